@@ -1,0 +1,1 @@
+"""Everything DICOM: bytes in, values out. Knows nothing of databases, queues or networks that predict."""

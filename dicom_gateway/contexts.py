@@ -1,0 +1,55 @@
+"""What the SCP accepts: SOP classes (PS3.4 B.5, PS3.6) and transfer syntaxes (PS3.5 section 8 and 10), as tables."""
+
+from dataclasses import dataclass
+
+from pydicom import uid
+from pynetdicom.presentation import PresentationContext, build_context
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+STORAGE_CLASSES: dict[str, str] = {
+    uid.ComputedRadiographyImageStorage: "CR",
+    uid.DigitalXRayImageStorageForPresentation: "DX for presentation",
+    uid.DigitalXRayImageStorageForProcessing: "DX for processing",
+    uid.SecondaryCaptureImageStorage: "secondary capture",
+}
+
+
+@dataclass(frozen=True)
+class TransferSyntax:
+    """One row of the table."""
+
+    uid: str
+    name: str
+    codec: str
+    """How pixels are coded: raw, rle, jpeg, jpegls, jpeg2k or htj2k."""
+    lossy: bool = False
+
+
+# In order of preference: what costs the least to decode first.
+TRANSFER_SYNTAXES: tuple[TransferSyntax, ...] = (
+    TransferSyntax(uid.ExplicitVRLittleEndian, "Explicit VR Little Endian", "raw"),
+    TransferSyntax(uid.ImplicitVRLittleEndian, "Implicit VR Little Endian", "raw"),
+    TransferSyntax(uid.ExplicitVRBigEndian, "Explicit VR Big Endian", "raw"),
+    TransferSyntax(uid.DeflatedExplicitVRLittleEndian, "Deflated Explicit VR Little Endian", "raw"),
+    TransferSyntax(uid.RLELossless, "RLE Lossless", "rle"),
+    TransferSyntax(uid.JPEGLosslessSV1, "JPEG Lossless SV1", "jpeg"),
+    TransferSyntax(uid.JPEGLossless, "JPEG Lossless", "jpeg"),
+    TransferSyntax(uid.HTJ2KLossless, "HTJ2K Lossless", "htj2k"),
+    TransferSyntax(uid.HTJ2KLosslessRPCL, "HTJ2K Lossless RPCL", "htj2k"),
+    TransferSyntax(uid.JPEGLSLossless, "JPEG-LS Lossless", "jpegls"),
+    TransferSyntax(uid.JPEG2000Lossless, "JPEG 2000 Lossless", "jpeg2k"),
+    TransferSyntax(uid.JPEGBaseline8Bit, "JPEG Baseline", "jpeg", lossy=True),
+    TransferSyntax(uid.JPEGExtended12Bit, "JPEG Extended", "jpeg", lossy=True),
+    TransferSyntax(uid.JPEGLSNearLossless, "JPEG-LS Near-lossless", "jpegls", lossy=True),
+    TransferSyntax(uid.HTJ2K, "HTJ2K", "htj2k", lossy=True),
+    TransferSyntax(uid.JPEG2000, "JPEG 2000", "jpeg2k", lossy=True),
+)
+SYNTAX_BY_UID: dict[str, TransferSyntax] = {str(syntax.uid): syntax for syntax in TRANSFER_SYNTAXES}
+
+
+def supported_contexts() -> list[PresentationContext]:
+    """Presentation contexts for negotiation as acceptor (PS3.8 9.3.2): C-ECHO and every storage class."""
+    everything = [syntax.uid for syntax in TRANSFER_SYNTAXES]
+    uncompressed = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian]
+    return [build_context(VERIFICATION, uncompressed)] + [build_context(sop, everything) for sop in STORAGE_CLASSES]

@@ -1,0 +1,66 @@
+"""DIMSE responses as bytes ready for the socket (PS3.7 9.3.1.2 C-STORE-RSP, 9.3.5.2 C-ECHO-RSP)."""
+
+import struct
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+NO_DATA_SET = 0x0101
+RESPONSE_BIT = 0x8000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """The command set of a response; empty UIDs are left out."""
+
+    command_field: int
+    message_id: int
+    status: int
+    comment: str
+    """Error Comment (0000,0902), at most 64 characters."""
+    sop_class_uid: str
+    sop_instance_uid: str
+
+    @classmethod
+    def to(cls, command: Dataset, *, status: int, comment: str = "") -> "Response":
+        """The response to a request's command set, with its message id and UIDs repeated."""
+        return cls(
+            command_field=int(command.get("CommandField", 0)) | RESPONSE_BIT,
+            message_id=int(command.get("MessageID", 0)),
+            status=status,
+            comment=comment[:64],
+            sop_class_uid=str(command.get("AffectedSOPClassUID") or ""),
+            sop_instance_uid=str(command.get("AffectedSOPInstanceUID") or ""),
+        )
+
+
+def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
+    """One or more P-DATA-TF PDUs. `max_pdu` is what the peer announced, bytes."""
+    elements = [
+        (0x0002, _uid(response.sop_class_uid)),
+        (0x0100, struct.pack("<H", response.command_field)),
+        (0x0120, struct.pack("<H", response.message_id)),
+        (0x0800, struct.pack("<H", NO_DATA_SET)),
+        (0x0900, struct.pack("<H", response.status)),
+        (0x0902, _padded(response.comment, b" ")),
+        (0x1000, _uid(response.sop_instance_uid)),
+    ]
+    body = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements if value)
+    command_set = struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+    room = max(max_pdu - 6, 64)
+    pdus = []
+    for start in range(0, len(command_set), room):
+        fragment = command_set[start : start + room]
+        last = 2 if start + room >= len(command_set) else 0
+        value = struct.pack(">LBB", len(fragment) + 2, context_id, 1 | last) + fragment
+        pdus.append(struct.pack(">BxL", 0x04, len(value)) + value)
+    return b"".join(pdus)
+
+
+def _uid(value: str) -> bytes:
+    return _padded(value, b"\0")
+
+
+def _padded(value: str, pad: bytes) -> bytes:
+    encoded = value.encode("ascii", "replace")
+    return encoded + pad * (len(encoded) % 2)

@@ -1,0 +1,146 @@
+"""Errors of the gateway, one tree. A refusal carries the DIMSE status that answers it; a film's fault carries its reason code.
+
+Statuses: PS3.4 Table B.2-1 (Storage) and PS3.7 Annex C. Comments go into Error Comment (0000,0902): no more than 64
+characters, and never a word from the data set.
+"""
+
+
+class GatewayError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class Refusal(GatewayError):
+    """A C-STORE that is answered with something else than success. Nothing of it is kept."""
+
+    status = 0x0110
+    comment = "processing failure"
+
+
+class NoSpace(Refusal):
+    status = 0xA700
+    comment = "free space is below the reserve"
+
+
+class TooLarge(Refusal):
+    status = 0xA701
+    comment = "data set is larger than this node accepts"
+
+
+class StoreUnavailable(Refusal):
+    """The spool or the database cannot take the instance now; the peer should try again."""
+
+    status = 0xA702
+    comment = "storage is unavailable, try again later"
+
+
+class ClassMismatch(Refusal):
+    status = 0xA900
+    comment = "SOP Class UID differs from command or context"
+
+
+class InstanceMismatch(Refusal):
+    status = 0xA901
+    comment = "SOP Instance UID differs from the command's"
+
+
+class Truncated(Refusal):
+    status = 0xC001
+    comment = "data set ends before its last element"
+
+
+class Malformed(Refusal):
+    status = 0xC002
+    comment = "data set cannot be parsed"
+
+
+class TooDeep(Refusal):
+    status = 0xC003
+    comment = "sequences are nested too deep"
+
+
+class MissingIdentifier(Refusal):
+    status = 0xC004
+    comment = "SOP Class or Instance UID is missing in the data set"
+
+
+class InvalidInstance(Refusal):
+    """PS3.7 C.5.5: the command names no, or no valid, SOP Instance UID."""
+
+    status = 0x0117
+    comment = "Affected SOP Instance UID is empty or invalid"
+
+
+REFUSALS: tuple[type[Refusal], ...] = (
+    NoSpace,
+    TooLarge,
+    StoreUnavailable,
+    ClassMismatch,
+    InstanceMismatch,
+    Truncated,
+    Malformed,
+    TooDeep,
+    MissingIdentifier,
+    InvalidInstance,
+)
+
+
+class PixelError(GatewayError):
+    """A stored film that gives no radiograph. `reason` is the code kept in the database."""
+
+    reason = "pixels_unreadable"
+
+
+class NoPixelData(PixelError):
+    """No Pixel Data (7FE0,0010) element, or an empty one."""
+
+    reason = "no_pixel_data"
+
+
+class HeaderIncomplete(PixelError):
+    """An attribute of the Image Pixel module (PS3.3 C.7.6.3) is missing or impossible."""
+
+    reason = "header_incomplete"
+
+
+class TooManyPixels(PixelError):
+    """Rows x Columns, in the header or in the codestream, is over the limit."""
+
+    reason = "too_many_pixels"
+
+
+class NotGrayscale(PixelError):
+    """Photometric Interpretation is neither MONOCHROME1 nor MONOCHROME2, or there are several samples a pixel."""
+
+    reason = "not_grayscale"
+
+
+class MultiFrame(PixelError):
+    reason = "multi_frame"
+
+
+class UnsupportedSyntax(PixelError):
+    reason = "unsupported_transfer_syntax"
+
+
+class CodestreamMismatch(PixelError):
+    """The codestream's own size or component count contradicts the header."""
+
+    reason = "codestream_mismatch"
+
+
+class CorruptPixels(PixelError):
+    """The decoder refuses the codestream, or it is shorter than the header says."""
+
+    reason = "corrupt_pixels"
+
+
+PIXEL_ERRORS: tuple[type[PixelError], ...] = (
+    NoPixelData,
+    HeaderIncomplete,
+    TooManyPixels,
+    NotGrayscale,
+    MultiFrame,
+    UnsupportedSyntax,
+    CodestreamMismatch,
+    CorruptPixels,
+)

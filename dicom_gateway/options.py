@@ -1,0 +1,44 @@
+"""What the SCP is told. Values only; where they come from is the caller's business."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dicom_gateway.header import Header
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayOptions:
+    host: str = "0.0.0.0"
+    port: int = 11112
+    """TCP port; 0 lets the system choose."""
+    ae_title: str = "XRAYQ"
+    require_called_ae: bool = False
+    """Reject associations that call another AE title (1/1/7)."""
+    calling_aes: tuple[str, ...] = ()
+    """AE titles that may connect (others: 1/1/3); empty allows all."""
+    max_associations: int = 1000
+    """Open associations; the next is rejected as a local limit (2/3/2)."""
+    max_pdu: int = 128 * 1024
+    """Largest P-DATA-TF PDU we announce, bytes."""
+    association_timeout: float = 10.0
+    """Seconds a connected peer may take to ask for an association (ARTIM, PS3.8 9.1.5)."""
+    network_timeout: float = 30.0
+    """Seconds without a byte inside a PDU or a message before we abort."""
+    idle_timeout: float = 600.0
+    """Seconds an association may rest between messages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One durable instance on its way to `accept`."""
+
+    header: Header
+    digest: str
+    """SHA-256 of the spooled file, hex; also its name."""
+    path: Path
+    size: int
+    """Bytes in the spool."""
+    calling_ae: str
+    called_ae: str
+    received_at: datetime

@@ -1,0 +1,283 @@
+"""A stored film to a `Radiograph`: decoded pixels and how to display them (the PS3.3 C.11 grayscale pipeline).
+
+Linear steps (rescale, window, MONOCHROME1) are not applied but folded into two numbers and a sign, so that the caller can
+shrink the film before it touches grey values. Look-up tables and sigmoid windows are applied here.
+"""
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+from dicom_gateway.codecs import FrameSize, decode_frame
+from dicom_gateway.contexts import SYNTAX_BY_UID
+from dicom_gateway.errors import (
+    CorruptPixels,
+    HeaderIncomplete,
+    MultiFrame,
+    NoPixelData,
+    NotGrayscale,
+    PixelError,
+    Refusal,
+    TooManyPixels,
+    UnsupportedSyntax,
+)
+from dicom_gateway.header import integer, number, text
+from dicom_gateway.part10 import PixelLocation, Scan, scan
+
+Pixels = NDArray[np.generic]
+Bounds = tuple[float, float]
+
+MAX_PIXELS = 64 << 20
+IMAGE_TAGS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Radiograph:
+    """A decoded film. Shown, a stored value v is clip((v - low) / (high - low), 0, 1), then 1 - that if inverted."""
+
+    pixels: Pixels
+    """[rows, columns], stored values (or the output of a look-up table)."""
+    low: float
+    high: float
+    """Greater than `low`."""
+    inverted: bool
+    """True where low values are white: MONOCHROME1, or a negative rescale slope under MONOCHROME2."""
+    bits_stored: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePixel:
+    """The Image Pixel module (PS3.3 C.7.6.3), checked."""
+
+    rows: int
+    columns: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    monochrome1: bool
+
+
+def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
+    """Decode a Part 10 file.
+
+    Args:
+        max_pixels: largest rows x columns; checked from the header before anything is allocated.
+
+    Raises:
+        PixelError: a subclass whose `reason` says why there is no radiograph.
+    """
+    with path.open("rb") as handle:
+        try:
+            scanned = scan(handle, IMAGE_TAGS)
+        except Refusal as refusal:
+            raise PixelError(refusal.comment) from refusal
+        image = image_pixel(scanned.dataset, max_pixels)
+        if scanned.pixels is None or scanned.pixels.length == 0:
+            raise NoPixelData
+        stored = _stored_values(_decode(scanned, scanned.pixels, image), image)
+    return _displayed(stored, image, scanned.dataset)
+
+
+def image_pixel(dataset: Dataset, max_pixels: int) -> ImagePixel:
+    """Check the header. Raises HeaderIncomplete, TooManyPixels, NotGrayscale or MultiFrame."""
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    allocated = integer(dataset, "BitsAllocated")
+    photometric = text(dataset, "PhotometricInterpretation").upper()
+    if not rows or not columns or rows < 0 or columns < 0 or allocated is None or not photometric:
+        raise HeaderIncomplete
+    if rows * columns > max_pixels:
+        raise TooManyPixels
+    if photometric not in ("MONOCHROME1", "MONOCHROME2") or (integer(dataset, "SamplesPerPixel") or 1) != 1:
+        raise NotGrayscale
+    if (integer(dataset, "NumberOfFrames") or 1) > 1:
+        raise MultiFrame
+    stored = integer(dataset, "BitsStored") or allocated
+    high_bit = integer(dataset, "HighBit")
+    high_bit = stored - 1 if high_bit is None else high_bit
+    if allocated not in (8, 16) or not 1 <= stored <= allocated or not stored - 1 <= high_bit < allocated:
+        raise HeaderIncomplete
+    return ImagePixel(
+        rows=rows,
+        columns=columns,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=high_bit,
+        signed=integer(dataset, "PixelRepresentation") == 1,
+        monochrome1=photometric == "MONOCHROME1",
+    )
+
+
+def _decode(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:
+    syntax = SYNTAX_BY_UID.get(scanned.transfer_syntax_uid)
+    if syntax is None:
+        raise UnsupportedSyntax
+    if (syntax.codec != "raw") != where.encapsulated:
+        raise CorruptPixels
+    if syntax.codec == "raw":
+        return _raw_frame(scanned, where, image)
+    scanned.stream.seek(where.offset)
+    encoded = scanned.stream.read(where.length)
+    try:
+        frame = next(generate_frames(encoded, number_of_frames=1))
+    except (ValueError, StopIteration, IndexError):
+        raise CorruptPixels from None
+    size = FrameSize(rows=image.rows, columns=image.columns)
+    return decode_frame(syntax.codec, frame, size, image.bits_allocated)
+
+
+def _raw_frame(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:
+    count = image.rows * image.columns
+    if where.length < count * image.bits_allocated // 8:
+        raise CorruptPixels
+    order = "<" if scanned.little_endian else ">"
+    swapped_bytes = image.bits_allocated == 8 and not scanned.little_endian and where.vr == "OW"  # PS3.5 A.3, OW of bytes
+    dtype = np.dtype(f"{order}u{image.bits_allocated // 8}")
+    flat = np.frombuffer(_bytes_of(scanned.stream), dtype, count + (count % 2 if swapped_bytes else 0), where.offset)
+    if swapped_bytes:
+        flat = flat.reshape(-1, 2)[:, ::-1].reshape(-1)[:count]
+    return np.asarray(flat.reshape(image.rows, image.columns)).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _bytes_of(stream: BinaryIO) -> Any:
+    if hasattr(stream, "getbuffer"):
+        return stream.getbuffer()
+    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _stored_values(frame: Pixels, image: ImagePixel) -> Pixels:
+    """Keep BitsStored bits below HighBit and extend the sign (PS3.5 8.1.1). A decoder's signed values are already right."""
+    if frame.dtype.kind == "i":
+        return frame
+    if frame.dtype.kind != "u" or frame.dtype.itemsize > 2:
+        raise CorruptPixels
+    bits = frame.dtype.itemsize * 8
+    shift = image.high_bit + 1 - image.bits_stored
+    if shift:
+        frame = np.right_shift(frame, shift)
+    if image.bits_stored < bits and not image.signed:
+        mask = frame.dtype.type((1 << image.bits_stored) - 1)
+        return np.bitwise_and(frame, mask) if frame.max() > mask else frame
+    if image.signed:
+        spare = bits - image.bits_stored
+        signed = np.left_shift(frame, spare).view(f"i{bits // 8}") if spare >= 0 else frame.view(f"i{bits // 8}")
+        return np.asarray(np.right_shift(signed, max(spare, 0)))
+    return frame
+
+
+def _displayed(stored: Pixels, image: ImagePixel, dataset: Dataset) -> Radiograph:
+    padding = _padding_mask(stored, dataset)
+    visible = stored if padding is None else stored[~padding]
+    if visible.size == 0:
+        padding, visible = None, stored
+    pixels, bounds, flipped = _pipeline(stored, visible, image, dataset)
+    low, high = bounds
+    inverted = image.monochrome1 != flipped
+    if padding is not None:
+        pixels = pixels.copy()
+        black = high if inverted else low
+        limits = _limits(pixels)
+        pixels[padding] = min(max(round(black), limits[0]), limits[1])
+    return Radiograph(pixels=pixels, low=low, high=high, inverted=inverted, bits_stored=image.bits_stored)
+
+
+def _pipeline(stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Dataset) -> tuple[Pixels, Bounds, bool]:
+    """Modality and VOI transform: pixels, their (low, high) shown black and white, and whether a slope turned them round."""
+    window = _window(dataset)
+    function = text(dataset, "VOILUTFunction").upper()
+    if dataset.get("ModalityLUTSequence") or dataset.get("VOILUTSequence") or (window and function == "SIGMOID"):
+        return _through_tables(stored, visible, image, dataset)
+    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
+    slope, intercept = (slope if slope else 1.0), (intercept or 0.0)
+    if window is None:
+        low, high = float(visible.min()), float(visible.max())
+    else:
+        low, high = sorted((edge - intercept) / slope for edge in _window_edges(*window, function))
+    return stored, (low, high if high > low else low + 1.0), slope < 0
+
+
+def _through_tables(stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Dataset) -> tuple[Pixels, Bounds, bool]:
+    """Non-linear transforms, by pydicom (PS3.3 C.11.1 and C.11.2)."""
+    for keyword, default in (("BitsStored", image.bits_stored), ("PixelRepresentation", int(image.signed))):
+        setattr(dataset, keyword, default)
+    try:
+        shown = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
+        ends = apply_voi_lut(apply_modality_lut(_ends(visible), dataset), dataset)
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError):
+        raise HeaderIncomplete("modality or VOI look-up table") from None
+    voi = dataset.get("VOILUTSequence")
+    if voi:
+        low, high = 0.0, float((1 << _lut_bits(voi)) - 1)
+    else:
+        low, high = float(min(shown.min(), ends.min())), float(max(shown.max(), ends.max()))
+    return np.asarray(shown, np.float32), (low, high if high > low else low + 1.0), False
+
+
+def _ends(values: Pixels) -> Pixels:
+    return np.array([values.min(), values.max()], values.dtype)  # type: ignore[call-overload,no-any-return]
+
+
+def _lut_bits(sequence: Sequence[Dataset]) -> int:
+    try:
+        bits = int(sequence[0].LUTDescriptor[2])
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise HeaderIncomplete("VOI LUT descriptor") from None
+    return bits if 1 <= bits <= 16 else 16
+
+
+def _window(dataset: Dataset) -> tuple[float, float] | None:
+    """The first window's (center, width), None when there is none that makes sense."""
+    center, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
+    return None if center is None or width is None or width <= 0 else (center, width)
+
+
+def _window_edges(center: float, width: float, function: str) -> Bounds:
+    """PS3.3 C.11.2.1.2.1 (LINEAR) and C.11.2.1.3.2 (LINEAR_EXACT), in units after the modality transform."""
+    if function == "LINEAR_EXACT" or width <= 1:
+        return center - width / 2, center + width / 2
+    return center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2
+
+
+def _padding_mask(stored: Pixels, dataset: Dataset) -> NDArray[np.bool_] | None:
+    """Pixels of Pixel Padding Value, or of its range (PS3.3 C.7.5.1.1.2); None when there are none."""
+    first = integer(dataset, "PixelPaddingValue")
+    if first is None:
+        return None
+    last = integer(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((first, first if last is None else last))
+    mask = (stored >= low) & (stored <= high) if high > low else stored == low
+    return mask if mask.any() else None
+
+
+def _limits(pixels: Pixels) -> tuple[float, float]:
+    if pixels.dtype.kind == "f":
+        return float(pixels.min()), float(pixels.max())
+    limits = np.iinfo(pixels.dtype)  # type: ignore[type-var]
+    return limits.min, limits.max

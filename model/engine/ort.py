@@ -1,0 +1,46 @@
+"""ONNX Runtime, fp32, on the CPU: the reference every other engine is compared with."""
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from model.bundle import Bundle
+from model.errors import EngineError
+
+
+class OrtEngine:
+    """An Engine on ONNX Runtime's CPU provider."""
+
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+        """Load the network with `threads` cores for each call. Raises EngineError if ONNX Runtime refuses the file."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Idle spinning would take the cores that decode films.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(bundle.onnx), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated types
+            raise EngineError(f"ONNX Runtime cannot load {bundle.onnx}: {str(error).splitlines()[0]}") from error
+        self.name = f"onnxruntime-{onnxruntime.__version__}-fp32"
+        self._shape = (1, bundle.preprocess.size, bundle.preprocess.size)
+        self._findings = len(bundle.findings)
+
+    def warm_up(self) -> None:
+        logits = self.infer(np.zeros((1, *self._shape), np.uint8))
+        if not np.isfinite(logits).all():
+            raise EngineError("the network answers a blank film with non-finite logits")
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
+            raise EngineError(f"expected uint8 [N, {self._shape}], got {images.dtype} {images.shape}")
+        (logits,) = self._session.run(["logits"], {"images": images})
+        if logits.shape != (len(images), self._findings):
+            raise EngineError(f"expected logits [{len(images)}, {self._findings}], got {logits.shape}")
+        return np.asarray(logits, np.float32)
+
+    def close(self) -> None:
+        del self._session
