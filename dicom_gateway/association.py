@@ -69,7 +69,7 @@ class Reject(Enum):
     LOCAL_LIMIT = (2, 3, 2)
 
 
-class Abort(Exception):  # noqa: N818 - an A-ABORT, not an error of ours
+class Abort(Exception):
     """End the association with an A-ABORT."""
 
     def __init__(self, reason: AbortReason, why: str) -> None:
@@ -77,7 +77,7 @@ class Abort(Exception):  # noqa: N818 - an A-ABORT, not an error of ours
         self.reason = reason
 
 
-class PeerGone(Exception):  # noqa: N818
+class PeerGone(Exception):
     """The peer closed, released, aborted or went silent: nothing to answer."""
 
 
@@ -208,9 +208,7 @@ class Association:
 
     def _next_pdu(self) -> None:
         resting = self._message is None
-        kind, length = self._read_pdu_header(
-            self._options.idle_timeout if resting else self._options.network_timeout
-        )
+        kind, length = self._read_pdu_header(self._options.idle_timeout if resting else self._options.network_timeout)
         if kind == P_DATA:
             if length > len(self._buffer):
                 raise Abort(AbortReason.INVALID_PARAMETER, "P-DATA-TF is longer than announced")

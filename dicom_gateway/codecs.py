@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import imagecodecs
 import numpy as np
-import rle
 from numpy.typing import NDArray
+from rle.utils import decode_frame as decode_rle_frame
 
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, UnsupportedSyntax
 
@@ -68,7 +68,7 @@ def decode_frame(codec: str, encoded: bytes, expected: FrameSize, bits_allocated
 
 
 def _decode_rle(encoded: bytes, size: FrameSize, bits_allocated: int) -> Frame:
-    flat = rle.decode_frame(encoded, size.rows * size.columns, bits_allocated, "<")
+    flat = decode_rle_frame(encoded, size.rows * size.columns, bits_allocated, "<")
     return np.frombuffer(flat, f"<u{bits_allocated // 8}").reshape(size.rows, size.columns)
 
 

@@ -87,7 +87,7 @@ def read_header(path: Path) -> Header:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The first value as stripped text, "" when missing or unreadable; at most 64 characters."""
+    """The first value as stripped printable text, "" when missing or unreadable; at most 64 characters."""
     try:
         value = dataset.get(keyword)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, NotImplementedError):
@@ -96,7 +96,7 @@ def text(dataset: Dataset, keyword: str) -> str:
         return ""
     if isinstance(value, (list, tuple)) or hasattr(value, "append"):
         value = value[0] if len(value) else ""
-    return str(value).strip(" \0")[:64]
+    return "".join(character for character in str(value) if character.isprintable()).strip()[:64]
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:

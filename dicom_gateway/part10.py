@@ -99,9 +99,7 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
             end = _end_of_items(stream, offset, size) if encapsulated else offset + length
             if end > size:
                 raise Truncated
-            found.append(
-                PixelLocation(offset=offset, length=end - offset, encapsulated=encapsulated, vr=vr or "OW")
-            )
+            found.append(PixelLocation(offset=offset, length=end - offset, encapsulated=encapsulated, vr=vr or "OW"))
             return True
         if length != UNDEFINED_LENGTH and offset + length > size:
             raise Truncated
@@ -127,6 +125,12 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
         pixels=found[0] if found else None,
         stream=stream,
     )
+
+
+def dataset_offset(handle: BinaryIO) -> int:
+    """Where the data set begins in an open Part 10 file. Raises Malformed."""
+    _read_meta(handle)
+    return handle.tell()
 
 
 def _read_meta(handle: BinaryIO) -> str:

@@ -158,7 +158,9 @@ def _raw_frame(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels
     if where.length < count * image.bits_allocated // 8:
         raise CorruptPixels
     order = "<" if scanned.little_endian else ">"
-    swapped_bytes = image.bits_allocated == 8 and not scanned.little_endian and where.vr == "OW"  # PS3.5 A.3, OW of bytes
+    swapped_bytes = (
+        image.bits_allocated == 8 and not scanned.little_endian and where.vr == "OW"
+    )  # PS3.5 A.3, OW of bytes
     dtype = np.dtype(f"{order}u{image.bits_allocated // 8}")
     flat = np.frombuffer(_bytes_of(scanned.stream), dtype, count + (count % 2 if swapped_bytes else 0), where.offset)
     if swapped_bytes:
@@ -223,7 +225,9 @@ def _pipeline(stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Datas
     return stored, (low, high if high > low else low + 1.0), slope < 0
 
 
-def _through_tables(stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Dataset) -> tuple[Pixels, Bounds, bool]:
+def _through_tables(
+    stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Dataset
+) -> tuple[Pixels, Bounds, bool]:
     """Non-linear transforms, by pydicom (PS3.3 C.11.1 and C.11.2)."""
     for keyword, default in (("BitsStored", image.bits_stored), ("PixelRepresentation", int(image.signed))):
         setattr(dataset, keyword, default)

@@ -13,13 +13,14 @@ import torchvision
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.calibration import fit_temperature, log_loss, probabilities
-from model.dataset import FINDINGS, Dataset
+from model.dataset import Dataset
 from model.decision import OperatingPoint, choose
 from model.engine.ort import OrtEngine
 from model.export import export_onnx
+from model.findings import FINDINGS
 from model.metrics import proportion, summary
 from model.preprocess import PreprocessSpec
-from model.train import Trained, TrainConfig
+from model.train import TrainConfig, Trained
 
 TARGET_SENSITIVITY = 0.9
 

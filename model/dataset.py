@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import DatasetError
+from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec, to_input
 
-FINDINGS = ("normal", "pneumonia", "covid19")
 REQUIRED_COLUMNS = {"image_id", "file", "label", "patient_id", "split", "view"}
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.augment import augment
-from model.dataset import FINDINGS, Dataset, Films
+from model.dataset import Dataset, Films
 from model.errors import DatasetError
+from model.findings import FINDINGS
 from model.metrics import summary
 from model.network import ChestResNet50
 

@@ -23,7 +23,7 @@ class OrtEngine:
             self._session = onnxruntime.InferenceSession(
                 str(bundle.onnx), sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated types
+        except Exception as error:
             raise EngineError(f"ONNX Runtime cannot load {bundle.onnx}: {str(error).splitlines()[0]}") from error
         self.name = f"onnxruntime-{onnxruntime.__version__}-fp32"
         self._shape = (1, bundle.preprocess.size, bundle.preprocess.size)

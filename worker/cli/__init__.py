@@ -1,1 +1,47 @@
-"""."""
+"""The `xrayq` command. Commands import what they need when they run, so `--help` stays quick."""
+
+import sys
+
+import typer
+
+from worker.cli import bundle, db, demo, doctor, instance, run, train
+from worker.errors import EXIT_CODES, WorkerError
+
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+app = typer.Typer(
+    name="xrayq",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog=EPILOG,
+    help="""Scores chest radiographs that a PACS sends by DICOM C-STORE. Not a medical device.
+
+    \b
+    See it work:                    [bold]xrayq demo[/bold]
+    Run everything on one machine:  [bold]xrayq up[/bold]
+    Send it a film:                 [bold]storescu 127.0.0.1 11112 film.dcm[/bold]
+    Look at the scores:             [bold]xrayq instance list[/bold]
+    What is wrong?                  [bold]xrayq doctor[/bold]
+    """,
+)
+run.register(app)
+demo.register(app)
+app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
+app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
+app.add_typer(db.app, name="db", rich_help_panel="Look after")
+doctor.register(app)
+train.register(app)
+
+
+def main() -> None:
+    """Entry point: a known error is one line on standard error and its exit code."""
+    try:
+        app()
+    except WorkerError as error:
+        print(f"xrayq: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(1) from None

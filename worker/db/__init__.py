@@ -1,1 +1,1 @@
-"""."""
+"""The database: queue of record, scores and audit trail."""

@@ -1,0 +1,11 @@
+"""The labels the network predicts, in the paper's order: its classes 0, 1 and 2."""
+
+from collections.abc import Iterable
+
+FINDINGS = ("normal", "pneumonia", "covid19")
+
+
+def in_order(findings: Iterable[str]) -> list[str]:
+    """Sorted as in FINDINGS; others after them, by name."""
+    rank = {name: index for index, name in enumerate(FINDINGS)}
+    return sorted(findings, key=lambda name: (rank.get(name, len(rank)), name))

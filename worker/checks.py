@@ -1,0 +1,138 @@
+"""What `xrayq doctor` looks at. Each check returns what it found, or raises with what is wrong and what to do."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import func, select
+
+from worker.db import schema
+from worker.db.session import reading
+from worker.db.tables import instance, outbox
+from worker.errors import Unhealthy, WorkerError
+from worker.settings import Settings
+from worker.states import State
+
+MEBIBYTE = 1 << 20
+STUCK_MINUTES = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check's outcome."""
+
+    check: str
+    ok: bool
+    text: str
+
+
+def run(settings: Settings) -> list[Finding]:
+    """Every check, in the order of the data flow; a failing one does not stop the others."""
+    findings = []
+    for name, check in CHECKS:
+        try:
+            findings.append(Finding(check=name, ok=True, text=check(settings)))
+        except WorkerError as error:
+            findings.append(Finding(check=name, ok=False, text=str(error)))
+    return findings
+
+
+def _gateway(settings: Settings) -> str:
+    from dicom_gateway.scu import PeerUnavailable, echo
+
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    try:
+        echo(host, settings.port, called_ae=settings.ae_title, calling_ae=(*settings.calling_aes, "XRAYQ-DOCTOR")[0])
+    except PeerUnavailable as error:
+        raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
+    return f"{settings.ae_title} answers C-ECHO on {host}:{settings.port}"
+
+
+def _spool(settings: Settings) -> str:
+    folder = settings.spool_folder
+    if not folder.is_dir():
+        raise Unhealthy(f"spool {folder} does not exist: the gateway makes it when it starts")
+    free = shutil.disk_usage(folder).free // MEBIBYTE
+    if free < settings.spool_reserve_mib:
+        raise Unhealthy(f"spool has {free} MiB free, below the reserve of {settings.spool_reserve_mib} MiB")
+    return f"{free} MiB free"
+
+
+def _database(settings: Settings) -> str:
+    schema.connect(settings.database)
+    return "answers, schema is up to date"
+
+
+def _redis(settings: Settings) -> str:
+    from kombu.exceptions import KombuError
+    from redis.exceptions import RedisError
+
+    from worker.queue import make_app
+
+    url = _broker(settings)
+    try:
+        with make_app(url, visibility_seconds=settings.lease_seconds).connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+            connection.default_channel.client.ping()
+    except (KombuError, RedisError, OSError) as error:
+        raise Unhealthy(f"Redis does not answer ({type(error).__name__}): check XRAYQ_REDIS_URL") from None
+    return "answers"
+
+
+def _worker(settings: Settings) -> str:
+    from kombu.exceptions import KombuError
+    from redis.exceptions import RedisError
+
+    from worker import queue
+
+    try:
+        count = queue.ping(queue.make_app(_broker(settings), visibility_seconds=settings.lease_seconds))
+    except (KombuError, RedisError, OSError) as error:
+        raise Unhealthy(f"cannot ask for workers ({type(error).__name__})") from None
+    if not count:
+        raise Unhealthy("no worker answers: start 'xrayq up' or 'xrayq worker'")
+    return f"{count} answering"
+
+
+def _bundle(settings: Settings) -> str:
+    from model.bundle import REFERENCE, load
+    from model.errors import BundleError
+
+    try:
+        bundle = load(settings.bundle or REFERENCE)
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
+    return f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}"
+
+
+def _backlog(settings: Settings) -> str:
+    with reading(schema.connect(settings.database)) as connection:
+        waiting = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
+        failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
+        oldest = connection.execute(
+            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+        ).scalar_one()
+    if oldest and datetime.now(UTC) - oldest > timedelta(minutes=STUCK_MINUTES):
+        raise Unhealthy(f"{waiting} films wait, the oldest since {oldest:%Y-%m-%d %H:%M} UTC: is a worker running?")
+    return f"{waiting} films wait, {failed} dead letters"
+
+
+def _broker(settings: Settings) -> str:
+    from worker.redis_server import running_socket
+
+    url = settings.redis_url or running_socket(settings.home)
+    if not url:
+        raise Unhealthy("no Redis: 'xrayq up' is not running in this home, and XRAYQ_REDIS_URL is not set")
+    return url
+
+
+CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
+    ("gateway", _gateway),
+    ("spool", _spool),
+    ("database", _database),
+    ("redis", _redis),
+    ("worker", _worker),
+    ("bundle", _bundle),
+    ("backlog", _backlog),
+)

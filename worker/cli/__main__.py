@@ -1,0 +1,6 @@
+"""`python -m worker.cli` is `xrayq`."""
+
+from worker.cli import main
+
+if __name__ == "__main__":
+    main()

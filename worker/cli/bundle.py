@@ -1,0 +1,136 @@
+"""xrayq bundle: the artefacts that make scores."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.common import JsonOption, load_settings, print_json
+from worker.errors import NotFound, Unhealthy
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Bundles: weights with everything they need.")
+BundlePath = Annotated[str, typer.Argument(help="Name of a shipped bundle, or a folder.", metavar="BUNDLE")]
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """List the shipped bundles and the one in force.
+
+    \b
+    xrayq bundle list
+    """
+    from model.bundle import MANIFEST, REFERENCE, SHIPPED
+
+    in_force = load_settings().bundle or REFERENCE
+    folders = sorted({manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")} | {in_force})
+    rows = [_load(str(folder)) for folder in folders]
+    if as_json:
+        print_json([_summary(bundle) | {"in_force": bundle.path == in_force} for bundle in rows])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("bundle", "version", "digest", "findings", "in force", header_style="bold")
+    for bundle in rows:
+        mark = "yes" if bundle.path == in_force else ""
+        table.add_row(bundle.name, bundle.version, bundle.digest[:12], ", ".join(bundle.findings), mark)
+    Console().print(table)
+
+
+@app.command()
+def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
+    """Show what a bundle is, how it was made and what it was measured to do.
+
+    \b
+    xrayq bundle show
+    xrayq bundle show runs/mine --json
+    """
+    bundle = _load(name)
+    if as_json:
+        print_json(
+            _summary(bundle)
+            | {
+                "preprocess": bundle.preprocess.as_dict(),
+                "temperature": bundle.temperature,
+                "operating_points": [point.as_dict() for point in bundle.operating_points],
+                "metrics": bundle.metrics,
+                "provenance": bundle.provenance,
+            }
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(
+        f"[bold]{bundle.name}[/] {bundle.version}  digest {bundle.digest[:12]}  temperature {bundle.temperature}"
+    )
+    table = Table("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings), header_style="bold")
+    for split, metrics in bundle.metrics.items():
+        recalls = [_proportion(metrics["recall"][name]) for name in bundle.findings]
+        table.add_row(split, str(metrics["films"]), _proportion(metrics["accuracy"]), *recalls)
+    console.print(table)
+    flags = Table("flag", "p at or over", "split", "sensitivity", "specificity", header_style="bold")
+    for point in bundle.operating_points:
+        for split, metrics in bundle.metrics.items():
+            rates = metrics["flags"][point.finding]
+            cells = (_proportion(rates["sensitivity"]), _proportion(rates["specificity"]))
+            flags.add_row(point.finding, f"{point.threshold:.4f}", split, *cells)
+    console.print(flags)
+    for key, value in bundle.provenance.items():
+        console.print(f"  {key}: {value}", style="dim", highlight=False)
+    console.print("Brackets are exact 95 % intervals. Research software, not a medical device.", style="dim")
+
+
+@app.command()
+def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
+    """Check every digest of a bundle, load its network and run it once. Exit code 5 if anything is wrong.
+
+    \b
+    xrayq bundle verify
+    """
+    from model.engine.ort import OrtEngine
+    from model.errors import ModelError
+
+    bundle = _load(name)
+    try:
+        engine = OrtEngine(bundle, threads=1)
+        engine.warm_up()
+    except ModelError as error:
+        raise Unhealthy(str(error)) from None
+    if as_json:
+        print_json(_summary(bundle) | {"engine": engine.name, "ok": True})
+    else:
+        typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {engine.name}")
+
+
+def _load(name: str) -> "Bundle":
+    from model.bundle import MANIFEST, SHIPPED, load
+    from model.errors import BundleError
+
+    shipped, folder = SHIPPED / name, Path(name).absolute()
+    path = shipped if (shipped / MANIFEST).is_file() else folder
+    if not path.is_dir():
+        raise NotFound(f"no bundle {name}: neither shipped ('xrayq bundle list') nor a folder")
+    try:
+        return load(path)
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
+
+
+def _summary(bundle: "Bundle") -> dict[str, Any]:
+    return {
+        "name": bundle.name,
+        "version": bundle.version,
+        "digest": bundle.digest,
+        "path": str(bundle.path),
+        "findings": list(bundle.findings),
+    }
+
+
+def _proportion(value: dict[str, Any]) -> str:
+    low, high = value["interval95"]
+    return "-" if value["value"] is None else f"{value['value']:.3f} [{low:.2f}, {high:.2f}] n={value['n']}"

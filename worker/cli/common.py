@@ -1,0 +1,77 @@
+"""What several commands share: settings, an opened database, output for people or machines."""
+
+import getpass
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from sqlalchemy import Engine
+
+    from worker.settings import Settings
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def load_settings(**overrides: Any) -> "Settings":
+    """Settings from file and environment. Raises ConfigurationError naming each wrong setting, one line."""
+    import tomllib
+
+    from pydantic import ValidationError
+
+    from worker.settings import Settings
+
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigurationError(f"settings: {faults}") from None
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise ConfigurationError(f"settings file: {error}") from None
+
+
+def start_logging(settings: "Settings") -> None:
+    from worker import logs
+
+    logs.configure(settings.log_level, settings.log_format)
+
+
+def open_database(settings: "Settings") -> "Engine":
+    """An engine whose schema is this version's. Raises Unhealthy when it is not, or when the database does not answer."""
+    from worker.db import schema
+
+    return schema.connect(settings.database)
+
+
+def broker_url(settings: "Settings") -> str:
+    if not settings.redis_url:
+        raise ConfigurationError(
+            "XRAYQ_REDIS_URL is not set: 'xrayq up' brings its own Redis, single processes need one"
+        )
+    return settings.redis_url
+
+
+def operator() -> str:
+    """Who typed the command, for the audit trail."""
+    try:
+        return f"operator:{getpass.getuser()}"[:64]
+    except (KeyError, OSError):
+        return "operator"
+
+
+def wide_console() -> "Console":
+    """A console for tables: the terminal's width, or 120 columns into a pipe or file."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))

@@ -1,0 +1,159 @@
+"""xrayq demo: the main job, seen from outside."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.common import JsonOption, print_json, wide_console
+from worker.cli.instance import NOTICE, STATE_STYLES
+from worker.errors import NotFound, Unhealthy
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from worker.demo import Ending
+
+AGREEMENT = 0.02
+"""Largest difference of a probability between two codings of one film (lossy JPEG has 8 or 12 bits)."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Run")(demo)
+
+
+def demo(
+    films: Annotated[Path | None, typer.Option(help="Push your own DICOM, PNG or JPEG films instead.")] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Keep database and spool here; default: a new folder in /tmp.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start everything in a new folder, push films by C-STORE, and show the scores.
+
+    \b
+    xrayq demo
+    xrayq demo --films ~/radiographs
+    xrayq demo --json | jq '.[].probabilities'
+    """
+    import tempfile
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from worker import demo as demonstration
+    from worker import logs
+
+    logs.configure("ERROR", "text")
+    if films and not films.exists():
+        raise NotFound(f"no such folder or file: {films}")
+    folder = (home or Path(tempfile.mkdtemp(prefix="xrayq-demo-"))).absolute()
+    sent_folder = folder / "sent"
+    sent_folder.mkdir(parents=True, exist_ok=True)
+    database = f"sqlite:///{folder / 'xrayq.db'}"
+    progress_console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=progress_console) as progress:
+        preparing = progress.add_task("preparing films", total=None)
+        batch = demonstration.own_films(films, sent_folder) if films else demonstration.sample_films(sent_folder)
+        progress.update(preparing, total=len(batch), completed=len(batch))
+        starting = progress.add_task("starting gateway, relay, worker", total=1)
+        with demonstration.service(folder, folder / "up.log") as port:
+            progress.update(starting, completed=1)
+            pushing = progress.add_task("C-STORE", total=len(batch))
+            pushed = demonstration.push(port, batch)
+            progress.update(pushing, completed=len(batch))
+            stored = sum(status == 0 for _, status, _ in pushed)
+            scoring = progress.add_task("scoring", total=stored)
+
+            def done() -> bool:
+                left = demonstration.waiting(database)
+                progress.update(scoring, completed=stored - left)
+                return left == 0
+
+            try:
+                seconds = max(demonstration.FINISH_SECONDS, 2.0 * len(batch))
+                demonstration.wait_for(done, seconds, f"films still wait, see {folder / 'up.log'}")
+            finally:
+                ends = demonstration.endings(database, pushed)
+    if as_json:
+        print_json([row for ending in ends if (row := _row(ending))])
+    else:
+        console = wide_console()
+        console.print(_table(ends))
+        console.print(_summary(ends), highlight=False)
+        console.print(f"database {folder / 'xrayq.db'}\nspool    {folder / 'spool'}", style="dim", highlight=False)
+    surprises = [f"{end.film.name} ({end.film.syntax}): {end.state}" for end in ends if not end.as_expected]
+    if surprises:
+        raise Unhealthy(f"not as expected: {'; '.join(surprises)}")
+    if not films and _spread(ends) > AGREEMENT:
+        raise Unhealthy(
+            f"the same film differs by {_spread(ends):.3f} between transfer syntaxes, more than {AGREEMENT}"
+        )
+
+
+def _row(ending: "Ending") -> dict[str, Any] | None:
+    """One object an instance: a refused push has no instance but a reason; a re-send is its instance's second push."""
+    if ending.state == "duplicate":
+        return None
+    if ending.view is None:
+        names = ("revision", "probabilities", "flags", "received_at", "scored_at")
+        row: dict[str, Any] = dict.fromkeys(names) | {
+            "sop_instance_uid": ending.film.sop_instance_uid,
+            "state": "refused",
+            "reason": _refusal(ending),
+            "calling_ae": "DEMO-PACS",
+        }
+    else:
+        row = ending.view.as_dict()
+    return {"film": ending.film.name, "transfer_syntax": ending.film.syntax} | row
+
+
+def _refusal(ending: "Ending") -> str:
+    return "no answer" if ending.status is None else f"0x{ending.status:04X} {ending.comment}"
+
+
+def _table(ends: "list[Ending]") -> "Table":
+    from rich.table import Table
+
+    findings = next((list(end.view.probabilities) for end in ends if end.view and end.view.probabilities), [])
+    table = Table(header_style="bold")
+    table.add_column("film", no_wrap=True)
+    table.add_column("transfer syntax")
+    table.add_column("view", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for finding in findings:
+        table.add_column(finding, justify="right", no_wrap=True)
+    table.add_column("flag, or reason")
+    table.add_column("latency", justify="right", no_wrap=True)
+    for end in ends:
+        view = end.view if end.state != "duplicate" else None
+        scores = view.probabilities if view else None
+        latency = (view.scored_at - view.received_at).total_seconds() if view and view.scored_at else None
+        reason = _refusal(end) if end.state == "refused" else (view.reason or "" if view else "same film, no new work")
+        table.add_row(
+            end.film.name,
+            end.film.syntax,
+            (end.view.view_position if end.view else "") or "-",
+            f"[{STATE_STYLES.get(end.state, 'magenta')}]{end.state}[/]",
+            *(f"{scores[finding]:.3f}" if scores else "" for finding in findings),
+            ", ".join(view.flags or ["-"]) if view and scores else reason,
+            f"{latency:.2f} s" if latency is not None else "",
+        )
+    return table
+
+
+def _summary(ends: "list[Ending]") -> str:
+    counts: dict[str, int] = {}
+    for end in ends:
+        counts[end.state] = counts.get(end.state, 0) + 1
+    parts = ", ".join(f"{number} {state}" for state, number in counts.items())
+    return f"{len(ends)} objects pushed: {parts}. {NOTICE}"
+
+
+def _spread(ends: "list[Ending]") -> float:
+    """Largest difference of one probability over the scored films."""
+    scores = [end.view.probabilities for end in ends if end.view and end.view.probabilities]
+    if not scores:
+        return 1.0
+    return max(max(one[name] for one in scores) - min(one[name] for one in scores) for name in scores[0])

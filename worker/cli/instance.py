@@ -1,0 +1,149 @@
+"""xrayq instance: what arrived, what became of it, and what to do about it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from worker.instances import InstanceView
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances and their scores.")
+
+STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
+NOTICE = "Research software, not a medical device."
+Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID.", metavar="ID")]
+
+
+@app.command("list")
+def list_(
+    state: Annotated[str, typer.Option(help="received, scored, ineligible, failed or reported.")] = "",
+    limit: Annotated[int, typer.Option(help="Newest so many; 0 shows all.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """List instances, oldest first.
+
+    \b
+    xrayq instance list
+    xrayq instance list --state failed --limit 20
+    xrayq instance list --json | jq '.[] | select(.state == "failed") | .reason'
+    """
+    from worker.errors import ConfigurationError
+    from worker.instances import list_instances
+    from worker.states import State
+
+    if state and state not in set(State):
+        raise ConfigurationError(f"--state is one of {', '.join(State)}")
+    engine = open_database(load_settings())
+    views = list_instances(engine, state=State(state) if state else None, limit=limit, newest_first=bool(limit))
+    views.sort(key=lambda view: view.id)
+    if as_json:
+        print_json([view.as_dict() for view in views])
+        return
+    console = wide_console()
+    console.print(table_of(views))
+    console.print(f"{len(views)} instances. {NOTICE}", style="dim")
+
+
+@app.command()
+def show(name: Name, as_json: JsonOption = False) -> None:
+    """Show every revision of an instance, and its history.
+
+    \b
+    xrayq instance show 17
+    xrayq instance show 1.2.826.0.1.3680043.8.498.1 --json
+    """
+    from worker.instances import find, history
+
+    engine = open_database(load_settings())
+    views = [view.as_dict() | {"history": history(engine, view.id)} for view in find(engine, name)]
+    if as_json:
+        print_json(views)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for view in views:
+        table = Table(show_header=False, box=None, title=f"instance {view['id']}, revision {view['revision']}")
+        for key, value in view.items():
+            if key not in ("id", "revision", "history"):
+                table.add_row(key, _plain(value))
+        console.print(table)
+        for event in view["history"]:
+            console.print(f"  {event['at'][:19]}  {event['action']:<12} by {event['actor']}", style="dim")
+    console.print(NOTICE, style="dim")
+
+
+@app.command()
+def requeue(name: Name) -> None:
+    """Send a failed instance back to work, with fresh attempts.
+
+    \b
+    xrayq instance requeue 17
+    """
+    from worker.instances import find
+    from worker.instances import requeue as requeue_instance
+
+    engine = open_database(load_settings())
+    instance_id = find(engine, name)[-1].id
+    requeue_instance(engine, instance_id, operator())
+    typer.echo(f"instance {instance_id} is received again")
+
+
+@app.command()
+def reject(name: Name) -> None:
+    """Take a waiting or failed instance out for good: ineligible, reason operator.
+
+    \b
+    xrayq instance reject 17
+    """
+    from worker.instances import find
+    from worker.instances import reject as reject_instance
+
+    engine = open_database(load_settings())
+    instance_id = find(engine, name)[-1].id
+    reject_instance(engine, instance_id, operator())
+    typer.echo(f"instance {instance_id} is ineligible (operator)")
+
+
+def table_of(views: "list[InstanceView]") -> "Table":
+    """The instances as a rich table."""
+    from rich.table import Table
+
+    findings = next((list(view.probabilities) for view in views if view.probabilities), [])
+    table = Table(header_style="bold")
+    for heading in ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason"):
+        table.add_column(heading, no_wrap=heading not in ("SOP Instance UID", "reason"))
+    for finding in findings:
+        table.add_column(finding, justify="right", no_wrap=True)
+    table.add_column("flags")
+    for view in views:
+        style = STATE_STYLES.get(view.state, "")
+        table.add_row(
+            str(view.id),
+            _short(view.sop_instance_uid),
+            str(view.revision),
+            view.calling_ae,
+            view.view_position or "-",
+            f"[{style}]{view.state}[/]",
+            view.reason or "",
+            *(f"{view.probabilities[finding]:.3f}" if view.probabilities else "" for finding in findings),
+            ", ".join(view.flags or []),
+        )
+    return table
+
+
+def _short(uid: str) -> str:
+    return uid if len(uid) <= 28 else f"{uid[:12]}…{uid[-14:]}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{key} {number:.4f}" for key, number in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value) or "none"
+    return "-" if value is None else str(value)

@@ -1,0 +1,235 @@
+"""The processes: up, gateway, relay, worker; and submit, which feeds files through the same ingest."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import JsonOption, broker_url, load_settings, open_database, print_json, start_logging
+from worker.errors import ConfigurationError, NotFound, Unhealthy
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from dicom_gateway.spool import Spool
+    from worker.settings import Settings
+
+MEBIBYTE = 1 << 20
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Run")(up)
+    app.command(rich_help_panel="Run")(gateway)
+    app.command(rich_help_panel="Run")(relay)
+    app.command(rich_help_panel="Run")(worker)
+    app.command(rich_help_panel="Run")(submit)
+
+
+def up(
+    port: Annotated[int | None, typer.Option(help="Port of the gateway; default 11112.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder for database and spool; default ~/.xrayq.")] = None,
+) -> None:
+    """Run gateway, relay and worker on this machine, with SQLite and an own Redis unless told otherwise.
+
+    \b
+    xrayq up
+    xrayq up --port 104 --home /var/lib/xrayq
+    XRAYQ_DATABASE_URL=postgresql://xrayq@db/xrayq XRAYQ_REDIS_URL=redis://cache xrayq up
+    """
+    import os
+
+    from worker import supervisor
+    from worker.db import schema
+    from worker.db.session import make_engine
+
+    overrides = {
+        "XRAYQ_PORT": str(port) if port is not None else "",
+        "XRAYQ_HOME": str(home.absolute()) if home else "",
+    }
+    os.environ.update({name: value for name, value in overrides.items() if value})
+    settings = load_settings()
+    start_logging(settings)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    schema.upgrade(make_engine(settings.database))
+    supervisor.supervise(settings)
+
+
+def gateway() -> None:
+    """Receive films by C-STORE (Storage SCP). Needs the database and the spool, not Redis."""
+    import signal
+    import threading
+
+    from dicom_gateway.options import GatewayOptions, Received
+    from dicom_gateway.scp import Gateway
+    from worker.ingest import ingest
+
+    settings = load_settings()
+    start_logging(settings)
+    database, spool = open_database(settings), _spool(settings)
+    swept = spool.prepare()
+
+    def accept(received: Received) -> None:
+        ingest(database, spool, received)
+
+    server = Gateway(
+        GatewayOptions(
+            host=settings.host,
+            port=settings.port,
+            ae_title=settings.ae_title,
+            require_called_ae=settings.require_called_ae,
+            calling_aes=settings.calling_aes,
+            max_associations=settings.max_associations,
+            association_timeout=settings.association_timeout,
+            network_timeout=settings.network_timeout,
+            idle_timeout=settings.idle_timeout,
+        ),
+        spool,
+        accept,
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        server.start()
+    except OSError as error:
+        raise Unhealthy(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set XRAYQ_PORT") from None
+    _logger("gateway").info("listening", extra={"port": server.port, "count": swept})
+    stop.wait()
+    server.stop()
+
+
+def relay() -> None:
+    """Publish received films to Redis, and again when a lease passes without a result."""
+    import signal
+    import threading
+
+    from worker import outbox, queue
+
+    settings = load_settings()
+    start_logging(settings)
+    database = open_database(settings)
+    app = queue.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    options = outbox.RelayOptions(
+        batch_size=settings.batch_size,
+        max_in_flight=settings.max_in_flight,
+        lease_seconds=settings.lease_seconds,
+        poll_seconds=settings.poll_seconds,
+    )
+    outbox.relay(database, queue.publisher(app), options, stop.is_set)
+
+
+def worker() -> None:
+    """Decode and score films from Redis. One process for each GPU or CPU host."""
+    from model import bundle as bundles
+    from model.engine.ort import OrtEngine
+    from model.errors import ModelError
+    from model.gate import Policy
+    from worker import queue
+    from worker.decoding import DecodePool
+    from worker.scoring import RetryOptions, Scoring
+
+    settings = load_settings()
+    start_logging(settings)
+    url, database, spool = broker_url(settings), open_database(settings), _spool(settings)
+    try:
+        bundle = bundles.load(settings.bundle or bundles.REFERENCE)
+        engine = OrtEngine(bundle, threads=settings.threads)
+        engine.warm_up()
+    except ModelError as error:
+        raise Unhealthy(str(error)) from None
+    decoders = DecodePool(
+        processes=settings.decoders,
+        timeout=settings.decode_timeout,
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        spec=bundle.preprocess,
+        max_pixels=int(settings.max_megapixels * 1e6),
+    )
+    scoring = Scoring(
+        database=database,
+        spool=spool,
+        bundle=bundle,
+        engine=engine,
+        decoders=decoders,
+        policy=Policy(
+            modalities=settings.modalities,
+            body_parts=settings.body_parts,
+            views=settings.views,
+            allow_missing_view=settings.allow_missing_view,
+            min_age=settings.min_age,
+        ),
+        retry=RetryOptions(
+            max_attempts=settings.max_attempts,
+            retry_seconds=settings.retry_seconds,
+            lease_seconds=settings.lease_seconds,
+        ),
+    )
+    app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
+    _logger("worker").info("ready", extra={"engine": engine.name, "bundle": bundle.digest[:12]})
+    try:
+        queue.consume(app, scoring.run, concurrency=2)
+    finally:
+        decoders.close()
+
+
+def submit(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.", metavar="PATH...")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take DICOM files into the spool and the queue, as the gateway would.
+
+    \b
+    xrayq submit film.dcm
+    xrayq submit /archive/2026-11 --json
+    """
+    from dicom_gateway.errors import Refusal
+    from dicom_gateway.local import store_file
+    from worker.ingest import ingest
+
+    settings = load_settings()
+    start_logging(settings)
+    database, spool = open_database(settings), _spool(settings)
+    spool.prepare()
+    files = [
+        file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
+    ]
+    if not files:
+        raise NotFound(f"no file under {', '.join(str(path) for path in paths)}")
+    results = []
+    for file in files:
+        try:
+            outcome, instance_id = ingest(database, spool, store_file(file, spool, settings.ae_title))
+            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": None})
+        except Refusal as refusal:
+            results.append({"file": str(file), "outcome": "refused", "instance": None, "reason": refusal.comment})
+    refused = [one for one in results if one["outcome"] == "refused"]
+    if as_json:
+        print_json(results)
+    else:
+        for one in results:
+            typer.echo(
+                f"{one['outcome']:<10} {one['instance'] or '-':>6}  {one['file']}  {one['reason'] or ''}".rstrip()
+            )
+        typer.echo(f"{len(results) - len(refused)} of {len(results)} taken")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _spool(settings: "Settings") -> "Spool":
+    from dicom_gateway.spool import Spool
+
+    if settings.spool_folder.exists() and not settings.spool_folder.is_dir():
+        raise ConfigurationError(f"spool {settings.spool_folder} is not a folder")
+    return Spool(
+        settings.spool_folder,
+        reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
+        max_bytes=settings.max_instance_mib * MEBIBYTE,
+    )
+
+
+def _logger(role: str) -> "Logger":
+    import logging
+
+    return logging.getLogger(f"xrayq.{role}")

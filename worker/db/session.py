@@ -1,0 +1,77 @@
+"""Connections: one engine factory, and two ways to use it, `reading` and `writing`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+from worker.errors import ConfigurationError
+
+WRITING = "xrayq_writing"
+BUSY_TIMEOUT_MS = 20_000
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for `sqlite:///file` or `postgresql://...` (psycopg 3). Opens nothing. Raises ConfigurationError."""
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise ConfigurationError(
+            "database_url is not an SQLAlchemy URL, such as postgresql://user@host/xrayq"
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=8,
+            max_overflow=8,
+            pool_timeout=20,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 10},
+        )
+    if backend != "sqlite" or not parsed.database:
+        raise ConfigurationError(f"database_url: {backend} is not supported; use PostgreSQL, or SQLite with a file")
+    engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=20, hide_parameters=True)
+    event.listen(engine, "connect", _sqlite_connect)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that commits when the block ends and rolls back when it raises."""
+    with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A consistent view; nothing is committed."""
+    with engine.connect() as connection:
+        yield connection
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file behind an SQLite URL, None for other databases."""
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _sqlite_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a commit survives a power cut
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer can fail at once with SQLITE_BUSY; an immediate one waits its turn.
+    immediate = connection.get_execution_options().get(WRITING)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

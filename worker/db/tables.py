@@ -1,0 +1,127 @@
+"""Tables. The schema itself is made by `migrations`; a test holds the two together."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """A time with zone, kept in UTC; SQLite keeps it as text without the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+Identifier = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(naming_convention=NAMES)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("revision", Integer, nullable=False, comment="1, 2, ... for other content under the same UID"),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of the spooled file, its name in the spool"),
+    Column("size", BigInteger, nullable=False, comment="bytes in the spool"),
+    Column("calling_ae", String(16), nullable=False),
+    Column("called_ae", String(16), nullable=False),
+    Column("modality", String(64), nullable=False),
+    Column("body_part", String(64), nullable=False),
+    Column("view_position", String(64), nullable=False),
+    Column("age_years", Float),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), comment="why ineligible or failed, a code"),
+    Column("received_at", Timestamp, nullable=False),
+    Column("finished_at", Timestamp, comment="when it left the state received"),
+    UniqueConstraint("sop_instance_uid", "revision"),
+    Index(None, "state", "received_at"),
+    Index(None, "received_at"),
+)
+
+score = Table(
+    "score",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False),
+    Column("bundle_digest", String(64), nullable=False),
+    Column("engine", String(64), nullable=False),
+    Column("software_version", String(32), nullable=False),
+    Column("scored_at", Timestamp, nullable=False),
+    UniqueConstraint("instance_id", "bundle_digest"),
+)
+
+finding_score = Table(
+    "finding_score",
+    metadata,
+    Column("score_id", Identifier, ForeignKey("score.id"), primary_key=True),
+    Column("finding", String(32), primary_key=True),
+    Column("logit", Float, nullable=False),
+    Column("probability", Float, nullable=False, comment="calibrated, 0..1"),
+    Column("operating_point", Float, comment="threshold in force; null where the finding has none"),
+    Column("flag", Boolean, nullable=False, comment="probability >= operating_point"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("kind", String(16), nullable=False, comment="score"),
+    Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False),
+    Column("next_attempt_at", Timestamp, nullable=False),
+    Column("lease_until", Timestamp, comment="published; published again when this passes"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("kind", "instance_id"),
+    Index(None, "next_attempt_at"),
+)
+
+audit_event = Table(
+    "audit_event",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("at", Timestamp, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("instance_id", Identifier, ForeignKey("instance.id")),
+    Column("actor", String(64), nullable=False, comment="calling AE, process or operator"),
+    Column("detail", JSON, nullable=False),
+    Index(None, "instance_id"),
+    Index(None, "at"),
+)

@@ -1,0 +1,128 @@
+"""Films to network inputs in child processes that may crash, hang or run out of memory without hurting the worker."""
+
+import os
+import resource
+from collections.abc import Iterator
+from concurrent.futures import Future, TimeoutError, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pebble import ProcessExpired, ProcessPool
+
+from dicom_gateway.errors import PIXEL_ERRORS, PixelError
+from dicom_gateway.pixels import read_radiograph
+from model.preprocess import PreprocessSpec, to_input
+
+FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
+
+CRASH_REASONS: dict[str, str] = {
+    "decoder_crashed": "the decoder process died on this film, twice",
+    "decoder_timeout": "decoding took longer than decode_timeout, twice",
+    "decoder_memory": "decoding wanted more memory than decode_memory_mib",
+    "decoder_error": "the decoder failed in a way we do not know",
+    "spool_missing": "the film is not in the spool",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """An input, or the reason why there is none."""
+
+    image: NDArray[np.uint8] | None
+    """uint8 [size, size]"""
+    reason: str | None
+
+
+class DecodePool:
+    """A fixed number of decoder processes. Safe to use from several threads."""
+
+    def __init__(
+        self, *, processes: int, timeout: float, memory_bytes: int, spec: PreprocessSpec, max_pixels: int
+    ) -> None:
+        """
+        Args:
+            timeout: seconds for one film; then its process is killed.
+            memory_bytes: address space of each process.
+        """
+        self._timeout = timeout
+        self._spec = spec
+        self._max_pixels = max_pixels
+        self._pool = ProcessPool(
+            max_workers=processes,
+            max_tasks=FILMS_PER_PROCESS,
+            initializer=_limit,
+            initargs=[memory_bytes],
+            context=get_context("forkserver"),
+        )
+
+    def decode(self, paths: dict[int, Path]) -> Iterator[tuple[int, Decoded]]:
+        """Decode films by key, yielding each as it is ready. A film that killed or hung its process is tried once more."""
+        pending = {self._submit(path): (key, path) for key, path in paths.items()}
+        again: dict[int, Path] = {}
+        for future in as_completed(pending):
+            key, path = pending[future]
+            decoded = _result(future)
+            if decoded.reason in ("decoder_crashed", "decoder_timeout"):
+                again[key] = path
+            else:
+                yield key, decoded
+        for key, path in again.items():
+            yield key, _result(self._submit(path))
+
+    def close(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def _submit(self, path: Path) -> "Future[Decoded]":
+        future: Future[Decoded] = self._pool.schedule(
+            decode_film, args=[str(path), self._spec, self._max_pixels], timeout=self._timeout
+        )
+        return future
+
+
+def decode_film(path: str, spec: PreprocessSpec, max_pixels: int) -> Decoded:
+    """What a decoder process does with one film."""
+    try:
+        radiograph = read_radiograph(Path(path), max_pixels=max_pixels)
+    except PixelError as error:
+        return Decoded(image=None, reason=error.reason)
+    except FileNotFoundError:
+        return Decoded(image=None, reason="spool_missing")
+    except MemoryError:
+        return Decoded(image=None, reason="decoder_memory")
+    image = to_input(
+        radiograph.pixels, low=radiograph.low, high=radiograph.high, inverted=radiograph.inverted, spec=spec
+    )
+    return Decoded(image=image, reason=None)
+
+
+def reasons() -> dict[str, str]:
+    """Every reason code that decoding can give, with its meaning."""
+    documented = {error.reason: (error.__doc__ or error.reason).split("\n")[0] for error in (*PIXEL_ERRORS, PixelError)}
+    return documented | CRASH_REASONS
+
+
+def _result(future: "Future[Decoded]") -> Decoded:
+    try:
+        return future.result()
+    except ProcessExpired:
+        return Decoded(image=None, reason="decoder_crashed")
+    except TimeoutError:
+        return Decoded(image=None, reason="decoder_timeout")
+    except MemoryError:
+        return Decoded(image=None, reason="decoder_memory")
+    except Exception:  # noqa: BLE001 - whatever a child raised, it is about this film alone
+        return Decoded(image=None, reason="decoder_error")
+
+
+def _limit(memory_bytes: int) -> None:
+    """Once in each decoder process: bounded memory, one thread, and last in line for the processor."""
+    import cv2
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cv2.setNumThreads(1)
+    os.nice(1)

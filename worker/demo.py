@@ -1,0 +1,226 @@
+"""The demonstration's films and their way through a running service."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydicom import dcmread
+from sqlalchemy import func, select
+
+from dicom_gateway.contexts import SYNTAX_BY_UID, TRANSFER_SYNTAXES
+from dicom_gateway.encode import derived_uid, in_syntax, save, wrap_image
+from dicom_gateway.scu import PeerUnavailable, echo, send
+from worker.db.session import make_engine, reading
+from worker.db.tables import instance
+from worker.errors import NotFound, Unhealthy
+from worker.instances import InstanceView, list_instances
+from worker.states import State
+
+CHEST, OTHER = "RG1_UNCR.dcm", "RG3_UNCR.dcm"  # NEMA's Philips CR sample: a chest, and a tibia
+CALLING_AE = "DEMO-PACS"
+START_SECONDS, FINISH_SECONDS = 60.0, 170.0
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """One object to push."""
+
+    name: str
+    path: Path
+    sop_instance_uid: str
+    syntax: str
+    expect: str = ""
+    """State it must end in, `refused` or `duplicate`; empty: any end will do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What became of one push."""
+
+    film: Film
+    status: int | None
+    comment: str
+    view: InstanceView | None
+
+    @property
+    def state(self) -> str:
+        if self.status != 0 or self.view is None:
+            return "refused"
+        return "duplicate" if self.film.expect == "duplicate" else self.view.state
+
+    @property
+    def as_expected(self) -> bool:
+        done = self.state != State.RECEIVED
+        return done and (not self.film.expect or self.film.expect == self.state)
+
+
+def sample_films(folder: Path) -> list[Film]:
+    """The public sample chest film in every transfer syntax, another body part, a truncated copy and a re-send.
+
+    Raises NotFound when pydicom-data is not installed.
+    """
+    chest, other = _sample(CHEST), _sample(OTHER)
+    source = dcmread(chest)
+    films = []
+    for syntax in TRANSFER_SYNTAXES:
+        film = in_syntax(source, syntax.uid)
+        path = save(film, folder / f"{len(films):02}.dcm")
+        films.append(
+            Film(name="RG1 chest", path=path, sop_instance_uid=film.SOPInstanceUID, syntax=syntax.name, expect="scored")
+        )
+    tibia = dcmread(other)
+    films.append(
+        Film(
+            name="RG3 tibia",
+            path=save(in_syntax(tibia, TRANSFER_SYNTAXES[0].uid), folder / "tibia.dcm"),
+            sop_instance_uid=derived_uid(str(tibia.SOPInstanceUID), TRANSFER_SYNTAXES[0].uid),
+            syntax=TRANSFER_SYNTAXES[0].name,
+            expect="ineligible",
+        )
+    )
+    cut = folder / "cut.dcm"
+    whole = films[0].path.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    films.append(
+        Film(
+            name="RG1 truncated",
+            path=cut,
+            sop_instance_uid=films[0].sop_instance_uid,
+            syntax=films[0].syntax,
+            expect="refused",
+        )
+    )
+    first = films[0]
+    films.append(
+        Film(
+            name="RG1 sent again",
+            path=first.path,
+            sop_instance_uid=first.sop_instance_uid,
+            syntax=first.syntax,
+            expect="duplicate",
+        )
+    )
+    return films
+
+
+def own_films(source: Path, folder: Path) -> list[Film]:
+    """The DICOM, PNG and JPEG files under `source`; pictures are wrapped as DX. Raises NotFound when there are none."""
+    films = []
+    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        if not path.is_file():
+            continue
+        try:
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                film = wrap_image(path)
+                sent = save(film, folder / f"{len(films):05}.dcm")
+            else:
+                film, sent = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]), path
+            syntax = SYNTAX_BY_UID.get(str(film.file_meta.TransferSyntaxUID))
+            uid = str(film.SOPInstanceUID)
+        except (ValueError, AttributeError, KeyError, OSError, RecursionError):
+            continue  # a folder may hold other things than films
+        except Exception as error:  # noqa: BLE001 - pydicom lets any error of its parsers through
+            raise NotFound(f"{path.name} cannot be read: {type(error).__name__}") from None
+        films.append(Film(name=path.name, path=sent, sop_instance_uid=uid, syntax=syntax.name if syntax else "unknown"))
+    if not films:
+        raise NotFound(f"no DICOM, PNG or JPEG film under {source}")
+    return films
+
+
+@contextmanager
+def service(home: Path, log: Path) -> Iterator[int]:
+    """A running `xrayq up` in `home` on a free port; yields the port. Raises Unhealthy when it does not come up."""
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XRAYQ_")} | {
+        "XRAYQ_HOME": str(home),
+        "XRAYQ_HOST": "127.0.0.1",
+        "XRAYQ_PORT": str(port),
+        "XRAYQ_CONFIG": os.devnull,
+        "XRAYQ_SPOOL_RESERVE_MIB": "64",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker.cli", "up"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            wait_for(lambda: _answers(port, process), START_SECONDS, f"xrayq up did not start, see {log}")
+            yield port
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def push(port: int, films: list[Film]) -> list[tuple[Film, int | None, str]]:
+    """C-STORE each film over one association, as a PACS does."""
+    answers = send(
+        "127.0.0.1", port, [film.path for film in films], called_ae="XRAYQ", calling_ae=CALLING_AE, timeout=60
+    )
+    return [(film, answer.status, answer.comment) for film, answer in zip(films, answers, strict=True)]
+
+
+def waiting(database_url: str) -> int:
+    """How many instances have not come to an end."""
+    with reading(make_engine(database_url)) as connection:
+        query = select(func.count()).where(instance.c.state == State.RECEIVED)
+        return int(connection.execute(query).scalar_one())
+
+
+def endings(database_url: str, pushed: list[tuple[Film, int | None, str]]) -> list[Ending]:
+    views = {view.sop_instance_uid: view for view in list_instances(make_engine(database_url))}
+    return [
+        Ending(
+            film=film,
+            status=status,
+            comment=comment,
+            view=views.get(film.sop_instance_uid) if status == 0 else None,
+        )
+        for film, status, comment in pushed
+    ]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    """Return when `condition()` holds. Raises Unhealthy(otherwise) after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Unhealthy(otherwise)
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
+    if process.poll() is not None:
+        raise Unhealthy(f"xrayq up ended with exit code {process.returncode}")
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            pass
+        echo("127.0.0.1", port, called_ae="XRAYQ", calling_ae=CALLING_AE)
+    except (PeerUnavailable, OSError):
+        return False
+    return True
+
+
+def _sample(name: str) -> Path:
+    spec = find_spec("data_store")
+    folder = Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
+    path = folder / "data" / name if folder else None
+    if path is None or not path.is_file():
+        raise NotFound("the sample films are not installed: pip install 'xrayq[demo]', or use --films DIR")
+    return path

@@ -1,0 +1,105 @@
+"""The gateway's `accept`: one transaction that makes an instance ours. When it returns, success may be promised."""
+
+import logging
+from enum import StrEnum
+
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from dicom_gateway.errors import StoreUnavailable
+from dicom_gateway.options import Received
+from dicom_gateway.revision import same_film
+from dicom_gateway.spool import Spool
+from worker import trail
+from worker.db.session import writing
+from worker.db.tables import instance, outbox
+from worker.states import State
+
+log = logging.getLogger("xrayq.ingest")
+
+RACES = 5
+
+
+class Outcome(StrEnum):
+    NEW = "received"
+    DUPLICATE = "duplicate"
+    REVISION = "revision"
+
+
+def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, int]:
+    """Commit {instance, outbox row, audit event} for one durable film.
+
+    The same film again is audited and makes no new work. Other content under a known UID becomes the next revision.
+
+    Returns:
+        What it was, and the instance's id.
+
+    Raises:
+        StoreUnavailable: the database did not take it (C-STORE status 0xA702).
+    """
+    for _ in range(RACES):
+        try:
+            with writing(engine) as connection:
+                outcome, instance_id = _ingest(connection, spool, received)
+            break
+        except IntegrityError:
+            continue  # another association committed the same UID between our look and our insert: look again
+        except SQLAlchemyError as error:
+            log.error("database refused an instance", extra={"reason": type(error).__name__})
+            raise StoreUnavailable from None
+    else:
+        raise StoreUnavailable
+    log.info(outcome.value, extra={"instance": instance_id, "calling_ae": received.calling_ae})
+    return outcome, instance_id
+
+
+def _ingest(connection: Connection, spool: Spool, received: Received) -> tuple[Outcome, int]:
+    header = received.header
+    latest = connection.execute(
+        select(instance.c.id, instance.c.revision, instance.c.digest)
+        .where(instance.c.sop_instance_uid == header.sop_instance_uid)
+        .order_by(instance.c.revision.desc())
+        .limit(1)
+    ).one_or_none()
+    if latest and (latest.digest == received.digest or same_film(spool.path_of(latest.digest), received.path)):
+        trail.record(
+            connection,
+            action=Outcome.DUPLICATE,
+            instance_id=latest.id,
+            actor=received.calling_ae,
+            detail={"digest": received.digest},
+        )
+        return Outcome.DUPLICATE, latest.id
+    instance_id = connection.execute(
+        insert(instance).returning(instance.c.id),
+        {
+            "sop_instance_uid": header.sop_instance_uid,
+            "revision": latest.revision + 1 if latest else 1,
+            "sop_class_uid": header.sop_class_uid,
+            "transfer_syntax_uid": header.transfer_syntax_uid,
+            "study_instance_uid": header.study_instance_uid,
+            "series_instance_uid": header.series_instance_uid,
+            "digest": received.digest,
+            "size": received.size,
+            "calling_ae": received.calling_ae,
+            "called_ae": received.called_ae,
+            "modality": header.modality,
+            "body_part": header.body_part,
+            "view_position": header.view_position,
+            "age_years": header.age_years,
+            "state": State.RECEIVED,
+            "received_at": received.received_at,
+        },
+    ).scalar_one()
+    connection.execute(
+        insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": received.received_at}
+    )
+    outcome = Outcome.REVISION if latest else Outcome.NEW
+    trail.record(
+        connection,
+        action=outcome,
+        instance_id=instance_id,
+        actor=received.calling_ae,
+        detail={"digest": received.digest, "size": received.size},
+    )
+    return outcome, instance_id

@@ -1,0 +1,151 @@
+"""Instances as people see them: listing, one in full, requeue and reject."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
+
+from model.findings import in_order
+from worker import trail
+from worker.db.session import reading, writing
+from worker.db.tables import audit_event, finding_score, instance, outbox, score
+from worker.errors import NotFound, WrongState
+from worker.states import State, sources
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceView:
+    """One instance revision with its newest score. Times are ISO 8601 with zone in `as_dict`."""
+
+    id: int
+    sop_instance_uid: str
+    revision: int
+    transfer_syntax_uid: str
+    modality: str
+    body_part: str
+    view_position: str
+    state: str
+    reason: str | None
+    probabilities: dict[str, float] | None
+    flags: list[str] | None
+    bundle_digest: str | None
+    calling_ae: str
+    received_at: datetime
+    scored_at: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
+        }
+
+
+def list_instances(
+    engine: Engine, *, state: State | None = None, limit: int = 0, uid: str = "", newest_first: bool = False
+) -> list[InstanceView]:
+    """Instances by id, oldest first unless `newest_first`; `limit` 0 is all."""
+    query = select(instance).order_by(instance.c.id.desc() if newest_first else instance.c.id)
+    if state:
+        query = query.where(instance.c.state == state)
+    if uid:
+        query = query.where(instance.c.sop_instance_uid == uid)
+    with reading(engine) as connection:
+        return _views(connection, query.limit(limit) if limit else query)
+
+
+def find(engine: Engine, name: str) -> list[InstanceView]:
+    """The instance of an id, or every revision of a SOP Instance UID. Raises NotFound."""
+    query = select(instance).where(
+        instance.c.id == int(name) if name.isdigit() else instance.c.sop_instance_uid == name
+    )
+    with reading(engine) as connection:
+        found = _views(connection, query.order_by(instance.c.revision))
+    if not found:
+        raise NotFound(f"no instance {name}: 'xrayq instance list' shows ids and UIDs")
+    return found
+
+
+def history(engine: Engine, instance_id: int) -> list[dict[str, Any]]:
+    """The instance's audit events, oldest first."""
+    with reading(engine) as connection:
+        rows = connection.execute(
+            select(audit_event).where(audit_event.c.instance_id == instance_id).order_by(audit_event.c.id)
+        ).all()
+    return [{"at": row.at.isoformat(), "action": row.action, "actor": row.actor, "detail": row.detail} for row in rows]
+
+
+def requeue(engine: Engine, instance_id: int, actor: str) -> None:
+    """A dead letter back to work. Raises NotFound, WrongState."""
+    with writing(engine) as connection:
+        _move(connection, instance_id, State.RECEIVED, reason=None, finished_at=None)
+        connection.execute(
+            insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": datetime.now(UTC)}
+        )
+        trail.record(connection, action="requeued", instance_id=instance_id, actor=actor)
+
+
+def reject(engine: Engine, instance_id: int, actor: str) -> None:
+    """Take an instance out of the queue, or a dead letter off the list, for good. Raises NotFound, WrongState."""
+    with writing(engine) as connection:
+        _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=datetime.now(UTC))
+        connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
+        trail.record(connection, action="rejected", instance_id=instance_id, actor=actor)
+
+
+def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:
+    state = connection.execute(
+        select(instance.c.state).where(instance.c.id == instance_id).with_for_update()
+    ).scalar_one_or_none()
+    if state is None:
+        raise NotFound(f"no instance {instance_id}")
+    if State(state) not in sources(target):
+        allowed = " or ".join(sources(target))
+        raise WrongState(f"instance {instance_id} is {state}; this needs {allowed}")
+    connection.execute(update(instance).where(instance.c.id == instance_id).values(state=target, **values))
+
+
+def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
+    rows = connection.execute(query).all()
+    scores = _newest_scores(connection, query)
+    return [
+        InstanceView(
+            id=row.id,
+            sop_instance_uid=row.sop_instance_uid,
+            revision=row.revision,
+            transfer_syntax_uid=row.transfer_syntax_uid,
+            modality=row.modality,
+            body_part=row.body_part,
+            view_position=row.view_position,
+            state=row.state,
+            reason=row.reason,
+            calling_ae=row.calling_ae,
+            received_at=row.received_at,
+            **scores.get(row.id, {"probabilities": None, "flags": None, "bundle_digest": None, "scored_at": None}),
+        )
+        for row in rows
+    ]
+
+
+def _newest_scores(connection: Connection, query: Select[Any]) -> dict[int, dict[str, Any]]:
+    chosen = query.with_only_columns(instance.c.id).subquery()
+    rows = connection.execute(
+        select(score.c.instance_id, score.c.bundle_digest, score.c.scored_at, finding_score)
+        .join(finding_score, finding_score.c.score_id == score.c.id)
+        .where(score.c.instance_id.in_(select(chosen.c.id)))
+        .order_by(score.c.id)
+    ).all()
+    scores: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        one = scores[row.instance_id].setdefault(
+            row.score_id,
+            {"probabilities": {}, "flags": [], "bundle_digest": row.bundle_digest, "scored_at": row.scored_at},
+        )
+        one["probabilities"][row.finding] = row.probability
+        if row.flag:
+            one["flags"].append(row.finding)
+    newest = {instance_id: list(by_score.values())[-1] for instance_id, by_score in scores.items()}
+    for one in newest.values():
+        one["probabilities"] = {name: one["probabilities"][name] for name in in_order(one["probabilities"])}
+        one["flags"] = in_order(one["flags"])
+    return newest

@@ -1,0 +1,107 @@
+"""The relay: due outbox rows, leased and published in batches of ids.
+
+The database is the queue; Redis only carries. A message may be lost, doubled or flushed: when the lease passes without a
+result the row is published again, and the task looks at the row before it works.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, func, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.db.session import reading, writing
+from worker.db.tables import outbox
+
+log = logging.getLogger("xrayq.relay")
+
+SUSPECT_ATTEMPTS = 2  # rows that took a worker down this often travel alone
+LONGEST_PAUSE = 5.0
+
+
+class PublishError(Exception):
+    """The broker did not take the message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayOptions:
+    batch_size: int
+    """Films in one message."""
+    max_in_flight: int
+    """Leased rows at any time, so that a long backlog waits in the database and not in Redis."""
+    lease_seconds: float
+    poll_seconds: float
+
+
+def relay(
+    engine: Engine, publish: Callable[[list[int]], None], options: RelayOptions, stopping: Callable[[], bool]
+) -> None:
+    """Publish until `stopping()`. Outlives the database and the broker being away.
+
+    Args:
+        publish: sends one message of instance ids, or raises PublishError.
+    """
+    pause = options.poll_seconds
+    while not stopping():
+        try:
+            published = relay_once(engine, publish, options)
+            pause = 0.0 if published == options.batch_size else options.poll_seconds
+        except (SQLAlchemyError, PublishError) as error:
+            pause = min(max(pause, options.poll_seconds) * 2, LONGEST_PAUSE)
+            log.warning("cannot publish, will try again", extra={"reason": type(error).__name__})
+        if pause:
+            time.sleep(pause)
+
+
+def relay_once(engine: Engine, publish: Callable[[list[int]], None], options: RelayOptions) -> int:
+    """Lease and publish at most one batch. Returns how many rows. On PublishError the lease is given back."""
+    ids = lease(engine, options, datetime.now(UTC))
+    if not ids:
+        return 0
+    try:
+        publish(ids)
+    except PublishError:
+        _release(engine, ids)
+        raise
+    log.debug("published", extra={"count": len(ids)})
+    return len(ids)
+
+
+def lease(engine: Engine, options: RelayOptions, now: datetime) -> list[int]:
+    """Instance ids of due rows, oldest first, now leased. Rows another relay holds are skipped."""
+    free = or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= now)
+    with reading(engine) as connection:  # the common case: nothing to do, and no writer's lock taken to find out
+        due = connection.execute(select(outbox.c.id).where(outbox.c.next_attempt_at <= now, free).limit(1)).first()
+    if due is None:
+        return []
+    with writing(engine) as connection:
+        in_flight = connection.execute(select(func.count()).where(outbox.c.lease_until > now)).scalar_one()
+        room = min(options.batch_size, options.max_in_flight - in_flight)
+        if room <= 0:
+            return []
+        waiting = connection.execute(select(func.count()).where(outbox.c.next_attempt_at <= now, free)).scalar_one()
+        if waiting < options.batch_size <= in_flight:
+            return []  # workers are busy: let the batch fill
+        rows = connection.execute(
+            select(outbox.c.id, outbox.c.instance_id, outbox.c.attempts)
+            .where(outbox.c.next_attempt_at <= now, free)
+            .order_by(outbox.c.next_attempt_at, outbox.c.id)
+            .limit(room)
+            .with_for_update(skip_locked=True)
+        ).all()
+        if any(row.attempts >= SUSPECT_ATTEMPTS for row in rows):
+            rows = [next(row for row in rows if row.attempts >= SUSPECT_ATTEMPTS)]
+        connection.execute(
+            update(outbox)
+            .where(outbox.c.id.in_([row.id for row in rows]))
+            .values(lease_until=now + timedelta(seconds=options.lease_seconds))
+        )
+        return [row.instance_id for row in rows]
+
+
+def _release(engine: Engine, ids: list[int]) -> None:
+    with writing(engine) as connection:
+        connection.execute(update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=None))

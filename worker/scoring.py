@@ -1,0 +1,217 @@
+"""The score task: ids in, one transaction out. Safe to run twice on the same ids, and to die at any line."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+
+from dicom_gateway.spool import Spool
+from model.bundle import Bundle
+from model.engine.base import Engine as InferenceEngine
+from model.errors import EngineError
+from model.gate import Facts, Policy, refuse
+from model.scorer import Score, score
+from worker import trail
+from worker.db.session import writing
+from worker.db.tables import finding_score, instance, outbox
+from worker.db.tables import score as score_table
+from worker.decoding import DecodePool
+from worker.states import State
+
+log = logging.getLogger("xrayq.worker")
+
+INFERENCE_BATCH = 8
+ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryOptions:
+    max_attempts: int
+    retry_seconds: float
+    """Wait after the first failed attempt; doubles."""
+    lease_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Where one instance ends: a score, or a state and its reason."""
+
+    instance_id: int
+    state: State
+    reason: str | None = None
+    score: Score | None = None
+
+
+class Scoring:
+    """Everything a score task needs, made once for each worker. `run` may be called from several threads."""
+
+    def __init__(
+        self,
+        *,
+        database: Engine,
+        spool: Spool,
+        bundle: Bundle,
+        engine: InferenceEngine,
+        decoders: DecodePool,
+        policy: Policy,
+        retry: RetryOptions,
+    ) -> None:
+        self._database = database
+        self._spool = spool
+        self._bundle = bundle
+        self._engine = engine
+        self._decoders = decoders
+        self._policy = policy
+        self._retry = retry
+        self._version = version("xrayq")
+
+    def run(self, ids: list[int]) -> None:
+        """Score, refuse or fail each instance that still waits. Others in `ids` are ignored: double delivery is normal."""
+        started = time.monotonic()
+        claimed = self._begin(ids)
+        if not claimed:
+            return
+        try:
+            outcomes = list(self._outcomes(claimed))
+        except EngineError as error:
+            self._postpone(claimed, type(error).__name__)
+            return
+        finished = self._finish(outcomes)
+        log.info(
+            "scored a batch",
+            extra={
+                "instances": len(finished),
+                "ms": round((time.monotonic() - started) * 1e3),
+                "engine": self._engine.name,
+            },
+        )
+
+    def _begin(self, ids: list[int]) -> list[Row[Any]]:
+        """Count the attempt before the work, so that a film which takes the whole worker down is counted too."""
+        now = datetime.now(UTC)
+        with writing(self._database) as connection:
+            rows = connection.execute(
+                select(instance, outbox.c.attempts)
+                .join(outbox, outbox.c.instance_id == instance.c.id)
+                .where(instance.c.id.in_(ids), instance.c.state == State.RECEIVED, outbox.c.kind == "score")
+                .order_by(instance.c.id)
+            ).all()
+            exhausted = [row for row in rows if row.attempts >= self._retry.max_attempts]
+            fresh = [row for row in rows if row.attempts < self._retry.max_attempts]
+            connection.execute(
+                update(outbox)
+                .where(outbox.c.instance_id.in_([row.id for row in fresh]))
+                .values(attempts=outbox.c.attempts + 1, lease_until=now + timedelta(seconds=self._retry.lease_seconds))
+            )
+            self._write(
+                connection,
+                [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted],
+            )
+        return fresh
+
+    def _outcomes(self, rows: list[Row[Any]]) -> Iterator[Outcome]:
+        paths = {}
+        for row in rows:
+            facts = Facts(
+                modality=row.modality,
+                body_part=row.body_part,
+                view_position=row.view_position,
+                age_years=row.age_years,
+            )
+            if reason := refuse(facts, self._policy):
+                yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
+            else:
+                paths[row.id] = self._spool.path_of(row.digest)
+        ready: list[tuple[int, Any]] = []
+        for instance_id, decoded in self._decoders.decode(paths):
+            if decoded.image is None:
+                yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
+                continue
+            ready.append((instance_id, decoded.image))
+            if len(ready) == INFERENCE_BATCH:
+                yield from self._infer(ready)
+                ready = []
+        if ready:
+            yield from self._infer(ready)
+
+    def _infer(self, ready: list[tuple[int, Any]]) -> Iterator[Outcome]:
+        images = np.stack([image for _, image in ready])[:, None]
+        for (instance_id, _), result in zip(ready, score(self._engine, self._bundle, images), strict=True):
+            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result)
+
+    def _finish(self, outcomes: list[Outcome]) -> list[int]:
+        with writing(self._database) as connection:
+            return self._write(connection, outcomes)
+
+    def _write(self, connection: Connection, outcomes: list[Outcome]) -> list[int]:
+        """State, scores, outbox and audit. Returns the ids that were still waiting; the others were finished elsewhere."""
+        now = datetime.now(UTC)
+        in_order = sorted(outcomes, key=lambda outcome: outcome.instance_id)  # one order for all writers: no deadlock
+        mine = [outcome for outcome in in_order if self._leave_received(connection, outcome, now)]
+        scored = [(outcome.instance_id, outcome.score) for outcome in mine if outcome.score]
+        if scored:
+            keys = connection.execute(
+                insert(score_table).returning(score_table.c.id, sort_by_parameter_order=True),
+                [
+                    {
+                        "instance_id": instance_id,
+                        "bundle_digest": self._bundle.digest,
+                        "engine": self._engine.name,
+                        "software_version": self._version,
+                        "scored_at": now,
+                    }
+                    for instance_id, _ in scored
+                ],
+            ).scalars()
+            connection.execute(
+                insert(finding_score),
+                [row for key, (_, result) in zip(keys, scored, strict=True) for row in self._finding_rows(key, result)],
+            )
+        connection.execute(delete(outbox).where(outbox.c.instance_id.in_([outcome.instance_id for outcome in mine])))
+        trail.record_all(connection, [self._event(outcome) for outcome in mine])
+        return [outcome.instance_id for outcome in mine]
+
+    def _leave_received(self, connection: Connection, outcome: Outcome, now: datetime) -> bool:
+        changed = connection.execute(
+            update(instance)
+            .where(instance.c.id == outcome.instance_id, instance.c.state == State.RECEIVED)
+            .values(state=outcome.state, reason=outcome.reason, finished_at=now)
+        )
+        return changed.rowcount == 1
+
+    def _finding_rows(self, key: int, result: Score) -> list[dict[str, Any]]:
+        thresholds = {point.finding: point.threshold for point in self._bundle.operating_points}
+        return [
+            {
+                "score_id": key,
+                "finding": finding,
+                "logit": result.logits[finding],
+                "probability": probability,
+                "operating_point": thresholds.get(finding),
+                "flag": finding in result.flags,
+            }
+            for finding, probability in result.probabilities.items()
+        ]
+
+    def _event(self, outcome: Outcome) -> dict[str, Any]:
+        detail: dict[str, Any] = {"bundle": self._bundle.digest} if outcome.score else {"reason": outcome.reason}
+        return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)
+
+    def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
+        """Give every row back for a later attempt: the fault is ours, not the films'."""
+        now = datetime.now(UTC)
+        log.error("batch postponed", extra={"instances": len(rows), "reason": reason})
+        with writing(self._database) as connection:
+            for row in rows:
+                wait = timedelta(seconds=self._retry.retry_seconds * 2**row.attempts)
+                connection.execute(
+                    update(outbox)
+                    .where(outbox.c.instance_id == row.id)
+                    .values(next_attempt_at=now + wait, lease_until=None)
+                )

@@ -1,0 +1,32 @@
+"""The life of an instance, as one table."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    RECEIVED = "received"
+    SCORED = "scored"
+    REPORTED = "reported"
+    INELIGIBLE = "ineligible"
+    FAILED = "failed"
+
+
+TRANSITIONS: dict[State, dict[State, str]] = {
+    State.RECEIVED: {
+        State.SCORED: "the bundle scored it",
+        State.INELIGIBLE: "the gate or an operator refused it, with a reason",
+        State.FAILED: "it gave no radiograph, or attempts ran out: a dead letter with a reason",
+    },
+    State.FAILED: {
+        State.RECEIVED: "an operator requeued it",
+        State.INELIGIBLE: "an operator rejected it",
+    },
+    State.SCORED: {State.REPORTED: "the report reached the PACS"},
+    State.REPORTED: {},
+    State.INELIGIBLE: {},
+}
+
+
+def sources(target: State) -> tuple[State, ...]:
+    """The states from which `target` may be reached."""
+    return tuple(state for state, targets in TRANSITIONS.items() if target in targets)
