@@ -181,7 +181,7 @@ class Association:
         proposed = request.presentation_context_definition_list
         results, _ = negotiate_as_acceptor(proposed, supported_contexts())
         for context in results:
-            if context.result == 0:
+            if context.result == 0 and context.context_id is not None:
                 self._contexts[context.context_id] = (str(context.abstract_syntax), str(context.transfer_syntax[0]))
         for item in request.user_information:
             if isinstance(item, MaximumLengthNotification):

@@ -50,6 +50,10 @@ SYNTAX_BY_UID: dict[str, TransferSyntax] = {str(syntax.uid): syntax for syntax i
 
 def supported_contexts() -> list[PresentationContext]:
     """Presentation contexts for negotiation as acceptor (PS3.8 9.3.2): C-ECHO and every storage class."""
-    everything = [syntax.uid for syntax in TRANSFER_SYNTAXES]
-    uncompressed = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian]
+    everything: list[str | uid.UID] = [syntax.uid for syntax in TRANSFER_SYNTAXES]
+    uncompressed: list[str | uid.UID] = [
+        uid.ExplicitVRLittleEndian,
+        uid.ImplicitVRLittleEndian,
+        uid.ExplicitVRBigEndian,
+    ]
     return [build_context(VERIFICATION, uncompressed)] + [build_context(sop, everything) for sop in STORAGE_CLASSES]

@@ -245,7 +245,7 @@ def _through_tables(
 
 
 def _ends(values: Pixels) -> Pixels:
-    return np.array([values.min(), values.max()], values.dtype)  # type: ignore[call-overload,no-any-return]
+    return np.array([values.min(), values.max()], values.dtype)
 
 
 def _lut_bits(sequence: Sequence[Dataset]) -> int:
@@ -276,7 +276,8 @@ def _padding_mask(stored: Pixels, dataset: Dataset) -> NDArray[np.bool_] | None:
         return None
     last = integer(dataset, "PixelPaddingRangeLimit")
     low, high = sorted((first, first if last is None else last))
-    mask = (stored >= low) & (stored <= high) if high > low else stored == low
+    values: NDArray[Any] = stored
+    mask = (values >= low) & (values <= high) if high > low else values == low
     return mask if mask.any() else None
 
 

@@ -84,7 +84,7 @@ def read_image(encoded: bytes, name: str) -> NDArray[np.generic]:
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if pixels is None:
         raise DatasetError(f"{name}: not a readable JPEG or PNG")
-    return pixels
+    return np.asarray(pixels)
 
 
 def image_to_input(encoded: bytes, name: str, spec: PreprocessSpec) -> NDArray[np.uint8]:

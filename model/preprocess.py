@@ -75,7 +75,7 @@ def shrink(pixels: Pixels, size: int) -> NDArray[np.float32]:
     method = cv2.INTER_AREA if pixels.shape[0] >= size else cv2.INTER_LINEAR
     # Integer input would be rounded to whole grey levels: cheap to avoid for small films, 16 bits do not care.
     source = pixels.astype(np.float32) if pixels.dtype == np.uint8 else np.ascontiguousarray(pixels)
-    return cv2.resize(source, (size, size), interpolation=method).astype(np.float32)
+    return np.asarray(cv2.resize(source, (size, size), interpolation=method), np.float32)
 
 
 def stretch(values: NDArray[np.float32], low: float, high: float) -> Input:
@@ -83,4 +83,4 @@ def stretch(values: NDArray[np.float32], low: float, high: float) -> Input:
     bottom, top = np.percentile(values, (low, high))
     if top - bottom < 1e-6:
         return np.zeros(values.shape, np.uint8)
-    return np.rint(np.clip((values - bottom) / (top - bottom), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.asarray(np.rint(np.clip((values - bottom) / (top - bottom), 0.0, 1.0) * 255.0), np.uint8)

@@ -61,7 +61,7 @@ def pretrain(
             loss = loss_of(logits.float(), truth[rows]) * known[rows]
             mean = loss.sum() / known[rows].sum().clamp(min=1.0)
             optimiser.zero_grad(set_to_none=True)
-            mean.backward()  # type: ignore[no-untyped-call]
+            mean.backward()
             optimiser.step()
             schedule.step()
             total, weight = total + float(loss.detach().sum()), weight + float(known[rows].sum())

@@ -81,7 +81,7 @@ def train(
     films, validation = _split(dataset, "train"), _split(dataset, "val")
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = -(-len(films) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

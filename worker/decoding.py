@@ -101,7 +101,8 @@ def decode_film(path: str, spec: PreprocessSpec, max_pixels: int) -> Decoded:
 
 def reasons() -> dict[str, str]:
     """Every reason code that decoding can give, with its meaning."""
-    documented = {error.reason: (error.__doc__ or error.reason).split("\n")[0] for error in (*PIXEL_ERRORS, PixelError)}
+    errors: tuple[type[PixelError], ...] = (*PIXEL_ERRORS, PixelError)
+    documented = {error.reason: (error.__doc__ or error.reason).split("\n")[0] for error in errors}
     return documented | CRASH_REASONS
 
 

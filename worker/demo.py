@@ -69,7 +69,7 @@ def sample_films(folder: Path) -> list[Film]:
     """
     chest, other = _sample(CHEST), _sample(OTHER)
     source = dcmread(chest)
-    films = []
+    films: list[Film] = []
     for syntax in TRANSFER_SYNTAXES:
         film = in_syntax(source, syntax.uid)
         path = save(film, folder / f"{len(films):02}.dcm")
@@ -113,7 +113,7 @@ def sample_films(folder: Path) -> list[Film]:
 
 def own_films(source: Path, folder: Path) -> list[Film]:
     """The DICOM, PNG and JPEG files under `source`; pictures are wrapped as DX. Raises NotFound when there are none."""
-    films = []
+    films: list[Film] = []
     for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         if not path.is_file():
             continue
