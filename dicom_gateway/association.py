@@ -1,6 +1,7 @@
 """One association as acceptor (PS3.8), in blocking style: read a PDU, do what it says, answer.
 
-pynetdicom's own acceptor wakes a thread a thousand times a second for each peer and copies every fragment several times.
+pynetdicom's own acceptor wakes a thread a thousand times a second for each peer and copies every fragment several
+times.
 Here a resting peer is one thread asleep in `recv`, and the fragments of a data set go from the socket's buffer straight
 into the spool. pynetdicom still encodes, decodes and negotiates.
 """
@@ -372,7 +373,10 @@ class Association:
     # -- socket ----------------------------------------------------------------------------------------------------
 
     def _read_pdu_header(self, patience: float) -> tuple[int, int]:
-        """Type and length of the next PDU. Waits `patience` for its first byte, then the network time-out for the rest."""
+        """Type and length of the next PDU.
+
+        Waits `patience` for its first byte, then the network time-out for the rest.
+        """
         header = bytearray(6)
         view = memoryview(header)
         self._set_timeout(patience)

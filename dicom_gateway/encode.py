@@ -1,4 +1,7 @@
-"""Films in any transfer syntax we decode, for demonstrations and tests. Pixels are coded by imagecodecs, not by a PACS."""
+"""Films in any transfer syntax we decode, for demonstrations and tests.
+
+Pixels are coded by imagecodecs, not by a PACS.
+"""
 
 import hashlib
 import uuid

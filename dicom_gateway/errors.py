@@ -1,4 +1,5 @@
-"""Errors of the gateway, one tree. A refusal carries the DIMSE status that answers it; a film's fault carries its reason code.
+"""Errors of the gateway, one tree. A refusal carries the DIMSE status that answers it; a film's fault carries its
+reason code.
 
 Statuses: PS3.4 Table B.2-1 (Storage) and PS3.7 Annex C. Comments go into Error Comment (0000,0902): no more than 64
 characters, and never a word from the data set.

@@ -56,7 +56,10 @@ class Scan:
 
 
 def encode_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble and file meta information (PS3.10 7.1). A function of its arguments and our version: no time, no AE title."""
+    """Preamble and file meta information (PS3.10 7.1).
+
+    A function of its arguments and our version: no time, no AE title.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = uid.UID(sop_class_uid)
     meta.MediaStorageSOPInstanceUID = uid.UID(sop_instance_uid)

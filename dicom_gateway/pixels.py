@@ -1,6 +1,7 @@
 """A stored film to a `Radiograph`: decoded pixels and how to display them (the PS3.3 C.11 grayscale pipeline).
 
-Linear steps (rescale, window, MONOCHROME1) are not applied but folded into two numbers and a sign, so that the caller can
+Linear steps (rescale, window, MONOCHROME1) are not applied but folded into two numbers and a sign, so that the
+caller can
 shrink the film before it touches grey values. Look-up tables and sigmoid windows are applied here.
 """
 
@@ -175,7 +176,10 @@ def _bytes_of(stream: BinaryIO) -> Any:
 
 
 def _stored_values(frame: Pixels, image: ImagePixel) -> Pixels:
-    """Keep BitsStored bits below HighBit and extend the sign (PS3.5 8.1.1). A decoder's signed values are already right."""
+    """Keep BitsStored bits below HighBit and extend the sign (PS3.5 8.1.1).
+
+    A decoder's signed values are already right.
+    """
     if frame.dtype.kind == "i":
         return frame
     if frame.dtype.kind != "u" or frame.dtype.itemsize > 2:
@@ -211,7 +215,8 @@ def _displayed(stored: Pixels, image: ImagePixel, dataset: Dataset) -> Radiograp
 
 
 def _pipeline(stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Dataset) -> tuple[Pixels, Bounds, bool]:
-    """Modality and VOI transform: pixels, their (low, high) shown black and white, and whether a slope turned them round."""
+    """Modality and VOI transform: pixels, their (low, high) shown black and white, and whether a slope turned them
+    round."""
     window = _window(dataset)
     function = text(dataset, "VOILUTFunction").upper()
     if dataset.get("ModalityLUTSequence") or dataset.get("VOILUTSequence") or (window and function == "SIGMOID"):

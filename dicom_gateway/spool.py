@@ -1,4 +1,5 @@
-"""The durable store of received bytes: `SPOOL/ab/abcdef….dcm`, named by the SHA-256 of the file and nothing a peer says.
+"""The durable store of received bytes: `SPOOL/ab/abcdef….dcm`, named by the SHA-256 of the file and nothing a peer
+says.
 
     incoming/*.part -> fsync -> rename -> fsync(directory)
 

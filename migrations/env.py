@@ -1,4 +1,7 @@
-"""Alembic's entry. `xrayq db upgrade` hands over its connection; the plain `alembic` command builds one from the settings."""
+"""Alembic's entry.
+
+`xrayq db upgrade` hands over its connection; the plain `alembic` command builds one from the settings.
+"""
 
 from alembic import context
 from sqlalchemy import Connection

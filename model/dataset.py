@@ -145,7 +145,8 @@ class AuxiliaryFilms:
 
 
 def load_auxiliary(folder: Path, *, size: int, limit: int = 0) -> AuxiliaryFilms:
-    """Read an auxiliary set: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar shards.
+    """Read an auxiliary set: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar
+    shards.
 
     A label is known for a film when any film of the same source carries it.
 

@@ -13,7 +13,8 @@ OPSET = 20
 
 
 def export_onnx(network: nn.Module, path: Path, size: int) -> None:
-    """Write `path`: uint8 images [batch, 1, size, size] -> float32 logits [batch, findings]; normalisation is in the graph."""
+    """Write `path`: uint8 images [batch, 1, size, size] -> float32 logits [batch, findings]; normalisation is in
+    the graph."""
     images = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own deprecations while it traces

@@ -11,7 +11,10 @@ GREY_MEAN, GREY_STD = 0.449, 0.226  # means over channels of torchvision's Image
 
 
 class Normalise(nn.Module):
-    """uint8 or float [N, 1, H, W] in 0..255 -> float32 [N, 3, H, W] around zero. Part of the graph, so no caller forgets it."""
+    """uint8 or float [N, 1, H, W] in 0..255 -> float32 [N, 3, H, W] around zero.
+
+    Part of the graph, so no caller forgets it.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
         values = (images.to(torch.float32) / 255.0 - GREY_MEAN) / GREY_STD

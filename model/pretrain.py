@@ -1,4 +1,5 @@
-"""In-domain pretraining of the trunk on an auxiliary set: supervised, multi-label, each film judged only on labels its source reports."""
+"""In-domain pretraining of the trunk on an auxiliary set: supervised, multi-label, each film judged only on labels
+its source reports."""
 
 import time
 from collections.abc import Callable

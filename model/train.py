@@ -33,7 +33,8 @@ class TrainConfig:
     """Class weights are (1 / class share) to this power: 0 none, 1 fully balanced."""
     seed: int = 2020
     average_last: int = 4
-    """The network kept is the mean of this many last epochs' weights if that validates better than any one epoch; 0 off."""
+    """The network kept is the mean of this many last epochs' weights if that validates better than any one epoch;
+    0 off."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,7 +74,8 @@ def build(config: TrainConfig, initial: Path | None) -> ChestResNet50:
 def train(
     network: ChestResNet50, dataset: Dataset, config: TrainConfig, *, report: Callable[[Epoch], None] = lambda _: None
 ) -> Trained:
-    """Fine-tune on split `train`, keep the epoch with the least validation loss on split `val`. Deterministic given the seed.
+    """Fine-tune on split `train`, keep the epoch with the least validation loss on split `val`. Deterministic
+    given the seed.
 
     Raises:
         DatasetError: a split is missing or a class has no training film.

@@ -59,7 +59,10 @@ class DecodePool:
         )
 
     def decode(self, paths: dict[int, Path]) -> Iterator[tuple[int, Decoded]]:
-        """Decode films by key, yielding each as it is ready. A film that killed or hung its process is tried once more."""
+        """Decode films by key, yielding each as it is ready.
+
+        A film that killed or hung its process is tried once more.
+        """
         pending = {self._submit(path): (key, path) for key, path in paths.items()}
         again: dict[int, Path] = {}
         for future in as_completed(pending):

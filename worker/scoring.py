@@ -72,7 +72,10 @@ class Scoring:
         self._version = version("xrayq")
 
     def run(self, ids: list[int]) -> None:
-        """Score, refuse or fail each instance that still waits. Others in `ids` are ignored: double delivery is normal."""
+        """Score, refuse or fail each instance that still waits.
+
+        Others in `ids` are ignored: double delivery is normal.
+        """
         started = time.monotonic()
         claimed = self._begin(ids)
         if not claimed:
@@ -150,7 +153,10 @@ class Scoring:
             return self._write(connection, outcomes)
 
     def _write(self, connection: Connection, outcomes: list[Outcome]) -> list[int]:
-        """State, scores, outbox and audit. Returns the ids that were still waiting; the others were finished elsewhere."""
+        """State, scores, outbox and audit.
+
+        Returns the ids that were still waiting; the others were finished elsewhere.
+        """
         now = datetime.now(UTC)
         in_order = sorted(outcomes, key=lambda outcome: outcome.instance_id)  # one order for all writers: no deadlock
         mine = [outcome for outcome in in_order if self._leave_received(connection, outcome, now)]

@@ -43,7 +43,10 @@ def start_logging(settings: "Settings") -> None:
 
 
 def open_database(settings: "Settings") -> "Engine":
-    """An engine whose schema is this version's. Raises Unhealthy when it is not, or when the database does not answer."""
+    """An engine whose schema is this version's.
+
+    Raises Unhealthy when it is not, or when the database does not answer.
+    """
     from worker.db import schema
 
     return schema.connect(settings.database)

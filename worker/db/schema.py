@@ -17,7 +17,10 @@ from worker.errors import Unhealthy
 
 
 def connect(url: str) -> Engine:
-    """An engine whose schema is this version's. Raises Unhealthy when it is not, or when the database does not answer."""
+    """An engine whose schema is this version's.
+
+    Raises Unhealthy when it is not, or when the database does not answer.
+    """
     file = sqlite_file(url)
     if file and not file.exists():
         raise Unhealthy(f"no database at {file}: 'xrayq up' makes one, or run 'xrayq db upgrade'")
