@@ -72,8 +72,6 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    # A deferred transaction that turns into a writer can fail at once with SQLITE_BUSY; an immediate one waits its
-   
-    turn.
+    # A deferred transaction that becomes a writer can fail at once with SQLITE_BUSY; an immediate one waits its turn.
     immediate = connection.get_execution_options().get(WRITING)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
