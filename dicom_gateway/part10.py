@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.filewriter import write_file_meta_info
@@ -147,7 +148,10 @@ def _read_meta(handle: BinaryIO) -> str:
 
         meta = read_dataset(handle, False, True, stop_when=past_group_two)
         syntax: Any = meta.get("TransferSyntaxUID")
-    except (ValueError, TypeError, LookupError, EOFError, struct.error, AttributeError, NotImplementedError, OSError):
+    except (
+        InvalidDicomError, ValueError, TypeError, LookupError, EOFError, struct.error, AttributeError,
+        NotImplementedError,
+    ):  # fmt: skip
         raise Malformed from None
     if not syntax:
         raise Malformed

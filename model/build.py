@@ -89,6 +89,7 @@ def build_bundle(
                 "best_epoch": trained.best_epoch,
                 "data_digest": dataset.digest,
                 "views": list(dataset.views) or ["all"],
+                "train_views": list(dataset.train_views) or ["all"],
                 "films": {split: films.counts() for split, films in dataset.splits.items()},
                 "versions": {
                     "python": platform.python_version(),

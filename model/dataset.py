@@ -45,21 +45,35 @@ class Dataset:
     splits: dict[str, Films]
     digest: str
     views: tuple[str, ...]
+    train_views: tuple[str, ...]
 
 
-def load_dataset(folder: Path, *, spec: PreprocessSpec, views: tuple[str, ...] = ("PA",), limit: int = 0) -> Dataset:
+def load_dataset(
+    folder: Path,
+    *,
+    spec: PreprocessSpec,
+    views: tuple[str, ...] = ("PA",),
+    train_views: tuple[str, ...] | None = None,
+    limit: int = 0,
+) -> Dataset:
     """Read `folder/metadata.csv` and its images.
 
     Args:
         folder: holds metadata.csv with the columns image_id, file, label, patient_id, split, view.
         spec: preprocessing of the bundle to be trained.
         views: view positions to keep; an empty tuple keeps all.
+        train_views: the same for the training split alone; None is `views`.
         limit: films kept per class and split, 0 for all (small runs in tests).
 
     Raises:
         DatasetError: missing file or column, unknown label, unreadable image, a patient in two splits.
     """
-    rows = [row for row in _read_rows(folder / "metadata.csv") if not views or row["view"] in views]
+    kept = {"train": views if train_views is None else train_views}
+    rows = [
+        row
+        for row in _read_rows(folder / "metadata.csv")
+        if not (wanted := kept.get(row["split"], views)) or row["view"] in wanted
+    ]
     if not rows:
         raise DatasetError(f"no film of view {', '.join(views) or 'any'} in {folder / 'metadata.csv'}")
     _check_patients(rows)
@@ -71,12 +85,12 @@ def load_dataset(folder: Path, *, spec: PreprocessSpec, views: tuple[str, ...] =
             continue
         taken[key] += 1
         by_split[row["split"]].append(row)
-    splits = {split: _load_split(folder, kept, spec) for split, kept in sorted(by_split.items())}
+    splits = {split: _load_split(folder, chosen, spec) for split, chosen in sorted(by_split.items())}
     digest = hashlib.sha256()
     for split, films in splits.items():
         for identifier, label, image in zip(films.identifiers, films.labels, films.images, strict=True):
             digest.update(f"{split} {identifier} {label}".encode() + image.tobytes())
-    return Dataset(splits=splits, digest=digest.hexdigest(), views=views)
+    return Dataset(splits=splits, digest=digest.hexdigest(), views=views, train_views=kept["train"])
 
 
 def read_image(encoded: bytes, name: str) -> NDArray[np.generic]:

@@ -23,7 +23,8 @@ def train(
     films: Annotated[Path, typer.Argument(help="Folder with metadata.csv and its images.", metavar="FOLDER")],
     out: Annotated[Path, typer.Option(help="Bundle folder to write; must not exist.")] = Path("runs/bundle"),
     init: Annotated[Path | None, typer.Option(help="Trunk weights from 'xrayq pretrain'; default: random.")] = None,
-    views: Annotated[str, typer.Option(help="View positions to train on, comma-separated, or 'all'.")] = "PA",
+    views: Annotated[str, typer.Option(help="View positions, comma-separated, or 'all'.")] = "PA",
+    train_views: Annotated[str, typer.Option(help="Other view positions for the training split.")] = "",
     preset: Annotated[str, typer.Option(help=f"Recipe: {', '.join(PRESETS)}.")] = "default",
     epochs: Annotated[int | None, typer.Option(help="Override the recipe's epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.")] = None,
@@ -58,8 +59,9 @@ def train(
     config = TrainConfig(**(PRESETS[preset] | given))
     console, spec = Console(), PreprocessSpec()
     try:
-        chosen = () if views == "all" else tuple(view.strip() for view in views.split(","))
-        dataset = load_dataset(films, spec=spec, views=chosen, limit=limit)
+        dataset = load_dataset(
+            films, spec=spec, views=_views(views), train_views=_views(train_views or views), limit=limit
+        )
         for split, part in dataset.splits.items():
             counts = ", ".join(f"{name} {count}" for name, count in part.counts().items())
             console.print(f"{split:<6} {len(part):>5} films  {counts}", highlight=False)
@@ -121,6 +123,10 @@ def pretrain(
     except (ModelError, OSError) as error:
         raise WorkerError(str(error)) from None
     console.print(f"wrote {out}: use it with 'xrayq train --init {out}'", highlight=False)
+
+
+def _views(text: str) -> tuple[str, ...]:
+    return () if text == "all" else tuple(view.strip() for view in text.split(","))
 
 
 def _require_torch() -> None:

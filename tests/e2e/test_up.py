@@ -1,0 +1,234 @@
+"""`xrayq up` as its user has it: real processes, killed without warning, and nothing lost."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from pydicom import uid
+from sqlalchemy import func, select
+
+from dicom_gateway.contexts import TRANSFER_SYNTAXES
+from dicom_gateway.scu import PeerUnavailable, send
+from tests.phantoms import chest_pixels, write_film
+from tests.services import child, environment, free_port, kill, listening, process, tool, wait_until
+from worker.db.session import make_engine, reading
+from worker.db.tables import finding_score, score
+from worker.instances import InstanceView, list_instances
+
+pytestmark = pytest.mark.e2e
+
+FILMS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Up:
+    """A running service."""
+
+    pid: int
+    port: int
+    home: Path
+    env: dict[str, str]
+
+    @property
+    def database(self) -> str:
+        return f"sqlite:///{self.home / 'xrayq.db'}"
+
+    def instances(self) -> list[InstanceView]:
+        return list_instances(make_engine(self.database))
+
+    def states(self) -> Counter[str]:
+        return Counter(view.state for view in self.instances())
+
+    def scores(self) -> tuple[int, int]:
+        with reading(make_engine(self.database)) as connection:
+            return tuple(  # type: ignore[return-value]
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (score, finding_score)
+            )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "worker.cli", *words]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    home, port, log = tmp_path / "home", free_port(), tmp_path / "up.log"
+    env = environment(home=str(home), port=str(port), log_format="json")
+    with process("up", env, log) as started:
+        wait_until(lambda: listening(port), 30, "the gateway")
+        yield Up(pid=started.pid, port=port, home=home, env=env)
+    text = log.read_text()
+    assert "SECRET" not in text.upper(), "patient data in the log"
+    assert "Traceback" not in text, text[-3000:]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder, pixels = tmp_path_factory.mktemp("films"), chest_pixels()
+    return [write_film(folder, f"film{number:03}", pixels=pixels) for number in range(FILMS)]
+
+
+def push(up: Up, films: list[Path]) -> list[Path]:
+    """C-STORE over one association; the films that were answered with success."""
+    sent = send("127.0.0.1", up.port, films, called_ae="XRAYQ", calling_ae="TEST")
+    return [one.path for one in sent if one.status == 0]
+
+
+def assert_each_scored_once(up: Up, expected: int, seconds: float = 90) -> None:
+    wait_until(lambda: up.states() == {"scored": expected}, seconds, f"{expected} scored, have {up.states()}")
+    assert up.scores() == (expected, 3 * expected)
+
+
+def test_dcmtk_pushes_mixed_syntaxes_and_each_has_its_end(up: Up, tmp_path: Path) -> None:
+    """The issue's second proof, with the hospital's own tools."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    plain = [s for s in TRANSFER_SYNTAXES if s.codec != "htj2k"]  # Debian's DCMTK does not know HTJ2K
+    for syntax in plain:
+        write_film(folder, syntax.name.replace(" ", "_"), syntax=syntax.uid)
+    write_film(folder, "hand", BodyPartExamined="HAND")
+    write_film(folder, "child", PatientAge="003Y")
+    write_film(folder, "no_pixels", PixelData=None)
+    total = len(plain) + 3
+    sent = subprocess.run(
+        [tool("dcmsend"), "--scan-directories", "--no-halt", "127.0.0.1", str(up.port), str(folder)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TCP_NODELAY": "1"},
+    )
+    assert sent.returncode == 0, sent.stderr
+    wait_until(lambda: sum(up.states().values()) == total and not up.states()["received"], 60, "all to end")
+    listed: list[dict[str, Any]] = json.loads(up.run("instance", "list", "--json").stdout)
+    ends = Counter((one["state"], one["reason"]) for one in listed)
+    assert ends == {
+        ("scored", None): len(plain),
+        ("ineligible", "body_part"): 1,
+        ("ineligible", "age"): 1,
+        ("failed", "no_pixel_data"): 1,
+    }
+    wanted = {
+        "sop_instance_uid", "revision", "state", "reason", "probabilities", "flags", "calling_ae", "received_at",
+        "scored_at",
+    }  # fmt: skip
+    assert all(wanted <= set(one) for one in listed)
+    scored = [one["probabilities"] for one in listed if one["state"] == "scored"]
+    assert max(max(p[f] for p in scored) - min(p[f] for p in scored) for f in scored[0]) < 0.02
+
+
+def test_worker_killed_in_mid_batch(up: Up, films: list[Path]) -> None:
+    assert len(push(up, films)) == FILMS
+    for _ in range(2):
+        done = up.states()["scored"]
+        wait_until(lambda done=done: up.states()["scored"] > done, 60, "some more scored")  # type: ignore[misc]
+        assert up.states()["received"] > 0, "nothing left to be in mid-batch with"
+        kill(wait_until(lambda: child(up.pid, "worker"), 20))
+    assert_each_scored_once(up, FILMS)
+
+
+def test_gateway_killed_in_mid_association(up: Up, films: list[Path]) -> None:
+    promised: list[Path] = []
+
+    def store() -> None:
+        try:
+            for one in send("127.0.0.1", up.port, films, called_ae="XRAYQ", timeout=5):
+                if one.status == 0:
+                    promised.append(one.path)
+        except PeerUnavailable:
+            return
+
+    sender = threading.Thread(target=store, daemon=True)
+    sender.start()
+    wait_until(lambda: len(promised) >= 5, 20, "five promises")
+    kill(wait_until(lambda: child(up.pid, "gateway")))
+    sender.join(timeout=60)
+    assert 5 <= len(promised) < FILMS
+    wait_until(lambda: listening(up.port), 20, "the gateway to be back")
+    assert len(push(up, films)) == FILMS  # the PACS tries again, films already promised among them
+    assert_each_scored_once(up, FILMS)
+    assert not list((up.home / "spool" / "incoming").iterdir())
+
+
+def test_redis_flushed_again_and_again(up: Up, films: list[Path]) -> None:
+    url = wait_until(lambda: (up.home / "run" / "redis.url").read_text().strip(), 20)
+    client = redis.Redis(unix_socket_path=url.removeprefix("redis+socket://"))
+    client.flushall()
+    assert len(push(up, films)) == FILMS
+    for share in (0.0, 0.3, 0.6):
+        wait_until(lambda share=share: up.states()["scored"] > share * FILMS, 60)  # type: ignore[misc]
+        client.flushall()
+    assert_each_scored_once(up, FILMS)
+
+
+def test_redis_killed(up: Up, films: list[Path]) -> None:
+    url = wait_until(lambda: (up.home / "run" / "redis.url").read_text().strip(), 20)
+    client = redis.Redis(unix_socket_path=url.removeprefix("redis+socket://"))
+    before = client.info("server")["process_id"]
+    kill(before)
+    assert len(push(up, films)) == FILMS  # receiving does not need Redis
+    assert_each_scored_once(up, FILMS)
+
+
+def test_up_is_stopped_with_films_waiting_and_goes_on(tmp_path: Path, films: list[Path]) -> None:
+    home, port = tmp_path / "home", free_port()
+    env = environment(home=str(home), port=str(port))
+    with process("up", env, tmp_path / "up.log") as started:
+        wait_until(lambda: listening(port), 30, "the gateway")
+        first = Up(pid=started.pid, port=port, home=home, env=env)
+        assert len(push(first, films)) == FILMS
+    assert started.returncode == 0
+    assert not listening(port)
+    with process("up", env, tmp_path / "up.log") as started:
+        assert_each_scored_once(Up(pid=started.pid, port=port, home=home, env=env), FILMS)
+
+
+def test_second_up_in_one_home_is_refused(up: Up) -> None:
+    second = up.run("up")
+    assert second.returncode == 5
+    assert "another 'xrayq up'" in second.stderr
+
+
+def test_doctor_is_content_and_then_names_what_is_missing(up: Up) -> None:
+    wait_until(lambda: up.run("doctor").returncode == 0, 40, "a healthy service")
+    findings = json.loads(up.run("doctor", "--json").stdout)
+    assert {finding["check"] for finding in findings} >= {"gateway", "spool", "database", "redis", "worker", "bundle"}
+    broken = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "doctor"],
+        env=up.env | {"XRAYQ_PORT": str(free_port()), "XRAYQ_BUNDLE": str(up.home)},
+        capture_output=True,
+        text=True,
+    )
+    assert broken.returncode == 5
+    assert "gateway, bundle" in broken.stderr
+
+
+def test_submit_goes_the_same_way(up: Up, films: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a film")
+    submitted = up.run("submit", str(films[0]), str(films[1]), str(tmp_path / "notes.txt"), "--json")
+    assert submitted.returncode == 1
+    assert [one["outcome"] for one in json.loads(submitted.stdout)] == ["received", "received", "refused"]
+    assert_each_scored_once(up, 2)
+    shown = json.loads(up.run("instance", "show", "1", "--json").stdout)
+    assert [event["action"] for event in shown[0]["history"]] == ["received", "scored"]
+
+
+def test_corrected_film_is_a_new_revision_and_both_are_scored(up: Up, tmp_path: Path) -> None:
+    assert len(push(up, [write_film(tmp_path, "film")])) == 1
+    assert len(push(up, [write_film(tmp_path, "film", pixels=chest_pixels(seed=9))])) == 1
+    assert_each_scored_once(up, 2)
+    assert [view.revision for view in up.instances()] == [1, 2]
+
+
+def test_htj2k_from_pynetdicom(up: Up, tmp_path: Path) -> None:
+    paths = [write_film(tmp_path, f"h{n}", syntax=s) for n, s in enumerate((uid.HTJ2K, uid.HTJ2KLossless))]
+    assert len(push(up, paths)) == 2
+    assert_each_scored_once(up, 2)

@@ -1,0 +1,95 @@
+"""The ingest transaction: new films, duplicates, revisions, races, a database that is away."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from dicom_gateway.errors import StoreUnavailable
+from dicom_gateway.local import store_file
+from dicom_gateway.spool import Spool
+from tests.phantoms import chest_pixels, write_film
+from worker.db.session import reading
+from worker.db.tables import audit_event, instance, outbox
+from worker.ingest import Outcome, ingest
+
+
+def take(database: Engine, spool: Spool, path: Path) -> tuple[Outcome, int]:
+    return ingest(database, spool, store_file(path, spool, "XRAYQ"))
+
+
+def count(database: Engine, table) -> int:  # type: ignore[no-untyped-def]
+    with reading(database) as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def test_one_film_is_an_instance_an_outbox_row_and_an_audit_event(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    outcome, instance_id = take(database, spool, write_film(tmp_path))
+    assert outcome is Outcome.NEW
+    with reading(database) as connection:
+        row = connection.execute(select(instance)).one()
+        assert (row.id, row.revision, row.state, row.view_position) == (instance_id, 1, "received", "PA")
+        assert row.received_at.tzinfo is not None
+        assert connection.execute(select(outbox.c.instance_id)).scalars().all() == [instance_id]
+        assert connection.execute(select(audit_event.c.action)).scalars().all() == ["received"]
+
+
+def test_no_patient_data_in_the_database(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    take(database, spool, write_film(tmp_path))
+    with reading(database) as connection:
+        stored = "".join(str(row) for table in (instance, audit_event) for row in connection.execute(select(table)))
+    assert "SECRET" not in stored.upper()
+
+
+def test_the_same_film_again_is_a_duplicate(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    film = write_film(tmp_path)
+    _, first = take(database, spool, film)
+    assert take(database, spool, film) == (Outcome.DUPLICATE, first)
+    assert (count(database, instance), count(database, outbox), count(database, audit_event)) == (1, 1, 2)
+
+
+def test_another_patient_name_is_still_the_same_film(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    _, first = take(database, spool, write_film(tmp_path))
+    assert take(database, spool, write_film(tmp_path, PatientName="Married^Person")) == (Outcome.DUPLICATE, first)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"pixels": chest_pixels(seed=2)}, {"ViewPosition": "AP"}, {"WindowCenter": 900, "WindowWidth": 800}],
+    ids=["pixels", "view", "window"],
+)
+def test_other_content_under_the_same_uid_is_the_next_revision(
+    database: Engine, spool: Spool, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    _, first = take(database, spool, write_film(tmp_path))
+    outcome, second = take(database, spool, write_film(tmp_path, **changed))
+    assert (outcome, second != first) == (Outcome.REVISION, True)
+    with reading(database) as connection:
+        assert connection.execute(select(instance.c.revision).order_by(instance.c.id)).scalars().all() == [1, 2]
+    assert count(database, outbox) == 2
+
+
+def test_many_associations_with_one_film_make_one_instance(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    film = write_film(tmp_path)
+    outcomes: list[Outcome] = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(take(database, spool, film)[0]), daemon=True) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(outcomes) == [Outcome.DUPLICATE] * 7 + [Outcome.NEW]
+    assert count(database, instance) == 1
+
+
+def test_a_database_that_is_away_is_storeunavailable(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    received = store_file(write_film(tmp_path), spool, "XRAYQ")
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE outbox")
+    with pytest.raises(StoreUnavailable):
+        ingest(database, spool, received)
+    assert count(database, instance) == 0  # all of the transaction, or nothing

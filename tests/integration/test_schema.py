@@ -1,0 +1,54 @@
+"""Migrations on both databases."""
+
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import Engine, inspect
+
+from tests.services import environment
+from worker.db import schema
+from worker.db.session import make_engine
+from worker.db.tables import metadata
+from worker.errors import Unhealthy
+
+
+def test_migrations_make_the_tables_in_code(database: Engine) -> None:
+    assert schema.current(database) == schema.head()
+    assert schema.differences(database) == []
+    assert set(metadata.tables) <= set(inspect(database).get_table_names())
+
+
+def test_upgrade_twice_changes_nothing(database: Engine) -> None:
+    assert schema.upgrade(database) == schema.head()
+
+
+def test_down_and_up_again(database: Engine) -> None:
+    schema.downgrade(database, "base")
+    assert set(inspect(database).get_table_names()) <= {"alembic_version"}
+    assert schema.upgrade(database) == schema.head()
+    assert schema.differences(database) == []
+
+
+def test_connect_refuses_a_database_without_schema(database_url: str) -> None:
+    make_engine(database_url).connect().close()
+    with pytest.raises(Unhealthy, match="db upgrade"):
+        schema.connect(database_url)
+
+
+def test_a_dropped_column_is_seen(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE instance DROP COLUMN age_years")
+    assert schema.differences(database)
+
+
+def test_db_check_and_upgrade_commands(database_url: str) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "worker.cli", "db", *words]
+        return subprocess.run(command, env=environment(database_url=database_url), capture_output=True, text=True)
+
+    assert run("check").returncode == 5
+    assert run("upgrade").returncode == 0
+    checked = run("check")
+    assert checked.returncode == 0
+    assert schema.head() in checked.stdout

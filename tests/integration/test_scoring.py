@@ -1,0 +1,198 @@
+"""The score task on both databases, with real decoder processes and the shipped bundle."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import uid
+from sqlalchemy import Engine, func, select, update
+
+from dicom_gateway.local import store_file
+from dicom_gateway.spool import Spool
+from model import bundle as bundles
+from model.bundle import Bundle
+from model.engine.ort import OrtEngine
+from model.errors import EngineError
+from model.gate import Policy
+from tests.phantoms import write_film
+from worker.db.session import reading, writing
+from worker.db.tables import audit_event, finding_score, outbox, score
+from worker.decoding import DecodePool
+from worker.ingest import ingest
+from worker.instances import InstanceView, list_instances, reject, requeue
+from worker.scoring import RetryOptions, Scoring
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return bundles.load(bundles.REFERENCE)
+
+
+@pytest.fixture(scope="module")
+def engine(bundle: Bundle) -> OrtEngine:
+    return OrtEngine(bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def decoders(bundle: Bundle) -> Iterator[DecodePool]:
+    pool = DecodePool(processes=2, timeout=30, memory_bytes=4 << 30, spec=bundle.preprocess, max_pixels=4_000_000)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def scoring(database: Engine, spool: Spool, bundle: Bundle, engine: OrtEngine, decoders: DecodePool) -> Scoring:
+    return make_scoring(database, spool, bundle, engine, decoders)
+
+
+def make_scoring(database: Engine, spool: Spool, bundle: Bundle, engine: object, decoders: DecodePool) -> Scoring:
+    return Scoring(
+        database=database,
+        spool=spool,
+        bundle=bundle,
+        engine=engine,  # type: ignore[arg-type]
+        decoders=decoders,
+        policy=Policy(),
+        retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
+    )
+
+
+def take(database: Engine, spool: Spool, path: Path) -> int:
+    return ingest(database, spool, store_file(path, spool, "XRAYQ"))[1]
+
+
+def only(database: Engine) -> InstanceView:
+    (view,) = list_instances(database)
+    return view
+
+
+def count(database: Engine, table) -> int:  # type: ignore[no-untyped-def]
+    with reading(database) as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def test_a_film_is_scored_with_everything_needed_to_repeat_it(
+    database: Engine, spool: Spool, scoring: Scoring, bundle: Bundle, tmp_path: Path
+) -> None:
+    scoring.run([take(database, spool, write_film(tmp_path))])
+    view = only(database)
+    assert (view.state, view.reason, view.bundle_digest) == ("scored", None, bundle.digest)
+    assert view.probabilities is not None
+    assert list(view.probabilities) == ["normal", "pneumonia", "covid19"]
+    assert sum(view.probabilities.values()) == pytest.approx(1)
+    assert view.scored_at is not None
+    assert view.scored_at >= view.received_at
+    with reading(database) as connection:
+        row = connection.execute(select(score)).one()
+        points = dict(connection.execute(select(finding_score.c.finding, finding_score.c.operating_point)).all())
+        actions = connection.execute(select(audit_event.c.action).order_by(audit_event.c.id)).scalars().all()
+    assert row.engine.startswith("onnxruntime-")
+    assert points == {"normal": None} | {point.finding: point.threshold for point in bundle.operating_points}
+    assert actions == ["received", "scored"]
+    assert count(database, outbox) == 0
+
+
+BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
+    "another modality": ("ineligible", "modality", {"Modality": "CT"}),
+    "another body part": ("ineligible", "body_part", {"BodyPartExamined": "HAND"}),
+    "no view": ("ineligible", "view_missing", {"ViewPosition": None}),
+    "lateral": ("ineligible", "view", {"ViewPosition": "LL"}),
+    "a child": ("ineligible", "age", {"PatientAge": "009Y"}),
+    "no pixels": ("failed", "no_pixel_data", {"PixelData": None}),
+    "huge": ("failed", "too_many_pixels", {"Rows": 65535, "Columns": 65535}),
+    "fewer pixels than the header says": ("failed", "corrupt_pixels", {"Rows": 600}),
+    "multi-frame": ("failed", "multi_frame", {"NumberOfFrames": 2}),
+    "colour": ("failed", "not_grayscale", {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}),
+    "no rows": ("failed", "header_incomplete", {"Rows": None}),
+}
+
+
+def test_bad_films_get_their_reasons_and_spare_the_others(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    """All in one batch, between two good films."""
+    names = ["good one", *BAD_FILMS, "good two"]
+    ids = {
+        name: take(database, spool, write_film(tmp_path, name, **BAD_FILMS.get(name, ("", "", {}))[2]))
+        for name in names
+    }
+    corrupt = write_film(tmp_path, "corrupt", syntax=uid.JPEG2000Lossless)
+    content = bytearray(corrupt.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
+    content[-400:-16] = bytes(384)
+    corrupt.write_bytes(content)
+    ids["cut film"] = take(database, spool, corrupt)
+    scoring.run(list(ids.values()))
+    ends = {view.id: (view.state, view.reason) for view in list_instances(database)}
+    expected = {name: (state, reason) for name, (state, reason, _) in BAD_FILMS.items()}
+    assert {name: ends[ids[name]] for name in BAD_FILMS} == expected
+    assert ends[ids["good one"]] == ends[ids["good two"]] == ("scored", None)
+    assert ends[ids["cut film"]][0] in ("failed", "scored")  # a decoder may conceal errors inside a whole codestream
+    assert count(database, outbox) == 0
+
+
+def test_double_delivery_scores_once(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
+    ids = [take(database, spool, write_film(tmp_path, f"film{number}")) for number in range(6)]
+    threads = [threading.Thread(target=scoring.run, args=(order,), daemon=True) for order in (ids, ids[::-1], ids)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    scoring.run(ids)
+    assert {view.state for view in list_instances(database)} == {"scored"}
+    assert (count(database, score), count(database, finding_score)) == (6, 18)
+    with reading(database) as connection:
+        actions = connection.execute(select(audit_event.c.action)).scalars().all()
+    assert sorted(actions) == ["received"] * 6 + ["scored"] * 6
+
+
+def test_attempts_run_out(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
+    instance_id = take(database, spool, write_film(tmp_path))
+    with writing(database) as connection:
+        connection.execute(update(outbox).values(attempts=3))
+    scoring.run([instance_id])
+    assert (only(database).state, only(database).reason) == ("failed", "attempts_exhausted")
+
+
+class BrokenEngine:
+    """An engine whose device is gone."""
+
+    name = "broken"
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise EngineError("device lost")
+
+
+def test_our_own_fault_is_not_the_films(
+    database: Engine, spool: Spool, bundle: Bundle, decoders: DecodePool, tmp_path: Path
+) -> None:
+    instance_id = take(database, spool, write_film(tmp_path))
+    make_scoring(database, spool, bundle, BrokenEngine(), decoders).run([instance_id])
+    assert only(database).state == "received"
+    with reading(database) as connection:
+        row = connection.execute(select(outbox)).one()
+    assert (row.attempts, row.lease_until) == (1, None)
+    assert row.next_attempt_at > only(database).received_at
+
+
+def test_a_film_gone_from_the_spool(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
+    instance_id = take(database, spool, write_film(tmp_path))
+    next(spool.root.glob("*/*.dcm")).unlink()
+    scoring.run([instance_id])
+    assert only(database).reason == "spool_missing"
+
+
+def test_requeue_and_reject(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
+    instance_id = take(database, spool, write_film(tmp_path, NumberOfFrames=2))
+    scoring.run([instance_id])
+    requeue(database, instance_id, "operator:test")
+    assert (only(database).state, only(database).reason, count(database, outbox)) == ("received", None, 1)
+    scoring.run([instance_id])
+    reject(database, instance_id, "operator:test")
+    assert (only(database).state, only(database).reason) == ("ineligible", "operator")
+    with reading(database) as connection:
+        actions = connection.execute(select(audit_event.c.action).order_by(audit_event.c.id)).scalars().all()
+    assert actions == ["received", "failed", "requeued", "failed", "rejected"]

@@ -1,0 +1,115 @@
+"""Real counterparts: databases, Redis, DCMTK and our own processes, started here and stopped by pid."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+T = TypeVar("T")
+
+REQUIRED = os.environ.get("XRAYQ_REQUIRE_SERVICES") == "1"
+FAST = {
+    "XRAYQ_LEASE_SECONDS": "4",
+    "XRAYQ_RETRY_SECONDS": "0.2",
+    "XRAYQ_SPOOL_RESERVE_MIB": "16",
+    "XRAYQ_HOST": "127.0.0.1",
+    "XRAYQ_CONFIG": os.devnull,
+    "XRAYQ_BATCH_SIZE": "8",
+}
+
+
+def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "") -> T:
+    """The first true value of `condition()`. Fails the test after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"after {seconds} s still waiting for {what or condition}")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def tool(name: str) -> str:
+    """Path of an external program. Missing: skips, or fails where XRAYQ_REQUIRE_SERVICES=1."""
+    path = shutil.which(name)
+    if path is None:
+        (pytest.fail if REQUIRED else pytest.skip)(f"{name} is not installed (apt install dcmtk)")
+    return str(path)
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment without any XRAYQ_ variable, plus FAST and `settings` (names without XRAYQ_)."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("XRAYQ_")}
+    return clean | FAST | {f"XRAYQ_{name.upper()}": value for name, value in settings.items()}
+
+
+@contextmanager
+def process(role: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`xrayq ROLE` until the block ends; then SIGTERM, and SIGKILL for it and its children if that does not do."""
+    with log.open("ab") as output:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "worker.cli", role], env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        yield started
+    finally:
+        family = [started.pid, *(child.pid for child in children(started.pid))]
+        if started.poll() is None:
+            started.terminate()
+            try:
+                started.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait(timeout=10)
+        for pid in family:
+            if psutil.pid_exists(pid):
+                kill(pid)
+
+
+def children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def child(pid: int, role: str) -> int | None:
+    """The pid of the `xrayq ROLE` that `xrayq up` with this pid runs now."""
+    for process_ in children(pid):
+        try:
+            if process_.cmdline()[-2:] == ["worker.cli", role]:
+                return int(process_.pid)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return None
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, as the kernel's out-of-memory killer does it."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
