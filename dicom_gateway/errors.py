@@ -86,7 +86,10 @@ REFUSALS: tuple[type[Refusal], ...] = (
 
 
 class PixelError(GatewayError):
-    """A stored film that gives no radiograph. `reason` is the code kept in the database."""
+    """The stored file cannot be parsed, or its pixels fail for no closer reason.
+
+    Base of every fault of a stored film; `reason` is the code kept in the database.
+    """
 
     reason = "pixels_unreadable"
 
@@ -116,10 +119,14 @@ class NotGrayscale(PixelError):
 
 
 class MultiFrame(PixelError):
+    """Number of Frames is over 1."""
+
     reason = "multi_frame"
 
 
 class UnsupportedSyntax(PixelError):
+    """The transfer syntax is not one that is decoded."""
+
     reason = "unsupported_transfer_syntax"
 
 

@@ -1,5 +1,6 @@
 """Films to network inputs in child processes that may crash, hang or run out of memory without hurting the worker."""
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -96,6 +97,10 @@ def decode_film(path: str, spec: PreprocessSpec, max_pixels: int) -> Decoded:
         return Decoded(image=None, reason="spool_missing")
     except MemoryError:
         return Decoded(image=None, reason="decoder_memory")
+    except OSError as error:
+        if error.errno == errno.ENOMEM:  # a mapping of the file that does not fit the address space
+            return Decoded(image=None, reason="decoder_memory")
+        raise
     image = to_input(
         radiograph.pixels, low=radiograph.low, high=radiograph.high, inverted=radiograph.inverted, spec=spec
     )

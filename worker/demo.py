@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from sqlalchemy import func, select
 
 from dicom_gateway.contexts import SYNTAX_BY_UID, TRANSFER_SYNTAXES
@@ -115,21 +117,17 @@ def own_films(source: Path, folder: Path) -> list[Film]:
     """The DICOM, PNG and JPEG files under `source`; pictures are wrapped as DX. Raises NotFound when there are none."""
     films: list[Film] = []
     for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
-        if not path.is_file():
-            continue
         try:
             if path.suffix.lower() in IMAGE_SUFFIXES:
-                film = wrap_image(path)
-                sent = save(film, folder / f"{len(films):05}.dcm")
+                sent = save(wrap_image(path), folder / f"{len(films):05}.dcm")
             else:
-                film, sent = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]), path
-            syntax = SYNTAX_BY_UID.get(str(film.file_meta.TransferSyntaxUID))
-            uid = str(film.SOPInstanceUID)
-        except (ValueError, AttributeError, KeyError, OSError, RecursionError):
+                sent = path
+            meta = read_file_meta_info(sent)
+            uid, syntax_uid = str(meta.MediaStorageSOPInstanceUID), str(meta.TransferSyntaxUID)
+        except (InvalidDicomError, ValueError, AttributeError, OSError):
             continue  # a folder may hold other things than films
-        except Exception as error:  # noqa: BLE001 - pydicom lets any error of its parsers through
-            raise NotFound(f"{path.name} cannot be read: {type(error).__name__}") from None
-        films.append(Film(name=path.name, path=sent, sop_instance_uid=uid, syntax=syntax.name if syntax else "unknown"))
+        syntax = SYNTAX_BY_UID[syntax_uid].name if syntax_uid in SYNTAX_BY_UID else syntax_uid
+        films.append(Film(name=path.name, path=sent, sop_instance_uid=uid, syntax=syntax))
     if not films:
         raise NotFound(f"no DICOM, PNG or JPEG film under {source}")
     return films

@@ -37,7 +37,10 @@ class OrtEngine:
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
             raise EngineError(f"expected uint8 [N, {self._shape}], got {images.dtype} {images.shape}")
-        (logits,) = self._session.run(["logits"], {"images": images})
+        try:
+            (logits,) = self._session.run(["logits"], {"images": images})
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
         if logits.shape != (len(images), self._findings):
             raise EngineError(f"expected logits [{len(images)}, {self._findings}], got {logits.shape}")
         return np.asarray(logits, np.float32)

@@ -1,4 +1,4 @@
-"""Files to send: sets of films whose SOP Instance UIDs can be exchanged in place, so that a round is never a re-send."""
+"""Files to send: films whose SOP Instance UIDs can be exchanged in place, so that no round is a re-send."""
 
 from pathlib import Path
 from zlib import crc32

@@ -1,4 +1,4 @@
-"""python -m tests.benchmarks.plain_receiver PORT FOLDER: a Storage SCP as pynetdicom's examples write it, made durable."""
+"""python -m tests.benchmarks.plain_receiver PORT FOLDER: a Storage SCP as in pynetdicom's examples, plus fsync."""
 
 import os
 import sys

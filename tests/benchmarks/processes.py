@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydicom import uid
+
 from dicom_gateway.scu import PeerUnavailable, echo
 from worker.demo import free_port, wait_for
 
 PDU = "131072"
 NODELAY = {"TCP_NODELAY": "1"}  # DCMTK's tools wait for delayed acknowledgements without it
+
+PROPOSE = {uid.ExplicitVRLittleEndian: "-x=", uid.JPEG2000Lossless: "-xv"}
 
 
 @contextmanager
@@ -68,12 +72,12 @@ def plain_receiver(output: Path) -> Iterator[tuple[int, int]]:
         yield port, pid
 
 
-def storescu(port: int, folders: list[Path], log: Path) -> None:
+def storescu(port: int, folders: list[Path], log: Path, syntax: str = uid.ExplicitVRLittleEndian) -> None:
     """Send each folder over an association of its own, all at once. Returns when every film was answered."""
     with log.open("wb") as output:
         senders = [
             subprocess.Popen(
-                ["storescu", "-R", "-pdu", PDU, "+sd", "127.0.0.1", str(port), str(folder)],
+                ["storescu", PROPOSE[syntax], "-R", "-pdu", PDU, "+sd", "127.0.0.1", str(port), str(folder)],
                 env=os.environ | NODELAY,
                 stdout=output,
                 stderr=output,

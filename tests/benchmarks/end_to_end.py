@@ -1,0 +1,139 @@
+"""Chest films pushed by C-STORE to a real `xrayq up`, beside what this machine can do at most and a naive worker.
+
+Films/s counts from the first byte sent to the last score committed. The ceiling is the slower of decoding alone and
+inference alone, each with every core to itself. Receiving, the queue and the database come on top for xrayq only, and
+so does the sender, which runs on the same cores.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from pydicom import dcmread, uid
+from sqlalchemy import Engine, func, select
+
+from model import bundle as bundles
+from model.engine.ort import OrtEngine
+from model.preprocess import PreprocessSpec
+from tests.benchmarks.films import write_set
+from tests.benchmarks.processes import storescu
+from tests.benchmarks.report import Row, Section, Target, interleave, ratio, spread
+from worker.db.session import make_engine, reading
+from worker.db.tables import score
+from worker.decoding import DecodePool
+from worker.demo import CHEST, _sample, service, wait_for
+from worker.scoring import INFERENCE_BATCH
+from worker.settings import MEBIBYTE, Settings, cores
+
+LEAST_SHARE, LEAST_GAIN = 0.70, 3.0
+NAIVE_FILMS = 30
+OURS, DECODE, INFER, NAIVE = "xrayq up", "decoding alone", "inference alone", "naive worker"
+
+
+def run(*, quick: bool) -> list[Section]:
+    rounds = 1 if quick else 3
+    return [
+        _section("Explicit VR Little Endian", uid.ExplicitVRLittleEndian, 40 if quick else 200, rounds),
+        _section("JPEG 2000 Lossless", uid.JPEG2000Lossless, 16 if quick else 60, rounds),
+    ]
+
+
+def _section(name: str, syntax: str, films: int, rounds: int) -> Section:
+    with TemporaryDirectory(prefix="xrayq-bench-") as folder:
+        base = Path(folder)
+        source = dcmread(_sample(CHEST))
+        paths = write_set(base / "films", source, films, syntax=syntax)
+        write_set(base / "warm", source, 2 * cores(), syntax=syntax)
+        homes = count()
+        naive_films = min(NAIVE_FILMS, films)
+        contestants: dict[str, Callable[[], float]] = {
+            OURS: lambda: _ours(base, f"home{next(homes)}", films, syntax),
+            DECODE: lambda: _decode_alone(paths),
+            INFER: lambda: _infer_alone(films),
+            NAIVE: lambda: _naive(base, f"naive{next(homes)}.db", naive_films),
+        }
+        rates = interleave(contestants, rounds)
+    ceiling = [min(pair) for pair in zip(rates[DECODE], rates[INFER], strict=True)]
+    share, gain = ratio(rates[OURS], ceiling), ratio(rates[OURS], rates[NAIVE])
+    rows: list[Row] = [
+        {"measure": f"{name}, films/s", "value": spread(rates[name]), "target": ""} for name in contestants
+    ]
+    rows += [
+        {"measure": "ceiling, films/s", "value": spread(ceiling), "target": ""},
+        {"measure": "xrayq / ceiling", "value": share, "target": Target(value=share.median, at_least=LEAST_SHARE)},
+        {"measure": "xrayq / naive", "value": gain, "target": Target(value=gain.median, at_least=LEAST_GAIN)},
+    ]
+    shown = f"{source.Rows} x {source.Columns} x 16 bit"
+    note = f"{films} films on one association ({naive_films} for the naive worker), {rounds} rounds"
+    return Section(title=f"end to end: {name}, {shown}", rows=rows, note=note)
+
+
+def _ours(base: Path, home_name: str, films: int, syntax: str) -> float:
+    home = base / home_name
+    home.mkdir()
+    with service(home, base / f"{home_name}.log") as port:
+        database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
+        warm = 2 * cores()
+        storescu(port, [base / "warm"], base / "storescu.log", syntax)
+        wait_for(lambda: _progress(database)[0] == warm, 120, f"warm-up films still wait, see {home_name}.log")
+        started = datetime.now(UTC)
+        storescu(port, [base / "films"], base / "storescu.log", syntax)
+        wait_for(lambda: _progress(database)[0] == warm + films, 10 * films, f"films still wait, see {home_name}.log")
+        _, last = _progress(database)
+        database.dispose()
+    for path in (home / "spool").rglob("*.dcm"):
+        path.unlink()
+    return films / (last - started).total_seconds()
+
+
+def _progress(database: Engine) -> tuple[int, datetime]:
+    """How many films have a score, and when the last one got it."""
+    with reading(database) as connection:
+        number, last = connection.execute(select(func.count(score.c.id), func.max(score.c.scored_at))).one()
+    return number, last
+
+
+def _decode_alone(paths: list[Path]) -> float:
+    settings = Settings.model_construct()
+    pool = DecodePool(
+        processes=cores(),
+        timeout=settings.decode_timeout,
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        spec=PreprocessSpec(),
+        max_pixels=int(settings.max_megapixels * 1e6),
+    )
+    try:
+        list(pool.decode(dict(enumerate(paths[: 2 * cores()]))))  # warm up
+        started = time.perf_counter()
+        decoded = dict(pool.decode(dict(enumerate(paths))))
+        seconds = time.perf_counter() - started
+    finally:
+        pool.close()
+    if any(one.image is None for one in decoded.values()):
+        raise RuntimeError(f"not decoded: {sorted({str(one.reason) for one in decoded.values()})}")
+    return len(paths) / seconds
+
+
+def _infer_alone(films: int) -> float:
+    bundle = bundles.load(bundles.REFERENCE)
+    engine = OrtEngine(bundle, threads=cores())
+    shape = (INFERENCE_BATCH, 1, bundle.preprocess.size, bundle.preprocess.size)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    engine.infer(images)  # warm up
+    batches = max(5, films // INFERENCE_BATCH)
+    started = time.perf_counter()
+    for _ in range(batches):
+        engine.infer(images)
+    return batches * INFERENCE_BATCH / (time.perf_counter() - started)
+
+
+def _naive(base: Path, database: str, films: int) -> float:
+    command = [sys.executable, "-m", "tests.benchmarks.naive", str(base / "films"), str(films), str(base / database)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1200)
+    return float(done.stdout)

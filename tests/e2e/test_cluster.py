@@ -1,0 +1,66 @@
+"""Production's shape: PostgreSQL, Redis, and several gateways, relays and workers, one of each killed."""
+
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from dicom_gateway.scu import send
+from tests.phantoms import chest_pixels, write_film
+from tests.services import environment, free_port, kill, listening, process, wait_until
+from worker.db import schema
+from worker.db.session import make_engine, reading
+from worker.db.tables import audit_event, finding_score, score
+from worker.instances import list_instances
+from worker.redis_server import RedisServer
+
+pytestmark = pytest.mark.e2e
+
+FILMS = 30
+
+
+def test_two_of_everything_on_postgresql(postgresql_url: str, redis_server: RedisServer, tmp_path: Path) -> None:
+    database = make_engine(postgresql_url)
+    schema.upgrade(database)
+    ports = [free_port(), free_port()]
+    envs = [
+        environment(
+            home=str(tmp_path),
+            port=str(port),
+            database_url=postgresql_url,
+            redis_url=redis_server.url,
+            log_format="json",
+            engine_threads="1",
+            decode_processes="1",
+        )
+        for port in ports
+    ]
+    pixels = chest_pixels()
+    films = [write_film(tmp_path, f"film{number}", pixels=pixels) for number in range(FILMS)]
+    log = tmp_path / "log"
+    with ExitStack() as stack:
+        gateways, _, workers = (
+            [stack.enter_context(process(role, env, log)) for env in envs] for role in ("gateway", "relay", "worker")
+        )
+        for port in ports:
+            wait_until(lambda port=port: listening(port), 30)  # type: ignore[misc]
+        for port, share in zip(ports, (films[: FILMS // 2], films[FILMS // 2 :]), strict=True):
+            assert {one.status for one in send("127.0.0.1", port, share, called_ae="XRAYQ")} == {0}
+
+        def states() -> Counter[str]:
+            return Counter(view.state for view in list_instances(database))
+
+        kill(gateways[0].pid)
+        wait_until(lambda: states()["scored"] > 0, 60, "a first score")
+        kill(workers[0].pid)
+        wait_until(lambda: states() == {"scored": FILMS}, 90, f"all scored, have {states()}")
+    with reading(database) as connection:
+        counts = [
+            connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (score, finding_score)
+        ]
+        actions = Counter(connection.execute(select(audit_event.c.action)).scalars())
+    assert counts == [FILMS, 3 * FILMS]
+    assert actions == {"received": FILMS, "scored": FILMS}
+    assert "SECRET" not in log.read_text().upper()

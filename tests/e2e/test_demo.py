@@ -1,0 +1,74 @@
+"""`xrayq demo` on the public sample film, and on films of one's own."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dicom_gateway.contexts import TRANSFER_SYNTAXES
+from tests.phantoms import chest_pixels, write_film
+from tests.services import environment
+
+pytestmark = pytest.mark.e2e
+
+
+def demo(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker.cli", "demo", *words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+
+
+def test_demo_scores_the_sample_film_in_every_syntax(tmp_path: Path) -> None:
+    ran = demo("--json", "--home", str(tmp_path / "home"))
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout)
+    assert Counter(row["state"] for row in rows) == {"scored": len(TRANSFER_SYNTAXES), "ineligible": 1, "refused": 1}
+    scored = [row for row in rows if row["state"] == "scored"]
+    assert {row["transfer_syntax"] for row in scored} == {syntax.name for syntax in TRANSFER_SYNTAXES}
+    lossless = {syntax.name for syntax in TRANSFER_SYNTAXES if not syntax.lossy}
+    for finding in scored[0]["probabilities"]:
+        exact = [row["probabilities"][finding] for row in scored if row["transfer_syntax"] in lossless]
+        every = [row["probabilities"][finding] for row in scored]
+        assert max(exact) - min(exact) < 1e-4
+        assert max(every) - min(every) < 0.02
+    assert {row["reason"] for row in rows if row["state"] == "ineligible"} == {"body_part"}
+    assert all(row["reason"].startswith("0xC001") for row in rows if row["state"] == "refused")
+    assert (tmp_path / "home" / "xrayq.db").is_file()
+
+
+def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    picture = (chest_pixels(bits=8)).astype(np.uint8)
+    cv2.imwrite(str(folder / "one.png"), picture)
+    cv2.imwrite(str(folder / "two.jpg"), picture[:, ::-1])
+    write_film(folder, "three")
+    (folder / "notes.txt").write_text("not a film")
+    ran = demo("--films", str(folder), "--json")
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout)
+    assert {row["film"]: row["state"] for row in rows} == dict.fromkeys(("one.png", "two.jpg", "three.dcm"), "scored")
+
+
+def test_demo_table_names_database_and_spool(tmp_path: Path) -> None:
+    write_film(tmp_path, "film")
+    ran = demo("--films", str(tmp_path / "film.dcm"), "--home", str(tmp_path / "home"))
+    assert ran.returncode == 0, ran.stderr
+    assert "film.dcm" in ran.stdout
+    assert "not a medical device" in ran.stdout.replace("\n", " ")
+    assert f"database {tmp_path / 'home' / 'xrayq.db'}" in ran.stdout.replace("\n", "")
+
+
+def test_demo_on_an_empty_folder_says_so(tmp_path: Path) -> None:
+    ran = demo("--films", str(tmp_path))
+    assert ran.returncode == 3
+    assert "no DICOM, PNG or JPEG film" in ran.stderr

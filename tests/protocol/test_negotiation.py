@@ -1,0 +1,108 @@
+"""Who may associate, and for what (PS3.8 9.3.2 to 9.3.4)."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from pydicom import uid
+from pynetdicom.pdu import A_ASSOCIATE_AC
+from pynetdicom.presentation import build_context
+
+from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from tests.protocol.conftest import Node
+from tests.protocol.raw import ASSOCIATE_AC, ASSOCIATE_RJ, Pdu, Peer, contexts
+from tests.services import wait_until
+
+
+def results(answer: Pdu) -> dict[int, tuple[int, str]]:
+    """Result and transfer syntax by context id."""
+    pdu = A_ASSOCIATE_AC()
+    pdu.decode(b"\x02\0" + len(answer.body).to_bytes(4, "big") + answer.body)
+    items = pdu.to_primitive().presentation_context_definition_results_list
+    return {item.context_id: (item.result, str(item.transfer_syntax[0])) for item in items}
+
+
+@pytest.mark.parametrize(
+    ("options", "request_", "answer"),
+    [
+        ({"require_called_ae": True}, {"called": "OTHER"}, (1, 1, 7)),
+        ({"require_called_ae": True}, {"called": "xrayq"}, (1, 1, 7)),
+        ({"require_called_ae": True}, {"called": "XRAYQ"}, None),
+        ({}, {"called": "OTHER"}, None),
+        ({"calling_aes": ("PACS", "CR1")}, {"calling": "STRANGER"}, (1, 1, 3)),
+        ({"calling_aes": ("PACS", "CR1")}, {"calling": "CR1"}, None),
+        ({}, {"calling": "STRANGER"}, None),
+        ({}, {"application": "1.2.840.10008.3.1.1.2"}, (1, 1, 2)),
+        ({"max_associations": 0}, {}, (2, 3, 2)),
+    ],
+)
+def test_who_is_let_in(
+    start: Callable[..., Node], options: dict[str, object], request_: dict[str, str], answer: tuple[int, ...] | None
+) -> None:
+    node = start(**options)
+    with Peer(node.port) as peer:
+        pdu = peer.associate(**request_)
+        if answer is None:
+            assert pdu.kind == ASSOCIATE_AC
+            assert peer.echo() == 0x0000
+        else:
+            assert (pdu.kind, tuple(pdu.body[1:4])) == (ASSOCIATE_RJ, answer)
+            assert peer.is_closed()
+
+
+def test_one_association_too_many_is_rejected_until_one_ends(start: Callable[..., Node]) -> None:
+    node = start(max_associations=3)
+    with ExitStack() as stack:
+        first, *_ = peers = [stack.enter_context(Peer(node.port)) for _ in range(3)]
+        assert [peer.associate().kind for peer in peers] == [ASSOCIATE_AC] * 3
+        with Peer(node.port) as late:
+            refused = late.associate()
+        assert (refused.kind, tuple(refused.body[1:4])) == (ASSOCIATE_RJ, (2, 3, 2))
+        first.socket.close()
+
+        def let_in() -> bool:
+            return stack.enter_context(Peer(node.port)).associate().kind == ASSOCIATE_AC
+
+        wait_until(let_in, 5, "a free place")
+
+
+def test_an_unknown_sop_class_is_rejected_and_the_others_work(node: Node) -> None:
+    with Peer(node.port) as peer:
+        answer = peer.associate(context_list=contexts(sop_class=uid.CTImageStorage))
+        assert {context: result for context, (result, _) in results(answer).items()} == {1: 0, 3: 3}
+        assert peer.echo() == 0x0000
+
+
+def test_an_unknown_transfer_syntax_is_rejected_and_the_others_work(node: Node) -> None:
+    with Peer(node.port) as peer:
+        answer = peer.associate(context_list=contexts(syntax=uid.MPEG2MPML))
+        assert {context: result for context, (result, _) in results(answer).items()} == {1: 0, 3: 4}
+        assert peer.echo() == 0x0000
+
+
+@pytest.mark.parametrize("sop_class", STORAGE_CLASSES, ids=STORAGE_CLASSES.get)
+def test_every_row_of_the_table_is_accepted(node: Node, sop_class: str) -> None:
+    proposed = [build_context(sop_class, syntax.uid) for syntax in TRANSFER_SYNTAXES]
+    for number, context in enumerate(proposed):
+        context.context_id = 2 * number + 1
+    with Peer(node.port) as peer:
+        answer = peer.associate(context_list=proposed)
+    assert list(results(answer).values()) == [(0, str(syntax.uid)) for syntax in TRANSFER_SYNTAXES]
+
+
+def test_the_cheapest_offered_syntax_is_chosen(node: Node) -> None:
+    context = build_context(uid.ComputedRadiographyImageStorage, [row.uid for row in reversed(TRANSFER_SYNTAXES)])
+    context.context_id = 1
+    with Peer(node.port) as peer:
+        answer = peer.associate(context_list=[context])
+    assert results(answer) == {1: (0, str(TRANSFER_SYNTAXES[0].uid))}
+
+
+def test_verification_is_accepted_uncompressed_only(node: Node) -> None:
+    syntaxes = [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.JPEGBaseline8Bit]
+    proposed = [build_context(VERIFICATION, syntax) for syntax in syntaxes]
+    for number, context in enumerate(proposed):
+        context.context_id = 2 * number + 1
+    with Peer(node.port) as peer:
+        answer = peer.associate(context_list=proposed)
+    assert [result for result, _ in results(answer).values()] == [0, 0, 0, 4]

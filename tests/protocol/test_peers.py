@@ -1,0 +1,108 @@
+"""Real senders: DCMTK, pynetdicom, and our own SCU."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread, uid
+from pynetdicom import AE
+
+from dicom_gateway import scu
+from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, TransferSyntax
+from dicom_gateway.header import read_header
+from tests.phantoms import write_film
+from tests.protocol.conftest import Node
+
+# storescu's option for each transfer syntax DCMTK 3.6.7 can send as it is (it knows no HTJ2K).
+STORESCU_OPTIONS = {
+    uid.ExplicitVRLittleEndian: "-xe",
+    uid.ImplicitVRLittleEndian: "-xi",
+    uid.ExplicitVRBigEndian: "-xb",
+    uid.DeflatedExplicitVRLittleEndian: "-xd",
+    uid.JPEGLosslessSV1: "-xs",
+    uid.JPEGBaseline8Bit: "-xy",
+    uid.JPEGExtended12Bit: "-xx",
+    uid.JPEG2000Lossless: "-xv",
+    uid.JPEG2000: "-xw",
+    uid.JPEGLSLossless: "-xt",
+    uid.JPEGLSNearLossless: "-xu",
+    uid.RLELossless: "-xr",
+}
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_echoscu(node: Node, dcmtk: Callable[[str], str]) -> None:
+    done = run(dcmtk("echoscu"), "-v", "-aec", "XRAYQ", "127.0.0.1", node.port)
+    assert done.returncode == 0, done.stderr
+    assert "Received Echo Response (Success)" in done.stdout + done.stderr
+
+
+def test_echoscu_is_rejected_by_a_wrong_title(start: Callable[..., Node], dcmtk: Callable[[str], str]) -> None:
+    node = start(require_called_ae=True)
+    done = run(dcmtk("echoscu"), "-aec", "WRONG", "127.0.0.1", node.port)
+    assert done.returncode != 0
+    assert "Called AE Title Not Recognized" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("syntax", STORESCU_OPTIONS, ids=lambda one: uid.UID(one).name)
+def test_storescu(node: Node, dcmtk: Callable[[str], str], tmp_path: Path, syntax: str) -> None:
+    film = write_film(tmp_path, "dcmtk", syntax=syntax)
+    done = run(
+        dcmtk("storescu"), "-v", STORESCU_OPTIONS[syntax], "-aet", "CR1", "-aec", "XRAYQ", "127.0.0.1", node.port, film
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Received Store Response (Success)" in done.stdout + done.stderr
+    (received,) = node.accepted
+    assert received.calling_ae == "CR1"
+    assert received.header == read_header(film)
+    assert dcmread(received.path).PixelData == dcmread(film).PixelData
+
+
+@pytest.mark.parametrize("pdu", ["4096", "131072"])
+def test_storescu_repeats_over_one_association(
+    node: Node, dcmtk: Callable[[str], str], tmp_path: Path, pdu: str
+) -> None:
+    film = write_film(tmp_path, "repeated")
+    done = run(
+        dcmtk("storescu"), "-xe", "--max-pdu", pdu, "--max-send-pdu", pdu, "--repeat", "5", "--invent-instance",
+        "127.0.0.1", node.port, film,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(node.accepted) == len({received.header.sop_instance_uid for received in node.accepted}) == 5
+
+
+@pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES, ids=lambda row: row.name)
+def test_our_own_scu_stores_every_syntax_byte_for_byte(node: Node, tmp_path: Path, syntax: TransferSyntax) -> None:
+    film = write_film(tmp_path, "own", syntax=syntax.uid)
+    (sent,) = scu.send("127.0.0.1", node.port, [film], called_ae="XRAYQ")
+    assert (sent.path, sent.status) == (film, 0x0000)
+    (received,) = node.accepted
+    assert received.header == read_header(film)
+    assert dcmread(received.path).PixelData == dcmread(film).PixelData
+
+
+def test_our_own_scu_echoes_and_says_when_nobody_listens(node: Node) -> None:
+    scu.echo("127.0.0.1", node.port, called_ae="XRAYQ")
+    port = node.port
+    node.gateway.stop()
+    with pytest.raises(scu.PeerUnavailable):
+        scu.echo("127.0.0.1", port, called_ae="XRAYQ", timeout=2)
+
+
+@pytest.mark.parametrize("sop_class", STORAGE_CLASSES, ids=STORAGE_CLASSES.get)
+def test_pynetdicom(node: Node, tmp_path: Path, sop_class: str) -> None:
+    film = dcmread(write_film(tmp_path, "pynetdicom", SOPClassUID=sop_class))
+    entity = AE(ae_title="PYNETDICOM")
+    entity.add_requested_context("1.2.840.10008.1.1")
+    entity.add_requested_context(sop_class, uid.ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", node.port, ae_title="XRAYQ")
+    assert association.is_established
+    assert association.send_c_echo().Status == 0x0000
+    assert association.send_c_store(film).Status == 0x0000
+    film.SOPInstanceUID = ""
+    association.release()
+    assert [received.calling_ae for received in node.accepted] == ["PYNETDICOM"]

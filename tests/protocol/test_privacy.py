@@ -1,0 +1,90 @@
+"""Not a word of a patient reaches a log, whatever happens to the film."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dicom_gateway.options import Received
+from dicom_gateway.spool import Spool
+from tests.phantoms import chest_film
+from tests.protocol.conftest import Node
+from tests.protocol.raw import Peer, dataset_bytes, store_command, store_fragments
+from tests.services import wait_until
+
+SECRETS = ("Secret", "PID-SECRET", "ACC-SECRET", "19500131", "1950.01.31")
+PLAIN = chest_film("private")
+# Values that a parser may want to complain about, with the value in its complaint.
+ODD = chest_film("private", PatientAge=None, StudyDate=None)
+ODD.add_new("PatientAge", "AS", "PID-SECRET")
+ODD.add_new("PatientBirthDate", "LO", "1950.01.31 Secret")
+ODD.add_new("StudyDate", "LO", "Secret^Person")
+ODD_BYTES = dataset_bytes(ODD).replace(b"\x10\x00\x30\x00LO", b"\x10\x00\x30\x00DA").replace(
+    b"\x08\x00\x20\x00LO", b"\x08\x00\x20\x00DA"
+)  # fmt: skip
+PLAIN_BYTES = dataset_bytes(PLAIN)
+
+
+def everything(records: list[logging.LogRecord]) -> str:
+    """Message, arguments, extras and traceback of each record."""
+    formatter = logging.Formatter()
+    return "\n".join(
+        f"{record.name} {formatter.format(record)} {[str(value) for value in vars(record).values()]}"
+        for record in records
+    )
+
+
+def accept_nothing(_: Received) -> None:
+    raise RuntimeError("could not insert Secret^Person")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "instance", "said", "accept"),
+    [
+        (PLAIN_BYTES, PLAIN.SOPInstanceUID, "stored", None),
+        (ODD_BYTES, PLAIN.SOPInstanceUID, "stored", None),
+        (PLAIN_BYTES[:-10], PLAIN.SOPInstanceUID, "refused", None),
+        (ODD_BYTES[:-10], PLAIN.SOPInstanceUID, "refused", None),
+        (PLAIN_BYTES, "1.2.3", "refused", None),
+        (PLAIN_BYTES, "Secret^Person", "refused", None),
+        (PLAIN_BYTES, PLAIN.SOPInstanceUID, "association failed", accept_nothing),
+        (PLAIN_BYTES[:400], None, "association aborted", None),
+    ],
+    ids=["stored", "odd", "cut", "odd and cut", "other instance", "name as instance", "accept breaks", "stalled"],
+)
+def test_no_log_record_names_the_patient(
+    start: Callable[..., Node],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    dataset: bytes,
+    instance: str | None,
+    said: str,
+    accept: Callable[[Received], None] | None,
+) -> None:
+    assert any(secret.encode() in dataset for secret in SECRETS)
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "xrayq")
+    node = start(accept=accept, network_timeout=0.3)
+    with warnings.catch_warnings(record=True) as warned, Peer(node.port) as peer:
+        warnings.simplefilter("always")
+        peer.associate()
+        fragments = store_fragments(dataset)
+        peer.send(store_command(instance or PLAIN.SOPInstanceUID), *(fragments if instance else [fragments[0][:-9]]))
+        assert peer.receive() is not None
+        wait_until(lambda: said in caplog.text, 5, f"{said!r} in the log")
+    shown = everything(caplog.records) + "".join(str(one.message) for one in warned) + "".join(capfd.readouterr())
+    assert [secret for secret in SECRETS if secret in shown] == []
+
+
+def test_a_full_disk_names_nobody(
+    start: Callable[..., Node], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    node = start(spool=Spool(tmp_path / "full", reserve_bytes=1 << 60))
+    with Peer(node.port) as peer:
+        peer.associate()
+        assert peer.store(PLAIN_BYTES, PLAIN.SOPInstanceUID).Status == 0xA700
+    assert "refused" in caplog.text
+    assert [secret for secret in SECRETS if secret in everything(caplog.records)] == []

@@ -1,0 +1,83 @@
+"""A network with random weights, and its bundle, made once for all tests that need one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model import bundle as bundles
+from model.bundle import Bundle
+from model.decision import OperatingPoint
+from model.findings import FINDINGS
+from model.preprocess import PreprocessSpec, to_input
+from tests.phantoms import chest_pixels
+
+if TYPE_CHECKING:
+    from model.network import ChestResNet50
+
+TEMPERATURE = 2.0
+THRESHOLDS = {"pneumonia": 0.0, "covid19": 1.0}
+"""One always flags, the other only when certain."""
+
+
+@pytest.fixture(scope="session")
+def images() -> NDArray[np.uint8]:
+    """uint8 [8, 1, 224, 224]: phantoms of different noise and sense, a blank film and a gradient."""
+    films: list[Any] = [chest_pixels(256, 256, seed=seed) for seed in range(3)]
+    films += [4095 - films[0], np.roll(films[1], 60, axis=0), films[2].T, films[0][:128, :128]]
+    inputs = [to_input(film, low=0, high=4095) for film in films]
+    return np.stack([*inputs, np.zeros((224, 224), np.uint8)])[:, None]
+
+
+@pytest.fixture(scope="session")
+def network(images: NDArray[np.uint8]) -> "ChestResNet50":
+    """Random weights, with batch norm statistics of the phantoms so that activations stay in range."""
+    torch = pytest.importorskip("torch")
+    from model.train import TrainConfig, build
+
+    made = build(TrainConfig(dropout=0.0), None)
+    made.train()
+    with torch.no_grad():
+        made.head.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
+        for _ in range(3):
+            made(torch.from_numpy(images))
+    return made.eval()
+
+
+@pytest.fixture(scope="session")
+def bundle(network: "ChestResNet50", tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    pytest.importorskip("onnx")
+    from model.export import export_onnx
+
+    folder = tmp_path_factory.mktemp("bundle")
+    export_onnx(network, folder / "model.onnx", 224)
+    return write_bundle(folder / "random", folder / "model.onnx")
+
+
+def write_bundle(path: Path, onnx: Path, findings: tuple[str, ...] = FINDINGS, size: int = 224) -> Bundle:
+    return bundles.write(
+        path,
+        name=path.name,
+        version="0",
+        onnx=onnx,
+        findings=findings,
+        preprocess=PreprocessSpec(size=size),
+        temperature=TEMPERATURE,
+        operating_points=tuple(
+            OperatingPoint(
+                finding=finding,
+                threshold=threshold,
+                sensitivity=0.9,
+                specificity=0.5,
+                positives=1,
+                negatives=1,
+                chosen_on="test",
+            )
+            for finding, threshold in THRESHOLDS.items()
+            if finding in findings
+        ),
+        metrics={},
+        provenance={},
+    )
