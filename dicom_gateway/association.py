@@ -130,6 +130,8 @@ class Association:
 
     def serve(self) -> None:
         try:
+            # A peer that never reads its answers must not hold this thread either.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._options.network_timeout))
             self._establish()
             while True:
                 self._next_pdu()
@@ -140,6 +142,7 @@ class Association:
             self._send_quietly(_abort_pdu(abort.reason))
         except OSError as error:
             log.info("connection lost", extra={"calling_ae": self.calling_ae, "reason": type(error).__name__})
+            self._send_quietly(_abort_pdu(AbortReason.NOT_SPECIFIED))  # the lost connection may be the database's
         except Exception as error:  # noqa: BLE001 - the thread's edge: one peer must not end the gateway
             log.error("association failed", extra={"calling_ae": self.calling_ae, "reason": type(error).__name__})
             self._send_quietly(_abort_pdu(AbortReason.NOT_SPECIFIED))
@@ -383,6 +386,8 @@ class Association:
         try:
             got = self._socket.recv_into(view, 6)
         except (BlockingIOError, TimeoutError):
+            if self._message:
+                raise Abort(AbortReason.NOT_SPECIFIED, "peer went silent inside a message") from None
             raise PeerGone from None
         if not got:
             raise PeerGone
@@ -412,8 +417,7 @@ class Association:
         """SO_RCVTIMEO: the kernel does the waiting, so a sleeping peer costs no polling and no second system call."""
         if seconds != getattr(self, "_timeout", None):
             self._timeout = seconds
-            value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
 
     def _send_quietly(self, pdu: bytes) -> None:
         try:
@@ -421,6 +425,10 @@ class Association:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             log.debug("peer did not take the A-ABORT", extra={"calling_ae": self.calling_ae})
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _decode_request(pdu: bytes) -> A_ASSOCIATE:

@@ -59,7 +59,7 @@ def decode_frame(codec: str, encoded: bytes, expected: FrameSize, bits_allocated
             raise CorruptPixels
     try:
         frame = DECODERS[codec](encoded, expected, bits_allocated)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 - pylibjpeg-rle panics with a BaseException; all mean the same here
         raise CorruptPixels(type(error).__name__) from None

@@ -43,7 +43,8 @@ def in_syntax(source: Dataset, syntax_uid: str) -> Dataset:
     pixels = source.pixel_array
     if codec == "raw":
         if syntax_uid == uid.ExplicitVRBigEndian:
-            film.PixelData = pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
+            film.PixelData = pixels.astype(pixels.dtype.newbyteorder(">")).tobytes() + b"\0" * (pixels.nbytes % 2)
+            film["PixelData"].VR = "OW" if pixels.itemsize > 1 else "OB"  # bytes in OW would have to be swapped
         return film
     if codec == "rle":
         film.file_meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 from dicom_gateway.errors import MissingIdentifier
 from dicom_gateway.part10 import scan
@@ -28,6 +29,18 @@ IDENTIFYING_TAGS = (
     "BurnedInAnnotation",
     "Rows",
     "Columns",
+)
+# What pydicom raises when it converts a value at its first use; OSError is its own, for a sequence that is cut short.
+UNREADABLE = (
+    BytesLengthException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
 )
 UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)*")
 AGE_PATTERN = re.compile(r"(\d{1,3})\s*([DWMY]?)")
@@ -90,7 +103,7 @@ def text(dataset: Dataset, keyword: str) -> str:
     """The first value as stripped printable text, "" when missing or unreadable; at most 64 characters."""
     try:
         value = dataset.get(keyword)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, NotImplementedError):
+    except UNREADABLE:
         return ""
     if value is None:
         return ""

@@ -92,12 +92,12 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
     implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
     start = stream.tell()
     found: list[PixelLocation] = []
-    last_end = 0
+    last_end: int | None = 0  # None: behind a sequence delimiter
 
     def at_element(tag: BaseTag, vr: str | None, length: int) -> bool:
         nonlocal last_end
         offset = stream.tell()
-        last_end = size if length == UNDEFINED_LENGTH else offset + length
+        last_end = None if length == UNDEFINED_LENGTH else offset + length
         if tag == PIXEL_DATA:
             encapsulated = length == UNDEFINED_LENGTH
             end = _end_of_items(stream, offset, size) if encapsulated else offset + length
@@ -118,9 +118,13 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
         raise TooDeep from None
     except EOFError:
         raise Truncated from None
+    except OSError as error:
+        if error.errno is None:  # pydicom's own, for a sequence that ends after the file does
+            raise Truncated from None
+        raise
     except (ValueError, TypeError, LookupError, struct.error, AttributeError, OverflowError, NotImplementedError):
         raise Malformed from None  # the original text may quote patient data
-    if not found and last_end < size:
+    if not found and not _ends_at(stream, last_end, size, little):
         raise Truncated
     return Scan(
         dataset=dataset,
@@ -148,10 +152,14 @@ def _read_meta(handle: BinaryIO) -> str:
 
         meta = read_dataset(handle, False, True, stop_when=past_group_two)
         syntax: Any = meta.get("TransferSyntaxUID")
+    except RecursionError:
+        raise TooDeep from None
     except (
         InvalidDicomError, ValueError, TypeError, LookupError, EOFError, struct.error, AttributeError,
-        NotImplementedError,
-    ):  # fmt: skip
+        NotImplementedError, OSError,
+    ) as error:  # fmt: skip
+        if getattr(error, "errno", None) is not None:
+            raise
         raise Malformed from None
     if not syntax:
         raise Malformed
@@ -169,6 +177,14 @@ def _inflate(handle: BinaryIO) -> BinaryIO:
     if not inflater.eof:
         raise Truncated
     return io.BytesIO(plain)
+
+
+def _ends_at(stream: BinaryIO, last_end: int | None, size: int, little: bool) -> bool:
+    """Whether the last element ends with the file. pydicom only warns of a value without its delimiter."""
+    if last_end is not None:
+        return last_end >= size
+    stream.seek(max(size - 8, 0))
+    return stream.read(8) == struct.pack("<HHL" if little else ">HHL", 0xFFFE, 0xE0DD, 0)
 
 
 def _end_of_items(stream: BinaryIO, offset: int, size: int) -> int:

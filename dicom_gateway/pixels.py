@@ -6,7 +6,6 @@ shrink the film before it touches grey values. Look-up tables and sigmoid window
 """
 
 import mmap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from dicom_gateway.codecs import FrameSize, decode_frame
 from dicom_gateway.contexts import SYNTAX_BY_UID
@@ -30,7 +28,7 @@ from dicom_gateway.errors import (
     TooManyPixels,
     UnsupportedSyntax,
 )
-from dicom_gateway.header import integer, number, text
+from dicom_gateway.header import UNREADABLE, integer, number, text
 from dicom_gateway.part10 import PixelLocation, Scan, scan
 
 Pixels = NDArray[np.generic]
@@ -104,7 +102,7 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
         if scanned.pixels is None or scanned.pixels.length == 0:
             raise NoPixelData
         stored = _stored_values(_decode(scanned, scanned.pixels, image), image)
-    return _displayed(stored, image, scanned.dataset)
+    return _displayed(stored, image, scanned)
 
 
 def image_pixel(dataset: Dataset, max_pixels: int) -> ImagePixel:
@@ -156,12 +154,12 @@ def _decode(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:
 
 def _raw_frame(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:
     count = image.rows * image.columns
-    if where.length < count * image.bits_allocated // 8:
-        raise CorruptPixels
     order = "<" if scanned.little_endian else ">"
     swapped_bytes = (
         image.bits_allocated == 8 and not scanned.little_endian and where.vr == "OW"
     )  # PS3.5 A.3, OW of bytes
+    if where.length < (count + (count % 2 if swapped_bytes else 0)) * image.bits_allocated // 8:
+        raise CorruptPixels
     dtype = np.dtype(f"{order}u{image.bits_allocated // 8}")
     flat = np.frombuffer(_bytes_of(scanned.stream), dtype, count + (count % 2 if swapped_bytes else 0), where.offset)
     if swapped_bytes:
@@ -198,67 +196,83 @@ def _stored_values(frame: Pixels, image: ImagePixel) -> Pixels:
     return frame
 
 
-def _displayed(stored: Pixels, image: ImagePixel, dataset: Dataset) -> Radiograph:
-    padding = _padding_mask(stored, dataset)
-    visible = stored if padding is None else stored[~padding]
-    if visible.size == 0:
-        padding, visible = None, stored
-    pixels, bounds, flipped = _pipeline(stored, visible, image, dataset)
+def _displayed(stored: Pixels, image: ImagePixel, scanned: Scan) -> Radiograph:
+    padding = _padding_mask(stored, scanned.dataset)
+    if padding is not None and padding.all():
+        padding = None
+    pixels, bounds, flipped = _pipeline(stored, padding, scanned)
     low, high = bounds
     inverted = image.monochrome1 != flipped
     if padding is not None:
         pixels = pixels.copy()
         black = high if inverted else low
-        limits = _limits(pixels)
-        pixels[padding] = min(max(round(black), limits[0]), limits[1])
+        least, most = _limits(pixels)
+        pixels[padding] = black if pixels.dtype.kind == "f" else min(max(round(black), least), most)
     return Radiograph(pixels=pixels, low=low, high=high, inverted=inverted, bits_stored=image.bits_stored)
 
 
-def _pipeline(stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Dataset) -> tuple[Pixels, Bounds, bool]:
+def _pipeline(stored: Pixels, padding: NDArray[np.bool_] | None, scanned: Scan) -> tuple[Pixels, Bounds, bool]:
     """Modality and VOI transform: pixels, their (low, high) shown black and white, and whether a slope turned them
     round."""
-    window = _window(dataset)
-    function = text(dataset, "VOILUTFunction").upper()
-    if dataset.get("ModalityLUTSequence") or dataset.get("VOILUTSequence") or (window and function == "SIGMOID"):
-        return _through_tables(stored, visible, image, dataset)
-    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
-    slope, intercept = (slope if slope else 1.0), (intercept or 0.0)
+    dataset, little = scanned.dataset, scanned.little_endian
+    modality, voi = _table(dataset, "ModalityLUTSequence", little), _table(dataset, "VOILUTSequence", little)
+    window, function = _window(dataset), text(dataset, "VOILUTFunction").upper()
+    slope, intercept = number(dataset, "RescaleSlope") or 1.0, number(dataset, "RescaleIntercept") or 0.0
+    pixels = stored
+    if modality:
+        pixels, slope, intercept = modality.of(stored), 1.0, 0.0
+    if voi:
+        return voi.of(_rescaled(pixels, slope, intercept)), (0.0, voi.highest), False
+    if window and function == "SIGMOID":
+        center, width = window
+        steep = -4 * (_rescaled(pixels, slope, intercept).astype(np.float32) - np.float32(center)) / np.float32(width)
+        return 1 / (1 + np.exp(np.clip(steep, -80, 80))), (0.0, 1.0), False
     if window is None:
+        visible = pixels if padding is None else pixels[~padding]
         low, high = float(visible.min()), float(visible.max())
     else:
         low, high = sorted((edge - intercept) / slope for edge in _window_edges(*window, function))
-    return stored, (low, high if high > low else low + 1.0), slope < 0
+    return pixels, (low, high if high > low else low + 1.0), slope < 0
 
 
-def _through_tables(
-    stored: Pixels, visible: Pixels, image: ImagePixel, dataset: Dataset
-) -> tuple[Pixels, Bounds, bool]:
-    """Non-linear transforms, by pydicom (PS3.3 C.11.1 and C.11.2)."""
-    for keyword, default in (("BitsStored", image.bits_stored), ("PixelRepresentation", int(image.signed))):
-        setattr(dataset, keyword, default)
+def _rescaled(pixels: Pixels, slope: float, intercept: float) -> Pixels:
+    return pixels if (slope, intercept) == (1.0, 0.0) else pixels * np.float32(slope) + np.float32(intercept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A Modality or VOI LUT (PS3.3 C.11.1.1 and C.11.2.1.1)."""
+
+    first: int
+    """The value that the first entry is for."""
+    entries: NDArray[np.uint16]
+    highest: float
+    """Largest output that its number of bits can hold."""
+
+    def of(self, values: Pixels) -> Pixels:
+        last = len(self.entries) - 1
+        return self.entries[np.clip(values.astype(np.int32) - self.first, 0, last)]
+
+
+def _table(dataset: Dataset, keyword: str, little_endian: bool) -> Table | None:
+    """The sequence's first table, None without one. Raises HeaderIncomplete when it is no table."""
     try:
-        shown = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
-        ends = apply_voi_lut(apply_modality_lut(_ends(visible), dataset), dataset)
-    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError):
-        raise HeaderIncomplete("modality or VOI look-up table") from None
-    voi = dataset.get("VOILUTSequence")
-    if voi:
-        low, high = 0.0, float((1 << _lut_bits(voi)) - 1)
-    else:
-        low, high = float(min(shown.min(), ends.min())), float(max(shown.max(), ends.max()))
-    return np.asarray(shown, np.float32), (low, high if high > low else low + 1.0), False
-
-
-def _ends(values: Pixels) -> Pixels:
-    return np.array([values.min(), values.max()], values.dtype)
-
-
-def _lut_bits(sequence: Sequence[Dataset]) -> int:
-    try:
-        bits = int(sequence[0].LUTDescriptor[2])
-    except (AttributeError, LookupError, TypeError, ValueError):
-        raise HeaderIncomplete("VOI LUT descriptor") from None
-    return bits if 1 <= bits <= 16 else 16
+        sequence = dataset.get(keyword)
+        if not sequence:
+            return None
+        count, first, bits = (int(value) for value in sequence[0].LUTDescriptor)
+        content = sequence[0].LUTData
+        if isinstance(content, bytes):
+            size = 2 if len(content) >= 2 * (count or 1 << 16) else 1
+            entries = np.frombuffer(content, f"{'<' if little_endian else '>'}u{size}").astype(np.uint16)
+        else:
+            entries = np.atleast_1d(np.asarray(content, np.uint16))
+    except UNREADABLE:
+        raise HeaderIncomplete(keyword) from None
+    count = count or 1 << 16
+    if len(entries) < count or not 1 <= bits <= 16:
+        raise HeaderIncomplete(keyword)
+    return Table(first=first, entries=entries[:count], highest=float((1 << bits) - 1))
 
 
 def _window(dataset: Dataset) -> tuple[float, float] | None:

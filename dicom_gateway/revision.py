@@ -3,9 +3,12 @@
 import hashlib
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
 from dicom_gateway.contexts import SYNTAX_BY_UID
-from dicom_gateway.errors import Refusal
-from dicom_gateway.header import text
+from dicom_gateway.errors import Malformed, Refusal
+from dicom_gateway.header import UNREADABLE, text
 from dicom_gateway.part10 import scan
 from dicom_gateway.pixels import IMAGE_TAGS
 
@@ -42,13 +45,7 @@ def film_digest(path: Path) -> str:
         order = scanned.little_endian if syntax and syntax.codec == "raw" else True
         digest.update(f"{syntax.codec if syntax else scanned.transfer_syntax_uid} {order}".encode())
         for keyword in (*IMAGE_TAGS, *GATE_TAGS):
-            element = scanned.dataset.get(keyword)
-            shown = (
-                text(scanned.dataset, keyword)
-                if not hasattr(element, "__getitem__") or isinstance(element, str)
-                else repr(element)
-            )
-            digest.update(f"\n{keyword}={shown}".encode())
+            digest.update(f"\n{keyword}={_shown(scanned.dataset, keyword)}".encode())
         if scanned.pixels:
             scanned.stream.seek(scanned.pixels.offset)
             left = scanned.pixels.length
@@ -56,3 +53,14 @@ def film_digest(path: Path) -> str:
                 digest.update(chunk)
                 left -= len(chunk)
     return digest.hexdigest()
+
+
+def _shown(dataset: Dataset, keyword: str) -> str:
+    """Every value of an element; a look-up table by its entries. Raises Malformed."""
+    try:
+        value = dataset.get(keyword)
+        if isinstance(value, Sequence):
+            return repr([[item.get("LUTDescriptor"), item.get("LUTData")] for item in value])
+    except UNREADABLE:
+        raise Malformed from None
+    return text(dataset, keyword) if isinstance(value, str) or not hasattr(value, "__getitem__") else repr(value)

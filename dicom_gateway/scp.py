@@ -59,6 +59,8 @@ class Gateway:
         """Refuse new peers, let running messages end for up to `grace` seconds, then close what is left."""
         self._stopping.set()
         if self._listener:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() alone does not
             self._listener.close()
         deadline = time.monotonic() + grace
         while time.monotonic() < deadline and any(one.in_message for one in self._snapshot()):

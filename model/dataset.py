@@ -95,7 +95,8 @@ def load_dataset(
 
 def read_image(encoded: bytes, name: str) -> NDArray[np.generic]:
     """Decode a JPEG or PNG to grey [H, W]. Raises DatasetError naming the film."""
-    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
     if pixels is None:
         raise DatasetError(f"{name}: not a readable JPEG or PNG")
     return np.asarray(pixels)

@@ -15,3 +15,8 @@ class EngineError(ModelError):
 
 class DatasetError(ModelError):
     """A training data set breaks a rule (missing file, patient in two splits, unknown class)."""
+
+
+def first_line(error: BaseException) -> str:
+    """Another library's message without its details; it may be empty."""
+    return str(error).partition("\n")[0]

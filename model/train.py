@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from model.augment import augment
 from model.dataset import Dataset, Films
-from model.errors import DatasetError
+from model.errors import DatasetError, first_line
 from model.findings import FINDINGS
 from model.metrics import summary
 from model.network import ChestResNet50
@@ -66,8 +67,8 @@ def build(config: TrainConfig, initial: Path | None) -> ChestResNet50:
     if initial:
         try:
             network.trunk.load_state_dict(torch.load(initial, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError) as error:
-            raise DatasetError(f"{initial} does not hold a ResNet50 trunk: {str(error).splitlines()[0]}") from error
+        except (OSError, RuntimeError, TypeError, EOFError, UnpicklingError) as error:
+            raise DatasetError(f"{initial} does not hold a ResNet50 trunk: {first_line(error)}") from error
     return network
 
 

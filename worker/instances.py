@@ -56,9 +56,8 @@ def list_instances(
 
 def find(engine: Engine, name: str) -> list[InstanceView]:
     """The instance of an id, or every revision of a SOP Instance UID. Raises NotFound."""
-    query = select(instance).where(
-        instance.c.id == int(name) if name.isdigit() else instance.c.sop_instance_uid == name
-    )
+    is_id = name.isascii() and name.isdigit() and len(name) < 19  # fits a 64-bit column
+    query = select(instance).where(instance.c.id == int(name) if is_id else instance.c.sop_instance_uid == name)
     with reading(engine) as connection:
         found = _views(connection, query.order_by(instance.c.revision))
     if not found:

@@ -5,7 +5,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
-from model.errors import EngineError
+from model.errors import EngineError, first_line
 
 
 class OrtEngine:
@@ -24,7 +24,7 @@ class OrtEngine:
                 str(bundle.onnx), sess_options=options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise EngineError(f"ONNX Runtime cannot load {bundle.onnx}: {str(error).splitlines()[0]}") from error
+            raise EngineError(f"ONNX Runtime cannot load {bundle.onnx}: {first_line(error)}") from error
         self.name = f"onnxruntime-{onnxruntime.__version__}-fp32"
         self._shape = (1, bundle.preprocess.size, bundle.preprocess.size)
         self._findings = len(bundle.findings)
@@ -40,7 +40,7 @@ class OrtEngine:
         try:
             (logits,) = self._session.run(["logits"], {"images": images})
         except Exception as error:
-            raise EngineError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
+            raise EngineError(f"ONNX Runtime failed: {first_line(error)}") from error
         if logits.shape != (len(images), self._findings):
             raise EngineError(f"expected logits [{len(images)}, {self._findings}], got {logits.shape}")
         return np.asarray(logits, np.float32)

@@ -26,6 +26,7 @@ from tests.protocol.raw import (
     pdv,
     store_command,
 )
+from tests.services import wait_until
 
 ECHO = command_set(C_ECHO_RQ, sop_class=VERIFICATION)
 UNRECOGNISED, UNEXPECTED, INVALID = 1, 2, 6
@@ -91,7 +92,7 @@ def test_what_breaks_an_association_is_aborted_with_its_reason(node: Node, sent:
         assert answer is not None
         assert (answer.kind, tuple(answer.body)) == (ABORT, (0, 0, 2, reason))
         assert peer.is_closed()
-    assert node.files() == []
+    wait_until(lambda: not node.files(), 5, "the .part file to go")
 
 
 def test_damaged_association_requests_are_answered_and_never_end_the_gateway(node: Node) -> None:

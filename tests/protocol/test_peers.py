@@ -13,6 +13,7 @@ from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, TransferS
 from dicom_gateway.header import read_header
 from tests.phantoms import write_film
 from tests.protocol.conftest import Node
+from tests.services import tool
 
 # storescu's option for each transfer syntax DCMTK 3.6.7 can send as it is (it knows no HTJ2K).
 STORESCU_OPTIONS = {
@@ -35,24 +36,24 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_echoscu(node: Node, dcmtk: Callable[[str], str]) -> None:
-    done = run(dcmtk("echoscu"), "-v", "-aec", "XRAYQ", "127.0.0.1", node.port)
+def test_echoscu(node: Node) -> None:
+    done = run(tool("echoscu"), "-v", "-aec", "XRAYQ", "127.0.0.1", node.port)
     assert done.returncode == 0, done.stderr
     assert "Received Echo Response (Success)" in done.stdout + done.stderr
 
 
-def test_echoscu_is_rejected_by_a_wrong_title(start: Callable[..., Node], dcmtk: Callable[[str], str]) -> None:
+def test_echoscu_is_rejected_by_a_wrong_title(start: Callable[..., Node]) -> None:
     node = start(require_called_ae=True)
-    done = run(dcmtk("echoscu"), "-aec", "WRONG", "127.0.0.1", node.port)
+    done = run(tool("echoscu"), "-aec", "WRONG", "127.0.0.1", node.port)
     assert done.returncode != 0
     assert "Called AE Title Not Recognized" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("syntax", STORESCU_OPTIONS, ids=lambda one: uid.UID(one).name)
-def test_storescu(node: Node, dcmtk: Callable[[str], str], tmp_path: Path, syntax: str) -> None:
+def test_storescu(node: Node, tmp_path: Path, syntax: str) -> None:
     film = write_film(tmp_path, "dcmtk", syntax=syntax)
     done = run(
-        dcmtk("storescu"), "-v", STORESCU_OPTIONS[syntax], "-aet", "CR1", "-aec", "XRAYQ", "127.0.0.1", node.port, film
+        tool("storescu"), "-v", STORESCU_OPTIONS[syntax], "-aet", "CR1", "-aec", "XRAYQ", "127.0.0.1", node.port, film
     )
     assert done.returncode == 0, done.stderr
     assert "Received Store Response (Success)" in done.stdout + done.stderr
@@ -63,12 +64,10 @@ def test_storescu(node: Node, dcmtk: Callable[[str], str], tmp_path: Path, synta
 
 
 @pytest.mark.parametrize("pdu", ["4096", "131072"])
-def test_storescu_repeats_over_one_association(
-    node: Node, dcmtk: Callable[[str], str], tmp_path: Path, pdu: str
-) -> None:
+def test_storescu_repeats_over_one_association(node: Node, tmp_path: Path, pdu: str) -> None:
     film = write_film(tmp_path, "repeated")
     done = run(
-        dcmtk("storescu"), "-xe", "--max-pdu", pdu, "--max-send-pdu", pdu, "--repeat", "5", "--invent-instance",
+        tool("storescu"), "-xe", "--max-pdu", pdu, "--max-send-pdu", pdu, "--repeat", "5", "--invent-instance",
         "127.0.0.1", node.port, film,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from tests.phantoms import chest_film
 from tests.protocol.conftest import Node
 from tests.protocol.raw import Peer, dataset_bytes, store_command, store_fragments
 from tests.services import wait_until
+from worker.logs import LIBRARIES, configure
 
 SECRETS = ("Secret", "PID-SECRET", "ACC-SECRET", "19500131", "1950.01.31")
 PLAIN = chest_film("private")
@@ -25,6 +26,22 @@ ODD_BYTES = dataset_bytes(ODD).replace(b"\x10\x00\x30\x00LO", b"\x10\x00\x30\x00
     b"\x08\x00\x20\x00LO", b"\x08\x00\x20\x00DA"
 )  # fmt: skip
 PLAIN_BYTES = dataset_bytes(PLAIN)
+
+
+@pytest.fixture
+def as_in_production(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Logging as every xrayq process sets it up, at its most talkative, captured."""
+    root = logging.getLogger()
+    loggers = [root, *(logging.getLogger(name) for name in ("xrayq", *LIBRARIES))]
+    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        configure("DEBUG", "text")
+        root.addHandler(caplog.handler)
+        caplog.handler.setLevel(logging.DEBUG)
+        yield
+    root.handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def everything(records: list[logging.LogRecord]) -> str:
@@ -56,6 +73,7 @@ def accept_nothing(_: Received) -> None:
 )
 def test_no_log_record_names_the_patient(
     start: Callable[..., Node],
+    as_in_production: None,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     dataset: bytes,
@@ -64,24 +82,20 @@ def test_no_log_record_names_the_patient(
     accept: Callable[[Received], None] | None,
 ) -> None:
     assert any(secret.encode() in dataset for secret in SECRETS)
-    caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, "xrayq")
     node = start(accept=accept, network_timeout=0.3)
-    with warnings.catch_warnings(record=True) as warned, Peer(node.port) as peer:
-        warnings.simplefilter("always")
+    with Peer(node.port) as peer:
         peer.associate()
         fragments = store_fragments(dataset)
         peer.send(store_command(instance or PLAIN.SOPInstanceUID), *(fragments if instance else [fragments[0][:-9]]))
         assert peer.receive() is not None
         wait_until(lambda: said in caplog.text, 5, f"{said!r} in the log")
-    shown = everything(caplog.records) + "".join(str(one.message) for one in warned) + "".join(capfd.readouterr())
+    shown = everything(caplog.records) + "".join(capfd.readouterr())
     assert [secret for secret in SECRETS if secret in shown] == []
 
 
 def test_a_full_disk_names_nobody(
-    start: Callable[..., Node], caplog: pytest.LogCaptureFixture, tmp_path: Path
+    start: Callable[..., Node], as_in_production: None, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     node = start(spool=Spool(tmp_path / "full", reserve_bytes=1 << 60))
     with Peer(node.port) as peer:
         peer.associate()

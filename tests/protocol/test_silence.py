@@ -1,7 +1,6 @@
 """No peer, however silent, slow or numerous, stands in another's way."""
 
 import resource
-import socket
 import struct
 import threading
 import time
@@ -141,8 +140,7 @@ def test_a_resting_association_ends_after_the_idle_timeout(start: Callable[..., 
 
 def test_a_peer_that_never_reads_its_answers_is_dropped(start: Callable[..., Node]) -> None:
     node = start(network_timeout=0.5)
-    with Peer(node.port, timeout=5) as peer:
-        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    with Peer(node.port, buffer=1024) as peer:
         peer.associate()
         echo = pdata(pdv(ECHO_CONTEXT, command_set(0x30, sop_class="1.2.840.10008.1.1"), is_command=True))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, print_json
+from worker.cli.common import JsonOption, load_settings, print_json, wide_console
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
@@ -61,10 +61,9 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             }
         )
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = wide_console()
     console.print(
         f"[bold]{bundle.name}[/] {bundle.version}  digest {bundle.digest[:12]}  temperature {bundle.temperature}"
     )

@@ -14,17 +14,26 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
+TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_REQUIRE_SERVICES"}
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def load_settings(**overrides: Any) -> "Settings":
     """Settings from file and environment. Raises ConfigurationError naming each wrong setting, one line."""
+    import os
     import tomllib
+    from pathlib import Path
 
     from pydantic import ValidationError
 
-    from worker.settings import Settings
+    from worker.settings import CONFIG_VARIABLE, Settings
 
+    known = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE} | TEST_VARIABLES
+    if unknown := sorted(name for name in os.environ if name.startswith("XRAYQ_") and name not in known):
+        raise ConfigurationError(f"settings: {', '.join(unknown)} is not a setting; worker/SETTINGS.md lists them")
+    config = os.environ.get(CONFIG_VARIABLE)
+    if config and (not Path(config).exists() or Path(config).is_dir()):
+        raise ConfigurationError(f"settings file {config} ({CONFIG_VARIABLE}) is not there")
     try:
         return Settings(**overrides)
     except ValidationError as error:

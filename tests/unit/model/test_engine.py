@@ -146,9 +146,7 @@ def test_flags_follow_the_bundles_operating_points(
     engine: OrtEngine, bundle: Bundle, images: NDArray[np.uint8]
 ) -> None:
     (plain,) = score(engine, bundle, images[:1])
-    exact = tuple(
-        replace(point, threshold=plain.probabilities[point.finding]) for point in bundle.operating_points
-    )
+    exact = tuple(replace(point, threshold=plain.probabilities[point.finding]) for point in bundle.operating_points)
     (flagged,) = score(engine, replace(bundle, operating_points=exact), images[:1])
     assert flagged.flags == ("pneumonia", "covid19")
 
@@ -169,7 +167,7 @@ def test_logits_that_are_not_finite_are_no_score(bundle: Bundle, tmp_path: Path,
 
 def test_exported_file_tells_nothing_of_this_machine(bundle: Bundle) -> None:
     content = bundle.onnx.read_bytes()
-    names = {b"site-packages", b"/home/", b"/root", b"/work", b".py\x00", b".py\"", str(Path.cwd()).encode()}
+    names = {b"site-packages", b"/home/", b"/root", b"/work", b".py\x00", b'.py"', str(Path.cwd()).encode()}
     names |= {name.encode() for name in (platform.node(), getpass.getuser()) if len(name) > 4}
     assert [name for name in names if name in content] == []
 

@@ -77,9 +77,7 @@ def test_each_film_is_moved_its_own_way(films: torch.Tensor) -> None:
 
 
 def test_no_movement_leaves_films_or_flips_them(films: torch.Tensor) -> None:
-    still = augment(
-        films, torch.Generator().manual_seed(1), rotation=0, shift=0, zoom=0, shear=0, brightness=0
-    )
+    still = augment(films, torch.Generator().manual_seed(1), rotation=0, shift=0, zoom=0, shear=0, brightness=0)
     same = [torch.allclose(one, film, atol=0.1) for one, film in zip(still, films, strict=True)]
     flipped = [torch.allclose(one, film.flip(-1), atol=0.1) for one, film in zip(still, films, strict=True)]
     assert all(a != b for a, b in zip(same, flipped, strict=True))

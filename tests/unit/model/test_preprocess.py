@@ -67,10 +67,12 @@ def test_shrinking_before_the_window_equals_the_window_before_shrinking(
 
 def test_inverted_film_is_the_negative_stored_upside_down() -> None:
     pixels = film()
-    assert difference(to_input(4095 - pixels, low=0, high=WHITE, inverted=True), to_input(pixels, low=0, high=WHITE)) <= 1
-    assert difference(
-        to_input(pixels, low=0, high=WHITE, inverted=True), 255 - to_input(pixels, low=0, high=WHITE)
-    ) <= 1
+    assert (
+        difference(to_input(4095 - pixels, low=0, high=WHITE, inverted=True), to_input(pixels, low=0, high=WHITE)) <= 1
+    )
+    assert (
+        difference(to_input(pixels, low=0, high=WHITE, inverted=True), 255 - to_input(pixels, low=0, high=WHITE)) <= 1
+    )
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(1.0, 0.0), (0.5, 200.0), (0.25, 3000.0)])

@@ -13,9 +13,7 @@ from model.metrics import interval, proportion, summary
 FINITE = st.floats(-80, 80, width=32)
 
 
-@given(
-    rows=st.lists(st.lists(FINITE, min_size=3, max_size=3), min_size=1, max_size=5), temperature=st.floats(0.05, 20)
-)
+@given(rows=st.lists(st.lists(FINITE, min_size=3, max_size=3), min_size=1, max_size=5), temperature=st.floats(0.05, 20))
 def test_each_row_sums_to_one_and_keeps_its_order(rows: list[list[float]], temperature: float) -> None:
     logits = np.array(rows, np.float32)
     chances = probabilities(logits, temperature)

@@ -1,0 +1,47 @@
+"""Real labelled radiographs: what serving says of a film sent as DICOM is what training saw of its picture."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import uid
+
+from dicom_gateway.encode import in_syntax, save, wrap_image
+from model import bundle as bundles
+from model.dataset import image_to_input, load_dataset
+from model.engine.ort import OrtEngine
+from model.findings import FINDINGS
+from model.scorer import score
+from worker.decoding import decode_film
+
+FILMS = 12
+SYNTAXES = (uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2KLossless)
+
+
+def test_dicom_and_picture_give_the_same_probabilities(real_films: Path, tmp_path: Path) -> None:
+    bundle = bundles.load(bundles.REFERENCE)
+    engine = OrtEngine(bundle, threads=2)
+    with (real_films / "metadata.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["split"] == "test" and row["view"] == "PA"][:FILMS]
+    assert len(rows) == FILMS
+    for number, row in enumerate(rows):
+        picture = real_films / row["file"]
+        film = save(in_syntax(wrap_image(picture), SYNTAXES[number % len(SYNTAXES)]), tmp_path / "film.dcm")
+        decoded = decode_film(str(film), bundle.preprocess, 10_000_000)
+        assert decoded.image is not None, decoded.reason
+        trained_on = image_to_input(picture.read_bytes(), row["image_id"], bundle.preprocess)
+        served, evaluated = score(engine, bundle, np.stack([decoded.image, trained_on])[:, None])
+        for finding in FINDINGS:
+            assert served.probabilities[finding] == pytest.approx(evaluated.probabilities[finding], abs=1e-3)
+
+
+def test_the_bundle_still_measures_what_its_manifest_says(real_films: Path) -> None:
+    """Accuracy on the test split, recomputed from the films."""
+    bundle = bundles.load(bundles.REFERENCE)
+    engine = OrtEngine(bundle, threads=2)
+    test = load_dataset(real_films, spec=bundle.preprocess, views=tuple(bundle.provenance["views"])).splits["test"]
+    scores = [one for at in range(0, len(test), 16) for one in score(engine, bundle, test.images[at : at + 16])]
+    called = [FINDINGS.index(max(one.probabilities, key=lambda name: one.probabilities[name])) for one in scores]
+    accuracy = float(np.mean(np.array(called) == test.labels))
+    assert accuracy == pytest.approx(bundle.metrics["test"]["accuracy"]["value"], abs=0.01)

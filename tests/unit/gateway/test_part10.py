@@ -1,0 +1,357 @@
+"""The bounded walk over a Part 10 file, and the header read from it."""
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import uid
+from pydicom.dataset import Dataset
+
+from dicom_gateway import part10
+from dicom_gateway.encode import save
+from dicom_gateway.errors import (
+    Malformed,
+    MissingIdentifier,
+    NoPixelData,
+    PixelError,
+    Refusal,
+    TooDeep,
+    TooLarge,
+    Truncated,
+)
+from dicom_gateway.header import is_valid_uid, read_header
+from dicom_gateway.part10 import dataset_offset, encode_meta, scan
+from dicom_gateway.pixels import read_radiograph
+from tests.phantoms import chest_film, chest_pixels, write_film
+
+SMALL = chest_pixels(48, 40)
+DEEP = 5000
+
+
+def film_file(folder: Path, **attributes: Any) -> Path:
+    """A film of 48 x 40 pixels, without pydicom's checks of values."""
+    film = chest_film("header", pixels=SMALL)
+    for keyword, value in attributes.items():
+        if value is None:
+            delattr(film, keyword)
+        else:
+            setattr(film, keyword, value)
+    return save(film, folder / "film.dcm")
+
+
+def with_raw(path: Path, tag: int, vr: bytes, value: bytes) -> Path:
+    """Rewrite a film with one element replaced by these very bytes, explicit VR little endian."""
+    content = path.read_bytes()
+    group, element = tag >> 16, tag & 0xFFFF
+    raw = struct.pack("<HH2sH", group, element, vr, len(value)) + value
+    start = content.find(struct.pack("<HH", group, element), 132)
+    if start < 0:
+        start = content.find(struct.pack("<HH2s", 0x0028, 0x0002, b"US"))
+        end = start
+    else:
+        end = start + 8 + struct.unpack_from("<H", content, start + 6)[0]
+    path.write_bytes(content[:start] + raw + content[end:])
+    return path
+
+
+def boundaries(path: Path) -> Iterator[int]:
+    """Offsets in an explicit VR little endian file at which a top-level element of the data set ends."""
+    content = path.read_bytes()
+    with path.open("rb") as handle:
+        position = dataset_offset(handle)
+    while position < len(content):
+        if content[position + 4 : position + 6] in (b"OB", b"OW", b"SQ", b"UN"):
+            position += 12 + struct.unpack_from("<L", content, position + 8)[0]
+        else:
+            position += 8 + struct.unpack_from("<H", content, position + 6)[0]
+        yield position
+
+
+SYNTAXES = [
+    uid.ExplicitVRLittleEndian,
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.JPEGLSLossless,
+    uid.RLELossless,
+]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
+def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path: Path, syntax: str) -> None:
+    """A cut between two elements cannot be told from a film without pixels: those alone come through, to fail later."""
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    whole = path.read_bytes()
+    explicit = write_film(tmp_path, "plain", pixels=SMALL)
+    between = len(list(boundaries(explicit)))
+    cut_file = tmp_path / "cut.dcm"
+    headers = 0
+    step = 1 if syntax == uid.ExplicitVRLittleEndian else 5
+    for cut in [*range(0, min(len(whole), 1400), step), *range(1400, len(whole), 197), len(whole) - 1]:
+        cut_file.write_bytes(whole[:cut])
+        try:
+            read_header(cut_file)
+        except (Truncated, Malformed, MissingIdentifier):
+            continue
+        headers += 1
+        with pytest.raises(NoPixelData if cut > 900 else PixelError):
+            read_radiograph(cut_file)
+    assert headers < between
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
+def test_a_cut_inside_the_pixels_is_truncated(tmp_path: Path, syntax: str) -> None:
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    whole = path.read_bytes()
+    with path.open("rb") as handle:
+        pixels = scan(handle, ("Rows",)).pixels
+        deflated = syntax == uid.DeflatedExplicitVRLittleEndian
+        start = dataset_offset_of(path) if deflated else pixels.offset
+    for cut in [*range(start, len(whole) - 1, 61), len(whole) - 1]:
+        path.write_bytes(whole[:cut])
+        with pytest.raises(Truncated):
+            read_header(path)
+
+
+def dataset_offset_of(path: Path) -> int:
+    with path.open("rb") as handle:
+        return dataset_offset(handle)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
+def test_flipped_bytes_give_a_header_or_a_refusal(tmp_path: Path, syntax: str) -> None:
+    dice = random.Random(syntax)
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            damaged[dice.randrange(128, min(len(whole), 1400))] = dice.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_header(path)
+        except Refusal:
+            refused += 1
+    assert refused > 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"DICM", bytes(200), bytes(128) + b"DICM", b"\x89PNG" + bytes(300), bytes(128) + b"DICM" + b"\xff" * 64],
+    ids=["empty", "no preamble", "zeros", "no meta", "PNG", "ones"],
+)
+def test_what_is_no_part_10_file_is_malformed(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(Malformed):
+        read_header(path)
+
+
+def test_a_sequence_in_the_meta_header_is_a_refusal(tmp_path: Path) -> None:
+    opening = struct.pack("<HH2sxxL", 2, 0x0099, b"SQ", 0xFFFFFFFF) + struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    path = tmp_path / "deep.dcm"
+    for depth in (1, 20, DEEP):
+        path.write_bytes(bytes(128) + b"DICM" + opening * depth)
+        with pytest.raises((Malformed, TooDeep)):
+            read_header(path)
+
+
+def sequence(tag: tuple[int, int], depth: int, *, ended: bool = True) -> bytes:
+    opening = struct.pack("<HH2sxxL", *tag, b"SQ", 0xFFFFFFFF) + struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    closing = struct.pack("<HHL", 0xFFFE, 0xE00D, 0) + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    return opening * depth + closing * depth * ended
+
+
+@pytest.mark.parametrize("tag", [(0x0008, 0x1140), (0x0028, 0x3010)], ids=["references", "VOI LUT"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_endless_nesting_is_too_deep(tmp_path: Path, tag: tuple[int, int], ended: bool) -> None:
+    path = film_file(tmp_path)
+    content = path.read_bytes()
+    start = content.index(struct.pack("<HH2s", 0x0028, 0x0002, b"US"))
+    path.write_bytes(content[:start] + sequence(tag, DEEP, ended=ended) + content[start:])
+    with pytest.raises(TooDeep):
+        read_header(path)
+    with pytest.raises(PixelError):
+        read_radiograph(path)
+
+
+@pytest.mark.parametrize(
+    ("tail", "refusal"),
+    [
+        (sequence((0x0008, 0x1140), 1), None),
+        (sequence((0x0008, 0x1140), 3), None),
+        (sequence((0x0008, 0x1140), 1, ended=False), Truncated),
+        (sequence((0x0008, 0x1140), 2)[:-8], Truncated),
+        (sequence((0x0008, 0x1140), 2)[:-16], Truncated),
+        (struct.pack("<HH2sxxL", 0x0009, 0x1001, b"OB", 0xFFFFFFFF) + b"private without an end", Truncated),
+        (struct.pack("<HH2sxxL", 0x0009, 0x1001, b"UN", 0xFFFFFFFF) + b"private without an end", Truncated),
+        (struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 40) + b"shorter than 40", Truncated),
+        (struct.pack("<HH2sxxL", 0x0009, 0x1001, b"OB", 0xFFFFFFF0), Truncated),
+        (struct.pack("<HHL", 0xFFFE, 0xE00D, 0) + bytes(40), Truncated),
+        (b"\x08\x00\x11", Truncated),
+    ],
+)
+def test_the_last_element_must_end_with_the_file(tmp_path: Path, tail: bytes, refusal: type[Refusal] | None) -> None:
+    path = film_file(tmp_path, PixelData=None)
+    path.write_bytes(path.read_bytes() + tail)
+    if refusal is None:
+        assert read_header(path).rows == 48
+    else:
+        with pytest.raises(refusal):
+            read_header(path)
+
+
+def deflated(folder: Path, body: bytes) -> Path:
+    path = folder / "deflated.dcm"
+    meta = encode_meta(uid.DigitalXRayImageStorageForPresentation, "1.2.3", uid.DeflatedExplicitVRLittleEndian)
+    path.write_bytes(meta + body)
+    return path
+
+
+def squeeze(plain: bytes) -> bytes:
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return squeezer.compress(plain) + squeezer.flush()
+
+
+def test_a_deflated_bomb_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part10, "DEFLATED_LIMIT", 1 << 20)
+    with pytest.raises(TooLarge):
+        read_header(deflated(tmp_path, squeeze(bytes(2 << 20))))
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [(b"", Truncated), (b"\xff" * 50, Malformed), (squeeze(bytes(5000))[:-1], Truncated), (squeeze(b""), Truncated)],
+    ids=["empty", "not deflated", "cut", "nothing inside"],
+)
+def test_a_broken_deflated_stream_is_refused(tmp_path: Path, body: bytes, refusal: type[Refusal]) -> None:
+    with pytest.raises(refusal):
+        read_header(deflated(tmp_path, body))
+
+
+def test_too_much_before_the_pixels_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part10, "HEADER_LIMIT", 200)
+    with pytest.raises(TooLarge):
+        read_header(film_file(tmp_path))
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
+def test_the_header_is_the_same_in_every_syntax(tmp_path: Path, syntax: str) -> None:
+    header = read_header(write_film(tmp_path, syntax=syntax, pixels=SMALL, BurnedInAnnotation="no"))
+    assert header.transfer_syntax_uid == syntax
+    assert (header.rows, header.columns, header.age_years) == (48, 40, 45.0)
+    assert (header.modality, header.body_part, header.view_position, header.burned_in) == ("DX", "CHEST", "PA", "NO")
+    assert header.sop_class_uid == uid.DigitalXRayImageStorageForPresentation
+    assert is_valid_uid(header.sop_instance_uid)
+    assert is_valid_uid(header.study_instance_uid)
+    assert is_valid_uid(header.series_instance_uid)
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value", "field", "read"),
+    [
+        (0x00101010, b"AS", b"62", "age_years", 62.0),
+        (0x00101010, b"AS", b"062Y", "age_years", 62.0),
+        (0x00101010, b"AS", b"62 y", "age_years", 62.0),
+        (0x00101010, b"AS", b"006M", "age_years", 0.5),
+        (0x00101010, b"AS", b"010W", "age_years", 0.19),
+        (0x00101010, b"AS", b"003D", "age_years", 0.01),
+        (0x00101010, b"AS", b"adult ", "age_years", None),
+        (0x00101010, b"AS", b"", "age_years", None),
+        (0x00101010, b"AS", b"\xff\xfe", "age_years", None),
+        (0x00280010, b"US", b"abc", "rows", 0),
+        (0x00280010, b"LO", b"many", "rows", 0),
+        (0x00280010, b"LO", b"nan ", "rows", 0),
+        (0x00280010, b"LO", b"1e999 ", "rows", 0),
+        (0x00280010, b"US", b"", "rows", 0),
+        (0x00280010, b"US", b"\x30\0\x31\0", "rows", 48),
+        (0x00185101, b"CS", b"pa ", "view_position", "PA"),
+        (0x00185101, b"CS", b"PA\\LL ", "view_position", "PA"),
+        (0x00180015, b"CS", b"\\", "body_part", ""),
+        (0x00180015, b"LO", b"x" * 200, "body_part", "X" * 64),
+        (0x00080060, b"CS", b"\x1b\x07DX\0", "modality", "DX"),
+    ],
+)
+def test_odd_values_are_read_or_left_out(
+    tmp_path: Path, tag: int, vr: bytes, value: bytes, field: str, read: object
+) -> None:
+    header = read_header(with_raw(film_file(tmp_path), tag, vr, value))
+    assert getattr(header, field) == read
+
+
+@pytest.mark.parametrize(
+    ("born", "study", "age"),
+    [
+        (b"19500615", b"20260615", 76.0),
+        (b"1950.06.15", b"1995.07.20", 45.1),
+        (b"1950-06-15", b"20260615", 76.0),
+        (b"20260101", b"20260101", 0.0),
+        (b"20270101", b"20260101", None),
+        (b"19501332", b"20260101", None),
+        (b"1950", b"20260101", None),
+        (b"", b"20260101", None),
+        (b"19500615", b"", None),
+        (b"0000.00.00", b"20260101", None),
+    ],
+)
+def test_age_from_birth_and_study_dates(tmp_path: Path, born: bytes, study: bytes, age: float | None) -> None:
+    path = film_file(tmp_path, PatientAge=None, PatientBirthDate="19000101")
+    with_raw(with_raw(path, 0x00100030, b"DA", born), 0x00080020, b"DA", study)
+    assert read_header(path).age_years == age
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"SOPInstanceUID": None},
+        {"SOPClassUID": None},
+        {"SOPInstanceUID": ""},
+        {"SOPClassUID": ""},
+    ],
+)
+def test_without_its_uids_a_film_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "film.dcm"
+    film = Dataset()
+    film.update(chest_film("header", pixels=SMALL))
+    for keyword, value in change.items():
+        setattr(film, keyword, value) if value is not None else delattr(film, keyword)
+    meta = encode_meta(uid.DigitalXRayImageStorageForPresentation, "1.2.3", uid.ExplicitVRLittleEndian)
+    body = io.BytesIO()
+    film.save_as(body, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    path.write_bytes(meta + body.getvalue())
+    with pytest.raises(MissingIdentifier):
+        read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [
+        ("1.2.840.10008.1.1", True),
+        ("2.25.00012", True),
+        ("1" * 64, True),
+        ("1" * 65, False),
+        ("", False),
+        (".", False),
+        ("1..2", False),
+        ("1.2.", False),
+        ("1.2 ", False),
+        ("1.2\n", False),
+        ("١.٢", False),
+        ("../1", False),
+    ],
+)
+def test_valid_uids(value: str, valid: bool) -> None:
+    assert is_valid_uid(value) == valid
+
+
+def test_the_meta_header_is_a_function_of_its_arguments() -> None:
+    one, other = (encode_meta("1.2.3", "1.2.4", uid.RLELossless) for _ in range(2))
+    assert one == other
+    assert encode_meta("1.2.3", "1.2.5", uid.RLELossless) != one
+    assert one[128:132] == b"DICM"

@@ -1,0 +1,60 @@
+"""Small labelled data sets of phantoms with a pattern for each class."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.findings import FINDINGS
+from tests.phantoms import chest_pixels
+
+COLUMNS = ("image_id", "file", "label", "patient_id", "split", "view")
+Row = dict[str, str]
+
+
+def class_pixels(label: str, seed: int, side: int = 64) -> NDArray[np.uint8]:
+    """A chest: clear, with one bright lung, or bright in both lower lungs."""
+    pixels = (chest_pixels(side, side, seed=seed) >> 4).astype(np.uint8)
+    half, low = side // 2, side * 6 // 10
+    if label == "pneumonia":
+        pixels[:, half:] = np.maximum(pixels[:, half:], 150)
+    if label == "covid19":
+        pixels[low:] = np.maximum(pixels[low:], 190)
+    return pixels
+
+
+def rows_for(splits: dict[str, int]) -> list[Row]:
+    """So many films of each class in each split, each of its own patient."""
+    keys = [(split, label, n) for split, count in splits.items() for label in FINDINGS for n in range(count)]
+    return [
+        {
+            "image_id": f"{split}-{label}-{n}",
+            "file": f"images/{split}-{label}-{n}.png",
+            "label": label,
+            "patient_id": f"patient-{split}-{label}-{n}",
+            "split": split,
+            "view": "PA",
+        }
+        for split, label, n in keys
+    ]
+
+
+def write_films(folder: Path, rows: list[Row], *, columns: tuple[str, ...] = COLUMNS, **pixels: Any) -> Path:
+    """metadata.csv and a PNG for each row; `pixels` is handed to class_pixels."""
+    for seed, row in enumerate(rows):
+        path = folder / row["file"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        label = row["label"] if row["label"] in FINDINGS else "normal"
+        path.write_bytes(cv2.imencode(".png", class_pixels(label, seed, **pixels))[1].tobytes())
+    write_metadata(folder, rows, columns)
+    return folder
+
+
+def write_metadata(folder: Path, rows: list[Row], columns: tuple[str, ...] = COLUMNS) -> None:
+    with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)

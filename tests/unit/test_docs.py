@@ -1,0 +1,118 @@
+"""What is documented exists, and what exists is documented."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from dicom_gateway.errors import REFUSALS, Refusal
+from model import gate
+from tests.unit.worker.test_cli import commands
+from worker import decoding
+from worker.errors import EXIT_CODES
+from worker.scoring import ATTEMPTS_EXHAUSTED
+from worker.settings import CONFIG_VARIABLE, Settings
+from worker.states import State
+
+ROOT = Path(__file__).parents[2]
+README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
+BOTH = (README, CONFORMANCE)
+REASONS = sorted({*decoding.reasons(), *gate.REASONS, ATTEMPTS_EXHAUSTED, "operator"})
+VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
+OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_REQUIRE_SERVICES"}
+
+
+def page(*names: str) -> str:
+    missing = [name for name in names if not (ROOT / name).is_file()]
+    if missing:
+        pytest.fail(f"{', '.join(missing)} is missing")
+    return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+
+
+def said(word: str, text: str) -> bool:
+    """Whether the word stands in the text on its own, not as a part of another."""
+    return re.search(rf"(?<![\w.]){re.escape(word)}(?![\w]|\.\d)", text) is not None
+
+
+@pytest.mark.parametrize("words", commands())
+def test_command_is_documented(words: str) -> None:
+    """In full, or in a table row that begins with another command of its group: `xrayq db upgrade` · `check`."""
+    *group, last = words.split()
+    rows = [line for line in page(README).splitlines() if line.startswith("| `xrayq " + " ".join(group))]
+    assert said(f"xrayq {words}", page(README)) or any(f"`{last}`" in row for row in rows)
+
+
+@pytest.mark.parametrize("code", EXIT_CODES)
+def test_exit_code_is_documented(code: int) -> None:
+    meaning = re.escape(re.split(r"[;(]", EXIT_CODES[code])[0].strip())
+    assert re.search(rf"(?<!\w)`?{code}`?[\s|:]+{meaning}", " ".join(page(README).split()))
+
+
+@pytest.mark.parametrize("state", State)
+def test_state_is_documented(state: str) -> None:
+    assert f"`{state}`" in page(README)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reason_is_documented(reason: str) -> None:
+    assert f"`{reason}`" in page(*BOTH)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.__name__)
+def test_status_is_documented_with_its_comment(refusal: type[Refusal]) -> None:
+    lines = [line for line in page(CONFORMANCE).splitlines() if re.search(rf"\b(0x)?{refusal.status:04X}H?\b", line)]
+    assert any(refusal.comment in line for line in lines), lines
+
+
+@pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES, ids=lambda syntax: syntax.name)
+def test_transfer_syntax_is_documented(syntax: object) -> None:
+    uid, name = str(syntax.uid), str(syntax.name)  # type: ignore[attr-defined]
+    assert any(said(uid, line) and name in line for line in page(CONFORMANCE).splitlines())
+
+
+@pytest.mark.parametrize("uid", [VERIFICATION, *map(str, STORAGE_CLASSES)])
+def test_sop_class_is_documented(uid: str) -> None:
+    assert said(uid, page(CONFORMANCE))
+
+
+def test_conformance_promises_no_other_transfer_syntax() -> None:
+    known = {str(syntax.uid) for syntax in TRANSFER_SYNTAXES}
+    named = set(re.findall(r"1\.2\.840\.10008\.1\.2(?:\.\d+)*", page(CONFORMANCE)))
+    assert named == known
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_setting_is_documented_with_its_default(name: str) -> None:
+    field = Settings.model_fields[name]
+    lines = [line for line in page(SETTINGS).splitlines() if said(f"XRAYQ_{name.upper()}", line)]
+    default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    if isinstance(default, bool):
+        default = str(default).lower()
+    expected = "" if default is None else str(default)
+    assert any(expected.lower() in line.lower() and (field.description or "")[:-1] in line for line in lines), (
+        f"no line of {SETTINGS} with XRAYQ_{name.upper()}, its default {expected!r} and: {field.description}"
+    )
+
+
+def test_configuration_file_is_documented() -> None:
+    assert said(CONFIG_VARIABLE, page(SETTINGS))
+
+
+def test_no_document_names_a_setting_that_does_not_exist() -> None:
+    pages = [path for path in ROOT.rglob("*.md") if not {".venv", "node_modules", ".git"} & set(path.parts)]
+    named = {name for path in pages for name in re.findall(r"\bXRAYQ_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))}
+    assert named - VARIABLES - OTHER_VARIABLES == set()
+
+
+def test_no_document_names_a_command_that_does_not_exist() -> None:
+    known = set(commands())
+    first = {words.split()[0] for words in known}
+    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*xrayq ([a-z]+(?: [a-z]+)?)", page(*BOTH), re.MULTILINE))
+    wrong = {
+        words
+        for words in named
+        if words.split()[0] not in first
+        or (words.split()[0] in ("instance", "bundle", "db") and len(words.split()) == 2 and words not in known)
+    }
+    assert wrong == set()

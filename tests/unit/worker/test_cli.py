@@ -1,0 +1,306 @@
+"""The command line from outside: help, speed, exit codes, JSON."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from model.bundle import MANIFEST, MODEL, REFERENCE, SHIPPED
+from tests.services import environment
+from worker.cli import app
+from worker.errors import EXIT_CODES, WorkerError
+from worker.states import State
+
+HEAVY = {"torch", "sqlalchemy", "pydicom", "celery", "numpy", "cv2", "onnxruntime", "pydantic", "redis", "alembic"}
+PACKAGES = ("worker", "dicom_gateway", "model", "migrations")
+WITHOUT_EXAMPLE = {"gateway", "relay", "worker"}
+ROOT = Path(__file__).parents[3]
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words, groups left out. (Some versions of typer bring their own click.)"""
+
+    def walk(command: Any, words: tuple[str, ...]) -> dict[str, Any]:
+        if not hasattr(command, "commands"):
+            return {" ".join(words): command}
+        return {
+            found: one for name, child in command.commands.items() for found, one in walk(child, (*words, name)).items()
+        }
+
+    return walk(typer.main.get_command(app), ())
+
+
+def xrayq(*words: str, cwd: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker.cli", *words],
+        env=environment(**settings) | {"PYTHONPATH": str(ROOT)},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def shipped() -> Path:
+    if not (REFERENCE / MANIFEST).is_file():
+        pytest.skip("no shipped bundle: 'xrayq train' makes one")
+    return REFERENCE
+
+
+# help
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_has_help_with_an_example(words: str) -> None:
+    shown = CliRunner().invoke(app, [*words.split(), "--help"], prog_name="xrayq", env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    assert shown.exception is None
+    lines = [line.strip() for line in shown.stdout.splitlines()]
+    assert lines[1].startswith(f"Usage: xrayq {words}")
+    examples = [line for line in lines if line.startswith(("xrayq ", "XRAYQ_"))]
+    assert bool(examples) != (words in WITHOUT_EXAMPLE)
+    assert all(f"xrayq {words}" in line for line in examples[:1])
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_parameter_is_explained(words: str) -> None:
+    assert [one.name for one in commands()[words].params if not getattr(one, "help", None)] == []
+
+
+def test_help_of_everything() -> None:
+    shown = CliRunner().invoke(app, ["--help"], prog_name="xrayq", env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    text = " ".join(shown.stdout.split())
+    assert [word for words in commands() if (word := words.split()[0]) not in text] == []
+    assert [code for code, meaning in EXIT_CODES.items() if f"{code} {meaning}" not in text] == []
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        started = time.monotonic()
+        assert xrayq("--help").returncode == 0
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(3)) < 1.0
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    traced = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import worker.cli"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in traced.stderr.splitlines()}
+    assert {"worker", "typer"} <= imported
+    assert imported & HEAVY == set()
+
+
+IMPORT_EVERYTHING = """
+import importlib, os, pkgutil, socket, sys, threading, warnings
+def refuse(*_):
+    raise AssertionError("opened a socket")
+before = list(warnings.filters)
+sys.addaudithook(lambda event, _: refuse() if event.startswith("socket.") and event != "socket.gethostname" else None)
+read = []
+class Watched(type(os.environ)):
+    def __getitem__(self, name):
+        read.append(name)
+        return super().__getitem__(name)
+os.environ.__class__ = Watched
+names = []
+for package in sys.argv[1:]:
+    for module in pkgutil.walk_packages([package], package + "."):
+        if module.name.startswith("migrations.") or module.name.endswith("__main__"):
+            continue
+        importlib.import_module(module.name)
+        names.append(module.name)
+print(len(names), threading.active_count(), [name for name in read if name.startswith("XRAYQ_")])
+"""
+
+
+def test_imports_do_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING, *PACKAGES],
+        cwd=ROOT,
+        env=environment(port="garbage", config="/nowhere/xrayq.toml", database_url="garbage"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    count, threads, read = done.stdout.split(maxsplit=2)
+    assert int(count) > 40
+    assert (threads, read.strip()) == ("1", "[]")
+
+
+# exit codes
+
+
+def test_exit_codes_are_the_errors() -> None:
+    def classes(base: type[WorkerError]) -> list[type[WorkerError]]:
+        return [base, *(one for child in base.__subclasses__() for one in classes(child))]
+
+    assert {one.exit_code for one in classes(WorkerError)} | {0} == set(EXIT_CODES)
+
+
+def altered(folder: Path) -> str:
+    """A copy of the shipped bundle with one byte of its network changed."""
+    copy = Path(shutil.copytree(REFERENCE, folder / "altered"))
+    with (copy / MODEL).open("r+b") as handle:
+        handle.seek(1000)
+        byte = handle.read(1)
+        handle.seek(1000)
+        handle.write(bytes([byte[0] ^ 1]))
+    return str(copy)
+
+
+TABLE: list[tuple[str, dict[str, str], int, str]] = [
+    ("bundle show nonexist", {}, 3, "no bundle nonexist"),
+    ("bundle verify nonexist", {}, 3, "no bundle nonexist"),
+    ("bundle verify .", {}, 5, "manifest.json: No such file"),
+    ("bundle list", {"bundle": "/nowhere"}, 3, "no bundle /nowhere"),
+    ("instance list", {}, 5, "no database at"),
+    ("instance show 1", {}, 5, "no database at"),
+    ("instance list --state done", {}, 2, "--state is one of received"),
+    ("db check", {}, 5, "no database at"),
+    ("relay", {}, 5, "no database at"),
+    ("worker", {}, 2, "XRAYQ_REDIS_URL is not set"),
+    ("gateway", {}, 5, "no database at"),
+    ("demo --films /nowhere", {}, 3, "no such folder or file: /nowhere"),
+    ("instance list", {"port": "garbage"}, 2, "port: "),
+    ("bundle list", {"port": "70000"}, 2, "port: "),
+    ("bundle list", {"batch_size": "0", "min_age": "-1"}, 2, "batch_size: "),
+    ("doctor", {"log_format": "xml"}, 2, "log_format: "),
+    ("gateway", {"ae_title": ""}, 2, "ae_title: "),
+    ("up", {"ae_title": "SEVENTEEN LETTERS"}, 2, "ae_title: "),
+    ("relay", {"lease_seconds": "-1"}, 2, "lease_seconds: "),
+    ("worker", {"decode_memory_mib": "1"}, 2, "decode_memory_mib: "),
+    ("db upgrade", {"poll_seconds": "soon"}, 2, "poll_seconds: "),
+    ("submit film.dcm", {"spool_reserve_mib": "-1"}, 2, "spool_reserve_mib: "),
+    ("bundle list", {"config": "broken.toml"}, 2, "settings file: "),
+    ("bundle list", {"config": "unknown.toml"}, 2, "prot: "),
+    ("instance list", {"database_url": "garbage"}, 2, "database_url"),
+    ("instance list", {"database_url": "mysql://a/b"}, 2, "database_url"),
+    ("db upgrade", {"database_url": "garbage"}, 2, "database_url"),
+    ("db check", {"database_url": "postgresql://nobody@127.0.0.1:1/x"}, 5, "the database does not answer"),
+]
+
+
+@pytest.mark.parametrize(("words", "settings", "code", "message"), TABLE)
+def test_failure_is_one_line_and_its_exit_code(
+    tmp_path: Path, words: str, settings: dict[str, str], code: int, message: str
+) -> None:
+    (tmp_path / "broken.toml").write_text("port = \n")
+    (tmp_path / "unknown.toml").write_text("prot = 104\n")
+    done = xrayq(*words.split(), cwd=tmp_path, home=str(tmp_path / "home"), **settings)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("xrayq: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("words", ["nonsense", "bundle nonsense", "instance show", "instance list --nonsense"])
+def test_wrong_usage(words: str) -> None:
+    done = xrayq(*words.split())
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_error_names_every_wrong_setting(tmp_path: Path) -> None:
+    done = xrayq("bundle", "list", batch_size="0", min_age="-1")
+    assert done.stderr.count("\n") == 1
+    assert "batch_size: " in done.stderr
+    assert "min_age: " in done.stderr
+
+
+@pytest.mark.parametrize("action", ["show", "requeue", "reject"])
+@pytest.mark.parametrize("name", ["1", "1.2.3", "nonsense", "²", "99999999999999999999999"])
+def test_unknown_instance(tmp_path_factory: pytest.TempPathFactory, action: str, name: str) -> None:
+    home = tmp_path_factory.getbasetemp() / "cli-home"
+    if not home.exists():
+        made = xrayq("db", "upgrade", home=str(home))
+        assert made.returncode == 0, made.stderr
+    done = xrayq("instance", action, name, home=str(home))
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert f"no instance {name}" in done.stderr
+
+
+def test_empty_database(tmp_path: Path) -> None:
+    home = {"home": str(tmp_path / "home")}
+    made = xrayq("db", "upgrade", **home)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "home").stat().st_mode & 0o077 == 0
+    assert json.loads(xrayq("instance", "list", "--json", **home).stdout) == []
+    for state in State:
+        assert xrayq("instance", "list", "--state", state, **home).returncode == 0
+    checked = xrayq("db", "check", "--json", **home)
+    assert checked.returncode == 0, checked.stderr
+    report = json.loads(checked.stdout)
+    assert (report["schema"], report["differences"]) == (report["head"], [])
+    relay = xrayq("relay", **home)
+    assert (relay.returncode, "XRAYQ_REDIS_URL is not set" in relay.stderr) == (2, True), relay.stderr
+
+
+# bundles
+
+
+def test_bundle_commands_print_json(shipped: Path) -> None:
+    listed, shown, verified = (
+        xrayq("bundle", *words, "--json", log_format="json") for words in (["list"], ["show"], ["verify"])
+    )
+    assert (listed.returncode, shown.returncode, verified.returncode) == (0, 0, 0), verified.stderr
+    (in_force,) = (row for row in json.loads(listed.stdout) if row["in_force"])
+    one = json.loads(shown.stdout)
+    checked = json.loads(verified.stdout)
+    assert in_force["digest"] == one["digest"] == checked["digest"]
+    assert Path(in_force["path"]) == SHIPPED / "reference"
+    assert one["findings"] == ["normal", "pneumonia", "covid19"]
+    assert {"metrics", "provenance", "temperature", "operating_points", "preprocess"} <= set(one)
+    assert checked["ok"] is True
+    assert checked["engine"].startswith("onnxruntime-")
+
+
+@pytest.mark.parametrize("words", ["list", "show", "verify", "show reference", "verify reference"])
+def test_bundle_commands_print_for_people(shipped: Path, words: str) -> None:
+    done = xrayq("bundle", *words.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((shipped / MANIFEST).read_text())["name"] in done.stdout or str(shipped) in done.stdout
+
+
+def test_altered_bundle_is_found_out(shipped: Path, tmp_path: Path) -> None:
+    folder = altered(tmp_path)
+    for words in (["verify", folder], ["show", folder], ["list"]):
+        done = xrayq("bundle", *words, bundle=folder)
+        assert (done.returncode, done.stderr.count("\n")) == (5, 1), done.stderr
+        assert "model.onnx was altered" in done.stderr
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(shipped: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker.cli", "bundle", "show", "--json"],
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr

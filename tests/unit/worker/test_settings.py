@@ -1,0 +1,125 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from worker.settings import CONFIG_VARIABLE, Settings, cores
+
+NAMES = sorted(Settings.model_fields)
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No XRAYQ_ variable and no xrayq.toml from outside."""
+    import os
+
+    for name in os.environ:
+        if name.startswith("XRAYQ_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_says_what_it_means(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert len(field.description or "") > 10
+    assert (field.description or "").endswith(".")
+    assert not field.is_required()
+
+
+def test_defaults_are_valid() -> None:
+    settings = Settings()
+    assert settings.home == Path("~/.xrayq").expanduser()
+    assert settings.database == f"sqlite:///{settings.home / 'xrayq.db'}"
+    assert settings.spool_folder == settings.home / "spool"
+    assert settings.decoders == settings.threads == cores() >= 1
+    assert Settings.model_validate(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("PORT", "104", 104),
+        ("HOST", "::", "::"),
+        ("REQUIRE_CALLED_AE", "true", True),
+        ("CALLING_AES", "PACS1,PACS2", ("PACS1", "PACS2")),
+        ("CALLING_AES", " PACS1 , ,PACS 2 ", ("PACS1", "PACS 2")),
+        ("CALLING_AES", "", ()),
+        ("MODALITIES", "", ()),
+        ("VIEWS", "PA,AP", ("PA", "AP")),
+        ("BODY_PARTS", "CHEST", ("CHEST",)),
+        ("MIN_AGE", "0", 0.0),
+        ("SPOOL", "/srv/films", Path("/srv/films")),
+        ("BUNDLE", "~/b", Path("~/b").expanduser()),
+        ("LOG_FORMAT", "json", "json"),
+        ("DECODE_PROCESSES", "3", 3),
+    ],
+)
+def test_environment(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
+    monkeypatch.setenv(f"XRAYQ_{name}", text)
+    assert getattr(Settings(), name.lower()) == value
+
+
+def test_folders_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XRAYQ_SPOOL", "films")
+    assert Settings().spool_folder == tmp_path / "films"
+
+
+@pytest.mark.parametrize("place", ["here", "elsewhere"])
+def test_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str) -> None:
+    path = tmp_path / ("xrayq.toml" if place == "here" else "other/mine.toml")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('port = 1104\nviews = ["PA", "AP"]\nmodalities = "CR, DX"\nspool = "/srv/spool"\n')
+    if place == "elsewhere":
+        monkeypatch.setenv(CONFIG_VARIABLE, str(path))
+    settings = Settings()
+    assert (settings.port, settings.views, settings.modalities) == (1104, ("PA", "AP"), ("CR", "DX"))
+    assert settings.spool_folder == Path("/srv/spool")
+
+
+def test_the_configuration_variable_replaces_the_file_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "xrayq.toml").write_text("port = 1\n")
+    monkeypatch.setenv(CONFIG_VARIABLE, "/dev/null")
+    assert Settings().port == 11112
+
+
+def test_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "xrayq.toml").write_text("port = 1\nbatch_size = 1\nmax_attempts = 1\n")
+    monkeypatch.setenv("XRAYQ_PORT", "2")
+    monkeypatch.setenv("XRAYQ_BATCH_SIZE", "2")
+    settings = Settings(port=3)
+    assert (settings.port, settings.batch_size, settings.max_attempts, settings.max_in_flight) == (3, 2, 1, 128)
+
+
+BAD: list[tuple[str, Any]] = [
+    ("port", -1),
+    ("port", 65536),
+    ("port", "garbage"),
+    ("ae_title", ""),
+    ("ae_title", "SEVENTEEN LETTERS"),
+    ("batch_size", 0),
+    ("batch_size", 257),
+    ("max_attempts", 0),
+    ("lease_seconds", 0),
+    ("lease_seconds", "nan"),
+    ("decode_memory_mib", 511),
+    ("min_age", -1),
+    ("max_megapixels", 0),
+    ("log_format", "xml"),
+    ("log_level", "TRACE"),
+    ("require_called_ae", "maybe"),
+    ("prot", 104),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_bad_values_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**{name: value})
+    assert [fault["loc"] for fault in caught.value.errors()] == [(name,)]
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]

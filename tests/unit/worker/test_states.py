@@ -1,0 +1,33 @@
+from itertools import product
+
+import pytest
+
+from worker.states import TRANSITIONS, State, sources
+
+ALLOWED = {
+    (State.RECEIVED, State.SCORED),
+    (State.RECEIVED, State.INELIGIBLE),
+    (State.RECEIVED, State.FAILED),
+    (State.FAILED, State.RECEIVED),
+    (State.FAILED, State.INELIGIBLE),
+    (State.SCORED, State.REPORTED),
+}
+
+
+@pytest.mark.parametrize(("source", "target"), list(product(State, State)))
+def test_every_pair(source: State, target: State) -> None:
+    assert (source in sources(target)) == ((source, target) in ALLOWED)
+
+
+def test_table_is_complete_and_explained() -> None:
+    assert set(TRANSITIONS) == set(State)
+    assert all(len(why) > 10 for targets in TRANSITIONS.values() for why in targets.values())
+
+
+def test_every_state_is_reached_and_only_the_last_ones_end() -> None:
+    reached, new = {State.RECEIVED}, {State.RECEIVED}
+    while new:
+        new = {target for state in new for target in TRANSITIONS[state]} - reached
+        reached |= new
+    assert reached == set(State)
+    assert {state for state, targets in TRANSITIONS.items() if not targets} == {State.REPORTED, State.INELIGIBLE}
