@@ -19,7 +19,7 @@ from io import BytesIO
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
-from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     ImplementationClassUIDNotification,
@@ -41,6 +41,7 @@ from dicom_gateway.header import is_valid_uid, read_header
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION, encode_meta
 from dicom_gateway.spool import Incoming, Spool
+from dicom_gateway.wire import Abort, AbortReason, PeerGone, PeerSilent, Wire
 
 log = logging.getLogger("xrayq.gateway")
 
@@ -52,15 +53,6 @@ MAX_ASSOCIATE_PDU = 1 << 20
 MAX_COMMAND_SET = 64 << 10
 
 
-class AbortReason(Enum):
-    """Provider reason of A-ABORT (PS3.8 Table 9-26)."""
-
-    NOT_SPECIFIED = 0
-    UNRECOGNISED_PDU = 1
-    UNEXPECTED_PDU = 2
-    INVALID_PARAMETER = 6
-
-
 class Reject(Enum):
     """Result, source and reason of A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
@@ -68,18 +60,6 @@ class Reject(Enum):
     CALLING_AE = (1, 1, 3)
     CONTEXT_NAME = (1, 1, 2)
     LOCAL_LIMIT = (2, 3, 2)
-
-
-class Abort(Exception):
-    """End the association with an A-ABORT."""
-
-    def __init__(self, reason: AbortReason, why: str) -> None:
-        super().__init__(why)
-        self.reason = reason
-
-
-class PeerGone(Exception):
-    """The peer closed, released, aborted or went silent: nothing to answer."""
 
 
 @dataclass(kw_only=True)
@@ -112,7 +92,7 @@ class Association:
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
         """
-        self._socket = connection
+        self._wire = Wire(connection, options.network_timeout)
         self._options = options
         self._spool = spool
         self._accept = accept
@@ -130,8 +110,6 @@ class Association:
 
     def serve(self) -> None:
         try:
-            # A peer that never reads its answers must not hold this thread either.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._options.network_timeout))
             self._establish()
             while True:
                 self._next_pdu()
@@ -139,35 +117,35 @@ class Association:
             pass
         except Abort as abort:
             log.warning("association aborted", extra={"calling_ae": self.calling_ae, "reason": str(abort)})
-            self._send_quietly(_abort_pdu(abort.reason))
+            self._wire.abort(abort.reason)
         except OSError as error:
             log.info("connection lost", extra={"calling_ae": self.calling_ae, "reason": type(error).__name__})
-            self._send_quietly(_abort_pdu(AbortReason.NOT_SPECIFIED))  # the lost connection may be the database's
+            self._wire.abort(AbortReason.NOT_SPECIFIED)  # the lost connection may be the database's
         except Exception as error:  # noqa: BLE001 - the thread's edge: one peer must not end the gateway
             log.error("association failed", extra={"calling_ae": self.calling_ae, "reason": type(error).__name__})
-            self._send_quietly(_abort_pdu(AbortReason.NOT_SPECIFIED))
+            self._wire.abort(AbortReason.NOT_SPECIFIED)
         finally:
             if self._message and self._message.incoming:
                 self._message.incoming.discard()
-            self._socket.close()
+            self._wire.close()
 
     # -- association -----------------------------------------------------------------------------------------------
 
     def _establish(self) -> None:
-        kind, length = self._read_pdu_header(self._options.association_timeout)
+        kind, length = self._wire.read_pdu_header(self._options.association_timeout)
         if kind != ASSOCIATE_RQ:
             raise Abort(AbortReason.UNEXPECTED_PDU, "first PDU is not A-ASSOCIATE-RQ")
         if length > MAX_ASSOCIATE_PDU:
             raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
-        body = self._read_exactly(length, self._options.association_timeout)
+        body = self._wire.read_exactly(length, self._options.association_timeout)
         request = _decode_request(struct.pack(">BxL", kind, length) + body)
-        self.calling_ae, self.called_ae = request.calling_ae_title.strip(), request.called_ae_title.strip()
+        self.calling_ae, self.called_ae = _title(request.calling_ae_title), _title(request.called_ae_title)
         if rejection := self._rejection(request):
             log.warning("association rejected", extra={"calling_ae": self.calling_ae, "reason": rejection.name})
-            self._socket.sendall(_reject_pdu(rejection))
+            self._wire.send(_reject_pdu(rejection))
             raise PeerGone
         accepted = self._negotiate(request)
-        self._socket.sendall(accepted)
+        self._wire.send(accepted)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
 
     def _rejection(self, request: A_ASSOCIATE) -> Reject | None:
@@ -212,15 +190,22 @@ class Association:
 
     def _next_pdu(self) -> None:
         resting = self._message is None
-        kind, length = self._read_pdu_header(self._options.idle_timeout if resting else self._options.network_timeout)
+        try:
+            kind, length = self._wire.read_pdu_header(
+                self._options.idle_timeout if resting else self._options.network_timeout
+            )
+        except PeerSilent:
+            if resting:
+                raise
+            raise Abort(AbortReason.NOT_SPECIFIED, "peer went silent inside a message") from None
         if kind == P_DATA:
             if length > len(self._buffer):
                 raise Abort(AbortReason.INVALID_PARAMETER, "P-DATA-TF is longer than announced")
-            self._fill(self._buffer[:length])
+            self._wire.fill(self._buffer[:length])
             self._split(self._buffer[:length])
         elif kind == RELEASE_RQ:
-            self._read_exactly(min(length, 4), self._options.network_timeout)
-            self._socket.sendall(A_RELEASE_RP().encode())
+            self._wire.read_exactly(min(length, 4), self._options.network_timeout)
+            self._wire.send(A_RELEASE_RP().encode())
             raise PeerGone
         elif kind == ABORT:
             raise PeerGone
@@ -371,64 +356,12 @@ class Association:
         command, context_id = message.command or Dataset(), message.context_id
         self._message = None
         response = Response.to(command, status=status, comment=comment)
-        self._socket.sendall(encode_response(response, context_id, self._peer_max_pdu))
-
-    # -- socket ----------------------------------------------------------------------------------------------------
-
-    def _read_pdu_header(self, patience: float) -> tuple[int, int]:
-        """Type and length of the next PDU.
-
-        Waits `patience` for its first byte, then the network time-out for the rest.
-        """
-        header = bytearray(6)
-        view = memoryview(header)
-        self._set_timeout(patience)
-        try:
-            got = self._socket.recv_into(view, 6)
-        except (BlockingIOError, TimeoutError):
-            if self._message:
-                raise Abort(AbortReason.NOT_SPECIFIED, "peer went silent inside a message") from None
-            raise PeerGone from None
-        if not got:
-            raise PeerGone
-        self._set_timeout(self._options.network_timeout)
-        if got < 6:
-            self._fill(view[got:])
-        return struct.unpack(">BxL", header)
-
-    def _read_exactly(self, length: int, patience: float) -> bytes:
-        self._set_timeout(patience)
-        body = bytearray(length)
-        self._fill(memoryview(body))
-        return bytes(body)
-
-    def _fill(self, view: memoryview) -> None:
-        """Read until `view` is full, each wait bounded by the socket's receive time-out."""
-        while len(view):
-            try:
-                got = self._socket.recv_into(view, len(view), socket.MSG_WAITALL)
-            except (BlockingIOError, TimeoutError):
-                raise Abort(AbortReason.NOT_SPECIFIED, "peer went silent inside a PDU") from None
-            if not got:
-                raise PeerGone
-            view = view[got:]
-
-    def _set_timeout(self, seconds: float) -> None:
-        """SO_RCVTIMEO: the kernel does the waiting, so a sleeping peer costs no polling and no second system call."""
-        if seconds != getattr(self, "_timeout", None):
-            self._timeout = seconds
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
-
-    def _send_quietly(self, pdu: bytes) -> None:
-        try:
-            self._socket.sendall(pdu)
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            log.debug("peer did not take the A-ABORT", extra={"calling_ae": self.calling_ae})
+        self._wire.send(encode_response(response, context_id, self._peer_max_pdu))
 
 
-def _timeval(seconds: float) -> bytes:
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+def _title(title: str) -> str:
+    """An AE title fit for a log line and a database column."""
+    return "".join(character for character in title if character.isprintable()).strip()
 
 
 def _decode_request(pdu: bytes) -> A_ASSOCIATE:
@@ -456,10 +389,4 @@ def _decode_command(encoded: bytes) -> Dataset:
 def _reject_pdu(rejection: Reject) -> bytes:
     pdu = A_ASSOCIATE_RJ()
     pdu.result, pdu.source, pdu.reason_diagnostic = rejection.value
-    return bytes(pdu.encode())
-
-
-def _abort_pdu(reason: AbortReason) -> bytes:
-    pdu = A_ABORT_RQ()
-    pdu.source, pdu.reason_diagnostic = 2, reason.value
     return bytes(pdu.encode())

@@ -236,7 +236,9 @@ def _pipeline(stored: Pixels, padding: NDArray[np.bool_] | None, scanned: Scan) 
 
 
 def _rescaled(pixels: Pixels, slope: float, intercept: float) -> Pixels:
-    return pixels if (slope, intercept) == (1.0, 0.0) else pixels * np.float32(slope) + np.float32(intercept)
+    if (slope, intercept) == (1.0, 0.0):
+        return pixels
+    return pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +253,7 @@ class Table:
 
     def of(self, values: Pixels) -> Pixels:
         last = len(self.entries) - 1
+        values = np.rint(values.astype(np.float32)) if values.dtype.kind == "f" else values
         return self.entries[np.clip(values.astype(np.int32) - self.first, 0, last)]
 
 

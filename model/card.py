@@ -12,9 +12,9 @@ HEAD = """# Model card: {name} {version}
 ## What it is
 
 ResNet50 (He et al. 2015) with the head of a 2020 student paper on COVID-19 in chest films: average pool to 3x3x2048,
-dropout 0.4, one linear layer to normal / pneumonia / COVID-19. Input: one grey channel, the film's central square shrunk
-to {size} x {size} by area averaging, windowed, its {low:g} to {high:g} percentiles stretched. Output: softmax at
-temperature {temperature}, fitted on the validation split.
+dropout 0.4, one linear layer to normal / pneumonia / COVID-19. Input: one grey channel, the film's central square
+shrunk to {size} x {size} by area averaging, windowed, its {low:g} to {high:g} percentiles stretched. Output: softmax
+at temperature {temperature}, fitted on the validation split.
 
 ## What it was measured to do
 
@@ -29,8 +29,8 @@ TAIL = """
 
 - **It is weak.** The paper reports an accuracy of .924 from ImageNet weights, on a test set with ten COVID films. These
   weights started from in-domain pretraining without ImageNet, and saw {films} films. Do not act on its scores.
-- Normal against pneumonia is the hard pair: most pneumonia labels are mined from reports, and radiologists disagree with
-  many of them on posteroanterior films.
+- Normal against pneumonia is the hard pair: most pneumonia labels are mined from reports, and radiologists disagree
+  with many of them on posteroanterior films.
 - COVID films come from other sources than the rest. Cropping to a square and stretching percentiles removes the easiest
   shortcuts (aspect ratio, brightness), not all of them: borders, markers and the look of a journal figure remain.
 - Adults, posteroanterior. Children, bedside (AP) and lateral films are refused by the gate, as far as their tags tell.
