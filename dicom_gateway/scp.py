@@ -7,6 +7,7 @@ no peer, however slow or silent, stands in another's way.
 
 import contextlib
 import logging
+import resource
 import socket
 import threading
 import time
@@ -49,6 +50,7 @@ class Gateway:
 
     def start(self) -> None:
         """Bind and listen. Raises OSError when the port is taken."""
+        _allow_descriptors(4 * (self._options.max_associations + SPARE_CONNECTIONS))
         family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         self._listener = socket.create_server(
             (self._options.host, self._options.port), family=family, backlog=512, reuse_port=False
@@ -91,7 +93,11 @@ class Gateway:
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except RuntimeError:
+                log.warning("connection refused: no more threads")
+                connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         admitted = False
@@ -119,3 +125,11 @@ class Gateway:
             with self._lock:
                 del self._open[association]
                 self._established -= admitted
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """Raise the soft limit of open files as far as needed and allowed: each peer takes a socket, sometimes a film."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -28,6 +28,8 @@ from tests.protocol.raw import (
 )
 from tests.services import wait_until
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 ECHO = command_set(C_ECHO_RQ, sop_class=VERIFICATION)
 UNRECOGNISED, UNEXPECTED, INVALID = 1, 2, 6
 INSTANCE = chest_film("pdus").SOPInstanceUID

@@ -41,6 +41,8 @@ from tests.protocol.raw import (
 )
 from tests.services import wait_until
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 FILM = chest_film("stored")
 INSTANCE = str(FILM.SOPInstanceUID)
 DATASET = dataset_bytes(FILM)

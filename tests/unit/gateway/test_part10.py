@@ -29,6 +29,8 @@ from dicom_gateway.part10 import dataset_offset, encode_meta, scan
 from dicom_gateway.pixels import read_radiograph
 from tests.phantoms import chest_film, chest_pixels, write_film
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what we do to it
+
 SMALL = chest_pixels(48, 40)
 DEEP = 5000
 

@@ -34,6 +34,8 @@ from dicom_gateway.pixels import Radiograph, read_radiograph
 from tests.phantoms import chest_film, chest_pixels, write_film
 from tests.unit.gateway.test_part10 import DEEP, sequence, with_raw
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what we do to it
+
 SMALL = chest_pixels(64, 48)
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 SIGNED = np.arange(-2048, 2048, dtype=np.int16).reshape(64, 64)

@@ -16,6 +16,8 @@ from dicom_gateway.revision import GATE_TAGS, film_digest, same_film
 from tests.phantoms import chest_film, chest_pixels
 from tests.unit.gateway.test_part10 import DEEP, sequence, with_raw
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what we do to it
+
 SMALL = chest_pixels(48, 40)
 
 
