@@ -8,8 +8,10 @@ import pytest
 from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from dicom_gateway.errors import REFUSALS, Refusal
 from model import gate
+from model.bundle import REFERENCE, load
+from model.card import card
 from tests.unit.worker.test_cli import commands
-from worker import decoding
+from worker import decoding, settings_page
 from worker.errors import EXIT_CODES
 from worker.scoring import ATTEMPTS_EXHAUSTED
 from worker.settings import CONFIG_VARIABLE, Settings
@@ -116,3 +118,11 @@ def test_no_document_names_a_command_that_does_not_exist() -> None:
         or (words.split()[0] in ("instance", "bundle", "db") and len(words.split()) == 2 and words not in known)
     }
     assert wrong == set()
+
+
+def test_the_model_card_is_the_shipped_bundles() -> None:
+    assert page("model/CARD.md") == card(load(REFERENCE))
+
+
+def test_the_settings_page_is_generated() -> None:
+    assert page(SETTINGS) == settings_page.page()
