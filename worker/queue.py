@@ -68,7 +68,7 @@ def publisher(app: Celery) -> Callable[[list[int]], None]:
 
 
 def consume(app: Celery, score: Callable[[list[int]], None], *, concurrency: int) -> None:
-    """Run a Celery worker until it is told to stop. Two tasks at once keep decoders busy while the network runs."""
+    """Run a Celery worker until it is told to stop, `concurrency` tasks at once."""
 
     @app.task(name=SCORE_TASK, max_retries=0)  # type: ignore[untyped-decorator]
     def score_task(ids: list[Any]) -> None:

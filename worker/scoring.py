@@ -26,7 +26,7 @@ from worker.states import State
 
 log = logging.getLogger("xrayq.worker")
 
-INFERENCE_BATCH = 8
+INFERENCE_BATCH = 4
 ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 
 

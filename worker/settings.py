@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     allow_missing_view: bool = Field(False, description="Score films that carry no View Position.")
     min_age: float = Field(18.0, ge=0, description="Youngest patient scored, years; a missing age passes.")
 
-    batch_size: int = Field(16, gt=0, le=256, description="Films in one task.")
+    batch_size: int = Field(8, gt=0, le=256, description="Films in one task.")
     max_in_flight: int = Field(128, gt=0, description="Films published and not yet finished, over all workers.")
     lease_seconds: float = Field(60.0, gt=0, description="After this long without a result a film is published again.")
     max_attempts: int = Field(5, gt=0, description="Attempts before a film becomes a dead letter.")
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     )
     decode_memory_mib: int = Field(4096, ge=512, description="Address space of one decoder process.")
     max_megapixels: float = Field(64.0, gt=0, description="Largest Rows x Columns, million pixels.")
-    engine_threads: int = Field(0, ge=0, description="Threads of one inference; 0: one for each core.")
+    engine_threads: int = Field(1, gt=0, description="Threads of one inference; one runs for each that many cores.")
 
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
@@ -96,8 +96,9 @@ class Settings(BaseSettings):
         return self.decode_processes or cores()
 
     @property
-    def threads(self) -> int:
-        return self.engine_threads or cores()
+    def inferences(self) -> int:
+        """Score tasks at once. Single-threaded ones never wait for each other, so no core stands still (measured)."""
+        return max(2, cores() // self.engine_threads)
 
     @classmethod
     def settings_customise_sources(

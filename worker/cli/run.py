@@ -136,7 +136,7 @@ def worker() -> None:
     url, database, spool = broker_url(settings), open_database(settings), _spool(settings)
     try:
         bundle = bundles.load(settings.bundle or bundles.REFERENCE)
-        engine = OrtEngine(bundle, threads=settings.threads)
+        engine = OrtEngine(bundle, threads=settings.engine_threads)
         engine.warm_up()
     except ModelError as error:
         raise Unhealthy(str(error)) from None
@@ -169,7 +169,7 @@ def worker() -> None:
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     _logger("worker").info("ready", extra={"engine": engine.name, "bundle": bundle.digest[:12]})
     try:
-        queue.consume(app, scoring.run, concurrency=2)
+        queue.consume(app, scoring.run, concurrency=settings.inferences)
     finally:
         decoders.close()
 

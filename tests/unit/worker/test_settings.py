@@ -33,7 +33,8 @@ def test_defaults_are_valid() -> None:
     assert settings.home == Path("~/.xrayq").expanduser()
     assert settings.database == f"sqlite:///{settings.home / 'xrayq.db'}"
     assert settings.spool_folder == settings.home / "spool"
-    assert settings.decoders == settings.threads == cores() >= 1
+    assert settings.decoders == cores() >= 1
+    assert settings.inferences >= 2
     assert Settings.model_validate(settings.model_dump()) == settings
 
 
