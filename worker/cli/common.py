@@ -78,11 +78,11 @@ def operator() -> str:
 
 
 def wide_console() -> "Console":
-    """A console for tables: the terminal's width, or 120 columns into a pipe or file."""
+    """A console for tables: the terminal's width, or 132 columns into a pipe or file."""
     from rich.console import Console
 
     console = Console()
-    return console if console.is_terminal else Console(width=120)
+    return console if console.is_terminal else Console(width=132)
 
 
 def print_json(value: Any) -> None:

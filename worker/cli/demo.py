@@ -114,10 +114,11 @@ def _refusal(ending: "Ending") -> str:
 
 
 def _table(ends: "list[Ending]") -> "Table":
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     findings = next((list(end.view.probabilities) for end in ends if end.view and end.view.probabilities), [])
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", box=SIMPLE_HEAD)
     table.add_column("film", no_wrap=True)
     table.add_column("transfer syntax")
     table.add_column("view", no_wrap=True)

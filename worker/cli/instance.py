@@ -112,10 +112,11 @@ def reject(name: Name) -> None:
 
 def table_of(views: "list[InstanceView]") -> "Table":
     """The instances as a rich table."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     findings = next((list(view.probabilities) for view in views if view.probabilities), [])
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", box=SIMPLE_HEAD)
     for heading in ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason"):
         table.add_column(heading, no_wrap=heading not in ("SOP Instance UID", "reason"))
     for finding in findings:
