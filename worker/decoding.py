@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, TimeoutError, as_completed
 from dataclasses import dataclass
@@ -51,13 +52,10 @@ class DecodePool:
         self._timeout = timeout
         self._spec = spec
         self._max_pixels = max_pixels
-        self._pool = ProcessPool(
-            max_workers=processes,
-            max_tasks=FILMS_PER_PROCESS,
-            initializer=_limit,
-            initargs=[memory_bytes],
-            context=get_context("forkserver"),
-        )
+        self._processes = processes
+        self._memory_bytes = memory_bytes
+        self._lock = threading.Lock()
+        self._pool = self._start()
 
     def decode(self, paths: dict[int, Path]) -> Iterator[tuple[int, Decoded]]:
         """Decode films by key, yielding each as it is ready.
@@ -80,10 +78,22 @@ class DecodePool:
         self._pool.stop()
         self._pool.join()
 
-    def _submit(self, path: Path) -> "Future[Decoded]":
-        future: Future[Decoded] = self._pool.schedule(
-            decode_film, args=[str(path), self._spec, self._max_pixels], timeout=self._timeout
+    def _start(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self._processes,
+            max_tasks=FILMS_PER_PROCESS,
+            initializer=_limit,
+            initargs=[self._memory_bytes],
+            context=get_context("forkserver"),
         )
+
+    def _submit(self, path: Path) -> "Future[Decoded]":
+        with self._lock:
+            if not self._pool.active:  # its own machinery failed: a fresh one, or every later film would fail with it
+                self._pool = self._start()
+            future: Future[Decoded] = self._pool.schedule(
+                decode_film, args=[str(path), self._spec, self._max_pixels], timeout=self._timeout
+            )
         return future
 
 

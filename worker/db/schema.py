@@ -35,12 +35,17 @@ def connect(url: str) -> Engine:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> str:
-    """Apply what is missing, in one transaction. Returns the revision reached."""
+    """Apply what is missing, in one transaction. Returns the revision reached. Raises Unhealthy."""
     config = _config()
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    return current(engine) or ""
+    try:
+        with writing(engine) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+        return current(engine) or ""
+    except SQLAlchemyError as error:
+        raise Unhealthy(
+            f"the database refused ({type(error).__name__}): check XRAYQ_DATABASE_URL and its rights"
+        ) from None
 
 
 def downgrade(engine: Engine, revision: str) -> None:

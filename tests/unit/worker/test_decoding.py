@@ -212,3 +212,11 @@ def test_every_reason_is_explained() -> None:
     table = reasons()
     assert set(table) == {error.reason for error in PIXEL_ERRORS} | {"pixels_unreadable"} | set(CRASH_REASONS)
     assert all(meaning and "\n" not in meaning for meaning in table.values())
+
+
+def test_pool_whose_machinery_stopped_is_made_anew(good: Path) -> None:
+    with pool() as decoders:
+        assert dict(decoders.decode({1: good}))[1].image is not None
+        decoders._pool.stop()
+        decoders._pool.join()
+        assert dict(decoders.decode({2: good}))[2].image is not None
