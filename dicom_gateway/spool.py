@@ -57,7 +57,8 @@ class Spool:
         """Create the folders durably and sweep what a crash left half written. Returns how many files were swept."""
         for folder in (self.root, self._incoming, *(self.root / f"{shard:02x}" for shard in range(256))):
             folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        sync_folder(self.root)
+        for folder in (self.root, *self.root.parents[:2]):  # those that mkdir may have made
+            sync_folder(folder)
         return sum(_remove_if_unlocked(part) for part in self._incoming.glob("*.part"))
 
     def path_of(self, digest: str) -> Path:

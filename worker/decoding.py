@@ -5,7 +5,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, TimeoutError, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, TimeoutError, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +19,10 @@ from dicom_gateway.pixels import read_radiograph
 from model.preprocess import PreprocessSpec, to_input
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
+
+LOOK_AFTER = 1.0
+UNAVAILABLE = "decoder_unavailable"
+"""Never kept: the spool or the pool itself failed, and the film is tried again later."""
 
 CRASH_REASONS: dict[str, str] = {
     "decoder_crashed": "the decoder process died on this film, twice",
@@ -62,17 +66,23 @@ class DecodePool:
 
         A film that killed or hung its process is tried once more.
         """
-        pending = {self._submit(path): (key, path) for key, path in paths.items()}
         again: dict[int, Path] = {}
-        for future in as_completed(pending):
-            key, path = pending[future]
-            decoded = _result(future)
+        for key, decoded in self._decode_once(paths):
             if decoded.reason in ("decoder_crashed", "decoder_timeout"):
-                again[key] = path
+                again[key] = paths[key]
             else:
                 yield key, decoded
-        for key, path in again.items():
-            yield key, _result(self._submit(path))
+        yield from self._decode_once(again)
+
+    def _decode_once(self, paths: dict[int, Path]) -> Iterator[tuple[int, Decoded]]:
+        keys = {self._submit(path): key for key, path in paths.items()}
+        pending = set(keys)
+        while pending:
+            done, pending = wait(pending, timeout=LOOK_AFTER, return_when=FIRST_COMPLETED)
+            if not done and not self._pool.active:  # nobody will ever answer
+                done, pending = pending, set()
+            for future in done:
+                yield keys[future], _result(future) if future.done() else Decoded(image=None, reason=UNAVAILABLE)
 
     def close(self) -> None:
         self._pool.stop()
@@ -104,13 +114,14 @@ def decode_film(path: str, spec: PreprocessSpec, max_pixels: int) -> Decoded:
     except PixelError as error:
         return Decoded(image=None, reason=error.reason)
     except FileNotFoundError:
-        return Decoded(image=None, reason="spool_missing")
+        mounted = Path(path).parent.is_dir()
+        return Decoded(image=None, reason="spool_missing" if mounted else UNAVAILABLE)
     except MemoryError:
         return Decoded(image=None, reason="decoder_memory")
     except OSError as error:
         if error.errno == errno.ENOMEM:  # a mapping of the file that does not fit the address space
             return Decoded(image=None, reason="decoder_memory")
-        raise
+        return Decoded(image=None, reason=UNAVAILABLE)
     image = to_input(
         radiograph.pixels, low=radiograph.low, high=radiograph.high, inverted=radiograph.inverted, spec=spec
     )
@@ -127,6 +138,8 @@ def reasons() -> dict[str, str]:
 def _result(future: "Future[Decoded]") -> Decoded:
     try:
         return future.result()
+    except (BrokenExecutor, CancelledError):
+        return Decoded(image=None, reason=UNAVAILABLE)
     except ProcessExpired:
         return Decoded(image=None, reason="decoder_crashed")
     except TimeoutError:

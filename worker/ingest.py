@@ -2,6 +2,7 @@
 
 import logging
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -11,7 +12,7 @@ from dicom_gateway.options import Received
 from dicom_gateway.revision import same_film
 from dicom_gateway.spool import Spool
 from worker import trail
-from worker.db.session import writing
+from worker.db.session import reading, writing
 from worker.db.tables import instance, outbox
 from worker.states import State
 
@@ -39,8 +40,14 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     """
     for _ in range(RACES):
         try:
+            with reading(engine) as connection:
+                latest = _latest(connection, received)
+            # Two films may be read whole here: not inside the transaction that others wait for.
+            same = latest is not None and _same(spool, latest.digest, received)
             with writing(engine) as connection:
-                outcome, instance_id = _ingest(connection, spool, received)
+                if _latest(connection, received) != latest:
+                    continue
+                outcome, instance_id = _ingest(connection, received, latest, same)
             break
         except IntegrityError:
             continue  # another association committed the same UID between our look and our insert: look again
@@ -53,15 +60,23 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     return outcome, instance_id
 
 
-def _ingest(connection: Connection, spool: Spool, received: Received) -> tuple[Outcome, int]:
-    header = received.header
-    latest = connection.execute(
+def _latest(connection: Connection, received: Received) -> Any:
+    """(id, revision, digest) of the newest revision under the film's SOP Instance UID, None when it is new."""
+    return connection.execute(
         select(instance.c.id, instance.c.revision, instance.c.digest)
-        .where(instance.c.sop_instance_uid == header.sop_instance_uid)
+        .where(instance.c.sop_instance_uid == received.header.sop_instance_uid)
         .order_by(instance.c.revision.desc())
         .limit(1)
     ).one_or_none()
-    if latest and (latest.digest == received.digest or same_film(spool.path_of(latest.digest), received.path)):
+
+
+def _same(spool: Spool, digest: str, received: Received) -> bool:
+    return digest == received.digest or same_film(spool.path_of(digest), received.path)
+
+
+def _ingest(connection: Connection, received: Received, latest: Any, same: bool) -> tuple[Outcome, int]:
+    header = received.header
+    if latest and same:
         trail.record(
             connection,
             action=Outcome.DUPLICATE,

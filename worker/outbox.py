@@ -23,6 +23,11 @@ SUSPECT_ATTEMPTS = 2  # rows that took a worker down this often travel alone
 LONGEST_PAUSE = 5.0
 
 
+Claims = dict[int, int]
+"""A message: instance id -> how often its row had been claimed when it was published. A task takes the row only while
+that still holds, so an old or doubled message does nothing."""
+
+
 class PublishError(Exception):
     """The broker did not take the message."""
 
@@ -38,12 +43,12 @@ class RelayOptions:
 
 
 def relay(
-    engine: Engine, publish: Callable[[list[int]], None], options: RelayOptions, stopping: Callable[[], bool]
+    engine: Engine, publish: Callable[[Claims], None], options: RelayOptions, stopping: Callable[[], bool]
 ) -> None:
     """Publish until `stopping()`. Outlives the database and the broker being away.
 
     Args:
-        publish: sends one message of instance ids, or raises PublishError.
+        publish: sends one message, or raises PublishError.
     """
     pause = options.poll_seconds
     while not stopping():
@@ -57,37 +62,37 @@ def relay(
             time.sleep(pause)
 
 
-def relay_once(engine: Engine, publish: Callable[[list[int]], None], options: RelayOptions) -> int:
+def relay_once(engine: Engine, publish: Callable[[Claims], None], options: RelayOptions) -> int:
     """Lease and publish at most one batch. Returns how many rows. On PublishError the lease is given back."""
-    ids = lease(engine, options, datetime.now(UTC))
-    if not ids:
+    leased = lease(engine, options, datetime.now(UTC))
+    if not leased:
         return 0
     try:
-        publish(ids)
+        publish(leased)
     except PublishError:
-        _release(engine, ids)
+        _release(engine, list(leased))
         raise
-    log.debug("published", extra={"count": len(ids)})
-    return len(ids)
+    log.debug("published", extra={"count": len(leased)})
+    return len(leased)
 
 
-def lease(engine: Engine, options: RelayOptions, now: datetime) -> list[int]:
-    """Instance ids of due rows, oldest first, now leased. Rows another relay holds are skipped."""
+def lease(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
+    """Due rows, oldest first, now leased. Rows another relay holds are skipped."""
     free = or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= now)
     with reading(engine) as connection:  # the common case: nothing to do, and no writer's lock taken to find out
         due = connection.execute(select(outbox.c.id).where(outbox.c.next_attempt_at <= now, free).limit(1)).first()
     if due is None:
-        return []
+        return {}
     with writing(engine) as connection:
         in_flight = connection.execute(select(func.count()).where(outbox.c.lease_until > now)).scalar_one()
         room = min(options.batch_size, options.max_in_flight - in_flight)
         if room <= 0:
-            return []
+            return {}
         waiting = connection.execute(select(func.count()).where(outbox.c.next_attempt_at <= now, free)).scalar_one()
         if waiting < options.batch_size <= in_flight:
-            return []  # workers are busy: let the batch fill
+            return {}  # workers are busy: let the batch fill
         rows = connection.execute(
-            select(outbox.c.id, outbox.c.instance_id, outbox.c.attempts)
+            select(outbox.c.id, outbox.c.instance_id, outbox.c.attempts, outbox.c.claims)
             .where(outbox.c.next_attempt_at <= now, free)
             .order_by(outbox.c.next_attempt_at, outbox.c.id)
             .limit(room)
@@ -100,7 +105,7 @@ def lease(engine: Engine, options: RelayOptions, now: datetime) -> list[int]:
             .where(outbox.c.id.in_([row.id for row in rows]))
             .values(lease_until=now + timedelta(seconds=options.lease_seconds))
         )
-        return [row.instance_id for row in rows]
+        return {row.instance_id: row.claims for row in rows}
 
 
 def _release(engine: Engine, ids: list[int]) -> None:

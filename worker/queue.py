@@ -1,14 +1,13 @@
-"""Celery on Redis: the transport. Messages hold instance ids and nothing else; nothing is counted or kept here."""
+"""Celery on Redis: the transport. Messages hold instance ids and claim counts; nothing is counted or kept here."""
 
 from collections.abc import Callable
-from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from worker.outbox import PublishError
+from worker.outbox import Claims, PublishError
 
 SCORE_QUEUE = "xrayq.score"
 SCORE_TASK = "xrayq.score"
@@ -55,24 +54,24 @@ def make_app(redis_url: str, *, visibility_seconds: float) -> Celery:
     return app
 
 
-def publisher(app: Celery) -> Callable[[list[int]], None]:
+def publisher(app: Celery) -> Callable[[Claims], None]:
     """A function that sends one score message. It raises PublishError when the broker is away."""
 
-    def publish(ids: list[int]) -> None:
+    def publish(claims: Claims) -> None:
         try:
-            app.send_task(SCORE_TASK, args=[ids], queue=SCORE_QUEUE, retry=False, ignore_result=True)
+            app.send_task(SCORE_TASK, args=[list(claims.items())], queue=SCORE_QUEUE, retry=False, ignore_result=True)
         except (KombuError, RedisError, OSError) as error:
             raise PublishError(type(error).__name__) from None
 
     return publish
 
 
-def consume(app: Celery, score: Callable[[list[int]], None], *, concurrency: int) -> None:
+def consume(app: Celery, score: Callable[[Claims], None], *, concurrency: int) -> None:
     """Run a Celery worker until it is told to stop, `concurrency` tasks at once."""
 
     @app.task(name=SCORE_TASK, max_retries=0)  # type: ignore[untyped-decorator]
-    def score_task(ids: list[Any]) -> None:
-        score([int(one) for one in ids])
+    def score_task(pairs: list[list[int]]) -> None:
+        score({int(instance_id): int(claims) for instance_id, claims in pairs})
 
     app.Worker(
         pool="threads",

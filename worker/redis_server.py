@@ -56,6 +56,10 @@ class RedisServer:
     def url(self) -> str:
         return f"redis+socket://{self.socket}"
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def command(self) -> list[str]:
         options = {
             "port": "0",
@@ -86,7 +90,7 @@ class RedisServer:
         self._note.write_text(self.url + "\n", encoding="utf-8")
 
     def stop(self) -> None:
-        if self.process and self.process.poll() is None:
+        if self.process and self.running:
             self.process.terminate()
             self.process.wait(timeout=10)
         self.socket.unlink(missing_ok=True)

@@ -1,8 +1,10 @@
 """The score task: ids in, one transaction out. Safe to run twice on the same ids, and to die at any line."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
 from model.bundle import Bundle
@@ -21,13 +24,15 @@ from worker import trail
 from worker.db.session import writing
 from worker.db.tables import finding_score, instance, outbox
 from worker.db.tables import score as score_table
-from worker.decoding import DecodePool
+from worker.decoding import UNAVAILABLE, DecodePool
+from worker.outbox import Claims
 from worker.states import State
 
 log = logging.getLogger("xrayq.worker")
 
 INFERENCE_BATCH = 4
 ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,21 +76,22 @@ class Scoring:
         self._retry = retry
         self._version = version("xrayq")
 
-    def run(self, ids: list[int]) -> None:
-        """Score, refuse or fail each instance that still waits.
-
-        Others in `ids` are ignored: double delivery is normal.
-        """
+    def run(self, claims: Claims) -> None:
+        """Score, refuse or fail each instance of a message that still waits. Double delivery does nothing."""
         started = time.monotonic()
-        claimed = self._begin(ids)
-        if not claimed:
+        rows = self._begin(claims)
+        if not rows:
             return
-        try:
-            outcomes = list(self._outcomes(claimed))
-        except EngineError as error:
-            self._postpone(claimed, type(error).__name__)
-            return
-        finished = self._finish(outcomes)
+        with self._keeping_leases([row.id for row in rows]):
+            try:
+                outcomes = list(self._outcomes(rows))
+            except EngineError as error:
+                self._postpone(rows, type(error).__name__)
+                return
+            finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE])
+        ours = {outcome.instance_id for outcome in outcomes if outcome.reason == UNAVAILABLE}
+        if ours:
+            self._postpone([row for row in rows if row.id in ours], UNAVAILABLE)
         log.info(
             "scored a batch",
             extra={
@@ -95,28 +101,59 @@ class Scoring:
             },
         )
 
-    def _begin(self, ids: list[int]) -> list[Row[Any]]:
-        """Count the attempt before the work, so that a film which takes the whole worker down is counted too."""
-        now = datetime.now(UTC)
+    def _begin(self, claims: Claims) -> list[Row[Any]]:
+        """Take each row whose claim count is still the message's, and count the attempt before the work.
+
+        So a film that takes the whole worker down is counted too, and no message is worked on twice.
+        """
         with writing(self._database) as connection:
             rows = connection.execute(
-                select(instance, outbox.c.attempts)
+                select(instance, outbox.c.attempts, outbox.c.claims)
                 .join(outbox, outbox.c.instance_id == instance.c.id)
-                .where(instance.c.id.in_(ids), instance.c.state == State.RECEIVED, outbox.c.kind == "score")
+                .where(instance.c.id.in_(list(claims)), instance.c.state == State.RECEIVED, outbox.c.kind == "score")
                 .order_by(instance.c.id)
             ).all()
-            exhausted = [row for row in rows if row.attempts >= self._retry.max_attempts]
-            fresh = [row for row in rows if row.attempts < self._retry.max_attempts]
-            connection.execute(
-                update(outbox)
-                .where(outbox.c.instance_id.in_([row.id for row in fresh]))
-                .values(attempts=outbox.c.attempts + 1, lease_until=now + timedelta(seconds=self._retry.lease_seconds))
-            )
+            mine = [row for row in rows if row.claims == claims[row.id]]
+            exhausted = [row for row in mine if row.attempts >= self._retry.max_attempts]
             self._write(
                 connection,
                 [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted],
             )
-        return fresh
+            return [row for row in mine if row.attempts < self._retry.max_attempts and self._claim(connection, row)]
+
+    def _claim(self, connection: Connection, row: Row[Any]) -> bool:
+        claimed = connection.execute(
+            update(outbox)
+            .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims)
+            .values(claims=row.claims + 1, attempts=row.attempts + 1, lease_until=self._lease_end())
+        )
+        return claimed.rowcount == 1
+
+    def _lease_end(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._retry.lease_seconds)
+
+    @contextmanager
+    def _keeping_leases(self, ids: list[int]) -> Iterator[None]:
+        """Renew the leases while a batch is worked on, however long that takes. They pass when the worker dies."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self._retry.lease_seconds / 3):
+                try:
+                    with writing(self._database) as connection:
+                        connection.execute(
+                            update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=self._lease_end())
+                        )
+                except SQLAlchemyError as error:
+                    log.warning("leases not renewed", extra={"reason": type(error).__name__})
+
+        thread = threading.Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def _outcomes(self, rows: list[Row[Any]]) -> Iterator[Outcome]:
         paths = {}
@@ -210,14 +247,14 @@ class Scoring:
         return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)
 
     def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
-        """Give every row back for a later attempt: the fault is ours, not the films'."""
+        """Give rows back for later, without counting the attempt: the fault is ours, not the films'."""
         now = datetime.now(UTC)
         log.error("batch postponed", extra={"instances": len(rows), "reason": reason})
         with writing(self._database) as connection:
             for row in rows:
-                wait = timedelta(seconds=self._retry.retry_seconds * 2**row.attempts)
+                wait = min(self._retry.retry_seconds * 2 ** min(row.claims, 10), LONGEST_WAIT)
                 connection.execute(
                     update(outbox)
-                    .where(outbox.c.instance_id == row.id)
-                    .values(next_attempt_at=now + wait, lease_until=None)
+                    .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
+                    .values(attempts=row.attempts, next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
                 )

@@ -1,5 +1,6 @@
 """`xrayq up`: every process of the service on one machine, restarted when one falls, stopped together."""
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -71,14 +72,18 @@ def supervise(settings: Settings) -> None:
     if redis:
         redis.start()
         environment["XRAYQ_REDIS_URL"] = redis.url
+    redis_due = 0.0
     children = [Child(role=role, command=[sys.executable, "-m", "worker.cli", role]) for role in ROLES]
     try:
         for child in children:
             child.start(environment)
         while not stopping:
-            if redis and redis.process and redis.process.poll() is not None:
+            if redis and not redis.running and time.monotonic() >= redis_due:
                 log.error("ended, will restart", extra={"role": "redis"})
-                redis.start()
+                redis_due = time.monotonic() + LONGEST_PAUSE
+                with contextlib.suppress(Unhealthy):  # receiving goes on without Redis; it is tried again
+                    redis.start()
+                    redis_due = 0.0
             for child in children:
                 child.fell()
                 if child.process is None and time.monotonic() >= child.due:

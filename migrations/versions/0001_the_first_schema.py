@@ -69,7 +69,16 @@ def upgrade() -> None:
             nullable=True,
             comment="published; published again when this passes",
         ),
-        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "claims",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="tasks that took it; fences old messages",
+        ),
+        sa.Column(
+            "attempts", sa.Integer(), server_default="0", nullable=False, comment="claims that count against the film"
+        ),
         sa.ForeignKeyConstraint(["instance_id"], ["instance.id"], name=op.f("fk_outbox_instance_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("kind", "instance_id", name=op.f("uq_outbox_kind_instance_id")),

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from model.engine.ort import OrtEngine
 from model.errors import EngineError
 from model.gate import Policy
 from tests.phantoms import write_film
+from tests.services import wait_until
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, outbox, score
 from worker.decoding import DecodePool
@@ -77,7 +79,7 @@ def count(database: Engine, table) -> int:  # type: ignore[no-untyped-def]
 def test_a_film_is_scored_with_everything_needed_to_repeat_it(
     database: Engine, spool: Spool, scoring: Scoring, bundle: Bundle, tmp_path: Path
 ) -> None:
-    scoring.run([take(database, spool, write_film(tmp_path))])
+    scoring.run({take(database, spool, write_film(tmp_path)): 0})
     view = only(database)
     assert (view.state, view.reason, view.bundle_digest) == ("scored", None, bundle.digest)
     assert view.probabilities is not None
@@ -125,7 +127,7 @@ def test_bad_films_get_their_reasons_and_spare_the_others(
     content[-400:-16] = bytes(384)
     corrupt.write_bytes(content)
     ids["cut film"] = take(database, spool, corrupt)
-    scoring.run(list(ids.values()))
+    scoring.run(dict.fromkeys(ids.values(), 0))
     ends = {view.id: (view.state, view.reason) for view in list_instances(database)}
     expected = {name: (state, reason) for name, (state, reason, _) in BAD_FILMS.items()}
     assert {name: ends[ids[name]] for name in BAD_FILMS} == expected
@@ -136,12 +138,15 @@ def test_bad_films_get_their_reasons_and_spare_the_others(
 
 def test_double_delivery_scores_once(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
     ids = [take(database, spool, write_film(tmp_path, f"film{number}")) for number in range(6)]
-    threads = [threading.Thread(target=scoring.run, args=(order,), daemon=True) for order in (ids, ids[::-1], ids)]
+    threads = [
+        threading.Thread(target=scoring.run, args=(dict.fromkeys(order, 0),), daemon=True)
+        for order in (ids, ids[::-1], ids)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=60)
-    scoring.run(ids)
+    scoring.run(dict.fromkeys(ids, 0))
     assert {view.state for view in list_instances(database)} == {"scored"}
     assert (count(database, score), count(database, finding_score)) == (6, 18)
     with reading(database) as connection:
@@ -153,7 +158,7 @@ def test_attempts_run_out(database: Engine, spool: Spool, scoring: Scoring, tmp_
     instance_id = take(database, spool, write_film(tmp_path))
     with writing(database) as connection:
         connection.execute(update(outbox).values(attempts=3))
-    scoring.run([instance_id])
+    scoring.run({instance_id: 0})
     assert (only(database).state, only(database).reason) == ("failed", "attempts_exhausted")
 
 
@@ -170,29 +175,80 @@ def test_our_own_fault_is_not_the_films(
     database: Engine, spool: Spool, bundle: Bundle, decoders: DecodePool, tmp_path: Path
 ) -> None:
     instance_id = take(database, spool, write_film(tmp_path))
-    make_scoring(database, spool, bundle, BrokenEngine(), decoders).run([instance_id])
+    make_scoring(database, spool, bundle, BrokenEngine(), decoders).run({instance_id: 0})
     assert only(database).state == "received"
     with reading(database) as connection:
         row = connection.execute(select(outbox)).one()
-    assert (row.attempts, row.lease_until) == (1, None)
+    assert (row.attempts, row.claims, row.lease_until) == (0, 1, None)
     assert row.next_attempt_at > only(database).received_at
 
 
 def test_a_film_gone_from_the_spool(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
     instance_id = take(database, spool, write_film(tmp_path))
     next(spool.root.glob("*/*.dcm")).unlink()
-    scoring.run([instance_id])
+    scoring.run({instance_id: 0})
     assert only(database).reason == "spool_missing"
 
 
 def test_requeue_and_reject(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
     instance_id = take(database, spool, write_film(tmp_path, NumberOfFrames=2))
-    scoring.run([instance_id])
+    scoring.run({instance_id: 0})
     requeue(database, instance_id, "operator:test")
     assert (only(database).state, only(database).reason, count(database, outbox)) == ("received", None, 1)
-    scoring.run([instance_id])
+    scoring.run({instance_id: 0})
     reject(database, instance_id, "operator:test")
     assert (only(database).state, only(database).reason) == ("ineligible", "operator")
     with reading(database) as connection:
         actions = connection.execute(select(audit_event.c.action).order_by(audit_event.c.id)).scalars().all()
     assert actions == ["received", "failed", "requeued", "failed", "rejected"]
+
+
+def test_an_old_message_is_not_worked_on(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
+    instance_id = take(database, spool, write_film(tmp_path))
+    with writing(database) as connection:
+        connection.execute(update(outbox).values(claims=2))
+    scoring.run({instance_id: 1})
+    assert only(database).state == "received"
+    with reading(database) as connection:
+        assert connection.execute(select(outbox.c.attempts)).scalar_one() == 0
+    scoring.run({instance_id: 2})
+    assert only(database).state == "scored"
+
+
+def test_a_spool_that_is_away_is_not_the_films_fault(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    instance_id = take(database, spool, write_film(tmp_path))
+    spool.root.rename(tmp_path / "unmounted")
+    scoring.run({instance_id: 0})
+    assert only(database).state == "received"
+    with reading(database) as connection:
+        row = connection.execute(select(outbox)).one()
+    assert (row.attempts, row.claims, row.lease_until) == (0, 1, None)
+    (tmp_path / "unmounted").rename(spool.root)
+    scoring.run({instance_id: 1})
+    assert only(database).state == "scored"
+
+
+def test_leases_are_renewed_while_the_work_lasts(
+    database: Engine, spool: Spool, bundle: Bundle, decoders: DecodePool, tmp_path: Path
+) -> None:
+    instance_id = take(database, spool, write_film(tmp_path))
+    slow = Scoring(
+        database=database,
+        spool=spool,
+        bundle=bundle,
+        engine=BrokenEngine(),  # type: ignore[arg-type]
+        decoders=decoders,
+        policy=Policy(),
+        retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=0.3),
+    )
+
+    def lease_end() -> datetime:
+        with reading(database) as connection:
+            return connection.execute(select(outbox.c.lease_until)).scalar_one()
+
+    slow._begin({instance_id: 0})
+    with slow._keeping_leases([instance_id]):
+        first = lease_end()
+        wait_until(lambda: lease_end() > first, 5, "a later lease")

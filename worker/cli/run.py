@@ -202,6 +202,10 @@ def submit(
         try:
             outcome, instance_id = ingest(database, spool, store_file(file, spool, settings.ae_title))
             results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": None})
+        except OSError as error:
+            results.append(
+                {"file": str(file), "outcome": "refused", "instance": None, "reason": error.strerror or "not readable"}
+            )
         except Refusal as refusal:
             results.append({"file": str(file), "outcome": "refused", "instance": None, "reason": refusal.comment})
     refused = [one for one in results if one["outcome"] == "refused"]

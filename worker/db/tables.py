@@ -108,7 +108,8 @@ outbox = Table(
     Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False),
     Column("next_attempt_at", Timestamp, nullable=False),
     Column("lease_until", Timestamp, comment="published; published again when this passes"),
-    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("claims", Integer, nullable=False, server_default="0", comment="tasks that took it; fences old messages"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="claims that count against the film"),
     UniqueConstraint("kind", "instance_id"),
     Index(None, "next_attempt_at"),
 )
