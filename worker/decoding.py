@@ -75,14 +75,18 @@ class DecodePool:
         yield from self._decode_once(again)
 
     def _decode_once(self, paths: dict[int, Path]) -> Iterator[tuple[int, Decoded]]:
-        keys = {self._submit(path): key for key, path in paths.items()}
+        submitted = {key: self._submit(path) for key, path in paths.items()}
+        keys = {future: key for key, (future, _) in submitted.items()}
+        pools = dict(submitted.values())
         pending = set(keys)
         while pending:
             done, pending = wait(pending, timeout=LOOK_AFTER, return_when=FIRST_COMPLETED)
-            if not done and not self._pool.active:  # nobody will ever answer
-                done, pending = pending, set()
             for future in done:
-                yield keys[future], _result(future) if future.done() else Decoded(image=None, reason=UNAVAILABLE)
+                yield keys[future], _result(future)
+            # A pool that stopped answers nobody; another thread may have replaced it meanwhile.
+            for future in [one for one in pending if not pools[one].active and not one.done()]:
+                pending.remove(future)
+                yield keys[future], Decoded(image=None, reason=UNAVAILABLE)
 
     def close(self) -> None:
         self._pool.stop()
@@ -97,14 +101,14 @@ class DecodePool:
             context=get_context("forkserver"),
         )
 
-    def _submit(self, path: Path) -> "Future[Decoded]":
+    def _submit(self, path: Path) -> "tuple[Future[Decoded], ProcessPool]":
         with self._lock:
             if not self._pool.active:  # its own machinery failed: a fresh one, or every later film would fail with it
                 self._pool = self._start()
             future: Future[Decoded] = self._pool.schedule(
                 decode_film, args=[str(path), self._spec, self._max_pixels], timeout=self._timeout
             )
-        return future
+            return future, self._pool
 
 
 def decode_film(path: str, spec: PreprocessSpec, max_pixels: int) -> Decoded:

@@ -33,6 +33,7 @@ log = logging.getLogger("xrayq.worker")
 INFERENCE_BATCH = 4
 ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 LONGEST_WAIT = 60.0
+MOST_RENEWALS = 30  # at a third of a lease each: ten leases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +135,13 @@ class Scoring:
 
     @contextmanager
     def _keeping_leases(self, ids: list[int]) -> Iterator[None]:
-        """Renew the leases while a batch is worked on, however long that takes. They pass when the worker dies."""
+        """Renew the leases while a batch is worked on. They pass when the worker dies, or hangs for MOST_RENEWALS."""
         done = threading.Event()
 
         def renew() -> None:
-            while not done.wait(self._retry.lease_seconds / 3):
+            for _ in range(MOST_RENEWALS):
+                if done.wait(self._retry.lease_seconds / 3):
+                    return
                 try:
                     with writing(self._database) as connection:
                         connection.execute(

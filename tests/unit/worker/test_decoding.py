@@ -220,3 +220,17 @@ def test_pool_whose_machinery_stopped_is_made_anew(good: Path) -> None:
         decoders._pool.stop()
         decoders._pool.join()
         assert dict(decoders.decode({2: good}))[2].image is not None
+
+
+def test_films_in_a_pool_that_stops_are_given_back_though_another_took_its_place(good: Path, hanging: Path) -> None:
+    answers: list[tuple[int, Decoded]] = []
+    with pool() as decoders:
+        stopped = decoders._pool
+        thread = Thread(target=lambda: answers.extend(decoders.decode({1: hanging})), daemon=True)
+        thread.start()
+        wait_until(lambda: psutil.Process().children(recursive=True), 30, "a decoder")
+        stopped.stop()
+        assert dict(decoders.decode({2: good}))[2].image is not None
+        thread.join(30)
+        assert not thread.is_alive()
+    assert [(key, decoded.reason) for key, decoded in answers] == [(1, UNAVAILABLE)]
