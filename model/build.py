@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
+from numpy.typing import NDArray
 
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.calibration import fit_temperature, log_loss, probabilities
-from model.dataset import Dataset
+from model.dataset import Dataset, Films
 from model.decision import OperatingPoint, choose
 from model.engine.ort import OrtEngine
 from model.export import export_onnx
 from model.findings import FINDINGS
 from model.metrics import proportion, summary
-from model.preprocess import PreprocessSpec
 from model.train import TrainConfig, Trained
 
 TARGET_SENSITIVITY = 0.9
@@ -32,11 +32,13 @@ def build_bundle(
     trained: Trained,
     dataset: Dataset,
     config: TrainConfig,
-    spec: PreprocessSpec,
     command: str,
     initial: str,
+    pretraining: dict[str, Any] | None = None,
+    device: str,
 ) -> Bundle:
     """Write `path`. Every figure in it is measured through ONNX Runtime on the exported fp16 weights, as served."""
+    spec = dataset.spec
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "model.onnx"
         export_onnx(trained.network, onnx, spec.size)
@@ -53,10 +55,7 @@ def build_bundle(
             provenance={},
         )
         engine = OrtEngine(draft, threads=torch.get_num_threads())
-        logits = {
-            split: np.concatenate([engine.infer(films.images[at : at + 16]) for at in range(0, len(films), 16)])
-            for split, films in dataset.splits.items()
-        }
+        logits = {split: _logits(engine, films) for split, films in dataset.splits.items()}
         engine.close()
         labels = dataset.splits["val"].labels
         temperature = fit_temperature(logits["val"], labels)
@@ -85,8 +84,11 @@ def build_bundle(
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "command": command,
                 "initial_weights": initial,
+                "pretraining": pretraining,
+                "device": device,
                 "recipe": config.as_dict(),
-                "best_epoch": trained.best_epoch,
+                "kept": trained.kept,
+                "history": [epoch.as_dict() for epoch in trained.epochs],
                 "data_digest": dataset.digest,
                 "views": list(dataset.views) or ["all"],
                 "train_views": list(dataset.train_views) or ["all"],
@@ -99,6 +101,11 @@ def build_bundle(
                 "intended_use": "Research and evaluation. Not a medical device.",
             },
         )
+
+
+def _logits(engine: OrtEngine, films: Films, batch: int = 16) -> NDArray[np.float32]:
+    numbers = np.arange(len(films))
+    return np.concatenate([engine.infer(films.take(numbers[at : at + batch])) for at in range(0, len(films), batch)])
 
 
 def _flag_rates(point: OperatingPoint, chances: Any, labels: Any) -> dict[str, Any]:

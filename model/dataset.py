@@ -1,205 +1,208 @@
-"""Labelled films as arrays: a metadata CSV beside its images, through the same preprocessing as serving."""
+"""A prepared data set: films as one memory-mapped array, and a table that says what each is.
+
+    FOLDER/images.npy      uint8 [N, 1, size, size], the network's inputs
+    FOLDER/films.csv       one row for each film, in the same order
+    FOLDER/prepared.json   preprocessing and the digests of both
+
+`model.prepare` writes it; everything that trains or measures reads it here.
+"""
 
 import csv
 import hashlib
-import tarfile
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.bundle import file_digest
 from model.errors import DatasetError
 from model.findings import FINDINGS
-from model.preprocess import PreprocessSpec, to_input
+from model.preprocess import PreprocessSpec
 
-REQUIRED_COLUMNS = {"image_id", "file", "label", "patient_id", "split", "view"}
+SCHEMA = 1
+IMAGES, TABLE, MANIFEST = "images.npy", "films.csv", "prepared.json"
+SPLITS = ("train", "val", "test")
+STATISTICS = ("aspect", "mean", "spread", "black", "white")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """One row of the table."""
+
+    identifier: str
+    label: str
+    patient: str
+    split: str
+    view: str
+    source: str
+    """Where the film came from; "" when the data set does not say."""
+    label_basis: str
+    """How the label was set (report mining, a radiologist, a laboratory test); "" when the data set does not say."""
+    age: float | None
+    """Years; None when unknown."""
+    aspect: float
+    """Width over height of the whole film. This and the next four are what a model could learn instead of disease."""
+    mean: float
+    """Mean of the whole film as displayed, 0 black to 1 white."""
+    spread: float
+    """Standard deviation of the same."""
+    black: float
+    """Share of pixels under 0.04."""
+    white: float
+    """Share of pixels over 0.96."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Films:
-    """One split. Row i of every array is the same film."""
+    """Some films of a prepared set. Row i of everything is the same film."""
 
-    images: NDArray[np.uint8]
-    """[N, 1, size, size]"""
-    labels: NDArray[np.int64]
-    """[N] index into FINDINGS"""
-    patients: tuple[str, ...]
-    identifiers: tuple[str, ...]
+    store: NDArray[np.uint8]
+    """[M, 1, size, size], memory-mapped: every film of the set."""
+    rows: NDArray[np.int64]
+    """[N] where in `store` these films are."""
+    records: tuple[Film, ...]
 
     def __len__(self) -> int:
-        return len(self.identifiers)
+        return len(self.records)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """[N] index into FINDINGS."""
+        return np.array([FINDINGS.index(film.label) for film in self.records], np.int64)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        return tuple(film.patient for film in self.records)
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        return tuple(film.identifier for film in self.records)
+
+    @property
+    def statistics(self) -> NDArray[np.float64]:
+        """[N, 5] in the order of STATISTICS."""
+        return np.array([[getattr(film, name) for name in STATISTICS] for film in self.records]).reshape(-1, 5)
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """[N, 1, size, size], read into memory."""
+        return self.store[self.rows]
+
+    def take(self, indexes: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images of these of the films: [len(indexes), 1, size, size]."""
+        return self.store[self.rows[indexes]]
+
+    def where(self, wanted: Callable[[Film], bool]) -> "Films":
+        kept = [index for index, film in enumerate(self.records) if wanted(film)]
+        return Films(store=self.store, rows=self.rows[kept], records=tuple(self.records[index] for index in kept))
 
     def counts(self) -> dict[str, int]:
-        tally = Counter(int(label) for label in self.labels)
-        return {name: tally.get(index, 0) for index, name in enumerate(FINDINGS)}
+        tally = Counter(film.label for film in self.records)
+        return {name: tally.get(name, 0) for name in FINDINGS}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Every split of one metadata file, and a digest that names exactly this data."""
+    """The chosen films of a prepared set by split, and a digest that names exactly these."""
 
     splits: dict[str, Films]
     digest: str
+    """SHA-256 over split, identifier, label and input of each film."""
+    spec: PreprocessSpec
     views: tuple[str, ...]
+    """Empty: all."""
     train_views: tuple[str, ...]
 
 
 def load_dataset(
-    folder: Path,
-    *,
-    spec: PreprocessSpec,
-    views: tuple[str, ...] = ("PA",),
-    train_views: tuple[str, ...] | None = None,
-    limit: int = 0,
+    folder: Path, *, views: tuple[str, ...] = ("PA",), train_views: tuple[str, ...] | None = None, limit: int = 0
 ) -> Dataset:
-    """Read `folder/metadata.csv` and its images.
+    """Open a prepared set.
 
     Args:
-        folder: holds metadata.csv with the columns image_id, file, label, patient_id, split, view.
-        spec: preprocessing of the bundle to be trained.
+        folder: what `xrayq prepare` wrote.
         views: view positions to keep; an empty tuple keeps all.
         train_views: the same for the training split alone; None is `views`.
-        limit: films kept per class and split, 0 for all (small runs in tests).
+        limit: films kept of each class and split, 0 for all (small runs).
 
     Raises:
-        DatasetError: missing file or column, unknown label, unreadable image, a patient in two splits.
+        DatasetError: not a prepared set, altered since, or no such film in it.
     """
-    kept = {"train": views if train_views is None else train_views}
-    rows = [
-        row
-        for row in _read_rows(folder / "metadata.csv")
-        if not (wanted := kept.get(row["split"], views)) or row["view"] in wanted
-    ]
-    if not rows:
-        raise DatasetError(f"no film of view {', '.join(views) or 'any'} in {folder / 'metadata.csv'}")
-    _check_patients(rows)
-    by_split: dict[str, list[dict[str, str]]] = defaultdict(list)
+    films, spec = open_prepared(folder)
+    chosen = {"train": views if train_views is None else train_views}
     taken: Counter[tuple[str, str]] = Counter()
-    for row in sorted(rows, key=lambda row: row["image_id"]):
-        key = (row["split"], row["label"])
-        if limit and taken[key] >= limit:
-            continue
-        taken[key] += 1
-        by_split[row["split"]].append(row)
-    splits = {split: _load_split(folder, chosen, spec) for split, chosen in sorted(by_split.items())}
+
+    def wanted(film: Film) -> bool:
+        kept = chosen.get(film.split, views)
+        if kept and film.view not in kept:
+            return False
+        taken[film.split, film.label] += 1
+        return not limit or taken[film.split, film.label] <= limit
+
+    films = films.where(wanted)
+    if not len(films):
+        raise DatasetError(f"no film of view {', '.join(views) or 'any'} in {folder}")
+    return dataset_of(films, spec=spec, views=views, train_views=chosen["train"])
+
+
+def dataset_of(films: Films, *, spec: PreprocessSpec, views: tuple[str, ...], train_views: tuple[str, ...]) -> Dataset:
+    """Films by the split that each names."""
+    names = [name for name in SPLITS if any(film.split == name for film in films.records)]
+    splits = {name: films.where(lambda film, name=name: film.split == name) for name in names}  # type: ignore[misc]
     digest = hashlib.sha256()
-    for split, films in splits.items():
-        for identifier, label, image in zip(films.identifiers, films.labels, films.images, strict=True):
-            digest.update(f"{split} {identifier} {label}".encode() + image.tobytes())
-    return Dataset(splits=splits, digest=digest.hexdigest(), views=views, train_views=kept["train"])
+    for name, part in sorted(splits.items()):
+        for row, film, label in zip(part.rows, part.records, part.labels, strict=True):
+            digest.update(f"{name} {film.identifier} {label}".encode() + part.store[row].tobytes())
+    return Dataset(splits=splits, digest=digest.hexdigest(), spec=spec, views=views, train_views=train_views)
 
 
-def read_image(encoded: bytes, name: str) -> NDArray[np.generic]:
-    """Decode a JPEG or PNG to grey [H, W]. Raises DatasetError naming the film."""
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
-    if pixels is None:
-        raise DatasetError(f"{name}: not a readable JPEG or PNG")
-    return np.asarray(pixels)
+def open_prepared(folder: Path) -> tuple[Films, PreprocessSpec]:
+    """Every film of a prepared set, sorted by identifier. Raises DatasetError as `load_dataset`."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.get("schema") != SCHEMA:
+            raise DatasetError(f"{folder / MANIFEST}: this version reads schema {SCHEMA}; run 'xrayq prepare' again")
+        table = (folder / TABLE).read_bytes()
+        if hashlib.sha256(table).hexdigest() != manifest["table"]:
+            raise DatasetError(f"{folder / TABLE} was altered since it was prepared: run 'xrayq prepare' again")
+        if file_digest(folder / IMAGES) != manifest["images"]:
+            raise DatasetError(f"{folder / IMAGES} was altered since it was prepared: run 'xrayq prepare' again")
+        records = tuple(_film(row) for row in csv.DictReader(io.StringIO(table.decode(), newline="")))
+        store = np.load(folder / IMAGES, mmap_mode="r")
+        spec = PreprocessSpec(**manifest["preprocess"])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        name = Path(error.filename).name
+        raise DatasetError(f"{folder} is not a prepared set ({name} is missing): run 'xrayq prepare' first") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
+        raise DatasetError(f"{folder} is damaged ({error}): run 'xrayq prepare' again") from error
+    if store.shape != (len(records), 1, spec.size, spec.size) or store.dtype != np.uint8:
+        raise DatasetError(f"{folder / IMAGES} has shape {store.shape}, the table {len(records)} films")
+    return Films(store=store, rows=np.arange(len(records)), records=records), spec
 
 
-def image_to_input(encoded: bytes, name: str, spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """JPEG or PNG bytes -> uint8 [size, size]."""
-    pixels = read_image(encoded, name)
-    return to_input(pixels, low=0.0, high=float(np.iinfo(pixels.dtype).max), spec=spec)  # type: ignore[type-var]
+def table_text(records: Iterable[Film]) -> str:
+    """The table as CSV."""
+    lines: list[str] = []
+
+    class Lines:
+        write = staticmethod(lines.append)
+
+    writer = csv.writer(Lines, lineterminator="\n")
+    names = [field.name for field in fields(Film)]
+    writer.writerow(names)
+    writer.writerows(["" if (cell := getattr(film, name)) is None else cell for name in names] for film in records)
+    return "".join(lines)
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing: a data set is a folder with metadata.csv and its images")
-    with path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        missing = REQUIRED_COLUMNS - set(reader.fieldnames or ())
-        if missing:
-            raise DatasetError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-        return list(reader)
-
-
-def _check_patients(rows: Iterable[dict[str, str]]) -> None:
-    splits: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row["label"] not in FINDINGS:
-            raise DatasetError(f"{row['image_id']}: label {row['label']!r} is not one of {', '.join(FINDINGS)}")
-        splits[row["patient_id"]].add(row["split"])
-    shared = sorted(patient for patient, names in splits.items() if len(names) > 1)
-    if shared:
-        raise DatasetError(f"{len(shared)} patients occur in more than one split: the test would not be a test")
-
-
-def _load_split(folder: Path, rows: list[dict[str, str]], spec: PreprocessSpec) -> Films:
-    images = []
-    for row in rows:
-        path = folder / row["file"]
-        if not path.is_file():
-            raise DatasetError(f"{row['image_id']}: {path} is missing")
-        images.append(image_to_input(path.read_bytes(), row["image_id"], spec))
-    return Films(
-        images=np.stack(images)[:, None],
-        labels=np.array([FINDINGS.index(row["label"]) for row in rows], np.int64),
-        patients=tuple(row["patient_id"] for row in rows),
-        identifiers=tuple(row["image_id"] for row in rows),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuxiliaryFilms:
-    """Films of other sources with multi-label truth, for pretraining."""
-
-    images: NDArray[np.uint8]
-    """[N, 1, size, size]"""
-    truth: NDArray[np.float32]
-    """[N, labels] 0 or 1"""
-    known: NDArray[np.float32]
-    """[N, labels] 1 where the film's source reports that label at all"""
-    labels: tuple[str, ...]
-    digest: str
-
-
-def load_auxiliary(folder: Path, *, size: int, limit: int = 0) -> AuxiliaryFilms:
-    """Read an auxiliary set: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar
-    shards.
-
-    A label is known for a film when any film of the same source carries it.
-
-    Raises:
-        DatasetError: a shard or a film is missing.
-    """
-    with (folder / "metadata.csv").open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    if limit:
-        rows = rows[:: max(1, len(rows) // limit)]
-    names = {row["image_id"]: {f"{row['source']}:{name}" for name in _split_labels(row["labels"])} for row in rows}
-    labels = tuple(sorted(set().union(*names.values())))
-    source_of = {label: label.split(":", 1)[0] for label in labels}
-    spec = replace(PreprocessSpec(), size=size)
-    encoded = _read_shards(folder, rows)
-    images = np.stack([image_to_input(encoded[row["image_id"]], row["image_id"], spec) for row in rows])[:, None]
-    truth = np.array([[label in names[row["image_id"]] for label in labels] for row in rows], np.float32)
-    known = np.array([[source_of[label] == row["source"] for label in labels] for row in rows], np.float32)
-    digest = hashlib.sha256(images.tobytes() + truth.tobytes() + " ".join(labels).encode()).hexdigest()
-    return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, digest=digest)
-
-
-def _split_labels(text: str) -> list[str]:
-    return [name.strip() for name in text.replace("|", ";").split(";") if name.strip()]
-
-
-def _read_shards(folder: Path, rows: list[dict[str, str]]) -> dict[str, bytes]:
-    wanted = {(row["shard"], row["file"]): row["image_id"] for row in rows}
-    found: dict[str, bytes] = {}
-    for shard in sorted({row["shard"] for row in rows}):
-        if not (folder / shard).is_file():
-            raise DatasetError(f"{folder / shard} is missing")
-        with tarfile.open(folder / shard) as archive:
-            for member in archive:
-                identifier = wanted.get((shard, member.name))
-                handle = archive.extractfile(member) if identifier else None
-                if identifier and handle:
-                    found[identifier] = handle.read()
-    if len(found) < len(rows):
-        raise DatasetError(f"{len(rows) - len(found)} films of {folder / 'metadata.csv'} are in no shard")
-    return found
+def _film(row: dict[str, str]) -> Film:
+    numbers: dict[str, Any] = {name: float(row[name]) for name in STATISTICS}
+    texts = {name: row[name] for name in ("identifier", "label", "patient", "split", "view", "source", "label_basis")}
+    if texts["label"] not in FINDINGS:
+        raise ValueError(f"label {texts['label']!r}")
+    return Film(**texts | numbers, age=float(row["age"]) if row["age"] else None)

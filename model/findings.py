@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 FINDINGS = ("normal", "pneumonia", "covid19")
+REPORT_MINED = ("nih_report_nlp",)
+"""Label bases that are no one's reading of the film, but words found in its report."""
 
 
 def in_order(findings: Iterable[str]) -> list[str]:

@@ -10,6 +10,11 @@ HEAD_POOL = 2  # 7 x 7 x 2048 -> 3 x 3 x 2048, as the paper's AveragePooling2D
 GREY_MEAN, GREY_STD = 0.449, 0.226  # means over channels of torchvision's ImageNet statistics
 
 
+def fits(size: int) -> bool:
+    """Whether films of this side come out of the trunk and the pool as the head's 3 x 3."""
+    return -(-size // 32) // HEAD_POOL == 3
+
+
 class Normalise(nn.Module):
     """uint8 or float [N, 1, H, W] in 0..255 -> float32 [N, 3, H, W] around zero.
 

@@ -3,15 +3,18 @@ its source reports."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from model.augment import augment
-from model.dataset import AuxiliaryFilms
+from model.augment import Augmentation
+from model.auxiliary import AuxiliaryFilms
+from model.errors import DatasetError
+from model.loop import Advance, Checkpoint, Pass, Rows, nothing, pick_device, shuffled
 from model.network import PretrainingNetwork
 
 
@@ -19,11 +22,15 @@ from model.network import PretrainingNetwork
 class PretrainConfig:
     """Recipe of one pretraining run."""
 
-    epochs: int = 8
-    batch: int = 32
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.02
+    epochs: int = 40
+    batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 2020
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,39 +42,62 @@ class PretrainEpoch:
 
 
 def pretrain(
-    films: AuxiliaryFilms, config: PretrainConfig, *, checkpoint: Path, report: Callable[[PretrainEpoch], None]
+    films: AuxiliaryFilms,
+    config: PretrainConfig,
+    *,
+    out: Path,
+    device: torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    report: Callable[[PretrainEpoch], None] = lambda _: None,
+    advance: Advance = nothing,
 ) -> None:
-    """Train and write the trunk's state dict to `checkpoint` after every epoch (fp32, torch format)."""
+    """Train and write the trunk's state dict to `out` (fp32, torch format). Continues from its checkpoint.
+
+    Raises:
+        DatasetError: nothing to learn from, or the checkpoint is of another training.
+    """
     torch.manual_seed(config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
+    device, checkpoint = device or pick_device("cpu"), checkpoint or Checkpoint(None, {})
     informative = _informative_labels(films)
     usable = np.flatnonzero(films.known[:, informative].any(axis=1))
-    network = PretrainingNetwork(len(informative)).to(memory_format=torch.channels_last)
+    if not len(usable):
+        raise DatasetError("no label has films with it and films of the same source without it: nothing to learn from")
+    network = PretrainingNetwork(len(informative)).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = -(-len(usable) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=config.learning_rate, total_steps=steps * config.epochs, pct_start=0.15
     )
-    loss_of = nn.BCEWithLogitsLoss(reduction="none")
-    truth, known = torch.from_numpy(films.truth[:, informative]), torch.from_numpy(films.known[:, informative])
-    for epoch in range(1, config.epochs + 1):
-        started, total, weight = time.monotonic(), 0.0, 0.0
-        network.train()
-        order = usable[torch.randperm(len(usable), generator=generator).numpy()]
-        for start in range(0, len(order), config.batch):
-            rows = order[start : start + config.batch]
-            images = augment(torch.from_numpy(films.images[rows]).float(), generator)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = network(images.contiguous(memory_format=torch.channels_last))
-            loss = loss_of(logits.float(), truth[rows]) * known[rows]
-            mean = loss.sum() / known[rows].sum().clamp(min=1.0)
-            optimiser.zero_grad(set_to_none=True)
-            mean.backward()
-            optimiser.step()
-            schedule.step()
-            total, weight = total + float(loss.detach().sum()), weight + float(known[rows].sum())
-        torch.save(network.trunk.state_dict(), checkpoint)
-        report(PretrainEpoch(epoch=epoch, loss=total / max(weight, 1.0), seconds=time.monotonic() - started))
+    training = Pass(
+        network=network,
+        optimiser=optimiser,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(config.seed),
+        device=device,
+        batch=config.batch,
+        augmentation=config.augmentation,
+    )
+    truth = torch.from_numpy(films.truth[:, informative]).to(device)
+    known = torch.from_numpy(films.known[:, informative]).to(device)
+
+    def loss_of(logits: Tensor, rows: Rows) -> tuple[Tensor, float]:
+        at = torch.from_numpy(rows).to(device)
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, truth[at], reduction="none") * known[at]
+        return losses.sum() / known[at].sum().clamp(min=1.0), float(films.known[rows][:, informative].sum())
+
+    saved = checkpoint.load()
+    if saved:
+        training.restore(saved["training"])
+    for epoch in range(saved["epoch"] + 1 if saved else 1, config.epochs + 1):
+        started = time.monotonic()
+        order = usable[shuffled(len(usable), training.generator)]
+        loss = training.run(order, lambda rows: films.images[rows], loss_of, advance)
+        checkpoint.save({"epoch": epoch, "training": training.state()})
+        report(PretrainEpoch(epoch=epoch, loss=loss, seconds=time.monotonic() - started))
+    draft = out.with_name(out.name + ".part")
+    torch.save({name: tensor.cpu() for name, tensor in network.trunk.state_dict().items()}, draft)
+    draft.replace(out)
+    checkpoint.remove()
 
 
 def _informative_labels(films: AuxiliaryFilms) -> list[int]:

@@ -2,40 +2,72 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.augment import augment
+from model.augment import Augmentation
 from model.dataset import Dataset, Films
 from model.errors import DatasetError, first_line
-from model.findings import FINDINGS
+from model.findings import FINDINGS, REPORT_MINED
+from model.loop import (
+    UNREADABLE,
+    Advance,
+    Checkpoint,
+    Pass,
+    Rows,
+    copy_state,
+    nothing,
+    pick_device,
+    predict,
+    shuffled,
+)
 from model.metrics import summary
 from model.network import ChestResNet50
+
+SCHEDULES = ("search", "one_cycle")
+SELECTIONS = ("accuracy", "loss", "last")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The recipe. Written into the bundle's provenance."""
+    """The recipe; the defaults are the 2020 paper's. Written into the bundle's provenance."""
 
-    epochs: int = 14
+    epochs: int = 30
     batch: int = 16
-    learning_rate: float = 2e-4
-    weight_decay: float = 0.02
+    schedule: str = "search"
+    """search: `search_epochs` at `search_rate`, back to the best of them, then `learning_rate` to the end, as in the
+    paper. one_cycle: up to `learning_rate` in a fifth of the steps and down to zero."""
+    search_epochs: int = 4
+    search_rate: float = 5e-4
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
     dropout: float = 0.4
-    label_smoothing: float = 0.05
-    class_weight_power: float = 0.7
+    label_smoothing: float = 0.0
+    class_weight_power: float = 1.0
     """Class weights are (1 / class share) to this power: 0 none, 1 fully balanced."""
+    report_mined_weight: float = 1.0
+    """Weight of films whose label was mined from a report, against 1 for the others; with 0 they are left out."""
+    select: str = "accuracy"
+    """What the kept epoch is best at on the validation split: accuracy (ties: less loss), or weighted loss. With `last`
+    nothing is chosen there: the last epoch is kept, or the mean of the last ones and of all members."""
+    average_last: int = 0
+    """The mean of this many last epochs' weights (batch norm measured again) competes with the single epochs; 0 off."""
+    members: int = 1
+    """Fine-tunings from the same start, each in its own random order; over 1, the mean of their weights is kept if it
+    validates better than every one (Wortsman et al. 2022, model soups)."""
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(brightness=0.0))
     seed: int = 2020
-    average_last: int = 4
-    """The network kept is the mean of this many last epochs' weights if that validates better than any one epoch;
-    0 off."""
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES or self.select not in SELECTIONS:
+            raise ValueError(f"schedule is one of {SCHEDULES}, select one of {SELECTIONS}")
+        if self.epochs < 1 or self.batch < 1 or self.members < 1 or not 0 <= self.average_last <= self.epochs:
+            raise ValueError("epochs, batch and members are at least 1, average_last at most epochs")
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,143 +75,299 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What one epoch did; `validation` is a `metrics.summary`."""
+    """What one epoch did."""
 
+    member: int
     epoch: int
+    learning_rate: float
     train_loss: float
+    """Class-weighted, on augmented films, with dropout."""
     validation_loss: float
-    validation: dict[str, Any]
+    """Class-weighted."""
+    validation_accuracy: float
     seconds: float
     best: bool
+    """The best of its member so far."""
+
+    def as_dict(self) -> dict[str, Any]:
+        rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return rounded | {"seconds": round(self.seconds, 1)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     network: ChestResNet50
+    """On the CPU, in evaluation mode."""
     epochs: tuple[Epoch, ...]
-    best_epoch: int
+    kept: str
+    """Which weights these are, in words."""
 
 
-def build(config: TrainConfig, initial: Path | None) -> ChestResNet50:
-    """A network with random weights, or with a trunk written by pretraining. Raises DatasetError if it does not fit."""
+@dataclass(kw_only=True)
+class _Candidate:
+    """Weights that may be kept, and how they validate."""
+
+    state: dict[str, Tensor]
+    loss: float
+    accuracy: float
+    name: str
+
+    def beats(self, other: "_Candidate | None", select: str) -> bool:
+        if other is None or select == "last":
+            return True
+        if select == "loss":
+            return self.loss < other.loss
+        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+def build(config: TrainConfig, initial: Path | str | None) -> ChestResNet50:
+    """A network to start from.
+
+    Args:
+        initial: None for random weights; "imagenet" for torchvision's (downloaded by torchvision); or a file with a
+            ResNet50's state dict, from `xrayq pretrain` or torchvision.
+
+    Raises:
+        DatasetError: the weights cannot be had, or do not fit.
+    """
     torch.manual_seed(config.seed)
     network = ChestResNet50(len(FINDINGS), config.dropout)
-    if initial:
+    if initial is not None:
         try:
-            network.trunk.load_state_dict(torch.load(initial, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, TypeError, EOFError, UnpicklingError) as error:
+            state = _imagenet() if initial == "imagenet" else torch.load(initial, map_location="cpu", weights_only=True)
+            trunk = {name: value for name, value in state.items() if not name.startswith("fc.")}
+            network.trunk.load_state_dict(trunk)
+        except (*UNREADABLE, TypeError, AttributeError) as error:
             raise DatasetError(f"{initial} does not hold a ResNet50 trunk: {first_line(error)}") from error
     return network
 
 
+def _imagenet() -> dict[str, Tensor]:
+    from torchvision.models import ResNet50_Weights
+
+    try:
+        state: dict[str, Tensor] = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot download torchvision's ImageNet weights ({first_line(error)}): fetch "
+            f"{ResNet50_Weights.IMAGENET1K_V2.url} elsewhere and give it as --init FILE"
+        ) from error
+    return state
+
+
 def train(
-    network: ChestResNet50, dataset: Dataset, config: TrainConfig, *, report: Callable[[Epoch], None] = lambda _: None
+    network: ChestResNet50,
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    device: torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    report: Callable[[Epoch], None] = lambda _: None,
+    advance: Advance = nothing,
 ) -> Trained:
-    """Fine-tune on split `train`, keep the epoch with the least validation loss on split `val`. Deterministic
-    given the seed.
+    """Fine-tune on split `train`, keep what is best on split `val`.
+
+    On the CPU the same seed gives the same weights, also when the training was interrupted and continued from its
+    checkpoint; on CUDA some kernels add in a different order each time.
 
     Raises:
-        DatasetError: a split is missing or a class has no training film.
+        DatasetError: a split is missing, a class has no training film, or the checkpoint is of another training.
     """
-    films, validation = _split(dataset, "train"), _split(dataset, "val")
-    torch.manual_seed(config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
-    network.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    steps = -(-len(films) // config.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=config.learning_rate, total_steps=steps * config.epochs, pct_start=0.2
-    )
-    weights = _class_weights(films, config.class_weight_power)
-    loss_of = nn.CrossEntropyLoss(weight=weights, label_smoothing=config.label_smoothing)
-    history: list[Epoch] = []
-    best_loss, best_state, best_epoch = float("inf"), _copy(network), 0
-    average: dict[str, Tensor] | None = None
-    for epoch in range(1, config.epochs + 1):
-        started = time.monotonic()
-        train_loss = _one_epoch(network, films, config.batch, generator, optimiser, schedule, loss_of)
-        loss, scores = _validate(network, validation, weights)
-        best = loss < best_loss
+    films, validation = _split(dataset, "train", without_mined=not config.report_mined_weight), _split(dataset, "val")
+    device, checkpoint = device or pick_device("cpu"), checkpoint or Checkpoint(None, {})
+    start, history, members = copy_state(network), list[Epoch](), list[_Candidate]()
+    saved = checkpoint.load()
+    if saved:
+        history = [Epoch(**epoch) for epoch in saved["history"]]
+        members = [_Candidate(**member) for member in saved["members"]]
+
+    def keep(member: dict[str, Any] | None) -> None:
+        checkpoint.save(
+            {
+                "history": [asdict(epoch) for epoch in history],
+                "members": [vars(member) for member in members],
+                "member": member,
+            }
+        )
+
+    for number in range(len(members) + 1, config.members + 1):
+        network.load_state_dict(start)
+        member = _Member(network, films, validation, replace(config, seed=config.seed + number - 1), device)
+        if saved and saved["member"]:
+            member.restore(saved["member"])
+        saved = None
+        while member.epoch < config.epochs:
+            done = member.one_epoch(number, advance)
+            history.append(done)
+            keep(member.state())
+            report(done)
+        members.append(member.finish(number))
+        keep(None)
+    best = _best(network, members, films, validation, config, device)
+    network.to("cpu").load_state_dict(best.state)
+    return Trained(network=network.eval(), epochs=tuple(history), kept=best.name)
+
+
+class _Member:
+    """One fine-tuning: its optimiser, its schedule, and the best weights it has seen."""
+
+    def __init__(
+        self, network: ChestResNet50, films: Films, validation: Films, config: TrainConfig, device: torch.device
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.films, self.validation, self.device = config, films, validation, device
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        steps = -(-len(films) // config.batch)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=_first_rate(config), weight_decay=config.weight_decay)
+        self.training = Pass(
+            network=network,
+            optimiser=optimiser,
+            schedule=_schedule(optimiser, config, steps),
+            generator=torch.Generator().manual_seed(config.seed),
+            device=device,
+            batch=config.batch,
+            augmentation=config.augmentation,
+        )
+        self.labels = torch.from_numpy(films.labels).to(device)
+        self.class_weights = class_weights(films, config.class_weight_power)
+        mined = torch.tensor([film.label_basis in REPORT_MINED for film in films.records])
+        self.weights = torch.where(mined, config.report_mined_weight, 1.0) * self.class_weights[films.labels]
+        self.weights = self.weights.float().to(device)
+        self.best: _Candidate | None = None
+        self.average: dict[str, Tensor] | None = None
+        self.epoch = 0
+
+    def one_epoch(self, number: int, advance: Advance) -> Epoch:
+        started, config, network = time.monotonic(), self.config, self.training.network
+        self.epoch += 1
+        rate = float(self.training.schedule.get_last_lr()[0])
+        order = shuffled(len(self.films), self.training.generator)
+        loss = self.training.run(order, self.films.take, self._loss, advance)
+        now = _candidate(network, self.validation, self.class_weights, self.device, f"epoch {self.epoch}")
+        best = now.beats(self.best, config.select)
         if best:
-            best_loss, best_state, best_epoch = loss, _copy(network), epoch
-        done = Epoch(
-            epoch=epoch,
-            train_loss=train_loss,
-            validation_loss=loss,
-            validation=scores,
+            self.best = now
+        if config.schedule == "search" and self.epoch == config.search_epochs < config.epochs and self.best:
+            network.load_state_dict(self.best.state)
+        if self.epoch > config.epochs - config.average_last:
+            self.average = _add(self.average, copy_state(network))
+        return Epoch(
+            member=number,
+            epoch=self.epoch,
+            learning_rate=rate,
+            train_loss=loss,
+            validation_loss=now.loss,
+            validation_accuracy=now.accuracy,
             seconds=time.monotonic() - started,
             best=best,
         )
-        history.append(done)
-        report(done)
-        if config.average_last and epoch > config.epochs - config.average_last:
-            average = _add(average, network)
-    if average:
-        network.load_state_dict({name: total / config.average_last for name, total in average.items()}, strict=False)
-        loss, _ = _validate(network, validation, weights)
-        if loss < best_loss:
-            best_state, best_epoch = _copy(network), config.epochs
-    network.load_state_dict(best_state)
-    return Trained(network=network.eval(), epochs=tuple(history), best_epoch=best_epoch)
+
+    def finish(self, number: int) -> _Candidate:
+        """This member's best weights, named for its number when there are several."""
+        config, best = self.config, self.best
+        if self.average is not None:
+            mean = {name: total / config.average_last for name, total in self.average.items()}
+            self.training.network.load_state_dict(mean, strict=False)
+            settle(self.training.network, self.films, self.device)
+            name = f"mean of epochs {config.epochs - config.average_last + 1} to {config.epochs}"
+            averaged = _candidate(self.training.network, self.validation, self.class_weights, self.device, name)
+            best = averaged if averaged.beats(best, config.select) else best
+        if best is None:
+            raise AssertionError("a member has at least one epoch")
+        return replace(best, name=f"{best.name} of member {number}") if config.members > 1 else best
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "training": self.training.state(),
+            "best": vars(self.best) if self.best else None,
+            "average": self.average,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.epoch, self.average = state["epoch"], state["average"]
+        self.training.restore(state["training"])
+        self.best = _Candidate(**state["best"]) if state["best"] else None
+
+    def _loss(self, logits: Tensor, rows: Rows) -> tuple[Tensor, float]:
+        at = torch.from_numpy(rows).to(self.device)
+        smoothing = self.config.label_smoothing
+        losses = nn.functional.cross_entropy(logits, self.labels[at], reduction="none", label_smoothing=smoothing)
+        return (losses * self.weights[at]).sum() / self.weights[at].sum(), float(len(rows))
 
 
-def predict(network: nn.Module, images: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
-    """uint8 [N, 1, S, S] -> logits float32 [N, findings], in fp32."""
-    network.eval()
-    with torch.inference_mode():
-        parts = [network(torch.from_numpy(images[at : at + batch])).numpy() for at in range(0, len(images), batch)]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def _one_epoch(
-    network: nn.Module,
-    films: Films,
-    batch: int,
-    generator: torch.Generator,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    loss_of: nn.Module,
-) -> float:
-    network.train()
-    order = torch.randperm(len(films), generator=generator).numpy()
-    total = 0.0
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        images = augment(torch.from_numpy(films.images[rows]).float(), generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-        loss = loss_of(logits.float(), torch.from_numpy(films.labels[rows]))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        total += float(loss.detach()) * len(rows)
-    return total / len(films)
-
-
-def _validate(network: nn.Module, films: Films, weights: Tensor) -> tuple[float, dict[str, Any]]:
-    logits = torch.from_numpy(predict(network, films.images))
-    loss = nn.functional.cross_entropy(logits, torch.from_numpy(films.labels), weight=weights)
-    return float(loss), summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, FINDINGS)
-
-
-def _split(dataset: Dataset, name: str) -> Films:
-    films = dataset.splits.get(name)
-    if films is None or 0 in films.counts().values():
-        raise DatasetError(f"split {name!r} lacks films of every class: {films.counts() if films else 'no films'}")
-    return films
-
-
-def _class_weights(films: Films, power: float) -> Tensor:
+def class_weights(films: Films, power: float) -> Tensor:
+    """float32 [findings], mean 1."""
     counts = np.array(list(films.counts().values()), float)
     weights = (counts.sum() / counts) ** power
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)
 
 
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+def _best(
+    network: ChestResNet50,
+    members: list[_Candidate],
+    films: Films,
+    validation: Films,
+    config: TrainConfig,
+    device: torch.device,
+) -> _Candidate:
+    """The best member, or the mean of all if that validates better."""
+    best = members[0]
+    for member in members[1:]:
+        best = member if member.beats(best, config.select) else best
+    if len(members) == 1:
+        return best
+    total: dict[str, Tensor] | None = None
+    for member in members:
+        total = _add(total, member.state)
+    network.to(device)  # after an interruption no member may have moved it there
+    network.load_state_dict({name: value / len(members) for name, value in (total or {}).items()}, strict=False)
+    settle(network, films, device)
+    weights = class_weights(films, config.class_weight_power)
+    mean = _candidate(network, validation, weights, device, f"mean of {len(members)} members")
+    return mean if mean.beats(best, config.select) else best
 
 
-def _add(total: dict[str, Tensor] | None, network: nn.Module) -> dict[str, Tensor]:
-    state = {name: tensor for name, tensor in _copy(network).items() if tensor.is_floating_point()}
-    return state if total is None else {name: total[name] + tensor for name, tensor in state.items()}
+def _candidate(network: nn.Module, films: Films, weights: Tensor, device: torch.device, name: str) -> _Candidate:
+    logits = torch.from_numpy(predict(network, films.take, len(films), device=device))
+    loss = nn.functional.cross_entropy(logits, torch.from_numpy(films.labels), weight=weights)
+    accuracy = summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, FINDINGS)["accuracy"]["value"]
+    return _Candidate(state=copy_state(network), loss=float(loss), accuracy=accuracy, name=name)
+
+
+def settle(network: nn.Module, films: Films, device: torch.device, batch: int = 32) -> None:
+    """Measure batch norm's statistics again: the mean of several networks' statistics is not that of their mean."""
+    numbers = np.arange(len(films))
+    images = (torch.from_numpy(films.take(numbers[at : at + batch])) for at in range(0, len(films), batch))
+    torch.optim.swa_utils.update_bn(images, network, device=device)
+
+
+def _first_rate(config: TrainConfig) -> float:
+    return config.search_rate if config.schedule == "search" and config.search_epochs else config.learning_rate
+
+
+def _schedule(
+    optimiser: torch.optim.Optimizer, config: TrainConfig, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if config.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, max_lr=config.learning_rate, total_steps=steps * config.epochs, pct_start=0.2
+        )
+    later = config.learning_rate / _first_rate(config)
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 1.0 if step < config.search_epochs * steps or not config.search_epochs else later
+    )
+
+
+def _split(dataset: Dataset, name: str, *, without_mined: bool = False) -> Films:
+    films = dataset.splits.get(name)
+    if films is not None and without_mined:
+        films = films.where(lambda film: film.label_basis not in REPORT_MINED)
+    if films is None or 0 in films.counts().values():
+        raise DatasetError(f"split {name!r} lacks films of every class: {films.counts() if films else 'no films'}")
+    return films
+
+
+def _add(total: dict[str, Tensor] | None, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    return floats if total is None else {name: total[name] + tensor for name, tensor in floats.items()}

@@ -1,5 +1,6 @@
 """What is documented exists, and what exists is documented."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICAT
 from dicom_gateway.errors import REFUSALS, Refusal
 from model import gate
 from model.bundle import REFERENCE, load
-from model.card import card
+from model.card import EVALUATION, card
+from model.findings import FINDINGS
 from tests.unit.worker.test_cli import commands
 from worker import decoding, settings_page
 from worker.errors import EXIT_CODES
@@ -121,7 +123,17 @@ def test_no_document_names_a_command_that_does_not_exist() -> None:
 
 
 def test_the_model_card_is_the_shipped_bundles() -> None:
-    assert page("model/CARD.md") == card(load(REFERENCE))
+    assert page("model/CARD.md") == card(load(REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", ["network", "svm", "shortcut"])
+def test_the_readme_quotes_the_evaluation(name: str) -> None:
+    """Its table of the network and its rivals: accuracy and recalls on the PA test films, with intervals."""
+    found = json.loads(EVALUATION.read_text(encoding="utf-8"))
+    part = found["parts"]["test"] if name == "network" else found["baselines"][name]["test"]
+    figures = [part["summary"]["accuracy"], *(part["summary"]["recall"][finding] for finding in FINDINGS)]
+    cells = [f"{one['value']:.3f} [{one['interval95'][0]:.2f}, {one['interval95'][1]:.2f}]" for one in figures]
+    assert f"| {' | '.join(cells).replace('0.', '.')} |" in page(README)
 
 
 def test_the_settings_page_is_generated() -> None:

@@ -2,6 +2,8 @@
 
 import getpass
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,3 +89,19 @@ def wide_console() -> "Console":
 
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
+
+
+def parse_views(text: str) -> tuple[str, ...]:
+    """PA,AP as a tuple; 'all' as the empty one."""
+    return () if text == "all" else tuple(view.strip() for view in text.split(",") if view.strip())
+
+
+@contextmanager
+def progress(console: "Console", name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar while the block runs, called with (done, total); on a terminal only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""Small labelled data sets of phantoms with a pattern for each class."""
+"""Small labelled data sets of phantoms with a pattern for each class, as raw files and prepared."""
 
 import csv
 from pathlib import Path
@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.dataset import Dataset, load_dataset
 from model.findings import FINDINGS
+from model.prepare import Prepared, prepare, read_image
+from model.preprocess import PreprocessSpec
 from tests.phantoms import chest_pixels
 
-COLUMNS = ("image_id", "file", "label", "patient_id", "split", "view")
+COLUMNS = ("image_id", "file", "label", "patient_id", "split", "view", "age", "source", "label_basis")
 Row = dict[str, str]
 
 
@@ -55,6 +58,17 @@ def write_films(folder: Path, rows: list[Row], *, columns: tuple[str, ...] = COL
 
 def write_metadata(folder: Path, rows: list[Row], columns: tuple[str, ...] = COLUMNS) -> None:
     with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns, extrasaction="ignore")
+        writer = csv.DictWriter(handle, columns, extrasaction="ignore", restval="")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def prepare_films(raw: Path, out: Path, *, size: int = 32, **options: Any) -> Prepared:
+    """What `xrayq prepare` does, at a small size."""
+    return prepare(raw, out, **{"spec": PreprocessSpec(size=size), "read": read_image, **options})
+
+
+def dataset_for(folder: Path, rows: list[Row], *, size: int = 32, **options: Any) -> Dataset:
+    """Write films, prepare all of them, open them."""
+    prepare_films(write_films(folder / "raw", rows), folder / "films", size=size, views=())
+    return load_dataset(folder / "films", **options)

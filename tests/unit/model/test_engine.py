@@ -39,7 +39,7 @@ def by_torch(network: "ChestResNet50", images: NDArray[np.uint8]) -> NDArray[np.
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    from model.train import predict
+    from model.loop import predict
 
     folded = deepcopy(network).eval()
     for module in folded.modules():
@@ -54,7 +54,7 @@ def by_torch(network: "ChestResNet50", images: NDArray[np.uint8]) -> NDArray[np.
         for parameter in folded.parameters():
             if parameter.dim() >= 2:
                 parameter.copy_(parameter.half().float())
-    return predict(folded, images)
+    return predict(folded, images.__getitem__, len(images))
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])

@@ -1,0 +1,306 @@
+"""Labelled films to a prepared data set: read, checked, cropped to squares, through the same `to_input` as serving."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle import file_digest
+from model.dataset import IMAGES, MANIFEST, SCHEMA, SPLITS, TABLE, Film, table_text
+from model.errors import DatasetError
+from model.findings import FINDINGS
+from model.preprocess import PreprocessSpec, to_input
+from model.splits import assign, check_shares
+
+METADATA = "metadata.csv"
+REQUIRED_COLUMNS = {"image_id", "file", "label", "patient_id"}
+LOOK_ALIKE = 0.99
+"""Correlation of two films at 32 x 32 from which they are reported as look-alikes."""
+SAMPLES = 512
+"""Source statistics are taken on at most about so many rows and columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawFilm:
+    """A film as read, before preprocessing. Shown, a value v is (v - low) / (high - low), then 1 - that if inverted."""
+
+    pixels: NDArray[np.generic]
+    """[H, W]"""
+    low: float
+    high: float
+    inverted: bool = False
+    view: str = ""
+    """View position the file itself names; "" where it names none."""
+    age: float | None = None
+    """Years, likewise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What `prepare` did."""
+
+    records: tuple[Film, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Films not taken, by reason."""
+    look_alikes: tuple[tuple[str, str], ...] = ()
+    """Films of different splits that look the same: to be looked at by eye."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Films by class and split."""
+        tally = Counter((film.label, film.split) for film in self.records)
+        return {label: {split: tally[label, split] for split in SPLITS} for label in FINDINGS}
+
+
+def prepare(
+    folder: Path,
+    out: Path,
+    *,
+    spec: PreprocessSpec,
+    read: Callable[[Path], RawFilm],
+    views: tuple[str, ...] = ("PA",),
+    min_age: float = 18.0,
+    shares: tuple[float, ...] = (0.7, 0.15, 0.15),
+    seed: int = 2020,
+    advance: Callable[[int, int], None] = lambda *_: None,
+) -> Prepared:
+    """Write a prepared set to `out`.
+
+    Args:
+        folder: holds metadata.csv with the columns image_id, file, label, patient_id and, where known, split, view,
+            age, source, label_basis.
+        out: a folder that does not exist yet.
+        spec: size and grey-value stretch of the inputs.
+        read: file to film; the caller brings the reader, because this package knows no DICOM.
+        views: view positions to keep; empty for all. The column wins over the file's own header.
+        min_age: films of patients known to be younger, in years, are left out.
+        shares: of train, val and test, when metadata.csv has no split column; patients stay together.
+        seed: of that assignment.
+        advance: called with (films read, films in all).
+
+    Raises:
+        DatasetError: missing file or column, unknown label or split, unreadable film, a patient or the same film in
+            two splits, the same film under two labels.
+    """
+    if out.exists():
+        raise DatasetError(f"{out} exists: choose another folder or delete it")
+    check_shares(shares)
+    rows = read_table(folder / METADATA, REQUIRED_COLUMNS, "labelled films are metadata.csv and the files it names")
+    rows.sort(key=lambda row: row["image_id"])
+    _check(rows)
+    draft = out.with_name(out.name + ".part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        records, left_out = _fill(draft, folder, rows, spec, read, views, min_age, advance)
+        if not any(record.split for record in records):
+            records = assign(records, shares=shares, seed=seed)
+        _write_table(draft, records, spec, folder)
+        look_alikes = _look_alikes(np.load(draft / IMAGES, mmap_mode="r"), records)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Prepared(records=tuple(records), left_out=left_out, look_alikes=look_alikes)
+
+
+def _fill(
+    draft: Path,
+    folder: Path,
+    rows: list[dict[str, str]],
+    spec: PreprocessSpec,
+    read: Callable[[Path], RawFilm],
+    views: tuple[str, ...],
+    min_age: float,
+    advance: Callable[[int, int], None],
+) -> tuple[list[Film], dict[str, int]]:
+    """Read every film and write the images of those to keep: their records, and the others by reason."""
+    every = draft / "every.npy"
+    shape = (len(rows), 1, spec.size, spec.size)
+    store = np.lib.format.open_memmap(every, mode="w+", dtype=np.uint8, shape=shape)
+    records: list[Film] = []
+    left_out: Counter[str] = Counter()
+    seen: dict[bytes, Film] = {}
+    for done, row in enumerate(rows):
+        advance(done, len(rows))
+        film = _read(folder / row["file"], row["image_id"], read)
+        record = _record(row, film)
+        if reason := _unwanted(record, views, min_age):
+            left_out[reason] += 1
+            continue
+        image = to_input(film.pixels, low=film.low, high=film.high, inverted=film.inverted, spec=spec)
+        twin = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), record)
+        if twin is not record:
+            _refuse_contradiction(record, twin)
+            left_out["same film twice"] += 1
+            continue
+        store[len(records), 0] = image
+        records.append(record)
+    advance(len(rows), len(rows))
+    if not records:
+        raise DatasetError(f"no film of view {', '.join(views) or 'any'} in {folder / METADATA}: {dict(left_out)}")
+    np.save(draft / IMAGES, store[: len(records)])
+    every.unlink()
+    return records, dict(left_out)
+
+
+def read_image(path: Path) -> RawFilm:
+    """A JPEG or PNG file, 8 or 16 bits, as a grey film. Raises DatasetError naming the file."""
+    return decode_image(path.read_bytes(), path.name)
+
+
+def decode_image(encoded: bytes, name: str) -> RawFilm:
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise DatasetError(f"{name}: not a readable JPEG or PNG")
+    values = np.asarray(pixels)
+    return RawFilm(pixels=values, low=0.0, high=float(np.iinfo(values.dtype).max))
+
+
+def image_to_input(encoded: bytes, name: str, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """JPEG or PNG bytes -> uint8 [size, size]."""
+    film = decode_image(encoded, name)
+    return to_input(film.pixels, low=film.low, high=film.high, spec=spec)
+
+
+def source_statistics(film: RawFilm) -> dict[str, float]:
+    """Aspect, mean, spread, and shares of black and white of the whole film: what gives a source away."""
+    height, width = film.pixels.shape
+    step = max(1, min(height, width) // SAMPLES)
+    values = np.clip((film.pixels[::step, ::step].astype(np.float64) - film.low) / (film.high - film.low), 0.0, 1.0)
+    values = 1.0 - values if film.inverted else values
+    return {
+        "aspect": round(width / height, 4),
+        "mean": round(float(values.mean()), 5),
+        "spread": round(float(values.std()), 5),
+        "black": round(float((values < 0.04).mean()), 5),
+        "white": round(float((values > 0.96).mean()), 5),
+    }
+
+
+def read_table(path: Path, required: set[str], about: str) -> list[dict[str, str]]:
+    """Rows of a CSV file in UTF-8, cells stripped. `about` says in words what should be there.
+
+    Raises:
+        DatasetError: no such file, not CSV, without a required column or without rows.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing: {about}")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            missing = required - set(reader.fieldnames or ())
+            rows = [{name: (cell or "").strip() for name, cell in row.items() if name} for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} is not CSV in UTF-8: {error}") from error
+    if missing:
+        raise DatasetError(f"{path} lacks the columns {', '.join(sorted(missing))}")
+    if not rows:
+        raise DatasetError(f"{path} names no film")
+    return rows
+
+
+def _check(rows: list[dict[str, str]]) -> None:
+    """What can be said without opening a film."""
+    with_split = {bool(row.get("split")) for row in rows}
+    if len(with_split) > 1:
+        raise DatasetError("some films have a split and some have none: fill the column or leave it out")
+    splits: dict[str, set[str]] = defaultdict(set)
+    names: Counter[str] = Counter()
+    for row in rows:
+        name, split = row["image_id"], row.get("split", "")
+        if not name or not row["file"]:
+            raise DatasetError(f"a film without image_id or file: {name or row['file'] or 'neither'}")
+        if row["label"] not in FINDINGS:
+            raise DatasetError(f"{name}: label {row['label']!r} is not one of {', '.join(FINDINGS)}")
+        if split and split not in SPLITS:
+            raise DatasetError(f"{name}: split {split!r} is not one of {', '.join(SPLITS)}")
+        if not row["patient_id"]:
+            raise DatasetError(f"{name}: no patient_id; without it patients cannot be kept in one split")
+        splits[row["patient_id"]].add(split)
+        names[name] += 1
+    repeated = [name for name, count in names.items() if count > 1]
+    if repeated:
+        raise DatasetError(f"image_id {repeated[0]!r} is used by {names[repeated[0]]} films")
+    shared = [patient for patient, found in splits.items() if len(found) > 1]
+    if shared:
+        raise DatasetError(f"{len(shared)} patients occur in more than one split: the test would not be a test")
+
+
+def _read(path: Path, name: str, read: Callable[[Path], RawFilm]) -> RawFilm:
+    if not path.is_file():
+        raise DatasetError(f"{name}: {path} is missing")
+    try:
+        return read(path)
+    except DatasetError as error:
+        raise DatasetError(f"{name}: {error}") from error
+
+
+def _record(row: dict[str, str], film: RawFilm) -> Film:
+    age = row.get("age", "")
+    try:
+        years = float(age) if age else film.age
+    except ValueError:
+        raise DatasetError(f"{row['image_id']}: age {age!r} is not a number of years") from None
+    return Film(
+        identifier=row["image_id"],
+        label=row["label"],
+        patient=row["patient_id"],
+        split=row.get("split", ""),
+        view=row.get("view", "") or film.view,
+        source=row.get("source", ""),
+        label_basis=row.get("label_basis", ""),
+        age=years,
+        **source_statistics(film),
+    )
+
+
+def _unwanted(film: Film, views: tuple[str, ...], min_age: float) -> str:
+    if views and film.view not in views:
+        return f"view {film.view or 'not given'}"
+    return f"younger than {min_age:g}" if film.age is not None and film.age < min_age else ""
+
+
+def _refuse_contradiction(film: Film, twin: Film) -> None:
+    """The same picture again is harmless in one split under one label; else the data contradict themselves."""
+    if (film.split, film.label) != (twin.split, twin.label):
+        raise DatasetError(
+            f"{film.identifier} and {twin.identifier} are the same film, as {twin.label} in {twin.split or 'no split'} "
+            f"and {film.label} in {film.split or 'no split'}"
+        )
+
+
+def _look_alikes(store: NDArray[np.uint8], records: list[Film], block: int = 2048) -> tuple[tuple[str, str], ...]:
+    """Pairs of different splits whose 32 x 32 versions correlate by LOOK_ALIKE or more."""
+    small = np.stack([cv2.resize(image[0], (32, 32), interpolation=cv2.INTER_AREA).ravel() for image in store])
+    values = small.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    values /= np.linalg.norm(values, axis=1, keepdims=True).clip(min=1e-6)
+    split = np.array([film.split for film in records])
+    pairs = []
+    for start in range(0, len(values), block):
+        alike = values[start : start + block] @ values.T >= LOOK_ALIKE
+        alike &= split[start : start + block, None] < split[None, :]
+        pairs += [(records[start + a].identifier, records[b].identifier) for a, b in np.argwhere(alike)]
+    return tuple(pairs)
+
+
+def _write_table(folder: Path, records: list[Film], spec: PreprocessSpec, source: Path) -> None:
+    table = table_text(records).encode()
+    (folder / TABLE).write_bytes(table)
+    manifest = {
+        "schema": SCHEMA,
+        "preprocess": spec.as_dict(),
+        "films": len(records),
+        "table": hashlib.sha256(table).hexdigest(),
+        "images": file_digest(folder / IMAGES),
+        "metadata": hashlib.sha256((source / METADATA).read_bytes()).hexdigest(),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

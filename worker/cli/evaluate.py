@@ -1,0 +1,118 @@
+"""xrayq evaluate: what a bundle is worth on labelled films, as JSON and as a page."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.bundle import BundlePath, _load
+from worker.cli.common import JsonOption, print_json, progress, wide_console
+from worker.errors import NotFound, Unhealthy, WorkerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NEEDED = ("matplotlib", "onnx", "sklearn")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Train")(evaluate)
+
+
+def evaluate(
+    name: BundlePath = "reference",
+    films: Annotated[Path, typer.Option(help="What 'xrayq prepare' wrote.")] = Path("runs/films"),
+    out: Annotated[Path, typer.Option(help="Folder for the report; its files are replaced.")] = Path("runs/report"),
+    study: Annotated[
+        list[Path] | None, typer.Option(help="What 'xrayq study' wrote; may be repeated. Default: the shipped ones.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle on labelled films, scored exactly as served, and write a report.
+
+    OUT gets evaluation.json (the same bytes on every run), predictions.csv and
+    report.html, a page that needs no network. The page shows the films
+    themselves: mind the licences of their sources.
+
+    \b
+    xrayq prepare films/ --views all && xrayq evaluate
+    xrayq evaluate runs/bundle --films runs/films --out runs/report
+    """
+    require_reporting()
+    bundle, threads = _load(name), len(os.sched_getaffinity(0))
+    for path in (films, *(study or ())):
+        if not path.exists():
+            raise NotFound(f"no such folder or file: {path}")
+    from rich.console import Console
+
+    from model.engine.ort import OrtEngine
+    from model.errors import ModelError
+    from model.evaluate import evaluate as run_evaluation
+    from model.evaluate import read_study, write
+    from model.gradcam import GradCam
+    from model.report import render
+
+    console = Console(stderr=True)
+    try:
+        studies = [read_study(path) for path in (study or _shipped_studies())]
+        with progress(console, "films scored") as advance:
+            evaluation = run_evaluation(
+                bundle, OrtEngine(bundle, threads=threads), films, studies=studies, advance=advance
+            )
+        with console.status("writing the report"):
+            write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
+    except (ModelError, OSError) as error:
+        raise WorkerError(str(error)) from None
+    if as_json:
+        print_json(evaluation.content)
+    else:
+        _show(wide_console(), evaluation.content, out)
+
+
+def require_reporting() -> None:
+    """Raises Unhealthy when a library of the `train` extra is missing that this needs. Torch is not among them."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise Unhealthy(f"evaluation needs {', '.join(missing)}: pip install 'xrayq[train]'")
+
+
+def _shipped_studies() -> list[Path]:
+    import model
+
+    return sorted((Path(model.__file__).parent / "studies").glob("*.json"))
+
+
+def _show(console: "Console", content: dict[str, Any], out: Path) -> None:
+    from rich.table import Table
+
+    findings, parts, rivals = content["bundle"]["findings"], content["parts"], content["baselines"]
+    table = Table(title=f"Bundle {content['bundle']['name']} {content['bundle']['digest'][:12]}", title_justify="left")
+    for column in ("", "films", "accuracy", "balanced", *(f"recall {finding}" for finding in findings)):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = [(f"network, {part.replace('_all', ' all')}", parts[part]["summary"]) for part in parts]
+    rows += [
+        ("SVM, test", rivals["svm"]["test"]["summary"]),
+        ("statistics, test", rivals["shortcut"]["test"]["summary"]),
+        ("random, test", rivals["random"]["test"]["summary"]),
+    ]
+    for label, found in rows:
+        balanced = {"value": found["balanced_accuracy"], "interval95": found["bootstrap"]["balanced_accuracy"]}
+        cells = [_words(one) for one in (found["accuracy"], balanced, *found["recall"].values())]
+        table.add_row(label, str(found["films"]), *cells)
+    console.print(table)
+    console.print(
+        "balanced: mean recall. Brackets are 95 % intervals, exact; of balanced by bootstrap over patients.",
+        style="dim",
+    )
+    if not content["data"]["trained_on"]:
+        console.print("The bundle was trained on another prepared set than this one: see the report.", style="yellow")
+    console.print(f"wrote {out / 'report.html'}, evaluation.json and predictions.csv. {content['notice']}")
+
+
+def _words(value: dict[str, Any]) -> str:
+    if value["value"] is None:
+        return "-"
+    low, high = value["interval95"] or (None, None)
+    return f"{value['value']:.3f}" + ("" if low is None else f" [{low:.2f} {high:.2f}]")

@@ -1,0 +1,187 @@
+"""xrayq study: one thing changed, everything else alike, as a table for the evaluation report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import parse_views
+from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe, require_torch
+from worker.errors import ConfigurationError, WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from model.study import Bench, Study
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Train several times with one thing changed; the table is for 'xrayq evaluate'.
+
+    \b
+    xrayq study split --init runs/trunk.pt --out runs/split.json
+    xrayq study lr --init runs/trunk.pt --out runs/lr.json
+    xrayq study init --init random --init runs/trunk.pt --out runs/init.json
+    xrayq evaluate --study runs/split.json --study runs/lr.json --study runs/init.json
+    """,
+)
+FilmsArgument = Annotated[Path, typer.Option(help="What 'xrayq prepare' wrote.")]
+PresetOption = Annotated[str, typer.Option(help=PRESET_HELP)]
+InitOption = Annotated[str, typer.Option(help="random, imagenet, or a file.")]
+SeedsOption = Annotated[int, typer.Option(help="Trainings for each row, each with its own seed.", min=1)]
+EpochsOption = Annotated[int | None, typer.Option(help="Override the recipe's epochs.", min=1)]
+LimitOption = Annotated[int, typer.Option(help="Films of each class and split; 0 for all.")]
+OutOption = Annotated[Path | None, typer.Option(help="JSON file to write.")]
+ViewsOption = Annotated[str, typer.Option(help="View positions, comma-separated, or 'all'.")]
+TrainViewsOption = Annotated[str, typer.Option(help="Other view positions for the training split.")]
+RUNS = Path("runs/films")
+
+
+@app.command()
+def split(
+    films: FilmsArgument = RUNS,
+    out: OutOption = None,
+    preset: PresetOption = "paper",
+    init: InitOption = "random",
+    seeds: SeedsOption = 1,
+    epochs: EpochsOption = None,
+    limit: LimitOption = 0,
+    views: ViewsOption = "PA",
+    device: DeviceOption = "auto",
+) -> None:
+    """70/30, 60/40 and 50/50 of the films for training and validation, as in the paper.
+
+    \b
+    xrayq study split --init runs/trunk.pt --seeds 2 --out runs/split.json
+    """
+    from model.study import split_study
+
+    _run(split_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
+
+
+@app.command()
+def lr(
+    films: FilmsArgument = RUNS,
+    out: OutOption = None,
+    preset: PresetOption = "paper",
+    init: InitOption = "random",
+    seeds: SeedsOption = 1,
+    epochs: EpochsOption = None,
+    limit: LimitOption = 0,
+    views: ViewsOption = "PA",
+    device: DeviceOption = "auto",
+) -> None:
+    """Learning rates of the paper's search phase.
+
+    \b
+    xrayq study lr --init runs/trunk.pt --out runs/lr.json
+    """
+    from model.study import rate_study
+
+    _run(rate_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
+
+
+@app.command("init")
+def init_(
+    films: FilmsArgument = RUNS,
+    out: OutOption = None,
+    preset: PresetOption = "paper",
+    init: Annotated[list[str] | None, typer.Option(help="A start; give it several times.")] = None,
+    seeds: SeedsOption = 1,
+    epochs: EpochsOption = None,
+    limit: LimitOption = 0,
+    views: ViewsOption = "PA",
+    train_views: TrainViewsOption = "",
+    device: DeviceOption = "auto",
+) -> None:
+    """Random weights, a pretrained trunk, ImageNet: what the start is worth under the same recipe.
+
+    \b
+    xrayq study init --init random --init runs/trunk.pt --out runs/init.json
+    """
+    from model.study import start_study
+
+    starts = {_name(start): _initial(start) for start in init or ["random"]}
+    _run(
+        lambda bench: start_study(bench, starts),
+        films,
+        out,
+        preset,
+        "random",
+        seeds,
+        epochs,
+        limit,
+        views,
+        train_views or views,
+        device,
+        described=[describe_start(start) for start in init or ["random"]],
+    )
+
+
+def _run(
+    study: "Callable[[Bench], Study]",
+    films: Path,
+    out: Path | None,
+    preset: str,
+    init: str,
+    seeds: int,
+    epochs: int | None,
+    limit: int,
+    views: str,
+    train_views: str,
+    device: str,
+    described: list[str] | None = None,
+) -> None:
+    require_torch()
+    import json
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from model.dataset import load_dataset
+    from model.errors import ModelError
+    from model.loop import describe_device, pick_device
+    from model.study import Bench
+
+    if out and out.exists():
+        raise ConfigurationError(f"{out} exists: choose another --out")
+    config, console = replace(recipe(preset, epochs=epochs), members=1), Console()
+    try:
+        chosen = pick_device(device)
+        dataset = load_dataset(films, views=parse_views(views), train_views=parse_views(train_views), limit=limit)
+        bench = Bench(
+            dataset=dataset,
+            config=config,
+            initial=_initial(init),
+            device=chosen,
+            seeds=range(config.seed, config.seed + seeds),
+            report=lambda line: console.print(line, highlight=False),
+        )
+        done = study(bench)
+    except ModelError as error:
+        raise WorkerError(str(error)) from None
+    result = vars(done)
+    result["provenance"] |= {
+        "start": described or [describe_start(init)],
+        "device": describe_device(chosen),
+        "command": command_line(),
+    }
+    table = Table(*done.columns, title=done.title, title_justify="left")
+    for row in done.rows:
+        table.add_row(*map(str, row))
+    console.print(table)
+    console.print(done.note, highlight=False)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        console.print(f"wrote {out}: 'xrayq evaluate --study {out}' shows it in the report", highlight=False)
+
+
+def _initial(start: str) -> Path | str | None:
+    return None if start == "random" else start if start == "imagenet" else Path(start)
+
+
+def _name(start: str) -> str:
+    return start if start in ("random", "imagenet") else Path(start).stem
