@@ -150,7 +150,7 @@ def evaluate(
             "operating_points": [point.as_dict() for point in bundle.operating_points],
             "provenance": bundle.provenance,
         },
-        "engine": engine.name,
+        "engine": engine.spec.name,
         "data": {
             "digest": dataset.digest,
             "trained_on": bundle.provenance.get("data_digest") == dataset.digest,

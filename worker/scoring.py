@@ -98,7 +98,7 @@ class Scoring:
             extra={
                 "instances": len(finished),
                 "ms": round((time.monotonic() - started) * 1e3),
-                "engine": self._engine.name,
+                "engine": self._engine.spec.name,
             },
         )
 
@@ -208,7 +208,7 @@ class Scoring:
                     {
                         "instance_id": instance_id,
                         "bundle_digest": self._bundle.digest,
-                        "engine": self._engine.name,
+                        "engine": self._engine.spec.name,
                         "software_version": self._version,
                         "scored_at": now,
                     }

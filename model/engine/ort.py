@@ -5,6 +5,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
+from model.engine.base import EngineSpec
 from model.errors import EngineError, first_line
 
 
@@ -25,7 +26,9 @@ class OrtEngine:
             )
         except Exception as error:
             raise EngineError(f"ONNX Runtime cannot load {bundle.onnx}: {first_line(error)}") from error
-        self.name = f"onnxruntime-{onnxruntime.__version__}-fp32"
+        self.spec = EngineSpec(
+            name=f"onnxruntime-{onnxruntime.__version__}-fp32", precision="fp32", device="cpu", batches=(1, 4, 8)
+        )
         self._shape = (1, bundle.preprocess.size, bundle.preprocess.size)
         self._findings = len(bundle.findings)
 

@@ -101,9 +101,9 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     except ModelError as error:
         raise Unhealthy(str(error)) from None
     if as_json:
-        print_json(_summary(bundle) | {"engine": engine.name, "ok": True})
+        print_json(_summary(bundle) | {"engine": engine.spec.name, "ok": True})
     else:
-        typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {engine.name}")
+        typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {engine.spec.name}")
 
 
 def _load(name: str) -> "Bundle":

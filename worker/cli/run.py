@@ -167,7 +167,7 @@ def worker() -> None:
         ),
     )
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
-    _logger("worker").info("ready", extra={"engine": engine.name, "bundle": bundle.digest[:12]})
+    _logger("worker").info("ready", extra={"engine": engine.spec.name, "bundle": bundle.digest[:12]})
     try:
         queue.consume(app, scoring.run, concurrency=settings.inferences)
     finally:

@@ -107,8 +107,8 @@ def test_other_inputs_are_refused(engine: OrtEngine, wrong: Any) -> None:
 
 def test_warm_up_and_name(engine: OrtEngine) -> None:
     engine.warm_up()
-    assert engine.name.startswith("onnxruntime-")
-    assert engine.name.endswith("-fp32")
+    assert engine.spec.name.startswith("onnxruntime-")
+    assert engine.spec.name.endswith("-fp32")
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x07" * 500, bytes(1000)], ids=len)
