@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from rle.utils import decode_frame as decode_rle_frame
 
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, UnsupportedSyntax
+from dicom_gateway.reduced import START as J2K_START
+from dicom_gateway.reduced import decode_reduced
 
 Frame = NDArray[np.generic]
 
 SOF_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # baseline, extended, progressive, lossless (ITU T.81), JPEG-LS (T.87)
-J2K_START = b"\xff\x4f\xff\x51"  # SOC then SIZ (ITU T.800 Annex A)
 END_MARKER = b"\xff\xd9"  # EOI, and EOC
 
 
@@ -32,7 +33,9 @@ class FrameSize:
     components: int = 1
 
 
-def decode_frame(codec: str, encoded: bytes, expected: FrameSize, bits_allocated: int) -> Frame:
+def decode_frame(
+    codec: str, encoded: bytes, expected: FrameSize, bits_allocated: int, least_side: int | None = None
+) -> Frame:
     """Decode one grayscale frame.
 
     Args:
@@ -40,6 +43,7 @@ def decode_frame(codec: str, encoded: bytes, expected: FrameSize, bits_allocated
         encoded: the frame's fragments, joined.
         expected: size that the header promises.
         bits_allocated: 8 or 16; only RLE needs it.
+        least_side: JPEG 2000 may come at a lower resolution, its shorter side at least this long; None: in full.
 
     Returns:
         [rows, columns] of the decoder's own integer type.
@@ -57,6 +61,8 @@ def decode_frame(codec: str, encoded: bytes, expected: FrameSize, bits_allocated
             raise CodestreamMismatch
         if END_MARKER not in encoded[-16:]:
             raise CorruptPixels
+    if codec == "jpeg2k" and least_side and (reduced := decode_reduced(encoded, least_side)) is not None:
+        return reduced
     try:
         frame = DECODERS[codec](encoded, expected, bits_allocated)
     except (KeyboardInterrupt, SystemExit, MemoryError):

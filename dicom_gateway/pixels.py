@@ -84,11 +84,13 @@ class ImagePixel:
     monochrome1: bool
 
 
-def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
+def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int | None = None) -> Radiograph:
     """Decode a Part 10 file.
 
     Args:
         max_pixels: largest rows x columns; checked from the header before anything is allocated.
+        least_side: a film may come at a lower resolution if that saves time, its shorter side at least this long. Only
+            JPEG 2000 does, and only where the display is linear. None: as stored.
 
     Raises:
         PixelError: a subclass whose `reason` says why there is no radiograph.
@@ -101,7 +103,8 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
         image = image_pixel(scanned.dataset, max_pixels)
         if scanned.pixels is None or scanned.pixels.length == 0:
             raise NoPixelData
-        stored = _stored_values(_decode(scanned, scanned.pixels, image), image)
+        least_side = least_side if _is_linear(scanned.dataset) else None
+        stored = _stored_values(_decode(scanned, scanned.pixels, image, least_side), image)
     return _displayed(stored, image, scanned)
 
 
@@ -134,7 +137,14 @@ def image_pixel(dataset: Dataset, max_pixels: int) -> ImagePixel:
     )
 
 
-def _decode(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:
+def _is_linear(dataset: Dataset) -> bool:
+    """Whether shrinking may come before the display transform: no table, no sigmoid, no padding to be told apart."""
+    tables = any(dataset.get(keyword) for keyword in ("ModalityLUTSequence", "VOILUTSequence"))
+    sigmoid = text(dataset, "VOILUTFunction").upper() == "SIGMOID"
+    return not tables and not sigmoid and integer(dataset, "PixelPaddingValue") is None
+
+
+def _decode(scanned: Scan, where: PixelLocation, image: ImagePixel, least_side: int | None) -> Pixels:
     syntax = SYNTAX_BY_UID.get(scanned.transfer_syntax_uid)
     if syntax is None:
         raise UnsupportedSyntax
@@ -149,7 +159,7 @@ def _decode(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:
     except (ValueError, StopIteration, IndexError):
         raise CorruptPixels from None
     size = FrameSize(rows=image.rows, columns=image.columns)
-    return decode_frame(syntax.codec, frame, size, image.bits_allocated)
+    return decode_frame(syntax.codec, frame, size, image.bits_allocated, least_side)
 
 
 def _raw_frame(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:

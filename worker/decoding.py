@@ -20,6 +20,7 @@ from model.preprocess import PreprocessSpec, to_input
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
 
+REDUCED_SIDES = 2  # a film decoded at a lower resolution keeps at least this many times the input's side
 LOOK_AFTER = 1.0
 UNAVAILABLE = "decoder_unavailable"
 """Never kept: the spool or the pool itself failed, and the film is tried again later."""
@@ -46,16 +47,25 @@ class DecodePool:
     """A fixed number of decoder processes. Safe to use from several threads."""
 
     def __init__(
-        self, *, processes: int, timeout: float, memory_bytes: int, spec: PreprocessSpec, max_pixels: int
+        self,
+        *,
+        processes: int,
+        timeout: float,
+        memory_bytes: int,
+        spec: PreprocessSpec,
+        max_pixels: int,
+        reduce: bool = True,
     ) -> None:
         """
         Args:
             timeout: seconds for one film; then its process is killed.
             memory_bytes: address space of each process.
+            reduce: decode JPEG 2000 at a lower resolution where the film is much larger than the input.
         """
         self._timeout = timeout
         self._spec = spec
         self._max_pixels = max_pixels
+        self._least_side = REDUCED_SIDES * spec.size if reduce else None
         self._processes = processes
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
@@ -106,15 +116,15 @@ class DecodePool:
             if not self._pool.active:  # its own machinery failed: a fresh one, or every later film would fail with it
                 self._pool = self._start()
             future: Future[Decoded] = self._pool.schedule(
-                decode_film, args=[str(path), self._spec, self._max_pixels], timeout=self._timeout
+                decode_film, args=[str(path), self._spec, self._max_pixels, self._least_side], timeout=self._timeout
             )
             return future, self._pool
 
 
-def decode_film(path: str, spec: PreprocessSpec, max_pixels: int) -> Decoded:
+def decode_film(path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | None = None) -> Decoded:
     """What a decoder process does with one film."""
     try:
-        radiograph = read_radiograph(Path(path), max_pixels=max_pixels)
+        radiograph = read_radiograph(Path(path), max_pixels=max_pixels, least_side=least_side)
     except PixelError as error:
         return Decoded(image=None, reason=error.reason)
     except FileNotFoundError:

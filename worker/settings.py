@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds a film may take to decode before its decoder is killed."
     )
     decode_memory_mib: int = Field(4096, ge=512, description="Address space of one decoder process.")
+    reduced_jpeg2000: bool = Field(
+        True, description="Decode JPEG 2000 at a lower resolution where the film is much larger than the input."
+    )
     max_megapixels: float = Field(64.0, gt=0, description="Largest Rows x Columns, million pixels.")
     engine_threads: int = Field(1, gt=0, description="Threads of one inference; one runs for each that many cores.")
 

@@ -146,6 +146,7 @@ def worker() -> None:
         memory_bytes=settings.decode_memory_mib * MEBIBYTE,
         spec=bundle.preprocess,
         max_pixels=int(settings.max_megapixels * 1e6),
+        reduce=settings.reduced_jpeg2000,
     )
     scoring = Scoring(
         database=database,
