@@ -201,7 +201,7 @@ def test_training_on_more_views_is_read_off_the_bundle(content: dict[str, Any], 
     assert found["learning_curve"] == [{"epoch": 1}]
     assert found["baselines"]["svm"]["fitted"]["summary"]["films"] == 18
     assert found["baselines"]["svm_own_views"]["train"]["summary"]["films"] == 15
-    assert "18, from" in found["paper"]["why_different"][-1]
+    assert "has 18, and starts from: weights not said" in found["paper"]["why_different"][-1]
     assert found["parts"]["test"] == content["parts"]["test"]
 
 
