@@ -92,7 +92,8 @@ def _as_half(tensor: Any, name: str) -> Any:
 
     values = numpy_helper.to_array(tensor)
     if values.dtype == np.float32:
-        values = values.astype(np.float16)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float16)
         if not np.isfinite(values).all():
             raise EngineError(f"weight {name} does not fit fp16")
     return numpy_helper.from_array(values, name)

@@ -155,12 +155,12 @@ class TensorRTSlot:
         self._device, self._pinned = [], []
 
     def _make_context(self, trt: Any, engine: Any, shape: tuple[int, ...]) -> Any:
-        config = engine.create_runtime_config()
-        if hasattr(
-            trt, "DynamicShapesKernelSpecializationStrategy"
-        ):  # TensorRT-RTX compiles kernels when a shape is new
+        if trt.__name__ == "tensorrt_rtx":  # compiles kernels for a shape it meets: now, not while a film waits
+            config = engine.create_runtime_config()
             config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        context = engine.create_execution_context(config)
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context()
         if context is None:
             raise OutOfMemoryError(f"TensorRT gives no execution context for a batch of {shape[0]}")
         stream = int(self._stream)
