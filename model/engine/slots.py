@@ -27,7 +27,10 @@ class Slot(Protocol):
         """Start on uint8 [n, 1, size, size], n at most the bucket; does not wait."""
 
     def collect(self) -> NDArray[np.float32]:
-        """Wait for the batch last launched: its logits [n, findings], the caller's own copy."""
+        """Wait for the batch last launched: its logits [n, findings], the caller's own copy.
+
+        After a `launch` that failed: wait for what of it was begun.
+        """
 
     def close(self) -> None:
         """Give the slot's memory back."""
@@ -116,11 +119,11 @@ class Slots:
                 answers.append(self._collect(running))
 
     def _collect(self, running: deque[tuple[int, Slot]]) -> NDArray[np.float32]:
-        bucket, slot = running[0]
-        answer = slot.collect()
-        running.popleft()
-        self._free[bucket].put(slot)
-        return answer
+        bucket, slot = running.popleft()
+        try:
+            return slot.collect()
+        finally:
+            self._free[bucket].put(slot)
 
     @staticmethod
     def _drain(slot: Slot) -> None:

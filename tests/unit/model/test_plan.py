@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")  # model.export writes the networks
@@ -80,7 +79,8 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Target], None]:
 # --- the fp16 graph
 
 
-def test_fp16_graph_answers_as_the_reference(reference: Bundle, images: NDArray[np.uint8]) -> None:
+def test_fp16_graph_answers_as_the_reference(reference: Bundle) -> None:
+    images = films(224)
     fp32 = OrtEngine(reference, threads=2)
     half = onnxruntime.InferenceSession(to_half(reference.onnx.read_bytes()), providers=["CPUExecutionProvider"])
     (logits,) = half.run(["logits"], {"images": images})
