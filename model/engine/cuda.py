@@ -102,6 +102,8 @@ class Cuda:
 
     def _call(self, name: str, *arguments: Any) -> Any:
         status, *answer = getattr(self._runtime, name)(*arguments)
+        if status.name != "cudaSuccess":
+            self._runtime.cudaGetLastError()  # or TensorRT finds this error later and takes it for its own
         if status.name == OUT_OF_MEMORY:
             raise OutOfMemoryError(f"the GPU is out of memory ({name})")
         if status.name != "cudaSuccess":

@@ -18,7 +18,7 @@ from cuda.bindings import runtime as real
 OK = SimpleNamespace(name="cudaSuccess")
 FULL = SimpleNamespace(name="cudaErrorMemoryAllocation")
 BROKEN = SimpleNamespace(name="cudaErrorIllegalAddress")
-Work = list[Callable[[], None]]
+Work = list[Callable[[], object]]
 
 
 class Stream:
@@ -30,7 +30,7 @@ class Stream:
     def __int__(self) -> int:
         return self.number
 
-    def enqueue(self, work: Callable[[], None]) -> None:
+    def enqueue(self, work: Callable[[], object]) -> None:
         (self.pending if self.recording is None else self.recording).append(work)
 
 
@@ -43,6 +43,8 @@ class StandIn:
         self.streams: dict[int, Stream] = {}
         self.graphs: set[int] = set()
         self.replays = 0
+        self.forgotten = False
+        """Whether the last error was taken back."""
         self.fail: set[str] = set()
         """Calls that answer with an error from now on."""
 
@@ -75,6 +77,10 @@ class StandIn:
         assert device == 0
         return OK, SimpleNamespace(name=self.gpu.encode() + b"\x00\x00", major=8, minor=9)
 
+    def _cudaGetLastError(self) -> Any:
+        self.forgotten = True
+        return (OK,)
+
     def _cudaStreamCreateWithFlags(self, flags: int) -> Any:
         assert flags == real.cudaStreamNonBlocking
         stream = Stream(1000 + len(self.streams))
@@ -106,7 +112,7 @@ class StandIn:
 
     def _cudaMemcpyAsync(self, target: int, source: int, size: int, kind: Any, stream: Stream) -> Any:
         assert isinstance(kind, real.cudaMemcpyKind)
-        stream.enqueue(lambda: ctypes.memmove(self.at(target, size), self.at(source, size), size) and None)
+        stream.enqueue(lambda: ctypes.memmove(self.at(target, size), self.at(source, size), size))
         return (OK,)
 
     def _cudaStreamSynchronize(self, stream: Stream) -> Any:
@@ -181,7 +187,7 @@ class Engine:
         self.num_io_tensors = 2
 
     def get_tensor_name(self, at: int) -> str:
-        return list(self._tensors)[at]
+        return str(list(self._tensors)[at])
 
     def get_tensor_shape(self, name: str) -> list[int]:
         return self._tensors[name][0]

@@ -133,6 +133,7 @@ def test_full_memory_leaves_the_larger_buckets_out(
         return
     engine = bench.engine()
     assert engine.spec.batches == batches
+    assert bench.gpu.forgotten == (batches != BUCKETS)
     assert np.abs(engine.infer(films[:70]) - bench.reference.infer(films[:70])).max() < 0.02
     engine.close()
     assert bench.gpu.leaked == []

@@ -1,9 +1,11 @@
 """A network of one convolution in the form of a bundle's, small enough to compile in a fraction of a second."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from model.bundle import Bundle
@@ -16,7 +18,7 @@ SIZE = 32
 def tiny_network(seed: int = 0) -> onnx.ModelProto:
     """uint8 [batch, 1, 32, 32] -> logits [batch, 3], kernels stored as fp16 behind a Cast."""
     random = np.random.default_rng(seed)
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "scale": np.array(127.5, np.float32),
         "one": np.array(1, np.float32),
         "three": np.array([1, 3, 1, 1], np.int64),
@@ -40,7 +42,9 @@ def tiny_network(seed: int = 0) -> onnx.ModelProto:
     return network(nodes, weights)
 
 
-def network(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], batch: str | int = "batch") -> onnx.ModelProto:
+def network(
+    nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]], batch: str | int = "batch"
+) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "tiny",
