@@ -37,7 +37,10 @@ class TorchCudaEngine:
         size = bundle.preprocess.size
         self._shape = (1, size, size)
         network = torch_graph.OnnxModule(to_half(bundle.onnx.read_bytes()))
-        network = network.to("cuda").to(memory_format=torch.channels_last)
+        try:
+            network = network.to("cuda").to(memory_format=torch.channels_last)
+        except RuntimeError as error:
+            raise EngineError(f"torch cannot move the network to the GPU: {first_line(error)}") from error
         made = slots.fill(slots.BUCKETS, lambda bucket: TorchSlot(network, (bucket, *self._shape), graphs))
         self._slots = slots.Slots(made)
         if self._slots.buckets != slots.BUCKETS:
