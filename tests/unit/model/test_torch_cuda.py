@@ -1,6 +1,9 @@
 """The torch engine's network, read from ONNX node by node, on the CPU; its GPU half is in tests/gpu."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +16,12 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper  # noqa: E402
 
 from model.bundle import REFERENCE, load  # noqa: E402
+from model.engine import torch_cuda  # noqa: E402
 from model.engine.cuda import NoGpuError  # noqa: E402
 from model.engine.half import to_half  # noqa: E402
 from model.engine.ort import OrtEngine  # noqa: E402
 from model.engine.parity import films  # noqa: E402
+from model.engine.slots import BUCKETS  # noqa: E402
 from model.engine.torch_cuda import TorchCudaEngine  # noqa: E402
 from model.engine.torch_graph import OPERATIONS, OnnxModule  # noqa: E402
 from model.errors import EngineError  # noqa: E402
@@ -147,3 +152,88 @@ def test_without_a_gpu_it_does_not_start(tmp_path: Path, monkeypatch: pytest.Mon
     bundle = tiny_bundle(tmp_path)
     with pytest.raises(NoGpuError, match=r"torch sees no usable NVIDIA GPU.*or use the CPU"):
         TorchCudaEngine(bundle, reference=OrtEngine(bundle, threads=1))
+
+
+class StandIn:
+    """torch on the CPU under the names the engine uses for a GPU: proves bookkeeping, not CUDA (tests/gpu does).
+
+    A replay computes from the tensors that were there when the graph was recorded, as a CUDA graph does.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int = 1000) -> None:
+        self.room, self.replays, self.calls = room, 0, 0
+        """Films of GPU memory left."""
+        last: list[Any] = []
+        forward = OnnxModule.forward
+
+        def spied(module: OnnxModule, images: Any) -> Any:
+            self.calls += 1
+            last[:] = [module, images, forward(module, images)]
+            return last[2]
+
+        class Graph:
+            def replay(graph) -> None:
+                self.replays += 1
+                module, images, output = graph.recorded
+                output.copy_(forward(module, images))
+
+        @contextmanager
+        def graph(made: Any, *, stream: Any) -> Iterator[None]:
+            yield
+            made.recorded = tuple(last)
+
+        def zeros(shape: Any, *, dtype: Any, device: str = "cpu", pin_memory: bool = False) -> Any:
+            assert pin_memory != (device == "cuda")
+            if device == "cuda":
+                self.room -= shape[0]
+                if self.room < 0:
+                    raise torch.cuda.OutOfMemoryError("full\nof it")
+            return torch.zeros(shape, dtype=dtype)
+
+        cuda = SimpleNamespace(
+            CUDAGraph=Graph,
+            OutOfMemoryError=torch.cuda.OutOfMemoryError,
+            Stream=lambda: SimpleNamespace(synchronize=lambda: None),
+            get_device_name=lambda _: "Stand-in",
+            graph=graph,
+            is_available=lambda: True,
+            stream=lambda _: nullcontext(),
+            synchronize=lambda: None,
+        )
+        names = ("channels_last", "float32", "inference_mode", "uint8", "__version__")
+        whole = SimpleNamespace(cuda=cuda, zeros=zeros, **{name: getattr(torch, name) for name in names})
+        monkeypatch.setattr(torch_cuda, "torch", whole)
+        monkeypatch.setattr(OnnxModule, "forward", spied)
+        monkeypatch.setattr(OnnxModule, "to", lambda module, *_, **__: module)
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_batches_through_its_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graphs: bool) -> None:
+    gpu = StandIn(monkeypatch)
+    bundle = tiny_bundle(tmp_path)
+    reference = OrtEngine(bundle, threads=1)
+    engine = TorchCudaEngine(bundle, reference=reference, graphs=graphs)
+    assert engine.spec.batches == BUCKETS
+    assert (engine.spec.device, engine.spec.precision) == ("Stand-in", "fp16")
+    engine.warm_up()
+    images = np.random.default_rng(0).integers(0, 256, (130, 1, SIZE, SIZE), np.uint8)
+    gpu.calls = gpu.replays = 0
+    for count in (1, 9, 64, 130):
+        assert np.abs(engine.infer(images[:count]) - reference.infer(images[:count])).max() < 0.02
+    assert (gpu.replays, gpu.calls) == ((6, 0) if graphs else (0, 6))
+    with pytest.raises(EngineError, match="expected uint8"):
+        engine.infer(images[:, 0])
+    engine.close()
+
+
+def test_its_full_memory_and_wrong_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny_bundle(tmp_path)
+    reference = OrtEngine(bundle, threads=1)
+    gpu = StandIn(monkeypatch, room=100)
+    assert TorchCudaEngine(bundle, reference=reference).spec.batches == (1, 8, 32)
+    gpu.room = 1
+    with pytest.raises(EngineError, match=r"no room for a batch of 1: full$"):
+        TorchCudaEngine(bundle, reference=reference)
+    gpu.room = 1000
+    with pytest.raises(EngineError, match="does not serve: at batch 1 a logit differs"):
+        TorchCudaEngine(bundle, reference=reference, tolerance=1e-9)
