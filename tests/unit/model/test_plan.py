@@ -186,7 +186,8 @@ def test_what_cannot_be_built_says_why(rtx: Any, content: bytes, profiles: Any, 
     assert "\n" not in str(caught.value)
 
 
-def test_a_timing_cache_that_is_garbage_is_started_afresh(rtx: Any) -> None:
+def test_a_timing_cache_that_is_garbage_does_not_stop_the_build(rtx: Any) -> None:
+    """TensorRT-RTX ignores it by itself; that `tensorrt` refuses it and gets an empty one runs on a GPU only."""
     built = build_plan.build(to_half(tiny_network().SerializeToString()), PROFILE, timing=b"garbage")
     assert built.plan
     assert built.timing != b"garbage"
