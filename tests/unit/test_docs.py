@@ -24,7 +24,7 @@ README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "wo
 BOTH = (README, CONFORMANCE)
 REASONS = sorted({*decoding.reasons(), *gate.REASONS, ATTEMPTS_EXHAUSTED, "operator"})
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
-OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_REQUIRE_SERVICES"}
+OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}
 
 
 def page(*names: str) -> str:
