@@ -16,7 +16,7 @@ from model.engine.ort import OrtEngine
 from model.findings import FINDINGS
 from model.prepare import image_to_input, prepare, read_image
 from model.scorer import score
-from worker.decoding import decode_film
+from worker.decoding import REDUCED_SIDES, decode_film
 
 FILMS = 12
 SYNTAXES = (uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2KLossless)
@@ -57,3 +57,22 @@ def test_the_bundle_still_measures_what_its_manifest_and_evaluation_say(real_fil
     confusion = np.zeros((3, 3), int)
     np.add.at(confusion, (test.labels, np.array(called)), 1)
     assert np.abs(confusion - np.array(evaluation["confusion"])).sum() <= 2
+
+
+@pytest.mark.parametrize("name", ["cx99fc2e017e.jpg", "cxba2fef9611.png"])
+def test_lower_resolution_does_not_change_what_is_said(real_films: Path, tmp_path: Path, name: str) -> None:
+    """Films in their original size, as JPEG 2000: the same flags, and probabilities within .01."""
+    picture = real_films.parent / "native" / name
+    if not picture.is_file():
+        pytest.skip(f"{picture} is missing: films in their original size are not here")
+    bundle = bundles.load(bundles.REFERENCE)
+    path = str(save(in_syntax(wrap_image(picture), uid.JPEG2000Lossless), tmp_path / "film.dcm"))
+    full = decode_film(path, bundle.preprocess, 64 << 20)
+    reduced = decode_film(path, bundle.preprocess, 64 << 20, REDUCED_SIDES * bundle.preprocess.size)
+    assert full.image is not None
+    assert reduced.image is not None
+    assert not np.array_equal(full.image, reduced.image)
+    one, other = score(OrtEngine(bundle, threads=2), bundle, np.stack([full.image, reduced.image])[:, None])
+    assert one.flags == other.flags
+    for finding in FINDINGS:
+        assert other.probabilities[finding] == pytest.approx(one.probabilities[finding], abs=0.01)
