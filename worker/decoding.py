@@ -21,7 +21,7 @@ from model.preprocess import PreprocessSpec, to_input
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
 
 REDUCED_SIDES = 4  # a film decoded at a lower resolution keeps at least this many times the input's side. With 2, one
-# probability of 24 real films moved by .018; with 4 none by more than .004.
+# probability of 24 real films moved by .018; with 4 none by more than .005.
 LOOK_AFTER = 1.0
 UNAVAILABLE = "decoder_unavailable"
 """Never kept: the spool or the pool itself failed, and the film is tried again later."""
