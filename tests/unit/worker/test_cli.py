@@ -183,6 +183,10 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("bundle list", {"port": "70000"}, 2, "port: "),
     ("bundle list", {"batch_size": "0", "min_age": "-1"}, 2, "batch_size: "),
     ("doctor", {"log_format": "xml"}, 2, "log_format: "),
+    ("health gateway", {"port": "1"}, 5, "no answer to C-ECHO from 127.0.0.1:1"),
+    ("health relay", {}, 5, "no relay runs with the home"),
+    ("health worker", {}, 5, "no Redis"),
+    ("health worker", {"redis_url": "redis://127.0.0.1:1/0"}, 5, "cannot ask the worker"),
     ("gateway", {"ae_title": ""}, 2, "ae_title: "),
     ("up", {"ae_title": "SEVENTEEN LETTERS"}, 2, "ae_title: "),
     ("relay", {"lease_seconds": "-1"}, 2, "lease_seconds: "),
@@ -213,7 +217,7 @@ def test_failure_is_one_line_and_its_exit_code(
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("words", ["nonsense", "bundle nonsense", "instance show", "instance list --nonsense"])
+@pytest.mark.parametrize("words", ["nonsense", "bundle nonsense", "instance show", "instance list --nonsense", "health", "health doctor"])
 def test_wrong_usage(words: str) -> None:
     done = xrayq(*words.split())
     assert done.returncode == 2
