@@ -11,11 +11,13 @@ from worker.db import schema
 from worker.db.session import reading
 from worker.db.tables import instance, outbox
 from worker.errors import Unhealthy, WorkerError
+from worker.heartbeat import last_beat, relay_beat
 from worker.settings import Settings
 from worker.states import State
 
 MEBIBYTE = 1 << 20
 STUCK_MINUTES = 15
+STALE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,30 @@ def _worker(settings: Settings) -> str:
     return f"{count} answering"
 
 
+def _relay_here(settings: Settings) -> str:
+    age = last_beat(relay_beat(settings.home))
+    if age is None:
+        raise Unhealthy(f"no relay runs with the home {settings.home}: start 'xrayq up' or 'xrayq relay'")
+    if age > STALE_SECONDS:
+        raise Unhealthy(f"the relay has not read the outbox for {age:.0f} s: do the database and Redis answer?")
+    return f"read the outbox {age:.0f} s ago"
+
+
+def _worker_here(settings: Settings) -> str:
+    from kombu.exceptions import KombuError
+    from redis.exceptions import RedisError
+
+    from worker import queue
+
+    try:
+        answers = queue.ping_here(queue.make_app(_broker(settings), visibility_seconds=settings.lease_seconds))
+    except (KombuError, RedisError, OSError) as error:
+        raise Unhealthy(f"cannot ask the worker ({type(error).__name__}): does Redis answer?") from None
+    if not answers:
+        raise Unhealthy("the worker of this host does not answer")
+    return "answers"
+
+
 def _bundle(settings: Settings) -> str:
     from model.bundle import REFERENCE, load
     from model.errors import BundleError
@@ -136,3 +162,6 @@ CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("bundle", _bundle),
     ("backlog", _backlog),
 )
+
+HERE: dict[str, Callable[[Settings], str]] = {"gateway": _gateway, "relay": _relay_here, "worker": _worker_here}
+"""Whether this host's process of that role is at work."""

@@ -43,17 +43,23 @@ class RelayOptions:
 
 
 def relay(
-    engine: Engine, publish: Callable[[Claims], None], options: RelayOptions, stopping: Callable[[], bool]
+    engine: Engine,
+    publish: Callable[[Claims], None],
+    options: RelayOptions,
+    stopping: Callable[[], bool],
+    beat: Callable[[], None] = lambda: None,
 ) -> None:
     """Publish until `stopping()`. Outlives the database and the broker being away.
 
     Args:
         publish: sends one message, or raises PublishError.
+        beat: called after each look at the outbox that went well.
     """
     pause = options.poll_seconds
     while not stopping():
         try:
             published = relay_once(engine, publish, options)
+            beat()
             pause = 0.0 if published == options.batch_size else options.poll_seconds
         except (SQLAlchemyError, PublishError) as error:
             pause = min(max(pause, options.poll_seconds) * 2, LONGEST_PAUSE)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from celery import Celery
+from celery.utils.nodenames import default_nodename
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
@@ -87,3 +88,8 @@ def consume(app: Celery, score: Callable[[Claims], None], *, concurrency: int) -
 def ping(app: Celery, timeout: float = 2.0) -> int:
     """How many workers answer."""
     return len(app.control.ping(timeout=timeout) or [])
+
+
+def ping_here(app: Celery, timeout: float = 5.0) -> bool:
+    """Whether the worker on this host answers."""
+    return bool(app.control.ping(destination=[default_nodename(None)], timeout=timeout, limit=1))

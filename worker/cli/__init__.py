@@ -1,5 +1,6 @@
 """The `xrayq` command. Commands import what they need when they run, so `--help` stays quick."""
 
+import os
 import sys
 
 import typer
@@ -40,6 +41,8 @@ evaluate.register(app)
 
 def main() -> None:
     """Entry point: a known error is one line on standard error and its exit code."""
+    # ONNX Runtime's wheels for Linux keep a device id in the home folder and report to their maker unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         app()
     except WorkerError as error:

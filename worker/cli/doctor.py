@@ -1,6 +1,8 @@
-"""xrayq doctor: is everything there that is needed?"""
+"""xrayq doctor and health: is everything there that is needed? Is one process at work?"""
 
 from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -8,8 +10,17 @@ from worker.cli.common import JsonOption, load_settings, print_json
 from worker.errors import Unhealthy
 
 
+class Role(StrEnum):
+    """The processes that can be asked for."""
+
+    GATEWAY = "gateway"
+    RELAY = "relay"
+    WORKER = "worker"
+
+
 def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Look after")(doctor)
+    app.command(rich_help_panel="Look after")(health)
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -33,3 +44,18 @@ def doctor(as_json: JsonOption = False) -> None:
     wrong = [finding.check for finding in findings if not finding.ok]
     if wrong:
         raise Unhealthy(f"{len(wrong)} of {len(findings)} checks failed: {', '.join(wrong)}")
+
+
+def health(role: Annotated[Role, typer.Argument(help="The process to ask for.")]) -> None:
+    """Is this host's gateway, relay or worker at work? For health checks of containers. Exit code 5 if not.
+
+    \b
+    xrayq health gateway
+    xrayq health relay
+    xrayq health worker
+    """
+    from worker import checks, logs
+
+    settings = load_settings()
+    logs.configure("ERROR", settings.log_format)
+    typer.echo(f"{role}: {checks.HERE[role](settings)}")

@@ -1,5 +1,6 @@
 """The processes: up, gateway, relay, worker; and submit, which feeds files through the same ingest."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,7 +119,7 @@ def relay() -> None:
         lease_seconds=settings.lease_seconds,
         poll_seconds=settings.poll_seconds,
     )
-    outbox.relay(database, queue.publisher(app), options, stop.is_set)
+    outbox.relay(database, queue.publisher(app), options, stop.is_set, _relay_beat(settings))
 
 
 def worker() -> None:
@@ -232,6 +233,17 @@ def _spool(settings: "Settings") -> "Spool":
         reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
         max_bytes=settings.max_instance_mib * MEBIBYTE,
     )
+
+
+def _relay_beat(settings: "Settings") -> Callable[[], None]:
+    """What `xrayq health relay` looks for. A relay that cannot write to its home works all the same."""
+    from worker.heartbeat import Heartbeat, relay_beat
+
+    try:
+        return Heartbeat(relay_beat(settings.home)).beat
+    except OSError as error:
+        _logger("relay").warning("no health check: cannot write to XRAYQ_HOME", extra={"reason": error.strerror})
+        return lambda: None
 
 
 def _logger(role: str) -> "Logger":

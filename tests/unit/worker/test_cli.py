@@ -183,6 +183,10 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("bundle list", {"port": "70000"}, 2, "port: "),
     ("bundle list", {"batch_size": "0", "min_age": "-1"}, 2, "batch_size: "),
     ("doctor", {"log_format": "xml"}, 2, "log_format: "),
+    ("health gateway", {"port": "1"}, 5, "no answer to C-ECHO from 127.0.0.1:1"),
+    ("health relay", {}, 5, "no relay runs with the home"),
+    ("health worker", {}, 5, "no Redis"),
+    ("health worker", {"redis_url": "redis://127.0.0.1:1/0"}, 5, "cannot ask the worker"),
     ("gateway", {"ae_title": ""}, 2, "ae_title: "),
     ("up", {"ae_title": "SEVENTEEN LETTERS"}, 2, "ae_title: "),
     ("relay", {"lease_seconds": "-1"}, 2, "lease_seconds: "),
@@ -213,7 +217,9 @@ def test_failure_is_one_line_and_its_exit_code(
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("words", ["nonsense", "bundle nonsense", "instance show", "instance list --nonsense"])
+@pytest.mark.parametrize(
+    "words", ["nonsense", "bundle nonsense", "instance show", "instance list --nonsense", "health", "health doctor"]
+)
 def test_wrong_usage(words: str) -> None:
     done = xrayq(*words.split())
     assert done.returncode == 2
@@ -280,6 +286,18 @@ def test_bundle_commands_print_for_people(shipped: Path, words: str) -> None:
     done = xrayq("bundle", *words.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((shipped / MANIFEST).read_text())["name"] in done.stdout or str(shipped) in done.stdout
+
+
+def test_the_inference_runtime_reports_to_nobody(shipped: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry, when on, leaves a device id and its queue in the home folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "bundle", "verify"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_altered_bundle_is_found_out(shipped: Path, tmp_path: Path) -> None:
