@@ -80,6 +80,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             flags.add_row(point.finding, f"{point.threshold:.4f}", split, *cells)
     console.print(flags)
     for key, value in bundle.provenance.items():
+        if key == "history":
+            value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
         console.print(f"  {key}: {value}", style="dim", highlight=False)
     console.print("Brackets are exact 95 % intervals. Research software, not a medical device.", style="dim")
 
