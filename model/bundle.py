@@ -2,6 +2,7 @@
 
     NAME/manifest.json   findings, preprocessing, temperature, operating points, metrics, provenance, file digests
     NAME/model.onnx      uint8 [N, 1, size, size] -> logits [N, findings], fp16 weights
+    NAME/model.int8.onnx the same in int8, where `xrayq compile` made it
 
 The bundle's digest is the SHA-256 of manifest.json, which holds the SHA-256 of every other file.
 """
@@ -10,8 +11,10 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from model.decision import OperatingPoint
@@ -21,6 +24,7 @@ from model.preprocess import PreprocessSpec
 SCHEMA = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
+VARIANT = "model.{}.onnx"
 SHIPPED = Path(__file__).parent / "bundles"
 REFERENCE = SHIPPED / "reference"
 
@@ -40,10 +44,20 @@ class Bundle:
     operating_points: tuple[OperatingPoint, ...]
     metrics: dict[str, Any]
     provenance: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+    """By precision: the same network computed in another way, its file and what was measured of it; see
+    `model.compile`. Empty in a bundle that was not compiled."""
 
     @property
     def onnx(self) -> Path:
+        """The network in fp32: the reference of every variant."""
         return self.path / MODEL
+
+    def variant(self, precision: str) -> Path:
+        """The network in another precision. Raises BundleError if the bundle has none."""
+        if precision not in self.variants:
+            raise BundleError(f"bundle {self.name} has no {precision} variant: 'xrayq compile' makes one")
+        return self.path / str(self.variants[precision]["file"])
 
 
 def write(
@@ -58,14 +72,29 @@ def write(
     operating_points: tuple[OperatingPoint, ...],
     metrics: dict[str, Any],
     provenance: dict[str, Any],
+    variants: Mapping[str, tuple[Path, dict[str, Any]]] = MappingProxyType({}),
 ) -> Bundle:
-    """Write a new bundle folder, all or nothing, and read it back. Raises BundleError if `path` exists."""
+    """Write a new bundle folder, all or nothing, and read it back.
+
+    Args:
+        variants: by precision, the ONNX file and what was measured of it.
+
+    Raises:
+        BundleError: `path` exists.
+    """
     if path.exists():
         raise BundleError(f"{path} exists: bundles are never changed, write a new one beside it")
     draft = path.with_name(path.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     shutil.copyfile(onnx, draft / MODEL)
+    files = {MODEL: file_digest(draft / MODEL)}
+    records: dict[str, Any] = {}
+    for precision, (source, record) in variants.items():
+        file = VARIANT.format(precision)
+        shutil.copyfile(source, draft / file)
+        files[file] = file_digest(draft / file)
+        records[precision] = record | {"file": file}
     manifest = {
         "schema": SCHEMA,
         "name": name,
@@ -76,8 +105,8 @@ def write(
         "operating_points": [asdict(point) for point in operating_points],
         "metrics": metrics,
         "provenance": provenance,
-        "files": {MODEL: file_digest(draft / MODEL)},
-    }
+        "files": files,
+    } | ({"variants": records} if records else {})
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.rename(draft, path)  # noqa: PTH104 - the one atomic step
     return load(path)
@@ -111,6 +140,7 @@ def load(path: Path) -> Bundle:
             operating_points=tuple(OperatingPoint(**point) for point in manifest["operating_points"]),
             metrics=manifest["metrics"],
             provenance=manifest["provenance"],
+            variants=_variants(manifest),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path / MANIFEST}: missing or malformed field ({error})") from error
@@ -118,6 +148,15 @@ def load(path: Path) -> Bundle:
     if unknown or not bundle.temperature > 0:
         raise BundleError(f"{path / MANIFEST}: temperature must be positive and operating points name findings")
     return bundle
+
+
+def _variants(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of a manifest; {} where it has none. Raises ValueError if one names no listed file."""
+    variants = dict(manifest.get("variants", {}))
+    for precision, record in variants.items():
+        if record["file"] == MODEL or record["file"] not in manifest["files"]:
+            raise ValueError(f"variant {precision} names no listed file")
+    return variants
 
 
 def file_digest(path: Path) -> str:

@@ -13,6 +13,10 @@ class EngineError(ModelError):
     """An engine cannot load its bundle, or answered with something that is not a score."""
 
 
+class ParityError(ModelError):
+    """A faster variant of a network disagrees with its reference by more than allowed."""
+
+
 class DatasetError(ModelError):
     """A training data set breaks a rule (missing file, patient in two splits, unknown class)."""
 

@@ -129,7 +129,8 @@ def _bundle(settings: Settings) -> str:
         bundle = load(settings.bundle or REFERENCE)
     except BundleError as error:
         raise Unhealthy(str(error)) from None
-    return f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}"
+    precisions = ", ".join(("fp32", *bundle.variants))
+    return f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {settings.engine}"
 
 
 def _backlog(settings: Settings) -> str:

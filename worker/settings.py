@@ -48,6 +48,17 @@ class Settings(BaseSettings):
     idle_timeout: float = Field(600.0, gt=0, description="Seconds an association may rest between messages.")
 
     bundle: Path | None = Field(None, description="Bundle that scores; default: the shipped reference bundle.")
+    engine: Literal["auto", "onnxruntime", "onnxruntime-int8", "torch-cuda", "tensorrt"] = Field(
+        "auto", description="What runs the network; auto: the GPU's, else the fastest of ONNX Runtime that agrees."
+    )
+    engine_fallback: bool = Field(
+        False, description="Serve with ONNX Runtime in fp32 when the engine cannot start, instead of stopping."
+    )
+    engine_threads: int = Field(0, ge=0, description="Threads of one inference on the CPU; 0: from cores and films.")
+    flag_tolerance: float = Field(
+        0.02, ge=0, le=1, description="Share of validation films whose flags a faster variant of a bundle may change."
+    )
+    plan_cache: Path | None = Field(None, description="Folder of compiled TensorRT plans; default `home`/plans.")
     modalities: Names = Field(("CR", "DX"), description="Modalities that are scored; empty: all.")
     body_parts: Names = Field(
         ("CHEST", "THORAX", "LUNG"), description="Body Part Examined that is scored; a missing one passes."
@@ -71,7 +82,6 @@ class Settings(BaseSettings):
         True, description="Decode JPEG 2000 at a lower resolution where the film is much larger than the input."
     )
     max_megapixels: float = Field(64.0, gt=0, description="Largest Rows x Columns, million pixels.")
-    engine_threads: int = Field(1, gt=0, description="Threads of one inference; one runs for each that many cores.")
 
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
@@ -81,7 +91,7 @@ class Settings(BaseSettings):
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
-    @field_validator("home", "spool", "bundle", mode="after")
+    @field_validator("home", "spool", "bundle", "plan_cache", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else value
@@ -99,9 +109,20 @@ class Settings(BaseSettings):
         return self.decode_processes or cores()
 
     @property
+    def plan_folder(self) -> Path:
+        return self.plan_cache or self.home / "plans"
+
+    @property
+    def threads(self) -> int:
+        """Of one inference on the CPU. Single-threaded ones never wait for each other, so no core stands still
+        (measured on two cores); more only where there are more cores than tasks in flight."""
+        tasks = max(1, self.max_in_flight // self.batch_size)
+        return self.engine_threads or max(1, cores() // tasks)
+
+    @property
     def inferences(self) -> int:
-        """Score tasks at once. Single-threaded ones never wait for each other, so no core stands still (measured)."""
-        return max(2, cores() // self.engine_threads)
+        """Score tasks at once."""
+        return max(2, cores() // self.threads)
 
     @classmethod
     def settings_customise_sources(

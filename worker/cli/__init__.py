@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from worker.cli import bundle, db, demo, doctor, evaluate, instance, prepare, run, study, train
+from worker.cli import bundle, compile, db, demo, doctor, evaluate, instance, prepare, run, study, train
 from worker.errors import EXIT_CODES, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
@@ -35,6 +35,7 @@ app.add_typer(db.app, name="db", rich_help_panel="Look after")
 doctor.register(app)
 prepare.register(app)
 train.register(app)
+compile.register(app)
 app.add_typer(study.app, name="study", rich_help_panel="Train")
 evaluate.register(app)
 

@@ -55,6 +55,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             | {
                 "preprocess": bundle.preprocess.as_dict(),
                 "temperature": bundle.temperature,
+                "variants": bundle.variants,
                 "operating_points": [point.as_dict() for point in bundle.operating_points],
                 "metrics": bundle.metrics,
                 "provenance": bundle.provenance,
@@ -79,6 +80,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             cells = (_proportion(rates["sensitivity"]), _proportion(rates["specificity"]))
             flags.add_row(point.finding, f"{point.threshold:.4f}", split, *cells)
     console.print(flags)
+    for precision, record in bundle.variants.items():
+        console.print(f"variant {precision}: {_agreement(record)}", highlight=False)
     for key, value in bundle.provenance.items():
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
@@ -98,14 +101,16 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
 
     bundle = _load(name)
     try:
-        engine = OrtEngine(bundle, threads=1)
-        engine.warm_up()
+        engines = [OrtEngine(bundle, threads=1, precision=name) for name in ("fp32", *bundle.variants)]
+        for engine in engines:
+            engine.warm_up()
     except ModelError as error:
         raise Unhealthy(str(error)) from None
+    names = [engine.spec.name for engine in engines]
     if as_json:
-        print_json(_summary(bundle) | {"engine": engine.spec.name, "ok": True})
+        print_json(_summary(bundle) | {"engine": names[0], "engines": names, "ok": True})
     else:
-        typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {engine.spec.name}")
+        typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {', '.join(names)}")
 
 
 def _load(name: str) -> "Bundle":
@@ -130,6 +135,16 @@ def _summary(bundle: "Bundle") -> dict[str, Any]:
         "path": str(bundle.path),
         "findings": list(bundle.findings),
     }
+
+
+def _agreement(record: dict[str, Any]) -> str:
+    """What was measured of a variant, in words."""
+    val, speeds = record["val"], record["images_per_s"]
+    rates = ", ".join(f"{name} {rate} images/s" for name, rate in speeds.items())
+    return (
+        f"on {val['films']} validation films probabilities differ by {val['mean_difference']:.4f}, at most "
+        f"{val['largest_difference']:.3f}; flags change on {val['films_with_other_flags']}; one thread: {rates}"
+    )
 
 
 def _proportion(value: dict[str, Any]) -> str:

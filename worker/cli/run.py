@@ -125,7 +125,7 @@ def relay() -> None:
 def worker() -> None:
     """Decode and score films from Redis. One process for each GPU or CPU host."""
     from model import bundle as bundles
-    from model.engine.ort import OrtEngine
+    from model.engine.choose import open_engine
     from model.errors import ModelError
     from model.gate import Policy
     from worker import queue
@@ -137,8 +137,14 @@ def worker() -> None:
     url, database, spool = broker_url(settings), open_database(settings), _spool(settings)
     try:
         bundle = bundles.load(settings.bundle or bundles.REFERENCE)
-        engine = OrtEngine(bundle, threads=settings.engine_threads)
-        engine.warm_up()
+        engine = open_engine(
+            bundle,
+            settings.engine,
+            threads=settings.threads,
+            plans=settings.plan_folder,
+            flag_tolerance=settings.flag_tolerance,
+            fallback=settings.engine_fallback,
+        )
     except ModelError as error:
         raise Unhealthy(str(error)) from None
     decoders = DecodePool(

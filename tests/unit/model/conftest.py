@@ -56,7 +56,20 @@ def bundle(network: "ChestResNet50", tmp_path_factory: pytest.TempPathFactory) -
     return write_bundle(folder / "random", folder / "model.onnx")
 
 
-def write_bundle(path: Path, onnx: Path, findings: tuple[str, ...] = FINDINGS, size: int = 224) -> Bundle:
+@pytest.fixture(scope="session")
+def int8_bundle(bundle: Bundle, images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same network with an int8 variant, calibrated on the phantoms."""
+    from model.quantize import Recipe, quantize
+
+    folder = tmp_path_factory.mktemp("int8")
+    (folder / "int8.onnx").write_bytes(quantize(bundle.onnx.read_bytes(), images, Recipe()))
+    record = {"passed": True, "val": {"share_with_other_flags": 0.01}}
+    return write_bundle(folder / "random", bundle.onnx, variants={"int8": (folder / "int8.onnx", record)})
+
+
+def write_bundle(
+    path: Path, onnx: Path, findings: tuple[str, ...] = FINDINGS, size: int = 224, **changes: Any
+) -> Bundle:
     return bundles.write(
         path,
         name=path.name,
@@ -80,4 +93,5 @@ def write_bundle(path: Path, onnx: Path, findings: tuple[str, ...] = FINDINGS, s
         ),
         metrics={},
         provenance={},
+        **changes,
     )

@@ -190,3 +190,36 @@ def test_what_cannot_be_written_leaves_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         write(tmp_path, provenance={"when": object()})
     assert not (tmp_path / "small").exists()
+
+
+def with_variant(folder: Path) -> Bundle:
+    (folder / "fast.onnx").write_bytes(b"integers")
+    return write(folder, "fast", variants={"int8": (folder / "fast.onnx", {"passed": True, "pair": (1, 2)})})
+
+
+def test_a_variant_is_part_of_the_bundle(tmp_path: Path) -> None:
+    made = with_variant(tmp_path)
+    assert made.variants == {"int8": {"file": "model.int8.onnx", "passed": True, "pair": [1, 2]}}
+    assert made.variant("int8").read_bytes() == b"integers"
+    assert made.digest != write(tmp_path).digest
+    made.variant("int8").write_bytes(b"Integers")
+    with pytest.raises(BundleError, match=r"model\.int8\.onnx was altered"):
+        bundles.load(made.path)
+
+
+def test_a_bundle_without_variants_says_so_when_asked(tmp_path: Path) -> None:
+    made = write(tmp_path)
+    assert made.variants == {}
+    assert "variants" not in json.loads((made.path / MANIFEST).read_text())
+    with pytest.raises(BundleError, match="bundle small has no int8 variant: 'xrayq compile' makes one"):
+        made.variant("int8")
+
+
+@pytest.mark.parametrize(
+    "record", [{"file": "other.onnx"}, {"file": MODEL}, {"file": "../x"}, {}, 7, None], ids=lambda record: str(record)
+)
+def test_a_variant_names_a_listed_file(tmp_path: Path, record: Any) -> None:
+    path = with_variant(tmp_path).path
+    rewrite(path, variants={"int8": record})
+    with pytest.raises(BundleError, match="malformed field"):
+        bundles.load(path)
