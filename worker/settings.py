@@ -49,7 +49,8 @@ class Settings(BaseSettings):
 
     bundle: Path | None = Field(None, description="Bundle that scores; default: the shipped reference bundle.")
     engine: Literal["auto", "onnxruntime", "onnxruntime-int8", "torch-cuda", "tensorrt"] = Field(
-        "auto", description="What runs the network; auto: the GPU's, else the fastest of ONNX Runtime that agrees."
+        "onnxruntime",
+        description="What runs the network; auto: the GPU's, else the fastest of ONNX Runtime that agrees with fp32.",
     )
     engine_fallback: bool = Field(
         False, description="Serve with ONNX Runtime in fp32 when the engine cannot start, instead of stopping."
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds a film may take to decode before its decoder is killed."
     )
     decode_memory_mib: int = Field(4096, ge=512, description="Address space of one decoder process.")
-    reduced_jpeg2000: bool = Field(
+    reduced_resolution: bool = Field(
         True, description="Decode JPEG 2000 at a lower resolution where the film is much larger than the input."
     )
     max_megapixels: float = Field(64.0, gt=0, description="Largest Rows x Columns, million pixels.")

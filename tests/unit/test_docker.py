@@ -26,7 +26,6 @@ from tests.unit.test_docs import VARIABLES
 from tests.unit.worker.test_cli import commands
 from worker.checks import CHECKS
 
-SETTINGS_NOT_YET_ON_MAIN = {"XRAYQ_ENGINE", "XRAYQ_PLAN_CACHE"}
 OUR_USER = "10001:10001"
 IMAGES = {  # what runs, by Dockerfile and target
     "gateway": ("gateway.Dockerfile", ""),
@@ -219,8 +218,7 @@ def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
 def test_every_setting_exists() -> None:
     texts = [path.read_text(encoding="utf-8") for path in FOLDER.iterdir() if path.is_file()]
     named = {name for text in texts for name in re.findall(r"\bXRAYQ_[A-Z_]*[A-Z]", text)}
-    assert named - VARIABLES - SETTINGS_NOT_YET_ON_MAIN == set()
-    assert not SETTINGS_NOT_YET_ON_MAIN & VARIABLES, "these are settings now: empty the constant"
+    assert named - VARIABLES == set()
 
 
 def command_lines() -> set[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 MEBIBYTE = 1 << 20
+BATCH_PATIENCE = 0.005  # seconds a GPU batch that is not full waits for more films
 
 
 def register(app: typer.Typer) -> None:
@@ -125,6 +126,7 @@ def relay() -> None:
 def worker() -> None:
     """Decode and score films from Redis. One process for each GPU or CPU host."""
     from model import bundle as bundles
+    from model.engine.batching import BatchingEngine
     from model.engine.choose import open_engine
     from model.errors import ModelError
     from model.gate import Policy
@@ -147,13 +149,18 @@ def worker() -> None:
         )
     except ModelError as error:
         raise Unhealthy(str(error)) from None
+    tasks = settings.inferences
+    if engine.spec.device != "cpu":  # a GPU wants full batches: two of them under way, filled across messages
+        most = max(engine.spec.batches)
+        tasks = max(tasks, -(-2 * most // settings.batch_size))
+        engine = BatchingEngine(engine, most=most, patience=BATCH_PATIENCE)
     decoders = DecodePool(
         processes=settings.decoders,
         timeout=settings.decode_timeout,
         memory_bytes=settings.decode_memory_mib * MEBIBYTE,
         spec=bundle.preprocess,
         max_pixels=int(settings.max_megapixels * 1e6),
-        reduce=settings.reduced_jpeg2000,
+        reduce=settings.reduced_resolution,
     )
     scoring = Scoring(
         database=database,
@@ -177,7 +184,7 @@ def worker() -> None:
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     _logger("worker").info("ready", extra={"engine": engine.spec.name, "bundle": bundle.digest[:12]})
     try:
-        queue.consume(app, scoring.run, concurrency=settings.inferences)
+        queue.consume(app, scoring.run, concurrency=tasks)
     finally:
         decoders.close()
 
