@@ -139,7 +139,10 @@ def image_pixel(dataset: Dataset, max_pixels: int) -> ImagePixel:
 
 def _is_linear(dataset: Dataset) -> bool:
     """Whether shrinking may come before the display transform: no table, no sigmoid, no padding to be told apart."""
-    tables = any(dataset.get(keyword) for keyword in ("ModalityLUTSequence", "VOILUTSequence"))
+    try:
+        tables = any(dataset.get(keyword) for keyword in ("ModalityLUTSequence", "VOILUTSequence"))
+    except UNREADABLE:
+        return False
     sigmoid = text(dataset, "VOILUTFunction").upper() == "SIGMOID"
     return not tables and not sigmoid and integer(dataset, "PixelPaddingValue") is None
 

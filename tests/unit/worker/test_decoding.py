@@ -27,7 +27,12 @@ MAX_PIXELS = 1 << 31
 @contextmanager
 def pool(processes: int = 1, timeout: float = 60.0, memory_mib: int = 4096) -> Iterator[DecodePool]:
     made = DecodePool(
-        processes=processes, timeout=timeout, memory_bytes=memory_mib << 20, spec=SPEC, max_pixels=MAX_PIXELS
+        processes=processes,
+        timeout=timeout,
+        memory_bytes=memory_mib << 20,
+        spec=SPEC,
+        max_pixels=MAX_PIXELS,
+        reduce=False,  # a slow film must stay slow
     )
     try:
         yield made
