@@ -36,12 +36,12 @@ def run(*, quick: bool) -> list[Section]:
                 key = (name, threads, batch)
                 keys[str(key)] = key
                 latencies[key] = []
-                calls = max(1, (8 if quick else 32) // batch)
+                calls = max(1, (8 if quick else 16) // batch)
                 contestants[str(key)] = _contestant(infer, images[:batch], calls, latencies[key])
     interleave(contestants, 1)  # warm up
     for times in latencies.values():
         times.clear()
-    rates = {keys[label]: found for label, found in interleave(contestants, 3 if quick else 5).items()}
+    rates = {keys[label]: found for label, found in interleave(contestants, 2 if quick else 3).items()}
     chosen = open_engine(bundle).spec.precision
     rows: list[Row] = []
     for key, times in latencies.items():
