@@ -251,6 +251,8 @@ def redis_environment(machine: Machine) -> dict[str, str]:
         "redis-server": f'given=$(cat)\nexec {{}} "$@" <<END\n$given\nbind 127.0.0.1\nport {port}\nEND',
     }
     for name, line in lines.items():
+        if (folder / name).exists():  # it may be running
+            continue
         program = shutil.which(name) or Path(sys.executable).with_name(name)
         (folder / name).write_text(f"#!/bin/sh\n{line.format(program)}\n")
         (folder / name).chmod(0o755)
