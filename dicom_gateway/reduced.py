@@ -48,8 +48,8 @@ def decode_reduced(encoded: bytes, least_side: int) -> NDArray[np.generic] | Non
         return None
     try:
         return _decode(encoded, found, halvings)
-    except (OSError, ValueError, SyntaxError, AttributeError, TypeError):
-        return None
+    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, SyntaxError, struct.error):
+        return None  # whatever is wrong, the full decoder says it
 
 
 def read_header(encoded: bytes) -> Codestream | None:

@@ -61,7 +61,7 @@ TAIL = """
 Public adult chest films: NIH ChestX-ray14 (NIH Clinical Center; Wang et al., CVPR 2017), the COVID-19 image data
 collection (Cohen et al. 2020, per-image licences), the Hannover COVID-19 repository (CC BY 3.0), Actualmed and Figure 1
 COVID-19 collections (research use). The trunk was first trained on {pretrained:,} films, of Kermany et al. 2018 (CC BY
-4.0), NIH and OpenIST (no licence stated). No film is part of this project.
+4.0) and NIH. No film is part of this project.
 
 ## How it was made
 

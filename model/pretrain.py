@@ -58,8 +58,7 @@ def pretrain(
     """
     torch.manual_seed(config.seed)
     device, checkpoint = device or pick_device("cpu"), checkpoint or Checkpoint(None, {})
-    informative = _informative_labels(films)
-    usable = np.flatnonzero(films.known[:, informative].any(axis=1))
+    informative, usable = teaching(films)
     if not len(usable):
         raise DatasetError("no label has films with it and films of the same source without it: nothing to learn from")
     network = PretrainingNetwork(len(informative)).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,7 +99,11 @@ def pretrain(
     checkpoint.remove()
 
 
-def _informative_labels(films: AuxiliaryFilms) -> list[int]:
-    """Labels with positives and negatives among the films where they are known."""
+def teaching(films: AuxiliaryFilms) -> tuple[list[int], Rows]:
+    """Labels with positives and negatives among the films where they are known, and the films that have such a one.
+
+    The others are left out: a source whose every film has the same label teaches nothing but the source.
+    """
     share = (films.truth * films.known).sum(axis=0) / films.known.sum(axis=0).clip(min=1.0)
-    return [int(index) for index in np.flatnonzero((share > 0) & (share < 1))]
+    labels = [int(index) for index in np.flatnonzero((share > 0) & (share < 1))]
+    return labels, np.flatnonzero(films.known[:, labels].any(axis=1))

@@ -27,20 +27,22 @@ class _Request:
 
 
 class BatchingEngine:
-    """An Engine around another one, which only ever sees one call at a time."""
+    """An Engine around another one."""
 
-    def __init__(self, engine: Engine, *, most: int, patience: float) -> None:
+    def __init__(self, engine: Engine, *, most: int, patience: float, streams: int = 1) -> None:
         """
         Args:
             most: films in one batch.
             patience: seconds a batch that is not full waits for more films.
+            streams: batches under way at once: with two, one copies while the other computes.
         """
         self.spec: EngineSpec = engine.spec
         self._engine, self._most, self._patience = engine, most, patience
         self._requests: queue.Queue[_Request | None] = queue.Queue(WAITING)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="batching", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name="batching", daemon=True) for _ in range(streams)]
+        for thread in self._threads:
+            thread.start()
 
     def warm_up(self) -> None:
         self._engine.warm_up()
@@ -55,7 +57,7 @@ class BatchingEngine:
             except queue.Full:
                 continue
         while not request.done.wait(0.5):
-            if not self._thread.is_alive() and not request.done.is_set():
+            if not any(thread.is_alive() for thread in self._threads) and not request.done.is_set():
                 raise EngineError("the engine was closed")
         if request.error is not None:
             raise request.error
@@ -66,8 +68,10 @@ class BatchingEngine:
     def close(self) -> None:
         """Answers what waits, then closes the engine."""
         self._closed.set()
-        self._requests.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            thread.join()
         self._engine.close()
 
     def _work(self) -> None:
@@ -101,7 +105,7 @@ class BatchingEngine:
             ends = np.cumsum([len(request.images) for request in batch])[:-1]
             for request, part in zip(batch, np.split(logits, ends), strict=True):
                 request.logits = part
-        except (EngineError, ValueError, IndexError):
+        except Exception:  # noqa: BLE001 - a thread's edge: each request hears its own error below
             for request in batch:
                 self._answer_alone(request)
         finally:
@@ -113,5 +117,5 @@ class BatchingEngine:
             request.logits = self._engine.infer(request.images)
         except EngineError as error:
             request.error = error
-        except (ValueError, IndexError) as error:
+        except Exception as error:  # noqa: BLE001 - a thread's edge: without it every later film would wait for nobody
             request.error = EngineError(f"the engine failed: {type(error).__name__}")

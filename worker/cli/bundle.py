@@ -26,7 +26,7 @@ def list_(as_json: JsonOption = False) -> None:
 
     in_force = load_settings().bundle or REFERENCE
     folders = sorted({manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")} | {in_force})
-    rows = [_load(str(folder)) for folder in folders]
+    rows = [load_bundle(str(folder)) for folder in folders]
     if as_json:
         print_json([_summary(bundle) | {"in_force": bundle.path == in_force} for bundle in rows])
         return
@@ -48,7 +48,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     xrayq bundle show
     xrayq bundle show runs/mine --json
     """
-    bundle = _load(name)
+    bundle = load_bundle(name)
     if as_json:
         print_json(
             _summary(bundle)
@@ -99,7 +99,7 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     from model.engine.ort import OrtEngine
     from model.errors import ModelError
 
-    bundle = _load(name)
+    bundle = load_bundle(name)
     try:
         engines = [OrtEngine(bundle, threads=1, precision=name) for name in ("fp32", *bundle.variants)]
         for engine in engines:
@@ -113,7 +113,7 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {', '.join(names)}")
 
 
-def _load(name: str) -> "Bundle":
+def load_bundle(name: str) -> "Bundle":
     from model.bundle import MANIFEST, SHIPPED, load
     from model.errors import BundleError
 

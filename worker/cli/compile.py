@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.bundle import BundlePath, _load
+from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.common import JsonOption, load_settings, print_json
 from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
 
@@ -42,7 +42,7 @@ def compile_(
     xrayq compile --films runs/all --out runs/fast
     xrayq compile runs/bundle --precision fp16
     """
-    bundle, settings = _load(name), load_settings()
+    bundle, settings = load_bundle(name), load_settings()
 
     def report(line: str) -> None:
         typer.echo(line, err=True)
@@ -83,15 +83,17 @@ def _int8(
 
 
 def _plan(bundle: "Bundle", folder: Path, rebuild: bool, report: "Callable[[str], None]") -> dict[str, Any]:
-    import importlib
-
     from model.errors import ModelError, first_line
 
     try:
-        plans = importlib.import_module("model.engine.plan_cache")
-        plan = plans.compile_plan(bundle, folder, rebuild=rebuild, report=report)
+        from model.engine.plan_cache import compile_plan
+
+        plan = compile_plan(bundle, folder, rebuild=rebuild, report=report)
     except ImportError as error:
         raise Unhealthy(f"compile --precision fp16 needs TensorRT: {first_line(error)}") from None
     except (ModelError, OSError) as error:
         raise WorkerError(str(error)) from None
-    return {"path": str(plan.path), "text": f"plan of {bundle.name} in {plan.path}"}
+    text = f"plan of {bundle.name} in {plan.path}"
+    if not plan.target.gpu:
+        text += "; built without a GPU, so no worker will load it: it shows that the network compiles"
+    return {"path": str(plan.path), "text": text}

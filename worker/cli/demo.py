@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from worker.demo import Ending
 
 AGREEMENT = 0.02
-"""Largest difference of a probability between two codings of one film (lossy JPEG has 8 or 12 bits)."""
+"""Largest difference of a probability between two codings of one film (lossy JPEG has 8 or 12 bits, and
+JPEG 2000 comes at a lower resolution)."""
 
 
 def register(app: typer.Typer) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.bundle import BundlePath, _load
+from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.common import JsonOption, print_json, progress, wide_console
 from worker.errors import NotFound, Unhealthy, WorkerError
 
@@ -40,7 +40,7 @@ def evaluate(
     xrayq evaluate runs/bundle --films runs/films --out runs/report
     """
     require_reporting()
-    bundle, threads = _load(name), len(os.sched_getaffinity(0))
+    bundle, threads = load_bundle(name), len(os.sched_getaffinity(0))
     for path in (films, *(study or ())):
         if not path.exists():
             raise NotFound(f"no such folder or file: {path}")

@@ -153,7 +153,7 @@ def worker() -> None:
     if engine.spec.device != "cpu":  # a GPU wants full batches: two of them under way, filled across messages
         most = max(engine.spec.batches)
         tasks = max(tasks, -(-2 * most // settings.batch_size))
-        engine = BatchingEngine(engine, most=most, patience=BATCH_PATIENCE)
+        engine = BatchingEngine(engine, most=most, patience=BATCH_PATIENCE, streams=2)
     decoders = DecodePool(
         processes=settings.decoders,
         timeout=settings.decode_timeout,

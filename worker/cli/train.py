@@ -160,7 +160,7 @@ def pretrain(
     from model.bundle import file_digest
     from model.errors import ModelError
     from model.loop import Checkpoint, describe_device, pick_device
-    from model.pretrain import PretrainConfig, PretrainEpoch
+    from model.pretrain import PretrainConfig, PretrainEpoch, teaching
     from model.pretrain import pretrain as run_pretraining
 
     console = Console()
@@ -172,7 +172,11 @@ def pretrain(
     try:
         chosen = pick_device(device)
         loaded = load_auxiliary(films, size=size, limit=limit)
-        console.print(f"{len(loaded.images)} films, {len(loaded.labels)} labels, digest {loaded.digest[:12]}")
+        labels, used = teaching(loaded)
+        console.print(
+            f"{len(used)} of {len(loaded.images)} films teach {len(labels)} labels, digest {loaded.digest[:12]}",
+            highlight=False,
+        )
         config = PretrainConfig(epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed)
         belongs_to = {"recipe": config.as_dict(), "data": loaded.digest}
         checkpoint = Checkpoint(checkpoint_path(out, resume), belongs_to)
@@ -183,8 +187,8 @@ def pretrain(
         story = {
             "command": command_line(),
             "data_digest": loaded.digest,
-            "films": len(loaded.images),
-            "labels": list(loaded.labels),
+            "films": len(used),
+            "labels": [loaded.labels[index] for index in labels],
             "size": size,
             "recipe": config.as_dict(),
             "device": describe_device(chosen),

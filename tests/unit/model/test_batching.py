@@ -13,6 +13,7 @@ from model.engine.base import EngineSpec
 from model.engine.batching import BatchingEngine
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
+from tests.services import wait_until
 
 SPEC = EngineSpec(name="sums", precision="fp32", device="cpu", batches=(1, 8))
 
@@ -26,17 +27,22 @@ class Sums:
         self.batches: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.inside = 0
+        self.inside = self.most_inside = 0
+        self.lock = threading.Lock()
         self.closed = False
 
     def warm_up(self) -> None: ...
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.inside += 1
-        assert self.inside == 1, "two calls at once"
+        with self.lock:
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
         self.gate.wait(30)
-        self.batches.append(len(images))
-        self.inside -= 1
+        with self.lock:
+            self.batches.append(len(images))
+            self.inside -= 1
+        if (images == 14).any():
+            raise RuntimeError("a fault nobody expected")
         if (images == 13).any():
             raise EngineError("thirteen")
         return images.reshape(len(images), -1).sum(axis=1, dtype=np.float32)[:, None].repeat(3, axis=1)
@@ -56,15 +62,39 @@ def test_callers_share_batches_and_get_their_own_answers() -> None:
     with ThreadPoolExecutor(20) as pool:
         asked = [films(*range(start, start + 1 + start % 3)) for start in range(20, 40)]
         answers = [pool.submit(engine.infer, images) for images in asked]
-        time.sleep(0)
-        threading.Timer(0.3, sums.gate.set).start()
+        wait_until(lambda: sums.inside == 1 and engine._requests.qsize() >= 3, 30, "callers that wait")
+        sums.gate.set()
         for images, answer in zip(asked, answers, strict=True):
             assert np.array_equal(answer.result(30)[:, 0], images.reshape(len(images), -1).sum(axis=1))
     assert sum(sums.batches) == sum(map(len, asked))
     assert max(sums.batches) > 3
     assert max(sums.batches) <= 16
+    assert sums.most_inside == 1
     engine.close()
     assert sums.closed
+
+
+def test_two_streams_have_two_batches_under_way() -> None:
+    sums = Sums()
+    engine = BatchingEngine(sums, most=2, patience=0.0, streams=2)
+    sums.gate.clear()
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(engine.infer, films(value)) for value in range(1, 7)]
+        wait_until(lambda: sums.inside == 2, 30, "two batches")
+        sums.gate.set()
+        assert [answer.result(30)[0, 0] for answer in answers] == [4.0 * value for value in range(1, 7)]
+    assert sums.most_inside == 2
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.infer(films(1))
+
+
+def test_a_fault_nobody_expected_stops_nothing() -> None:
+    engine = BatchingEngine(Sums(), most=4, patience=0.0)
+    with pytest.raises(EngineError, match="RuntimeError"):
+        engine.infer(films(14))
+    assert engine.infer(films(2))[0, 0] == 8
+    engine.close()
 
 
 def test_a_full_batch_does_not_wait() -> None:
