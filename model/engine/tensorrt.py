@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle
 from model.engine import build_plan, parity, slots
-from model.engine.base import Engine, EngineSpec
+from model.engine.base import Engine
 from model.engine.cuda import Cuda, OutOfMemoryError
 from model.engine.plans import BATCHES, INPUT, OUTPUT, open_plan
+from model.engine.slot_engine import SlotEngine
 from model.errors import EngineError
 
 log = logging.getLogger("xrayq.model")
 
 
-class TensorRTEngine:
+class TensorRTEngine(SlotEngine):
     """An Engine on TensorRT or TensorRT-RTX. It serves a plan that `plan_cache.compile_plan` made; it builds none."""
 
     def __init__(
@@ -54,34 +55,18 @@ class TensorRTEngine:
             buckets,
             lambda bucket: TensorRTSlot(self._cuda, trt, self._engine, (bucket, *self._shape), findings, graphs),
         )
-        self._slots = slots.Slots(made)
-        if self._slots.buckets != buckets:
-            log.warning("TensorRT: GPU memory is full, serving batches up to %d", self._slots.buckets[-1])
-        self.spec = EngineSpec(
+        self._serve(
+            made,
+            buckets,
             name=f"{plan.target.library}-{plan.target.version}-fp16",
-            precision="fp16",
             device=self._cuda.gpu,
-            batches=self._slots.buckets,
+            size=size,
+            reference=reference,
+            tolerance=tolerance,
         )
-        try:
-            films = parity.films(size)
-            self.difference = parity.check(self.spec.name, self._slots.through_each(films), films, reference, tolerance)
-            """Largest difference of a logit from the reference at start."""
-        except BaseException:
-            self.close()
-            raise
-
-    def warm_up(self) -> None:
-        if not np.isfinite(self.infer(np.zeros((1, *self._shape), np.uint8))).all():
-            raise EngineError("the network answers a blank film with non-finite logits")
-
-    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
-            raise EngineError(f"expected uint8 [N, {self._shape}], got {images.dtype} {images.shape}")
-        return self._slots.infer(images)
 
     def close(self) -> None:
-        self._slots.close()
+        super().close()
         self._engine = self._runtime = None
 
     def _check_interface(self, trt: Any, findings: int) -> None:

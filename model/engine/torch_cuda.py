@@ -9,15 +9,16 @@ from torch import Tensor, nn
 
 from model.bundle import Bundle
 from model.engine import parity, slots, torch_graph
-from model.engine.base import Engine, EngineSpec
+from model.engine.base import Engine
 from model.engine.cuda import NoGpuError, OutOfMemoryError
 from model.engine.half import to_half
+from model.engine.slot_engine import SlotEngine
 from model.errors import EngineError, first_line
 
 log = logging.getLogger("xrayq.model")
 
 
-class TorchCudaEngine:
+class TorchCudaEngine(SlotEngine):
     """An Engine on torch and CUDA device 0. Same promises as TensorRTEngine, without a plan."""
 
     def __init__(
@@ -42,34 +43,15 @@ class TorchCudaEngine:
         except RuntimeError as error:
             raise EngineError(f"torch cannot move the network to the GPU: {first_line(error)}") from error
         made = slots.fill(slots.BUCKETS, lambda bucket: TorchSlot(network, (bucket, *self._shape), graphs))
-        self._slots = slots.Slots(made)
-        if self._slots.buckets != slots.BUCKETS:
-            log.warning("torch: GPU memory is full, serving batches up to %d", self._slots.buckets[-1])
-        self.spec = EngineSpec(
+        self._serve(
+            made,
+            slots.BUCKETS,
             name=f"torch-{torch.__version__}-fp16",
-            precision="fp16",
             device=torch.cuda.get_device_name(0),
-            batches=self._slots.buckets,
+            size=size,
+            reference=reference,
+            tolerance=tolerance,
         )
-        try:
-            films = parity.films(size)
-            self.difference = parity.check(self.spec.name, self._slots.through_each(films), films, reference, tolerance)
-            """Largest difference of a logit from the reference at start."""
-        except BaseException:
-            self.close()
-            raise
-
-    def warm_up(self) -> None:
-        if not np.isfinite(self.infer(np.zeros((1, *self._shape), np.uint8))).all():
-            raise EngineError("the network answers a blank film with non-finite logits")
-
-    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
-            raise EngineError(f"expected uint8 [N, {self._shape}], got {images.dtype} {images.shape}")
-        return self._slots.infer(images)
-
-    def close(self) -> None:
-        self._slots.close()
 
 
 class TorchSlot:
