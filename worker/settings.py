@@ -49,7 +49,7 @@ class Settings(BaseSettings):
 
     bundle: Path | None = Field(None, description="Bundle that scores; default: the shipped reference bundle.")
     engine: Literal["auto", "onnxruntime", "onnxruntime-int8", "torch-cuda", "tensorrt"] = Field(
-        "onnxruntime",
+        "auto",
         description="What runs the network; auto: the GPU's, else the fastest of ONNX Runtime that agrees with fp32.",
     )
     engine_fallback: bool = Field(
