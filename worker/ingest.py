@@ -102,6 +102,8 @@ def _ingest(connection: Connection, received: Received, latest: Any, same: bool)
             "body_part": header.body_part,
             "view_position": header.view_position,
             "age_years": header.age_years,
+            "burned_in": header.burned_in,
+            "accession_number": header.accession_number,
             "state": State.RECEIVED,
             "received_at": received.received_at,
         },
