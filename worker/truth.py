@@ -19,6 +19,7 @@ from worker import trail
 from worker.db.session import writing
 from worker.db.tables import instance, truth
 from worker.errors import NotFound, WorkerError
+from worker.ingest import accession_digest
 
 COLUMNS = ("sop_instance_uid", "accession_number", "label", "reader", "read_on")
 LONGEST = {"accession_number": 64, "reader": 64}
@@ -40,14 +41,15 @@ class LabelsRefused(WorkerError):
 class Label:
     sop_instance_uid: str
     """"" where the accession number names the film."""
-    accession_number: str
+    accession_digest: str
+    """SHA-256 of the accession number, "" where the UID names the film."""
     reader: str
     label: str
     read_on: date
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return self.sop_instance_uid, self.accession_number, self.reader
+        return self.sop_instance_uid, self.accession_digest, self.reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,14 @@ def _label(row: dict[str, str], findings: tuple[str, ...]) -> tuple[Label | None
         return None, "read_on is not a date, YYYY-MM-DD"
     if read_on > datetime.now(UTC).date():
         return None, "read_on lies in the future"
-    return Label(**{name: row[name] for name in COLUMNS if name != "read_on"}, read_on=read_on), ""
+    label = Label(
+        sop_instance_uid=row["sop_instance_uid"],
+        accession_digest=accession_digest(row["accession_number"]),
+        reader=row["reader"],
+        label=row["label"],
+        read_on=read_on,
+    )
+    return label, ""
 
 
 def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: str) -> Imported:
@@ -171,7 +180,7 @@ def truths(connection: Connection) -> dict[int, tuple[str | None, date]]:
     Of several revisions under a UID, the newest one. Of a reader who named a film twice, the last reading.
     """
     by_uid = truth.c.sop_instance_uid == instance.c.sop_instance_uid
-    by_accession = (truth.c.accession_number == instance.c.accession_number) & (truth.c.accession_number != "")
+    by_accession = (truth.c.accession_digest == instance.c.accession_digest) & (truth.c.accession_digest != "")
     newest: dict[str, tuple[int, int]] = {}
     readings: dict[str, dict[str, tuple[date, str]]] = defaultdict(dict)
     for how in (by_uid, by_accession):  # two joins that each have an index, instead of one with OR that has none
@@ -207,16 +216,16 @@ def _kind(label: Label, known: Any) -> str:
 
 def _known(connection: Connection, labels: list[Label]) -> dict[tuple[str, str, str], Any]:
     found = {}
-    for column in ("sop_instance_uid", "accession_number"):
+    for column in ("sop_instance_uid", "accession_digest"):
         for chunk in _chunks(sorted({getattr(label, column) for label in labels} - {""})):
             for row in connection.execute(select(truth).where(truth.c[column].in_(chunk))):
-                found[row.sop_instance_uid, row.accession_number, row.reader] = row
+                found[row.sop_instance_uid, row.accession_digest, row.reader] = row
     return found
 
 
 def _without_film(connection: Connection, labels: list[Label]) -> int:
     arrived: dict[str, set[str]] = {}
-    for column in ("sop_instance_uid", "accession_number"):
+    for column in ("sop_instance_uid", "accession_digest"):
         wanted = sorted({getattr(label, column) for label in labels} - {""})
         arrived[column] = {
             name
@@ -225,7 +234,7 @@ def _without_film(connection: Connection, labels: list[Label]) -> int:
         }
     return sum(
         label.sop_instance_uid not in arrived["sop_instance_uid"]
-        and label.accession_number not in arrived["accession_number"]
+        and label.accession_digest not in arrived["accession_digest"]
         for label in labels
     )
 

@@ -14,6 +14,7 @@ from model.findings import FINDINGS
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, instance, score, truth
 from worker.errors import NotFound
+from worker.ingest import accession_digest
 from worker.performance import performance
 from worker.states import State
 from worker.truth import Imported, LabelsRefused, import_labels, read_labels, truths
@@ -46,7 +47,7 @@ def film(
                 {
                     "sop_instance_uid": uid,
                     "revision": revision,
-                    "accession_number": accession,
+                    "accession_digest": accession_digest(accession),
                     "digest": f"{next(NUMBERS):064}",
                     "size": 1,
                     "state": State.RECEIVED if flags is None else State.SCORED,
