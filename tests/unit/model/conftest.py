@@ -1,5 +1,9 @@
-"""A network with random weights, and its bundle, made once for all tests that need one."""
+"""What many tests of the model need: a network with random weights and its bundle, small films, the command itself."""
 
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +13,13 @@ from numpy.typing import NDArray
 
 from model import bundle as bundles
 from model.bundle import Bundle
+from model.dataset import Dataset
 from model.decision import OperatingPoint
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec, to_input
 from tests.phantoms import chest_pixels
+from tests.unit.model.films import dataset_for, rows_for
+from worker.cli import main
 
 if TYPE_CHECKING:
     from model.network import ChestResNet50
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 TEMPERATURE = 2.0
 THRESHOLDS = {"pneumonia": 0.0, "covid19": 1.0}
 """One always flags, the other only when certain."""
+Xrayq = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +103,53 @@ def write_bundle(
         provenance={},
         **changes,
     )
+
+
+@pytest.fixture
+def xrayq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Xrayq:
+    """The command as typed in tmp_path, in this process because torch takes seconds to import: code, out, err."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in os.environ:
+        if name.startswith("XRAYQ_"):
+            monkeypatch.delenv(name)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xrayq", *words])
+        with pytest.raises(SystemExit) as left:
+            main()
+        code = left.value.code
+        return (code if isinstance(code, int) else int(code is not None), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def no_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing downloaded before, and a proxy where nobody listens."""
+    import torch
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Two threads wait for each other most of the time, in small networks or on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Twelve training and six validation films of 32 x 32."""
+    return dataset_for(tmp_path_factory.mktemp("films"), rows_for({"train": 4, "val": 2}))
