@@ -1,9 +1,11 @@
 """What many tests of the model need: a network with random weights and its bundle, small films, the command itself."""
 
+import io
 import os
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,23 +107,31 @@ def write_bundle(
     )
 
 
-@pytest.fixture
-def xrayq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Xrayq:
-    """The command as typed in tmp_path, in this process because torch takes seconds to import: code, out, err."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    for name in os.environ:
-        if name.startswith("XRAYQ_"):
-            monkeypatch.delenv(name)
+@contextmanager
+def typed_in(folder: Path) -> Iterator[Xrayq]:
+    """The command as typed in `folder`, in this process because torch takes seconds to import: code, out, err."""
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xrayq", *words])
-        with pytest.raises(SystemExit) as left:
+        patch.setattr(sys, "argv", ["xrayq", *words])
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
             main()
         code = left.value.code
-        return (code if isinstance(code, int) else int(code is not None), *capsys.readouterr())
+        return code if isinstance(code, int) else int(code is not None), out.getvalue(), err.getvalue()
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "200")
+        for name in os.environ:
+            if name.startswith("XRAYQ_"):
+                patch.delenv(name)
+        yield run
+
+
+@pytest.fixture
+def xrayq(tmp_path: Path) -> Iterator[Xrayq]:
+    with typed_in(tmp_path) as run:
+        yield run
 
 
 @pytest.fixture
@@ -138,7 +148,7 @@ def no_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib.request, "_opener", None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Two threads wait for each other most of the time, in small networks or on a busy machine."""
     import torch
