@@ -1,11 +1,7 @@
 """What many tests of the model need: a network with random weights and its bundle, small films, the command itself."""
 
-import io
-import os
-import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +16,16 @@ from model.decision import OperatingPoint
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec, to_input
 from tests.phantoms import chest_pixels
+from tests.services import Xrayq, typed_in
 from tests.unit.model.films import dataset_for, rows_for
-from worker.cli import main
 
 if TYPE_CHECKING:
+    from model.evaluate import Evaluation
     from model.network import ChestResNet50
 
 TEMPERATURE = 2.0
 THRESHOLDS = {"pneumonia": 0.0, "covid19": 1.0}
 """One always flags, the other only when certain."""
-Xrayq = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -107,31 +103,26 @@ def write_bundle(
     )
 
 
-@contextmanager
-def typed_in(folder: Path) -> Iterator[Xrayq]:
-    """The command as typed in `folder`, in this process because torch takes seconds to import: code, out, err."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        patch.setattr(sys, "argv", ["xrayq", *words])
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
-            main()
-        code = left.value.code
-        return code if isinstance(code, int) else int(code is not None), out.getvalue(), err.getvalue()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("COLUMNS", "200")
-        for name in os.environ:
-            if name.startswith("XRAYQ_"):
-                patch.delenv(name)
-        yield run
-
-
 @pytest.fixture
 def xrayq(tmp_path: Path) -> Iterator[Xrayq]:
     with typed_in(tmp_path) as run:
         yield run
+
+
+@pytest.fixture(scope="session")
+def evaluated_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 42 films of evaluation.py."""
+    from tests.unit.model.evaluation import prepared
+
+    return prepared(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="session")
+def evaluation(bundle: Bundle, evaluated_films: Path) -> "Evaluation":
+    """Theirs by the random network. Shared: nobody changes it."""
+    from tests.unit.model.evaluation import evaluated
+
+    return evaluated(bundle, evaluated_films)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from model.loop import Checkpoint  # noqa: E402
 from model.network import ChestResNet50  # noqa: E402
 from model.pretrain import PretrainConfig, PretrainEpoch, pretrain  # noqa: E402
 from model.train import build  # noqa: E402
-from tests.unit.model.conftest import Xrayq  # noqa: E402
+from tests.services import Xrayq  # noqa: E402
 from tests.unit.model.small import TINY, Small, Stop, stopping, weights  # noqa: E402
 from tests.unit.model.test_auxiliary import write_auxiliary  # noqa: E402
 from worker.cli import train as command  # noqa: E402
