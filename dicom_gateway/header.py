@@ -27,6 +27,7 @@ IDENTIFYING_TAGS = (
     "PatientAge",
     "PatientBirthDate",
     "BurnedInAnnotation",
+    "AccessionNumber",
     "Rows",
     "Columns",
 )
@@ -61,6 +62,7 @@ class Header:
     """Patient's age at the study: Patient's Age (0010,1010), else from birth and study dates."""
     burned_in: str
     """Burned In Annotation (0028,0301): YES, NO or empty."""
+    accession_number: str
     rows: int
     columns: int
 
@@ -93,7 +95,8 @@ def read_header(path: Path) -> Header:
         body_part=text(dataset, "BodyPartExamined").upper(),
         view_position=text(dataset, "ViewPosition").upper(),
         age_years=_age(dataset),
-        burned_in=text(dataset, "BurnedInAnnotation").upper(),
+        burned_in=text(dataset, "BurnedInAnnotation").upper()[:16],
+        accession_number=text(dataset, "AccessionNumber"),
         rows=integer(dataset, "Rows") or 0,
         columns=integer(dataset, "Columns") or 0,
     )

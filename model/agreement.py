@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from model.bundle import Bundle
-from model.calibration import probabilities
 from model.decision import flags
 
 FLAG_TOLERANCE = 0.02
@@ -56,7 +55,7 @@ def compare(
     bundle: Bundle, reference: NDArray[np.float32], variant: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Agreement:
     """Logits [N, findings] of both on the same N >= 1 films, labels [N] as indexes of the bundle's findings."""
-    before, after = (probabilities(logits, bundle.temperature) for logits in (reference, variant))
+    before, after = (bundle.calibration.probabilities(logits) for logits in (reference, variant))
     changed = sum(one != other for one, other in zip(_flags(bundle, before), _flags(bundle, after), strict=True))
     difference = np.abs(before - after)
     areas = {

@@ -2,6 +2,7 @@
 
 import platform
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from model import bundle as bundles
 from model.bundle import Bundle
-from model.calibration import fit_temperature, log_loss, probabilities
+from model.calibration import Calibration, fit_temperature, log_loss, probabilities
 from model.dataset import Dataset, Films
 from model.decision import OperatingPoint, choose
 from model.engine.ort import OrtEngine
@@ -42,19 +43,19 @@ def build_bundle(
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "model.onnx"
         export_onnx(trained.network, onnx, spec.size)
-        draft = bundles.write(
-            Path(folder) / "draft",
+        plain = Bundle(
             name=path.name,
             version=version,
-            onnx=onnx,
             findings=FINDINGS,
             preprocess=spec,
-            temperature=1.0,
+            calibration=Calibration(temperature=1.0),
             operating_points=(),
             metrics={},
             provenance={},
         )
-        engine = OrtEngine(draft, threads=torch.get_num_threads())
+        engine = OrtEngine(
+            bundles.write(Path(folder) / "draft", plain, files={bundles.MODEL: onnx}), threads=torch.get_num_threads()
+        )
         logits = {split: _logits(engine, films) for split, films in dataset.splits.items()}
         engine.close()
         labels = dataset.splits["val"].labels
@@ -65,14 +66,9 @@ def build_bundle(
             for index, name in enumerate(FINDINGS)
             if name != "normal"
         )
-        return bundles.write(
-            path,
-            name=path.name,
-            version=version,
-            onnx=onnx,
-            findings=FINDINGS,
-            preprocess=spec,
-            temperature=temperature,
+        finished = replace(
+            plain,
+            calibration=Calibration(temperature=temperature),
             operating_points=points,
             metrics={
                 split: summary(chances[split], films.labels, FINDINGS)
@@ -101,6 +97,7 @@ def build_bundle(
                 "intended_use": "Research and evaluation. Not a medical device.",
             },
         )
+        return bundles.write(path, finished, files={bundles.MODEL: onnx})
 
 
 def _logits(engine: OrtEngine, films: Films, batch: int = 16) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
 """A bundle: a folder with everything that makes a score, and the digests that prove it is whole.
 
-    NAME/manifest.json   findings, preprocessing, temperature, operating points, metrics, provenance, file digests
+    NAME/manifest.json   findings, preprocessing, calibration, operating points, gate, metrics, provenance, file digests
     NAME/model.onnx      uint8 [N, 1, size, size] -> logits [N, findings], fp16 weights
     NAME/model.int8.onnx the same in int8, where `xrayq compile` made it
+    NAME/gate.onnx       the network that looks at view and orientation, where `xrayq gate` made it
 
 The bundle's digest is the SHA-256 of manifest.json, which holds the SHA-256 of every other file.
 """
@@ -11,42 +12,52 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from model.calibration import Calibration
 from model.decision import OperatingPoint
 from model.errors import BundleError
 from model.preprocess import PreprocessSpec
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schema 1 has a temperature and none of the optional blocks."""
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 VARIANT = "model.{}.onnx"
+GATE = "gate.onnx"
 SHIPPED = Path(__file__).parent / "bundles"
 REFERENCE = SHIPPED / "reference"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A verified bundle. Build one with `load`."""
+    """A verified bundle, from `load`; or what `write` is to write."""
 
-    path: Path
+    path: Path = Path()
     name: str
     version: str
-    digest: str
-    """SHA-256 of the manifest, hex."""
+    digest: str = ""
+    """SHA-256 of the manifest, hex; "" before it is written."""
     findings: tuple[str, ...]
     preprocess: PreprocessSpec
-    temperature: float
+    calibration: Calibration
     operating_points: tuple[OperatingPoint, ...]
     metrics: dict[str, Any]
     provenance: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By precision: the same network computed in another way, its file and what was measured of it; see
     `model.compile`. Empty in a bundle that was not compiled."""
+    conformal: dict[str, Any] | None = None
+    """How prediction sets are made; None in a bundle that makes none."""
+    gate: dict[str, Any] | None = None
+    """What the pixels must show before a film is scored; None in a bundle that looks at none."""
+    parent: str | None = None
+    """Digest of the bundle this one was derived from with the same network."""
+    files: tuple[str, ...] = ()
+    """Names of its files but the manifest."""
 
     @property
     def onnx(self) -> Path:
@@ -60,24 +71,12 @@ class Bundle:
         return self.path / str(self.variants[precision]["file"])
 
 
-def write(
-    path: Path,
-    *,
-    name: str,
-    version: str,
-    onnx: Path,
-    findings: tuple[str, ...],
-    preprocess: PreprocessSpec,
-    temperature: float,
-    operating_points: tuple[OperatingPoint, ...],
-    metrics: dict[str, Any],
-    provenance: dict[str, Any],
-    variants: Mapping[str, tuple[Path, dict[str, Any]]] = MappingProxyType({}),
-) -> Bundle:
+def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
     """Write a new bundle folder, all or nothing, and read it back.
 
     Args:
-        variants: by precision, the ONNX file and what was measured of it.
+        bundle: what the manifest says; its path, digest and files are ignored.
+        files: by their names in the bundle; MODEL is among them.
 
     Raises:
         BundleError: `path` exists.
@@ -87,29 +86,39 @@ def write(
     draft = path.with_name(path.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    shutil.copyfile(onnx, draft / MODEL)
-    files = {MODEL: file_digest(draft / MODEL)}
-    records: dict[str, Any] = {}
-    for precision, (source, record) in variants.items():
-        file = VARIANT.format(precision)
-        shutil.copyfile(source, draft / file)
-        files[file] = file_digest(draft / file)
-        records[precision] = record | {"file": file}
+    for name, source in files.items():
+        shutil.copyfile(source, draft / name)
+    optional = {
+        "variants": bundle.variants,
+        "conformal": bundle.conformal,
+        "gate": bundle.gate,
+        "parent": bundle.parent,
+    }
     manifest = {
         "schema": SCHEMA,
-        "name": name,
-        "version": version,
-        "findings": list(findings),
-        "preprocess": preprocess.as_dict(),
-        "temperature": temperature,
-        "operating_points": [asdict(point) for point in operating_points],
-        "metrics": metrics,
-        "provenance": provenance,
-        "files": files,
-    } | ({"variants": records} if records else {})
+        "name": bundle.name,
+        "version": bundle.version,
+        "findings": list(bundle.findings),
+        "preprocess": bundle.preprocess.as_dict(),
+        "calibration": bundle.calibration.as_dict(),
+        "operating_points": [asdict(point) for point in bundle.operating_points],
+        "metrics": bundle.metrics,
+        "provenance": bundle.provenance,
+        "files": {name: file_digest(draft / name) for name in files},
+    } | {name: value for name, value in optional.items() if value}
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.rename(draft, path)  # noqa: PTH104 - the one atomic step
     return load(path)
+
+
+def derive(bundle: Bundle, path: Path, *, files: dict[str, Path] | None = None, **changes: Any) -> Bundle:
+    """Write a new bundle with the same network: its fields changed, its files kept, replaced or joined by `files`.
+
+    Raises:
+        BundleError: `path` exists.
+    """
+    kept = {name: bundle.path / name for name in bundle.files}
+    return write(path, replace(bundle, **({"parent": bundle.digest} | changes)), files=kept | (files or {}))
 
 
 def load(path: Path) -> Bundle:
@@ -125,8 +134,8 @@ def load(path: Path) -> Bundle:
         raise BundleError(f"{path / MANIFEST}: {error.strerror}") from error
     except ValueError as error:
         raise BundleError(f"{path / MANIFEST} is not JSON") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise BundleError(f"{path / MANIFEST}: this version reads bundle schema {SCHEMA}")
+    if not isinstance(manifest, dict) or manifest.get("schema") not in READABLE:
+        raise BundleError(f"{path / MANIFEST}: this version reads bundle schemas {READABLE}")
     try:
         _verify_files(path, manifest["files"])
         bundle = Bundle(
@@ -136,17 +145,23 @@ def load(path: Path) -> Bundle:
             digest=hashlib.sha256(raw).hexdigest(),
             findings=tuple(manifest["findings"]),
             preprocess=PreprocessSpec(**manifest["preprocess"]),
-            temperature=float(manifest["temperature"]),
+            calibration=Calibration.read(manifest if manifest["schema"] == 1 else manifest["calibration"]),
             operating_points=tuple(OperatingPoint(**point) for point in manifest["operating_points"]),
             metrics=manifest["metrics"],
             provenance=manifest["provenance"],
             variants=_variants(manifest),
+            conformal=manifest.get("conformal"),
+            gate=manifest.get("gate"),
+            parent=manifest.get("parent"),
+            files=tuple(sorted(manifest["files"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path / MANIFEST}: missing or malformed field ({error})") from error
     unknown = {point.finding for point in bundle.operating_points} - set(bundle.findings)
-    if unknown or not bundle.temperature > 0:
-        raise BundleError(f"{path / MANIFEST}: temperature must be positive and operating points name findings")
+    if unknown:
+        raise BundleError(f"{path / MANIFEST}: operating points for {', '.join(sorted(unknown))}, not findings")
+    if bundle.gate and GATE not in bundle.files:
+        raise BundleError(f"{path / MANIFEST} lists no {GATE}")
     return bundle
 
 

@@ -81,7 +81,7 @@ def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
         size=bundle.preprocess.size,
         low=bundle.preprocess.stretch_low,
         high=bundle.preprocess.stretch_high,
-        temperature=bundle.temperature,
+        temperature=bundle.calibration.temperature,
     )
     lines = [f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in made.items() if key not in NOT_SHOWN]
     pretraining = made["pretraining"]

@@ -27,7 +27,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model.agreement import AUROC_TOLERANCE, Agreement, compare
-from model.bundle import VARIANT, Bundle, write
+from model.bundle import VARIANT, Bundle, derive
 from model.dataset import Films, load_dataset
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
@@ -144,20 +144,8 @@ def _logits(engine: Engine, films: Films) -> NDArray[np.float32]:
 
 
 def _write(bundle: Bundle, out: Path, file: Path, record: dict[str, Any]) -> Bundle:
-    others = {name: (bundle.variant(name), found) for name, found in bundle.variants.items() if name != INT8}
-    return write(
-        out,
-        name=bundle.name,
-        version=bundle.version,
-        onnx=bundle.onnx,
-        findings=bundle.findings,
-        preprocess=bundle.preprocess,
-        temperature=bundle.temperature,
-        operating_points=bundle.operating_points,
-        metrics=bundle.metrics,
-        provenance=bundle.provenance,
-        variants=others | {INT8: (file, record)},
-    )
+    name = VARIANT.format(INT8)
+    return derive(bundle, out, files={name: file}, variants=bundle.variants | {INT8: record | {"file": name}})
 
 
 def _summary(found: Agreement) -> str:

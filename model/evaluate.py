@@ -146,7 +146,7 @@ def evaluate(
             "version": bundle.version,
             "digest": bundle.digest,
             "findings": list(bundle.findings),
-            "temperature": bundle.temperature,
+            "temperature": bundle.calibration.temperature,
             "operating_points": [point.as_dict() for point in bundle.operating_points],
             "provenance": bundle.provenance,
         },
@@ -195,7 +195,7 @@ def score_films(bundle: Bundle, engine: Engine, films: Films, advance: Advance) 
     return Scored(
         films=films,
         logits=logits,
-        chances=probabilities(logits, bundle.temperature),
+        chances=bundle.calibration.probabilities(logits),
         flags=tuple(one.flags for one in found),
     )
 

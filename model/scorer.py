@@ -1,4 +1,4 @@
-"""Inputs to scores: one engine, its bundle's temperature and operating points."""
+"""Inputs to scores: one engine, its bundle's calibration and operating points."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
-from model.calibration import probabilities
 from model.decision import flags
 from model.engine.base import Engine
 from model.errors import EngineError
@@ -29,7 +28,7 @@ def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Sco
     if not np.isfinite(logits).all():
         raise EngineError("non-finite logits")
     scores = []
-    for row, chances in zip(logits, probabilities(logits, bundle.temperature), strict=True):
+    for row, chances in zip(logits, bundle.calibration.probabilities(logits), strict=True):
         by_finding = {name: float(chance) for name, chance in zip(bundle.findings, chances, strict=True)}
         scores.append(
             Score(

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from worker.cli import bundle, compile, db, demo, doctor, evaluate, instance, prepare, run, study, train
+from worker.cli import audit, bundle, compile, db, demo, doctor, evaluate, instance, labels, prepare, run, study, train
 from worker.errors import EXIT_CODES, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
@@ -31,6 +31,8 @@ run.register(app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
+app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
+app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
 doctor.register(app)
 prepare.register(app)

@@ -54,7 +54,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             _summary(bundle)
             | {
                 "preprocess": bundle.preprocess.as_dict(),
-                "temperature": bundle.temperature,
+                "calibration": bundle.calibration.as_dict(),
                 "variants": bundle.variants,
                 "operating_points": [point.as_dict() for point in bundle.operating_points],
                 "metrics": bundle.metrics,
@@ -66,7 +66,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
 
     console = wide_console()
     console.print(
-        f"[bold]{bundle.name}[/] {bundle.version}  digest {bundle.digest[:12]}  temperature {bundle.temperature}"
+        f"[bold]{bundle.name}[/] {bundle.version}  digest {bundle.digest[:12]}  "
+        f"temperature {bundle.calibration.temperature}"
     )
     table = Table("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings), header_style="bold")
     for split, metrics in bundle.metrics.items():

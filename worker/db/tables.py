@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     Float,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 NAMES = {
@@ -68,6 +70,10 @@ instance = Table(
     Column("body_part", String(64), nullable=False),
     Column("view_position", String(64), nullable=False),
     Column("age_years", Float),
+    Column("burned_in", String(16), nullable=False, server_default="", comment="Burned In Annotation (0028,0301)"),
+    Column(
+        "accession_digest", String(64), nullable=False, server_default="", comment="SHA-256; labels name films by it"
+    ),
     Column("state", String(16), nullable=False),
     Column("reason", String(64), comment="why ineligible or failed, a code"),
     Column("received_at", Timestamp, nullable=False),
@@ -75,6 +81,7 @@ instance = Table(
     UniqueConstraint("sop_instance_uid", "revision"),
     Index(None, "state", "received_at"),
     Index(None, "received_at"),
+    Index(None, "accession_digest"),
 )
 
 score = Table(
@@ -83,9 +90,12 @@ score = Table(
     Column("id", Identifier, primary_key=True),
     Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False),
     Column("bundle_digest", String(64), nullable=False),
+    Column("role", String(16), nullable=False, server_default="live", comment="of the bundle, then: live or shadow"),
     Column("engine", String(64), nullable=False),
     Column("software_version", String(32), nullable=False),
     Column("scored_at", Timestamp, nullable=False),
+    Column("prediction_set", JSON, comment="findings that cannot be ruled out; null where the bundle makes no sets"),
+    Column("notes", JSON, comment="reasons of the gate under which this film was scored all the same"),
     UniqueConstraint("instance_id", "bundle_digest"),
 )
 
@@ -96,7 +106,10 @@ finding_score = Table(
     Column("finding", String(32), primary_key=True),
     Column("logit", Float, nullable=False),
     Column("probability", Float, nullable=False, comment="calibrated, 0..1"),
+    Column("interval_low", Float, comment="of the truth among films that scored alike where it was calibrated, 95 %"),
+    Column("interval_high", Float),
     Column("operating_point", Float, comment="threshold in force; null where the finding has none"),
+    Column("operating_point_id", String(64), comment="its name in the bundle"),
     Column("flag", Boolean, nullable=False, comment="probability >= operating_point"),
 )
 
@@ -114,6 +127,33 @@ outbox = Table(
     Index(None, "next_attempt_at"),
 )
 
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("bundle_digest", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("path", String(1024), nullable=False, comment="folder, the same on every worker"),
+    Column("role", String(16), nullable=False, comment="live, shadow or retired"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", String(64), nullable=False),
+    Index(None, "role", unique=True, sqlite_where=text("role = 'live'"), postgresql_where=text("role = 'live'")),
+)
+
+truth = Table(
+    "truth",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("sop_instance_uid", String(64), nullable=False, comment='"" where the accession digest names the film'),
+    Column("accession_digest", String(64), nullable=False, comment='"" where the UID names it'),
+    Column("reader", String(64), nullable=False),
+    Column("label", String(32), nullable=False),
+    Column("read_on", Date, nullable=False),
+    Column("imported_at", Timestamp, nullable=False),
+    UniqueConstraint("sop_instance_uid", "accession_digest", "reader"),
+    Index(None, "accession_digest"),
+)
+
 audit_event = Table(
     "audit_event",
     metadata,
@@ -123,6 +163,10 @@ audit_event = Table(
     Column("instance_id", Identifier, ForeignKey("instance.id")),
     Column("actor", String(64), nullable=False, comment="calling AE, process or operator"),
     Column("detail", JSON, nullable=False),
+    Column("previous", String(64), nullable=False, server_default="", comment="digest of the row before"),
+    Column("digest", String(64), nullable=False, server_default="", comment="SHA-256 over previous and content"),
     Index(None, "instance_id"),
     Index(None, "at"),
+    # A second row after the same one would be a fork.
+    Index(None, "previous", unique=True, sqlite_where=text("previous <> ''"), postgresql_where=text("previous <> ''")),
 )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model import bundle as bundles
 from model.bundle import Bundle
+from model.calibration import Calibration
 from model.dataset import Dataset
 from model.decision import OperatingPoint
 from model.findings import FINDINGS
@@ -70,20 +71,24 @@ def int8_bundle(bundle: Bundle, images: NDArray[np.uint8], tmp_path_factory: pyt
     folder = tmp_path_factory.mktemp("int8")
     (folder / "int8.onnx").write_bytes(quantize(bundle.onnx.read_bytes(), images, Recipe()))
     record = {"passed": True, "val": {"share_with_other_flags": 0.01}}
-    return write_bundle(folder / "random", bundle.onnx, variants={"int8": (folder / "int8.onnx", record)})
+    variants, files = {"int8": record | {"file": "model.int8.onnx"}}, {"model.int8.onnx": folder / "int8.onnx"}
+    return write_bundle(folder / "random", bundle.onnx, files=files, variants=variants)
 
 
 def write_bundle(
-    path: Path, onnx: Path, findings: tuple[str, ...] = FINDINGS, size: int = 224, **changes: Any
+    path: Path,
+    onnx: Path,
+    findings: tuple[str, ...] = FINDINGS,
+    size: int = 224,
+    files: dict[str, Path] | None = None,
+    **changes: Any,
 ) -> Bundle:
-    return bundles.write(
-        path,
+    draft = Bundle(
         name=path.name,
         version="0",
-        onnx=onnx,
         findings=findings,
         preprocess=PreprocessSpec(size=size),
-        temperature=TEMPERATURE,
+        calibration=Calibration(temperature=TEMPERATURE),
         operating_points=tuple(
             OperatingPoint(
                 finding=finding,
@@ -101,6 +106,7 @@ def write_bundle(
         provenance={},
         **changes,
     )
+    return bundles.write(path, draft, files={bundles.MODEL: onnx} | (files or {}))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from model.agreement import Agreement, auroc, compare
 from model.bundle import Bundle
+from model.calibration import Calibration
 from model.decision import OperatingPoint
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec
@@ -26,7 +27,7 @@ def bundle(tmp_path: Any, **points: float) -> Bundle:
         digest="",
         findings=FINDINGS,
         preprocess=PreprocessSpec(size=224),
-        temperature=1.0,
+        calibration=Calibration(temperature=1.0),
         operating_points=tuple(point(finding, threshold) for finding, threshold in points.items()),
         metrics={},
         provenance={},

@@ -8,6 +8,7 @@ import pytest
 
 from model import bundle as bundles
 from model.bundle import MANIFEST, MODEL, Bundle
+from model.calibration import Calibration
 from model.decision import OperatingPoint
 from model.errors import BundleError
 from model.findings import FINDINGS
@@ -27,17 +28,23 @@ FIELDS: dict[str, Any] = {
     "version": "1.2.3",
     "findings": FINDINGS,
     "preprocess": PreprocessSpec(size=64),
-    "temperature": 1.5,
+    "calibration": Calibration(temperature=1.5),
     "operating_points": (POINT,),
     "metrics": {"val": {"films": 3}},
     "provenance": {"recipe": {"seed": 1}},
 }
 
 
-def write(folder: Path, name: str = "small", content: bytes = b"weights", **changes: Any) -> Bundle:
+def write(
+    folder: Path,
+    name: str = "small",
+    content: bytes = b"weights",
+    files: dict[str, Path] | None = None,
+    **changes: Any,
+) -> Bundle:
     onnx = folder / "source.onnx"
     onnx.write_bytes(content)
-    return bundles.write(folder / name, onnx=onnx, **(FIELDS | changes))
+    return bundles.write(folder / name, Bundle(**(FIELDS | changes)), files={MODEL: onnx} | (files or {}))
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -69,7 +76,7 @@ def test_digest_names_the_content_not_the_place(tmp_path: Path) -> None:
         {"version": "1.2.4"},
         {"findings": (*FINDINGS, "tb")},
         {"preprocess": PreprocessSpec(size=65)},
-        {"temperature": 1.501},
+        {"calibration": Calibration(temperature=1.501)},
         {"operating_points": (replace(POINT, threshold=0.26),)},
         {"metrics": {}},
         {"provenance": {"recipe": {"seed": 2}}},
@@ -82,9 +89,8 @@ def test_any_change_gives_another_digest(tmp_path: Path, change: dict[str, Any])
     fields = {key: value for key, value in change.items() if key not in ("content", "name")}
     onnx = tmp_path / "other.onnx"
     onnx.write_bytes(change.get("content", b"weights"))
-    other = bundles.write(
-        tmp_path / "b" / "small", onnx=onnx, **(FIELDS | fields | {"name": change.get("name", "small")})
-    )
+    draft = Bundle(**(FIELDS | fields | {"name": change.get("name", "small")}))
+    other = bundles.write(tmp_path / "b" / "small", draft, files={MODEL: onnx})
     assert other.digest != first.digest
 
 
@@ -122,17 +128,21 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("no folder", shutil.rmtree, r"manifest\.json: No such file"),
     ("not JSON", lambda path: (path / MANIFEST).write_text("{"), r"manifest\.json is not JSON"),
     ("not UTF-8", lambda path: (path / MANIFEST).write_bytes(b'{"a": "\xff"}'), r"manifest\.json is not JSON"),
-    ("a list", lambda path: (path / MANIFEST).write_text("[1]"), r"reads bundle schema 1"),
-    ("next schema", lambda path: rewrite(path, schema=2), r"reads bundle schema 1"),
-    ("no schema", lambda path: rewrite(path, schema=None), r"reads bundle schema 1"),
+    ("a list", lambda path: (path / MANIFEST).write_text("[1]"), r"reads bundle schemas"),
+    ("next schema", lambda path: rewrite(path, schema=3), r"reads bundle schemas"),
+    ("no schema", lambda path: rewrite(path, schema=None), r"reads bundle schemas"),
     ("no files", lambda path: rewrite(path, files={}), r"lists no model\.onnx"),
     ("files a list", lambda path: rewrite(path, files=[MODEL]), r"malformed field"),
     ("digest a number", lambda path: rewrite(path, files={MODEL: 7}), r"malformed field"),
-    ("zero temperature", lambda path: rewrite(path, temperature=0), r"temperature must be positive"),
-    ("negative temperature", lambda path: rewrite(path, temperature=-1.5), r"temperature must be positive"),
-    ("temperature not a number", lambda path: rewrite(path, temperature="warm"), r"malformed field"),
+    ("zero temperature", lambda path: rewrite(path, calibration={"temperature": 0}), r"temperature must be positive"),
+    (
+        "negative temperature",
+        lambda path: rewrite(path, calibration={"temperature": -1.5}),
+        r"temperature must be positive",
+    ),
+    ("temperature not a number", lambda path: rewrite(path, calibration={"temperature": "warm"}), r"malformed field"),
     ("unknown preprocessing", lambda path: rewrite(path, preprocess={"sharpen": 1}), r"malformed field \(.*sharpen"),
-    ("foreign finding", lambda path: rewrite(path, findings=["normal"]), r"operating points name findings"),
+    ("foreign finding", lambda path: rewrite(path, findings=["normal"]), r"operating points for covid19, not findings"),
     ("point without threshold", lambda path: rewrite(path, operating_points=[{"finding": "normal"}]), r"threshold"),
 ] + [
     (f"no {name}", lambda path, name=name: rewrite(path, **{name: None}), rf"missing or malformed field \('{name}'\)")
@@ -194,7 +204,8 @@ def test_what_cannot_be_written_leaves_no_bundle(tmp_path: Path) -> None:
 
 def with_variant(folder: Path) -> Bundle:
     (folder / "fast.onnx").write_bytes(b"integers")
-    return write(folder, "fast", variants={"int8": (folder / "fast.onnx", {"passed": True, "pair": (1, 2)})})
+    record = {"file": "model.int8.onnx", "passed": True, "pair": (1, 2)}
+    return write(folder, "fast", files={"model.int8.onnx": folder / "fast.onnx"}, variants={"int8": record})
 
 
 def test_a_variant_is_part_of_the_bundle(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from model import bundle as bundles
 from model.bundle import MANIFEST, MODEL, Bundle
-from model.calibration import probabilities
 from model.dataset import load_dataset
 from model.engine.choose import open_engine
 from model.engine.ort import OrtEngine
@@ -47,19 +46,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def delicate(bundle: Bundle, films: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The random network with a threshold in the middle of its own validation films, so that flags can change."""
     val = load_dataset(films, views=("PA",)).splits["val"]
-    chances = probabilities(OrtEngine(bundle, threads=2).infer(val.images), bundle.temperature)
+    chances = bundle.calibration.probabilities(OrtEngine(bundle, threads=2).infer(val.images))
     points = tuple(
         replace(point, threshold=float(np.median(chances[:, bundle.findings.index(point.finding)])))
         for point in bundle.operating_points
     )
-    return bundles.write(
+    return bundles.derive(
+        bundle,
         tmp_path_factory.mktemp("delicate") / "delicate",
         name="delicate",
         version="3",
-        onnx=bundle.onnx,
-        findings=bundle.findings,
-        preprocess=bundle.preprocess,
-        temperature=bundle.temperature,
         operating_points=points,
         metrics={"val": {}},
         provenance={"views": ["PA"], "train_views": ["all"]},
@@ -76,7 +72,7 @@ def test_the_new_bundle_is_the_old_one_and_a_variant(delicate: Bundle, compiled:
     assert compiled.onnx.read_bytes() == delicate.onnx.read_bytes()
     assert compiled.digest != delicate.digest
     changed = {name for name in asdict(delicate) if getattr(compiled, name) != getattr(delicate, name)}
-    assert changed == {"path", "digest", "variants"}
+    assert changed == {"path", "digest", "variants", "parent", "files"}
     assert sorted(one.name for one in compiled.path.iterdir()) == [MANIFEST, "model.int8.onnx", MODEL]
 
 
@@ -90,7 +86,7 @@ def test_what_was_measured_is_recorded(compiled: Bundle, films: Path) -> None:
     assert (record["val"]["films"], record["test"]["films"]) == (6, 12)
     val = load_dataset(films, views=("PA",)).splits["val"]
     before, after = (
-        probabilities(OrtEngine(compiled, threads=2, precision=name).infer(val.images), compiled.temperature)
+        compiled.calibration.probabilities(OrtEngine(compiled, threads=2, precision=name).infer(val.images))
         for name in ("fp32", INT8)
     )
     assert record["val"]["largest_difference"] == pytest.approx(np.abs(before - after).max(), abs=1e-3)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from model.calibration import log_loss, probabilities
+from model.exact import interval
 from model.findings import FINDINGS, in_order
 from model.metrics import (
     RESAMPLES,
@@ -17,7 +18,6 @@ from model.metrics import (
     calibration_error_interval,
     confusion_summary,
     curves,
-    interval,
     mcnemar,
     proportion,
     reliability,

@@ -1,0 +1,62 @@
+"""Exact binomial statistics in numpy alone, for what runs beside the service; a test compares them with SciPy's."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPS = 60
+"""Halvings of 0..1: more than a float can tell apart."""
+
+
+def interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of a proportion, four digits; (0, 1) when nothing was tried.
+
+    Time and memory grow with `trials`: 100,000 take a tenth of a second.
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    tail = (1 - level) / 2
+    logs = _log_choose(trials)
+    low, high = 0.0, 1.0
+    if successes:  # the least p that gives so many or more often enough
+        low = _rising(lambda p: _sum(logs, p, successes, trials), tail)
+    if successes < trials:  # the largest p that gives so many or fewer often enough
+        high = _rising(lambda p: 1 - _sum(logs, p, 0, successes), 1 - tail)
+    return round(low, 4), round(high, 4)
+
+
+def sign_test(first: int, second: int) -> float:
+    """Two-sided p value of a fair coin that fell so often on each side; McNemar's exact test on discordant pairs."""
+    trials = first + second
+    if trials == 0:
+        return 1.0
+    return min(1.0, 2 * _sum(_log_choose(trials), 0.5, 0, min(first, second)))
+
+
+def _log_choose(trials: int) -> NDArray[np.float64]:
+    """log of (trials over k) for k = 0..trials."""
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
+    return np.asarray(factorials[-1] - factorials - factorials[::-1])
+
+
+def _sum(logs: NDArray[np.float64], p: float, first: int, last: int) -> float:
+    """Probability of first..last successes."""
+    if p in (0.0, 1.0):
+        sure = 0 if p == 0.0 else len(logs) - 1
+        return float(first <= sure <= last)
+    counts = np.arange(first, last + 1)
+    failures = len(logs) - 1 - counts
+    return float(np.exp(logs[first : last + 1] + counts * np.log(p) + failures * np.log1p(-p)).sum())
+
+
+def _rising(function: Callable[[float], float], target: float) -> float:
+    """Where a function that rises over 0..1 reaches the target."""
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        if function(middle) < target:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
