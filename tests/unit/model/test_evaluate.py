@@ -53,14 +53,9 @@ main()
 """
 
 
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("set"))
-
-
-@pytest.fixture(scope="module")
-def evaluation(bundle: Bundle, films: Path) -> Evaluation:
-    return evaluated(bundle, films)
+@pytest.fixture
+def films(evaluated_films: Path) -> Path:
+    return evaluated_films
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from model.bundle import MANIFEST, MODEL, REFERENCE, SHIPPED
-from tests.services import environment
+from tests.services import environment, typed_in
 from worker.cli import app
 from worker.errors import EXIT_CODES, WorkerError
 from worker.states import State
@@ -234,26 +234,31 @@ def test_settings_error_names_every_wrong_setting(tmp_path: Path) -> None:
     assert "min_age: " in done.stderr
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with an empty database."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    made = xrayq("db", "upgrade", home=str(home))
+    assert made.returncode == 0, made.stderr
+    assert home.stat().st_mode & 0o077 == 0
+    return home
+
+
 @pytest.mark.parametrize("action", ["show", "requeue", "reject"])
 @pytest.mark.parametrize("name", ["1", "1.2.3", "nonsense", "²", "99999999999999999999999"])
-def test_unknown_instance(tmp_path_factory: pytest.TempPathFactory, action: str, name: str) -> None:
-    home = tmp_path_factory.getbasetemp() / "cli-home"
-    if not home.exists():
-        made = xrayq("db", "upgrade", home=str(home))
-        assert made.returncode == 0, made.stderr
-    done = xrayq("instance", action, name, home=str(home))
-    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
-    assert f"no instance {name}" in done.stderr
+def test_unknown_instance(empty: Path, tmp_path: Path, action: str, name: str) -> None:
+    with typed_in(tmp_path, home=str(empty)) as run:
+        code, _, problems = run("instance", action, name)
+    assert (code, problems.count("\n")) == (3, 1), problems
+    assert f"no instance {name}" in problems
 
 
-def test_empty_database(tmp_path: Path) -> None:
-    home = {"home": str(tmp_path / "home")}
-    made = xrayq("db", "upgrade", **home)
-    assert made.returncode == 0, made.stderr
-    assert (tmp_path / "home").stat().st_mode & 0o077 == 0
+def test_empty_database(empty: Path, tmp_path: Path) -> None:
+    with typed_in(tmp_path, home=str(empty)) as run:
+        for state in State:
+            assert run("instance", "list", "--state", state)[0] == 0
+    home = {"home": str(empty)}
     assert json.loads(xrayq("instance", "list", "--json", **home).stdout) == []
-    for state in State:
-        assert xrayq("instance", "list", "--state", state, **home).returncode == 0
     checked = xrayq("db", "check", "--json", **home)
     assert checked.returncode == 0, checked.stderr
     report = json.loads(checked.stdout)
