@@ -82,6 +82,7 @@ def test_a_film_is_scored_with_everything_needed_to_repeat_it(
     scoring.run({take(database, spool, write_film(tmp_path)): 0})
     view = only(database)
     assert (view.state, view.reason, view.bundle_digest) == ("scored", None, bundle.digest)
+    assert view.engine == scoring._engine.spec.name
     assert view.probabilities is not None
     assert list(view.probabilities) == ["normal", "pneumonia", "covid19"]
     assert sum(view.probabilities.values()) == pytest.approx(1)
