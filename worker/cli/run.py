@@ -139,6 +139,14 @@ def worker() -> None:
     url, database, spool = broker_url(settings), open_database(settings), _spool(settings)
     try:
         bundle = bundles.load(settings.bundle or bundles.REFERENCE)
+        decoders = DecodePool(  # first: its processes get ready while the engine does
+            processes=settings.decoders,
+            timeout=settings.decode_timeout,
+            memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+            spec=bundle.preprocess,
+            max_pixels=int(settings.max_megapixels * 1e6),
+            reduce=settings.reduced_resolution,
+        )
         engine = open_engine(
             bundle,
             settings.engine,
@@ -154,14 +162,6 @@ def worker() -> None:
         most = max(engine.spec.batches)
         tasks = max(tasks, -(-2 * most // settings.batch_size))
         engine = BatchingEngine(engine, most=most, patience=BATCH_PATIENCE, streams=2)
-    decoders = DecodePool(
-        processes=settings.decoders,
-        timeout=settings.decode_timeout,
-        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-        spec=bundle.preprocess,
-        max_pixels=int(settings.max_megapixels * 1e6),
-        reduce=settings.reduced_resolution,
-    )
     scoring = Scoring(
         database=database,
         spool=spool,

@@ -148,7 +148,9 @@ def test_a_wrapped_picture_is_read_back(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), chest_pixels(31, 33, bits=16))
     film = wrap_image(picture)
-    assert np.array_equal(read(tmp_path, film).pixels, chest_pixels(31, 33, bits=16))
+    read_back = read(tmp_path, film)
+    assert np.array_equal(read_back.pixels, chest_pixels(31, 33, bits=16))
+    assert (read_back.low, read_back.high) == (0, (1 << 16) - 1)
     assert wrap_image(picture).SOPInstanceUID == film.SOPInstanceUID
     with pytest.raises(ValueError, match="not a readable"):
         wrap_image(Path(__file__))

@@ -20,6 +20,7 @@ from worker.errors import EXIT_CODES, WorkerError
 from worker.states import State
 
 HEAVY = {"torch", "sqlalchemy", "pydicom", "celery", "numpy", "cv2", "onnxruntime", "pydantic", "redis", "alembic"}
+DECODERS = ("PIL", "cv2", "imagecodecs", "rle")
 PACKAGES = ("worker", "dicom_gateway", "model", "migrations")
 WITHOUT_EXAMPLE = {"gateway", "relay", "worker"}
 ROOT = Path(__file__).parents[3]
@@ -105,6 +106,28 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in traced.stderr.splitlines()}
     assert {"worker", "typer"} <= imported
     assert imported & HEAVY == set()
+
+
+WITHOUT_DECODERS = f"""
+import sys
+sys.modules |= dict.fromkeys({DECODERS})  # importing them fails
+from worker.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("words", ["gateway", "relay", "doctor"])
+def test_the_gateways_image_needs_no_decoder(words: str, tmp_path: Path) -> None:
+    """Past its imports each misses the database."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DECODERS, words],
+        cwd=ROOT,
+        env=environment(home=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "no database at" in done.stdout + done.stderr) == (5, True), done.stderr
 
 
 IMPORT_EVERYTHING = """
