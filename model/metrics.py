@@ -285,6 +285,25 @@ def calibration_error_interval(
     return bootstrap(error, patients)
 
 
+def calibration_error_expected(probabilities: Probabilities, *, bins: int = 10, draws: int = 2000) -> dict[str, Any]:
+    """What `reliability`'s calibration error would be on so many films if every probability were true.
+
+    It is above 0, because in a bin of n films the share that is right strays from its expectation by about 1 / sqrt(n)
+    and the error adds up the absolute values. A measured error under `high95` is no sign of wrong probabilities
+    (consistency resampling, Broecker & Smith 2007). Films are drawn as independent.
+
+    Returns:
+        {"mean", "high95": 95 % of the draws are below}; both None without films.
+    """
+    if not len(probabilities):
+        return {"mean": None, "high95": None}
+    confidence = probabilities.max(axis=1)
+    shares = np.eye(bins)[_membership(confidence, bins)]
+    right = np.random.default_rng(0).random((draws, len(confidence))) < confidence
+    errors = np.abs((confidence - right) @ shares).sum(axis=1) / len(confidence)
+    return {"mean": _four(errors.mean()), "high95": _four(np.quantile(errors, 0.95))}
+
+
 def _membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
     """[N] bin of each film, 0..bins - 1: bins of equal mass, ties together."""
     middle = (rankdata(confidence) - 0.5) / len(confidence)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from model.calibration import fit_temperature, log_loss, probabilities
-from model.decision import OperatingPoint, choose, flags
+from model.decision import OperatingPoint, flags
 from model.findings import FINDINGS, in_order
 from model.metrics import (
     CURVE_POINTS,
@@ -29,6 +29,7 @@ from model.metrics import (
     roc_curve,
     summary,
 )
+from model.operating_points import choose
 
 FINITE = st.floats(-80, 80, width=32)
 
