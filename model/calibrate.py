@@ -29,7 +29,8 @@ from model import conformal
 from model.agreement import Agreement, compare
 from model.bundle import Bundle, derive
 from model.calibration import Calibration, probabilities
-from model.calibration_films import Advance, Labelled, Target, check, logits_of, open_films, read_table
+from model.calibration_error import by_finding, if_true
+from model.calibration_films import Advance, Labelled, Target, check, labelled, logits_of, open_films, read_table
 from model.conformal import Conformal
 from model.dataset import Films
 from model.decision import SENSITIVITY, OperatingPoint
@@ -38,7 +39,7 @@ from model.engine.ort import OrtEngine
 from model.errors import BundleError
 from model.evaluate import NOTICE, reliability_of
 from model.fitting import FOLDS, fit, splits
-from model.metrics import calibration_error_expected, proportion
+from model.metrics import proportion
 from model.operating_points import bundle_metrics, choose, rates_of, shortage
 
 COVERAGE = 0.9
@@ -122,9 +123,7 @@ def calibrate_on_films(
     parts = {}
     for name, part in films.items():
         report(f"scoring {len(part)} films of {name}")
-        parts[name] = Labelled(
-            name=name, logits=logits_of(engine, part, advance), labels=part.labels, patients=part.patients
-        )
+        parts[name] = labelled(name, part, engine, advance)
     data = {"origin": "prepared set", "digest": digest, "views": bundle.provenance.get("views", ["PA"])}
     return _calibrate(bundle, parts, out, wish, data, engine.spec.name, films, threads, report)
 
@@ -173,7 +172,9 @@ def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]
 def cross_fit(part: Labelled, findings: tuple[str, ...], wish: Wish) -> Said:
     """What is said of each film by a calibration fitted on the other folds."""
     count = (len(part), len(findings))
-    said = Said(chances=np.zeros(count), flags=np.zeros((len(part), len(wish.targets)), bool), sets=np.zeros(count, bool))
+    said = Said(
+        chances=np.zeros(count), flags=np.zeros((len(part), len(wish.targets)), bool), sets=np.zeros(count, bool)
+    )
     for others, held in splits(part.labels, part.patients, FOLDS, seed=0):
         found = apply(fit_all(part.take(others), findings, wish), part.logits[held], findings)
         said.chances[held], said.flags[held], said.sets[held] = found.chances, found.flags, found.sets
@@ -185,9 +186,9 @@ def measure(part: Labelled, said: Said, bundle: Bundle, wish: Wish, how: str) ->
 
     Returns:
         {"how", "films", "patients", "reliability": {"temperature 1", "as it was", "calibrated"}: as of
-        `evaluate.reliability_of`, each with "ece_if_true": what `metrics.calibration_error_expected` says, "flags": id ->
-        {"sensitivity", "specificity": as of `metrics.proportion`, "films_needed": by rate, those for an interval of
-        +- .05, None where there are enough}, "sets": `coverage`}
+        `evaluate.reliability_of`, each with "ece_if_true": `calibration_error.if_true` and "by_finding":
+        `calibration_error.by_finding`, "flags": id -> {"sensitivity", "specificity": as of `metrics.proportion`,
+        "films_needed": by rate, those for an interval of +- .05, None where there are enough}, "sets": `coverage`}
     """
     chances = {
         "temperature 1": probabilities(part.logits, 1.0),
@@ -205,7 +206,8 @@ def measure(part: Labelled, said: Said, bundle: Bundle, wish: Wish, how: str) ->
         "films": {name: int((part.labels == index).sum()) for index, name in enumerate(bundle.findings)},
         "patients": len(set(part.patients)),
         "reliability": {
-            name: reliability_of(rows, part.labels, part.patients) | {"ece_if_true": calibration_error_expected(rows)}
+            name: reliability_of(rows, part.labels, part.patients)
+            | {"ece_if_true": if_true(rows), "by_finding": by_finding(rows, part.labels, part.patients)}
             for name, rows in chances.items()
         },
         "flags": flags,
@@ -223,9 +225,7 @@ def coverage(sets: NDArray[np.bool_], labels: NDArray[np.int64], findings: tuple
             name: proportion(int(held[labels == index].sum()), int((labels == index).sum()))
             for index, name in enumerate(findings)
         },
-        "sizes": {
-            str(size): proportion(int((sizes == size).sum()), len(labels)) for size in range(len(findings) + 1)
-        },
+        "sizes": {str(size): proportion(int((sizes == size).sum()), len(labels)) for size in range(len(findings) + 1)},
         "abstentions": proportion(int((sizes != 1).sum()), len(labels)),
     }
 

@@ -1,8 +1,9 @@
 """Films to calibrate on: of a prepared set, scored here, or of a table with a site's own logits and labels.
 
 The table is CSV with a header. Columns: `label`, a `logit_` column for each finding (`logit_covid19`), and where known
-`patient_id` (or `patient`; without it each film counts as a patient of its own), `image_id` (not read), `bundle` (digest
-of the bundle that gave the logits, its first 12 digits or more) and `split` (rows of train and test are left out).
+`patient_id` (or `patient`; without it each film counts as a patient of its own), `image_id` (not read), `bundle`
+(digest of the bundle that gave the logits, its first 12 digits or more) and `split` (rows of train and test are left
+out).
 """
 
 import csv
@@ -22,7 +23,7 @@ from model.errors import DatasetError
 from model.findings import FINDINGS
 
 FEWEST = 20
-"""Films of each finding. With fewer, the threshold for a sensitivity of .95 is the lowest positive film's probability."""
+"""Films of each finding. With fewer, the threshold for a sensitivity of .95 is that of the lowest positive film."""
 BATCH = 16
 Advance = Callable[[int, int], None]
 
@@ -62,8 +63,9 @@ class Target:
 
 
 def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
-    """Films of the validation split and, where there is one, of the test split, of the views that the bundle is for; and
-    the digest of the prepared set.
+    """Films of the validation split and, where there is one, of the test split; and the digest of the prepared set.
+
+    Of the views that the bundle is for.
 
     Raises:
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, or without validation films.
@@ -77,6 +79,11 @@ def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
     if "val" not in dataset.splits:
         raise DatasetError(f"{folder} has no films of the split val and of view {', '.join(views)} to calibrate on")
     return {name: films for name, films in dataset.splits.items() if name != "train"}, dataset.digest
+
+
+def labelled(name: str, films: Films, engine: Engine, advance: Advance = lambda _done, _all: None) -> Labelled:
+    """Films of the split `name`, scored."""
+    return Labelled(name=name, logits=logits_of(engine, films, advance), labels=films.labels, patients=films.patients)
 
 
 def logits_of(engine: Engine, films: Films, advance: Advance = lambda _done, _all: None) -> NDArray[np.float32]:
@@ -108,7 +115,9 @@ def read_table(bundle: Bundle, path: Path) -> Labelled:
     logits, labels, patients = [], [], []
     for line, row in rows:
         if row["label"] not in bundle.findings:
-            raise DatasetError(f"{path}, line {line}: label {row['label']!r} is not one of {', '.join(bundle.findings)}")
+            raise DatasetError(
+                f"{path}, line {line}: label {row['label']!r} is not one of {', '.join(bundle.findings)}"
+            )
         if row.get("bundle") and not _same(row["bundle"], bundle):
             raise DatasetError(
                 f"{path}, line {line}: logits of bundle {row['bundle'][:12]}, not of {bundle.digest[:12]} or its parent"

@@ -8,7 +8,8 @@
 
 evaluation.json:
 
-    bundle          name, version, digest, findings, temperature, operating_points, provenance
+    bundle          name, version, digest, findings, temperature, calibration in words, operating_points,
+                    provenance
     engine          what ran the network
     data            digest; trained_on: whether the bundle names the same one; views, train_views;
                     films: split -> view -> class -> count; sources: split -> source -> class -> count
@@ -147,6 +148,7 @@ def evaluate(
             "digest": bundle.digest,
             "findings": list(bundle.findings),
             "temperature": bundle.calibration.temperature,
+            "calibration": bundle.calibration.words,
             "operating_points": [point.as_dict() for point in bundle.operating_points],
             "provenance": bundle.provenance,
         },

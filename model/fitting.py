@@ -14,13 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.calibration import TEMPERATURE, VECTOR, Bin, Calibration, Logits, Probabilities, fit_temperature, probabilities
+from model.calibration import (
+    TEMPERATURE,
+    VECTOR,
+    Bin,
+    Calibration,
+    Logits,
+    Probabilities,
+    fit_temperature,
+    probabilities,
+)
 from model.metrics import interval
 
 FOLDS, REPEATS = 5, 5
 PRIOR = 0.5
 """Standard deviation of the Gaussian prior of vector scaling, around scale 1 and bias 0: what the temperature left. It
-weighs as much as a few films; without it a finding that some films tell apart without error gets a scale without end."""
+weighs as much as a few films; without it a finding that its logit tells apart without error gets an endless scale."""
 STEPS = 50
 BINS = 7
 """Of each finding. 189 films give 27 a bin, whose exact interval is at most .40 wide."""
@@ -102,10 +111,10 @@ def folds(labels: Labels, patients: Sequence[str], count: int, seed: int) -> NDA
 def fit_vector(logits: Logits, labels: Labels, temperature: float) -> Calibration:
     """Scale and bias of each finding with the least log loss under PRIOR, after `temperature`. By Newton's method.
 
-    The loss is convex. A finding whose scale would not be positive, which says that its logit means nothing here, leaves
-    the temperature alone.
+    The loss is convex. A scale that would not be positive says that the logit means nothing here: then the temperature
+    stands alone.
     """
-    films, findings = logits.shape
+    findings = logits.shape[1]
     left = logits.astype(np.float64) / temperature
     truth = np.eye(findings)[labels]
     start = np.concatenate([np.ones(findings), np.zeros(findings)])
@@ -144,7 +153,7 @@ def bins(chances: Probabilities, labels: Labels, findings: tuple[str, ...]) -> d
         order = np.argsort(chances[:, index], kind="stable")
         ranked, positive = chances[order, index], (labels == index)[order]
         cuts = [round(len(ranked) * number / BINS) for number in range(1, BINS)]
-        ends = [*(cut for cut in dict.fromkeys(cuts) if 0 < cut and ranked[cut - 1] < ranked[cut]), len(ranked)]
+        ends = [*(cut for cut in dict.fromkeys(cuts) if cut > 0 and ranked[cut - 1] < ranked[cut]), len(ranked)]
         bounds = [*(round(float(ranked[end - 1] + ranked[end]) / 2, 6) for end in ends[:-1]), 1.0]
         made[name] = tuple(
             _bin(bound, positive[begin:end]) for bound, begin, end in zip(bounds, [0, *ends[:-1]], ends, strict=True)

@@ -249,8 +249,8 @@ def reliability(probabilities: Probabilities, labels: Labels, *, bins: int = 10)
         return {"ece": None, "brier": None, "log_loss": None, "films": 0, "bins": []}
     confidence = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    membership = _membership(confidence, bins)
-    groups = [rows for rows in (np.flatnonzero(membership == index) for index in range(bins)) if len(rows)]
+    of_bin = membership(confidence, bins)
+    groups = [rows for rows in (np.flatnonzero(of_bin == index) for index in range(bins)) if len(rows)]
     gaps = [len(rows) * abs(confidence[rows].mean() - correct[rows].mean()) for rows in groups]
     truth = np.eye(probabilities.shape[1])[labels]
     likelihood = probabilities[np.arange(films), labels]
@@ -277,7 +277,7 @@ def calibration_error_interval(
         return None
     confidence = probabilities.max(axis=1)
     gap = confidence - (probabilities.argmax(axis=1) == labels)
-    shares = gap[:, None] * np.eye(bins)[_membership(confidence, bins)]
+    shares = gap[:, None] * np.eye(bins)[membership(confidence, bins)]
 
     def error(weights: Weights) -> NDArray[np.float64]:
         return _ratio(np.abs(weights @ shares).sum(axis=1), weights.sum(axis=1))
@@ -285,26 +285,7 @@ def calibration_error_interval(
     return bootstrap(error, patients)
 
 
-def calibration_error_expected(probabilities: Probabilities, *, bins: int = 10, draws: int = 2000) -> dict[str, Any]:
-    """What `reliability`'s calibration error would be on so many films if every probability were true.
-
-    It is above 0, because in a bin of n films the share that is right strays from its expectation by about 1 / sqrt(n)
-    and the error adds up the absolute values. A measured error under `high95` is no sign of wrong probabilities
-    (consistency resampling, Broecker & Smith 2007). Films are drawn as independent.
-
-    Returns:
-        {"mean", "high95": 95 % of the draws are below}; both None without films.
-    """
-    if not len(probabilities):
-        return {"mean": None, "high95": None}
-    confidence = probabilities.max(axis=1)
-    shares = np.eye(bins)[_membership(confidence, bins)]
-    right = np.random.default_rng(0).random((draws, len(confidence))) < confidence
-    errors = np.abs((confidence - right) @ shares).sum(axis=1) / len(confidence)
-    return {"mean": _four(errors.mean()), "high95": _four(np.quantile(errors, 0.95))}
-
-
-def _membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+def membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
     """[N] bin of each film, 0..bins - 1: bins of equal mass, ties together."""
     middle = (rankdata(confidence) - 0.5) / len(confidence)
     return np.asarray(middle * min(bins, len(confidence)), np.int64)

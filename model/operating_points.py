@@ -25,8 +25,8 @@ def choose(
     specificity: float | None = None,
     split: str,
 ) -> OperatingPoint:
-    """The highest threshold that still flags at least `sensitivity` of the positives, or the lowest that leaves at least
-    `specificity` of the negatives unflagged.
+    """The highest threshold that still flags at least `sensitivity` of the positives; or the lowest that leaves at
+    least `specificity` of the negatives unflagged.
 
     Args:
         scores: probability of the finding [N].
@@ -89,9 +89,7 @@ def shortage(found: dict[str, Any], half_width: float = HALF_WIDTH) -> int | Non
     return films_needed(found["value"], half_width)
 
 
-def rates(
-    point: OperatingPoint, scores: NDArray[np.float64], positive: NDArray[np.bool_]
-) -> dict[str, dict[str, Any]]:
+def rates(point: OperatingPoint, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
     """What an operating point does on films: sensitivity and specificity as of `metrics.proportion`."""
     return rates_of(scores >= point.threshold, positive)
 
