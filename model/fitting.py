@@ -152,9 +152,9 @@ def bins(chances: Probabilities, labels: Labels, findings: tuple[str, ...]) -> d
     for index, name in enumerate(findings):
         order = np.argsort(chances[:, index], kind="stable")
         ranked, positive = chances[order, index], (labels == index)[order]
-        cuts = [round(len(ranked) * number / BINS) for number in range(1, BINS)]
-        ends = [*(cut for cut in dict.fromkeys(cuts) if cut > 0 and ranked[cut - 1] < ranked[cut]), len(ranked)]
-        bounds = [*(round(float(ranked[end - 1] + ranked[end]) / 2, 6) for end in ends[:-1]), 1.0]
+        cuts = [ranked[round(len(ranked) * number / BINS) - 1] for number in range(1, BINS + 1)]
+        ends = np.unique(np.searchsorted(ranked, cuts, side="right")).tolist()  # after the last film of a tie
+        bounds = [*(round(float(ranked[end - 1] + ranked[end]) / 2, 9) for end in ends[:-1]), 1.0]
         made[name] = tuple(
             _bin(bound, positive[begin:end]) for bound, begin, end in zip(bounds, [0, *ends[:-1]], ends, strict=True)
         )
