@@ -113,10 +113,23 @@ def log_loss(logits: Logits, labels: NDArray[np.int64], temperature: float) -> f
 
 
 def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float:
-    """The temperature in 0.05..20 with the least log loss, to three digits."""
-    grid = np.geomspace(0.05, 20.0, 600)
-    losses = [log_loss(logits, labels, float(temperature)) for temperature in grid]
-    return round(float(grid[int(np.argmin(losses))]), 3)
+    """The temperature in 0.05..20 with the least log loss, to three digits.
+
+    The loss is convex in 1 / temperature, so halving finds its minimum on a grid of 600 in ten steps.
+    """
+    grid, values = np.geomspace(0.05, 20.0, 600), logits.astype(np.float64)
+    below = values - values[np.arange(len(labels)), labels][:, None]  # of the true finding: its column is 0
+
+    def loss(index: int) -> float:
+        scaled = below / grid[index]
+        highest = scaled.max(axis=1)
+        return float((highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))).mean())
+
+    low, high = 0, len(grid) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if loss(middle) <= loss(middle + 1) else (middle + 1, high)
+    return round(float(grid[low]), 3)
 
 
 def _bin(found: dict[str, Any]) -> Bin:

@@ -71,7 +71,8 @@ def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, or without validation films.
     """
     views = tuple(bundle.provenance.get("views", ("PA",)))
-    dataset = load_dataset(folder, views=() if views == ("all",) else views)
+    train_views = tuple(bundle.provenance.get("train_views", views))  # not read, but part of the digest
+    dataset = load_dataset(folder, views=_all(views), train_views=_all(train_views))
     if dataset.spec != bundle.preprocess:
         raise DatasetError(f"{folder} was prepared otherwise than bundle {bundle.name} needs: run 'xrayq prepare'")
     if bundle.findings != FINDINGS:
@@ -150,6 +151,10 @@ def check(part: Labelled, findings: tuple[str, ...], targets: Iterable[Target], 
             raise DatasetError(
                 f"{part.name} has {count} films {which} {target.finding}: {target.rate} {target.value:g} needs {needed}"
             )
+
+
+def _all(views: tuple[str, ...]) -> tuple[str, ...]:
+    return () if views == ("all",) else views
 
 
 def _logit_columns(bundle: Bundle) -> list[str]:

@@ -80,6 +80,12 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             cells = (_proportion(rates["sensitivity"]), _proportion(rates["specificity"]))
             flags.add_row(point.finding, f"{point.threshold:.4f}", split, *cells)
     console.print(flags)
+    if bundle.conformal:
+        limits = ", ".join(f"{name} {limit:.4f}" for name, limit in bundle.conformal.limits.items())
+        console.print(
+            f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
+            highlight=False,
+        )
     for precision, record in bundle.variants.items():
         console.print(f"variant {precision}: {_agreement(record)}", highlight=False)
     for key, value in bundle.provenance.items():
