@@ -81,7 +81,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             flags.add_row(point.finding, f"{point.threshold:.4f}", split, *cells)
     console.print(flags)
     if bundle.conformal:
-        limits = ", ".join(f"{name} {limit:.4f}" for name, limit in bundle.conformal.limits.items())
+        limits = ", ".join(f"{name} {bundle.conformal.limits[name]:.4f}" for name in bundle.findings)
         console.print(
             f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
             highlight=False,

@@ -161,7 +161,7 @@ def _line(console: "Console") -> Any:
 
 
 def _show(console: "Console", content: dict[str, Any], out: Path, place: Path) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     table = Table(title="Calibration", title_justify="left", header_style="bold")
     for column in ("films", "", "ECE", "error by finding", "Brier", "log loss"):
@@ -173,7 +173,7 @@ def _show(console: "Console", content: dict[str, Any], out: Path, place: Path) -
             table.add_row(f"{name}, {part['how']}", when, *cells)
     console.print(table)
     flags = Table(
-        "operating point", "p at or over", "films", "sensitivity", "specificity", "needed", header_style="bold"
+        Column("operating point", no_wrap=True), "p at or over", "films", *RATES, "needed", header_style="bold"
     )
     points = {point["id"]: point for point in content["operating_points"]}
     for name, part in content["parts"].items():
