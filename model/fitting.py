@@ -9,7 +9,6 @@ not fitted on is the lower one. Log loss is a proper score, least for the true p
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,8 +163,3 @@ def bins(chances: Probabilities, labels: Labels, findings: tuple[str, ...]) -> d
 def _bin(bound: float, positive: NDArray[np.bool_]) -> Bin:
     hits = int(positive.sum())
     return Bin(up_to=bound, films=len(positive), positives=hits, interval95=interval(hits, len(positive)))
-
-
-def as_content(calibration: Calibration) -> dict[str, Any]:
-    """Without the record, which stands elsewhere."""
-    return replace(calibration, record={}).as_dict()
