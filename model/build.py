@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from model import bundle as bundles
 from model.bundle import Bundle
-from model.calibration import Calibration, fit_temperature, log_loss, probabilities
+from model.calibration import Calibration, fit_temperature, probabilities
 from model.dataset import Dataset, Films
-from model.decision import OperatingPoint, choose
 from model.engine.ort import OrtEngine
 from model.export import export_onnx
 from model.findings import FINDINGS
-from model.metrics import proportion, summary
+from model.operating_points import bundle_metrics, choose
 from model.train import TrainConfig, Trained
 
 TARGET_SENSITIVITY = 0.9
@@ -71,9 +70,7 @@ def build_bundle(
             calibration=Calibration(temperature=temperature),
             operating_points=points,
             metrics={
-                split: summary(chances[split], films.labels, FINDINGS)
-                | {"log_loss": round(log_loss(logits[split], films.labels, temperature), 4)}
-                | {"flags": {point.finding: _flag_rates(point, chances[split], films.labels) for point in points}}
+                split: bundle_metrics(chances[split], films.labels, FINDINGS, points)
                 for split, films in dataset.splits.items()
             },
             provenance={
@@ -103,12 +100,3 @@ def build_bundle(
 def _logits(engine: OrtEngine, films: Films, batch: int = 16) -> NDArray[np.float32]:
     numbers = np.arange(len(films))
     return np.concatenate([engine.infer(films.take(numbers[at : at + batch])) for at in range(0, len(films), batch)])
-
-
-def _flag_rates(point: OperatingPoint, chances: Any, labels: Any) -> dict[str, Any]:
-    index = FINDINGS.index(point.finding)
-    flagged, positive = chances[:, index] >= point.threshold, labels == index
-    return {
-        "sensitivity": proportion(int((flagged & positive).sum()), int(positive.sum())),
-        "specificity": proportion(int((~flagged & ~positive).sum()), int((~positive).sum())),
-    }

@@ -1,6 +1,7 @@
 """A bundle: a folder with everything that makes a score, and the digests that prove it is whole.
 
-    NAME/manifest.json   findings, preprocessing, calibration, operating points, gate, metrics, provenance, file digests
+    NAME/manifest.json   findings, preprocessing, calibration, operating points, how prediction sets are made, gate,
+                         metrics, provenance, file digests
     NAME/model.onnx      uint8 [N, 1, size, size] -> logits [N, findings], fp16 weights
     NAME/model.int8.onnx the same in int8, where `xrayq compile` made it
     NAME/gate.onnx       the network that looks at view and orientation, where `xrayq gate` made it
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from model.calibration import Calibration
+from model.conformal import Conformal
 from model.decision import OperatingPoint
 from model.errors import BundleError
 from model.preprocess import PreprocessSpec
@@ -50,7 +52,7 @@ class Bundle:
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By precision: the same network computed in another way, its file and what was measured of it; see
     `model.compile`. Empty in a bundle that was not compiled."""
-    conformal: dict[str, Any] | None = None
+    conformal: Conformal | None = None
     """How prediction sets are made; None in a bundle that makes none."""
     gate: dict[str, Any] | None = None
     """What the pixels must show before a film is scored; None in a bundle that looks at none."""
@@ -90,7 +92,7 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
         shutil.copyfile(source, draft / name)
     optional = {
         "variants": bundle.variants,
-        "conformal": bundle.conformal,
+        "conformal": bundle.conformal and bundle.conformal.as_dict(),
         "gate": bundle.gate,
         "parent": bundle.parent,
     }
@@ -138,19 +140,20 @@ def load(path: Path) -> Bundle:
         raise BundleError(f"{path / MANIFEST}: this version reads bundle schemas {READABLE}")
     try:
         _verify_files(path, manifest["files"])
+        findings, conformal = tuple(manifest["findings"]), manifest.get("conformal")
         bundle = Bundle(
             path=path,
             name=str(manifest["name"]),
             version=str(manifest["version"]),
             digest=hashlib.sha256(raw).hexdigest(),
-            findings=tuple(manifest["findings"]),
+            findings=findings,
             preprocess=PreprocessSpec(**manifest["preprocess"]),
-            calibration=Calibration.read(manifest if manifest["schema"] == 1 else manifest["calibration"]),
-            operating_points=tuple(OperatingPoint(**point) for point in manifest["operating_points"]),
+            calibration=Calibration.read(manifest if manifest["schema"] == 1 else manifest["calibration"], findings),
+            operating_points=tuple(OperatingPoint.read(point) for point in manifest["operating_points"]),
             metrics=manifest["metrics"],
             provenance=manifest["provenance"],
             variants=_variants(manifest),
-            conformal=manifest.get("conformal"),
+            conformal=Conformal.read(conformal, findings) if conformal else None,
             gate=manifest.get("gate"),
             parent=manifest.get("parent"),
             files=tuple(sorted(manifest["files"])),

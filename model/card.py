@@ -29,14 +29,14 @@ HEAD = """# Model card: {name} {version}
 ResNet50 (He et al. 2015) with the head of a 2020 student paper on COVID-19 in chest films: average pool to 3x3x2048,
 dropout 0.4, one linear layer to normal / pneumonia / COVID-19. Input: one grey channel, the film's central square
 shrunk to {size} x {size} by area averaging, windowed, its {low:g} to {high:g} percentiles stretched. Output: softmax
-at temperature {temperature}, fitted on the validation split. The pool leaves out the last row and column of the 7x7
+at {calibration}, fitted on the validation split. The pool leaves out the last row and column of the 7x7
 feature map, as the paper's does: the bottom and right seventh of a film are seen only through overlapping fields.
 
 ## What it was measured to do
 
 Films of the data's own split, patients exclusive, scored by `{engine}`: the default engine where the
 CPU is faster in int8. In fp32 the accuracy is {fp32}. Brackets are 95 % intervals: exact
-(Clopper-Pearson), or by bootstrap over patients where marked +. The weights kept, the temperature and the operating
+(Clopper-Pearson), or by bootstrap over patients where marked +. The weights kept, the calibration and the operating
 points were chosen on `val` in fp32, never on `test`. `xrayq evaluate` regenerates all of it.
 
 """
@@ -82,7 +82,7 @@ def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
         size=bundle.preprocess.size,
         low=bundle.preprocess.stretch_low,
         high=bundle.preprocess.stretch_high,
-        temperature=bundle.calibration.temperature,
+        calibration=bundle.calibration.words,
         engine=evaluation["engine"]["name"],
         fp32=" and ".join(f"{bundle.metrics[name]['accuracy']['value']:.3f} on {name}" for name in ("val", "test")),
     )

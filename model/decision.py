@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+SENSITIVITY, SPECIFICITY = "sensitivity", "specificity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,33 +19,28 @@ class OperatingPoint:
     negatives: int
     chosen_on: str
     """The split, and the rule."""
+    id: str = ""
+    """Finding, rate and value: covid19@sensitivity-0.95; "" in bundles of schema 1, as the next four are absent."""
+    target: str = ""
+    """The rate that it was chosen for: sensitivity or specificity."""
+    target_value: float | None = None
+    """What that rate was to be at least, 0..1."""
+    sensitivity_interval95: tuple[float, float] | None = None
+    """Clopper-Pearson, as the next."""
+    specificity_interval95: tuple[float, float] | None = None
+
+    @classmethod
+    def read(cls, found: dict[str, Any]) -> "OperatingPoint":
+        """From a manifest. Raises KeyError, TypeError or ValueError."""
+        pairs = {
+            name: (float(found[name][0]), float(found[name][1]))
+            for name in ("sensitivity_interval95", "specificity_interval95")
+            if found.get(name) is not None
+        }
+        return cls(**found | pairs)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def choose(
-    finding: str, scores: NDArray[np.float64], positive: NDArray[np.bool_], *, sensitivity: float, split: str
-) -> OperatingPoint:
-    """The highest threshold that still flags at least `sensitivity` of the positives.
-
-    Args:
-        scores: probability of the finding [N].
-        positive: truth [N], with at least one True and one False.
-    """
-    ranked = np.sort(scores[positive])[::-1]
-    needed = int(np.ceil(sensitivity * len(ranked)))
-    threshold = float(np.floor(ranked[needed - 1] * 1e4) / 1e4)
-    flagged = scores >= threshold
-    return OperatingPoint(
-        finding=finding,
-        threshold=threshold,
-        sensitivity=round(float(flagged[positive].mean()), 4),
-        specificity=round(float((~flagged[~positive]).mean()), 4),
-        positives=int(positive.sum()),
-        negatives=int((~positive).sum()),
-        chosen_on=f"{split}: highest threshold with sensitivity >= {sensitivity}",
-    )
 
 
 def flags(probabilities: dict[str, float], points: tuple[OperatingPoint, ...]) -> tuple[str, ...]:

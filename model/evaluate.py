@@ -8,7 +8,8 @@
 
 evaluation.json:
 
-    bundle          name, version, digest, findings, temperature, operating_points, provenance
+    bundle          name, version, digest, findings, temperature, calibration in words, operating_points,
+                    provenance
     engine          what ran the network: name, precision, device
     data            digest; trained_on: whether the bundle names the same one; views, train_views;
                     films: split -> view -> class -> count; sources: split -> source -> class -> count
@@ -147,6 +148,7 @@ def evaluate(
             "digest": bundle.digest,
             "findings": list(bundle.findings),
             "temperature": bundle.calibration.temperature,
+            "calibration": bundle.calibration.words,
             "operating_points": [point.as_dict() for point in bundle.operating_points],
             "provenance": bundle.provenance,
         },
@@ -220,10 +222,21 @@ def measure(part: Scored, bundle: Bundle) -> dict[str, Any]:
         "summary": found,
         "curves": curves(part.chances, labels, FINDINGS, patients),
         "reliability": {
-            "before": _reliability(probabilities(part.logits, 1.0), labels, patients),
-            "after": _reliability(part.chances, labels, patients),
+            "before": reliability_of(probabilities(part.logits, 1.0), labels, patients),
+            "after": reliability_of(part.chances, labels, patients),
         },
         "flags": {point.finding: _flag(point, part) for point in bundle.operating_points},
+    }
+
+
+def reliability_of(chances: NDArray[np.float64], labels: NDArray[np.int64], patients: Sequence[str]) -> dict[str, Any]:
+    """`metrics.reliability` with 95 % intervals by bootstrap over patients; each film has one."""
+    truth = np.eye(chances.shape[1])[labels]
+    losses = -np.log(np.clip((chances * truth).sum(axis=1), 1e-12, 1.0))
+    return reliability(chances, labels) | {
+        "ece_interval95": calibration_error_interval(chances, labels, patients),
+        "brier_interval95": mean_interval(((chances - truth) ** 2).sum(axis=1), patients),
+        "log_loss_interval95": mean_interval(losses, patients),
     }
 
 
@@ -324,16 +337,6 @@ def write(evaluation: Evaluation, out: Path, report: str) -> None:
     (out / "evaluation.json").write_text(json_text(evaluation.content), encoding="utf-8")
     (out / "predictions.csv").write_text(predictions_text(evaluation.scored), encoding="utf-8")
     (out / "report.html").write_text(report, encoding="utf-8")
-
-
-def _reliability(chances: NDArray[np.float64], labels: NDArray[np.int64], patients: Sequence[str]) -> dict[str, Any]:
-    truth = np.eye(chances.shape[1])[labels]
-    losses = -np.log(np.clip((chances * truth).sum(axis=1), 1e-12, 1.0))
-    return reliability(chances, labels) | {
-        "ece_interval95": calibration_error_interval(chances, labels, patients),
-        "brier_interval95": mean_interval(((chances - truth) ** 2).sum(axis=1), patients),
-        "log_loss_interval95": mean_interval(losses, patients),
-    }
 
 
 def _flag(point: OperatingPoint, part: Scored) -> dict[str, Any]:

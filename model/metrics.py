@@ -240,8 +240,8 @@ def reliability(probabilities: Probabilities, labels: Labels, *, bins: int = 10)
         return {"ece": None, "brier": None, "log_loss": None, "films": 0, "bins": []}
     confidence = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    membership = _membership(confidence, bins)
-    groups = [rows for rows in (np.flatnonzero(membership == index) for index in range(bins)) if len(rows)]
+    of_bin = membership(confidence, bins)
+    groups = [rows for rows in (np.flatnonzero(of_bin == index) for index in range(bins)) if len(rows)]
     gaps = [len(rows) * abs(confidence[rows].mean() - correct[rows].mean()) for rows in groups]
     truth = np.eye(probabilities.shape[1])[labels]
     likelihood = probabilities[np.arange(films), labels]
@@ -268,7 +268,7 @@ def calibration_error_interval(
         return None
     confidence = probabilities.max(axis=1)
     gap = confidence - (probabilities.argmax(axis=1) == labels)
-    shares = gap[:, None] * np.eye(bins)[_membership(confidence, bins)]
+    shares = gap[:, None] * np.eye(bins)[membership(confidence, bins)]
 
     def error(weights: Weights) -> NDArray[np.float64]:
         return _ratio(np.abs(weights @ shares).sum(axis=1), weights.sum(axis=1))
@@ -276,7 +276,7 @@ def calibration_error_interval(
     return bootstrap(error, patients)
 
 
-def _membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+def membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
     """[N] bin of each film, 0..bins - 1: bins of equal mass, ties together."""
     middle = (rankdata(confidence) - 0.5) / len(confidence)
     return np.asarray(middle * min(bins, len(confidence)), np.int64)

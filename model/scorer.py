@@ -1,6 +1,6 @@
-"""Inputs to scores: one engine, its bundle's calibration and operating points."""
+"""Inputs to scores: one engine, its bundle's calibration, operating points and prediction sets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,15 @@ class Score:
     """By finding, calibrated, summing to 1."""
     flags: tuple[str, ...]
     """Findings at or over their operating point."""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By finding, how often calibration films with about this probability had it; {} where the bundle does not say."""
+    prediction_set: tuple[str, ...] | None = None
+    """Findings that the film may have; None where the bundle makes no sets."""
+
+    @property
+    def abstains(self) -> bool:
+        """The prediction set names several findings, or none."""
+        return self.prediction_set is not None and len(self.prediction_set) != 1
 
 
 def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Score]:
@@ -30,11 +39,14 @@ def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Sco
     scores = []
     for row, chances in zip(logits, bundle.calibration.probabilities(logits), strict=True):
         by_finding = {name: float(chance) for name, chance in zip(bundle.findings, chances, strict=True)}
+        intervals = {name: bundle.calibration.interval(name, chance) for name, chance in by_finding.items()}
         scores.append(
             Score(
                 logits={name: float(value) for name, value in zip(bundle.findings, row, strict=True)},
                 probabilities=by_finding,
                 flags=flags(by_finding, bundle.operating_points),
+                intervals={name: found for name, found in intervals.items() if found is not None},
+                prediction_set=bundle.conformal.prediction_set(by_finding) if bundle.conformal else None,
             )
         )
     return scores

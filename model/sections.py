@@ -81,15 +81,15 @@ def ranking(content: dict[str, Any]) -> Iterable[Html]:
 def calibration(content: dict[str, Any]) -> Iterable[Html]:
     parts, bundle = content["parts"], content["bundle"]
     test = parts["test"]["reliability"]
-    panels = {"test, temperature 1": test["before"], f"test, temperature {bundle['temperature']:g}": test["after"]}
+    panels = {"test, temperature 1": test["before"], f"test, {bundle['calibration']}": test["after"]}
     yield figure(
         figures.reliability(panels),
-        "Does a stated probability come true as often as stated? Bins of equal size, bars are exact intervals. The "
-        "temperature was fitted on the validation split.",
+        "Does a stated probability come true as often as stated? Bins of equal size, bars are exact intervals. "
+        "Calibrated on the validation split.",
     )
     rows = []
     for name, part in parts.items():
-        for when, words in (("before", "temperature 1"), ("after", f"temperature {bundle['temperature']:g}")):
+        for when, words in (("before", "temperature 1"), ("after", bundle["calibration"])):
             one = part["reliability"][when]
             scores = [
                 said_estimate({"value": one[key], "interval95": one[f"{key}_interval95"]})

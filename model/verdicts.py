@@ -78,7 +78,7 @@ def _calibrated(content: dict[str, Any]) -> Claim:
     before, after = found["before"], found["after"]
     better = after["log_loss"] < before["log_loss"]
     return Claim(
-        text="The temperature makes its probabilities more honest",
+        text="Calibration makes its probabilities more honest",
         verdict="yes, on these films" if better else "no difference" if after == before else REFUTED,
         evidence=f"log loss {before['log_loss']:.3f} to {after['log_loss']:.3f}, "
         f"calibration error {before['ece']:.3f} to {after['ece']:.3f}",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from model.figures import ACCENT, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart_of
+from model.figures import ACCENT, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
 
 PENDING, REFUSED, FAILED = "#D98200", "#9aa5b1", "#882255"
 
@@ -41,7 +41,7 @@ def day(hours: Sequence[dict[str, Any]]) -> Chart:
         if slow:
             spot, seconds = slow
             said += f" Slowest hour {hours[int(spot)]['hour']}: median {seconds['p50']:g} s, 95 % {seconds['p95']:g} s."
-        return chart_of(figure, said)
+        return chart(figure, said)
 
 
 def ends(senders: Sequence[dict[str, Any]]) -> Chart:
@@ -69,7 +69,7 @@ def ends(senders: Sequence[dict[str, Any]]) -> Chart:
             f"{sender['calling_ae']}: " + ", ".join(f"{name} {total(sender[name])}" for name, _ in kinds)
             for sender in senders
         ]
-        return chart_of(figure, f"What became of each sender's films. {'; '.join(said)}.")
+        return chart(figure, f"What became of each sender's films. {'; '.join(said)}.")
 
 
 def total(count: "int | dict[str, int]") -> int:

@@ -5,7 +5,22 @@ import sys
 
 import typer
 
-from worker.cli import audit, bundle, compile, db, demo, doctor, evaluate, instance, labels, prepare, run, study, train
+from worker.cli import (
+    audit,
+    bundle,
+    calibrate,
+    compile,
+    db,
+    demo,
+    doctor,
+    evaluate,
+    instance,
+    labels,
+    prepare,
+    run,
+    study,
+    train,
+)
 from worker.errors import EXIT_CODES, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
@@ -38,6 +53,7 @@ doctor.register(app)
 prepare.register(app)
 train.register(app)
 compile.register(app)
+calibrate.register(app)
 app.add_typer(study.app, name="study", rich_help_panel="Train")
 evaluate.register(app)
 

@@ -56,6 +56,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
                 "preprocess": bundle.preprocess.as_dict(),
                 "calibration": bundle.calibration.as_dict(),
                 "variants": bundle.variants,
+                "conformal": bundle.conformal and bundle.conformal.as_dict(),
+                "parent": bundle.parent,
                 "operating_points": [point.as_dict() for point in bundle.operating_points],
                 "metrics": bundle.metrics,
                 "provenance": bundle.provenance,
@@ -65,10 +67,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     from rich.table import Table
 
     console = wide_console()
-    console.print(
-        f"[bold]{bundle.name}[/] {bundle.version}  digest {bundle.digest[:12]}  "
-        f"temperature {bundle.calibration.temperature}"
-    )
+    console.print(f"[bold]{bundle.name}[/] {bundle.version}  digest {bundle.digest[:12]}  {bundle.calibration.words}")
     table = Table("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings), header_style="bold")
     for split, metrics in bundle.metrics.items():
         recalls = [_proportion(metrics["recall"][name]) for name in bundle.findings]
@@ -81,6 +80,12 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             cells = (_proportion(rates["sensitivity"]), _proportion(rates["specificity"]))
             flags.add_row(point.finding, f"{point.threshold:.4f}", split, *cells)
     console.print(flags)
+    if bundle.conformal:
+        limits = ", ".join(f"{name} {bundle.conformal.limits[name]:.4f}" for name in bundle.findings)
+        console.print(
+            f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
+            highlight=False,
+        )
     for precision, record in bundle.variants.items():
         console.print(f"variant {precision}: {_agreement(record)}", highlight=False)
     for key, value in bundle.provenance.items():

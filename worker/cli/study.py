@@ -1,10 +1,12 @@
 """xrayq study: one thing changed, everything else alike, as a table for the evaluation report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.bundle import BundlePath, load_bundle
+from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, require_scipy, wish_of
 from worker.cli.common import parse_views
 from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe, require_torch
 from worker.errors import ConfigurationError, WorkerError
@@ -12,17 +14,20 @@ from worker.errors import ConfigurationError, WorkerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
     from model.study import Bench, Study
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""Train several times with one thing changed; the table is for 'xrayq evaluate'.
+    help="""The same several times with one thing changed; the table is for 'xrayq evaluate'.
 
     \b
     xrayq study split --init runs/trunk.pt --out runs/split.json
     xrayq study lr --init runs/trunk.pt --out runs/lr.json
     xrayq study init --init random --init runs/trunk.pt --out runs/init.json
+    xrayq study calibration --out runs/calibration.json
     xrayq evaluate --study runs/split.json --study runs/lr.json --study runs/init.json
     """,
 )
@@ -119,6 +124,52 @@ def init_(
     )
 
 
+@app.command()
+def calibration(
+    name: BundlePath = "reference",
+    films: FilmsArgument = RUNS,
+    out: OutOption = None,
+    on: Annotated[str, typer.Option(help="Splits to pool: val,test or val.")] = "val,test",
+    resplits: Annotated[int, typer.Option(help="How often the films are halved.", min=2)] = 20,
+    sensitivity: SensitivityOption = None,
+    specificity: SpecificityOption = None,
+    coverage: CoverageOption = 0.9,
+) -> None:
+    """Does 'xrayq calibrate' keep its promises? Films halved by patient: calibrate on one half, measure on the other.
+
+    Nothing is trained: one network scores the films once.
+
+    \b
+    xrayq study calibration --films runs/all --out runs/calibration.json
+    """
+    require_scipy()
+    bundle, wanted = load_bundle(name), tuple(part.strip() for part in on.split(","))
+    if not set(wanted) <= {"val", "test"}:
+        raise ConfigurationError(f"--on {on}: the bundle may be measured on val and test")
+    if out and out.exists():
+        raise ConfigurationError(f"{out} exists: choose another --out")
+    wish = wish_of(bundle, sensitivity, specificity, coverage)
+    from rich.console import Console
+
+    from model.calibration_films import labelled, open_films
+    from model.engine.ort import OrtEngine
+    from model.errors import ModelError
+    from model.resplits import pool, resplit
+    from worker.settings import cores
+
+    try:
+        by_split, digest = open_films(bundle, films)
+        engine = OrtEngine(bundle, threads=cores())
+        if missing := set(wanted) - set(by_split):
+            raise ConfigurationError(f"{films} has no films of {', '.join(sorted(missing))}: choose another --on")
+        parts = [labelled(split, by_split[split], engine) for split in by_split if split in wanted]
+        result = resplit(pool(parts), bundle.findings, wish, count=resplits)
+    except (ModelError, OSError) as error:
+        raise WorkerError(str(error)) from None
+    result["provenance"] |= {"bundle": bundle.digest, "data_digest": digest, "command": command_line()}
+    _finish(Console() if Console().is_terminal else Console(width=220), result, out)
+
+
 def _run(
     study: "Callable[[Bench], Study]",
     films: Path,
@@ -134,11 +185,9 @@ def _run(
     described: list[str] | None = None,
 ) -> None:
     require_torch()
-    import json
     from dataclasses import replace
 
     from rich.console import Console
-    from rich.table import Table
 
     from model.dataset import load_dataset
     from model.errors import ModelError
@@ -168,11 +217,20 @@ def _run(
         "device": describe_device(chosen),
         "command": command_line(),
     }
-    table = Table(*done.columns, title=done.title, title_justify="left")
-    for row in done.rows:
+    _finish(console, result, out)
+
+
+def _finish(console: "Console", result: dict[str, Any], out: Path | None) -> None:
+    """Show a study and write it."""
+    import json
+
+    from rich.table import Table
+
+    table = Table(*result["columns"], title=result["title"], title_justify="left")
+    for row in result["rows"]:
         table.add_row(*map(str, row))
     console.print(table)
-    console.print(done.note, highlight=False)
+    console.print(result["note"], highlight=False)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")

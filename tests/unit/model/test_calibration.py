@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.calibration import fit_temperature, log_loss, probabilities
-from model.decision import OperatingPoint, choose, flags
+from model.decision import OperatingPoint, flags
 from model.findings import FINDINGS
+from model.operating_points import choose
 
 FINITE = st.floats(-80, 80, width=32)
 

@@ -304,7 +304,7 @@ def test_bundle_commands_print_json(shipped: Path) -> None:
     assert in_force["digest"] == one["digest"] == checked["digest"]
     assert Path(in_force["path"]) == SHIPPED / "reference"
     assert one["findings"] == ["normal", "pneumonia", "covid19"]
-    assert {"metrics", "provenance", "calibration", "operating_points", "preprocess"} <= set(one)
+    assert {"metrics", "provenance", "calibration", "conformal", "parent", "operating_points", "preprocess"} <= set(one)
     assert checked["ok"] is True
     assert checked["engine"].startswith("onnxruntime-")
 

@@ -1,0 +1,210 @@
+"""xrayq calibrate: the same network with probabilities, flags and prediction sets fitted to labelled films."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.bundle import BundlePath, load_bundle
+from worker.cli.common import JsonOption, load_settings, print_json, progress, wide_console
+from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from model.bundle import Bundle
+    from model.calibrate import Calibrated, Wish
+
+NEEDED = ("matplotlib", "scipy")
+RATES = ("sensitivity", "specificity")
+SensitivityOption = Annotated[
+    list[str] | None,
+    typer.Option(help="FINDING=RATE: flag at least this share of its films. Default: 0.95 for each but normal."),
+]
+SpecificityOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="FINDING=RATE: leave at least this share of all other films unflagged. Instead of a sensitivity."
+    ),
+]
+CoverageOption = Annotated[float, typer.Option(help="Share of films whose prediction set is to hold their finding.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Train")(calibrate)
+
+
+def calibrate(
+    name: BundlePath = "reference",
+    films: Annotated[
+        Path | None, typer.Option(help="What 'xrayq prepare' wrote: its split val is calibrated on, test measured on.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Or a CSV of your own films: label, logit_normal, logit_pneumonia, logit_covid19, patient_id."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The new bundle; must not exist.")] = Path("runs/calibrated"),
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for the report; its files are replaced. Default: OUT-report.")
+    ] = None,
+    sensitivity: SensitivityOption = None,
+    specificity: SpecificityOption = None,
+    coverage: CoverageOption = 0.9,
+    engine: Annotated[
+        str, typer.Option(help="What scores the films, as XRAYQ_ENGINE; the default is the reference.")
+    ] = ("onnxruntime"),
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a bundle's probabilities, flags and prediction sets to labelled films, into a new bundle.
+
+    The network stays as it is, to the byte. Temperature or vector scaling is
+    taken, whichever says more of films held out by patient. Each probability
+    gets the exact interval of what became of films like it, each flag the
+    interval of its sensitivity and specificity. A faster variant is measured
+    again and left out where it would change too many flags.
+
+    REPORT gets calibration.json (the same bytes on every run) and
+    calibration.html, a page that needs no network.
+
+    \b
+    xrayq calibrate --films runs/all --out runs/calibrated
+    xrayq calibrate runs/bundle --films runs/all --sensitivity covid19=0.95 --specificity pneumonia=0.8
+    xrayq calibrate --labels site.csv --out runs/site
+    """
+    require_scipy()
+    if (films is None) == (labels is None):
+        raise ConfigurationError("calibrate needs --films FOLDER or --labels CSV, one of the two")
+    bundle = load_bundle(name)
+    wish = wish_of(bundle, sensitivity, specificity, coverage)
+    source = films or labels
+    assert source is not None
+    if not source.exists():
+        raise NotFound(f"no such folder or file: {source}")
+    from rich.console import Console
+
+    from model.calibrate import calibrate_on_table
+    from model.calibration_report import write
+    from model.errors import ModelError
+
+    console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
+    try:
+        if films is not None:
+            made = _on_films(console, bundle, films, out, wish, engine)
+        else:
+            made = calibrate_on_table(bundle, source, out, wish, report=_line(console))
+        write(made, place)
+    except (ModelError, OSError) as error:
+        raise WorkerError(str(error)) from None
+    if as_json:
+        print_json(made.content | {"path": str(out), "report": str(place)})
+    else:
+        _show(wide_console(), made.content, out, place)
+
+
+def require_scipy() -> None:
+    """Raises Unhealthy when a library of the `train` extra is missing that this needs. Torch is not among them."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise Unhealthy(f"calibration needs {', '.join(missing)}: pip install 'xrayq[train]'")
+
+
+def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
+    """Raises ConfigurationError on a rate that is none, a finding that is none or named twice."""
+    from model.calibrate import Wish, default_targets
+    from model.calibration_films import Target
+    from model.decision import SENSITIVITY, SPECIFICITY
+
+    if not 0 < coverage < 1:
+        raise ConfigurationError(f"--coverage {coverage:g} must lie between 0 and 1")
+    targets: dict[str, Target] = {}
+    for rate, given in ((SENSITIVITY, sensitivity), (SPECIFICITY, specificity)):
+        for text in given or ():
+            finding, _, number = text.partition("=")
+            try:
+                value = float(number)
+            except ValueError:
+                value = 0.0
+            if not 0 < value < 1:
+                raise ConfigurationError(f"--{rate} {text}: write it as covid19=0.95, a rate between 0 and 1")
+            if finding not in bundle.findings:
+                raise ConfigurationError(f"--{rate} {text}: findings are {', '.join(bundle.findings)}")
+            if finding in targets:
+                raise ConfigurationError(f"--{rate} {text}: {finding} has an operating point already, it takes one")
+            targets[finding] = Target(finding=finding, rate=rate, value=value)
+    chosen = {target.finding: target for target in default_targets(bundle.findings)} | targets
+    return Wish(targets=tuple(chosen[name] for name in bundle.findings if name in chosen), coverage=coverage)
+
+
+def _on_films(console: "Console", bundle: "Bundle", films: Path, out: Path, wish: "Wish", engine: str) -> "Calibrated":
+    from model.calibrate import calibrate_on_films
+    from model.engine.choose import open_engine
+
+    settings, threads = load_settings(), len(os.sched_getaffinity(0))
+    opened = open_engine(
+        bundle, engine, threads=threads, plans=settings.plan_folder, flag_tolerance=settings.flag_tolerance
+    )
+    try:
+        with progress(console, "films scored") as advance:
+            return calibrate_on_films(
+                bundle, opened, films, out, wish, threads=threads, report=_line(console), advance=advance
+            )
+    finally:
+        opened.close()
+
+
+def _line(console: "Console") -> Any:
+    return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show(console: "Console", content: dict[str, Any], out: Path, place: Path) -> None:
+    from rich.table import Column, Table
+
+    table = Table(title="Calibration", title_justify="left", header_style="bold")
+    for column in ("films", "", "ECE", "error by finding", "Brier", "log loss"):
+        table.add_column(column, justify="left" if column in ("films", "") else "right")
+    for name, part in content["parts"].items():
+        for when, one in part["reliability"].items():
+            cells = [_pair(one[key], one[f"{key}_interval95"]) for key in ("ece", "brier", "log_loss")]
+            cells.insert(1, _pair(one["by_finding"]["value"], one["by_finding"]["interval95"]))
+            table.add_row(f"{name}, {part['how']}", when, *cells)
+    console.print(table)
+    flags = Table(
+        Column("operating point", no_wrap=True), "p at or over", "films", *RATES, "needed", header_style="bold"
+    )
+    points = {point["id"]: point for point in content["operating_points"]}
+    for name, part in content["parts"].items():
+        for identifier, found in part["flags"].items():
+            cells = [f"{_pair(found[rate]['value'], found[rate]['interval95'])} n={found[rate]['n']}" for rate in RATES]
+            needed = ", ".join(
+                f"{found['films_needed'][rate]} {which}"
+                for rate, which in zip(RATES, ("positives", "negatives"), strict=True)
+                if found["films_needed"][rate]
+            )
+            flags.add_row(identifier, f"{points[identifier]['threshold']:.4f}", name, *cells, needed or "enough")
+    console.print(flags)
+    sets = Table("prediction sets", "coverage", *content["bundle"]["findings"], "abstentions", header_style="bold")
+    for name, part in content["parts"].items():
+        shares = [part["sets"]["coverage"], *part["sets"]["by_finding"].values(), part["sets"]["abstentions"]]
+        sets.add_row(name, *(_pair(one["value"], one["interval95"]) for one in shares))
+    console.print(sets)
+    console.print(
+        "Brackets are 95 % intervals. Needed: films for an interval of at most +- .05. ECE: of the called class; the "
+        "report says how much of it is chance.",
+        style="dim",
+    )
+    made = content["calibration"]
+    console.print(
+        f"wrote {out}, digest {content['made'][:12]}, {made['method']} scaling; report in {place}. {content['notice']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _pair(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
