@@ -20,6 +20,8 @@ class OperatingPoint:
     negatives: int
     chosen_on: str
     """The split, and the rule."""
+    id: str = ""
+    """Its name, such as covid19@sensitivity-0.95; "" in bundles of schema 1."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

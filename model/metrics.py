@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binomtest, rankdata
+from scipy.stats import rankdata
+
+from model.exact import interval as interval
+from model.exact import proportion as proportion
+from model.exact import sign_test
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -23,24 +27,6 @@ DEFINED_SHARE = 0.9
 asks for three patients of each class that the statistic needs."""
 CURVE_POINTS = 200
 """Most points of one curve."""
-
-
-def interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a proportion; (0, 1) when nothing was tried."""
-    if trials == 0:
-        return 0.0, 1.0
-    tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, trials - successes + 1))
-    high = 1.0 if successes == trials else float(beta.ppf(1 - tail, successes + 1, trials - successes))
-    return round(low, 4), round(high, 4)
-
-
-def proportion(successes: int, trials: int) -> dict[str, Any]:
-    return {
-        "value": round(successes / trials, 4) if trials else None,
-        "interval95": list(interval(successes, trials)),
-        "n": trials,
-    }
 
 
 def bootstrap(
@@ -219,13 +205,12 @@ def mcnemar(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
     """
     one, two = first == labels, second == labels
     first_only, second_only = int((one & ~two).sum()), int((~one & two).sum())
-    discordant = first_only + second_only
     return {
         "both_right": int((one & two).sum()),
         "first_only": first_only,
         "second_only": second_only,
         "both_wrong": int((~one & ~two).sum()),
-        "p": _four(binomtest(first_only, discordant, 0.5).pvalue) if discordant else 1.0,
+        "p": sign_test(first_only, second_only),
     }
 
 

@@ -1,6 +1,6 @@
 """Inputs to scores: one engine, its bundle's calibration and operating points."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ class Score:
     """By finding, calibrated, summing to 1."""
     flags: tuple[str, ...]
     """Findings at or over their operating point."""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By finding, 95 %; {} where the bundle has none."""
+    prediction_set: tuple[str, ...] | None = None
+    """Findings that cannot be ruled out; None where the bundle makes no sets."""
 
 
 def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Score]:
