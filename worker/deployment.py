@@ -66,18 +66,23 @@ def open_bundle(placed: Placed) -> Bundle:
     return bundle
 
 
-def place(bundle: Bundle, role: Role = Role.LIVE) -> Placed:
-    """A verified bundle on its way into the table, or the one of the settings."""
+def place(bundle: Bundle) -> Placed:
+    """A bundle that is in no row yet, as live."""
     shipped = bundle.path.parent == SHIPPED
     return Placed(
         digest=bundle.digest,
         name=bundle.name,
         version=bundle.version,
         path=bundle.path.name if shipped else str(bundle.path),
-        role=role,
+        role=Role.LIVE,
         changed_at=None,
         changed_by="settings",
     )
+
+
+def by_settings(path: Path | None) -> Placed:
+    """The bundle of the settings, None for the shipped reference. Raises BundleError when it is not whole."""
+    return place(bundles.load(path or bundles.REFERENCE))
 
 
 def placed(connection: Connection) -> list[Placed]:
@@ -126,7 +131,7 @@ def activate(engine: Engine, new: Placed, *, default: Placed | None, actor: str,
         with writing(engine) as connection:
             live, _ = in_service(connection, lock=True)
             before = live or default
-            if live and live.digest == new.digest:
+            if live and (live.digest, live.path) == (new.digest, new.path):  # in another folder it may be wanted again
                 raise WrongState(f"bundle {new.digest[:12]} is live already")
             if before and before.digest != new.digest:
                 _put(connection, before, Role.RETIRED, actor)
@@ -139,15 +144,15 @@ def activate(engine: Engine, new: Placed, *, default: Placed | None, actor: str,
         raise WrongState("another bundle was activated meanwhile: see 'xrayq bundle status'") from None
 
 
-def shadow(engine: Engine, new: Placed, *, live: Placed | None, actor: str) -> None:
+def shadow(engine: Engine, new: Placed, *, default: Placed | None, actor: str) -> None:
     """Let a verified bundle score silently. Raises WrongState when it is live or a shadow already.
 
     Args:
-        live: the bundle of the settings, for while nothing is activated.
+        default: the bundle of the settings, live while none is activated.
     """
     with writing(engine) as connection:
-        active, shadows = in_service(connection, lock=True)
-        if new.digest in {one.digest for one in (active or live, *shadows) if one}:
+        live, shadows = in_service(connection, lock=True)
+        if new.digest in {one.digest for one in (live or default, *shadows) if one}:
             raise WrongState(f"bundle {new.digest[:12]} is live or a shadow already: see 'xrayq bundle status'")
         _put(connection, new, Role.SHADOW, actor)
         _record(connection, Role.SHADOW, actor, old=None, new=new.digest)

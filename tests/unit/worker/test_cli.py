@@ -270,11 +270,11 @@ def test_bundle_commands_print_json(shipped: Path) -> None:
         xrayq("bundle", *words, "--json", log_format="json") for words in (["list"], ["show"], ["verify"])
     )
     assert (listed.returncode, shown.returncode, verified.returncode) == (0, 0, 0), verified.stderr
-    (in_force,) = (row for row in json.loads(listed.stdout) if row["in_force"])
+    (default,) = (row for row in json.loads(listed.stdout) if row["default"])
     one = json.loads(shown.stdout)
     checked = json.loads(verified.stdout)
-    assert in_force["digest"] == one["digest"] == checked["digest"]
-    assert Path(in_force["path"]) == SHIPPED / "reference"
+    assert default["digest"] == one["digest"] == checked["digest"]
+    assert Path(default["path"]) == SHIPPED / "reference"
     assert one["findings"] == ["normal", "pneumonia", "covid19"]
     assert {"metrics", "provenance", "temperature", "operating_points", "preprocess"} <= set(one)
     assert checked["ok"] is True
