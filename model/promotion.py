@@ -24,7 +24,7 @@ class Rule:
     films: int = 200
     """Fewest films scored by both."""
     missed: float = 0.02
-    """Largest share of live's films, while the shadow scored, that have no score of the shadow."""
+    """Largest share of films that the shadow should have scored and could not."""
     other_flags: float = 0.05
     """Largest share of films with other flags. Of 200 films 3 may have them. More may where the truth of every flag is
     judged and met: then they changed without harm."""
@@ -65,7 +65,7 @@ def compare(films: Sequence[Film], *, flagged: Sequence[str], missed: int, rule:
     Args:
         films: scored by both.
         flagged: findings with an operating point.
-        missed: films that live scored while the shadow scored others.
+        missed: films that the shadow should have scored and could not.
 
     Returns:
         JSON-ready: {"films", "missed", "films_with_other_flags", "findings", "truth", "criteria", "verdict"}.
@@ -165,7 +165,7 @@ def _criteria(content: dict[str, Any], rule: Rule) -> list[dict[str, Any]]:
         "state": MET if films >= rule.films else OPEN,
     }
     gaps = {
-        "criterion": "films without a shadow score",
+        "criterion": "films the shadow could not score",
         "value": missed["value"],
         "limit": rule.missed,
         "state": MET if (missed["value"] or 0.0) <= rule.missed else BROKEN,

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 
 from worker.db.session import reading
-from worker.db.tables import audit_event, score
+from worker.db.tables import score
 from worker.deployment import Placed, Role, placed
-from worker.shadows import SKIPPED
+from worker.shadows import films_skipped
 
 
 def overview(engine: Engine, default: Placed | None) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def overview(engine: Engine, default: Placed | None) -> list[dict[str, Any]]:
                 "since": one.changed_at.isoformat() if one.changed_at else None,
                 "by": one.changed_by,
                 "films": {role.value: films.get((one.digest, role), 0) for role in (Role.LIVE, Role.SHADOW)},
-                "skipped": _skipped(connection, one) if one.role == Role.SHADOW else 0,
+                "skipped": films_skipped(connection, one.digest, one.changed_at) if one.role == Role.SHADOW else 0,
                 "path": one.path,
             }
             for one in rows
@@ -42,11 +42,3 @@ def _films(connection: Connection) -> dict[tuple[str, str], int]:
         select(score.c.bundle_digest, score.c.role, func.count()).group_by(score.c.bundle_digest, score.c.role)
     )
     return {(digest, role): count for digest, role, count in counted}
-
-
-def _skipped(connection: Connection, shadow: Placed) -> int:
-    """Films the shadow did not score since it was placed."""
-    details = connection.execute(
-        select(audit_event.c.detail).where(audit_event.c.action == SKIPPED, audit_event.c.at >= shadow.changed_at)
-    ).scalars()
-    return sum(detail["films"] for detail in details if detail["bundle"] == shadow.digest)

@@ -24,6 +24,8 @@ class InstanceView:
     id: int
     sop_instance_uid: str
     revision: int
+    digest: str
+    """Of the received film in the spool, SHA-256."""
     transfer_syntax_uid: str
     modality: str
     body_part: str
@@ -120,6 +122,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
             id=row.id,
             sop_instance_uid=row.sop_instance_uid,
             revision=row.revision,
+            digest=row.digest,
             transfer_syntax_uid=row.transfer_syntax_uid,
             modality=row.modality,
             body_part=row.body_part,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import BundleError, ModelError, first_line
@@ -13,6 +13,7 @@ from model.preprocess import PreprocessSpec
 from model.scorer import score
 from worker import score_rows, trail
 from worker.db.session import writing
+from worker.db.tables import audit_event
 from worker.deployment import Placed, Role
 from worker.score_rows import Scored
 from worker.serving import Serving
@@ -39,6 +40,13 @@ def score_shadows(
         except (ModelError, SQLAlchemyError) as error:
             reason = first_line(error) if isinstance(error, ModelError) else type(error).__name__
             _skip(database, shadow, len(films), reason)
+
+
+def films_skipped(connection: Connection, digest: str, since: datetime | None = None) -> int:
+    """Films that a shadow did not score, by the audit trail."""
+    query = select(audit_event.c.detail).where(audit_event.c.action == SKIPPED)
+    details = connection.execute(query.where(audit_event.c.at >= since) if since else query).scalars()
+    return sum(detail["films"] for detail in details if detail["bundle"] == digest)
 
 
 def _score_one(

@@ -5,7 +5,21 @@ import sys
 
 import typer
 
-from worker.cli import bundle, compile, db, demo, doctor, evaluate, instance, prepare, run, service, study, train
+from worker.cli import (
+    bundle,
+    compile,
+    db,
+    demo,
+    doctor,
+    evaluate,
+    instance,
+    prepare,
+    replay,
+    run,
+    service,
+    study,
+    train,
+)
 from worker.errors import EXIT_CODES, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
@@ -29,6 +43,7 @@ app = typer.Typer(
 )
 run.register(app)
 service.register(bundle.app)
+replay.register(instance.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")

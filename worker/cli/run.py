@@ -68,7 +68,7 @@ def gateway() -> None:
 
     settings = load_settings()
     start_logging(settings)
-    database, spool = open_database(settings), _spool(settings)
+    database, spool = open_database(settings), open_spool(settings)
     swept = spool.prepare()
 
     def accept(received: Received) -> None:
@@ -135,7 +135,7 @@ def worker() -> None:
 
     settings = load_settings()
     start_logging(settings)
-    url, database, spool = broker_url(settings), open_database(settings), _spool(settings)
+    url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
     try:
         serving = _serving(settings)
         with reading(database) as connection:
@@ -197,7 +197,7 @@ def submit(
 
     settings = load_settings()
     start_logging(settings)
-    database, spool = open_database(settings), _spool(settings)
+    database, spool = open_database(settings), open_spool(settings)
     spool.prepare()
     files = [
         file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
@@ -228,7 +228,7 @@ def submit(
         raise typer.Exit(1)
 
 
-def _spool(settings: "Settings") -> "Spool":
+def open_spool(settings: "Settings") -> "Spool":
     from dicom_gateway.spool import Spool
 
     if settings.spool_folder.exists() and not settings.spool_folder.is_dir():
