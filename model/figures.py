@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from model.exact import interval
 from model.findings import FINDINGS
-from model.metrics import interval
 
 INK, QUIET, PALE, ACCENT = "#1b1f24", "#6b7280", "#d9dde3", "#0b5cad"
 CLASS_STYLE: Any = {

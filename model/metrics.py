@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from model.exact import interval as interval
 from model.exact import proportion as proportion
 from model.exact import sign_test
 
@@ -210,7 +209,7 @@ def mcnemar(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
         "first_only": first_only,
         "second_only": second_only,
         "both_wrong": int((~one & ~two).sum()),
-        "p": sign_test(first_only, second_only),
+        "p": _four(sign_test(first_only, second_only)),
     }
 
 

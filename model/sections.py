@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from model import figures
+from model.exact import interval
 from model.figures import SPOKEN, Line, said_estimate
 from model.findings import FINDINGS
-from model.metrics import interval
 from model.page import Html, bullets, figure, paragraph, safe, table
 
 PARTS = {

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from model.dataset import SPLITS, Dataset, Films, dataset_of
+from model.exact import interval
 from model.findings import FINDINGS
 from model.loop import predict
-from model.metrics import interval, summary
+from model.metrics import summary
 from model.splits import assign
 from model.train import TrainConfig, Trained, build, train
 

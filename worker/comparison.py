@@ -4,23 +4,24 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, or_, select
+from sqlalchemy import Connection, Engine, func, select
 
 from model.findings import in_order
-from model.promotion import Film, Said, compare
+from model.side_by_side import Film, Said, compare
 from worker.db.session import reading
-from worker.db.tables import finding_score, instance, score, truth
+from worker.db.tables import finding_score, score
 from worker.shadows import films_skipped
+from worker.truth import truths
 
 
 def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
-    """`promotion.compare` of two digests over the films of both, with where the films come from.
+    """`side_by_side.compare` of two digests over the films of both, with where the films come from.
 
-    A film's truth is its label where all who read it agree. JSON-ready.
+    JSON-ready.
     """
     with reading(engine) as connection:
         first, last, points = _scores(connection, live, shadow)
-        labels, disputed = _labels(connection, list(first))
+        labels = {one: label for one, (label, _) in truths(connection).items() if one in first}
         begun, ended = _span(connection, shadow)
         missed = films_skipped(connection, shadow)
         engines = {digest: _engines(connection, digest) for digest in (live, shadow)}
@@ -35,7 +36,7 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
         "from": begun.isoformat() if begun else None,
         "to": ended.isoformat() if ended else None,
         "truth_films": sum(one.truth is not None for one in films),
-        "disputed_films": disputed,
+        "disputed_films": sum(label is None for label in labels.values()),
     } | compare(films, flagged=in_order(points), missed=missed)
 
 
@@ -74,20 +75,6 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[Scores, Sco
         found[shadow],
         points,
     )
-
-
-def _labels(connection: Connection, instances: list[int]) -> tuple[dict[int, str], int]:
-    """The label of each instance that readers agree on, by UID or accession number; how many they do not agree on."""
-    named = or_(
-        and_(truth.c.sop_instance_uid != "", truth.c.sop_instance_uid == instance.c.sop_instance_uid),
-        and_(truth.c.accession_number != "", truth.c.accession_number == instance.c.accession_number),
-    )
-    wanted, labels = set(instances), defaultdict(set)
-    for instance_id, label in connection.execute(select(instance.c.id, truth.c.label).join(truth, named)):
-        if instance_id in wanted:
-            labels[instance_id].add(label)
-    agreed = {one: next(iter(said)) for one, said in labels.items() if len(said) == 1}
-    return agreed, len(labels) - len(agreed)
 
 
 def _span(connection: Connection, shadow: str) -> tuple[datetime | None, datetime | None]:

@@ -1,5 +1,6 @@
 """The gateway's `accept`: one transaction that makes an instance ours. When it returns, success may be promised."""
 
+import hashlib
 import logging
 from enum import StrEnum
 from typing import Any
@@ -60,6 +61,11 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     return outcome, instance_id
 
 
+def accession_digest(number: str) -> str:
+    """SHA-256 of an Accession Number, hex, "" without one: enough to find films by it, and the number is not kept."""
+    return hashlib.sha256(number.encode()).hexdigest() if number else ""
+
+
 def _latest(connection: Connection, received: Received) -> Any:
     """(id, revision, digest) of the newest revision under the film's SOP Instance UID, None when it is new."""
     return connection.execute(
@@ -103,7 +109,7 @@ def _ingest(connection: Connection, received: Received, latest: Any, same: bool)
             "view_position": header.view_position,
             "age_years": header.age_years,
             "burned_in": header.burned_in,
-            "accession_number": header.accession_number,
+            "accession_digest": accession_digest(header.accession_number),
             "state": State.RECEIVED,
             "received_at": received.received_at,
         },

@@ -1,11 +1,43 @@
-"""Audit events: one row for each change of an instance's life, written in the transaction that makes the change."""
+"""Audit events: one row for each change of state, written in the transaction that makes the change, never altered.
 
+Each row holds the digest of the row before and its own, so a row that was altered, removed or slipped in breaks the
+chain there. Who can write the database can also compute a new chain: keep the head's digest elsewhere
+(`xrayq audit export`, the nightly report), and `xrayq audit verify --head` finds that too.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Engine, Row, func, insert, select
 
+from worker.db.session import reading
 from worker.db.tables import audit_event
+
+FIRST = "0" * 64
+"""What the first row holds as the digest before it."""
+CHAIN_LOCK = 0x7872617971  # "xrayq": one writer at a time on PostgreSQL; on SQLite a transaction is alone anyway
+CHUNK = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What verifying found."""
+
+    rows: int
+    """That are whole, from the first on."""
+    head: str
+    """Digest of the last whole row."""
+    broken: int | None = None
+    """Id of the first row that is not."""
+    fault: str = ""
+
+    @property
+    def whole(self) -> bool:
+        return not self.fault
 
 
 def record(
@@ -26,5 +58,78 @@ def event(*, action: str, instance_id: int | None, actor: str, detail: dict[str,
 
 
 def record_all(connection: Connection, events: list[dict[str, Any]]) -> None:
-    if events:
-        connection.execute(insert(audit_event), events)
+    """Append to the chain. The last thing a transaction does: other writers wait from here to its commit."""
+    if not events:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(CHAIN_LOCK)))
+    previous = _head(connection)
+    rows = []
+    for one in events:
+        digest = digest_of(previous, one)
+        rows.append(one | {"previous": previous, "digest": digest})
+        previous = digest
+    connection.execute(insert(audit_event), rows)
+
+
+def digest_of(previous: str, row: dict[str, Any]) -> str:
+    """SHA-256 over the digest before and the row's content as JSON with sorted keys, hex."""
+    content = {
+        "previous": previous,
+        "at": row["at"].astimezone(UTC).isoformat(timespec="microseconds"),
+        **{name: row[name] for name in ("action", "instance_id", "actor", "detail")},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def verify(engine: Engine, *, head: str = "") -> Verdict:
+    """Check every row of the chain.
+
+    Args:
+        head: a digest kept elsewhere, which the chain must hold; at least twelve characters of it.
+    """
+    previous, rows, seen = FIRST, 0, not head
+    for row in events(engine):
+        fault = _fault(row, previous)
+        if fault:
+            return Verdict(rows=rows, head=previous, broken=row.id, fault=fault)
+        previous, rows = row.digest, rows + 1
+        seen = seen or previous.startswith(head)
+    if not seen:
+        return Verdict(
+            rows=rows, head=previous, fault=f"no row has the digest {head[:12]}: the end was cut or rewritten"
+        )
+    return Verdict(rows=rows, head=previous)
+
+
+def events(engine: Engine) -> Iterator[Row[Any]]:
+    """Every row, oldest first, a chunk at a time."""
+    last = 0
+    while True:
+        with reading(engine) as connection:
+            rows = connection.execute(
+                select(audit_event).where(audit_event.c.id > last).order_by(audit_event.c.id).limit(CHUNK)
+            ).all()
+        yield from rows
+        if len(rows) < CHUNK:
+            return
+        last = rows[-1].id
+
+
+def as_dict(row: Row[Any]) -> dict[str, Any]:
+    return dict(row._mapping) | {"at": row.at.isoformat(timespec="microseconds")}
+
+
+def _head(connection: Connection) -> str:
+    newest = select(audit_event.c.digest).order_by(audit_event.c.id.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none() or FIRST
+
+
+def _fault(row: Row[Any], previous: str) -> str:
+    if not row.digest:
+        return "it is not chained: a release before the chain wrote it, or a person"
+    if row.previous != previous:
+        return "the row before it was removed, altered or slipped in"
+    if row.digest != digest_of(previous, row._asdict()):
+        return "its content was altered"
+    return ""

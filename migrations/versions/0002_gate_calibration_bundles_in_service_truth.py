@@ -19,7 +19,7 @@ def upgrade() -> None:
     for table, columns in _added():
         for column in columns:
             op.add_column(table, column)
-    op.create_index(op.f("ix_instance_accession_number"), "instance", ["accession_number"])
+    op.create_index(op.f("ix_instance_accession_digest"), "instance", ["accession_digest"])
     op.create_table(
         "deployment",
         sa.Column("bundle_digest", sa.String(length=64), nullable=False),
@@ -42,9 +42,9 @@ def upgrade() -> None:
             "sop_instance_uid",
             sa.String(length=64),
             nullable=False,
-            comment='"" where the accession number names the film',
+            comment='"" where the accession digest names the film',
         ),
-        sa.Column("accession_number", sa.String(length=64), nullable=False, comment='"" where the UID names it'),
+        sa.Column("accession_digest", sa.String(length=64), nullable=False, comment='"" where the UID names it'),
         sa.Column("reader", sa.String(length=64), nullable=False),
         sa.Column("label", sa.String(length=32), nullable=False),
         sa.Column("read_on", sa.Date(), nullable=False),
@@ -52,18 +52,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_truth")),
         sa.UniqueConstraint(
             "sop_instance_uid",
-            "accession_number",
+            "accession_digest",
             "reader",
-            name=op.f("uq_truth_sop_instance_uid_accession_number_reader"),
+            name=op.f("uq_truth_sop_instance_uid_accession_digest_reader"),
         ),
     )
-    op.create_index(op.f("ix_truth_accession_number"), "truth", ["accession_number"])
+    op.create_index(op.f("ix_truth_accession_digest"), "truth", ["accession_digest"])
 
 
 def downgrade() -> None:
     op.drop_table("truth")
     op.drop_table("deployment")
-    op.drop_index(op.f("ix_instance_accession_number"), "instance")
+    op.drop_index(op.f("ix_instance_accession_digest"), "instance")
     for table, columns in _added():
         for column in columns:
             op.drop_column(table, column.name)
@@ -82,11 +82,11 @@ def _added() -> tuple[tuple[str, tuple[sa.Column[Any], ...]], ...]:
                     comment="Burned In Annotation (0028,0301)",
                 ),
                 sa.Column(
-                    "accession_number",
+                    "accession_digest",
                     sa.String(length=64),
                     nullable=False,
                     server_default="",
-                    comment="labels name films by it",
+                    comment="SHA-256; labels name films by it",
                 ),
             ),
         ),

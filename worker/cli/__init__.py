@@ -6,13 +6,16 @@ import sys
 import typer
 
 from worker.cli import (
+    audit,
     bundle,
+    compare,
     compile,
     db,
     demo,
     doctor,
     evaluate,
     instance,
+    labels,
     prepare,
     replay,
     run,
@@ -43,10 +46,13 @@ app = typer.Typer(
 )
 run.register(app)
 service.register(bundle.app)
+compare.register(bundle.app)
 replay.register(instance.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
+app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
+app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
 doctor.register(app)
 prepare.register(app)

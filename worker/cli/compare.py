@@ -35,7 +35,7 @@ HELP = f"""Compare two bundles on the films in the database that both scored, an
                                       {RULE.judged} positives; gains do not count
     specificity lost                  likewise of the true negatives
 
-    Truth is what 'xrayq labels' imported, where all readers of a film agree.
+    Truth is what 'xrayq labels import' brought: the label most readers gave.
     The intervals take films as independent. The verdict is advice: a person
     activates.
 
@@ -96,23 +96,15 @@ def _show(console: "Console", content: dict[str, Any]) -> None:
     for place in ("live", "shadow"):
         one = content[place]
         engines = ", ".join(one["engines"]) or "no score"
-        console.print(f"{place:<7}[bold]{one['name']}[/] {one['version']}  {one['digest'][:12]}  {engines}")
+        console.print(
+            f"{place:<7}[bold]{one['name']}[/] {one['version']}  {one['digest'][:12]}  {engines}", highlight=False
+        )
     other = content["films_with_other_flags"]
     console.print(f"{content['films']} films scored by both, other flags on {_share(other)}", highlight=False)
-    table = Table(
-        "finding", "shift, mean", "5 %", "median", "95 %", "largest", "flag on", "off", "changed", box=SIMPLE_HEAD
-    )
+    columns = ("finding", "shift, mean", "5 %", "median", "95 %", "largest", "flag on", "off", "changed")
+    table = Table(*columns, box=SIMPLE_HEAD)
     for name, found in content["findings"].items():
-        shift, flags = found["shift"], found["flags"]
-        numbers = (
-            [shift["mean"], *(shift["quantiles"][share] for share in ("0.05", "0.5", "0.95")), shift["largest"]]
-            if shift
-            else []
-        )
-        cells = [f"{number:+.4f}" for number in numbers] or ["-"] * 5
-        table.add_row(
-            name, *cells, *((str(flags["on"]), str(flags["off"]), _share(flags["changed"])) if flags else ("-",) * 3)
-        )
+        table.add_row(name, *_shift(found["shift"]), *_changes(found["flags"]))
     console.print(table)
     if content["truth"]:
         _show_truth(console, content)
@@ -142,6 +134,17 @@ def _show_truth(console: "Console", content: dict[str, Any]) -> None:
             tested = (str(test["live_only"]), str(test["shadow_only"]), f"{test['p']:.4f}")
             table.add_row(*((name, rate, *cells, *tested) if rate == "sensitivity" else ("", rate, *cells, "", "", "")))
     console.print(table)
+
+
+def _shift(shift: dict[str, Any] | None) -> list[str]:
+    if shift is None:
+        return ["-"] * 5
+    quantiles = [shift["quantiles"][share] for share in ("0.05", "0.5", "0.95")]
+    return [f"{number:+.4f}" for number in (shift["mean"], *quantiles, shift["largest"])]
+
+
+def _changes(flags: dict[str, Any] | None) -> tuple[str, str, str]:
+    return ("-", "-", "-") if flags is None else (str(flags["on"]), str(flags["off"]), _share(flags["changed"]))
 
 
 def _value(criterion: dict[str, Any]) -> str:

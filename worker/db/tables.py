@@ -72,7 +72,9 @@ instance = Table(
     Column("view_position", String(64), nullable=False),
     Column("age_years", Float),
     Column("burned_in", String(16), nullable=False, server_default="", comment="Burned In Annotation (0028,0301)"),
-    Column("accession_number", String(64), nullable=False, server_default="", comment="labels name films by it"),
+    Column(
+        "accession_digest", String(64), nullable=False, server_default="", comment="SHA-256; labels name films by it"
+    ),
     Column("state", String(16), nullable=False),
     Column("reason", String(64), comment="why ineligible or failed, a code"),
     Column("received_at", Timestamp, nullable=False),
@@ -80,7 +82,7 @@ instance = Table(
     UniqueConstraint("sop_instance_uid", "revision"),
     Index(None, "state", "received_at"),
     Index(None, "received_at"),
-    Index(None, "accession_number"),
+    Index(None, "accession_digest"),
 )
 
 score = Table(
@@ -143,14 +145,14 @@ truth = Table(
     "truth",
     metadata,
     Column("id", Identifier, primary_key=True),
-    Column("sop_instance_uid", String(64), nullable=False, comment='"" where the accession number names the film'),
-    Column("accession_number", String(64), nullable=False, comment='"" where the UID names it'),
+    Column("sop_instance_uid", String(64), nullable=False, comment='"" where the accession digest names the film'),
+    Column("accession_digest", String(64), nullable=False, comment='"" where the UID names it'),
     Column("reader", String(64), nullable=False),
     Column("label", String(32), nullable=False),
     Column("read_on", Date, nullable=False),
     Column("imported_at", Timestamp, nullable=False),
-    UniqueConstraint("sop_instance_uid", "accession_number", "reader"),
-    Index(None, "accession_number"),
+    UniqueConstraint("sop_instance_uid", "accession_digest", "reader"),
+    Index(None, "accession_digest"),
 )
 
 audit_event = Table(
@@ -162,6 +164,10 @@ audit_event = Table(
     Column("instance_id", Identifier, ForeignKey("instance.id")),
     Column("actor", String(64), nullable=False, comment="calling AE, process or operator"),
     Column("detail", JSON, nullable=False),
+    Column("previous", String(64), nullable=False, server_default="", comment="digest of the row before"),
+    Column("digest", String(64), nullable=False, server_default="", comment="SHA-256 over previous and content"),
     Index(None, "instance_id"),
     Index(None, "at"),
+    # A second row after the same one would be a fork.
+    Index(None, "previous", unique=True, sqlite_where=text("previous <> ''"), postgresql_where=text("previous <> ''")),
 )

@@ -13,6 +13,7 @@ from scipy import stats
 
 from model.calibration import fit_temperature, log_loss, probabilities
 from model.decision import OperatingPoint, choose, flags
+from model.exact import interval
 from model.findings import FINDINGS, in_order
 from model.metrics import (
     CURVE_POINTS,
@@ -21,7 +22,6 @@ from model.metrics import (
     calibration_error_interval,
     confusion_summary,
     curves,
-    interval,
     mcnemar,
     pr_curve,
     proportion,

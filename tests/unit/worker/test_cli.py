@@ -276,7 +276,7 @@ def test_bundle_commands_print_json(shipped: Path) -> None:
     assert default["digest"] == one["digest"] == checked["digest"]
     assert Path(default["path"]) == SHIPPED / "reference"
     assert one["findings"] == ["normal", "pneumonia", "covid19"]
-    assert {"metrics", "provenance", "temperature", "operating_points", "preprocess"} <= set(one)
+    assert {"metrics", "provenance", "calibration", "operating_points", "preprocess"} <= set(one)
     assert checked["ok"] is True
     assert checked["engine"].startswith("onnxruntime-")
 

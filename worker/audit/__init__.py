@@ -1,0 +1,1 @@
+"""What a night's report holds, and how it is made."""

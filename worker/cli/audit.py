@@ -1,0 +1,75 @@
+"""xrayq audit: proof of what happened."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.common import JsonOption, load_settings, open_database, print_json
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail: verify and export.")
+
+
+@app.command()
+def verify(
+    head: Annotated[str, typer.Option(help="A digest kept elsewhere, which the chain must hold.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Check every row of the audit trail's chain. Exit code 1 names the first row that is not whole.
+
+    Each row carries the digest of the row before. Somebody who can write the
+    database can compute a new chain, or cut its end: a digest that was kept
+    elsewhere finds that too.
+
+    \b
+    xrayq audit verify
+    xrayq audit verify --head 3f1c5a9be0d2
+    """
+    from worker import trail
+    from worker.errors import ConfigurationError, WorkerError
+
+    if head and (len(head) < 12 or set(head) - set("0123456789abcdef")):
+        raise ConfigurationError("--head takes the digest, at least twelve characters of it")
+    verdict = trail.verify(open_database(load_settings()), head=head)
+    if as_json:
+        print_json(
+            {
+                "whole": verdict.whole,
+                "rows": verdict.rows,
+                "head": verdict.head,
+                "broken": verdict.broken,
+                "fault": verdict.fault,
+            }
+        )
+        if not verdict.whole:
+            raise typer.Exit(1)
+        return
+    if not verdict.whole:
+        where = f"row {verdict.broken}: " if verdict.broken else ""
+        raise WorkerError(f"the audit trail is broken after {verdict.rows} whole rows: {where}{verdict.fault}")
+    typer.echo(f"{verdict.rows} rows, whole. Head {verdict.head}")
+
+
+@app.command()
+def export(
+    out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
+) -> None:
+    """Write every audit event as a line of JSON, oldest first. Keep the last line's digest where nobody here can write.
+
+    \b
+    xrayq audit export --out audit.jsonl && tail -1 audit.jsonl | jq -r .digest
+    """
+    from worker import trail
+
+    lines = (json.dumps(trail.as_dict(row), sort_keys=True) for row in trail.events(open_database(load_settings())))
+    if out is None:
+        for line in lines:
+            typer.echo(line)
+        return
+    count, digest = 0, trail.FIRST
+    with out.open("w", encoding="utf-8") as file:
+        for count, line in enumerate(lines, 1):  # noqa: B007
+            file.write(line + "\n")
+            digest = json.loads(line)["digest"]
+    typer.echo(f"{count} rows to {out}. Head {digest}")

@@ -1,0 +1,105 @@
+"""xrayq labels: what readers say of films, and how the live scores hold up against it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.bundle import load_bundle
+from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
+
+if TYPE_CHECKING:
+    from model.monitoring import Watch
+    from worker.performance import Performance
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Truth from readers, and live performance.")
+NOTICE = "Research software, not a medical device."
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="CSV in UTF-8 with a header line.", metavar="CSV")],
+    as_json: JsonOption = False,
+) -> None:
+    """Import labels, all or nothing. The same file again changes nothing.
+
+    Columns: label (normal, pneumonia or covid19), reader, read_on (YYYY-MM-DD),
+    and one of sop_instance_uid and accession_number, which names every film of
+    the order. A later reading by the same reader corrects the one before. Films
+    may arrive after their labels. Messages name lines, never their content.
+
+    \b
+    xrayq labels import readings.csv
+    xrayq labels import readings.csv --json
+    """
+    from model.findings import FINDINGS
+    from worker.truth import import_labels
+
+    imported = import_labels(open_database(load_settings()), path, FINDINGS, operator())
+    if as_json:
+        print_json(imported.as_dict())
+        return
+    counts = imported.as_dict()
+    words = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in counts if name != "rows")
+    typer.echo(f"{imported.rows} rows: {words}")
+
+
+@app.command()
+def performance(
+    bundle: Annotated[str, typer.Option(help="Shipped bundle or folder; default: the one in service.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Sensitivity, specificity and PPV of the live flags, with exact 95 % intervals.
+
+    An alarm says that a rate left the interval it had when the bundle was
+    calibrated. It may be looked at after every film: over all time, a rate that
+    stayed inside raises a false alarm with a chance of at most 5 %.
+
+    \b
+    xrayq labels performance
+    xrayq labels performance --json | jq '.findings[] | select(.alarm)'
+    """
+    from model.bundle import REFERENCE
+    from worker.performance import performance as measure
+
+    settings = load_settings()
+    chosen = load_bundle(bundle or str(settings.bundle or REFERENCE))
+    found = measure(open_database(settings), chosen)
+    if as_json:
+        print_json(found.as_dict() | {"notice": NOTICE})
+    else:
+        _show(found)
+
+
+def _show(found: "Performance") -> None:
+    from rich.table import Table
+
+    console = wide_console()
+    table = Table("finding", "rate", "now", "calibrated", "evidence", "", header_style="bold")
+    for one in found.findings:
+        for name in ("sensitivity", "specificity", "ppv"):
+            rate = getattr(one, name)
+            alarm = f"[red]ALARM since labelled film {rate.alarm_at} of its kind[/red]" if rate.alarm_at else ""
+            calibrated = "" if rate.calibrated is None else f"{rate.calibrated[0]:.3f} to {rate.calibrated[1]:.3f}"
+            evidence = "" if rate.evidence is None else f"{rate.evidence:.3g}"
+            table.add_row(one.finding, name, _words(rate), calibrated, evidence, alarm)
+    console.print(table)
+    console.print(
+        f"{found.labelled} of {found.scored} films scored live by bundle {found.bundle_digest[:12]} have a truth "
+        f"({found.labelled_flagged} of the {found.flagged} flagged); readers disagree on {found.disputed}.",
+        highlight=False,
+    )
+    if found.selected:
+        console.print(
+            "Flagged films were labelled more often than the others, so the sensitivity above is too high: "
+            "label a random sample too.",
+            style="yellow",
+        )
+    console.print(f"Evidence of 20 or more raises the alarm. {NOTICE}", style="dim")
+
+
+def _words(rate: "Watch") -> str:
+    if rate.value is None:
+        return "-"
+    low, high = rate.interval95
+    return f"{rate.value:.3f} [{low:.2f}, {high:.2f}] n={rate.trials}"
