@@ -24,7 +24,7 @@ from worker.instances import list_instances
 
 pytestmark = pytest.mark.e2e
 
-FILMS = 60
+FILMS = 40
 
 
 @dataclass(frozen=True, kw_only=True)

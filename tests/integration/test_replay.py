@@ -29,10 +29,10 @@ from worker import deployment, replay
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import finding_score, score
-from worker.decoding import DecodePool
+from worker.decoding import DecodePool, decode_film
 from worker.deployment import by_settings, place
 from worker.ingest import ingest
-from worker.instances import list_instances
+from worker.instances import list_instances, scores_of
 from worker.score_rows import FindingView, ScoreView
 from worker.scoring import RetryOptions, Scoring
 from worker.serving import Serving
@@ -151,6 +151,15 @@ def test_what_can_be_missing(site: Site, name: str) -> None:
 def test_a_stored_score_that_was_altered_differs(site: Site, change: dict[str, Any]) -> None:
     with writing(site.database) as connection:
         connection.execute(update(finding_score).where(finding_score.c.finding == "covid19").values(**change))
+    live, _ = scores_of(site.database, 1)
+    image = decode_film(str(site.film()), site.bundle.preprocess, 1 << 22).image
+    assert image is not None
+    assert not replay.replay(live, site.bundle, lambda _: image, only_reference).agrees
+
+
+def test_a_difference_is_exit_code_1(site: Site) -> None:
+    with writing(site.database) as connection:
+        connection.execute(update(finding_score).values(logit=finding_score.c.logit + 0.001))
     done = site.replay(bundle=str(site.bundle.path))
     assert done.returncode == 1, done.stderr
     assert "instance 1 differs" in done.stdout
