@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from model.bundle import Bundle
     from worker.deployment import Placed
+    from worker.settings import Settings
 
 Wanted = Annotated[
     str,
@@ -62,7 +63,7 @@ def status(as_json: JsonOption = False) -> None:
             row["digest"][:12],
             (row["since"] or "-")[:19],
             row["by"],
-            " ".join(f"{count} {role}" for role, count in row["films"].items() if count) or "0",
+            ", ".join(f"{count} {role}" for role, count in row["films"].items() if count) or "0",
             str(row["skipped"] or ""),
             row["path"],
         )
@@ -149,6 +150,20 @@ def retire(digest: Digest) -> None:
         raise NotFound(f"no bundle in service begins with {digest}: 'xrayq bundle status' shows digests")
     deployment.retire(engine, found.digest, operator())
     typer.echo(f"{found.name} {found.version} ({found.digest[:12]}) is retired")
+
+
+def live_bundle(engine: "Engine", settings: "Settings") -> "Bundle":
+    """The bundle that is live now. Raises Unhealthy when it cannot be loaded here."""
+    from model.errors import BundleError
+    from worker.db.session import reading
+    from worker.deployment import by_settings, in_service
+
+    with reading(engine) as connection:
+        live, _ = in_service(connection)
+    try:
+        return _open(live or by_settings(settings.bundle))
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
 
 
 def default_of(path: "Path | None") -> "Placed | None":

@@ -171,6 +171,11 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("bundle verify nonexist", {}, 3, "no bundle nonexist"),
     ("bundle verify .", {}, 5, "manifest.json: No such file"),
     ("bundle list", {"bundle": "/nowhere"}, 3, "no bundle /nowhere"),
+    ("bundle status", {}, 5, "no database at"),
+    ("bundle activate reference", {}, 5, "no database at"),
+    ("bundle rollback", {}, 5, "no database at"),
+    ("bundle compare", {}, 5, "no database at"),
+    ("instance replay 1", {}, 5, "no database at"),
     ("instance list", {}, 5, "no database at"),
     ("instance show 1", {}, 5, "no database at"),
     ("instance list --state done", {}, 2, "--state is one of received"),
@@ -234,7 +239,7 @@ def test_settings_error_names_every_wrong_setting(tmp_path: Path) -> None:
     assert "min_age: " in done.stderr
 
 
-@pytest.mark.parametrize("action", ["show", "requeue", "reject"])
+@pytest.mark.parametrize("action", ["show", "requeue", "reject", "replay"])
 @pytest.mark.parametrize("name", ["1", "1.2.3", "nonsense", "²", "99999999999999999999999"])
 def test_unknown_instance(tmp_path_factory: pytest.TempPathFactory, action: str, name: str) -> None:
     home = tmp_path_factory.getbasetemp() / "cli-home"
@@ -244,6 +249,24 @@ def test_unknown_instance(tmp_path_factory: pytest.TempPathFactory, action: str,
     done = xrayq("instance", action, name, home=str(home))
     assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
     assert f"no instance {name}" in done.stderr
+
+
+def test_bundles_in_service_from_outside(shipped: Path, tmp_path: Path) -> None:
+    home = {"home": str(tmp_path / "home")}
+    assert xrayq("db", "upgrade", **home).returncode == 0
+    for words, code, message in (
+        ("activate nonexist", 3, "no bundle nonexist"),
+        ("activate .", 5, "manifest.json: No such file"),
+        ("shadow reference", 4, "is live or a shadow already"),
+        ("retire 123456789abc", 3, "no bundle in service begins with 123456789abc"),
+        ("rollback", 4, "no live bundle before"),
+    ):
+        done = xrayq("bundle", *words.split(), cwd=tmp_path, **home)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+        assert message in done.stderr
+    assert xrayq("bundle", "activate", "reference", **home).returncode == 0
+    (row,) = json.loads(xrayq("bundle", "status", "--json", **home).stdout)
+    assert (row["role"], row["path"], row["by"].partition(":")[0]) == ("live", "reference", "operator")
 
 
 def test_empty_database(tmp_path: Path) -> None:
