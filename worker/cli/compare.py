@@ -123,16 +123,19 @@ def _show_truth(console: "Console", content: dict[str, Any]) -> None:
     from rich.table import Table
 
     console.print(
-        f"truth is known of {content['truth_films']} of them; {content['disputed_films']} more are read differently",
+        f"truth is known of {content['truth_films']} of them; of {content['disputed_films']} more readers do not agree",
         highlight=False,
     )
-    table = Table("flag", "", "live", "shadow", "lost", "right: live only", "shadow only", "McNemar p", box=SIMPLE_HEAD)
+    columns = ("flag", "", "films", "live", "shadow", "lost", "live only right", "shadow only", "McNemar p")
+    table = Table(*columns, box=SIMPLE_HEAD)
     for name, found in content["truth"].items():
         test = found["mcnemar"]
+        tested = (str(test["live_only"]), str(test["shadow_only"]), f"{test['p']:.4f}")
         for rate in ("sensitivity", "specificity"):
-            cells = [_share(found[rate][which]) for which in ("live", "shadow", "lost")]
-            tested = (str(test["live_only"]), str(test["shadow_only"]), f"{test['p']:.4f}")
-            table.add_row(*((name, rate, *cells, *tested) if rate == "sensitivity" else ("", rate, *cells, "", "", "")))
+            first = rate == "sensitivity"
+            shares = [_value(found[rate][which]) for which in ("live", "shadow", "lost")]
+            films = str(found[rate]["live"]["n"])
+            table.add_row(name if first else "", rate, films, *shares, *(tested if first else ("", "", "")))
     console.print(table)
 
 
@@ -147,18 +150,16 @@ def _changes(flags: dict[str, Any] | None) -> tuple[str, str, str]:
     return ("-", "-", "-") if flags is None else (str(flags["on"]), str(flags["off"]), _share(flags["changed"]))
 
 
-def _value(criterion: dict[str, Any]) -> str:
-    value = criterion["value"]
+def _value(found: dict[str, Any]) -> str:
+    """A share with its interval, or a plain number."""
+    value = found["value"]
     if value is None:
         return "-"
-    if "interval95" not in criterion:
+    if "interval95" not in found:
         return f"{value:g}"
-    low, high = criterion["interval95"]
+    low, high = found["interval95"]
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _share(value: dict[str, Any]) -> str:
-    if value["value"] is None:
-        return "-"
-    low, high = value["interval95"]
-    return f"{value['value']:.3f} [{low:.3f}, {high:.3f}] n={value['n']}"
+def _share(found: dict[str, Any]) -> str:
+    return _value(found) + (f" n={found['n']}" if found["n"] else "")
