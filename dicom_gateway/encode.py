@@ -92,6 +92,7 @@ def wrap_image(path: Path) -> Dataset:
     film.Rows, film.Columns = pixels.shape
     film.BitsAllocated = film.BitsStored = bits
     film.HighBit = bits - 1
+    film.WindowCenter, film.WindowWidth = 1 << bits - 1, 1 << bits  # all of it, as a picture is shown
     film.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     film["PixelData"].VR = "OW"
     film.file_meta = FileMetaDataset()

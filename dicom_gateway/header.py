@@ -31,6 +31,27 @@ IDENTIFYING_TAGS = (
     "Rows",
     "Columns",
 )
+IMAGE_TAGS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+)
+"""What a film's pixels are read and shown with."""
 # What pydicom raises when it converts a value at its first use; OSError is its own, for a sequence that is cut short.
 UNREADABLE = (
     BytesLengthException,

@@ -28,33 +28,13 @@ from dicom_gateway.errors import (
     TooManyPixels,
     UnsupportedSyntax,
 )
-from dicom_gateway.header import UNREADABLE, integer, number, text
+from dicom_gateway.header import IMAGE_TAGS, UNREADABLE, integer, number, text
 from dicom_gateway.part10 import PixelLocation, Scan, scan
 
 Pixels = NDArray[np.generic]
 Bounds = tuple[float, float]
 
 MAX_PIXELS = 64 << 20
-IMAGE_TAGS = (
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

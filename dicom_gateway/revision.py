@@ -8,9 +8,8 @@ from pydicom.sequence import Sequence
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.errors import Malformed, Refusal
-from dicom_gateway.header import UNREADABLE, text
+from dicom_gateway.header import IMAGE_TAGS, UNREADABLE, text
 from dicom_gateway.part10 import scan
-from dicom_gateway.pixels import IMAGE_TAGS
 
 GATE_TAGS = (
     "Modality",

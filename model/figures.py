@@ -101,7 +101,7 @@ def forest(panels: Sequence[str], lines: Sequence[Line], *, reference: Sequence[
             for line in lines
             if not line.head
         ]
-        return _chart(figure, f"{what}. {'; '.join(said)}.")
+        return chart_of(figure, f"{what}. {'; '.join(said)}.")
 
 
 def said_estimate(estimate: dict[str, Any] | None) -> str:
@@ -140,7 +140,7 @@ def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[st
             axis.set_xlim(0, most * 1.3)
         axes[0].invert_yaxis()
         words = ", ".join(views)
-        return _chart(figure, f"Films of each class and split, of view {words} and of others: {'; '.join(said)}.")
+        return chart_of(figure, f"Films of each class and split, of view {words} and of others: {'; '.join(said)}.")
 
 
 def confusions(matrices: dict[str, list[list[int]]]) -> Chart:
@@ -174,7 +174,7 @@ def confusions(matrices: dict[str, list[list[int]]]) -> Chart:
             )
             for name, matrix in matrices.items()
         ]
-        return _chart(figure, f"Confusion matrices. {'. '.join(said)}.")
+        return chart_of(figure, f"Confusion matrices. {'. '.join(said)}.")
 
 
 def curves(found: dict[str, dict[str, Any]], names: dict[str, str]) -> Chart:
@@ -207,7 +207,7 @@ def curves(found: dict[str, dict[str, Any]], names: dict[str, str]) -> Chart:
             for axis in (roc_axis, pr_axis):
                 axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
                 axis.grid(color=PALE, linewidth=0.6)
-        return _chart(figure, f"ROC and precision-recall curves of each class against the rest. {'; '.join(said)}.")
+        return chart_of(figure, f"ROC and precision-recall curves of each class against the rest. {'; '.join(said)}.")
 
 
 def reliability(panels: dict[str, dict[str, Any]]) -> Chart:
@@ -230,7 +230,7 @@ def reliability(panels: dict[str, dict[str, Any]]) -> Chart:
             points = ", ".join(f"{one['confidence']:.2f} came true {one['accuracy']:.2f}" for one in found["bins"])
             said.append(f"{name}, calibration error {found['ece']:.3f}: {points}")
         axes[0].set_ylabel("share that is right")
-        return _chart(figure, f"Reliability of stated probabilities. {'. '.join(said)}.")
+        return chart_of(figure, f"Reliability of stated probabilities. {'. '.join(said)}.")
 
 
 def learning(history: Sequence[dict[str, Any]]) -> Chart:
@@ -260,7 +260,7 @@ def learning(history: Sequence[dict[str, Any]]) -> Chart:
             axis.grid(color=PALE, linewidth=0.6)
         best = max(epoch["validation_accuracy"] for epoch in history)
         last = history[-1]
-        return _chart(
+        return chart_of(
             figure,
             f"Learning curve over {len(history)} epochs of {len(members)} fine-tuning(s): best validation accuracy "
             f"{best:.3f}; at the end training loss {last['train_loss']:.3f}, validation loss "
@@ -283,7 +283,7 @@ def _within(view: str, views: Sequence[str]) -> bool:
     return view in views or "all" in views
 
 
-def _chart(figure: Figure, alt: str) -> Chart:
+def chart_of(figure: Figure, alt: str) -> Chart:
     FigureCanvasSVG(figure)
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None})

@@ -7,7 +7,6 @@ averaging, and only then window, invert and stretch the 224 x 224 values that ar
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +69,8 @@ def centre_square(pixels: Pixels) -> Pixels:
 
 def shrink(pixels: Pixels, size: int) -> NDArray[np.float32]:
     """Area-average [S, S] to float32 [size, size]; smaller films are enlarged bilinearly."""
+    import cv2  # not in the gateway's image, where `xrayq doctor` reads bundles
+
     if pixels.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
         pixels = pixels.astype(np.float32)
     method = cv2.INTER_AREA if pixels.shape[0] >= size else cv2.INTER_LINEAR

@@ -57,8 +57,8 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
     links = "".join(f'<a href="#{anchor}">{safe(title)}</a>' for anchor, title in SECTIONS)
     head = Html(
         f"<h1>Evaluation of bundle {safe(bundle['name'])} {safe(bundle['version'])}</h1>"
-        f'<p class="quiet">Bundle {bundle["digest"][:12]}, data {content["data"]["digest"][:12]}, scored through '
-        f"{safe(content['engine'])} as served. Brackets are 95 % intervals: exact for shares of films, by bootstrap "
+        f'<p class="quiet">Bundle {bundle["digest"][:12]}, data {content["data"]["digest"][:12]}, scored by '
+        f"{safe(sections.engine_of(content))}. Brackets are 95 % intervals: exact for shares of films, by bootstrap "
         f"over patients for the rest.</p><nav>{links}</nav>"
     )
     body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
@@ -173,9 +173,9 @@ def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Html]:
     yield paragraph(
         f"{len(entries)} of {of} test films: {_pairs(entries)}. Most confident first. Each: the film as the network "
         "sees it; where its last feature map spoke for the class it called; where it spoke for the true class. "
-        "Brighter colours are more, the white line is half of the most (Grad-CAM, Selvaraju et al. 2017). A map "
-        "shows where, never why. The head's pool leaves out the map's last row and column: the bottom and right margin "
-        "stay blank."
+        "Brighter colours are more, the white line is half of the most (Grad-CAM, Selvaraju et al. 2017, in fp32). A "
+        "map shows where, never why. The head's pool leaves out the map's last row and column: the bottom and right "
+        "margin stay blank."
     )
     yield films(_explained(evaluation, gradcam, entries, both=True), "triples")
 
@@ -228,7 +228,7 @@ def _made(content: dict[str, Any]) -> Iterable[Html]:
         ("bundle", f"{bundle['name']} {bundle['version']}, SHA-256 {bundle['digest']}"),
         ("these films", f"digest {data['digest']}, the bundle's: {made.get('data_digest', 'not said')}"),
         ("patients", ", ".join(f"{name} {count}" for name, count in data["patients"].items())),
-        ("engine", content["engine"]),
+        ("engine", sections.engine_of(content)),
         *(
             (key.replace("_", " "), sections.plain(value))
             for key, value in made.items()

@@ -294,6 +294,10 @@ def published(paper: dict[str, Any], who: str, split: str = "test") -> dict[str,
     }
 
 
+def engine_of(content: dict[str, Any]) -> str:
+    return f"{content['engine']['name']} on {content['engine']['device']}"
+
+
 def views_of(content: dict[str, Any]) -> str:
     return ", ".join(content["data"]["views"])
 

@@ -1,5 +1,6 @@
 """Real counterparts: databases, Redis, DCMTK and our own processes, started here and stopped by pid."""
 
+import io
 import os
 import shutil
 import signal
@@ -8,14 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 import pytest
 
+from worker.cli import main
+
 T = TypeVar("T")
+Xrayq = Callable[..., tuple[int, str, str]]
 
 REQUIRED = os.environ.get("XRAYQ_REQUIRE_SERVICES") == "1"
 FAST = {
@@ -113,3 +117,29 @@ def listening(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def typed_in(folder: Path, **settings: str) -> Iterator[Xrayq]:
+    """The command as typed in `folder`, in this process because torch takes seconds to import: code, out, err.
+
+    `settings` are named without XRAYQ_.
+    """
+
+    def run(*words: str) -> tuple[int, str, str]:
+        patch.setattr(sys, "argv", ["xrayq", *words])
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+            main()
+        code = left.value.code
+        return code if isinstance(code, int) else int(code is not None), out.getvalue(), err.getvalue()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "200")
+        for name in os.environ:
+            if name.startswith("XRAYQ_"):
+                patch.delenv(name)
+        for name, value in settings.items():
+            patch.setenv(f"XRAYQ_{name.upper()}", value)
+        yield run

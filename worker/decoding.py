@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, TimeoutError, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,9 @@ class DecodePool:
         self._processes = processes
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
+        # Decoders are forked from a process that imports what they need, once, and begins now.
+        forkserver.set_forkserver_preload([__name__, "cv2"])
+        forkserver.ensure_running()
         self._pool = self._start()
 
     def decode(self, paths: dict[int, Path], spec: PreprocessSpec | None = None) -> Iterator[tuple[int, Decoded]]:

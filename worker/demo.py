@@ -29,6 +29,16 @@ CHEST, OTHER = "RG1_UNCR.dcm", "RG3_UNCR.dcm"  # NEMA's Philips CR sample: a che
 CALLING_AE = "DEMO-PACS"
 START_SECONDS, FINISH_SECONDS = 60.0, 170.0
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+KEPT = (
+    "XRAYQ_BUNDLE",
+    "XRAYQ_DECODE_",
+    "XRAYQ_ENGINE",
+    "XRAYQ_FLAG_TOLERANCE",
+    "XRAYQ_LOG_",
+    "XRAYQ_PLAN_CACHE",
+    "XRAYQ_REDUCED_RESOLUTION",
+)
+"""What the demo takes from the environment: how films are scored. Not where anything lies or who may send."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +147,8 @@ def own_films(source: Path, folder: Path) -> list[Film]:
 def service(home: Path, log: Path) -> Iterator[int]:
     """A running `xrayq up` in `home` on a free port; yields the port. Raises Unhealthy when it does not come up."""
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("XRAYQ_")} | {
+    ours = {name: value for name, value in os.environ.items() if name.startswith(KEPT) or not name.startswith("XRAYQ_")}
+    environment = ours | {
         "XRAYQ_HOME": str(home),
         "XRAYQ_HOST": "127.0.0.1",
         "XRAYQ_PORT": str(port),
@@ -153,7 +164,7 @@ def service(home: Path, log: Path) -> Iterator[int]:
             stderr=output,
         )
         try:
-            wait_for(lambda: _answers(port, process), START_SECONDS, f"xrayq up did not start, see {log}")
+            wait_for(lambda: _answers(port, process, log), START_SECONDS, f"xrayq up did not start, see {log}")
             yield port
         finally:
             process.terminate()
@@ -203,9 +214,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
+def _answers(port: int, process: "subprocess.Popen[bytes]", log: Path) -> bool:
     if process.poll() is not None:
-        raise Unhealthy(f"xrayq up ended with exit code {process.returncode}")
+        raise Unhealthy(f"xrayq up ended with exit code {process.returncode}, see {log}")
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             pass

@@ -35,6 +35,7 @@ class InstanceView:
     probabilities: dict[str, float] | None
     flags: list[str] | None
     bundle_digest: str | None
+    engine: str | None
     calling_ae: str
     received_at: datetime
     scored_at: datetime | None
@@ -131,7 +132,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
             reason=row.reason,
             calling_ae=row.calling_ae,
             received_at=row.received_at,
-            **scores.get(row.id, {"probabilities": None, "flags": None, "bundle_digest": None, "scored_at": None}),
+            **scores.get(row.id, dict.fromkeys(("probabilities", "flags", "bundle_digest", "engine", "scored_at"))),
         )
         for row in rows
     ]
@@ -140,7 +141,7 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
 def _live_scores(connection: Connection, query: Select[Any]) -> dict[int, dict[str, Any]]:
     chosen = query.with_only_columns(instance.c.id).subquery()
     rows = connection.execute(
-        select(score.c.instance_id, score.c.bundle_digest, score.c.scored_at, finding_score)
+        select(score.c.instance_id, score.c.bundle_digest, score.c.engine, score.c.scored_at, finding_score)
         .join(finding_score, finding_score.c.score_id == score.c.id)
         .where(score.c.instance_id.in_(select(chosen.c.id)), score.c.role == Role.LIVE)
         .order_by(score.c.id)
@@ -149,7 +150,13 @@ def _live_scores(connection: Connection, query: Select[Any]) -> dict[int, dict[s
     for row in rows:
         one = scores[row.instance_id].setdefault(
             row.score_id,
-            {"probabilities": {}, "flags": [], "bundle_digest": row.bundle_digest, "scored_at": row.scored_at},
+            {
+                "probabilities": {},
+                "flags": [],
+                "bundle_digest": row.bundle_digest,
+                "engine": row.engine,
+                "scored_at": row.scored_at,
+            },
         )
         one["probabilities"][row.finding] = row.probability
         if row.flag:

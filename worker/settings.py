@@ -6,6 +6,7 @@ Only the command line and `migrations/env.py` build a `Settings`; everything els
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 from pydantic_settings import (
@@ -86,6 +87,8 @@ class Settings(BaseSettings):
     )
     max_megapixels: float = Field(64.0, gt=0, description="Largest Rows x Columns, million pixels.")
 
+    time_zone: str = Field("UTC", description="Zone in which a day of the audit report begins, such as Europe/Berlin.")
+
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
@@ -93,6 +96,15 @@ class Settings(BaseSettings):
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"no time zone {value!r} on this machine") from None
+        return value
 
     @field_validator("home", "spool", "bundle", "plan_cache", mode="after")
     @classmethod
@@ -106,6 +118,10 @@ class Settings(BaseSettings):
     @property
     def spool_folder(self) -> Path:
         return self.spool or self.home / "spool"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
 
     @property
     def decoders(self) -> int:

@@ -4,6 +4,7 @@ Films/s counts from the first byte sent to the last score committed; for the bac
 from the first score to the last. The ceiling is the slower of decoding alone and inference alone, each with every core
 to itself. On a CPU they share the cores, so "both" is what is left when decoding and inference take turns on them.
 Receiving, the queue and the database come on top for xrayq only, and so does the sender, which runs on the same cores.
+The naive worker receives nothing: it reads the files where they lie, so the backlog is the like of it.
 """
 
 import subprocess
@@ -66,6 +67,7 @@ def _section(name: str, syntax: str, films: int, rounds: int) -> Section:
     ceiling = [min(pair) for pair in zip(rates[DECODE], rates[INFER], strict=True)]
     both = [1 / (1 / one + 1 / other) for one, other in zip(rates[DECODE], rates[INFER], strict=True)]
     share, gain = ratio(rates[OURS], ceiling), ratio(rates[OURS], rates[NAIVE])
+    like = ratio(rates[BACKLOG], rates[NAIVE])
     rows: list[Row] = [
         {"measure": f"{name}, films/s", "value": spread(rates[name]), "target": ""} for name in contestants
     ]
@@ -75,6 +77,7 @@ def _section(name: str, syntax: str, films: int, rounds: int) -> Section:
         {"measure": "xrayq / both", "value": ratio(rates[OURS], both), "target": ""},
         {"measure": "xrayq, backlog / both", "value": ratio(rates[BACKLOG], both), "target": ""},
         {"measure": "xrayq / ceiling", "value": share, "target": Target(value=share.median, at_least=LEAST_SHARE)},
+        {"measure": "xrayq, backlog / naive", "value": like, "target": Target(value=like.median, at_least=LEAST_GAIN)},
         {"measure": "xrayq / naive", "value": gain, "target": Target(value=gain.median, at_least=LEAST_GAIN)},
     ]
     shown = f"{source.Rows} x {source.Columns} x 16 bit"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from worker.redis_server import RedisServer
 pytestmark = pytest.mark.e2e
 
 FILMS = 30
+RESTARTS, RESTART_SECONDS = 3, 5.0
 
 
 def test_two_of_everything_on_postgresql(postgresql_url: str, redis_server: RedisServer, tmp_path: Path) -> None:
@@ -64,3 +66,30 @@ def test_two_of_everything_on_postgresql(postgresql_url: str, redis_server: Redi
     assert counts == [FILMS, 3 * FILMS]
     assert actions == {"received": FILMS, "scored": FILMS}
     assert "SECRET" not in log.read_text().upper()
+
+
+def test_a_worker_killed_and_started_again_serves_in_seconds(redis_server: RedisServer, tmp_path: Path) -> None:
+    """From the start of the process to its first score in the database, with the default engine: the best of a few,
+    for the machine may have other work."""
+    port, log = free_port(), tmp_path / "log"
+    env = environment(home=str(tmp_path), port=str(port), redis_url=redis_server.url)
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
+
+    def scored() -> list[datetime]:
+        return [view.scored_at for view in list_instances(database) if view.scored_at]
+
+    seconds = []
+    with process("gateway", env, log), process("relay", env, log):
+        wait_until(lambda: listening(port), 30)
+        for start in range(1 + RESTARTS):
+            films = [write_film(tmp_path, f"film{start}-{number}") for number in range(FILMS)]
+            assert {one.status for one in send("127.0.0.1", port, films, called_ae="XRAYQ")} == {0}
+            started = datetime.now(UTC)
+            with process("worker", env, log) as worker:
+                first = wait_until(lambda started=started: [at for at in scored() if at > started], 60)  # type: ignore[misc]
+                kill(worker.pid)  # what it holds waits for its lease; the next films do not
+                worker.wait()
+            seconds.append((min(first) - started).total_seconds())
+    print(f"first score {', '.join(f'{one:.2f}' for one in seconds[1:])} s after the start of a worker")
+    assert min(seconds[1:]) < RESTART_SECONDS

@@ -7,13 +7,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from pydicom import uid
+from pydicom import dcmread, uid
 from sqlalchemy import func, select
 
 from dicom_gateway.contexts import TRANSFER_SYNTAXES
@@ -60,9 +61,9 @@ class Up:
         return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    home, port, log = tmp_path / "home", free_port(), tmp_path / "up.log"
+@contextmanager
+def service(folder: Path) -> Iterator[Up]:
+    home, port, log = folder / "home", free_port(), folder / "up.log"
     env = environment(home=str(home), port=str(port), log_format="json")
     with process("up", env, log) as started:
         wait_until(lambda: listening(port), 30, "the gateway")
@@ -70,6 +71,19 @@ def up(tmp_path: Path) -> Iterator[Up]:
     text = log.read_text()
     assert "SECRET" not in text.upper(), "patient data in the log"
     assert "Traceback" not in text, text[-3000:]
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    with service(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One service for all tests that kill nothing."""
+    with service(tmp_path_factory.mktemp("calm")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -84,45 +98,11 @@ def push(up: Up, films: list[Path]) -> list[Path]:
     return [one.path for one in sent if one.status == 0]
 
 
-def assert_each_scored_once(up: Up, expected: int, seconds: float = 90) -> None:
-    wait_until(lambda: up.states() == {"scored": expected}, seconds, f"{expected} scored, have {up.states()}")
-    assert up.scores() == (expected, 3 * expected)
-
-
-def test_dcmtk_pushes_mixed_syntaxes_and_each_has_its_end(up: Up, tmp_path: Path) -> None:
-    """The issue's second proof, with the hospital's own tools."""
-    folder = tmp_path / "films"
-    folder.mkdir()
-    plain = [s for s in TRANSFER_SYNTAXES if s.codec != "htj2k"]  # Debian's DCMTK does not know HTJ2K
-    for syntax in plain:
-        write_film(folder, syntax.name.replace(" ", "_"), syntax=syntax.uid)
-    write_film(folder, "hand", BodyPartExamined="HAND")
-    write_film(folder, "child", PatientAge="003Y")
-    write_film(folder, "no_pixels", PixelData=None)
-    total = len(plain) + 3
-    sent = subprocess.run(
-        [tool("dcmsend"), "--scan-directories", "--no-halt", "127.0.0.1", str(up.port), str(folder)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TCP_NODELAY": "1"},
-    )
-    assert sent.returncode == 0, sent.stderr
-    wait_until(lambda: sum(up.states().values()) == total and not up.states()["received"], 60, "all to end")
-    listed: list[dict[str, Any]] = json.loads(up.run("instance", "list", "--json").stdout)
-    ends = Counter((one["state"], one["reason"]) for one in listed)
-    assert ends == {
-        ("scored", None): len(plain),
-        ("ineligible", "body_part"): 1,
-        ("ineligible", "age"): 1,
-        ("failed", "no_pixel_data"): 1,
-    }
-    wanted = {
-        "sop_instance_uid", "revision", "state", "reason", "probabilities", "flags", "calling_ae", "received_at",
-        "scored_at",
-    }  # fmt: skip
-    assert all(wanted <= set(one) for one in listed)
-    scored = [one["probabilities"] for one in listed if one["state"] == "scored"]
-    assert max(max(p[f] for p in scored) - min(p[f] for p in scored) for f in scored[0]) < 0.02
+def assert_each_scored_once(up: Up, expected: int, before: Counter[str] | None = None) -> None:
+    """So many films, beside those that were there before."""
+    wanted = Counter(scored=expected) + (before or Counter())
+    wait_until(lambda: up.states() == wanted, 90, f"{wanted}, have {up.states()}")
+    assert up.scores() == (wanted["scored"], 3 * wanted["scored"])
 
 
 def test_worker_killed_in_mid_batch(up: Up, films: list[Path]) -> None:
@@ -191,19 +171,60 @@ def test_up_is_stopped_with_films_waiting_and_goes_on(tmp_path: Path, films: lis
         assert_each_scored_once(Up(pid=started.pid, port=port, home=home, env=env), FILMS)
 
 
-def test_second_up_in_one_home_is_refused(up: Up) -> None:
-    second = up.run("up")
+def test_dcmtk_pushes_mixed_syntaxes_and_each_has_its_end(calm: Up, tmp_path: Path) -> None:
+    """The issue's second proof, with the hospital's own tools."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    plain = [s for s in TRANSFER_SYNTAXES if s.codec != "htj2k"]  # Debian's DCMTK does not know HTJ2K
+    for syntax in plain:
+        write_film(folder, syntax.name.replace(" ", "_"), syntax=syntax.uid)
+    write_film(folder, "hand", BodyPartExamined="HAND")
+    write_film(folder, "child", PatientAge="003Y")
+    write_film(folder, "no_pixels", PixelData=None)
+    total = len(plain) + 3 + sum(calm.states().values())
+    sent = subprocess.run(
+        [tool("dcmsend"), "--scan-directories", "--no-halt", "127.0.0.1", str(calm.port), str(folder)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TCP_NODELAY": "1"},
+    )
+    assert sent.returncode == 0, sent.stderr
+    wait_until(lambda: sum(calm.states().values()) == total and not calm.states()["received"], 60, "all to end")
+    every: list[dict[str, Any]] = json.loads(calm.run("instance", "list", "--json").stdout)
+    listed = [one for one in every if one["calling_ae"] == "DCMSEND"]
+    ends = Counter((one["state"], one["reason"]) for one in listed)
+    assert ends == {
+        ("scored", None): len(plain),
+        ("ineligible", "body_part"): 1,
+        ("ineligible", "age"): 1,
+        ("failed", "no_pixel_data"): 1,
+    }
+    wanted = {
+        "sop_instance_uid", "revision", "state", "reason", "probabilities", "flags", "calling_ae", "received_at",
+        "scored_at",
+    }  # fmt: skip
+    assert all(wanted <= set(one) for one in listed)
+    scored = [one["probabilities"] for one in listed if one["state"] == "scored"]
+    assert max(max(p[f] for p in scored) - min(p[f] for p in scored) for f in scored[0]) < 0.02
+
+
+def test_second_up_in_one_home_is_refused(calm: Up) -> None:
+    second = calm.run("up")
     assert second.returncode == 5
     assert "another 'xrayq up'" in second.stderr
 
 
-def test_doctor_is_content_and_then_names_what_is_missing(up: Up) -> None:
-    wait_until(lambda: up.run("doctor").returncode == 0, 40, "a healthy service")
-    findings = json.loads(up.run("doctor", "--json").stdout)
+def test_doctor_is_content_and_then_names_what_is_missing(calm: Up) -> None:
+
+    def content() -> list[dict[str, Any]]:
+        ran = calm.run("doctor", "--json")
+        return [] if ran.returncode else json.loads(ran.stdout)
+
+    findings = wait_until(content, 40, "a healthy service")
     assert {finding["check"] for finding in findings} >= {"gateway", "spool", "database", "redis", "worker", "bundle"}
     broken = subprocess.run(
         [sys.executable, "-m", "worker.cli", "doctor"],
-        env=up.env | {"XRAYQ_PORT": str(free_port()), "XRAYQ_BUNDLE": str(up.home)},
+        env=calm.env | {"XRAYQ_PORT": str(free_port()), "XRAYQ_BUNDLE": str(calm.home)},
         capture_output=True,
         text=True,
     )
@@ -211,24 +232,29 @@ def test_doctor_is_content_and_then_names_what_is_missing(up: Up) -> None:
     assert "gateway, bundle" in broken.stderr
 
 
-def test_submit_goes_the_same_way(up: Up, films: list[Path], tmp_path: Path) -> None:
+def test_submit_goes_the_same_way(calm: Up, films: list[Path], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a film")
-    submitted = up.run("submit", str(films[0]), str(films[1]), str(tmp_path / "notes.txt"), "--json")
+    before = calm.states()
+    submitted = calm.run("submit", str(films[0]), str(films[1]), str(tmp_path / "notes.txt"), "--json")
     assert submitted.returncode == 1
     assert [one["outcome"] for one in json.loads(submitted.stdout)] == ["received", "received", "refused"]
-    assert_each_scored_once(up, 2)
-    shown = json.loads(up.run("instance", "show", "1", "--json").stdout)
+    assert_each_scored_once(calm, 2, before)
+    name = str(dcmread(films[0]).SOPInstanceUID)
+    shown = json.loads(calm.run("instance", "show", name, "--json").stdout)
     assert [event["action"] for event in shown[0]["history"]] == ["received", "scored"]
 
 
-def test_corrected_film_is_a_new_revision_and_both_are_scored(up: Up, tmp_path: Path) -> None:
-    assert len(push(up, [write_film(tmp_path, "film")])) == 1
-    assert len(push(up, [write_film(tmp_path, "film", pixels=chest_pixels(seed=9))])) == 1
-    assert_each_scored_once(up, 2)
-    assert [view.revision for view in up.instances()] == [1, 2]
+def test_corrected_film_is_a_new_revision_and_both_are_scored(calm: Up, tmp_path: Path) -> None:
+    before, film = calm.states(), write_film(tmp_path, "film")
+    name = dcmread(film).SOPInstanceUID
+    assert len(push(calm, [film])) == 1
+    assert len(push(calm, [write_film(tmp_path, "film", pixels=chest_pixels(seed=9))])) == 1
+    assert_each_scored_once(calm, 2, before)
+    assert [view.revision for view in calm.instances() if view.sop_instance_uid == name] == [1, 2]
 
 
-def test_htj2k_from_pynetdicom(up: Up, tmp_path: Path) -> None:
+def test_htj2k_from_pynetdicom(calm: Up, tmp_path: Path) -> None:
+    before = calm.states()
     paths = [write_film(tmp_path, f"h{n}", syntax=s) for n, s in enumerate((uid.HTJ2K, uid.HTJ2KLossless))]
-    assert len(push(up, paths)) == 2
-    assert_each_scored_once(up, 2)
+    assert len(push(calm, paths)) == 2
+    assert_each_scored_once(calm, 2, before)

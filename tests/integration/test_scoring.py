@@ -78,11 +78,12 @@ def count(database: Engine, table) -> int:  # type: ignore[no-untyped-def]
 
 
 def test_a_film_is_scored_with_everything_needed_to_repeat_it(
-    database: Engine, spool: Spool, scoring: Scoring, bundle: Bundle, tmp_path: Path
+    database: Engine, spool: Spool, scoring: Scoring, engine: OrtEngine, bundle: Bundle, tmp_path: Path
 ) -> None:
     scoring.run({take(database, spool, write_film(tmp_path)): 0})
     view = only(database)
     assert (view.state, view.reason, view.bundle_digest) == ("scored", None, bundle.digest)
+    assert view.engine == engine.spec.name
     assert view.probabilities is not None
     assert list(view.probabilities) == ["normal", "pneumonia", "covid19"]
     assert sum(view.probabilities.values()) == pytest.approx(1)

@@ -147,5 +147,15 @@ def test_the_readme_quotes_the_rule_of_promotion() -> None:
     assert f"from {RULE.judged} positives" in lost
 
 
+def test_readme_and_card_name_the_evaluations_engine() -> None:
+    """And the reference's accuracy on the same films."""
+    engine = json.loads(EVALUATION.read_text(encoding="utf-8"))["engine"]["name"]
+    accuracy = f"{load(REFERENCE).metrics['test']['accuracy']['value']:.3f}"
+    readme, shown = " ".join(page(README).split()), page("model/CARD.md")
+    assert f"scored by `{engine}` (in fp32 the accuracy is {accuracy[1:]}" in readme
+    assert f"scored by `{engine}`" in shown
+    assert re.search(rf"In fp32 the accuracy is .*{accuracy} on test", shown)
+
+
 def test_the_settings_page_is_generated() -> None:
     assert page(SETTINGS) == settings_page.page()

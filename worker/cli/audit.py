@@ -8,7 +8,63 @@ import typer
 
 from worker.cli.common import JsonOption, load_settings, open_database, print_json
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail: verify and export.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail and the report of a day.")
+
+
+@app.command()
+def report(
+    day: Annotated[str, typer.Option("--date", help="YYYY-MM-DD; default: yesterday.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder; its files are replaced.")] = Path("runs/audit"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report of one day: report.html, report.json and instances.csv.
+
+    Per sending AE, what was received by the audit trail beside what became of
+    it; turn-around by hour; flagged films, dead letters; what scored; and
+    whether the audit trail is whole. Exit code 1 when films are not accounted
+    for or the trail is broken. The page opens without a network.
+
+    \b
+    xrayq audit report
+    xrayq audit report --date 2026-11-22 --out /srv/reports/2026-11-22
+    """
+    import csv
+    from datetime import date, datetime, timedelta
+    from importlib.util import find_spec
+
+    from worker.errors import ConfigurationError, Unhealthy, WorkerError
+
+    settings = load_settings()
+    zone = settings.zone
+    try:
+        chosen = date.fromisoformat(day) if day else datetime.now(zone).date() - timedelta(days=1)
+    except ValueError:
+        raise ConfigurationError("--date is YYYY-MM-DD") from None
+    if find_spec("matplotlib") is None:
+        raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
+    from worker.audit import night
+    from worker.audit.page import faults, render
+    from worker.audit.reconciliation import Span
+
+    database = open_database(settings)
+    content = night.content(database, chosen, zone)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (out / "report.html").write_text(render(content), encoding="utf-8")
+    with (out / "instances.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, night.INSTANCE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(night.instances(database, Span.of_day(chosen, zone)))
+    if as_json:
+        print_json(content)
+    else:
+        received = sum(one["received"] for one in content["senders"])
+        typer.echo(
+            f"{content['date']} ({zone.key}): {received} films received, {content['flags']['scored']} scored, "
+            f"{len(content['failed'])} dead letters, {content['difference']} not accounted for. Wrote {out}"
+        )
+    if found := faults(content):
+        raise WorkerError(" ".join(found))
 
 
 @app.command()

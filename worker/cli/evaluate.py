@@ -1,13 +1,13 @@
 """xrayq evaluate: what a bundle is worth on labelled films, as JSON and as a page."""
 
-import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, print_json, progress, wide_console
+from worker.cli.common import JsonOption, load_settings, print_json, progress, wide_console
 from worker.errors import NotFound, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
@@ -27,39 +27,49 @@ def evaluate(
     study: Annotated[
         list[Path] | None, typer.Option(help="What 'xrayq study' wrote; may be repeated. Default: the shipped ones.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What runs the network; default: what serves, the setting XRAYQ_ENGINE.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle on labelled films, scored exactly as served, and write a report.
 
-    OUT gets evaluation.json (the same bytes on every run), predictions.csv and
-    report.html, a page that needs no network. The page shows the films
-    themselves: mind the licences of their sources.
+    OUT gets evaluation.json (the same bytes on every run with one engine),
+    predictions.csv and report.html, a page that needs no network. The page
+    shows the films themselves: mind the licences of their sources.
 
     \b
     xrayq prepare films/ --views all && xrayq evaluate
     xrayq evaluate runs/bundle --films runs/films --out runs/report
+    xrayq evaluate --engine onnxruntime --out runs/fp32
     """
     require_reporting()
-    bundle, threads = load_bundle(name), len(os.sched_getaffinity(0))
+    bundle, settings = load_bundle(name), load_settings(**({"engine": engine} if engine else {}))
     for path in (films, *(study or ())):
         if not path.exists():
             raise NotFound(f"no such folder or file: {path}")
     from rich.console import Console
 
-    from model.engine.ort import OrtEngine
+    from model.engine.choose import open_engine
     from model.errors import ModelError
     from model.evaluate import evaluate as run_evaluation
     from model.evaluate import read_study, write
     from model.gradcam import GradCam
     from model.report import render
+    from worker.settings import cores
 
-    console = Console(stderr=True)
+    console, threads = Console(stderr=True), cores()
     try:
         studies = [read_study(path) for path in (study or _shipped_studies())]
-        with progress(console, "films scored") as advance:
-            evaluation = run_evaluation(
-                bundle, OrtEngine(bundle, threads=threads), films, studies=studies, advance=advance
-            )
+        opened = open_engine(
+            bundle,
+            settings.engine,
+            threads=threads,
+            plans=settings.plan_folder,
+            flag_tolerance=settings.flag_tolerance,
+        )
+        with closing(opened), progress(console, "films scored") as advance:
+            evaluation = run_evaluation(bundle, opened, films, studies=studies, advance=advance)
         with console.status("writing the report"):
             write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
     except (ModelError, OSError) as error:
@@ -87,8 +97,12 @@ def _shipped_studies() -> list[Path]:
 def _show(console: "Console", content: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
-    findings, parts, rivals = content["bundle"]["findings"], content["parts"], content["baselines"]
-    table = Table(title=f"Bundle {content['bundle']['name']} {content['bundle']['digest'][:12]}", title_justify="left")
+    from model.sections import engine_of
+
+    bundle, parts, rivals = content["bundle"], content["parts"], content["baselines"]
+    findings = bundle["findings"]
+    title = f"Bundle {bundle['name']} {bundle['digest'][:12]}, scored by {engine_of(content)}"
+    table = Table(title=title, title_justify="left")
     for column in ("", "films", "accuracy", "balanced", *(f"recall {finding}" for finding in findings)):
         table.add_column(column, justify="left" if not column else "right")
     rows = [(f"network, {part.replace('_all', ' all')}", parts[part]["summary"]) for part in parts]

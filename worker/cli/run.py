@@ -131,6 +131,7 @@ def worker() -> None:
     from worker import queue
     from worker.db.session import reading
     from worker.decoding import DecodePool
+    from worker.deployment import open_bundle
     from worker.scoring import RetryOptions, Scoring
 
     settings = load_settings()
@@ -139,22 +140,22 @@ def worker() -> None:
     try:
         serving = _serving(settings)
         with reading(database) as connection:
-            roles = serving.current(connection)
-        with serving.using(roles.live) as live:
-            spec, engine = live.bundle.preprocess, live.engine.spec
+            live = serving.current(connection).live
+        decoders = DecodePool(  # first: its processes get ready while the engine does
+            processes=settings.decoders,
+            timeout=settings.decode_timeout,
+            memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+            spec=open_bundle(live).preprocess,
+            max_pixels=int(settings.max_megapixels * 1e6),
+            reduce=settings.reduced_resolution,
+        )
+        with serving.using(live) as loaded:
+            engine = loaded.engine.spec
     except ModelError as error:
         raise Unhealthy(str(error)) from None
     tasks = settings.inferences
     if engine.device != "cpu":  # a GPU wants full batches: two of them under way, filled across messages
         tasks = max(tasks, -(-2 * max(engine.batches) // settings.batch_size))
-    decoders = DecodePool(
-        processes=settings.decoders,
-        timeout=settings.decode_timeout,
-        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-        spec=spec,
-        max_pixels=int(settings.max_megapixels * 1e6),
-        reduce=settings.reduced_resolution,
-    )
     scoring = Scoring(
         database=database,
         spool=spool,
@@ -174,7 +175,7 @@ def worker() -> None:
         ),
     )
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
-    _logger("worker").info("ready", extra={"engine": engine.name, "bundle": roles.live.digest[:12]})
+    _logger("worker").info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:
         queue.consume(app, scoring.run, concurrency=tasks)
     finally:

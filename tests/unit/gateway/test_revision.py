@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from dicom_gateway.encode import in_syntax, save
-from dicom_gateway.pixels import IMAGE_TAGS
+from dicom_gateway.header import IMAGE_TAGS
 from dicom_gateway.revision import GATE_TAGS, film_digest, same_film
 from tests.phantoms import chest_film, chest_pixels
 from tests.unit.gateway.test_part10 import DEEP, sequence, with_raw

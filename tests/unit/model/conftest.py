@@ -1,5 +1,7 @@
-"""A network with random weights, and its bundle, made once for all tests that need one."""
+"""What many tests of the model need: a network with random weights and its bundle, small films, the command itself."""
 
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +12,16 @@ from numpy.typing import NDArray
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.calibration import Calibration
+from model.dataset import Dataset
 from model.decision import OperatingPoint
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec, to_input
 from tests.phantoms import chest_pixels
+from tests.services import Xrayq, typed_in
+from tests.unit.model.films import dataset_for, rows_for
 
 if TYPE_CHECKING:
+    from model.evaluate import Evaluation
     from model.network import ChestResNet50
 
 TEMPERATURE = 2.0
@@ -101,3 +107,56 @@ def write_bundle(
         **changes,
     )
     return bundles.write(path, draft, files={bundles.MODEL: onnx} | (files or {}))
+
+
+@pytest.fixture
+def xrayq(tmp_path: Path) -> Iterator[Xrayq]:
+    with typed_in(tmp_path) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def evaluated_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 42 films of evaluation.py."""
+    from tests.unit.model.evaluation import prepared
+
+    return prepared(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="session")
+def evaluation(bundle: Bundle, evaluated_films: Path) -> "Evaluation":
+    """Theirs by the random network. Shared: nobody changes it."""
+    from tests.unit.model.evaluation import evaluated
+
+    return evaluated(bundle, evaluated_films)
+
+
+@pytest.fixture
+def no_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing downloaded before, and a proxy where nobody listens."""
+    import torch
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Two threads wait for each other most of the time, in small networks or on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Twelve training and six validation films of 32 x 32."""
+    return dataset_for(tmp_path_factory.mktemp("films"), rows_for({"train": 4, "val": 2}))

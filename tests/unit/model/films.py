@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import Dataset, load_dataset
+from model.dataset import Dataset, Films, load_dataset, open_prepared
 from model.findings import FINDINGS
 from model.prepare import Prepared, prepare, read_image
 from model.preprocess import PreprocessSpec
 from tests.phantoms import chest_pixels
+from worker.cli.prepare import read_film
 
 COLUMNS = ("image_id", "file", "label", "patient_id", "split", "view", "age", "source", "label_basis")
 Row = dict[str, str]
@@ -72,3 +73,24 @@ def dataset_for(folder: Path, rows: list[Row], *, size: int = 32, **options: Any
     """Write films, prepare all of them, open them."""
     prepare_films(write_films(folder / "raw", rows), folder / "films", size=size, views=())
     return load_dataset(folder / "films", **options)
+
+
+def prepared(raw: Path, **options: Any) -> Films:
+    out = raw.with_name(f"{raw.name}-prepared")
+    prepare_films(raw, out, **options)
+    return open_prepared(out)[0]
+
+
+def one_film(raw: Path, file: str = "film.dcm", **cells: str) -> Films:
+    """A set of this one file, in `raw` already, read as the command does."""
+    row = {"image_id": "one", "file": file, "label": "normal", "patient_id": "p", "split": "train"} | cells
+    write_metadata(raw, [row])
+    return prepared(raw, read=read_film, views=())
+
+
+def twin_of(raw: Path, rows: list[Row], **cells: str) -> list[Row]:
+    """The first film once more under another name."""
+    twin = rows[0] | {"image_id": "twin", "file": "images/twin.png", "patient_id": "another"} | cells
+    (raw / twin["file"]).write_bytes((raw / rows[0]["file"]).read_bytes())
+    write_metadata(raw, [*rows, twin])
+    return [*rows, twin]

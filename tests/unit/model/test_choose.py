@@ -26,7 +26,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_settings_offer_exactly_the_engines() -> None:
     assert list(get_args(Settings.model_fields["engine"].annotation)) == list(ENGINES)
-    assert Settings.model_fields["engine"].default == choose.REFERENCE
+    assert Settings.model_fields["engine"].default == choose.AUTO
 
 
 @pytest.mark.parametrize(("name", "precision"), [("onnxruntime", "fp32"), ("onnxruntime-int8", "int8")])

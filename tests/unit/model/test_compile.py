@@ -1,4 +1,7 @@
-"""`xrayq compile --precision int8`: a new bundle when int8 agrees, nothing when it does not."""
+"""`xrayq compile --precision int8`: a new bundle when int8 agrees, nothing when it does not.
+
+The rules hold for any network, so this one is small; test_quantize.py and test_engine.py do the ResNet50.
+"""
 
 import json
 from dataclasses import asdict, replace
@@ -20,6 +23,7 @@ pytest.importorskip("onnx")
 from model.compile import INT8, compile_int8
 from model.quantize import Recipe
 from tests.unit.model.evaluation import prepared
+from tests.unit.model.tiny import SIZE, deep_network, tiny_bundle
 from tests.unit.worker.test_cli import xrayq
 
 LOOSE: dict[str, Any] = {"flag_tolerance": 1.0, "auroc_tolerance": 1.0, "threads": 2, "calibration_films": 6}
@@ -30,7 +34,12 @@ COARSE = Recipe(percentile=60.0)
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("films"))
+    return prepared(tmp_path_factory.mktemp("films"), size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("deep"), seed=2, network=deep_network)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +121,8 @@ def test_an_existing_folder_is_left_alone(delicate: Bundle, films: Path, tmp_pat
 
 
 def test_films_of_another_size(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="was prepared otherwise than bundle random needs"):
-        compile_int8(bundle, prepared(tmp_path, size=192), tmp_path / "out", flag_tolerance=1.0, threads=1)
+    with pytest.raises(DatasetError, match="was prepared otherwise than bundle tiny needs"):
+        compile_int8(bundle, prepared(tmp_path, size=48), tmp_path / "out", flag_tolerance=1.0, threads=1)
 
 
 def test_a_stricter_service_does_not_serve_it(compiled: Bundle, tmp_path: Path) -> None:

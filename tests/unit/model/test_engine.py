@@ -31,7 +31,7 @@ TOLERANCES = {"fp32": 1e-6, "int8": 0.08}
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Iterator[OrtEngine]:
-    made = OrtEngine(bundle, threads=1)
+    made = OrtEngine(bundle, threads=2)
     yield made
     made.close()
 
@@ -81,7 +81,7 @@ def subject(
     request: pytest.FixtureRequest, int8_bundle: Bundle, engine: OrtEngine, images: NDArray[np.uint8]
 ) -> Iterator[Subject]:
     def make() -> OrtEngine:
-        return OrtEngine(int8_bundle, threads=1, precision=request.param)
+        return OrtEngine(int8_bundle, threads=2, precision=request.param)
 
     made = make()
     made.warm_up()

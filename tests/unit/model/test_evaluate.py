@@ -53,14 +53,9 @@ main()
 """
 
 
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("set"))
-
-
-@pytest.fixture(scope="module")
-def evaluation(bundle: Bundle, films: Path) -> Evaluation:
-    return evaluated(bundle, films)
+@pytest.fixture
+def films(evaluated_films: Path) -> Path:
+    return evaluated_films
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +292,28 @@ def test_command_without_torch(bundle: Bundle, films: Path, evaluation: Evaluati
     assert "A note." in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_the_engine_is_the_settings_or_the_options(int8_bundle: Bundle, films: Path, tmp_path: Path) -> None:
+    """Named in the JSON, the table and the page. The setting is read where the option is not given."""
+    for words, setting, precision in (
+        ((), "onnxruntime-int8", "int8"),
+        (("--engine", "onnxruntime"), "onnxruntime-int8", "fp32"),
+    ):
+        out = tmp_path / precision
+        ran = xrayq("evaluate", str(int8_bundle.path), "--films", str(films), "--out", str(out), *words, engine=setting)
+        assert ran.returncode == 0, ran.stderr
+        engine = json.loads((out / "evaluation.json").read_text())["engine"]
+        assert (engine["precision"], engine["device"]) == (precision, "cpu")
+        assert f"scored by {engine['name']} on cpu" in ran.stdout
+        assert f"scored by {engine['name']} on cpu" in (out / "report.html").read_text()
+
+
+def test_an_engine_that_is_not_there(bundle: Bundle, films: Path, tmp_path: Path) -> None:
+    words = ("evaluate", str(bundle.path), "--films", str(films), "--out", str(tmp_path / "out"), "--engine")
+    for name, code, said in (("openvino", 2, "engine: "), ("onnxruntime-int8", 1, "has no int8 variant")):
+        ran = xrayq(*words, name)
+        assert (ran.returncode, said in ran.stderr, ran.stderr.count("\n")) == (code, True, 1), ran.stderr
+
+
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
@@ -305,7 +322,6 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         command.require_reporting()
 
 
-def xrayq(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli", *words], env=environment(), capture_output=True, text=True, timeout=100
-    )
+def xrayq(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "worker.cli", *words]
+    return subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=100)

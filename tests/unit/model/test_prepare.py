@@ -1,9 +1,7 @@
-"""Raw films to a prepared set: the pixels of serving, every rule about films, and nothing left behind."""
+"""Raw films to a prepared set: every rule about films, and nothing left behind."""
 
 import csv
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +9,23 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom import uid
 
-from model.dataset import Film, Films, open_prepared
+from model.dataset import Film, Films
 from model.errors import DatasetError
 from model.findings import FINDINGS
-from model.prepare import REQUIRED_COLUMNS, RawFilm, read_image, source_statistics
-from model.preprocess import PreprocessSpec, to_input
-from tests.phantoms import chest_pixels, write_film
-from tests.unit.model.films import COLUMNS, Row, class_pixels, prepare_films, rows_for, write_films, write_metadata
-from tests.unit.worker.test_cli import xrayq
-from worker.cli.prepare import read_film
-from worker.decoding import decode_film
+from model.prepare import REQUIRED_COLUMNS, RawFilm
+from model.preprocess import PreprocessSpec
+from tests.phantoms import write_film
+from tests.unit.model.films import (
+    COLUMNS,
+    one_film,
+    prepare_films,
+    prepared,
+    rows_for,
+    twin_of,
+    write_films,
+    write_metadata,
+)
 
 SPEC = PreprocessSpec(size=32)
 ROWS = rows_for({"train": 2, "val": 1})
@@ -33,115 +36,8 @@ def raw(tmp_path: Path) -> Path:
     return write_films(tmp_path / "raw", ROWS)
 
 
-def prepared(raw: Path, **options: Any) -> Films:
-    out = raw.with_name(f"{raw.name}-prepared")
-    prepare_films(raw, out, **options)
-    return open_prepared(out)[0]
-
-
 def by_name(films: Films) -> dict[str, Film]:
     return dict(zip(films.identifiers, films.records, strict=True))
-
-
-def one_film(raw: Path, file: str = "film.dcm", **cells: str) -> Films:
-    """A set of this one file, in `raw` already, read as the command does."""
-    row = {"image_id": "one", "file": file, "label": "normal", "patient_id": "p", "split": "train"} | cells
-    write_metadata(raw, [row])
-    return prepared(raw, read=read_film, views=())
-
-
-# pixels
-
-
-def test_films_are_preprocessed_as_in_serving(raw: Path) -> None:
-    films = prepared(raw)
-    assert (films.images.dtype, films.images.shape) == (np.uint8, (len(ROWS), 1, 32, 32))
-    assert films.identifiers == tuple(sorted(row["image_id"] for row in ROWS))
-    for seed, row in enumerate(ROWS):
-        expected = to_input(class_pixels(row["label"], seed), low=0, high=255, spec=SPEC)
-        assert np.array_equal(films.images[films.identifiers.index(row["image_id"]), 0], expected)
-
-
-@pytest.mark.parametrize(
-    ("suffix", "dtype", "slack"), [(".png", np.uint8, 0), (".png", np.uint16, 1), (".jpg", np.uint8, 4)]
-)
-def test_image_formats(tmp_path: Path, suffix: str, dtype: type, slack: int) -> None:
-    pixels = class_pixels("normal", 1).astype(dtype) * (257 if dtype is np.uint16 else 1)
-    path = tmp_path / f"film{suffix}"
-    path.write_bytes(cv2.imencode(suffix, pixels)[1].tobytes())
-    film = read_image(path)
-    assert (film.pixels.dtype, film.low, film.high, film.inverted) == (dtype, 0, np.iinfo(dtype).max, False)
-    plain = to_input(class_pixels("normal", 1), low=0, high=255, spec=SPEC).astype(int)
-    found = to_input(film.pixels, low=film.low, high=film.high, spec=SPEC)
-    assert np.abs(found - plain).max() <= slack
-
-
-def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
-    """A film whose values all lie within one 8-bit step."""
-    pixels = (30_000 + chest_pixels(64, 64) // 64).astype(np.uint16)
-    (tmp_path / "film.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    assert np.array_equal(read_image(tmp_path / "film.png").pixels, pixels)
-
-
-DICOM = {
-    "plain": {},
-    "monochrome1": {"PhotometricInterpretation": "MONOCHROME1"},
-    "window": {"WindowCenter": "1800", "WindowWidth": "400"},
-    "two windows": {"WindowCenter": ["1800", "900"], "WindowWidth": ["400", "80"]},
-    "monochrome1 window": {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": "1800", "WindowWidth": "400"},
-    "rescale": {"RescaleSlope": "2", "RescaleIntercept": "-1000", "WindowCenter": "2600", "WindowWidth": "800"},
-    "sigmoid": {"WindowCenter": "1800", "WindowWidth": "400", "VOILUTFunction": "SIGMOID"},
-}
-
-
-@pytest.mark.parametrize("attributes", DICOM.values(), ids=DICOM)
-def test_dicom_gives_the_pixels_that_serving_scores(tmp_path: Path, attributes: dict[str, Any]) -> None:
-    film = write_film(tmp_path, "film", **attributes)
-    served = decode_film(str(film), SPEC, 10_000_000)
-    assert served.image is not None, served.reason
-    assert np.array_equal(one_film(tmp_path).images[0, 0], served.image)
-
-
-def shown(folder: Path, **attributes: Any) -> NDArray[np.int64]:
-    folder.mkdir()
-    write_film(folder, "film", **attributes)
-    return one_film(folder).images[0, 0].astype(int)
-
-
-def test_monochrome1_and_windows_are_honoured(tmp_path: Path) -> None:
-    pixels = chest_pixels(96, 96)
-    plain = shown(tmp_path / "plain", pixels=pixels)
-    turned = {"pixels": 4095 - pixels, "PhotometricInterpretation": "MONOCHROME1"}
-    assert np.abs(shown(tmp_path / "turned", **turned) - plain).max() <= 1
-    narrow = shown(tmp_path / "window", pixels=pixels, WindowCenter="1800", WindowWidth="401")
-    edges = {"low": 1800 - 0.5 - 200, "high": 1800 - 0.5 + 200}  # PS3.3 C.11.2.1.2.1
-    assert np.array_equal(narrow, to_input(pixels, **edges, spec=SPEC))
-    assert np.abs(narrow - plain).max() > 50
-
-
-@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.ImplicitVRLittleEndian])
-def test_compressed_dicom(tmp_path: Path, syntax: str) -> None:
-    write_film(tmp_path, "film", syntax=syntax)
-    pixels = chest_pixels()
-    expected = to_input(pixels, low=float(pixels.min()), high=float(pixels.max()), spec=SPEC)
-    assert np.array_equal(one_film(tmp_path).images[0, 0], expected)
-
-
-def test_source_statistics() -> None:
-    pixels = np.zeros((10, 20), np.uint8)
-    pixels[:, 15:], pixels[:, 10:15] = 255, 51
-    film = RawFilm(pixels=pixels, low=0, high=255)
-    expected = {
-        "aspect": 2.0,
-        "mean": 0.3,
-        "spread": round(float((pixels / 255).std()), 5),
-        "black": 0.5,
-        "white": 0.25,
-    }
-    assert source_statistics(film) == pytest.approx(expected)
-    inverted = source_statistics(replace(film, inverted=True))
-    assert inverted == pytest.approx(expected | {"mean": 0.7, "black": 0.25, "white": 0.5})
-    assert source_statistics(replace(film, low=51.0, high=52.0))["black"] == 0.75  # the window decides
 
 
 # what the table and the header say
@@ -218,14 +114,6 @@ def test_table_as_a_spreadsheet_saves_it(raw: Path) -> None:
 
 
 # the same film again
-
-
-def twin_of(raw: Path, rows: list[Row], **cells: str) -> list[Row]:
-    """The first film once more under another name."""
-    twin = rows[0] | {"image_id": "twin", "file": "images/twin.png", "patient_id": "another"} | cells
-    (raw / twin["file"]).write_bytes((raw / rows[0]["file"]).read_bytes())
-    write_metadata(raw, [*rows, twin])
-    return [*rows, twin]
 
 
 def test_the_same_film_twice_is_kept_once(raw: Path) -> None:
@@ -333,6 +221,8 @@ def table_as(content: bytes) -> Callable[[Path], None]:
 
 
 FLOATS = cv2.imencode(".tiff", np.zeros((8, 8), np.float32))[1].tobytes()
+
+
 WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "no table": (lambda raw: (raw / "metadata.csv").unlink(), r"metadata\.csv is missing"),
     "empty table": (lambda raw: write_metadata(raw, []), r"metadata\.csv names no film"),
@@ -421,68 +311,6 @@ def test_dicom_without_a_film_is_named(tmp_path: Path, attributes: dict[str, Any
     with pytest.raises(DatasetError, match=message) as error:
         one_film(tmp_path)
     assert "\n" not in str(error.value)
-
-
-# the command
-
-
-def test_xrayq_prepare_shows_a_table(tmp_path: Path) -> None:
-    rows = rows_for({"train": 4, "val": 1})
-    twin_of(write_films(tmp_path / "raw", rows), rows)
-    done = xrayq("prepare", "raw", "--out", "runs/films", "--size", "32", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    table = [line.replace("│", " ").split() for line in done.stdout.splitlines()]
-    assert ["covid19", "4", "1", "0", "5"] in table
-    assert ["all", "12", "3", "0", "15"] in table
-    text = " ".join(done.stdout.split())
-    assert "15 films of 15 patients; no patient is in two splits." in text
-    assert "left out: 1 same film twice" in text
-    assert text.count("look alike, in different splits: train-") == 10  # phantoms of a class are
-    assert "and 2 more pairs look alike: --json lists them" in text
-    assert "next, xrayq train runs/films" in text
-    films, spec = open_prepared(tmp_path / "runs" / "films")
-    assert (len(films), spec) == (15, SPEC)
-    again = xrayq("prepare", "raw", "--out", "runs/films", cwd=tmp_path)
-    assert (again.returncode, again.stdout, again.stderr.count("\n")) == (1, "", 1)
-    assert again.stderr.startswith("xrayq: runs/films exists")
-
-
-def test_xrayq_prepare_json(tmp_path: Path) -> None:
-    rows = [row | {"view": "AP" if row["label"] == "covid19" else "PA"} for row in rows_for({"train": 4})]
-    raw = write_films(tmp_path / "raw", rows)
-    write_metadata(raw, rows, tuple(name for name in COLUMNS if name != "split"))
-    words = ["prepare", "raw", "--size", "32", "--split", "2/1/1", "--json"]
-    done = xrayq(*words, "--out", "a", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    report = json.loads(done.stdout)
-    assert report["folder"] == "a"
-    counts = {"train": 2, "val": 1, "test": 1}
-    assert report["films"] == {"normal": counts, "pneumonia": counts, "covid19": dict.fromkeys(counts, 0)}
-    assert report["left_out"] == {"view AP": 4}
-    names = set(open_prepared(tmp_path / "a")[0].identifiers)
-    assert all(set(pair) <= names for pair in report["look_alikes"])
-    every = json.loads(xrayq(*words, "--out", "b", "--views", "all", cwd=tmp_path).stdout)
-    assert (every["films"]["covid19"], every["left_out"]) == (counts, {})
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (["nowhere"], 1, "nowhere/metadata.csv is missing"),
-        (["raw", "--split", "most"], 2, "--split 'most': give shares as 70/15/15"),
-        (["raw", "--split", "0/0"], 2, "--split '0/0': give shares"),
-        (["raw", "--split", "1/1/1/1"], 1, "up to three numbers"),
-        (["raw", "--split", "nan/1"], 1, "up to three numbers"),
-        (["raw", "--views", "LL"], 1, "no film of view LL"),
-    ],
-)
-def test_xrayq_prepare_says_what_is_wrong(tmp_path: Path, words: list[str], code: int, message: str) -> None:
-    write_films(tmp_path / "raw", ROWS)
-    done = xrayq("prepare", *words, "--out", "x", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
-    assert done.stderr.startswith("xrayq: ")
-    assert message in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
 def test_the_table_of_a_prepared_set_is_plain_csv(raw: Path) -> None:

@@ -17,7 +17,6 @@ from model.evaluate import NOTICE, Evaluation
 from model.gradcam import GradCam
 from model.report import SECTIONS, render
 from model.verdicts import NOT_SHOWN, REFUTED, SHOWN, verdicts
-from tests.unit.model.evaluation import evaluated, prepared
 
 HISTORY = [
     {
@@ -56,11 +55,6 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open != "style":
             self.text += data
-
-
-@pytest.fixture(scope="module")
-def evaluation(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    return evaluated(bundle, prepared(tmp_path_factory.mktemp("set")))
 
 
 @pytest.fixture(scope="module")
@@ -139,20 +133,18 @@ def test_missing_history_and_studies_are_said(page: Reader) -> None:
     assert "No study was given" in page.text
 
 
-def test_history_and_studies_are_shown_and_escaped(evaluation: Evaluation, gradcam: GradCam) -> None:
-    content = evaluation.content | {"learning_curve": HISTORY, "studies": [STUDY]}
-    page = Reader(render(replace(evaluation, content=content), gradcam))
-    assert "script" not in {tag for tag, _ in page.tags}
-    assert "<script>alert(1)</script>" in page.text
-    assert "0.6123" in page.text
-    alts = [attributes["alt"] or "" for tag, attributes in page.tags if tag == "img"]
+def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, gradcam: GradCam) -> None:
+    """History and studies are shown and escaped; only data of another digest are pointed out."""
+    known = {"data": evaluation.content["data"] | {"trained_on": True}}
+    content = evaluation.content | {"learning_curve": HISTORY, "studies": [STUDY]} | known
+    full = Reader(render(replace(evaluation, content=content), gradcam))
+    assert "script" not in {tag for tag, _ in full.tags}
+    assert "<script>alert(1)</script>" in full.text
+    assert "0.6123" in full.text
+    alts = [attributes["alt"] or "" for tag, attributes in full.tags if tag == "img"]
     assert any("Learning curve over 3 epochs" in alt and "0.530" in alt for alt in alts)
-
-
-def test_data_of_another_digest_are_pointed_out(page: Reader, evaluation: Evaluation, gradcam: GradCam) -> None:
     assert "another digest" in page.text
-    known = evaluation.content | {"data": evaluation.content["data"] | {"trained_on": True}}
-    assert "another digest" not in Reader(render(replace(evaluation, content=known), gradcam)).text
+    assert "another digest" not in full.text
 
 
 @pytest.mark.parametrize(

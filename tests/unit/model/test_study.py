@@ -1,8 +1,6 @@
 """Studies: what changes between their rows, and what must not."""
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,11 @@ from model import study  # noqa: E402
 from model.dataset import Dataset  # noqa: E402
 from model.study import Bench, rate_study, split_study, start_study  # noqa: E402
 from model.train import TrainConfig  # noqa: E402
+from tests.services import Xrayq  # noqa: E402
 from tests.unit.model.films import dataset_for, prepare_films, rows_for, write_films  # noqa: E402
-from tests.unit.model.test_train import Small  # noqa: E402
-from worker.cli import main  # noqa: E402
+from tests.unit.model.small import Small  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Calls = list[tuple[TrainConfig, Any, Dataset]]
 
@@ -128,24 +128,8 @@ def test_study_without_a_test_split_says_so_in_its_figures(
     assert {row[-1] for row in done.rows} == {"nan"}
 
 
-@pytest.fixture
-def xrayq(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xrayq", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return (int(left.value.code or 0), *capsys.readouterr())
-
-    return run
-
-
 @pytest.mark.parametrize("which", ["split", "lr", "init"])
-def test_xrayq_study(which: str, tmp_path: Path, calls: Calls, xrayq: Callable[..., tuple[int, str, str]]) -> None:
+def test_xrayq_study(which: str, tmp_path: Path, calls: Calls, xrayq: Xrayq) -> None:
     prepare_films(write_films(tmp_path / "raw", rows_for({"train": 3, "val": 3, "test": 2})), tmp_path / "runs/films")
     words = ["study", which, "--epochs", "1", "--out", "runs/study.json"]
     words += ["--init", "random", "--init", "random"] if which == "init" else []
@@ -163,7 +147,7 @@ def test_xrayq_study(which: str, tmp_path: Path, calls: Calls, xrayq: Callable[.
     assert "exists" in problems
 
 
-def test_study_of_unprepared_films_says_what_to_do(xrayq: Callable[..., tuple[int, str, str]]) -> None:
+def test_study_of_unprepared_films_says_what_to_do(xrayq: Xrayq) -> None:
     code, _, problems = xrayq("study", "lr")
     assert (code, problems.count("\n")) == (1, 1)
     assert "xrayq prepare" in problems

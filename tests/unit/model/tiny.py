@@ -1,5 +1,6 @@
-"""A network of one convolution in the form of a bundle's, small enough to compile in a fraction of a second."""
+"""Networks of a few convolutions in the form of a bundle's, small enough to compile in a fraction of a second."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,40 @@ def tiny_network(seed: int = 0) -> onnx.ModelProto:
     return network(nodes, weights)
 
 
+def deep_network(seed: int = 0, convolutions: int = 24) -> onnx.ModelProto:
+    """As tiny_network, with 3x3 and 1x1 convolutions in turn: enough that int8 keeps some of them in fp32."""
+    random, channels = np.random.default_rng(seed), 8
+    weights: dict[str, NDArray[Any]] = {
+        "scale": np.array(127.5, np.float32),
+        "one": np.array(1, np.float32),
+        "three": np.array([1, 3, 1, 1], np.int64),
+        "flat": np.array([-1, channels * 4 * 4], np.int64),
+        "head": random.normal(0, 0.5, (3, channels * 4 * 4)).astype(np.float32),
+        "head_bias": random.normal(0, 0.1, 3).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["float", "scale"], ["divided"]),
+        helper.make_node("Sub", ["divided", "one"], ["normal"]),
+        helper.make_node("Expand", ["normal", "three"], ["relu0"]),
+    ]
+    for at in range(1, convolutions + 1):
+        taken, side = (3 if at == 1 else channels), (3 if at % 2 else 1)
+        spread = np.sqrt(2 / (taken * side * side))
+        weights[f"kernel{at}"] = random.normal(0, spread, (channels, taken, side, side)).astype(np.float32)
+        weights[f"bias{at}"] = random.normal(0, 0.1, channels).astype(np.float32)
+        given = [f"relu{at - 1}", f"kernel{at}", f"bias{at}"]
+        shape = {"pads": [side // 2] * 4, "kernel_shape": [side, side], "strides": [2, 2] if at == 1 else [1, 1]}
+        nodes.append(helper.make_node("Conv", given, [f"conv{at}"], name=f"conv{at}", **shape))
+        nodes.append(helper.make_node("Relu", [f"conv{at}"], [f"relu{at}"], name=f"relu{at}"))
+    nodes += [
+        helper.make_node("AveragePool", [f"relu{convolutions}"], ["pool"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Reshape", ["pool", "flat"], ["features"], allowzero=1),
+        helper.make_node("Gemm", ["features", "head", "head_bias"], ["logits"], transB=1),
+    ]
+    return network(nodes, weights)
+
+
 def network(
     nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]], batch: str | int = "batch"
 ) -> onnx.ModelProto:
@@ -56,7 +91,7 @@ def network(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def tiny_bundle(folder: Path, seed: int = 0) -> Bundle:
+def tiny_bundle(folder: Path, seed: int = 0, network: Callable[[int], onnx.ModelProto] = tiny_network) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tiny.onnx").write_bytes(tiny_network(seed).SerializeToString())
+    (folder / "tiny.onnx").write_bytes(network(seed).SerializeToString())
     return write_bundle(folder / "tiny", folder / "tiny.onnx", size=SIZE)

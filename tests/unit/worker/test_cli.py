@@ -14,12 +14,13 @@ import typer
 from typer.testing import CliRunner
 
 from model.bundle import MANIFEST, MODEL, REFERENCE, SHIPPED
-from tests.services import environment
+from tests.services import environment, typed_in
 from worker.cli import app
 from worker.errors import EXIT_CODES, WorkerError
 from worker.states import State
 
 HEAVY = {"torch", "sqlalchemy", "pydicom", "celery", "numpy", "cv2", "onnxruntime", "pydantic", "redis", "alembic"}
+DECODERS = ("PIL", "cv2", "imagecodecs", "rle")
 PACKAGES = ("worker", "dicom_gateway", "model", "migrations")
 WITHOUT_EXAMPLE = {"gateway", "relay", "worker"}
 ROOT = Path(__file__).parents[3]
@@ -105,6 +106,28 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in traced.stderr.splitlines()}
     assert {"worker", "typer"} <= imported
     assert imported & HEAVY == set()
+
+
+WITHOUT_DECODERS = f"""
+import sys
+sys.modules |= dict.fromkeys({DECODERS})  # importing them fails
+from worker.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("words", ["gateway", "relay", "doctor"])
+def test_the_gateways_image_needs_no_decoder(words: str, tmp_path: Path) -> None:
+    """Past its imports each misses the database."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DECODERS, words],
+        cwd=ROOT,
+        env=environment(home=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "no database at" in done.stdout + done.stderr) == (5, True), done.stderr
 
 
 IMPORT_EVERYTHING = """
@@ -239,44 +262,50 @@ def test_settings_error_names_every_wrong_setting(tmp_path: Path) -> None:
     assert "min_age: " in done.stderr
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with an empty database."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    made = xrayq("db", "upgrade", home=str(home))
+    assert made.returncode == 0, made.stderr
+    assert home.stat().st_mode & 0o077 == 0
+    return home
+
+
 @pytest.mark.parametrize("action", ["show", "requeue", "reject", "replay"])
 @pytest.mark.parametrize("name", ["1", "1.2.3", "nonsense", "²", "99999999999999999999999"])
-def test_unknown_instance(tmp_path_factory: pytest.TempPathFactory, action: str, name: str) -> None:
-    home = tmp_path_factory.getbasetemp() / "cli-home"
-    if not home.exists():
-        made = xrayq("db", "upgrade", home=str(home))
-        assert made.returncode == 0, made.stderr
-    done = xrayq("instance", action, name, home=str(home))
-    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
-    assert f"no instance {name}" in done.stderr
+def test_unknown_instance(empty: Path, tmp_path: Path, action: str, name: str) -> None:
+    with typed_in(tmp_path, home=str(empty)) as run:
+        code, _, problems = run("instance", action, name)
+    assert (code, problems.count("\n")) == (3, 1), problems
+    assert f"no instance {name}" in problems
 
 
 def test_bundles_in_service_from_outside(shipped: Path, tmp_path: Path) -> None:
     home = {"home": str(tmp_path / "home")}
-    assert xrayq("db", "upgrade", **home).returncode == 0
-    for words, code, message in (
-        ("activate nonexist", 3, "no bundle nonexist"),
-        ("activate .", 5, "manifest.json: No such file"),
-        ("shadow reference", 4, "is live or a shadow already"),
-        ("retire 123456789abc", 3, "no bundle in service begins with 123456789abc"),
-        ("rollback", 4, "no live bundle before"),
-    ):
-        done = xrayq("bundle", *words.split(), cwd=tmp_path, **home)
-        assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
-        assert message in done.stderr
-    assert xrayq("bundle", "activate", "reference", **home).returncode == 0
+    with typed_in(tmp_path, **home) as run:
+        assert run("db", "upgrade")[0] == 0
+        for words, code, message in (
+            ("activate nonexist", 3, "no bundle nonexist"),
+            ("activate .", 5, "manifest.json: No such file"),
+            ("shadow reference", 4, "is live or a shadow already"),
+            ("retire 123456789abc", 3, "no bundle in service begins with 123456789abc"),
+            ("rollback", 4, "no live bundle before"),
+        ):
+            found, _, problems = run("bundle", *words.split())
+            assert (found, problems.count("\n")) == (code, 1), problems
+            assert message in problems
+        assert run("bundle", "activate", "reference")[0] == 0
     (row,) = json.loads(xrayq("bundle", "status", "--json", **home).stdout)
     assert (row["role"], row["path"], row["by"].partition(":")[0]) == ("live", "reference", "operator")
 
 
-def test_empty_database(tmp_path: Path) -> None:
-    home = {"home": str(tmp_path / "home")}
-    made = xrayq("db", "upgrade", **home)
-    assert made.returncode == 0, made.stderr
-    assert (tmp_path / "home").stat().st_mode & 0o077 == 0
+def test_empty_database(empty: Path, tmp_path: Path) -> None:
+    with typed_in(tmp_path, home=str(empty)) as run:
+        for state in State:
+            assert run("instance", "list", "--state", state)[0] == 0
+    home = {"home": str(empty)}
     assert json.loads(xrayq("instance", "list", "--json", **home).stdout) == []
-    for state in State:
-        assert xrayq("instance", "list", "--state", state, **home).returncode == 0
     checked = xrayq("db", "check", "--json", **home)
     assert checked.returncode == 0, checked.stderr
     report = json.loads(checked.stdout)

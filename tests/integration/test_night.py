@@ -1,0 +1,124 @@
+"""A day's report on both databases: its values, its page and its files."""
+
+import csv
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Engine, delete, insert, update
+
+from dicom_gateway.spool import Spool
+from tests.integration.test_reconciliation import ended, sent
+from tests.services import typed_in
+from worker import trail
+from worker.audit import night
+from worker.audit.page import faults, render
+from worker.audit.reconciliation import Span
+from worker.db import schema
+from worker.db.session import make_engine, writing
+from worker.db.tables import audit_event, finding_score, instance, outbox, score
+
+ZONE = ZoneInfo("UTC")
+NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+DAY = NOON.date()
+
+
+@pytest.fixture
+def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
+    """Four films of one noon: two scored after 1 and 3 seconds, one of them flagged; one failed; one waiting."""
+    keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(4)]
+    ended(database, keys[0], "scored")
+    ended(database, keys[1], "scored")
+    ended(database, keys[2], "failed", "truncated_pixels")
+    with writing(database) as connection:
+        for number, key in enumerate(keys):
+            took = timedelta(seconds=1 + 2 * number)
+            values = {"received_at": NOON, "finished_at": NOON + took if number < 3 else None}
+            connection.execute(update(instance).where(instance.c.id == key).values(**values))
+        (number,) = connection.execute(score.select().where(score.c.instance_id == keys[1])).scalars()
+        rows = [{"score_id": number, "finding": name, "flag": name == "covid19"} for name in ("normal", "covid19")]
+        connection.execute(insert(finding_score), [row | {"logit": 0.0, "probability": 0.5} for row in rows])
+    return keys
+
+
+def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
+    found = night.content(database, DAY, ZONE)
+    assert found["difference"] == 0
+    assert found["hours"][12] == {
+        "hour": "12:00",
+        "received": 4,
+        "scored": 2,
+        "seconds": {"p50": 2.0, "p95": 2.9, "p99": 2.98},
+    }
+    assert len(found["hours"]) == 24
+    assert found["flags"] == {"scored": 2, "flagged": 1, "by_finding": {"covid19": 1}}
+    assert found["flagged"] == [{"id": films[1], "calling_ae": "CR1", "flags": ["covid19"]}]
+    assert found["failed"] == [{"id": films[2], "calling_ae": "CR1", "reason": "truncated_pixels"}]
+    assert found["backlog"]["waiting"] == 1
+    assert found["chain"]["whole"]
+    assert faults(found) == []
+
+
+def test_the_anchor_is_the_head_when_the_day_ended(database: Engine, films: list[int]) -> None:
+    today = datetime.now(UTC).date()
+    assert night.content(database, DAY, ZONE)["chain"]["anchor"] is None
+    head = trail.verify(database).head
+    assert night.content(database, today, ZONE)["chain"]["anchor"] == head
+
+
+def test_rows_come_in_chunks_with_their_scores(
+    database: Engine, films: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night, "CHUNK", 3)
+    rows = list(night.instances(database, Span.of_day(DAY, ZONE)))
+    assert [row["id"] for row in rows] == films
+    assert [row["flags"] for row in rows] == [None, ["covid19"], None, None]
+
+
+def test_the_page_opens_without_a_network_and_says_its_figures(database: Engine, films: list[int]) -> None:
+    page = render(night.content(database, DAY, ZONE))
+    assert not re.search(r"https?://|src=\"(?!data:)|<script|<link", page)
+    alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
+    assert len(alts) == page.count("<img ") == 2
+    assert "4 received, most at 12:00" in page
+    assert "Every film is accounted for" in page
+    assert "not a medical device" in page
+    assert "SECRET" not in page.upper()
+
+
+def test_a_day_without_films_is_told(database: Engine) -> None:
+    page = render(night.content(database, DAY, ZONE))
+    assert "No film came on this day." in page
+
+
+def test_a_difference_and_a_broken_trail_stand_in_red(database: Engine, films: list[int]) -> None:
+    with writing(database) as connection:
+        connection.execute(delete(outbox).where(outbox.c.instance_id == films[3]))
+        connection.execute(update(audit_event).where(audit_event.c.instance_id == films[0]).values(actor="CR1 "))
+    page = render(night.content(database, DAY, ZONE))
+    assert '<b class="bad">' in page
+    assert "1 of 3 films received are not accounted for" in page or "not accounted for" in page
+    assert "its content was altered" in page
+
+
+def test_the_command_writes_three_files_and_fails_on_a_difference(tmp_path: Path, spool: Spool) -> None:
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
+    key = sent(database, spool, tmp_path, "film")
+    out, today = tmp_path / "report", datetime.now(UTC).date().isoformat()
+    with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
+        code, told, _ = xrayq("audit", "report", "--date", today, "--out", str(out))
+        assert code == 0
+        assert f"{today} (UTC): 1 films received, 0 scored, 0 dead letters, 0 not accounted for" in told
+        assert json.loads((out / "report.json").read_text())["senders"][0]["pending"] == 1
+        (row,) = csv.DictReader((out / "instances.csv").open())
+        assert row["id"] == str(key)
+        with writing(database) as connection:
+            connection.execute(delete(outbox))
+        code, _, error = xrayq("audit", "report", "--date", today, "--out", str(out))
+        assert code == 1
+        assert "1 of 1 films received are not accounted for" in error
+    database.dispose()

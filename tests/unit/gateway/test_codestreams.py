@@ -1,0 +1,140 @@
+"""Compressed frames that are not what the header says, cut, damaged, or promise too much."""
+
+import struct
+import tracemalloc
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom import dcmread, uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+
+from dicom_gateway.contexts import TRANSFER_SYNTAXES, TransferSyntax
+from dicom_gateway.encode import in_syntax, save
+from dicom_gateway.errors import (
+    CodestreamMismatch,
+    CorruptPixels,
+    PixelError,
+)
+from dicom_gateway.pixels import read_radiograph
+from tests.phantoms import chest_film, chest_pixels, write_film
+from tests.unit.gateway.films import SMALL, codestream, read
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what we do to it
+
+
+COMPRESSED = [row for row in TRANSFER_SYNTAXES if row.codec != "raw"]
+
+
+CODESTREAMS = [row for row in COMPRESSED if row.codec != "rle"]
+
+
+def with_codestream(film: Dataset, encoded: bytes) -> Dataset:
+    film.PixelData = encapsulate([encoded])
+    film["PixelData"].is_undefined_length = True
+    film["PixelData"].VR = "OB"
+    return film
+
+
+@pytest.mark.parametrize("syntax", CODESTREAMS, ids=lambda row: row.name)
+@pytest.mark.parametrize("size", [(64, 49), (65, 48), (48, 64), (32, 48)])
+def test_a_codestream_of_another_size_is_refused(tmp_path: Path, syntax: TransferSyntax, size: tuple[int, int]) -> None:
+    film = in_syntax(chest_film("size", pixels=chest_pixels(*size)), syntax.uid)
+    film.Rows, film.Columns = 64, 48
+    with pytest.raises(CodestreamMismatch):
+        read(tmp_path, film)
+
+
+def test_an_rle_frame_with_too_few_pixels_is_corrupt(tmp_path: Path) -> None:
+    film = in_syntax(chest_film("size", pixels=chest_pixels(63, 48)), uid.RLELossless)
+    film.Rows = 64
+    with pytest.raises(CorruptPixels):
+        read(tmp_path, film)
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "jpegls", "jpeg2k", "htj2k"])
+def test_a_colour_codestream_under_a_grayscale_header_is_a_mismatch(tmp_path: Path, codec: str) -> None:
+    row = next(row for row in TRANSFER_SYNTAXES if row.codec == codec)
+    encode = {
+        "jpeg": imagecodecs.jpeg8_encode,
+        "jpegls": imagecodecs.jpegls_encode,
+        "jpeg2k": lambda colour: imagecodecs.jpeg2k_encode(colour, codecformat="j2k"),
+        "htj2k": imagecodecs.htj2k_encode,
+    }[codec]
+    film = in_syntax(chest_film("colour", pixels=SMALL), row.uid)
+    colour = np.repeat((SMALL >> 4).astype(np.uint8)[:, :, None], 3, axis=2)
+    with pytest.raises(CodestreamMismatch):
+        read(tmp_path, with_codestream(film, bytes(encode(np.ascontiguousarray(colour)))))
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda row: row.name)
+def test_a_cut_codestream_is_refused_wherever_it_is_cut(tmp_path: Path, syntax: TransferSyntax) -> None:
+    film = in_syntax(chest_film("cut", pixels=SMALL), syntax.uid)
+    encoded = codestream(film).rstrip(b"\0")
+    cuts = sorted({*np.linspace(1, len(encoded) - 1, 40).astype(int), 2, 3, 20})
+    for cut in cuts:
+        with pytest.raises(PixelError):
+            read(tmp_path, with_codestream(film, encoded[:cut]))
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda row: row.name)
+def test_flipped_bytes_give_a_refusal_or_pixels_of_the_right_shape(tmp_path: Path, syntax: TransferSyntax) -> None:
+    film = in_syntax(chest_film("flipped", pixels=SMALL), syntax.uid)
+    encoded = codestream(film)
+    dice = np.random.default_rng(11)
+    refused = 0
+    for turn in range(60):
+        damaged = bytearray(encoded)
+        reach = 80 if turn % 2 else len(encoded)
+        for position in dice.integers(0, min(reach, len(encoded)), 3):
+            damaged[position] = dice.integers(256)
+        try:
+            assert read(tmp_path, with_codestream(film, bytes(damaged))).pixels.shape == SMALL.shape
+        except PixelError:
+            refused += 1
+    assert refused > 0
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "items",
+    [
+        b"",
+        b"\xfe\xff\x00\xe0\0\0\0\0",
+        b"\xfe\xff\x00\xe0\x03\0\0\0abc",
+        b"\xfe\xff\x00\xe0\x04\0\0\0\xff\xff\xff\x7f\xfe\xff\x00\xe0\x02\0\0\0ab",
+    ],
+    ids=["nothing", "empty table", "odd table", "offset behind the end"],
+)
+def test_encapsulation_without_a_frame_is_corrupt(tmp_path: Path, syntax: TransferSyntax, items: bytes) -> None:
+    film = in_syntax(chest_film("items", pixels=SMALL), syntax.uid)
+    path = save(film, tmp_path / "film.dcm")
+    content = path.read_bytes()
+    start = content.index(b"\xe0\x7f\x10\x00OB") + 12
+    path.write_bytes(content[:start] + items + b"\xfe\xff\xdd\xe0\0\0\0\0")
+    with pytest.raises(PixelError):
+        read_radiograph(path)
+
+
+@pytest.mark.parametrize("syntax", CODESTREAMS, ids=lambda row: row.name)
+def test_a_codestream_that_promises_a_huge_frame_is_not_decoded(tmp_path: Path, syntax: TransferSyntax) -> None:
+    film = in_syntax(chest_film("promise", pixels=SMALL), syntax.uid)
+    encoded = codestream(film)
+    for old, new in ((struct.pack(">HH", 64, 48), struct.pack(">HH", 65000, 65000)),
+                     (struct.pack(">LL", 48, 64), struct.pack(">LL", 65000, 65000))):  # fmt: skip
+        encoded = encoded.replace(old, new, 1)
+    assert encoded != codestream(film)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodestreamMismatch):
+            read(tmp_path, with_codestream(film, encoded))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_rle_is_pydicoms(tmp_path: Path) -> None:
+    path = write_film(tmp_path, "round", syntax=uid.RLELossless)
+    assert np.array_equal(read_radiograph(path).pixels, dcmread(path).pixel_array)
