@@ -1,6 +1,7 @@
 """Exact binomial statistics in numpy alone, for what runs beside the service; a test compares them with SciPy's."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,15 @@ def interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, f
     if successes < trials:  # the largest p that gives so many or fewer often enough
         high = _rising(lambda p: 1 - _sum(logs, p, 0, successes), 1 - tail)
     return round(low, 4), round(high, 4)
+
+
+def proportion(successes: int, trials: int) -> dict[str, Any]:
+    """A share with its interval, JSON-ready; the value is None when nothing was tried."""
+    return {
+        "value": round(successes / trials, 4) if trials else None,
+        "interval95": list(interval(successes, trials)),
+        "n": trials,
+    }
 
 
 def sign_test(first: int, second: int) -> float:

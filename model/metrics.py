@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from model.exact import interval, sign_test
+from model.exact import proportion as proportion
+from model.exact import sign_test
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -25,14 +26,6 @@ DEFINED_SHARE = 0.9
 asks for three patients of each class that the statistic needs."""
 CURVE_POINTS = 200
 """Most points of one curve."""
-
-
-def proportion(successes: int, trials: int) -> dict[str, Any]:
-    return {
-        "value": round(successes / trials, 4) if trials else None,
-        "interval95": list(interval(successes, trials)),
-        "n": trials,
-    }
 
 
 def bootstrap(

@@ -2,14 +2,18 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
+from model.errors import BundleError
 from worker.db import schema
 from worker.db.session import reading
 from worker.db.tables import instance, outbox
+from worker.deployment import Placed, by_settings, in_service, open_bundle
 from worker.errors import Unhealthy, WorkerError
 from worker.heartbeat import last_beat, relay_beat
 from worker.settings import Settings
@@ -122,15 +126,22 @@ def _worker_here(settings: Settings) -> str:
 
 
 def _bundle(settings: Settings) -> str:
-    from model.bundle import REFERENCE, load
-    from model.errors import BundleError
-
+    found: tuple[Placed | None, list[Placed]] = None, []
+    with suppress(WorkerError, SQLAlchemyError):  # the database has a check of its own
+        found = _placed(settings)
     try:
-        bundle = load(settings.bundle or REFERENCE)
+        bundle = open_bundle(found[0] or by_settings(settings.bundle))
+        silent = [open_bundle(one) for one in found[1]]
     except BundleError as error:
         raise Unhealthy(str(error)) from None
     precisions = ", ".join(("fp32", *bundle.variants))
-    return f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {settings.engine}"
+    text = f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {settings.engine}"
+    return text + "".join(f"; shadow {one.name} {one.version}, digest {one.digest[:12]}" for one in silent)
+
+
+def _placed(settings: Settings) -> tuple[Placed | None, list[Placed]]:
+    with reading(schema.connect(settings.database)) as connection:
+        return in_service(connection)
 
 
 def _backlog(settings: Settings) -> str:

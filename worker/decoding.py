@@ -67,7 +67,7 @@ class DecodePool:
         self._timeout = timeout
         self._spec = spec
         self._max_pixels = max_pixels
-        self._least_side = REDUCED_SIDES * spec.size if reduce else None
+        self._reduce = reduce
         self._processes = processes
         self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
@@ -76,21 +76,24 @@ class DecodePool:
         forkserver.ensure_running()
         self._pool = self._start()
 
-    def decode(self, paths: dict[int, Path]) -> Iterator[tuple[int, Decoded]]:
+    def decode(self, paths: dict[int, Path], spec: PreprocessSpec | None = None) -> Iterator[tuple[int, Decoded]]:
         """Decode films by key, yielding each as it is ready.
 
         A film that killed or hung its process is tried once more.
+
+        Args:
+            spec: of a bundle that reads films in another way than the pool was made for.
         """
         again: dict[int, Path] = {}
-        for key, decoded in self._decode_once(paths):
+        for key, decoded in self._decode_once(paths, spec or self._spec):
             if decoded.reason in ("decoder_crashed", "decoder_timeout"):
                 again[key] = paths[key]
             else:
                 yield key, decoded
-        yield from self._decode_once(again)
+        yield from self._decode_once(again, spec or self._spec)
 
-    def _decode_once(self, paths: dict[int, Path]) -> Iterator[tuple[int, Decoded]]:
-        submitted = {key: self._submit(path) for key, path in paths.items()}
+    def _decode_once(self, paths: dict[int, Path], spec: PreprocessSpec) -> Iterator[tuple[int, Decoded]]:
+        submitted = {key: self._submit(path, spec) for key, path in paths.items()}
         keys = {future: key for key, (future, _) in submitted.items()}
         pools = dict(submitted.values())
         pending = set(keys)
@@ -116,12 +119,13 @@ class DecodePool:
             context=get_context("forkserver"),
         )
 
-    def _submit(self, path: Path) -> "tuple[Future[Decoded], ProcessPool]":
+    def _submit(self, path: Path, spec: PreprocessSpec) -> "tuple[Future[Decoded], ProcessPool]":
         with self._lock:
             if not self._pool.active:  # its own machinery failed: a fresh one, or every later film would fail with it
                 self._pool = self._start()
+            least_side = REDUCED_SIDES * spec.size if self._reduce else None
             future: Future[Decoded] = self._pool.schedule(
-                decode_film, args=[str(path), self._spec, self._max_pixels, self._least_side], timeout=self._timeout
+                decode_film, args=[str(path), spec, self._max_pixels, least_side], timeout=self._timeout
             )
             return future, self._pool
 

@@ -11,17 +11,21 @@ from model.findings import in_order
 from worker import trail
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
+from worker.deployment import Role
 from worker.errors import NotFound, WrongState
+from worker.score_rows import ScoreView, of_instance
 from worker.states import State, sources
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceView:
-    """One instance revision with its newest score. Times are ISO 8601 with zone in `as_dict`."""
+    """One instance revision with its live score. Times are ISO 8601 with zone in `as_dict`."""
 
     id: int
     sop_instance_uid: str
     revision: int
+    digest: str
+    """Of the received film in the spool, SHA-256."""
     transfer_syntax_uid: str
     modality: str
     body_part: str
@@ -75,6 +79,12 @@ def history(engine: Engine, instance_id: int) -> list[dict[str, Any]]:
     return [{"at": row.at.isoformat(), "action": row.action, "actor": row.actor, "detail": row.detail} for row in rows]
 
 
+def scores_of(engine: Engine, instance_id: int) -> list[ScoreView]:
+    """The instance's scores: live, then shadows."""
+    with reading(engine) as connection:
+        return of_instance(connection, instance_id)
+
+
 def requeue(engine: Engine, instance_id: int, actor: str) -> None:
     """A dead letter back to work. Raises NotFound, WrongState."""
     with writing(engine) as connection:
@@ -107,12 +117,13 @@ def _move(connection: Connection, instance_id: int, target: State, **values: Any
 
 def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     rows = connection.execute(query).all()
-    scores = _newest_scores(connection, query)
+    scores = _live_scores(connection, query)
     return [
         InstanceView(
             id=row.id,
             sop_instance_uid=row.sop_instance_uid,
             revision=row.revision,
+            digest=row.digest,
             transfer_syntax_uid=row.transfer_syntax_uid,
             modality=row.modality,
             body_part=row.body_part,
@@ -127,12 +138,12 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     ]
 
 
-def _newest_scores(connection: Connection, query: Select[Any]) -> dict[int, dict[str, Any]]:
+def _live_scores(connection: Connection, query: Select[Any]) -> dict[int, dict[str, Any]]:
     chosen = query.with_only_columns(instance.c.id).subquery()
     rows = connection.execute(
         select(score.c.instance_id, score.c.bundle_digest, score.c.engine, score.c.scored_at, finding_score)
         .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(score.c.instance_id.in_(select(chosen.c.id)))
+        .where(score.c.instance_id.in_(select(chosen.c.id)), score.c.role == Role.LIVE)
         .order_by(score.c.id)
     ).all()
     scores: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)

@@ -7,25 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
-from model.bundle import Bundle
-from model.engine.base import Engine as InferenceEngine
-from model.errors import EngineError
+from model.errors import BundleError, ModelError, first_line
 from model.gate import Facts, Policy, refuse
 from model.scorer import Score, score
-from worker import trail
+from worker import score_rows, trail
 from worker.db.session import writing
-from worker.db.tables import finding_score, instance, outbox
-from worker.db.tables import score as score_table
+from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
+from worker.deployment import Role
 from worker.outbox import Claims
+from worker.score_rows import Scored
+from worker.serving import Loaded, Roles, Serving
+from worker.shadows import score_shadows
 from worker.states import State
 
 log = logging.getLogger("xrayq.worker")
@@ -52,6 +53,16 @@ class Outcome:
     state: State
     reason: str | None = None
     score: Score | None = None
+    notes: tuple[str, ...] = ()
+    """Reasons of the gate under which it was scored all the same."""
+    image: NDArray[np.uint8] | None = None
+    """[size, size], what was scored."""
+
+    @property
+    def scored(self) -> Scored | None:
+        if self.score is None:
+            return None
+        return Scored(instance_id=self.instance_id, score=self.score, notes=self.notes)
 
 
 class Scoring:
@@ -62,34 +73,39 @@ class Scoring:
         *,
         database: Engine,
         spool: Spool,
-        bundle: Bundle,
-        engine: InferenceEngine,
+        serving: Serving,
         decoders: DecodePool,
         policy: Policy,
         retry: RetryOptions,
     ) -> None:
         self._database = database
         self._spool = spool
-        self._bundle = bundle
-        self._engine = engine
+        self._serving = serving
         self._decoders = decoders
         self._policy = policy
         self._retry = retry
-        self._version = version("xrayq")
 
     def run(self, claims: Claims) -> None:
-        """Score, refuse or fail each instance of a message that still waits. Double delivery does nothing."""
+        """Score, refuse or fail each instance of a message that still waits. Double delivery does nothing.
+
+        Films wait while the live bundle cannot be loaded: none is scored by a bundle that is not live.
+        """
         started = time.monotonic()
-        rows = self._begin(claims)
+        try:
+            rows, roles = self._begin(claims)
+        except BundleError as error:  # the films' leases pass, and they are published again
+            log.error("no bundle scores", extra={"instances": len(claims), "reason": first_line(error)})
+            return
         if not rows:
             return
-        with self._keeping_leases([row.id for row in rows]):
-            try:
-                outcomes = list(self._outcomes(rows))
-            except EngineError as error:
-                self._postpone(rows, type(error).__name__)
-                return
-            finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE])
+        self._serving.keep(roles)
+        try:
+            with self._keeping_leases([row.id for row in rows]), self._serving.using(roles.live) as live:
+                outcomes = list(self._outcomes(rows, live))
+                finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
+        except ModelError as error:
+            self._postpone(rows, type(error).__name__)
+            return
         ours = {outcome.instance_id for outcome in outcomes if outcome.reason == UNAVAILABLE}
         if ours:
             self._postpone([row for row in rows if row.id in ours], UNAVAILABLE)
@@ -98,14 +114,24 @@ class Scoring:
             extra={
                 "instances": len(finished),
                 "ms": round((time.monotonic() - started) * 1e3),
-                "engine": self._engine.spec.name,
+                "bundle": roles.live.digest[:12],
+                "engine": live.engine.spec.name,
             },
         )
+        films = [
+            (one.scored, one.image)
+            for one in outcomes
+            if one.scored and one.image is not None and one.instance_id in finished
+        ]
+        score_shadows(
+            self._database, self._serving, roles.shadows, films, live.bundle.preprocess, batch=INFERENCE_BATCH
+        )
 
-    def _begin(self, claims: Claims) -> list[Row[Any]]:
+    def _begin(self, claims: Claims) -> tuple[list[Row[Any]], Roles]:
         """Take each row whose claim count is still the message's, and count the attempt before the work.
 
-        So a film that takes the whole worker down is counted too, and no message is worked on twice.
+        So a film that takes the whole worker down is counted too, and no message is worked on twice. The roles are
+        those of this moment.
         """
         with writing(self._database) as connection:
             rows = connection.execute(
@@ -116,11 +142,13 @@ class Scoring:
             ).all()
             mine = [row for row in rows if row.claims == claims[row.id]]
             exhausted = [row for row in mine if row.attempts >= self._retry.max_attempts]
+            left = [row for row in mine if row.attempts < self._retry.max_attempts and self._claim(connection, row)]
+            roles = self._serving.current(connection)
             self._write(
                 connection,
                 [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted],
             )
-            return [row for row in mine if row.attempts < self._retry.max_attempts and self._claim(connection, row)]
+            return left, roles
 
     def _claim(self, connection: Connection, row: Row[Any]) -> bool:
         claimed = connection.execute(
@@ -158,7 +186,7 @@ class Scoring:
             done.set()
             thread.join()
 
-    def _outcomes(self, rows: list[Row[Any]]) -> Iterator[Outcome]:
+    def _outcomes(self, rows: list[Row[Any]], live: Loaded) -> Iterator[Outcome]:
         paths = {}
         for row in rows:
             facts = Facts(
@@ -172,27 +200,27 @@ class Scoring:
             else:
                 paths[row.id] = self._spool.path_of(row.digest)
         ready: list[tuple[int, Any]] = []
-        for instance_id, decoded in self._decoders.decode(paths):
+        for instance_id, decoded in self._decoders.decode(paths, live.bundle.preprocess):
             if decoded.image is None:
                 yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
                 continue
             ready.append((instance_id, decoded.image))
             if len(ready) == INFERENCE_BATCH:
-                yield from self._infer(ready)
+                yield from self._infer(ready, live)
                 ready = []
         if ready:
-            yield from self._infer(ready)
+            yield from self._infer(ready, live)
 
-    def _infer(self, ready: list[tuple[int, Any]]) -> Iterator[Outcome]:
+    def _infer(self, ready: list[tuple[int, Any]], live: Loaded) -> Iterator[Outcome]:
         images = np.stack([image for _, image in ready])[:, None]
-        for (instance_id, _), result in zip(ready, score(self._engine, self._bundle, images), strict=True):
-            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result)
+        for (instance_id, image), result in zip(ready, score(live.engine, live.bundle, images), strict=True):
+            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result, image=image)
 
-    def _finish(self, outcomes: list[Outcome]) -> list[int]:
+    def _finish(self, outcomes: list[Outcome], live: Loaded) -> set[int]:
         with writing(self._database) as connection:
-            return self._write(connection, outcomes)
+            return self._write(connection, outcomes, live)
 
-    def _write(self, connection: Connection, outcomes: list[Outcome]) -> list[int]:
+    def _write(self, connection: Connection, outcomes: list[Outcome], live: Loaded | None = None) -> set[int]:
         """State, scores, outbox and audit.
 
         Returns the ids that were still waiting; the others were finished elsewhere.
@@ -200,28 +228,12 @@ class Scoring:
         now = datetime.now(UTC)
         in_order = sorted(outcomes, key=lambda outcome: outcome.instance_id)  # one order for all writers: no deadlock
         mine = [outcome for outcome in in_order if self._leave_received(connection, outcome, now)]
-        scored = [(outcome.instance_id, outcome.score) for outcome in mine if outcome.score]
-        if scored:
-            keys = connection.execute(
-                insert(score_table).returning(score_table.c.id, sort_by_parameter_order=True),
-                [
-                    {
-                        "instance_id": instance_id,
-                        "bundle_digest": self._bundle.digest,
-                        "engine": self._engine.spec.name,
-                        "software_version": self._version,
-                        "scored_at": now,
-                    }
-                    for instance_id, _ in scored
-                ],
-            ).scalars()
-            connection.execute(
-                insert(finding_score),
-                [row for key, (_, result) in zip(keys, scored, strict=True) for row in self._finding_rows(key, result)],
-            )
+        if live:
+            scored = [outcome.scored for outcome in mine if outcome.scored]
+            score_rows.write(connection, live, Role.LIVE, scored, now)
         connection.execute(delete(outbox).where(outbox.c.instance_id.in_([outcome.instance_id for outcome in mine])))
-        trail.record_all(connection, [self._event(outcome) for outcome in mine])
-        return [outcome.instance_id for outcome in mine]
+        trail.record_all(connection, [_event(outcome, live) for outcome in mine])
+        return {outcome.instance_id for outcome in mine}
 
     def _leave_received(self, connection: Connection, outcome: Outcome, now: datetime) -> bool:
         changed = connection.execute(
@@ -230,24 +242,6 @@ class Scoring:
             .values(state=outcome.state, reason=outcome.reason, finished_at=now)
         )
         return changed.rowcount == 1
-
-    def _finding_rows(self, key: int, result: Score) -> list[dict[str, Any]]:
-        thresholds = {point.finding: point.threshold for point in self._bundle.operating_points}
-        return [
-            {
-                "score_id": key,
-                "finding": finding,
-                "logit": result.logits[finding],
-                "probability": probability,
-                "operating_point": thresholds.get(finding),
-                "flag": finding in result.flags,
-            }
-            for finding, probability in result.probabilities.items()
-        ]
-
-    def _event(self, outcome: Outcome) -> dict[str, Any]:
-        detail: dict[str, Any] = {"bundle": self._bundle.digest} if outcome.score else {"reason": outcome.reason}
-        return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)
 
     def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
         """Give rows back for later, without counting the attempt: the fault is ours, not the films'."""
@@ -261,3 +255,8 @@ class Scoring:
                     .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
                     .values(attempts=row.attempts, next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
                 )
+
+
+def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
+    detail = {"bundle": live.bundle.digest} if live and outcome.score else {"reason": outcome.reason}
+    return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)

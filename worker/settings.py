@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     network_timeout: float = Field(30.0, gt=0, description="Seconds of silence inside a PDU or message before abort.")
     idle_timeout: float = Field(600.0, gt=0, description="Seconds an association may rest between messages.")
 
-    bundle: Path | None = Field(None, description="Bundle that scores; default: the shipped reference bundle.")
+    bundle: Path | None = Field(
+        None, description="Bundle that is live while none is activated; default: the shipped reference."
+    )
     engine: Literal["auto", "onnxruntime", "onnxruntime-int8", "torch-cuda", "tensorrt"] = Field(
         "auto",
         description="What runs the network; auto: the GPU's, else the fastest of ONNX Runtime that agrees with fp32.",

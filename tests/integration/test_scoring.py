@@ -15,6 +15,7 @@ from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
 from model import bundle as bundles
 from model.bundle import Bundle
+from model.engine.base import EngineSpec
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
 from model.gate import Policy
@@ -26,6 +27,7 @@ from worker.decoding import DecodePool
 from worker.ingest import ingest
 from worker.instances import InstanceView, list_instances, reject, requeue
 from worker.scoring import RetryOptions, Scoring
+from worker.serving import Serving
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +56,7 @@ def make_scoring(database: Engine, spool: Spool, bundle: Bundle, engine: object,
     return Scoring(
         database=database,
         spool=spool,
-        bundle=bundle,
-        engine=engine,  # type: ignore[arg-type]
+        serving=Serving(default=bundle.path, open_engine=lambda _: engine),  # type: ignore[arg-type,return-value]
         decoders=decoders,
         policy=Policy(),
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
@@ -166,7 +167,7 @@ def test_attempts_run_out(database: Engine, spool: Spool, scoring: Scoring, tmp_
 class BrokenEngine:
     """An engine whose device is gone."""
 
-    name = "broken"
+    spec = EngineSpec(name="broken", precision="fp32", device="cpu", batches=(1,))
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise EngineError("device lost")
@@ -238,8 +239,7 @@ def test_leases_are_renewed_while_the_work_lasts(
     slow = Scoring(
         database=database,
         spool=spool,
-        bundle=bundle,
-        engine=BrokenEngine(),  # type: ignore[arg-type]
+        serving=Serving(default=bundle.path, open_engine=lambda _: BrokenEngine()),  # type: ignore[arg-type,return-value]
         decoders=decoders,
         policy=Policy(),
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=0.3),

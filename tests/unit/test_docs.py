@@ -12,6 +12,7 @@ from model import gate
 from model.bundle import REFERENCE, load
 from model.card import EVALUATION, card
 from model.findings import FINDINGS
+from model.promotion import RULE
 from tests.unit.worker.test_cli import commands
 from worker import decoding, settings_page
 from worker.errors import EXIT_CODES
@@ -134,6 +135,16 @@ def test_the_readme_quotes_the_evaluation(name: str) -> None:
     figures = [part["summary"]["accuracy"], *(part["summary"]["recall"][finding] for finding in FINDINGS)]
     cells = [f"{one['value']:.3f} [{one['interval95'][0]:.2f}, {one['interval95'][1]:.2f}]" for one in figures]
     assert f"| {' | '.join(cells).replace('0.', '.')} |" in page(README)
+
+
+def test_the_readme_quotes_the_rule_of_promotion() -> None:
+    rows = dict(line.strip("| ").split(" | ", 1) for line in page(README).splitlines() if line.startswith("| "))
+    assert rows["films scored by both"] == f"{RULE.films} or more"
+    assert rows["films the shadow could not score"].startswith(f"{RULE.missed:.0%} or fewer".replace("%", " %"))
+    assert rows["films with other flags"].startswith(f"{RULE.other_flags:.0%} or fewer".replace("%", " %"))
+    lost = rows["sensitivity lost, each flag"]
+    assert f"{RULE.lost:.0%} or fewer".replace("%", " %") in lost
+    assert f"from {RULE.judged} positives" in lost
 
 
 def test_readme_and_card_name_the_evaluations_engine() -> None:

@@ -9,6 +9,7 @@ from worker.cli import (
     audit,
     bundle,
     calibrate,
+    compare,
     compile,
     db,
     demo,
@@ -17,7 +18,9 @@ from worker.cli import (
     instance,
     labels,
     prepare,
+    replay,
     run,
+    service,
     study,
     train,
 )
@@ -43,6 +46,9 @@ app = typer.Typer(
     """,
 )
 run.register(app)
+service.register(bundle.app)
+compare.register(bundle.app)
+replay.register(instance.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")

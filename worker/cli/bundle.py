@@ -17,27 +17,28 @@ BundlePath = Annotated[str, typer.Argument(help="Name of a shipped bundle, or a 
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """List the shipped bundles and the one in force.
+    """List the shipped bundles and the one that is live while none is activated.
 
     \b
     xrayq bundle list
     """
     from model.bundle import MANIFEST, REFERENCE, SHIPPED
 
-    in_force = load_settings().bundle or REFERENCE
-    folders = sorted({manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")} | {in_force})
+    default = load_settings().bundle or REFERENCE
+    folders = sorted({manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")} | {default})
     rows = [load_bundle(str(folder)) for folder in folders]
     if as_json:
-        print_json([_summary(bundle) | {"in_force": bundle.path == in_force} for bundle in rows])
+        print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in rows])
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("bundle", "version", "digest", "findings", "in force", header_style="bold")
+    table = Table("bundle", "version", "digest", "findings", "default", header_style="bold")
     for bundle in rows:
-        mark = "yes" if bundle.path == in_force else ""
+        mark = "yes" if bundle.path == default else ""
         table.add_row(bundle.name, bundle.version, bundle.digest[:12], ", ".join(bundle.findings), mark)
     Console().print(table)
+    typer.echo("default: live while no other is activated; 'xrayq bundle status' says what is")
 
 
 @app.command()
@@ -102,21 +103,32 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     \b
     xrayq bundle verify
     """
-    from model.engine.ort import OrtEngine
-    from model.errors import ModelError
-
     bundle = load_bundle(name)
-    try:
-        engines = [OrtEngine(bundle, threads=1, precision=name) for name in ("fp32", *bundle.variants)]
-        for engine in engines:
-            engine.warm_up()
-    except ModelError as error:
-        raise Unhealthy(str(error)) from None
-    names = [engine.spec.name for engine in engines]
+    names = run_once(bundle)
     if as_json:
         print_json(_summary(bundle) | {"engine": names[0], "engines": names, "ok": True})
     else:
         typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {', '.join(names)}")
+
+
+def run_once(bundle: "Bundle") -> list[str]:
+    """Load the network in each precision, answer one blank film, and name the engines. Raises Unhealthy."""
+    from model.errors import ModelError
+
+    try:
+        from model.engine.ort import OrtEngine
+    except ImportError:
+        raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs") from None
+    names = []
+    try:
+        for precision in ("fp32", *bundle.variants):
+            engine = OrtEngine(bundle, threads=1, precision=precision)
+            engine.warm_up()
+            engine.close()
+            names.append(engine.spec.name)
+    except ModelError as error:
+        raise Unhealthy(str(error)) from None
+    return names
 
 
 def load_bundle(name: str) -> "Bundle":

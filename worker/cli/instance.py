@@ -1,12 +1,13 @@
 """xrayq instance: what arrived, what became of it, and what to do about it."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from worker.instances import InstanceView
@@ -50,16 +51,23 @@ def list_(
 
 @app.command()
 def show(name: Name, as_json: JsonOption = False) -> None:
-    """Show every revision of an instance, and its history.
+    """Show every revision of an instance, its scores, and its history.
+
+    Beside the live score stand the shadows', with intervals, operating points,
+    prediction sets and the gate's notes, where the bundle has them.
 
     \b
     xrayq instance show 17
     xrayq instance show 1.2.826.0.1.3680043.8.498.1 --json
     """
-    from worker.instances import find, history
+    from worker.instances import find, history, scores_of
 
     engine = open_database(load_settings())
-    views = [view.as_dict() | {"history": history(engine, view.id)} for view in find(engine, name)]
+    views = [
+        view.as_dict()
+        | {"scores": [one.as_dict() for one in scores_of(engine, view.id)], "history": history(engine, view.id)}
+        for view in find(engine, name)
+    ]
     if as_json:
         print_json(views)
         return
@@ -70,9 +78,11 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     for view in views:
         table = Table(show_header=False, box=None, title=f"instance {view['id']}, revision {view['revision']}")
         for key, value in view.items():
-            if key not in ("id", "revision", "history"):
+            if key not in ("id", "revision", "scores", "history"):
                 table.add_row(key, _plain(value))
         console.print(table)
+        for score in view["scores"]:
+            _print_score(console, score)
         for event in view["history"]:
             console.print(f"  {event['at'][:19]}  {event['action']:<12} by {event['actor']}", style="dim")
     console.print(NOTICE, style="dim")
@@ -108,6 +118,29 @@ def reject(name: Name) -> None:
     instance_id = find(engine, name)[-1].id
     reject_instance(engine, instance_id, operator())
     typer.echo(f"instance {instance_id} is ineligible (operator)")
+
+
+def _print_score(console: "Console", score: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    console.print(f"{score['role']} score, bundle {score['bundle_digest'][:12]}, {score['engine']}", highlight=False)
+    table = Table("finding", "logit", "probability", "interval", "flag at or over", "flag", box=SIMPLE_HEAD)
+    for finding, said in score["findings"].items():
+        interval, threshold = said["interval"], said["operating_point"]
+        table.add_row(
+            finding,
+            f"{said['logit']:.4f}",
+            f"{said['probability']:.4f}",
+            f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-",
+            "-" if threshold is None else f"{threshold:.4f} {said['operating_point_id'] or ''}".rstrip(),
+            "yes" if said["flag"] else "",
+        )
+    console.print(table)
+    if score["prediction_set"] is not None:
+        console.print(f"  cannot be ruled out: {', '.join(score['prediction_set']) or 'nothing'}", highlight=False)
+    if score["notes"]:
+        console.print(f"  scored in spite of: {', '.join(score['notes'])}", highlight=False)
 
 
 def table_of(views: "list[InstanceView]") -> "Table":

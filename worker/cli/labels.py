@@ -7,6 +7,7 @@ import typer
 
 from worker.cli.bundle import load_bundle
 from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
+from worker.cli.service import live_bundle
 
 if TYPE_CHECKING:
     from model.monitoring import Watch
@@ -46,7 +47,7 @@ def import_(
 
 @app.command()
 def performance(
-    bundle: Annotated[str, typer.Option(help="Shipped bundle or folder; default: the one in service.")] = "",
+    bundle: Annotated[str, typer.Option(help="Shipped bundle or folder; default: the live one.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Sensitivity, specificity and PPV of the live flags, with exact 95 % intervals.
@@ -59,12 +60,11 @@ def performance(
     xrayq labels performance
     xrayq labels performance --json | jq '.findings[] | select(.alarm)'
     """
-    from model.bundle import REFERENCE
     from worker.performance import performance as measure
 
     settings = load_settings()
-    chosen = load_bundle(bundle or str(settings.bundle or REFERENCE))
-    found = measure(open_database(settings), chosen)
+    engine = open_database(settings)
+    found = measure(engine, load_bundle(bundle) if bundle else live_bundle(engine, settings))
     if as_json:
         print_json(found.as_dict() | {"notice": NOTICE})
     else:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from dicom_gateway.spool import Spool
+    from worker.serving import Serving
     from worker.settings import Settings
 
 MEBIBYTE = 1 << 20
@@ -67,7 +68,7 @@ def gateway() -> None:
 
     settings = load_settings()
     start_logging(settings)
-    database, spool = open_database(settings), _spool(settings)
+    database, spool = open_database(settings), open_spool(settings)
     swept = spool.prepare()
 
     def accept(received: Received) -> None:
@@ -125,48 +126,40 @@ def relay() -> None:
 
 def worker() -> None:
     """Decode and score films from Redis. One process for each GPU or CPU host."""
-    from model import bundle as bundles
-    from model.engine.batching import BatchingEngine
-    from model.engine.choose import open_engine
     from model.errors import ModelError
     from model.gate import Policy
     from worker import queue
+    from worker.db.session import reading
     from worker.decoding import DecodePool
+    from worker.deployment import open_bundle
     from worker.scoring import RetryOptions, Scoring
 
     settings = load_settings()
     start_logging(settings)
-    url, database, spool = broker_url(settings), open_database(settings), _spool(settings)
+    url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
     try:
-        bundle = bundles.load(settings.bundle or bundles.REFERENCE)
+        serving = _serving(settings)
+        with reading(database) as connection:
+            live = serving.current(connection).live
         decoders = DecodePool(  # first: its processes get ready while the engine does
             processes=settings.decoders,
             timeout=settings.decode_timeout,
             memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-            spec=bundle.preprocess,
+            spec=open_bundle(live).preprocess,
             max_pixels=int(settings.max_megapixels * 1e6),
             reduce=settings.reduced_resolution,
         )
-        engine = open_engine(
-            bundle,
-            settings.engine,
-            threads=settings.threads,
-            plans=settings.plan_folder,
-            flag_tolerance=settings.flag_tolerance,
-            fallback=settings.engine_fallback,
-        )
+        with serving.using(live) as loaded:
+            engine = loaded.engine.spec
     except ModelError as error:
         raise Unhealthy(str(error)) from None
     tasks = settings.inferences
-    if engine.spec.device != "cpu":  # a GPU wants full batches: two of them under way, filled across messages
-        most = max(engine.spec.batches)
-        tasks = max(tasks, -(-2 * most // settings.batch_size))
-        engine = BatchingEngine(engine, most=most, patience=BATCH_PATIENCE, streams=2)
+    if engine.device != "cpu":  # a GPU wants full batches: two of them under way, filled across messages
+        tasks = max(tasks, -(-2 * max(engine.batches) // settings.batch_size))
     scoring = Scoring(
         database=database,
         spool=spool,
-        bundle=bundle,
-        engine=engine,
+        serving=serving,
         decoders=decoders,
         policy=Policy(
             modalities=settings.modalities,
@@ -182,7 +175,7 @@ def worker() -> None:
         ),
     )
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
-    _logger("worker").info("ready", extra={"engine": engine.spec.name, "bundle": bundle.digest[:12]})
+    _logger("worker").info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:
         queue.consume(app, scoring.run, concurrency=tasks)
     finally:
@@ -205,7 +198,7 @@ def submit(
 
     settings = load_settings()
     start_logging(settings)
-    database, spool = open_database(settings), _spool(settings)
+    database, spool = open_database(settings), open_spool(settings)
     spool.prepare()
     files = [
         file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
@@ -236,7 +229,7 @@ def submit(
         raise typer.Exit(1)
 
 
-def _spool(settings: "Settings") -> "Spool":
+def open_spool(settings: "Settings") -> "Spool":
     from dicom_gateway.spool import Spool
 
     if settings.spool_folder.exists() and not settings.spool_folder.is_dir():
@@ -246,6 +239,30 @@ def _spool(settings: "Settings") -> "Spool":
         reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
         max_bytes=settings.max_instance_mib * MEBIBYTE,
     )
+
+
+def _serving(settings: "Settings") -> "Serving":
+    """Engines as the settings want them, for whichever bundle is in service."""
+    from model.bundle import Bundle
+    from model.engine.base import Engine
+    from model.engine.batching import BatchingEngine
+    from model.engine.choose import open_engine
+    from worker.serving import Serving
+
+    def open_(bundle: Bundle) -> Engine:
+        engine = open_engine(
+            bundle,
+            settings.engine,
+            threads=settings.threads,
+            plans=settings.plan_folder,
+            flag_tolerance=settings.flag_tolerance,
+            fallback=settings.engine_fallback,
+        )
+        if engine.spec.device == "cpu":
+            return engine
+        return BatchingEngine(engine, most=max(engine.spec.batches), patience=BATCH_PATIENCE, streams=2)
+
+    return Serving(default=settings.bundle, open_engine=open_)
 
 
 def _relay_beat(settings: "Settings") -> Callable[[], None]:

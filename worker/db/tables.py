@@ -49,6 +49,7 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 Identifier = BigInteger().with_variant(Integer, "sqlite")
+Codes = JSON(none_as_null=True)
 
 metadata = MetaData(naming_convention=NAMES)
 
@@ -94,8 +95,8 @@ score = Table(
     Column("engine", String(64), nullable=False),
     Column("software_version", String(32), nullable=False),
     Column("scored_at", Timestamp, nullable=False),
-    Column("prediction_set", JSON, comment="findings that cannot be ruled out; null where the bundle makes no sets"),
-    Column("notes", JSON, comment="reasons of the gate under which this film was scored all the same"),
+    Column("prediction_set", Codes, comment="findings that cannot be ruled out; null where the bundle makes no sets"),
+    Column("notes", Codes, comment="reasons of the gate under which this film was scored all the same"),
     UniqueConstraint("instance_id", "bundle_digest"),
 )
 

@@ -194,6 +194,11 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("bundle verify nonexist", {}, 3, "no bundle nonexist"),
     ("bundle verify .", {}, 5, "manifest.json: No such file"),
     ("bundle list", {"bundle": "/nowhere"}, 3, "no bundle /nowhere"),
+    ("bundle status", {}, 5, "no database at"),
+    ("bundle activate reference", {}, 5, "no database at"),
+    ("bundle rollback", {}, 5, "no database at"),
+    ("bundle compare", {}, 5, "no database at"),
+    ("instance replay 1", {}, 5, "no database at"),
     ("instance list", {}, 5, "no database at"),
     ("instance show 1", {}, 5, "no database at"),
     ("instance list --state done", {}, 2, "--state is one of received"),
@@ -267,13 +272,32 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("action", ["show", "requeue", "reject"])
+@pytest.mark.parametrize("action", ["show", "requeue", "reject", "replay"])
 @pytest.mark.parametrize("name", ["1", "1.2.3", "nonsense", "²", "99999999999999999999999"])
 def test_unknown_instance(empty: Path, tmp_path: Path, action: str, name: str) -> None:
     with typed_in(tmp_path, home=str(empty)) as run:
         code, _, problems = run("instance", action, name)
     assert (code, problems.count("\n")) == (3, 1), problems
     assert f"no instance {name}" in problems
+
+
+def test_bundles_in_service_from_outside(shipped: Path, tmp_path: Path) -> None:
+    home = {"home": str(tmp_path / "home")}
+    with typed_in(tmp_path, **home) as run:
+        assert run("db", "upgrade")[0] == 0
+        for words, code, message in (
+            ("activate nonexist", 3, "no bundle nonexist"),
+            ("activate .", 5, "manifest.json: No such file"),
+            ("shadow reference", 4, "is live or a shadow already"),
+            ("retire 123456789abc", 3, "no bundle in service begins with 123456789abc"),
+            ("rollback", 4, "no live bundle before"),
+        ):
+            found, _, problems = run("bundle", *words.split())
+            assert (found, problems.count("\n")) == (code, 1), problems
+            assert message in problems
+        assert run("bundle", "activate", "reference")[0] == 0
+    (row,) = json.loads(xrayq("bundle", "status", "--json", **home).stdout)
+    assert (row["role"], row["path"], row["by"].partition(":")[0]) == ("live", "reference", "operator")
 
 
 def test_empty_database(empty: Path, tmp_path: Path) -> None:
@@ -298,11 +322,11 @@ def test_bundle_commands_print_json(shipped: Path) -> None:
         xrayq("bundle", *words, "--json", log_format="json") for words in (["list"], ["show"], ["verify"])
     )
     assert (listed.returncode, shown.returncode, verified.returncode) == (0, 0, 0), verified.stderr
-    (in_force,) = (row for row in json.loads(listed.stdout) if row["in_force"])
+    (default,) = (row for row in json.loads(listed.stdout) if row["default"])
     one = json.loads(shown.stdout)
     checked = json.loads(verified.stdout)
-    assert in_force["digest"] == one["digest"] == checked["digest"]
-    assert Path(in_force["path"]) == SHIPPED / "reference"
+    assert default["digest"] == one["digest"] == checked["digest"]
+    assert Path(default["path"]) == SHIPPED / "reference"
     assert one["findings"] == ["normal", "pneumonia", "covid19"]
     assert {"metrics", "provenance", "calibration", "conformal", "parent", "operating_points", "preprocess"} <= set(one)
     assert checked["ok"] is True

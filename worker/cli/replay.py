@@ -1,0 +1,161 @@
+"""xrayq instance replay: does a stored score come out again?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import JsonOption, load_settings, open_database, print_json, wide_console
+from worker.cli.instance import NOTICE, Name
+from worker.cli.run import MEBIBYTE, open_spool
+from worker.errors import NotFound, Unhealthy, WorkerError, WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from sqlalchemy import Engine
+
+    from model.bundle import Bundle
+    from model.preprocess import PreprocessSpec
+    from worker.replay import Replayed
+    from worker.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(replay)
+
+
+def replay(
+    name: Name,
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="A folder to look for the score's bundle in; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score an instance again from the spool and compare with every score stored, live and shadow.
+
+    The film must have the digest it was received with, the bundle the one the
+    score names. The same engine must give logits within 0.0001 and the same
+    flags; where it does not run here, ONNX Runtime does, within what is
+    recorded for it. Exit code 1 when a score differs. Nothing is written. Of a
+    UID, the newest revision.
+
+    \b
+    xrayq instance replay 17
+    xrayq instance replay 17 --bundle /archive/bundles/2026-10 --json
+    """
+    from model.engine.choose import open_engine
+    from model.errors import ModelError
+    from worker import replay as replays
+    from worker.instances import find, scores_of
+
+    settings = load_settings()
+    engine = open_database(settings)
+    view = find(engine, name)[-1]
+    stored = scores_of(engine, view.id)
+    if not stored:
+        raise WrongState(f"instance {view.id} is {view.state}: there is no score to repeat")
+    film = replays.spooled(open_spool(settings), view.digest)
+    found = _bundles(engine, settings, bundle or [])
+    if missing := {one.bundle_digest[:12] for one in stored} - {digest[:12] for digest in found}:
+        raise NotFound(f"bundle {', '.join(sorted(missing))} is not here: name its folder with --bundle")
+    try:
+        again = [
+            replays.replay(
+                one,
+                found[one.bundle_digest],
+                _reader(settings, film),
+                lambda of, engine: open_engine(of, engine, plans=settings.plan_folder, flag_tolerance=1.0),
+            )
+            for one in stored
+        ]
+    except ModelError as error:
+        raise WorkerError(str(error)) from None
+    agrees = all(one.agrees for one in again)
+    if as_json:
+        print_json({"instance": view.id, "agrees": agrees, "scores": [one.as_dict() for one in again]})
+    else:
+        for one in again:
+            _print(one)
+        typer.echo(f"instance {view.id} {'agrees' if agrees else 'differs'}. {NOTICE}")
+    if not agrees:
+        raise typer.Exit(1)
+
+
+def _bundles(engine: "Engine", settings: "Settings", folders: list[Path]) -> "dict[str, Bundle]":
+    """By digest: those named, those that were in service, the settings' and the shipped, as far as they are whole."""
+    from contextlib import suppress
+
+    from model.bundle import MANIFEST, SHIPPED, load
+    from model.errors import BundleError
+    from worker.cli.bundle import load_bundle
+    from worker.db.session import reading
+    from worker.deployment import path_of, placed
+
+    named = [load_bundle(str(folder)) for folder in folders]
+    with reading(engine) as connection:
+        paths = [path_of(one.path) for one in placed(connection)]
+    paths += [settings.bundle] if settings.bundle else []
+    paths += [manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")]
+    found = {bundle.digest: bundle for bundle in named}
+    for path in dict.fromkeys(paths):
+        with suppress(BundleError):
+            bundle = load(path)
+            found.setdefault(bundle.digest, bundle)
+    return found
+
+
+def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDArray[np.uint8]]":
+    """Reads the film as a worker does: in a process that may crash. Raises Unhealthy with the decoder's reason."""
+    from worker.decoding import DecodePool
+
+    def read(spec: "PreprocessSpec") -> "NDArray[np.uint8]":
+        pool = DecodePool(
+            processes=1,
+            timeout=settings.decode_timeout,
+            memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+            spec=spec,
+            max_pixels=int(settings.max_megapixels * 1e6),
+            reduce=settings.reduced_resolution,
+        )
+        try:
+            ((_, decoded),) = pool.decode({0: film})
+        finally:
+            pool.close()
+        if decoded.image is None:
+            raise Unhealthy(f"the film gives no radiograph now: {decoded.reason}")
+        return decoded.image
+
+    return read
+
+
+def _print(one: "Replayed") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    console, of = wide_console(), one.tolerance.of
+    stored = one.stored
+    console.print(
+        f"{stored.role} score, bundle {stored.bundle_digest[:12]}: {'agrees' if one.agrees else '[red]differs[/]'}",
+        highlight=False,
+    )
+    table = Table("finding", f"{of} stored", f"{of} now", "difference", "flag stored", "flag now", box=SIMPLE_HEAD)
+    for name, said in stored.findings.items():
+        before, now = (said.logit, one.logits) if of == "logit" else (said.probability, one.probabilities)
+        table.add_row(
+            name,
+            f"{before:.6f}",
+            f"{now[name]:.6f}",
+            f"{one.differences[name]:.1e}",
+            "yes" if said.flag else "",
+            "yes" if name in one.flags else "",
+        )
+    console.print(table)
+    console.print(
+        f"  {stored.engine} then, {one.engine} now; {of}s may differ by {one.tolerance.largest:g} "
+        f"({one.tolerance.source})",
+        style="dim",
+        highlight=False,
+    )

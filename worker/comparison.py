@@ -1,0 +1,90 @@
+"""Two bundles side by side, on the films in the database that both scored."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select
+
+from model.findings import in_order
+from model.side_by_side import Film, Said, compare
+from worker.db.session import reading
+from worker.db.tables import finding_score, score
+from worker.shadows import films_skipped
+from worker.truth import truths
+
+
+def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
+    """`side_by_side.compare` of two digests over the films of both, with where the films come from.
+
+    JSON-ready.
+    """
+    with reading(engine) as connection:
+        first, last, points = _scores(connection, live, shadow)
+        labels = {one: label for one, (label, _) in truths(connection).items() if one in first}
+        begun, ended = _span(connection, shadow)
+        missed = films_skipped(connection, shadow)
+        engines = {digest: _engines(connection, digest) for digest in (live, shadow)}
+    films = [
+        Film(live=first[one], shadow=last[one], truth=labels.get(one))
+        for one in sorted(first)
+        if set(first[one]) == set(last[one])
+    ]
+    return {
+        "live": {"digest": live, "engines": engines[live]},
+        "shadow": {"digest": shadow, "engines": engines[shadow]},
+        "from": begun.isoformat() if begun else None,
+        "to": ended.isoformat() if ended else None,
+        "truth_films": sum(one.truth is not None for one in films),
+        "disputed_films": sum(label is None for label in labels.values()),
+    } | compare(films, flagged=in_order(points), missed=missed)
+
+
+Scores = dict[int, dict[str, Said]]
+
+
+def _scores(connection: Connection, live: str, shadow: str) -> tuple[Scores, Scores, set[str]]:
+    """By instance, what each bundle said, of those that both scored; and the findings with an operating point."""
+    by_both = (
+        select(score.c.instance_id)
+        .where(score.c.bundle_digest.in_((live, shadow)))
+        .group_by(score.c.instance_id)
+        .having(func.count() == 2)
+    )
+    rows = connection.execute(
+        select(
+            score.c.instance_id,
+            score.c.bundle_digest,
+            finding_score.c.finding,
+            finding_score.c.probability,
+            finding_score.c.flag,
+            finding_score.c.operating_point,
+        )
+        .join(finding_score, finding_score.c.score_id == score.c.id)
+        .where(score.c.bundle_digest.in_((live, shadow)), score.c.instance_id.in_(by_both))
+    )
+    found: dict[str, Scores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
+    points = set()
+    for row in rows:
+        said = Said(probability=row.probability, flag=row.flag)
+        found[row.bundle_digest][row.instance_id][row.finding] = said
+        if row.operating_point is not None:
+            points.add(row.finding)
+    return (
+        {one: {name: said[name] for name in in_order(said)} for one, said in found[live].items()},
+        found[shadow],
+        points,
+    )
+
+
+def _span(connection: Connection, shadow: str) -> tuple[datetime | None, datetime | None]:
+    """When the shadow scored its first and its last film."""
+    first, last = connection.execute(
+        select(func.min(score.c.scored_at), func.max(score.c.scored_at)).where(score.c.bundle_digest == shadow)
+    ).one()
+    return first, last
+
+
+def _engines(connection: Connection, digest: str) -> list[str]:
+    query = select(score.c.engine).where(score.c.bundle_digest == digest).distinct()
+    return sorted(connection.execute(query).scalars())
