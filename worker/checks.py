@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
@@ -14,6 +15,9 @@ from worker.errors import Unhealthy, WorkerError
 from worker.heartbeat import last_beat, relay_beat
 from worker.settings import Settings
 from worker.states import State
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
 
 MEBIBYTE = 1 << 20
 STUCK_MINUTES = 15
@@ -130,7 +134,20 @@ def _bundle(settings: Settings) -> str:
     except BundleError as error:
         raise Unhealthy(str(error)) from None
     precisions = ", ".join(("fp32", *bundle.variants))
-    return f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {settings.engine}"
+    return (
+        f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {settings.engine}; "
+        f"gate: {_gate_of(bundle)}"
+    )
+
+
+def _gate_of(bundle: "Bundle") -> str:
+    if bundle.gate is None:
+        return "header and image quality alone"
+    found = bundle.gate["metrics"]["val"]
+    return (
+        f"refuses {found['eligible_refused']['value']:.1%} of eligible validation films and "
+        f"{found['ap_tagged_pa_refused']['value']:.1%} of AP films called PA"
+    )
 
 
 def _backlog(settings: Settings) -> str:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -18,7 +18,7 @@ from dicom_gateway.spool import Spool
 from model.bundle import Bundle
 from model.engine.base import Engine as InferenceEngine
 from model.errors import EngineError
-from model.gate import Facts, Policy, refuse
+from model.gate import Facts, Policy, Verdict, open_gate
 from model.scorer import Score, score
 from worker import trail
 from worker.db.session import writing
@@ -52,6 +52,14 @@ class Outcome:
     state: State
     reason: str | None = None
     score: Score | None = None
+    notes: tuple[str, ...] = ()
+    """Marked reasons of the gate, of a film that was scored all the same."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """What the gate measured of a film that it refused."""
+
+
+def refused(instance_id: int, verdict: Verdict) -> Outcome:
+    return Outcome(instance_id=instance_id, state=State.INELIGIBLE, reason=verdict.reason, measured=verdict.measured)
 
 
 class Scoring:
@@ -73,7 +81,7 @@ class Scoring:
         self._bundle = bundle
         self._engine = engine
         self._decoders = decoders
-        self._policy = policy
+        self._gate = open_gate(bundle, policy)
         self._retry = retry
         self._version = version("xrayq")
 
@@ -159,34 +167,40 @@ class Scoring:
             thread.join()
 
     def _outcomes(self, rows: list[Row[Any]]) -> Iterator[Outcome]:
-        paths = {}
+        paths, facts = {}, {}
         for row in rows:
-            facts = Facts(
+            facts[row.id] = Facts(
                 modality=row.modality,
                 body_part=row.body_part,
                 view_position=row.view_position,
                 age_years=row.age_years,
+                burned_in=row.burned_in,
             )
-            if reason := refuse(facts, self._policy):
+            if reason := self._gate.header(facts[row.id]):
                 yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
             else:
                 paths[row.id] = self._spool.path_of(row.digest)
-        ready: list[tuple[int, Any]] = []
+        ready: list[tuple[int, Any, Verdict]] = []
         for instance_id, decoded in self._decoders.decode(paths):
-            if decoded.image is None:
+            if decoded.image is None or decoded.quality is None:
                 yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
                 continue
-            ready.append((instance_id, decoded.image))
+            verdict = self._gate.judge(facts[instance_id], decoded.quality, decoded.image)
+            if verdict.reason:
+                yield refused(instance_id, verdict)
+                continue
+            ready.append((instance_id, decoded.image, verdict))
             if len(ready) == INFERENCE_BATCH:
                 yield from self._infer(ready)
                 ready = []
         if ready:
             yield from self._infer(ready)
 
-    def _infer(self, ready: list[tuple[int, Any]]) -> Iterator[Outcome]:
-        images = np.stack([image for _, image in ready])[:, None]
-        for (instance_id, _), result in zip(ready, score(self._engine, self._bundle, images), strict=True):
-            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result)
+    def _infer(self, ready: list[tuple[int, Any, Verdict]]) -> Iterator[Outcome]:
+        images = np.stack([image for _, image, _ in ready])[:, None]
+        scores = score(self._engine, self._bundle, images)
+        for (instance_id, _, verdict), result in zip(ready, scores, strict=True):
+            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result, notes=verdict.notes)
 
     def _finish(self, outcomes: list[Outcome]) -> list[int]:
         with writing(self._database) as connection:
@@ -247,6 +261,10 @@ class Scoring:
 
     def _event(self, outcome: Outcome) -> dict[str, Any]:
         detail: dict[str, Any] = {"bundle": self._bundle.digest} if outcome.score else {"reason": outcome.reason}
+        if outcome.notes:
+            detail["notes"] = list(outcome.notes)
+        if outcome.measured:
+            detail["measured"] = outcome.measured
         return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)
 
     def _postpone(self, rows: list[Row[Any]], reason: str) -> None:

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from worker.cli import bundle, compile, db, demo, doctor, evaluate, instance, prepare, run, study, train
+from worker.cli import bundle, compile, db, demo, doctor, evaluate, gate, instance, prepare, run, study, train
 from worker.errors import EXIT_CODES, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
@@ -36,6 +36,7 @@ doctor.register(app)
 prepare.register(app)
 train.register(app)
 compile.register(app)
+app.add_typer(gate.app, name="gate", rich_help_panel="Train")
 app.add_typer(study.app, name="study", rich_help_panel="Train")
 evaluate.register(app)
 

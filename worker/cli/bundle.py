@@ -56,6 +56,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
                 "preprocess": bundle.preprocess.as_dict(),
                 "calibration": bundle.calibration.as_dict(),
                 "variants": bundle.variants,
+                "gate": bundle.gate,
                 "operating_points": [point.as_dict() for point in bundle.operating_points],
                 "metrics": bundle.metrics,
                 "provenance": bundle.provenance,
@@ -83,6 +84,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     console.print(flags)
     for precision, record in bundle.variants.items():
         console.print(f"variant {precision}: {_agreement(record)}", highlight=False)
+    for line in gate_lines(bundle):
+        console.print(line, highlight=False)
     for key, value in bundle.provenance.items():
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
@@ -97,11 +100,16 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     \b
     xrayq bundle verify
     """
+    import numpy as np
+
     from model.engine.ort import OrtEngine
     from model.errors import ModelError
+    from model.gate_network import GateNetwork
 
     bundle = load_bundle(name)
     try:
+        if bundle.gate:
+            GateNetwork(bundle).look(np.zeros((1, 1, bundle.preprocess.size, bundle.preprocess.size), np.uint8))
         engines = [OrtEngine(bundle, threads=1, precision=name) for name in ("fp32", *bundle.variants)]
         for engine in engines:
             engine.warm_up()
@@ -136,6 +144,18 @@ def _summary(bundle: "Bundle") -> dict[str, Any]:
         "path": str(bundle.path),
         "findings": list(bundle.findings),
     }
+
+
+def gate_lines(bundle: "Bundle") -> list[str]:
+    """What was measured of the gate, a line for each split; that there is none."""
+    if bundle.gate is None:
+        return ["gate: header and image quality alone; 'xrayq gate train' adds one that looks at view and orientation"]
+    return [
+        f"gate on {split}: PA from AP {_proportion(found['view']['accuracy'])}; refused: "
+        f"eligible films {_proportion(found['eligible_refused'])}, "
+        f"AP films called PA {_proportion(found['ap_tagged_pa_refused'])}"
+        for split, found in bundle.gate["metrics"].items()
+    ]
 
 
 def _agreement(record: dict[str, Any]) -> str:

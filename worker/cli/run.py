@@ -172,8 +172,8 @@ def worker() -> None:
             modalities=settings.modalities,
             body_parts=settings.body_parts,
             views=settings.views,
-            allow_missing_view=settings.allow_missing_view,
             min_age=settings.min_age,
+            mark=frozenset(settings.mark),
         ),
         retry=RetryOptions(
             max_attempts=settings.max_attempts,
