@@ -72,7 +72,12 @@ HEADER_RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
 
 QUALITY_RULES: tuple[tuple[str, Callable[[Quality], bool]], ...] = (
     ("too_small", lambda quality: min(quality.rows, quality.columns) < LEAST_SIDE),
-    ("blank", lambda quality: quality.contrast < LEAST_CONTRAST or quality.entropy < LEAST_ENTROPY),
+    (
+        "blank",  # a clipped film has little entropy too
+        lambda quality: (
+            quality.contrast < LEAST_CONTRAST or (quality.entropy < LEAST_ENTROPY and quality.clipped < MOST_CLIPPED)
+        ),
+    ),
     ("clipped", lambda quality: quality.clipped >= MOST_CLIPPED),
 )
 

@@ -32,8 +32,7 @@ ACCEPTED_AP = 0.05
 """Largest share of AP validation films that would pass for PA if they had no View Position."""
 EVEN = 0.5
 """No probability under this refuses, however well the films are told apart."""
-OTHERS = 350
-"""Pictures that are no chest film, made for each measured split."""
+PICTURES = 350
 BATCH = 64
 GOOD = Quality(rows=1024, columns=1024, contrast=1.0, entropy=6.0, clipped=0.0)
 """Prepared films have lost their size and grey scale: the rules on quality are measured elsewhere."""
@@ -66,6 +65,7 @@ def build_gate(
     auxiliary: Path | None,
     command: str,
     policy: Policy | None = None,
+    pictures: int = PICTURES,
 ) -> Bundle:
     """Write `out`: the bundle's files, gate.onnx, and in its manifest `gate`: labels, thresholds, metrics, provenance.
 
@@ -73,6 +73,8 @@ def build_gate(
         folder: what `xrayq prepare --views all` wrote.
         train: trains the network; the caller brings it, because it needs torch.
         auxiliary: more films with views; None for none.
+        policy: what is eligible: by default PA films of adults.
+        pictures: that are no chest film, made to measure each split.
 
     Raises:
         BundleError: `out` exists.
@@ -99,8 +101,7 @@ def build_gate(
     with tempfile.TemporaryDirectory() as scratch:
         recipe = train(lessons, Path(scratch) / GATE)
         network = GateNetwork(replace(bundle, path=Path(scratch)))
-        seen = {name: look(network, part, seed) for seed, (name, part) in enumerate(splits.items()) if len(part)}
-        del seen["train"]
+        seen = {name: look(network, splits[name], pictures) for name in ("val", "test") if len(splits[name])}
         limit = choose(seen["val"], policy)
         record = {
             "labels": list(VIEWS),
@@ -127,9 +128,10 @@ def adult(film: Film, min_age: float) -> bool:
     return film.age is None or film.age >= min_age
 
 
-def look(network: GateNetwork, films: Films, seed: int) -> Seen:
+def look(network: GateNetwork, films: Films, pictures: int) -> Seen:
+    """The films, and pictures that are none, as they are and changed."""
     images = films.images
-    made = others(images, OTHERS, seed + 1000)
+    made = others(images, pictures, seed=len(images))
     return Seen(
         films=films,
         plain=_sights(network, images),
@@ -188,6 +190,13 @@ def measure(seen: Seen, limit: Thresholds, policy: Policy) -> dict[str, Any]:
         "PA": verdicts((seen.plain[number] for number in good), ""),
         "AP": verdicts((seen.plain[number] for number in ap), ""),
     }
+
+    def by(name: str, found: list[Verdict]) -> dict[str, Any]:
+        """Of the eligible films, those that are not scored, by source or label: a gate must not pick out a disease."""
+        groups = [getattr(records[number], name) for number in good]
+        pairs = list(zip(groups, found, strict=True))
+        return {group: share([one for other, one in pairs if other == group]) for group in sorted(set(groups))}
+
     sources = sorted({film.source for film, _ in known})
     kinds = list(KINDS)
     return {
@@ -202,8 +211,11 @@ def measure(seen: Seen, limit: Thresholds, policy: Policy) -> dict[str, Any]:
                 for source in sources
             },
         },
-        "eligible_refused": share(eligible) | {"reasons": dict(Counter(one.reason for one in eligible if one.reason))},
+        "eligible_refused": share(eligible)
+        | {"reasons": dict(Counter(one.reason for one in eligible if one.reason))}
+        | {"by_source": by("source", eligible), "by_label": by("label", eligible)},
         "ap_tagged_pa_refused": share(wrong_tag),
+        "untagged_pa_refused": {"by_source": by("source", untagged["PA"]), "by_label": by("label", untagged["PA"])},
         "untagged_scored": {
             name: proportion(sum(one.reason is None for one in found), len(found)) for name, found in untagged.items()
         },

@@ -18,7 +18,7 @@ from model.bundle import Bundle
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
 from model.gate import Policy
-from tests.phantoms import write_film
+from tests.phantoms import chest_pixels, write_film
 from tests.services import wait_until
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, outbox, score
@@ -103,6 +103,11 @@ BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
     "no view": ("ineligible", "view_missing", {"ViewPosition": None}),
     "lateral": ("ineligible", "view", {"ViewPosition": "LL"}),
     "a child": ("ineligible", "age", {"PatientAge": "009Y"}),
+    "a child by birth date": ("ineligible", "age", {"PatientAge": None, "PatientBirthDate": "20160101"}),
+    "a name in the picture": ("ineligible", "burned_in", {"BurnedInAnnotation": "YES"}),
+    "small": ("ineligible", "too_small", {"pixels": chest_pixels(223, 300)}),
+    "empty": ("ineligible", "blank", {"pixels": np.full((300, 300), 700, np.uint16)}),
+    "burnt": ("ineligible", "clipped", {"WindowCenter": 450, "WindowWidth": 900}),
     "no pixels": ("failed", "no_pixel_data", {"PixelData": None}),
     "huge": ("failed", "too_many_pixels", {"Rows": 65535, "Columns": 65535}),
     "fewer pixels than the header says": ("failed", "corrupt_pixels", {"Rows": 600}),

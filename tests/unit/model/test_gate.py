@@ -69,6 +69,8 @@ def test_refusal_by_the_header(facts: dict[str, Any], policy: dict[str, Any], re
         ({"contrast": 0.0999}, "blank"),
         ({"entropy": 2.4999}, "blank"),
         ({"clipped": 0.2499}, None),
+        ({"entropy": 2.4, "clipped": 0.25}, "clipped"),
+        ({"contrast": 0.09, "clipped": 0.25}, "blank"),
         ({"clipped": 0.25}, "clipped"),
         ({"rows": 10, "contrast": 0.0, "clipped": 1.0}, "too_small"),
     ],
