@@ -107,7 +107,7 @@ BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
     "a name in the picture": ("ineligible", "burned_in", {"BurnedInAnnotation": "YES"}),
     "small": ("ineligible", "too_small", {"pixels": chest_pixels(223, 300)}),
     "empty": ("ineligible", "blank", {"pixels": np.full((300, 300), 700, np.uint16)}),
-    "burnt": ("ineligible", "clipped", {"WindowCenter": 450, "WindowWidth": 900}),
+    "drowned": ("ineligible", "clipped", {"WindowCenter": 3250, "WindowWidth": 1700}),
     "no pixels": ("failed", "no_pixel_data", {"PixelData": None}),
     "huge": ("failed", "too_many_pixels", {"Rows": 65535, "Columns": 65535}),
     "fewer pixels than the header says": ("failed", "corrupt_pixels", {"Rows": 600}),

@@ -252,6 +252,7 @@ def test_empty_database(tmp_path: Path) -> None:
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "home").stat().st_mode & 0o077 == 0
     assert json.loads(xrayq("instance", "list", "--json", **home).stdout) == []
+    assert json.loads(xrayq("instance", "reasons", "--json", **home).stdout) == []
     for state in State:
         assert xrayq("instance", "list", "--state", state, **home).returncode == 0
     checked = xrayq("db", "check", "--json", **home)
