@@ -49,6 +49,9 @@ class Radiograph:
     inverted: bool
     """True where low values are white: MONOCHROME1, or a negative rescale slope under MONOCHROME2."""
     bits_stored: int
+    rows: int
+    columns: int
+    """As the header says; `pixels` has fewer where it came at a lower resolution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +204,15 @@ def _displayed(stored: Pixels, image: ImagePixel, scanned: Scan) -> Radiograph:
         black = high if inverted else low
         least, most = _limits(pixels)
         pixels[padding] = black if pixels.dtype.kind == "f" else min(max(round(black), least), most)
-    return Radiograph(pixels=pixels, low=low, high=high, inverted=inverted, bits_stored=image.bits_stored)
+    return Radiograph(
+        pixels=pixels,
+        low=low,
+        high=high,
+        inverted=inverted,
+        bits_stored=image.bits_stored,
+        rows=image.rows,
+        columns=image.columns,
+    )
 
 
 def _pipeline(stored: Pixels, padding: NDArray[np.bool_] | None, scanned: Scan) -> tuple[Pixels, Bounds, bool]:

@@ -46,7 +46,7 @@ def load_auxiliary(folder: Path, *, size: int, limit: int = 0) -> AuxiliaryFilms
     labels = tuple(sorted(set().union(*names.values())))
     source_of = {label: label.split(":", 1)[0] for label in labels}
     spec = replace(PreprocessSpec(), size=size)
-    encoded = _read_shards(folder, rows)
+    encoded = read_shards(folder, rows)
     images = np.stack([image_to_input(encoded[row["image_id"]], row["image_id"], spec) for row in rows])[:, None]
     truth = np.array([[label in names[row["image_id"]] for label in labels] for row in rows], np.float32)
     known = np.array([[source_of[label] == row["source"] for label in labels] for row in rows], np.float32)
@@ -58,7 +58,7 @@ def _split_labels(text: str) -> list[str]:
     return [name.strip() for name in text.replace("|", ";").split(";") if name.strip()]
 
 
-def _read_shards(folder: Path, rows: list[dict[str, str]]) -> dict[str, bytes]:
+def read_shards(folder: Path, rows: list[dict[str, str]]) -> dict[str, bytes]:
     wanted = {(row["shard"], row["file"]): row["image_id"] for row in rows}
     found: dict[str, bytes] = {}
     for shard in sorted({row["shard"] for row in rows}):

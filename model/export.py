@@ -12,9 +12,9 @@ from torch import nn
 OPSET = 20
 
 
-def export_onnx(network: nn.Module, path: Path, size: int) -> None:
-    """Write `path`: uint8 images [batch, 1, size, size] -> float32 logits [batch, findings]; normalisation is in
-    the graph."""
+def export_onnx(network: nn.Module, path: Path, size: int, outputs: tuple[str, ...] = ("logits",)) -> None:
+    """Write `path`: uint8 images [batch, 1, size, size] -> float32 logits [batch, findings], or what else the network
+    returns, by these names; normalisation is in the graph."""
     images = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own deprecations while it traces
@@ -25,7 +25,7 @@ def export_onnx(network: nn.Module, path: Path, size: int) -> None:
             verbose=False,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=["logits"],
+            output_names=list(outputs),
             dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
         )
     if program is None:

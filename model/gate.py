@@ -1,17 +1,32 @@
-"""Eligibility from what the header says: the first rule that refuses gives its coded reason."""
+"""Eligibility: rules on the header, on the image quality and on what the gate's network sees in the pixels.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Each rule has a coded reason. A reason refuses the film, unless the site's policy marks it: then the film is scored and
+the reason stays with the score as a note. Thresholds of the network are the bundle's, limits of quality are constants
+of `model.quality`, and the policy is the site's.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle import Bundle
+from model.gate_network import GateNetwork, Sight
+from model.quality import LEAST_CONTRAST, LEAST_ENTROPY, LEAST_SIDE, MOST_CLIPPED, Quality
+
+FRONTAL = ("PA", "AP")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the gate looks at. Text is upper case, "" when missing; age is None when unknown."""
+    """What the header says. Text is upper case, "" when missing; age is None when unknown."""
 
     modality: str
     body_part: str
     view_position: str
     age_years: float | None
+    burned_in: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,20 +36,25 @@ class Policy:
     modalities: tuple[str, ...] = ("CR", "DX")
     body_parts: tuple[str, ...] = ("CHEST", "THORAX", "LUNG")
     views: tuple[str, ...] = ("PA",)
-    allow_missing_view: bool = False
     min_age: float = 18.0
     """Years. The bundle was trained on adults."""
+    mark: frozenset[str] = frozenset()
+    """Reasons under which a film is scored all the same, and marked."""
 
 
-REASONS: dict[str, str] = {
-    "modality": "Modality (0008,0060) is not one that is scored",
-    "body_part": "Body Part Examined (0018,0015) is another part of the body",
-    "view_missing": "View Position (0018,5101) is missing",
-    "view": "View Position (0018,5101) is not one that is scored",
-    "age": "patient is younger than the limit",
-}
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether a film is scored."""
 
-RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
+    reason: str | None = None
+    """Why it is refused, a code; None: it is scored."""
+    notes: tuple[str, ...] = ()
+    """Marked reasons that apply to it."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """Quality, and what the network saw: numbers alone, nothing of the patient."""
+
+
+HEADER_RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
     ("modality", lambda facts, policy: bool(policy.modalities) and facts.modality not in policy.modalities),
     (
         "body_part",
@@ -44,12 +64,119 @@ RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
             and not any(part in facts.body_part for part in policy.body_parts)
         ),
     ),
-    ("view_missing", lambda facts, policy: not facts.view_position and not policy.allow_missing_view),
+    ("view_missing", lambda facts, _: not facts.view_position),
     ("view", lambda facts, policy: bool(facts.view_position) and facts.view_position not in policy.views),
     ("age", lambda facts, policy: facts.age_years is not None and facts.age_years < policy.min_age),
+    ("burned_in", lambda facts, _: facts.burned_in == "YES"),
+)
+
+QUALITY_RULES: tuple[tuple[str, Callable[[Quality], bool]], ...] = (
+    ("too_small", lambda quality: min(quality.rows, quality.columns) < LEAST_SIDE),
+    (
+        "blank",  # a clipped film has little entropy too
+        lambda quality: (
+            quality.contrast < LEAST_CONTRAST or (quality.entropy < LEAST_ENTROPY and quality.clipped < MOST_CLIPPED)
+        ),
+    ),
+    ("clipped", lambda quality: quality.clipped >= MOST_CLIPPED),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Of the network, from the bundle. Each is reached by films that are refused; `accepted` by those that pass."""
+
+    other: float
+    """Probability of the view OTHER."""
+    distance: float
+    """Mahalanobis distance."""
+    inverted: float
+    rotated: float
+    """Probabilities."""
+    view: float
+    """Probability of the views that are not scored, taken together."""
+    accepted: float
+    """Probability of the views that are scored, for a film without View Position."""
+
+
+PIXEL_RULES: tuple[tuple[str, Callable[[Sight, Thresholds, Policy], bool]], ...] = (
+    (
+        "not_a_chest_film",
+        lambda sight, limit, _: sight.view["OTHER"] >= limit.other or sight.distance >= limit.distance,
+    ),
+    ("inverted", lambda sight, limit, _: sight.inverted >= limit.inverted),
+    ("rotated", lambda sight, limit, _: sight.rotated >= limit.rotated),
+    ("view_pixels", lambda sight, limit, policy: 1.0 - scored_view(sight, policy) >= limit.view),
 )
 
 
 def refuse(facts: Facts, policy: Policy) -> str | None:
-    """The reason code of the first rule that refuses the film, None when it is eligible."""
-    return next((reason for reason, refuses in RULES if refuses(facts, policy)), None)
+    """The reason code of the first rule on the header that refuses the film, None when it is eligible."""
+    return next((reason for reason in header_faults(facts, policy) if reason not in policy.mark), None)
+
+
+def header_faults(facts: Facts, policy: Policy) -> Iterator[str]:
+    return (reason for reason, applies in HEADER_RULES if applies(facts, policy))
+
+
+def pixel_faults(sight: Sight, limit: Thresholds, policy: Policy) -> Iterator[str]:
+    return (reason for reason, applies in PIXEL_RULES if applies(sight, limit, policy))
+
+
+def scored_view(sight: Sight, policy: Policy) -> float:
+    """Probability of the views that are scored. OTHER is, where the policy names a view that is not frontal."""
+    allowed = {view if view in FRONTAL else "OTHER" for view in policy.views}
+    return sum(chance for view, chance in sight.view.items() if view in allowed)
+
+
+class Gate:
+    """The rules that hold for one bundle at one site."""
+
+    def __init__(self, policy: Policy, *, network: GateNetwork | None = None, limit: Thresholds | None = None) -> None:
+        self.policy = policy
+        self._network = network
+        self._limit = limit
+
+    def header(self, facts: Facts) -> str | None:
+        """The reason why this film need not be decoded, None when it must be. A missing View Position may be found in
+        the pixels, where there is a network to look at them."""
+        faults = (reason for reason in header_faults(facts, self.policy) if reason not in self.policy.mark)
+        return next((reason for reason in faults if reason != "view_missing" or self._network is None), None)
+
+    def judge(self, facts: Facts, quality: Quality, image: NDArray[np.uint8]) -> Verdict:
+        """All rules on a decoded film; `image` is its input, uint8 [size, size].
+
+        Raises:
+            EngineError: the network failed.
+        """
+        if self._network is None:
+            return self.decide(facts, quality, None)
+        return self.decide(facts, quality, self._network.look(image[None, None])[0])
+
+    def decide(self, facts: Facts, quality: Quality, sight: Sight | None) -> Verdict:
+        """The verdict when the pixels have been looked at; `sight` is None where no network looked."""
+        faults = [*header_faults(facts, self.policy), *(name for name, applies in QUALITY_RULES if applies(quality))]
+        measured = quality.as_dict()
+        if sight and self._limit:
+            if "view_missing" in faults and scored_view(sight, self.policy) >= self._limit.accepted:
+                faults.remove("view_missing")
+            faults += pixel_faults(sight, self._limit, self.policy)
+            if "view_pixels" in faults and "view_missing" in faults:
+                faults.remove("view_missing")  # the pixels say more than the missing attribute
+            measured |= sight.as_dict()
+        return Verdict(
+            reason=next((reason for reason in faults if reason not in self.policy.mark), None),
+            notes=tuple(reason for reason in faults if reason in self.policy.mark),
+            measured=measured,
+        )
+
+
+def open_gate(bundle: Bundle, policy: Policy) -> Gate:
+    """The bundle's gate. Without a network in the bundle, only header and quality count.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the network.
+    """
+    if bundle.gate is None:
+        return Gate(policy)
+    return Gate(policy, network=GateNetwork(bundle), limit=Thresholds(**bundle.gate["thresholds"]))

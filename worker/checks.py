@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +19,9 @@ from worker.errors import Unhealthy, WorkerError
 from worker.heartbeat import last_beat, relay_beat
 from worker.settings import Settings
 from worker.states import State
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
 
 MEBIBYTE = 1 << 20
 STUCK_MINUTES = 15
@@ -136,12 +140,23 @@ def _bundle(settings: Settings) -> str:
         raise Unhealthy(str(error)) from None
     precisions = ", ".join(("fp32", *bundle.variants))
     text = f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {settings.engine}"
+    text += f"; gate: {_gate_of(bundle)}"
     return text + "".join(f"; shadow {one.name} {one.version}, digest {one.digest[:12]}" for one in silent)
 
 
 def _placed(settings: Settings) -> tuple[Placed | None, list[Placed]]:
     with reading(schema.connect(settings.database)) as connection:
         return in_service(connection)
+
+
+def _gate_of(bundle: "Bundle") -> str:
+    if bundle.gate is None:
+        return "header and image quality alone"
+    found = bundle.gate["metrics"]["val"]
+    return (
+        f"refuses {found['eligible_refused']['value']:.1%} of eligible validation films and "
+        f"{found['ap_tagged_pa_refused']['value']:.1%} of AP films called PA"
+    )
 
 
 def _backlog(settings: Settings) -> str:

@@ -18,6 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 from dicom_gateway.errors import PIXEL_ERRORS, PixelError
 from dicom_gateway.pixels import read_radiograph
 from model.preprocess import PreprocessSpec, to_input
+from model.quality import Quality, measure
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
 
@@ -43,6 +44,8 @@ class Decoded:
     image: NDArray[np.uint8] | None
     """uint8 [size, size]"""
     reason: str | None
+    quality: Quality | None = None
+    """Of the whole film, for the gate; None where there is no input."""
 
 
 class DecodePool:
@@ -148,9 +151,12 @@ def decode_film(path: str, spec: PreprocessSpec, max_pixels: int, least_side: in
     image = to_input(
         radiograph.pixels, low=radiograph.low, high=radiograph.high, inverted=radiograph.inverted, spec=spec
     )
+    quality = measure(
+        radiograph.pixels, low=radiograph.low, high=radiograph.high, rows=radiograph.rows, columns=radiograph.columns
+    )
     del radiograph  # it may be a mapping of the file, and mapped pages stay
     _leave_page_cache(path)
-    return Decoded(image=image, reason=None)
+    return Decoded(image=image, reason=None, quality=quality)
 
 
 def _leave_page_cache(path: str) -> None:

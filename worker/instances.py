@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
 
 from model.findings import in_order
 from worker import trail
@@ -68,6 +68,15 @@ def find(engine: Engine, name: str) -> list[InstanceView]:
     if not found:
         raise NotFound(f"no instance {name}: 'xrayq instance list' shows ids and UIDs")
     return found
+
+
+def count_by_reason(engine: Engine) -> list[tuple[str, str | None, int]]:
+    """(state, reason, instances), most first."""
+    count = func.count()
+    query = select(instance.c.state, instance.c.reason, count).group_by(instance.c.state, instance.c.reason)
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(count.desc(), instance.c.state, instance.c.reason)).all()
+    return [(state, reason, number) for state, reason, number in rows]
 
 
 def history(engine: Engine, instance_id: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, ModelError, first_line
-from model.gate import Facts, Policy, refuse
+from model.gate import Facts, Verdict
 from model.scorer import Score, score
 from worker import score_rows, trail
 from worker.db.session import writing
@@ -54,7 +54,9 @@ class Outcome:
     reason: str | None = None
     score: Score | None = None
     notes: tuple[str, ...] = ()
-    """Reasons of the gate under which it was scored all the same."""
+    """Marked reasons of the gate, of a film that was scored all the same."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """What the gate measured of a film that it refused."""
     image: NDArray[np.uint8] | None = None
     """[size, size], what was scored."""
 
@@ -63,6 +65,10 @@ class Outcome:
         if self.score is None:
             return None
         return Scored(instance_id=self.instance_id, score=self.score, notes=self.notes)
+
+
+def refused(instance_id: int, verdict: Verdict) -> Outcome:
+    return Outcome(instance_id=instance_id, state=State.INELIGIBLE, reason=verdict.reason, measured=verdict.measured)
 
 
 class Scoring:
@@ -75,14 +81,12 @@ class Scoring:
         spool: Spool,
         serving: Serving,
         decoders: DecodePool,
-        policy: Policy,
         retry: RetryOptions,
     ) -> None:
         self._database = database
         self._spool = spool
         self._serving = serving
         self._decoders = decoders
-        self._policy = policy
         self._retry = retry
 
     def run(self, claims: Claims) -> None:
@@ -187,34 +191,40 @@ class Scoring:
             thread.join()
 
     def _outcomes(self, rows: list[Row[Any]], live: Loaded) -> Iterator[Outcome]:
-        paths = {}
+        paths, facts = {}, {}
         for row in rows:
-            facts = Facts(
+            facts[row.id] = Facts(
                 modality=row.modality,
                 body_part=row.body_part,
                 view_position=row.view_position,
                 age_years=row.age_years,
+                burned_in=row.burned_in,
             )
-            if reason := refuse(facts, self._policy):
+            if reason := live.gate.header(facts[row.id]):
                 yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
             else:
                 paths[row.id] = self._spool.path_of(row.digest)
-        ready: list[tuple[int, Any]] = []
+        ready: list[tuple[int, Any, Verdict]] = []
         for instance_id, decoded in self._decoders.decode(paths, live.bundle.preprocess):
-            if decoded.image is None:
+            if decoded.image is None or decoded.quality is None:
                 yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
                 continue
-            ready.append((instance_id, decoded.image))
+            verdict = live.gate.judge(facts[instance_id], decoded.quality, decoded.image)
+            if verdict.reason:
+                yield refused(instance_id, verdict)
+                continue
+            ready.append((instance_id, decoded.image, verdict))
             if len(ready) == INFERENCE_BATCH:
                 yield from self._infer(ready, live)
                 ready = []
         if ready:
             yield from self._infer(ready, live)
 
-    def _infer(self, ready: list[tuple[int, Any]], live: Loaded) -> Iterator[Outcome]:
-        images = np.stack([image for _, image in ready])[:, None]
-        for (instance_id, image), result in zip(ready, score(live.engine, live.bundle, images), strict=True):
-            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result, image=image)
+    def _infer(self, ready: list[tuple[int, Any, Verdict]], live: Loaded) -> Iterator[Outcome]:
+        images = np.stack([image for _, image, _ in ready])[:, None]
+        scores = score(live.engine, live.bundle, images)
+        for (instance_id, image, verdict), result in zip(ready, scores, strict=True):
+            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result, notes=verdict.notes, image=image)
 
     def _finish(self, outcomes: list[Outcome], live: Loaded) -> set[int]:
         with writing(self._database) as connection:
@@ -258,5 +268,9 @@ class Scoring:
 
 
 def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
-    detail = {"bundle": live.bundle.digest} if live and outcome.score else {"reason": outcome.reason}
+    detail: dict[str, Any] = {"bundle": live.bundle.digest} if live and outcome.score else {"reason": outcome.reason}
+    if outcome.notes:
+        detail["notes"] = list(outcome.notes)
+    if outcome.measured:
+        detail["measured"] = outcome.measured
     return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)

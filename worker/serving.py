@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from model.bundle import Bundle
 from model.engine.base import Engine
 from model.errors import EngineError, ModelError, first_line
+from model.gate import Gate, Policy, open_gate
 from worker.deployment import Placed, by_settings, in_service, open_bundle
 
 log = logging.getLogger("xrayq.worker")
@@ -39,20 +40,23 @@ class Loaded:
 
     bundle: Bundle
     engine: Engine
+    gate: Gate
 
 
 class Serving:
     """Loaded bundles by digest. Every method may be called from several threads."""
 
-    def __init__(self, *, default: Path | None, open_engine: Callable[[Bundle], Engine]) -> None:
+    def __init__(self, *, default: Path | None, open_engine: Callable[[Bundle], Engine], policy: Policy) -> None:
         """
         Args:
             default: the settings' bundle, live while none is activated; None for the shipped reference.
             open_engine: loads an engine and runs it once, or raises ModelError.
+            policy: the site's choices, for the gate of each bundle.
         """
         self._default = default
         self._by_settings: Placed | None = None
         self._open_engine = open_engine
+        self._policy = policy
         self._lock = threading.Lock()
         self._places: dict[str, _Place] = {}
 
@@ -73,7 +77,7 @@ class Serving:
             place = self._places.setdefault(placed.digest, _Place())
             place.users += 1
         try:
-            yield place.load(placed, self._open_engine)
+            yield place.load(placed, self._open)
         finally:
             with self._lock:
                 place.users -= 1
@@ -89,6 +93,10 @@ class Serving:
                 place.loaded.engine.close()
                 log.info("bundle closed", extra={"bundle": digest[:12]})
 
+    def _open(self, placed: Placed) -> Loaded:
+        bundle = open_bundle(placed)
+        return Loaded(bundle=bundle, engine=self._open_engine(bundle), gate=open_gate(bundle, self._policy))
+
 
 class _Place:
     """One digest's loaded bundle, or why there is none."""
@@ -100,7 +108,7 @@ class _Place:
         self._fault = ""
         self._again = 0.0
 
-    def load(self, placed: Placed, open_engine: Callable[[Bundle], Engine]) -> Loaded:
+    def load(self, placed: Placed, open_: Callable[[Placed], Loaded]) -> Loaded:
         with self._lock:
             if self.loaded:
                 return self.loaded
@@ -108,8 +116,7 @@ class _Place:
                 raise EngineError(self._fault)
             started = time.monotonic()
             try:
-                bundle = open_bundle(placed)
-                self.loaded = Loaded(bundle=bundle, engine=open_engine(bundle))
+                self.loaded = open_(placed)
             except ModelError as error:
                 self._fault, self._again = first_line(error), time.monotonic() + RETRY_SECONDS
                 log.error("bundle cannot be loaded", extra={"bundle": placed.digest[:12], "reason": self._fault})

@@ -17,6 +17,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from model.reasons import REASONS
+
 CONFIG_VARIABLE = "XRAYQ_CONFIG"
 MEBIBYTE = 1 << 20
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -68,8 +70,8 @@ class Settings(BaseSettings):
         ("CHEST", "THORAX", "LUNG"), description="Body Part Examined that is scored; a missing one passes."
     )
     views: Names = Field(("PA",), description="View Position that is scored.")
-    allow_missing_view: bool = Field(False, description="Score films that carry no View Position.")
     min_age: float = Field(18.0, ge=0, description="Youngest patient scored, years; a missing age passes.")
+    mark: Names = Field((), description="Reasons of the gate that do not refuse: the film is scored and marked.")
 
     batch_size: int = Field(8, gt=0, le=256, description="Films in one task.")
     max_in_flight: int = Field(128, gt=0, description="Films published and not yet finished, over all workers.")
@@ -92,7 +94,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
-    @field_validator("calling_aes", "modalities", "body_parts", "views", mode="before")
+    @field_validator("calling_aes", "modalities", "body_parts", "views", "mark", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -104,6 +106,13 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"no time zone {value!r} on this machine") from None
+        return value
+
+    @field_validator("mark", mode="after")
+    @classmethod
+    def _reasons(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(value) - set(REASONS)):
+            raise ValueError(f"{', '.join(unknown)}: no reason of the gate, which are {', '.join(REASONS)}")
         return value
 
     @field_validator("home", "spool", "bundle", "plan_cache", mode="after")

@@ -1,5 +1,7 @@
 """ONNX Runtime on the CPU. In fp32 it is the reference every other engine is compared with; int8 is the fast one."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -9,6 +11,20 @@ from model.engine.base import EngineSpec
 from model.errors import EngineError, first_line
 
 REFERENCE = "fp32"
+
+
+def open_session(onnx: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A network on the CPU provider. Raises EngineError if ONNX Runtime refuses the file."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle spinning would take the cores that decode films.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(onnx), sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime cannot load {onnx}: {first_line(error)}") from error
 
 
 class OrtEngine:
@@ -22,18 +38,7 @@ class OrtEngine:
             EngineError: ONNX Runtime refuses the file.
         """
         onnx = bundle.onnx if precision == REFERENCE else bundle.variant(precision)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Idle spinning would take the cores that decode films.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(onnx), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise EngineError(f"ONNX Runtime cannot load {onnx}: {first_line(error)}") from error
+        self._session = open_session(onnx, threads)
         self.spec = EngineSpec(
             name=f"onnxruntime-{onnxruntime.__version__}-{precision}",
             precision=precision,

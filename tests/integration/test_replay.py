@@ -77,9 +77,10 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Site:
         Scoring(
             database=database,
             spool=spool,
-            serving=Serving(default=bundle.path, open_engine=lambda found: OrtEngine(found, threads=1)),
+            serving=Serving(
+                default=bundle.path, open_engine=lambda found: OrtEngine(found, threads=1), policy=Policy()
+            ),
             decoders=decoders,
-            policy=Policy(),
             retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
         ).run({1: 0})
     finally:

@@ -19,7 +19,7 @@ from model.engine.base import EngineSpec
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
 from model.gate import Policy
-from tests.phantoms import write_film
+from tests.phantoms import chest_pixels, write_film
 from tests.services import wait_until
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, outbox, score
@@ -56,9 +56,8 @@ def make_scoring(database: Engine, spool: Spool, bundle: Bundle, engine: object,
     return Scoring(
         database=database,
         spool=spool,
-        serving=Serving(default=bundle.path, open_engine=lambda _: engine),  # type: ignore[arg-type,return-value]
+        serving=Serving(default=bundle.path, open_engine=lambda _: engine, policy=Policy()),  # type: ignore[arg-type,return-value]
         decoders=decoders,
-        policy=Policy(),
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
     )
 
@@ -105,6 +104,11 @@ BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
     "no view": ("ineligible", "view_missing", {"ViewPosition": None}),
     "lateral": ("ineligible", "view", {"ViewPosition": "LL"}),
     "a child": ("ineligible", "age", {"PatientAge": "009Y"}),
+    "a child by birth date": ("ineligible", "age", {"PatientAge": None, "PatientBirthDate": "20160101"}),
+    "a name in the picture": ("ineligible", "burned_in", {"BurnedInAnnotation": "YES"}),
+    "small": ("ineligible", "too_small", {"pixels": chest_pixels(223, 300)}),
+    "empty": ("ineligible", "blank", {"pixels": np.full((300, 300), 700, np.uint16)}),
+    "drowned": ("ineligible", "clipped", {"WindowCenter": 3250, "WindowWidth": 1700}),
     "no pixels": ("failed", "no_pixel_data", {"PixelData": None}),
     "huge": ("failed", "too_many_pixels", {"Rows": 65535, "Columns": 65535}),
     "fewer pixels than the header says": ("failed", "corrupt_pixels", {"Rows": 600}),
@@ -239,9 +243,8 @@ def test_leases_are_renewed_while_the_work_lasts(
     slow = Scoring(
         database=database,
         spool=spool,
-        serving=Serving(default=bundle.path, open_engine=lambda _: BrokenEngine()),  # type: ignore[arg-type,return-value]
+        serving=Serving(default=bundle.path, open_engine=lambda _: BrokenEngine(), policy=Policy()),  # type: ignore[arg-type,return-value]
         decoders=decoders,
-        policy=Policy(),
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=0.3),
     )
 

@@ -94,7 +94,7 @@ class Site:
 
     def __init__(self, database: Engine, spool: Spool, folder: Path, default: Bundle, decoders: DecodePool) -> None:
         self.database, self.opener = database, Opener()
-        self.serving = Serving(default=default.path, open_engine=self.opener)
+        self.serving = Serving(default=default.path, open_engine=self.opener, policy=Policy())
         self.default = by_settings(default.path)
         self._spool, self._folder, self._films = spool, folder, 0
         self.scoring = Scoring(
@@ -102,7 +102,6 @@ class Site:
             spool=spool,
             serving=self.serving,
             decoders=decoders,
-            policy=Policy(),
             retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
         )
 
@@ -197,7 +196,7 @@ def test_films_wait_while_the_live_bundle_cannot_be_loaded(site: Site, family: l
     folder.rename(moved.path)
     site.scoring.run({film: 1})
     assert site.said(film) == []  # looked at again after a while, not with every message
-    site.serving = site.scoring._serving = Serving(default=family[0].path, open_engine=site.opener)
+    site.serving = site.scoring._serving = Serving(default=family[0].path, open_engine=site.opener, policy=Policy())
     site.scoring.run({film: 2})
     assert site.said(film) == [("live", moved.digest)]
 
@@ -272,7 +271,9 @@ def test_activated_under_load_by_several_threads(site: Site, family: list[Bundle
 
 
 def test_the_settings_bundle_is_broken_and_none_is_activated(site: Site, family: list[Bundle], tmp_path: Path) -> None:
-    site.serving = site.scoring._serving = Serving(default=tmp_path / "nowhere", open_engine=site.opener)
+    site.serving = site.scoring._serving = Serving(
+        default=tmp_path / "nowhere", open_engine=site.opener, policy=Policy()
+    )
     (film,) = site.score()
     assert site.said(film) == []
     with reading(site.database) as connection:

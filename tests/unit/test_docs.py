@@ -8,11 +8,11 @@ import pytest
 
 from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from dicom_gateway.errors import REFUSALS, Refusal
-from model import gate
 from model.bundle import REFERENCE, load
 from model.card import EVALUATION, card
 from model.findings import FINDINGS
 from model.promotion import RULE
+from model.reasons import REASONS as REASONS_OF_THE_GATE
 from tests.unit.worker.test_cli import commands
 from worker import decoding, settings_page
 from worker.errors import EXIT_CODES
@@ -23,7 +23,7 @@ from worker.states import State
 ROOT = Path(__file__).parents[2]
 README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
 BOTH = (README, CONFORMANCE)
-REASONS = sorted({*decoding.reasons(), *gate.REASONS, ATTEMPTS_EXHAUSTED, "operator"})
+REASONS = sorted({*decoding.reasons(), *REASONS_OF_THE_GATE, ATTEMPTS_EXHAUSTED, "operator"})
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}
 

@@ -15,6 +15,7 @@ from worker.cli import (
     demo,
     doctor,
     evaluate,
+    gate,
     instance,
     labels,
     prepare,
@@ -60,6 +61,7 @@ prepare.register(app)
 train.register(app)
 compile.register(app)
 calibrate.register(app)
+app.add_typer(gate.app, name="gate", rich_help_panel="Train")
 app.add_typer(study.app, name="study", rich_help_panel="Train")
 evaluate.register(app)
 

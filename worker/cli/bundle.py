@@ -59,6 +59,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
                 "variants": bundle.variants,
                 "conformal": bundle.conformal and bundle.conformal.as_dict(),
                 "parent": bundle.parent,
+                "gate": bundle.gate,
                 "operating_points": [point.as_dict() for point in bundle.operating_points],
                 "metrics": bundle.metrics,
                 "provenance": bundle.provenance,
@@ -89,6 +90,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         )
     for precision, record in bundle.variants.items():
         console.print(f"variant {precision}: {_agreement(record)}", highlight=False)
+    for line in gate_lines(bundle):
+        console.print(line, highlight=False)
     for key, value in bundle.provenance.items():
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
@@ -119,8 +122,14 @@ def run_once(bundle: "Bundle") -> list[str]:
         from model.engine.ort import OrtEngine
     except ImportError:
         raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs") from None
+    import numpy as np
+
+    from model.gate_network import GateNetwork
+
     names = []
     try:
+        if bundle.gate:
+            GateNetwork(bundle).look(np.zeros((1, 1, bundle.preprocess.size, bundle.preprocess.size), np.uint8))
         for precision in ("fp32", *bundle.variants):
             engine = OrtEngine(bundle, threads=1, precision=precision)
             engine.warm_up()
@@ -153,6 +162,18 @@ def _summary(bundle: "Bundle") -> dict[str, Any]:
         "path": str(bundle.path),
         "findings": list(bundle.findings),
     }
+
+
+def gate_lines(bundle: "Bundle") -> list[str]:
+    """What was measured of the gate, a line for each split; that there is none."""
+    if bundle.gate is None:
+        return ["gate: header and image quality alone; 'xrayq gate train' adds one that looks at view and orientation"]
+    return [
+        f"gate on {split}: PA from AP {_proportion(found['view']['accuracy'])}; refused: "
+        f"eligible films {_proportion(found['eligible_refused'])}, "
+        f"AP films called PA {_proportion(found['ap_tagged_pa_refused'])}"
+        for split, found in bundle.gate["metrics"].items()
+    ]
 
 
 def _agreement(record: dict[str, Any]) -> str:

@@ -85,6 +85,35 @@ def show(name: Name, as_json: JsonOption = False) -> None:
             _print_score(console, score)
         for event in view["history"]:
             console.print(f"  {event['at'][:19]}  {event['action']:<12} by {event['actor']}", style="dim")
+            if measured := event["detail"].get("measured"):
+                console.print(f"    the gate measured: {_plain(measured)}", style="dim", highlight=False)
+            if notes := event["detail"].get("notes"):
+                console.print(f"    scored in spite of: {_plain(notes)}", style="dim", highlight=False)
+    console.print(NOTICE, style="dim")
+
+
+@app.command()
+def reasons(as_json: JsonOption = False) -> None:
+    """Count the instances of each state by reason, most first.
+
+    \b
+    xrayq instance reasons
+    xrayq instance reasons --json
+    """
+    from worker.instances import count_by_reason
+
+    rows = count_by_reason(open_database(load_settings()))
+    if as_json:
+        print_json([{"state": state, "reason": reason, "instances": count} for state, reason, count in rows])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("state", "reason", "instances", header_style="bold")
+    for state, reason, count in rows:
+        table.add_row(f"[{STATE_STYLES.get(state, '')}]{state}[/]", reason or "", str(count))
+    console = Console()
+    console.print(table)
     console.print(NOTICE, style="dim")
 
 

@@ -127,7 +127,6 @@ def relay() -> None:
 def worker() -> None:
     """Decode and score films from Redis. One process for each GPU or CPU host."""
     from model.errors import ModelError
-    from model.gate import Policy
     from worker import queue
     from worker.db.session import reading
     from worker.decoding import DecodePool
@@ -161,13 +160,6 @@ def worker() -> None:
         spool=spool,
         serving=serving,
         decoders=decoders,
-        policy=Policy(
-            modalities=settings.modalities,
-            body_parts=settings.body_parts,
-            views=settings.views,
-            allow_missing_view=settings.allow_missing_view,
-            min_age=settings.min_age,
-        ),
         retry=RetryOptions(
             max_attempts=settings.max_attempts,
             retry_seconds=settings.retry_seconds,
@@ -247,6 +239,7 @@ def _serving(settings: "Settings") -> "Serving":
     from model.engine.base import Engine
     from model.engine.batching import BatchingEngine
     from model.engine.choose import open_engine
+    from model.gate import Policy
     from worker.serving import Serving
 
     def open_(bundle: Bundle) -> Engine:
@@ -262,7 +255,14 @@ def _serving(settings: "Settings") -> "Serving":
             return engine
         return BatchingEngine(engine, most=max(engine.spec.batches), patience=BATCH_PATIENCE, streams=2)
 
-    return Serving(default=settings.bundle, open_engine=open_)
+    policy = Policy(
+        modalities=settings.modalities,
+        body_parts=settings.body_parts,
+        views=settings.views,
+        min_age=settings.min_age,
+        mark=frozenset(settings.mark),
+    )
+    return Serving(default=settings.bundle, open_engine=open_, policy=policy)
 
 
 def _relay_beat(settings: "Settings") -> Callable[[], None]:

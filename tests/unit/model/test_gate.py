@@ -1,8 +1,12 @@
 from typing import Any
 
+import numpy as np
 import pytest
 
-from model.gate import REASONS, RULES, Facts, Policy, refuse
+from model.gate import HEADER_RULES, PIXEL_RULES, QUALITY_RULES, Facts, Gate, Policy, Thresholds, refuse
+from model.gate_network import Sight
+from model.quality import Quality
+from model.reasons import REASONS
 
 GOOD: dict[str, Any] = {"modality": "DX", "body_part": "CHEST", "view_position": "PA", "age_years": 45.0}
 TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
@@ -22,26 +26,103 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"view_position": "LL"}, {}, "view"),
     ({"view_position": "AP"}, {"views": ("PA", "AP")}, None),
     ({"view_position": ""}, {}, "view_missing"),
-    ({"view_position": ""}, {"allow_missing_view": True}, None),
-    ({"view_position": "AP"}, {"allow_missing_view": True}, "view"),
+    ({"view_position": ""}, {"mark": frozenset({"view_missing"})}, None),
+    ({"view_position": "AP"}, {"mark": frozenset({"view_missing"})}, "view"),
     ({"age_years": None}, {}, None),
     ({"age_years": 18.0}, {}, None),
     ({"age_years": 17.99}, {}, "age"),
     ({"age_years": 0.0}, {}, "age"),
     ({"age_years": 0.0}, {"min_age": 0.0}, None),
     ({"age_years": 64.0}, {"min_age": 65.0}, "age"),
+    ({"burned_in": "YES"}, {}, "burned_in"),
+    ({"burned_in": "NO"}, {}, None),
+    ({"burned_in": ""}, {}, None),
     # the first rule that refuses names the reason
     ({"modality": "CT", "body_part": "HAND", "view_position": "AP", "age_years": 3.0}, {}, "modality"),
     ({"body_part": "HAND", "view_position": "", "age_years": 3.0}, {}, "body_part"),
     ({"view_position": "", "age_years": 3.0}, {}, "view_missing"),
+    ({"view_position": "AP", "age_years": 3.0, "burned_in": "YES"}, {"mark": frozenset({"view", "age"})}, "burned_in"),
 ]
+QUALITY: dict[str, Any] = {"rows": 2000, "columns": 1800, "contrast": 0.8, "entropy": 5.5, "clipped": 0.01}
+LIMIT = Thresholds(other=0.5, distance=20.0, inverted=0.6, rotated=0.7, view=0.8, accepted=0.9)
+
+
+def sight(pa: float = 0.96, ap: float = 0.03, **changes: float) -> Sight:
+    values = {"rotated": 0.01, "inverted": 0.02, "distance": 9.0} | changes
+    return Sight(view={"PA": pa, "AP": ap, "OTHER": 1.0 - pa - ap}, **values)
 
 
 @pytest.mark.parametrize(("facts", "policy", "reason"), TABLE)
-def test_refusal(facts: dict[str, Any], policy: dict[str, Any], reason: str | None) -> None:
+def test_refusal_by_the_header(facts: dict[str, Any], policy: dict[str, Any], reason: str | None) -> None:
     assert refuse(Facts(**(GOOD | facts)), Policy(**policy)) == reason
+    assert Gate(Policy(**policy)).header(Facts(**(GOOD | facts))) == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"rows": 224, "columns": 224}, None),
+        ({"rows": 223}, "too_small"),
+        ({"columns": 223}, "too_small"),
+        ({"contrast": 0.1, "entropy": 2.5}, None),
+        ({"contrast": 0.0999}, "blank"),
+        ({"entropy": 2.4999}, "blank"),
+        ({"clipped": 0.2499}, None),
+        ({"entropy": 2.4, "clipped": 0.25}, "clipped"),
+        ({"contrast": 0.09, "clipped": 0.25}, "blank"),
+        ({"clipped": 0.25}, "clipped"),
+        ({"rows": 10, "contrast": 0.0, "clipped": 1.0}, "too_small"),
+    ],
+)
+def test_refusal_by_image_quality(changes: dict[str, Any], reason: str | None) -> None:
+    """Without a network too."""
+    verdict = Gate(Policy()).judge(Facts(**GOOD), Quality(**(QUALITY | changes)), np.zeros((224, 224), np.uint8))
+    assert (verdict.reason, verdict.notes) == (reason, ())
+    assert verdict.measured == QUALITY | changes
+
+
+@pytest.mark.parametrize(
+    ("tag", "seen", "policy", "reason"),
+    [
+        ("PA", sight(), {}, None),
+        ("PA", sight(pa=0.21, ap=0.78), {}, None),
+        ("PA", sight(pa=0.2, ap=0.79), {}, "view_pixels"),
+        ("PA", sight(pa=0.2, ap=0.79), {"views": ("PA", "AP")}, None),
+        ("PA", sight(pa=0.1, ap=0.41), {}, "view_pixels"),
+        ("PA", sight(pa=0.1, ap=0.4), {}, "not_a_chest_film"),
+        ("PA", sight(distance=20.0), {}, "not_a_chest_film"),
+        ("PA", sight(distance=19.9, inverted=0.59, rotated=0.69), {}, None),
+        ("PA", sight(inverted=0.6, rotated=0.7), {}, "inverted"),
+        ("PA", sight(rotated=0.7), {}, "rotated"),
+        # tags still count
+        ("AP", sight(), {}, "view"),
+        ("AP", sight(pa=0.1, ap=0.88), {"views": ("PA", "AP")}, None),
+        # without a tag the pixels must be sure, or the attribute is still missing
+        ("", sight(pa=0.9, ap=0.05), {}, None),
+        ("", sight(pa=0.89, ap=0.05), {}, "view_missing"),
+        ("", sight(pa=0.2, ap=0.79), {}, "view_pixels"),
+        ("", sight(pa=0.4, ap=0.55), {"views": ("PA", "AP")}, None),
+        ("", sight(pa=0.95, ap=0.03, rotated=0.99), {}, "rotated"),
+    ],
+)
+def test_refusal_by_pixels(tag: str, seen: Sight, policy: dict[str, Any], reason: str | None) -> None:
+    gate = Gate(Policy(**policy), limit=LIMIT)
+    verdict = gate.decide(Facts(**(GOOD | {"view_position": tag})), Quality(**QUALITY), seen)
+    assert (verdict.reason, verdict.notes) == (reason, ())
+    assert verdict.measured["view_pa"] == round(seen.view["PA"], 4)
+
+
+def test_marked_reasons_do_not_refuse_and_are_kept() -> None:
+    facts, quality = Facts(**(GOOD | {"age_years": 9.0})), Quality(**(QUALITY | {"clipped": 0.5}))
+    gate = Gate(Policy(mark=frozenset({"age", "clipped", "rotated"})), limit=LIMIT)
+    assert gate.header(facts) is None
+    verdict = gate.decide(facts, quality, sight(rotated=0.9))
+    assert (verdict.reason, verdict.notes) == (None, ("age", "clipped", "rotated"))
+    verdict = gate.decide(facts, quality, sight(rotated=0.9, inverted=0.9))
+    assert (verdict.reason, verdict.notes) == ("inverted", ("age", "clipped", "rotated"))
 
 
 def test_every_rule_has_a_documented_reason_and_every_reason_a_rule() -> None:
-    assert [reason for reason, _ in RULES] == list(REASONS)
-    assert {reason for *_, reason in TABLE} == {None, *REASONS}
+    assert [reason for reason, _ in (*HEADER_RULES, *QUALITY_RULES, *PIXEL_RULES)] == list(REASONS)
+    assert {reason for *_, reason in TABLE} == {None, *(reason for reason, _ in HEADER_RULES)}

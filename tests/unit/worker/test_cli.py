@@ -306,6 +306,7 @@ def test_empty_database(empty: Path, tmp_path: Path) -> None:
             assert run("instance", "list", "--state", state)[0] == 0
     home = {"home": str(empty)}
     assert json.loads(xrayq("instance", "list", "--json", **home).stdout) == []
+    assert json.loads(xrayq("instance", "reasons", "--json", **home).stdout) == []
     checked = xrayq("db", "check", "--json", **home)
     assert checked.returncode == 0, checked.stderr
     report = json.loads(checked.stdout)

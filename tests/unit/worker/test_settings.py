@@ -51,6 +51,7 @@ def test_defaults_are_valid() -> None:
         ("VIEWS", "PA,AP", ("PA", "AP")),
         ("BODY_PARTS", "CHEST", ("CHEST",)),
         ("MIN_AGE", "0", 0.0),
+        ("MARK", "view_missing, clipped", ("view_missing", "clipped")),
         ("SPOOL", "/srv/films", Path("/srv/films")),
         ("BUNDLE", "~/b", Path("~/b").expanduser()),
         ("LOG_FORMAT", "json", "json"),
@@ -111,6 +112,7 @@ BAD: list[tuple[str, Any]] = [
     ("log_level", "TRACE"),
     ("require_called_ae", "maybe"),
     ("prot", 104),
+    ("mark", "view_missing, no_such_reason"),
 ]
 
 

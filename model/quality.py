@@ -1,0 +1,67 @@
+"""Image quality of a whole film as displayed: what can be said without a network.
+
+The limits lie far outside the 285 PA and AP validation films of the reference bundle, so that nothing a reader would
+accept is refused: their contrast is at least 0.27, their entropy at least 3.8 bits, at most 1 % of the middle of any of
+them is clipped, and the smallest side is 224 pixels.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from model.preprocess import Pixels
+
+SAMPLES = 256
+"""Grey values are taken on at most about twice so many rows and columns."""
+LEVELS = 64
+LEAST_SIDE = 224
+"""Rows and columns. A smaller film would have to be enlarged for the network."""
+LEAST_CONTRAST = 0.1
+"""Between the 1st and the 99th percentile, of the display range."""
+LEAST_ENTROPY = 2.5
+"""Bits, of 64 grey levels."""
+MOST_CLIPPED = 0.25
+"""Share of the middle. Collimation and markers lie outside it, so black borders and white letters do not count."""
+END = 0.004
+"""So near to black or white counts as clipped: one of 256 grey levels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What was measured of one film."""
+
+    rows: int
+    columns: int
+    """As the header says, before any reduction."""
+    contrast: float
+    """99th less 1st percentile of the displayed values, 0..1."""
+    entropy: float
+    """Of the histogram of the displayed values in 64 bins, bits."""
+    clipped: float
+    """Share of pixels at one end of the display range, whichever is more, in the middle half of rows and columns."""
+
+    def as_dict(self) -> dict[str, float]:
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def measure(pixels: Pixels, *, low: float, high: float, rows: int, columns: int) -> Quality:
+    """Quality of stored values [H, W] shown between `low` and `high`; the sense of the film does not matter.
+
+    Args:
+        rows, columns: of the film as stored; `pixels` may have fewer.
+    """
+    height, width = pixels.shape
+    step = max(1, min(height, width) // SAMPLES)
+    shown = np.clip((pixels[::step, ::step].astype(np.float32) - low) / (high - low), 0.0, 1.0)
+    dark, bright = np.percentile(shown, (1, 99))
+    counts = np.bincount(np.minimum((shown * LEVELS).astype(np.int64), LEVELS - 1).ravel(), minlength=LEVELS)
+    shares = counts[counts > 0] / shown.size
+    top, left = shown.shape[0] // 4, shown.shape[1] // 4
+    middle = shown[top : shown.shape[0] - top, left : shown.shape[1] - left]
+    return Quality(
+        rows=rows,
+        columns=columns,
+        contrast=float(bright - dark),
+        entropy=float(-(shares * np.log2(shares)).sum()) + 0.0,
+        clipped=max(float((middle <= END).mean()), float((middle >= 1 - END).mean())),
+    )

@@ -1,0 +1,17 @@
+"""Why the gate refuses a film, in the order in which the rules are asked; the first that applies is the reason."""
+
+REASONS: dict[str, str] = {
+    "modality": "Modality (0008,0060) is not one that is scored",
+    "body_part": "Body Part Examined (0018,0015) is another part of the body",
+    "view_missing": "View Position (0018,5101) is missing, and the pixels do not show clearly a view that is scored",
+    "view": "View Position (0018,5101) is not one that is scored",
+    "age": "patient is younger than the limit",
+    "burned_in": "Burned In Annotation (0028,0301) is YES",
+    "too_small": "fewer than 224 rows or columns",
+    "blank": "hardly any contrast or information in the film as displayed",
+    "clipped": "a quarter or more of the middle of the film is plain black or plain white: exposure or window is wrong",
+    "not_a_chest_film": "the pixels are unlike any frontal chest film",
+    "inverted": "black and white are exchanged",
+    "rotated": "the film lies turned by 90, 180 or 270 degrees",
+    "view_pixels": "the pixels show another view than View Position says, or one that is not scored",
+}
