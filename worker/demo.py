@@ -27,8 +27,8 @@ from worker.states import State
 
 CHEST, OTHER = "RG1_UNCR.dcm", "RG3_UNCR.dcm"  # NEMA's Philips CR sample: a chest, and a tibia
 CALLING_AE = "DEMO-PACS"
-BUNDLE = "XRAYQ_BUNDLE"
-"""The one setting that a demonstration follows."""
+FOLLOWED = ("XRAYQ_BUNDLE", "XRAYQ_MARK")
+"""The settings that a demonstration follows."""
 START_SECONDS, FINISH_SECONDS = 60.0, 170.0
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 
@@ -139,7 +139,7 @@ def own_films(source: Path, folder: Path) -> list[Film]:
 def service(home: Path, log: Path) -> Iterator[int]:
     """A running `xrayq up` in `home` on a free port; yields the port. Raises Unhealthy when it does not come up."""
     port = free_port()
-    kept = {name: value for name, value in os.environ.items() if name == BUNDLE or not name.startswith("XRAYQ_")}
+    kept = {name: value for name, value in os.environ.items() if name in FOLLOWED or not name.startswith("XRAYQ_")}
     environment = kept | {
         "XRAYQ_HOME": str(home),
         "XRAYQ_HOST": "127.0.0.1",

@@ -18,7 +18,7 @@ from model.bundle import Bundle
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
 from model.gate import Policy
-from tests.phantoms import chest_pixels, write_film
+from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import wait_until
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, outbox, score
@@ -57,7 +57,7 @@ def make_scoring(database: Engine, spool: Spool, bundle: Bundle, engine: object,
         bundle=bundle,
         engine=engine,  # type: ignore[arg-type]
         decoders=decoders,
-        policy=Policy(),
+        policy=Policy(mark=frozenset(NOT_REAL)),
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
     )
 
@@ -245,7 +245,7 @@ def test_leases_are_renewed_while_the_work_lasts(
         bundle=bundle,
         engine=BrokenEngine(),  # type: ignore[arg-type]
         decoders=decoders,
-        policy=Policy(),
+        policy=Policy(mark=frozenset(NOT_REAL)),
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=0.3),
     )
 
