@@ -10,6 +10,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from dicom_gateway.encode import derived_uid, in_syntax, save
 
+NOT_REAL = ("not_a_chest_film", "inverted", "rotated", "view_pixels")
+"""What a gate with a network rightly says of a phantom: tests that score phantoms mark these reasons."""
+
 
 def chest_pixels(rows: int = 512, columns: int = 448, bits: int = 12, seed: int = 1) -> NDArray[np.uint16]:
     """uint16 [rows, columns]: bright body and spine, two dark lung fields, some noise. MONOCHROME2 sense."""

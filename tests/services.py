@@ -16,6 +16,7 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from tests.phantoms import NOT_REAL
 from worker.cli import main
 
 T = TypeVar("T")
@@ -59,9 +60,11 @@ def tool(name: str) -> str:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's environment without any XRAYQ_ variable, plus FAST and `settings` (names without XRAYQ_)."""
+    """This process's environment without any XRAYQ_ variable, plus FAST, the mark that phantoms need, and `settings`
+    (names without XRAYQ_)."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("XRAYQ_")}
-    return clean | FAST | {f"XRAYQ_{name.upper()}": value for name, value in settings.items()}
+    phantoms = {"XRAYQ_MARK": ",".join(NOT_REAL)}
+    return clean | FAST | phantoms | {f"XRAYQ_{name.upper()}": value for name, value in settings.items()}
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from model.errors import EngineError
 from model.gate import Policy
 from model.scorer import Score
 from tests.bundles import small_bundle, with_threshold
-from tests.phantoms import chest_pixels, write_film
+from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import environment
 from worker import deployment, replay
 from worker.db import schema
@@ -36,6 +36,8 @@ from worker.instances import list_instances, scores_of
 from worker.score_rows import FindingView, ScoreView
 from worker.scoring import RetryOptions, Scoring
 from worker.serving import Serving
+
+PHANTOMS = Policy(mark=frozenset((*NOT_REAL, "too_small")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Site:
             database=database,
             spool=spool,
             serving=Serving(
-                default=bundle.path, open_engine=lambda found: OrtEngine(found, threads=1), policy=Policy()
+                default=bundle.path, open_engine=lambda found: OrtEngine(found, threads=1), policy=PHANTOMS
             ),
             decoders=decoders,
             retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),

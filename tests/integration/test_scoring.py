@@ -19,7 +19,7 @@ from model.engine.base import EngineSpec
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
 from model.gate import Policy
-from tests.phantoms import chest_pixels, write_film
+from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import wait_until
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, outbox, score
@@ -56,7 +56,7 @@ def make_scoring(database: Engine, spool: Spool, bundle: Bundle, engine: object,
     return Scoring(
         database=database,
         spool=spool,
-        serving=Serving(default=bundle.path, open_engine=lambda _: engine, policy=Policy()),  # type: ignore[arg-type,return-value]
+        serving=Serving(default=bundle.path, open_engine=lambda _: engine, policy=Policy(mark=frozenset(NOT_REAL))),  # type: ignore[arg-type,return-value]
         decoders=decoders,
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
     )
@@ -243,7 +243,9 @@ def test_leases_are_renewed_while_the_work_lasts(
     slow = Scoring(
         database=database,
         spool=spool,
-        serving=Serving(default=bundle.path, open_engine=lambda _: BrokenEngine(), policy=Policy()),  # type: ignore[arg-type,return-value]
+        serving=Serving(
+            default=bundle.path, open_engine=lambda _: BrokenEngine(), policy=Policy(mark=frozenset(NOT_REAL))
+        ),  # type: ignore[arg-type,return-value]
         decoders=decoders,
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=0.3),
     )

@@ -21,7 +21,7 @@ from model.errors import EngineError
 from model.gate import Policy
 from model.preprocess import PreprocessSpec
 from tests.bundles import small_bundle, with_threshold
-from tests.phantoms import chest_pixels, write_film
+from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import wait_until
 from worker import deployment
 from worker.bundle_status import overview
@@ -36,6 +36,7 @@ from worker.serving import Serving
 from worker.shadows import SKIPPED
 
 WHO = "operator:test"
+PHANTOMS = Policy(mark=frozenset((*NOT_REAL, "too_small")))
 
 
 class Opener:
@@ -94,7 +95,7 @@ class Site:
 
     def __init__(self, database: Engine, spool: Spool, folder: Path, default: Bundle, decoders: DecodePool) -> None:
         self.database, self.opener = database, Opener()
-        self.serving = Serving(default=default.path, open_engine=self.opener, policy=Policy())
+        self.serving = Serving(default=default.path, open_engine=self.opener, policy=PHANTOMS)
         self.default = by_settings(default.path)
         self._spool, self._folder, self._films = spool, folder, 0
         self.scoring = Scoring(
@@ -196,7 +197,7 @@ def test_films_wait_while_the_live_bundle_cannot_be_loaded(site: Site, family: l
     folder.rename(moved.path)
     site.scoring.run({film: 1})
     assert site.said(film) == []  # looked at again after a while, not with every message
-    site.serving = site.scoring._serving = Serving(default=family[0].path, open_engine=site.opener, policy=Policy())
+    site.serving = site.scoring._serving = Serving(default=family[0].path, open_engine=site.opener, policy=PHANTOMS)
     site.scoring.run({film: 2})
     assert site.said(film) == [("live", moved.digest)]
 
@@ -272,7 +273,7 @@ def test_activated_under_load_by_several_threads(site: Site, family: list[Bundle
 
 def test_the_settings_bundle_is_broken_and_none_is_activated(site: Site, family: list[Bundle], tmp_path: Path) -> None:
     site.serving = site.scoring._serving = Serving(
-        default=tmp_path / "nowhere", open_engine=site.opener, policy=Policy()
+        default=tmp_path / "nowhere", open_engine=site.opener, policy=PHANTOMS
     )
     (film,) = site.score()
     assert site.said(film) == []
