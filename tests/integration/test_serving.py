@@ -172,7 +172,8 @@ def test_lists_show_live_scores_alone_and_show_shows_all(site: Site, family: lis
     assert view.bundle_digest == first.digest
     live, shadow = scores_of(site.database, film)
     assert view.flags == live.flags == ["pneumonia"]
-    assert (live.software_version, live.notes, live.prediction_set) == (shadow.software_version, [], None)
+    assert (live.software_version, live.notes, live.prediction_set) == (shadow.software_version, shadow.notes, None)
+    assert "too_small" in live.notes
     assert {name: said.logit for name, said in live.findings.items()} == {
         name: said.logit for name, said in shadow.findings.items()
     }

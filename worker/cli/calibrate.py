@@ -1,6 +1,7 @@
 """xrayq calibrate: the same network with probabilities, flags and prediction sets fitted to labelled films."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,7 @@ def calibrate(
     engine: Annotated[
         str, typer.Option(help="What scores the films, as XRAYQ_ENGINE; the default is the reference.")
     ] = ("onnxruntime"),
+    version: Annotated[str, typer.Option(help="Version to write into the bundle; default: as it was.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Fit a bundle's probabilities, flags and prediction sets to labelled films, into a new bundle.
@@ -78,6 +80,7 @@ def calibrate(
     if (films is None) == (labels is None):
         raise ConfigurationError("calibrate needs --films FOLDER or --labels CSV, one of the two")
     bundle = load_bundle(name)
+    bundle = replace(bundle, version=version or bundle.version)
     wish = wish_of(bundle, sensitivity, specificity, coverage)
     source = films or labels
     assert source is not None
