@@ -53,7 +53,7 @@ TAIL = """
 - COVID films come from other sources than the rest, so part of what looks like disease is origin. Cropping to a square
   and stretching percentiles removes the easiest shortcuts (shape, brightness), not borders, markers and the look of a
   journal figure. The only films of a second hospital's normals (actualmed) were all called wrongly.
-- Adults, posteroanterior. Children are refused by their tags, bedside (AP) films by tags and as far as pixels show it; laterals by tags.
+- Adults, posteroanterior. Children and lateral films are refused by their tags, bedside (AP) films by tags and pixels.
 - COVID films are from 2020. The disease, its variants and its treatment have changed.
 - Intended use: research and evaluation of the software. Not to find, rule out or follow disease in a person.
 
