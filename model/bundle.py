@@ -188,8 +188,11 @@ def _verify_files(path: Path, files: dict[str, str]) -> None:
     for name, expected in files.items():
         if Path(name).name != name:
             raise BundleError(f"{path / MANIFEST}: file name {name!r} leaves the bundle")
-        if not (path / name).is_file():
-            raise BundleError(f"{path / name} is missing")
-        actual = file_digest(path / name)
+        try:
+            actual = file_digest(path / name)
+        except (FileNotFoundError, IsADirectoryError):
+            raise BundleError(f"{path / name} is missing") from None
+        except OSError as error:
+            raise BundleError(f"{path / name}: {error.strerror}") from error
         if actual != expected:
             raise BundleError(f"{path / name} was altered: digest {actual[:12]}, manifest says {expected[:12]}")

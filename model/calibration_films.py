@@ -116,9 +116,7 @@ def read_table(bundle: Bundle, path: Path) -> Labelled:
     logits, labels, patients = [], [], []
     for line, row in rows:
         if row["label"] not in bundle.findings:
-            raise DatasetError(
-                f"{path}, line {line}: label {row['label']!r} is not one of {', '.join(bundle.findings)}"
-            )
+            raise DatasetError(f"{path}, line {line}: label is not one of {', '.join(bundle.findings)}")
         if row.get("bundle") and not _same(row["bundle"], bundle):
             raise DatasetError(
                 f"{path}, line {line}: logits of bundle {row['bundle'][:12]}, not of {bundle.digest[:12]} or its parent"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
+from model.errors import BundleError
 from model.gate_network import GateNetwork, Sight
 from model.quality import LEAST_CONTRAST, LEAST_ENTROPY, LEAST_SIDE, MOST_CLIPPED, Quality
 
@@ -176,7 +177,12 @@ def open_gate(bundle: Bundle, policy: Policy) -> Gate:
 
     Raises:
         EngineError: ONNX Runtime refuses the network.
+        BundleError: it has other thresholds than this version knows.
     """
     if bundle.gate is None:
         return Gate(policy)
-    return Gate(policy, network=GateNetwork(bundle), limit=Thresholds(**bundle.gate["thresholds"]))
+    try:
+        limit = Thresholds(**bundle.gate["thresholds"])
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"gate of bundle {bundle.name}: missing or unknown threshold ({error})") from None
+    return Gate(policy, network=GateNetwork(bundle), limit=limit)

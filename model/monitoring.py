@@ -27,7 +27,9 @@ class Watch:
     calibrated: tuple[float, float] | None
     """Where the rate was when the bundle was calibrated; None: nothing to compare with."""
     evidence: float | None
-    """Largest wager so far; 1 / ALPHA raises the alarm."""
+    """Largest wager so far."""
+    alarm_from: float
+    """Evidence that raises the alarm: 1 / alpha."""
     alarm_at: int | None
     """The outcome, counted from 1, that raised the alarm."""
 
@@ -65,6 +67,7 @@ def watch(outcomes: Sequence[bool], calibrated: tuple[float, float] | None = Non
         interval95=interval(successes, len(outcomes)),
         calibrated=calibrated,
         evidence=None if calibrated is None else exp(min(largest, 700.0)),
+        alarm_from=1 / alpha,
         alarm_at=alarm,
     )
 

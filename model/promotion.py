@@ -21,8 +21,8 @@ class Rule:
     """Largest share of films with other flags. Of 200 films 3 may have them. More may where the truth of every flag is
     judged and met: then they changed without harm."""
     lost: float = 0.10
-    """Largest share of the true positives of a flag that live flagged and the shadow does not; gains do not make up
-    for losses. Likewise of the true negatives that the shadow alone flags."""
+    """Largest share of the films with a finding that live flagged and the shadow does not; gains do not make up for
+    losses. Likewise of the films without it that the shadow alone flags."""
     judged: int = 36
     """Positives, or negatives, from which `lost` is judged; it may be broken before. With none lost, 36 are the fewest
     whose interval ends below 0.10."""
@@ -66,9 +66,10 @@ def verdict(states: Sequence[str]) -> str:
 
 
 def _criterion(name: str, share: dict[str, Any], limit: float, *, fewest: int = 0) -> dict[str, Any]:
-    """A share held against its limit by its interval; below `fewest` trials it is not judged unless it is broken."""
+    """A share held against its limit by its interval; below `fewest` trials it is not judged, unless
+    something was lost."""
     low, high = share["interval95"]
     state = MET if high <= limit else BROKEN if low > limit else OPEN
     if share["n"] < fewest and state != BROKEN:
-        state = NOT_JUDGED
+        state = OPEN if share["value"] else NOT_JUDGED
     return {"criterion": name, "value": share["value"], "interval95": [low, high], "limit": limit, "state": state}

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, func, select
 from model.findings import in_order
 from model.side_by_side import Film, Said, compare
 from worker.db.session import reading
-from worker.db.tables import finding_score, score
-from worker.shadows import films_skipped
+from worker.db.tables import deployment, finding_score, score
+from worker.deployment import Role
 from worker.truth import truths
 
 
@@ -23,7 +23,7 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
         first, last, points = _scores(connection, live, shadow)
         labels = {one: label for one, (label, _) in truths(connection).items() if one in first}
         begun, ended = _span(connection, shadow)
-        missed = films_skipped(connection, shadow)
+        missed = _missed(connection, live, shadow)
         engines = {digest: _engines(connection, digest) for digest in (live, shadow)}
     films = [
         Film(live=first[one], shadow=last[one], truth=labels.get(one))
@@ -83,6 +83,26 @@ def _span(connection: Connection, shadow: str) -> tuple[datetime | None, datetim
         select(func.min(score.c.scored_at), func.max(score.c.scored_at)).where(score.c.bundle_digest == shadow)
     ).one()
     return first, last
+
+
+def _missed(connection: Connection, live: str, shadow: str) -> int:
+    """Films scored live while the shadow was one, that have no score of it, whatever the reason."""
+    row = connection.execute(select(deployment).where(deployment.c.bundle_digest == shadow)).one_or_none()
+    begun, ended = _span(connection, shadow)
+    if row and row.role == Role.SHADOW:
+        begun, ended = row.changed_at, None
+    if begun is None:
+        return 0
+    silent = score.alias()
+    query = (
+        select(func.count())
+        .select_from(score)
+        .outerjoin(silent, (silent.c.instance_id == score.c.instance_id) & (silent.c.bundle_digest == shadow))
+        .where(
+            score.c.bundle_digest == live, score.c.role == Role.LIVE, score.c.scored_at >= begun, silent.c.id.is_(None)
+        )
+    )
+    return int(connection.execute(query.where(score.c.scored_at <= ended) if ended else query).scalar_one())
 
 
 def _engines(connection: Connection, digest: str) -> list[str]:

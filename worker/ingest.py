@@ -56,6 +56,7 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
             log.error("database refused an instance", extra={"reason": type(error).__name__})
             raise StoreUnavailable from None
     else:
+        log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
         raise StoreUnavailable
     log.info(outcome.value, extra={"instance": instance_id, "calling_ae": received.calling_ae})
     return outcome, instance_id

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
 from model.bundle import Bundle
 from model.exact import interval
-from model.monitoring import Watch, watch
+from model.monitoring import ALPHA, Watch, watch
 from worker.db.session import reading
 from worker.db.tables import finding_score, instance, score
 from worker.truth import truths
@@ -25,7 +24,8 @@ class Labelled:
     instance_id: int
     truth: str
     flags: frozenset[str]
-    read_on: date
+    place: int
+    """In the order in which films were first labelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +73,19 @@ class Performance:
 
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
-    """Compare every live score of a bundle with its film's truth, in the order in which films were read."""
+    """Compare every live score of a bundle with its film's truth, in the order in which labels came."""
     with reading(engine) as connection:
         scored, flagged = _counts(connection, bundle.digest)
         found = truths(connection)
         flags = _flags(connection, bundle.digest, sorted(found))
     disputed = sum(found[key][0] is None for key in flags)
     labelled = [
-        Labelled(instance_id=key, truth=label, flags=flags[key], read_on=read_on)
-        for key, (label, read_on) in found.items()
+        Labelled(instance_id=key, truth=label, flags=flags[key], place=place)
+        for key, (label, place) in found.items()
         if key in flags and label is not None
     ]
-    labelled.sort(key=lambda film: (film.read_on, film.instance_id))
+    alpha = ALPHA / max(1, 2 * len(bundle.operating_points))  # a sensitivity and a specificity each
+    labelled.sort(key=lambda film: (film.place, film.instance_id))
     return Performance(
         bundle_digest=bundle.digest,
         scored=scored,
@@ -92,19 +93,19 @@ def performance(engine: Engine, bundle: Bundle) -> Performance:
         labelled=len(labelled),
         labelled_flagged=sum(bool(film.flags) for film in labelled),
         disputed=disputed,
-        findings=tuple(_rates(point, labelled) for point in bundle.operating_points),
+        findings=tuple(_rates(point, labelled, alpha) for point in bundle.operating_points),
     )
 
 
-def _rates(point: Any, labelled: Sequence[Labelled]) -> FindingRates:
+def _rates(point: Any, labelled: Sequence[Labelled], alpha: float) -> FindingRates:
     name = point.finding
     with_it = [name in film.flags for film in labelled if film.truth == name]
     without = [name not in film.flags for film in labelled if film.truth != name]
     right = [film.truth == name for film in labelled if name in film.flags]
     return FindingRates(
         finding=name,
-        sensitivity=watch(with_it, interval(round(point.sensitivity * point.positives), point.positives)),
-        specificity=watch(without, interval(round(point.specificity * point.negatives), point.negatives)),
+        sensitivity=watch(with_it, interval(round(point.sensitivity * point.positives), point.positives), alpha=alpha),
+        specificity=watch(without, interval(round(point.specificity * point.negatives), point.negatives), alpha=alpha),
         ppv=watch(right),
     )
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
-from model.errors import BundleError, ModelError, first_line
+from model.errors import BundleError, EngineError, ModelError, first_line
 from model.gate import Facts, Verdict
 from model.scorer import Score, score
 from worker import score_rows, trail
@@ -33,8 +33,13 @@ log = logging.getLogger("xrayq.worker")
 
 INFERENCE_BATCH = 4
 ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+ENGINE_REFUSED = "engine_refused"
+"""The engine answers other films, and not this one."""
 LONGEST_WAIT = 60.0
 MOST_RENEWALS = 30  # at a third of a lease each: ten leases
+
+Ready = tuple[int, NDArray[np.uint8], Verdict]
+"""An instance's id, its input [size, size] and what the gate says of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +107,8 @@ class Scoring:
             return
         if not rows:
             return
-        self._serving.keep(roles)
         try:
+            self._serving.keep(roles)
             with self._keeping_leases([row.id for row in rows]), self._serving.using(roles.live) as live:
                 outcomes = list(self._outcomes(rows, live))
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
@@ -204,7 +209,7 @@ class Scoring:
                 yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
             else:
                 paths[row.id] = self._spool.path_of(row.digest)
-        ready: list[tuple[int, Any, Verdict]] = []
+        ready: list[Ready] = []
         for instance_id, decoded in self._decoders.decode(paths, live.bundle.preprocess):
             if decoded.image is None or decoded.quality is None:
                 yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
@@ -215,16 +220,10 @@ class Scoring:
                 continue
             ready.append((instance_id, decoded.image, verdict))
             if len(ready) == INFERENCE_BATCH:
-                yield from self._infer(ready, live)
+                yield from _infer(ready, live)
                 ready = []
         if ready:
-            yield from self._infer(ready, live)
-
-    def _infer(self, ready: list[tuple[int, Any, Verdict]], live: Loaded) -> Iterator[Outcome]:
-        images = np.stack([image for _, image, _ in ready])[:, None]
-        scores = score(live.engine, live.bundle, images)
-        for (instance_id, image, verdict), result in zip(ready, scores, strict=True):
-            yield Outcome(instance_id=instance_id, state=State.SCORED, score=result, notes=verdict.notes, image=image)
+            yield from _infer(ready, live)
 
     def _finish(self, outcomes: list[Outcome], live: Loaded) -> set[int]:
         with writing(self._database) as connection:
@@ -265,6 +264,32 @@ class Scoring:
                     .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
                     .values(attempts=row.attempts, next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
                 )
+
+
+def _infer(ready: list[Ready], live: Loaded) -> list[Outcome]:
+    """Score films together, or one by one when that fails. One that fails alone, on an engine that runs, is at fault.
+
+    Raises EngineError when the engine does not run.
+    """
+    try:
+        return _score(ready, live)
+    except EngineError:
+        outcomes = []
+        for film in ready:
+            try:
+                outcomes += _score([film], live)
+            except EngineError:
+                live.engine.warm_up()
+                outcomes.append(Outcome(instance_id=film[0], state=State.FAILED, reason=ENGINE_REFUSED))
+        return outcomes
+
+
+def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:
+    images = np.stack([image for _, image, _ in ready])[:, None]
+    return [
+        Outcome(instance_id=instance_id, state=State.SCORED, score=result, notes=verdict.notes, image=image)
+        for (instance_id, image, verdict), result in zip(ready, score(live.engine, live.bundle, images), strict=True)
+    ]
 
 
 def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:

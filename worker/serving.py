@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,12 +90,14 @@ class Serving:
             dropped = {digest: self._places.pop(digest) for digest in free}
         for digest, place in dropped.items():
             if place.loaded:
-                place.loaded.engine.close()
+                with suppress(ModelError):
+                    place.loaded.engine.close()
                 log.info("bundle closed", extra={"bundle": digest[:12]})
 
     def _open(self, placed: Placed) -> Loaded:
         bundle = open_bundle(placed)
-        return Loaded(bundle=bundle, engine=self._open_engine(bundle), gate=open_gate(bundle, self._policy))
+        gate = open_gate(bundle, self._policy)
+        return Loaded(bundle=bundle, gate=gate, engine=self._open_engine(bundle))
 
 
 class _Place:
@@ -117,10 +119,10 @@ class _Place:
             started = time.monotonic()
             try:
                 self.loaded = open_(placed)
-            except ModelError as error:
+            except (ModelError, OSError) as error:
                 self._fault, self._again = first_line(error), time.monotonic() + RETRY_SECONDS
                 log.error("bundle cannot be loaded", extra={"bundle": placed.digest[:12], "reason": self._fault})
-                raise
+                raise EngineError(self._fault) from error
             log.info(
                 "bundle loaded",
                 extra={

@@ -31,6 +31,8 @@ class Verdict:
     """That are whole, from the first on."""
     head: str
     """Digest of the last whole row."""
+    unchained: int = 0
+    """Rows without a digest, beside the chain: a process of a release before the chain wrote them, or a person."""
     broken: int | None = None
     """Id of the first row that is not."""
     fault: str = ""
@@ -88,18 +90,18 @@ def verify(engine: Engine, *, head: str = "") -> Verdict:
     Args:
         head: a digest kept elsewhere, which the chain must hold; at least twelve characters of it.
     """
-    previous, rows, seen = FIRST, 0, not head
+    previous, rows, unchained, seen = FIRST, 0, 0, not head
     for row in events(engine):
+        if not row.digest:
+            unchained += 1
+            continue
         fault = _fault(row, previous)
         if fault:
-            return Verdict(rows=rows, head=previous, broken=row.id, fault=fault)
+            return Verdict(rows=rows, head=previous, unchained=unchained, broken=row.id, fault=fault)
         previous, rows = row.digest, rows + 1
         seen = seen or previous.startswith(head)
-    if not seen:
-        return Verdict(
-            rows=rows, head=previous, fault=f"no row has the digest {head[:12]}: the end was cut or rewritten"
-        )
-    return Verdict(rows=rows, head=previous)
+    fault = "" if seen else f"no row has the digest {head[:12]}: the end was cut, or the chain computed anew"
+    return Verdict(rows=rows, head=previous, unchained=unchained, fault=fault)
 
 
 def events(engine: Engine) -> Iterator[Row[Any]]:
@@ -121,13 +123,11 @@ def as_dict(row: Row[Any]) -> dict[str, Any]:
 
 
 def _head(connection: Connection) -> str:
-    newest = select(audit_event.c.digest).order_by(audit_event.c.id.desc()).limit(1)
+    newest = select(audit_event.c.digest).where(audit_event.c.digest != "").order_by(audit_event.c.id.desc()).limit(1)
     return connection.execute(newest).scalar_one_or_none() or FIRST
 
 
 def _fault(row: Row[Any], previous: str) -> str:
-    if not row.digest:
-        return "it is not chained: a release before the chain wrote it, or a person"
     if row.previous != previous:
         return "the row before it was removed, altered or slipped in"
     if row.digest != digest_of(previous, row._asdict()):

@@ -174,8 +174,9 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
         )
 
 
-def truths(connection: Connection) -> dict[int, tuple[str | None, date]]:
-    """The truth of each labelled instance: its label, None where its readers do not agree; and when it was last read.
+def truths(connection: Connection) -> dict[int, tuple[str | None, int]]:
+    """The truth of each labelled instance: its label, None where its readers do not agree; and its place in the order
+    in which films were first labelled.
 
     Of several revisions under a UID, the newest one. Of a reader who named a film twice, the last reading.
     """
@@ -183,26 +184,26 @@ def truths(connection: Connection) -> dict[int, tuple[str | None, date]]:
     by_accession = (truth.c.accession_digest == instance.c.accession_digest) & (truth.c.accession_digest != "")
     newest: dict[str, tuple[int, int]] = {}
     readings: dict[str, dict[str, tuple[date, str]]] = defaultdict(dict)
+    places: dict[str, int] = {}
     for how in (by_uid, by_accession):  # two joins that each have an index, instead of one with OR that has none
-        columns = (instance.c.id, instance.c.sop_instance_uid, instance.c.revision)
-        rows = connection.execute(
-            select(*columns, truth.c.label, truth.c.reader, truth.c.read_on).join(truth, how).order_by(truth.c.id)
-        )
+        said = (truth.c.label, truth.c.reader, truth.c.read_on, truth.c.id.label("place"))
+        query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *said)
+        rows = connection.execute(query.join(truth, how).order_by(truth.c.id))
         for row in rows:
             uid = row.sop_instance_uid
             newest[uid] = max(newest.get(uid, (0, 0)), (row.revision, row.id))
+            places[uid] = min(places.get(uid, row.place), row.place)
             before = readings[uid].get(row.reader)
-            if before is None or before[0] <= row.read_on:
+            if before is None or before[0] < row.read_on:  # on the same day, what names the film itself
                 readings[uid][row.reader] = row.read_on, row.label
     return {
-        newest[uid][1]: (_majority([label for _, label in of.values()]), max(read_on for read_on, _ in of.values()))
-        for uid, of in readings.items()
+        newest[uid][1]: (_majority([label for _, label in of.values()]), places[uid]) for uid, of in readings.items()
     }
 
 
 def _majority(labels: list[str]) -> str | None:
-    counts = Counter(labels).most_common(2)
-    return None if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
+    ((label, count),) = Counter(labels).most_common(1)
+    return label if 2 * count > len(labels) else None
 
 
 def _kind(label: Label, known: Any) -> str:

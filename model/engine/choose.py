@@ -62,14 +62,22 @@ def open_engine(
         raise EngineError(f"no engine {name!r}: there are {', '.join(ENGINES)}")
     wanted = Wanted(bundle=bundle, threads=threads, plans=plans, flag_tolerance=flag_tolerance)
     try:
-        engine = ENGINES[name](wanted)
-        engine.warm_up()
+        engine = _warm(ENGINES[name](wanted))
     except ModelError as error:
         if not fallback or name == REFERENCE:
             raise
         log.warning("engine cannot start, falling back", extra={"engine": name, "reason": first_line(error)})
-        engine = _reference(wanted)
+        engine = _warm(_reference(wanted))
+    return engine
+
+
+def _warm(engine: Engine) -> Engine:
+    """The engine after its first run; closed when that fails."""
+    try:
         engine.warm_up()
+    except ModelError:
+        engine.close()
+        raise
     return engine
 
 

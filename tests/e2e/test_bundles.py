@@ -85,7 +85,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("films")
     return [
-        write_film(folder, f"film{number:03}", pixels=chest_pixels(128, 112, seed=number)) for number in range(FILMS)
+        write_film(folder, f"film{number:03}", pixels=chest_pixels(256, 224, seed=number)) for number in range(FILMS)
     ]
 
 
@@ -121,7 +121,7 @@ def test_activated_and_rolled_back_while_films_stream_in(site: Site, tmp_path: P
     def stream() -> None:
         nonlocal sent
         while not stop.is_set():
-            pixels = chest_pixels(128, 112, seed=sent)
+            pixels = chest_pixels(256, 224, seed=sent)
             push(site, [write_film(tmp_path, f"film{sent + number}", pixels=pixels) for number in range(4)])
             sent += 4
 

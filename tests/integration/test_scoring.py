@@ -29,6 +29,9 @@ from worker.instances import InstanceView, list_instances, reject, requeue
 from worker.scoring import RetryOptions, Scoring
 from worker.serving import Serving
 
+BRIGHT = 114.0
+"""Mean of an input, between a phantom's and a brightened one's."""
+
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
@@ -173,8 +176,41 @@ class BrokenEngine:
 
     spec = EngineSpec(name="broken", precision="fp32", device="cpu", batches=(1,))
 
+    def warm_up(self) -> None:
+        raise EngineError("device lost")
+
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise EngineError("device lost")
+
+
+class Picky:
+    """A real engine that has no finite answer for very bright films, as fp16 may overflow."""
+
+    def __init__(self, engine: OrtEngine) -> None:
+        self.spec, self._engine = engine.spec, engine
+
+    def warm_up(self) -> None:
+        self._engine.warm_up()
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits = self._engine.infer(images)
+        logits[images.mean(axis=(1, 2, 3)) > BRIGHT] = np.inf
+        return logits
+
+
+def test_a_film_that_the_engine_cannot_answer_fails_alone(
+    database: Engine, spool: Spool, bundle: Bundle, engine: OrtEngine, decoders: DecodePool, tmp_path: Path
+) -> None:
+    pixels = chest_pixels()
+    films = {name: write_film(tmp_path, name, pixels=pixels + step) for step, name in enumerate(("one", "two"))}
+    brighter = np.sqrt(pixels / pixels.max()) * pixels.max()
+    films["bright"] = write_film(tmp_path, "bright", pixels=brighter.astype(np.uint16))
+    ids = {name: take(database, spool, path) for name, path in films.items()}
+    make_scoring(database, spool, bundle, Picky(engine), decoders).run(dict.fromkeys(ids.values(), 0))
+    ends = {view.id: (view.state, view.reason) for view in list_instances(database)}
+    assert ends[ids["bright"]] == ("failed", "engine_refused")
+    assert [ends[ids[name]][0] for name in ("one", "two")] == ["scored", "scored"]
+    assert count(database, outbox) == 0
 
 
 def test_our_own_fault_is_not_the_films(

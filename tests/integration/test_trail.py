@@ -18,6 +18,10 @@ from worker.db.session import make_engine, reading, writing
 from worker.db.tables import Identifier, Timestamp, audit_event
 from worker.ingest import ingest
 
+TYPES = {"at": Timestamp(), "action": String(), "instance_id": Identifier, "actor": String(), "detail": JSON()}
+OLD_EVENT = table("audit_event", *(column(name, kind) for name, kind in TYPES.items()))
+"""As the release before the chain knows it."""
+
 
 def append(database: Engine, count: int, actor: str = "test") -> None:
     for number in range(count):
@@ -66,7 +70,6 @@ DEEDS: dict[str, Callable[[int], object]] = {
     "actor": lambda row: update(audit_event).where(audit_event.c.id == row).values(actor="nobody"),
     "action": lambda row: update(audit_event).where(audit_event.c.id == row).values(action="untested"),
     "digest": lambda row: update(audit_event).where(audit_event.c.id == row).values(digest="0" * 64),
-    "unchained": lambda row: update(audit_event).where(audit_event.c.id == row).values(digest=""),
 }
 
 
@@ -78,6 +81,27 @@ def test_an_altered_row_is_named(database: Engine, deed: Callable[[int], object]
         connection.execute(deed(third))  # type: ignore[call-overload]
     verdict = trail.verify(database)
     assert (verdict.whole, verdict.broken, verdict.rows) == (False, third, 2)
+
+
+def test_a_digest_that_was_removed_is_noticed_at_the_next_row(database: Engine) -> None:
+    append(database, 6)
+    third, fourth = ids(database)[2:4]
+    with writing(database) as connection:
+        connection.execute(update(audit_event).where(audit_event.c.id == third).values(digest=""))
+    assert trail.verify(database).broken == fourth
+
+
+def test_a_process_of_the_release_before_writes_beside_the_chain(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    """It knows neither column. Nothing stops, the chain goes on, and its rows are counted."""
+    append(database, 2)
+    with writing(database) as connection:
+        connection.execute(insert(OLD_EVENT), trail.event(action="received", instance_id=None, actor="old"))
+        connection.execute(insert(OLD_EVENT), trail.event(action="received", instance_id=None, actor="old"))
+    ingest(database, spool, store_file(write_film(tmp_path), spool, "XRAYQ"))
+    verdict = trail.verify(database)
+    assert (verdict.whole, verdict.rows, verdict.unchained) == (True, 3, 2)
 
 
 def test_a_removed_row_is_noticed_at_the_next_one(database: Engine) -> None:
@@ -124,11 +148,9 @@ def test_events_come_in_chunks_and_as_json(database: Engine, monkeypatch: pytest
 def test_rows_of_a_release_before_are_chained_by_the_migration(database_url: str) -> None:
     database = make_engine(database_url)
     schema.upgrade(database, "0002")
-    types = {"at": Timestamp(), "action": String(), "instance_id": Identifier, "actor": String(), "detail": JSON()}
-    before = table("audit_event", *(column(name, kind) for name, kind in types.items()))
     rows = [trail.event(action="received", instance_id=None, actor="old", detail={"é": n, "x": 0.1}) for n in range(5)]
     with writing(database) as connection:
-        connection.execute(insert(before), rows)
+        connection.execute(insert(OLD_EVENT), rows)
     schema.upgrade(database)
     append(database, 1)
     verdict = trail.verify(database)

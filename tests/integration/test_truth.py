@@ -207,7 +207,9 @@ def test_live_performance_counts_what_the_bundle_flagged(database: Engine, bundl
     assert (covid.ppv.successes, covid.ppv.trials) == (1, 2)
     assert (rates["pneumonia"].specificity.successes, rates["pneumonia"].specificity.trials) == (3, 4)
     assert covid.ppv.calibrated is None
-    assert covid.sensitivity.calibrated == pytest.approx((0.7753, 0.9825), abs=1e-3)  # 33 of 36
+    point = next(point for point in bundle.operating_points if point.finding == "covid19")
+    assert covid.sensitivity.calibrated == point.sensitivity_interval95
+    assert covid.sensitivity.alarm_from == pytest.approx(80)  # 1 / .05, shared by two rates of two findings
     assert not any(one.alarm for one in got.findings)
 
 

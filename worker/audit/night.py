@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from math import ceil
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Engine, func, select
 from model.findings import in_order
 from worker import trail
 from worker.audit.reconciliation import SCORED, Span, reconcile
-from worker.db.session import reading
+from worker.db.session import reading, snapshot
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
 from worker.states import State
 
@@ -50,13 +51,13 @@ def content(engine: Engine, day: date, zone: ZoneInfo) -> dict[str, Any]:
         failed         dead letters: id, calling_ae, reason
         in_force       [{"bundle_digest", "engine", "software_version", "role", "scores"}]
         changes        audit events of the day that changed what is in force
-        chain          {"whole", "rows", "head", "broken", "fault"} of the whole trail, and "anchor", its head at the
-                       end of the day
+        chain          {"whole", "rows", "unchained", "head", "broken", "fault"} of the whole trail, and
+                       "anchor", its head at the end of the day
         backlog        {"waiting", "oldest_seconds"} now
     """
     span = Span.of_day(day, zone)
     verdict = trail.verify(engine)
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         senders = reconcile(connection, span)
         flagged = _flagged(connection, span)
         scored = _count(connection, span, SCORED)
@@ -82,6 +83,7 @@ def content(engine: Engine, day: date, zone: ZoneInfo) -> dict[str, Any]:
             "chain": {
                 "whole": verdict.whole,
                 "rows": verdict.rows,
+                "unchained": verdict.unchained,
                 "head": verdict.head,
                 "broken": verdict.broken,
                 "fault": verdict.fault,
@@ -122,7 +124,7 @@ def _turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str,
     rows = connection.execute(
         select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(_within(span))
     )
-    hours = int((span.end - span.start).total_seconds() // 3600)
+    hours = ceil((span.end - span.start).total_seconds() / 3600)
     received = [0] * hours
     seconds: list[list[float]] = [[] for _ in range(hours)]
     for received_at, finished_at, state in rows:
@@ -192,7 +194,8 @@ def _changes(connection: Connection, span: Span) -> list[dict[str, Any]]:
 
 def _anchor(connection: Connection, span: Span) -> str | None:
     """The chain's head when the day ended; None where nothing was audited before."""
-    newest = select(audit_event.c.digest).where(audit_event.c.at < span.end).order_by(audit_event.c.id.desc()).limit(1)
+    chained = (audit_event.c.at < span.end) & (audit_event.c.digest != "")
+    newest = select(audit_event.c.digest).where(chained).order_by(audit_event.c.id.desc()).limit(1)
     return connection.execute(newest).scalar_one_or_none()
 
 

@@ -62,6 +62,11 @@ def faults(content: dict[str, Any]) -> list[str]:
         for one in content["senders"]
         if one["difference"]
     ]
+    found += [
+        f"{one['calling_ae']}: {one['lost']} films wait for nobody, or are called scored and have no score."
+        for one in content["senders"]
+        if one["lost"] and not one["difference"]
+    ]
     chain = content["chain"]
     if not chain["whole"]:
         found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
@@ -146,7 +151,8 @@ def _detail(detail: dict[str, Any]) -> str:
 def _chain(content: dict[str, Any]) -> Iterable[Html]:
     chain = content["chain"]
     verdict = "whole" if chain["whole"] else f"broken: {chain['fault']}"
-    yield paragraph(f"{chain['rows']} rows, {verdict}. Its head at the end of this day:")
+    beside = f", {chain['unchained']} beside it, by an older release or by hand" if chain["unchained"] else ""
+    yield paragraph(f"{chain['rows']} rows, {verdict}{beside}. Its head at the end of this day:")
     yield Html(f"<pre>{safe(chain['anchor'] or 'nothing was audited yet')}</pre>")
     yield paragraph("Kept where nobody here can write, it proves later that nothing before it was changed.", "quiet")
 

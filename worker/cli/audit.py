@@ -54,7 +54,8 @@ def report(
     with (out / "instances.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, night.INSTANCE_COLUMNS)
         writer.writeheader()
-        writer.writerows(night.instances(database, Span.of_day(chosen, zone)))
+        for row in night.instances(database, Span.of_day(chosen, zone)):
+            writer.writerow(row | {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]})
     if as_json:
         print_json(content)
     else:
@@ -93,6 +94,7 @@ def verify(
             {
                 "whole": verdict.whole,
                 "rows": verdict.rows,
+                "unchained": verdict.unchained,
                 "head": verdict.head,
                 "broken": verdict.broken,
                 "fault": verdict.fault,
@@ -104,7 +106,8 @@ def verify(
     if not verdict.whole:
         where = f"row {verdict.broken}: " if verdict.broken else ""
         raise WorkerError(f"the audit trail is broken after {verdict.rows} whole rows: {where}{verdict.fault}")
-    typer.echo(f"{verdict.rows} rows, whole. Head {verdict.head}")
+    beside = f", {verdict.unchained} beside the chain, by an older release or by hand" if verdict.unchained else ""
+    typer.echo(f"{verdict.rows} rows, whole{beside}. Head {verdict.head}")
 
 
 @app.command()

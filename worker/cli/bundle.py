@@ -124,10 +124,12 @@ def run_once(bundle: "Bundle") -> list[str]:
         raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs") from None
     import numpy as np
 
+    from model.gate import Policy, open_gate
     from model.gate_network import GateNetwork
 
     names = []
     try:
+        open_gate(bundle, Policy())
         if bundle.gate:
             GateNetwork(bundle).look(np.zeros((1, 1, bundle.preprocess.size, bundle.preprocess.size), np.uint8))
         for precision in ("fp32", *bundle.variants):

@@ -30,10 +30,12 @@ HELP = f"""Compare two bundles on the films in the database that both scored, an
     films the shadow could not score  {RULE.missed:.0%} or fewer
     films with other flags            {RULE.other_flags:.0%} or fewer; more where truth
                                       is met for every flag
-    sensitivity lost                  {RULE.lost:.0%} or less of the true positives of a
-                                      flag have it from live alone; judged from
-                                      {RULE.judged} positives; gains do not count
-    specificity lost                  likewise of the true negatives
+    sensitivity lost                  {RULE.lost:.0%} or less of the films with the finding
+                                      are flagged by live alone; judged from {RULE.judged};
+                                      gains do not count
+    specificity lost                  likewise of the films without it
+
+    Without truth the last two are not judged, and nothing stops a promotion.
 
     Truth is what 'xrayq labels import' brought: the label most readers gave.
     The intervals take films as independent. The verdict is advice: a person

@@ -53,8 +53,8 @@ def performance(
     """Sensitivity, specificity and PPV of the live flags, with exact 95 % intervals.
 
     An alarm says that a rate left the interval it had when the bundle was
-    calibrated. It may be looked at after every film: over all time, a rate that
-    stayed inside raises a false alarm with a chance of at most 5 %.
+    calibrated. It may be looked at after every film: over all time, rates that
+    stayed inside raise a false alarm with a chance of at most 5 % in all.
 
     \b
     xrayq labels performance
@@ -95,7 +95,11 @@ def _show(found: "Performance") -> None:
             "label a random sample too.",
             style="yellow",
         )
-    console.print(f"Evidence of 20 or more raises the alarm. {NOTICE}", style="dim")
+    limits = {one.sensitivity.alarm_from for one in found.findings}
+    console.print(
+        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm. {NOTICE}",
+        style="dim",
+    )
 
 
 def _words(rate: "Watch") -> str:

@@ -25,6 +25,7 @@ def make_engine(url: str) -> Engine:
             max_overflow=8,
             pool_timeout=20,
             pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
             hide_parameters=True,
             # A database host that vanishes is noticed within half a minute, not after the kernel's two hours.
             connect_args={
@@ -33,6 +34,8 @@ def make_engine(url: str) -> Engine:
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 30_000,
+                # A writer that vanishes in the middle of a transaction must not keep the others from the audit chain.
+                "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=30s",
             },
         )
     if backend != "sqlite" or not parsed.database:
@@ -54,8 +57,17 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A consistent view; nothing is committed."""
+    """Each query sees what was committed before it; nothing is committed."""
     with engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Every query sees the database as it was at the first one; nothing is committed."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":  # on SQLite a transaction is a snapshot
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         yield connection
 
 
