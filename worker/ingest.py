@@ -63,7 +63,10 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
 
 
 def accession_digest(number: str) -> str:
-    """SHA-256 of an Accession Number, hex, "" without one: enough to find films by it, and the number is not kept."""
+    """SHA-256 of an Accession Number, hex, "" without one: enough to find films by it.
+
+    A pseudonym, not a secret: who has the digest can try every number.
+    """
     return hashlib.sha256(number.encode()).hexdigest() if number else ""
 
 

@@ -140,6 +140,8 @@ def worker() -> None:
         serving = _serving(settings)
         with reading(database) as connection:
             live = serving.current(connection).live
+        if settings.bundle and live.changed_at:
+            _logger("worker").warning("XRAYQ_BUNDLE does not score: a bundle was activated, see 'xrayq bundle status'")
         decoders = DecodePool(  # first: its processes get ready while the engine does
             processes=settings.decoders,
             timeout=settings.decode_timeout,
