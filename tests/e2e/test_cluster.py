@@ -20,7 +20,7 @@ from worker.redis_server import RedisServer
 pytestmark = pytest.mark.e2e
 
 FILMS = 30
-RESTARTS, RESTART_SECONDS = 3, 5.0
+RESTARTS, RESTART_SECONDS = 2, 5.0
 
 
 def test_two_of_everything_on_postgresql(postgresql_url: str, redis_server: RedisServer, tmp_path: Path) -> None:
