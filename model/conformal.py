@@ -14,6 +14,7 @@ A set that is not exactly one finding is an abstention. Several: the network can
 unlike the calibration films of every finding; the set stays empty, because to fill it would hide just that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -92,3 +93,8 @@ def limit(values: NDArray[np.float64], coverage: float) -> float:
     if rank > len(values):
         return 0.0
     return round(float(np.floor(np.sort(values)[::-1][rank - 1] * 10**DIGITS) / 10**DIGITS), DIGITS)
+
+
+def abstains(found: Sequence[str] | None) -> bool:
+    """Whether a prediction set names several findings, or none. None: the bundle makes no sets, and never abstains."""
+    return found is not None and len(found) != 1

@@ -25,11 +25,6 @@ class Score:
     prediction_set: tuple[str, ...] | None = None
     """Findings that the film may have; None where the bundle makes no sets."""
 
-    @property
-    def abstains(self) -> bool:
-        """The prediction set names several findings, or none."""
-        return self.prediction_set is not None and len(self.prediction_set) != 1
-
 
 def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Score]:
     """uint8 [N, 1, size, size] -> N scores. Raises EngineError when a logit is not finite."""

@@ -167,7 +167,8 @@ def _print_score(console: "Console", score: dict[str, Any]) -> None:
         )
     console.print(table)
     if score["prediction_set"] is not None:
-        console.print(f"  cannot be ruled out: {', '.join(score['prediction_set']) or 'nothing'}", highlight=False)
+        found = ", ".join(score["prediction_set"]) or "nothing, the film is unlike those it was calibrated on"
+        console.print(f"  {'abstains; ' if score['abstains'] else ''}cannot be ruled out: {found}", highlight=False)
     if score["notes"]:
         console.print(f"  scored in spite of: {', '.join(score['notes'])}", highlight=False)
 
