@@ -1,5 +1,6 @@
 """Live and shadow bundles in the score task: changed between messages, broken, and used by several threads."""
 
+import errno
 import shutil
 import threading
 from collections import Counter
@@ -270,6 +271,30 @@ def test_activated_under_load_by_several_threads(site: Site, family: list[Bundle
     assert min(counts["live", first.digest], counts["live", second.digest]) > 0
     assert counts["shadow", third.digest] == len(films)
     assert {view.state for view in list_instances(site.database)} == {"scored"}
+
+
+def waits_uncounted(site: Site, film: int) -> bool:
+    with reading(site.database) as connection:
+        attempts = connection.execute(select(outbox.c.attempts).where(outbox.c.instance_id == film)).scalar_one()
+    return not attempts and not site.said(film)
+
+
+def test_a_share_that_cannot_be_read_is_not_the_films_fault(site: Site, family: list[Bundle]) -> None:
+    def stale(_bundle: Bundle) -> Watched:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    site.scoring._serving = Serving(default=family[0].path, open_engine=stale, policy=PHANTOMS)
+    (film,) = site.score()
+    assert waits_uncounted(site, film)
+
+
+def test_a_gate_of_another_release_opens_no_engine(site: Site, family: list[Bundle], tmp_path: Path) -> None:
+    gate = {"thresholds": {"of tomorrow": 0.5}}
+    odd = bundles.derive(family[0], tmp_path / "odd", name="odd", files={bundles.GATE: family[0].onnx}, gate=gate)
+    site.activate(odd)
+    (film,) = site.score()
+    assert waits_uncounted(site, film)
+    assert site.opener.opened == []
 
 
 def test_the_settings_bundle_is_broken_and_none_is_activated(site: Site, family: list[Bundle], tmp_path: Path) -> None:

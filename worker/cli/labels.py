@@ -54,7 +54,8 @@ def performance(
 
     An alarm says that a rate left the interval it had when the bundle was
     calibrated. It may be looked at after every film: over all time, rates that
-    stayed inside raise a false alarm with a chance of at most 5 % in all.
+    stayed inside raise a false alarm with a chance of at most 5 % in all, as
+    long as labels are added and not corrected.
 
     \b
     xrayq labels performance
