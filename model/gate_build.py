@@ -34,7 +34,7 @@ EVEN = 0.5
 """No probability under this refuses, however well the films are told apart."""
 PICTURES = 350
 BATCH = 64
-GOOD = Quality(rows=1024, columns=1024, contrast=1.0, entropy=6.0, clipped=0.0)
+GOOD = Quality(rows=1024, columns=1024, contrast=1.0, entropy=6.0, clipped=0.0, brightness=0.5)
 """Prepared films have lost their size and grey scale: the rules on quality are measured elsewhere."""
 Train = Callable[[GateFilms, Path], dict[str, Any]]
 """Films to learn from, and where gate.onnx goes -> the recipe."""

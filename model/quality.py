@@ -39,15 +39,18 @@ class Quality:
     """Of the histogram of the displayed values in 64 bins, bits."""
     clipped: float
     """Share of pixels at one end of the display range, whichever is more, in the middle half of rows and columns."""
+    brightness: float
+    """Mean of the middle half of rows and columns as displayed, 0 black, 1 white. No rule looks at it: drift does."""
 
     def as_dict(self) -> dict[str, float]:
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-def measure(pixels: Pixels, *, low: float, high: float, rows: int, columns: int) -> Quality:
-    """Quality of stored values [H, W] shown between `low` and `high`; the sense of the film does not matter.
+def measure(pixels: Pixels, *, low: float, high: float, inverted: bool, rows: int, columns: int) -> Quality:
+    """Quality of stored values [H, W] shown between `low` and `high`.
 
     Args:
+        inverted: low values are white; only `brightness` depends on it.
         rows, columns: of the film as stored; `pixels` may have fewer.
     """
     height, width = pixels.shape
@@ -63,5 +66,6 @@ def measure(pixels: Pixels, *, low: float, high: float, rows: int, columns: int)
         columns=columns,
         contrast=float(bright - dark),
         entropy=float(-(shares * np.log2(shares)).sum()) + 0.0,
+        brightness=float(1.0 - middle.mean() if inverted else middle.mean()),
         clipped=max(float((middle <= END).mean()), float((middle >= 1 - END).mean())),
     )

@@ -30,6 +30,9 @@ FAST = {
     "XRAYQ_HOST": "127.0.0.1",
     "XRAYQ_CONFIG": os.devnull,
     "XRAYQ_BATCH_SIZE": "8",
+    "XRAYQ_GATEWAY_HTTP_PORT": "0",
+    "XRAYQ_RELAY_HTTP_PORT": "0",
+    "XRAYQ_WORKER_HTTP_PORT": "0",
 }
 
 

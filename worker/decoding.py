@@ -152,7 +152,12 @@ def decode_film(path: str, spec: PreprocessSpec, max_pixels: int, least_side: in
         radiograph.pixels, low=radiograph.low, high=radiograph.high, inverted=radiograph.inverted, spec=spec
     )
     quality = measure(
-        radiograph.pixels, low=radiograph.low, high=radiograph.high, rows=radiograph.rows, columns=radiograph.columns
+        radiograph.pixels,
+        low=radiograph.low,
+        high=radiograph.high,
+        inverted=radiograph.inverted,
+        rows=radiograph.rows,
+        columns=radiograph.columns,
     )
     del radiograph  # it may be a mapping of the file, and mapped pages stay
     _leave_page_cache(path)

@@ -18,7 +18,7 @@ from dicom_gateway.spool import Spool
 from model.errors import BundleError, EngineError, ModelError, first_line
 from model.gate import Facts, Verdict
 from model.scorer import Score, score
-from worker import score_rows, trail
+from worker import film_measures, score_rows, trail
 from worker.db.session import writing
 from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
@@ -61,7 +61,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     """Marked reasons of the gate, of a film that was scored all the same."""
     measured: dict[str, float] = field(default_factory=dict)
-    """What the gate measured of a film that it refused."""
+    """What the gate measured of a film that was decoded."""
     image: NDArray[np.uint8] | None = None
     """[size, size], what was scored."""
 
@@ -240,6 +240,7 @@ class Scoring:
         if live:
             scored = [outcome.scored for outcome in mine if outcome.scored]
             score_rows.write(connection, live, Role.LIVE, scored, now)
+            film_measures.write(connection, live.bundle.digest, {one.instance_id: one.measured for one in mine})
         connection.execute(delete(outbox).where(outbox.c.instance_id.in_([outcome.instance_id for outcome in mine])))
         trail.record_all(connection, [_event(outcome, live) for outcome in mine])
         return {outcome.instance_id for outcome in mine}
@@ -280,14 +281,23 @@ def _infer(ready: list[Ready], live: Loaded) -> list[Outcome]:
                 outcomes += _score([film], live)
             except EngineError:
                 live.engine.warm_up()
-                outcomes.append(Outcome(instance_id=film[0], state=State.FAILED, reason=ENGINE_REFUSED))
+                outcomes.append(
+                    Outcome(instance_id=film[0], state=State.FAILED, reason=ENGINE_REFUSED, measured=film[2].measured)
+                )
         return outcomes
 
 
 def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:
     images = np.stack([image for _, image, _ in ready])[:, None]
     return [
-        Outcome(instance_id=instance_id, state=State.SCORED, score=result, notes=verdict.notes, image=image)
+        Outcome(
+            instance_id=instance_id,
+            state=State.SCORED,
+            score=result,
+            notes=verdict.notes,
+            measured=verdict.measured,
+            image=image,
+        )
         for (instance_id, image, verdict), result in zip(ready, score(live.engine, live.bundle, images), strict=True)
     ]
 
@@ -296,6 +306,6 @@ def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
     detail: dict[str, Any] = {"bundle": live.bundle.digest} if live and outcome.score else {"reason": outcome.reason}
     if outcome.notes:
         detail["notes"] = list(outcome.notes)
-    if outcome.measured:
+    if outcome.state is State.INELIGIBLE and outcome.measured:
         detail["measured"] = outcome.measured
     return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)

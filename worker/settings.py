@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -91,10 +91,63 @@ class Settings(BaseSettings):
 
     time_zone: str = Field("UTC", description="Zone in which a day of the audit report begins, such as Europe/Berlin.")
 
+    report_time: str = Field(
+        "01:00",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        description="When the report of the day before is made, HH:MM; empty: never.",
+    )
+    report_folder: Path | None = Field(None, description="Folder of the nightly reports; default `home`/reports.")
+    site: str = Field("", max_length=64, description="Name of this installation, shown in reports and alarms.")
+
+    drift_reference_films: int = Field(500, ge=100, description="First films of an AE that become its drift reference.")
+    drift_least_films: int = Field(
+        50, ge=20, description="Films of a night (else of a week) below which none is tested."
+    )
+    drift_alpha: float = Field(0.001, gt=0, lt=1, description="False discovery rate of a night's drift tests.")
+    drift_psi: float = Field(
+        0.1, ge=0, description="Population stability index, above what chance gives, from which drift counts."
+    )
+
+    alarm_seconds: float = Field(
+        60.0, gt=0, description="How often the rules are looked at that do not wait for the night."
+    )
+    alarm_backlog_seconds: float = Field(
+        600.0, gt=0, description="Age of the oldest waiting film that raises an alarm."
+    )
+    alarm_dead_letters: int = Field(1, gt=0, description="Dead letters within 24 hours that raise an alarm.")
+    alarm_spool_mib: int = Field(4096, ge=0, description="Free space of the spool below which an alarm is raised.")
+    alarm_silent_films: int = Field(
+        10,
+        gt=0,
+        description="Films a silent AE sent in the same hours of earlier weeks, from which an alarm is raised.",
+    )
+    alarm_report_hours: float = Field(3.0, gt=0, description="Hours a nightly report may be late.")
+
+    smtp_host: str = Field("", description="Mail server for alarms; empty: no mail.")
+    smtp_port: int = Field(587, gt=0, le=65535, description="Port of the mail server.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection is encrypted."
+    )
+    smtp_user: str = Field("", description="Empty: no log-in.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Password of `smtp_user`.")
+    mail_from: str = Field("", description="Sender address of alarms.")
+    mail_to: Names = Field((), description="Who gets alarms by mail.")
+    webhook_url: str = Field("", description="URL that alarms are posted to; empty: none.")
+    webhook_secret: SecretStr = Field(SecretStr(""), description="Key of the webhook's HMAC-SHA256 signature.")
+    delivery_attempts: int = Field(12, gt=0, description="Attempts to deliver an alarm; waits double up to an hour.")
+
+    http_host: str = Field("127.0.0.1", description="Address of the metrics and health endpoints.")
+    gateway_http_port: int = Field(9110, ge=0, le=65535, description="Port of the gateway's endpoints; 0: none.")
+    relay_http_port: int = Field(9111, ge=0, le=65535, description="Port of the relay's endpoints; 0: none.")
+    worker_http_port: int = Field(9112, ge=0, le=65535, description="Port of the worker's endpoints; 0: none.")
+    stall_seconds: float = Field(
+        30.0, ge=5, description="A worker that consumes nothing for so long, while Redis answers, starts anew."
+    )
+
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
-    @field_validator("calling_aes", "modalities", "body_parts", "views", "mark", mode="before")
+    @field_validator("calling_aes", "modalities", "body_parts", "views", "mark", "mail_to", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -115,7 +168,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(unknown)}: no reason of the gate, which are {', '.join(REASONS)}")
         return value
 
-    @field_validator("home", "spool", "bundle", "plan_cache", mode="after")
+    @field_validator("home", "spool", "bundle", "plan_cache", "report_folder", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else value
@@ -139,6 +192,10 @@ class Settings(BaseSettings):
     @property
     def plan_folder(self) -> Path:
         return self.plan_cache or self.home / "plans"
+
+    @property
+    def reports(self) -> Path:
+        return self.report_folder or self.home / "reports"
 
     @property
     def threads(self) -> int:

@@ -3,6 +3,8 @@
 import sys
 from typing import Any
 
+from pydantic import SecretStr
+
 from worker.settings import CONFIG_VARIABLE, Settings
 
 HEAD = f"""# Settings
@@ -27,6 +29,8 @@ def page() -> str:
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         default = ",".join(default)
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
     return f"`{default}`" if default not in (None, "") else ""
 
 

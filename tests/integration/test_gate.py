@@ -32,7 +32,7 @@ from worker.instances import count_by_reason, list_instances
 from worker.scoring import RetryOptions, Scoring
 from worker.serving import Serving
 
-FINE = Quality(rows=1024, columns=1024, contrast=0.8, entropy=5.5, clipped=0.0)
+FINE = Quality(rows=1024, columns=1024, contrast=0.8, entropy=5.5, clipped=0.0, brightness=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_at_most_two_percent_of_the_eligible_validation_films_are_refused(
     for identifier, image in zip(films.identifiers, films.images, strict=True):
         raw = read_image(real_films / "images" / f"{identifier}.jpg")
         rows, columns = raw.pixels.shape
-        quality = measure(raw.pixels, low=raw.low, high=raw.high, rows=rows, columns=columns)
+        quality = measure(raw.pixels, low=raw.low, high=raw.high, inverted=raw.inverted, rows=rows, columns=columns)
         found.append(gate.judge(facts, quality, image[0]))
     assert len(found) == 189
     assert refused(found) <= 0.02

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from dicom_gateway.errors import REFUSALS, Refusal
@@ -94,6 +95,8 @@ def test_setting_is_documented_with_its_default(name: str) -> None:
     default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
     if isinstance(default, bool):
         default = str(default).lower()
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
     expected = "" if default is None else str(default)
     assert any(expected.lower() in line.lower() and (field.description or "")[:-1] in line for line in lines), (
         f"no line of {SETTINGS} with XRAYQ_{name.upper()}, its default {expected!r} and: {field.description}"

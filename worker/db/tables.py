@@ -171,3 +171,66 @@ audit_event = Table(
     # A second row after the same one would be a fork.
     Index(None, "previous", unique=True, sqlite_where=text("previous <> ''"), postgresql_where=text("previous <> ''")),
 )
+
+errand = Table(
+    "errand",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("kind", String(16), nullable=False, comment="night, mail or webhook"),
+    Column("key", String(64), nullable=False, comment="what makes it one: a date, an alarm's event"),
+    Column("payload", Codes),
+    Column("next_attempt_at", Timestamp, nullable=False),
+    Column("lease_until", Timestamp, comment="taken; taken again when this passes"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="claims; fences old ones"),
+    UniqueConstraint("kind", "key"),
+    Index(None, "next_attempt_at"),
+)
+
+alarm = Table(
+    "alarm",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("rule", String(32), nullable=False),
+    Column("subject", String(64), nullable=False, comment='an AE title; "" for the whole service'),
+    Column("value", Float, nullable=False, comment="when it was last looked at"),
+    Column("threshold", Float, nullable=False),
+    Column("text", String(500), nullable=False),
+    Column("raised_at", Timestamp, nullable=False),
+    Column("cleared_at", Timestamp),
+    Index(
+        None,
+        "rule",
+        "subject",
+        unique=True,
+        sqlite_where=text("cleared_at IS NULL"),
+        postgresql_where=text("cleared_at IS NULL"),
+    ),
+    Index(None, "raised_at"),
+)
+
+film_measure = Table(
+    "film_measure",
+    metadata,
+    Column("instance_id", Identifier, ForeignKey("instance.id"), primary_key=True),
+    Column("bundle_digest", String(64), nullable=False, comment="whose gate looked"),
+    Column("brightness", Float, nullable=False, comment="mean of the middle as displayed, 0..1"),
+    Column("contrast", Float, nullable=False),
+    Column("entropy", Float, nullable=False, comment="bits"),
+    Column("clipped", Float, nullable=False),
+    Column("distance", Float, comment="of the gate's network; null where the bundle has none"),
+)
+
+drift_reference = Table(
+    "drift_reference",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("calling_ae", String(16), nullable=False),
+    Column("measure", String(64), nullable=False),
+    Column("bundle_digest", String(64), nullable=False, comment='"" where it depends on no bundle'),
+    Column("films", Integer, nullable=False),
+    Column("sample", JSON, nullable=False, comment="values of these films, sorted; at most 2000 of them"),
+    Column("first_received_at", Timestamp, nullable=False),
+    Column("last_received_at", Timestamp, nullable=False),
+    Column("frozen_at", Timestamp, nullable=False),
+    UniqueConstraint("calling_ae", "measure", "bundle_digest"),
+)

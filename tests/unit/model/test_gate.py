@@ -43,7 +43,14 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"view_position": "", "age_years": 3.0}, {}, "view_missing"),
     ({"view_position": "AP", "age_years": 3.0, "burned_in": "YES"}, {"mark": frozenset({"view", "age"})}, "burned_in"),
 ]
-QUALITY: dict[str, Any] = {"rows": 2000, "columns": 1800, "contrast": 0.8, "entropy": 5.5, "clipped": 0.01}
+QUALITY: dict[str, Any] = {
+    "rows": 2000,
+    "columns": 1800,
+    "contrast": 0.8,
+    "entropy": 5.5,
+    "clipped": 0.01,
+    "brightness": 0.5,
+}
 LIMIT = Thresholds(other=0.5, distance=20.0, inverted=0.6, rotated=0.7, view=0.8, accepted=0.9)
 
 

@@ -86,7 +86,10 @@ def test_the_manifests_figures_are_what_the_served_gate_says(gated: Bundle, film
     from model.dataset import open_prepared
 
     assert gated.gate is not None
-    gate, quality = open_gate(gated, Policy()), Quality(rows=512, columns=512, contrast=1, entropy=6, clipped=0)
+    gate, quality = (
+        open_gate(gated, Policy()),
+        Quality(rows=512, columns=512, contrast=1, entropy=6, clipped=0, brightness=0.5),
+    )
     facts = Facts(modality="DX", body_part="CHEST", view_position="PA", age_years=50)
     part = open_prepared(films)[0].where(lambda film: film.split == "test" and film.view == "AP")
     verdicts = [gate.judge(facts, quality, image[0]) for image in part.images]

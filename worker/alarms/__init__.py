@@ -1,0 +1,1 @@
+"""Alarms: rules as a table, what is open, and how it is told."""

@@ -1,0 +1,104 @@
+"""The rules, and what it takes to break one. Thresholds are settings."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class When(StrEnum):
+    """When a rule is looked at."""
+
+    LIVE = "live"
+    """Every `alarm_seconds`, by the relay."""
+    NIGHT = "night"
+    """With the night's report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    id: str
+    when: When
+    setting: str
+    """Name of its threshold in the settings, "" where there is nothing to choose."""
+    meaning: str
+    advice: str
+    """What to do first."""
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="backlog",
+        when=When.LIVE,
+        setting="alarm_backlog_seconds",
+        meaning="the oldest waiting film has waited longer than this",
+        advice="xrayq status: is a worker ready?",
+    ),
+    Rule(
+        id="dead_letters",
+        when=When.LIVE,
+        setting="alarm_dead_letters",
+        meaning="so many films became dead letters within 24 hours",
+        advice="xrayq instance list --state failed",
+    ),
+    Rule(
+        id="spool_space",
+        when=When.LIVE,
+        setting="alarm_spool_mib",
+        meaning="the spool has less free space than this",
+        advice="make room: below the reserve C-STORE is answered with 0xA700",
+    ),
+    Rule(
+        id="sender_silent",
+        when=When.LIVE,
+        setting="alarm_silent_films",
+        meaning="an AE sent nothing, in hours in which it sent so many films in each earlier week",
+        advice="ask whether the device or its queue stands still",
+    ),
+    Rule(
+        id="report_late",
+        when=When.LIVE,
+        setting="alarm_report_hours",
+        meaning="a nightly report is late by so many hours",
+        advice="the relay's log names why",
+    ),
+    Rule(
+        id="unaccounted",
+        when=When.NIGHT,
+        setting="",
+        meaning="films of the day are not accounted for",
+        advice="xrayq audit report names them",
+    ),
+    Rule(
+        id="trail_broken",
+        when=When.NIGHT,
+        setting="",
+        meaning="the audit trail's chain is broken",
+        advice="xrayq audit verify names the row; compare with a head kept elsewhere",
+    ),
+    Rule(
+        id="drift",
+        when=When.NIGHT,
+        setting="drift_psi",
+        meaning="films or scores of an AE differ from its frozen reference",
+        advice="xrayq drift show; look at films of that device",
+    ),
+    Rule(
+        id="performance",
+        when=When.NIGHT,
+        setting="",
+        meaning="live sensitivity or specificity left the interval it was calibrated in",
+        advice="xrayq labels performance",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A rule that is broken now. No word of it comes from a data set but AE titles."""
+
+    rule: str
+    subject: str = ""
+    """An AE title; "" for the whole service."""
+    value: float
+    threshold: float
+    text: str
+    """One sentence for a person, at most 500 characters."""
