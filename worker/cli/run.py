@@ -106,7 +106,8 @@ def relay() -> None:
     import signal
     import threading
 
-    from worker import outbox, queue
+    from worker import outbox, periodic, queue
+    from worker.cli.relay_tasks import tasks
 
     settings = load_settings()
     start_logging(settings)
@@ -115,6 +116,7 @@ def relay() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
+    periodic.start(tasks(settings, database), stop)
     options = outbox.RelayOptions(
         batch_size=settings.batch_size,
         max_in_flight=settings.max_in_flight,
