@@ -38,6 +38,7 @@ from dicom_gateway.errors import (
     StoreUnavailable,
 )
 from dicom_gateway.header import is_valid_uid, read_header
+from dicom_gateway.observer import Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION, encode_meta
 from dicom_gateway.spool import Incoming, Spool
@@ -69,6 +70,8 @@ class Message:
     context_id: int
     command_set: bytearray
     command: Dataset | None = None
+    size: int = 0
+    """Bytes of its data set so far."""
     incoming: Incoming | None = None
     refusal: Refusal | None = None
 
@@ -85,6 +88,7 @@ class Association:
         accept: Callable[[Received], None],
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
+        observer: Observer,
     ) -> None:
         """
         Args:
@@ -98,6 +102,8 @@ class Association:
         self._accept = accept
         self._admit = admit
         self._stopping = stopping
+        self._observer = observer
+        self._orderly = True
         self._buffer = memoryview(bytearray(0))
         self._contexts: dict[int, tuple[str, str]] = {}
         self._peer_max_pdu = 16382
@@ -127,12 +133,15 @@ class Association:
         finally:
             if self._message and self._message.incoming:
                 self._message.incoming.discard()
+            if not self._orderly:
+                tell(self._observer.aborted, self.calling_ae)
             self._wire.close()
 
     # -- association -----------------------------------------------------------------------------------------------
 
     def _establish(self) -> None:
         kind, length = self._wire.read_pdu_header(self._options.association_timeout)
+        self._orderly = False
         if kind != ASSOCIATE_RQ:
             raise Abort(AbortReason.UNEXPECTED_PDU, "first PDU is not A-ASSOCIATE-RQ")
         if length > MAX_ASSOCIATE_PDU:
@@ -142,10 +151,13 @@ class Association:
         self.calling_ae, self.called_ae = _title(request.calling_ae_title), _title(request.called_ae_title)
         if rejection := self._rejection(request):
             log.warning("association rejected", extra={"calling_ae": self.calling_ae, "reason": rejection.name})
+            tell(self._observer.rejected, self.calling_ae, rejection.name)
+            self._orderly = True
             self._wire.send(_reject_pdu(rejection))
             raise PeerGone
         accepted = self._negotiate(request)
         self._wire.send(accepted)
+        tell(self._observer.accepted, self.calling_ae)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
 
     def _rejection(self, request: A_ASSOCIATE) -> Reject | None:
@@ -205,6 +217,7 @@ class Association:
             self._split(self._buffer[:length])
         elif kind == RELEASE_RQ:
             self._wire.read_exactly(min(length, 4), self._options.network_timeout)
+            self._orderly = True
             self._wire.send(A_RELEASE_RP().encode())
             raise PeerGone
         elif kind == ABORT:
@@ -241,6 +254,7 @@ class Association:
             if last:
                 self._command_complete(message)
             return
+        message.size += len(fragment)
         self._write(message, fragment)
         if last:
             self._data_complete(message)
@@ -275,7 +289,7 @@ class Association:
             self._refuse(message, refusal)
         if not has_data:
             self._refuse(message, ClassMismatch())
-            self._respond_refusal(message)
+            self._respond_refusal(message, time.monotonic())
 
     def _write(self, message: Message, fragment: memoryview) -> None:
         """Append to the spool; once refused, the rest of the data set is read and dropped so that we can answer."""
@@ -304,9 +318,9 @@ class Association:
             digest = self._keep(message, command)
         except Refusal as refusal:
             self._refuse(message, refusal)
-            self._respond_refusal(message)
+            self._respond_refusal(message, started)
             return
-        self._respond(message, 0x0000)
+        self._respond_store(message, started, 0x0000)
         log.info(
             "stored",
             extra={
@@ -340,7 +354,7 @@ class Association:
         )
         return stored.digest
 
-    def _respond_refusal(self, message: Message) -> None:
+    def _respond_refusal(self, message: Message, started: float) -> None:
         refusal = message.refusal or Refusal()
         log.warning(
             "refused",
@@ -350,7 +364,14 @@ class Association:
                 "reason": type(refusal).__name__,
             },
         )
-        self._respond(message, refusal.status, refusal.comment)
+        self._respond_store(message, started, refusal.status, refusal.comment)
+
+    def _respond_store(self, message: Message, started: float, status: int, comment: str = "") -> None:
+        """`started`: when the last byte was here. Told also when the peer does not take the answer: it stands."""
+        try:
+            self._respond(message, status, comment)
+        finally:
+            tell(self._observer.stored, self.calling_ae, status, message.size, time.monotonic() - started)
 
     def _respond(self, message: Message, status: int, comment: str = "") -> None:
         command, context_id = message.command or Dataset(), message.context_id

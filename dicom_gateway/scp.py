@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from dicom_gateway.association import Association
+from dicom_gateway.observer import Observer
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.spool import Spool
 
@@ -26,15 +27,24 @@ THREAD_STACK = 512 << 10
 class Gateway:
     """Listens from `start` to `stop`."""
 
-    def __init__(self, options: GatewayOptions, spool: Spool, accept: Callable[[Received], None]) -> None:
+    def __init__(
+        self,
+        options: GatewayOptions,
+        spool: Spool,
+        accept: Callable[[Received], None],
+        observer: Observer | None = None,
+    ) -> None:
         """
         Args:
             accept: called from many threads with each durable instance, once for each C-STORE. It returns when the
                 instance is committed, or raises a Refusal that becomes the C-STORE's status.
+            observer: is told what associations do.
         """
         self._options = options
         self._spool = spool
         self._accept = accept
+        self._observer = observer or Observer()
+        self._thread: threading.Thread | None = None
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -48,6 +58,15 @@ class Gateway:
             raise RuntimeError("the gateway is not listening")
         return int(self._listener.getsockname()[1])
 
+    @property
+    def established(self) -> int:
+        """Open associations."""
+        return self._established
+
+    @property
+    def listening(self) -> bool:
+        return self._thread is not None and self._thread.is_alive() and not self._stopping.is_set()
+
     def start(self) -> None:
         """Bind and listen. Raises OSError when the port is taken."""
         _allow_descriptors(4 * (self._options.max_associations + SPARE_CONNECTIONS))
@@ -55,7 +74,8 @@ class Gateway:
         self._listener = socket.create_server(
             (self._options.host, self._options.port), family=family, backlog=512, reuse_port=False
         )
-        threading.Thread(target=self._listen, name="listener", daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
+        self._thread.start()
 
     def stop(self, grace: float = 10.0) -> None:
         """Refuse new peers, let running messages end for up to `grace` seconds, then close what is left."""
@@ -116,6 +136,7 @@ class Gateway:
             accept=self._accept,
             admit=admit,
             stopping=self._stopping.is_set,
+            observer=self._observer,
         )
         with self._lock:
             self._open[association] = connection

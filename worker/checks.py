@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from worker.db.session import reading
 from worker.db.tables import instance, outbox
 from worker.deployment import Placed, by_settings, in_service, open_bundle
 from worker.errors import Unhealthy, WorkerError
-from worker.heartbeat import last_beat, relay_beat
+from worker.probes import Finding, reachable
 from worker.settings import Settings
 from worker.states import State
 
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1 << 20
 STUCK_MINUTES = 15
-STALE_SECONDS = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One check's outcome."""
-
-    check: str
-    ok: bool
-    text: str
 
 
 def run(settings: Settings) -> list[Finding]:
@@ -51,7 +40,7 @@ def run(settings: Settings) -> list[Finding]:
 def _gateway(settings: Settings) -> str:
     from dicom_gateway.scu import PeerUnavailable, echo
 
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    host = reachable(settings.host)
     try:
         echo(host, settings.port, called_ae=settings.ae_title, calling_ae=(*settings.calling_aes, "XRAYQ-DOCTOR")[0])
     except PeerUnavailable as error:
@@ -75,18 +64,13 @@ def _database(settings: Settings) -> str:
 
 
 def _redis(settings: Settings) -> str:
-    from kombu.exceptions import KombuError
-    from redis.exceptions import RedisError
+    from worker import queue
+    from worker.outbox import PublishError
 
-    from worker.queue import make_app
-
-    url = _broker(settings)
     try:
-        with make_app(url, visibility_seconds=settings.lease_seconds).connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
-            connection.default_channel.client.ping()
-    except (KombuError, RedisError, OSError) as error:
-        raise Unhealthy(f"Redis does not answer ({type(error).__name__}): check XRAYQ_REDIS_URL") from None
+        queue.answers(queue.make_app(_broker(settings), visibility_seconds=settings.lease_seconds))
+    except PublishError as error:
+        raise Unhealthy(f"Redis does not answer ({error}): check XRAYQ_REDIS_URL") from None
     return "answers"
 
 
@@ -103,30 +87,6 @@ def _worker(settings: Settings) -> str:
     if not count:
         raise Unhealthy("no worker answers: start 'xrayq up' or 'xrayq worker'")
     return f"{count} answering"
-
-
-def _relay_here(settings: Settings) -> str:
-    age = last_beat(relay_beat(settings.home))
-    if age is None:
-        raise Unhealthy(f"no relay runs with the home {settings.home}: start 'xrayq up' or 'xrayq relay'")
-    if age > STALE_SECONDS:
-        raise Unhealthy(f"the relay has not read the outbox for {age:.0f} s: do the database and Redis answer?")
-    return f"read the outbox {age:.0f} s ago"
-
-
-def _worker_here(settings: Settings) -> str:
-    from kombu.exceptions import KombuError
-    from redis.exceptions import RedisError
-
-    from worker import queue
-
-    try:
-        answers = queue.ping_here(queue.make_app(_broker(settings), visibility_seconds=settings.lease_seconds))
-    except (KombuError, RedisError, OSError) as error:
-        raise Unhealthy(f"cannot ask the worker ({type(error).__name__}): does Redis answer?") from None
-    if not answers:
-        raise Unhealthy("the worker of this host does not answer")
-    return "answers"
 
 
 def _bundle(settings: Settings) -> str:
@@ -189,6 +149,3 @@ CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("bundle", _bundle),
     ("backlog", _backlog),
 )
-
-HERE: dict[str, Callable[[Settings], str]] = {"gateway": _gateway, "relay": _relay_here, "worker": _worker_here}
-"""Whether this host's process of that role is at work."""

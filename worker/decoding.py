@@ -4,11 +4,13 @@ import errno
 import os
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, TimeoutError, wait
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import forkserver, get_context
+from dataclasses import dataclass, replace
+from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,8 @@ class Decoded:
     reason: str | None
     quality: Quality | None = None
     """Of the whole film, for the gate; None where there is no input."""
+    seconds: float | None = None
+    """In the decoder; None where it did not come to an answer."""
 
 
 class DecodePool:
@@ -135,6 +139,12 @@ class DecodePool:
 
 def decode_film(path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | None = None) -> Decoded:
     """What a decoder process does with one film."""
+    started = time.monotonic()
+    decoded = _decode(path, spec, max_pixels, least_side)
+    return replace(decoded, seconds=time.monotonic() - started)
+
+
+def _decode(path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | None) -> Decoded:
     try:
         radiograph = read_radiograph(Path(path), max_pixels=max_pixels, least_side=least_side)
     except PixelError as error:
@@ -197,10 +207,18 @@ def _result(future: "Future[Decoded]") -> Decoded:
 
 
 def _limit(memory_bytes: int) -> None:
-    """Once in each decoder process: bounded memory, one thread, and last in line for the processor."""
+    """Once in each decoder process: bounded memory, one thread, last in line for the cores, gone with the worker."""
     import cv2
 
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(1)
     os.nice(1)
+    threading.Thread(target=_end_with_worker, daemon=True).start()
+
+
+def _end_with_worker() -> None:
+    """However the worker ends. A decoder that waits for a film would notice, one that is busy would not."""
+    if worker := parent_process():
+        wait_for_any([worker.sentinel])
+        os._exit(1)

@@ -155,6 +155,10 @@ def service(home: Path, log: Path) -> Iterator[int]:
         "XRAYQ_PORT": str(port),
         "XRAYQ_CONFIG": os.devnull,
         "XRAYQ_SPOOL_RESERVE_MIB": "64",
+        # A service may be running here.
+        "XRAYQ_GATEWAY_HTTP_PORT": "0",
+        "XRAYQ_RELAY_HTTP_PORT": "0",
+        "XRAYQ_WORKER_HTTP_PORT": "0",
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

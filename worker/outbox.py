@@ -47,22 +47,23 @@ def relay(
     publish: Callable[[Claims], None],
     options: RelayOptions,
     stopping: Callable[[], bool],
-    beat: Callable[[], None] = lambda: None,
+    turned: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Publish until `stopping()`. Outlives the database and the broker being away.
 
     Args:
         publish: sends one message, or raises PublishError.
-        beat: called after each look at the outbox that went well.
+        turned: called after each look at the outbox, with what kept it from publishing or "".
     """
     pause = options.poll_seconds
     while not stopping():
         try:
             published = relay_once(engine, publish, options)
-            beat()
+            turned("")
             pause = 0.0 if published == options.batch_size else options.poll_seconds
         except (SQLAlchemyError, PublishError) as error:
             pause = min(max(pause, options.poll_seconds) * 2, LONGEST_PAUSE)
+            turned(type(error).__name__)
             log.warning("cannot publish, will try again", extra={"reason": type(error).__name__})
         if pause:
             time.sleep(pause)

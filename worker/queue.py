@@ -1,9 +1,12 @@
 """Celery on Redis: the transport. Messages hold instance ids and claim counts; nothing is counted or kept here."""
 
+import secrets
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from celery import Celery
-from celery.utils.nodenames import default_nodename
+from celery.worker.consumer import Consumer
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
@@ -12,6 +15,9 @@ from worker.outbox import Claims, PublishError
 
 SCORE_QUEUE = "xrayq.score"
 SCORE_TASK = "xrayq.score"
+PROBE_TASK = "xrayq.probe"
+PROBE_EXPIRES = 30
+"""Seconds after which a probe says nothing any more, and after which an abandoned queue of probes is gone."""
 RESTORE_SECONDS = 2
 
 
@@ -67,29 +73,83 @@ def publisher(app: Celery) -> Callable[[Claims], None]:
     return publish
 
 
-def consume(app: Celery, score: Callable[[Claims], None], *, concurrency: int) -> None:
-    """Run a Celery worker until it is told to stop, `concurrency` tasks at once."""
+def add_probe_queue(app: Celery) -> str:
+    """Give this app a queue of its own for probes, consumed like the score queue. Returns its name.
+
+    Its messages are not acknowledged: one that a dying worker held would come back, with nobody to take it.
+    """
+    name = f"{PROBE_TASK}.{secrets.token_hex(6)}"
+    own = Queue(name, Exchange(""), routing_key=name, no_ack=True)
+    app.conf.task_queues = [*app.conf.task_queues, own]
+    return name
+
+
+def prober(app: Celery, name: str) -> Callable[[], None]:
+    """A function that sends one probe message. It raises PublishError when the broker is away."""
+
+    def probe() -> None:
+        try:
+            with app.producer_pool.acquire(block=True, timeout=PROBE_EXPIRES) as producer:
+                app.send_task(
+                    PROBE_TASK, queue=name, expires=PROBE_EXPIRES, producer=producer, retry=False, ignore_result=True
+                )
+                producer.channel.client.expire(name, PROBE_EXPIRES)
+        except (KombuError, RedisError, OSError) as error:
+            raise PublishError(type(error).__name__) from None
+
+    return probe
+
+
+def consume(
+    app: Celery, score: Callable[[Claims], None], *, concurrency: int, seen: Callable[[], None] = lambda: None
+) -> None:
+    """Run a Celery worker until it is told to stop, `concurrency` tasks at once.
+
+    Args:
+        seen: called when a probe message is executed, while the score queue is consumed too.
+    """
 
     @app.task(name=SCORE_TASK, max_retries=0)  # type: ignore[untyped-decorator]
     def score_task(pairs: list[list[int]]) -> None:
         score({int(instance_id): int(claims) for instance_id, claims in pairs})
 
-    app.Worker(
+    @app.task(name=PROBE_TASK, max_retries=0)  # type: ignore[untyped-decorator]
+    def probe_task() -> None:
+        consumer = worker.consumer.task_consumer
+        if consumer and consumer.consuming_from(SCORE_QUEUE):
+            seen()
+
+    worker = app.Worker(
         pool="threads",
         concurrency=concurrency,
+        consumer_cls=_EagerConsumer,
         loglevel="ERROR",
         quiet=True,
         without_gossip=True,
         without_mingle=True,
         optimization="fair",
-    ).start()
+    )
+    worker.start()
+
+
+class _EagerConsumer(Consumer):  # type: ignore[misc]
+    """Looks for a lost broker every two seconds; Celery's own pauses grow to thirty."""
+
+    def ensure_connected(self, connection: Any) -> Any:
+        connection.ensure_connection = partial(connection.ensure_connection, interval_step=0)
+        return super().ensure_connected(connection)
+
+
+def answers(app: Celery) -> None:
+    """Raises PublishError when the broker does not answer within some seconds."""
+    try:
+        with app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+            connection.default_channel.client.ping()
+    except (KombuError, RedisError, OSError) as error:
+        raise PublishError(type(error).__name__) from None
 
 
 def ping(app: Celery, timeout: float = 2.0) -> int:
     """How many workers answer."""
     return len(app.control.ping(timeout=timeout) or [])
-
-
-def ping_here(app: Celery, timeout: float = 5.0) -> bool:
-    """Whether the worker on this host answers."""
-    return bool(app.control.ping(destination=[default_nodename(None)], timeout=timeout, limit=1))

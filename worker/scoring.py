@@ -23,6 +23,7 @@ from worker.db.session import writing
 from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
 from worker.deployment import Role
+from worker.metrics import WorkerMetrics
 from worker.outbox import Claims
 from worker.score_rows import Scored
 from worker.serving import Loaded, Roles, Serving
@@ -87,12 +88,14 @@ class Scoring:
         serving: Serving,
         decoders: DecodePool,
         retry: RetryOptions,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._database = database
         self._spool = spool
         self._serving = serving
         self._decoders = decoders
         self._retry = retry
+        self._metrics = metrics or WorkerMetrics()
 
     def run(self, claims: Claims) -> None:
         """Score, refuse or fail each instance of a message that still waits. Double delivery does nothing.
@@ -107,9 +110,11 @@ class Scoring:
             return
         if not rows:
             return
+        self._metrics.began(len(rows))
         try:
             self._serving.keep(roles)
             with self._keeping_leases([row.id for row in rows]), self._serving.using(roles.live) as live:
+                self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
                 outcomes = list(self._outcomes(rows, live))
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
         except ModelError as error:
@@ -153,11 +158,10 @@ class Scoring:
             exhausted = [row for row in mine if row.attempts >= self._retry.max_attempts]
             left = [row for row in mine if row.attempts < self._retry.max_attempts and self._claim(connection, row)]
             roles = self._serving.current(connection)
-            self._write(
-                connection,
-                [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted],
-            )
-            return left, roles
+            lost = [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted]
+            finished = self._write(connection, lost)
+        self._count(lost, finished)
+        return left, roles
 
     def _claim(self, connection: Connection, row: Row[Any]) -> bool:
         claimed = connection.execute(
@@ -211,6 +215,8 @@ class Scoring:
                 paths[row.id] = self._spool.path_of(row.digest)
         ready: list[Ready] = []
         for instance_id, decoded in self._decoders.decode(paths, live.bundle.preprocess):
+            if decoded.seconds is not None:
+                self._metrics.decode_seconds.observe(decoded.seconds)
             if decoded.image is None or decoded.quality is None:
                 yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
                 continue
@@ -220,14 +226,25 @@ class Scoring:
                 continue
             ready.append((instance_id, decoded.image, verdict))
             if len(ready) == INFERENCE_BATCH:
-                yield from _infer(ready, live)
+                yield from self._infer(ready, live)
                 ready = []
         if ready:
-            yield from _infer(ready, live)
+            yield from self._infer(ready, live)
+
+    def _infer(self, ready: list[Ready], live: Loaded) -> list[Outcome]:
+        with self._metrics.inference_seconds.time():
+            return _infer(ready, live)
 
     def _finish(self, outcomes: list[Outcome], live: Loaded) -> set[int]:
-        with writing(self._database) as connection:
-            return self._write(connection, outcomes, live)
+        with self._metrics.commit_seconds.time(), writing(self._database) as connection:
+            finished = self._write(connection, outcomes, live)
+        self._count(outcomes, finished)
+        return finished
+
+    def _count(self, outcomes: list[Outcome], finished: set[int]) -> None:
+        for outcome in outcomes:
+            if outcome.instance_id in finished:
+                self._metrics.ended(outcome.state, outcome.reason, outcome.score)
 
     def _write(self, connection: Connection, outcomes: list[Outcome], live: Loaded | None = None) -> set[int]:
         """State, scores, outbox and audit.
@@ -257,6 +274,7 @@ class Scoring:
         """Give rows back for later, without counting the attempt: the fault is ours, not the films'."""
         now = datetime.now(UTC)
         log.error("batch postponed", extra={"instances": len(rows), "reason": reason})
+        self._metrics.postponed(reason)
         with writing(self._database) as connection:
             for row in rows:
                 wait = min(self._retry.retry_seconds * 2 ** min(row.claims, 10), LONGEST_WAIT)

@@ -46,16 +46,25 @@ def doctor(as_json: JsonOption = False) -> None:
         raise Unhealthy(f"{len(wrong)} of {len(findings)} checks failed: {', '.join(wrong)}")
 
 
-def health(role: Annotated[Role, typer.Argument(help="The process to ask for.")]) -> None:
-    """Is this host's gateway, relay or worker at work? For health checks of containers. Exit code 5 if not.
+def health(role: Annotated[Role, typer.Argument(help="The process to ask for.")], as_json: JsonOption = False) -> None:
+    """Is this host's gateway, relay or worker ready? Asks its own /readyz. Exit code 5 if not.
+
+    For health checks of containers. Prometheus finds /metrics on the same port.
 
     \b
     xrayq health gateway
-    xrayq health relay
-    xrayq health worker
+    xrayq health worker --json
     """
-    from worker import checks, logs
+    from worker import logs, ready
+    from worker.cli.endpoints import port
 
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
-    typer.echo(f"{role}: {checks.HERE[role](settings)}")
+    findings = ready.ask(role, settings.http_host, port(settings, role))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        typer.echo(f"{role}: {'; '.join(f'{one.check}: {one.text}' for one in findings)}")
+    wrong = [f"{finding.check}: {finding.text}" for finding in findings if not finding.ok]
+    if wrong:
+        raise Unhealthy(f"{role} is not ready: {'; '.join(wrong)}")

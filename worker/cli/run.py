@@ -1,6 +1,5 @@
 """The processes: up, gateway, relay, worker; and submit, which feeds files through the same ingest."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,12 +63,17 @@ def gateway() -> None:
 
     from dicom_gateway.options import GatewayOptions, Received
     from dicom_gateway.scp import Gateway
+    from worker import probes
+    from worker.cli import endpoints
     from worker.ingest import ingest
+    from worker.metrics import GatewayMetrics
 
     settings = load_settings()
     start_logging(settings)
     database, spool = open_database(settings), open_spool(settings)
     swept = spool.prepare()
+    own_title = probes.own_title()
+    metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
 
     def accept(received: Received) -> None:
         ingest(database, spool, received)
@@ -80,7 +84,7 @@ def gateway() -> None:
             port=settings.port,
             ae_title=settings.ae_title,
             require_called_ae=settings.require_called_ae,
-            calling_aes=settings.calling_aes,
+            calling_aes=(*settings.calling_aes, own_title) if settings.calling_aes else (),
             max_associations=settings.max_associations,
             association_timeout=settings.association_timeout,
             network_timeout=settings.network_timeout,
@@ -88,6 +92,7 @@ def gateway() -> None:
         ),
         spool,
         accept,
+        metrics,
     )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -96,6 +101,7 @@ def gateway() -> None:
         server.start()
     except OSError as error:
         raise Unhealthy(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set XRAYQ_PORT") from None
+    endpoints.gateway(settings, metrics, server, database, spool, own_title)
     _logger("gateway").info("listening", extra={"port": server.port, "count": swept})
     stop.wait()
     server.stop()
@@ -107,7 +113,10 @@ def relay() -> None:
     import threading
 
     from worker import outbox, periodic, queue
+    from worker.cli import endpoints
     from worker.cli.relay_tasks import tasks
+    from worker.metrics import RelayMetrics
+    from worker.probes import Turns
 
     settings = load_settings()
     start_logging(settings)
@@ -123,21 +132,30 @@ def relay() -> None:
         lease_seconds=settings.lease_seconds,
         poll_seconds=settings.poll_seconds,
     )
-    outbox.relay(database, queue.publisher(app), options, stop.is_set, _relay_beat(settings))
+    metrics, turns = RelayMetrics(), Turns()
+    endpoints.relay(settings, metrics, turns, database, app)
+    outbox.relay(database, endpoints.counted(queue.publisher(app), metrics), options, stop.is_set, turns.turned)
 
 
 def worker() -> None:
     """Decode and score films from Redis. One process for each GPU or CPU host."""
     from model.errors import ModelError
-    from worker import queue
+    from worker import pulse, queue
+    from worker.cli import endpoints
     from worker.db.session import reading
     from worker.decoding import DecodePool
     from worker.deployment import open_bundle
-    from worker.scoring import RetryOptions, Scoring
+    from worker.metrics import WorkerMetrics
+    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring
 
     settings = load_settings()
     start_logging(settings)
     url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
+    app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
+    probe = queue.prober(app, queue.add_probe_queue(app))
+    longest_task = MOST_RENEWALS * settings.lease_seconds / 3
+    life, metrics = pulse.Pulse(stall_seconds=settings.stall_seconds, longest_task=longest_task), WorkerMetrics()
+    endpoints.worker(settings, metrics, life, database, app)
     try:
         serving = _serving(settings)
         with reading(database) as connection:
@@ -154,6 +172,7 @@ def worker() -> None:
         )
         with serving.using(live) as loaded:
             engine = loaded.engine.spec
+            metrics.serves(loaded.engine, bundle=live.digest, bundle_version=loaded.bundle.version)
     except ModelError as error:
         raise Unhealthy(str(error)) from None
     tasks = settings.inferences
@@ -169,11 +188,13 @@ def worker() -> None:
             retry_seconds=settings.retry_seconds,
             lease_seconds=settings.lease_seconds,
         ),
+        metrics=metrics,
     )
-    app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     _logger("worker").info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:
-        queue.consume(app, scoring.run, concurrency=tasks)
+        life.threads = tasks
+        pulse.watch(life, probe)
+        queue.consume(app, life.around(scoring.run), concurrency=tasks, seen=life.seen)
     finally:
         decoders.close()
 
@@ -267,17 +288,6 @@ def _serving(settings: "Settings") -> "Serving":
         mark=frozenset(settings.mark),
     )
     return Serving(default=settings.bundle, open_engine=open_, policy=policy)
-
-
-def _relay_beat(settings: "Settings") -> Callable[[], None]:
-    """What `xrayq health relay` looks for. A relay that cannot write to its home works all the same."""
-    from worker.heartbeat import Heartbeat, relay_beat
-
-    try:
-        return Heartbeat(relay_beat(settings.home)).beat
-    except OSError as error:
-        _logger("relay").warning("no health check: cannot write to XRAYQ_HOME", extra={"reason": error.strerror})
-        return lambda: None
 
 
 def _logger(role: str) -> "Logger":

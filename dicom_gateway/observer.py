@@ -1,0 +1,39 @@
+"""Who wants to know what the gateway does, to count it. The gateway itself counts nothing."""
+
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger("xrayq.gateway")
+
+
+class Observer:
+    """Called from each association's own thread, between the peer's messages: every method must return at once.
+
+    AE titles are a stranger's words, at most 16 characters, printable.
+    """
+
+    def accepted(self, calling_ae: str) -> None:
+        """An association is established."""
+
+    def rejected(self, calling_ae: str, reason: str) -> None:
+        """An association was rejected; `reason` is the name of a `Reject`."""
+
+    def aborted(self, calling_ae: str) -> None:
+        """A peer that spoke ended neither by release nor by rejection; "" when it did not say who it is."""
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+        """A C-STORE was answered.
+
+        Args:
+            status: DIMSE status of the C-STORE-RSP.
+            size: bytes of the data set that came.
+            seconds: from its last byte to the response.
+        """
+
+
+def tell(hook: Callable[..., None], *values: object) -> None:
+    """Call an observer's method. One that fails is logged, and hurts no association."""
+    try:
+        hook(*values)
+    except Exception as error:  # noqa: BLE001 - whatever it does, films are received
+        log.error("observer failed", extra={"reason": type(error).__name__})

@@ -1,0 +1,225 @@
+"""What each process counts, for Prometheus. One registry for each role, made by whoever starts the process.
+
+No label holds a word from a data set; AE titles come from strangers, so only so many become labels.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from dicom_gateway.observer import Observer
+from dicom_gateway.spool import Spool
+from worker.probes import free_bytes
+from worker.states import State
+
+if TYPE_CHECKING:  # the gateway needs neither
+    from model.engine.base import Engine
+    from model.scorer import Score
+
+MOST_TITLES = 200
+"""AE titles that get a label of their own: the first that come."""
+OTHER = "other"
+
+FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+DECODE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+BATCH_FILMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+TENTHS = tuple(step / 10 for step in range(1, 11))
+
+
+def make_registry(role: str) -> CollectorRegistry:
+    """A registry that says which release of xrayq this is."""
+    registry = CollectorRegistry()
+    Info("xrayq", "Release of xrayq.", registry=registry).info({"version": version("xrayq"), "role": role})
+    return registry
+
+
+class Titles:
+    """AE titles as label values, bounded. Safe from several threads: one title too many does no harm."""
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        """
+        Args:
+            known: titles of our own configuration, which no stranger can push out.
+        """
+        self._known = set(known)
+        self._most = MOST_TITLES + len(self._known)
+
+    def __call__(self, title: str) -> str:
+        if title not in self._known:
+            if len(self._known) >= self._most:
+                return OTHER
+            self._known.add(title)
+        return title
+
+
+class GatewayMetrics(Observer):
+    """What associations do. Our own C-ECHO, under `own_title`, is not counted."""
+
+    def __init__(self, *, own_title: str, calling_aes: Iterable[str] = ()) -> None:
+        self.registry = make_registry("gateway")
+        self._own_title = own_title
+        self._label = Titles(calling_aes)
+        self._stores = Counter(
+            "xrayq_c_stores_total", "C-STOREs answered.", ["calling_ae", "status"], registry=self.registry
+        )
+        self._bytes = Counter(
+            "xrayq_received_bytes_total",
+            "Data sets of answered C-STOREs, refused ones too.",
+            ["calling_ae"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "xrayq_c_store_response_seconds",
+            "From the last byte of a film to its C-STORE-RSP.",
+            buckets=FAST_SECONDS,
+            registry=self.registry,
+        )
+        self._associations = Counter(
+            "xrayq_associations_total",
+            "accepted; rejected_ and why; aborted: ended without release, by whichever side.",
+            ["calling_ae", "outcome"],
+            registry=self.registry,
+        )
+
+    def watch(self, *, established: Callable[[], int], spool: Spool) -> None:
+        """Gauges that are looked up at each scrape."""
+        _gauge(self.registry, "xrayq_associations_open", "Associations now.", established)
+        _gauge(self.registry, "xrayq_spool_free_bytes", "Free space of the spool's file system.", lambda: _free(spool))
+        _gauge(
+            self.registry,
+            "xrayq_spool_reserve_bytes",
+            "Free space below which C-STORE is answered with 0xA700.",
+            lambda: spool.reserve_bytes,
+        )
+
+    def accepted(self, calling_ae: str) -> None:
+        self._count(calling_ae, "accepted")
+
+    def rejected(self, calling_ae: str, reason: str) -> None:
+        self._count(calling_ae, f"rejected_{reason.lower()}")
+
+    def aborted(self, calling_ae: str) -> None:
+        self._count(calling_ae, "aborted")
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+        label = self._label(calling_ae)
+        self._stores.labels(label, f"0x{status:04X}").inc()
+        self._bytes.labels(label).inc(size)
+        self._seconds.observe(seconds)
+
+    def _count(self, calling_ae: str, outcome: str) -> None:
+        if calling_ae != self._own_title:
+            self._associations.labels(self._label(calling_ae), outcome).inc()
+
+
+class RelayMetrics:
+    """What was published. The outbox itself is looked up at each scrape, see `worker.outbox_metrics`."""
+
+    def __init__(self) -> None:
+        self.registry = make_registry("relay")
+        self._messages = Counter("xrayq_published_messages_total", "Messages given to Redis.", registry=self.registry)
+        self._films = Counter(
+            "xrayq_published_films_total", "Films in them; more than once when a lease passed.", registry=self.registry
+        )
+
+    def published(self, films: int) -> None:
+        self._messages.inc()
+        self._films.inc(films)
+
+
+class WorkerMetrics:
+    """What a worker does with films. Every method may be called from several threads."""
+
+    def __init__(self) -> None:
+        self.registry = make_registry("worker")
+        self._batch = Histogram(
+            "xrayq_batch_films", "Films that a message brought.", buckets=BATCH_FILMS, registry=self.registry
+        )
+        self.decode_seconds = Histogram(
+            "xrayq_decode_seconds", "One film, in its decoder.", buckets=DECODE_SECONDS, registry=self.registry
+        )
+        self.inference_seconds = Histogram(
+            "xrayq_inference_seconds",
+            "The network and its calibration, for the films it takes at once.",
+            buckets=FAST_SECONDS,
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "xrayq_commit_seconds", "A batch's transaction.", buckets=FAST_SECONDS, registry=self.registry
+        )
+        self._films = Counter(
+            "xrayq_films_total",
+            "Films that came to an end: scored, ineligible or failed.",
+            ["outcome", "reason"],
+            registry=self.registry,
+        )
+        self._probabilities = Histogram(
+            "xrayq_score_probability",
+            "Calibrated probabilities of the live bundle; their count is the number of scores.",
+            ["finding"],
+            buckets=TENTHS,
+            registry=self.registry,
+        )
+        self._flags = Counter("xrayq_flags_total", "Films flagged.", ["finding"], registry=self.registry)
+        self._postponed = Counter(
+            "xrayq_postponed_batches_total",
+            "Batches given back, for no fault of their films.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._engine = Gauge(
+            "xrayq_engine_info",
+            "1 for the live bundle and what runs it.",
+            ["engine", "bundle", "bundle_version"],
+            registry=self.registry,
+        )
+        self._in_use: tuple[str, ...] = ()
+
+    def watch(self, silence: Callable[[], float | None]) -> None:
+        """Args: silence: seconds since it last consumed, None when never."""
+        _gauge(
+            self.registry,
+            "xrayq_since_consumed_seconds",
+            "Since this worker last consumed a message, be it a probe; 0 while all its threads score; NaN at first.",
+            lambda: _or_nan(silence()),
+        )
+
+    def began(self, films: int) -> None:
+        self._batch.observe(films)
+
+    def serves(self, engine: "Engine", *, bundle: str, bundle_version: str) -> None:
+        """Args: bundle: its digest."""
+        in_use = (engine.spec.name, bundle[:12], bundle_version)
+        if in_use != self._in_use:
+            self._engine.clear()
+            self._engine.labels(*in_use).set(1)
+            self._in_use = in_use
+
+    def ended(self, state: State, reason: str | None, score: "Score | None") -> None:
+        """Called for each film after its end is committed."""
+        self._films.labels(state, reason or "").inc()
+        if score:
+            for finding, probability in score.probabilities.items():
+                self._probabilities.labels(finding).observe(probability)
+            for finding in score.flags:
+                self._flags.labels(finding).inc()
+
+    def postponed(self, reason: str) -> None:
+        self._postponed.labels(reason).inc()
+
+
+def _gauge(registry: CollectorRegistry, name: str, meaning: str, value: Callable[[], float]) -> None:
+    Gauge(name, meaning, registry=registry).set_function(value)
+
+
+def _free(spool: Spool) -> float:
+    try:
+        return free_bytes(spool)
+    except OSError:
+        return float("nan")
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value

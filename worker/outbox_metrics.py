@@ -1,0 +1,95 @@
+"""The outbox as Prometheus sees it: read from the database at each scrape, and never an error page."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.alarms.rules import RULES
+from worker.bounded import Bounded
+from worker.db.session import snapshot
+from worker.db.tables import alarm, errand, instance, outbox
+from worker.errands import Kind
+from worker.states import State
+
+PATIENCE, FRESH = 4.0, 5.0
+"""Seconds that a scrape waits for the database, and for which what it said is said again."""
+
+Values = dict[tuple[str, ...], float]
+"""By label values."""
+
+FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("xrayq_outbox_films", "Films that wait for a worker, or are leased to one.", ("state",)),
+    ("xrayq_oldest_waiting_film_seconds", "Age of the oldest film that has not come to an end; 0: none.", ()),
+    ("xrayq_errands", "Errands that wait: night, mail, webhook.", ("kind",)),
+    ("xrayq_dead_letters", "Instances in state failed.", ()),
+    ("xrayq_alarms_open", "Alarms raised and not cleared.", ("rule",)),
+)
+
+
+class OutboxCollector(Collector):
+    """`xrayq_database_up`, and where it is 1 everything of FAMILIES."""
+
+    def __init__(self, database: Engine) -> None:
+        self._read = Bounded(lambda: _read(database), patience=PATIENCE, fresh=FRESH)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            read = self._read()
+        except (SQLAlchemyError, TimeoutError):
+            yield _up(0)
+            return
+        yield _up(1)
+        for (name, meaning, labels), values in zip(FAMILIES, read, strict=True):
+            family = GaugeMetricFamily(name, meaning, labels=labels)
+            for label_values, value in values.items():
+                family.add_metric(label_values, value)
+            yield family
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """So that registering asks no database."""
+        yield _up(0)
+        for name, meaning, labels in FAMILIES:
+            yield GaugeMetricFamily(name, meaning, labels=labels)
+
+
+def register(registry: CollectorRegistry, database: Engine) -> None:
+    registry.register(OutboxCollector(database))
+
+
+def _up(value: int) -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "xrayq_database_up", "Whether the database answers; without it nothing else is here.", value
+    )
+
+
+def _read(database: Engine) -> tuple[Values, ...]:
+    """What FAMILIES name, in their order."""
+    now = datetime.now(UTC)
+    with snapshot(database) as connection:
+        films, leased = connection.execute(
+            select(func.count(), func.count(outbox.c.id).filter(outbox.c.lease_until > now)).select_from(outbox)
+        ).one()
+        oldest = connection.execute(
+            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+        ).scalar_one()
+        failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
+        errands = Counter(connection.execute(select(errand.c.kind)).scalars())
+        open_alarms = Counter(connection.execute(select(alarm.c.rule).where(alarm.c.cleared_at.is_(None))).scalars())
+    return (
+        {("waiting",): films - leased, ("leased",): leased},
+        {(): max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
+        _each((kind.value for kind in Kind), errands),
+        {(): failed},
+        _each((rule.id for rule in RULES), open_alarms),
+    )
+
+
+def _each(names: Iterable[str], counted: "Counter[str]") -> Values:
+    """Those that are none are 0, not missing: a rate or an alert needs the line."""
+    return {(name,): counted[name] for name in (*names, *sorted(counted))}
