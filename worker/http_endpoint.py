@@ -16,8 +16,6 @@ from worker.probes import Finding
 
 log = logging.getLogger("xrayq.http")
 
-REQUEST_SECONDS = 10.0
-"""For a whole request, from the connection to the last byte of the answer."""
 MOST_REQUESTS = 8
 
 
@@ -35,6 +33,8 @@ class Endpoint(ThreadingMixIn, TCPServer):
     """Serves `pages` by path from `start` to the end of the process. At most MOST_REQUESTS at once."""
 
     allow_reuse_address = daemon_threads = True
+    request_seconds = 10.0
+    """For a whole request, from the connection to the last byte of the answer."""
     request_queue_size = 32
 
     def __init__(self, host: str, port: int, pages: Mapping[str, Page]) -> None:
@@ -62,8 +62,8 @@ class Endpoint(ThreadingMixIn, TCPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        # A peer that sends a byte now and then never meets the socket's time-out.
-        deadline = threading.Timer(REQUEST_SECONDS, _shut, (request,))
+        # A peer that sends a byte now and then would never meet the socket's time-out.
+        deadline = threading.Timer(self.request_seconds, _shut, (request,))
         deadline.daemon = True
         deadline.start()
         try:
@@ -79,7 +79,6 @@ class Endpoint(ThreadingMixIn, TCPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Endpoint
     server_version, sys_version = "xrayq", ""
-    timeout = REQUEST_SECONDS
 
     def do_GET(self) -> None:
         page = self.server.pages.get(self.path.partition("?")[0])

@@ -15,6 +15,8 @@ from worker.bounded import Bounded
 from worker.db.session import snapshot
 from worker.db.tables import alarm, errand, instance, outbox
 from worker.errands import Kind
+from worker.errors import Unhealthy
+from worker.probes import require_file
 from worker.states import State
 
 PATIENCE, FRESH = 4.0, 5.0
@@ -41,7 +43,7 @@ class OutboxCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
             read = self._read()
-        except (SQLAlchemyError, TimeoutError):
+        except (SQLAlchemyError, Unhealthy, TimeoutError):
             yield _up(0)
             return
         yield _up(1)
@@ -70,6 +72,7 @@ def _up(value: int) -> GaugeMetricFamily:
 
 def _read(database: Engine) -> tuple[Values, ...]:
     """What FAMILIES name, in their order."""
+    require_file(database)
     now = datetime.now(UTC)
     with snapshot(database) as connection:
         films, leased = connection.execute(

@@ -20,7 +20,7 @@ from worker.db import schema
 from worker.errors import Unhealthy, WorkerError
 
 MEBIBYTE = 1 << 20
-PATIENCE, FRESH = 3.0, 1.0
+PATIENCE, FRESH = 3.0, 0.5
 """Seconds that a check may take, and for which its answer is given again."""
 ECHO_SECONDS = 2.0
 
@@ -87,14 +87,12 @@ class Turns:
         age = time.monotonic() - last
         if age > within:
             raise Unhealthy(f"{what} {age:.0f} s ago{why}")
-        return f"{what} {age:.0f} s ago"
+        return f"{what} {age:.0f} s ago{why}"
 
 
 def database(engine: Engine) -> str:
     """It answers, at this version's schema."""
-    name = engine.url.database
-    if engine.dialect.name == "sqlite" and not Path(name or "").exists():
-        raise Unhealthy("the database file is gone")
+    require_file(engine)
     try:
         revision = schema.current(engine)
     except SQLAlchemyError as error:
@@ -102,6 +100,12 @@ def database(engine: Engine) -> str:
     if revision != schema.head():
         raise Unhealthy(f"the database is at schema {revision}, this version needs {schema.head()}")
     return "answers, schema is up to date"
+
+
+def require_file(engine: Engine) -> None:
+    """SQLite would make a new file where ours is gone. Raises Unhealthy."""
+    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
+        raise Unhealthy("the database file is gone")
 
 
 def spool(folder: Spool) -> str:

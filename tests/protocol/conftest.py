@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dicom_gateway.observer import Observer
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.scp import Gateway
 from dicom_gateway.spool import Spool
@@ -42,7 +43,11 @@ def start(spool_root: Path) -> Iterator[Callable[..., Node]]:
     nodes: list[Node] = []
 
     def start_node(
-        *, accept: Callable[[Received], None] | None = None, spool: Spool | None = None, **options: Any
+        *,
+        accept: Callable[[Received], None] | None = None,
+        spool: Spool | None = None,
+        observer: Observer | None = None,
+        **options: Any,
     ) -> Node:
         if spool is not None:
             spool.prepare()
@@ -50,7 +55,7 @@ def start(spool_root: Path) -> Iterator[Callable[..., Node]]:
         patience = {"association_timeout": 1.0, "network_timeout": 1.0, "idle_timeout": 60.0}
         chosen = GatewayOptions(**({"host": "127.0.0.1", "port": 0} | patience | options))
         spool = spool or Spool(spool_root, reserve_bytes=0)
-        gateway = Gateway(chosen, spool, accept or accepted.append)
+        gateway = Gateway(chosen, spool, accept or accepted.append, observer)
         gateway.start()
         nodes.append(Node(gateway=gateway, spool=spool, accepted=accepted))
         return nodes[-1]

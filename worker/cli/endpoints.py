@@ -32,6 +32,7 @@ def gateway(
             raise Unhealthy("the listener has ended")
         return "listens"
 
+    port = server.port
     metrics.watch(established=lambda: server.established, spool=spool)
     _serve(
         "gateway",
@@ -39,7 +40,7 @@ def gateway(
         metrics.registry,
         alive={"listener": listening},
         ready={
-            "c-echo": lambda: probes.echo(settings.host, server.port, called_ae=settings.ae_title, calling_ae=title),
+            "c-echo": lambda: probes.echo(settings.host, port, called_ae=settings.ae_title, calling_ae=title),
             "database": lambda: probes.database(database),
             "spool": lambda: probes.spool(spool),
         },
@@ -88,7 +89,7 @@ def counted(publish: "Callable[[Claims], None]", metrics: "RelayMetrics") -> "Ca
     return run
 
 
-def port(settings: "Settings", role: str) -> int:
+def port_of(settings: "Settings", role: str) -> int:
     ports = {
         "gateway": settings.gateway_http_port,
         "relay": settings.relay_http_port,
@@ -113,7 +114,7 @@ def _serve(
         "/healthz": http_endpoint.probe_page(role, Probe(alive)),
         "/readyz": http_endpoint.probe_page(role, Probe(ready)),
     }
-    http_endpoint.serve(role, settings.http_host, port(settings, role), pages)
+    http_endpoint.serve(role, settings.http_host, port_of(settings, role), pages)
 
 
 def _redis(app: "Celery") -> str:

@@ -1,0 +1,102 @@
+"""An observer is told what associations do, and can hurt none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dicom_gateway.errors import StoreUnavailable
+from dicom_gateway.observer import Observer
+from dicom_gateway.options import Received
+from dicom_gateway.scu import PeerUnavailable, echo, send
+from tests.phantoms import write_film
+from tests.protocol.conftest import Node
+from tests.protocol.raw import Peer
+from tests.services import wait_until
+
+Start = Callable[..., Node]
+
+
+class Notes(Observer):
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def accepted(self, calling_ae: str) -> None:
+        self.told.append(("accepted", calling_ae))
+
+    def rejected(self, calling_ae: str, reason: str) -> None:
+        self.told.append(("rejected", calling_ae, reason))
+
+    def aborted(self, calling_ae: str) -> None:
+        self.told.append(("aborted", calling_ae))
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+        assert 0 <= seconds < 10
+        self.told.append(("stored", calling_ae, status, size))
+
+
+class Broken(Observer):
+    def accepted(self, calling_ae: str) -> None:
+        raise RuntimeError("SECRET")
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+        raise RuntimeError("SECRET")
+
+    rejected = aborted = stored  # type: ignore[assignment]
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+def test_stored_and_refused(start: Start, notes: Notes, tmp_path: Path) -> None:
+    film, asked = write_film(tmp_path), []
+
+    def accept(received: Received) -> None:
+        asked.append(received)
+        if len(asked) == 2:
+            raise StoreUnavailable
+
+    node = start(accept=accept, observer=notes)
+    statuses = [one.status for one in send("127.0.0.1", node.port, [film, film], called_ae="XRAYQ", calling_ae="CR1")]
+    assert statuses == [0, 0xA702]
+    (_, _, _, size), _ = stored = [told for told in notes.told if told[0] == "stored"]
+    assert stored == [("stored", "CR1", 0, size), ("stored", "CR1", 0xA702, size)]
+    assert 0 < film.stat().st_size - int(str(size)) < 1000  # the file also has its meta header
+    assert notes.told[0] == ("accepted", "CR1")
+    assert node.gateway.listening
+    wait_until(lambda: node.gateway.established == 0, 5, "the release")
+    assert "aborted" not in {told[0] for told in notes.told}
+
+
+def test_rejected(start: Start, notes: Notes) -> None:
+    node = start(observer=notes, calling_aes=("CR1",))
+    with pytest.raises(PeerUnavailable):
+        echo("127.0.0.1", node.port, called_ae="XRAYQ", calling_ae="CR2")
+    assert notes.told == [("rejected", "CR2", "CALLING_AE")]
+
+
+def test_aborted_is_every_end_but_release(start: Start, notes: Notes) -> None:
+    node = start(observer=notes)
+    with Peer(node.port):
+        pass  # a port that is only looked at
+    with Peer(node.port) as garbage:
+        garbage.send(b"GET / HTTP/1.0\r\n\r\n")
+        garbage.receive()
+    with Peer(node.port) as vanishing:
+        vanishing.associate()
+        assert node.gateway.established == 1
+    wait_until(lambda: len(notes.told) == 3, 5, "three notes")
+    title = notes.told[1][1]
+    assert notes.told == [("aborted", ""), ("accepted", title), ("aborted", title)]
+
+
+def test_an_observer_that_raises_breaks_nothing(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    node = start(observer=Broken())
+    (sent,) = send("127.0.0.1", node.port, [write_film(tmp_path)], called_ae="XRAYQ")
+    assert sent.status == 0
+    with Peer(node.port) as vanishing:
+        vanishing.associate()
+    wait_until(lambda: caplog.text.count("observer failed") == 4, 5, "four complaints")
+    assert "SECRET" not in caplog.text

@@ -1,0 +1,158 @@
+"""The endpoint over real sockets: what it serves, and what strangers cannot do to it."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from tests.endpoints import request, samples
+from tests.services import typed_in, wait_until
+from worker import ready
+from worker.errors import ConfigurationError, Unhealthy
+from worker.http_endpoint import MOST_REQUESTS, Answer, Endpoint, metrics_page, probe_page, serve
+from worker.probes import Finding, Probe
+
+GOOD, BAD = Finding(check="spool", ok=True, text="writable"), Finding(check="redis", ok=False, text="away")
+
+
+def broken() -> Answer:
+    raise RuntimeError("SECRET^PERSON")
+
+
+@pytest.fixture(scope="module")
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture(scope="module")
+def endpoint(registry: CollectorRegistry) -> Iterator[Endpoint]:
+    made = Endpoint(
+        "127.0.0.1",
+        0,
+        {
+            "/metrics": metrics_page(registry),
+            "/readyz": probe_page("relay", lambda: [GOOD, BAD]),
+            "/healthz": probe_page("relay", lambda: [GOOD]),
+            "/broken": broken,
+        },
+    )
+    made.request_seconds = 0.3
+    made.start()
+    yield made
+    end(made)
+
+
+def end(endpoint: Endpoint) -> None:
+    endpoint.shutdown()
+    endpoint.server_close()
+
+
+def test_metrics(endpoint: Endpoint, registry: CollectorRegistry) -> None:
+    Counter("xrayq_some_total", "Some.", ["finding"], registry=registry).labels("pneumonia").inc(3)
+    assert samples(endpoint.port)["xrayq_some_total", "pneumonia"] == 3
+
+
+def test_probes_say_each_check_and_200_or_503(endpoint: Endpoint) -> None:
+    assert request(endpoint.port, "/healthz?verbose").status == 200
+    unready = request(endpoint.port, "/readyz")
+    assert (unready.status, unready.failing) == (503, {"redis": "away"})
+    assert unready.headers["Content-Type"] == "application/json"
+    assert ready.ask("relay", "0.0.0.0", endpoint.port) == [GOOD, BAD]
+
+
+def test_head_is_get_without_the_body(endpoint: Endpoint) -> None:
+    head, get = (request(endpoint.port, "/healthz", method) for method in ("HEAD", "GET"))
+    assert (head.status, head.body) == (200, "")
+    assert head.headers["Content-Length"] == get.headers["Content-Length"] == str(len(get.body))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"])
+def test_nothing_else_is_allowed(endpoint: Endpoint, method: str) -> None:
+    refused = request(endpoint.port, "/metrics", method)
+    assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_other_paths_are_404_and_not_repeated(endpoint: Endpoint) -> None:
+    missing = request(endpoint.port, "/../etc/passwd")
+    assert missing.status == 404
+    assert "passwd" not in missing.body
+
+
+def test_a_page_that_fails_shows_nothing_of_it(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    failed = request(endpoint.port, "/broken")
+    assert failed.status == 500
+    assert "SECRET" not in failed.body + caplog.text
+    assert caplog.records[-1].__dict__["reason"] == "RuntimeError"
+
+
+def test_silent_and_dribbling_peers_are_cut_and_never_too_many(endpoint: Endpoint) -> None:
+    peers = [socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) for _ in range(MOST_REQUESTS)]
+    peers[0].sendall(b"GET /metr")
+    wait_until(lambda: endpoint._free._value == 0, 5, "all places to be taken")
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as one_more:
+        assert one_more.recv(1) == b""
+    for peer in peers:
+        assert peer.recv(1) == b""
+        peer.close()
+    wait_until(lambda: endpoint._free._value == MOST_REQUESTS, 5, "the places to be free again")
+    assert request(endpoint.port, "/healthz").status == 200
+
+
+def test_garbage_is_refused_and_not_repeated(endpoint: Endpoint) -> None:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as peer:
+        peer.sendall(b"\x01\x02 SECRET \xff\r\n\r\n")
+        answer = peer.recv(1000)
+    assert answer == b"refused\n"
+
+
+def test_port_0_serves_nothing() -> None:
+    assert serve("worker", "127.0.0.1", 0, {}) is None
+
+
+def test_a_port_that_is_taken_is_logged_and_ends_nothing(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    assert serve("worker", "127.0.0.1", endpoint.port, {}) is None
+    assert f"127.0.0.1:{endpoint.port}; set XRAYQ_WORKER_HTTP_PORT" in caplog.text
+
+
+def test_a_check_that_hangs_or_breaks_is_an_answer() -> None:
+    def hangs() -> str:
+        raise TimeoutError
+
+    def breaks() -> str:
+        raise KeyError("SECRET")
+
+    hanging, breaking = Probe({"database": hangs, "redis": breaks})()
+    assert hanging == Finding(check="database", ok=False, text="no answer within 3 s")
+    assert breaking == Finding(check="redis", ok=False, text="KeyError")
+
+
+@pytest.mark.parametrize(
+    ("role", "port", "error", "text"),
+    [
+        ("worker", 0, ConfigurationError, "XRAYQ_WORKER_HTTP_PORT is 0"),
+        ("worker", 1, Unhealthy, "no worker answers on port 1: start 'xrayq up' or 'xrayq worker', see"),
+        ("worker", None, Unhealthy, "is the relay's, not the worker's"),
+    ],
+)
+def test_asking_nobody_or_somebody_else(
+    endpoint: Endpoint, role: str, port: int | None, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        ready.ask(role, "127.0.0.1", endpoint.port if port is None else port)
+
+
+def test_asking_a_stranger() -> None:
+    stranger = Endpoint("127.0.0.1", 0, {"/readyz": lambda: Answer(status=200, content_type="text/html", body=b"<p>")})
+    stranger.start()
+    with pytest.raises(Unhealthy, match="is no xrayq worker"):
+        ready.ask("worker", "127.0.0.1", stranger.port)
+    end(stranger)
+
+
+def test_health_prints_what_is_wrong_and_leaves_with_5(endpoint: Endpoint, tmp_path: Path) -> None:
+    with typed_in(tmp_path, relay_http_port=str(endpoint.port)) as xrayq:
+        code, out, err = xrayq("health", "relay")
+    assert (code, out.strip()) == (5, "relay: spool: writable; redis: away")
+    assert "relay is not ready: redis: away" in err
