@@ -203,8 +203,7 @@ class WorkerMetrics:
         if score:
             for finding, probability in score.probabilities.items():
                 self._probabilities.labels(finding).observe(probability)
-            for finding in score.flags:
-                self._flags.labels(finding).inc()
+                self._flags.labels(finding).inc(finding in score.flags)
 
     def postponed(self, reason: str) -> None:
         self._postponed.labels(reason).inc()

@@ -66,7 +66,7 @@ def register(registry: CollectorRegistry, database: Engine) -> None:
 
 def _up(value: int) -> GaugeMetricFamily:
     return GaugeMetricFamily(
-        "xrayq_database_up", "Whether the database answers; without it nothing else is here.", value
+        "xrayq_database_up", "Whether the database answers; while not, what is read from it is missing.", value
     )
 
 

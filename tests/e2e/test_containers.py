@@ -65,6 +65,9 @@ class Machine:
     contained: bool = False
     ports: dict[str, int] = field(default_factory=lambda: {"postgres": free_port(), "redis": free_port()})
     dicom_port: int = field(default_factory=free_port)
+    http_ports: dict[str, str] = field(
+        default_factory=lambda: {f"XRAYQ_{role}_HTTP_PORT": str(free_port()) for role in ("GATEWAY", "RELAY", "WORKER")}
+    )
 
     def here(self, text: str, image: str) -> str:
         """A text of an image with its paths, hosts and ports turned into ours."""
@@ -82,7 +85,7 @@ class Machine:
         variables = stages(FOLDER / file)[final].environment() | services()[name]["environment"]
         path = variables.pop("PATH").replace("$PATH", "/usr/bin:/bin")
         found = {key: self.here(value, image) for key, value in variables.items()}
-        return found | {"PATH": self.here(path, image), "XRAYQ_PORT": str(self.dicom_port)}
+        return found | {"PATH": self.here(path, image), "XRAYQ_PORT": str(self.dicom_port)} | self.http_ports
 
     def command(self, name: str, words: list[str]) -> list[str]:
         program = shutil.which(words[0], path=self.environment(name)["PATH"])
