@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from celery import Celery
-from celery.worker.consumer import Consumer
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
@@ -122,7 +121,7 @@ def consume(
     worker = app.Worker(
         pool="threads",
         concurrency=concurrency,
-        consumer_cls=_EagerConsumer,
+        consumer_cls=_eager_consumer(),
         loglevel="ERROR",
         quiet=True,
         without_gossip=True,
@@ -132,12 +131,16 @@ def consume(
     worker.start()
 
 
-class _EagerConsumer(Consumer):  # type: ignore[misc]
-    """Looks for a lost broker every two seconds; Celery's own pauses grow to thirty."""
+def _eager_consumer() -> type:
+    """Celery's consumer, that looks for a lost broker every two seconds; its own pauses grow to thirty."""
+    from celery.worker.consumer import Consumer  # a relay does without
 
-    def ensure_connected(self, connection: Any) -> Any:
-        connection.ensure_connection = partial(connection.ensure_connection, interval_step=0)
-        return super().ensure_connected(connection)
+    class EagerConsumer(Consumer):  # type: ignore[misc]
+        def ensure_connected(self, connection: Any) -> Any:
+            connection.ensure_connection = partial(connection.ensure_connection, interval_step=0)
+            return super().ensure_connected(connection)
+
+    return EagerConsumer
 
 
 def answers(app: Celery) -> None:
