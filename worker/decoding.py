@@ -1,6 +1,7 @@
 """Films to network inputs in child processes that may crash, hang or run out of memory without hurting the worker."""
 
 import errno
+import fcntl
 import os
 import resource
 import threading
@@ -10,7 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver, get_context, parent_process
-from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 
 import numpy as np
@@ -214,11 +214,13 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(1)
     os.nice(1)
-    threading.Thread(target=_end_with_worker, daemon=True).start()
+    _end_with_worker()
 
 
 def _end_with_worker() -> None:
-    """However the worker ends. A decoder that waits for a film would notice, one that is busy would not."""
+    """However the worker ends. A decoder that waits for a film would notice, one that is busy would not: so the kernel
+    sends SIGIO, which ends it, when the other end of the pipe that the worker holds is closed.
+    """
     if worker := parent_process():
-        wait_for_any([worker.sentinel])
-        os._exit(1)
+        fcntl.fcntl(worker.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(worker.sentinel, fcntl.F_SETFL, fcntl.fcntl(worker.sentinel, fcntl.F_GETFL) | os.O_ASYNC)

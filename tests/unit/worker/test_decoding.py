@@ -2,6 +2,8 @@
 
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +19,12 @@ from dicom_gateway.errors import PIXEL_ERRORS
 from dicom_gateway.pixels import read_radiograph
 from model.preprocess import PreprocessSpec, to_input
 from tests.phantoms import chest_film, chest_pixels, write_film
-from tests.services import kill, wait_until
+from tests.services import children, environment, kill, wait_until
 from worker.decoding import CRASH_REASONS, UNAVAILABLE, Decoded, DecodePool, decode_film, reasons
 
 SPEC = PreprocessSpec()
 MAX_PIXELS = 1 << 31
+ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
@@ -225,6 +228,41 @@ def test_pool_whose_machinery_stopped_is_made_anew(good: Path) -> None:
         decoders._pool.stop()
         decoders._pool.join()
         assert dict(decoders.decode({2: good}))[2].image is not None
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from model.preprocess import PreprocessSpec
+from worker.decoding import DecodePool
+if __name__ == "__main__":
+    made = DecodePool(processes=2, timeout=60, memory_bytes=4 << 30, spec=PreprocessSpec(), max_pixels=1 << 31)
+    print(dict(made.decode({1: Path(sys.argv[1])}))[1].reason, flush=True)
+    list(made.decode({2: Path(sys.argv[2])}))
+"""
+
+
+def test_a_busy_decoder_does_not_outlive_its_worker(good: Path, hanging: Path, tmp_path: Path) -> None:
+    script = tmp_path / "decoding_worker.py"
+    script.write_text(WORKER)
+    command = [sys.executable, str(script), str(good), str(hanging)]
+    with subprocess.Popen(command, env=environment() | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"None\n"
+        writer = wait_until(lambda: opened_by_a_reader(hanging), 20, "a decoder in mid-film")
+        family = children(worker.pid)
+        assert len(family) > 2
+        worker.kill()
+    wait_until(lambda: not any(one.is_running() for one in family), 10, "its decoders to be gone")
+    os.close(writer)
+
+
+def opened_by_a_reader(fifo: Path) -> int | None:
+    """The other end, of a reader who now waits for the first byte."""
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
 
 
 def test_films_in_a_pool_that_stops_are_given_back_though_another_took_its_place(good: Path, hanging: Path) -> None:
