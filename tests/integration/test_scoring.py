@@ -26,6 +26,7 @@ from worker.db.tables import audit_event, film_measure, finding_score, outbox, s
 from worker.decoding import DecodePool
 from worker.ingest import ingest
 from worker.instances import InstanceView, list_instances, reject, requeue
+from worker.metrics import WorkerMetrics
 from worker.scoring import RetryOptions, Scoring
 from worker.serving import Serving
 
@@ -55,13 +56,21 @@ def scoring(database: Engine, spool: Spool, bundle: Bundle, engine: OrtEngine, d
     return make_scoring(database, spool, bundle, engine, decoders)
 
 
-def make_scoring(database: Engine, spool: Spool, bundle: Bundle, engine: object, decoders: DecodePool) -> Scoring:
+def make_scoring(
+    database: Engine,
+    spool: Spool,
+    bundle: Bundle,
+    engine: object,
+    decoders: DecodePool,
+    metrics: WorkerMetrics | None = None,
+) -> Scoring:
     return Scoring(
         database=database,
         spool=spool,
         serving=Serving(default=bundle.path, open_engine=lambda _: engine, policy=Policy(mark=frozenset(NOT_REAL))),  # type: ignore[arg-type,return-value]
         decoders=decoders,
         retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
+        metrics=metrics,
     )
 
 
@@ -191,6 +200,47 @@ class BrokenEngine:
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise EngineError("device lost")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_metrics_follow_the_films(
+    database: Engine, spool: Spool, bundle: Bundle, engine: OrtEngine, decoders: DecodePool, tmp_path: Path
+) -> None:
+    metrics = WorkerMetrics()
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"xrayq_{name}", labels)
+
+    films = {
+        "good": write_film(tmp_path, "good"),
+        "a child": write_film(tmp_path, "child", PatientAge="009Y"),
+        "no pixels": write_film(tmp_path, "pixels", PixelData=None),
+        "worn out": write_film(tmp_path, "worn"),
+    }
+    ids = {name: take(database, spool, path) for name, path in films.items()}
+    with writing(database) as connection:
+        connection.execute(update(outbox).where(outbox.c.instance_id == ids["worn out"]).values(attempts=3))
+    make_scoring(database, spool, bundle, BrokenEngine(), decoders, metrics).run({ids["good"]: 0})
+    assert value("postponed_batches_total", reason="EngineError") == 1
+    assert value("films_total", outcome="scored", reason="") is None
+    in_use = {"bundle": bundle.digest[:12], "bundle_version": bundle.version}
+    assert value("engine_info", engine="broken", **in_use) == 1
+
+    scoring = make_scoring(database, spool, bundle, engine, decoders, metrics)
+    for _ in range(2):  # a message that comes again counts nothing
+        scoring.run(dict.fromkeys(ids.values(), 0) | {ids["good"]: 1})
+    assert value("films_total", outcome="scored", reason="") == 1
+    assert value("films_total", outcome="ineligible", reason="age") == 1
+    assert value("films_total", outcome="failed", reason="no_pixel_data") == 1
+    assert value("films_total", outcome="failed", reason="attempts_exhausted") == 1
+    view = next(one for one in list_instances(database) if one.state == "scored")
+    assert view.probabilities is not None
+    for finding, probability in view.probabilities.items():
+        assert value("score_probability_sum", finding=finding) == pytest.approx(probability)
+        assert value("flags_total", finding=finding) == (finding in (view.flags or []))
+    assert value("batch_films_sum") == 1 + 3
+    assert value("engine_info", engine=engine.spec.name, **in_use) == 1
+    assert value("engine_info", engine="broken", **in_use) is None, "an engine out of use is gone"
 
 
 class Picky:
