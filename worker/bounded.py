@@ -26,13 +26,17 @@ class Bounded(Generic[T]):
         self._lock = threading.Lock()
         self._asked: _Asked[T] | None = None
 
-    def __call__(self) -> T:
-        """The answer. Raises what the question raised, or TimeoutError."""
+    def ask(self) -> Callable[[], T]:
+        """Ask, and return what waits for the answer: it raises what the question raised, or TimeoutError."""
         with self._lock:
             asked = self._asked
             if asked is None or asked.older_than(self._fresh):
                 asked = self._asked = _Asked(self._question)
-        return asked.wait(self._patience)
+        deadline = time.monotonic() + self._patience
+        return lambda: asked.wait(deadline - time.monotonic())
+
+    def __call__(self) -> T:
+        return self.ask()()
 
 
 class _Asked(Generic[T]):

@@ -43,7 +43,8 @@ class Probe:
         self._checks = {name: Bounded(check, patience=PATIENCE, fresh=FRESH) for name, check in checks.items()}
 
     def __call__(self) -> list[Finding]:
-        return [_finding(name, check) for name, check in self._checks.items()]
+        asked = {name: check.ask() for name, check in self._checks.items()}
+        return [_finding(name, answer) for name, answer in asked.items()]
 
 
 def _finding(name: str, check: Check) -> Finding:

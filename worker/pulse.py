@@ -40,6 +40,8 @@ class Pulse:
         self.longest_silence = min(LONGEST_SILENCE, stall_seconds)
         self.threads = 1
         """Tasks that run at once."""
+        self.gave_up = False
+        """Ending, because it consumed nothing."""
         self._longest_task = longest_task
         self._lock = threading.Lock()
         self._begun: dict[int, float] = {}
@@ -131,9 +133,10 @@ def watch(pulse: Pulse, probe: Callable[[], None]) -> None:
     def run() -> None:
         while not pulse.stalled(probe):
             time.sleep(pulse.longest_silence / PROBES_PER_SILENCE)
+        pulse.gave_up = True
         log.error(f"consumed nothing for {pulse.stall_seconds:g} s while Redis answers: ending, to be started anew")
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
-        os._exit(1)
+        os._exit(Unhealthy.exit_code)
 
     threading.Thread(target=run, name="watch", daemon=True).start()

@@ -143,5 +143,7 @@ def test_a_worker_that_consumes_nothing_ends_itself_and_the_next_one_scores(serv
         client = connection.default_channel.client
         left = [name for name in client.keys(f"{PROBE_TASK}*") if client.ttl(name) < 0]
     assert left == [], "queues of probes stay in Redis for ever"
-    assert "consumed nothing for 5 s while Redis answers" in (service.folder / "log").read_text()
+    log = (service.folder / "log").read_text()
+    assert "consumed nothing for 5 s while Redis answers" in log
+    assert "ended, will restart role=worker exit_code=5" in log
     print(f"unready after {unready:.1f} s; another worker {gone[0]:.1f} s later, ready {again:.1f} s after that")

@@ -197,6 +197,8 @@ def worker() -> None:
         queue.consume(app, life.around(scoring.run), concurrency=tasks, seen=life.seen)
     finally:
         decoders.close()
+    if life.gave_up:
+        raise typer.Exit(Unhealthy.exit_code)
 
 
 def submit(

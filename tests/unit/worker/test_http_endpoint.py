@@ -1,15 +1,17 @@
 """The endpoint over real sockets: what it serves, and what strangers cannot do to it."""
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from tests.endpoints import request, samples
 from tests.services import typed_in, wait_until
-from worker import ready
+from worker import probes, ready
 from worker.errors import ConfigurationError, Unhealthy
 from worker.http_endpoint import MOST_REQUESTS, Answer, Endpoint, metrics_page, probe_page, serve
 from worker.probes import Finding, Probe
@@ -116,16 +118,29 @@ def test_a_port_that_is_taken_is_logged_and_ends_nothing(endpoint: Endpoint, cap
     assert f"127.0.0.1:{endpoint.port}; set XRAYQ_WORKER_HTTP_PORT" in caplog.text
 
 
-def test_a_check_that_hangs_or_breaks_is_an_answer() -> None:
+def test_checks_that_hang_or_break_are_answers_and_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "PATIENCE", 0.2)
+    asked, answer = [], Event()
+
     def hangs() -> str:
-        raise TimeoutError
+        asked.append(1)
+        answer.wait(10)
+        return "answers"
 
     def breaks() -> str:
         raise KeyError("SECRET")
 
-    hanging, breaking = Probe({"database": hangs, "redis": breaks})()
-    assert hanging == Finding(check="database", ok=False, text="no answer within 3 s")
-    assert breaking == Finding(check="redis", ok=False, text="KeyError")
+    probe = Probe({"database": hangs, "redis": hangs, "spool": breaks})
+    began = time.monotonic()
+    database, redis, spool = probe()
+    assert time.monotonic() - began < 0.4, "they are waited for together"
+    assert database == Finding(check="database", ok=False, text="no answer within 0.2 s")
+    assert not redis.ok
+    assert spool == Finding(check="spool", ok=False, text="KeyError")
+    assert not probe()[0].ok
+    assert len(asked) == 2, "a question that hangs is not asked again"
+    answer.set()
+    wait_until(lambda: probe()[0].ok, 5, "the late answer")
 
 
 @pytest.mark.parametrize(
