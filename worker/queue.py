@@ -112,7 +112,7 @@ def consume(
     def score_task(pairs: list[list[int]]) -> None:
         score({int(instance_id): int(claims) for instance_id, claims in pairs})
 
-    @app.task(name=PROBE_TASK, max_retries=0)  # type: ignore[untyped-decorator]
+    @app.task(name=PROBE_TASK, max_retries=0, Request=_unacknowledged())  # type: ignore[untyped-decorator]
     def probe_task() -> None:
         consumer = worker.consumer.task_consumer
         if consumer and consumer.consuming_from(SCORE_QUEUE):
@@ -129,6 +129,17 @@ def consume(
         optimization="fair",
     )
     worker.start()
+
+
+def _unacknowledged() -> type:
+    """A Celery request of a queue without acknowledgements: kombu would keep the number of each one that it is given."""
+    from celery.worker.request import Request
+
+    class Unacknowledged(Request):  # type: ignore[misc]
+        def acknowledge(self) -> None:
+            self.acknowledged = True
+
+    return Unacknowledged
 
 
 def _eager_consumer() -> type:

@@ -1,0 +1,78 @@
+"""Probe messages through a real Redis: each comes back, and nothing of them stays."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.services import environment
+from worker.outbox import PublishError
+from worker.queue import PROBE_EXPIRES, PROBE_TASK, add_probe_queue, make_app, prober
+from worker.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+PROBES = 20
+CONSUMER = """
+import gc, json, os, signal, sys, threading
+from kombu.transport.redis import QoS
+from worker import queue
+
+app = queue.make_app(sys.argv[1], visibility_seconds=60)
+probe = queue.prober(app, queue.add_probe_queue(app))
+back = threading.Semaphore(0)
+
+def drive():
+    for _ in range(int(sys.argv[2])):
+        probe()
+        if not back.acquire(timeout=20):
+            break
+    else:
+        kept = [len(one._delivered) + len(one._dirty) for one in gc.get_objects() if isinstance(one, QoS)]
+        print(json.dumps(kept), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=drive, daemon=True).start()
+queue.consume(app, print, concurrency=2, seen=back.release)
+"""
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> "redis.Redis[bytes]":
+    return redis.Redis(unix_socket_path=str(redis_server.socket))
+
+
+def test_every_probe_comes_back_and_nobody_keeps_it(redis_server: RedisServer, client: "redis.Redis[bytes]") -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", CONSUMER, redis_server.url, str(PROBES)],
+        env=environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    kept = json.loads(ran.stdout.splitlines()[0])
+    assert kept, ran.stderr
+    assert set(kept) == {0}, "kombu counts messages that no one acknowledges"
+    assert [key for key in client.keys("*") if PROBE_TASK.encode() in key or b"unacked" in key] == []
+
+
+def test_what_nobody_takes_goes_by_itself(redis_server: RedisServer, client: "redis.Redis[bytes]") -> None:
+    app = make_app(redis_server.url, visibility_seconds=60)
+    name = add_probe_queue(app)
+    prober(app, name)()
+    assert client.llen(name) == 1
+    assert 0 < client.ttl(name) <= PROBE_EXPIRES
+
+
+def test_a_redis_that_is_away_is_said_so(redis_server: RedisServer) -> None:
+    app = make_app(redis_server.url, visibility_seconds=60)
+    probe = prober(app, add_probe_queue(app))
+    probe()
+    redis_server.stop()
+    with pytest.raises(PublishError):
+        probe()
+    redis_server.start()
+    probe()
