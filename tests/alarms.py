@@ -1,19 +1,23 @@
 """What tests of alarms share: rows of films that came at a time, limits, a change, and what is in the database."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
 
+from worker.alarms import ledger
 from worker.alarms.change import Change, State
 from worker.alarms.live import Limits
-from worker.alarms.rules import Condition
+from worker.alarms.rules import RULES, Condition, When
 from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand, instance
+from worker.errands import Kind
 from worker.settings import Settings
 
+BOTH = (Kind.MAIL, Kind.WEBHOOK)
+LIVE = frozenset(rule.id for rule in RULES if rule.when is When.LIVE)
 AT = "2026-11-20T12:00:00.000000+00:00"
 
 
@@ -38,6 +42,11 @@ def condition(rule: str = "backlog", subject: str = "", value: float = 700, thre
 def change(state: str = State.RAISED, **other: Any) -> Change:
     usual: dict[str, Any] = {"alarm": 7, "rule": "sender_silent", "subject": "CR1", "value": 12, "threshold": 10}
     return Change(**usual | {"state": str(state), "text": "CR1 sent no new film since noon", "at": AT} | other)
+
+
+def settled(database: Engine, *found: Condition, rules: Collection[str] = LIVE) -> list[Change]:
+    with writing(database) as connection:
+        return ledger.settle(connection, rules, found, BOTH)
 
 
 def arrived(database: Engine, calling_ae: str, times: Iterable[datetime], state: str = "scored") -> None:
