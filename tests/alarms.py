@@ -31,6 +31,7 @@ def limits(**other: Any) -> Limits:
         "report_hours": 3,
         "report_time": time(1),
         "zone": Settings().zone,
+        "since": datetime(2026, 1, 1, tzinfo=UTC),
     }
     return Limits(**usual | other)
 

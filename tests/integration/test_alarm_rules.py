@@ -18,7 +18,7 @@ from worker import errands
 from worker.alarms import live
 from worker.alarms.rules import RULES, Condition
 from worker.db.session import reading, writing
-from worker.db.tables import instance, outbox
+from worker.db.tables import errand, instance, outbox
 from worker.errands import Kind
 from worker.logs import JsonFormatter
 
@@ -93,16 +93,23 @@ def test_a_relay_that_does_not_see_the_spool_leaves_its_alarm_alone(database: En
 
 def test_report_late_by_the_clock_and_not_by_its_next_attempt(database: Engine) -> None:
     with writing(database) as connection:
-        for day in ("2026-11-19", "2026-11-18"):
-            errands.add(connection, Kind.NIGHT, day, NOW + timedelta(hours=1))  # was tried, and will be again
+        errands.add(connection, Kind.NIGHT, "2026-11-18", NOW + timedelta(hours=1))  # was tried, and will be again
     due = datetime(2026, 11, 19, 1, tzinfo=ZoneInfo("Europe/Berlin"))
     zone = {"zone": ZoneInfo("Europe/Berlin"), "report_time": time(1)}
     assert seen(database, due + timedelta(hours=3), **zone) == []
     (found,) = seen(database, due + timedelta(hours=3, minutes=6), **zone)
-    assert (found.value, found.text) == (3.1, "the report of 2026-11-18 is not made yet")
-    (found,) = seen(database, due + timedelta(hours=28), **zone)
-    assert found.text == "the report of 2026-11-18 is not made yet; 2 reports in all"
+    assert (found.value, found.text) == (3.1, "the report of 2026-11-18 is not made yet; attempts: 0")
     assert seen(database, due + timedelta(hours=28), report_time=None) == []
+
+
+@pytest.mark.parametrize(("attempts", "hours", "late"), [(0, 3, 0), (1, 3, 0), (2, 0, 1), (0, 3.1, 1)])
+def test_after_the_machine_was_off_a_report_is_late_when_it_failed_or_is_still_not_made(
+    database: Engine, attempts: int, hours: float, late: int
+) -> None:
+    with writing(database) as connection:
+        errands.add(connection, Kind.NIGHT, "2026-11-16", NOW)
+        connection.execute(update(errand).values(attempts=attempts))
+    assert len(seen(database, NOW + timedelta(hours=hours), since=NOW)) == late
 
 
 def test_a_change_is_one_warning_with_its_rule(
