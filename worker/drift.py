@@ -118,6 +118,14 @@ def excess(test: Mapping[str, Any]) -> float:
     return float(test["psi"] - test["psi_by_chance"])
 
 
+def untested_words(untested: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each AE and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in untested:
+        found.setdefault((one["calling_ae"], one["why"]), []).append(one["measure"])
+    return [f"{calling_ae}, {', '.join(measures)}: {why}." for (calling_ae, why), measures in found.items()]
+
+
 def _gather(
     connection: Connection, span: Span, frozen: dict[Key, Reference], calling_aes: Iterable[str] | None = None
 ) -> dict[Key, array[float]]:
