@@ -132,16 +132,21 @@ def _paths_outside(n: int, m: int, distance: int) -> float:
     """
     if distance == 0:
         return 1.0
-    outside = np.zeros(n + 1)
-    rows = np.arange(n + 1)
-    for diagonal in range(1, n + m + 1):
-        low, high = max(0, diagonal - m), min(n, diagonal)
+    diagonals = np.arange(n + m + 1)
+    # Inside is where |i (n + m) - diagonal n| < distance: a narrow band, the only part that is computed.
+    lows = np.maximum(-((distance - 1 - diagonals * n) // (n + m)), np.maximum(0, diagonals - m))
+    highs = np.minimum((distance - 1 + diagonals * n) // (n + m), np.minimum(n, diagonals))
+    rows = np.arange(n + 1.0)
+    outside = np.ones(n + 2)  # of row i at i + 1; the first is never used with a weight
+    outside[1] = 0.0
+    before = 0
+    for diagonal, low, high in zip(range(1, n + m + 1), lows[1:].tolist(), highs[1:].tolist(), strict=True):
         i = rows[low : high + 1]
-        left = outside[low : high + 1]
-        above = outside[low - 1 : high] if low else np.concatenate([[0.0], outside[:high]])
-        reached = np.abs(i * (n + m) - diagonal * n) >= distance
-        outside[low : high + 1] = np.where(reached, 1.0, (i * above + (diagonal - i) * left) / diagonal)
-    return min(1.0, float(outside[n]))
+        new = (i * outside[low : high + 1] + (diagonal - i) * outside[low + 1 : high + 2]) / diagonal
+        outside[before + 1 : low + 1] = 1.0
+        outside[low + 1 : high + 2] = new
+        before = low
+    return min(1.0, float(outside[n + 1]))
 
 
 def _kolmogorov(scaled: float) -> float:

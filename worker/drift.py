@@ -52,7 +52,7 @@ class DriftOptions:
 class Chosen:
     """What is tested for one key."""
 
-    values: array[float]
+    values: "array[float]"
     days: int
 
 
@@ -128,7 +128,7 @@ def untested_words(untested: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _gather(
     connection: Connection, span: Span, frozen: dict[Key, Reference], calling_aes: Iterable[str] | None = None
-) -> dict[Key, array[float]]:
+) -> "dict[Key, array[float]]":
     """The span's values of each key, without those of its reference. Eight bytes each."""
     which = [*within(span)]
     if calling_aes is not None:
