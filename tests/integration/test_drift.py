@@ -136,7 +136,7 @@ def test_films_of_the_reference_are_not_held_beside_it(
     found = evaluated(database, 0)
     assert found["tests"] == []
     assert {(one["films"], one["days"], one["why"]) for one in found["untested"]} == {
-        (40, 7, "too few films: 40 of 50 needed")
+        (40, 7, "too few films: 40 of 50 needed, in 7 days")
     }
 
 
@@ -151,7 +151,7 @@ def test_few_films_of_a_day_are_tested_with_the_week(
     assert films_tested(evaluated(database, 8), "CR2") == [(60, 1)]
     assert films_tested(evaluated(database, 14), "CR1") == []
     silent = [one["why"] for one in evaluated(database, 20)["untested"] if one["calling_ae"] == "CR1"]
-    assert silent == ["too few films: 0 of 50 needed"] * len(film_measures.INPUTS)
+    assert silent == ["too few films: 0 of 50 needed, in 7 days"] * len(film_measures.INPUTS)
 
 
 def test_another_bundle_is_not_held_beside_the_reference_of_the_first(
@@ -215,8 +215,10 @@ def test_thirty_quiet_nights(tmp_path: Path) -> None:
     assert raised <= 1
 
 
-def test_pixels_that_become_brighter(database: Engine, tmp_path: Path) -> None:
+def test_pixels_that_become_brighter(tmp_path: Path) -> None:
     """DICOM films under one window, decoded as the worker does it; 120 as they were, then 100 with 3 % added."""
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
     random = np.random.default_rng(11)
     spec = PreprocessSpec(size=64)
     base = chest_pixels(rows=96, columns=80)
@@ -238,6 +240,7 @@ def test_pixels_that_become_brighter(database: Engine, tmp_path: Path) -> None:
     assert alarms(evaluated(database, 1)) == set()
     changed = {one["measure"]: one for one in evaluated(database, 2)["tests"] if one["alarm"]}["brightness"]
     assert changed["median"] - changed["reference_median"] == pytest.approx(0.03, abs=0.005)
+    database.dispose()
 
 
 def test_the_section_says_what_drifted(database: Engine, references: list[drift_reference.Reference]) -> None:
@@ -248,7 +251,7 @@ def test_the_section_says_what_drifted(database: Engine, references: list[drift_
     assert "Drift in 1 of 1 sending AEs. CR1: brightness." in written
     assert written.count("<img ") == written.count(' alt="') == 2
     assert "What drifted, medians: CR1 brightness" in written
-    assert "CR2, brightness, clipped" in written
+    assert "CR2, all: too few films: 45 of 50 needed, in 7 days." in written
     quiet = page("test", "test", section(evaluated(database, 30)))
     assert "Nothing was tested" in quiet
 

@@ -163,7 +163,7 @@ def _show(found: dict[str, Any]) -> None:
             "[red]DRIFT[/red]" if one["alarm"] else one["note"],
         )
     console.print(table)
-    for words in untested_words(found["untested"]):
+    for words in untested_words(found):
         console.print(f"Not tested: {words}", style="yellow", highlight=False, markup=False)
     limits = found["options"]
     console.print(
