@@ -197,22 +197,27 @@ def test_an_operator_replaces_a_reference(database: Engine, references: list[dri
 
 
 def test_thirty_quiet_nights(tmp_path: Path) -> None:
-    """Five devices that differ, with skewed, tied and related measures: about a thousand tests, and no alarm."""
+    """Five devices that differ, with skewed, tied and related measures: about a thousand tests, and no alarm, though a
+    bare limit on PSI or on p-values would have raised one on nearly every night."""
     database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
     schema.upgrade(database)
     random = np.random.default_rng(10)
     for device in DEVICES:
         keep(database, device.ae, Span(start=day(-40).start, end=day(0).start), draw(device, 300, random))
     drift_reference.freeze_missing(database, Span(start=day(-40).start, end=day(0).start), films=300, actor="night")
-    tests, raised = 0, 0
+    tests, raised, by_psi, by_p = 0, 0, 0, 0
     for number in range(30):
         for device in DEVICES:
             keep(database, device.ae, day(number), draw(device, how_many(device, number, random), random))
         found = evaluated(database, number)
         tests, raised = tests + len(found["tests"]), raised + len(conditions(found))
+        by_psi += any(one["psi"] >= OPTIONS.psi for one in found["tests"])
+        by_p += any(one["p"] <= 0.05 for one in found["tests"])
     database.dispose()
     assert tests > 30 * 4 * len(MEASURES)
     assert raised <= 1
+    assert by_psi > 20
+    assert by_p > 10
 
 
 def test_pixels_that_become_brighter(tmp_path: Path) -> None:
