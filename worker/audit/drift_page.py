@@ -9,6 +9,11 @@ from worker.audit import drift_figures
 from worker.drift import excess, untested_words
 
 MOST_LISTED = 50
+MEASURES = (
+    "Brightness, contrast, entropy (how many grey levels are in use) and clipped (share of pixels at one end of the "
+    "display range) are of the films as displayed, distance is how unlike the gate's training films they are, and "
+    "probability is of the live scores."
+)
 NOTE = (
     "Each AE is held beside its own frozen reference. Drift is large (a population stability index beyond what chance "
     "gives) and sure (false discovery rate over all tests of the night). It says that films or scores changed, not "
@@ -45,7 +50,7 @@ def section(drift: Mapping[str, Any]) -> Iterable[Html]:
             references[:MOST_LISTED],
             caption=f"Frozen references{_more(references)}; 'xrayq drift freeze' replaces one",
         )
-    yield paragraph(f"{NOTE} Limits: q {options['alpha']:g}, PSI beyond chance {options['psi']:g}.", "quiet")
+    yield paragraph(f"{MEASURES} {NOTE} Limits: q {options['alpha']:g}, PSI beyond chance {options['psi']:g}.", "quiet")
 
 
 def _verdict(tests: Sequence[Mapping[str, Any]], alarms: Sequence[Mapping[str, Any]]) -> Html:
