@@ -22,6 +22,7 @@ from worker.cli import (
     replay,
     run,
     service,
+    status,
     study,
     train,
 )
@@ -43,6 +44,7 @@ app = typer.Typer(
     Run everything on one machine:  [bold]xrayq up[/bold]
     Send it a film:                 [bold]storescu 127.0.0.1 11112 film.dcm[/bold]
     Look at the scores:             [bold]xrayq instance list[/bold]
+    Is all well?                    [bold]xrayq status[/bold]
     What is wrong?                  [bold]xrayq doctor[/bold]
     """,
 )
@@ -56,6 +58,7 @@ app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
+status.register(app)
 doctor.register(app)
 prepare.register(app)
 train.register(app)
