@@ -163,7 +163,7 @@ def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
         .where(within, finding_score.c.flag)
         .group_by(instance.c.calling_ae)
     )
-    flags: dict[str, int] = dict(flagged.tuples().all())
+    flags = {str(calling_ae): int(films) for calling_ae, films in flagged}
     found = [
         SenderToday(
             calling_ae=calling_ae,
