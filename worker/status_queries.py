@@ -156,12 +156,16 @@ def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
     for calling_ae, state, films, newest in rows:
         states[calling_ae][state] = films
         last[calling_ae] = max(newest, last.get(calling_ae, newest))
-    flagged = connection.execute(
-        select(instance.c.calling_ae, func.count(func.distinct(instance.c.id)))
-        .join(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
+    # Looked up for each film of today: a join would let PostgreSQL read the flags of every day.
+    flags_of = (
+        select(func.count())
+        .select_from(score)
         .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(within, finding_score.c.flag)
-        .group_by(instance.c.calling_ae)
+        .where(score.c.instance_id == instance.c.id, score.c.role == "live", finding_score.c.flag)
+        .scalar_subquery()
+    )
+    flagged = connection.execute(
+        select(instance.c.calling_ae, func.count()).where(within, flags_of > 0).group_by(instance.c.calling_ae)
     )
     flags = {str(calling_ae): int(films) for calling_ae, films in flagged}
     found = [

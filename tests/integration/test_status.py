@@ -43,11 +43,12 @@ def options(url: str, folder: Path, **changes: Any) -> StatusOptions:
     return StatusOptions(**(given | changes))
 
 
-def shown(looked: Snapshot, width: int, height: int = 0) -> list[str]:
-    """The view's lines, as a terminal of this size has them."""
+def shown(looked: Snapshot, width: int, height: int = 0, late: float = 0.0) -> list[str]:
+    """The view's lines, as a terminal of this size has them, so many seconds after the look."""
     output = io.StringIO()
     console = Console(file=output, width=width, height=height or 25, force_terminal=False)
-    console.print(page(looked, now=looked.at, zone=ZONE, site="Site A", width=width, height=height))
+    now = looked.at + timedelta(seconds=late)
+    console.print(page(looked, now=now, zone=ZONE, site="Site A", width=width, height=height))
     return output.getvalue().splitlines()
 
 
@@ -188,6 +189,12 @@ def test_a_database_that_is_away_is_a_line_and_comes_back(
     with writing(database) as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO outbox")
     assert watched.look().stored is not None
+
+
+def test_a_look_that_takes_long_is_told(tmp_path: Path) -> None:
+    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path)).look()
+    assert "ago" not in shown(found, 80, 24, late=5)[0]
+    assert "1 min 5 s ago: looking takes long" in shown(found, 80, 24, late=65)[0]
 
 
 def test_faults_are_named(database: Engine, database_url: str, spool: Spool, films: list[int], tmp_path: Path) -> None:
