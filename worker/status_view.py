@@ -132,8 +132,11 @@ def _spool(snapshot: Snapshot) -> Text:
     free, reserve = snapshot.spool.free, snapshot.spool.reserve
     if free is None:
         return _line("spool", Text("is not there", BAD))
-    text = f"{free / GIBIBYTE:,.1f} GiB free, reserve {reserve / GIBIBYTE:,.1f} GiB"
-    return _line("spool", Text(text, BAD if free < reserve else ""))
+    return _line("spool", Text(f"{_size(free)} free, reserve {_size(reserve)}", BAD if free < reserve else ""))
+
+
+def _size(size: int) -> str:
+    return f"{size / GIBIBYTE:,.1f} GiB" if size >= GIBIBYTE else f"{size >> 20} MiB"
 
 
 def _alarms(stored: Stored) -> Text:
