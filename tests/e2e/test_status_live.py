@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -46,6 +47,11 @@ class Terminal:
         """Wait until these words are written from now on."""
         start = len(self.read())
         wait_until(lambda: words.encode() in self.read()[start:], 20, f"{words!r} on the screen")
+
+    def screen(self) -> list[str]:
+        """The lines of the last whole look."""
+        frames = self.read().decode(errors="replace").split("\x1b[H")
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", frames[-2]).replace("\r", "").split("\n")
 
     def type(self, keys: str) -> None:
         os.write(self.end, keys.encode())
@@ -100,10 +106,14 @@ def test_it_waits_for_a_database_sees_a_film_arrive_follows_the_size_and_leaves_
         terminal.shows("no film yet")
         sent(database, spool, tmp_path, "film", ae="ROOM_7")
         terminal.shows("ROOM_7")
-        terminal.resize(120, 40)
-        terminal.shows(" " * 100)  # a line as wide as the new terminal
-        terminal.resize(40, 10)
-        terminal.shows("\x1b[H")
+        for columns, rows in ((120, 40), (40, 10), (80, 24)):
+            terminal.resize(columns, rows)
+            size = (columns, rows)
+            wait_until(lambda size=size: (len(terminal.screen()[0]), len(terminal.screen())) == size, 10, f"{size}")  # type: ignore[misc]
+            assert {len(line) for line in terminal.screen()} == {columns}
+        assert [line.split()[0] for line in terminal.screen()[:6]] == [
+            "xrayq", "All", "gateway", "relay", "worker", "films",
+        ]  # fmt: skip
         terminal.type("q")
         wait_until(lambda: NORMAL in terminal.read(), 10, "the normal screen")
         assert terminal.process.wait(timeout=10) == 0
