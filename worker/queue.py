@@ -132,7 +132,7 @@ def consume(
 
 
 def _unacknowledged() -> type:
-    """A Celery request of a queue without acknowledgements: kombu would keep the number of each one that it is given."""
+    """A Celery request of a queue without acknowledgements: kombu would keep a number of each that it is given."""
     from celery.worker.request import Request
 
     class Unacknowledged(Request):  # type: ignore[misc]

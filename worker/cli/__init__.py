@@ -6,6 +6,7 @@ import sys
 import typer
 
 from worker.cli import (
+    alarm,
     audit,
     bundle,
     calibrate,
@@ -14,6 +15,7 @@ from worker.cli import (
     db,
     demo,
     doctor,
+    drift,
     evaluate,
     gate,
     instance,
@@ -22,6 +24,7 @@ from worker.cli import (
     replay,
     run,
     service,
+    status,
     study,
     train,
 )
@@ -43,6 +46,7 @@ app = typer.Typer(
     Run everything on one machine:  [bold]xrayq up[/bold]
     Send it a film:                 [bold]storescu 127.0.0.1 11112 film.dcm[/bold]
     Look at the scores:             [bold]xrayq instance list[/bold]
+    Is all well?                    [bold]xrayq status[/bold]
     What is wrong?                  [bold]xrayq doctor[/bold]
     """,
 )
@@ -53,9 +57,12 @@ replay.register(instance.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
+app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
+app.add_typer(drift.app, name="drift", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
+status.register(app)
 doctor.register(app)
 prepare.register(app)
 train.register(app)
