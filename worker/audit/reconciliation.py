@@ -103,6 +103,11 @@ def reconcile(connection: Connection, span: Span) -> list[Sender]:
     return senders
 
 
+def total(count: int | dict[str, int]) -> int:
+    """Films, where a count may be by reason."""
+    return sum(count.values()) if isinstance(count, dict) else count
+
+
 def _within(span: Span) -> Any:
     return (instance.c.received_at >= span.start) & (instance.c.received_at < span.end)
 
