@@ -53,15 +53,20 @@ def day(hours: Sequence[dict[str, Any]]) -> Chart:
 
 def ends(senders: Sequence[dict[str, Any]]) -> Chart:
     """What became of each sender's films, as stacked bars."""
-    kinds = (("scored", ACCENT), ("ineligible", REFUSED), ("failed", FAILED), ("pending", PENDING))
+    kinds = (
+        ("scored", "scored", ACCENT),
+        ("ineligible", "not eligible", REFUSED),
+        ("failed", "failed", FAILED),
+        ("pending", "waiting", PENDING),
+    )
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.7 + 0.32 * max(len(senders), 1)), layout="constrained")
         axis = figure.subplots()
         rows = np.arange(len(senders))
         left = np.zeros(len(senders))
-        for name, colour in kinds:
+        for name, spoken, colour in kinds:
             widths = np.array([total(sender[name]) for sender in senders], float)
-            axis.barh(rows, widths, left=left, color=colour, height=0.6, label=name)
+            axis.barh(rows, widths, left=left, color=colour, height=0.6, label=spoken)
             left += widths
         axis.set_yticks(rows, [sender["calling_ae"] for sender in senders])
         axis.invert_yaxis()
@@ -73,7 +78,7 @@ def ends(senders: Sequence[dict[str, Any]]) -> Chart:
         if senders:
             axis.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), labelcolor=QUIET)
         said = [
-            f"{sender['calling_ae']}: " + ", ".join(f"{name} {total(sender[name])}" for name, _ in kinds)
+            f"{sender['calling_ae']}: " + ", ".join(f"{spoken} {total(sender[name])}" for name, spoken, _ in kinds)
             for sender in senders
         ]
         return chart(figure, f"What became of each sender's films. {'; '.join(said)}.")

@@ -61,7 +61,7 @@ class NotMade(Exception):
 
 
 def due(day: date, plan: Plan) -> datetime:
-    """When the day's report is due, UTC. Of a time that the clocks show twice, the first; one they skip is an hour on."""
+    """When the day's report is due, UTC. Of a time that comes twice, the first; one that is skipped, an hour on."""
     return datetime.combine(day + timedelta(days=1), plan.at, plan.options.zone).astimezone(UTC)
 
 

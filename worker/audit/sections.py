@@ -1,15 +1,16 @@
 """The sections of report.html below its first screen."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
-from worker.audit.words import local, shown, size
+from worker.audit.words import lasted, local, shown, size
 
-MOST_LISTED = 50
+MOST_LISTED = 40
 
 
 def senders(content: dict[str, Any]) -> Iterable[Html]:
@@ -61,14 +62,13 @@ def failed(content: dict[str, Any]) -> Iterable[Html]:
     if not content["failed"]:
         yield paragraph("None.")
         return
-    rows = [
-        (one["id"], one["calling_ae"], one["reason"], local(one["received_at"], content)) for one in content["failed"]
-    ]
     yield paragraph(
         "Each was kept as it came. 'xrayq instance show ID' has everything about one, 'requeue' tries again, "
         "'reject' takes it off the list."
     )
-    yield table(("instance", "sending AE", "reason", "received"), rows, caption="Every dead letter of the day")
+    groups = _grouped((one["calling_ae"], one["reason"], one["id"]) for one in content["failed"])
+    rows = [(ae, reason, shown(len(ids)), _ids(ids, len(ids))) for (ae, reason), ids in groups]
+    yield table(("sending AE", "reason", "films", "instances"), rows, caption="Every dead letter of the day")
 
 
 def alarms(content: dict[str, Any]) -> Iterable[Html]:
@@ -118,7 +118,7 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
         backlog = content["backlog"]
         yield paragraph(
             f"When this report was made {backlog['waiting']:,} films waited, the oldest for "
-            f"{backlog['oldest_seconds']:,} s."
+            f"{lasted(backlog['oldest_seconds'])}."
         )
 
 
@@ -136,13 +136,12 @@ def flags(content: dict[str, Any]) -> Iterable[Html]:
     yield paragraph(
         f"{of_day['flagged']:,} of {of_day['scored']:,} scored films: {words}. A film may have several flags."
     )
-    yield _listed(
-        ("instance", "sending AE", "flags"),
-        [
-            (one["id"], one["calling_ae"], ", ".join(SPOKEN.get(name, name) for name in one["flags"]))
-            for one in content["flagged"]
-        ],
-        "Flagged films; 'xrayq instance show ID' has everything about one",
+    spoken = ((one["calling_ae"], _spoken(one["flags"]), one["id"]) for one in content["flagged"])
+    rows = [(ae, names, shown(len(ids)), _ids(ids, MOST_LISTED)) for (ae, names), ids in _grouped(spoken)]
+    yield table(
+        ("sending AE", "flags", "films", "instances"),
+        rows,
+        caption="Flagged films; 'xrayq instance show ID' has everything about one",
     )
 
 
@@ -249,6 +248,18 @@ def _detail(detail: dict[str, Any]) -> str:
     return ", ".join(f"{name} {str(value)[:12]}" for name, value in detail.items() if value is not None)
 
 
-def _listed(columns: Sequence[object], rows: list[tuple[object, ...]], caption: str) -> Html:
-    more = f"; the first {MOST_LISTED} of {len(rows):,}, instances.csv has all" if len(rows) > MOST_LISTED else ""
-    return table(columns, rows[:MOST_LISTED], caption=caption + more)
+def _spoken(findings: Iterable[str]) -> str:
+    return ", ".join(SPOKEN.get(name, name) for name in findings)
+
+
+def _grouped(films: Iterable[tuple[str, str, int]]) -> list[tuple[tuple[str, str], list[int]]]:
+    """Instance ids by sender and what they have in common."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for calling_ae, common, key in films:
+        groups[calling_ae, common].append(key)
+    return sorted(groups.items())
+
+
+def _ids(ids: list[int], most: int) -> Html:
+    more = f" and {len(ids) - most:,} more, in instances.csv" if len(ids) > most else ""
+    return Html(f"<small>{', '.join(map(str, ids[:most]))}{more}</small>")

@@ -24,3 +24,11 @@ def size(number: float) -> str:
             return f"{number:.0f} {unit}" if number >= 100 or unit == UNITS[0] else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} {UNITS[-1]}"
+
+
+def lasted(seconds: float) -> str:
+    """In the largest unit of which there are two."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
