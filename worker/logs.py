@@ -24,6 +24,11 @@ FIELDS = (
     "port",
     "count",
     "exit_code",
+    "alarm",
+    "rule",
+    "subject",
+    "value",
+    "channel",
 )
 LIBRARIES = ("pydicom", "pynetdicom", "celery", "kombu", "amqp", "alembic", "sqlalchemy", "pebble", "redis")
 

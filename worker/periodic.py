@@ -17,7 +17,7 @@ class Periodic:
     name: str
     seconds: float
     """From the end of one run to the begin of the next."""
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 def start(tasks: Sequence[Periodic], stop: threading.Event) -> None:

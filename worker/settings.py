@@ -5,10 +5,11 @@ Only the command line and `migrations/env.py` build a `Settings`; everything els
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,6 +22,7 @@ from model.reasons import REASONS
 
 CONFIG_VARIABLE = "XRAYQ_CONFIG"
 MEBIBYTE = 1 << 20
+LEAST_SECRET = 16
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -167,6 +169,24 @@ class Settings(BaseSettings):
         if unknown := sorted(set(value) - set(REASONS)):
             raise ValueError(f"{', '.join(unknown)}: no reason of the gate, which are {', '.join(REASONS)}")
         return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("is http://... or https://...")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_channels(self) -> Self:
+        """Half a configuration would be found out by the first alarm that does not arrive."""
+        if self.smtp_host and not (self.mail_from and self.mail_to):
+            raise ValueError("smtp_host needs mail_from and mail_to")
+        if self.smtp_user and self.smtp_security == "none":
+            raise ValueError("smtp_user needs smtp_security starttls or tls: a password is not sent in plain text")
+        if self.webhook_url and len(self.webhook_secret.get_secret_value()) < LEAST_SECRET:
+            raise ValueError(f"webhook_url needs webhook_secret, {LEAST_SECRET} characters or more")
+        return self
 
     @field_validator("home", "spool", "bundle", "plan_cache", "report_folder", mode="after")
     @classmethod

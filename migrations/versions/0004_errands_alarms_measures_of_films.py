@@ -15,6 +15,7 @@ CODES = sa.JSON(none_as_null=True)
 
 
 def upgrade() -> None:
+    op.create_index(op.f("ix_instance_calling_ae_received_at"), "instance", ["calling_ae", "received_at"])
     op.create_table(
         "errand",
         sa.Column("id", IDENTIFIER, nullable=False),
@@ -34,7 +35,7 @@ def upgrade() -> None:
         "alarm",
         sa.Column("id", IDENTIFIER, nullable=False),
         sa.Column("rule", sa.String(length=32), nullable=False),
-        sa.Column("subject", sa.String(length=64), nullable=False, comment='an AE title; "" for the whole service'),
+        sa.Column("subject", sa.String(length=64), nullable=False, comment='an AE title or a finding, or ""'),
         sa.Column("value", sa.Float(), nullable=False, comment="when it was last looked at"),
         sa.Column("threshold", sa.Float(), nullable=False),
         sa.Column("text", sa.String(length=500), nullable=False),
@@ -90,3 +91,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("drift_reference", "film_measure", "alarm", "errand"):
         op.drop_table(table)
+    op.drop_index(op.f("ix_instance_calling_ae_received_at"), "instance")

@@ -22,7 +22,7 @@ from model.gate import Policy
 from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import wait_until
 from worker.db.session import reading, writing
-from worker.db.tables import audit_event, finding_score, outbox, score
+from worker.db.tables import audit_event, film_measure, finding_score, outbox, score
 from worker.decoding import DecodePool
 from worker.ingest import ingest
 from worker.instances import InstanceView, list_instances, reject, requeue
@@ -95,10 +95,14 @@ def test_a_film_is_scored_with_everything_needed_to_repeat_it(
         row = connection.execute(select(score)).one()
         points = dict(connection.execute(select(finding_score.c.finding, finding_score.c.operating_point)).all())
         actions = connection.execute(select(audit_event.c.action).order_by(audit_event.c.id)).scalars().all()
+        measured = connection.execute(select(film_measure)).one()
     assert row.engine.startswith("onnxruntime-")
     assert points == {"normal": None} | {point.finding: point.threshold for point in bundle.operating_points}
     assert actions == ["received", "scored"]
     assert count(database, outbox) == 0
+    assert (measured.instance_id, measured.bundle_digest) == (view.id, bundle.digest)
+    assert 0.2 < measured.brightness < 0.8
+    assert measured.distance > 0
 
 
 BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
@@ -143,6 +147,12 @@ def test_bad_films_get_their_reasons_and_spare_the_others(
     assert ends[ids["good one"]] == ends[ids["good two"]] == ("scored", None)
     assert ends[ids["cut film"]][0] in ("failed", "scored")  # a decoder may conceal errors inside a whole codestream
     assert count(database, outbox) == 0
+    with reading(database) as connection:
+        measured = dict(connection.execute(select(film_measure.c.instance_id, film_measure.c.contrast)).all())
+    decoded = {ids[name] for name in ("good one", "good two", "small", "empty", "drowned", "no view")}
+    assert decoded <= set(measured), "of each decoded film, scored or refused"
+    assert not set(measured) & {ids[name] for name in ("a child", "no pixels", "huge")}
+    assert measured[ids["empty"]] == 0.0
 
 
 def test_double_delivery_scores_once(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
@@ -209,6 +219,9 @@ def test_a_film_that_the_engine_cannot_answer_fails_alone(
     make_scoring(database, spool, bundle, Picky(engine), decoders).run(dict.fromkeys(ids.values(), 0))
     ends = {view.id: (view.state, view.reason) for view in list_instances(database)}
     assert ends[ids["bright"]] == ("failed", "engine_refused")
+    requeue(database, ids["bright"], "operator:test")
+    make_scoring(database, spool, bundle, engine, decoders).run({ids["bright"]: 0})
+    assert count(database, film_measure) == 3, "a film that comes again is measured again, in the same row"
     assert [ends[ids[name]][0] for name in ("one", "two")] == ["scored", "scored"]
     assert count(database, outbox) == 0
 

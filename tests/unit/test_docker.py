@@ -153,17 +153,30 @@ def test_service_can_do_little(name: str) -> None:
     assert name in PROCESSES or service["user"] == name.replace("sql", "")
 
 
+WAYS_OUT = {"gateway": {"dicom"}, "relay": {"alarms"}}
+"""Networks beside `inside`: the PACS reaches the gateway; the relay reaches the mail server and the webhook."""
+
+
 @each()
 def test_only_the_gateway_is_reached_from_outside(name: str) -> None:
     service = services()[name]
-    assert set(service["networks"]) == ({"inside", "dicom"} if name == "gateway" else {"inside"})
+    assert set(service["networks"]) == {"inside"} | WAYS_OUT.get(name, set())
     assert [one["target"] for one in service.get("ports", [])] == ([11112] if name == "gateway" else [])
     assert all(one["host_ip"] == "127.0.0.1" for one in service.get("ports", []))
 
 
-def test_the_inside_network_leads_nowhere() -> None:
+def test_networks_lead_where_they_say() -> None:
     networks = json.loads(resolve(**PASSWORDS).stdout)["networks"]
-    assert networks["inside"]["internal"] is True
+    assert {name for name, one in networks.items() if not one.get("internal")} == {"dicom", "alarms"}
+    assert set(networks) == {"inside", "dicom", "alarms"}
+
+
+def test_the_relay_sees_the_spool_and_cannot_write_to_it() -> None:
+    """It needs no more than the free space, for its alarm."""
+    mounts = {name: one.get("volumes", []) for name, one in services().items()}
+    places = {name: [(one["source"], one["target"]) for one in found] for name, found in mounts.items()}
+    assert places["relay"] == places["gateway"] == [("spool", "/var/lib/xrayq/spool")]
+    assert {name for name, found in mounts.items() if any(one.get("read_only") for one in found)} == {"relay"}
 
 
 @each()

@@ -22,6 +22,8 @@ class Rule:
     meaning: str
     advice: str
     """What to do first."""
+    release: float = 1.0
+    """Times the threshold: where an open alarm is cleared, so that a value that wavers there raises it once."""
 
 
 RULES: tuple[Rule, ...] = (
@@ -31,6 +33,7 @@ RULES: tuple[Rule, ...] = (
         setting="alarm_backlog_seconds",
         meaning="the oldest waiting film has waited longer than this",
         advice="xrayq status: is a worker ready?",
+        release=0.5,
     ),
     Rule(
         id="dead_letters",
@@ -45,12 +48,13 @@ RULES: tuple[Rule, ...] = (
         setting="alarm_spool_mib",
         meaning="the spool has less free space than this",
         advice="make room: below the reserve C-STORE is answered with 0xA700",
+        release=1.25,
     ),
     Rule(
         id="sender_silent",
         when=When.LIVE,
         setting="alarm_silent_films",
-        meaning="an AE sent nothing, in hours in which it sent so many films in each earlier week",
+        meaning="an AE sent no new film, in hours in which it sent so many in each of the last weeks",
         advice="ask whether the device or its queue stands still",
     ),
     Rule(
@@ -91,13 +95,16 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+BY_ID: dict[str, Rule] = {rule.id: rule for rule in RULES}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """A rule that is broken now. No word of it comes from a data set but AE titles."""
+    """A rule that is broken now. It holds counts, times and codes; of a film the AE title alone."""
 
     rule: str
     subject: str = ""
-    """An AE title; "" for the whole service."""
+    """An AE title or a finding; "" for the whole service."""
     value: float
     threshold: float
     text: str

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from worker.cli import (
+    alarm,
     audit,
     bundle,
     calibrate,
@@ -53,6 +54,7 @@ replay.register(instance.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
+app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")

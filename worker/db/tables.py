@@ -82,6 +82,7 @@ instance = Table(
     UniqueConstraint("sop_instance_uid", "revision"),
     Index(None, "state", "received_at"),
     Index(None, "received_at"),
+    Index(None, "calling_ae", "received_at"),
     Index(None, "accession_digest"),
 )
 
@@ -191,7 +192,7 @@ alarm = Table(
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("rule", String(32), nullable=False),
-    Column("subject", String(64), nullable=False, comment='an AE title; "" for the whole service'),
+    Column("subject", String(64), nullable=False, comment='an AE title or a finding, or ""'),
     Column("value", Float, nullable=False, comment="when it was last looked at"),
     Column("threshold", Float, nullable=False),
     Column("text", String(500), nullable=False),

@@ -1,0 +1,67 @@
+"""What is told of an alarm: that it was raised, or cleared. Audit trail, log, mail and webhook hold the same values."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from worker.alarms.rules import BY_ID
+
+
+class State(StrEnum):
+    RAISED = "raised"
+    CLEARED = "cleared"
+    TEST = "test"
+    """No alarm: somebody tries whether a message arrives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """JSON-ready. Of films it holds counts and codes; a test shows that no UID, number or name gets in."""
+
+    alarm: int
+    """Id of its row."""
+    rule: str
+    subject: str
+    """An AE title or a finding; "" for the whole service."""
+    state: str
+    value: float
+    """When it is cleared: the last that broke the rule."""
+    threshold: float
+    text: str
+    at: str
+    """ISO 8601, UTC."""
+
+    @property
+    def key(self) -> str:
+        """One for each change, in this database."""
+        return key_of(self.alarm, self.state)
+
+    @property
+    def advice(self) -> str:
+        return BY_ID[self.rule].advice if self.rule in BY_ID else ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def message(self, site: str) -> dict[str, Any]:
+        """What is sent."""
+        return {"site": site} | self.as_dict() | {"advice": self.advice}
+
+    def identity(self, site: str) -> str:
+        """The same for every attempt, another for every other message of any installation; 32 hex digits."""
+        return hashlib.sha256(json.dumps(self.message(site), sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Undelivered(Exception):
+    """The message did not arrive. The text is a code such as `http_500`; never what the other side said."""
+
+
+Send = Callable[[Change], int]
+"""Deliver one message or raise Undelivered. Returns how many of several recipients were refused."""
+
+
+def key_of(alarm: int, state: str) -> str:
+    return f"{alarm}:{state}"

@@ -1,0 +1,159 @@
+"""The rules that do not wait for the night: looked at in the database and on the spool's file system."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, func, select
+
+from worker.alarms import ledger, silence
+from worker.alarms.change import Change
+from worker.alarms.rules import BY_ID, Condition
+from worker.db.session import writing
+from worker.db.tables import errand, instance, outbox
+from worker.errands import Kind
+from worker.states import State
+
+MEBIBYTE = 1 << 20
+DAY = timedelta(hours=24)
+NAMED_REASONS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The thresholds, as the settings have them."""
+
+    backlog_seconds: float
+    dead_letters: int
+    spool: Path
+    spool_mib: float
+    silent_films: int
+    report_hours: float
+    report_time: time | None
+    """When the report of the day before is due, in `zone`; None: never."""
+    zone: ZoneInfo
+    """In which a day, and a week's hour, is counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one look found."""
+
+    rules: frozenset[str]
+    """That could be looked at."""
+    conditions: tuple[Condition, ...]
+
+
+def watch(engine: Engine, limits: Limits, channels: Collection[Kind]) -> list[Change]:
+    """Look and settle in one transaction, so that of several relays none acts on what another has overtaken."""
+    free = spool_free_mib(limits.spool)  # before the transaction: a network file system may let us wait
+    with writing(engine) as connection:
+        ledger.take_turn(connection)
+        seen = look(connection, limits, free, datetime.now(UTC))
+        changes = ledger.settle(connection, seen.rules, seen.conditions, channels)
+    ledger.tell(changes)
+    return changes
+
+
+def look(connection: Connection, limits: Limits, free_mib: float | None, now: datetime) -> Look:
+    """Every live rule.
+
+    Args:
+        free_mib: of the spool; None where this process does not see it, and then its rule is not looked at.
+    """
+    standing = set(ledger.open_alarms(connection))
+    found = [
+        *_backlog(connection, limits, now, ("backlog", "") in standing),
+        *_dead_letters(connection, limits, now),
+        *silence.conditions(connection, limits.silent_films, limits.zone, now),
+        *_report_late(connection, limits, now),
+    ]
+    rules = {"backlog", "dead_letters", "sender_silent", "report_late"}
+    if free_mib is not None:
+        rules.add("spool_space")
+        found += _spool_space(limits, free_mib, ("spool_space", "") in standing)
+    return Look(rules=frozenset(rules), conditions=tuple(found))
+
+
+def spool_free_mib(spool: Path) -> float | None:
+    """Free space as the gateway counts it, MiB; None where the folder is not there or cannot be read."""
+    try:
+        status = os.statvfs(spool)
+    except OSError:
+        return None
+    return status.f_bavail * status.f_frsize / MEBIBYTE
+
+
+def _backlog(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:
+    """From when a film could be scored: received, requeued, or its next attempt. Leased films wait too."""
+    oldest = connection.execute(select(func.min(outbox.c.next_attempt_at))).scalar_one()
+    waited = (now - oldest).total_seconds() if oldest else 0.0
+    if waited > limits.backlog_seconds * (BY_ID["backlog"].release if standing else 1):
+        number = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
+        yield Condition(
+            rule="backlog",
+            value=round(waited),
+            threshold=limits.backlog_seconds,
+            text=f"{_films(number)} waiting, the oldest since {_clock(oldest, limits.zone)}",
+        )
+
+
+def _dead_letters(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
+    rows = connection.execute(
+        select(instance.c.reason, func.count())
+        .where(instance.c.state == State.FAILED, instance.c.finished_at > now - DAY)
+        .group_by(instance.c.reason)
+    )
+    reasons = Counter({str(reason or "unknown"): int(number) for reason, number in rows})
+    if reasons.total() >= limits.dead_letters:
+        named = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common(NAMED_REASONS))
+        yield Condition(
+            rule="dead_letters",
+            value=reasons.total(),
+            threshold=limits.dead_letters,
+            text=f"{_films(reasons.total())} became dead letters within 24 hours; reasons: {named}",
+        )
+
+
+def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Condition]:
+    if free_mib < limits.spool_mib * (BY_ID["spool_space"].release if standing else 1):
+        yield Condition(
+            rule="spool_space",
+            value=round(free_mib),
+            threshold=limits.spool_mib,
+            text=f"the spool has {free_mib:.0f} MiB free",
+        )
+
+
+def _report_late(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
+    """Lateness by the clock: the errand's own time moves with each attempt."""
+    if limits.report_time is None:
+        return
+    days = connection.execute(select(errand.c.key).where(errand.c.kind == Kind.NIGHT).order_by(errand.c.key)).scalars()
+    late = {day: (now - _due(day, limits.report_time, limits.zone)).total_seconds() / 3600 for day in days}
+    late = {day: hours for day, hours in late.items() if hours > limits.report_hours}
+    if late:
+        day, hours = next(iter(late.items()))
+        others = f"; {len(late)} reports in all" if len(late) > 1 else ""
+        yield Condition(
+            rule="report_late",
+            value=round(hours, 1),
+            threshold=limits.report_hours,
+            text=f"the report of {day} is not made yet{others}",
+        )
+
+
+def _due(day: str, at: time, zone: ZoneInfo) -> datetime:
+    return datetime.combine(date.fromisoformat(day) + timedelta(days=1), at, zone)
+
+
+def _films(number: int) -> str:
+    return f"{number} film" if number == 1 else f"{number} films"
+
+
+def _clock(moment: datetime, zone: ZoneInfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {zone.key}"

@@ -1,0 +1,89 @@
+"""Alarms by mail (SMTP, RFC 5321), to all recipients in one message."""
+
+import smtplib
+import ssl
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+from worker.alarms.change import Change, State, Undelivered
+
+TIMEOUT = 10.0
+"""Seconds for each answer of the server."""
+NOTICE = "Sent by xrayq. Research software, not a medical device."
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailOptions:
+    host: str
+    port: int
+    security: str
+    """starttls, tls or none. A certificate is checked against the system's authorities, or SSL_CERT_FILE."""
+    user: str
+    """"" for no log-in."""
+    password: str = field(repr=False)
+    sender: str
+    recipients: tuple[str, ...]
+    site: str
+
+
+def send(options: MailOptions, change: Change) -> int:
+    """Hand the message to the server. Returns how many recipients it refused while it took others.
+
+    Raises Undelivered: no connection, certificate, log-in, or every recipient refused.
+    """
+    try:
+        with _connect(options) as server:
+            if options.user:
+                server.login(options.user, options.password)
+            return len(server.send_message(compose(options, change), options.sender, options.recipients))
+    except (OSError, smtplib.SMTPException, ValueError) as error:  # ValueError: a header with a line break
+        raise Undelivered(_reason(error)) from None
+
+
+def compose(options: MailOptions, change: Change) -> EmailMessage:
+    message = EmailMessage()
+    message["Subject"] = subject(options.site, change)
+    message["From"] = options.sender
+    message["To"] = ", ".join(options.recipients)
+    message["Date"] = format_datetime(datetime.fromisoformat(change.at))
+    message["Message-ID"] = f"<{change.identity(options.site)}@{options.sender.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence notice answers it
+    lines = [change.text, "", f"{change.rule} {change.subject}".rstrip() + f" {change.state} at {change.at}"]
+    if change.state != State.TEST:
+        lines += [f"value {change.value:g}, threshold {change.threshold:g}"]
+    if change.state == State.RAISED:
+        lines += [f"First: {change.advice}"]
+    lines += [f"Alarm {change.alarm}" + (f" of {options.site}" if options.site else ""), "", NOTICE, ""]
+    message.set_content("\n".join(lines), cte="quoted-printable")  # any server takes it, whatever the site is called
+    return message
+
+
+def subject(site: str, change: Change) -> str:
+    return f"[{'xrayq ' + site if site else 'xrayq'}] {change.state}: {change.rule} {change.subject}".rstrip()
+
+
+def _connect(options: MailOptions) -> smtplib.SMTP:
+    if options.security == "tls":
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(options.host, options.port, timeout=TIMEOUT, context=context)
+    server = smtplib.SMTP(options.host, options.port, timeout=TIMEOUT)
+    if options.security == "starttls":
+        try:
+            server.starttls(context=ssl.create_default_context())  # a server without it is an error, not plain text
+        except BaseException:
+            server.close()
+            raise
+    return server
+
+
+def _reason(error: Exception) -> str:
+    """A code: what a server says may quote an address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "certificate"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return f"smtp_{next(iter(error.recipients.values()))[0]}"
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"smtp_{error.smtp_code}"
+    return type(error).__name__
