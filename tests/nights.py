@@ -1,173 +1,139 @@
-"""Whole days of films as rows, for what reads days: the nightly report, its page and its benchmark."""
+"""Films of many nights without pixels: rows as the worker writes them, for devices that differ from each other."""
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Engine, func, insert, select
 
-from model import bundle
-from model.findings import FINDINGS
-from worker import trail
 from worker.audit.reconciliation import Span
 from worker.db.session import reading, writing
-from worker.db.tables import alarm, film_measure, finding_score, instance, outbox, score, truth
-from worker.states import State
+from worker.db.tables import film_measure, finding_score, instance, score
+from worker.film_measures import INPUTS
 
-SENDERS = {"CR_EMERGENCY": 0.45, "DX_WARD": 0.4, "MOBILE_1": 0.15}
-HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 9, 14, 16, 15, 13, 10, 12, 14, 13, 10, 8, 6, 5, 4, 4, 3, 2], float)
-REASONS = {State.INELIGIBLE: ("view", "age", "blank"), State.FAILED: ("truncated_pixels", "no_pixel_data")}
-CHUNK = 5000
+FINDINGS = ("normal", "pneumonia", "covid19")
+BUNDLE = "b" * 64
+FIRST_DAY = datetime(2026, 9, 7, tzinfo=UTC)  # a Monday
+Random = np.random.Generator
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shares:
-    """Of a day's films; the rest is scored."""
+class Device:
+    """One AE. Its films' measures hang together: a film that is brighter has less contrast."""
 
-    ineligible: float = 0.1
-    failed: float = 0.0
-    labelled: float = 0.0
-    """Of the scored ones."""
-
-
-def fill(engine: Engine, day: date, films: int, *, shares: Shares = Shares(), seed: int = 1) -> list[int]:  # noqa: B008
-    """Write a day of films in UTC with their scores and audited arrivals. Returns their instance ids."""
-    random = np.random.default_rng(seed)
-    span = Span(start=datetime(day.year, day.month, day.day, tzinfo=UTC), end=datetime.max.replace(tzinfo=UTC))
-    with reading(engine) as connection:
-        first = 1 + (connection.execute(select(func.max(instance.c.id))).scalar_one() or 0)
-        first_score = 1 + (connection.execute(select(func.max(score.c.id))).scalar_one() or 0)
-    hours = np.sort(random.choice(24, films, p=HOURS / HOURS.sum()))
-    came = [span.start + timedelta(hours=int(hour), seconds=float(random.uniform(0, 3600))) for hour in hours]
-    came.sort()
-    for at in range(0, films, CHUNK):
-        rows = [
-            _instance(first + number, came[number], random, shares) for number in range(at, min(at + CHUNK, films))
-        ]
-        _write(engine, rows, first_score + at, random, shares)
-    return list(range(first, first + films))
+    ae: str
+    films: float
+    """On a weekday; a third of it at weekends."""
+    brightness: float = 0.5
+    spread: float = 0.06
+    clipped: float = 0.4
+    """Share of films with any clipped pixel; of the others `clipped` is 0, a tie."""
+    sick: float = 0.3
 
 
-def _instance(key: int, came: datetime, random: np.random.Generator, shares: Shares) -> dict[str, Any]:
-    drawn = random.uniform()
-    state = State.SCORED
-    if drawn < shares.failed:
-        state = State.FAILED
-    elif drawn < shares.failed + shares.ineligible:
-        state = State.INELIGIBLE
-    reason = random.choice(REASONS[state]) if state in REASONS else None
-    return {
-        "id": key,
-        "sop_instance_uid": f"1.2.826.0.1.3680043.10.1.{key}",
-        "revision": 1,
-        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.1",
-        "transfer_syntax_uid": "1.2.840.10008.1.2.1",
-        "study_instance_uid": f"1.2.826.0.1.3680043.10.2.{key}",
-        "series_instance_uid": f"1.2.826.0.1.3680043.10.3.{key}",
-        "digest": f"{key:064x}",
-        "size": int(random.normal(9e6, 1e6)),
-        "calling_ae": str(random.choice(list(SENDERS), p=list(SENDERS.values()))),
-        "called_ae": "XRAYQ",
-        "modality": "DX",
-        "body_part": "CHEST",
-        "view_position": "PA",
-        "state": state,
-        "reason": None if reason is None else str(reason),
-        "received_at": came,
-        "finished_at": came + timedelta(seconds=float(random.gamma(2.0, 0.9))),
+DEVICES = (
+    Device(ae="CR1", films=120),
+    Device(ae="CR2", films=80, brightness=0.42, spread=0.09, clipped=0.1),
+    Device(ae="DX1", films=200, brightness=0.55, spread=0.04, clipped=0.7, sick=0.15),
+    Device(ae="DX2", films=60, brightness=0.48, spread=0.05, clipped=0.02, sick=0.5),
+    Device(ae="WARD", films=15, brightness=0.6, spread=0.08, clipped=0.9, sick=0.6),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Films:
+    """Measures of films of one AE, each [N]."""
+
+    pixels: dict[str, NDArray[np.float64]]
+    """INPUTS and distance."""
+    probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """By finding, summing to 1."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.pixels.values())))
+
+
+def day(number: int) -> Span:
+    start = FIRST_DAY + timedelta(days=number)
+    return Span(start=start, end=start + timedelta(days=1))
+
+
+def how_many(device: Device, number: int, random: Random) -> int:
+    """Films of a day: more scatter than Poisson's, fewer at weekends."""
+    weekend = (FIRST_DAY + timedelta(days=number)).weekday() >= 5
+    return int(random.poisson(device.films * (1 / 3 if weekend else 1) * random.gamma(20, 1 / 20)))
+
+
+def draw(device: Device, films: int, random: Random, *, brighter: float = 0.0) -> Films:
+    """Films of a device, independent of each other. Four digits, as the worker keeps them."""
+    exposure, build, other, more = random.normal(size=(4, films))
+    clipped = np.where(random.random(films) < device.clipped, random.exponential(0.01, films), 0.0)
+    pixels = {
+        "brightness": device.brightness + device.spread * (exposure + 0.3 * (np.exp(0.5 * build) - 1)) + brighter,
+        "contrast": 1 - np.exp(-1.6 + 0.35 * build + 0.3 * exposure + 0.2 * other),
+        "entropy": 5.4 - np.exp(-0.6 + 0.5 * build + 0.4 * other),
+        "clipped": np.clip(clipped, 0, 1),
+        "distance": np.exp(3 + 0.25 * other + 0.2 * exposure),
     }
+    sick = random.random(films) < device.sick
+    logits = random.normal(size=(3, films)) + np.array([1.5, 0.0, -1.0])[:, None] + 0.4 * more
+    logits[1] += 2.5 * sick
+    shares = np.exp(logits) / np.exp(logits).sum(axis=0)
+    return Films(
+        pixels={name: np.round(np.clip(values, 0, None), 4) for name, values in pixels.items()},
+        probabilities=dict(zip(FINDINGS, shares, strict=True)),
+    )
 
 
-def _write(
-    engine: Engine, rows: list[dict[str, Any]], first_score: int, random: np.random.Generator, shares: Shares
-) -> None:
-    live = bundle.load(bundle.REFERENCE)
-    points = {point.finding: point for point in live.operating_points}
-    scored = [row for row in rows if row["state"] == State.SCORED]
-    scores, findings, labels = [], [], []
-    for number, row in enumerate(scored):
-        kind = int(random.choice(3, p=(0.8, 0.15, 0.05)))
-        logits = random.normal(0, 0.7, 3)
-        logits[kind] += 5 if random.uniform() < 0.92 else -1
-        probabilities = np.exp(logits) / np.exp(logits).sum()
-        scores.append(
-            {
-                "id": first_score + number,
-                "instance_id": row["id"],
-                "bundle_digest": live.digest,
-                "role": "live",
-                "engine": "onnxruntime-int8",
-                "software_version": "0.1.0",
-                "scored_at": row["finished_at"],
-            }
+def keep(
+    engine: Engine,
+    ae: str,
+    span: Span,
+    films: Films,
+    *,
+    bundle: str = BUNDLE,
+    studies: Sequence[str] | None = None,
+) -> list[int]:
+    """Write the rows of films that were received evenly over a span and scored. Returns their instance ids.
+
+    Args:
+        studies: Study Instance UID of each; default: each its own.
+    """
+    total = len(films)
+    with reading(engine) as connection:
+        first = (connection.execute(select(func.max(instance.c.id))).scalar_one() or 0) + 1
+    ids = list(range(first, first + total))
+    step = (span.end - span.start) / max(total, 1)
+    about = {"sop_class_uid": "1", "transfer_syntax_uid": "1", "series_instance_uid": "1", "digest": "0", "size": 1}
+    header = {"called_ae": "XRAYQ", "modality": "DX", "body_part": "CHEST", "view_position": "PA"}
+    fixed = about | header | {"calling_ae": ae, "revision": 1, "state": "scored"}
+    uids = studies or [f"1.2.{key}" for key in ids]
+    numbers = {name: values.tolist() for name, values in films.pixels.items()}
+    chances = {name: values.tolist() for name, values in films.probabilities.items()}
+    instances, measures, scores, findings = [], [], [], []
+    for at, key, uid in zip(count(), ids, uids, strict=False):
+        received = span.start + at * step
+        instances.append(
+            fixed | {"id": key, "sop_instance_uid": f"1.3.{key}", "study_instance_uid": uid, "received_at": received}
         )
-        for finding, logit, probability in zip(FINDINGS, logits, probabilities, strict=True):
-            point = points.get(finding)
-            findings.append(
-                {
-                    "score_id": first_score + number,
-                    "finding": finding,
-                    "logit": float(logit),
-                    "probability": float(probability),
-                    "operating_point": point.threshold if point else None,
-                    "operating_point_id": point.id if point else None,
-                    "flag": bool(point and probability >= point.threshold),
-                }
-            )
-        if random.uniform() < shares.labelled:
-            labels.append(
-                {
-                    "sop_instance_uid": row["sop_instance_uid"],
-                    "accession_digest": "",
-                    "reader": "reader1",
-                    "label": FINDINGS[kind],
-                    "read_on": row["received_at"].date(),
-                    "imported_at": row["finished_at"],
-                }
-            )
-    measures = [
-        {
-            "instance_id": row["id"],
-            "bundle_digest": live.digest,
-            "brightness": float(random.normal(0.5, 0.05)),
-            "contrast": float(random.normal(0.2, 0.03)),
-            "entropy": float(random.normal(7, 0.3)),
-            "clipped": float(random.uniform(0, 0.02)),
-            "distance": float(random.gamma(2, 1)),
-        }
-        for row in rows
-        if row["state"] != State.FAILED
-    ]
+        measured = {name: numbers[name][at] for name in (*INPUTS, "distance") if name in numbers}
+        measures.append({"instance_id": key, "bundle_digest": bundle} | measured)
+        about_score = {"instance_id": key, "bundle_digest": bundle, "engine": "e", "software_version": "0"}
+        scores.append(about_score | {"id": key, "role": "live", "scored_at": received})
+        findings += [
+            {"score_id": key, "finding": name, "logit": 0.0, "probability": values[at], "flag": False}
+            for name, values in chances.items()
+        ]
     with writing(engine) as connection:
-        connection.execute(insert(instance), rows)
-        for into, found in ((score, scores), (finding_score, findings), (film_measure, measures), (truth, labels)):
-            if found:
-                connection.execute(insert(into), found)
-        trail.record_all(connection, [event for row in rows for event in _events(row)])
-
-
-def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
-    arrival = trail.event(action="received", instance_id=row["id"], actor=row["calling_ae"])
-    ended = trail.event(action=row["state"], instance_id=row["id"], actor="worker", detail={"reason": row["reason"]})
-    return [arrival | {"at": row["received_at"]}, ended | {"at": row["finished_at"]}]
-
-
-def wait(engine: Engine, keys: list[int], *, queued: bool) -> None:
-    """Make scored films wait again; without a row in the outbox nobody comes back to them."""
-    with writing(engine) as connection:
-        old = select(score.c.id).where(score.c.instance_id.in_(keys))
-        connection.execute(finding_score.delete().where(finding_score.c.score_id.in_(old)))
-        connection.execute(score.delete().where(score.c.instance_id.in_(keys)))
-        fresh = {"state": State.RECEIVED, "finished_at": None, "reason": None}
-        connection.execute(instance.update().where(instance.c.id.in_(keys)).values(**fresh))
-        if queued:
-            now = datetime.now(UTC)
-            rows = [{"kind": "score", "instance_id": key, "next_attempt_at": now} for key in keys]
-            connection.execute(insert(outbox), rows)
-
-
-def raise_alarm(engine: Engine, rule: str, subject: str, text: str, at: datetime, until: datetime | None = None) -> None:
-    row = {"rule": rule, "subject": subject, "value": 1.0, "threshold": 0.0, "text": text}
-    with writing(engine) as connection:
-        connection.execute(insert(alarm), row | {"raised_at": at, "cleared_at": until})
+        for table, rows in (
+            (instance, instances),
+            (film_measure, measures),
+            (score, scores),
+            (finding_score, findings),
+        ):
+            if rows:
+                connection.execute(insert(table), rows)
+    return ids

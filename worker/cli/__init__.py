@@ -15,6 +15,7 @@ from worker.cli import (
     db,
     demo,
     doctor,
+    drift,
     evaluate,
     gate,
     instance,
@@ -57,6 +58,7 @@ app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
+app.add_typer(drift.app, name="drift", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
 doctor.register(app)
 prepare.register(app)

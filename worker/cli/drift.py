@@ -1,0 +1,173 @@
+"""xrayq drift: do films and scores still look as they did when all was well?"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from worker.drift import DriftOptions
+    from worker.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Films and scores of each AE beside a frozen reference."
+)
+NOTICE = "Research software, not a medical device."
+
+
+@app.command()
+def show(
+    day: Annotated[str, typer.Option("--date", help="YYYY-MM-DD; default: yesterday.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the films of one day beside the frozen references, as the night does.
+
+    Drift is sure (q, the false discovery rate over all tests of the day) and
+    large (PSI, the population stability index, beyond what chance gives for so
+    few films). It says that films or scores changed, not why: a new exposure
+    table, other patients, a detector at its end. Too few films of a day: those
+    of seven days are tested.
+
+    \b
+    xrayq drift show
+    xrayq drift show --date 2026-11-22
+    xrayq drift show --json | jq '.tests[] | select(.alarm)'
+    """
+    from datetime import datetime, timedelta
+
+    from worker.audit.reconciliation import Span
+    from worker.db.session import snapshot
+    from worker.drift import evaluate
+
+    settings = load_settings()
+    chosen = _date(day, "--date") if day else datetime.now(settings.zone).date() - timedelta(days=1)
+    with snapshot(open_database(settings)) as connection:
+        found = evaluate(connection, Span.of_day(chosen, settings.zone), options_of(settings))
+    if as_json:
+        print_json(found | {"date": chosen.isoformat(), "notice": NOTICE})
+    else:
+        _show(found)
+
+
+@app.command()
+def freeze(
+    calling_ae: Annotated[str, typer.Option("--ae", help="The sending AE title.")],
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")],
+    last: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD; part of it.")],
+) -> None:
+    """Replace an AE's references by its films of these days. Choose days on which the device was in order.
+
+    The night makes the first references by itself, from the first films of an
+    AE, which nobody has looked at. At least 100 films, one of each study. The
+    audit trail keeps the digest of the old sample and of the new one.
+
+    \b
+    xrayq drift freeze --ae CR1 --from 2026-11-01 --to 2026-11-14
+    """
+    from worker.audit.reconciliation import Span
+    from worker.drift_reference import freeze as replace
+    from worker.errors import ConfigurationError
+
+    settings = load_settings()
+    spans = [Span.of_day(_date(text, name), settings.zone) for text, name in ((first, "--from"), (last, "--to"))]
+    if spans[1].start < spans[0].start:
+        raise ConfigurationError("--to is a day before --from")
+    span = Span(start=spans[0].start, end=spans[1].end)
+    for one in replace(open_database(settings), calling_ae, span, actor=operator()):
+        bundle = f" by bundle {one.key.bundle_digest[:12]}" if one.key.bundle_digest else ""
+        typer.echo(f"{calling_ae} {one.key.measure}{bundle}: {one.films} films")
+
+
+@app.command()
+def references(as_json: JsonOption = False) -> None:
+    """List the frozen references, and whether each is still the one that the audit trail tells of.
+
+    \b
+    xrayq drift references
+    xrayq drift references --json | jq '.[] | select(.as_audited | not)'
+    """
+    from worker.db.session import snapshot
+    from worker.drift_reference import audited_digests, digest_of, sample_of
+    from worker.drift_reference import references as frozen
+
+    with snapshot(open_database(load_settings())) as connection:
+        audited, found = audited_digests(connection), frozen(connection)
+        digests = {key: digest_of(sample_of(connection, key)) for key in sorted(found)}
+    rows = [
+        found[key].as_dict() | {"digest": digest, "as_audited": audited.get(key) == digest}
+        for key, digest in digests.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("AE", "measure", "bundle", "films", "from", "to", "frozen", "digest", "", header_style="bold")
+    for row in rows:
+        table.add_row(
+            escape(row["calling_ae"]),
+            row["measure"],
+            row["bundle"][:12],
+            str(row["films"]),
+            *(row[name][:10] for name in ("from", "to", "frozen_at")),
+            row["digest"][:12],
+            "as audited" if row["as_audited"] else "[red]NOT AS AUDITED[/red]",
+        )
+    wide_console().print(table)
+
+
+def options_of(settings: "Settings") -> "DriftOptions":
+    from worker.drift import DriftOptions
+
+    return DriftOptions(
+        reference_films=settings.drift_reference_films,
+        least_films=settings.drift_least_films,
+        alpha=settings.drift_alpha,
+        psi=settings.drift_psi,
+    )
+
+
+def _date(text: str, name: str) -> "date":
+    from datetime import date
+
+    from worker.errors import ConfigurationError
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is YYYY-MM-DD") from None
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from worker.drift import untested_words
+
+    console = wide_console()
+    table = Table("AE", "measure", "films", "PSI", "by chance", "q", "median", "reference", "", header_style="bold")
+    for one in found["tests"]:
+        table.add_row(
+            escape(one["calling_ae"]),
+            one["measure"],
+            f"{one['films']}" + (f" in {one['days']} days" if one["days"] > 1 else ""),
+            f"{one['psi']:.3f}",
+            f"{one['psi_by_chance']:.3f}",
+            f"{one['q']:.2g}",
+            f"{one['median']:.4g}",
+            f"{one['reference_median']:.4g}",
+            "[red]DRIFT[/red]" if one["alarm"] else one["note"],
+        )
+    console.print(table)
+    for words in untested_words(found["untested"]):
+        console.print(f"Not tested: {words}", style="yellow", highlight=False, markup=False)
+    limits = found["options"]
+    console.print(
+        f"Drift: q of {limits['alpha']:g} or less, and a PSI beyond chance of {limits['psi']:g} or more. {NOTICE}",
+        style="dim",
+        highlight=False,
+    )
