@@ -23,7 +23,9 @@ from worker.states import State
 
 ROOT = Path(__file__).parents[2]
 README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
+RUNNING, TRAINING = "worker/README.md", "model/README.md"
 BOTH = (README, CONFORMANCE)
+ALL = (*BOTH, RUNNING, TRAINING, "docker/README.md")
 REASONS = sorted({*decoding.reasons(), *REASONS_OF_THE_GATE, ATTEMPTS_EXHAUSTED, "operator"})
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}
@@ -116,7 +118,7 @@ def test_no_document_names_a_setting_that_does_not_exist() -> None:
 def test_no_document_names_a_command_that_does_not_exist() -> None:
     known = set(commands())
     first = {words.split()[0] for words in known}
-    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*xrayq ([a-z]+(?: [a-z]+)?)", page(*BOTH), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*xrayq ([a-z]+(?: [a-z]+)?)", page(*ALL), re.MULTILINE))
     wrong = {
         words
         for words in named
@@ -140,8 +142,8 @@ def test_the_readme_quotes_the_evaluation(name: str) -> None:
     assert f"| {' | '.join(cells).replace('0.', '.')} |" in page(README)
 
 
-def test_the_readme_quotes_the_rule_of_promotion() -> None:
-    rows = dict(line.strip("| ").split(" | ", 1) for line in page(README).splitlines() if line.startswith("| "))
+def test_running_quotes_the_rule_of_promotion() -> None:
+    rows = dict(line.strip("| ").split(" | ", 1) for line in page(RUNNING).splitlines() if line.startswith("| "))
     assert rows["films scored by both"] == f"{RULE.films} or more"
     assert rows["films the shadow could not score"].startswith(f"{RULE.missed:.0%} or fewer".replace("%", " %"))
     assert rows["films with other flags"].startswith(f"{RULE.other_flags:.0%} or fewer".replace("%", " %"))
