@@ -31,7 +31,7 @@ class Shares:
     """Of the scored ones."""
 
 
-def fill(engine: Engine, day: date, films: int, *, shares: Shares = Shares(), seed: int = 1) -> list[int]:  # noqa: B008
+def fill(engine: Engine, day: date, films: int, *, shares: Shares = Shares(), seed: int = 1) -> list[int]:
     """Write a day of films in UTC with their scores and audited arrivals. Returns their instance ids."""
     random = np.random.default_rng(seed)
     span = Span(start=datetime(day.year, day.month, day.day, tzinfo=UTC), end=datetime.max.replace(tzinfo=UTC))
@@ -42,9 +42,7 @@ def fill(engine: Engine, day: date, films: int, *, shares: Shares = Shares(), se
     came = [span.start + timedelta(hours=int(hour), seconds=float(random.uniform(0, 3600))) for hour in hours]
     came.sort()
     for at in range(0, films, CHUNK):
-        rows = [
-            _instance(first + number, came[number], random, shares) for number in range(at, min(at + CHUNK, films))
-        ]
+        rows = [_instance(first + number, came[number], random, shares) for number in range(at, min(at + CHUNK, films))]
         _write(engine, rows, first_score + at, random, shares)
     return list(range(first, first + films))
 
@@ -167,7 +165,19 @@ def wait(engine: Engine, keys: list[int], *, queued: bool) -> None:
             connection.execute(insert(outbox), rows)
 
 
-def raise_alarm(engine: Engine, rule: str, subject: str, text: str, at: datetime, until: datetime | None = None) -> None:
+def stood(engine: Engine, rule: str, subject: str, text: str, at: datetime, until: datetime | None = None) -> None:
+    """An alarm."""
     row = {"rule": rule, "subject": subject, "value": 1.0, "threshold": 0.0, "text": text}
     with writing(engine) as connection:
         connection.execute(insert(alarm), row | {"raised_at": at, "cleared_at": until})
+
+
+def brighten(engine: Engine, keys: list[int], calling_ae: str, by: float) -> None:
+    """Films of one device, as after a change of its settings."""
+    of_device = select(instance.c.id).where(instance.c.calling_ae == calling_ae, instance.c.id.in_(keys))
+    with writing(engine) as connection:
+        connection.execute(
+            film_measure.update()
+            .where(film_measure.c.instance_id.in_(of_device))
+            .values(brightness=film_measure.c.brightness + by)
+        )

@@ -22,11 +22,12 @@ from worker.audit.verdict import faults
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
+from worker.drift import DriftOptions
 
 ZONE = ZoneInfo("UTC")
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 DAY = NOON.date()
-OPTIONS = night.Options(zone=ZONE)
+OPTIONS = night.Options(zone=ZONE, drift=DriftOptions(reference_films=100, least_films=20, alpha=0.001, psi=0.1))
 
 
 @pytest.fixture

@@ -13,9 +13,12 @@ from datetime import date
 from pathlib import Path
 
 from worker.audit import night
+from worker.audit.reconciliation import Span
+from worker.drift_reference import freeze_missing
 from worker.errors import WorkerError
 from worker.redis_server import end_with_parent
 
+ACTOR = "relay"
 NICE = 10
 
 
@@ -40,7 +43,10 @@ def main() -> int:
         from worker.audit.files import write  # brings matplotlib
         from worker.db import schema
 
-        write(schema.connect(order.database_url), order.day, order.options, order.folder)
+        engine = schema.connect(order.database_url)
+        span = Span.of_day(order.day, order.options.zone)
+        freeze_missing(engine, span, films=order.options.drift.reference_films, actor=ACTOR)
+        write(engine, order.day, order.options, order.folder)
     except WorkerError as error:
         print(error)  # noqa: T201 - the parent logs it
         return error.exit_code

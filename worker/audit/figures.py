@@ -38,6 +38,7 @@ def day(hours: Sequence[dict[str, Any]]) -> Chart:
         took.set_ylim(0, max([seconds["p95"] for _, seconds in known], default=1.0) * 1.5)
         if known:
             took.legend(loc="upper left", ncols=2)
+        took.set_xlim(-0.7, len(hours) - 0.3)
         took.set_xticks(spots, [one["hour"][:2] for one in hours])
         for axis in (films, took):
             axis.grid(axis="y", color=PALE, linewidth=0.6)

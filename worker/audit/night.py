@@ -1,7 +1,7 @@
 """Everything a night's report says, as JSON-ready values: one day of instances, by when they were received."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
-from worker import trail
+from worker import drift, trail
+from worker.alarms import nightly
+from worker.alarms.rules import Condition
 from worker.audit import films, service
 from worker.audit.live import against_labels
 from worker.audit.reconciliation import Span, reconcile
@@ -24,6 +26,7 @@ class Options:
 
     zone: ZoneInfo
     """Whose midnights begin and end a day."""
+    drift: drift.DriftOptions
     site: str = ""
     spool: Path | None = None
     reports: Path | None = None
@@ -51,9 +54,10 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         in_force       [{"bundle_digest", "engine", "software_version", "role", "scores"}]
         changes        audit events of the day that changed what is in force
         performance, performance_missing    of the live bundle; see `live.against_labels`
-        conditions     rules that this day breaks, as alarms.rules.Condition
+        conditions     rules that this day breaks, as `rules.Condition`
         alarms         that stood at some time of the day; see `service.alarms`
         storage        see `service.storage`
+        drift          see `drift.evaluate`
         chain          {"whole", "rows", "unchained", "head", "broken", "fault"} of the whole trail, and
                        "anchor", its head at the end of the day
         backlog        {"waiting", "oldest_seconds"} now
@@ -95,8 +99,10 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
                 reports=options.reports,
                 reserve_bytes=options.reserve_bytes,
             ),
+            "drift": drift.evaluate(connection, span, options.drift),
             "chain": service.chain(connection, span, verdict),
             "backlog": service.backlog(connection),
         }
     found |= against_labels(engine, options.bundle)
-    return found | {"conditions": []}
+    broken: list[Condition] = [*nightly.conditions(found), *drift.conditions(found["drift"])]
+    return found | {"conditions": [asdict(one) for one in broken]}

@@ -25,15 +25,17 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker import errands, trail
+from worker.alarms import ledger
+from worker.alarms import nightly as night_rules
+from worker.alarms.rules import Condition
 from worker.audit import made, night
-from worker.audit.child import Order
+from worker.audit.child import ACTOR, Order
 from worker.db.session import reading, writing
 from worker.db.tables import errand
 from worker.errands import Errand, Kind
 
 log = logging.getLogger("xrayq.relay")
 
-ACTOR = "relay"
 LOOK_SECONDS = 0.2
 """How often a running child is looked at."""
 
@@ -48,6 +50,8 @@ class Plan:
     folder: Path
     """Each day has a folder of its own in it, named by its date."""
     options: night.Options
+    channels: tuple[Kind, ...] = ()
+    """That alarms go out by, beside the log."""
     timeout_seconds: float = 900.0
     """A hundred thousand films take less than one."""
     lease_seconds: float = 60.0
@@ -184,7 +188,7 @@ def _commit(engine: Engine, plan: Plan, one: Errand, scratch: Path, content: dic
         "digest": digest,
         "files": list(made.FILES),
         "difference": content["difference"],
-        "alarms": [],
+        "alarms": sorted({one["rule"] for one in content["conditions"]}),
         "anchor": content["chain"]["anchor"],
     }
     with writing(engine) as connection:
@@ -192,7 +196,14 @@ def _commit(engine: Engine, plan: Plan, one: Errand, scratch: Path, content: dic
             raise NotMade("another relay took it")
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
         _move(new, made.folder_of(plan.folder, day), aside=scratch / "old")
+        changes = ledger.settle(
+            connection,
+            night_rules.looked_at(content),
+            [Condition(**one) for one in content["conditions"]],
+            plan.channels,
+        )
         trail.record(connection, action=made.ACTION, instance_id=None, actor=ACTOR, detail=detail)
+    ledger.tell(changes)
 
 
 def _move(new: Path, place: Path, *, aside: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from model.page import Html, page, safe, section
-from worker.audit import sections
+from worker.audit import drift_page, sections
 from worker.audit.verdict import Level, Verdict, judge
 from worker.audit.words import local, shown
 
@@ -23,6 +23,7 @@ def render(content: dict[str, Any]) -> str:
         section("day", "The day, hour by hour", *sections.day(content)),
         section("flags", "Flags and scores", *sections.flags(content)),
         section("performance", "Live performance", *sections.performance(content)),
+        section("drift", "Do films and scores look as they used to?", *drift_page.section(content["drift"])),
         section("force", "What scored", *sections.force(content)),
         section("storage", "Room on the disks", *sections.storage(content)),
         section("chain", "The audit trail", *sections.chain(content)),
@@ -93,6 +94,7 @@ def _contents() -> str:
         ("day", "Hour by hour"),
         ("flags", "Flags and scores"),
         ("performance", "Performance"),
+        ("drift", "Drift"),
         ("force", "What scored"),
         ("storage", "Disks"),
         ("chain", "Audit trail"),

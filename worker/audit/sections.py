@@ -50,7 +50,7 @@ def _sources(content: dict[str, Any]) -> Iterable[Html]:
                 local(one["last_film"], content),
                 f"{one['silent_hours']:g} h",
                 shown(one["films"]) if one["films"] else Html('<span class="mark">none</span>'),
-                f"{one['usual']:g}",
+                "first day" if one["usual"] is None else f"{one['usual']:g}",
             )
             for one in content["sources"]
         ]

@@ -24,7 +24,7 @@ def sources(connection: Connection, span: Span) -> list[dict[str, Any]]:
     """Every AE that sent a film on the day or in the USUAL_DAYS before it.
 
     Keys: calling_ae, last_film (time), silent_hours (at the end of the day), films (of the day), usual (films of a day,
-    mean of the days before).
+    mean of the days before since its first; None on its first day).
     """
     of_day = instance.c.received_at >= span.start
     begin = span.start - timedelta(days=USUAL_DAYS)
@@ -34,6 +34,7 @@ def sources(connection: Connection, span: Span) -> list[dict[str, Any]]:
             func.max(instance.c.received_at).label("last"),
             func.sum(case((of_day, 1), else_=0)).label("films"),
             func.count().label("all"),
+            func.min(instance.c.received_at).label("first"),
         )
         .where(instance.c.received_at >= begin, instance.c.received_at < span.end)
         .group_by(instance.c.calling_ae)
@@ -45,10 +46,15 @@ def sources(connection: Connection, span: Span) -> list[dict[str, Any]]:
             "last_film": row.last.isoformat(timespec="seconds"),
             "silent_hours": round((span.end - row.last).total_seconds() / 3600, 1),
             "films": int(row.films),
-            "usual": round((row.all - int(row.films)) / USUAL_DAYS, 1),
+            "usual": _usual(row.all - int(row.films), row.first, span),
         }
         for row in rows
     ]
+
+
+def _usual(films: int, first: datetime, span: Span) -> float | None:
+    days = (span.start - first) / timedelta(days=1)
+    return round(films / max(1.0, days), 1) if films else None
 
 
 def in_force(connection: Connection, span: Span) -> list[dict[str, Any]]:
