@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from model.figures import ACCENT, CLASS_STYLE, INK, PALE, QUIET, SPOKEN, STYLE, WIDTH, Chart, chart
 from worker.audit.reconciliation import total
@@ -88,7 +89,7 @@ def ends(senders: Sequence[dict[str, Any]]) -> Chart:
 def scores(distributions: Sequence[dict[str, Any]]) -> Chart:
     """How the day's probabilities are spread, one panel for each finding, with the operating point."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.5), layout=ConstrainedLayoutEngine(wspace=0.05))
         panels = figure.subplots(1, len(distributions), sharey=True, squeeze=False)[0]
         most = max(max(one["counts"]) for one in distributions)
         said = []
@@ -114,7 +115,7 @@ def scores(distributions: Sequence[dict[str, Any]]) -> Chart:
 def rates(findings: Sequence[dict[str, Any]]) -> Chart:
     """Live rates with exact intervals over the labelled films, beside the interval each was calibrated in."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(findings)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(findings)), layout=ConstrainedLayoutEngine(wspace=0.05))
         panels = figure.subplots(1, len(RATES), sharey=True)
         rows, said = np.arange(len(findings)), []
         for axis, name in zip(panels, RATES, strict=True):

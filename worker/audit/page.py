@@ -43,8 +43,8 @@ def _first(content: dict[str, Any], title: str) -> Html:
         f'<p class="quiet">Films received from midnight to midnight, {safe(content["zone"])}. '
         f"Made on {safe(local(content['made_at'], content))}.</p>",
         _banner(verdict),
-        *_todo(verdict),
         _tiles(content),
+        *_todo(verdict),
         _contents(),
     ]
     return Html("<header>\n" + "\n".join(body) + "\n</header>")

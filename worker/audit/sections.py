@@ -137,7 +137,7 @@ def flags(content: dict[str, Any]) -> Iterable[Html]:
         f"{of_day['flagged']:,} of {of_day['scored']:,} scored films: {words}. A film may have several flags."
     )
     spoken = ((one["calling_ae"], _spoken(one["flags"]), one["id"]) for one in content["flagged"])
-    rows = [(ae, names, shown(len(ids)), _ids(ids, MOST_LISTED)) for (ae, names), ids in _grouped(spoken)]
+    rows = [(ae, _whole(names), shown(len(ids)), _ids(ids, MOST_LISTED)) for (ae, names), ids in _grouped(spoken)]
     yield table(
         ("sending AE", "flags", "films", "instances"),
         rows,
@@ -250,6 +250,11 @@ def _detail(detail: dict[str, Any]) -> str:
 
 def _spoken(findings: Iterable[str]) -> str:
     return ", ".join(SPOKEN.get(name, name) for name in findings)
+
+
+def _whole(names: str) -> Html:
+    """Without a line break inside a name."""
+    return Html(", ".join(f'<span class="whole">{safe(name)}</span>' for name in names.split(", ")))
 
 
 def _grouped(films: Iterable[tuple[str, str, int]]) -> list[tuple[tuple[str, str], list[int]]]:
