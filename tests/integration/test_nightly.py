@@ -277,8 +277,7 @@ def relay_with(tmp_path: Path) -> Iterator[Callable[[Plan], int]]:
     started: list[subprocess.Popen[bytes]] = []
     code = (
         "import pickle, sys; from datetime import datetime, UTC; from worker.audit import nightly; "
-        "from worker.db import schema
-from worker.db.session import make_engine; plan = pickle.load(sys.stdin.buffer); "
+        "from worker.db.session import make_engine; plan = pickle.load(sys.stdin.buffer); "
         "nightly.run_due(make_engine(plan.database_url), plan, datetime.now(UTC))"
     )
 
