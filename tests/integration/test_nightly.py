@@ -159,7 +159,7 @@ def test_a_report_its_event_and_the_next_night(database: Engine, plan: Plan) -> 
     assert nightly.run_due(database, plan, MONDAY_NOON) == FRIDAY
     assert in_folder(plan) == ["2026-11-20"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(made.FILES)
-    assert {path.stat().st_mode & 0o077 for path in (plan.folder, folder, *folder.iterdir())} == {0}
+    assert {path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())} == {0}
     assert named(database) == ["2026-11-21"]
     with reading(database) as connection:
         (one,) = made.reports(connection)
