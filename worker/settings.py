@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     alarm_dead_letters: int = Field(1, gt=0, description="Dead letters within 24 hours that raise an alarm.")
     alarm_spool_mib: int = Field(4096, ge=0, description="Free space of the spool below which an alarm is raised.")
     alarm_silent_films: int = Field(
-        10,
+        15,
         gt=0,
         description="Films a silent AE sent in the same hours of earlier weeks, from which an alarm is raised.",
     )

@@ -37,6 +37,8 @@ class Limits:
     """When the report of the day before is due, in `zone`; None: never."""
     zone: ZoneInfo
     """In which a day, and a week's hour, is counted."""
+    since: datetime
+    """When this process began to look: on a machine that was off, the report of the night is not late yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,25 +132,20 @@ def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Co
 
 
 def _report_late(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
-    """Lateness by the clock: the errand's own time moves with each attempt."""
+    """Lateness by the clock: the errand's own time moves with each attempt. One errand names the next report."""
     if limits.report_time is None:
         return
-    days = connection.execute(select(errand.c.key).where(errand.c.kind == Kind.NIGHT).order_by(errand.c.key)).scalars()
-    late = {day: (now - _due(day, limits.report_time, limits.zone)).total_seconds() / 3600 for day in days}
-    late = {day: hours for day, hours in late.items() if hours > limits.report_hours}
-    if late:
-        day, hours = next(iter(late.items()))
-        others = f"; {len(late)} reports in all" if len(late) > 1 else ""
-        yield Condition(
-            rule="report_late",
-            value=round(hours, 1),
-            threshold=limits.report_hours,
-            text=f"the report of {day} is not made yet{others}",
-        )
-
-
-def _due(day: str, at: time, zone: ZoneInfo) -> datetime:
-    return datetime.combine(date.fromisoformat(day) + timedelta(days=1), at, zone)
+    nights = select(errand.c.key, errand.c.attempts).where(errand.c.kind == Kind.NIGHT).order_by(errand.c.key)
+    for day, attempts in connection.execute(nights.limit(1)):
+        due = datetime.combine(date.fromisoformat(day) + timedelta(days=1), limits.report_time, limits.zone)
+        begun = due if attempts > 1 else max(due, limits.since)
+        if now - begun > timedelta(hours=limits.report_hours):
+            yield Condition(
+                rule="report_late",
+                value=round((now - due).total_seconds() / 3600, 1),
+                threshold=limits.report_hours,
+                text=f"the report of {day} is not made yet; attempts: {attempts}",
+            )
 
 
 def _films(number: int) -> str:

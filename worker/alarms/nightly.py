@@ -37,12 +37,12 @@ def _unaccounted(content: Mapping[str, Any]) -> Iterator[Condition]:
 def _trail_broken(content: Mapping[str, Any]) -> Iterator[Condition]:
     chain = content["chain"]
     if not chain["whole"]:
-        place = f"at row {chain['broken']}: " if chain["broken"] is not None else ""
+        place = f" at row {chain['broken']}" if chain["broken"] is not None else ""
         yield Condition(
             rule="trail_broken",
             value=1,
             threshold=0,
-            text=f"the audit trail is broken {place}{chain['fault']}; {chain['rows']} rows before are whole",
+            text=f"the audit trail is broken{place}: {chain['fault']}; {chain['rows']} rows before are whole",
         )
 
 

@@ -68,10 +68,10 @@ def _earlier(
         known: first film, last film, now.
     """
     first, start, now = known
-    end = min(now, start + WEEK)  # so that no earlier week reaches into the silence
+    end = min(now, _on_the_clock(start, 1, zone))  # so that no earlier week reaches into the silence
     counts = []
     for weeks in range(1, WEEKS + 1):
-        begin, until = (_earlier_on_the_clock(moment, weeks, zone) for moment in (start, end))
+        begin, until = (_on_the_clock(moment, -weeks, zone) for moment in (start, end))
         if begin < first:
             break
         number = connection.execute(
@@ -85,6 +85,6 @@ def _earlier(
     return counts
 
 
-def _earlier_on_the_clock(moment: datetime, weeks: int, zone: ZoneInfo) -> datetime:
-    """The same weekday and wall-clock time: a change of clocks does not move the working day."""
-    return (moment.astimezone(zone) - weeks * WEEK).astimezone(UTC)
+def _on_the_clock(moment: datetime, weeks: int, zone: ZoneInfo) -> datetime:
+    """The same weekday and wall-clock time, weeks later: a change of clocks does not move the working day."""
+    return (moment.astimezone(zone) + weeks * WEEK).astimezone(UTC)

@@ -35,17 +35,14 @@ class WebhookOptions:
 def send(options: WebhookOptions, change: Change) -> int:
     """Post the message as JSON. Any answer but 2xx, a redirect too, raises Undelivered."""
     body = json.dumps(change.message(options.site)).encode()
-    request = urllib.request.Request(
-        options.url,
-        data=body,
-        headers={
-            "Content-Type": "application/json",
-            "User-Agent": "xrayq",
-            "Idempotency-Key": change.identity(options.site),
-            SIGNATURE: sign(options.secret, body, int(time.time())),
-        },
-    )
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "xrayq",
+        "Idempotency-Key": change.identity(options.site),
+        SIGNATURE: sign(options.secret, body, int(time.time())),
+    }
     try:
+        request = urllib.request.Request(options.url, data=body, headers=headers)
         with _opener().open(request, timeout=TIMEOUT) as answer:
             status = int(answer.status)
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: not a URL

@@ -39,7 +39,7 @@ def channels(settings: "Settings") -> "dict[Kind, Send]":
 
 
 def limits(settings: "Settings") -> "Limits":
-    from datetime import time
+    from datetime import UTC, datetime, time
 
     from worker.alarms.live import Limits
 
@@ -52,4 +52,5 @@ def limits(settings: "Settings") -> "Limits":
         report_hours=settings.alarm_report_hours,
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,
         zone=settings.zone,
+        since=datetime.now(UTC),
     )

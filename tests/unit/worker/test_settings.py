@@ -126,3 +126,34 @@ def test_bad_values_are_refused(name: str, value: Any) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
+
+
+MAIL = {"SMTP_HOST": "mail.test", "MAIL_FROM": "xrayq@hospital.test", "MAIL_TO": "a@hospital.test, b@hospital.test"}
+WEBHOOK = {"WEBHOOK_URL": "https://hook.test/x", "WEBHOOK_SECRET": "0123456789abcdef"}
+
+
+def test_whole_channels_of_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (MAIL | WEBHOOK).items():
+        monkeypatch.setenv(f"XRAYQ_{name}", text)
+    assert Settings().mail_to == ("a@hospital.test", "b@hospital.test")
+    assert "0123456789abcdef" not in repr(Settings())
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (MAIL | {"MAIL_FROM": ""}, "smtp_host needs mail_from and mail_to"),
+        (MAIL | {"MAIL_TO": ""}, "smtp_host needs mail_from and mail_to"),
+        (MAIL | {"SMTP_USER": "x", "SMTP_SECURITY": "none"}, "a password is not sent in plain text"),
+        (WEBHOOK | {"WEBHOOK_SECRET": "short"}, "webhook_url needs webhook_secret, 16 characters or more"),
+        (WEBHOOK | {"WEBHOOK_URL": "file:///etc/passwd"}, "is http://... or https://..."),
+        (WEBHOOK | {"WEBHOOK_URL": "https://"}, "is http://... or https://..."),
+    ],
+)
+def test_half_a_channel_is_refused(given: dict[str, str], fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the message does not show what was given: it may be a password."""
+    for name, text in given.items():
+        monkeypatch.setenv(f"XRAYQ_{name}", text)
+    with pytest.raises(ValidationError, match=fault) as refused:
+        Settings()
+    assert "short" not in "; ".join(one["msg"] for one in refused.value.errors())

@@ -1,0 +1,162 @@
+"""The live rules on both databases, and `xrayq alarm`."""
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Engine, update
+
+from dicom_gateway.spool import Spool
+from tests.alarms import BOTH, condition, limits, settled
+from tests.integration.test_reconciliation import ended, sent
+from tests.services import typed_in
+from worker import errands
+from worker.alarms import live
+from worker.alarms.rules import RULES, Condition
+from worker.db.session import reading, writing
+from worker.db.tables import errand, instance, outbox
+from worker.errands import Kind
+from worker.logs import JsonFormatter
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def seen(database: Engine, now: datetime = NOW, free_mib: float | None = 1000, **other: object) -> list[Condition]:
+    with reading(database) as connection:
+        return list(live.look(connection, limits(**other), free_mib, now).conditions)
+
+
+@pytest.fixture
+def waiting(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
+    """Two films, the older one due at NOW."""
+    keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(2)]
+    with writing(database) as connection:
+        for number, key in enumerate(keys):
+            due = NOW + timedelta(minutes=number)
+            connection.execute(update(outbox).where(outbox.c.instance_id == key).values(next_attempt_at=due))
+    return keys
+
+
+def test_nothing_is_wrong_in_an_empty_database(database: Engine) -> None:
+    assert seen(database) == []
+
+
+def test_backlog(database: Engine, waiting: list[int]) -> None:
+    assert seen(database, NOW + timedelta(seconds=600)) == []
+    (found,) = seen(database, NOW + timedelta(seconds=601))
+    assert (found.rule, found.value, found.threshold) == ("backlog", 601, 600)
+    assert found.text == "2 films waiting, the oldest since 2026-11-20 12:00 UTC"
+
+
+def test_an_open_backlog_is_cleared_at_half_of_it(database: Engine, waiting: list[int]) -> None:
+    settled(database, *seen(database, NOW + timedelta(seconds=601)))
+    assert len(seen(database, NOW + timedelta(seconds=301))) == 1
+    assert settled(database, *seen(database, NOW + timedelta(seconds=300)))[0].state == "cleared"
+    assert seen(database, NOW + timedelta(seconds=301)) == []
+
+
+def test_dead_letters_of_the_last_24_hours(database: Engine, waiting: list[int]) -> None:
+    for key in waiting:
+        ended(database, key, "failed", "truncated_pixels")
+    with writing(database) as connection:
+        for key, hours in zip(waiting, (1, 23), strict=True):
+            values = {"finished_at": NOW - timedelta(hours=hours)}
+            connection.execute(update(instance).where(instance.c.id == key).values(**values))
+    (found,) = seen(database, dead_letters=2)
+    assert (found.value, found.threshold) == (2, 2)
+    assert found.text == "2 films became dead letters within 24 hours; reasons: truncated_pixels 2"
+    assert seen(database, NOW + timedelta(hours=2), dead_letters=2) == []
+    assert [one.value for one in seen(database, NOW + timedelta(hours=2), dead_letters=1)] == [1]
+
+
+def test_spool_space(database: Engine) -> None:
+    assert seen(database, free_mib=100) == []
+    (found,) = seen(database, free_mib=99.6)
+    assert (found.rule, found.value, found.threshold) == ("spool_space", 100, 100)
+    settled(database, found)
+    assert len(seen(database, free_mib=124)) == 1
+    assert seen(database, free_mib=125) == []
+
+
+def test_a_relay_that_does_not_see_the_spool_leaves_its_alarm_alone(database: Engine, tmp_path: Path) -> None:
+    assert live.spool_free_mib(tmp_path) > 0  # type: ignore[operator]
+    assert live.spool_free_mib(tmp_path / "elsewhere") is None
+    settled(database, condition("spool_space"))
+    assert live.watch(database, limits(spool=tmp_path / "elsewhere"), BOTH) == []
+    (cleared,) = live.watch(database, limits(spool=tmp_path, spool_mib=0), BOTH)
+    assert (cleared.rule, cleared.state) == ("spool_space", "cleared")
+
+
+def test_report_late_by_the_clock_and_not_by_its_next_attempt(database: Engine) -> None:
+    with writing(database) as connection:
+        errands.add(connection, Kind.NIGHT, "2026-11-18", NOW + timedelta(hours=1))  # was tried, and will be again
+    due = datetime(2026, 11, 19, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    zone = {"zone": ZoneInfo("Europe/Berlin"), "report_time": time(1)}
+    assert seen(database, due + timedelta(hours=3), **zone) == []
+    (found,) = seen(database, due + timedelta(hours=3, minutes=6), **zone)
+    assert (found.value, found.text) == (3.1, "the report of 2026-11-18 is not made yet; attempts: 0")
+    assert seen(database, due + timedelta(hours=28), report_time=None) == []
+
+
+@pytest.mark.parametrize(("attempts", "hours", "late"), [(0, 3, 0), (1, 3, 0), (2, 0, 1), (0, 3.1, 1)])
+def test_after_the_machine_was_off_a_report_is_late_when_it_failed_or_is_still_not_made(
+    database: Engine, attempts: int, hours: float, late: int
+) -> None:
+    with writing(database) as connection:
+        errands.add(connection, Kind.NIGHT, "2026-11-16", NOW)
+        connection.execute(update(errand).values(attempts=attempts))
+    assert len(seen(database, NOW + timedelta(hours=hours), since=NOW)) == late
+
+
+def test_a_change_is_one_warning_with_its_rule(
+    database: Engine, waiting: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "xrayq.alarm"):
+        (raised,) = live.watch(database, limits(), BOTH)
+        live.watch(database, limits(), BOTH)
+    (line,) = (json.loads(JsonFormatter().format(record)) for record in caplog.records)
+    wanted = {"level": "WARNING", "message": "alarm raised", "rule": "backlog", "subject": "", "alarm": raised.alarm}
+    assert {name: line[name] for name in wanted} == wanted
+    assert line["value"] == raised.value > 600
+
+
+# the command
+
+
+@pytest.fixture
+def xrayq(tmp_path: Path, database_url: str, database: Engine) -> Callable[..., tuple[int, str, str]]:
+    def run(*words: str, **settings: str) -> tuple[int, str, str]:
+        with typed_in(tmp_path, home=str(tmp_path), database_url=database_url, **settings) as typed:
+            return typed(*words)
+
+    return run
+
+
+def test_list_shows_open_alarms_and_with_all_those_that_are_over(
+    xrayq: Callable[..., tuple[int, str, str]], database: Engine
+) -> None:
+    assert xrayq("alarm", "list")[:2] == (0, "no open alarms\n")
+    settled(database, condition())
+    settled(database, condition("sender_silent", "CR[1]"))
+    code, out, _ = xrayq("alarm", "list")
+    assert code == 0
+    assert "CR[1]" in out
+    assert "ask whether the device" in " ".join(out.split())
+    assert "backlog" not in out
+    (one,) = json.loads(xrayq("alarm", "list", "--json")[1])
+    assert (one["rule"], one["subject"], one["cleared_at"]) == ("sender_silent", "CR[1]", None)
+    rows = json.loads(xrayq("alarm", "list", "--all", "--json")[1])
+    assert [(row["rule"], row["cleared_at"] is None) for row in rows] == [("sender_silent", True), ("backlog", False)]
+
+
+def test_rules_show_the_threshold_that_is_set(xrayq: Callable[..., tuple[int, str, str]]) -> None:
+    rows = json.loads(xrayq("alarm", "rules", "--json", alarm_backlog_seconds="90")[1])
+    assert [row["rule"] for row in rows] == [rule.id for rule in RULES]
+    assert (rows[0]["threshold"], rows[0]["setting"]) == (90, "XRAYQ_ALARM_BACKLOG_SECONDS")
+    code, out, _ = xrayq("alarm", "rules")
+    assert code == 0
+    assert all(rule.id in out for rule in RULES)
