@@ -31,6 +31,8 @@ from worker.film_measures import Key, Value, of_pixels, of_scores
 RULE = "drift"
 LONGER_DAYS = 7
 """Where a day has too few films. An alarm then stays for as many nights."""
+HINT_Q = 0.05
+"""A large difference that is this sure is noted, and raises no alarm. Few films differ largely by chance alone."""
 SHARES = (5, 25, 50, 75, 95)
 """Percentiles shown of what raised an alarm."""
 MOST_NAMED = 4
@@ -118,12 +120,17 @@ def excess(test: Mapping[str, Any]) -> float:
     return float(test["psi"] - test["psi_by_chance"])
 
 
-def untested_words(untested: Iterable[Mapping[str, Any]]) -> list[str]:
+def untested_words(evaluated: Mapping[str, Any]) -> list[str]:
     """A sentence for each AE and reason."""
     found: dict[tuple[str, str], list[str]] = {}
-    for one in untested:
+    for one in evaluated["untested"]:
         found.setdefault((one["calling_ae"], one["why"]), []).append(one["measure"])
-    return [f"{calling_ae}, {', '.join(measures)}: {why}." for (calling_ae, why), measures in found.items()]
+    partly = {one["calling_ae"] for one in evaluated["tests"]}
+    reasons = Counter(calling_ae for calling_ae, _ in found)
+    return [
+        f"{calling_ae}, {', '.join(measures) if calling_ae in partly or reasons[calling_ae] > 1 else 'all'}: {why}."
+        for (calling_ae, why), measures in found.items()
+    ]
 
 
 def _gather(
@@ -175,8 +182,8 @@ def _test(
         note = "drift"
     elif q <= options.alpha:
         note = "sure, but small"
-    elif compared.excess >= options.psi:
-        note = "large, but not sure"
+    elif q <= HINT_Q and compared.excess >= options.psi:
+        note = "large, not yet sure"
     else:
         note = ""
     return {
@@ -212,7 +219,7 @@ def _untested(frozen: dict[Key, Reference], left: dict[Key, Chosen], options: Dr
         if key in frozen and key.bundle_digest and not one.values:
             continue  # nothing came, and `brightness` says so
         if key in frozen:
-            why = f"too few films: {len(one.values)} of {options.least_films} needed"
+            why = f"too few films: {len(one.values)} of {options.least_films} needed, in {one.days} days"
         elif bundles[key.calling_ae, key.measure]:
             why = (
                 f"another bundle scores than the reference is of, and their scores cannot be compared; a new reference "

@@ -44,7 +44,7 @@ def heat_map(tests: Sequence[Test], untested: Sequence[Test], options: Mapping[s
         axis.tick_params(length=0, labeltop=True, labelbottom=False)
         for spine in axis.spines.values():
             spine.set_visible(False)
-        bounds = ["below " + f"{steps[0]:g}", *(f"from {step:g}" for step in steps)]
+        bounds = [f"below {steps[0]:g}, or by chance", *(f"from {step:g}" for step in steps)]
         shown = [Patch(color=shade, label=label) for shade, label in zip(SHADES, bounds, strict=True)]
         shown.append(Patch(facecolor="none", edgecolor=INK, linewidth=1.6, label="drift: large and sure"))
         shown.append(Patch(facecolor=UNTESTED, edgecolor=QUIET, hatch="///", linewidth=0, label="not tested"))
@@ -95,7 +95,7 @@ def _cell(axis: Axes, row: int, column: int, test: Test | None, steps: Sequence[
     if test is None:
         axis.add_patch(Rectangle(corner, 0.94, 0.88, facecolor=UNTESTED, edgecolor="white", hatch="///", linewidth=0))
         return
-    shade = int(np.searchsorted(steps, excess(test), side="right"))
+    shade = int(np.searchsorted(steps, excess(test), side="right")) if test["note"] else 0
     line = {"edgecolor": INK, "linewidth": 1.8} if test["alarm"] else {"linewidth": 0}
     axis.add_patch(Rectangle(corner, 0.94, 0.88, facecolor=SHADES[shade], zorder=2 if test["alarm"] else 1, **line))
     axis.text(
@@ -105,7 +105,7 @@ def _cell(axis: Axes, row: int, column: int, test: Test | None, steps: Sequence[
         ha="center",
         va="center",
         zorder=3,
-        color="white" if shade == len(SHADES) - 1 else INK,
+        color="white" if shade == len(SHADES) - 1 else INK if test["note"] else QUIET,
         fontweight="bold" if test["alarm"] else "normal",
     )
 

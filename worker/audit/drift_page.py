@@ -9,6 +9,11 @@ from worker.audit import drift_figures
 from worker.drift import excess, untested_words
 
 MOST_LISTED = 50
+MEASURES = (
+    "Brightness, contrast, entropy (how many grey levels are in use) and clipped (share of pixels at one end of the "
+    "display range) are of the films as displayed, distance is how unlike the gate's training films they are, and "
+    "probability is of the live scores."
+)
 NOTE = (
     "Each AE is held beside its own frozen reference. Drift is large (a population stability index beyond what chance "
     "gives) and sure (false discovery rate over all tests of the night). It says that films or scores changed, not "
@@ -25,7 +30,7 @@ def section(drift: Mapping[str, Any]) -> Iterable[Html]:
     if tests:
         yield figure(
             drift_figures.heat_map(tests, untested, options),
-            "Population stability index beyond what chance gives. Outlined: drift.",
+            "Population stability index beyond what chance gives; shaded where chance alone would not do.",
         )
     if alarms:
         yield figure(
@@ -38,14 +43,14 @@ def section(drift: Mapping[str, Any]) -> Iterable[Html]:
         yield _listed(noted, "No alarm, but look again")
     if untested:
         yield paragraph("Not tested:")
-        yield bullets(untested_words(untested))
-    if drift["frozen"]:
+        yield bullets(untested_words(drift))
+    if references := list(_references(drift["frozen"])):
         yield table(
             ("sending AE", "bundle", "measures", "films", "from", "to", "frozen"),
-            _references(drift["frozen"]),
-            caption="Frozen references; 'xrayq drift freeze' replaces one",
+            references[:MOST_LISTED],
+            caption=f"Frozen references{_more(references)}; 'xrayq drift freeze' replaces one",
         )
-    yield paragraph(f"{NOTE} Limits: q {options['alpha']:g}, PSI beyond chance {options['psi']:g}.", "quiet")
+    yield paragraph(f"{MEASURES} {NOTE} Limits: q {options['alpha']:g}, PSI beyond chance {options['psi']:g}.", "quiet")
 
 
 def _verdict(tests: Sequence[Mapping[str, Any]], alarms: Sequence[Mapping[str, Any]]) -> Html:
@@ -76,9 +81,12 @@ def _listed(tests: Sequence[Mapping[str, Any]], caption: str) -> Html:
         )
         for one in sorted(tests, key=excess, reverse=True)[:MOST_LISTED]
     ]
-    more = f"; the first {MOST_LISTED} of {len(tests)}, report.json has all" if len(tests) > MOST_LISTED else ""
     columns = ("sending AE", "measure", "films", "reference median", "median", "PSI", "by chance", "q", "")
-    return table(columns, rows, caption=caption + more)
+    return table(columns, rows, caption=caption + _more(tests))
+
+
+def _more(rows: Sequence[object]) -> str:
+    return f", the first {MOST_LISTED} of {len(rows)}; report.json has all" if len(rows) > MOST_LISTED else ""
 
 
 def _references(frozen: Sequence[Mapping[str, Any]]) -> Iterable[tuple[object, ...]]:

@@ -61,8 +61,9 @@ def freeze(
     """Replace an AE's references by its films of these days. Choose days on which the device was in order.
 
     The night makes the first references by itself, from the first films of an
-    AE, which nobody has looked at. At least 100 films, one of each study. The
-    audit trail keeps the digest of the old sample and of the new one.
+    AE, which nobody has looked at. At least 100 films, one of each study; a
+    measure with fewer keeps the reference it has. The audit trail keeps the
+    digests of the old sample and of the new one.
 
     \b
     xrayq drift freeze --ae CR1 --from 2026-11-01 --to 2026-11-14
@@ -163,7 +164,7 @@ def _show(found: dict[str, Any]) -> None:
             "[red]DRIFT[/red]" if one["alarm"] else one["note"],
         )
     console.print(table)
-    for words in untested_words(found["untested"]):
+    for words in untested_words(found):
         console.print(f"Not tested: {words}", style="yellow", highlight=False, markup=False)
     limits = found["options"]
     console.print(
