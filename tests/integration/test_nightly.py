@@ -18,9 +18,11 @@ import pytest
 from sqlalchemy import Engine, insert, select, update
 
 from tests import days
-from tests.services import kill, typed_in, wait_until
+from tests.images import FOLDER, stages
+from tests.services import environment, kill, process, typed_in, wait_until
 from worker import errands, trail
 from worker.audit import made, night, nightly
+from worker.audit.child import Order
 from worker.audit.nightly import Plan
 from worker.cli.relay_tasks import tasks
 from worker.db import schema
@@ -28,6 +30,7 @@ from worker.db.session import make_engine, reading, writing
 from worker.db.tables import alarm, audit_event, errand
 from worker.drift import DriftOptions
 from worker.errands import Kind
+from worker.redis_server import RedisServer
 from worker.settings import Settings
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -163,7 +166,7 @@ def test_a_report_its_event_and_the_next_night(database: Engine, plan: Plan) -> 
     assert named(database) == ["2026-11-21"]
     with reading(database) as connection:
         (one,) = made.reports(connection)
-        alarms = dict(connection.execute(select(alarm.c.subject, alarm.c.cleared_at)).tuples().all())
+        alarms = {row.subject: row.cleared_at for row in connection.execute(select(alarm))}
         detail = connection.execute(
             select(audit_event.c.detail).where(audit_event.c.action == made.ACTION)
         ).scalar_one()
@@ -290,9 +293,9 @@ def relay_with(tmp_path: Path) -> Iterator[Callable[[Plan], int]]:
         return process.pid
 
     yield start
-    for process in started:
-        process.kill()
-        process.wait(10)
+    for one in started:
+        one.kill()
+        one.wait(10)
 
 
 def makers(pid: int) -> list[int]:
@@ -350,3 +353,42 @@ def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
         assert rows[0]["folder"] == str(tmp_path / "reports" / "2026-11-22")
         _, table, _ = xrayq("audit", "reports")
         assert all(row["date"] in table and row["files"] in table for row in rows)
+
+
+def test_the_relay_itself_makes_the_report(tmp_path: Path, redis_server: RedisServer) -> None:
+    url = f"sqlite:///{tmp_path / 'xrayq.db'}"
+    engine = make_engine(url)
+    schema.upgrade(engine)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    days.fill(engine, yesterday, 5)
+    with writing(engine) as connection:
+        errands.add(connection, Kind.NIGHT, yesterday.isoformat(), datetime.now(UTC))
+    log = tmp_path / "relay.log"
+    with process("relay", environment(home=str(tmp_path), redis_url=redis_server.url, report_time="00:00"), log):
+        wait_until(lambda: reports(engine) == [yesterday.isoformat()], 60, "the report")
+    engine.dispose()
+    assert sorted(path.name for path in (tmp_path / "reports" / yesterday.isoformat()).iterdir()) == sorted(made.FILES)
+    assert f"report of {yesterday} made" in log.read_text()
+
+
+LEFT_OUT = {"opencv-python-headless": "cv2", "pylibjpeg-rle": "rle"}
+"""Packages whose modules have another name."""
+
+
+def test_the_report_needs_nothing_that_the_relays_image_leaves_out(tmp_path: Path) -> None:
+    lines = stages(FOLDER / "gateway.Dockerfile")["build"].runs()
+    (line,) = (line for line in lines if "uninstall --yes" in line)
+    gone = [LEFT_OUT.get(name, name) for name in line.partition("--yes")[2].split()]
+    assert {"cv2", "onnxruntime"} <= set(gone)
+    plan = plan_for(f"sqlite:///{tmp_path / 'xrayq.db'}", tmp_path)
+    engine = make_engine(plan.database_url)
+    schema.upgrade(engine)
+    days.fill(engine, FRIDAY, 30, shares=days.Shares(labelled=0.5))
+    engine.dispose()
+    order = Order(database_url=plan.database_url, day=FRIDAY, options=plan.options, folder=tmp_path, parent=os.getpid())
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({gone!r}))"
+    code = f"{blocked}; from worker.audit.child import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(order), capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert {*made.FILES} <= {path.name for path in tmp_path.iterdir()}
+    assert json.loads((tmp_path / made.REPORT).read_text())["performance"]["labelled"] > 0
