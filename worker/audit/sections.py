@@ -74,9 +74,7 @@ def failed(content: dict[str, Any]) -> Iterable[Html]:
 def alarms(content: dict[str, Any]) -> Iterable[Html]:
     if content["conditions"]:
         rows = [(one["rule"], one["subject"] or "the service", one["text"]) for one in content["conditions"]]
-        yield table(
-            ("rule", "about", "what"), rows, caption="Found by this report; each stands as an alarm from now on"
-        )
+        yield table(("rule", "about", "what"), rows, caption="Found by this report")
     if content["alarms"]:
         stood = [
             (
