@@ -59,10 +59,12 @@ def web(*answers: int, **options: Any) -> Iterator[Web]:
     made = Web(*answers, **options)
     thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
     thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        made.server.server_close()
+        thread.join()
 
 
 class Post:
@@ -92,8 +94,10 @@ def post(**options: Any) -> Iterator[tuple[Post, int]]:
     kept, port = Post(), free_port()
     server = Controller(kept, hostname="127.0.0.1", port=port, authenticator=kept.authenticate, **options)
     server.start()
-    yield kept, port
-    server.stop()
+    try:
+        yield kept, port
+    finally:
+        server.stop()
 
 
 def mailer(port: int, **other: Any) -> mail.MailOptions:

@@ -73,6 +73,12 @@ def test_it_stays_until_a_film_comes_or_it_is_taken_as_gone(database: Engine) ->
     assert silent(database, at(6, 7, 30)) == []
 
 
+def test_a_long_silence_is_held_beside_seven_days_at_most(database: Engine) -> None:
+    arrived(database, "CR1", mondays(range(5)))
+    (found,) = silent(database, at(7, 12))
+    assert found.text.endswith("in the same hours of the weeks before it sent 12, 12, 12, 12 films")
+
+
 def test_a_change_of_clocks_does_not_move_the_working_day(database: Engine) -> None:
     """Clocks go back on 2026-10-25: at 08:30 that Monday seven films are usual, not twelve."""
     arrived(database, "CR1", mondays(range(5)))

@@ -28,11 +28,11 @@ def conditions(connection: Connection, least: int, zone: ZoneInfo, now: datetime
         least: films in each of the earlier weeks that make a silence count.
     """
     for calling_ae in list(_senders(connection)):
-        first, last = connection.execute(
-            select(func.min(instance.c.received_at), func.max(instance.c.received_at)).where(
-                instance.c.calling_ae == calling_ae, instance.c.received_at <= now
-            )
-        ).one()
+        received = (instance.c.calling_ae == calling_ae) & (instance.c.received_at <= now)
+        first, last = (  # one each: SQLite looks up a single one in the index, and scans for both
+            connection.execute(select(edge(instance.c.received_at)).where(received)).scalar_one()
+            for edge in (func.min, func.max)
+        )
         if last is None or now - last > WEEKS * WEEK:
             continue
         counts = _earlier(connection, calling_ae, (first, last, now), least, zone)
