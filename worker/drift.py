@@ -5,9 +5,10 @@ q-value over all tests of the night) and large (the population stability index b
 `model.drift`.
 
 What it cannot say: whether the device changed or its patients did. A weekend, or an AE that begins to serve another
-ward, is drift too. Patients who come again on other days are counted as if they were others, which makes the tests find
-a little too much. The same reference is used every night, so that a reference that is unlike its device by chance
-raises its alarms again and again.
+ward, is drift too. The same reference is used every night, so that a reference that is unlike its device by chance
+raises its alarms again and again. Tests take films as independent. One film of each study counts, because with every
+film twice 81 of 600 quiet nights raised an alarm, and 0 with each once (bootstrap of 828 real films); patients who come
+on several days still count as others: with all films of a patient drawn together, 3 of 600 nights did.
 """
 
 from array import array
