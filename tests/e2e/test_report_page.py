@@ -16,12 +16,10 @@ from worker.audit.made import PAGE
 from worker.audit.reconciliation import Span
 from worker.db import schema
 from worker.db.session import make_engine
-from worker.drift import DriftOptions
 from worker.drift_reference import freeze_missing
 
 DAY = date(2026, 11, 20)
 ZONE = ZoneInfo("UTC")
-DRIFT = DriftOptions(reference_films=100, least_films=20, alpha=0.001, psi=0.1)
 SCREEN = {"width": 1366, "height": 768}
 PRINTED = {"width": 688, "height": 1017}
 """A4 within its margins of 14 mm, at 96 dots an inch."""
@@ -70,7 +68,7 @@ def made(folder: Path, *, faults: bool = False) -> Path:
     schema.upgrade(engine)
     before = DAY - timedelta(days=1)
     days.fill(engine, before, 400, seed=2)
-    freeze_missing(engine, Span.of_day(before, ZONE), films=DRIFT.reference_films, actor="relay")
+    freeze_missing(engine, Span.of_day(before, ZONE), films=days.DRIFT.reference_films, actor="relay")
     shares = days.Shares(failed=0.02, labelled=0.3) if faults else days.Shares()
     keys = days.fill(engine, DAY, 500, shares=shares, seed=9)
     if faults:
@@ -81,7 +79,7 @@ def made(folder: Path, *, faults: bool = False) -> Path:
         days.stood(engine, "backlog", "", "the oldest waiting film has waited for 14 minutes", noon)
         days.stood(engine, "sender_silent", "MOBILE_1", "no film " + "since this morning " * 20, noon, noon)
     options = night.Options(
-        zone=ZONE, drift=DRIFT, site="A Hospital with a Rather Long Name, Radiology", spool=folder, reports=folder
+        zone=ZONE, drift=days.DRIFT, site="A Hospital with a Rather Long Name, Radiology", spool=folder, reports=folder
     )
     write(engine, DAY, options, folder)
     engine.dispose()

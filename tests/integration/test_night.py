@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, delete, insert, update
 
 from dicom_gateway.spool import Spool
+from tests import days
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker import trail
@@ -22,12 +23,11 @@ from worker.audit.verdict import faults
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
-from worker.drift import DriftOptions
 
 ZONE = ZoneInfo("UTC")
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 DAY = NOON.date()
-OPTIONS = night.Options(zone=ZONE, drift=DriftOptions(reference_films=100, least_films=20, alpha=0.001, psi=0.1))
+OPTIONS = night.Options(zone=ZONE, drift=days.DRIFT)
 
 
 @pytest.fixture

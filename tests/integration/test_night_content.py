@@ -14,12 +14,10 @@ from worker.audit.films import BINS
 from worker.audit.page import render
 from worker.db.session import reading, writing
 from worker.db.tables import finding_score, instance, score, truth
-from worker.drift import DriftOptions
 
 DAY = date(2026, 11, 20)
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
-DRIFT = DriftOptions(reference_films=100, least_films=20, alpha=0.001, psi=0.1)
-OPTIONS = night.Options(zone=ZoneInfo("UTC"), drift=DRIFT)
+OPTIONS = night.Options(zone=ZoneInfo("UTC"), drift=days.DRIFT)
 
 
 @pytest.fixture

@@ -28,13 +28,11 @@ from worker.cli.relay_tasks import tasks
 from worker.db import schema
 from worker.db.session import make_engine, reading, writing
 from worker.db.tables import alarm, audit_event, errand
-from worker.drift import DriftOptions
 from worker.errands import Kind
 from worker.redis_server import RedisServer
 from worker.settings import Settings
 
 BERLIN = ZoneInfo("Europe/Berlin")
-DRIFT = DriftOptions(reference_films=100, least_films=20, alpha=0.001, psi=0.1)
 FRIDAY = date(2026, 11, 20)
 SATURDAY_MORNING = datetime(2026, 11, 21, 2, tzinfo=UTC)
 MONDAY_NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -45,7 +43,7 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def plan_for(database_url: str, folder: Path, at: str = "01:00", zone: str = "UTC") -> Plan:
-    options = night.Options(zone=ZoneInfo(zone), drift=DRIFT, spool=folder, reports=folder / "reports")
+    options = night.Options(zone=ZoneInfo(zone), drift=days.DRIFT, spool=folder, reports=folder / "reports")
     return Plan(database_url=database_url, at=time.fromisoformat(at), folder=folder / "reports", options=options)
 
 
