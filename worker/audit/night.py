@@ -14,7 +14,7 @@ from worker.alarms import nightly
 from worker.alarms.rules import Condition
 from worker.audit import films, service
 from worker.audit.live import against_labels
-from worker.audit.reconciliation import Span, reconcile
+from worker.audit.reconciliation import Span, reconcile, unaccounted
 from worker.db.session import snapshot
 
 NOTICE = "Research software, not a medical device."
@@ -43,6 +43,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         date, zone, start, end, made_at, site
         senders        as `reconciliation.Sender.as_dict`
         difference     sum over senders, of what is not accounted for, without sign
+        unaccounted    the instances behind it: id, calling_ae, why
         hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}
         seconds        percentiles of the day, received to scored; None without a score
         throughput     {"received_in_an_hour", "busiest_hour", "scored_in_a_minute", "busiest_minute"}
@@ -79,6 +80,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "notice": NOTICE,
             "senders": [sender.as_dict() for sender in senders],
             "difference": sum(abs(sender.difference) for sender in senders),
+            "unaccounted": unaccounted(connection, span),
             **films.turnaround(connection, span, options.zone),
             "flags": {
                 "scored": films.scored(connection, span),

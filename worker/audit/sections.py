@@ -38,8 +38,16 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
             caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
             "Sent again: the same film, no new work. Revisions: other content under a known UID, part of received.",
         )
+        yield from _unaccounted(content)
         yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
     yield from _sources(content)
+
+
+def _unaccounted(content: dict[str, Any]) -> Iterable[Html]:
+    if content["unaccounted"]:
+        groups = _grouped((one["calling_ae"], one["why"], one["id"]) for one in content["unaccounted"])
+        rows = [(ae, Html(f'<b class="bad">{safe(why)}</b>'), _ids(ids, MOST_LISTED)) for (ae, why), ids in groups]
+        yield table(("sending AE", "what is wrong", "instances"), rows, caption="Not accounted for")
 
 
 def _sources(content: dict[str, Any]) -> Iterable[Html]:
@@ -163,13 +171,13 @@ def performance(content: dict[str, Any]) -> Iterable[Html]:
         "Point and line: the live rate with its exact 95 % interval. Grey: where it was calibrated. A cross: it left.",
     )
     yield table(
-        ("finding", "labelled", "expected with it", "have it", "share, 95 % interval", "probabilities hold"),
+        ("finding", "labelled", "expected with it, share", "have it, share", "95 % interval", "probabilities hold"),
         [
             (
                 SPOKEN.get(one["finding"], one["finding"]),
                 shown(one["films"]),
-                f"{one['expected']:,.1f}",
-                shown(one["observed"]),
+                f"{one['expected']:,.1f}, {one['expected'] / one['films']:.3f}",
+                f"{one['observed']:,}, {one['observed'] / one['films']:.3f}",
                 f"{one['interval95'][0]:.3f} to {one['interval95'][1]:.3f}",
                 "yes" if one["holds"] else Html('<b class="bad">no ✗</b>'),
             )
