@@ -62,9 +62,9 @@ class Up:
 
 
 @contextmanager
-def service(folder: Path) -> Iterator[Up]:
+def service(folder: Path, **settings: str) -> Iterator[Up]:
     home, port, log = folder / "home", free_port(), folder / "up.log"
-    env = environment(home=str(home), port=str(port), log_format="json")
+    env = environment(home=str(home), port=str(port), log_format="json", **settings)
     with process("up", env, log) as started:
         wait_until(lambda: listening(port), 30, "the gateway")
         yield Up(pid=started.pid, port=port, home=home, env=env)

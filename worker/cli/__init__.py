@@ -24,6 +24,7 @@ from worker.cli import (
     replay,
     run,
     service,
+    status,
     study,
     train,
 )
@@ -45,6 +46,7 @@ app = typer.Typer(
     Run everything on one machine:  [bold]xrayq up[/bold]
     Send it a film:                 [bold]storescu 127.0.0.1 11112 film.dcm[/bold]
     Look at the scores:             [bold]xrayq instance list[/bold]
+    Is all well?                    [bold]xrayq status[/bold]
     What is wrong?                  [bold]xrayq doctor[/bold]
     """,
 )
@@ -60,6 +62,7 @@ app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(drift.app, name="drift", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
+status.register(app)
 doctor.register(app)
 prepare.register(app)
 train.register(app)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
-TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_REQUIRE_SERVICES"}
+TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_SERVICES"}
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -1,0 +1,288 @@
+"""What `xrayq status` reads and shows, on both databases; a view is looked at as text of a fixed width."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from rich.console import Console
+from sqlalchemy import Engine, event, insert, update
+
+from dicom_gateway.spool import Spool
+from tests.integration.test_reconciliation import ended, sent
+from tests.services import free_port, typed_in
+from worker import trail
+from worker.db import schema
+from worker.db.session import make_engine, writing
+from worker.db.tables import alarm, errand, finding_score, instance, score
+from worker.status import Process, Snapshot, StatusOptions, Watched, ask
+from worker.status_view import page, share, span, sparkline
+
+ZONE = ZoneInfo("UTC")
+SIZES = ((80, 24), (120, 40))
+LARGE = ("instance", "score", "finding_score", "audit_event")
+
+
+def options(url: str, folder: Path, **changes: Any) -> StatusOptions:
+    given = {
+        "database_url": url,
+        "spool": folder,
+        "reserve_bytes": 1 << 20,
+        "bundle": None,
+        "zone": ZONE,
+        "backlog_seconds": 600.0,
+        "ready_urls": dict.fromkeys(("gateway", "relay", "worker"), ""),
+    }
+    return StatusOptions(**(given | changes))
+
+
+def shown(looked: Snapshot, width: int, height: int = 0, late: float = 0.0) -> list[str]:
+    """The view's lines, as a terminal of this size has them, so many seconds after the look."""
+    output = io.StringIO()
+    console = Console(file=output, width=width, height=height or 25, force_terminal=False)
+    now = looked.at + timedelta(seconds=late)
+    console.print(page(looked, now=now, zone=ZONE, site="Site A", width=width, height=height))
+    return output.getvalue().splitlines()
+
+
+@pytest.fixture
+def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
+    """Five of CR1: scored after 2 s and flagged, scored, ineligible, failed, waiting with a lease; one of CR2 waiting.
+
+    All came half a minute ago.
+    """
+    keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(5)]
+    keys.append(sent(database, spool, tmp_path, "other", ae="CR2"))
+    came = datetime.now(UTC) - timedelta(seconds=30)
+    with writing(database) as connection:
+        connection.execute(update(instance).values(received_at=came))
+    for key, state, reason in zip(
+        keys, ("scored", "scored", "ineligible", "failed"), (None, None, "view", "corrupt_pixels"), strict=False
+    ):
+        ended(database, key, state, reason)
+        with writing(database) as connection:
+            trail.record(connection, action=state, instance_id=key, actor="worker")
+    with writing(database) as connection:
+        number = connection.execute(score.select().where(score.c.instance_id == keys[0])).scalars().one()
+        rows = [{"score_id": number, "finding": name, "flag": True} for name in ("pneumonia", "covid19")]
+        connection.execute(insert(finding_score), [row | {"logit": 0.0, "probability": 0.5} for row in rows])
+    return keys
+
+
+@pytest.fixture
+def alarms(database: Engine) -> None:
+    """One open, one cleared; a report made and the next one waiting."""
+    now = datetime.now(UTC)
+    row = {"subject": "CR3", "value": 1.0, "threshold": 0.0}
+    with writing(database) as connection:
+        connection.execute(
+            insert(alarm),
+            [
+                row | {"rule": "drift", "text": "Gone.", "raised_at": now, "cleared_at": now},
+                row | {"rule": "sender_silent", "text": "Sent nothing.", "raised_at": now, "cleared_at": None},
+            ],
+        )
+        due = now + timedelta(hours=3)
+        connection.execute(insert(errand), {"kind": "night", "key": "2026-11-23", "next_attempt_at": due})
+        trail.record(connection, action="report_made", instance_id=None, actor="relay", detail={"date": "2026-11-22"})
+
+
+def test_what_is_read(database: Engine, database_url: str, spool: Spool, films: list[int], alarms: None) -> None:
+    found = Watched(options(database_url, spool.root)).look()
+    stored = found.stored
+    assert stored is not None
+    one, other = stored.senders
+    assert (one.calling_ae, one.received, one.scored, one.ineligible, one.failed, one.pending, one.flagged) == (
+        "CR1", 5, 2, 1, 1, 1, 1,
+    )  # fmt: skip
+    assert (other.calling_ae, other.received, other.pending, other.flagged) == ("CR2", 1, 1, 0)
+    assert (stored.waiting.films, stored.waiting.leased) == (2, 0)
+    assert stored.waiting.oldest_at == one.last_at
+    assert (sum(stored.hour.received), sum(stored.hour.ended)) == (6, 4)
+    assert stored.hour.p50 is not None
+    assert 29 < stored.hour.p50 < 60
+    assert [(letter.id, letter.reason) for letter in stored.dead_letters] == [(films[3], "corrupt_pixels")]
+    assert [(letter.rule, letter.subject) for letter in stored.alarms] == [("sender_silent", "CR3")]
+    assert stored.service.bundle.startswith("reference ")
+    assert stored.service.engine == "e"
+    assert stored.nightly.day == "2026-11-22"
+    assert stored.nightly.due_at is not None
+    assert found.faults == ("1 open alarm",)
+
+
+def test_every_query_goes_by_an_index(tmp_path: Path, spool: Spool) -> None:
+    """By SQLite's own plans: none scans a table that grows with the films."""
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
+    watched = Watched(options(f"sqlite:///{tmp_path / 'xrayq.db'}", spool.root))
+    watched.look()
+    asked: list[tuple[str, Any]] = []
+    assert watched._engine is not None
+    event.listen(
+        watched._engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, values, _context, _many: asked.append((statement, values)),
+    )
+    watched.look()
+    queries = [(statement, values) for statement, values in asked if statement.startswith("SELECT")]
+    assert len(queries) >= 10
+    with database.connect() as connection:
+        for statement, values in queries:
+            if "ORDER BY score.id DESC" in statement:  # from the newest on, and the first one will do
+                continue
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            scanned = [step.detail.split()[1] for step in plan if step.detail.startswith("SCAN")]
+            assert not set(scanned) & set(LARGE), (statement, [step.detail for step in plan])
+    database.dispose()
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_it_fits_the_terminal(
+    database: Engine, database_url: str, spool: Spool, films: list[int], alarms: None, width: int, height: int
+) -> None:
+    with writing(database) as connection:
+        row = {"value": 1.0, "threshold": 0.0, "text": "Long words. " * 40, "raised_at": datetime.now(UTC)}
+        connection.execute(insert(alarm), [row | {"rule": "drift", "subject": f"CR{number}"} for number in range(30)])
+    lines = shown(Watched(options(database_url, spool.root)).look(), width, height)
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+    assert lines[0].startswith("xrayq Site A")
+    assert "not a medical device" in lines[0]
+    assert lines[1] == "NOT WELL  31 open alarms"
+    text = "\n".join(lines)
+    for said in ("gateway", "2 waiting, 0 of them leased", "31 open", "CR1", "corrupt_pixels", "reference", "made"):
+        assert said in text
+    assert " more" in text
+
+
+def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool, films: list[int]) -> None:
+    lines = shown(Watched(options(database_url, spool.root)).look(), 132)
+    assert "All is well." in lines
+    assert not any(" more" in line for line in lines)
+    assert any(line.split()[:7] == ["CR1", "5", "2", "1", "1", "1", "1"] for line in lines)
+    assert any(line.split()[:7] == ["all", "6", "2", "1", "1", "2", "1"] for line in lines)
+
+
+def test_a_database_that_is_away_is_a_line_and_comes_back(
+    database: Engine, database_url: str, spool: Spool, films: list[int], tmp_path: Path
+) -> None:
+    away = f"sqlite:///{tmp_path / 'nowhere.db'}"
+    if database_url.startswith("postgresql"):
+        away = f"postgresql://nobody@127.0.0.1:{free_port()}/x"
+    found = Watched(options(away, spool.root)).look()
+    assert found.stored is None
+    lines = shown(found, 80, 24)
+    assert lines[1].startswith("NOT WELL  database: ")
+    assert any(line.startswith("spool") and "GiB free" in line for line in lines)
+    watched = Watched(options(database_url, spool.root))
+    assert watched.look().stored is not None
+    with writing(database) as connection:
+        connection.exec_driver_sql("ALTER TABLE outbox RENAME TO gone")
+    assert "does not answer" in watched.look().database
+    with writing(database) as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO outbox")
+    assert watched.look().stored is not None
+
+
+def test_a_look_that_takes_long_is_told(tmp_path: Path) -> None:
+    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path)).look()
+    assert "ago" not in shown(found, 80, 24, late=5)[0]
+    assert "1 min 5 s ago: looking takes long" in shown(found, 80, 24, late=65)[0]
+
+
+def test_faults_are_named(database: Engine, database_url: str, spool: Spool, films: list[int], tmp_path: Path) -> None:
+    changes = {"backlog_seconds": 10.0, "reserve_bytes": 1 << 60}
+    assert Watched(options(database_url, spool.root, **changes)).look().faults == (
+        "the spool is below its reserve: C-STORE is refused",
+        "films wait too long",
+    )
+    assert Watched(options(database_url, tmp_path / "nowhere")).look().faults == ("the spool is not there",)
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A process's /readyz on a real socket; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/readyz"
+    server.shutdown()
+    server.server_close()
+
+
+CHECKS = [
+    {"check": "database", "ok": True, "text": "answers"},
+    {"check": "broker", "ok": False, "text": "is\x1b[2J away"},
+]
+ANSWERS: Mapping[str, tuple[int, bytes, bool, str]] = {
+    "ready": (200, json.dumps({"checks": CHECKS[:1]}).encode(), True, ""),
+    "not ready": (503, json.dumps({"checks": CHECKS}).encode(), False, "not ready: broker, is [2J away"),
+    "says nothing": (503, b"{}", False, "not ready: it answers 503 and does not say why"),
+    "no JSON": (404, b"not found", False, "not ready: it answers 404 and does not say why"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_a_process_says(name: str) -> None:
+    status, body, ready, text = ANSWERS[name]
+    with answering(status, body) as url:
+        assert ask("worker", url) == Process(role="worker", ready=ready, text=text)
+
+
+def test_a_process_that_is_not_there_is_a_fault_and_one_elsewhere_is_none(tmp_path: Path) -> None:
+    urls = {"gateway": f"http://127.0.0.1:{free_port()}/readyz", "relay": "", "worker": ""}
+    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path, ready_urls=urls)).look()
+    assert [one.ready for one in found.processes] == [False, None, None]
+    assert "gateway not ready" in found.faults
+    assert not any("relay" in fault for fault in found.faults)
+
+
+def test_the_command_prints_once_and_its_exit_code_says_whether_all_is_well(tmp_path: Path, spool: Spool) -> None:
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
+    sent(database, spool, tmp_path, "film")
+    ports = {f"{role}_http_port": "0" for role in ("gateway", "relay", "worker")}
+    with typed_in(tmp_path, home=str(tmp_path), spool_reserve_mib="1", site="Here", **ports) as xrayq:
+        code, told, _ = xrayq("status")
+        assert (code, told.splitlines()[1]) == (0, "All is well.")
+        assert "Here" in told
+        code, told, _ = xrayq("status", "--json")
+        assert code == 0
+        assert json.loads(told)["stored"]["senders"][0]["pending"] == 1
+    ports["worker_http_port"] = str(free_port())
+    with typed_in(tmp_path, home=str(tmp_path), spool_reserve_mib="1", **ports) as xrayq:
+        for words in (("status", "--once"), ("status", "--json")):
+            code, told, error = xrayq(*words)
+            assert (code, error) == (5, "xrayq: not well: worker not ready\n")
+            assert "does not answer" in told
+    database.dispose()
+
+
+def test_rows_are_shared_in_turn() -> None:
+    assert share(6, (1, 9, 3)) == [1, 3, 2]
+    assert share(50, (1, 9, 3)) == [1, 9, 3]
+    assert share(-3, (1, 9, 3)) == [0, 0, 0]
+
+
+def test_the_line_of_the_hour() -> None:
+    assert sparkline((0, 1, 4, 8), 8) == " ▁▄█"
+    assert sparkline((0, 0), 0) == "  "
+    assert [span(seconds) for seconds in (4.4, 61, 3700, 90_000, 200_000)] == [
+        "4 s", "1 min 1 s", "1 h 1 min", "25 h 0 min", "2 days",
+    ]  # fmt: skip

@@ -1,0 +1,185 @@
+"""xrayq status: what a person on call looks at first."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import JsonOption, load_settings, print_json
+
+if TYPE_CHECKING:
+    import threading
+
+    from rich.console import Console
+
+    from worker.settings import Settings
+    from worker.status import Snapshot, StatusOptions, Watched
+
+    Looked = Snapshot | BaseException
+
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+KEY_SECONDS = 0.1
+LEAVE = ("q", "Q", "")
+""""" is a terminal that hung up."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Look after")(status)
+
+
+def status(
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print it once, as into a pipe.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Is all well? Processes, waiting films, alarms, today by sender, the last hour, dead letters. q leaves.
+
+    On a terminal it stays and looks again every two seconds. Printed once, it
+    leaves with exit code 5 when the database, the spool or a process is not
+    ready, films wait longer than XRAYQ_ALARM_BACKLOG_SECONDS, or an alarm is open.
+    A process is asked at its port of this machine (XRAYQ_GATEWAY_HTTP_PORT, RELAY,
+    WORKER); 0 says that it runs elsewhere.
+
+    \b
+    xrayq status
+    xrayq status --once > now.txt || mail -s 'xrayq is not well' me@example.org < now.txt
+    xrayq status --json | jq .faults
+    """
+    from rich.console import Console
+
+    from worker.cli.common import wide_console
+    from worker.errors import Unhealthy
+    from worker.status import Watched
+
+    settings = load_settings()
+    watched = Watched(_options(settings))
+    console = Console()
+    if console.is_terminal and not (once or as_json or console.is_dumb_terminal):
+        _live(watched, settings, console, every)
+        return
+    looked = watched.look()
+    if as_json:
+        print_json(looked.as_dict())
+    else:
+        _print(looked, settings, wide_console())
+    if looked.faults:
+        raise Unhealthy(f"not well: {'; '.join(looked.faults)}")
+
+
+def _options(settings: "Settings") -> "StatusOptions":
+    from worker.status import StatusOptions
+
+    host = WILDCARDS.get(settings.http_host, settings.http_host)
+    ports = {
+        "gateway": settings.gateway_http_port,
+        "relay": settings.relay_http_port,
+        "worker": settings.worker_http_port,
+    }
+    return StatusOptions(
+        database_url=settings.database,
+        spool=settings.spool_folder,
+        reserve_bytes=settings.spool_reserve_mib << 20,
+        bundle=settings.bundle,
+        zone=settings.zone,
+        backlog_seconds=settings.alarm_backlog_seconds,
+        ready_urls={role: f"http://{host}:{port}/readyz" if port else "" for role, port in ports.items()},
+    )
+
+
+def _print(looked: "Snapshot", settings: "Settings", console: "Console") -> None:
+    from worker.status_view import page
+
+    console.print(
+        page(
+            looked,
+            now=looked.at,
+            zone=settings.zone,
+            site=settings.site,
+            width=console.width,
+            ascii_=console.options.ascii_only,
+        )
+    )
+
+
+def _live(watched: "Watched", settings: "Settings", console: "Console", every: float) -> None:
+    """Show the newest look until a key of LEAVE or Ctrl-C. Looking happens beside, so that keys are never late."""
+    import queue
+    import signal
+    import threading
+    from datetime import UTC, datetime
+
+    from rich.live import Live
+    from rich.text import Text
+
+    from worker.status_view import page
+
+    looks: queue.SimpleQueue[Looked] = queue.SimpleQueue()
+    stop = threading.Event()
+    threading.Thread(target=_look, args=(watched, every, stop, looks.put), daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put back however this ends
+    looked, shown = None, None
+    try:
+        with _keys() as key, Live(Text("looking ..."), console=console, screen=True, auto_refresh=False) as live:
+            while key() not in LEAVE:
+                while not looks.empty():
+                    newest = looks.get()
+                    if isinstance(newest, BaseException):
+                        raise newest
+                    looked = newest
+                now, size = datetime.now(UTC), console.size
+                if looked is None or shown == (looked.at, size, int(now.timestamp())):
+                    continue
+                shown = (looked.at, size, int(now.timestamp()))
+                view = page(
+                    looked,
+                    now=now,
+                    zone=settings.zone,
+                    site=settings.site,
+                    width=size.width,
+                    height=size.height,
+                    ascii_=console.options.ascii_only,
+                )
+                live.update(view, refresh=True)
+    except KeyboardInterrupt:
+        return
+    finally:
+        stop.set()
+
+
+def _look(watched: "Watched", every: float, stop: "threading.Event", show: "Callable[[Looked], None]") -> None:
+    while not stop.is_set():
+        try:
+            show(watched.look())
+        except BaseException as error:  # noqa: BLE001 - the thread's edge: the one that shows raises it
+            show(error)
+            return
+        stop.wait(every)
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[], str | None]]:
+    """A function that waits a moment for one key: None without one, "" when the terminal is gone."""
+    import os
+    import select
+    import sys
+    import termios
+    import time
+    import tty
+
+    if not sys.stdin.isatty():
+        yield lambda: time.sleep(KEY_SECONDS)
+        return
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+
+    def key() -> str | None:
+        if not select.select([terminal], [], [], KEY_SECONDS)[0]:
+            return None
+        return os.read(terminal, 1).decode(errors="replace")
+
+    tty.setcbreak(terminal)
+    try:
+        yield key
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)

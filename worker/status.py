@@ -1,0 +1,194 @@
+"""What `xrayq status` shows: one frozen look at the database, the spool and the three processes."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from model.errors import BundleError
+from worker.db import schema
+from worker.db.session import snapshot
+from worker.deployment import by_settings
+from worker.errors import Unhealthy
+from worker.status_queries import Stored, named, read
+
+NOTICE = "Research software, not a medical device."
+ANSWER_SECONDS = 4.0  # one of its checks may take three
+LARGEST_ANSWER = 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """What a process says of itself."""
+
+    role: str
+    ready: bool | None
+    """None where it was not asked."""
+    text: str
+    """Why it is not ready."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spool:
+    free: int | None
+    """Bytes; None where the folder does not answer."""
+    reserve: int
+    """Bytes; with less free C-STORE is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One look."""
+
+    at: datetime
+    processes: tuple[Process, ...]
+    spool: Spool
+    database: str
+    """What is wrong with it, "" when it answers."""
+    stored: Stored | None
+    """None while the database does not answer."""
+    backlog_seconds: float
+    """Age of the oldest waiting film from which it waits too long."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What needs a person, worst first; empty when all is well."""
+        found = [f"database: {self.database}"] if self.database else []
+        found += [f"{one.role} not ready" for one in self.processes if one.ready is False]
+        if self.spool.free is None:
+            found.append("the spool is not there")
+        elif self.spool.free < self.spool.reserve:
+            found.append("the spool is below its reserve: C-STORE is refused")
+        if self.stored:
+            oldest, open_ = self.stored.waiting.oldest_at, len(self.stored.alarms)
+            if oldest and (self.at - oldest).total_seconds() > self.backlog_seconds:
+                found.append("films wait too long")
+            if open_:
+                found.append(f"{open_} open alarm{'s' * (open_ > 1)}")
+        return tuple(found)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        fields: dict[str, Any] = _plain(asdict(self))
+        return {"notice": NOTICE, "well": not self.faults, "faults": list(self.faults)} | fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusOptions:
+    database_url: str
+    spool: Path
+    reserve_bytes: int
+    bundle: Path | None
+    """Of the settings, live while none is activated."""
+    zone: ZoneInfo
+    """In which today begins."""
+    backlog_seconds: float
+    ready_urls: Mapping[str, str]
+    """Role -> URL of its /readyz, "" where it has none."""
+
+
+class Watched:
+    """Looks again and again, on one engine while the database answers."""
+
+    def __init__(self, options: StatusOptions) -> None:
+        self._options = options
+        self._engine: Engine | None = None
+        self._default: str | None = None
+
+    def look(self) -> Snapshot:
+        """A Snapshot, whatever is away."""
+        options, now = self._options, datetime.now(UTC)
+        with ThreadPoolExecutor(max_workers=len(options.ready_urls)) as threads:
+            processes = threads.map(ask, options.ready_urls, options.ready_urls.values())
+            stored, fault = self._stored(now)
+            return Snapshot(
+                at=now,
+                processes=tuple(processes),
+                spool=Spool(free=_free(options.spool), reserve=options.reserve_bytes),
+                database=fault,
+                stored=stored,
+                backlog_seconds=options.backlog_seconds,
+            )
+
+    def _stored(self, now: datetime) -> tuple[Stored | None, str]:
+        try:
+            if self._engine is None:
+                self._engine = schema.connect(self._options.database_url)
+            with snapshot(self._engine) as connection:
+                return read(connection, now=now, zone=self._options.zone, default=self._default_bundle()), ""
+        except Unhealthy as error:
+            return None, str(error)
+        except SQLAlchemyError as error:
+            if self._engine:
+                self._engine.dispose()
+            self._engine = None  # the next look checks the schema again
+            return None, f"does not answer ({type(error).__name__})"
+
+    def _default_bundle(self) -> str:
+        """Read once: its digests take as long as reading all of its network."""
+        if self._default is None:
+            try:
+                self._default = named(by_settings(self._options.bundle))
+            except BundleError as error:
+                self._default = f"cannot be read: {error}"
+        return self._default
+
+
+def ask(role: str, url: str) -> Process:
+    """What a process answers on /readyz: 200, or 503 with its checks."""
+    if not url:
+        return Process(role=role, ready=None, text="not asked: it has no port")
+    try:
+        status, body = _get(url)
+    except (OSError, HTTPException):
+        return Process(role=role, ready=False, text="does not answer")
+    if status == 200:
+        return Process(role=role, ready=True, text="")
+    try:
+        failing = next(check for check in json.loads(body)["checks"] if not check["ok"])
+        text = f"not ready: {_printable(failing['check'])}, {_printable(failing['text'])}"
+    except (ValueError, LookupError, TypeError, StopIteration):
+        text = f"not ready: it answers {status} and does not say why"
+    return Process(role=role, ready=False, text=text)
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    """Status and the first bytes of the body. No proxy: these are our own processes."""
+    opener = build_opener(ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=ANSWER_SECONDS) as answer:
+            return answer.status, answer.read(LARGEST_ANSWER)
+    except HTTPError as error:
+        with error:
+            return error.code, error.read(LARGEST_ANSWER)
+
+
+def _free(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _printable(text: Any) -> str:
+    return "".join(character if character.isprintable() else " " for character in str(text))
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready: times in ISO 8601 with zone."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,261 @@
+"""What `xrayq status` reads of the database.
+
+Every query goes by an index or over a table that stays small, so that looking costs the same on a million films; a test
+reads SQLite's plans.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from worker.audit.reconciliation import ARRIVALS, SCORED, Span
+from worker.db.tables import alarm, audit_event, errand, finding_score, instance, outbox, score
+from worker.deployment import Placed, in_service
+from worker.errands import Kind
+from worker.states import State
+
+MINUTES = 60
+MOST_DEAD_LETTERS = 20
+ENDS = ("scored", "ineligible", "failed")
+"""Actions of the audit trail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    films: int
+    leased: int
+    """Of them, on their way to a worker or with one."""
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenderToday:
+    """An AE's films by when they were received, revisions among them, duplicates not."""
+
+    calling_ae: str
+    received: int
+    scored: int
+    ineligible: int
+    failed: int
+    pending: int
+    flagged: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastHour:
+    """Films of each of the last sixty minutes, oldest first."""
+
+    received: tuple[int, ...]
+    ended: tuple[int, ...]
+    """Scored, ineligible or failed."""
+    p50: float | None
+    """Seconds from received to scored, of the films scored in this hour."""
+    p95: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    id: int
+    calling_ae: str
+    reason: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAlarm:
+    rule: str
+    subject: str
+    text: str
+    raised_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class InService:
+    bundle: str
+    """Name, version and twelve characters of the digest."""
+    shadows: tuple[str, ...]
+    engine: str | None
+    """Of the last live score."""
+    scored_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nightly:
+    made_at: datetime | None
+    day: str
+    """Of the last report, "" where there is none."""
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What the database holds."""
+
+    waiting: Waiting
+    senders: tuple[SenderToday, ...]
+    """Most films first."""
+    hour: LastHour
+    failed: int
+    dead_letters: tuple[DeadLetter, ...]
+    """The newest MOST_DEAD_LETTERS, newest first."""
+    alarms: tuple[OpenAlarm, ...]
+    """Newest first."""
+    service: InService
+    nightly: Nightly
+
+
+def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str) -> Stored:
+    """What the database holds.
+
+    Args:
+        default: words for the bundle of the settings.
+    """
+    today = Span.of_day(now.astimezone(zone).date(), zone)
+    return Stored(
+        waiting=_waiting(connection, now),
+        senders=_senders(connection, today),
+        hour=_last_hour(connection, now),
+        failed=_in_state(connection, State.FAILED),
+        dead_letters=_dead_letters(connection),
+        alarms=_alarms(connection),
+        service=_service(connection, default),
+        nightly=_nightly(connection),
+    )
+
+
+def _waiting(connection: Connection, now: datetime) -> Waiting:
+    oldest = select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+    leased = select(func.count()).select_from(outbox).where(outbox.c.lease_until > now)
+    return Waiting(
+        films=_in_state(connection, State.RECEIVED),
+        leased=connection.execute(leased).scalar_one(),
+        oldest_at=connection.execute(oldest).scalar_one(),
+    )
+
+
+def _in_state(connection: Connection, state: State) -> int:
+    return int(
+        connection.execute(select(func.count()).select_from(instance).where(instance.c.state == state)).scalar_one()
+    )
+
+
+def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
+    within = (instance.c.received_at >= today.start) & (instance.c.received_at < today.end)
+    rows = connection.execute(
+        select(instance.c.calling_ae, instance.c.state, func.count(), func.max(instance.c.received_at))
+        .where(within)
+        .group_by(instance.c.calling_ae, instance.c.state)
+    )
+    states: dict[str, Counter[str]] = defaultdict(Counter)
+    last: dict[str, datetime] = {}
+    for calling_ae, state, films, newest in rows:
+        states[calling_ae][state] = films
+        last[calling_ae] = max(newest, last.get(calling_ae, newest))
+    # Looked up for each film of today: a join would let PostgreSQL read the flags of every day.
+    flags_of = (
+        select(func.count())
+        .select_from(score)
+        .join(finding_score, finding_score.c.score_id == score.c.id)
+        .where(score.c.instance_id == instance.c.id, score.c.role == "live", finding_score.c.flag)
+        .scalar_subquery()
+    )
+    flagged = connection.execute(
+        select(instance.c.calling_ae, func.count()).where(within, flags_of > 0).group_by(instance.c.calling_ae)
+    )
+    flags = {str(calling_ae): int(films) for calling_ae, films in flagged}
+    found = [
+        SenderToday(
+            calling_ae=calling_ae,
+            received=films.total(),
+            scored=sum(films[state] for state in SCORED),
+            ineligible=films[State.INELIGIBLE],
+            failed=films[State.FAILED],
+            pending=films[State.RECEIVED],
+            flagged=flags.get(calling_ae, 0),
+            last_at=last[calling_ae],
+        )
+        for calling_ae, films in states.items()
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.received, one.calling_ae)))
+
+
+def _last_hour(connection: Connection, now: datetime) -> LastHour:
+    """By the audit trail, whose times are indexed: a film that waited for hours counts when it was scored."""
+    # One look-up for each event: a join would let PostgreSQL read every film there is.
+    came_at = select(instance.c.received_at).where(instance.c.id == audit_event.c.instance_id).scalar_subquery()
+    rows = connection.execute(
+        select(audit_event.c.at, audit_event.c.action, came_at).where(
+            audit_event.c.at > now - timedelta(minutes=MINUTES),
+            audit_event.c.at <= now,
+            audit_event.c.action.in_(ARRIVALS + ENDS),
+        )
+    )
+    received, ended = [0] * MINUTES, [0] * MINUTES
+    seconds = []
+    for at, action, received_at in rows:
+        minute = MINUTES - 1 - int((now - at).total_seconds() // 60)
+        (received if action in ARRIVALS else ended)[minute] += 1
+        if action == "scored":
+            seconds.append((at - received_at).total_seconds())
+    p50, p95 = (round(float(value), 2) for value in np.percentile(seconds, (50, 95))) if seconds else (None, None)
+    return LastHour(received=tuple(received), ended=tuple(ended), p50=p50, p95=p95)
+
+
+def _dead_letters(connection: Connection) -> tuple[DeadLetter, ...]:
+    rows = connection.execute(
+        select(instance.c.id, instance.c.calling_ae, instance.c.reason, instance.c.received_at)
+        .where(instance.c.state == State.FAILED)
+        .order_by(instance.c.received_at.desc(), instance.c.id.desc())
+        .limit(MOST_DEAD_LETTERS)
+    )
+    return tuple(
+        DeadLetter(id=row.id, calling_ae=row.calling_ae, reason=row.reason or "", received_at=row.received_at)
+        for row in rows
+    )
+
+
+def _alarms(connection: Connection) -> tuple[OpenAlarm, ...]:
+    rows = connection.execute(
+        select(alarm.c.rule, alarm.c.subject, alarm.c.text, alarm.c.raised_at)
+        .where(alarm.c.cleared_at.is_(None))
+        .order_by(alarm.c.raised_at.desc(), alarm.c.id.desc())
+    )
+    return tuple(OpenAlarm(**row._mapping) for row in rows)
+
+
+def _service(connection: Connection, default: str) -> InService:
+    live, shadows = in_service(connection)
+    newest = connection.execute(
+        select(score.c.engine, score.c.scored_at).where(score.c.role == "live").order_by(score.c.id.desc()).limit(1)
+    ).one_or_none()
+    return InService(
+        bundle=named(live) if live else default,
+        shadows=tuple(named(one) for one in shadows),
+        engine=newest.engine if newest else None,
+        scored_at=newest.scored_at if newest else None,
+    )
+
+
+def _nightly(connection: Connection) -> Nightly:
+    made = connection.execute(
+        select(audit_event.c.at, audit_event.c.detail)
+        # Few rows are about no film, and the index on instance_id finds them: no look through years of the trail.
+        .where(audit_event.c.instance_id.is_(None), audit_event.c.action == "report_made")
+        .order_by(audit_event.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    due = select(func.min(errand.c.next_attempt_at)).where(errand.c.kind == Kind.NIGHT)
+    return Nightly(
+        made_at=made.at if made else None,
+        day=str(made.detail.get("date", "")) if made else "",
+        due_at=connection.execute(due).scalar_one(),
+    )
+
+
+def named(one: Placed) -> str:
+    return f"{one.name} {one.version} ({one.digest[:12]})"

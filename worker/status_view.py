@@ -1,0 +1,246 @@
+"""A Snapshot as lines of text that fit a terminal, the most important first."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import zip_longest
+from zoneinfo import ZoneInfo
+
+from rich.console import Group
+from rich.text import Text
+
+from worker.status import Process, Snapshot
+from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored
+
+NOTICE = "not a medical device"
+GIBIBYTE = 1 << 30
+BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=oO@#"
+LABEL = 12
+ROOMY, WIDE = 32, 110
+"""Rows from which sections stand apart; columns from which each minute of the hour has a column of its own."""
+MOST_ROWS = 1000
+LATE = timedelta(seconds=10)
+"""Age of a look, then time a report is overdue, from which the view says so."""
+REPORT_LATE = timedelta(minutes=10)
+BAD, GOOD, QUIET, STRONG = "bold red", "green", "dim", "bold"
+COLUMNS = (("received", 9), ("scored", 8), ("ineligible", 11), ("failed", 7), ("pending", 8), ("flagged", 8))
+
+
+def page(
+    snapshot: Snapshot, *, now: datetime, zone: ZoneInfo, site: str, width: int, height: int = 0, ascii_: bool = False
+) -> Group:
+    """The whole view.
+
+    Args:
+        now: later than the snapshot where the next one is late.
+        width, height: of the terminal, columns and rows; height 0 shows every row of every list.
+        ascii_: the terminal knows no block characters.
+    """
+    title = [_title(snapshot, now, zone, site, live=height > 0), _verdict(snapshot)]
+    processes = [_process(one) for one in snapshot.processes]
+    if not snapshot.stored:
+        return _group([title, processes, [_line("database", Text(snapshot.database, BAD))], [_spool(snapshot)]], width)
+    stored = snapshot.stored
+    lists = (
+        [_alarm(one, snapshot.at, zone) for one in stored.alarms],
+        [_sender(one, snapshot.at, zone) for one in stored.senders],
+        [_dead_letter(one, snapshot.at, zone) for one in stored.dead_letters],
+    )
+    extra = (0, 0, stored.failed - len(stored.dead_letters))
+
+    def sections(alarms: list[Text], senders: list[Text], dead_letters: list[Text]) -> list[list[Text]]:
+        return [
+            title,
+            [*processes, _films(snapshot, stored), _spool(snapshot), _alarms(stored), *alarms],
+            [_columns(), *senders, _total(stored.senders)],
+            _hour(stored.hour, 60 if width >= WIDE else 30, ASCII if ascii_ else BLOCKS),
+            [_failed(stored), *dead_letters],
+            [_bundle(stored), *_shadows(stored), _nightly(stored, snapshot.at, zone)],
+        ]
+
+    fixed = sum(len(one) for one in sections([], [], []))
+    apart = not height or height >= ROOMY
+    room = height - fixed - (5 if apart else 0) if height else MOST_ROWS
+    wanted = [len(rows) + (more > 0) for rows, more in zip(lists, extra, strict=True)]
+    shares = share(room, wanted)
+    cut = [_cut(rows, rows_shown, more) for rows, rows_shown, more in zip(lists, shares, extra, strict=True)]
+    return _group(sections(*cut), width, apart=apart)
+
+
+def share(room: int, wanted: Sequence[int]) -> list[int]:
+    """Rows for each list, one at a time in turn, until there is no room or no wish."""
+    given = [0] * len(wanted)
+    while room > 0 and given != list(wanted):
+        for place, wish in enumerate(wanted):
+            if given[place] < wish and room > 0:
+                given[place] += 1
+                room -= 1
+    return given
+
+
+def steps(films: Sequence[int], columns: int) -> list[int]:
+    """Films a minute as films of each column of a line."""
+    step = len(films) // columns
+    return [sum(films[start : start + step]) for start in range(0, len(films), step)]
+
+
+def sparkline(films: Sequence[int], most: int, marks: str = BLOCKS) -> str:
+    """One character for each, the highest for `most`; blank where there is none."""
+    return "".join(marks[(len(marks) - 1) * one // most] if one else " " for one in films)
+
+
+def span(seconds: float) -> str:
+    """A time span in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 172_800:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    return f"{seconds // 86_400:.0f} days"
+
+
+def _title(snapshot: Snapshot, now: datetime, zone: ZoneInfo, site: str, *, live: bool) -> Text:
+    there, age = snapshot.at.astimezone(zone), now - snapshot.at
+    text = Text.assemble(("xrayq", STRONG), f" {site}" if site else "", "  ")
+    text.append(f"{there:%H:%M:%S}" if live else f"{there:%Y-%m-%d %H:%M:%S}").append(f" {zone.key}", QUIET)
+    if age > LATE:
+        text.append(f", {span(age.total_seconds())} ago: looking takes long", BAD)
+    return text.append(f"  {NOTICE}{'  q leaves' if live else ''}", QUIET)
+
+
+def _verdict(snapshot: Snapshot) -> Text:
+    if not snapshot.faults:
+        return Text("All is well.", f"{STRONG} {GOOD}")
+    return Text(f"NOT WELL  {'; '.join(snapshot.faults)}", BAD)
+
+
+def _process(one: Process) -> Text:
+    words = {True: Text("ready", GOOD), False: Text(one.text, BAD), None: Text(one.text, QUIET)}
+    return _line(one.role, words[one.ready])
+
+
+def _films(snapshot: Snapshot, stored: Stored) -> Text:
+    waiting = stored.waiting
+    text = Text(f"{waiting.films:,} waiting, {waiting.leased:,} of them leased")
+    if waiting.oldest_at:
+        seconds = max(0.0, (snapshot.at - waiting.oldest_at).total_seconds())
+        text.append(", oldest ").append(span(seconds), BAD if seconds > snapshot.backlog_seconds else "")
+    return _line("films", text)
+
+
+def _spool(snapshot: Snapshot) -> Text:
+    free, reserve = snapshot.spool.free, snapshot.spool.reserve
+    if free is None:
+        return _line("spool", Text("is not there", BAD))
+    return _line("spool", Text(f"{_size(free)} free, reserve {_size(reserve)}", BAD if free < reserve else ""))
+
+
+def _size(size: int) -> str:
+    return f"{size / GIBIBYTE:,.1f} GiB" if size >= GIBIBYTE else f"{size >> 20} MiB"
+
+
+def _alarms(stored: Stored) -> Text:
+    number = len(stored.alarms)
+    return _line("alarms", Text(f"{number} open", BAD) if number else Text("none open", GOOD))
+
+
+def _alarm(one: OpenAlarm, now: datetime, zone: ZoneInfo) -> Text:
+    clock, subject = f"{_clock(one.raised_at, now, zone):<11}", f"{one.subject}  " if one.subject else ""
+    return Text.assemble("  ", (clock, QUIET), f"  {subject}{one.text}")
+
+
+def _columns() -> Text:
+    heads = "".join(f"{name:>{wide}}" for name, wide in COLUMNS)
+    return Text(f"{'today':<18}{heads}  last film", STRONG)
+
+
+def _sender(one: SenderToday, now: datetime, zone: ZoneInfo) -> Text:
+    return _counts(f"  {one.calling_ae}", [one]).append(f"  {_clock(one.last_at, now, zone)}", QUIET)
+
+
+def _total(senders: Sequence[SenderToday]) -> Text:
+    return _counts("  all" if senders else "  no film yet", senders)
+
+
+def _counts(name: str, senders: Sequence[SenderToday]) -> Text:
+    text = Text(f"{name:<18}")
+    for column, wide in COLUMNS:
+        films = sum(getattr(one, column) for one in senders)
+        text.append(f"{films:>{wide},}", BAD if films and column == "failed" else "" if films else QUIET)
+    return text
+
+
+def _hour(hour: LastHour, columns: int, marks: str) -> list[Text]:
+    """Both on one scale: films that come and do not go are seen."""
+    came, went = steps(hour.received, columns), steps(hour.ended, columns)
+    most = max(*came, *went)
+    received, ended = (
+        _line(name, Text.assemble((sparkline(films, most, marks), "cyan"), f"  {sum(films):,}"))
+        for name, films in (("hour in", came), ("hour out", went))
+    )
+    received.append(f", at most {max(hour.received):,} a minute")
+    if hour.p50 is not None and hour.p95 is not None:
+        ended.append(f", p50 {_seconds(hour.p50)}, p95 {_seconds(hour.p95)}")
+    return [received, ended]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 60 else span(value)
+
+
+def _failed(stored: Stored) -> Text:
+    return _line("dead letters", Text(f"{stored.failed:,}", BAD if stored.failed else GOOD))
+
+
+def _dead_letter(one: DeadLetter, now: datetime, zone: ZoneInfo) -> Text:
+    clock = f"{_clock(one.received_at, now, zone):<11}"
+    return Text.assemble("  ", (clock, QUIET), f"  {one.id:>8}  {one.calling_ae:<16}  ", (one.reason, "red"))
+
+
+def _bundle(stored: Stored) -> Text:
+    service = stored.service
+    return _line("bundle", Text(f"{service.bundle}, {service.engine or 'nothing scored yet'}"))
+
+
+def _shadows(stored: Stored) -> list[Text]:
+    return [_line("shadows", Text(", ".join(stored.service.shadows)))] if stored.service.shadows else []
+
+
+def _nightly(stored: Stored, now: datetime, zone: ZoneInfo) -> Text:
+    nightly = stored.nightly
+    made = f"of {nightly.day} made {_clock(nightly.made_at, now, zone)}" if nightly.made_at else "none made yet"
+    due = f"next due {_clock(nightly.due_at, now, zone)}" if nightly.due_at else "none is due"
+    late = nightly.due_at is not None and nightly.due_at < now - REPORT_LATE
+    return _line("report", Text.assemble(f"{made}, ", (due, BAD if late else "")))
+
+
+def _clock(at: datetime, now: datetime, zone: ZoneInfo) -> str:
+    """Eleven characters at most: the time of day, with the date where it is another one."""
+    there = at.astimezone(zone)
+    return f"{there:%H:%M:%S}" if there.date() == now.astimezone(zone).date() else f"{there:%m-%d %H:%M}"
+
+
+def _line(label: str, text: Text) -> Text:
+    return Text.assemble((f"{label:<{LABEL}}", STRONG), " ", text)
+
+
+def _cut(rows: list[Text], shown: int, more: int) -> list[Text]:
+    """The first rows, the last one saying how many are left out."""
+    if shown >= len(rows) + (more > 0) and not more:
+        return rows
+    if shown == 0:
+        return []
+    left = rows[: shown - 1]
+    return [*left, Text(f"  and {len(rows) + more - len(left):,} more", QUIET)]
+
+
+def _group(sections: list[list[Text]], width: int, *, apart: bool = True) -> Group:
+    """One line for each Text, cut at the terminal's edge, with an empty line between sections where there is room."""
+    lines: list[Text] = []
+    for section, following in zip_longest(sections, sections[1:]):
+        for text in section:
+            text.truncate(width, overflow="ellipsis")
+            lines.append(text)
+        if apart and following:
+            lines.append(Text())
+    return Group(*lines)
