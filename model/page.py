@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +23,8 @@ def safe(text: object) -> str:
     return text if isinstance(text, Html) else escape(str(text))
 
 
-def page(title: str, notice: str, body: Iterable[Html]) -> str:
-    style = STYLE.read_text(encoding="utf-8")
+def page(title: str, notice: str, body: Iterable[Html], *, more_style: str = "") -> str:
+    style = STYLE.read_text(encoding="utf-8") + more_style
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{safe(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -87,6 +86,8 @@ def films(items: Iterable[Html], kind: str = "") -> Html:
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> str:
+    import cv2  # not in the gateway's image, where the relay makes the nightly report
+
     straight = picture if picture.ndim == 2 else np.ascontiguousarray(picture[:, :, ::-1])
     _, coded = cv2.imencode(".jpg", straight, [cv2.IMWRITE_JPEG_QUALITY, 82])
     return "data:image/jpeg;base64," + base64.b64encode(coded.tobytes()).decode()

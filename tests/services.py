@@ -54,11 +54,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def tool(name: str) -> str:
+def tool(name: str, package: str = "dcmtk") -> str:
     """Path of an external program. Missing: skips, or fails where XRAYQ_REQUIRE_SERVICES=1."""
     path = shutil.which(name)
     if path is None:
-        (pytest.fail if REQUIRED else pytest.skip)(f"{name} is not installed (apt install dcmtk)")
+        (pytest.fail if REQUIRED else pytest.skip)(f"{name} is not installed (apt install {package})")
     return str(path)
 
 

@@ -68,6 +68,17 @@ def take(engine: Engine, kinds: tuple[Kind, ...], *, now: datetime, lease_second
     return Errand(id=row.id, kind=Kind(row.kind), key=row.key, payload=row.payload or {}, attempt=row.attempts + 1)
 
 
+def extend(engine: Engine, one: Errand, *, now: datetime, lease_seconds: float) -> bool:
+    """Keep it for longer. False when the lease passed and another took it."""
+    with writing(engine) as connection:
+        ours = connection.execute(
+            update(errand)
+            .where(errand.c.id == one.id, errand.c.attempts == one.attempt)
+            .values(lease_until=now + timedelta(seconds=lease_seconds))
+        )
+    return ours.rowcount == 1
+
+
 def finish(connection: Connection, one: Errand) -> bool:
     """Remove it. False when the lease passed and another took it: then nothing of ours may be committed."""
     gone = connection.execute(delete(errand).where(errand.c.id == one.id, errand.c.attempts == one.attempt))

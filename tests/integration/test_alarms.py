@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, delete, select, update
 
 from dicom_gateway.spool import Spool
+from tests import days
 from tests.alarms import BOTH, LIVE, alarms, arrived, audited, condition, errand_keys, limits, settled
 from tests.integration.test_reconciliation import ended, sent
 from worker import errands, trail
@@ -136,7 +137,9 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
         connection.execute(
             update(instance).where(instance.c.calling_ae == "CR1").values(received_at=now, finished_at=now)
         )
-    content = night.content(database, now.date(), ZoneInfo("UTC")) | {"performance": PERFORMANCE}
+    content = night.content(database, now.date(), night.Options(zone=ZoneInfo("UTC"), drift=days.DRIFT)) | {
+        "performance": PERFORMANCE
+    }
     with caplog.at_level(logging.INFO, "xrayq"):
         changes = live.watch(database, limits(spool=tmp_path, spool_mib=1 << 40), BOTH)
         with writing(database) as connection:

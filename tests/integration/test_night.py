@@ -11,12 +11,15 @@ import pytest
 from sqlalchemy import Engine, delete, insert, update
 
 from dicom_gateway.spool import Spool
+from tests import days
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker import trail
+from worker.audit import films as day_films
 from worker.audit import night
-from worker.audit.page import faults, render
+from worker.audit.page import render
 from worker.audit.reconciliation import Span
+from worker.audit.verdict import faults
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
@@ -24,6 +27,7 @@ from worker.db.tables import audit_event, finding_score, instance, outbox, score
 ZONE = ZoneInfo("UTC")
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 DAY = NOON.date()
+OPTIONS = night.Options(zone=ZONE, drift=days.DRIFT)
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
 
 
 def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
-    found = night.content(database, DAY, ZONE)
+    found = night.content(database, DAY, OPTIONS)
     assert found["difference"] == 0
     assert found["hours"][12] == {
         "hour": "12:00",
@@ -56,7 +60,9 @@ def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
     assert len(found["hours"]) == 24
     assert found["flags"] == {"scored": 2, "flagged": 1, "by_finding": {"covid19": 1}}
     assert found["flagged"] == [{"id": films[1], "calling_ae": "CR1", "flags": ["covid19"]}]
-    assert found["failed"] == [{"id": films[2], "calling_ae": "CR1", "reason": "truncated_pixels"}]
+    assert found["failed"] == [
+        {"id": films[2], "calling_ae": "CR1", "reason": "truncated_pixels", "received_at": "2026-11-20T12:30:00+00:00"}
+    ]
     assert found["backlog"]["waiting"] == 1
     assert found["chain"]["whole"]
     assert faults(found) == []
@@ -64,33 +70,33 @@ def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
 
 def test_the_anchor_is_the_head_when_the_day_ended(database: Engine, films: list[int]) -> None:
     today = datetime.now(UTC).date()
-    assert night.content(database, DAY, ZONE)["chain"]["anchor"] is None
+    assert night.content(database, DAY, OPTIONS)["chain"]["anchor"] is None
     head = trail.verify(database).head
-    assert night.content(database, today, ZONE)["chain"]["anchor"] == head
+    assert night.content(database, today, OPTIONS)["chain"]["anchor"] == head
 
 
 def test_rows_come_in_chunks_with_their_scores(
     database: Engine, films: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(night, "CHUNK", 3)
-    rows = list(night.instances(database, Span.of_day(DAY, ZONE)))
+    monkeypatch.setattr(day_films, "CHUNK", 3)
+    rows = list(day_films.instances(database, Span.of_day(DAY, ZONE)))
     assert [row["id"] for row in rows] == films
     assert [row["flags"] for row in rows] == [None, ["covid19"], None, None]
 
 
 def test_the_page_opens_without_a_network_and_says_its_figures(database: Engine, films: list[int]) -> None:
-    page = render(night.content(database, DAY, ZONE))
+    page = render(night.content(database, DAY, OPTIONS))
     assert not re.search(r"https?://|src=\"(?!data:)|<script|<link", page)
     alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
-    assert len(alts) == page.count("<img ") == 2
+    assert len(alts) == page.count("<img ") == 3
     assert "4 received, most at 12:00" in page
-    assert "Every film is accounted for" in page
+    assert "All 4 films accounted for; 2 things need a look" in page
     assert "not a medical device" in page
     assert "SECRET" not in page.upper()
 
 
 def test_a_day_without_films_is_told(database: Engine) -> None:
-    page = render(night.content(database, DAY, ZONE))
+    page = render(night.content(database, DAY, OPTIONS))
     assert "No film came on this day." in page
 
 
@@ -98,7 +104,7 @@ def test_a_difference_and_a_broken_trail_stand_in_red(database: Engine, films: l
     with writing(database) as connection:
         connection.execute(delete(outbox).where(outbox.c.instance_id == films[3]))
         connection.execute(update(audit_event).where(audit_event.c.instance_id == films[0]).values(actor="CR1 "))
-    page = render(night.content(database, DAY, ZONE))
+    page = render(night.content(database, DAY, OPTIONS))
     assert '<b class="bad">' in page
     assert "1 of 3 films received are not accounted for" in page or "not accounted for" in page
     assert "its content was altered" in page

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete, insert, update
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
 from tests.phantoms import chest_pixels, write_film
-from worker.audit.reconciliation import Sender, Span, reconcile
+from worker.audit.reconciliation import Sender, Span, reconcile, unaccounted
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.ingest import ingest
@@ -37,6 +37,11 @@ def ended(database: Engine, key: int, state: str, reason: str | None = None) -> 
 def found(database: Engine, span: Span = TODAY) -> list[Sender]:
     with reading(database) as connection:
         return reconcile(connection, span)
+
+
+def named(database: Engine) -> dict[int, str]:
+    with reading(database) as connection:
+        return {one["id"]: one["why"] for one in unaccounted(connection, TODAY)}
 
 
 @pytest.fixture
@@ -71,6 +76,7 @@ def test_every_film_is_accounted_for(database: Engine, films: list[int]) -> None
         "lost": 0,
         "difference": 0,
     }
+    assert named(database) == {}
     assert (other.calling_ae, other.received, other.pending, other.difference) == ("CR2", 1, 1, 0)
 
 
@@ -83,6 +89,7 @@ def test_a_film_that_waits_for_nobody_is_a_difference(database: Engine, films: l
         connection.execute(delete(outbox).where(outbox.c.instance_id == films[5]))
     one = found(database)[0]
     assert (one.pending, one.lost, one.difference) == (0, 1, 1)
+    assert named(database) == {films[5]: "waits without a place in the queue"}
 
 
 def test_a_score_that_was_removed_is_a_difference(database: Engine, films: list[int]) -> None:
@@ -90,6 +97,7 @@ def test_a_score_that_was_removed_is_a_difference(database: Engine, films: list[
         connection.execute(delete(score).where(score.c.instance_id == films[0]))
     one = found(database)[0]
     assert (one.scored, one.lost, one.difference) == (1, 1, 1)
+    assert named(database) == {films[0]: "called scored, and has no score"}
 
 
 def test_an_instance_that_was_removed_leaves_a_difference_where_its_arrival_stays(
@@ -107,6 +115,7 @@ def test_an_arrival_that_was_removed_is_a_difference(database: Engine, films: li
     with writing(database) as connection:
         connection.execute(delete(audit_event).where(audit_event.c.instance_id == films[3]))
     assert found(database)[0].difference == -1
+    assert named(database) == {films[3]: "has no arrival in the audit trail"}
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,11 @@ def test_the_relay_sees_the_spool_and_cannot_write_to_it() -> None:
     """It needs no more than the free space, for its alarm."""
     mounts = {name: one.get("volumes", []) for name, one in services().items()}
     places = {name: [(one["source"], one["target"]) for one in found] for name, found in mounts.items()}
-    assert places["relay"] == places["gateway"] == [("spool", "/var/lib/xrayq/spool")]
-    assert {name for name, found in mounts.items() if any(one.get("read_only") for one in found)} == {"relay"}
+    spool = ("spool", "/var/lib/xrayq/spool")
+    assert places["gateway"] == [spool]
+    assert places["relay"] == [spool, ("reports", "/var/lib/xrayq/reports")]
+    read_only = {(name, one["source"]) for name, found in mounts.items() for one in found if one.get("read_only")}
+    assert read_only == {("relay", "spool")}
 
 
 @each()

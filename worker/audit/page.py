@@ -1,162 +1,103 @@
-"""report.html of a night: what a head of radiology reads first, then what an administrator looks up."""
+"""report.html of a night: first whether the day was good, for whoever has ten seconds; then what an administrator or a
+physicist looks up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from model.page import Html, figure, page, paragraph, safe, section, table
-from worker.audit import figures
-from worker.audit.figures import total
+from model.page import Html, page, safe, section
+from worker.audit import drift_page, sections
+from worker.audit.verdict import Level, Verdict, judge
+from worker.audit.words import local, shown
 
-MOST_LISTED = 50
+STYLE = Path(__file__).with_name("night.css")
+SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}
 
 
 def render(content: dict[str, Any]) -> str:
     """The whole page; see `night.content`."""
-    head = Html(
-        f"<h1>Chest films of {safe(content['date'])}</h1>"
-        f'<p class="quiet">Received from midnight to midnight, {safe(content["zone"])}; made '
-        f"{safe(content['made_at'][:16].replace('T', ' '))} UTC.</p>"
+    parts = [
+        section("senders", "Is every film accounted for?", *sections.senders(content)),
+        section("failed", "Films that failed (dead letters)", *sections.failed(content)),
+        section("alarms", "Alarms", *sections.alarms(content)),
+        section("day", "The day, hour by hour", *sections.day(content)),
+        section("flags", "Flags and scores", *sections.flags(content)),
+        section("performance", "Live performance", *sections.performance(content)),
+        section("drift", "Do films and scores look as they used to?", *drift_page.section(content["drift"])),
+        section("force", "What scored", *sections.force(content)),
+        section("storage", "Room on the disks", *sections.storage(content)),
+        section("chain", "The audit trail", *sections.chain(content)),
+    ]
+    site = f"{content['site']}: " if content["site"] else ""
+    title = f"{site}chest films of {content['date']}"
+    return page(
+        title, content["notice"], [_first(content, title), *parts], more_style=STYLE.read_text(encoding="utf-8")
     )
+
+
+def _first(content: dict[str, Any], title: str) -> Html:
+    """The first screen."""
+    verdict = judge(content)
     body = [
-        head,
-        section("short", "In short", *_short(content)),
-        section("senders", "Is every film accounted for?", *_senders(content)),
-        section("day", "The day", figure(figures.day(content["hours"]), "Grey: received. Blue: of these, scored.")),
-        section("flags", "Flagged films", *_flags(content)),
-        section("failed", "Dead letters", *_failed(content)),
-        section("force", "What scored", *_force(content)),
-        section("chain", "The audit trail", *_chain(content)),
+        f"<h1>{safe(title[0].upper() + title[1:])}</h1>",
+        f'<p class="quiet">Films received from midnight to midnight, {safe(content["zone"])}. '
+        f"Made on {safe(local(content['made_at'], content))}.</p>",
+        _banner(verdict),
+        _tiles(content),
+        *_todo(verdict),
+        _contents(),
     ]
-    return page(f"xrayq, {content['date']}", content["notice"], body)
+    return Html("<header>\n" + "\n".join(body) + "\n</header>")
 
 
-def _short(content: dict[str, Any]) -> Iterable[Html]:
-    senders, seconds = content["senders"], content["seconds"]
-    received = sum(one["received"] for one in senders)
-    tiles: list[tuple[str, object]] = [
-        ("films received", received),
-        ("scored", content["flags"]["scored"]),
-        ("flagged", content["flags"]["flagged"]),
-        ("dead letters", len(content["failed"])),
-        ("not accounted for", content["difference"]),
-        ("95 % scored within", f"{seconds['p95']:g} s" if seconds else "–"),
-    ]
-    shown = "".join(
-        f'<div class="tile"><b>{safe(_shown(value))}</b><span>{safe(name)}</span></div>' for name, value in tiles
-    )
-    yield Html(f'<div class="tiles">{shown}</div>')
-    for fault in faults(content):
-        yield paragraph(fault, "bad")
-    if not faults(content):
-        yield paragraph("Every film is accounted for, and the audit trail is whole.")
-
-
-def _shown(value: object) -> object:
-    return f"{value:,}" if isinstance(value, int) else value
-
-
-def faults(content: dict[str, Any]) -> list[str]:
-    """What must not be overlooked, one sentence each; empty on a good day."""
-    found = [
-        f"{one['calling_ae']}: {abs(one['difference'])} of {one['received']} films received are not accounted for."
-        for one in content["senders"]
-        if one["difference"]
-    ]
-    found += [
-        f"{one['calling_ae']}: {one['lost']} films wait for nobody, or are called scored and have no score."
-        for one in content["senders"]
-        if one["lost"] and not one["difference"]
-    ]
-    chain = content["chain"]
-    if not chain["whole"]:
-        found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
-    return found
-
-
-def _senders(content: dict[str, Any]) -> Iterable[Html]:
-    senders = content["senders"]
-    if not senders:
-        yield paragraph("No film came on this day.")
-        return
-    rows = [
-        (
-            one["calling_ae"],
-            _shown(one["received"]),
-            _shown(one["scored"]),
-            _by_reason(one["ineligible"]),
-            _by_reason(one["failed"]),
-            one["pending"],
-            Html(f'<b class="bad">{one["difference"]}</b>') if one["difference"] else 0,
-            one["duplicates"],
-            one["revisions"],
-        )
-        for one in senders
-    ]
-    columns = ("sending AE", "received", "scored", "ineligible", "failed", "pending", "difference")
-    yield table(
-        (*columns, "sent again", "revisions"),
-        rows,
-        caption="received, by the audit trail = scored + ineligible + failed + pending, by the instances",
-    )
-    yield figure(figures.ends(senders), "What became of each sender's films.")
-
-
-def _by_reason(reasons: dict[str, int]) -> Html:
-    words = ", ".join(f"{safe(reason)} {count}" for reason, count in reasons.items())
-    return Html(f"{total(reasons):,}" + (f" <small>({words})</small>" if words else ""))
-
-
-def _flags(content: dict[str, Any]) -> Iterable[Html]:
-    flags = content["flags"]
-    if not content["flagged"]:
-        yield paragraph("No film was flagged.")
-        return
-    words = ", ".join(f"{name} {count}" for name, count in sorted(flags["by_finding"].items()))
-    yield paragraph(
-        f"{flags['flagged']:,} of {flags['scored']:,} scored films: {words}. A film may have several flags."
-    )
-    yield _listed(
-        ("instance", "sending AE", "flags"),
-        [(one["id"], one["calling_ae"], ", ".join(one["flags"])) for one in content["flagged"]],
-        "Flagged films; 'xrayq instance show ID' has everything about one",
+def _banner(verdict: Verdict) -> str:
+    sign, word = SIGNS[verdict.level]
+    return (
+        f'<div class="verdict {verdict.level}"><span class="sign" aria-hidden="true">{sign}</span>'
+        f'<div><span class="word">{word}</span><b>{safe(verdict.headline)}</b></div></div>'
     )
 
 
-def _failed(content: dict[str, Any]) -> Iterable[Html]:
-    if not content["failed"]:
-        yield paragraph("None.")
-        return
-    yield _listed(
-        ("instance", "sending AE", "reason"),
-        [(one["id"], one["calling_ae"], one["reason"]) for one in content["failed"]],
-        "'xrayq instance requeue ID' tries again, 'reject' takes one off the list",
-    )
+def _todo(verdict: Verdict) -> Iterator[str]:
+    lines = [f'<li class="bad">{safe(one)}</li>' for one in verdict.faults]
+    lines += [f"<li>{safe(one)}</li>" for one in verdict.remarks]
+    if lines:
+        yield f'<ul class="todo">{"".join(lines)}</ul>'
 
 
-def _force(content: dict[str, Any]) -> Iterable[Html]:
-    rows = [
-        (one["bundle_digest"][:12], one["role"], one["engine"], one["software_version"], one["scores"])
-        for one in content["in_force"]
+def _tiles(content: dict[str, Any]) -> Html:
+    seconds, flags = content["seconds"], content["flags"]
+    refused = sum(sum(one["ineligible"].values()) for one in content["senders"])
+    share = f" ({flags['flagged'] / flags['scored']:.0%})" if flags["scored"] else ""
+    tiles: list[tuple[str, object, bool]] = [
+        ("films received", sum(one["received"] for one in content["senders"]), False),
+        ("scored", flags["scored"], False),
+        (f"flagged{share}", flags["flagged"], False),
+        ("not eligible", refused, False),
+        ("failed", len(content["failed"]), False),
+        ("not accounted for", content["difference"], bool(content["difference"])),
+        ("95 % scored within", f"{seconds['p95']:g} s" if seconds else "–", False),
+        ("in the busiest hour", content["throughput"]["received_in_an_hour"], False),
     ]
-    yield table(("bundle", "role", "engine", "xrayq", "scores"), rows, caption="Scores written on this day")
-    if content["changes"]:
-        changes = [(one["at"][:19], one["action"], one["actor"], _detail(one["detail"])) for one in content["changes"]]
-        yield table(("time (UTC)", "change", "by", ""), changes, caption="Changes on this day")
+    made = "".join(
+        f'<div class="tile{" bad" if wrong else ""}"><b>{safe(shown(value))}</b><span>{safe(name)}</span></div>'
+        for name, value, wrong in tiles
+    )
+    return Html(f'<div class="tiles">{made}</div>')
 
 
-def _detail(detail: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {str(value)[:12]}" for name, value in detail.items() if value is not None)
-
-
-def _chain(content: dict[str, Any]) -> Iterable[Html]:
-    chain = content["chain"]
-    verdict = "whole" if chain["whole"] else f"broken: {chain['fault']}"
-    beside = f", {chain['unchained']} beside it, by an older release or by hand" if chain["unchained"] else ""
-    yield paragraph(f"{chain['rows']} rows, {verdict}{beside}. Its head at the end of this day:")
-    yield Html(f"<pre>{safe(chain['anchor'] or 'nothing was audited yet')}</pre>")
-    yield paragraph("Kept where nobody here can write, it proves later that nothing before it was changed.", "quiet")
-
-
-def _listed(columns: Sequence[object], rows: list[tuple[object, ...]], caption: str) -> Html:
-    more = f"; the first {MOST_LISTED} of {len(rows)}, instances.csv has all" if len(rows) > MOST_LISTED else ""
-    return table(columns, rows[:MOST_LISTED], caption=caption + more)
+def _contents() -> str:
+    names: Iterable[tuple[str, str]] = (
+        ("senders", "Accounts"),
+        ("failed", "Failed films"),
+        ("alarms", "Alarms"),
+        ("day", "Hour by hour"),
+        ("flags", "Flags and scores"),
+        ("performance", "Performance"),
+        ("drift", "Drift"),
+        ("force", "What scored"),
+        ("storage", "Disks"),
+        ("chain", "Audit trail"),
+    )
+    links = " ".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in names)
+    return f'<nav aria-label="Sections">{links}</nav>'

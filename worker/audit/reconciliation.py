@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.states import State
@@ -103,6 +103,11 @@ def reconcile(connection: Connection, span: Span) -> list[Sender]:
     return senders
 
 
+def total(count: int | dict[str, int]) -> int:
+    """Films, where a count may be by reason."""
+    return sum(count.values()) if isinstance(count, dict) else count
+
+
 def _within(span: Span) -> Any:
     return (instance.c.received_at >= span.start) & (instance.c.received_at < span.end)
 
@@ -141,22 +146,48 @@ def _states(connection: Connection, span: Span) -> dict[str, dict[State, dict[st
     return found
 
 
+def unaccounted(connection: Connection, span: Span) -> list[dict[str, Any]]:
+    """The span's instances behind a difference, as far as there are any: id, calling_ae, why."""
+    kinds = {
+        "waits without a place in the queue": _without_row(span),
+        "called scored, and has no score": _without_score(span),
+        "has no arrival in the audit trail": _without_arrival(span),
+    }
+    columns = (instance.c.id, instance.c.calling_ae)
+    found = [
+        {"id": key, "calling_ae": calling_ae, "why": why}
+        for why, query in kinds.items()
+        for key, calling_ae in connection.execute(query.with_only_columns(*columns))
+    ]
+    return sorted(found, key=lambda one: int(one["id"]))
+
+
 def _lost(connection: Connection, span: Span) -> dict[str, Counter[str]]:
     """Instances by AE that wait for nobody ("received"), or have no live score though they are scored ("scored")."""
-    without_row = (
-        select(instance.c.calling_ae, func.count())
-        .outerjoin(outbox, (outbox.c.instance_id == instance.c.id) & (outbox.c.kind == "score"))
-        .where(_within(span), instance.c.state == State.RECEIVED, outbox.c.id.is_(None))
-        .group_by(instance.c.calling_ae)
+    kinds = {"received": _without_row(span), "scored": _without_score(span)}
+    columns = (instance.c.calling_ae, func.count())
+    return _tally(
+        (ae, kind, number)
+        for kind, query in kinds.items()
+        for ae, number in connection.execute(query.with_only_columns(*columns).group_by(instance.c.calling_ae))
     )
-    without_score = (
-        select(instance.c.calling_ae, func.count())
-        .outerjoin(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
-        .where(_within(span), instance.c.state.in_(SCORED), score.c.id.is_(None))
-        .group_by(instance.c.calling_ae)
-    )
-    kinds = {"received": without_row, "scored": without_score}
-    return _tally((ae, kind, number) for kind, query in kinds.items() for ae, number in connection.execute(query))
+
+
+def _without_row(span: Span) -> Select[Any]:
+    row = (outbox.c.instance_id == instance.c.id) & (outbox.c.kind == "score")
+    waits = (instance.c.state == State.RECEIVED) & outbox.c.id.is_(None)
+    return select(instance.c.id).outerjoin(outbox, row).where(_within(span), waits)
+
+
+def _without_score(span: Span) -> Select[Any]:
+    live = (score.c.instance_id == instance.c.id) & (score.c.role == "live")
+    scored = instance.c.state.in_(SCORED) & score.c.id.is_(None)
+    return select(instance.c.id).outerjoin(score, live).where(_within(span), scored)
+
+
+def _without_arrival(span: Span) -> Select[Any]:
+    arrival = (audit_event.c.instance_id == instance.c.id) & audit_event.c.action.in_(ARRIVALS)
+    return select(instance.c.id).outerjoin(audit_event, arrival).where(_within(span), audit_event.c.id.is_(None))
 
 
 def _tally(rows: Iterable[tuple[str, str, int]]) -> dict[str, Counter[str]]:

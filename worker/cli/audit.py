@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, print_json
+from worker.cli.common import JsonOption, load_settings, open_database, print_json, wide_console
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail and the report of a day.")
 
@@ -19,53 +19,87 @@ def report(
 ) -> None:
     """Write the report of one day: report.html, report.json and instances.csv.
 
+    The relay makes the same each night at report_time ('xrayq audit reports').
     Per sending AE, what was received by the audit trail beside what became of
-    it; turn-around by hour; flagged films, dead letters; what scored; and
-    whether the audit trail is whole. Exit code 1 when films are not accounted
-    for or the trail is broken. The page opens without a network.
+    it; turn-around and throughput; flags, scores and dead letters; alarms,
+    drift and live performance; room on the disks; and whether the audit trail
+    is whole. Exit code 1 when films are not accounted for or the trail is
+    broken.
+
+    The page opens without a network. It and the JSON name films by id alone;
+    instances.csv has their SOP Instance UIDs and stays in the house.
 
     \b
     xrayq audit report
     xrayq audit report --date 2026-11-22 --out /srv/reports/2026-11-22
     """
-    import csv
     from datetime import date, datetime, timedelta
     from importlib.util import find_spec
 
+    from worker.cli.night_options import night_options
     from worker.errors import ConfigurationError, Unhealthy, WorkerError
 
     settings = load_settings()
-    zone = settings.zone
     try:
-        chosen = date.fromisoformat(day) if day else datetime.now(zone).date() - timedelta(days=1)
+        chosen = date.fromisoformat(day) if day else datetime.now(settings.zone).date() - timedelta(days=1)
     except ValueError:
         raise ConfigurationError("--date is YYYY-MM-DD") from None
     if find_spec("matplotlib") is None:
         raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
-    from worker.audit import night
-    from worker.audit.page import faults, render
-    from worker.audit.reconciliation import Span
+    from worker.audit.files import write
+    from worker.audit.verdict import faults
 
     database = open_database(settings)
-    content = night.content(database, chosen, zone)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(render(content), encoding="utf-8")
-    with (out / "instances.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, night.INSTANCE_COLUMNS)
-        writer.writeheader()
-        for row in night.instances(database, Span.of_day(chosen, zone)):
-            writer.writerow(row | {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]})
+    content = write(database, chosen, night_options(settings), out)
     if as_json:
         print_json(content)
     else:
         received = sum(one["received"] for one in content["senders"])
         typer.echo(
-            f"{content['date']} ({zone.key}): {received} films received, {content['flags']['scored']} scored, "
+            f"{content['date']} ({content['zone']}): {received} films received, {content['flags']['scored']} scored, "
             f"{len(content['failed'])} dead letters, {content['difference']} not accounted for. Wrote {out}"
         )
     if found := faults(content):
         raise WorkerError(" ".join(found))
+
+
+@app.command()
+def reports(as_json: JsonOption = False) -> None:
+    """List the nightly reports that were made, newest first, and whether their files are still the same.
+
+    The audit trail holds the SHA-256 of each report.json. A file that was
+    changed or removed since is told.
+
+    \b
+    xrayq audit reports
+    xrayq audit reports --json | jq '.[] | select(.files != "as made")'
+    """
+    from worker.audit import made
+    from worker.db.session import reading
+
+    settings = load_settings()
+    with reading(open_database(settings)) as connection:
+        found = made.reports(connection)
+    rows = [
+        one.as_dict()
+        | {"folder": str(made.folder_of(settings.reports, one.day))}
+        | {"files": made.state_of(one, made.folder_of(settings.reports, one.day))}
+        for one in reversed(found)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table
+
+    table = Table("date", "made at (UTC)", "difference", "alarms", "digest", "files", "folder", header_style="bold")
+    for row in rows:
+        alarms = ", ".join(row["alarms"]) or "-"
+        made_at = row["made_at"][:19].replace("T", " ")
+        table.add_row(
+            row["date"], made_at, str(row["difference"]), alarms, row["digest"][:12], row["files"], row["folder"]
+        )
+    wide_console().print(table)
 
 
 @app.command()

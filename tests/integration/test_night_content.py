@@ -1,0 +1,145 @@
+"""What the report says around the films, on both databases: senders, scores, alarms, room, labels."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from tests import days
+from worker.audit import live, night
+from worker.audit.films import BINS
+from worker.audit.page import render
+from worker.db.session import reading, writing
+from worker.db.tables import finding_score, instance, score, truth
+
+DAY = date(2026, 11, 20)
+MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
+OPTIONS = night.Options(zone=ZoneInfo("UTC"), drift=days.DRIFT)
+
+
+@pytest.fixture
+def films(database: Engine) -> list[int]:
+    """Forty films of the day, twenty of two days before."""
+    days.fill(database, DAY - timedelta(days=2), 20, seed=3)
+    return days.fill(database, DAY, 40, seed=4)
+
+
+def test_senders_with_their_silence(database: Engine, films: list[int]) -> None:
+    with writing(database) as connection:
+        early = instance.c.received_at < MIDNIGHT
+        connection.execute(update(instance).values(calling_ae="CR1"))
+        connection.execute(update(instance).where(early).values(calling_ae="CR2"))
+        connection.execute(
+            update(instance).where(instance.c.id == films[-1]).values(received_at=MIDNIGHT + timedelta(hours=23.5))
+        )
+        connection.execute(
+            update(instance).where(early, instance.c.id == 1).values(received_at=MIDNIGHT - timedelta(days=4))
+        )
+    one, other = night.content(database, DAY, OPTIONS)["sources"]
+    assert (one["calling_ae"], one["films"], one["usual"], one["silent_hours"]) == ("CR1", 40, None, 0.5)
+    assert (other["calling_ae"], other["films"], other["usual"]) == ("CR2", 0, 5.0)  # 20 films in 4 days
+    assert other["silent_hours"] > 24
+    later = night.content(database, DAY + timedelta(days=40), OPTIONS)
+    assert later["sources"] == []
+
+
+def test_throughput_is_of_the_busiest_hour_and_minute(database: Engine, films: list[int]) -> None:
+    at = MIDNIGHT + timedelta(hours=7, minutes=30)
+    with writing(database) as connection:
+        keys = instance.c.id.in_(films)
+        connection.execute(update(instance).where(keys).values(received_at=at, state="scored"))
+        connection.execute(update(instance).where(keys).values(finished_at=at + timedelta(minutes=1)))
+        connection.execute(
+            update(instance).where(instance.c.id.in_(films[:5])).values(finished_at=at + timedelta(minutes=3))
+        )
+    berlin = replace(OPTIONS, zone=ZoneInfo("Europe/Berlin"))
+    assert night.content(database, DAY, berlin)["throughput"] == {
+        "received_in_an_hour": 40,
+        "busiest_hour": "08:00",
+        "scored_in_a_minute": 35,
+        "busiest_minute": "08:31",
+    }
+
+
+def test_distributions_count_every_live_probability(database: Engine, films: list[int]) -> None:
+    found = {one["finding"]: one for one in night.content(database, DAY, OPTIONS)["distributions"]}
+    with reading(database) as connection:
+        rows = connection.execute(
+            select(finding_score.c.finding, finding_score.c.probability)
+            .join(score, score.c.id == finding_score.c.score_id)
+            .where(score.c.instance_id.in_(films))
+        ).all()
+    for finding, one in found.items():
+        values = [probability for name, probability in rows if name == finding]
+        assert sum(one["counts"]) == len(values) > 0
+        assert one["counts"][-1] == sum(value >= 1 - 1 / BINS for value in values)
+    assert list(found) == ["normal", "pneumonia", "covid19"]
+    assert found["normal"]["operating_points"] == []
+    assert len(found["covid19"]["operating_points"]) == 1
+
+
+def test_a_shadows_scores_count_nowhere(database: Engine, films: list[int]) -> None:
+    with writing(database) as connection:
+        connection.execute(update(score).values(role="shadow"))
+    assert night.content(database, DAY, OPTIONS)["distributions"] == []
+
+
+def test_alarms_of_the_day(database: Engine, films: list[int]) -> None:
+    hour = timedelta(hours=1)
+    for subject, at, until in (
+        ("before", -9 * hour, -hour),
+        ("into", -hour, hour),
+        ("within", hour, 2 * hour),
+        ("out of", 23 * hour, 25 * hour),
+        ("open", 3 * hour, None),
+        ("after", 25 * hour, None),
+    ):
+        days.stood(database, subject, "", "x", MIDNIGHT + at, until and MIDNIGHT + until)
+    found = night.content(database, DAY, OPTIONS)["alarms"]
+    assert [(one["rule"], one["open_at_end"]) for one in found] == [
+        ("into", False),
+        ("within", False),
+        ("open", True),
+        ("out of", True),
+    ]
+
+
+def test_room_and_the_days_it_lasts(database: Engine, films: list[int], tmp_path: Path) -> None:
+    options = replace(OPTIONS, spool=tmp_path / "not yet there", reports=tmp_path)
+    found = night.content(database, DAY, options)["storage"]
+    with reading(database) as connection:
+        sizes = {row.id: row.size for row in connection.execute(select(instance.c.id, instance.c.size))}
+    assert found["received"] == sum(sizes[key] for key in films)
+    assert found["received_a_day"] == round(sum(sizes.values()) / 7)
+    assert found["spool"]["total"] == found["reports"]["total"] > found["spool"]["free"] > 0
+    assert found["days_left"] == pytest.approx(found["spool"]["free"] / (sum(sizes.values()) / 7), rel=0.01)
+    full = replace(options, reserve_bytes=found["spool"]["total"])
+    assert night.content(database, DAY, full)["storage"]["days_left"] == 0
+    assert night.content(database, DAY, OPTIONS)["storage"]["spool"] is None
+
+
+def test_without_labels_or_bundle_the_page_says_why(database: Engine, films: list[int], tmp_path: Path) -> None:
+    found = night.content(database, DAY, OPTIONS)
+    assert found["performance"] is None
+    assert "xrayq labels import" in render(found)
+    gone = night.content(database, DAY, replace(OPTIONS, bundle=tmp_path))
+    assert "cannot be opened" in render(gone)
+
+
+def test_labels_beside_what_was_stated(database: Engine) -> None:
+    keys = days.fill(database, DAY, 60, shares=days.Shares(ineligible=0.0, labelled=1.0), seed=5)
+    with writing(database) as connection:  # of 60 labelled films 30 have it, by probabilities of 0.1 six should
+        connection.execute(update(finding_score).values(probability=0.1))
+        half = [f"1.2.826.0.1.3680043.10.1.{key}" for key in keys[:30]]
+        connection.execute(update(truth).values(label="normal"))
+        connection.execute(update(truth).where(truth.c.sop_instance_uid.in_(half)).values(label="pneumonia"))
+    found = live.against_labels(database, None)["performance"]
+    assert found["labelled"] == 60
+    by_finding = {one["finding"]: one for one in found["calibration"]}
+    sick, covid = by_finding["pneumonia"], by_finding["covid19"]
+    assert (sick["films"], sick["expected"], sick["observed"], sick["holds"]) == (60, 6.0, 30, False)
+    assert sick["interval95"] == pytest.approx([0.3681, 0.6319], abs=1e-4)
+    assert (covid["observed"], covid["holds"]) == (0, False)

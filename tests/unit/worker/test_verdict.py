@@ -1,0 +1,115 @@
+"""The night's first words: what makes a day good, one to look at, or bad."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from worker.audit.verdict import Level, judge
+from worker.audit.words import lasted, local, size
+
+SENDER = {"calling_ae": "CR1", "received": 9, "pending": 0, "lost": 0, "difference": 0}
+GOOD: dict[str, Any] = {
+    "senders": [SENDER],
+    "difference": 0,
+    "failed": [],
+    "conditions": [],
+    "alarms": [],
+    "storage": {"days_left": 400.0},
+    "chain": {"whole": True, "rows": 12, "fault": ""},
+}
+DRIFT = {"rule": "drift", "subject": "CR1", "text": "CR1 differs from its reference"}
+
+
+def day(**changes: Any) -> dict[str, Any]:
+    return GOOD | changes
+
+
+def test_a_good_day() -> None:
+    found = judge(GOOD)
+    assert (found.level, found.headline, found.faults, found.remarks) == (
+        Level.GOOD,
+        "All 9 films accounted for",
+        [],
+        [],
+    )
+
+
+def test_a_day_without_films() -> None:
+    assert judge(day(senders=[])).headline == "No film came on this day"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"failed": [{"id": 1}]}, "1 film could not be scored and waits for a person"),
+        ({"failed": [{"id": 1}, {"id": 2}]}, "2 films could not be scored and wait for a person"),
+        ({"senders": [SENDER | {"pending": 3}]}, "3 films of this day still waited"),
+        ({"conditions": [DRIFT]}, "CR1 differs from its reference."),
+        ({"alarms": [DRIFT | {"open_at_end": True}]}, "Alarm: CR1 differs"),
+        ({"storage": {"days_left": 3.5}}, "full in 3.5 days"),
+    ],
+)
+def test_a_day_to_look_at(changes: dict[str, Any], word: str) -> None:
+    found = judge(day(**changes))
+    assert found.level == Level.LOOK
+    assert found.headline == "All 9 films accounted for; 1 thing needs a look"
+    assert word in found.remarks[0]
+
+
+def test_what_stands_as_an_alarm_already_is_said_once() -> None:
+    found = judge(day(conditions=[DRIFT], alarms=[DRIFT | {"open_at_end": True}]))
+    assert len(found.remarks) == 1
+
+
+@pytest.mark.parametrize("changes", [{"alarms": [DRIFT | {"open_at_end": False}]}, {"storage": {"days_left": None}}])
+def test_what_needs_no_look(changes: dict[str, Any]) -> None:
+    assert judge(day(**changes)).level == Level.GOOD
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline"),
+    [
+        ({"senders": [SENDER | {"difference": -2}], "difference": 2}, "2 films not accounted for"),
+        ({"senders": [SENDER | {"lost": 1}]}, "1 film without a score and without a place in the queue"),
+        ({"chain": {"whole": False, "rows": 4, "fault": "cut"}}, "The audit trail is broken"),
+        (
+            {
+                "senders": [SENDER | {"difference": 1, "lost": 1}],
+                "difference": 1,
+                "chain": {"whole": False, "rows": 4, "fault": "cut"},
+            },
+            "1 film not accounted for, and the audit trail is broken",
+        ),
+    ],
+)
+def test_a_bad_day(changes: dict[str, Any], headline: str) -> None:
+    found = judge(day(**changes, failed=[{"id": 1}]))
+    assert (found.level, found.headline) == (Level.BAD, headline)
+    assert found.faults
+    assert found.remarks
+
+
+def test_numbers_as_a_person_reads_them() -> None:
+    assert [size(number) for number in (0, 999, 1000, 123_456, 1.5e9, 7.2e15)] == [
+        "0 bytes",
+        "999 bytes",
+        "1.0 kB",
+        "123 kB",
+        "1.5 GB",
+        "7200.0 TB",
+    ]
+    assert [lasted(seconds) for seconds in (5, 119, 121, 7200, 172_800)] == [
+        "5 s",
+        "119 s",
+        "2 minutes",
+        "2 hours",
+        "2 days",
+    ]
+    assert local("2026-11-20T23:30:00+00:00", {"zone": "Europe/Berlin"}) == "2026-11-21 00:30"
+
+
+def test_the_relay_does_without_matplotlib() -> None:
+    code = "import sys; import worker.audit.nightly; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

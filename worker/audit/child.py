@@ -1,0 +1,60 @@
+"""python -m worker.audit.child: makes one report, beside the relay and not in it.
+
+What matplotlib and a hundred thousand films take of memory goes away with this process, and it is nice: the relay's
+publishing is not slowed. It gets an `Order` by standard input (a database URL may hold a password, which no list of
+processes should show), writes the three files, and ends with the relay, however that ends.
+"""
+
+import os
+import pickle
+import sys
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from worker.audit import night
+from worker.audit.reconciliation import Span
+from worker.drift_reference import freeze_missing
+from worker.errors import WorkerError
+from worker.redis_server import end_with_parent
+
+ACTOR = "relay"
+NICE = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    database_url: str
+    day: date
+    options: night.Options
+    folder: Path
+    """Exists; gets the files."""
+    parent: int
+    """Process that waits for the report."""
+
+
+def main() -> int:
+    order: Order = pickle.load(sys.stdin.buffer)  # from our own parent
+    end_with_parent()
+    if os.getppid() != order.parent:  # it ended before we asked to end with it
+        return 1
+    os.nice(NICE)
+    try:
+        from worker.audit.files import write  # brings matplotlib
+        from worker.db import schema
+
+        engine = schema.connect(order.database_url)
+        span = Span.of_day(order.day, order.options.zone)
+        freeze_missing(engine, span, films=order.options.drift.reference_films, actor=ACTOR)
+        write(engine, order.day, order.options, order.folder)
+    except WorkerError as error:
+        print(error)  # noqa: T201 - the parent logs it
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the process's edge; a message could quote what it tripped over
+        print(type(error).__name__)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

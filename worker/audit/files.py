@@ -1,0 +1,35 @@
+"""The three files of a report, written into a folder."""
+
+import csv
+import json
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from worker.audit import films, night
+from worker.audit.made import INSTANCES, PAGE, REPORT
+from worker.audit.page import render
+from worker.audit.reconciliation import Span
+
+
+def write(engine: Engine, day: date, options: night.Options, folder: Path) -> dict[str, Any]:
+    """Make the report of a day in a folder that exists; files that are there are replaced. Returns its content."""
+    content = night.content(engine, day, options)
+    with _opened(folder / INSTANCES) as file:
+        writer = csv.DictWriter(file, films.INSTANCE_COLUMNS)
+        writer.writeheader()
+        for row in films.instances(engine, Span.of_day(day, options.zone)):
+            writer.writerow(row | {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]})
+    with _opened(folder / PAGE) as file:
+        file.write(render(content))
+    with _opened(folder / REPORT) as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+    return content
+
+
+def _opened(path: Path) -> Any:
+    """For writing, readable by us alone."""
+    return open(path, "w", encoding="utf-8", newline="", opener=lambda name, flags: os.open(name, flags, 0o600))

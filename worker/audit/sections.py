@@ -1,0 +1,276 @@
+"""The sections of report.html below its first screen."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from model.figures import SPOKEN
+from model.page import Html, figure, paragraph, safe, table
+from worker.audit import figures
+from worker.audit.reconciliation import total
+from worker.audit.words import lasted, local, shown, size
+
+MOST_LISTED = 40
+
+
+def senders(content: dict[str, Any]) -> Iterable[Html]:
+    if not content["senders"]:
+        yield paragraph("No film came on this day.")
+    else:
+        rows = [
+            (
+                one["calling_ae"],
+                shown(one["received"]),
+                shown(one["scored"]),
+                _by_reason(one["ineligible"]),
+                _by_reason(one["failed"]),
+                shown(one["pending"]),
+                Html(f'<b class="bad">{one["difference"]} ✗</b>') if one["difference"] else 0,
+                shown(one["duplicates"]),
+                shown(one["revisions"]),
+            )
+            for one in content["senders"]
+        ]
+        columns = ("sending AE", "received", "scored", "not eligible", "failed", "waiting", "difference")
+        yield table(
+            (*columns, "sent again", "revisions"),
+            rows,
+            caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
+            "Sent again: the same film, no new work. Revisions: other content under a known UID, part of received.",
+        )
+        yield from _unaccounted(content)
+        yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
+    yield from _sources(content)
+
+
+def _unaccounted(content: dict[str, Any]) -> Iterable[Html]:
+    if content["unaccounted"]:
+        groups = _grouped((one["calling_ae"], one["why"], one["id"]) for one in content["unaccounted"])
+        rows = [(ae, Html(f'<b class="bad">{safe(why)}</b>'), _ids(ids, MOST_LISTED)) for (ae, why), ids in groups]
+        yield table(("sending AE", "what is wrong", "instances"), rows, caption="Not accounted for")
+
+
+def _sources(content: dict[str, Any]) -> Iterable[Html]:
+    if content["sources"]:
+        rows = [
+            (
+                one["calling_ae"],
+                local(one["last_film"], content),
+                f"{one['silent_hours']:g} h",
+                shown(one["films"]) if one["films"] else Html('<span class="mark">none</span>'),
+                "first day" if one["usual"] is None else f"{one['usual']:g}",
+            )
+            for one in content["sources"]
+        ]
+        columns = ("sending AE", "last film", "silent at the end of the day", "films", "usual a day")
+        yield table(columns, rows, caption="Who sends. Usual: mean of the 28 days before.")
+
+
+def failed(content: dict[str, Any]) -> Iterable[Html]:
+    if not content["failed"]:
+        yield paragraph("None.")
+        return
+    yield paragraph(
+        "Each was kept as it came. 'xrayq instance show ID' has everything about one, 'requeue' tries again, "
+        "'reject' takes it off the list."
+    )
+    groups = _grouped((one["calling_ae"], one["reason"], one["id"]) for one in content["failed"])
+    rows = [(ae, reason, shown(len(ids)), _ids(ids, len(ids))) for (ae, reason), ids in groups]
+    yield table(("sending AE", "reason", "films", "instances"), rows, caption="Every dead letter of the day")
+
+
+def alarms(content: dict[str, Any]) -> Iterable[Html]:
+    if content["conditions"]:
+        rows = [(one["rule"], one["subject"] or "the service", one["text"]) for one in content["conditions"]]
+        yield table(("rule", "about", "what"), rows, caption="Found by this report")
+    if content["alarms"]:
+        stood = [
+            (
+                one["rule"],
+                one["subject"] or "the service",
+                local(one["raised_at"], content),
+                local(one["cleared_at"], content) if one["cleared_at"] else "",
+                "open" if one["open_at_end"] else "over",
+                one["text"],
+            )
+            for one in content["alarms"]
+        ]
+        columns = ("rule", "about", "raised", "cleared", "at the day's end", "what")
+        yield table(columns, stood, caption="Alarms that stood at some time of this day")
+    if not content["conditions"] and not content["alarms"]:
+        yield paragraph("None stood on this day.")
+
+
+def day(content: dict[str, Any]) -> Iterable[Html]:
+    throughput, seconds = content["throughput"], content["seconds"]
+    yield figure(figures.day(content["hours"]), "Grey: received. Blue, narrow: of these, scored.")
+    words = []
+    if throughput["busiest_hour"]:
+        words.append(
+            f"Busiest hour: {throughput['busiest_hour']}, {throughput['received_in_an_hour']:,} films received."
+        )
+    if throughput["busiest_minute"]:
+        words.append(
+            f"Most scored in a minute: {throughput['scored_in_a_minute']:,}, at {throughput['busiest_minute']}."
+        )
+    if seconds:
+        words.append(
+            f"From received to scored: half of the films within {seconds['p50']:g} s, 95 % within {seconds['p95']:g} s,"
+            f" 99 % within {seconds['p99']:g} s."
+        )
+    if words:
+        yield paragraph(" ".join(words))
+    if content["backlog"]["waiting"]:
+        backlog = content["backlog"]
+        yield paragraph(
+            f"When this report was made {backlog['waiting']:,} films waited, the oldest for "
+            f"{lasted(backlog['oldest_seconds'])}."
+        )
+
+
+def flags(content: dict[str, Any]) -> Iterable[Html]:
+    of_day = content["flags"]
+    if content["distributions"]:
+        yield figure(
+            figures.scores(content["distributions"]),
+            "Calibrated probabilities of the day's scored films. Dashed: where a flag begins.",
+        )
+    if not content["flagged"]:
+        yield paragraph("No film was flagged.")
+        return
+    words = ", ".join(f"{SPOKEN.get(name, name)} {count:,}" for name, count in sorted(of_day["by_finding"].items()))
+    yield paragraph(
+        f"{of_day['flagged']:,} of {of_day['scored']:,} scored films: {words}. A film may have several flags."
+    )
+    spoken = ((one["calling_ae"], _spoken(one["flags"]), one["id"]) for one in content["flagged"])
+    rows = [(ae, _whole(names), shown(len(ids)), _ids(ids, MOST_LISTED)) for (ae, names), ids in _grouped(spoken)]
+    yield table(
+        ("sending AE", "flags", "films", "instances"),
+        rows,
+        caption="Flagged films; 'xrayq instance show ID' has everything about one",
+    )
+
+
+def performance(content: dict[str, Any]) -> Iterable[Html]:
+    found = content["performance"]
+    if found is None:
+        yield paragraph(content["performance_missing"])
+        return
+    yield paragraph(
+        f"{found['labelled']:,} of the {found['scored']:,} films that bundle {found['name']} {found['version']} scored "
+        f"so far have a label from a reader; readers disagree on {found['disputed']:,}."
+    )
+    if found["selected"]:
+        yield paragraph(
+            "Flagged films were labelled more often than the others, so the sensitivity is too high: label a random "
+            "sample too.",
+            "mark",
+        )
+    yield figure(
+        figures.rates(found["findings"]),
+        "Point and line: the live rate with its exact 95 % interval. Grey: where it was calibrated. A cross: it left.",
+    )
+    yield table(
+        ("finding", "labelled", "expected with it, share", "have it, share", "95 % interval", "probabilities hold"),
+        [
+            (
+                SPOKEN.get(one["finding"], one["finding"]),
+                shown(one["films"]),
+                f"{one['expected']:,.1f}, {one['expected'] / one['films']:.3f}",
+                f"{one['observed']:,}, {one['observed'] / one['films']:.3f}",
+                f"{one['interval95'][0]:.3f} to {one['interval95'][1]:.3f}",
+                "yes" if one["holds"] else Html('<b class="bad">no ✗</b>'),
+            )
+            for one in found["calibration"]
+        ],
+        caption="Calibration: labelled films that should have a finding by their probabilities, and that have it",
+    )
+
+
+def force(content: dict[str, Any]) -> Iterable[Html]:
+    rows = [
+        (one["bundle_digest"][:12], one["role"], one["engine"], one["software_version"], shown(one["scores"]))
+        for one in content["in_force"]
+    ]
+    if rows:
+        yield table(("bundle", "role", "engine", "xrayq", "scores"), rows, caption="Scores written on this day")
+    else:
+        yield paragraph("No score was written on this day.")
+    if content["changes"]:
+        changes = [
+            (local(one["at"], content), one["action"], one["actor"], _detail(one["detail"]))
+            for one in content["changes"]
+        ]
+        yield table(("time", "change", "by", "what"), changes, caption="Changes on this day")
+    else:
+        yield paragraph("No bundle was changed, and no label came.")
+
+
+def storage(content: dict[str, Any]) -> Iterable[Html]:
+    found = content["storage"]
+    rows = [
+        (name, size(one["free"]), size(one["total"]), f"{one['free'] / one['total']:.0%}")
+        for name, one in (("spool", found["spool"]), ("reports", found["reports"]))
+        if one
+    ]
+    if rows:
+        yield table(("folder", "free", "of", "free"), rows, caption="When this report was made")
+    rate = (
+        f"{size(found['received'])} of films came on this day, {size(found['received_a_day'])} a day in the last week."
+    )
+    left = found["days_left"]
+    if left is not None:
+        rate += (
+            f" At that rate the spool reaches its reserve of {size(found['reserve'])}, below which films are refused, "
+            f"in {left:,.0f} days."
+        )
+    yield paragraph(rate)
+
+
+def chain(content: dict[str, Any]) -> Iterable[Html]:
+    found = content["chain"]
+    verdict = "whole" if found["whole"] else f"broken: {found['fault']}"
+    beside = f", {found['unchained']} beside it, by an older release or by hand" if found["unchained"] else ""
+    yield paragraph(f"{found['rows']:,} rows, {verdict}{beside}. Its head at the end of this day:")
+    yield Html(f"<pre>{safe(found['anchor'] or 'nothing was audited yet')}</pre>")
+    yield paragraph(
+        "Kept where nobody here can write, it proves later that nothing before it was changed: "
+        "'xrayq audit verify --head' takes it.",
+        "quiet",
+    )
+    yield paragraph(
+        "This page and report.json name films by instance id alone. instances.csv has their SOP Instance UIDs: "
+        "it stays in the house.",
+        "quiet",
+    )
+
+
+def _by_reason(reasons: dict[str, int]) -> Html:
+    words = ", ".join(f"{safe(reason)} {count:,}" for reason, count in reasons.items())
+    return Html(f"{total(reasons):,}" + (f" <small>({words})</small>" if words else ""))
+
+
+def _detail(detail: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {str(value)[:12]}" for name, value in detail.items() if value is not None)
+
+
+def _spoken(findings: Iterable[str]) -> str:
+    return ", ".join(SPOKEN.get(name, name) for name in findings)
+
+
+def _whole(names: str) -> Html:
+    """Without a line break inside a name."""
+    return Html(", ".join(f'<span class="whole">{safe(name)}</span>' for name in names.split(", ")))
+
+
+def _grouped(films: Iterable[tuple[str, str, int]]) -> list[tuple[tuple[str, str], list[int]]]:
+    """Instance ids by sender and what they have in common."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for calling_ae, common, key in films:
+        groups[calling_ae, common].append(key)
+    return sorted(groups.items())
+
+
+def _ids(ids: list[int], most: int) -> Html:
+    more = f" and {len(ids) - most:,} more, in instances.csv" if len(ids) > most else ""
+    return Html(f"<small>{', '.join(map(str, ids[:most]))}{more}</small>")

@@ -1,0 +1,93 @@
+"""What a night's report says first: was the day good, and what must not be overlooked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+SHORT_DAYS = 14.0
+"""Of room in the spool: enough to order a disk."""
+ACCOUNTS = ("unaccounted", "trail_broken")
+"""Alarms that say what `faults` says."""
+
+
+class Level(StrEnum):
+    GOOD = "good"
+    LOOK = "look"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    level: Level
+    headline: str
+    faults: list[str]
+    """Films that are not accounted for, and a broken trail."""
+    remarks: list[str]
+    """What somebody should look at."""
+
+
+def judge(content: dict[str, Any]) -> Verdict:
+    """See `night.content`."""
+    wrong, look = faults(content), list(_remarks(content))
+    level = Level.BAD if wrong else Level.LOOK if look else Level.GOOD
+    return Verdict(level=level, headline=_headline(content, bool(wrong), len(look)), faults=wrong, remarks=look)
+
+
+def faults(content: dict[str, Any]) -> list[str]:
+    """What must not be overlooked, one sentence each; empty on a good day."""
+    found = [
+        f"{one['calling_ae']}: {abs(one['difference'])} of {one['received']} films received are not accounted for."
+        for one in content["senders"]
+        if one["difference"]
+    ]
+    found += [
+        f"{one['calling_ae']}: {one['lost']} films wait for nobody, or are called scored and have no score."
+        for one in content["senders"]
+        if one["lost"] and not one["difference"]
+    ]
+    chain = content["chain"]
+    if not chain["whole"]:
+        found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
+    return found
+
+
+def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
+    received = sum(one["received"] for one in content["senders"])
+    if wrong:
+        lost = sum(one["lost"] for one in content["senders"])
+        said = {
+            f"{_films(content['difference'])} not accounted for": content["difference"],
+            f"{_films(lost)} without a score and without a place in the queue": lost and not content["difference"],
+            "the audit trail is broken": not content["chain"]["whole"],
+        }
+        words = ", and ".join(text for text, true in said.items() if true)
+        return words[0].upper() + words[1:]
+    rest = f"; {look} {'thing needs' if look == 1 else 'things need'} a look" if look else ""
+    return (f"All {_films(received)} accounted for" if received else "No film came on this day") + rest
+
+
+def _remarks(content: dict[str, Any]) -> Iterator[str]:
+    dead, pending = len(content["failed"]), sum(one["pending"] for one in content["senders"])
+    if dead:
+        yield f"{_films(dead)} could not be scored and {'waits' if dead == 1 else 'wait'} for a person (dead letters)."
+    if pending:
+        yield f"{_films(pending)} of this day still waited when the report was made."
+    for one in content["conditions"]:
+        if one["rule"] not in ACCOUNTS:
+            yield _sentence(one["text"])
+    told = {(one["rule"], one["subject"]) for one in content["conditions"]}
+    for one in content["alarms"]:
+        if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
+            yield f"Alarm: {_sentence(one['text'])}"
+    left = content["storage"]["days_left"]
+    if left is not None and left < SHORT_DAYS:
+        yield f"At the rate of the last week the spool is full in {left:g} days."
+
+
+def _films(number: int) -> str:
+    return f"{number:,} {'film' if number == 1 else 'films'}"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
