@@ -2,6 +2,7 @@
 physicist looks up."""
 
 from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,20 @@ def render(content: dict[str, Any]) -> str:
         section("chain", "The audit trail", *sections.chain(content)),
     ]
     site = f"{content['site']}: " if content["site"] else ""
-    title = f"{site}chest films of {content['date']}"
+    day = f"{date.fromisoformat(content['date']):%A %Y-%m-%d}"
     return page(
-        title, content["notice"], [_first(content, title), *parts], more_style=STYLE.read_text(encoding="utf-8")
+        f"{site}chest films of {day}",
+        content["notice"],
+        [_first(content, site, day), *parts],
+        more_style=STYLE.read_text(encoding="utf-8"),
     )
 
 
-def _first(content: dict[str, Any], title: str) -> Html:
+def _first(content: dict[str, Any], site: str, day: str) -> Html:
     """The first screen."""
     verdict = judge(content)
     body = [
-        f"<h1>{safe(title[0].upper() + title[1:])}</h1>",
+        f'<h1>{safe(site)}{"c" if site else "C"}hest films of <span class="whole">{day}</span></h1>',
         f'<p class="quiet">Films received from midnight to midnight, {safe(content["zone"])}. '
         f"Made on {safe(local(content['made_at'], content))}.</p>",
         _banner(verdict),

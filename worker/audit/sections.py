@@ -88,8 +88,8 @@ def alarms(content: dict[str, Any]) -> Iterable[Html]:
             (
                 one["rule"],
                 one["subject"] or "the service",
-                local(one["raised_at"], content),
-                local(one["cleared_at"], content) if one["cleared_at"] else "",
+                _whole(local(one["raised_at"], content)),
+                _whole(local(one["cleared_at"], content)) if one["cleared_at"] else "",
                 "open" if one["open_at_end"] else "over",
                 one["text"],
             )
