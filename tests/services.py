@@ -1,6 +1,7 @@
 """Real counterparts: databases, Redis, DCMTK and our own processes, started here and stopped by pid."""
 
 import io
+import logging
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 
 from tests.phantoms import NOT_REAL
 from worker.cli import main
+from worker.logs import LIBRARIES
 
 T = TypeVar("T")
 Xrayq = Callable[..., tuple[int, str, str]]
@@ -126,6 +129,20 @@ def listening(port: int) -> bool:
 
 
 @contextmanager
+def logging_kept() -> Iterator[None]:
+    """What a command configures of logging ends with it: the tests after it look at log records too."""
+    handlers = list(logging.getLogger().handlers)
+    levels = {name: logging.getLogger(name).level for name in ("", "xrayq", *LIBRARIES)}
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        logging.getLogger().handlers[:] = handlers
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
 def typed_in(folder: Path, **settings: str) -> Iterator[Xrayq]:
     """The command as typed in `folder`, in this process because torch takes seconds to import: code, out, err.
 
@@ -135,7 +152,7 @@ def typed_in(folder: Path, **settings: str) -> Iterator[Xrayq]:
     def run(*words: str) -> tuple[int, str, str]:
         patch.setattr(sys, "argv", ["xrayq", *words])
         out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+        with logging_kept(), redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
             main()
         code = left.value.code
         return code if isinstance(code, int) else int(code is not None), out.getvalue(), err.getvalue()
