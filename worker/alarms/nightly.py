@@ -3,15 +3,18 @@
 Such an alarm stands until the report of a later night is without it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from worker.alarms.rules import Condition
 
+UNACCOUNTED = "unaccounted"
+
 
 def looked_at(content: Mapping[str, Any]) -> frozenset[str]:
     """Rules that this report can say something about. Without labels or reference an open alarm is left alone."""
-    always = {"unaccounted", "trail_broken"}
+    always = {UNACCOUNTED, "trail_broken"}
     return frozenset(always | {rule for rule in ("performance", "drift") if content.get(rule) is not None})
 
 
@@ -21,16 +24,21 @@ def conditions(content: Mapping[str, Any]) -> list[Condition]:
 
 
 def _unaccounted(content: Mapping[str, Any]) -> Iterator[Condition]:
-    for sender in content["senders"]:
-        difference, lost = sender["difference"], sender["lost"]
-        if difference or lost:
+    """An alarm for each AE, as long as a film of this day or of one before is not accounted for."""
+    of_day = {sender["calling_ae"]: sender for sender in content["senders"]}
+    before = Counter(str(one["calling_ae"]) for one in content["unaccounted_before"])
+    for calling_ae in sorted({*of_day, *before}):
+        sender = of_day.get(calling_ae, {"received": 0, "difference": 0, "lost": 0})
+        wrong = max(abs(sender["difference"]), sender["lost"])
+        if wrong or before[calling_ae]:
             yield Condition(
-                rule="unaccounted",
-                subject=sender["calling_ae"],
-                value=max(abs(difference), lost),
+                rule=UNACCOUNTED,
+                subject=calling_ae,
+                value=wrong + before[calling_ae],
                 threshold=0,
-                text=f"{content['date']}: {sender['received']} films received from {sender['calling_ae']}, "
-                f"difference {difference}; {lost} wait for nobody or lost their score",
+                text=f"{content['date']}: {sender['received']} films received from {calling_ae}, difference "
+                f"{sender['difference']}; {sender['lost']} of them and {before[calling_ae]} of earlier days are not "
+                "accounted for",
             )
 
 

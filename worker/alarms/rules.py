@@ -68,7 +68,7 @@ RULES: tuple[Rule, ...] = (
         id="unaccounted",
         when=When.NIGHT,
         setting="",
-        meaning="films of the day are not accounted for",
+        meaning="films of the day, or of days before, are not accounted for",
         advice="xrayq audit report names them",
     ),
     Rule(

@@ -2,22 +2,24 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from worker import drift, trail
 from worker.alarms import nightly
 from worker.alarms.rules import Condition
-from worker.audit import films, service
+from worker.audit import films, made, service, unaccounted
 from worker.audit.live import against_labels
-from worker.audit.reconciliation import Span, reconcile, unaccounted
+from worker.audit.reconciliation import Span, reconcile
 from worker.db.session import snapshot
 
 NOTICE = "Research software, not a medical device."
+AGAIN_DAYS = 7
+"""Days before that are reconciled again: their films may be scored, lost or changed after their own report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         senders        as `reconciliation.Sender.as_dict`
         difference     sum over senders, of what is not accounted for, without sign
         unaccounted    the instances behind it: id, calling_ae, why
+        unaccounted_before      the same, of films that were received before this day
         hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}
         seconds        percentiles of the day, received to scored; None without a score
         throughput     {"received_in_an_hour", "busiest_hour", "scored_in_a_minute", "busiest_minute"}
@@ -68,7 +71,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     span = Span.of_day(day, options.zone)
     verdict = trail.verify(engine)
     with snapshot(engine) as connection:
-        senders = reconcile(connection, span)
+        wrong = unaccounted.of_day(connection, span)
+        senders = reconcile(connection, span, wrong)
+        again = Span.of_day(_again_from(connection, day), options.zone).start
         flagged = films.flagged(connection, span)
         found = {
             "date": day.isoformat(),
@@ -80,7 +85,8 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "notice": NOTICE,
             "senders": [sender.as_dict() for sender in senders],
             "difference": sum(abs(sender.difference) for sender in senders),
-            "unaccounted": unaccounted(connection, span),
+            "unaccounted": [one.as_dict() for one in wrong],
+            "unaccounted_before": [one.as_dict() for one in unaccounted.of_earlier_days(connection, span, again)],
             **films.turnaround(connection, span, options.zone),
             "flags": {
                 "scored": films.scored(connection, span),
@@ -108,3 +114,17 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     found |= against_labels(engine, options.bundle)
     broken: list[Condition] = [*nightly.conditions(found), *drift.conditions(found["drift"])]
     return found | {"conditions": [asdict(one) for one in broken]}
+
+
+def _again_from(connection: Connection, day: date) -> date:
+    """The first day that is reconciled again. No film that a report named is forgotten while its alarm stands.
+
+    The alarm stands from the first of the last reports in a row that have it.
+    """
+    first = day
+    for report in sorted(made.reports(connection), key=lambda one: one.day, reverse=True):
+        if report.day < day:
+            if nightly.UNACCOUNTED not in report.alarms:
+                break
+            first = report.day
+    return first - timedelta(days=AGAIN_DAYS)

@@ -38,16 +38,17 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
             caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
             "Sent again: the same film, no new work. Revisions: other content under a known UID, part of received.",
         )
-        yield from _unaccounted(content)
+        yield from _unaccounted(content["unaccounted"], "Not accounted for")
         yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
+    yield from _unaccounted(content["unaccounted_before"], "Received before this day, and not accounted for")
     yield from _sources(content)
 
 
-def _unaccounted(content: dict[str, Any]) -> Iterable[Html]:
-    if content["unaccounted"]:
-        groups = _grouped((one["calling_ae"], one["why"], one["id"]) for one in content["unaccounted"])
+def _unaccounted(films: list[dict[str, Any]], caption: str) -> Iterable[Html]:
+    if films:
+        groups = _grouped((one["calling_ae"], one["why"], one["id"]) for one in films)
         rows = [(ae, Html(f'<b class="bad">{safe(why)}</b>'), _ids(ids, MOST_LISTED)) for (ae, why), ids in groups]
-        yield table(("sending AE", "what is wrong", "instances"), rows, caption="Not accounted for")
+        yield table(("sending AE", "what is wrong", "instances"), rows, caption=caption)
 
 
 def _sources(content: dict[str, Any]) -> Iterable[Html]:
@@ -272,5 +273,5 @@ def _grouped(films: Iterable[tuple[str, str, int]]) -> list[tuple[tuple[str, str
 
 
 def _ids(ids: list[int], most: int) -> Html:
-    more = f" and {len(ids) - most:,} more, in instances.csv" if len(ids) > most else ""
+    more = f" and {len(ids) - most:,} more, in report.json" if len(ids) > most else ""
     return Html(f"<small>{', '.join(map(str, ids[:most]))}{more}</small>")

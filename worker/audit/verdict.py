@@ -1,5 +1,6 @@
 """What a night's report says first: was the day good, and what must not be overlooked."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,10 +43,12 @@ def faults(content: dict[str, Any]) -> list[str]:
         if one["difference"]
     ]
     found += [
-        f"{one['calling_ae']}: {one['lost']} films wait for nobody, or are called scored and have no score."
+        f"{one['calling_ae']}: {one['lost']} films received are not what the audit trail says."
         for one in content["senders"]
         if one["lost"] and not one["difference"]
     ]
+    before = Counter(one["calling_ae"] for one in content["unaccounted_before"])
+    found += [f"{ae}: {_films(number)} of earlier days not accounted for." for ae, number in sorted(before.items())]
     chain = content["chain"]
     if not chain["whole"]:
         found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
@@ -55,10 +58,11 @@ def faults(content: dict[str, Any]) -> list[str]:
 def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
     received = sum(one["received"] for one in content["senders"])
     if wrong:
-        lost = sum(one["lost"] for one in content["senders"])
+        lost, before = sum(one["lost"] for one in content["senders"]), len(content["unaccounted_before"])
         said = {
             f"{_films(content['difference'])} not accounted for": content["difference"],
-            f"{_films(lost)} without a score and without a place in the queue": lost and not content["difference"],
+            f"{_films(lost)} not as the audit trail says": lost and not content["difference"],
+            f"{_films(before)} of earlier days not accounted for": before,
             "the audit trail is broken": not content["chain"]["whole"],
         }
         words = ", and ".join(text for text, true in said.items() if true)

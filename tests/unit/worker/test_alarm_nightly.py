@@ -11,7 +11,14 @@ from worker.settings import Settings
 SENDER = {"calling_ae": "CR1", "received": 40, "difference": 0, "lost": 0}
 CHAIN = {"whole": True, "rows": 9, "broken": None, "fault": ""}
 GOOD = {"value": 0.9, "trials": 50, "calibrated": [0.8, 0.95], "alarm": False}
-QUIET: dict[str, Any] = {"date": "2026-11-20", "senders": [SENDER], "chain": CHAIN, "performance": None, "drift": None}
+QUIET: dict[str, Any] = {
+    "date": "2026-11-20",
+    "senders": [SENDER],
+    "unaccounted_before": [],
+    "chain": CHAIN,
+    "performance": None,
+    "drift": None,
+}
 
 
 def labelled(**rates: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +37,17 @@ def test_films_that_are_not_accounted_for(difference: int, lost: int, value: int
     (found,) = conditions(QUIET | {"senders": [SENDER, other]})
     assert (found.rule, found.subject, found.value) == ("unaccounted", "CR2", value)
     assert found.text == (
-        f"2026-11-20: 40 films received from CR2, difference {difference}; {lost} wait for nobody or lost their score"
+        f"2026-11-20: 40 films received from CR2, difference {difference}; "
+        f"{lost} of them and 0 of earlier days are not accounted for"
+    )
+
+
+def test_films_of_earlier_days() -> None:
+    before = [{"calling_ae": ae} for ae in ("CR1", "CR9", "CR9")]
+    found = conditions(QUIET | {"senders": [SENDER | {"difference": 2, "lost": 1}], "unaccounted_before": before})
+    assert [(one.subject, one.value) for one in found] == [("CR1", 3), ("CR9", 2)]
+    assert found[1].text == (
+        "2026-11-20: 0 films received from CR9, difference 0; 0 of them and 2 of earlier days are not accounted for"
     )
 
 

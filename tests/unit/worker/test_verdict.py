@@ -13,6 +13,7 @@ SENDER = {"calling_ae": "CR1", "received": 9, "pending": 0, "lost": 0, "differen
 GOOD: dict[str, Any] = {
     "senders": [SENDER],
     "difference": 0,
+    "unaccounted_before": [],
     "failed": [],
     "conditions": [],
     "alarms": [],
@@ -72,7 +73,8 @@ def test_what_needs_no_look(changes: dict[str, Any]) -> None:
     ("changes", "headline"),
     [
         ({"senders": [SENDER | {"difference": -2}], "difference": 2}, "2 films not accounted for"),
-        ({"senders": [SENDER | {"lost": 1}]}, "1 film without a score and without a place in the queue"),
+        ({"senders": [SENDER | {"lost": 1}]}, "1 film not as the audit trail says"),
+        ({"unaccounted_before": [{"calling_ae": "CR1"}]}, "1 film of earlier days not accounted for"),
         ({"chain": {"whole": False, "rows": 4, "fault": "cut"}}, "The audit trail is broken"),
         (
             {
