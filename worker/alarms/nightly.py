@@ -8,14 +8,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from worker.alarms.rules import Condition
+from worker.audit.service import USUAL_DAYS
 
 UNACCOUNTED = "unaccounted"
+DRIFT = "drift"
 
 
-def looked_at(content: Mapping[str, Any]) -> frozenset[str]:
-    """Rules that this report can say something about. Without labels or reference an open alarm is left alone."""
-    always = {UNACCOUNTED, "trail_broken"}
-    return frozenset(always | {rule for rule in ("performance", "drift") if content.get(rule) is not None})
+def looked_at(content: Mapping[str, Any]) -> frozenset[str | tuple[str, str]]:
+    """What this report can say something about. Without labels, or of an AE without a test, an alarm is left alone."""
+    always = {UNACCOUNTED, "trail_broken"} | ({"performance"} if content["performance"] is not None else set())
+    return frozenset(always) | {(DRIFT, str(one["calling_ae"])) for one in content["drift"]["tests"]}
+
+
+def gone(content: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Open alarms that end with their AE, and what is said then."""
+    sending = {one["calling_ae"] for one in content["sources"]}
+    ended = {one["subject"] for one in content["alarms"] if one["rule"] == DRIFT} - sending
+    return {
+        (DRIFT, calling_ae): f"{calling_ae} sent no film for {USUAL_DAYS} days and is taken as gone; its drift was not "
+        "looked at again"
+        for calling_ae in ended
+    }
 
 
 def conditions(content: Mapping[str, Any]) -> list[Condition]:

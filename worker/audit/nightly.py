@@ -201,6 +201,7 @@ def _commit(engine: Engine, plan: Plan, one: Errand, scratch: Path, content: dic
             night_rules.looked_at(content),
             [Condition(**one) for one in content["conditions"]],
             plan.channels,
+            night_rules.gone(content),
         )
         trail.record(connection, action=made.ACTION, instance_id=None, actor=ACTOR, detail=detail)
     ledger.tell(changes)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.alarms.nightly import conditions, looked_at
+from worker.alarms.nightly import conditions, gone, looked_at
 from worker.alarms.rules import RULES, When
 from worker.settings import Settings
 
@@ -17,7 +17,9 @@ QUIET: dict[str, Any] = {
     "unaccounted_before": [],
     "chain": CHAIN,
     "performance": None,
-    "drift": None,
+    "drift": {"tests": []},
+    "sources": [],
+    "alarms": [],
 }
 
 
@@ -72,7 +74,16 @@ def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float
 
 def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:
     assert looked_at(QUIET) == {"unaccounted", "trail_broken"}
-    assert looked_at(labelled() | {"drift": {}}) == {rule.id for rule in RULES if rule.when is When.NIGHT}
+    tested = {"drift": {"tests": [{"calling_ae": "CR1"}, {"calling_ae": "CR1"}]}}
+    rules = {rule.id for rule in RULES if rule.when is When.NIGHT}
+    assert looked_at(labelled() | tested) == rules - {"drift"} | {("drift", "CR1")}
+
+
+def test_an_alarm_of_drift_ends_with_its_ae() -> None:
+    stood = [{"rule": "drift", "subject": "CR1"}, {"rule": "drift", "subject": "CR2"}, {"rule": "x", "subject": "CR3"}]
+    assert gone(QUIET | {"alarms": stood, "sources": [{"calling_ae": "CR2"}]}) == {
+        ("drift", "CR1"): "CR1 sent no film for 28 days and is taken as gone; its drift was not looked at again"
+    }
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
