@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 MEBIBYTE = 1 << 20
+PLAN_SECONDS = 900.0  # a shadow's TensorRT plan is built inside a task
 BATCH_PATIENCE = 0.005  # seconds a GPU batch that is not full waits for more films
 
 
@@ -146,15 +147,17 @@ def worker() -> None:
     from worker.decoding import DecodePool
     from worker.deployment import open_bundle
     from worker.metrics import WorkerMetrics
-    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring
+    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring, known_reasons
 
     settings = load_settings()
     start_logging(settings)
     url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     probe = queue.prober(app, queue.add_probe_queue(app))
-    longest_task = MOST_RENEWALS * settings.lease_seconds / 3
-    life, metrics = pulse.Pulse(stall_seconds=settings.stall_seconds, longest_task=longest_task), WorkerMetrics()
+    slowest_batch = 2 * settings.batch_size * settings.decode_timeout / settings.decoders  # each film tried twice
+    longest_task = max(MOST_RENEWALS * settings.lease_seconds / 3, slowest_batch + PLAN_SECONDS)
+    life = pulse.Pulse(stall_seconds=settings.stall_seconds, longest_task=longest_task)
+    metrics = WorkerMetrics(known_reasons())
     endpoints.worker(settings, metrics, life, database, app)
     try:
         serving = _serving(settings)
