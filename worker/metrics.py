@@ -3,6 +3,7 @@
 No label holds a word from a data set; AE titles come from strangers, so only so many become labels.
 """
 
+from collections import Counter as Counter_
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from types import MappingProxyType
@@ -24,6 +25,7 @@ MOST_TITLES = 200
 """AE titles that get a label of their own: the first that come."""
 OTHER = "other"
 ACCEPTED = "accepted"
+SUCCESS = "0x0000"
 
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DECODE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -116,6 +118,17 @@ class GatewayMetrics(Observer):
         self._stores.labels(label, f"0x{status:04X}").inc()
         self._bytes.labels(label).inc(size)
         self._seconds.observe(seconds)
+
+    def refused(self) -> Counter_[tuple[str, str]]:
+        """C-STOREs answered otherwise than with success, by label of the AE and status."""
+        return Counter_(
+            {
+                (sample.labels["calling_ae"], sample.labels["status"]): int(sample.value)
+                for family in self._stores.collect()
+                for sample in family.samples
+                if sample.name == "xrayq_c_stores_total" and sample.labels["status"] != SUCCESS
+            }
+        )
 
     def _count(self, calling_ae: str, outcome: str) -> None:
         if calling_ae != self._own_title:

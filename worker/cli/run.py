@@ -61,13 +61,18 @@ def gateway() -> None:
     """Receive films by C-STORE (Storage SCP). Needs the database and the spool, not Redis."""
     import signal
     import threading
+    from contextlib import suppress
+
+    from sqlalchemy.exc import SQLAlchemyError
 
     from dicom_gateway.options import GatewayOptions, Received
     from dicom_gateway.scp import Gateway
-    from worker import probes
+    from worker import periodic, probes, refusals
     from worker.cli import endpoints
     from worker.ingest import ingest
     from worker.metrics import GatewayMetrics
+    from worker.periodic import Periodic
+    from worker.refusals import Refusals
 
     settings = load_settings()
     start_logging(settings)
@@ -103,9 +108,14 @@ def gateway() -> None:
     except OSError as error:
         raise Unhealthy(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set XRAYQ_PORT") from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
+    refused = Refusals(metrics.refused)
+    tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
+    periodic.start([tell], stop)
     _logger("gateway").info("listening", extra={"port": server.port, "count": swept})
     stop.wait()
     server.stop()
+    with suppress(SQLAlchemyError):
+        refused.write(database)
 
 
 def relay() -> None:
