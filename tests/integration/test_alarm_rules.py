@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, delete, update
 
 from dicom_gateway.spool import Spool
-from tests.alarms import BOTH, alarms, arrived, condition, limits, settled
+from tests.alarms import BOTH, alarms, arrived, audited, condition, limits, settled
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker import errands
@@ -171,8 +171,9 @@ def test_an_ae_that_is_gone_is_cleared_and_said_to_be_gone(database: Engine) -> 
     settled(database, condition("sender_silent", "CR1"))
     (cleared,) = live.watch(database, limits(), BOTH)
     text = "CR1 is still silent; after 4 weeks it is taken as gone"
-    assert (cleared.state, cleared.text) == ("cleared", text)
+    assert (cleared.state, cleared.gone, cleared.text) == ("cleared", True, text)
     assert [row.text for row in alarms(database)] == [text]
+    assert audited(database)[-1][1]["gone"] is True
 
 
 def test_a_change_is_one_warning_with_its_rule(

@@ -40,7 +40,7 @@ class Work:
     stay: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """Ids of open alarms, and values that are others now."""
     over: list[tuple[Any, str]] = field(default_factory=list)
-    """Rows of open alarms, and what is said of their end."""
+    """Rows of open alarms, and what is said where nothing was mended, else ""."""
 
     def __bool__(self) -> bool:
         return bool(self.new or self.stay or self.over)
@@ -63,7 +63,7 @@ def work(
             needed.stay.append((opened[place].id, values))
     for place, row in opened.items():
         if place not in found and (row.rule in looked_at or place in looked_at or place in gone):
-            needed.over.append((row, gone.get(place, row.text)))
+            needed.over.append((row, gone.get(place, "")))
     return needed
 
 
@@ -94,9 +94,10 @@ def settle(
         changes.append(_change(key, one, State.RAISED, now))
     for key, values in needed.stay:
         connection.execute(update(alarm).where(alarm.c.id == key).values(values))
-    for row, text in needed.over:
+    for row, words in needed.over:
+        text = words or row.text
         connection.execute(update(alarm).where(alarm.c.id == row.id).values(cleared_at=now, text=text))
-        changes.append(replace(_change(row.id, row, State.CLEARED, now), text=text))
+        changes.append(replace(_change(row.id, row, State.CLEARED, now), text=text, gone=bool(words)))
     for change in changes:
         for channel in channels:
             errands.add(connection, channel, change.key, now, change.as_dict())
@@ -143,4 +144,5 @@ def _change(key: int, of: Any, state: State, now: datetime) -> Change:
 
 def _event(change: Change) -> dict[str, Any]:
     detail = {name: getattr(change, name) for name in ("alarm", "rule", "subject", "value", "threshold")}
-    return trail.event(action=f"alarm_{change.state}", instance_id=None, actor=ACTOR, detail=detail)
+    gone = {"gone": True} if change.gone else {}
+    return trail.event(action=f"alarm_{change.state}", instance_id=None, actor=ACTOR, detail=detail | gone)
