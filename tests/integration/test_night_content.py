@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,8 +13,10 @@ from tests import days
 from worker.audit import live, night
 from worker.audit.films import BINS
 from worker.audit.page import render
+from worker.audit.reconciliation import Span
 from worker.db.session import reading, writing
 from worker.db.tables import finding_score, instance, score, truth
+from worker.drift_reference import freeze_missing
 
 DAY = date(2026, 11, 20)
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -127,6 +130,31 @@ def test_without_labels_or_bundle_the_page_says_why(database: Engine, films: lis
     assert "xrayq labels import" in render(found)
     gone = night.content(database, DAY, replace(OPTIONS, bundle=tmp_path))
     assert "cannot be opened" in render(gone)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("title", ["$$", "$^$", "$x_1_2$", "<b>&"])
+def test_any_ae_title_can_be_drawn(database: Engine, title: str) -> None:
+    days.fill(database, DAY - timedelta(days=1), 200, seed=6)
+    keys = days.fill(database, DAY, 200, seed=7)
+    with writing(database) as connection:
+        connection.execute(update(instance).values(calling_ae=title))
+    freeze_missing(database, Span.of_day(DAY - timedelta(days=1), OPTIONS.zone), films=100, actor="relay")
+    days.brighten(database, keys, title, 0.2)
+    found = night.content(database, DAY, OPTIONS)
+    page = render(found)
+    assert found["page_without"] == []
+    assert "drift" in {one["rule"] for one in found["conditions"]}  # so its figure is there too
+    assert escape(f"{title} brightness") in page
+
+
+def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_there(database: Engine, films: list[int]) -> None:
+    found = night.content(database, DAY, OPTIONS) | {"hours": []}
+    page = render(found)
+    assert found["page_without"] == [{"part": "day", "reason": "ValueError"}]
+    assert "This part could not be drawn (ValueError)" in page
+    assert "All 40 films accounted for; 1 thing needs a look" in page
+    assert page.count("<section ") == 10
 
 
 def test_labels_beside_what_was_stated(database: Engine) -> None:

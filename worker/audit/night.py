@@ -62,6 +62,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         chain          {"whole", "rows", "unchained", "head", "broken", "fault"} of the whole trail, and
                        "anchor", its head at the end of the day
         backlog        {"waiting", "oldest_seconds"} now
+        page_without   parts that report.html lacks, [{"part", "reason"}]; see `page.render`
 
     Films are named by their instance ids alone; no UID is in it.
     """
@@ -107,4 +108,4 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         }
     found |= against_labels(engine, options.bundle)
     broken: list[Condition] = [*nightly.conditions(found), *drift.conditions(found["drift"])]
-    return found | {"conditions": [asdict(one) for one in broken]}
+    return found | {"conditions": [asdict(one) for one in broken], "page_without": []}

@@ -114,6 +114,11 @@ def run_due(engine: Engine, plan: Plan, now: datetime) -> date | None:
         )
         errands.postpone(engine, one, now=datetime.now(UTC), first_wait=plan.retry_seconds)
         return None
+    for part in content["page_without"]:
+        log.error(
+            f"report of {day}: its page lacks the part {part['part']}",
+            extra={"action": made.ACTION, "reason": part["reason"]},
+        )
     log.info(f"report of {day} made", extra={"action": made.ACTION, "count": content["difference"]})
     return day
 
@@ -190,6 +195,7 @@ def _commit(engine: Engine, plan: Plan, one: Errand, scratch: Path, content: dic
         "difference": content["difference"],
         "alarms": sorted({one["rule"] for one in content["conditions"]}),
         "anchor": content["chain"]["anchor"],
+        "page_without": [part["part"] for part in content["page_without"]],
     }
     with writing(engine) as connection:
         if not errands.finish(connection, one):

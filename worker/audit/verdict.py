@@ -80,6 +80,8 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
     for one in content["alarms"]:
         if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
             yield f"Alarm: {_sentence(one['text'])}"
+    for one in content["page_without"]:
+        yield f"The page's part '{one['part']}' could not be drawn ({one['reason']}); report.json has its numbers."
     left = content["storage"]["days_left"]
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate of the last week the spool is full in {left:g} days."

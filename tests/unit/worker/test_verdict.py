@@ -16,6 +16,7 @@ GOOD: dict[str, Any] = {
     "failed": [],
     "conditions": [],
     "alarms": [],
+    "page_without": [],
     "storage": {"days_left": 400.0},
     "chain": {"whole": True, "rows": 12, "fault": ""},
 }
@@ -49,6 +50,7 @@ def test_a_day_without_films() -> None:
         ({"conditions": [DRIFT]}, "CR1 differs from its reference."),
         ({"alarms": [DRIFT | {"open_at_end": True}]}, "Alarm: CR1 differs"),
         ({"storage": {"days_left": 3.5}}, "full in 3.5 days"),
+        ({"page_without": [{"part": "drift", "reason": "ValueError"}]}, "part 'drift' could not be drawn (ValueError)"),
     ],
 )
 def test_a_day_to_look_at(changes: dict[str, Any], word: str) -> None:
