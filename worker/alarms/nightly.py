@@ -11,7 +11,7 @@ from worker.alarms.rules import Condition
 
 def looked_at(content: Mapping[str, Any]) -> frozenset[str]:
     """Rules that this report can say something about. Without labels or reference an open alarm is left alone."""
-    always = {"unaccounted", "trail_broken"}
+    always = {"unaccounted", "trail_broken", "report_failed"}
     return frozenset(always | {rule for rule in ("performance", "drift") if content.get(rule) is not None})
 
 

@@ -2,22 +2,24 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from worker import drift, trail
 from worker.alarms import nightly
 from worker.alarms.rules import Condition
-from worker.audit import films, service
+from worker.audit import films, made, service
 from worker.audit.live import against_labels
 from worker.audit.reconciliation import Span, reconcile, unaccounted
 from worker.db.session import snapshot
 
 NOTICE = "Research software, not a medical device."
+GIVEN_UP_FOR = timedelta(days=28)
+"""So long a day without a report is told of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
 
     Keys:
         date, zone, start, end, made_at, site
+        looked_at      what ended before this is in it
         senders        as `reconciliation.Sender.as_dict`
         difference     sum over senders, of what is not accounted for, without sign
         unaccounted    the instances behind it: id, calling_ae, why
@@ -62,12 +65,14 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         chain          {"whole", "rows", "unchained", "head", "broken", "fault"} of the whole trail, and
                        "anchor", its head at the end of the day
         backlog        {"waiting", "oldest_seconds"} now
+        given_up       days of the last weeks that have no report; see `made.given_up`
         page_without   parts that report.html lacks, [{"part", "reason"}]; see `page.render`
 
     Films are named by their instance ids alone; no UID is in it.
     """
     span = Span.of_day(day, options.zone)
     verdict = trail.verify(engine)
+    looked_at = datetime.now(UTC)  # before the snapshot: nothing that ended until now is left out
     with snapshot(engine) as connection:
         senders = reconcile(connection, span)
         flagged = films.flagged(connection, span)
@@ -77,6 +82,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "start": span.start.isoformat(),
             "end": span.end.isoformat(),
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "looked_at": looked_at.isoformat(),
             "site": options.site,
             "notice": NOTICE,
             "senders": [sender.as_dict() for sender in senders],
@@ -103,9 +109,20 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
                 reserve_bytes=options.reserve_bytes,
             ),
             "drift": drift.evaluate(connection, span, options.drift),
-            "chain": service.chain(connection, span, verdict),
+            "chain": service.chain(connection, span, verdict) | _older(connection, day, options.reports),
+            "given_up": made.given_up(connection, span.start - GIVEN_UP_FOR, options.reports),
             "backlog": service.backlog(connection),
         }
     found |= against_labels(engine, options.bundle)
     broken: list[Condition] = [*nightly.conditions(found), *drift.conditions(found["drift"])]
+    broken += [made.condition(one["date"], one["reason"]) for one in found["given_up"]]
     return found | {"conditions": [asdict(one) for one in broken], "page_without": []}
+
+
+def _older(connection: Connection, day: date, reports: Path | None) -> dict[str, Any]:
+    """What a report of this day that stands already says of the trail: changes to `service.chain`."""
+    anchor = made.lost_anchor(connection, made.folder_of(reports, day)) if reports else None
+    if anchor is None:
+        return {}
+    fault = f"the database is older than a report of {day} that was made already: no row has its anchor {anchor[:12]}"
+    return {"whole": False, "fault": fault}
