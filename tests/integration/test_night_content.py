@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, select, update
 
+from dicom_gateway.spool import Spool
 from tests import days
 from worker.audit import live, night
 from worker.audit.films import BINS
@@ -111,7 +112,8 @@ def test_alarms_of_the_day(database: Engine, films: list[int]) -> None:
 
 
 def test_room_and_the_days_it_lasts(database: Engine, films: list[int], tmp_path: Path) -> None:
-    options = replace(OPTIONS, spool=tmp_path / "not yet there", reports=tmp_path)
+    Spool(tmp_path).prepare()
+    options = replace(OPTIONS, spool=tmp_path, reports=tmp_path)
     found = night.content(database, DAY, options)["storage"]
     with reading(database) as connection:
         sizes = {row.id: row.size for row in connection.execute(select(instance.c.id, instance.c.size))}
@@ -121,7 +123,15 @@ def test_room_and_the_days_it_lasts(database: Engine, films: list[int], tmp_path
     assert found["days_left"] == pytest.approx(found["spool"]["free"] / (sum(sizes.values()) / 7), rel=0.01)
     full = replace(options, reserve_bytes=found["spool"]["total"])
     assert night.content(database, DAY, full)["storage"]["days_left"] == 0
-    assert night.content(database, DAY, OPTIONS)["storage"]["spool"] is None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_folder_that_no_gateway_prepared_is_no_spool(database: Engine, films: list[int], tmp_path: Path) -> None:
+    """As the image has one, with the volume not mounted: it lies on another disk."""
+    for folder in (tmp_path, tmp_path / "not there", None):
+        found = night.content(database, DAY, replace(OPTIONS, spool=folder, reports=tmp_path / "none yet"))
+        assert (found["storage"]["spool"], found["storage"]["reports"], found["storage"]["days_left"]) == (None,) * 3
+        assert "does not see the spool" in render(found)
 
 
 def test_without_labels_or_bundle_the_page_says_why(database: Engine, films: list[int], tmp_path: Path) -> None:

@@ -215,6 +215,8 @@ def storage(content: dict[str, Any]) -> Iterable[Html]:
     ]
     if rows:
         yield table(("folder", "free", "of", "free"), rows, caption="When this report was made")
+    if found["spool"] is None:
+        yield paragraph("The process that made this report does not see the spool.")
     rate = (
         f"{size(found['received'])} of films came on this day, {size(found['received_a_day'])} a day in the last week."
     )
