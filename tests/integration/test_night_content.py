@@ -11,7 +11,8 @@ from sqlalchemy import Engine, select, update
 
 from dicom_gateway.spool import Spool
 from tests import days
-from worker.audit import live, night
+from worker import trail
+from worker.audit import live, made, night
 from worker.audit.films import BINS
 from worker.audit.page import render
 from worker.audit.reconciliation import Span
@@ -142,6 +143,54 @@ def test_without_labels_or_bundle_the_page_says_why(database: Engine, films: lis
     assert "cannot be opened" in render(gone)
 
 
+def reported(database: Engine, end: datetime, looked_at: datetime) -> None:
+    """The event of the report of the day before."""
+    times = {"start": MIDNIGHT - timedelta(days=1), "end": end, "looked_at": looked_at}
+    detail = {"date": "2026-11-19", "digest": "", "difference": 0, "alarms": [], "anchor": None}
+    detail |= {name: time.isoformat() for name, time in times.items()}
+    with writing(database) as connection:
+        trail.record(connection, action=made.ACTION, instance_id=None, actor="relay", detail=detail)
+
+
+def test_films_of_days_before_that_ended_on_the_day(database: Engine, films: list[int]) -> None:
+    def again(key: int, hours: float) -> None:
+        event = trail.event(action="scored", instance_id=key, actor="worker") | {
+            "at": MIDNIGHT + timedelta(hours=hours)
+        }
+        with writing(database) as connection:
+            trail.record_all(connection, [event])
+
+    assert night.content(database, DAY, OPTIONS)["late"] == []
+    again(1, 0.5)  # of two days before
+    again(2, 24)  # the day after
+    again(films[0], 3)  # of this day: in its own list
+    with writing(database) as connection:
+        connection.execute(update(instance).values(state="scored", reason=None))
+        connection.execute(update(finding_score).where(finding_score.c.finding == "covid19").values(flag=True))
+        eve = update(instance).where(instance.c.id.in_((3, 4)))
+        connection.execute(eve.values(received_at=MIDNIGHT - timedelta(minutes=1)))
+        score_of = select(score.c.id).where(score.c.instance_id == 1)
+        connection.execute(update(finding_score).where(finding_score.c.score_id.in_(score_of)).values(flag=False))
+        of_covid = finding_score.c.score_id.in_(score_of) & (finding_score.c.finding == "covid19")
+        connection.execute(update(finding_score).where(of_covid).values(flag=True))
+    reported(database, MIDNIGHT, MIDNIGHT + timedelta(hours=1))
+    again(3, 0.9)  # before the report of its own day, which has it
+    again(4, 1.1)
+    found = night.content(database, DAY, OPTIONS)
+    assert [(one["id"], one["state"]) for one in found["late"]] == [(1, "scored"), (4, "scored")]
+    assert found["late"][0]["flags"] == ["covid19"]
+    page = render(found)
+    assert "flagged: COVID-19" in page
+    assert "of days before" in page
+    assert found["follows"] == found["start"]
+
+
+def test_a_zone_that_was_changed_is_told(database: Engine, films: list[int]) -> None:
+    reported(database, MIDNIGHT - timedelta(hours=1), MIDNIGHT)
+    page = render(night.content(database, DAY, OPTIONS))
+    assert "films received from 2026-11-19 23:00 to 2026-11-20 00:00 UTC are in no report" in page
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("title", ["$$", "$^$", "$x_1_2$", "<b>&"])
 def test_any_ae_title_can_be_drawn(database: Engine, title: str) -> None:
@@ -164,7 +213,7 @@ def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_there(database: 
     assert found["page_without"] == [{"part": "day", "reason": "ValueError"}]
     assert "This part could not be drawn (ValueError)" in page
     assert "All 40 films accounted for; 1 thing needs a look" in page
-    assert page.count("<section ") == 10
+    assert page.count("<section ") == 11
 
 
 def test_labels_beside_what_was_stated(database: Engine) -> None:

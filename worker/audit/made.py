@@ -37,8 +37,9 @@ class Made:
     """Rules that the night broke."""
     anchor: str | None
     """The chain's head when the day ended."""
+    start: datetime | None
     end: datetime | None
-    """Of the time that it reports on; None of releases that did not record it, as the next."""
+    """Of the time that it reports on; None of releases that did not record it, like the others."""
     looked_at: datetime | None
     """What ended before this is in it."""
 
@@ -68,6 +69,7 @@ def reports(connection: Connection) -> list[Made]:
             difference=row.detail["difference"],
             alarms=tuple(row.detail["alarms"]),
             anchor=row.detail["anchor"],
+            start=_time(row.detail.get("start")),
             end=_time(row.detail.get("end")),
             looked_at=_time(row.detail.get("looked_at")),
         )

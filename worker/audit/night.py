@@ -18,6 +18,8 @@ from worker.audit.reconciliation import Span, reconcile, unaccounted
 from worker.db.session import snapshot
 
 NOTICE = "Research software, not a medical device."
+COMMITTED = timedelta(minutes=1)
+"""After its time, an audit event is there for everybody to see."""
 GIVEN_UP_FOR = timedelta(days=28)
 """So long a day without a report is told of."""
 
@@ -44,6 +46,8 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     Keys:
         date, zone, start, end, made_at, site
         looked_at      what ended before this is in it
+        follows        where the report of the day before ends: another time than `start` where the zone was changed;
+                       None without one
         senders        as `reconciliation.Sender.as_dict`
         difference     sum over senders, of what is not accounted for, without sign
         unaccounted    the instances behind it: id, calling_ae, why
@@ -54,6 +58,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         flagged        instance ids with their flags
         distributions  the day's live probabilities; see `films.distributions`
         failed         dead letters: id, calling_ae, reason, received_at
+        late           films of days before that ended on this one; see `films.late`
         sources        who sends, and who fell silent; see `service.sources`
         in_force       [{"bundle_digest", "engine", "software_version", "role", "scores"}]
         changes        audit events of the day that changed what is in force
@@ -72,8 +77,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     """
     span = Span.of_day(day, options.zone)
     verdict = trail.verify(engine)
-    looked_at = datetime.now(UTC)  # before the snapshot: nothing that ended until now is left out
+    looked_at = datetime.now(UTC) - COMMITTED
     with snapshot(engine) as connection:
+        before = made.of(connection, day - timedelta(days=1))
         senders = reconcile(connection, span)
         flagged = films.flagged(connection, span)
         found = {
@@ -83,6 +89,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "end": span.end.isoformat(),
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "looked_at": looked_at.isoformat(),
+            "follows": before.end.isoformat() if before and before.end else None,
             "site": options.site,
             "notice": NOTICE,
             "senders": [sender.as_dict() for sender in senders],
@@ -97,6 +104,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "flagged": flagged,
             "distributions": films.distributions(connection, span),
             "failed": films.failed(connection, span),
+            "late": films.late(connection, span, *((before.start, before.looked_at) if before else (None, None))),
             "sources": service.sources(connection, span),
             "in_force": service.in_force(connection, span),
             "changes": service.changes(connection, span),

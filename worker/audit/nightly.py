@@ -159,8 +159,7 @@ def _commit(engine: Engine, plan: Plan, one: Errand, scratch: Path, content: dic
         "difference": content["difference"],
         "alarms": sorted({one["rule"] for one in content["conditions"]}),
         "anchor": content["chain"]["anchor"],
-        "end": content["end"],
-        "looked_at": content["looked_at"],
+        **{name: content[name] for name in ("start", "end", "looked_at")},
         "page_without": [part["part"] for part in content["page_without"]],
     }
     with writing(engine) as connection:

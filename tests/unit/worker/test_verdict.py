@@ -17,6 +17,9 @@ GOOD: dict[str, Any] = {
     "conditions": [],
     "alarms": [],
     "page_without": [],
+    "late": [{"flags": []}],
+    "start": "2026-11-20T00:00:00+00:00",
+    "follows": "2026-11-20T00:00:00+00:00",
     "storage": {"days_left": 400.0},
     "chain": {"whole": True, "rows": 12, "fault": ""},
 }
@@ -50,6 +53,9 @@ def test_a_day_without_films() -> None:
         ({"conditions": [DRIFT]}, "CR1 differs from its reference."),
         ({"alarms": [DRIFT | {"open_at_end": True}]}, "Alarm: CR1 differs"),
         ({"storage": {"days_left": 3.5}}, "full in 3.5 days"),
+        ({"late": [{"flags": ["covid19"]}]}, "1 film of days before ended on this day with a flag"),
+        ({"follows": "2026-11-19T22:00:00+00:00"}, "from 2026-11-19 22:00 to 2026-11-20 00:00 UTC are in no report"),
+        ({"follows": "2026-11-20T04:00:00+00:00"}, "00:00 to 2026-11-20 04:00 UTC are in the report of the day before"),
         ({"page_without": [{"part": "drift", "reason": "ValueError"}]}, "part 'drift' could not be drawn (ValueError)"),
     ],
 )
