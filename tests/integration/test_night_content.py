@@ -1,5 +1,6 @@
 """What the report says around the films, on both databases: senders, scores, alarms, room, labels."""
 
+import csv
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import escape
@@ -13,6 +14,7 @@ from dicom_gateway.spool import Spool
 from tests import days
 from worker import trail
 from worker.audit import live, made, night
+from worker.audit.files import write
 from worker.audit.films import BINS
 from worker.audit.page import render
 from worker.audit.reconciliation import Span
@@ -141,6 +143,27 @@ def test_without_labels_or_bundle_the_page_says_why(database: Engine, films: lis
     assert "xrayq labels import" in render(found)
     gone = night.content(database, DAY, replace(OPTIONS, bundle=tmp_path))
     assert "cannot be opened" in render(gone)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_reference_that_was_frozen_on_the_day_is_a_change(database: Engine, films: list[int]) -> None:
+    span = Span.of_day(DAY, OPTIONS.zone)
+    (reference, *_) = freeze_missing(database, span, films=10, actor="somebody")
+    today = datetime.now(UTC).date()  # audited now
+    found = [one for one in night.content(database, today, OPTIONS)["changes"] if one["actor"] == "somebody"]
+    assert {one["action"] for one in found} == {"reference_frozen"}
+    assert f"{reference.key.calling_ae}, new: " in render(night.content(database, today, OPTIONS))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_cell_of_the_csv_is_a_formula(database: Engine, films: list[int], tmp_path: Path) -> None:
+    with writing(database) as connection:
+        connection.execute(update(instance).values(calling_ae="=1+1"))
+        connection.execute(update(instance).where(instance.c.id == films[0]).values(calling_ae="CR-1"))
+    write(database, DAY, OPTIONS, tmp_path)
+    with (tmp_path / made.INSTANCES).open(newline="") as file:
+        titles = {row["calling_ae"] for row in csv.DictReader(file)}
+    assert titles == {"'=1+1", "CR-1"}
 
 
 def reported(database: Engine, end: datetime, looked_at: datetime) -> None:

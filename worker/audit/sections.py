@@ -8,7 +8,7 @@ from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
-from worker.audit.words import lasted, local, shown, size
+from worker.audit.words import frozen, lasted, local, shown, size
 
 MOST_LISTED = 40
 
@@ -203,7 +203,7 @@ def force(content: dict[str, Any]) -> Iterable[Html]:
         ]
         yield table(("time", "change", "by", "what"), changes, caption="Changes on this day")
     else:
-        yield paragraph("No bundle was changed, and no label came.")
+        yield paragraph("No bundle and no reference was changed, and no label came.")
 
 
 def storage(content: dict[str, Any]) -> Iterable[Html]:
@@ -253,6 +253,8 @@ def _by_reason(reasons: dict[str, int]) -> Html:
 
 
 def _detail(detail: dict[str, Any]) -> str:
+    if "measures" in detail:
+        return frozen(detail)
     return ", ".join(f"{name} {str(value)[:12]}" for name, value in detail.items() if value is not None)
 
 

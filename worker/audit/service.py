@@ -14,7 +14,7 @@ from worker.db.tables import alarm, audit_event, instance, outbox, score
 from worker.states import State
 from worker.trail import Verdict
 
-CHANGES = ("bundle_activated", "bundle_shadowed", "bundle_retired", "labels_imported")
+CHANGES = ("bundle_activated", "bundle_shadowed", "bundle_retired", "labels_imported", "reference_frozen")
 USUAL_DAYS = 28
 """Before the day; who sent nothing for so long is no sender any more."""
 RATE_DAYS = 7

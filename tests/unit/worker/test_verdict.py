@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from worker.audit.verdict import Level, judge
-from worker.audit.words import lasted, local, size
+from worker.audit.words import frozen, lasted, local, size
 
 SENDER = {"calling_ae": "CR1", "received": 9, "pending": 0, "lost": 0, "difference": 0}
 GOOD: dict[str, Any] = {
@@ -121,3 +121,13 @@ def test_numbers_as_a_person_reads_them() -> None:
 def test_the_relay_does_without_matplotlib() -> None:
     code = "import sys; import worker.audit.nightly; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_frozen_reference_is_told_in_words() -> None:
+    one = {"films": 500, "digest": "d" * 64, "old": None}
+    detail = {"calling_ae": "CR1", "bundle": "", "measures": {"brightness": one, "contrast": one}}
+    assert frozen(detail) == "CR1, new: brightness, contrast; 500 films"
+    again = {"distance": one | {"old": "e" * 64}, "probability:covid19": one | {"films": 1200}}
+    assert frozen(detail | {"bundle": "b" * 64, "measures": again}) == (
+        "CR1, replaced: distance, probability:covid19; 500 to 1,200 films, bundle bbbbbbbbbbbb"
+    )
