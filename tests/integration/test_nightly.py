@@ -1,5 +1,6 @@
 """One report for each day, on both databases: on time, in turn, never half, never twice."""
 
+import hashlib
 import json
 import logging
 import os
@@ -429,6 +430,11 @@ def test_a_relay_without_matplotlib_says_so(
 def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
     schema.upgrade(engine)
+    digest = hashlib.sha256(b"first").hexdigest()
+    kept = made.replaced(tmp_path / "reports" / "2026-11-19", digest)
+    kept.mkdir(parents=True)
+    (kept / made.REPORT).write_text("first")
+    recorded(engine, date(2026, 11, 19), digest)
     for day in ("2026-11-20", "2026-11-21", "2026-11-22"):
         folder = tmp_path / "reports" / day
         folder.mkdir(parents=True)
@@ -445,6 +451,7 @@ def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
             ("2026-11-22", "as made"),
             ("2026-11-21", "changed"),
             ("2026-11-20", "missing"),
+            ("2026-11-19", "replaced"),
         ]
         assert rows[0]["folder"] == str(tmp_path / "reports" / "2026-11-22")
         _, table, _ = xrayq("audit", "reports")

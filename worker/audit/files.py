@@ -18,7 +18,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write(engine: Engine, day: date, options: night.Options, folder: Path) -> dict[str, Any]:
-    """Make the report of a day in a folder that exists; files that are there are replaced. Returns its content."""
+    """Make the report of a day in a folder that exists; files that are there are replaced. Returns its content.
+
+    In the CSV, text that a spreadsheet would run as a formula has an apostrophe before it: an AE title such as "=1+1".
+    """
     content = night.content(engine, day, options)
     with _opened(folder / INSTANCES) as file:
         writer = csv.DictWriter(file, films.INSTANCE_COLUMNS)
@@ -34,7 +37,6 @@ def write(engine: Engine, day: date, options: night.Options, folder: Path) -> di
 
 
 def _cell(value: Any) -> Any:
-    """What a spreadsheet would take for a formula, an AE title such as "=1+1", has an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
