@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -171,3 +171,16 @@ def test_health_prints_what_is_wrong_and_leaves_with_5(endpoint: Endpoint, tmp_p
         code, out, err = xrayq("health", "relay")
     assert (code, out.strip()) == (5, "relay: spool: writable; redis: away")
     assert "relay is not ready: redis: away" in err
+
+
+def test_a_short_lack_of_threads_is_over_when_it_is_over(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", none_left)
+        for _ in range(MOST_REQUESTS + 1):
+            with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as peer:
+                peer.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                assert peer.recv(1) == b""
+    assert request(endpoint.port, "/healthz").status == 200
