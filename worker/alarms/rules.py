@@ -65,6 +65,13 @@ RULES: tuple[Rule, ...] = (
         advice="the relay's log names why",
     ),
     Rule(
+        id="report_failed",
+        when=When.NIGHT,
+        setting="",
+        meaning="a day has no report: making it failed again and again",
+        advice="xrayq audit report --date DAY --out REPORTS/DAY shows why; with a report there it is over",
+    ),
+    Rule(
         id="unaccounted",
         when=When.NIGHT,
         setting="",

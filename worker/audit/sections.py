@@ -8,7 +8,7 @@ from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
-from worker.audit.words import lasted, local, shown, size
+from worker.audit.words import frozen, lasted, local, shown, size
 
 MOST_LISTED = 40
 
@@ -204,7 +204,7 @@ def force(content: dict[str, Any]) -> Iterable[Html]:
         ]
         yield table(("time", "change", "by", "what"), changes, caption="Changes on this day")
     else:
-        yield paragraph("No bundle was changed, and no label came.")
+        yield paragraph("No bundle and no reference was changed, and no label came.")
 
 
 def storage(content: dict[str, Any]) -> Iterable[Html]:
@@ -216,6 +216,8 @@ def storage(content: dict[str, Any]) -> Iterable[Html]:
     ]
     if rows:
         yield table(("folder", "free", "of", "free"), rows, caption="When this report was made")
+    if found["spool"] is None:
+        yield paragraph("The process that made this report does not see the spool.")
     rate = (
         f"{size(found['received'])} of films came on this day, {size(found['received_a_day'])} a day in the last week."
     )
@@ -252,6 +254,8 @@ def _by_reason(reasons: dict[str, int]) -> Html:
 
 
 def _detail(detail: dict[str, Any]) -> str:
+    if "measures" in detail:
+        return frozen(detail)
     return ", ".join(f"{name} {str(value)[:12]}" for name, value in detail.items() if value is not None)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -84,9 +85,23 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
     for one in content["alarms"]:
         if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
             yield f"Alarm: {_sentence(one['text'])}"
+    if late := sum(bool(one["flags"]) for one in content["late"]):
+        yield f"{_films(late)} of days before ended on this day with a flag, which the report of their own day lacks."
+    if content["follows"] and content["follows"] != content["start"]:
+        yield _seam(content["follows"], content["start"])
+    for one in content["page_without"]:
+        yield f"The page's part '{one['part']}' could not be drawn ({one['reason']}); report.json has its numbers."
     left = content["storage"]["days_left"]
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate of the last week the spool is full in {left:g} days."
+
+
+def _seam(follows: str, start: str) -> str:
+    """Between the report of the day before and this one."""
+    gap = datetime.fromisoformat(start) > datetime.fromisoformat(follows)
+    first, last = (one[:16].replace("T", " ") for one in sorted((follows, start)))
+    where = "no report" if gap else "the report of the day before too"
+    return f"XRAYQ_TIME_ZONE was changed: films received from {first} to {last} UTC are in {where}."
 
 
 def _films(number: int) -> str:

@@ -73,7 +73,7 @@ def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float
 
 
 def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:
-    assert looked_at(QUIET) == {"unaccounted", "trail_broken"}
+    assert looked_at(QUIET) == {"unaccounted", "trail_broken", "report_failed"}
     tested = {"drift": {"tests": [{"calling_ae": "CR1"}, {"calling_ae": "CR1"}]}}
     rules = {rule.id for rule in RULES if rule.when is When.NIGHT}
     assert looked_at(labelled() | tested) == rules - {"drift"} | {("drift", "CR1")}
