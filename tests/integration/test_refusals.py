@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
@@ -12,9 +13,13 @@ from dicom_gateway.options import GatewayOptions
 from dicom_gateway.scp import Gateway
 from dicom_gateway.scu import send
 from dicom_gateway.spool import Spool
+from tests.days import DRIFT
 from tests.phantoms import write_film
 from worker import refusals, trail
+from worker.audit.night import Options, content
+from worker.audit.page import render
 from worker.audit.reconciliation import Span
+from worker.audit.verdict import judge
 from worker.db.session import make_engine, reading
 from worker.ingest import ingest
 from worker.metrics import GatewayMetrics
@@ -44,6 +49,10 @@ def test_refused_films_are_counted_by_ae_and_status(database: Engine, spool: Spo
         gateway.stop(grace=1)
     refused.write(database)
     assert told(database) == {"CR1": {"0xC001": 2}, "CR2": {"0xC001": 2}}
+    night = content(database, datetime.now(UTC).date(), Options(zone=ZoneInfo("UTC"), drift=DRIFT))
+    assert night["difference"] == 0
+    assert "CR2: C-STORE was refused 2 times (0xC001 2): these films were not received." in judge(night).remarks
+    assert "0xC001 2" in render(night)
     assert trail.verify(database).whole
     rows = trail.verify(database).rows
     refused.write(database)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
-from worker import drift, trail
+from worker import drift, refusals, trail
 from worker.alarms import nightly
 from worker.alarms.rules import Condition
 from worker.audit import films, made, service, unaccounted
@@ -54,6 +54,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         difference     sum over senders, of what is not accounted for, without sign
         unaccounted    the instances behind it: id, calling_ae, why
         unaccounted_before      the same, of films that were received before this day
+        refused        C-STOREs answered with an error, which were not received: AE -> status -> count
         hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}
         seconds        percentiles of the day, received to scored; None without a score
         throughput     {"received_in_an_hour", "busiest_hour", "scored_in_a_minute", "busiest_minute"}
@@ -102,6 +103,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "unaccounted": [one.as_dict() for one in wrong],
             "unaccounted_before": [one.as_dict() for one in unaccounted.of_earlier_days(connection, span, again)],
             **films.turnaround(connection, span, options.zone),
+            "refused": refusals.of_span(connection, span),
             "flags": {
                 "scored": films.scored(connection, span),
                 "flagged": len(flagged),

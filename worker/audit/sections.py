@@ -41,7 +41,15 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
         yield from _unaccounted(content["unaccounted"], "Not accounted for")
         yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
     yield from _unaccounted(content["unaccounted_before"], "Received before this day, and not accounted for")
+    if content["refused"]:
+        refused = [(ae, shown(sum(of.values())), _statuses(of)) for ae, of in content["refused"].items()]
+        caption = "Refused by C-STORE status: never received, and still the sender's"
+        yield table(("sending AE", "films", "statuses"), refused, caption=caption)
     yield from _sources(content)
+
+
+def _statuses(counts: dict[str, int]) -> str:
+    return ", ".join(f"{status} {shown(count)}" for status, count in counts.items())
 
 
 def _unaccounted(films: list[dict[str, Any]], caption: str) -> Iterable[Html]:

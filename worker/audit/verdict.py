@@ -78,6 +78,10 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
         yield f"{_films(dead)} could not be scored and {'waits' if dead == 1 else 'wait'} for a person (dead letters)."
     if pending:
         yield f"{_films(pending)} of this day still waited when the report was made."
+    for calling_ae, statuses in content["refused"].items():
+        words = ", ".join(f"{status} {number}" for status, number in statuses.items())
+        count = sum(statuses.values())
+        yield f"{calling_ae}: C-STORE was refused {count:,} times ({words}): these films were not received."
     for one in content["conditions"]:
         if one["rule"] not in ACCOUNTS:
             yield _sentence(one["text"])
