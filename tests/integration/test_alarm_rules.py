@@ -107,13 +107,15 @@ def test_spool_space(database: Engine) -> None:
     assert seen(database, free_mib=125) == []
 
 
-def test_a_relay_that_does_not_see_the_spool_leaves_its_alarm_alone(database: Engine, tmp_path: Path) -> None:
-    assert live.spool_free_mib(tmp_path) > 0  # type: ignore[operator]
-    assert live.spool_free_mib(tmp_path / "elsewhere") is None
+def test_a_relay_that_does_not_see_the_spool_leaves_its_alarm_alone(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    assert live.spool_free_mib(spool.root) > 0  # type: ignore[operator]
+    assert live.spool_free_mib(tmp_path) is None  # no gateway prepared it: the image's own folder, say
     settled(database, condition("spool_space", "relay1"))
-    assert live.watch(database, limits(spool=tmp_path / "elsewhere"), BOTH) == []
-    assert live.watch(database, limits(spool=tmp_path, spool_mib=0, host="relay2"), BOTH) == []
-    (cleared,) = live.watch(database, limits(spool=tmp_path, spool_mib=0), BOTH)
+    assert live.watch(database, limits(spool=tmp_path), BOTH) == []
+    assert live.watch(database, limits(spool=spool.root, spool_mib=0, host="relay2"), BOTH) == []
+    (cleared,) = live.watch(database, limits(spool=spool.root, spool_mib=0), BOTH)
     assert (cleared.rule, cleared.state) == ("spool_space", "cleared")
 
 
@@ -139,13 +141,13 @@ def test_after_the_machine_was_off_a_report_is_late_when_it_failed_or_is_still_n
 
 
 def test_relays_that_see_other_disks_or_began_at_other_times_do_not_clear_each_other(
-    database: Engine, tmp_path: Path
+    database: Engine, spool: Spool
 ) -> None:
     with writing(database) as connection:
         errands.add(connection, Kind.NIGHT, "2026-11-16", datetime.now(UTC))
     relays = (
-        limits(spool=tmp_path, spool_mib=1 << 40),
-        limits(spool=tmp_path, spool_mib=0, host="relay2", since=datetime.now(UTC)),
+        limits(spool=spool.root, spool_mib=1 << 40),
+        limits(spool=spool.root, spool_mib=0, host="relay2", since=datetime.now(UTC)),
     )
     changes = [change for _ in range(3) for relay in relays for change in live.watch(database, relay, BOTH)]
     assert {(one.rule, one.subject, one.state) for one in changes} == {

@@ -140,7 +140,7 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
         "performance": PERFORMANCE
     }
     with caplog.at_level(logging.INFO, "xrayq"):
-        changes = live.watch(database, limits(spool=tmp_path, spool_mib=1 << 40, backlog_seconds=0), BOTH)
+        changes = live.watch(database, limits(spool=spool.root, spool_mib=1 << 40, backlog_seconds=0), BOTH)
         with writing(database) as connection:
             found = nightly.conditions(content)
             changes += ledger.settle(connection, nightly.looked_at(content), found, BOTH)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, func, select
 
+from dicom_gateway.spool import is_spool
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
@@ -96,7 +97,9 @@ def look(connection: Connection, limits: Limits, free_mib: float | None, now: da
 
 
 def spool_free_mib(spool: Path) -> float | None:
-    """Free space as the gateway counts it, MiB; None where the folder is not there or cannot be read."""
+    """Free space as the gateway counts it, MiB; None where no gateway prepared the folder or it cannot be read."""
+    if not is_spool(spool):
+        return None
     try:
         status = os.statvfs(spool)
     except OSError:
