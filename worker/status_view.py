@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Group
 from rich.text import Text
 
+from worker.printable import printable
 from worker.status import Process, Snapshot
 from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored
 
@@ -239,6 +240,7 @@ def _group(sections: list[list[Text]], width: int, *, apart: bool = True) -> Gro
     lines: list[Text] = []
     for section, following in zip_longest(sections, sections[1:]):
         for text in section:
+            text.plain = printable(text.plain)
             text.truncate(width, overflow="ellipsis")
             lines.append(text)
         if apart and following:

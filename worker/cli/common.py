@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, WorkerError
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
+    from pathlib import Path
+    from zoneinfo import ZoneInfo
+
     from rich.console import Console
     from sqlalchemy import Engine
 
@@ -79,12 +83,14 @@ def operator() -> str:
         return "operator"
 
 
-def wide_console() -> "Console":
-    """A console for tables: the terminal's width, or 132 columns into a pipe or file."""
-    from rich.console import Console
+def wide_console(pipe: int = 132) -> "Console":
+    """A console that shows text of others as it is. As wide as the terminal or COLUMNS; into a pipe, `pipe` columns."""
+    import os
 
-    console = Console()
-    return console if console.is_terminal else Console(width=132)
+    from worker.cli.tables import PlainConsole
+
+    console = PlainConsole()
+    return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=pipe)
 
 
 def print_json(value: Any) -> None:
@@ -94,6 +100,42 @@ def print_json(value: Any) -> None:
 def parse_views(text: str) -> tuple[str, ...]:
     """PA,AP as a tuple; 'all' as the empty one."""
     return () if text == "all" else tuple(view.strip() for view in text.split(",") if view.strip())
+
+
+def past_day(text: str, zone: "ZoneInfo", option: str) -> "date":
+    """YYYY-MM-DD, today or yesterday as a day of the zone; "" is yesterday. Raises ConfigurationError."""
+    from datetime import date, datetime, timedelta
+
+    today = datetime.now(zone).date()
+    words = {"": today - timedelta(days=1), "yesterday": today - timedelta(days=1), "today": today}
+    try:
+        day = words[text] if text in words else date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{option} is YYYY-MM-DD, today or yesterday") from None
+    if day > today:
+        raise ConfigurationError(f"{option} {day} has not begun: it is {today} ({zone.key})")
+    return day
+
+
+def clock(moment: "datetime | str", zone: "ZoneInfo") -> str:
+    """To the minute, on the site's clock; the zone is named once beside them.
+
+    Args:
+        moment: with its zone; as text in ISO 8601.
+    """
+    from datetime import datetime
+
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+@contextmanager
+def writing_to(path: "Path") -> Iterator[None]:
+    """An OSError of the block is one line that names the file. Raises WorkerError."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkerError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
 
 
 @contextmanager
