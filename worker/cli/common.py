@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from zoneinfo import ZoneInfo
 
+    from pydantic_core import ErrorDetails
     from rich.console import Console
     from sqlalchemy import Engine
 
@@ -32,23 +33,33 @@ def load_settings(**overrides: Any) -> "Settings":
 
     from pydantic import ValidationError
 
-    from worker.settings import CONFIG_VARIABLE, Settings
+    from worker.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings
 
     known = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE} | TEST_VARIABLES
     if unknown := sorted(name for name in os.environ if name.startswith("XRAYQ_") and name not in known):
         raise ConfigurationError(f"settings: {', '.join(unknown)} is not a setting; worker/SETTINGS.md lists them")
-    config = os.environ.get(CONFIG_VARIABLE)
-    if config and (not Path(config).exists() or Path(config).is_dir()):
+    config = os.environ.get(CONFIG_VARIABLE, CONFIG_FILE)
+    if os.environ.get(CONFIG_VARIABLE) and (not Path(config).exists() or Path(config).is_dir()):
         raise ConfigurationError(f"settings file {config} ({CONFIG_VARIABLE}) is not there")
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ConfigurationError(f"settings: {faults}") from None
-    except (tomllib.TOMLDecodeError, OSError) as error:
-        raise ConfigurationError(f"settings file: {error}") from None
+        raise ConfigurationError("; ".join(_fault(fault, config) for fault in error.errors())) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"settings file {config} is no TOML: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"settings file {config}: {error.strerror}") from None
+
+
+def _fault(fault: "ErrorDetails", config: str) -> str:
+    """What pydantic found, in words; never the value, which may be a password."""
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{name} in {config} is not a setting; worker/SETTINGS.md lists them"
+    words = fault["msg"]
+    for prefix in ("Value error, ", "Input ", "String "):
+        words = words.removeprefix(prefix)
+    return f"XRAYQ_{name.upper()} {words}" if name else words
 
 
 def start_logging(settings: "Settings") -> None:
