@@ -174,6 +174,27 @@ def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool,
     assert any(line.split()[:7] == ["all", "6", "2", "1", "1", "2", "1"] for line in lines)
 
 
+def test_a_report_that_failed_says_so(database: Engine, database_url: str, spool: Spool, alarms: None) -> None:
+    watched = Watched(options(database_url, spool.root))
+    assert "next due" in shown(watched.look(), 132)[-1]
+    with writing(database) as connection:
+        connection.execute(update(errand).values(attempts=2))
+    assert "that of 2026-11-23 failed 2 times, next try" in shown(watched.look(), 132)[-1]
+    with writing(database) as connection:
+        connection.execute(update(errand).values(attempts=1, lease_until=datetime.now(UTC)))
+    assert "next due" in shown(watched.look(), 132)[-1], "the first attempt is on its way"
+
+
+def test_what_is_wrong_and_what_to_do_are_not_cut(tmp_path: Path) -> None:
+    processes = tuple(asked(role, free_port()) for role in ("gateway", "relay", "worker"))
+    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path / "x", processes=processes)).look()
+    lines = shown(found, 60)
+    assert max(map(len, lines)) <= 60
+    text = " ".join(" ".join(lines).split())
+    assert "worker not ready; the spool is not there gateway no gateway answers" in text
+    assert "'xrayq worker', see XRAYQ_WORKER_HTTP_PORT" in text
+
+
 def test_a_database_that_is_away_is_a_line_and_comes_back(
     database: Engine, database_url: str, spool: Spool, films: list[int], tmp_path: Path
 ) -> None:

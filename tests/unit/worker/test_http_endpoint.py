@@ -16,6 +16,7 @@ from worker import probes, ready
 from worker.db.session import identity
 from worker.errors import ConfigurationError, Unhealthy
 from worker.http_endpoint import MOST_REQUESTS, Answer, Endpoint, metrics_page, probe_page, serve
+from worker.metrics import make_registry
 from worker.probes import Finding, Probe
 from worker.ready import Asked
 
@@ -61,6 +62,12 @@ def end(endpoint: Endpoint) -> None:
 def test_metrics(endpoint: Endpoint, registry: CollectorRegistry) -> None:
     Counter("xrayq_some_total", "Some.", ["finding"], registry=registry).labels("pneumonia").inc(3)
     assert samples(endpoint.port)["xrayq_some_total", "pneumonia"] == 3
+
+
+def test_a_counter_is_one_series() -> None:
+    registry = make_registry("relay")
+    Counter("xrayq_some_total", "Some.", registry=registry).inc()
+    assert b"_created" not in metrics_page(registry)().body
 
 
 def test_probes_say_each_check_and_200_or_503(endpoint: Endpoint) -> None:
