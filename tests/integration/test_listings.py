@@ -120,6 +120,8 @@ def test_days_are_words_or_dates_and_never_to_come(tmp_path: Path, words: str) -
         ("audit report --out /proc/x", 1, "cannot write /proc/x: No such file or directory"),
         ("audit report --out /etc/passwd", 1, "cannot write /etc/passwd: File exists"),
         ("audit report --out HOME/reports/2026-11-22", 2, "take another --out"),
+        ("prepare HOME --out /etc/passwd/x", 1, "cannot write /etc/passwd/x: /etc/passwd is not a folder"),
+        ("calibrate --films HOME --out /etc/passwd/x", 1, "cannot write /etc/passwd/x: "),
         ("audit verify --head=", 2, "--head takes the digest"),
     ],
 )

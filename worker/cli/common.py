@@ -149,6 +149,18 @@ def writing_to(path: "Path") -> Iterator[None]:
         raise WorkerError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
 
 
+def must_be_writable(out: "Path") -> None:
+    """Before work that takes hours: where `out` goes, something can be made. Raises WorkerError."""
+    import os
+
+    with writing_to(out):
+        place = next(folder for folder in out.absolute().parents if folder.exists())
+    if not place.is_dir():
+        raise WorkerError(f"cannot write {out}: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise WorkerError(f"cannot write {out}: no permission in {place}")
+
+
 @contextmanager
 def progress(console: "Console", name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar while the block runs, called with (done, total); on a terminal only."""
