@@ -26,6 +26,7 @@ RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /
 COPY --from=build /opt/xrayq /opt/xrayq
 ENV PATH=/opt/xrayq/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
     XRAYQ_HOME=/var/lib/xrayq
 WORKDIR /var/lib/xrayq
 USER 10001:10001

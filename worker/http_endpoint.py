@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler
@@ -55,21 +56,33 @@ class Endpoint(ThreadingMixIn, TCPServer):
     def start(self) -> None:
         threading.Thread(target=self.serve_forever, name="http", daemon=True).start()
 
+    def get_request(self) -> Any:
+        try:
+            return super().get_request()
+        except OSError:  # out of descriptors: the waiting peer would be looked at again at once, and again
+            time.sleep(0.1)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread to be had
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         # A peer that sends a byte now and then would never meet the socket's time-out.
         deadline = threading.Timer(self.request_seconds, _shut, (request,))
         deadline.daemon = True
-        deadline.start()
         try:
+            deadline.start()
             super().process_request_thread(request, client_address)
         finally:
             deadline.cancel()
+            self.shutdown_request(request)
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -3,14 +3,17 @@
 No label holds a word from a data set; AE titles come from strangers, so only so many become labels.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter as Counter_
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from dicom_gateway.observer import Observer
 from dicom_gateway.spool import Spool
+from worker.bounded import Bounded
 from worker.probes import free_bytes
 from worker.states import State
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:  # the gateway needs neither
 MOST_TITLES = 200
 """AE titles that get a label of their own: the first that come."""
 OTHER = "other"
+ACCEPTED = "accepted"
+SUCCESS = "0x0000"
 
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DECODE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -46,6 +51,10 @@ class Titles:
         """
         self._known = set(known)
         self._most = MOST_TITLES + len(self._known)
+
+    def if_known(self, title: str) -> str:
+        """For peers that were not let in, or left without a word: they claim no label."""
+        return title if title in self._known else OTHER
 
     def __call__(self, title: str) -> str:
         if title not in self._known:
@@ -86,8 +95,9 @@ class GatewayMetrics(Observer):
 
     def watch(self, *, established: Callable[[], int], spool: Spool) -> None:
         """Gauges that are looked up at each scrape."""
+        free = Bounded(lambda: free_bytes(spool), patience=1.0, fresh=5.0)  # a network file system may hang
         _gauge(self.registry, "xrayq_associations_open", "Associations now.", established)
-        _gauge(self.registry, "xrayq_spool_free_bytes", "Free space of the spool's file system.", lambda: _free(spool))
+        _gauge(self.registry, "xrayq_spool_free_bytes", "Free space of the spool's file system.", lambda: _asked(free))
         _gauge(
             self.registry,
             "xrayq_spool_reserve_bytes",
@@ -96,7 +106,7 @@ class GatewayMetrics(Observer):
         )
 
     def accepted(self, calling_ae: str) -> None:
-        self._count(calling_ae, "accepted")
+        self._count(calling_ae, ACCEPTED)
 
     def rejected(self, calling_ae: str, reason: str) -> None:
         self._count(calling_ae, f"rejected_{reason.lower()}")
@@ -110,9 +120,21 @@ class GatewayMetrics(Observer):
         self._bytes.labels(label).inc(size)
         self._seconds.observe(seconds)
 
+    def refused(self) -> Counter_[tuple[str, str]]:
+        """C-STOREs answered otherwise than with success, by label of the AE and status."""
+        return Counter_(
+            {
+                (sample.labels["calling_ae"], sample.labels["status"]): int(sample.value)
+                for family in self._stores.collect()
+                for sample in family.samples
+                if sample.name == "xrayq_c_stores_total" and sample.labels["status"] != SUCCESS
+            }
+        )
+
     def _count(self, calling_ae: str, outcome: str) -> None:
         if calling_ae != self._own_title:
-            self._associations.labels(self._label(calling_ae), outcome).inc()
+            label = self._label(calling_ae) if outcome == ACCEPTED else self._label.if_known(calling_ae)
+            self._associations.labels(label, outcome).inc()
 
 
 class RelayMetrics:
@@ -133,7 +155,11 @@ class RelayMetrics:
 class WorkerMetrics:
     """What a worker does with films. Every method may be called from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, reasons: Mapping[State, Iterable[str]] = MappingProxyType({})) -> None:
+        """
+        Args:
+            reasons: that are counted from 0 on, by outcome: a counter that appears at 1 never rose, for Prometheus.
+        """
         self.registry = make_registry("worker")
         self._batch = Histogram(
             "xrayq_batch_films", "Films that a message brought.", buckets=BATCH_FILMS, registry=self.registry
@@ -156,6 +182,9 @@ class WorkerMetrics:
             ["outcome", "reason"],
             registry=self.registry,
         )
+        for outcome, names in reasons.items():
+            for name in names:
+                self._films.labels(outcome, name)
         self._probabilities = Histogram(
             "xrayq_score_probability",
             "Calibrated probabilities of the live bundle; their count is the number of scores.",
@@ -214,10 +243,10 @@ def _gauge(registry: CollectorRegistry, name: str, meaning: str, value: Callable
     Gauge(name, meaning, registry=registry).set_function(value)
 
 
-def _free(spool: Spool) -> float:
+def _asked(question: Callable[[], float]) -> float:
     try:
-        return free_bytes(spool)
-    except OSError:
+        return question()
+    except OSError:  # a TimeoutError is one
         return float("nan")
 
 

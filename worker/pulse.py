@@ -109,7 +109,7 @@ class Pulse:
 
     def stalled(self, probe: Callable[[], None]) -> bool:
         """Send a probe. Whether nothing has been consumed for `stall_seconds`, though Redis took every probe."""
-        self._watched = now = time.monotonic()
+        before, self._watched = self._watched, time.monotonic()
         if self.busy:
             return False
         try:
@@ -117,10 +117,10 @@ class Pulse:
         except PublishError:
             self._broker_since = None
             return False
-        if self._broker_since is None:
-            self._broker_since = now
-        silent_since = max(self._seen or 0.0, self._broker_since)
-        return time.monotonic() - silent_since > self.stall_seconds
+        now = time.monotonic()
+        if self._broker_since is None or before is None or now - before > self.longest_silence:
+            self._broker_since = now  # Redis, or this whole machine, stood still: nobody could have consumed
+        return now - max(self._seen or 0.0, self._broker_since) > self.stall_seconds
 
 
 def watch(pulse: Pulse, probe: Callable[[], None]) -> None:
@@ -130,8 +130,15 @@ def watch(pulse: Pulse, probe: Callable[[], None]) -> None:
         probe: publishes one probe message, or raises PublishError.
     """
 
+    def stalled() -> bool:
+        try:
+            return pulse.stalled(probe)
+        except Exception as error:  # noqa: BLE001 - the thread's edge: without it nobody would look any more
+            log.error("cannot probe", extra={"reason": type(error).__name__})
+            return False
+
     def run() -> None:
-        while not pulse.stalled(probe):
+        while not stalled():
             time.sleep(pulse.longest_silence / PROBES_PER_SILENCE)
         pulse.gave_up = True
         log.error(f"consumed nothing for {pulse.stall_seconds:g} s while Redis answers: ending, to be started anew")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select
 
@@ -16,7 +16,9 @@ from model.scorer import Score
 from worker.db.tables import finding_score
 from worker.db.tables import score as score_table
 from worker.deployment import Role
-from worker.serving import Loaded
+
+if TYPE_CHECKING:  # it brings ONNX Runtime, which is not where scores are only read
+    from worker.serving import Loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class ScoreView:
         return asdict(self) | {"scored_at": self.scored_at.isoformat(), "abstains": abstains(self.prediction_set)}
 
 
-def write(connection: Connection, loaded: Loaded, role: Role, films: list[Scored], now: datetime) -> None:
+def write(connection: Connection, loaded: "Loaded", role: Role, films: list[Scored], now: datetime) -> None:
     """One score row and its findings for each film."""
     if not films:
         return

@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, EngineError, ModelError, first_line
 from model.gate import Facts, Verdict
+from model.reasons import REASONS
 from model.scorer import Score, score
-from worker import film_measures, score_rows, trail
+from worker import decoding, film_measures, score_rows, trail
 from worker.db.session import writing
 from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
@@ -71,6 +72,15 @@ class Outcome:
         if self.score is None:
             return None
         return Scored(instance_id=self.instance_id, score=self.score, notes=self.notes)
+
+
+def known_reasons() -> dict[State, list[str]]:
+    """Every reason under which a film can end here, by state."""
+    return {
+        State.SCORED: [""],
+        State.INELIGIBLE: list(REASONS),
+        State.FAILED: [*decoding.reasons(), ATTEMPTS_EXHAUSTED, ENGINE_REFUSED],
+    }
 
 
 def refused(instance_id: int, verdict: Verdict) -> Outcome:

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from worker.db.session import writing
 from worker.db.tables import audit_event
 from worker.deployment import Placed, Role
 from worker.score_rows import Scored
-from worker.serving import Serving
+
+if TYPE_CHECKING:  # it brings ONNX Runtime, which is not where skipped films are only counted
+    from worker.serving import Serving
 
 log = logging.getLogger("xrayq.worker")
 
@@ -28,7 +31,7 @@ Images = list[tuple[Scored, NDArray[np.uint8]]]
 
 
 def score_shadows(
-    database: Engine, serving: Serving, shadows: tuple[Placed, ...], films: Images, spec: PreprocessSpec, batch: int
+    database: Engine, serving: "Serving", shadows: tuple[Placed, ...], films: Images, spec: PreprocessSpec, batch: int
 ) -> None:
     """Score films with each shadow, `batch` at once, and keep what it says.
 
@@ -50,7 +53,7 @@ def films_skipped(connection: Connection, digest: str, since: datetime | None = 
 
 
 def _score_one(
-    database: Engine, serving: Serving, shadow: Placed, films: Images, spec: PreprocessSpec, batch: int
+    database: Engine, serving: "Serving", shadow: Placed, films: Images, spec: PreprocessSpec, batch: int
 ) -> None:
     with serving.using(shadow) as loaded:
         if loaded.bundle.preprocess != spec:

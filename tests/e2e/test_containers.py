@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -301,7 +302,10 @@ def test_wheel_holds_what_runs_and_nothing_else(machine: Machine) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in tracked if name.startswith(("worker/", "dicom_gateway/", "model/", "migrations/"))}
-    assert {name for name in names if ".dist-info/" not in name} == ours
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {name for name in names if ".dist-info/" not in name} == ours - {
+        *project["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
+    }
     assert {"model/bundles/reference/model.onnx", "model/bundles/reference/manifest.json"} <= ours
     assert {"model/report.css", "worker/audit/night.css"} <= ours
     assert any(name.startswith("migrations/versions/") for name in ours)
@@ -321,6 +325,10 @@ def test_every_command_of_compose(machine: Machine, tmp_path: Path) -> None:
         assert refused.returncode == 5  # not before `migrate`
         migrated = machine.run("migrate", ["xrayq", *services()["migrate"]["command"]])
         assert migrated.returncode == 0, migrated.stderr
+
+        for words in (["instance", "list", "--state", "failed"], ["bundle", "status"]):  # the runbook's
+            listed = machine.run("gateway", ["xrayq", *words])
+            assert listed.returncode == 0, listed.stderr
 
         roles = ("gateway", "relay", "worker")
         pool = stack.enter_context(ThreadPoolExecutor(len(roles)))  # a check mostly waits

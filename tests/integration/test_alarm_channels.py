@@ -17,6 +17,7 @@ from tests.receivers import SECRET, hook, mailer, post, web
 from tests.services import free_port, tool, typed_in
 from worker.alarms import mail, webhook
 from worker.alarms.change import State, Undelivered
+from worker.alarms.faults import WORDS, in_words
 from worker.errors import Unhealthy
 
 
@@ -58,10 +59,25 @@ def test_a_mail_says_what_is_wrong_where_and_what_to_do() -> None:
     assert message["Message-ID"] == f"<{change().identity('North')}@hospital.test>"
     text = " ".join(message.get_content().split())
     assert text == (
-        "CR1 sent no new film since noon sender_silent CR1 raised at 2026-11-20T12:00:00.000000+00:00 "
-        "value 12, threshold 10 First: ask whether the device or its queue stands still Alarm 7 of North "
+        "CR1 sent no new film since noon sender_silent CR1, raised at 2026-11-20 12:00:00 UTC. "
+        "Value 12, threshold 10. First: ask whether the device or its queue stands still Alarm 7 of North "
         "Sent by xrayq. Research software, not a medical device."
     )
+
+
+def test_the_mail_of_an_alarm_that_is_over_does_not_read_as_if_it_were_on() -> None:
+    with post() as (kept, port):
+        mail.send(mailer(port), change(State.CLEARED))
+    text = "\n".join(kept.mails[0][1].get_content().splitlines())
+    assert text.startswith("It is over: sender_silent CR1.\nIt was: CR1 sent no new film since noon\n")
+    assert "Cleared at 2026-11-20 12:00:00 UTC.\nLast value 12, threshold 10.\n" in text
+    assert "First:" not in text
+    assert "advice" not in change(State.CLEARED).message("North")
+
+
+@pytest.mark.parametrize("code", ["smtp_550", "http_503", *WORDS])
+def test_a_code_has_words(code: str) -> None:
+    assert len(in_words(code)) > len(code)
 
 
 def test_any_site_name_arrives() -> None:
@@ -95,7 +111,7 @@ def test_a_certificate_that_nobody_signed_is_refused(
 
 def test_a_server_without_starttls_gets_no_plain_text() -> None:
     with post() as (kept, port):
-        assert undelivered(mail.send, mailer(port, security="starttls")) == "SMTPNotSupportedError"
+        assert undelivered(mail.send, mailer(port, security="starttls")) == "not_offered"
     assert kept.mails == []
 
 
@@ -108,7 +124,7 @@ def test_recipients_that_are_refused() -> None:
 
 
 def test_no_mail_server() -> None:
-    assert undelivered(mail.send, mailer(free_port())) == "ConnectionRefusedError"
+    assert undelivered(mail.send, mailer(free_port())) == "connection_refused"
 
 
 # webhook
@@ -164,14 +180,14 @@ def test_only_2xx_is_success(status: int, fine: bool) -> None:
 def test_a_server_that_is_killed_in_the_middle() -> None:
     with web(0) as found:
         assert undelivered(webhook.send, hook(found.url)) == "RemoteDisconnected"
-    assert undelivered(webhook.send, hook(found.url)) == "ConnectionRefusedError"
+    assert undelivered(webhook.send, hook(found.url)) == "connection_refused"
 
 
 def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        assert undelivered(webhook.send, hook(f"http://127.0.0.1:{port}/")) == "TimeoutError"
+        assert undelivered(webhook.send, hook(f"http://127.0.0.1:{port}/")) == "no_answer"
 
 
 def test_https_needs_a_certificate_that_somebody_signed(

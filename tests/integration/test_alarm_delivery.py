@@ -72,7 +72,7 @@ def test_after_the_last_attempt_it_is_given_up_and_audited(database: Engine, cap
     send = partial(mail.send, mailer(free_port()))
     until_none_waits(database, Kind.MAIL, send)
     detail = {"channel": "mail", "alarm": one.alarm, "state": "raised", "attempts": 3}
-    assert deliveries(database) == [("alarm_undelivered", detail | {"reason": "ConnectionRefusedError"})]
+    assert deliveries(database) == [("alarm_undelivered", detail | {"reason": "connection_refused"})]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "ERROR"]
 
 

@@ -114,7 +114,7 @@ def test_gateway_counts_peers_and_not_its_own_probe(served: Gateway, port: int, 
     stores = {key: value for key, value in found.items() if key[0] == "xrayq_c_stores_total"}
     assert stores == {("xrayq_c_stores_total", "CR1", "0x0000"): 1, ("xrayq_c_stores_total", "CR1", "0xC001"): 1}
     outcomes = {key[1:]: value for key, value in found.items() if key[0] == "xrayq_associations_total"}
-    assert outcomes == {("CR1", "accepted"): 1, ("STRANGER", "rejected_calling_ae"): 1}
+    assert outcomes == {("CR1", "accepted"): 1, ("other", "rejected_calling_ae"): 1}  # the log names it
     received = found["xrayq_received_bytes_total", "CR1"]
     assert 0 < film.stat().st_size + cut.stat().st_size - received < 2000  # less their meta headers
     assert found["xrayq_c_store_response_seconds_count",] == 2

@@ -47,8 +47,8 @@ class Change:
         return asdict(self)
 
     def message(self, site: str) -> dict[str, Any]:
-        """What is sent."""
-        return {"site": site} | self.as_dict() | {"advice": self.advice}
+        """What is sent. Of an alarm that is over, `text` says how it was, and there is nothing to advise."""
+        return {"site": site} | self.as_dict() | ({"advice": self.advice} if self.state == State.RAISED else {})
 
     def identity(self, site: str) -> str:
         """The same for every attempt, another for every other message of any installation; 32 hex digits."""

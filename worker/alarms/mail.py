@@ -2,12 +2,14 @@
 
 import smtplib
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
 from worker.alarms.change import Change, State, Undelivered
+from worker.alarms.faults import code_of
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""
@@ -39,7 +41,7 @@ def send(options: MailOptions, change: Change) -> int:
                 server.login(options.user, options.password)
             return len(server.send_message(compose(options, change), options.sender, options.recipients))
     except (OSError, smtplib.SMTPException, ValueError) as error:  # ValueError: a header with a line break
-        raise Undelivered(_reason(error)) from None
+        raise Undelivered(code_of(error)) from None
 
 
 def compose(options: MailOptions, change: Change) -> EmailMessage:
@@ -50,14 +52,26 @@ def compose(options: MailOptions, change: Change) -> EmailMessage:
     message["Date"] = format_datetime(datetime.fromisoformat(change.at))
     message["Message-ID"] = f"<{change.identity(options.site)}@{options.sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence notice answers it
-    lines = [change.text, "", f"{change.rule} {change.subject}".rstrip() + f" {change.state} at {change.at}"]
-    if change.state != State.TEST:
-        lines += [f"value {change.value:g}, threshold {change.threshold:g}"]
-    if change.state == State.RAISED:
-        lines += [f"First: {change.advice}"]
-    lines += [f"Alarm {change.alarm}" + (f" of {options.site}" if options.site else ""), "", NOTICE, ""]
-    message.set_content("\n".join(lines), cte="quoted-printable")  # any server takes it, whatever the site is called
+    text = "\n".join(_lines(options.site, change))
+    message.set_content(text, cte="quoted-printable")  # any server takes it, whatever the site is called
     return message
+
+
+def _lines(site: str, change: Change) -> Iterator[str]:
+    name, moment = f"{change.rule} {change.subject}".rstrip(), datetime.fromisoformat(change.at).astimezone(UTC)
+    at = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    if change.state == State.CLEARED:
+        yield from (f"It is over: {name}.", f"It was: {change.text}", "", f"Cleared at {at}.")
+        yield f"Last value {change.value:g}, threshold {change.threshold:g}."
+    elif change.state == State.RAISED:
+        yield from (change.text, "", f"{name}, raised at {at}.")
+        yield f"Value {change.value:g}, threshold {change.threshold:g}."
+        yield f"First: {change.advice}"
+    else:
+        yield from (change.text, "", f"Sent at {at}.")
+    if change.alarm:
+        yield f"Alarm {change.alarm}" + (f" of {site}" if site else "")
+    yield from ("", NOTICE, "")
 
 
 def subject(site: str, change: Change) -> str:
@@ -76,14 +90,3 @@ def _connect(options: MailOptions) -> smtplib.SMTP:
             server.close()
             raise
     return server
-
-
-def _reason(error: Exception) -> str:
-    """A code: what a server says may quote an address."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "certificate"
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return f"smtp_{next(iter(error.recipients.values()))[0]}"
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"smtp_{error.smtp_code}"
-    return type(error).__name__

@@ -13,11 +13,11 @@ import http.client
 import json
 import ssl
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 
 from worker.alarms.change import Change, Undelivered
+from worker.alarms.faults import code_of
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""
@@ -46,7 +46,7 @@ def send(options: WebhookOptions, change: Change) -> int:
         with _opener().open(request, timeout=TIMEOUT) as answer:
             status = int(answer.status)
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: not a URL
-        raise Undelivered(_reason(error)) from None
+        raise Undelivered(code_of(error)) from None
     if not 200 <= status < 300:
         raise Undelivered(f"http_{status}")
     return 0
@@ -69,11 +69,3 @@ def _opener() -> urllib.request.OpenerDirector:
     ):
         opener.add_handler(handler)
     return opener
-
-
-def _reason(error: Exception) -> str:
-    """A code, without the URL."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return "certificate"
-    return type(cause).__name__

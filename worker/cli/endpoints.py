@@ -33,6 +33,11 @@ def gateway(
             raise Unhealthy("the listener has ended")
         return "listens"
 
+    def echo() -> str:
+        if server.established >= settings.max_associations:
+            raise Unhealthy(f"all {settings.max_associations} associations are taken: the next peer is rejected")
+        return probes.echo(settings.host, port, called_ae=settings.ae_title, calling_ae=title)
+
     port = server.port
     metrics.watch(established=lambda: server.established, spool=spool)
     _serve(
@@ -41,7 +46,7 @@ def gateway(
         metrics.registry,
         alive={"listener": listening},
         ready={
-            "c-echo": lambda: probes.echo(settings.host, port, called_ae=settings.ae_title, calling_ae=title),
+            "c-echo": echo,
             "database": lambda: probes.database(database),
             "spool": lambda: probes.spool(spool),
         },

@@ -46,6 +46,10 @@ def replay(
     xrayq instance replay 17
     xrayq instance replay 17 --bundle /archive/bundles/2026-10 --json
     """
+    from importlib.util import find_spec
+
+    if find_spec("onnxruntime") is None:
+        raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs")
     from model.engine.choose import open_engine
     from model.errors import ModelError
     from worker import replay as replays

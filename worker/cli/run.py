@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 MEBIBYTE = 1 << 20
+PLAN_SECONDS = 900.0  # a shadow's TensorRT plan is built inside a task
 BATCH_PATIENCE = 0.005  # seconds a GPU batch that is not full waits for more films
 
 
@@ -60,13 +61,18 @@ def gateway() -> None:
     """Receive films by C-STORE (Storage SCP). Needs the database and the spool, not Redis."""
     import signal
     import threading
+    from contextlib import suppress
+
+    from sqlalchemy.exc import SQLAlchemyError
 
     from dicom_gateway.options import GatewayOptions, Received
     from dicom_gateway.scp import Gateway
-    from worker import probes
+    from worker import periodic, probes, refusals
     from worker.cli import endpoints
     from worker.ingest import ingest
     from worker.metrics import GatewayMetrics
+    from worker.periodic import Periodic
+    from worker.refusals import Refusals
 
     settings = load_settings()
     start_logging(settings)
@@ -102,9 +108,14 @@ def gateway() -> None:
     except OSError as error:
         raise Unhealthy(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set XRAYQ_PORT") from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
+    refused = Refusals(metrics.refused)
+    tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
+    periodic.start([tell], stop)
     _logger("gateway").info("listening", extra={"port": server.port, "count": swept})
     stop.wait()
     server.stop()
+    with suppress(SQLAlchemyError):
+        refused.write(database)
 
 
 def relay() -> None:
@@ -146,15 +157,17 @@ def worker() -> None:
     from worker.decoding import DecodePool
     from worker.deployment import open_bundle
     from worker.metrics import WorkerMetrics
-    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring
+    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring, known_reasons
 
     settings = load_settings()
     start_logging(settings)
     url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     probe = queue.prober(app, queue.add_probe_queue(app))
-    longest_task = MOST_RENEWALS * settings.lease_seconds / 3
-    life, metrics = pulse.Pulse(stall_seconds=settings.stall_seconds, longest_task=longest_task), WorkerMetrics()
+    slowest_batch = 2 * settings.batch_size * settings.decode_timeout / settings.decoders  # each film tried twice
+    longest_task = max(MOST_RENEWALS * settings.lease_seconds / 3, slowest_batch + PLAN_SECONDS)
+    life = pulse.Pulse(stall_seconds=settings.stall_seconds, longest_task=longest_task)
+    metrics = WorkerMetrics(known_reasons())
     endpoints.worker(settings, metrics, life, database, app)
     try:
         serving = _serving(settings)

@@ -1,5 +1,6 @@
 """The schema's version: bring it up, or say what is wrong with it."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -61,6 +62,7 @@ def current(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def head() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -181,21 +181,15 @@ def test_asking_a_stranger() -> None:
 
 
 def test_health_prints_what_is_wrong_and_leaves_with_5(tmp_path: Path) -> None:
-    with (
-        relay_on(tmp_path / "xrayq.db") as port,
-        typed_in(tmp_path, home=str(tmp_path), relay_http_port=str(port)) as xrayq,
-    ):
-        code, out, err = xrayq("health", "relay")
+    with relay_on(tmp_path / "xrayq.db") as port:
+        code, out, err = health(tmp_path, port)
     assert (code, out.strip()) == (5, "relay: spool: writable; redis: away")
     assert "relay is not ready: redis: away" in err
 
 
 def test_health_tells_another_installation(tmp_path: Path) -> None:
-    with (
-        relay_on(tmp_path / "b.db") as port,
-        typed_in(tmp_path, home=str(tmp_path), relay_http_port=str(port)) as xrayq,
-    ):
-        code, out, err = xrayq("health", "relay")
+    with relay_on(tmp_path / "b.db") as port:
+        code, out, err = health(tmp_path, port)
     assert (code, out) == (5, "")
     assert "is the relay of another installation" in err
 
@@ -222,3 +216,16 @@ def test_a_database_is_the_same_for_each_of_its_users(tmp_path: Path) -> None:
     assert identity("postgresql://xrayq@db/other") != first
     (tmp_path / "link").symlink_to(tmp_path)
     assert identity(f"sqlite:///{tmp_path}/a.db") == identity(f"sqlite:///{tmp_path}/link/a.db")
+
+
+def test_a_short_lack_of_threads_is_over_when_it_is_over(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", none_left)
+        for _ in range(MOST_REQUESTS + 1):
+            with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as peer:
+                peer.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                assert peer.recv(1) == b""
+    assert request(endpoint.port, "/healthz").status == 200

@@ -8,7 +8,7 @@ import pytest
 from tests.services import wait_until
 from worker.errors import Unhealthy
 from worker.outbox import PublishError
-from worker.pulse import LONGEST_SILENCE, Pulse
+from worker.pulse import LONGEST_SILENCE, Pulse, watch
 
 STALL = 0.1
 
@@ -109,3 +109,31 @@ def test_a_failing_task_is_over() -> None:
 
 def test_it_is_unready_well_before_it_ends_itself() -> None:
     assert Pulse(stall_seconds=30, longest_task=60).longest_silence == LONGEST_SILENCE < 30
+
+
+def test_a_machine_that_stood_still_has_the_whole_time_again(pulse: Pulse) -> None:
+    """As after `docker pause`, or while Redis lets a probe wait: time in which nobody could consume."""
+    pulse.seen()
+    assert not pulse.stalled(taken)
+    nobody_ran = threading.Event()
+    nobody_ran.wait(3 * STALL)
+    assert not pulse.stalled(taken)
+
+    def slow() -> None:
+        nobody_ran.wait(3 * STALL)
+
+    assert not pulse.stalled(slow)
+    soon_stalled(pulse, taken)
+
+
+def test_the_watch_outlives_a_probe_that_breaks() -> None:
+    pulse, tried = Pulse(stall_seconds=60, longest_task=60), []
+    pulse.longest_silence = 0.03
+
+    def breaks() -> None:
+        tried.append(1)
+        if len(tried) < 4:
+            raise ValueError
+
+    watch(pulse, breaks)
+    wait_until(lambda: len(tried) > 3, 5)
