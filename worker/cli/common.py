@@ -94,14 +94,14 @@ def operator() -> str:
         return "operator"
 
 
-def wide_console(pipe: int = 132) -> "Console":
-    """A console that shows text of others as it is. As wide as the terminal or COLUMNS; into a pipe, `pipe` columns."""
+def wide_console() -> "Console":
+    """A console that shows text of others as it is. As wide as the terminal or COLUMNS; 132 columns into a pipe."""
     import os
 
     from worker.cli.tables import PlainConsole
 
     console = PlainConsole()
-    return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=pipe)
+    return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=132)
 
 
 def print_json(value: Any) -> None:
