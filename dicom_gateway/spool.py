@@ -26,6 +26,7 @@ FOLDER_MODE = 0o700
 CHECK_SPACE_EVERY = 16 << 20
 WRITE_BACK_EVERY = 1 << 20
 READ_BEHIND = 256 << 10
+INCOMING = "incoming"
 SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
 
@@ -51,7 +52,7 @@ class Spool:
         self.root = root
         self.reserve_bytes = reserve_bytes
         self.max_bytes = max_bytes
-        self._incoming = root / "incoming"
+        self._incoming = root / INCOMING
 
     def prepare(self) -> int:
         """Create the folders durably and sweep what a crash left half written. Returns how many files were swept."""
@@ -183,6 +184,11 @@ class TrailingDigest:
                 raise OSError(errno.EIO, "the file is shorter than what was written to it")
             self._sha256.update(chunk)
             self._done += len(chunk)
+
+
+def is_spool(folder: Path) -> bool:
+    """Whether a gateway prepared it. An image or an unmounted volume may have an empty folder of the same name."""
+    return (folder / INCOMING).is_dir()
 
 
 def sync_folder(folder: Path) -> None:

@@ -29,6 +29,7 @@ SPOKEN = {"normal": "normal", "pneumonia": "pneumonia", "covid19": "COVID-19"}
 STYLE: Any = {
     "svg.hashsalt": "xrayq",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # an AE title may be $$
     "font.size": 8.5,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,

@@ -32,6 +32,7 @@ def limits(**other: Any) -> Limits:
         "report_time": time(1),
         "zone": Settings().zone,
         "since": datetime(2026, 1, 1, tzinfo=UTC),
+        "host": "relay1",
     }
     return Limits(**usual | other)
 

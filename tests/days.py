@@ -165,6 +165,8 @@ def wait(engine: Engine, keys: list[int], *, queued: bool) -> None:
             now = datetime.now(UTC)
             rows = [{"kind": "score", "instance_id": key, "next_attempt_at": now} for key in keys]
             connection.execute(insert(outbox), rows)
+        events = [trail.event(action="requeued", instance_id=key, actor="operator:test") for key in keys]
+        trail.record_all(connection, events)
 
 
 def stood(engine: Engine, rule: str, subject: str, text: str, at: datetime, until: datetime | None = None) -> None:

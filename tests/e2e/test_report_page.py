@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from dicom_gateway.spool import Spool
 from tests import days
 from tests.browser import Browser, browser
 from worker.audit import night
@@ -64,6 +65,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def made(folder: Path, *, faults: bool = False) -> Path:
     folder.mkdir()
+    Spool(folder).prepare()
     engine = make_engine(f"sqlite:///{folder / 'xrayq.db'}")
     schema.upgrade(engine)
     before = DAY - timedelta(days=1)

@@ -73,6 +73,8 @@ def test_the_mail_of_an_alarm_that_is_over_does_not_read_as_if_it_were_on() -> N
     assert "Cleared at 2026-11-20 12:00:00 UTC.\nLast value 12, threshold 10.\n" in text
     assert "First:" not in text
     assert "advice" not in change(State.CLEARED).message("North")
+    text = str(mail.compose(mailer(port), change(State.CLEARED, text="CR1 is still silent", gone=True)).get_content())
+    assert text.startswith("No longer looked for: sender_silent CR1.\nCR1 is still silent\n")
 
 
 @pytest.mark.parametrize("code", ["smtp_550", "http_503", *WORDS])
@@ -149,6 +151,7 @@ def test_the_receiver_can_check_who_sent_it_and_when() -> None:
         "value": 12,
         "threshold": 10,
         "text": "CR1 sent no new film since noon",
+        "gone": False,
         "at": "2026-11-20T12:00:00.000000+00:00",
         "advice": "ask whether the device or its queue stands still",
     }

@@ -3,23 +3,25 @@
 import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, delete, update
 
 from dicom_gateway.spool import Spool
-from tests.alarms import BOTH, condition, limits, settled
+from tests.alarms import BOTH, alarms, arrived, audited, condition, limits, settled
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker import errands
-from worker.alarms import live
+from worker.alarms import ledger, live
 from worker.alarms.rules import RULES, Condition
 from worker.db.session import reading, writing
 from worker.db.tables import errand, instance, outbox
 from worker.errands import Kind
+from worker.instances import requeue
 from worker.logs import JsonFormatter
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -32,12 +34,12 @@ def seen(database: Engine, now: datetime = NOW, free_mib: float | None = 1000, *
 
 @pytest.fixture
 def waiting(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
-    """Two films, the older one due at NOW."""
+    """Two films, the older one received at NOW."""
     keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(2)]
     with writing(database) as connection:
         for number, key in enumerate(keys):
-            due = NOW + timedelta(minutes=number)
-            connection.execute(update(outbox).where(outbox.c.instance_id == key).values(next_attempt_at=due))
+            came = NOW + timedelta(minutes=number)
+            connection.execute(update(instance).where(instance.c.id == key).values(received_at=came))
     return keys
 
 
@@ -59,6 +61,29 @@ def test_an_open_backlog_is_cleared_at_half_of_it(database: Engine, waiting: lis
     assert seen(database, NOW + timedelta(seconds=301)) == []
 
 
+def test_a_batch_that_is_postponed_again_and_again_is_a_backlog(database: Engine, waiting: list[int]) -> None:
+    """The worker puts the next attempt off and gives the lease back; the films wait all the same."""
+    for minutes in range(1, 60, 10):
+        now = NOW + timedelta(minutes=minutes)
+        with writing(database) as connection:
+            connection.execute(update(outbox).values(next_attempt_at=now + timedelta(minutes=1), lease_until=None))
+        assert [one.value for one in seen(database, now)] == ([60 * minutes] if minutes > 10 else [])
+
+
+def test_a_requeued_film_waits_since_it_was_requeued(database: Engine, waiting: list[int]) -> None:
+    old, other = waiting
+    ended(database, other, "scored")
+    ended(database, old, "failed", "truncated_pixels")
+    requeue(database, old, "operator:test")
+    now = datetime.now(UTC) + timedelta(seconds=700)
+    (found,) = seen(database, now)
+    assert found.rule == "backlog"
+    assert 690 < found.value < 710
+    with writing(database) as connection:  # one that came between is older than that
+        connection.execute(update(instance).where(instance.c.id == other).values(state="received"))
+    assert [one.value for one in seen(database, now)] == [round((now - NOW - timedelta(minutes=1)).total_seconds())]
+
+
 def test_dead_letters_of_the_last_24_hours(database: Engine, waiting: list[int]) -> None:
     for key in waiting:
         ended(database, key, "failed", "truncated_pixels")
@@ -76,7 +101,7 @@ def test_dead_letters_of_the_last_24_hours(database: Engine, waiting: list[int])
 def test_spool_space(database: Engine) -> None:
     assert seen(database, free_mib=100) == []
     (found,) = seen(database, free_mib=99.6)
-    assert (found.rule, found.value, found.threshold) == ("spool_space", 100, 100)
+    assert (found.rule, found.subject, found.value, found.threshold) == ("spool_space", "relay1", 100, 100)
     settled(database, found)
     assert len(seen(database, free_mib=124)) == 1
     assert seen(database, free_mib=125) == []
@@ -85,8 +110,9 @@ def test_spool_space(database: Engine) -> None:
 def test_a_relay_that_does_not_see_the_spool_leaves_its_alarm_alone(database: Engine, tmp_path: Path) -> None:
     assert live.spool_free_mib(tmp_path) > 0  # type: ignore[operator]
     assert live.spool_free_mib(tmp_path / "elsewhere") is None
-    settled(database, condition("spool_space"))
+    settled(database, condition("spool_space", "relay1"))
     assert live.watch(database, limits(spool=tmp_path / "elsewhere"), BOTH) == []
+    assert live.watch(database, limits(spool=tmp_path, spool_mib=0, host="relay2"), BOTH) == []
     (cleared,) = live.watch(database, limits(spool=tmp_path, spool_mib=0), BOTH)
     assert (cleared.rule, cleared.state) == ("spool_space", "cleared")
 
@@ -110,6 +136,44 @@ def test_after_the_machine_was_off_a_report_is_late_when_it_failed_or_is_still_n
         errands.add(connection, Kind.NIGHT, "2026-11-16", NOW)
         connection.execute(update(errand).values(attempts=attempts))
     assert len(seen(database, NOW + timedelta(hours=hours), since=NOW)) == late
+
+
+def test_relays_that_see_other_disks_or_began_at_other_times_do_not_clear_each_other(
+    database: Engine, tmp_path: Path
+) -> None:
+    with writing(database) as connection:
+        errands.add(connection, Kind.NIGHT, "2026-11-16", datetime.now(UTC))
+    relays = (
+        limits(spool=tmp_path, spool_mib=1 << 40),
+        limits(spool=tmp_path, spool_mib=0, host="relay2", since=datetime.now(UTC)),
+    )
+    changes = [change for _ in range(3) for relay in relays for change in live.watch(database, relay, BOTH)]
+    assert {(one.rule, one.subject, one.state) for one in changes} == {
+        ("spool_space", "relay1", "raised"),
+        ("report_late", "", "raised"),
+    }
+    assert len(changes) == 2
+    with writing(database) as connection:
+        connection.execute(delete(errand).where(errand.c.kind == Kind.NIGHT))
+    assert [(one.rule, one.state) for one in live.watch(database, relays[1], BOTH)] == [("report_late", "cleared")]
+
+
+def test_a_look_that_changes_nothing_waits_for_no_writer(database: Engine, waiting: list[int]) -> None:
+    with ThreadPoolExecutor(1) as thread, writing(database) as connection:
+        connection.execute(update(instance).values(received_at=datetime.now(UTC)))
+        ledger.take_turn(connection)
+        look = thread.submit(live.watch, database, limits(backlog_seconds=1e9), BOTH)
+        assert look.result(timeout=10) == []
+
+
+def test_an_ae_that_is_gone_is_cleared_and_said_to_be_gone(database: Engine) -> None:
+    arrived(database, "CR1", [datetime.now(UTC) - timedelta(weeks=4, minutes=1)])
+    settled(database, condition("sender_silent", "CR1"))
+    (cleared,) = live.watch(database, limits(), BOTH)
+    text = "CR1 is still silent; after 4 weeks it is taken as gone"
+    assert (cleared.state, cleared.gone, cleared.text) == ("cleared", True, text)
+    assert [row.text for row in alarms(database)] == [text]
+    assert audited(database)[-1][1]["gone"] is True
 
 
 def test_a_change_is_one_warning_with_its_rule(

@@ -15,6 +15,8 @@ from tests.nights import BUNDLE, DEVICES, FINDINGS, Films, day, draw, how_many, 
 from tests.phantoms import chest_pixels, write_film
 from tests.services import typed_in
 from worker import drift_reference, film_measures, trail
+from worker.alarms import ledger, nightly
+from worker.audit import service
 from worker.audit.drift_page import section
 from worker.audit.reconciliation import Span
 from worker.db import schema
@@ -152,6 +154,31 @@ def test_few_films_of_a_day_are_tested_with_the_week(
     assert films_tested(evaluated(database, 14), "CR1") == []
     silent = [one["why"] for one in evaluated(database, 20)["untested"] if one["calling_ae"] == "CR1"]
     assert silent == ["too few films: 0 of 50 needed, in 7 days"] * len(film_measures.INPUTS)
+
+
+def test_an_alarm_stands_until_its_ae_is_tested_without_drift_or_is_gone(
+    database: Engine, references: list[drift_reference.Reference]
+) -> None:
+    """A device that is under repair is not mended by its silence."""
+    random = np.random.default_rng(8)
+    keep(database, "CR1", day(8), draw(DEVICES[0], 120, random, brighter=0.2))
+    keep(database, "CR2", day(8), draw(DEVICES[1], 120, random, brighter=0.2))
+    keep(database, "CR2", day(16), draw(DEVICES[1], 120, random))
+
+    def night(number: int) -> list[tuple[str, str]]:
+        found = {"drift": evaluated(database, number), "performance": None}
+        with writing(database) as connection:
+            found |= {"sources": service.sources(connection, day(number))}
+            found |= {"alarms": ledger.listed(connection, cleared=False)}
+            broken = conditions(found["drift"])
+            changes = ledger.settle(connection, nightly.looked_at(found), broken, (), nightly.gone(found))
+        return [(one.subject, one.state) for one in changes]
+
+    assert night(8) == [("CR1", "raised"), ("CR2", "raised")]
+    assert [night(number) for number in (14, 15)] == [[], []]
+    assert night(16) == [("CR2", "cleared")]
+    assert night(36) == []
+    assert night(37) == [("CR1", "cleared")]
 
 
 def test_another_bundle_is_not_held_beside_the_reference_of_the_first(

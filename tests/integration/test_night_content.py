@@ -1,19 +1,26 @@
 """What the report says around the films, on both databases: senders, scores, alarms, room, labels."""
 
+import csv
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, select, update
 
+from dicom_gateway.spool import Spool
 from tests import days
-from worker.audit import live, night
+from worker import trail
+from worker.audit import live, made, night
+from worker.audit.files import write
 from worker.audit.films import BINS
 from worker.audit.page import render
+from worker.audit.reconciliation import Span
 from worker.db.session import reading, writing
 from worker.db.tables import finding_score, instance, score, truth
+from worker.drift_reference import freeze_missing
 
 DAY = date(2026, 11, 20)
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -108,7 +115,8 @@ def test_alarms_of_the_day(database: Engine, films: list[int]) -> None:
 
 
 def test_room_and_the_days_it_lasts(database: Engine, films: list[int], tmp_path: Path) -> None:
-    options = replace(OPTIONS, spool=tmp_path / "not yet there", reports=tmp_path)
+    Spool(tmp_path).prepare()
+    options = replace(OPTIONS, spool=tmp_path, reports=tmp_path)
     found = night.content(database, DAY, options)["storage"]
     with reading(database) as connection:
         sizes = {row.id: row.size for row in connection.execute(select(instance.c.id, instance.c.size))}
@@ -118,7 +126,15 @@ def test_room_and_the_days_it_lasts(database: Engine, films: list[int], tmp_path
     assert found["days_left"] == pytest.approx(found["spool"]["free"] / (sum(sizes.values()) / 7), rel=0.01)
     full = replace(options, reserve_bytes=found["spool"]["total"])
     assert night.content(database, DAY, full)["storage"]["days_left"] == 0
-    assert night.content(database, DAY, OPTIONS)["storage"]["spool"] is None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_folder_that_no_gateway_prepared_is_no_spool(database: Engine, films: list[int], tmp_path: Path) -> None:
+    """As the image has one, with the volume not mounted: it lies on another disk."""
+    for folder in (tmp_path, tmp_path / "not there", None):
+        found = night.content(database, DAY, replace(OPTIONS, spool=folder, reports=tmp_path / "none yet"))
+        assert (found["storage"]["spool"], found["storage"]["reports"], found["storage"]["days_left"]) == (None,) * 3
+        assert "does not see the spool" in render(found)
 
 
 def test_without_labels_or_bundle_the_page_says_why(database: Engine, films: list[int], tmp_path: Path) -> None:
@@ -127,6 +143,100 @@ def test_without_labels_or_bundle_the_page_says_why(database: Engine, films: lis
     assert "xrayq labels import" in render(found)
     gone = night.content(database, DAY, replace(OPTIONS, bundle=tmp_path))
     assert "cannot be opened" in render(gone)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_reference_that_was_frozen_on_the_day_is_a_change(database: Engine, films: list[int]) -> None:
+    span = Span.of_day(DAY, OPTIONS.zone)
+    (reference, *_) = freeze_missing(database, span, films=10, actor="somebody")
+    today = datetime.now(UTC).date()  # audited now
+    found = [one for one in night.content(database, today, OPTIONS)["changes"] if one["actor"] == "somebody"]
+    assert {one["action"] for one in found} == {"reference_frozen"}
+    assert f"{reference.key.calling_ae}, new: " in render(night.content(database, today, OPTIONS))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_cell_of_the_csv_is_a_formula(database: Engine, films: list[int], tmp_path: Path) -> None:
+    with writing(database) as connection:
+        connection.execute(update(instance).values(calling_ae="=1+1"))
+        connection.execute(update(instance).where(instance.c.id == films[0]).values(calling_ae="CR-1"))
+    write(database, DAY, OPTIONS, tmp_path)
+    with (tmp_path / made.INSTANCES).open(newline="") as file:
+        titles = {row["calling_ae"] for row in csv.DictReader(file)}
+    assert titles == {"'=1+1", "CR-1"}
+
+
+def reported(database: Engine, end: datetime, looked_at: datetime) -> None:
+    """The event of the report of the day before."""
+    times = {"start": MIDNIGHT - timedelta(days=1), "end": end, "looked_at": looked_at}
+    detail = {"date": "2026-11-19", "digest": "", "difference": 0, "alarms": [], "anchor": None}
+    detail |= {name: time.isoformat() for name, time in times.items()}
+    with writing(database) as connection:
+        trail.record(connection, action=made.ACTION, instance_id=None, actor="relay", detail=detail)
+
+
+def test_films_of_days_before_that_ended_on_the_day(database: Engine, films: list[int]) -> None:
+    def again(key: int, hours: float) -> None:
+        event = trail.event(action="scored", instance_id=key, actor="worker") | {
+            "at": MIDNIGHT + timedelta(hours=hours)
+        }
+        with writing(database) as connection:
+            trail.record_all(connection, [event])
+
+    assert night.content(database, DAY, OPTIONS)["late"] == []
+    again(1, 0.5)  # of two days before
+    again(2, 24)  # the day after
+    again(films[0], 3)  # of this day: in its own list
+    with writing(database) as connection:
+        connection.execute(update(instance).values(state="scored", reason=None))
+        connection.execute(update(finding_score).where(finding_score.c.finding == "covid19").values(flag=True))
+        eve = update(instance).where(instance.c.id.in_((3, 4)))
+        connection.execute(eve.values(received_at=MIDNIGHT - timedelta(minutes=1)))
+        score_of = select(score.c.id).where(score.c.instance_id == 1)
+        connection.execute(update(finding_score).where(finding_score.c.score_id.in_(score_of)).values(flag=False))
+        of_covid = finding_score.c.score_id.in_(score_of) & (finding_score.c.finding == "covid19")
+        connection.execute(update(finding_score).where(of_covid).values(flag=True))
+    reported(database, MIDNIGHT, MIDNIGHT + timedelta(hours=1))
+    again(3, 0.9)  # before the report of its own day, which has it
+    again(4, 1.1)
+    found = night.content(database, DAY, OPTIONS)
+    assert [(one["id"], one["state"]) for one in found["late"]] == [(1, "scored"), (4, "scored")]
+    assert found["late"][0]["flags"] == ["covid19"]
+    page = render(found)
+    assert "flagged: COVID-19" in page
+    assert "of days before" in page
+    assert found["follows"] == found["start"]
+
+
+def test_a_zone_that_was_changed_is_told(database: Engine, films: list[int]) -> None:
+    reported(database, MIDNIGHT - timedelta(hours=1), MIDNIGHT)
+    page = render(night.content(database, DAY, OPTIONS))
+    assert "films received from 2026-11-19 23:00 to 2026-11-20 00:00 UTC are in no report" in page
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("title", ["$$", "$^$", "$x_1_2$", "<b>&"])
+def test_any_ae_title_can_be_drawn(database: Engine, title: str) -> None:
+    days.fill(database, DAY - timedelta(days=1), 200, seed=6)
+    keys = days.fill(database, DAY, 200, seed=7)
+    with writing(database) as connection:
+        connection.execute(update(instance).values(calling_ae=title))
+    freeze_missing(database, Span.of_day(DAY - timedelta(days=1), OPTIONS.zone), films=100, actor="relay")
+    days.brighten(database, keys, title, 0.2)
+    found = night.content(database, DAY, OPTIONS)
+    page = render(found)
+    assert found["page_without"] == []
+    assert "drift" in {one["rule"] for one in found["conditions"]}  # so its figure is there too
+    assert escape(f"{title} brightness") in page
+
+
+def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_there(database: Engine, films: list[int]) -> None:
+    found = night.content(database, DAY, OPTIONS) | {"hours": []}
+    page = render(found)
+    assert found["page_without"] == [{"part": "day", "reason": "ValueError"}]
+    assert "This part could not be drawn (ValueError)" in page
+    assert "All 40 films accounted for; 1 thing needs a look" in page
+    assert page.count("<section ") == 11
 
 
 def test_labels_beside_what_was_stated(database: Engine) -> None:

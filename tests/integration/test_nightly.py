@@ -1,5 +1,6 @@
 """One report for each day, on both databases: on time, in turn, never half, never twice."""
 
+import hashlib
 import json
 import logging
 import os
@@ -21,13 +22,13 @@ from tests import days
 from tests.images import FOLDER, stages
 from tests.services import environment, kill, process, typed_in, wait_until
 from worker import errands, trail
-from worker.audit import made, night, nightly
+from worker.audit import made, night, nightly, schedule
 from worker.audit.child import Order
-from worker.audit.nightly import Plan
+from worker.audit.schedule import Plan
 from worker.cli.relay_tasks import tasks
 from worker.db import schema
 from worker.db.session import make_engine, reading, writing
-from worker.db.tables import alarm, audit_event, errand
+from worker.db.tables import alarm, audit_event, errand, finding_score
 from worker.errands import Kind
 from worker.redis_server import RedisServer
 from worker.settings import Settings
@@ -53,7 +54,7 @@ def plan(database: Engine, database_url: str, tmp_path: Path) -> Plan:
     days.fill(database, FRIDAY, 30, shares=days.Shares(failed=0.1))
     made_plan = plan_for(database_url, tmp_path)
     with writing(database) as connection:
-        errands.add(connection, Kind.NIGHT, FRIDAY.isoformat(), nightly.due(FRIDAY, made_plan))
+        errands.add(connection, Kind.NIGHT, FRIDAY.isoformat(), schedule.due(FRIDAY, made_plan))
     return made_plan
 
 
@@ -94,7 +95,7 @@ def in_folder(plan: Plan) -> list[str]:
     ],
 )
 def test_due_by_the_clock_on_the_wall(day: date, at: str, wanted: str) -> None:
-    due = nightly.due(day, plan_for("", Path(), at, "Europe/Berlin"))
+    due = schedule.due(day, plan_for("", Path(), at, "Europe/Berlin"))
     assert due.isoformat(timespec="minutes") == f"{wanted}+00:00"
 
 
@@ -102,7 +103,7 @@ def test_due_by_the_clock_on_the_wall(day: date, at: str, wanted: str) -> None:
 def test_every_day_is_over_when_its_report_is_due_and_due_once(at: str) -> None:
     plan = plan_for("", Path(), at, "Europe/Berlin")
     year = [date(2026, 1, 1) + timedelta(days=number) for number in range(365)]
-    dues = [nightly.due(day, plan) for day in year]
+    dues = [schedule.due(day, plan) for day in year]
     ends = [datetime.combine(day + timedelta(days=1), time(), BERLIN).astimezone(UTC) for day in year]
     assert all(due >= end for due, end in zip(dues, ends, strict=True))
     assert dues == sorted(set(dues))
@@ -112,8 +113,8 @@ def test_every_day_is_over_when_its_report_is_due_and_due_once(at: str) -> None:
 def test_the_first_night_is_that_of_today(database: Engine, database_url: str, tmp_path: Path) -> None:
     plan = plan_for(database_url, tmp_path, zone="Pacific/Auckland")
     now = datetime(2026, 11, 20, 13, tzinfo=UTC)  # where it is the 21st already
-    nightly.ensure_scheduled(database, plan, now)
-    nightly.ensure_scheduled(database, plan, now + timedelta(days=1))
+    schedule.ensure_scheduled(database, plan, now)
+    schedule.ensure_scheduled(database, plan, now + timedelta(days=1))
     assert named(database) == ["2026-11-21"]
     assert nightly.run_due(database, plan, now) is None
 
@@ -122,14 +123,14 @@ def test_a_lost_row_goes_on_after_the_last_report(database: Engine, plan: Plan) 
     recorded(database, FRIDAY)
     with writing(database) as connection:
         connection.execute(errand.delete())
-    nightly.ensure_scheduled(database, plan, MONDAY_NOON + timedelta(days=9))
+    schedule.ensure_scheduled(database, plan, MONDAY_NOON + timedelta(days=9))
     assert named(database) == ["2026-11-21"]
 
 
 @sqlite
 def test_a_changed_time_moves_the_next_report(database: Engine, plan: Plan) -> None:
     later = replace(plan, at=time(5, 30))
-    nightly.ensure_scheduled(database, later, MONDAY_NOON)
+    schedule.ensure_scheduled(database, later, MONDAY_NOON)
     with reading(database) as connection:
         assert connection.execute(select(errand.c.next_attempt_at)).scalar_one() == datetime(
             2026, 11, 21, 5, 30, tzinfo=UTC
@@ -141,7 +142,7 @@ def test_a_changed_time_leaves_a_night_that_was_tried(database: Engine, plan: Pl
     one = errands.take(database, (Kind.NIGHT,), now=MONDAY_NOON, lease_seconds=60)
     assert one
     errands.postpone(database, one, now=MONDAY_NOON, first_wait=60)
-    nightly.ensure_scheduled(database, replace(plan, at=time(5, 30)), MONDAY_NOON)
+    schedule.ensure_scheduled(database, replace(plan, at=time(5, 30)), MONDAY_NOON)
     with reading(database) as connection:
         assert connection.execute(select(errand.c.next_attempt_at)).scalar_one() == MONDAY_NOON + timedelta(seconds=60)
 
@@ -192,7 +193,7 @@ def test_a_day_that_has_a_report_gets_no_second(database: Engine, plan: Plan) ->
     recorded(database, FRIDAY)
     assert nightly.run_due(database, plan, MONDAY_NOON) is None
     assert (reports(database), named(database)) == (["2026-11-20"], [])
-    nightly.ensure_scheduled(database, plan, MONDAY_NOON)
+    schedule.ensure_scheduled(database, plan, MONDAY_NOON)
     assert named(database) == ["2026-11-21"]
 
 
@@ -219,6 +220,104 @@ def test_a_child_that_fails_says_why(database: Engine, plan: Plan, caplog: pytes
     assert nightly.run_due(database, lost, MONDAY_NOON) is None
     assert "/nowhere/xrayq.db" in caplog.records[0].__dict__["reason"]
     assert in_folder(plan) == []
+
+
+@sqlite
+def test_a_day_that_cannot_be_made_does_not_hold_back_later_ones(
+    database: Engine, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writing(database) as connection:
+        connection.execute(update(finding_score).values(probability=float("inf")))  # as no bundle gives
+    no_drift = replace(plan.options, drift=replace(days.DRIFT, least_films=1000))
+    patient = replace(plan, attempts=2, options=no_drift)
+    attempts = (MONDAY_NOON, datetime.now(UTC) + timedelta(hours=1))
+    assert [nightly.run_due(database, patient, now) for now in attempts] == [None, None]
+    assert [one.__dict__["reason"] for one in caplog.records if one.name == "xrayq.relay"] == ["OverflowError"] * 2
+    assert "no report of 2026-11-20, given up after 2 attempts" in caplog.text
+    with reading(database) as connection:
+        (alarmed,) = connection.execute(select(alarm)).all()
+        detail = connection.execute(select(audit_event.c.detail).where(audit_event.c.action == made.GIVEN_UP))
+        assert detail.scalar_one() == {"date": "2026-11-20", "reason": "OverflowError", "attempts": 2}
+        assert made.last(connection) == FRIDAY
+    assert (alarmed.rule, alarmed.subject, alarmed.cleared_at) == ("report_failed", "2026-11-20", None)
+
+    assert nightly.run_due(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=1)
+    page = (plan.folder / "2026-11-21" / made.PAGE).read_text()
+    assert "2026-11-20 has no report: making it failed again and again (OverflowError)." in page
+    by_hand = plan.folder / "2026-11-20"
+    by_hand.mkdir()
+    (by_hand / made.REPORT).write_text("{}")
+    assert nightly.run_due(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=2)
+    with reading(database) as connection:
+        assert connection.execute(select(alarm.c.cleared_at)).scalar_one() is not None
+
+
+@sqlite
+def test_no_day_is_given_up_for_a_database_that_is_away(database: Engine, plan: Plan) -> None:
+    away = replace(plan, database_url="sqlite:////nowhere/xrayq.db", attempts=1)
+    assert nightly.run_due(database, away, MONDAY_NOON) is None
+    assert named(database) == ["2026-11-20"]
+
+
+def test_days_that_a_clock_that_was_ahead_ended_are_reported_again(
+    database: Engine, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reports are made now; the clock that is right says that it is days before."""
+    today = datetime.now(UTC).replace(hour=12)
+    with writing(database) as connection:
+        connection.execute(errand.delete())
+    for number in (5, 4, 3, 2):
+        recorded(database, today.date() - timedelta(days=number))
+    schedule.ensure_scheduled(database, plan, today)
+    right = today - timedelta(days=4)
+    schedule.ensure_scheduled(database, plan, right)
+    first = today.date() - timedelta(days=5)
+    assert named(database) == [first.isoformat()]
+    assert "the clock was ahead" in caplog.text
+    assert nightly.run_due(database, plan, right) == first
+    with reading(database) as connection:
+        assert made.last(connection) == first
+    schedule.ensure_scheduled(database, plan, right)  # two relays whose clocks differ: one more time a day, not always
+    assert named(database) == [(first + timedelta(days=1)).isoformat()]
+
+
+@sqlite
+def test_a_report_that_another_replaces_is_kept(database: Engine, plan: Plan) -> None:
+    """The database is restored from a backup of before the report: what it lost, the report has."""
+    assert nightly.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
+    folder = plan.folder / "2026-11-20"
+    first = json.loads((folder / made.REPORT).read_text())
+    with writing(database) as connection:
+        connection.execute(audit_event.delete().where(audit_event.c.digest == first["chain"]["anchor"]))
+        connection.execute(audit_event.delete().where(audit_event.c.action == made.ACTION))
+        connection.execute(update(errand).values(key="2026-11-20", next_attempt_at=SATURDAY_MORNING))
+    assert nightly.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
+    kept = [path for path in plan.folder.iterdir() if path != folder]
+    assert [path.name.startswith("2026-11-20.replaced-") for path in kept] == [True]
+    assert json.loads((kept[0] / made.REPORT).read_text()) == first
+    second = json.loads((folder / made.REPORT).read_text())
+    assert f"no row has its anchor {first['chain']['anchor'][:12]}" in second["chain"]["fault"]
+    assert "trail_broken" in {one["rule"] for one in second["conditions"]}
+
+
+@sqlite
+def test_what_killed_relays_left_goes_away_whatever_its_day(database: Engine, plan: Plan) -> None:
+    old, fresh = plan.folder / ".2026-11-13.abc", plan.folder / ".2026-11-13.def"
+    for left in (old, fresh):
+        left.mkdir(parents=True)
+        (left / made.INSTANCES).touch()
+    os.utime(old, (0, 0))
+    assert nightly.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
+    assert in_folder(plan) == [fresh.name, "2026-11-20"]
+
+
+@sqlite
+def test_the_child_runs_nothing_of_the_relays_folder(
+    database: Engine, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "csv.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert nightly.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
 
 
 @sqlite
@@ -331,6 +430,11 @@ def test_a_relay_without_matplotlib_says_so(
 def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
     schema.upgrade(engine)
+    digest = hashlib.sha256(b"first").hexdigest()
+    kept = made.replaced(tmp_path / "reports" / "2026-11-19", digest)
+    kept.mkdir(parents=True)
+    (kept / made.REPORT).write_text("first")
+    recorded(engine, date(2026, 11, 19), digest)
     for day in ("2026-11-20", "2026-11-21", "2026-11-22"):
         folder = tmp_path / "reports" / day
         folder.mkdir(parents=True)
@@ -347,6 +451,7 @@ def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
             ("2026-11-22", "as made"),
             ("2026-11-21", "changed"),
             ("2026-11-20", "missing"),
+            ("2026-11-19", "replaced"),
         ]
         assert rows[0]["folder"] == str(tmp_path / "reports" / "2026-11-22")
         _, table, _ = xrayq("audit", "reports")

@@ -71,8 +71,6 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
         keys, ("scored", "scored", "ineligible", "failed"), (None, None, "view", "corrupt_pixels"), strict=False
     ):
         ended(database, key, state, reason)
-        with writing(database) as connection:
-            trail.record(connection, action=state, instance_id=key, actor="worker")
     with writing(database) as connection:
         number = connection.execute(score.select().where(score.c.instance_id == keys[0])).scalars().one()
         rows = [{"score_id": number, "finding": name, "flag": True} for name in ("pneumonia", "covid19")]

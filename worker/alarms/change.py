@@ -33,6 +33,8 @@ class Change:
     text: str
     at: str
     """ISO 8601, UTC."""
+    gone: bool = False
+    """Cleared, and nothing was mended: `text` says what it is about that is no longer there."""
 
     @property
     def key(self) -> str:
@@ -47,7 +49,7 @@ class Change:
         return asdict(self)
 
     def message(self, site: str) -> dict[str, Any]:
-        """What is sent. Of an alarm that is over, `text` says how it was, and there is nothing to advise."""
+        """What is sent. Of an alarm that is over, `text` says how it was, and there is no advice."""
         return {"site": site} | self.as_dict() | ({"advice": self.advice} if self.state == State.RAISED else {})
 
     def identity(self, site: str) -> str:

@@ -1,7 +1,8 @@
 """The open alarms as rows: raised and cleared in one transaction with their audit events and errands."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,35 +32,72 @@ def open_alarms(connection: Connection) -> dict[tuple[str, str], Any]:
     return {(row.rule, row.subject): row for row in rows}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a look asks of the ledger."""
+
+    new: list[Condition] = field(default_factory=list)
+    stay: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """Ids of open alarms, and values that are others now."""
+    over: list[tuple[Any, str]] = field(default_factory=list)
+    """Rows of open alarms, and what is said where nothing was mended, else ""."""
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.stay or self.over)
+
+
+def work(
+    connection: Connection,
+    looked_at: Collection[str | tuple[str, str]],
+    conditions: Iterable[Condition],
+    gone: Mapping[tuple[str, str], str] | None = None,
+) -> Work:
+    """What `settle` would do, with the same arguments."""
+    found, opened, gone = {(one.rule, one.subject): one for one in conditions}, open_alarms(connection), gone or {}
+    needed = Work()
+    for place, one in found.items():
+        values = {"value": one.value, "threshold": one.threshold, "text": one.text}
+        if place not in opened:
+            needed.new.append(one)
+        elif any(getattr(opened[place], name) != value for name, value in values.items()):
+            needed.stay.append((opened[place].id, values))
+    for place, row in opened.items():
+        if place not in found and (row.rule in looked_at or place in looked_at or place in gone):
+            needed.over.append((row, gone.get(place, "")))
+    return needed
+
+
 def settle(
-    connection: Connection, looked_at: Collection[str], conditions: Iterable[Condition], channels: Collection[Kind]
+    connection: Connection,
+    looked_at: Collection[str | tuple[str, str]],
+    conditions: Iterable[Condition],
+    channels: Collection[Kind],
+    gone: Mapping[tuple[str, str], str] | None = None,
 ) -> list[Change]:
-    """Raise what is new, follow what stays, clear what is gone. The last thing its transaction does: it audits.
+    """Raise what is new, follow what stays, clear what is over. The last thing its transaction does: it audits.
 
     Args:
-        looked_at: rules whose conditions are all here; alarms of other rules are left alone.
+        looked_at: rules, or rules with one subject, whose conditions are all here; other alarms are left alone.
         channels: each change becomes an errand for each of them.
+        gone: rule and subject of alarms that end though nothing was mended, and what is said then.
 
     Returns:
         The changes, for `tell` after the commit.
     """
     take_turn(connection)
-    found = {(one.rule, one.subject): one for one in conditions}
-    opened = open_alarms(connection)
+    needed = work(connection, looked_at, conditions, gone)
     now = datetime.now(UTC)
     changes = []
-    for place, one in found.items():
-        values = {"value": one.value, "threshold": one.threshold, "text": one.text}
-        if place not in opened:
-            row = values | {"rule": one.rule, "subject": one.subject, "raised_at": now}
-            key = connection.execute(insert(alarm).values(row).returning(alarm.c.id)).scalar_one()
-            changes.append(_change(key, one, State.RAISED, now))
-        elif any(getattr(opened[place], name) != value for name, value in values.items()):
-            connection.execute(update(alarm).where(alarm.c.id == opened[place].id).values(values))
-    for place, row in opened.items():
-        if row.rule in looked_at and place not in found:
-            connection.execute(update(alarm).where(alarm.c.id == row.id).values(cleared_at=now))
-            changes.append(_change(row.id, row, State.CLEARED, now))
+    for one in needed.new:
+        values = asdict(one) | {"raised_at": now}
+        key = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
+        changes.append(_change(key, one, State.RAISED, now))
+    for key, values in needed.stay:
+        connection.execute(update(alarm).where(alarm.c.id == key).values(values))
+    for row, words in needed.over:
+        text = words or row.text
+        connection.execute(update(alarm).where(alarm.c.id == row.id).values(cleared_at=now, text=text))
+        changes.append(replace(_change(row.id, row, State.CLEARED, now), text=text, gone=bool(words)))
     for change in changes:
         for channel in channels:
             errands.add(connection, channel, change.key, now, change.as_dict())
@@ -106,4 +144,5 @@ def _change(key: int, of: Any, state: State, now: datetime) -> Change:
 
 def _event(change: Change) -> dict[str, Any]:
     detail = {name: getattr(change, name) for name in ("alarm", "rule", "subject", "value", "threshold")}
-    return trail.event(action=f"alarm_{change.state}", instance_id=None, actor=ACTOR, detail=detail)
+    gone = {"gone": True} if change.gone else {}
+    return trail.event(action=f"alarm_{change.state}", instance_id=None, actor=ACTOR, detail=detail | gone)

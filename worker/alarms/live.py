@@ -13,14 +13,15 @@ from sqlalchemy import Connection, Engine, func, select
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
-from worker.db.session import writing
-from worker.db.tables import errand, instance, outbox
+from worker.db.session import reading, writing
+from worker.db.tables import audit_event, errand, instance
 from worker.errands import Kind
 from worker.states import State
 
 MEBIBYTE = 1 << 20
 DAY = timedelta(hours=24)
 NAMED_REASONS = 5
+CHUNK = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,24 +40,35 @@ class Limits:
     """In which a day, and a week's hour, is counted."""
     since: datetime
     """When this process began to look: on a machine that was off, the report of the night is not late yet."""
+    host: str
+    """Name of this machine: each relay tells of the disk that it sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """What one look found."""
 
-    rules: frozenset[str]
+    rules: frozenset[str | tuple[str, str]]
     """That could be looked at."""
     conditions: tuple[Condition, ...]
+    gone: dict[tuple[str, str], str]
+    """Open alarms whose AE is gone."""
 
 
 def watch(engine: Engine, limits: Limits, channels: Collection[Kind]) -> list[Change]:
-    """Look and settle in one transaction, so that of several relays none acts on what another has overtaken."""
+    """Look, and where there is something to settle, look and settle in one transaction.
+
+    The first look holds up no writer. The second keeps a relay from acting on what another has overtaken.
+    """
     free = spool_free_mib(limits.spool)  # before the transaction: a network file system may let us wait
+    with reading(engine) as connection:
+        seen = look(connection, limits, free, datetime.now(UTC))
+        if not ledger.work(connection, seen.rules, seen.conditions, seen.gone):
+            return []
     with writing(engine) as connection:
         ledger.take_turn(connection)
         seen = look(connection, limits, free, datetime.now(UTC))
-        changes = ledger.settle(connection, seen.rules, seen.conditions, channels)
+        changes = ledger.settle(connection, seen.rules, seen.conditions, channels, seen.gone)
     ledger.tell(changes)
     return changes
 
@@ -72,13 +84,15 @@ def look(connection: Connection, limits: Limits, free_mib: float | None, now: da
         *_backlog(connection, limits, now, ("backlog", "") in standing),
         *_dead_letters(connection, limits, now),
         *silence.conditions(connection, limits.silent_films, limits.zone, now),
-        *_report_late(connection, limits, now),
+        *_report_late(connection, limits, now, ("report_late", "") in standing),
     ]
-    rules = {"backlog", "dead_letters", "sender_silent", "report_late"}
+    rules: set[str | tuple[str, str]] = {"backlog", "dead_letters", "sender_silent", "report_late"}
     if free_mib is not None:
-        rules.add("spool_space")
-        found += _spool_space(limits, free_mib, ("spool_space", "") in standing)
-    return Look(rules=frozenset(rules), conditions=tuple(found))
+        rules.add(("spool_space", limits.host))
+        found += _spool_space(limits, free_mib, ("spool_space", limits.host) in standing)
+    silent = [subject for rule, subject in standing if rule == silence.RULE]
+    gone = {(silence.RULE, subject): text for subject, text in silence.gone(connection, silent, now)}
+    return Look(rules=frozenset(rules), conditions=tuple(found), gone=gone)
 
 
 def spool_free_mib(spool: Path) -> float | None:
@@ -91,17 +105,34 @@ def spool_free_mib(spool: Path) -> float | None:
 
 
 def _backlog(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:
-    """From when a film could be scored: received, requeued, or its next attempt. Leased films wait too."""
-    oldest = connection.execute(select(func.min(outbox.c.next_attempt_at))).scalar_one()
+    oldest = _oldest(connection)
     waited = (now - oldest).total_seconds() if oldest else 0.0
-    if waited > limits.backlog_seconds * (BY_ID["backlog"].release if standing else 1):
-        number = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
+    if oldest and waited > limits.backlog_seconds * (BY_ID["backlog"].release if standing else 1):
+        waits = select(func.count()).select_from(instance).where(instance.c.state == State.RECEIVED)
+        number = connection.execute(waits).scalar_one()
         yield Condition(
             rule="backlog",
             value=round(waited),
             threshold=limits.backlog_seconds,
             text=f"{_films(number)} waiting, the oldest since {_clock(oldest, limits.zone)}",
         )
+
+
+def _oldest(connection: Connection) -> datetime | None:
+    """Since when a film waits: since it was received, or requeued. A postponed batch does not make it younger."""
+    requeued = (
+        select(func.max(audit_event.c.at))
+        .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action == "requeued")
+        .scalar_subquery()
+    )
+    waiting = select(instance.c.received_at, requeued).where(instance.c.state == State.RECEIVED)
+    oldest: datetime | None = None
+    with connection.execute(waiting.order_by(instance.c.received_at), execution_options={"yield_per": CHUNK}) as rows:
+        for received_at, requeued_at in rows:
+            if oldest and received_at >= oldest:
+                break  # what follows came later still, and is requeued no earlier than it came
+            oldest = min(oldest or requeued_at or received_at, requeued_at or received_at)
+    return oldest
 
 
 def _dead_letters(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
@@ -125,20 +156,24 @@ def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Co
     if free_mib < limits.spool_mib * (BY_ID["spool_space"].release if standing else 1):
         yield Condition(
             rule="spool_space",
+            subject=limits.host,
             value=round(free_mib),
             threshold=limits.spool_mib,
-            text=f"the spool has {free_mib:.0f} MiB free",
+            text=f"the spool has {free_mib:.0f} MiB free, as {limits.host} sees it",
         )
 
 
-def _report_late(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
-    """Lateness by the clock: the errand's own time moves with each attempt. One errand names the next report."""
+def _report_late(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:
+    """Lateness by the clock: the errand's own time moves with each attempt. One errand names the next report.
+
+    An open alarm stays as long as the report is late, also with a relay that began to look a moment ago.
+    """
     if limits.report_time is None:
         return
     nights = select(errand.c.key, errand.c.attempts).where(errand.c.kind == Kind.NIGHT).order_by(errand.c.key)
     for day, attempts in connection.execute(nights.limit(1)):
         due = datetime.combine(date.fromisoformat(day) + timedelta(days=1), limits.report_time, limits.zone)
-        begun = due if attempts > 1 else max(due, limits.since)
+        begun = due if attempts > 1 or standing else max(due, limits.since)
         if now - begun > timedelta(hours=limits.report_hours):
             yield Condition(
                 rule="report_late",

@@ -61,7 +61,8 @@ def _lines(site: str, change: Change) -> Iterator[str]:
     name, moment = f"{change.rule} {change.subject}".rstrip(), datetime.fromisoformat(change.at).astimezone(UTC)
     at = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
     if change.state == State.CLEARED:
-        yield from (f"It is over: {name}.", f"It was: {change.text}", "", f"Cleared at {at}.")
+        first, second = ("No longer looked for", "") if change.gone else ("It is over", "It was: ")
+        yield from (f"{first}: {name}.", f"{second}{change.text}", "", f"Cleared at {at}.")
         yield f"Last value {change.value:g}, threshold {change.threshold:g}."
     elif change.state == State.RAISED:
         yield from (change.text, "", f"{name}, raised at {at}.")

@@ -3,16 +3,34 @@
 Such an alarm stands until the report of a later night is without it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from worker.alarms.rules import Condition
+from worker.audit.service import USUAL_DAYS
+
+UNACCOUNTED = "unaccounted"
+DRIFT = "drift"
 
 
-def looked_at(content: Mapping[str, Any]) -> frozenset[str]:
-    """Rules that this report can say something about. Without labels or reference an open alarm is left alone."""
-    always = {"unaccounted", "trail_broken"}
-    return frozenset(always | {rule for rule in ("performance", "drift") if content.get(rule) is not None})
+def looked_at(content: Mapping[str, Any]) -> frozenset[str | tuple[str, str]]:
+    """What this report can say something about. Without labels, or of an AE without a test, an alarm is left alone."""
+    always = {UNACCOUNTED, "trail_broken", "report_failed"} | (
+        {"performance"} if content["performance"] is not None else set()
+    )
+    return frozenset(always) | {(DRIFT, str(one["calling_ae"])) for one in content["drift"]["tests"]}
+
+
+def gone(content: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Open alarms that end with their AE, and what is said then."""
+    sending = {one["calling_ae"] for one in content["sources"]}
+    ended = {one["subject"] for one in content["alarms"] if one["rule"] == DRIFT} - sending
+    return {
+        (DRIFT, calling_ae): f"{calling_ae} sent no film for {USUAL_DAYS} days and is taken as gone; its drift was not "
+        "looked at again"
+        for calling_ae in ended
+    }
 
 
 def conditions(content: Mapping[str, Any]) -> list[Condition]:
@@ -21,16 +39,21 @@ def conditions(content: Mapping[str, Any]) -> list[Condition]:
 
 
 def _unaccounted(content: Mapping[str, Any]) -> Iterator[Condition]:
-    for sender in content["senders"]:
-        difference, lost = sender["difference"], sender["lost"]
-        if difference or lost:
+    """An alarm for each AE, as long as a film of this day or of one before is not accounted for."""
+    of_day = {sender["calling_ae"]: sender for sender in content["senders"]}
+    before = Counter(str(one["calling_ae"]) for one in content["unaccounted_before"])
+    for calling_ae in sorted({*of_day, *before}):
+        sender = of_day.get(calling_ae, {"received": 0, "difference": 0, "lost": 0})
+        wrong = max(abs(sender["difference"]), sender["lost"])
+        if wrong or before[calling_ae]:
             yield Condition(
-                rule="unaccounted",
-                subject=sender["calling_ae"],
-                value=max(abs(difference), lost),
+                rule=UNACCOUNTED,
+                subject=calling_ae,
+                value=wrong + before[calling_ae],
                 threshold=0,
-                text=f"{content['date']}: {sender['received']} films received from {sender['calling_ae']}, "
-                f"difference {difference}; {lost} wait for nobody or lost their score",
+                text=f"{content['date']}: {sender['received']} films received from {calling_ae}, difference "
+                f"{sender['difference']}; {sender['lost']} of them and {before[calling_ae]} of earlier days are not "
+                "accounted for",
             )
 
 

@@ -65,10 +65,17 @@ RULES: tuple[Rule, ...] = (
         advice="the relay's log names why",
     ),
     Rule(
+        id="report_failed",
+        when=When.NIGHT,
+        setting="",
+        meaning="a day has no report: making it failed again and again",
+        advice="xrayq audit report --date DAY --out REPORTS/DAY shows why; with a report there it is over",
+    ),
+    Rule(
         id="unaccounted",
         when=When.NIGHT,
         setting="",
-        meaning="films of the day are not accounted for",
+        meaning="films of the day, or of days before, are not accounted for",
         advice="xrayq audit report names them",
     ),
     Rule(

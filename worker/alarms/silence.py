@@ -6,7 +6,7 @@ then too; one that comes and goes had a week in which it did not send. A public 
 a fault, and is told like one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from worker.alarms.rules import Condition
 from worker.db.tables import instance
 
+RULE = "sender_silent"
 WEEKS = 4
 """That are looked back. An AE that is silent for longer is taken as gone."""
 LEAST_WEEKS = 2
@@ -27,19 +28,14 @@ def conditions(connection: Connection, least: int, zone: ZoneInfo, now: datetime
     Args:
         least: films in each of the earlier weeks that make a silence count.
     """
-    for calling_ae in list(_senders(connection)):
-        received = (instance.c.calling_ae == calling_ae) & (instance.c.received_at <= now)
-        first, last = (  # one each: SQLite looks up a single one in the index, and scans for both
-            connection.execute(select(edge(instance.c.received_at)).where(received)).scalar_one()
-            for edge in (func.min, func.max)
-        )
+    for calling_ae, first, last in _senders(connection, now):
         if last is None or now - last > WEEKS * WEEK:
             continue
         counts = _earlier(connection, calling_ae, (first, last, now), least, zone)
         if len(counts) >= LEAST_WEEKS:
             since = f"{last.astimezone(zone):%A %Y-%m-%d %H:%M} {zone.key}"
             yield Condition(
-                rule="sender_silent",
+                rule=RULE,
                 subject=calling_ae,
                 value=min(counts),
                 threshold=least,
@@ -48,15 +44,32 @@ def conditions(connection: Connection, least: int, zone: ZoneInfo, now: datetime
             )
 
 
-def _senders(connection: Connection) -> Iterator[str]:
-    """Every AE title there is, one step in the index each: a DISTINCT would read every row."""
-    title = ""
-    while True:
-        following = select(func.min(instance.c.calling_ae)).where(instance.c.calling_ae > title)
-        title = connection.execute(following).scalar_one()
-        if title is None:
-            return
-        yield title
+def gone(connection: Connection, calling_aes: Iterable[str], now: datetime) -> Iterator[tuple[str, str]]:
+    """Which of these AEs are taken as gone, and what is said when their alarm ends."""
+    for calling_ae in calling_aes:
+        last = connection.execute(
+            select(func.max(instance.c.received_at)).where(instance.c.calling_ae == calling_ae)
+        ).scalar_one()
+        if last is None or now - last > WEEKS * WEEK:
+            yield calling_ae, f"{calling_ae} is still silent; after {WEEKS} weeks it is taken as gone"
+
+
+def _senders(connection: Connection, now: datetime) -> list[tuple[str, datetime, datetime | None]]:
+    """Every AE title there is with its first and last film.
+
+    A few steps in the index for each title: DISTINCT or GROUP BY would read every row.
+    """
+    title = select(func.min(instance.c.calling_ae).label("title")).cte("titles", recursive=True)
+    following = select(func.min(instance.c.calling_ae)).where(instance.c.calling_ae > title.c.title).scalar_subquery()
+    titles = title.union_all(select(following).where(title.c.title.is_not(None)))
+    first, last = (  # one each: SQLite looks up a single one in the index, and scans for both
+        select(edge(instance.c.received_at))
+        .where(instance.c.calling_ae == titles.c.title, instance.c.received_at <= now)
+        .scalar_subquery()
+        for edge in (func.min, func.max)
+    )
+    rows = connection.execute(select(titles.c.title, first, last).where(titles.c.title.is_not(None)))
+    return [(calling_ae, begun, ended) for calling_ae, begun, ended in rows]
 
 
 def _earlier(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from worker.audit import night
 from worker.audit.reconciliation import Span
 from worker.drift_reference import freeze_missing
@@ -20,6 +22,8 @@ from worker.redis_server import end_with_parent
 
 ACTOR = "relay"
 NICE = 10
+TRY_AGAIN = 75
+"""Exit code when a disk or a database is at fault and not the day: EX_TEMPFAIL of sysexits.h."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,10 @@ def main() -> int:
         write(engine, order.day, order.options, order.folder)
     except WorkerError as error:
         print(error)  # noqa: T201 - the parent logs it
-        return error.exit_code
+        return TRY_AGAIN
+    except (OSError, OperationalError) as error:
+        print(type(error).__name__)  # noqa: T201
+        return TRY_AGAIN
     except Exception as error:  # noqa: BLE001 - the process's edge; a message could quote what it tripped over
         print(type(error).__name__)  # noqa: T201
         return 1

@@ -14,20 +14,30 @@ from worker.audit.made import INSTANCES, PAGE, REPORT
 from worker.audit.page import render
 from worker.audit.reconciliation import Span
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def write(engine: Engine, day: date, options: night.Options, folder: Path) -> dict[str, Any]:
-    """Make the report of a day in a folder that exists; files that are there are replaced. Returns its content."""
+    """Make the report of a day in a folder that exists; files that are there are replaced. Returns its content.
+
+    In the CSV, text that a spreadsheet would run as a formula has an apostrophe before it: an AE title such as "=1+1".
+    """
     content = night.content(engine, day, options)
     with _opened(folder / INSTANCES) as file:
         writer = csv.DictWriter(file, films.INSTANCE_COLUMNS)
         writer.writeheader()
         for row in films.instances(engine, Span.of_day(day, options.zone)):
-            writer.writerow(row | {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]})
+            text = {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]}
+            writer.writerow({name: _cell(value) for name, value in (row | text).items()})
     with _opened(folder / PAGE) as file:
         file.write(render(content))
     with _opened(folder / REPORT) as file:
         file.write(json.dumps(content, indent=2) + "\n")
     return content
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _opened(path: Path) -> Any:

@@ -13,13 +13,15 @@ from sqlalchemy import Connection, Engine, func, select
 from model.findings import in_order
 from worker.audit.reconciliation import SCORED, Span
 from worker.db.session import reading
-from worker.db.tables import finding_score, instance, score
+from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
 
 PERCENTILES = (50, 95, 99)
 BINS = 20
 """Of a histogram of probabilities, 0..1."""
 CHUNK = 5000
+ENDS = (State.SCORED, State.INELIGIBLE, State.FAILED, "rejected")
+"""Audit events with which a film's way is over."""
 INSTANCE_COLUMNS = (
     "id",
     "sop_instance_uid",
@@ -94,6 +96,41 @@ def failed(connection: Connection, span: Span) -> list[dict[str, Any]]:
         .order_by(instance.c.id)
     )
     return [dict(row._mapping) | {"received_at": row.received_at.isoformat(timespec="seconds")} for row in rows]
+
+
+def late(connection: Connection, span: Span, eve: datetime | None, told_until: datetime | None) -> list[dict[str, Any]]:
+    """Films received before the day that came to an end on it: they waited or were requeued, so the report of their own
+    day lacks it.
+
+    Keys: id, calling_ae, received_at, state, reason, flags; as they are now.
+
+    Args:
+        eve: start of the day before, where that has a report.
+        told_until: what a film of the day before came to by then, that report has.
+    """
+    on_day = (audit_event.c.at >= span.start) & (audit_event.c.at < span.end) & audit_event.c.action.in_(ENDS)
+    if eve and told_until:
+        on_day &= (instance.c.received_at < eve) | (audit_event.c.at > told_until)
+    ended = (
+        select(instance.c.id)
+        .join(audit_event, audit_event.c.instance_id == instance.c.id)
+        .where(on_day, instance.c.received_at < span.start)
+        .distinct()
+    )
+    flags: dict[int, list[str]] = {}
+    for key, finding in connection.execute(
+        select(score.c.instance_id, finding_score.c.finding)
+        .join(finding_score, finding_score.c.score_id == score.c.id)
+        .where(score.c.role == "live", finding_score.c.flag, score.c.instance_id.in_(ended))
+    ):
+        flags.setdefault(key, []).append(finding)
+    columns = (instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, instance.c.reason)
+    rows = connection.execute(select(*columns).where(instance.c.id.in_(ended)).order_by(instance.c.id))
+    return [
+        dict(row._mapping)
+        | {"received_at": row.received_at.isoformat(timespec="seconds"), "flags": in_order(flags.get(row.id, []))}
+        for row in rows
+    ]
 
 
 def scored(connection: Connection, span: Span) -> int:

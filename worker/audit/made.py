@@ -1,20 +1,27 @@
 """Reports that were made, by the audit trail, and whether their files are still the same."""
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
+from worker.alarms.rules import Condition
 from worker.db.tables import audit_event
 
-ACTION = "report_made"
+ACTION, GIVEN_UP, SET_BACK = "report_made", "report_failed", "reports_set_back"
+"""Audit events about a day: its report is there; is given up; the days from it on get another report."""
 REPORT, PAGE, INSTANCES = "report.json", "report.html", "instances.csv"
 FILES = (PAGE, REPORT, INSTANCES)
 """Page and JSON name films by id alone, so they may be sent around. The CSV's column sop_instance_uid is for whoever
 looks films up in the PACS: it stays in the house."""
+
+CLOCK_SLACK = timedelta(hours=1)
+"""By which clocks may differ, or be set back, without a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,11 @@ class Made:
     """Rules that the night broke."""
     anchor: str | None
     """The chain's head when the day ended."""
+    start: datetime | None
+    end: datetime | None
+    """Of the time that it reports on; None of releases that did not record it, like the others."""
+    looked_at: datetime | None
+    """What ended before this is in it."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -57,14 +69,71 @@ def reports(connection: Connection) -> list[Made]:
             difference=row.detail["difference"],
             alarms=tuple(row.detail["alarms"]),
             anchor=row.detail["anchor"],
+            start=_time(row.detail.get("start")),
+            end=_time(row.detail.get("end")),
+            looked_at=_time(row.detail.get("looked_at")),
         )
         for row in rows
     ]
 
 
+def of(connection: Connection, day: date) -> Made | None:
+    """The newest of this day."""
+    return next((one for one in reversed(reports(connection)) if one.day == day), None)
+
+
 def last(connection: Connection) -> date | None:
-    """The newest day that has a report."""
-    return max((one.day for one in reports(connection)), default=None)
+    """The newest day that has a report or was given up."""
+    newest: date | None = None
+    for row in _turns(connection):
+        day = date.fromisoformat(row.detail["date"])
+        newest = day - timedelta(days=1) if row.action == SET_BACK else max(newest or day, day)
+    return newest
+
+
+def ahead(connection: Connection, now: datetime) -> date | None:
+    """The first day whose report was made at a time that has yet to come: a clock was ahead, and is right again.
+
+    None for a day after each set back: while the clocks of two relays differ, days are not made over and over.
+    """
+    early: list[date] = []
+    for row in _turns(connection):
+        if row.action == SET_BACK:
+            early = []
+            if row.at > now - timedelta(days=1):
+                return None
+        elif row.at > now + CLOCK_SLACK:
+            early.append(date.fromisoformat(row.detail["date"]))
+    return min(early, default=None)
+
+
+def given_up(connection: Connection, since: datetime, reports_folder: Path | None) -> list[dict[str, str]]:
+    """Days given up since then of which there is still no report: date and reason."""
+    have = {one.day.isoformat() for one in reports(connection)}
+    return [
+        {name: row.detail[name] for name in ("date", "reason")}
+        for row in _turns(connection)
+        if row.action == GIVEN_UP
+        and row.at >= since
+        and row.detail["date"] not in have
+        and not (reports_folder and (reports_folder / row.detail["date"] / REPORT).exists())
+    ]
+
+
+def condition(day: str, reason: str) -> Condition:
+    """Of a day that was given up."""
+    text = f"{day} has no report: making it failed again and again ({reason})"
+    return Condition(rule="report_failed", subject=day, value=1, threshold=0, text=text)
+
+
+def lost_anchor(connection: Connection, folder: Path) -> str | None:
+    """The anchor of the report in a folder, when the audit trail does not hold it: the database is an older one."""
+    try:
+        anchor = json.loads((folder / REPORT).read_bytes())["chain"]["anchor"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # no report, or one that says nothing
+    held = select(audit_event.c.id).where(audit_event.c.digest == anchor).limit(1)
+    return None if anchor is None or connection.execute(held).first() else str(anchor)
 
 
 def folder_of(reports_folder: Path, day: date) -> Path:
@@ -75,9 +144,29 @@ def digest_of(folder: Path) -> str:
     return hashlib.sha256((folder / REPORT).read_bytes()).hexdigest()
 
 
+def replaced(folder: Path, digest: str) -> Path:
+    """Where a report of the same day is kept that another took the place of."""
+    return folder.with_name(f"{folder.name}.replaced-{digest[:12]}")
+
+
 def state_of(one: Made, folder: Path) -> str:
-    """ "as made", "changed" or "missing": its report.json beside the digest in the audit trail."""
+    """ "as made", "changed", "missing" or "replaced": its report.json beside the digest in the audit trail."""
+    if replaced(folder, one.digest).exists():
+        return "replaced"
     try:
         return "as made" if digest_of(folder) == one.digest else "changed"
     except OSError:
         return "missing"
+
+
+def _turns(connection: Connection) -> Sequence[Row[Any]]:
+    """Events by which the next day is known, oldest first."""
+    return connection.execute(
+        select(audit_event)
+        .where(audit_event.c.instance_id.is_(None), audit_event.c.action.in_((ACTION, GIVEN_UP, SET_BACK)))
+        .order_by(audit_event.c.id)
+    ).all()
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -15,23 +15,22 @@ import sys
 import tempfile
 import time as clock
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker import errands, trail
 from worker.alarms import ledger
 from worker.alarms import nightly as night_rules
 from worker.alarms.rules import Condition
-from worker.audit import made, night
-from worker.audit.child import ACTOR, Order
+from worker.audit import made
+from worker.audit.child import ACTOR, TRY_AGAIN, Order
+from worker.audit.schedule import Plan, due
 from worker.db.session import reading, writing
-from worker.db.tables import errand
 from worker.errands import Errand, Kind
 
 log = logging.getLogger("xrayq.relay")
@@ -40,51 +39,16 @@ LOOK_SECONDS = 0.2
 """How often a running child is looked at."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """When reports are made, from what, and where they go."""
-
-    database_url: str
-    at: time
-    """Local time of the zone in `options`, on the day after the one that is reported."""
-    folder: Path
-    """Each day has a folder of its own in it, named by its date."""
-    options: night.Options
-    channels: tuple[Kind, ...] = ()
-    """That alarms go out by, beside the log."""
-    timeout_seconds: float = 900.0
-    """A hundred thousand films take less than one."""
-    lease_seconds: float = 60.0
-    """Kept up while the report is made; a relay that dies leaves the night to another after this."""
-    retry_seconds: float = 60.0
-    """Wait after the first failure; doubles up to an hour."""
-
-
 class NotMade(Exception):
     """This time there is no report. The message says why, without a word of a film."""
 
-
-def due(day: date, plan: Plan) -> datetime:
-    """When the day's report is due, UTC. Of a time that comes twice, the first; one that is skipped, an hour on."""
-    return datetime.combine(day + timedelta(days=1), plan.at, plan.options.zone).astimezone(UTC)
-
-
-def ensure_scheduled(engine: Engine, plan: Plan, now: datetime) -> None:
-    """Name the next day where none is named: after the last one made, else today. Follow a changed `report_time`."""
-    with reading(engine) as connection:
-        row = connection.execute(_night()).one_or_none()
-    if row and (row.attempts or row.next_attempt_at == due(date.fromisoformat(row.key), plan)):
-        return
-    with writing(engine) as connection:
-        row = connection.execute(_night()).one_or_none()
-        if row is None:
-            last = made.last(connection)
-            day = last + timedelta(days=1) if last else now.astimezone(plan.options.zone).date()
-            errands.add(connection, Kind.NIGHT, day.isoformat(), due(day, plan))
-        elif not row.attempts:
-            changed = due(date.fromisoformat(row.key), plan)
-            untried = (errand.c.id == row.id) & (errand.c.attempts == 0)
-            connection.execute(update(errand).where(untried).values(next_attempt_at=changed))
+    def __init__(self, reason: str, *, of_day: bool = False) -> None:
+        """
+        Args:
+            of_day: whether what the day holds may be the cause, and not a disk or a database that will be back.
+        """
+        super().__init__(reason)
+        self.of_day = of_day
 
 
 def run_due(engine: Engine, plan: Plan, now: datetime) -> date | None:
@@ -108,27 +72,32 @@ def run_due(engine: Engine, plan: Plan, now: datetime) -> date | None:
             _commit(engine, plan, one, folder, content)
     except (NotMade, OSError, ValueError, SQLAlchemyError) as error:
         reason = str(error) if isinstance(error, NotMade) else type(error).__name__
+        if isinstance(error, NotMade) and error.of_day and one.attempt >= plan.attempts:
+            _give_up(engine, plan, one, reason)
+            return None
         log.error(
             f"no report of {day}, will try again; 'xrayq audit report --date {day}' shows more",
             extra={"action": Kind.NIGHT.value, "attempt": one.attempt, "reason": reason},
         )
         errands.postpone(engine, one, now=datetime.now(UTC), first_wait=plan.retry_seconds)
         return None
+    for part in content["page_without"]:
+        log.error(
+            f"report of {day}: its page lacks the part {part['part']}",
+            extra={"action": made.ACTION, "reason": part["reason"]},
+        )
     log.info(f"report of {day} made", extra={"action": made.ACTION, "count": content["difference"]})
     return day
 
 
-def _night() -> Any:
-    return select(errand).where(errand.c.kind == Kind.NIGHT).order_by(errand.c.id).limit(1)
-
-
 @contextmanager
 def _scratch(plan: Plan, day: date) -> Iterator[Path]:
-    """A folder beside the reports, on their file system; what a killed relay left of this day goes away too."""
+    """A folder beside the reports, on their file system; what a killed relay left goes away too, of whichever day."""
     plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in plan.folder.glob(f".{day.isoformat()}.*"):
-        if clock.time() - left.stat().st_mtime > plan.timeout_seconds + plan.lease_seconds:
-            shutil.rmtree(left, ignore_errors=True)
+    for left in plan.folder.glob(".????-??-??.*"):
+        with suppress(FileNotFoundError):  # another relay sweeps too
+            if clock.time() - left.stat().st_mtime > plan.timeout_seconds + plan.lease_seconds:
+                shutil.rmtree(left, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{day.isoformat()}.", dir=plan.folder))
     try:
         (scratch / "new").mkdir(mode=0o700)
@@ -146,7 +115,7 @@ def _in_a_child(engine: Engine, plan: Plan, one: Errand, scratch: Path) -> dict[
         folder=scratch / "new",
         parent=os.getpid(),
     )
-    command = [sys.executable, "-m", "worker.audit.child"]
+    command = [sys.executable, "-P", "-m", "worker.audit.child"]  # -P: no module from the folder we happen to be in
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdin is not None
@@ -158,7 +127,7 @@ def _in_a_child(engine: Engine, plan: Plan, one: Errand, scratch: Path) -> dict[
         finally:
             process.kill()  # no more than a second look once it has ended
     if process.returncode:
-        raise NotMade(said or f"exit {process.returncode}")
+        raise NotMade(said or f"exit {process.returncode}", of_day=process.returncode != TRY_AGAIN)
     content: dict[str, Any] = json.loads((order.folder / made.REPORT).read_bytes())
     return content
 
@@ -168,7 +137,7 @@ def _wait(process: subprocess.Popen[bytes], engine: Engine, plan: Plan, one: Err
     begun = extended = clock.monotonic()
     while process.poll() is None:
         if clock.monotonic() - begun > plan.timeout_seconds:
-            raise NotMade(f"took more than {plan.timeout_seconds:g} s")
+            raise NotMade(f"took more than {plan.timeout_seconds:g} s", of_day=True)
         if clock.monotonic() - extended > plan.lease_seconds / 4:
             extended = clock.monotonic()
             if not errands.extend(engine, one, now=datetime.now(UTC), lease_seconds=plan.lease_seconds):
@@ -190,28 +159,58 @@ def _commit(engine: Engine, plan: Plan, one: Errand, scratch: Path, content: dic
         "difference": content["difference"],
         "alarms": sorted({one["rule"] for one in content["conditions"]}),
         "anchor": content["chain"]["anchor"],
+        **{name: content[name] for name in ("start", "end", "looked_at")},
+        "page_without": [part["part"] for part in content["page_without"]],
     }
     with writing(engine) as connection:
         if not errands.finish(connection, one):
             raise NotMade("another relay took it")
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
-        _move(new, made.folder_of(plan.folder, day), aside=scratch / "old")
+        _move(new, made.folder_of(plan.folder, day), scratch)
         changes = ledger.settle(
             connection,
             night_rules.looked_at(content),
             [Condition(**one) for one in content["conditions"]],
             plan.channels,
+            night_rules.gone(content),
         )
         trail.record(connection, action=made.ACTION, instance_id=None, actor=ACTOR, detail=detail)
     ledger.tell(changes)
 
 
-def _move(new: Path, place: Path, *, aside: Path) -> None:
-    """Under its name a report is whole or not there. One that stands there was made by hand, or never committed."""
+def _give_up(engine: Engine, plan: Plan, one: Errand, reason: str) -> None:
+    """Go on with the day after. The alarm stands until somebody has made the report of this one by hand."""
+    following = date.fromisoformat(one.key) + timedelta(days=1)
+    with writing(engine) as connection:
+        if not errands.finish(connection, one):
+            return
+        errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
+        changes = ledger.settle(connection, (), [made.condition(one.key, reason)], plan.channels)
+        detail = {"date": one.key, "reason": reason, "attempts": one.attempt}
+        trail.record(connection, action=made.GIVEN_UP, instance_id=None, actor=ACTOR, detail=detail)
+    log.error(
+        f"no report of {one.key}, given up after {one.attempt} attempts",
+        extra={"action": made.GIVEN_UP, "attempt": one.attempt, "reason": reason},
+    )
+    ledger.tell(changes)
+
+
+def _move(new: Path, place: Path, scratch: Path) -> None:
+    """Under its name a report is whole or not there. One that stands there was made by hand, never committed, or
+    committed to a database that is gone: it may be the only proof of that, and is kept beside it."""
     if place.exists():
-        place.rename(aside)
+        place.rename(_aside(place, scratch))
     new.rename(place)
     _sync(place.parent)
+
+
+def _aside(place: Path, scratch: Path) -> Path:
+    """For what is no report, or is kept already, a place that goes away."""
+    try:
+        kept = made.replaced(place, made.digest_of(place))
+    except OSError:
+        return scratch / "old"
+    return scratch / "old" if kept.exists() else kept
 
 
 def _sync(path: Path) -> None:

@@ -1,13 +1,14 @@
 """report.html of a night: first whether the day was good, for whoever has ten seconds; then what an administrator or a
 physicist looks up."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from model.page import Html, page, safe, section
-from worker.audit import drift_page, sections
+from model.page import Html, page, paragraph, safe, section
+from worker.audit import drift_page, late_page, sections
 from worker.audit.verdict import Level, Verdict, judge
 from worker.audit.words import local, shown
 
@@ -15,28 +16,58 @@ STYLE = Path(__file__).with_name("night.css")
 SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}
 
 
+def _drift(content: dict[str, Any]) -> Iterable[Html]:
+    return drift_page.section(content["drift"])
+
+
+PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Html]]], ...] = (
+    ("senders", "Accounts", "Is every film accounted for?", sections.senders),
+    ("failed", "Failed films", "Films that failed (dead letters)", sections.failed),
+    ("alarms", "Alarms", "Alarms", sections.alarms),
+    ("day", "Hour by hour", "The day, hour by hour", sections.day),
+    ("flags", "Flags and scores", "Flags and scores", sections.flags),
+    ("late", "Late films", "Films of days before that ended on this one", late_page.section),
+    ("performance", "Performance", "Live performance", sections.performance),
+    ("drift", "Drift", "Do films and scores look as they used to?", _drift),
+    ("force", "What scored", "What scored", sections.force),
+    ("storage", "Disks", "Room on the disks", sections.storage),
+    ("chain", "Audit trail", "The audit trail", sections.chain),
+)
+"""Anchor, name in the list of contents, title, and what is in it."""
+
+
 def render(content: dict[str, Any]) -> str:
-    """The whole page; see `night.content`."""
-    parts = [
-        section("senders", "Is every film accounted for?", *sections.senders(content)),
-        section("failed", "Films that failed (dead letters)", *sections.failed(content)),
-        section("alarms", "Alarms", *sections.alarms(content)),
-        section("day", "The day, hour by hour", *sections.day(content)),
-        section("flags", "Flags and scores", *sections.flags(content)),
-        section("performance", "Live performance", *sections.performance(content)),
-        section("drift", "Do films and scores look as they used to?", *drift_page.section(content["drift"])),
-        section("force", "What scored", *sections.force(content)),
-        section("storage", "Room on the disks", *sections.storage(content)),
-        section("chain", "The audit trail", *sections.chain(content)),
-    ]
+    """The whole page; see `night.content`. Sets content["page_without"], the parts that could not be drawn and why."""
+    drawn = [_part(content, *part) for part in PARTS]
+    content["page_without"] = [{"part": one.anchor, "reason": one.fault} for one in drawn if one.fault]
     site = f"{content['site']}: " if content["site"] else ""
     day = f"{date.fromisoformat(content['date']):%A %Y-%m-%d}"
     return page(
         f"{site}chest films of {day}",
         content["notice"],
-        [_first(content, site, day), *parts],
+        [_first(content, site, day), *(one.html for one in drawn)],
         more_style=STYLE.read_text(encoding="utf-8"),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    anchor: str
+    html: Html
+    fault: str = ""
+    """What kept it from being drawn."""
+
+
+def _part(
+    content: dict[str, Any], anchor: str, _: str, title: str, of: Callable[[dict[str, Any]], Iterable[Html]]
+) -> Part:
+    """A part that nobody thought of in full must not cost the night its proof: then it says so."""
+    try:
+        return Part(anchor=anchor, html=section(anchor, title, *of(content)))
+    except Exception as error:  # noqa: BLE001 - whatever a value of the day does to matplotlib, say
+        fault = type(error).__name__
+        said = paragraph(f"This part could not be drawn ({fault}). report.json has its numbers.", "mark")
+        return Part(anchor=anchor, html=section(anchor, title, said), fault=fault)
 
 
 def _first(content: dict[str, Any], site: str, day: str) -> Html:
@@ -91,17 +122,5 @@ def _tiles(content: dict[str, Any]) -> Html:
 
 
 def _contents() -> str:
-    names: Iterable[tuple[str, str]] = (
-        ("senders", "Accounts"),
-        ("failed", "Failed films"),
-        ("alarms", "Alarms"),
-        ("day", "Hour by hour"),
-        ("flags", "Flags and scores"),
-        ("performance", "Performance"),
-        ("drift", "Drift"),
-        ("force", "What scored"),
-        ("storage", "Disks"),
-        ("chain", "Audit trail"),
-    )
-    links = " ".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in names)
+    links = " ".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, *_ in PARTS)
     return f'<nav aria-label="Sections">{links}</nav>'

@@ -4,19 +4,21 @@ The audit trail says what was received; the instances say what became of it. For
 
     received = scored + ineligible + failed + pending
 
-and a difference is a film that was lost, or a row that somebody removed.
+and a difference is a film that was lost, or a row that somebody removed. `worker.audit.unaccounted` names such films;
+what their rows say they became does not count.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
-from worker.db.tables import audit_event, instance, outbox, score
+from worker.db.tables import audit_event, instance
 from worker.states import State
 
 SCORED = (State.SCORED, State.REPORTED)
@@ -38,6 +40,31 @@ class Span:
         return cls(start=edges[0], end=edges[1])
 
 
+class Why(StrEnum):
+    """What is wrong with a film; of several the first."""
+
+    NO_ROW = "waits without a place in the queue"
+    NO_SCORE = "called scored, and has no score"
+    UNTOLD = "its state is not the one that the audit trail tells of"
+    NO_ARRIVAL = "has no arrival in the audit trail"
+    GONE = "arrived by the audit trail, and its row is gone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unaccounted:
+    """A film that is not accounted for."""
+
+    id: int
+    calling_ae: str
+    why: Why
+    state: State | None = None
+    """What its row says without cause; None where there is no row."""
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "calling_ae": self.calling_ae, "why": self.why}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sender:
     """What became of one AE's films."""
@@ -55,7 +82,7 @@ class Sender:
     pending: int
     """Waiting, with the outbox row that brings them to a worker."""
     lost: int
-    """Waiting without an outbox row, or called scored without a live score: nobody would come back to them."""
+    """Named by `unaccounted.of_day`."""
 
     @property
     def difference(self) -> int:
@@ -78,26 +105,34 @@ class Sender:
         return {name: getattr(self, name) for name in names} | {"difference": self.difference}
 
 
-def reconcile(connection: Connection, span: Span) -> list[Sender]:
-    """Every AE that sent something in the span, by its title."""
-    arrivals, states, lost = _arrivals(connection, span), _states(connection, span), _lost(connection, span)
-    duplicates = _duplicates(connection, span)
+def reconcile(connection: Connection, span: Span, unaccounted: Sequence[Unaccounted]) -> list[Sender]:
+    """Every AE that sent something in the span, by its title.
+
+    Args:
+        unaccounted: `unaccounted.of_day` of the span.
+    """
+    arrivals, duplicates = _arrivals(connection, span), _duplicates(connection, span)
+    states = _states(connection, span)
+    for one in unaccounted:
+        if one.why is Why.GONE:
+            arrivals[one.calling_ae]["received"] += 1
+        elif one.state and one.why is not Why.NO_ARRIVAL:
+            states[one.calling_ae][one.state][one.reason] -= 1
+    lost = Counter(one.calling_ae for one in unaccounted)
     senders = []
     for calling_ae in sorted({*arrivals, *states, *duplicates}):
-        by_state, gone = states.get(calling_ae, {}), lost.get(calling_ae, Counter())
-        came = arrivals.get(calling_ae, Counter())
-        scored = sum(sum(by_state.get(state, {}).values()) for state in SCORED)
+        came, became = arrivals[calling_ae], states[calling_ae]
         senders.append(
             Sender(
                 calling_ae=calling_ae,
                 received=came.total(),
                 revisions=came["revision"],
                 duplicates=duplicates.get(calling_ae, 0),
-                scored=scored - gone["scored"],
-                ineligible=dict(sorted(by_state.get(State.INELIGIBLE, {}).items())),
-                failed=dict(sorted(by_state.get(State.FAILED, {}).items())),
-                pending=sum(by_state.get(State.RECEIVED, {}).values()) - gone["received"],
-                lost=gone.total(),
+                scored=sum(became[state].total() for state in SCORED),
+                ineligible=_by_reason(became[State.INELIGIBLE]),
+                failed=_by_reason(became[State.FAILED]),
+                pending=became[State.RECEIVED].total(),
+                lost=lost[calling_ae],
             )
         )
     return senders
@@ -133,61 +168,21 @@ def _duplicates(connection: Connection, span: Span) -> dict[str, int]:
     return {str(actor): int(number) for actor, number in rows}
 
 
-def _states(connection: Connection, span: Span) -> dict[str, dict[State, dict[str, int]]]:
+def _states(connection: Connection, span: Span) -> dict[str, dict[State, Counter[str]]]:
     """AE -> state -> reason ("" without one) -> instances."""
     rows = connection.execute(
         select(instance.c.calling_ae, instance.c.state, instance.c.reason, func.count())
         .where(_within(span))
         .group_by(instance.c.calling_ae, instance.c.state, instance.c.reason)
     )
-    found: dict[str, dict[State, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[str, dict[State, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for calling_ae, state, reason, number in rows:
         found[calling_ae][State(state)][reason or ""] = number
     return found
 
 
-def unaccounted(connection: Connection, span: Span) -> list[dict[str, Any]]:
-    """The span's instances behind a difference, as far as there are any: id, calling_ae, why."""
-    kinds = {
-        "waits without a place in the queue": _without_row(span),
-        "called scored, and has no score": _without_score(span),
-        "has no arrival in the audit trail": _without_arrival(span),
-    }
-    columns = (instance.c.id, instance.c.calling_ae)
-    found = [
-        {"id": key, "calling_ae": calling_ae, "why": why}
-        for why, query in kinds.items()
-        for key, calling_ae in connection.execute(query.with_only_columns(*columns))
-    ]
-    return sorted(found, key=lambda one: int(one["id"]))
-
-
-def _lost(connection: Connection, span: Span) -> dict[str, Counter[str]]:
-    """Instances by AE that wait for nobody ("received"), or have no live score though they are scored ("scored")."""
-    kinds = {"received": _without_row(span), "scored": _without_score(span)}
-    columns = (instance.c.calling_ae, func.count())
-    return _tally(
-        (ae, kind, number)
-        for kind, query in kinds.items()
-        for ae, number in connection.execute(query.with_only_columns(*columns).group_by(instance.c.calling_ae))
-    )
-
-
-def _without_row(span: Span) -> Select[Any]:
-    row = (outbox.c.instance_id == instance.c.id) & (outbox.c.kind == "score")
-    waits = (instance.c.state == State.RECEIVED) & outbox.c.id.is_(None)
-    return select(instance.c.id).outerjoin(outbox, row).where(_within(span), waits)
-
-
-def _without_score(span: Span) -> Select[Any]:
-    live = (score.c.instance_id == instance.c.id) & (score.c.role == "live")
-    scored = instance.c.state.in_(SCORED) & score.c.id.is_(None)
-    return select(instance.c.id).outerjoin(score, live).where(_within(span), scored)
-
-
-def _without_arrival(span: Span) -> Select[Any]:
-    arrival = (audit_event.c.instance_id == instance.c.id) & audit_event.c.action.in_(ARRIVALS)
-    return select(instance.c.id).outerjoin(audit_event, arrival).where(_within(span), audit_event.c.id.is_(None))
+def _by_reason(counts: Counter[str]) -> dict[str, int]:
+    return {reason: number for reason, number in sorted(counts.items()) if number}
 
 
 def _tally(rows: Iterable[tuple[str, str, int]]) -> dict[str, Counter[str]]:

@@ -8,7 +8,7 @@ from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
-from worker.audit.words import lasted, local, shown, size
+from worker.audit.words import frozen, lasted, local, shown, size
 
 MOST_LISTED = 40
 
@@ -38,16 +38,17 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
             caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
             "Sent again: the same film, no new work. Revisions: other content under a known UID, part of received.",
         )
-        yield from _unaccounted(content)
+        yield from _unaccounted(content["unaccounted"], "Not accounted for")
         yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
+    yield from _unaccounted(content["unaccounted_before"], "Received before this day, and not accounted for")
     yield from _sources(content)
 
 
-def _unaccounted(content: dict[str, Any]) -> Iterable[Html]:
-    if content["unaccounted"]:
-        groups = _grouped((one["calling_ae"], one["why"], one["id"]) for one in content["unaccounted"])
+def _unaccounted(films: list[dict[str, Any]], caption: str) -> Iterable[Html]:
+    if films:
+        groups = _grouped((one["calling_ae"], one["why"], one["id"]) for one in films)
         rows = [(ae, Html(f'<b class="bad">{safe(why)}</b>'), _ids(ids, MOST_LISTED)) for (ae, why), ids in groups]
-        yield table(("sending AE", "what is wrong", "instances"), rows, caption="Not accounted for")
+        yield table(("sending AE", "what is wrong", "instances"), rows, caption=caption)
 
 
 def _sources(content: dict[str, Any]) -> Iterable[Html]:
@@ -203,7 +204,7 @@ def force(content: dict[str, Any]) -> Iterable[Html]:
         ]
         yield table(("time", "change", "by", "what"), changes, caption="Changes on this day")
     else:
-        yield paragraph("No bundle was changed, and no label came.")
+        yield paragraph("No bundle and no reference was changed, and no label came.")
 
 
 def storage(content: dict[str, Any]) -> Iterable[Html]:
@@ -215,6 +216,8 @@ def storage(content: dict[str, Any]) -> Iterable[Html]:
     ]
     if rows:
         yield table(("folder", "free", "of", "free"), rows, caption="When this report was made")
+    if found["spool"] is None:
+        yield paragraph("The process that made this report does not see the spool.")
     rate = (
         f"{size(found['received'])} of films came on this day, {size(found['received_a_day'])} a day in the last week."
     )
@@ -251,6 +254,8 @@ def _by_reason(reasons: dict[str, int]) -> Html:
 
 
 def _detail(detail: dict[str, Any]) -> str:
+    if "measures" in detail:
+        return frozen(detail)
     return ", ".join(f"{name} {str(value)[:12]}" for name, value in detail.items() if value is not None)
 
 
@@ -272,5 +277,5 @@ def _grouped(films: Iterable[tuple[str, str, int]]) -> list[tuple[tuple[str, str
 
 
 def _ids(ids: list[int], most: int) -> Html:
-    more = f" and {len(ids) - most:,} more, in instances.csv" if len(ids) > most else ""
+    more = f" and {len(ids) - most:,} more, in report.json" if len(ids) > most else ""
     return Html(f"<small>{', '.join(map(str, ids[:most]))}{more}</small>")

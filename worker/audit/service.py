@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, or_, select
 
+from dicom_gateway.spool import is_spool
 from worker.audit.films import within
 from worker.audit.reconciliation import Span
 from worker.db.tables import alarm, audit_event, instance, outbox, score
 from worker.states import State
 from worker.trail import Verdict
 
-CHANGES = ("bundle_activated", "bundle_shadowed", "bundle_retired", "labels_imported")
+CHANGES = ("bundle_activated", "bundle_shadowed", "bundle_retired", "labels_imported", "reference_frozen")
 USUAL_DAYS = 28
 """Before the day; who sent nothing for so long is no sender any more."""
 RATE_DAYS = 7
@@ -124,11 +125,11 @@ def storage(
     """
     week = Span(start=span.end - timedelta(days=RATE_DAYS), end=span.end)
     rate = _bytes(connection, week) / RATE_DAYS
-    room = _disk(spool)
+    room = _disk(spool) if spool and is_spool(spool) else None
     known = room is not None and rate > 0
     return {
         "spool": room,
-        "reports": _disk(reports),
+        "reports": _disk(reports) if reports and reports.is_dir() else None,
         "reserve": reserve_bytes,
         "received": _bytes(connection, span),
         "received_a_day": round(rate),
@@ -156,11 +157,7 @@ def _bytes(connection: Connection, span: Span) -> int:
     return int(total or 0)
 
 
-def _disk(folder: Path | None) -> dict[str, int] | None:
-    """Of the file system of a folder, or of the nearest that exists above it."""
-    while folder is not None and not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    if folder is None:
-        return None
+def _disk(folder: Path) -> dict[str, int]:
+    """Of the folder's file system."""
     usage = shutil.disk_usage(folder)
     return {"free": usage.free, "total": usage.total}

@@ -1,7 +1,9 @@
 """What a night's report says first: was the day good, and what must not be overlooked."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -42,10 +44,12 @@ def faults(content: dict[str, Any]) -> list[str]:
         if one["difference"]
     ]
     found += [
-        f"{one['calling_ae']}: {one['lost']} films wait for nobody, or are called scored and have no score."
+        f"{one['calling_ae']}: {one['lost']} films received are not what the audit trail says."
         for one in content["senders"]
         if one["lost"] and not one["difference"]
     ]
+    before = Counter(one["calling_ae"] for one in content["unaccounted_before"])
+    found += [f"{ae}: {_films(number)} of earlier days not accounted for." for ae, number in sorted(before.items())]
     chain = content["chain"]
     if not chain["whole"]:
         found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
@@ -55,10 +59,11 @@ def faults(content: dict[str, Any]) -> list[str]:
 def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
     received = sum(one["received"] for one in content["senders"])
     if wrong:
-        lost = sum(one["lost"] for one in content["senders"])
+        lost, before = sum(one["lost"] for one in content["senders"]), len(content["unaccounted_before"])
         said = {
             f"{_films(content['difference'])} not accounted for": content["difference"],
-            f"{_films(lost)} without a score and without a place in the queue": lost and not content["difference"],
+            f"{_films(lost)} not as the audit trail says": lost and not content["difference"],
+            f"{_films(before)} of earlier days not accounted for": before,
             "the audit trail is broken": not content["chain"]["whole"],
         }
         words = ", and ".join(text for text, true in said.items() if true)
@@ -80,9 +85,23 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
     for one in content["alarms"]:
         if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
             yield f"Alarm: {_sentence(one['text'])}"
+    if late := sum(bool(one["flags"]) for one in content["late"]):
+        yield f"{_films(late)} of days before ended on this day with a flag, which the report of their own day lacks."
+    if content["follows"] and content["follows"] != content["start"]:
+        yield _seam(content["follows"], content["start"])
+    for one in content["page_without"]:
+        yield f"The page's part '{one['part']}' could not be drawn ({one['reason']}); report.json has its numbers."
     left = content["storage"]["days_left"]
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate of the last week the spool is full in {left:g} days."
+
+
+def _seam(follows: str, start: str) -> str:
+    """Between the report of the day before and this one."""
+    gap = datetime.fromisoformat(start) > datetime.fromisoformat(follows)
+    first, last = (one[:16].replace("T", " ") for one in sorted((follows, start)))
+    where = "no report" if gap else "the report of the day before too"
+    return f"XRAYQ_TIME_ZONE was changed: films received from {first} to {last} UTC are in {where}."
 
 
 def _films(number: int) -> str:

@@ -1,5 +1,6 @@
 """Numbers and times of the report as a person reads them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,3 +33,13 @@ def lasted(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def frozen(detail: Mapping[str, Any]) -> str:
+    """The audit detail of a frozen reference."""
+    measures, bundle = detail["measures"], detail["bundle"]
+    counts = sorted({one["films"] for one in measures.values()})
+    films = " to ".join(f"{number:,}" for number in dict.fromkeys((counts[0], counts[-1])))
+    first = "replaced" if any(one["old"] for one in measures.values()) else "new"
+    scored = f", bundle {bundle[:12]}" if bundle else ""
+    return f"{detail['calling_ae']}, {first}: {', '.join(measures)}; {films} films{scored}"

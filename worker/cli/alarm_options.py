@@ -39,6 +39,7 @@ def channels(settings: "Settings") -> "dict[Kind, Send]":
 
 
 def limits(settings: "Settings") -> "Limits":
+    import socket
     from datetime import UTC, datetime, time
 
     from worker.alarms.live import Limits
@@ -53,4 +54,5 @@ def limits(settings: "Settings") -> "Limits":
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,
         zone=settings.zone,
         since=datetime.now(UTC),
+        host=socket.gethostname()[:64],
     )

@@ -77,7 +77,7 @@ def reports(as_json: JsonOption = False) -> None:
     """List the nightly reports that were made, newest first, and whether their files are still the same.
 
     The audit trail holds the SHA-256 of each report.json. A file that was
-    changed or removed since is told.
+    changed or removed since is told, and one that a later report replaced.
 
     \b
     xrayq audit reports

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from worker.audit.night import Options
-    from worker.audit.nightly import Plan
+    from worker.audit.schedule import Plan
     from worker.settings import Settings
 
 
@@ -27,7 +27,7 @@ def night_options(settings: "Settings") -> "Options":
 
 def night_plan(settings: "Settings") -> "Plan":
     """Raises ValueError without a `report_time`."""
-    from worker.audit.nightly import Plan
+    from worker.audit.schedule import Plan
     from worker.cli.alarm_options import channels
 
     return Plan(

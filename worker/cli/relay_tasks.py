@@ -47,7 +47,7 @@ def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
     from datetime import UTC, datetime
     from importlib.util import find_spec
 
-    from worker.audit import nightly
+    from worker.audit import nightly, schedule
     from worker.cli.night_options import night_plan
 
     if not settings.report_time:
@@ -57,7 +57,7 @@ def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
         logging.getLogger("xrayq.relay").error("no nightly report: it needs matplotlib, pip install 'xrayq[report]'")
 
     def run() -> None:
-        nightly.ensure_scheduled(database, plan, datetime.now(UTC))
+        schedule.ensure_scheduled(database, plan, datetime.now(UTC))
         if able:
             nightly.run_due(database, plan, datetime.now(UTC))
 

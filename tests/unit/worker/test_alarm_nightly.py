@@ -4,14 +4,23 @@ from typing import Any
 
 import pytest
 
-from worker.alarms.nightly import conditions, looked_at
+from worker.alarms.nightly import conditions, gone, looked_at
 from worker.alarms.rules import RULES, When
 from worker.settings import Settings
 
 SENDER = {"calling_ae": "CR1", "received": 40, "difference": 0, "lost": 0}
 CHAIN = {"whole": True, "rows": 9, "broken": None, "fault": ""}
 GOOD = {"value": 0.9, "trials": 50, "calibrated": [0.8, 0.95], "alarm": False}
-QUIET: dict[str, Any] = {"date": "2026-11-20", "senders": [SENDER], "chain": CHAIN, "performance": None, "drift": None}
+QUIET: dict[str, Any] = {
+    "date": "2026-11-20",
+    "senders": [SENDER],
+    "unaccounted_before": [],
+    "chain": CHAIN,
+    "performance": None,
+    "drift": {"tests": []},
+    "sources": [],
+    "alarms": [],
+}
 
 
 def labelled(**rates: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +39,17 @@ def test_films_that_are_not_accounted_for(difference: int, lost: int, value: int
     (found,) = conditions(QUIET | {"senders": [SENDER, other]})
     assert (found.rule, found.subject, found.value) == ("unaccounted", "CR2", value)
     assert found.text == (
-        f"2026-11-20: 40 films received from CR2, difference {difference}; {lost} wait for nobody or lost their score"
+        f"2026-11-20: 40 films received from CR2, difference {difference}; "
+        f"{lost} of them and 0 of earlier days are not accounted for"
+    )
+
+
+def test_films_of_earlier_days() -> None:
+    before = [{"calling_ae": ae} for ae in ("CR1", "CR9", "CR9")]
+    found = conditions(QUIET | {"senders": [SENDER | {"difference": 2, "lost": 1}], "unaccounted_before": before})
+    assert [(one.subject, one.value) for one in found] == [("CR1", 3), ("CR9", 2)]
+    assert found[1].text == (
+        "2026-11-20: 0 films received from CR9, difference 0; 0 of them and 2 of earlier days are not accounted for"
     )
 
 
@@ -54,8 +73,17 @@ def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float
 
 
 def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:
-    assert looked_at(QUIET) == {"unaccounted", "trail_broken"}
-    assert looked_at(labelled() | {"drift": {}}) == {rule.id for rule in RULES if rule.when is When.NIGHT}
+    assert looked_at(QUIET) == {"unaccounted", "trail_broken", "report_failed"}
+    tested = {"drift": {"tests": [{"calling_ae": "CR1"}, {"calling_ae": "CR1"}]}}
+    rules = {rule.id for rule in RULES if rule.when is When.NIGHT}
+    assert looked_at(labelled() | tested) == rules - {"drift"} | {("drift", "CR1")}
+
+
+def test_an_alarm_of_drift_ends_with_its_ae() -> None:
+    stood = [{"rule": "drift", "subject": "CR1"}, {"rule": "drift", "subject": "CR2"}, {"rule": "x", "subject": "CR3"}]
+    assert gone(QUIET | {"alarms": stood, "sources": [{"calling_ae": "CR2"}]}) == {
+        ("drift", "CR1"): "CR1 sent no film for 28 days and is taken as gone; its drift was not looked at again"
+    }
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

@@ -7,15 +7,20 @@ from typing import Any
 import pytest
 
 from worker.audit.verdict import Level, judge
-from worker.audit.words import lasted, local, size
+from worker.audit.words import frozen, lasted, local, size
 
 SENDER = {"calling_ae": "CR1", "received": 9, "pending": 0, "lost": 0, "difference": 0}
 GOOD: dict[str, Any] = {
     "senders": [SENDER],
     "difference": 0,
+    "unaccounted_before": [],
     "failed": [],
     "conditions": [],
     "alarms": [],
+    "page_without": [],
+    "late": [{"flags": []}],
+    "start": "2026-11-20T00:00:00+00:00",
+    "follows": "2026-11-20T00:00:00+00:00",
     "storage": {"days_left": 400.0},
     "chain": {"whole": True, "rows": 12, "fault": ""},
 }
@@ -49,6 +54,10 @@ def test_a_day_without_films() -> None:
         ({"conditions": [DRIFT]}, "CR1 differs from its reference."),
         ({"alarms": [DRIFT | {"open_at_end": True}]}, "Alarm: CR1 differs"),
         ({"storage": {"days_left": 3.5}}, "full in 3.5 days"),
+        ({"late": [{"flags": ["covid19"]}]}, "1 film of days before ended on this day with a flag"),
+        ({"follows": "2026-11-19T22:00:00+00:00"}, "from 2026-11-19 22:00 to 2026-11-20 00:00 UTC are in no report"),
+        ({"follows": "2026-11-20T04:00:00+00:00"}, "00:00 to 2026-11-20 04:00 UTC are in the report of the day before"),
+        ({"page_without": [{"part": "drift", "reason": "ValueError"}]}, "part 'drift' could not be drawn (ValueError)"),
     ],
 )
 def test_a_day_to_look_at(changes: dict[str, Any], word: str) -> None:
@@ -72,7 +81,8 @@ def test_what_needs_no_look(changes: dict[str, Any]) -> None:
     ("changes", "headline"),
     [
         ({"senders": [SENDER | {"difference": -2}], "difference": 2}, "2 films not accounted for"),
-        ({"senders": [SENDER | {"lost": 1}]}, "1 film without a score and without a place in the queue"),
+        ({"senders": [SENDER | {"lost": 1}]}, "1 film not as the audit trail says"),
+        ({"unaccounted_before": [{"calling_ae": "CR1"}]}, "1 film of earlier days not accounted for"),
         ({"chain": {"whole": False, "rows": 4, "fault": "cut"}}, "The audit trail is broken"),
         (
             {
@@ -113,3 +123,13 @@ def test_numbers_as_a_person_reads_them() -> None:
 def test_the_relay_does_without_matplotlib() -> None:
     code = "import sys; import worker.audit.nightly; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_frozen_reference_is_told_in_words() -> None:
+    one = {"films": 500, "digest": "d" * 64, "old": None}
+    detail = {"calling_ae": "CR1", "bundle": "", "measures": {"brightness": one, "contrast": one}}
+    assert frozen(detail) == "CR1, new: brightness, contrast; 500 films"
+    again = {"distance": one | {"old": "e" * 64}, "probability:covid19": one | {"films": 1200}}
+    assert frozen(detail | {"bundle": "b" * 64, "measures": again}) == (
+        "CR1, replaced: distance, probability:covid19; 500 to 1,200 films, bundle bbbbbbbbbbbb"
+    )
