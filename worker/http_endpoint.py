@@ -132,13 +132,18 @@ def metrics_page(registry: CollectorRegistry) -> Page:
     return lambda: Answer(status=200, content_type=CONTENT_TYPE_LATEST, body=generate_latest(registry))
 
 
-def probe_page(role: str, probe: Callable[[], list[Finding]]) -> Page:
-    """200 when every check is well, else 503; as JSON either way."""
+def probe_page(role: str, installation: str, probe: Callable[[], list[Finding]]) -> Page:
+    """200 when every check is well, else 503; as JSON either way.
+
+    Args:
+        installation: tells apart whose gateway, relay or worker this is.
+    """
 
     def page() -> Answer:
         findings = probe()
         ok = all(finding.ok for finding in findings)
-        said = {"role": role, "ok": ok, "checks": [asdict(finding) for finding in findings]}
+        checks = [asdict(finding) for finding in findings]
+        said = {"role": role, "installation": installation, "ok": ok, "checks": checks}
         body = json.dumps(said, indent=2).encode() + b"\n"
         return Answer(status=200 if ok else 503, content_type="application/json", body=body)
 

@@ -22,6 +22,7 @@ FIELDS = (
     "commit_ms",
     "role",
     "port",
+    "pid",
     "count",
     "exit_code",
     "alarm",

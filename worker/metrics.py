@@ -9,7 +9,7 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from dicom_gateway.observer import Observer
 from dicom_gateway.spool import Spool
@@ -35,6 +35,7 @@ TENTHS = tuple(step / 10 for step in range(1, 11))
 
 def make_registry(role: str) -> CollectorRegistry:
     """A registry that says which release of xrayq this is."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # of the process: a second series for each counter
     registry = CollectorRegistry()
     Info("xrayq", "Release of xrayq.", registry=registry).info({"version": version("xrayq"), "role": role})
     return registry

@@ -4,6 +4,7 @@ Only the command line and `migrations/env.py` build a `Settings`; everything els
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from pydantic_settings import (
 
 from model.reasons import REASONS
 
-CONFIG_VARIABLE = "XRAYQ_CONFIG"
+CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
 MEBIBYTE = 1 << 20
 LEAST_SECRET = 16
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -95,7 +96,6 @@ class Settings(BaseSettings):
 
     report_time: str = Field(
         "01:00",
-        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
         description="When the report of the day before is made, HH:MM; empty: never.",
     )
     report_folder: Path | None = Field(None, description="Folder of the nightly reports; default `home`/reports.")
@@ -135,7 +135,9 @@ class Settings(BaseSettings):
     mail_from: str = Field("", description="Sender address of alarms.")
     mail_to: Names = Field((), description="Who gets alarms by mail.")
     webhook_url: str = Field("", description="URL that alarms are posted to; empty: none.")
-    webhook_secret: SecretStr = Field(SecretStr(""), description="Key of the webhook's HMAC-SHA256 signature.")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description=f"Key of the webhook's HMAC-SHA256 signature, {LEAST_SECRET} characters or more."
+    )
     delivery_attempts: int = Field(12, gt=0, description="Attempts to deliver an alarm; waits double up to an hour.")
 
     http_host: str = Field("127.0.0.1", description="Address of the metrics and health endpoints.")
@@ -163,6 +165,28 @@ class Settings(BaseSettings):
             raise ValueError(f"no time zone {value!r} on this machine") from None
         return value
 
+    @field_validator("report_time")
+    @classmethod
+    def _time_of_day(cls, value: str) -> str:
+        if not re.fullmatch(r"(([01]\d|2[0-3]):[0-5]\d)?", value):
+            raise ValueError("should be HH:MM, or empty")
+        return value
+
+    @field_validator("site")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("should have no control characters: it stands in mails, reports and terminals")
+        return value
+
+    @field_validator("mail_from", "mail_to")
+    @classmethod
+    def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for one in (value,) if isinstance(value, str) else value:
+            if one and ("@" not in one or not one.isprintable()):
+                raise ValueError("should be mail addresses, such as xrayq@hospital.example")
+        return value
+
     @field_validator("mark", mode="after")
     @classmethod
     def _reasons(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -174,18 +198,36 @@ class Settings(BaseSettings):
     @classmethod
     def _web_address(cls, value: str) -> str:
         if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-            raise ValueError("is http://... or https://...")
+            raise ValueError("should be http://... or https://...")
         return value
 
     @model_validator(mode="after")
     def _whole_channels(self) -> Self:
         """Half a configuration would be found out by the first alarm that does not arrive."""
         if self.smtp_host and not (self.mail_from and self.mail_to):
-            raise ValueError("smtp_host needs mail_from and mail_to")
+            raise ValueError("XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO")
+        if self.mail_to and not self.smtp_host:
+            raise ValueError("XRAYQ_MAIL_TO needs XRAYQ_SMTP_HOST: without it no mail is sent")
         if self.smtp_user and self.smtp_security == "none":
-            raise ValueError("smtp_user needs smtp_security starttls or tls: a password is not sent in plain text")
-        if self.webhook_url and len(self.webhook_secret.get_secret_value()) < LEAST_SECRET:
-            raise ValueError(f"webhook_url needs webhook_secret, {LEAST_SECRET} characters or more")
+            raise ValueError(
+                "XRAYQ_SMTP_USER needs XRAYQ_SMTP_SECURITY starttls or tls: a password is not sent in plain text"
+            )
+        secret = self.webhook_secret.get_secret_value()
+        if self.webhook_url and len(secret) < LEAST_SECRET:
+            raise ValueError(f"XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, {LEAST_SECRET} characters or more")
+        if secret and not self.webhook_url:
+            raise ValueError("XRAYQ_WEBHOOK_SECRET needs XRAYQ_WEBHOOK_URL: without it nothing is posted")
+        return self
+
+    @model_validator(mode="after")
+    def _a_port_each(self) -> Self:
+        """Two processes of one machine: the second would work without metrics and without a health check."""
+        names: dict[int, str] = {}
+        for name in ("port", "gateway_http_port", "relay_http_port", "worker_http_port"):
+            port, variable = getattr(self, name), f"XRAYQ_{name.upper()}"
+            if port and port in names:
+                raise ValueError(f"{names[port]} and {variable} are both {port}: give each its own")
+            names[port] = variable
         return self
 
     @field_validator("home", "spool", "bundle", "plan_cache", "report_folder", mode="after")
@@ -239,7 +281,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
-        toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG_VARIABLE, "xrayq.toml")))
+        toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG_VARIABLE, CONFIG_FILE)))
         return init_settings, env_settings, toml
 
 

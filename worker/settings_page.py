@@ -1,7 +1,7 @@
 """The settings as a page: `python -m worker.settings_page > worker/SETTINGS.md`. A test keeps the two together."""
 
 import sys
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import SecretStr
 
@@ -20,7 +20,7 @@ lower case without `XRAYQ_`. The environment wins. Lists are comma-separated in 
 def page() -> str:
     """Every setting with its default and meaning, as Markdown."""
     rows = [
-        f"| `XRAYQ_{name.upper()}` | {_shown(field.default)} | {field.description} |"
+        f"| `XRAYQ_{name.upper()}` | {_shown(field.default)} | {field.description}{_choices(field.annotation)} |"
         for name, field in Settings.model_fields.items()
     ]
     return HEAD + "\n".join(rows) + "\n"
@@ -32,6 +32,12 @@ def _shown(default: Any) -> str:
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     return f"`{default}`" if default not in (None, "") else ""
+
+
+def _choices(annotation: Any) -> str:
+    return (
+        f" One of {', '.join(f'`{one}`' for one in get_args(annotation))}." if get_origin(annotation) is Literal else ""
+    )
 
 
 if __name__ == "__main__":

@@ -1,31 +1,27 @@
 """What `xrayq status` shows: one frozen look at the database, the spool and the three processes."""
 
-import json
 import shutil
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import BundleError
+from worker import ready
 from worker.db import schema
 from worker.db.session import snapshot
 from worker.deployment import by_settings
 from worker.errors import Unhealthy
+from worker.ready import Asked
 from worker.status_queries import Stored, named, read
 
 NOTICE = "Research software, not a medical device."
 ANSWER_SECONDS = 4.0  # one of its checks may take three
-LARGEST_ANSWER = 64 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +90,7 @@ class StatusOptions:
     zone: ZoneInfo
     """In which today begins."""
     backlog_seconds: float
-    ready_urls: Mapping[str, str]
-    """Role -> URL of its /readyz, "" where it has none."""
+    processes: tuple[Asked, ...]
 
 
 class Watched:
@@ -109,8 +104,8 @@ class Watched:
     def look(self) -> Snapshot:
         """A Snapshot, whatever is away."""
         options, now = self._options, datetime.now(UTC)
-        with ThreadPoolExecutor(max_workers=len(options.ready_urls)) as threads:
-            processes = threads.map(ask, options.ready_urls, options.ready_urls.values())
+        with ThreadPoolExecutor(max_workers=len(options.processes)) as threads:
+            processes = threads.map(ask, options.processes)
             stored, fault = self._stored(now)
             return Snapshot(
                 at=now,
@@ -145,33 +140,17 @@ class Watched:
         return self._default
 
 
-def ask(role: str, url: str) -> Process:
-    """What a process answers on /readyz: 200, or 503 with its checks."""
-    if not url:
-        return Process(role=role, ready=None, text="not asked: it has no port")
+def ask(asked: Asked) -> Process:
+    """What a process says on /readyz, or why it does not."""
+    if not asked.port:
+        return Process(role=asked.role, ready=None, text="not asked: it has no port")
     try:
-        status, body = _get(url)
-    except (OSError, HTTPException):
-        return Process(role=role, ready=False, text="does not answer")
-    if status == 200:
-        return Process(role=role, ready=True, text="")
-    try:
-        failing = next(check for check in json.loads(body)["checks"] if not check["ok"])
-        text = f"not ready: {_printable(failing['check'])}, {_printable(failing['text'])}"
-    except (ValueError, LookupError, TypeError, StopIteration):
-        text = f"not ready: it answers {status} and does not say why"
-    return Process(role=role, ready=False, text=text)
-
-
-def _get(url: str) -> tuple[int, bytes]:
-    """Status and the first bytes of the body. No proxy: these are our own processes."""
-    opener = build_opener(ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=ANSWER_SECONDS) as answer:
-            return answer.status, answer.read(LARGEST_ANSWER)
-    except HTTPError as error:
-        with error:
-            return error.code, error.read(LARGEST_ANSWER)
+        findings = ready.ask(asked, seconds=ANSWER_SECONDS)
+    except Unhealthy as error:
+        return Process(role=asked.role, ready=False, text=str(error))
+    failing = next((one for one in findings if not one.ok), None)
+    text = f"not ready: {failing.check}, {failing.text}" if failing else ""
+    return Process(role=asked.role, ready=failing is None, text=text)
 
 
 def _free(folder: Path) -> int | None:
@@ -179,10 +158,6 @@ def _free(folder: Path) -> int | None:
         return shutil.disk_usage(folder).free
     except OSError:
         return None
-
-
-def _printable(text: Any) -> str:
-    return "".join(character if character.isprintable() else " " for character in str(text))
 
 
 def _plain(value: Any) -> Any:

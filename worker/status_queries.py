@@ -89,7 +89,12 @@ class Nightly:
     made_at: datetime | None
     day: str
     """Of the last report, "" where there is none."""
+    due_day: str
+    """Of the report that comes next, "" where none is due."""
     due_at: datetime | None
+    """Of the next try, where it failed."""
+    failed: int
+    """Attempts so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,11 +254,18 @@ def _nightly(connection: Connection) -> Nightly:
         .order_by(audit_event.c.id.desc())
         .limit(1)
     ).one_or_none()
-    due = select(func.min(errand.c.next_attempt_at)).where(errand.c.kind == Kind.NIGHT)
+    due = connection.execute(
+        select(errand.c.key, errand.c.next_attempt_at, errand.c.attempts, errand.c.lease_until)
+        .where(errand.c.kind == Kind.NIGHT)
+        .order_by(errand.c.next_attempt_at)
+        .limit(1)
+    ).one_or_none()
     return Nightly(
         made_at=made.at if made else None,
         day=str(made.detail.get("date", "")) if made else "",
-        due_at=connection.execute(due).scalar_one(),
+        due_day=due.key if due else "",
+        due_at=due.next_attempt_at if due else None,
+        failed=due.attempts - (due.lease_until is not None) if due else 0,
     )
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
+from textwrap import wrap
 from zoneinfo import ZoneInfo
 
 from rich.console import Group
 from rich.text import Text
 
+from worker.printable import printable
 from worker.status import Process, Snapshot
 from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored
 
@@ -35,8 +37,8 @@ def page(
         width, height: of the terminal, columns and rows; height 0 shows every row of every list.
         ascii_: the terminal knows no block characters.
     """
-    title = [_title(snapshot, now, zone, site, live=height > 0), _verdict(snapshot)]
-    processes = [_process(one) for one in snapshot.processes]
+    title = [_title(snapshot, now, zone, site, live=height > 0), *_verdict(snapshot, width)]
+    processes = [line for one in snapshot.processes for line in _process(one, width)]
     if not snapshot.stored:
         return _group([title, processes, [_line("database", Text(snapshot.database, BAD))], [_spool(snapshot)]], width)
     stored = snapshot.stored
@@ -108,15 +110,18 @@ def _title(snapshot: Snapshot, now: datetime, zone: ZoneInfo, site: str, *, live
     return text.append(f"  {NOTICE}{'  q leaves' if live else ''}", QUIET)
 
 
-def _verdict(snapshot: Snapshot) -> Text:
+def _verdict(snapshot: Snapshot, width: int) -> list[Text]:
     if not snapshot.faults:
-        return Text("All is well.", f"{STRONG} {GOOD}")
-    return Text(f"NOT WELL  {'; '.join(snapshot.faults)}", BAD)
+        return [Text("All is well.", f"{STRONG} {GOOD}")]
+    lines = wrap(f"NOT WELL  {'; '.join(snapshot.faults)}", width, subsequent_indent=" " * 10, break_on_hyphens=False)
+    return [Text(line, BAD) for line in lines]
 
 
-def _process(one: Process) -> Text:
-    words = {True: Text("ready", GOOD), False: Text(one.text, BAD), None: Text(one.text, QUIET)}
-    return _line(one.role, words[one.ready])
+def _process(one: Process, width: int) -> list[Text]:
+    """Several lines where it is not ready and what to do is long."""
+    style = {True: GOOD, False: BAD, None: QUIET}[one.ready]
+    lines = wrap("ready" if one.ready else one.text, max(20, width - LABEL - 1), break_on_hyphens=False)
+    return [_line("" if number else one.role, Text(line, style)) for number, line in enumerate(lines)]
 
 
 def _films(snapshot: Snapshot, stored: Stored) -> Text:
@@ -209,8 +214,12 @@ def _shadows(stored: Stored) -> list[Text]:
 def _nightly(stored: Stored, now: datetime, zone: ZoneInfo) -> Text:
     nightly = stored.nightly
     made = f"of {nightly.day} made {_clock(nightly.made_at, now, zone)}" if nightly.made_at else "none made yet"
-    due = f"next due {_clock(nightly.due_at, now, zone)}" if nightly.due_at else "none is due"
-    late = nightly.due_at is not None and nightly.due_at < now - REPORT_LATE
+    if nightly.due_at is None:
+        return _line("report", Text(f"{made}, none is due"))
+    when = _clock(nightly.due_at, now, zone)
+    tries = f"failed {nightly.failed} time{'s' * (nightly.failed > 1)}"
+    due = f"that of {nightly.due_day} {tries}, next try {when}" if nightly.failed else f"next due {when}"
+    late = nightly.failed > 0 or nightly.due_at < now - REPORT_LATE
     return _line("report", Text.assemble(f"{made}, ", (due, BAD if late else "")))
 
 
@@ -239,6 +248,7 @@ def _group(sections: list[list[Text]], width: int, *, apart: bool = True) -> Gro
     lines: list[Text] = []
     for section, following in zip_longest(sections, sections[1:]):
         for text in section:
+            text.plain = printable(text.plain)
             text.truncate(width, overflow="ellipsis")
             lines.append(text)
         if apart and following:

@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ ROLES = ("gateway", "relay", "worker")
 STOP_SECONDS = 20.0
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0
+PORT_SECONDS = 2.0
 
 
 @dataclass(kw_only=True)
@@ -43,7 +45,7 @@ class Child:
             preexec_fn=end_with_parent,
         )
         self.started = time.monotonic()
-        log.info("started", extra={"role": self.role, "count": self.process.pid})
+        log.info("started", extra={"role": self.role, "pid": self.process.pid})
 
     def fell(self) -> bool:
         """True once for each end; sets when to start again, later each time it falls soon."""
@@ -68,6 +70,7 @@ def supervise(settings: Settings) -> None:
     signal.signal(signal.SIGINT, stop)
     environment = dict(os.environ)
     lock = _lock(settings.home)
+    _free(settings.host, settings.port)
     redis = None if settings.redis_url else RedisServer(settings.home)
     if redis:
         redis.start()
@@ -105,6 +108,24 @@ def _lock(home: Path) -> int:
     except BlockingIOError:
         raise Unhealthy(f"another 'xrayq up' runs in {home}: stop it, or use --home") from None
     return descriptor
+
+
+def _free(host: str, port: int) -> None:
+    """Whoever starts us sees at once that the DICOM port is taken. Raises Unhealthy.
+
+    Waits for a moment: the gateway of an 'up' that was killed is just leaving.
+    """
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise Unhealthy(f"cannot listen on {host}:{port}: {error.strerror}; set XRAYQ_PORT") from None
+        time.sleep(0.1)
 
 
 def _stop(children: list[Child]) -> None:

@@ -205,13 +205,14 @@ def xrayq(tmp_path: Path, database_url: str, database: Engine) -> Callable[..., 
 def test_list_shows_open_alarms_and_with_all_those_that_are_over(
     xrayq: Callable[..., tuple[int, str, str]], database: Engine
 ) -> None:
-    assert xrayq("alarm", "list")[:2] == (0, "no open alarms\n")
+    assert xrayq("alarm", "list")[1].startswith("no open alarms: ")
     settled(database, condition())
     settled(database, condition("sender_silent", "CR[1]"))
     code, out, _ = xrayq("alarm", "list")
     assert code == 0
     assert "CR[1]" in out
-    assert "ask whether the device" in " ".join(out.split())
+    assert "since" in out
+    assert "device" in out
     assert "backlog" not in out
     (one,) = json.loads(xrayq("alarm", "list", "--json")[1])
     assert (one["rule"], one["subject"], one["cleared_at"]) == ("sender_silent", "CR[1]", None)

@@ -310,7 +310,7 @@ def test_the_commands(tmp_path: Path) -> None:
         assert "brightness" in line
         code, told, _ = xrayq("drift", "show", "--date", first, "--json")
         assert (code, json.loads(told)["tests"], len(json.loads(told)["frozen"])) == (0, [], len(MEASURES))
-        code, told, _ = xrayq("drift", "show", "--date", "yesterday")
+        code, told, _ = xrayq("drift", "show", "--date", "last week")
         assert code == 2
         code, told, _ = xrayq("drift", "references")
         assert (code, told.count("as audited"), "NOT" in told) == (0, len(MEASURES), False)

@@ -2,11 +2,9 @@
 
 import io
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,16 +16,22 @@ from sqlalchemy import Engine, event, insert, update
 from dicom_gateway.spool import Spool
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import free_port, typed_in
-from worker import trail
+from worker import status, trail
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import alarm, errand, finding_score, instance, score
-from worker.status import Process, Snapshot, StatusOptions, Watched, ask
+from worker.http_endpoint import Answer, Endpoint
+from worker.ready import Asked
+from worker.status import Snapshot, StatusOptions, Watched, ask
 from worker.status_view import page, share, span, sparkline
 
 ZONE = ZoneInfo("UTC")
 SIZES = ((80, 24), (120, 40))
 LARGE = ("instance", "score", "finding_score", "audit_event")
+
+
+def asked(role: str, port: int = 0) -> Asked:
+    return Asked(role=role, host="127.0.0.1", port=port, installation="ours")
 
 
 def options(url: str, folder: Path, **changes: Any) -> StatusOptions:
@@ -38,7 +42,7 @@ def options(url: str, folder: Path, **changes: Any) -> StatusOptions:
         "bundle": None,
         "zone": ZONE,
         "backlog_seconds": 600.0,
-        "ready_urls": dict.fromkeys(("gateway", "relay", "worker"), ""),
+        "processes": tuple(asked(role) for role in ("gateway", "relay", "worker")),
     }
     return StatusOptions(**(given | changes))
 
@@ -168,6 +172,27 @@ def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool,
     assert any(line.split()[:7] == ["all", "6", "2", "1", "1", "2", "1"] for line in lines)
 
 
+def test_a_report_that_failed_says_so(database: Engine, database_url: str, spool: Spool, alarms: None) -> None:
+    watched = Watched(options(database_url, spool.root))
+    assert "next due" in shown(watched.look(), 132)[-1]
+    with writing(database) as connection:
+        connection.execute(update(errand).values(attempts=2))
+    assert "that of 2026-11-23 failed 2 times, next try" in shown(watched.look(), 132)[-1]
+    with writing(database) as connection:
+        connection.execute(update(errand).values(attempts=1, lease_until=datetime.now(UTC)))
+    assert "next due" in shown(watched.look(), 132)[-1], "the first attempt is on its way"
+
+
+def test_what_is_wrong_and_what_to_do_are_not_cut(tmp_path: Path) -> None:
+    processes = tuple(asked(role, free_port()) for role in ("gateway", "relay", "worker"))
+    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path / "x", processes=processes)).look()
+    lines = shown(found, 60)
+    assert max(map(len, lines)) <= 60
+    text = " ".join(" ".join(lines).split())
+    assert "worker not ready; the spool is not there gateway no gateway answers" in text
+    assert "'xrayq worker', see XRAYQ_WORKER_HTTP_PORT" in text
+
+
 def test_a_database_that_is_away_is_a_line_and_comes_back(
     database: Engine, database_url: str, spool: Spool, films: list[int], tmp_path: Path
 ) -> None:
@@ -204,48 +229,46 @@ def test_faults_are_named(database: Engine, database_url: str, spool: Spool, fil
     assert Watched(options(database_url, tmp_path / "nowhere")).look().faults == ("the spool is not there",)
 
 
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
-    """A process's /readyz on a real socket; its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/readyz"
-    server.shutdown()
-    server.server_close()
-
-
 CHECKS = [
     {"check": "database", "ok": True, "text": "answers"},
     {"check": "broker", "ok": False, "text": "is\x1b[2J away"},
 ]
-ANSWERS: Mapping[str, tuple[int, bytes, bool, str]] = {
-    "ready": (200, json.dumps({"checks": CHECKS[:1]}).encode(), True, ""),
-    "not ready": (503, json.dumps({"checks": CHECKS}).encode(), False, "not ready: broker, is [2J away"),
-    "says nothing": (503, b"{}", False, "not ready: it answers 503 and does not say why"),
-    "no JSON": (404, b"not found", False, "not ready: it answers 404 and does not say why"),
+OURS = {"role": "worker", "installation": "ours", "checks": CHECKS[:1]}
+ANSWERS: Mapping[str, tuple[bytes, bool, str]] = {
+    "ready": (json.dumps(OURS).encode(), True, ""),
+    "not ready": (json.dumps(OURS | {"checks": CHECKS}).encode(), False, "not ready: broker, is [2J away"),
+    "another role": (json.dumps(OURS | {"role": "relay"}).encode(), False, "is the relay's, not the worker's"),
+    "another database": (json.dumps(OURS | {"installation": "b"}).encode(), False, "worker of another installation"),
+    "not ours": (b"{}", False, "is no xrayq worker"),
+    "no JSON": (b"not found", False, "is no xrayq worker"),
 }
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_a_process_says(name: str) -> None:
-    status, body, ready, text = ANSWERS[name]
-    with answering(status, body) as url:
-        assert ask("worker", url) == Process(role="worker", ready=ready, text=text)
+    body, ready, text = ANSWERS[name]
+    endpoint = Endpoint("127.0.0.1", 0, {"/readyz": lambda: Answer(status=200, content_type="", body=body)})
+    endpoint.start()
+    found = ask(asked("worker", endpoint.port))
+    endpoint.shutdown()
+    endpoint.server_close()
+    assert (found.role, found.ready) == ("worker", ready)
+    assert text in found.text
+    assert bool(text) == bool(found.text)
+
+
+def test_a_process_that_hangs_is_told_from_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        text = ask(asked("worker", hanging.getsockname()[1])).text
+    assert "listens" in text
+    assert "does not answer within 0.2 s: it hangs; restart it" in text
+    assert "no worker answers" in ask(asked("worker", free_port())).text
 
 
 def test_a_process_that_is_not_there_is_a_fault_and_one_elsewhere_is_none(tmp_path: Path) -> None:
-    urls = {"gateway": f"http://127.0.0.1:{free_port()}/readyz", "relay": "", "worker": ""}
-    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path, ready_urls=urls)).look()
+    processes = (asked("gateway", free_port()), asked("relay"), asked("worker"))
+    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path, processes=processes)).look()
     assert [one.ready for one in found.processes] == [False, None, None]
     assert "gateway not ready" in found.faults
     assert not any("relay" in fault for fault in found.faults)
@@ -268,7 +291,7 @@ def test_the_command_prints_once_and_its_exit_code_says_whether_all_is_well(tmp_
         for words in (("status", "--once"), ("status", "--json")):
             code, told, error = xrayq(*words)
             assert (code, error) == (5, "xrayq: not well: worker not ready\n")
-            assert "does not answer" in told
+            assert "no worker answers on port" in told
     database.dispose()
 
 

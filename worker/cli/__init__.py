@@ -78,7 +78,7 @@ def main() -> None:
     # ONNX Runtime's wheels for Linux keep a device id in the home folder and report to their maker unless told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        app()
+        app(prog_name="xrayq")
     except WorkerError as error:
         print(f"xrayq: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(error.exit_code) from None

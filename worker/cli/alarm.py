@@ -5,10 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.alarm_options import channels
-from worker.cli.common import JsonOption, load_settings, open_database, print_json, wide_console
+from worker.cli.common import JsonOption, clock, load_settings, open_database, print_json, wide_console
 from worker.errors import Unhealthy
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how they are told.")
+
+UNITS = {"seconds": "seconds", "hours": "hours", "mib": "MiB", "films": "films", "letters": "films", "psi": "PSI"}
+"""Of a threshold, by the last word of its setting."""
 
 
 @app.command("list")
@@ -25,33 +28,34 @@ def list_(
     from worker.alarms.ledger import listed
     from worker.db.session import reading
 
-    with reading(open_database(load_settings())) as connection:
+    settings = load_settings()
+    with reading(open_database(settings)) as connection:
         rows = listed(connection, cleared=everything)
     if as_json:
         print_json(rows)
         return
     if not rows:
-        typer.echo("no alarms" if everything else "no open alarms")
+        typer.echo("no alarms" if everything else "no open alarms: 'xrayq alarm rules' says what raises one")
         return
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table("id", "rule", "subject", "since", "until", "what", "first", header_style="bold")
-    for row in rows:
-        style = "dim" if row["cleared_at"] else "red"
-        table.add_row(
+    from worker.cli.tables import print_rows
+
+    table = [
+        (
             str(row["id"]),
             row["rule"],
-            escape(row["subject"]) or "-",
-            _minute(row["raised_at"]),
-            _minute(row["cleared_at"]) if row["cleared_at"] else "open",
-            escape(row["text"]),
+            row["subject"] or "-",
+            clock(row["raised_at"], settings.zone),
+            clock(row["cleared_at"], settings.zone) if row["cleared_at"] else Text("open", "red"),
+            row["text"],
             "" if row["cleared_at"] else row["advice"],
-            style=style,
         )
+        for row in rows
+    ]
     console = wide_console()
-    console.print(table)
-    console.print("Times are UTC.", style="dim")
+    print_rows(console, ("id", "rule", "subject", "since", "until", "what", "first"), table, folds=("what", "first"))
+    console.print(f"Times are {settings.time_zone}.", style="dim")
 
 
 @app.command()
@@ -70,6 +74,7 @@ def rules(as_json: JsonOption = False) -> None:
             "rule": rule.id,
             "when": rule.when.value,
             "threshold": getattr(settings, rule.setting) if rule.setting else None,
+            "unit": UNITS[rule.setting.rpartition("_")[2]] if rule.setting else None,
             "setting": f"XRAYQ_{rule.setting.upper()}" if rule.setting else None,
             "meaning": rule.meaning,
             "advice": rule.advice,
@@ -79,13 +84,21 @@ def rules(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
         return
-    from rich.table import Table
+    from worker.cli.tables import print_rows
 
-    table = Table("rule", "looked at", "threshold", "setting", "meaning", "first", header_style="bold")
-    for row in rows:
-        threshold = "-" if row["threshold"] is None else f"{row['threshold']:g}"
-        table.add_row(row["rule"], row["when"], threshold, row["setting"] or "-", row["meaning"], row["advice"])
-    wide_console().print(table)
+    table = [
+        (
+            row["rule"],
+            row["when"],
+            "-" if row["threshold"] is None else _threshold(row["threshold"], row["unit"]),
+            row["setting"] or "-",
+            row["meaning"],
+            row["advice"],
+        )
+        for row in rows
+    ]
+    headings = ("rule", "looked at", "threshold", "setting", "meaning", "first")
+    print_rows(wide_console(), headings, table, folds=("meaning", "first"))
 
 
 @app.command("test")
@@ -133,5 +146,5 @@ def try_(as_json: JsonOption = False) -> None:
         raise typer.Exit(Unhealthy.exit_code)
 
 
-def _minute(moment: str) -> str:
-    return moment[:16].replace("T", " ")
+def _threshold(value: float, unit: str) -> str:
+    return f"{value:g} {unit.removesuffix('s') if value == 1 else unit}"

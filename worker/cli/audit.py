@@ -6,14 +6,23 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, print_json, wide_console
+from worker.cli.common import (
+    JsonOption,
+    clock,
+    load_settings,
+    open_database,
+    past_day,
+    print_json,
+    wide_console,
+    writing_to,
+)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail and the report of a day.")
 
 
 @app.command()
 def report(
-    day: Annotated[str, typer.Option("--date", help="YYYY-MM-DD; default: yesterday.")] = "",
+    day: Annotated[str, typer.Option("--date", help="YYYY-MM-DD, today or yesterday.")] = "yesterday",
     out: Annotated[Path, typer.Option(help="Folder; its files are replaced.")] = Path("runs/audit"),
     as_json: JsonOption = False,
 ) -> None:
@@ -33,25 +42,24 @@ def report(
     xrayq audit report
     xrayq audit report --date 2026-11-22 --out /srv/reports/2026-11-22
     """
-    from datetime import date, datetime, timedelta
     from importlib.util import find_spec
 
     from worker.cli.night_options import night_options
     from worker.errors import ConfigurationError, Unhealthy, WorkerError
 
     settings = load_settings()
-    try:
-        chosen = date.fromisoformat(day) if day else datetime.now(settings.zone).date() - timedelta(days=1)
-    except ValueError:
-        raise ConfigurationError("--date is YYYY-MM-DD") from None
+    chosen = past_day(day, settings.zone, "--date")
+    if out.exists() and out.resolve().is_relative_to(settings.reports.resolve()):
+        raise ConfigurationError(f"{out} is the night's, its digest is in the audit trail: take another --out")
     if find_spec("matplotlib") is None:
         raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
     from worker.audit.files import write
     from worker.audit.verdict import faults
 
     database = open_database(settings)
-    out.mkdir(parents=True, exist_ok=True)
-    content = write(database, chosen, night_options(settings), out)
+    with writing_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        content = write(database, chosen, night_options(settings), out)
     if as_json:
         print_json(content)
     else:
@@ -90,21 +98,33 @@ def reports(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
         return
-    from rich.table import Table
+    if not rows:
+        when = f"the relay makes one each night at {settings.report_time}" if settings.report_time else "none is due"
+        typer.echo(f"no nightly report yet: {when} (XRAYQ_REPORT_TIME)")
+        return
+    from worker.cli.tables import print_rows
 
-    table = Table("date", "made at (UTC)", "difference", "alarms", "digest", "files", "folder", header_style="bold")
-    for row in rows:
-        alarms = ", ".join(row["alarms"]) or "-"
-        made_at = row["made_at"][:19].replace("T", " ")
-        table.add_row(
-            row["date"], made_at, str(row["difference"]), alarms, row["digest"][:12], row["files"], row["folder"]
+    table = [
+        (
+            row["date"],
+            clock(row["made_at"], settings.zone),
+            str(row["difference"]),
+            ", ".join(row["alarms"]) or "-",
+            row["digest"][:12],
+            row["files"],
+            row["folder"],
         )
-    wide_console().print(table)
+        for row in rows
+    ]
+    headings = ("date", "made at", "difference", "alarms", "digest", "files", "folder")
+    console = wide_console()
+    print_rows(console, headings, table, folds=("alarms",), drops=("folder", "digest"))
+    console.print(f"Times are {settings.time_zone}.", style="dim")
 
 
 @app.command()
 def verify(
-    head: Annotated[str, typer.Option(help="A digest kept elsewhere, which the chain must hold.")] = "",
+    head: Annotated[str | None, typer.Option(help="A digest kept elsewhere, which the chain must hold.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every row of the audit trail's chain. Exit code 1 names the first row that is not whole.
@@ -120,9 +140,9 @@ def verify(
     from worker import trail
     from worker.errors import ConfigurationError, WorkerError
 
-    if head and (len(head) < 12 or set(head) - set("0123456789abcdef")):
+    if head is not None and (len(head) < 12 or set(head) - set("0123456789abcdef")):
         raise ConfigurationError("--head takes the digest, at least twelve characters of it")
-    verdict = trail.verify(open_database(load_settings()), head=head)
+    verdict = trail.verify(open_database(load_settings()), head=head or "")
     if as_json:
         print_json(
             {
@@ -161,7 +181,7 @@ def export(
             typer.echo(line)
         return
     count, digest = 0, trail.FIRST
-    with out.open("w", encoding="utf-8") as file:
+    with writing_to(out), out.open("w", encoding="utf-8") as file:
         for count, line in enumerate(lines, 1):  # noqa: B007
             file.write(line + "\n")
             digest = json.loads(line)["digest"]

@@ -30,14 +30,13 @@ def list_(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in rows])
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("bundle", "version", "digest", "findings", "default", header_style="bold")
     for bundle in rows:
         mark = "yes" if bundle.path == default else ""
         table.add_row(bundle.name, bundle.version, bundle.digest[:12], ", ".join(bundle.findings), mark)
-    Console().print(table)
+    wide_console().print(table)
     typer.echo("default: live while no other is activated; 'xrayq bundle status' says what is")
 
 
@@ -67,9 +66,11 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         )
         return
     from rich.table import Table
+    from rich.text import Text
 
     console = wide_console()
-    console.print(f"[bold]{bundle.name}[/] {bundle.version}  digest {bundle.digest[:12]}  {bundle.calibration.words}")
+    about = f" {bundle.version}  digest {bundle.digest[:12]}  {bundle.calibration.words}"
+    console.print(Text.assemble((bundle.name, "bold"), about))
     table = Table("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings), header_style="bold")
     for split, metrics in bundle.metrics.items():
         recalls = [_proportion(metrics["recall"][name]) for name in bundle.findings]
@@ -86,16 +87,15 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         limits = ", ".join(f"{name} {bundle.conformal.limits[name]:.4f}" for name in bundle.findings)
         console.print(
             f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
-            highlight=False,
         )
     for precision, record in bundle.variants.items():
-        console.print(f"variant {precision}: {_agreement(record)}", highlight=False)
+        console.print(f"variant {precision}: {_agreement(record)}")
     for line in gate_lines(bundle):
-        console.print(line, highlight=False)
+        console.print(line)
     for key, value in bundle.provenance.items():
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
-        console.print(f"  {key}: {value}", style="dim", highlight=False)
+        console.print(f"  {key}: {value}", style="dim")
     console.print("Brackets are exact 95 % intervals. Research software, not a medical device.", style="dim")
 
 

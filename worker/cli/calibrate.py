@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, print_json, progress, wide_console
+from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, wide_console
 from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def calibrate(
     from model.calibration_report import write
     from model.errors import ModelError
 
+    must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
     try:
         if films is not None:

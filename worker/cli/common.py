@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, WorkerError
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
+    from pathlib import Path
+    from zoneinfo import ZoneInfo
+
+    from pydantic_core import ErrorDetails
     from rich.console import Console
     from sqlalchemy import Engine
 
@@ -28,23 +33,33 @@ def load_settings(**overrides: Any) -> "Settings":
 
     from pydantic import ValidationError
 
-    from worker.settings import CONFIG_VARIABLE, Settings
+    from worker.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings
 
     known = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE} | TEST_VARIABLES
     if unknown := sorted(name for name in os.environ if name.startswith("XRAYQ_") and name not in known):
         raise ConfigurationError(f"settings: {', '.join(unknown)} is not a setting; worker/SETTINGS.md lists them")
-    config = os.environ.get(CONFIG_VARIABLE)
-    if config and (not Path(config).exists() or Path(config).is_dir()):
+    config = os.environ.get(CONFIG_VARIABLE, CONFIG_FILE)
+    if os.environ.get(CONFIG_VARIABLE) and (not Path(config).exists() or Path(config).is_dir()):
         raise ConfigurationError(f"settings file {config} ({CONFIG_VARIABLE}) is not there")
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ConfigurationError(f"settings: {faults}") from None
-    except (tomllib.TOMLDecodeError, OSError) as error:
-        raise ConfigurationError(f"settings file: {error}") from None
+        raise ConfigurationError("; ".join(_fault(fault, config) for fault in error.errors())) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"settings file {config} is no TOML: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"settings file {config}: {error.strerror}") from None
+
+
+def _fault(fault: "ErrorDetails", config: str) -> str:
+    """What pydantic found, in words; never the value, which may be a password."""
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{name} in {config} is not a setting; worker/SETTINGS.md lists them"
+    words = fault["msg"]
+    for prefix in ("Value error, ", "Input ", "String "):
+        words = words.removeprefix(prefix)
+    return f"XRAYQ_{name.upper()} {words}" if name else words
 
 
 def start_logging(settings: "Settings") -> None:
@@ -80,11 +95,13 @@ def operator() -> str:
 
 
 def wide_console() -> "Console":
-    """A console for tables: the terminal's width, or 132 columns into a pipe or file."""
-    from rich.console import Console
+    """A console that shows text of others as it is. As wide as the terminal or COLUMNS; 132 columns into a pipe."""
+    import os
 
-    console = Console()
-    return console if console.is_terminal else Console(width=132)
+    from worker.cli.tables import PlainConsole
+
+    console = PlainConsole()
+    return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=132)
 
 
 def print_json(value: Any) -> None:
@@ -94,6 +111,54 @@ def print_json(value: Any) -> None:
 def parse_views(text: str) -> tuple[str, ...]:
     """PA,AP as a tuple; 'all' as the empty one."""
     return () if text == "all" else tuple(view.strip() for view in text.split(",") if view.strip())
+
+
+def past_day(text: str, zone: "ZoneInfo", option: str) -> "date":
+    """YYYY-MM-DD, today or yesterday as a day of the zone; "" is yesterday. Raises ConfigurationError."""
+    from datetime import date, datetime, timedelta
+
+    today = datetime.now(zone).date()
+    words = {"": today - timedelta(days=1), "yesterday": today - timedelta(days=1), "today": today}
+    try:
+        day = words[text] if text in words else date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{option} is YYYY-MM-DD, today or yesterday") from None
+    if day > today:
+        raise ConfigurationError(f"{option} {day} has not begun: it is {today} ({zone.key})")
+    return day
+
+
+def clock(moment: "datetime | str", zone: "ZoneInfo") -> str:
+    """To the minute, on the site's clock; the zone is named once beside them.
+
+    Args:
+        moment: with its zone; as text in ISO 8601.
+    """
+    from datetime import datetime
+
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+@contextmanager
+def writing_to(path: "Path") -> Iterator[None]:
+    """An OSError of the block is one line that names the file. Raises WorkerError."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkerError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
+
+
+def must_be_writable(out: "Path") -> None:
+    """Before work that takes hours: where `out` goes, something can be made. Raises WorkerError."""
+    import os
+
+    with writing_to(out):
+        place = next(folder for folder in out.absolute().parents if folder.exists())
+    if not place.is_dir():
+        raise WorkerError(f"cannot write {out}: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise WorkerError(f"cannot write {out}: no permission in {place}")
 
 
 @contextmanager

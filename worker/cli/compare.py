@@ -94,15 +94,15 @@ def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> 
 def _show(console: "Console", content: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     for place in ("live", "shadow"):
         one = content[place]
         engines = ", ".join(one["engines"]) or "no score"
-        console.print(
-            f"{place:<7}[bold]{one['name']}[/] {one['version']}  {one['digest'][:12]}  {engines}", highlight=False
-        )
+        about = f" {one['version']}  {one['digest'][:12]}  {engines}"
+        console.print(Text.assemble(f"{place:<7}", (one["name"], "bold"), about))
     other = content["films_with_other_flags"]
-    console.print(f"{content['films']} films scored by both, other flags on {_share(other)}", highlight=False)
+    console.print(f"{content['films']} films scored by both, other flags on {_share(other)}")
     columns = ("finding", "shift, mean", "5 %", "median", "95 %", "largest", "flag on", "off", "changed")
     table = Table(*columns, box=SIMPLE_HEAD)
     for name, found in content["findings"].items():
@@ -114,7 +114,7 @@ def _show(console: "Console", content: dict[str, Any]) -> None:
     for one in content["criteria"]:
         criteria.add_row(one["criterion"], _value(one), f"{one['limit']:g}", one["state"])
     console.print(criteria)
-    console.print(f"verdict: [bold]{content['verdict']}[/]")
+    console.print(Text.assemble("verdict: ", (content["verdict"], "bold")))
     if content["verdict"] == PROMOTE:
         console.print(f"  xrayq bundle activate {content['shadow']['digest'][:12]}")
     console.print(f"Brackets are exact 95 % intervals, films taken as independent. {NOTICE}", style="dim")
@@ -126,7 +126,6 @@ def _show_truth(console: "Console", content: dict[str, Any]) -> None:
 
     console.print(
         f"truth is known of {content['truth_films']} of them; of {content['disputed_films']} more readers do not agree",
-        highlight=False,
     )
     columns = ("flag", "", "films", "live", "shadow", "lost", "live only right", "shadow only", "McNemar p")
     table = Table(*columns, box=SIMPLE_HEAD)

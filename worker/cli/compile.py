@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, print_json
+from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json
 from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def compile_(
     else:
         if out is None:
             raise ConfigurationError("compile needs --out, a folder for the new bundle: bundles are never changed")
+        must_be_writable(out)
         content = _int8(bundle, films, out, settings.flag_tolerance, report)
     if as_json:
         print_json(content)

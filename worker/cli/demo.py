@@ -85,8 +85,8 @@ def demo(
     else:
         console = wide_console()
         console.print(_table(ends))
-        console.print(_summary(ends), highlight=False)
-        console.print(f"database {folder / 'xrayq.db'}\nspool    {folder / 'spool'}", style="dim", highlight=False)
+        console.print(_summary(ends))
+        console.print(f"database {folder / 'xrayq.db'}\nspool    {folder / 'spool'}", style="dim")
     surprises = [f"{end.film.name} ({end.film.syntax}): {end.state}" for end in ends if not end.as_expected]
     if surprises:
         raise Unhealthy(f"not as expected: {'; '.join(surprises)}")
@@ -120,6 +120,7 @@ def _refusal(ending: "Ending") -> str:
 def _table(ends: "list[Ending]") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     findings = next((list(end.view.probabilities) for end in ends if end.view and end.view.probabilities), [])
     table = Table(header_style="bold", box=SIMPLE_HEAD)
@@ -140,7 +141,7 @@ def _table(ends: "list[Ending]") -> "Table":
             end.film.name,
             end.film.syntax,
             (end.view.view_position if end.view else "") or "-",
-            f"[{STATE_STYLES.get(end.state, 'magenta')}]{end.state}[/]",
+            Text(end.state, STATE_STYLES.get(end.state, "magenta")),
             *(f"{scores[finding]:.3f}" if scores else "" for finding in findings),
             ", ".join(view.flags or ["-"]) if view and scores else reason,
             f"{latency:.2f} s" if latency is not None else "",

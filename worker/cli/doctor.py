@@ -56,11 +56,11 @@ def health(role: Annotated[Role, typer.Argument(help="The process to ask for.")]
     xrayq health worker --json
     """
     from worker import logs, ready
-    from worker.cli.endpoints import port_of
+    from worker.cli.endpoints import processes
 
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
-    findings = ready.ask(role, settings.http_host, port_of(settings, role))
+    findings = ready.ask(processes(settings)[role])
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -4,11 +4,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
+from worker.cli.common import (
+    JsonOption,
+    clock,
+    load_settings,
+    open_database,
+    operator,
+    past_day,
+    print_json,
+    wide_console,
+)
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from worker.drift import DriftOptions
     from worker.settings import Settings
 
@@ -20,7 +27,7 @@ NOTICE = "Research software, not a medical device."
 
 @app.command()
 def show(
-    day: Annotated[str, typer.Option("--date", help="YYYY-MM-DD; default: yesterday.")] = "",
+    day: Annotated[str, typer.Option("--date", help="YYYY-MM-DD, today or yesterday.")] = "yesterday",
     as_json: JsonOption = False,
 ) -> None:
     """Hold the films of one day beside the frozen references, as the night does.
@@ -36,14 +43,12 @@ def show(
     xrayq drift show --date 2026-11-22
     xrayq drift show --json | jq '.tests[] | select(.alarm)'
     """
-    from datetime import datetime, timedelta
-
     from worker.audit.reconciliation import Span
     from worker.db.session import snapshot
     from worker.drift import evaluate
 
     settings = load_settings()
-    chosen = _date(day, "--date") if day else datetime.now(settings.zone).date() - timedelta(days=1)
+    chosen = past_day(day, settings.zone, "--date")
     with snapshot(open_database(settings)) as connection:
         found = evaluate(connection, Span.of_day(chosen, settings.zone), options_of(settings))
     if as_json:
@@ -73,7 +78,10 @@ def freeze(
     from worker.errors import ConfigurationError
 
     settings = load_settings()
-    spans = [Span.of_day(_date(text, name), settings.zone) for text, name in ((first, "--from"), (last, "--to"))]
+    spans = [
+        Span.of_day(past_day(text, settings.zone, name), settings.zone)
+        for text, name in ((first, "--from"), (last, "--to"))
+    ]
     if spans[1].start < spans[0].start:
         raise ConfigurationError("--to is a day before --from")
     span = Span(start=spans[0].start, end=spans[1].end)
@@ -94,7 +102,8 @@ def references(as_json: JsonOption = False) -> None:
     from worker.drift_reference import audited_digests, digest_of, sample_of
     from worker.drift_reference import references as frozen
 
-    with snapshot(open_database(load_settings())) as connection:
+    settings = load_settings()
+    with snapshot(open_database(settings)) as connection:
         audited, found = audited_digests(connection), frozen(connection)
         digests = {key: digest_of(sample_of(connection, key)) for key in sorted(found)}
     rows = [
@@ -104,21 +113,32 @@ def references(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("AE", "measure", "bundle", "films", "from", "to", "frozen", "digest", "", header_style="bold")
-    for row in rows:
-        table.add_row(
-            escape(row["calling_ae"]),
-            row["measure"],
-            row["bundle"][:12],
-            str(row["films"]),
-            *(row[name][:10] for name in ("from", "to", "frozen_at")),
-            row["digest"][:12],
-            "as audited" if row["as_audited"] else "[red]NOT AS AUDITED[/red]",
+    if not rows:
+        typer.echo(
+            f"no reference yet: the night freezes the first {settings.drift_reference_films} films of an AE "
+            "(XRAYQ_DRIFT_REFERENCE_FILMS); 'xrayq drift freeze' takes days of your choice"
         )
-    wide_console().print(table)
+        return
+    from rich.text import Text
+
+    from worker.cli.tables import print_rows
+
+    table = [
+        (
+            row["calling_ae"],
+            row["measure"],
+            row["bundle"][:12] or "-",
+            str(row["films"]),
+            *(clock(row[name], settings.zone)[:10] for name in ("from", "to", "frozen_at")),
+            row["digest"][:12],
+            "as audited" if row["as_audited"] else Text("NOT AS AUDITED", "red"),
+        )
+        for row in rows
+    ]
+    headings = ("AE", "measure", "bundle", "films", "from", "to", "frozen", "digest", "trail")
+    console = wide_console()
+    print_rows(console, headings, table, drops=("digest", "frozen", "bundle"))
+    console.print(f"Days are {settings.time_zone}.", style="dim")
 
 
 def options_of(settings: "Settings") -> "DriftOptions":
@@ -132,28 +152,15 @@ def options_of(settings: "Settings") -> "DriftOptions":
     )
 
 
-def _date(text: str, name: str) -> "date":
-    from datetime import date
-
-    from worker.errors import ConfigurationError
-
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{name} is YYYY-MM-DD") from None
-
-
 def _show(found: dict[str, Any]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
+    from worker.cli.tables import print_rows
     from worker.drift import untested_words
 
-    console = wide_console()
-    table = Table("AE", "measure", "films", "PSI", "by chance", "q", "median", "reference", "", header_style="bold")
-    for one in found["tests"]:
-        table.add_row(
-            escape(one["calling_ae"]),
+    table = [
+        (
+            one["calling_ae"],
             one["measure"],
             f"{one['films']}" + (f" in {one['days']} days" if one["days"] > 1 else ""),
             f"{one['psi']:.3f}",
@@ -161,14 +168,19 @@ def _show(found: dict[str, Any]) -> None:
             f"{one['q']:.2g}",
             f"{one['median']:.4g}",
             f"{one['reference_median']:.4g}",
-            "[red]DRIFT[/red]" if one["alarm"] else one["note"],
+            Text("DRIFT", "red") if one["alarm"] else one["note"],
         )
-    console.print(table)
+        for one in found["tests"]
+    ]
+    headings = ("AE", "measure", "films", "PSI", "by chance", "q", "median", "reference", "drift")
+    console = wide_console()
+    print_rows(console, headings, table, folds=("drift",), drops=("reference", "median", "by chance"))
+    if not table:
+        console.print("Nothing tested: a test needs films of the day and a reference, see 'xrayq drift references'.")
     for words in untested_words(found):
-        console.print(f"Not tested: {words}", style="yellow", highlight=False, markup=False)
+        console.print(f"Not tested: {words}", style="yellow")
     limits = found["options"]
     console.print(
         f"Drift: q of {limits['alpha']:g} or less, and a PSI beyond chance of {limits['psi']:g} or more. {NOTICE}",
         style="dim",
-        highlight=False,
     )

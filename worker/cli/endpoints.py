@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from worker.outbox import Claims
     from worker.probes import Check, Turns
     from worker.pulse import Pulse
+    from worker.ready import Asked
     from worker.settings import Settings
 
 ALIVE_SECONDS, READY_SECONDS = 60.0, 30.0
@@ -94,13 +95,21 @@ def counted(publish: "Callable[[Claims], None]", metrics: "RelayMetrics") -> "Ca
     return run
 
 
-def port_of(settings: "Settings", role: str) -> int:
+def processes(settings: "Settings") -> "dict[str, Asked]":
+    """Whom to ask, by role."""
+    from worker.db.session import identity
+    from worker.ready import Asked
+
     ports = {
         "gateway": settings.gateway_http_port,
         "relay": settings.relay_http_port,
         "worker": settings.worker_http_port,
     }
-    return ports[role]
+    installation = identity(settings.database)
+    return {
+        role: Asked(role=role, host=settings.http_host, port=port, installation=installation)
+        for role, port in ports.items()
+    }
 
 
 def _serve(
@@ -114,12 +123,13 @@ def _serve(
     from worker import http_endpoint
     from worker.probes import Probe
 
+    us = processes(settings)[role]
     pages = {
         "/metrics": http_endpoint.metrics_page(registry),
-        "/healthz": http_endpoint.probe_page(role, Probe(alive)),
-        "/readyz": http_endpoint.probe_page(role, Probe(ready)),
+        "/healthz": http_endpoint.probe_page(role, us.installation, Probe(alive)),
+        "/readyz": http_endpoint.probe_page(role, us.installation, Probe(ready)),
     }
-    http_endpoint.serve(role, settings.http_host, port_of(settings, role), pages)
+    http_endpoint.serve(role, us.host, us.port, pages)
 
 
 def _redis(app: "Celery") -> str:

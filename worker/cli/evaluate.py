@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, print_json, progress, wide_console
+from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, wide_console
 from worker.errors import NotFound, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def evaluate(
     from model.report import render
     from worker.settings import cores
 
+    must_be_writable(out)
     console, threads = Console(stderr=True), cores()
     try:
         studies = [read_study(path) for path in (study or _shipped_studies())]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import gate_lines, load_bundle
-from worker.cli.common import JsonOption, print_json
+from worker.cli.common import JsonOption, must_be_writable, print_json
 from worker.cli.train import command_line, require_torch
 from worker.errors import WorkerError
 
@@ -58,6 +58,7 @@ def train(
         train_gate(lessons, config, path, report=report)
         return config.as_dict()
 
+    must_be_writable(out)
     try:
         made = build_gate(load_bundle(bundle), films, out, train=run, auxiliary=auxiliary, command=command_line())
     except (ModelError, OSError) as error:

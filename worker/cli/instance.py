@@ -8,7 +8,7 @@ from worker.cli.common import JsonOption, load_settings, open_database, operator
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from worker.instances import InstanceView
 
@@ -45,7 +45,7 @@ def list_(
         print_json([view.as_dict() for view in views])
         return
     console = wide_console()
-    console.print(table_of(views))
+    print_table(console, views)
     console.print(f"{len(views)} instances. {NOTICE}", style="dim")
 
 
@@ -71,10 +71,9 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(views)
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = wide_console()
     for view in views:
         table = Table(show_header=False, box=None, title=f"instance {view['id']}, revision {view['revision']}")
         for key, value in view.items():
@@ -86,9 +85,9 @@ def show(name: Name, as_json: JsonOption = False) -> None:
         for event in view["history"]:
             console.print(f"  {event['at'][:19]}  {event['action']:<12} by {event['actor']}", style="dim")
             if measured := event["detail"].get("measured"):
-                console.print(f"    the gate measured: {_plain(measured)}", style="dim", highlight=False)
+                console.print(f"    the gate measured: {_plain(measured)}", style="dim")
             if notes := event["detail"].get("notes"):
-                console.print(f"    scored in spite of: {_plain(notes)}", style="dim", highlight=False)
+                console.print(f"    scored in spite of: {_plain(notes)}", style="dim")
     console.print(NOTICE, style="dim")
 
 
@@ -106,14 +105,11 @@ def reasons(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([{"state": state, "reason": reason, "instances": count} for state, reason, count in rows])
         return
-    from rich.console import Console
-    from rich.table import Table
+    from worker.cli.tables import print_rows
 
-    table = Table("state", "reason", "instances", header_style="bold")
-    for state, reason, count in rows:
-        table.add_row(f"[{STATE_STYLES.get(state, '')}]{state}[/]", reason or "", str(count))
-    console = Console()
-    console.print(table)
+    console = wide_console()
+    table = [(_styled(state), reason or "", str(count)) for state, reason, count in rows]
+    print_rows(console, ("state", "reason", "instances"), table)
     console.print(NOTICE, style="dim")
 
 
@@ -153,7 +149,7 @@ def _print_score(console: "Console", score: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    console.print(f"{score['role']} score, bundle {score['bundle_digest'][:12]}, {score['engine']}", highlight=False)
+    console.print(f"{score['role']} score, bundle {score['bundle_digest'][:12]}, {score['engine']}")
     table = Table("finding", "logit", "probability", "interval", "flag at or over", "flag", box=SIMPLE_HEAD)
     for finding, said in score["findings"].items():
         interval, threshold = said["interval"], said["operating_point"]
@@ -168,37 +164,40 @@ def _print_score(console: "Console", score: dict[str, Any]) -> None:
     console.print(table)
     if score["prediction_set"] is not None:
         found = ", ".join(score["prediction_set"]) or "nothing, the film is unlike those it was calibrated on"
-        console.print(f"  {'abstains; ' if score['abstains'] else ''}cannot be ruled out: {found}", highlight=False)
+        console.print(f"  {'abstains; ' if score['abstains'] else ''}cannot be ruled out: {found}")
     if score["notes"]:
-        console.print(f"  scored in spite of: {', '.join(score['notes'])}", highlight=False)
+        console.print(f"  scored in spite of: {', '.join(score['notes'])}")
 
 
-def table_of(views: "list[InstanceView]") -> "Table":
-    """The instances as a rich table."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def print_table(console: "Console", views: "list[InstanceView]") -> None:
+    """The instances, one a row."""
+    from rich.text import Text
+
+    from worker.cli.tables import print_rows
 
     findings = next((list(view.probabilities) for view in views if view.probabilities), [])
-    table = Table(header_style="bold", box=SIMPLE_HEAD)
-    for heading in ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason"):
-        table.add_column(heading, no_wrap=heading not in ("SOP Instance UID", "reason"))
-    for finding in findings:
-        table.add_column(finding, justify="right", no_wrap=True)
-    table.add_column("flags")
-    for view in views:
-        style = STATE_STYLES.get(view.state, "")
-        table.add_row(
+    headings = ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason", *findings, "flags")
+    rows: list[tuple[str | Text, ...]] = [
+        (
             str(view.id),
             _short(view.sop_instance_uid),
             str(view.revision),
             view.calling_ae,
             view.view_position or "-",
-            f"[{style}]{view.state}[/]",
+            _styled(view.state),
             view.reason or "",
             *(f"{view.probabilities[finding]:.3f}" if view.probabilities else "" for finding in findings),
             ", ".join(view.flags or []),
         )
-    return table
+        for view in views
+    ]
+    print_rows(console, headings, rows, drops=("SOP Instance UID", "rev", *findings))
+
+
+def _styled(state: str) -> "Text":
+    from rich.text import Text
+
+    return Text(state, STATE_STYLES.get(state, ""))
 
 
 def _short(uid: str) -> str:

@@ -74,13 +74,14 @@ def performance(
 
 def _show(found: "Performance") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     console = wide_console()
     table = Table("finding", "rate", "now", "calibrated", "evidence", "", header_style="bold")
     for one in found.findings:
         for name in ("sensitivity", "specificity", "ppv"):
             rate = getattr(one, name)
-            alarm = f"[red]ALARM since labelled film {rate.alarm_at} of its kind[/red]" if rate.alarm_at else ""
+            alarm = Text(f"ALARM since labelled film {rate.alarm_at} of its kind", "red") if rate.alarm_at else ""
             calibrated = "" if rate.calibrated is None else f"{rate.calibrated[0]:.3f} to {rate.calibrated[1]:.3f}"
             evidence = "" if rate.evidence is None else f"{rate.evidence:.3g}"
             table.add_row(one.finding, name, _words(rate), calibrated, evidence, alarm)
@@ -88,7 +89,6 @@ def _show(found: "Performance") -> None:
     console.print(
         f"{found.labelled} of {found.scored} films scored live by bundle {found.bundle_digest[:12]} have a truth "
         f"({found.labelled_flagged} of the {found.flagged} flagged); readers disagree on {found.disputed}.",
-        highlight=False,
     )
     if found.selected:
         console.print(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, parse_views, print_json, progress
+from worker.cli.common import JsonOption, must_be_writable, parse_views, print_json, progress
 from worker.errors import ConfigurationError, WorkerError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def prepare(
     from model.prepare import prepare as run_prepare
     from model.preprocess import PreprocessSpec
 
+    must_be_writable(out)
     console = Console(stderr=True)
     shares = _shares(split)
     try:

@@ -142,8 +142,7 @@ def _print(one: "Replayed") -> None:
     console, of = wide_console(), one.tolerance.of
     stored = one.stored
     console.print(
-        f"{stored.role} score, bundle {stored.bundle_digest[:12]}: {'agrees' if one.agrees else '[red]differs[/]'}",
-        highlight=False,
+        f"{stored.role} score, bundle {stored.bundle_digest[:12]}: {'agrees' if one.agrees else 'differs'}",
     )
     table = Table("finding", f"{of} stored", f"{of} now", "difference", "flag stored", "flag now", box=SIMPLE_HEAD)
     for name, said in stored.findings.items():
@@ -161,5 +160,4 @@ def _print(one: "Replayed") -> None:
         f"  {stored.engine} then, {one.engine} now; {of}s may differ by {one.tolerance.largest:g} "
         f"({one.tolerance.source})",
         style="dim",
-        highlight=False,
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.bundle import load_bundle, run_once
-from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
+from worker.cli.common import JsonOption, clock, load_settings, open_database, operator, print_json, wide_console
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
@@ -52,22 +52,26 @@ def status(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
         return
-    from rich.table import Table
+    from worker.cli.tables import print_rows
 
-    table = Table("role", "bundle", "version", "digest", "since", "by", "films", "skipped", "path", header_style="bold")
-    for row in rows:
-        table.add_row(
+    table = [
+        (
             row["role"],
             row["name"],
             row["version"],
             row["digest"][:12],
-            (row["since"] or "-")[:19],
+            clock(row["since"], settings.zone) if row["since"] else "-",
             row["by"],
             ", ".join(f"{count} {role}" for role, count in row["films"].items() if count) or "0",
             str(row["skipped"] or ""),
             row["path"],
         )
-    wide_console().print(table)
+        for row in rows
+    ]
+    headings = ("role", "bundle", "version", "digest", "since", "by", "films", "skipped", "path")
+    console = wide_console()
+    print_rows(console, headings, table, folds=("path",))
+    console.print(f"Times are {settings.time_zone}.", style="dim")
 
 
 def activate(name: Wanted) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     Looked = Snapshot | BaseException
 
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
 KEY_SECONDS = 0.1
 LEAVE = ("q", "Q", "")
 """"" is a terminal that hung up."""
@@ -38,8 +37,9 @@ def status(
     On a terminal it stays and looks again every two seconds. Printed once, it
     leaves with exit code 5 when the database, the spool or a process is not
     ready, films wait longer than XRAYQ_ALARM_BACKLOG_SECONDS, or an alarm is open.
-    A process is asked at its port of this machine (XRAYQ_GATEWAY_HTTP_PORT, RELAY,
-    WORKER); 0 says that it runs elsewhere.
+    A process is asked at its port of this machine, 0 says that it runs elsewhere:
+    the gateway at XRAYQ_GATEWAY_HTTP_PORT, the relay at XRAYQ_RELAY_HTTP_PORT,
+    the worker at XRAYQ_WORKER_HTTP_PORT.
 
     \b
     xrayq status
@@ -68,14 +68,9 @@ def status(
 
 
 def _options(settings: "Settings") -> "StatusOptions":
+    from worker.cli.endpoints import processes
     from worker.status import StatusOptions
 
-    host = WILDCARDS.get(settings.http_host, settings.http_host)
-    ports = {
-        "gateway": settings.gateway_http_port,
-        "relay": settings.relay_http_port,
-        "worker": settings.worker_http_port,
-    }
     return StatusOptions(
         database_url=settings.database,
         spool=settings.spool_folder,
@@ -83,7 +78,7 @@ def _options(settings: "Settings") -> "StatusOptions":
         bundle=settings.bundle,
         zone=settings.zone,
         backlog_seconds=settings.alarm_backlog_seconds,
-        ready_urls={role: f"http://{host}:{port}/readyz" if port else "" for role, port in ports.items()},
+        processes=tuple(processes(settings).values()),
     )
 
 

@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, require_scipy, wish_of
-from worker.cli.common import parse_views
+from worker.cli.common import must_be_writable, parse_views
 from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe, require_torch
 from worker.errors import ConfigurationError, WorkerError
 
@@ -148,6 +148,8 @@ def calibration(
         raise ConfigurationError(f"--on {on}: the bundle may be measured on val and test")
     if out and out.exists():
         raise ConfigurationError(f"{out} exists: choose another --out")
+    if out:
+        must_be_writable(out)
     wish = wish_of(bundle, sensitivity, specificity, coverage)
     from rich.console import Console
 
@@ -196,6 +198,8 @@ def _run(
 
     if out and out.exists():
         raise ConfigurationError(f"{out} exists: choose another --out")
+    if out:
+        must_be_writable(out)
     config, console = replace(recipe(preset, epochs=epochs), members=1), Console()
     try:
         chosen = pick_device(device)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import parse_views, progress
+from worker.cli.common import must_be_writable, parse_views, progress
 from worker.errors import ConfigurationError, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def pretrain(
     from model.pretrain import pretrain as run_pretraining
 
     console = Console()
+    must_be_writable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
 
     def report(epoch: PretrainEpoch) -> None:
@@ -226,6 +227,7 @@ def show_counts(console: "Console", dataset: "Dataset") -> None:
 def checkpoint_path(out: Path, resume: bool) -> Path:
     """Beside what is being made. Raises ConfigurationError when one is left over and nobody said to resume."""
     path = out.with_name(out.name + ".checkpoint")
+    must_be_writable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not resume:
         raise ConfigurationError(f"an interrupted run left {path}: --resume continues it, deleting it starts again")

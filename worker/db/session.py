@@ -1,5 +1,6 @@
 """Connections: one engine factory, and two ways to use it, `reading` and `writing`."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -75,6 +76,13 @@ def sqlite_file(url: str) -> Path | None:
     """The file behind an SQLite URL, None for other databases."""
     parsed = _parse(url)
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def identity(url: str) -> str:
+    """Twelve digits for the database of a URL. User, password, driver and options make no difference."""
+    parsed, file = _parse(url), sqlite_file(url)
+    place = str(file.resolve()) if file else f"{parsed.host}:{parsed.port or 5432}/{parsed.database}"
+    return hashlib.sha256(f"{parsed.get_backend_name()} {place}".encode()).hexdigest()[:12]
 
 
 def _parse(url: str) -> URL:

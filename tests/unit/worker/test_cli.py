@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -208,21 +209,24 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("worker", {}, 2, "XRAYQ_REDIS_URL is not set"),
     ("gateway", {}, 5, "no database at"),
     ("demo --films /nowhere", {}, 3, "no such folder or file: /nowhere"),
-    ("instance list", {"port": "garbage"}, 2, "port: "),
-    ("bundle list", {"port": "70000"}, 2, "port: "),
-    ("bundle list", {"batch_size": "0", "min_age": "-1"}, 2, "batch_size: "),
-    ("doctor", {"log_format": "xml"}, 2, "log_format: "),
+    ("instance list", {"port": "garbage"}, 2, "XRAYQ_PORT should "),
+    ("bundle list", {"port": "70000"}, 2, "XRAYQ_PORT should "),
+    ("bundle list", {"batch_size": "0", "min_age": "-1"}, 2, "XRAYQ_BATCH_SIZE should "),
+    ("doctor", {"log_format": "xml"}, 2, "XRAYQ_LOG_FORMAT should "),
     ("health gateway", {"gateway_http_port": "1"}, 5, "no gateway answers on port 1: start 'xrayq up'"),
     ("health relay", {}, 2, "XRAYQ_RELAY_HTTP_PORT is 0"),
-    ("health worker", {"worker_http_port": "-1"}, 2, "worker_http_port: "),
-    ("gateway", {"ae_title": ""}, 2, "ae_title: "),
-    ("up", {"ae_title": "SEVENTEEN LETTERS"}, 2, "ae_title: "),
-    ("relay", {"lease_seconds": "-1"}, 2, "lease_seconds: "),
-    ("worker", {"decode_memory_mib": "1"}, 2, "decode_memory_mib: "),
-    ("db upgrade", {"poll_seconds": "soon"}, 2, "poll_seconds: "),
-    ("submit film.dcm", {"spool_reserve_mib": "-1"}, 2, "spool_reserve_mib: "),
-    ("bundle list", {"config": "broken.toml"}, 2, "settings file: "),
-    ("bundle list", {"config": "unknown.toml"}, 2, "prot: "),
+    ("health worker", {"worker_http_port": "-1"}, 2, "XRAYQ_WORKER_HTTP_PORT should "),
+    ("gateway", {"ae_title": ""}, 2, "XRAYQ_AE_TITLE should "),
+    ("up", {"ae_title": "SEVENTEEN LETTERS"}, 2, "XRAYQ_AE_TITLE should "),
+    ("relay", {"lease_seconds": "-1"}, 2, "XRAYQ_LEASE_SECONDS should "),
+    ("worker", {"decode_memory_mib": "1"}, 2, "XRAYQ_DECODE_MEMORY_MIB should "),
+    ("db upgrade", {"poll_seconds": "soon"}, 2, "XRAYQ_POLL_SECONDS should "),
+    ("submit film.dcm", {"spool_reserve_mib": "-1"}, 2, "XRAYQ_SPOOL_RESERVE_MIB should "),
+    ("bundle list", {"config": "broken.toml"}, 2, "xrayq: settings file broken.toml is no TOML: "),
+    ("bundle list", {"report_time": "25:00"}, 2, "xrayq: XRAYQ_REPORT_TIME should be HH:MM, or empty"),
+    ("bundle list", {"smtp_host": "mail"}, 2, "xrayq: XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO"),
+    ("bundle list", {"engine": "fast"}, 2, "xrayq: XRAYQ_ENGINE should be 'auto', "),
+    ("bundle list", {"config": "unknown.toml"}, 2, "xrayq: prot in unknown.toml is not a setting"),
     ("instance list", {"database_url": "garbage"}, 2, "database_url"),
     ("instance list", {"database_url": "mysql://a/b"}, 2, "database_url"),
     ("db upgrade", {"database_url": "garbage"}, 2, "database_url"),
@@ -258,8 +262,8 @@ def test_wrong_usage(words: str) -> None:
 def test_settings_error_names_every_wrong_setting(tmp_path: Path) -> None:
     done = xrayq("bundle", "list", batch_size="0", min_age="-1")
     assert done.stderr.count("\n") == 1
-    assert "batch_size: " in done.stderr
-    assert "min_age: " in done.stderr
+    assert "XRAYQ_BATCH_SIZE should be greater than 0" in done.stderr
+    assert "XRAYQ_MIN_AGE should be " in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -375,3 +379,15 @@ def test_output_into_a_closed_pipe_is_no_traceback(shipped: Path) -> None:
         )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_usage_names_the_command_however_it_was_started() -> None:
+    assert "Usage: xrayq instance show " in xrayq("instance", "show").stderr
+
+
+def test_up_says_at_once_that_the_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = xrayq("up", "--port", port, home=str(tmp_path / "home"))
+    assert (done.returncode, f"cannot listen on 127.0.0.1:{port}: " in done.stderr) == (5, True)
+    assert "started" not in done.stderr

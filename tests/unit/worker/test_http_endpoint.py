@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -12,9 +13,12 @@ from prometheus_client import CollectorRegistry, Counter
 from tests.endpoints import request, samples
 from tests.services import typed_in, wait_until
 from worker import probes, ready
+from worker.db.session import identity
 from worker.errors import ConfigurationError, Unhealthy
 from worker.http_endpoint import MOST_REQUESTS, Answer, Endpoint, metrics_page, probe_page, serve
+from worker.metrics import make_registry
 from worker.probes import Finding, Probe
+from worker.ready import Asked
 
 GOOD, BAD = Finding(check="spool", ok=True, text="writable"), Finding(check="redis", ok=False, text="away")
 
@@ -35,8 +39,8 @@ def endpoint(registry: CollectorRegistry) -> Iterator[Endpoint]:
         0,
         {
             "/metrics": metrics_page(registry),
-            "/readyz": probe_page("relay", lambda: [GOOD, BAD]),
-            "/healthz": probe_page("relay", lambda: [GOOD]),
+            "/readyz": probe_page("relay", "ours", lambda: [GOOD, BAD]),
+            "/healthz": probe_page("relay", "ours", lambda: [GOOD]),
             "/broken": broken,
         },
     )
@@ -44,6 +48,10 @@ def endpoint(registry: CollectorRegistry) -> Iterator[Endpoint]:
     made.start()
     yield made
     end(made)
+
+
+def asked(role: str, port: int, host: str = "127.0.0.1") -> Asked:
+    return Asked(role=role, host=host, port=port, installation="ours")
 
 
 def end(endpoint: Endpoint) -> None:
@@ -56,12 +64,18 @@ def test_metrics(endpoint: Endpoint, registry: CollectorRegistry) -> None:
     assert samples(endpoint.port)["xrayq_some_total", "pneumonia"] == 3
 
 
+def test_a_counter_is_one_series() -> None:
+    registry = make_registry("relay")
+    Counter("xrayq_some_total", "Some.", registry=registry).inc()
+    assert b"_created" not in metrics_page(registry)().body
+
+
 def test_probes_say_each_check_and_200_or_503(endpoint: Endpoint) -> None:
     assert request(endpoint.port, "/healthz?verbose").status == 200
     unready = request(endpoint.port, "/readyz")
     assert (unready.status, unready.failing) == (503, {"redis": "away"})
     assert unready.headers["Content-Type"] == "application/json"
-    assert ready.ask("relay", "0.0.0.0", endpoint.port) == [GOOD, BAD]
+    assert ready.ask(asked("relay", endpoint.port, host="0.0.0.0")) == [GOOD, BAD]
 
 
 def test_head_is_get_without_the_body(endpoint: Endpoint) -> None:
@@ -155,22 +169,53 @@ def test_asking_nobody_or_somebody_else(
     endpoint: Endpoint, role: str, port: int | None, error: type[Exception], text: str
 ) -> None:
     with pytest.raises(error, match=text):
-        ready.ask(role, "127.0.0.1", endpoint.port if port is None else port)
+        ready.ask(asked(role, endpoint.port if port is None else port))
 
 
 def test_asking_a_stranger() -> None:
     stranger = Endpoint("127.0.0.1", 0, {"/readyz": lambda: Answer(status=200, content_type="text/html", body=b"<p>")})
     stranger.start()
     with pytest.raises(Unhealthy, match="is no xrayq worker"):
-        ready.ask("worker", "127.0.0.1", stranger.port)
+        ready.ask(asked("worker", stranger.port))
     end(stranger)
 
 
-def test_health_prints_what_is_wrong_and_leaves_with_5(endpoint: Endpoint, tmp_path: Path) -> None:
-    with typed_in(tmp_path, relay_http_port=str(endpoint.port)) as xrayq:
-        code, out, err = xrayq("health", "relay")
+def test_health_prints_what_is_wrong_and_leaves_with_5(tmp_path: Path) -> None:
+    with relay_on(tmp_path / "xrayq.db") as port:
+        code, out, err = health(tmp_path, port)
     assert (code, out.strip()) == (5, "relay: spool: writable; redis: away")
     assert "relay is not ready: redis: away" in err
+
+
+def test_health_tells_another_installation(tmp_path: Path) -> None:
+    with relay_on(tmp_path / "b.db") as port:
+        code, out, err = health(tmp_path, port)
+    assert (code, out) == (5, "")
+    assert "is the relay of another installation" in err
+
+
+def health(home: Path, port: int) -> tuple[int, str, str]:
+    with typed_in(home, home=str(home), relay_http_port=str(port)) as xrayq:
+        return xrayq("health", "relay")
+
+
+@contextmanager
+def relay_on(file: Path) -> Iterator[int]:
+    """The port of a relay on this database, which has no Redis."""
+    made = Endpoint(
+        "127.0.0.1", 0, {"/readyz": probe_page("relay", identity(f"sqlite:///{file}"), lambda: [GOOD, BAD])}
+    )
+    made.start()
+    yield made.port
+    end(made)
+
+
+def test_a_database_is_the_same_for_each_of_its_users(tmp_path: Path) -> None:
+    first = identity("postgresql://xrayq:secret@db/xrayq")
+    assert identity("postgresql+psycopg://reader@db:5432/xrayq") == first
+    assert identity("postgresql://xrayq@db/other") != first
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert identity(f"sqlite:///{tmp_path}/a.db") == identity(f"sqlite:///{tmp_path}/link/a.db")
 
 
 def test_a_short_lack_of_threads_is_over_when_it_is_over(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:

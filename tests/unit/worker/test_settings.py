@@ -113,6 +113,11 @@ BAD: list[tuple[str, Any]] = [
     ("require_called_ae", "maybe"),
     ("prot", 104),
     ("mark", "view_missing, no_such_reason"),
+    ("report_time", "24:00"),
+    ("report_time", "1:00"),
+    ("report_time", "01:00\n"),
+    ("site", "Here\x1b[2J"),
+    ("site", "Here\nBcc: a@b.test"),
 ]
 
 
@@ -142,12 +147,16 @@ def test_whole_channels_of_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        (MAIL | {"MAIL_FROM": ""}, "smtp_host needs mail_from and mail_to"),
-        (MAIL | {"MAIL_TO": ""}, "smtp_host needs mail_from and mail_to"),
+        (MAIL | {"MAIL_FROM": ""}, "XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO"),
+        (MAIL | {"MAIL_TO": ""}, "XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO"),
+        (MAIL | {"SMTP_HOST": ""}, "XRAYQ_MAIL_TO needs XRAYQ_SMTP_HOST"),
+        (MAIL | {"MAIL_FROM": "short"}, "should be mail addresses"),
+        (MAIL | {"MAIL_TO": "a@hospital.test,short"}, "should be mail addresses"),
         (MAIL | {"SMTP_USER": "x", "SMTP_SECURITY": "none"}, "a password is not sent in plain text"),
-        (WEBHOOK | {"WEBHOOK_SECRET": "short"}, "webhook_url needs webhook_secret, 16 characters or more"),
-        (WEBHOOK | {"WEBHOOK_URL": "file:///etc/passwd"}, "is http://... or https://..."),
-        (WEBHOOK | {"WEBHOOK_URL": "https://"}, "is http://... or https://..."),
+        (WEBHOOK | {"WEBHOOK_SECRET": "short"}, "XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, 16 characters or more"),
+        (WEBHOOK | {"WEBHOOK_URL": ""}, "XRAYQ_WEBHOOK_SECRET needs XRAYQ_WEBHOOK_URL"),
+        (WEBHOOK | {"WEBHOOK_URL": "file:///etc/passwd"}, "should be http://... or https://..."),
+        (WEBHOOK | {"WEBHOOK_URL": "https://"}, "should be http://... or https://..."),
     ],
 )
 def test_half_a_channel_is_refused(given: dict[str, str], fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,3 +166,18 @@ def test_half_a_channel_is_refused(given: dict[str, str], fault: str, monkeypatc
     with pytest.raises(ValidationError, match=fault) as refused:
         Settings()
     assert "short" not in "; ".join(one["msg"] for one in refused.value.errors())
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        {"relay_http_port": 9110},
+        {"worker_http_port": 9111},
+        {"port": 9112},
+    ],
+)
+def test_two_processes_do_not_share_a_port(ports: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="are both"):
+        Settings(**ports)  # type: ignore[arg-type]
+    none = dict.fromkeys(("port", "gateway_http_port", "relay_http_port", "worker_http_port"), 0)
+    assert Settings(**none).port == 0  # type: ignore[arg-type]
