@@ -117,7 +117,9 @@ class Settings(BaseSettings):
         600.0, gt=0, description="Age of the oldest waiting film that raises an alarm."
     )
     alarm_dead_letters: int = Field(1, gt=0, description="Dead letters within 24 hours that raise an alarm.")
-    alarm_spool_mib: int = Field(4096, ge=0, description="Free space of the spool below which an alarm is raised.")
+    alarm_spool_mib: int = Field(
+        4096, ge=0, description="Free space of the spool below which an alarm is raised; the reserve, if that is more."
+    )
     alarm_silent_films: int = Field(
         15,
         gt=0,

@@ -115,6 +115,7 @@ def try_(as_json: JsonOption = False) -> None:
     from datetime import UTC, datetime
 
     from worker.alarms.change import Change, State, Undelivered
+    from worker.alarms.faults import in_words
 
     sends = channels(load_settings())
     if not sends:
@@ -135,7 +136,7 @@ def try_(as_json: JsonOption = False) -> None:
             refused = send(message)
             outcome = f"{refused} recipients refused" if refused else "delivered"
         except Undelivered as failure:
-            outcome = str(failure)
+            outcome = in_words(str(failure))
         results.append({"channel": kind.value, "delivered": outcome == "delivered", "outcome": outcome})
     if as_json:
         print_json(results)
