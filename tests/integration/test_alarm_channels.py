@@ -225,6 +225,6 @@ def test_alarm_test_says_what_happened_on_each_channel(tmp_path: Path) -> None:
             assert xrayq("alarm", "test")[:2] == (0, "mail     delivered\nwebhook  delivered\n")
             code, out, _ = xrayq("alarm", "test", "--json")
     assert code == Unhealthy.exit_code
-    assert [one["outcome"] for one in json.loads(out)] == ["delivered", "http_404"]
+    assert [one["outcome"] for one in json.loads(out)] == ["delivered", "the server answered 404"]
     assert [message["Subject"] for _, message in kept.mails] == ["[xrayq North] test: test"] * 2
     assert json.loads(found.requests[0][1])["state"] == "test"
