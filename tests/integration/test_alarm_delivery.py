@@ -165,7 +165,7 @@ def test_the_relay_looks_and_delivers(tmp_path: Path, redis_server: Any) -> None
     """A real one: its spool has less room than the limit, so it raises that alarm and posts it."""
     database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
     schema.upgrade(database)
-    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "incoming").mkdir(parents=True)  # as a gateway prepares it
     with web(503) as found:
         env = environment(
             home=str(tmp_path), redis_url=redis_server.url, alarm_spool_mib=str(1 << 40), webhook_url=found.url,

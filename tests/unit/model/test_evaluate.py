@@ -309,7 +309,7 @@ def test_the_engine_is_the_settings_or_the_options(int8_bundle: Bundle, films: P
 
 def test_an_engine_that_is_not_there(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     words = ("evaluate", str(bundle.path), "--films", str(films), "--out", str(tmp_path / "out"), "--engine")
-    for name, code, said in (("openvino", 2, "engine: "), ("onnxruntime-int8", 1, "has no int8 variant")):
+    for name, code, said in (("openvino", 2, "ENGINE should be "), ("onnxruntime-int8", 1, "has no int8 variant")):
         ran = xrayq(*words, name)
         assert (ran.returncode, said in ran.stderr, ran.stderr.count("\n")) == (code, True, 1), ran.stderr
 
