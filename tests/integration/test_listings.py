@@ -48,7 +48,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         connection.execute(insert(drift_reference), reference(now))
         measures = dict.fromkeys(("brightness", "contrast", "entropy", "clipped"), 0.5)
         connection.execute(insert(film_measure), {"instance_id": 1, "bundle_digest": "b"} | measures)
-        night = {"date": "2026-11-22", "digest": "d" * 64, "difference": 0, "alarms": ["drift"], "anchor": None}
+        night = {
+            "date": "2026-11-22",
+            "digest": "d" * 64,
+            "files": {},
+            "difference": 0,
+            "alarms": ["drift"],
+            "anchor": None,
+        }
         trail.record(connection, action="report_made", instance_id=None, actor="relay", detail=night)
     database.dispose()
     return folder

@@ -169,7 +169,7 @@ def test_no_cell_of_the_csv_is_a_formula(database: Engine, films: list[int], tmp
 def reported(database: Engine, end: datetime, looked_at: datetime) -> None:
     """The event of the report of the day before."""
     times = {"start": MIDNIGHT - timedelta(days=1), "end": end, "looked_at": looked_at}
-    detail = {"date": "2026-11-19", "digest": "", "difference": 0, "alarms": [], "anchor": None}
+    detail = {"date": "2026-11-19", "digest": "", "files": {}, "difference": 0, "alarms": [], "anchor": None}
     detail |= {name: time.isoformat() for name, time in times.items()}
     with writing(database) as connection:
         trail.record(connection, action=made.ACTION, instance_id=None, actor="relay", detail=detail)

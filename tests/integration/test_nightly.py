@@ -69,9 +69,10 @@ def reports(database: Engine) -> list[str]:
         return [one.day.isoformat() for one in made.reports(connection)]
 
 
-def recorded(database: Engine, day: date, digest: str = "0" * 64) -> None:
+def recorded(database: Engine, day: date, digest: str = "0" * 64, files: dict[str, str] | None = None) -> None:
     """The event of a report, as the relay writes it."""
-    detail = {"date": day.isoformat(), "digest": digest, "difference": 0, "alarms": [], "anchor": None}
+    detail = {"date": day.isoformat(), "digest": digest, "files": files or {}}
+    detail |= {"difference": 0, "alarms": [], "anchor": None}
     with writing(database) as connection:
         trail.record(connection, action=made.ACTION, instance_id=None, actor="relay", detail=detail)
 
@@ -172,7 +173,7 @@ def test_a_report_its_event_and_the_next_night(database: Engine, plan: Plan) -> 
     content = json.loads((folder / made.REPORT).read_text())
     assert made.state_of(one, folder) == "as made"
     assert (one.difference, one.alarms, one.anchor) == (1, ("unaccounted",), content["chain"]["anchor"])
-    assert detail["files"] == list(made.FILES)
+    assert detail["files"] == made.digests_of(folder)
     assert alarms.pop("CR9") is not None
     assert list(alarms.values()) == [None]
     assert trail.verify(database).whole
@@ -438,15 +439,16 @@ def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
     for day in ("2026-11-20", "2026-11-21", "2026-11-22"):
         folder = tmp_path / "reports" / day
         folder.mkdir(parents=True)
-        (folder / made.REPORT).write_text(day)
-        recorded(engine, date.fromisoformat(day), made.digest_of(folder))
+        for name in made.FILES:
+            (folder / name).write_text(day)
+        recorded(engine, date.fromisoformat(day), made.digest_of(folder), made.digests_of(folder))
     engine.dispose()
-    (tmp_path / "reports" / "2026-11-21" / made.REPORT).write_text("{}")
-    (tmp_path / "reports" / "2026-11-20" / made.REPORT).unlink()
+    (tmp_path / "reports" / "2026-11-21" / made.PAGE).write_text("all is well")
+    (tmp_path / "reports" / "2026-11-20" / made.INSTANCES).unlink()
     with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
         code, told, _ = xrayq("audit", "reports", "--json")
         rows = json.loads(told)
-        assert code == 0
+        assert code == 1, "a file was changed"
         assert [(row["date"], row["files"]) for row in rows] == [
             ("2026-11-22", "as made"),
             ("2026-11-21", "changed"),

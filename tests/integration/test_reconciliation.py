@@ -194,7 +194,7 @@ def night_of(database: Engine, days_later: int) -> tuple[list[str], list[tuple[s
     day = DAY + timedelta(days=days_later)
     content = night.content(database, day, night.Options(zone=ZoneInfo("UTC"), drift=days.DRIFT))
     broken = nightly.conditions(content)
-    detail = {"date": day.isoformat(), "digest": "", "difference": content["difference"], "anchor": None}
+    detail = {"date": day.isoformat(), "digest": "", "files": {}, "difference": content["difference"], "anchor": None}
     with writing(database) as connection:
         changes = ledger.settle(connection, nightly.looked_at(content), broken, ())
         detail |= {"alarms": sorted({one.rule for one in broken})}

@@ -31,7 +31,9 @@ class Made:
     day: date
     at: datetime
     digest: str
-    """SHA-256 of report.json."""
+    """SHA-256 of report.json, which names the report."""
+    files: dict[str, str]
+    """SHA-256 of each file."""
     difference: int
     alarms: tuple[str, ...]
     """Rules that the night broke."""
@@ -66,6 +68,7 @@ def reports(connection: Connection) -> list[Made]:
             day=date.fromisoformat(row.detail["date"]),
             at=row.at,
             digest=row.detail["digest"],
+            files=row.detail["files"],
             difference=row.detail["difference"],
             alarms=tuple(row.detail["alarms"]),
             anchor=row.detail["anchor"],
@@ -141,7 +144,13 @@ def folder_of(reports_folder: Path, day: date) -> Path:
 
 
 def digest_of(folder: Path) -> str:
-    return hashlib.sha256((folder / REPORT).read_bytes()).hexdigest()
+    """Of report.json."""
+    return digests_of(folder, (REPORT,))[REPORT]
+
+
+def digests_of(folder: Path, names: Sequence[str] = FILES) -> dict[str, str]:
+    """SHA-256 of each file, hex. Raises OSError."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 def replaced(folder: Path, digest: str) -> Path:
@@ -150,11 +159,11 @@ def replaced(folder: Path, digest: str) -> Path:
 
 
 def state_of(one: Made, folder: Path) -> str:
-    """ "as made", "changed", "missing" or "replaced": its report.json beside the digest in the audit trail."""
+    """ "as made", "changed", "missing" or "replaced": its files beside their digests in the audit trail."""
     if replaced(folder, one.digest).exists():
         return "replaced"
     try:
-        return "as made" if digest_of(folder) == one.digest else "changed"
+        return "as made" if digests_of(folder) == one.files else "changed"
     except OSError:
         return "missing"
 

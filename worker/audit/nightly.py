@@ -155,7 +155,7 @@ def _commit(engine: Engine, plan: Plan, one: Errand, scratch: Path, content: dic
     detail = {
         "date": one.key,
         "digest": digest,
-        "files": list(made.FILES),
+        "files": made.digests_of(new),
         "difference": content["difference"],
         "alarms": sorted({one["rule"] for one in content["conditions"]}),
         "anchor": content["chain"]["anchor"],

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from worker.cli.common import (
     wide_console,
     writing_to,
 )
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail and the report of a day.")
 
@@ -76,8 +79,9 @@ def report(
 def reports(as_json: JsonOption = False) -> None:
     """List the nightly reports that were made, newest first, and whether their files are still the same.
 
-    The audit trail holds the SHA-256 of each report.json. A file that was
-    changed or removed since is told, and one that a later report replaced.
+    The audit trail holds the SHA-256 of each file. A file that was changed or
+    removed since is told, and a report that a later one replaced. Exit code 1
+    when a file was changed.
 
     \b
     xrayq audit reports
@@ -97,7 +101,13 @@ def reports(as_json: JsonOption = False) -> None:
     ]
     if as_json:
         print_json(rows)
-        return
+    else:
+        _print_reports(rows, settings)
+    if any(row["files"] == "changed" for row in rows):
+        raise typer.Exit(1)
+
+
+def _print_reports(rows: list[dict[str, Any]], settings: "Settings") -> None:
     if not rows:
         when = f"the relay makes one each night at {settings.report_time}" if settings.report_time else "none is due"
         typer.echo(f"no nightly report yet: {when} (XRAYQ_REPORT_TIME)")
