@@ -79,10 +79,10 @@ class Spool:
     def check_space(self, wanted: int = 0) -> None:
         """Raise NoSpace unless `wanted` bytes fit above the reserve."""
         try:
-            status = os.statvfs(self._incoming)
+            free = free_bytes(self.root)
         except OSError as error:
             raise StoreUnavailable from error
-        if status.f_bavail * status.f_frsize - wanted < self.reserve_bytes:
+        if free - wanted < self.reserve_bytes:
             raise NoSpace
 
 
@@ -189,6 +189,12 @@ class TrailingDigest:
 def is_spool(folder: Path) -> bool:
     """Whether a gateway prepared it. An image or an unmounted volume may have an empty folder of the same name."""
     return (folder / INCOMING).is_dir()
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space as C-STORE counts it. Raises OSError where no gateway prepared the folder."""
+    status = os.statvfs(folder / INCOMING)
+    return status.f_bavail * status.f_frsize
 
 
 def sync_folder(folder: Path) -> None:

@@ -26,7 +26,7 @@ from model import drift
 from worker.alarms.rules import Condition
 from worker.audit.reconciliation import Span
 from worker.db.tables import instance
-from worker.drift_reference import Reference, references, sample_of, within
+from worker.drift_reference import Reference, references, sample_of
 from worker.film_measures import Key, Value, of_pixels, of_scores
 
 RULE = "drift"
@@ -138,7 +138,7 @@ def _gather(
     connection: Connection, span: Span, frozen: dict[Key, Reference], calling_aes: Iterable[str] | None = None
 ) -> "dict[Key, array[float]]":
     """The span's values of each key, without those of its reference. Eight bytes each."""
-    which = [*within(span)]
+    which = [span.covers(instance.c.received_at)]
     if calling_aes is not None:
         names = sorted(calling_aes)
         if not names:

@@ -144,7 +144,7 @@ def freeze(engine: Engine, calling_ae: str, span: Span, *, actor: str) -> list[R
         NotFound: there are fewer of all measures.
     """
     found: dict[Key, Sample] = {}
-    which = (instance.c.calling_ae == calling_ae, *within(span))
+    which = (instance.c.calling_ae == calling_ae, span.covers(instance.c.received_at))
     with reading(engine) as connection:
         for key, at, value in chain(of_pixels(connection, *which), of_scores(connection, *which)):
             found.setdefault(key, Sample(at)).add(at, value)
@@ -157,11 +157,6 @@ def freeze(engine: Engine, calling_ae: str, span: Span, *, actor: str) -> list[R
         )
     with writing(engine) as connection:
         return _write(connection, enough, actor)
-
-
-def within(span: Span) -> tuple[Any, Any]:
-    """Conditions for the instances of a span."""
-    return instance.c.received_at >= span.start, instance.c.received_at < span.end
 
 
 def _is(key: Key) -> tuple[Any, ...]:
@@ -179,11 +174,13 @@ def _measured(connection: Connection, span: Span) -> set[Key]:
         .join(finding_score, finding_score.c.score_id == score.c.id)
     )
     found = set()
-    for calling_ae, bundle, has_distance in connection.execute(films.where(*within(span)).distinct()):
+    for calling_ae, bundle, has_distance in connection.execute(
+        films.where(span.covers(instance.c.received_at)).distinct()
+    ):
         found |= {Key(calling_ae, name, "") for name in INPUTS}
         if has_distance:
             found.add(Key(calling_ae, DISTANCE, bundle))
-    for calling_ae, finding, bundle in connection.execute(scores.where(*within(span)).distinct()):
+    for calling_ae, finding, bundle in connection.execute(scores.where(span.covers(instance.c.received_at)).distinct()):
         found.add(Key(calling_ae, PROBABILITY + finding, bundle))
     return found
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from dicom_gateway.observer import Observer
-from dicom_gateway.spool import Spool
+from dicom_gateway.spool import Spool, free_bytes
 from worker.bounded import Bounded
-from worker.probes import free_bytes
 from worker.states import State
 
 if TYPE_CHECKING:  # the gateway needs neither
@@ -95,7 +94,7 @@ class GatewayMetrics(Observer):
 
     def watch(self, *, established: Callable[[], int], spool: Spool) -> None:
         """Gauges that are looked up at each scrape."""
-        free = Bounded(lambda: free_bytes(spool), patience=1.0, fresh=5.0)  # a network file system may hang
+        free = Bounded(lambda: free_bytes(spool.root), patience=1.0, fresh=5.0)  # a network file system may hang
         _gauge(self.registry, "xrayq_associations_open", "Associations now.", established)
         _gauge(self.registry, "xrayq_spool_free_bytes", "Free space of the spool's file system.", lambda: _asked(free))
         _gauge(

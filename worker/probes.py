@@ -3,7 +3,6 @@
 No text names a film, a path or a host: whoever reaches the endpoint reads it.
 """
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.errors import NoSpace, Refusal
-from dicom_gateway.spool import Spool
+from dicom_gateway.spool import Spool, free_bytes
 from worker.bounded import Bounded
 from worker.db import schema
 from worker.errors import Unhealthy, WorkerError
@@ -115,16 +114,10 @@ def spool(folder: Spool) -> str:
         folder.open().discard()
     except NoSpace:
         reserve = folder.reserve_bytes // MEBIBYTE
-        raise Unhealthy(f"{free_bytes(folder) // MEBIBYTE} MiB free, below the reserve of {reserve} MiB") from None
+        raise Unhealthy(f"{free_bytes(folder.root) // MEBIBYTE} MiB free, below the reserve of {reserve} MiB") from None
     except Refusal:
         raise Unhealthy("the spool cannot be written") from None
-    return f"writable, {free_bytes(folder) // MEBIBYTE} MiB free"
-
-
-def free_bytes(folder: Spool) -> int:
-    """Raises OSError."""
-    status = os.statvfs(folder.root)
-    return status.f_bavail * status.f_frsize
+    return f"writable, {free_bytes(folder.root) // MEBIBYTE} MiB free"
 
 
 def echo(host: str, port: int, *, called_ae: str, calling_ae: str) -> str:

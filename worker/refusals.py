@@ -1,9 +1,11 @@
 """Refused C-STOREs in the audit trail, as counts for each AE and status, so that a night tells of a device that was
 refused all day. The films were never received: they are still the sender's.
 
-Written once a minute and when the gateway stops; one that is killed takes its last minute's counts along.
+Written once a minute and when the gateway stops; one that is killed takes its last minute's counts along. Where the
+database vanishes between a commit and its answer, that minute's counts are written twice.
 """
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -28,10 +30,14 @@ class Refusals:
     def __init__(self, totals: Callable[[], Counts]) -> None:
         self._totals = totals
         self._written: Counts = Counter()
+        self._lock = threading.Lock()  # the last writing, when the gateway stops, may meet the minute's
 
     def write(self, engine: Engine) -> None:
         """What is new, in one transaction. Where that fails it is new the next time too."""
-        totals = self._totals()
+        with self._lock:
+            self._write(engine, self._totals())
+
+    def _write(self, engine: Engine, totals: Counts) -> None:
         by_ae: dict[str, dict[str, int]] = defaultdict(dict)
         for (calling_ae, status), number in sorted((totals - self._written).items()):
             by_ae[calling_ae][status] = number
@@ -46,7 +52,7 @@ def of_span(connection: Connection, span: Span) -> dict[str, dict[str, int]]:
     """AE -> status -> C-STOREs refused in the span."""
     rows = connection.execute(
         select(audit_event.c.actor, audit_event.c.detail)
-        .where(audit_event.c.action == ACTION, audit_event.c.at >= span.start, audit_event.c.at < span.end)
+        .where(audit_event.c.action == ACTION, span.covers(audit_event.c.at))
         .order_by(audit_event.c.id)
     )
     found: dict[str, Counter[str]] = defaultdict(Counter)

@@ -1,6 +1,5 @@
 """What `xrayq status` shows: one frozen look at the database, the spool and the three processes."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
 from worker import ready
 from worker.db import schema
@@ -155,7 +155,7 @@ def ask(asked: Asked) -> Process:
 
 def _free(folder: Path) -> int | None:
     try:
-        return shutil.disk_usage(folder).free
+        return free_bytes(folder)
     except OSError:
         return None
 

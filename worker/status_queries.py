@@ -150,7 +150,7 @@ def _in_state(connection: Connection, state: State) -> int:
 
 
 def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
-    within = (instance.c.received_at >= today.start) & (instance.c.received_at < today.end)
+    within = today.covers(instance.c.received_at)
     rows = connection.execute(
         select(instance.c.calling_ae, instance.c.state, func.count(), func.max(instance.c.received_at))
         .where(within)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from threading import Event
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,6 +19,7 @@ from tests.services import typed_in
 from worker import errands
 from worker.alarms import ledger, live
 from worker.alarms.rules import RULES, Condition
+from worker.bounded import Bounded
 from worker.db.session import reading, writing
 from worker.db.tables import errand, instance, outbox
 from worker.errands import Kind
@@ -227,3 +229,12 @@ def test_rules_show_the_threshold_that_is_set(xrayq: Callable[..., tuple[int, st
     code, out, _ = xrayq("alarm", "rules")
     assert code == 0
     assert all(rule.id in out for rule in RULES)
+
+
+def test_a_spool_that_hangs_keeps_no_other_rule_from_being_looked_at(database: Engine, spool: Spool) -> None:
+    hangs = Event()
+    free = Bounded(lambda: 1.0 if hangs.wait(30) else None, patience=0.1, fresh=0.0)
+    arrived(database, "CR1", [datetime.now(UTC) - timedelta(days=1)], state="received")
+    changes = live.watch(database, limits(spool=spool.root, spool_mib=1 << 40), BOTH, free)
+    hangs.set()
+    assert {one.rule for one in changes} == {"backlog"}

@@ -109,7 +109,7 @@ def tell(changes: Iterable[Change]) -> None:
     """The log's line of each change."""
     for change in changes:
         extra = {"alarm": change.alarm, "rule": change.rule, "subject": change.subject, "value": change.value}
-        log.warning(f"alarm {change.state}", extra=extra)
+        log.log(logging.WARNING if change.state == State.RAISED else logging.INFO, f"alarm {change.state}", extra=extra)
 
 
 def listed(connection: Connection, *, cleared: bool) -> list[dict[str, Any]]:

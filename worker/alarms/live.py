@@ -1,8 +1,7 @@
 """The rules that do not wait for the night: looked at in the database and on the spool's file system."""
 
-import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, func, select
 
-from dicom_gateway.spool import is_spool
+from dicom_gateway.spool import free_bytes
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
@@ -56,12 +55,20 @@ class Look:
     """Open alarms whose AE is gone."""
 
 
-def watch(engine: Engine, limits: Limits, channels: Collection[Kind]) -> list[Change]:
+def watch(
+    engine: Engine, limits: Limits, channels: Collection[Kind], free_mib: Callable[[], float | None] | None = None
+) -> list[Change]:
     """Look, and where there is something to settle, look and settle in one transaction.
 
     The first look holds up no writer. The second keeps a relay from acting on what another has overtaken.
+
+    Args:
+        free_mib: of the spool, or TimeoutError where its file system hangs; None: asked for here and waited for.
     """
-    free = spool_free_mib(limits.spool)  # before the transaction: a network file system may let us wait
+    try:
+        free = free_mib() if free_mib else spool_free_mib(limits.spool)
+    except TimeoutError:
+        free = None  # the other rules are looked at all the same
     with reading(engine) as connection:
         seen = look(connection, limits, free, datetime.now(UTC))
         if not ledger.work(connection, seen.rules, seen.conditions, seen.gone):
@@ -98,13 +105,10 @@ def look(connection: Connection, limits: Limits, free_mib: float | None, now: da
 
 def spool_free_mib(spool: Path) -> float | None:
     """Free space as the gateway counts it, MiB; None where no gateway prepared the folder or it cannot be read."""
-    if not is_spool(spool):
-        return None
     try:
-        status = os.statvfs(spool)
+        return free_bytes(spool) / MEBIBYTE
     except OSError:
         return None
-    return status.f_bavail * status.f_frsize / MEBIBYTE
 
 
 def _backlog(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:

@@ -16,10 +16,10 @@ DRIFT = "drift"
 
 def looked_at(content: Mapping[str, Any]) -> frozenset[str | tuple[str, str]]:
     """What this report can say something about. Without labels, or of an AE without a test, an alarm is left alone."""
-    always = {UNACCOUNTED, "trail_broken", "report_failed"} | (
-        {"performance"} if content["performance"] is not None else set()
-    )
-    return frozenset(always) | {(DRIFT, str(one["calling_ae"])) for one in content["drift"]["tests"]}
+    rules = {UNACCOUNTED, "trail_broken", "report_failed"}
+    if content["performance"] is not None:
+        rules.add("performance")
+    return frozenset(rules) | {(DRIFT, str(one["calling_ae"])) for one in content["drift"]["tests"]}
 
 
 def gone(content: Mapping[str, Any]) -> dict[tuple[str, str], str]:

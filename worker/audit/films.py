@@ -38,17 +38,15 @@ INSTANCE_COLUMNS = (
 )
 
 
-def within(span: Span) -> Any:
-    return (instance.c.received_at >= span.start) & (instance.c.received_at < span.end)
-
-
 def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, Any]:
     """Films, and seconds from received to scored, by hour of receipt and of the day; and the busiest hour and minute.
 
     Keys: hours, seconds, throughput; see `night.content`.
     """
     rows = connection.execute(
-        select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(within(span)),
+        select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(
+            span.covers(instance.c.received_at)
+        ),
         execution_options={"yield_per": CHUNK},
     )
     number = ceil((span.end - span.start).total_seconds() / 3600)
@@ -79,7 +77,7 @@ def flagged(connection: Connection, span: Span) -> list[dict[str, Any]]:
         select(instance.c.id, instance.c.calling_ae, finding_score.c.finding)
         .join(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
         .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(within(span), finding_score.c.flag)
+        .where(span.covers(instance.c.received_at), finding_score.c.flag)
         .order_by(instance.c.id)
     )
     found: dict[int, dict[str, Any]] = {}
@@ -92,7 +90,7 @@ def failed(connection: Connection, span: Span) -> list[dict[str, Any]]:
     """Dead letters: id, calling_ae, reason, received_at."""
     rows = connection.execute(
         select(instance.c.id, instance.c.calling_ae, instance.c.reason, instance.c.received_at)
-        .where(within(span), instance.c.state == State.FAILED)
+        .where(span.covers(instance.c.received_at), instance.c.state == State.FAILED)
         .order_by(instance.c.id)
     )
     return [dict(row._mapping) | {"received_at": row.received_at.isoformat(timespec="seconds")} for row in rows]
@@ -108,7 +106,7 @@ def late(connection: Connection, span: Span, eve: datetime | None, told_until: d
         eve: start of the day before, where that has a report.
         told_until: what a film of the day before came to by then, that report has.
     """
-    on_day = (audit_event.c.at >= span.start) & (audit_event.c.at < span.end) & audit_event.c.action.in_(ENDS)
+    on_day = span.covers(audit_event.c.at) & audit_event.c.action.in_(ENDS)
     if eve and told_until:
         on_day &= (instance.c.received_at < eve) | (audit_event.c.at > told_until)
     ended = (
@@ -134,7 +132,11 @@ def late(connection: Connection, span: Span, eve: datetime | None, told_until: d
 
 
 def scored(connection: Connection, span: Span) -> int:
-    query = select(func.count()).select_from(instance).where(within(span), instance.c.state.in_(SCORED))
+    query = (
+        select(func.count())
+        .select_from(instance)
+        .where(span.covers(instance.c.received_at), instance.c.state.in_(SCORED))
+    )
     return int(connection.execute(query).scalar_one())
 
 
@@ -145,7 +147,7 @@ def distributions(connection: Connection, span: Span) -> list[dict[str, Any]]:
         select(*columns, finding_score.c.probability)
         .join(score, score.c.id == finding_score.c.score_id)
         .join(instance, (instance.c.id == score.c.instance_id) & (score.c.role == "live"))
-        .where(within(span)),
+        .where(span.covers(instance.c.received_at)),
         execution_options={"yield_per": CHUNK},
     )
     counts: dict[str, list[int]] = {}
@@ -163,7 +165,12 @@ def instances(engine: Engine, span: Span) -> Iterator[dict[str, Any]]:
     last = 0
     while True:
         with reading(engine) as connection:
-            query = select(instance).where(within(span), instance.c.id > last).order_by(instance.c.id).limit(CHUNK)
+            query = (
+                select(instance)
+                .where(span.covers(instance.c.received_at), instance.c.id > last)
+                .order_by(instance.c.id)
+                .limit(CHUNK)
+            )
             rows = connection.execute(query).all()
             scores = _scores(connection, [row.id for row in rows])
         for row in rows:

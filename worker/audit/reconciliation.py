@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from worker.db.tables import audit_event, instance
 from worker.states import State
@@ -38,6 +38,10 @@ class Span:
         """Midnight to midnight in a zone: 23 or 25 hours long where clocks change."""
         edges = [datetime.combine(one, time(), zone).astimezone(UTC) for one in (day, day + timedelta(days=1))]
         return cls(start=edges[0], end=edges[1])
+
+    def covers(self, moment: ColumnElement[datetime]) -> ColumnElement[bool]:
+        """The condition that a column of times lies in it."""
+        return (moment >= self.start) & (moment < self.end)
 
 
 class Why(StrEnum):
@@ -143,16 +147,12 @@ def total(count: int | dict[str, int]) -> int:
     return sum(count.values()) if isinstance(count, dict) else count
 
 
-def _within(span: Span) -> Any:
-    return (instance.c.received_at >= span.start) & (instance.c.received_at < span.end)
-
-
 def _arrivals(connection: Connection, span: Span) -> dict[str, Counter[str]]:
     """Audited arrivals by AE and kind, of the span's instances."""
     rows = connection.execute(
         select(audit_event.c.actor, audit_event.c.action, func.count())
         .join(instance, instance.c.id == audit_event.c.instance_id)
-        .where(_within(span), audit_event.c.action.in_(ARRIVALS))
+        .where(span.covers(instance.c.received_at), audit_event.c.action.in_(ARRIVALS))
         .group_by(audit_event.c.actor, audit_event.c.action)
     )
     return _tally((actor, action, number) for actor, action, number in rows)
@@ -162,7 +162,7 @@ def _duplicates(connection: Connection, span: Span) -> dict[str, int]:
     """By when they came: the instance may be of another day."""
     rows = connection.execute(
         select(audit_event.c.actor, func.count())
-        .where(audit_event.c.action == "duplicate", audit_event.c.at >= span.start, audit_event.c.at < span.end)
+        .where(audit_event.c.action == "duplicate", span.covers(audit_event.c.at))
         .group_by(audit_event.c.actor)
     )
     return {str(actor): int(number) for actor, number in rows}
@@ -172,7 +172,7 @@ def _states(connection: Connection, span: Span) -> dict[str, dict[State, Counter
     """AE -> state -> reason ("" without one) -> instances."""
     rows = connection.execute(
         select(instance.c.calling_ae, instance.c.state, instance.c.reason, func.count())
-        .where(_within(span))
+        .where(span.covers(instance.c.received_at))
         .group_by(instance.c.calling_ae, instance.c.state, instance.c.reason)
     )
     found: dict[str, dict[State, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, or_, select
 
 from dicom_gateway.spool import is_spool
-from worker.audit.films import within
 from worker.audit.reconciliation import Span
 from worker.db.tables import alarm, audit_event, instance, outbox, score
 from worker.states import State
@@ -63,7 +62,7 @@ def in_force(connection: Connection, span: Span) -> list[dict[str, Any]]:
     columns = (score.c.bundle_digest, score.c.role, score.c.engine, score.c.software_version)
     rows = connection.execute(
         select(*columns, func.count().label("scores"))
-        .where(score.c.scored_at >= span.start, score.c.scored_at < span.end)
+        .where(span.covers(score.c.scored_at))
         .group_by(*columns)
         .order_by(*columns)
     )
@@ -74,7 +73,7 @@ def changes(connection: Connection, span: Span) -> list[dict[str, Any]]:
     """Audit events of the day that changed what is in force."""
     rows = connection.execute(
         select(audit_event)
-        .where(audit_event.c.at >= span.start, audit_event.c.at < span.end, audit_event.c.action.in_(CHANGES))
+        .where(span.covers(audit_event.c.at), audit_event.c.action.in_(CHANGES))
         .order_by(audit_event.c.id)
     )
     return [{"at": row.at.isoformat(), "action": row.action, "actor": row.actor, "detail": row.detail} for row in rows]
@@ -153,7 +152,9 @@ def chain(connection: Connection, span: Span, verdict: Verdict) -> dict[str, Any
 
 
 def _bytes(connection: Connection, span: Span) -> int:
-    total = connection.execute(select(func.sum(instance.c.size)).where(within(span))).scalar_one()
+    total = connection.execute(
+        select(func.sum(instance.c.size)).where(span.covers(instance.c.received_at))
+    ).scalar_one()
     return int(total or 0)
 
 

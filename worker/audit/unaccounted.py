@@ -25,7 +25,7 @@ TOLD: dict[tuple[State, ...], tuple[str, ...]] = {
 
 def of_day(connection: Connection, span: Span) -> list[Unaccounted]:
     """Films that were received in the span, by id. A film whose row is gone belongs to when its arrival was audited."""
-    which = (instance.c.received_at >= span.start) & (instance.c.received_at < span.end)
+    which = span.covers(instance.c.received_at)
     queries = {
         Why.NO_ROW: _without_row(which),
         Why.NO_SCORE: _without_score(which),
@@ -95,8 +95,7 @@ def _gone(span: Span) -> Select[Any]:
         .select_from(audit_event)
         .outerjoin(instance, instance.c.id == audit_event.c.instance_id)
         .where(
-            audit_event.c.at >= span.start,
-            audit_event.c.at < span.end,
+            span.covers(audit_event.c.at),
             audit_event.c.action.in_(ARRIVALS),
             audit_event.c.instance_id.is_not(None),
             instance.c.id.is_(None),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NIGHT_SECONDS = 10.0
 DELIVERY_SECONDS = 2.0
+SPOOL_SECONDS = 5.0  # for which a network file system may hang
 
 
 def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
@@ -22,12 +23,14 @@ def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
     """One that looks at the rules, and one for each channel, so that a mail server that hangs delays no webhook."""
     from worker.alarms import live
     from worker.alarms.deliver import DeliveryOptions, deliver_due, not_configured
+    from worker.bounded import Bounded
     from worker.cli.alarm_options import channels, limits
     from worker.errands import Kind
 
     sends = channels(settings)
     options = DeliveryOptions(attempts=settings.delivery_attempts)
-    look = partial(live.watch, database, limits(settings), tuple(sends))
+    free = Bounded(partial(live.spool_free_mib, settings.spool_folder), patience=SPOOL_SECONDS, fresh=0.0)
+    look = partial(live.watch, database, limits(settings), tuple(sends), free)
     return [
         Periodic(name="alarms", seconds=settings.alarm_seconds, run=look),
         *(
