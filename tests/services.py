@@ -115,11 +115,21 @@ def child(pid: int, role: str) -> int | None:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL, as the kernel's out-of-memory killer does it."""
+    """SIGKILL, as the kernel's out-of-memory killer does it; comes back when the process's sockets are closed."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+    wait_until(lambda: _ended(pid), 10, f"the end of process {pid}")
+
+
+def _ended(pid: int) -> bool:
+    """Gone, or a zombie of which no thread still holds its files."""
+    try:
+        process_ = psutil.Process(pid)
+        return process_.status() == psutil.STATUS_ZOMBIE and process_.num_threads() <= 1
+    except psutil.NoSuchProcess:
+        return True
 
 
 def listening(port: int) -> bool:
