@@ -57,9 +57,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def installed(name: str) -> str | None:
+    """Path of the machine's program: pynetdicom puts a storescu and others of its own into a virtual environment, which
+    come first on PATH where that is active."""
+    ours = Path(sys.executable).parent
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return shutil.which(name, path=os.pathsep.join(folder for folder in folders if Path(folder) != ours))
+
+
 def tool(name: str, package: str = "dcmtk") -> str:
     """Path of an external program. Missing: skips, or fails where XRAYQ_REQUIRE_SERVICES=1."""
-    path = shutil.which(name)
+    path = installed(name)
     if path is None:
         (pytest.fail if REQUIRED else pytest.skip)(f"{name} is not installed (apt install {package})")
     return str(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydicom import uid
 
 from dicom_gateway.scu import PeerUnavailable, echo
+from tests.services import tool
 from worker.demo import free_port, wait_for
 
 PDU = "131072"
@@ -57,7 +58,7 @@ def storescp(output: Path) -> Iterator[tuple[int, int]]:
     """DCMTK's receiver, a process for each association; it does not fsync. Yields (port, pid)."""
     port = free_port()
     output.mkdir()
-    command = ["storescp", "--fork", "-pdu", PDU, "-od", str(output), str(port)]
+    command = [tool("storescp"), "--fork", "-pdu", PDU, "-od", str(output), str(port)]
     with serving(command, port, output.with_suffix(".log"), **NODELAY) as pid:
         yield port, pid
 
@@ -77,7 +78,7 @@ def storescu(port: int, folders: list[Path], log: Path, syntax: str = uid.Explic
     with log.open("wb") as output:
         senders = [
             subprocess.Popen(
-                ["storescu", PROPOSE[syntax], "-R", "-pdu", PDU, "+sd", "127.0.0.1", str(port), str(folder)],
+                [tool("storescu"), PROPOSE[syntax], "-R", "-pdu", PDU, "+sd", "127.0.0.1", str(port), str(folder)],
                 env=os.environ | NODELAY,
                 stdout=output,
                 stderr=output,
