@@ -76,13 +76,13 @@ class Spool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return Incoming(self, path, descriptor)
 
-    def check_space(self, wanted: int = 0) -> None:
-        """Raise NoSpace unless `wanted` bytes fit above the reserve."""
+    def check_space(self) -> None:
+        """Raise NoSpace where less than the reserve is free."""
         try:
             free = free_bytes(self.root)
         except OSError as error:
             raise StoreUnavailable from error
-        if free - wanted < self.reserve_bytes:
+        if free < self.reserve_bytes:
             raise NoSpace
 
 

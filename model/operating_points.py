@@ -73,21 +73,21 @@ def _needed(rate: float, count: int) -> int:
     return max(1, ceil(rate * count - 1e-9))
 
 
-def films_needed(rate: float, half_width: float = HALF_WIDTH) -> int:
-    """Fewest films of which the exact 95 % interval of `rate` is at most +- `half_width` wide; at most `MOST`."""
+def films_needed(rate: float) -> int:
+    """Fewest films of which the exact 95 % interval of `rate` is at most +- HALF_WIDTH wide; at most `MOST`."""
     low, high = 1, MOST
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _half(rate, middle) <= half_width else (middle + 1, high)
+        low, high = (low, middle) if _half(rate, middle) <= HALF_WIDTH else (middle + 1, high)
     return low
 
 
-def shortage(found: dict[str, Any], half_width: float = HALF_WIDTH) -> int | None:
-    """Films that a rate of `metrics.proportion` needs to be known to +- `half_width`; None where it is."""
+def shortage(found: dict[str, Any]) -> int | None:
+    """Films that a rate of `metrics.proportion` needs to be known to +- HALF_WIDTH; None where it is."""
     low, high = found["interval95"]
-    if found["value"] is None or (high - low) / 2 <= half_width:
+    if found["value"] is None or (high - low) / 2 <= HALF_WIDTH:
         return None
-    return films_needed(found["value"], half_width)
+    return films_needed(found["value"])
 
 
 def rates(point: OperatingPoint, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
