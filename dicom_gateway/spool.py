@@ -21,10 +21,11 @@ from pathlib import Path
 
 from dicom_gateway.errors import NoSpace, StoreUnavailable, TooLarge
 
+MEBIBYTE = 1 << 20
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-CHECK_SPACE_EVERY = 16 << 20
-WRITE_BACK_EVERY = 1 << 20
+CHECK_SPACE_EVERY = 16 * MEBIBYTE
+WRITE_BACK_EVERY = MEBIBYTE
 READ_BEHIND = 256 << 10
 INCOMING = "incoming"
 SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h

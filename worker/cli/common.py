@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Engine
 
+    from dicom_gateway.spool import Spool
+    from model.preprocess import PreprocessSpec
+    from worker.decoding import DecodePool
     from worker.settings import Settings
 
 TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_SERVICES"}
@@ -76,6 +79,32 @@ def open_database(settings: "Settings") -> "Engine":
     from worker.db import schema
 
     return schema.connect(settings.database)
+
+
+def open_spool(settings: "Settings") -> "Spool":
+    from dicom_gateway.spool import MEBIBYTE, Spool
+
+    if settings.spool_folder.exists() and not settings.spool_folder.is_dir():
+        raise ConfigurationError(f"spool {settings.spool_folder} is not a folder")
+    return Spool(
+        settings.spool_folder,
+        reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
+        max_bytes=settings.max_instance_mib * MEBIBYTE,
+    )
+
+
+def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int) -> "DecodePool":
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.decoding import DecodePool
+
+    return DecodePool(
+        processes=processes,
+        timeout=settings.decode_timeout,
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        spec=spec,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        reduce=settings.reduced_resolution,
+    )
 
 
 def broker_url(settings: "Settings") -> str:

@@ -5,9 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, print_json, wide_console
+from worker.cli.common import (
+    JsonOption,
+    decode_pool,
+    load_settings,
+    open_database,
+    open_spool,
+    print_json,
+    wide_console,
+)
 from worker.cli.instance import NOTICE, Name
-from worker.cli.run import MEBIBYTE, open_spool
 from worker.errors import NotFound, Unhealthy, WorkerError, WrongState
 
 if TYPE_CHECKING:
@@ -113,17 +120,9 @@ def _bundles(engine: "Engine", settings: "Settings", folders: list[Path]) -> "di
 
 def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDArray[np.uint8]]":
     """Reads the film as a worker does: in a process that may crash. Raises Unhealthy with the decoder's reason."""
-    from worker.decoding import DecodePool
 
     def read(spec: "PreprocessSpec") -> "NDArray[np.uint8]":
-        pool = DecodePool(
-            processes=1,
-            timeout=settings.decode_timeout,
-            memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-            spec=spec,
-            max_pixels=int(settings.max_megapixels * 1e6),
-            reduce=settings.reduced_resolution,
-        )
+        pool = decode_pool(settings, spec, processes=1)
         try:
             ((_, decoded),) = pool.decode({0: film})
         finally:
