@@ -32,7 +32,7 @@ from worker.db.session import make_engine, reading
 from worker.db.tables import score
 from worker.decoding import DecodePool
 from worker.demo import CHEST, _sample, service, wait_for
-from worker.scoring import INFERENCE_BATCH
+from worker.outcomes import INFERENCE_BATCH
 from worker.settings import Settings, cores
 
 LEAST_SHARE, LEAST_GAIN = 0.85, 4.0

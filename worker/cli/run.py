@@ -145,7 +145,8 @@ def worker() -> None:
     from worker.db.session import reading
     from worker.deployment import open_bundle
     from worker.metrics import WorkerMetrics
-    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring, known_reasons
+    from worker.outcomes import known_reasons
+    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring
 
     log = logging.getLogger("xrayq.worker")
     settings = load_settings()
