@@ -37,10 +37,11 @@ from model.decision import SENSITIVITY, OperatingPoint
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
 from model.errors import BundleError
-from model.evaluate import NOTICE, reliability_of
+from model.evaluate import NOTICE
+from model.exact import proportion
 from model.fitting import FOLDS, fit, splits
-from model.metrics import proportion
 from model.operating_points import bundle_metrics, choose, rates_of, shortage
+from model.reliability import reliability_of
 
 COVERAGE = 0.9
 SENSITIVITY_TARGET = 0.95
@@ -186,8 +187,8 @@ def measure(part: Labelled, said: Said, bundle: Bundle, wish: Wish, how: str) ->
 
     Returns:
         {"how", "films", "patients", "reliability": {"temperature 1", "as it was", "calibrated"}: as of
-        `evaluate.reliability_of`, each with "ece_if_true": `calibration_error.if_true` and "by_finding":
-        `calibration_error.by_finding`, "flags": id -> {"sensitivity", "specificity": as of `metrics.proportion`,
+        `reliability.reliability_of`, each with "ece_if_true": `calibration_error.if_true` and "by_finding":
+        `calibration_error.by_finding`, "flags": id -> {"sensitivity", "specificity": as of `exact.proportion`,
         "films_needed": by rate, those for an interval of +- .05, None where there are enough}, "sets": `coverage`}
     """
     chances = {

@@ -1,6 +1,6 @@
 """Calibration error beyond the called class, and how much of it few films show by chance.
 
-`metrics.reliability` asks whether the most probable class comes true as often as stated. The service shows the
+`reliability.reliability` asks whether the most probable class comes true as often as stated. The service shows the
 probability of every finding, and a network that says COVID-19 .05 where it is .01 may be right about its called class
 all the same: so the same is asked here of each finding (classwise calibration error, Kull et al. 2019).
 """
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.metrics import Labels, Probabilities, Weights, bootstrap, membership
+from model.metrics import Labels, Probabilities, Weights, bootstrap
+from model.reliability import BINS, membership
 
-BINS, DRAWS = 10, 2000
+DRAWS = 2000
 
 
 def error_by_finding(probabilities: Probabilities, labels: Labels) -> float:

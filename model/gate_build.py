@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from model.bundle import GATE, Bundle, derive
 from model.dataset import Film, Films, open_prepared
 from model.errors import BundleError, DatasetError
+from model.exact import proportion
 from model.gate import Facts, Gate, Policy, Thresholds, Verdict, scored_view
 from model.gate_films import KINDS, GateFilms, load_auxiliary_views, of_prepared, others
 from model.gate_network import TURNS, VIEWS, GateNetwork, Sight
-from model.metrics import proportion
 from model.quality import Quality
 
 BUDGET = 0.02

@@ -18,8 +18,8 @@ from model.calibration_error import error_by_finding, if_true
 from model.calibration_films import Labelled, check
 from model.conformal import limit
 from model.fitting import folds
-from model.metrics import reliability
 from model.operating_points import rates_of
+from model.reliability import reliability
 
 Report = Callable[[str], None]
 MEASURES = ("ece", "by_finding", "log_loss")

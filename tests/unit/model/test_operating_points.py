@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from model.decision import OperatingPoint
-from model.exact import interval
-from model.metrics import proportion
+from model.exact import interval, proportion
 from model.operating_points import HALF_WIDTH, choose, films_needed, rates, shortage
 
 
