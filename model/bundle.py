@@ -83,8 +83,7 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
     Raises:
         BundleError: `path` exists.
     """
-    if path.exists():
-        raise BundleError(f"{path} exists: bundles are never changed, write a new one beside it")
+    refuse_existing(path)
     draft = path.with_name(path.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -111,6 +110,12 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.rename(draft, path)  # noqa: PTH104 - the one atomic step
     return load(path)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises BundleError."""
+    if path.exists():
+        raise BundleError(f"{path} exists: bundles are never changed, write a new one beside it")
 
 
 def derive(bundle: Bundle, path: Path, *, files: dict[str, Path] | None = None, **changes: Any) -> Bundle:

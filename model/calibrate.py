@@ -27,16 +27,16 @@ from numpy.typing import NDArray
 
 from model import conformal
 from model.agreement import Agreement, compare
-from model.bundle import Bundle, derive
+from model.bundle import Bundle, derive, refuse_existing
+from model.bundle_films import Advance, logits_of
 from model.calibration import Calibration, probabilities
 from model.calibration_error import by_finding, if_true
-from model.calibration_films import Advance, Labelled, Target, check, labelled, logits_of, open_films, read_table
+from model.calibration_films import Labelled, Target, check, labelled, open_films, read_table
 from model.conformal import Conformal
 from model.dataset import Films
 from model.decision import SENSITIVITY, OperatingPoint
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
-from model.errors import BundleError
 from model.evaluate import NOTICE
 from model.exact import proportion
 from model.fitting import FOLDS, fit, splits
@@ -119,7 +119,7 @@ def calibrate_on_films(
         DatasetError: as of `open_films` and `check`.
         EngineError: an engine cannot run.
     """
-    _refuse_existing(out)
+    refuse_existing(out)
     films, digest = open_films(bundle, folder)
     parts = {}
     for name, part in films.items():
@@ -138,7 +138,7 @@ def calibrate_on_table(
         BundleError: `out` exists.
         DatasetError: as of `read_table` and `check`.
     """
-    _refuse_existing(out)
+    refuse_existing(out)
     part = read_table(bundle, table)
     data = {"origin": "table", "digest": sha256(table.read_bytes()).hexdigest()}
     return _calibrate(bundle, {part.name: part}, out, wish, data, "", {}, 1, report)
@@ -331,8 +331,3 @@ def _agreements(
         }
     finally:
         engine.close()
-
-
-def _refuse_existing(out: Path) -> None:
-    if out.exists():
-        raise BundleError(f"{out} exists: bundles are never changed, write a new one beside it")

@@ -32,11 +32,12 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import Bundle
-from model.dataset import SPLITS, Film, Films, load_dataset, open_prepared
+from model.bundle_films import Advance, films_for
+from model.dataset import SPLITS, Film, Films, open_prepared
 from model.engine.base import Engine
 from model.errors import DatasetError
 from model.findings import FINDINGS
-from model.scored import Advance, Scored, predictions_text, right, score_films, wrong
+from model.scored import Scored, predictions_text, right, score_films, wrong
 from model.slices import measure, slices
 
 NOTICE = "Research software. Not a medical device."
@@ -71,16 +72,9 @@ def evaluate(
     """
     from model.comparisons import against, baselines, fair  # scikit-learn takes a second to import
 
-    films, spec = open_prepared(folder)
-    if bundle.findings != FINDINGS:
-        raise DatasetError(f"bundle {bundle.name} finds {', '.join(bundle.findings)}, not {', '.join(FINDINGS)}")
-    if spec != bundle.preprocess:
-        raise DatasetError(
-            f"{folder} was prepared with {_words(spec.as_dict())}, bundle {bundle.name} needs "
-            f"{_words(bundle.preprocess.as_dict())}: run 'xrayq prepare' with these"
-        )
-    views, train_views = (_views(bundle, name) for name in ("views", "train_views"))
-    dataset = load_dataset(folder, views=views, train_views=train_views)
+    dataset = films_for(bundle, folder)
+    films, _ = open_prepared(folder)
+    views, train_views = dataset.views, dataset.train_views
     for name in SPLITS:
         if name not in dataset.splits or 0 in dataset.splits[name].counts().values():
             raise DatasetError(f"evaluation needs films of every class in {name}; {folder} has not, of these views")
@@ -167,15 +161,6 @@ def _chosen(split: str, views: tuple[str, ...]) -> Callable[[Film], bool]:
     return lambda film: film.split == split and (not views or film.view in views)
 
 
-def _views(bundle: Bundle, name: str) -> tuple[str, ...]:
-    views = bundle.provenance.get(name, bundle.provenance.get("views", ["PA"]))
-    return () if views == ["all"] else tuple(views)
-
-
 def _tally(films: Films, split: str, column: str) -> dict[str, dict[str, int]]:
     counts = Counter((getattr(film, column), film.label) for film in films.records if film.split == split)
     return {name: {label: counts[name, label] for label in FINDINGS} for name in sorted({name for name, _ in counts})}
-
-
-def _words(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in values.items())

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
+from model.bundle_films import BATCH, Advance
 from model.dataset import Film, Films
 from model.engine.base import Engine
 from model.findings import FINDINGS
 from model.scorer import score
 
-BATCH = 16
 CONFIDENT = 6
 """Films of each class shown as the most confident right ones."""
-Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ def test_what_cannot_be_built(bundle: Bundle, films: Path, tmp_path: Path) -> No
     with pytest.raises(BundleError, match="never changed"):
         build_gate(bundle, films, tmp_path, train=never, auxiliary=None, command="")
     other = replace(bundle, preprocess=PreprocessSpec(size=192))
-    with pytest.raises(DatasetError, match="prepared otherwise"):
+    with pytest.raises(DatasetError, match="was prepared with"):
         build_gate(other, films, tmp_path / "new", train=never, auxiliary=None, command="")
     source = films.parent
     prepare(source, tmp_path / "pa", spec=PreprocessSpec(), read=read_image)
