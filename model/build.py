@@ -19,7 +19,8 @@ from model.engine.ort import OrtEngine
 from model.export import export_onnx
 from model.findings import FINDINGS
 from model.operating_points import bundle_metrics, choose
-from model.train import TrainConfig, Trained
+from model.recipe import TrainConfig
+from model.train import Trained
 
 TARGET_SENSITIVITY = 0.9
 

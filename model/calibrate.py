@@ -25,57 +25,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import conformal
 from model.agreement import Agreement, compare
 from model.bundle import Bundle, derive, refuse_existing
 from model.bundle_films import Advance, logits_of
-from model.calibration import Calibration, probabilities
+from model.calibration import probabilities
 from model.calibration_error import by_finding, if_true
-from model.calibration_films import Labelled, Target, check, labelled, open_films, read_table
-from model.conformal import Conformal
+from model.calibration_films import Labelled, check, labelled, open_films, read_table
+from model.cross_fit import Said, Wish, apply, cross_fit, fit_all
 from model.dataset import Films
-from model.decision import SENSITIVITY, OperatingPoint
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
 from model.evaluate import NOTICE
 from model.exact import proportion
-from model.fitting import FOLDS, fit, splits
-from model.operating_points import bundle_metrics, choose, rates_of, shortage
+from model.operating_points import bundle_metrics, rates_of, shortage
 from model.reliability import reliability_of
 
-COVERAGE = 0.9
-SENSITIVITY_TARGET = 0.95
 SCHEMA = 1
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What the calibration is to reach."""
-
-    targets: tuple[Target, ...]
-    coverage: float = COVERAGE
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """Everything that was fitted on some films."""
-
-    calibration: Calibration
-    points: tuple[OperatingPoint, ...]
-    conformal: Conformal
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What a calibration says of films. Row i of everything is the same film."""
-
-    chances: NDArray[np.float64]
-    """[N, findings]"""
-    flags: NDArray[np.bool_]
-    """[N, operating points]"""
-    sets: NDArray[np.bool_]
-    """[N, findings], True where the finding is in the prediction set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +50,6 @@ class Calibrated:
     """The new one, as written."""
     content: dict[str, Any]
     """What calibration.json holds."""
-
-
-def default_targets(findings: tuple[str, ...]) -> tuple[Target, ...]:
-    """Sensitivity .95 for each finding but normal."""
-    return tuple(
-        Target(finding=name, rate=SENSITIVITY, value=SENSITIVITY_TARGET) for name in findings if name != "normal"
-    )
 
 
 def calibrate_on_films(
@@ -142,44 +101,6 @@ def calibrate_on_table(
     part = read_table(bundle, table)
     data = {"origin": "table", "digest": sha256(table.read_bytes()).hexdigest()}
     return _calibrate(bundle, {part.name: part}, out, wish, data, "", {}, 1, report)
-
-
-def fit_all(part: Labelled, findings: tuple[str, ...], wish: Wish) -> Fitted:
-    calibration = fit(part.logits, part.labels, part.patients, findings)
-    chances = calibration.probabilities(part.logits)
-    points = tuple(
-        choose(
-            target.finding,
-            chances[:, findings.index(target.finding)],
-            part.labels == findings.index(target.finding),
-            **{target.rate: target.value},
-            split=part.name,
-        )
-        for target in wish.targets
-    )
-    sets = conformal.fit(chances, part.labels, findings, coverage=wish.coverage)
-    return Fitted(calibration=calibration, points=points, conformal=sets)
-
-
-def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]) -> Said:
-    chances = fitted.calibration.probabilities(logits)
-    return Said(
-        chances=chances,
-        flags=np.stack([chances[:, findings.index(one.finding)] >= one.threshold for one in fitted.points], axis=1),
-        sets=chances >= np.array([fitted.conformal.limits[name] for name in findings]),
-    )
-
-
-def cross_fit(part: Labelled, findings: tuple[str, ...], wish: Wish) -> Said:
-    """What is said of each film by a calibration fitted on the other folds."""
-    count = (len(part), len(findings))
-    said = Said(
-        chances=np.zeros(count), flags=np.zeros((len(part), len(wish.targets)), bool), sets=np.zeros(count, bool)
-    )
-    for others, held in splits(part.labels, part.patients, FOLDS, seed=0):
-        found = apply(fit_all(part.take(others), findings, wish), part.logits[held], findings)
-        said.chances[held], said.flags[held], said.sets[held] = found.chances, found.flags, found.sets
-    return said
 
 
 def measure(part: Labelled, said: Said, bundle: Bundle, wish: Wish, how: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from model.bundle import Bundle
-    from model.calibrate import Calibrated, Wish
+    from model.calibrate import Calibrated
+    from model.cross_fit import Wish
 
 NEEDED = ("matplotlib", "scipy")
 RATES = ("sensitivity", "specificity")
@@ -118,8 +119,8 @@ def require_scipy() -> None:
 
 def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
     """Raises ConfigurationError on a rate that is none, a finding that is none or named twice."""
-    from model.calibrate import Wish, default_targets
     from model.calibration_films import Target
+    from model.cross_fit import Wish, default_targets
     from model.decision import SENSITIVITY, SPECIFICITY
 
     if not 0 < coverage < 1:

@@ -98,7 +98,7 @@ def _shipped_studies() -> list[Path]:
 def _show(console: "Console", content: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
-    from model.sections import engine_of
+    from model.cells import engine_of
 
     bundle, parts, rivals = content["bundle"], content["parts"], content["baselines"]
     findings = bundle["findings"]

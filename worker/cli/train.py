@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from model.dataset import Dataset
-    from model.train import TrainConfig
+    from model.recipe import TrainConfig
 
 PRESETS = {
     "paper": "the 2020 paper's, 30 epochs with a learning-rate search",
@@ -206,7 +206,7 @@ def recipe(
     preset: str, *, epochs: int | None = None, learning_rate: float | None = None, seed: int | None = None
 ) -> "TrainConfig":
     """A preset with overrides. Raises ConfigurationError."""
-    from model.presets import PRESETS as CONFIGS
+    from model.recipe import PRESETS as CONFIGS
 
     if preset not in CONFIGS:
         raise ConfigurationError(f"--preset is one of {', '.join(CONFIGS)}")

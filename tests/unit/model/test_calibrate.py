@@ -12,8 +12,9 @@ import pytest
 
 from model import bundle as bundles
 from model.bundle import MANIFEST, MODEL, Bundle
-from model.calibrate import Calibrated, Wish, calibrate_on_films, calibrate_on_table, cross_fit, default_targets
+from model.calibrate import Calibrated, calibrate_on_films, calibrate_on_table
 from model.calibration_films import Labelled, Target, check, labelled, open_films, read_table
+from model.cross_fit import Wish, cross_fit, default_targets
 from model.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import BundleError, DatasetError

@@ -12,7 +12,7 @@ from model.bundle import MANIFEST, MODEL, Bundle, file_digest, load  # noqa: E40
 from model.dataset import load_dataset  # noqa: E402
 from model.findings import FINDINGS  # noqa: E402
 from model.loop import Checkpoint  # noqa: E402
-from model.presets import PRESETS  # noqa: E402
+from model.recipe import PRESETS  # noqa: E402
 from tests.services import Xrayq, typed_in  # noqa: E402
 from tests.unit.model.films import prepare_films, rows_for, write_films  # noqa: E402
 from tests.unit.model.small import SIDE  # noqa: E402
