@@ -84,8 +84,8 @@ def calibrate_on_films(
     for name, part in films.items():
         report(f"scoring {len(part)} films of {name}")
         parts[name] = labelled(name, part, engine, advance)
-    data = {"origin": "prepared set", "digest": digest, "views": bundle.provenance.get("views", ["PA"])}
-    return _calibrate(bundle, parts, out, wish, data, engine.spec.name, films, threads, report)
+    basis = {"origin": "prepared set", "digest": digest, "views": bundle.provenance.get("views", ["PA"])}
+    return _calibrate(bundle, parts, out, wish, basis, engine.spec.name, films, threads, report)
 
 
 def calibrate_on_table(
@@ -99,8 +99,8 @@ def calibrate_on_table(
     """
     refuse_existing(out)
     part = read_table(bundle, table)
-    data = {"origin": "table", "digest": sha256(table.read_bytes()).hexdigest()}
-    return _calibrate(bundle, {part.name: part}, out, wish, data, "", {}, 1, report)
+    basis = {"origin": "table", "digest": sha256(table.read_bytes()).hexdigest()}
+    return _calibrate(bundle, {part.name: part}, out, wish, basis, "", {}, 1, report)
 
 
 def measure(part: Labelled, said: Said, bundle: Bundle, wish: Wish, how: str) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _calibrate(
     parts: dict[str, Labelled],
     out: Path,
     wish: Wish,
-    data: dict[str, Any],
+    basis: dict[str, Any],
     engine: str,
     films: dict[str, Films],
     threads: int,
@@ -168,7 +168,7 @@ def _calibrate(
     check(part, findings, wish.targets, wish.coverage)
     report(f"fitting on {len(part)} films of {len(set(part.patients))} patients")
     fitted = fit_all(part, findings, wish)
-    made = {"split": part.name, "data_digest": data["digest"], "films": len(part)}
+    made = {"split": part.name, "data_digest": basis["digest"], "films": len(part)}
     calibration = replace(fitted.calibration, record=made | fitted.calibration.record)
     sets = replace(fitted.conformal, record=made)
     said = {
@@ -193,7 +193,7 @@ def _calibrate(
         provenance=bundle.provenance
         | {
             "calibrated": made
-            | {"origin": data["origin"], "engine": engine, "coverage": wish.coverage}
+            | {"origin": basis["origin"], "engine": engine, "coverage": wish.coverage}
             | {"targets": [point.id for point in fitted.points]}
         },
     )
@@ -209,7 +209,7 @@ def _calibrate(
         },
         "made": new.digest,
         "engine": engine,
-        "data": data,
+        "data": basis,
         "calibration": calibration.as_dict(),
         "operating_points": [point.as_dict() for point in fitted.points],
         "conformal": sets.as_dict(),

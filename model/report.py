@@ -138,19 +138,21 @@ def _claims(content: dict[str, Any]) -> Iterable[Html]:
 
 def _films(evaluation: Evaluation) -> Iterable[Html]:
     content, scored = evaluation.content, evaluation.scored
-    data, views = content["data"], cells.views_of(content)
+    basis, views = content["data"], cells.views_of(content)
     yield figure(
-        figures.distribution(data["films"], data["views"]),
+        figures.distribution(basis["films"], basis["views"]),
         f"Films of each class. Solid: view {views}, which validation and test are measured on. Hatched: other views. "
-        f"Trained on: {', '.join(data['train_views'])}.",
+        f"Trained on: {', '.join(basis['train_views'])}.",
     )
-    yield sections.tally("view", data["films"], "Class distribution, films by view")
+    yield sections.tally("view", basis["films"], "Class distribution, films by view")
     yield sections.tally(
         "source",
-        data["sources"],
+        basis["sources"],
         "Films by source, all views: a class with a source of its own can be recognised by its source",
     )
-    test = scored.where(lambda film: film.split == "test" and (data["views"] == ["all"] or film.view in data["views"]))
+    test = scored.where(
+        lambda film: film.split == "test" and (basis["views"] == ["all"] or film.view in basis["views"])
+    )
     for index, name in enumerate(FINDINGS):
         rows_of = np.flatnonzero(test.labels == index)
         spread = rows_of[np.unique(np.linspace(0, len(rows_of) - 1, EXAMPLES).astype(int))]
@@ -217,17 +219,17 @@ def _pairs(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _made(content: dict[str, Any]) -> Iterable[Html]:
-    bundle, data = content["bundle"], content["data"]
+    bundle, basis = content["bundle"], content["data"]
     made = bundle["provenance"]
-    if not data["trained_on"]:
+    if not basis["trained_on"]:
         yield paragraph(
             "The bundle names another digest of its data than these films have: it was trained on other films, or on "
             "these as an earlier version prepared them. In the first case check that no test patient was trained on."
         )
     facts = [
         ("bundle", f"{bundle['name']} {bundle['version']}, SHA-256 {bundle['digest']}"),
-        ("these films", f"digest {data['digest']}, the bundle's: {made.get('data_digest', 'not said')}"),
-        ("patients", ", ".join(f"{name} {count}" for name, count in data["patients"].items())),
+        ("these films", f"digest {basis['digest']}, the bundle's: {made.get('data_digest', 'not said')}"),
+        ("patients", ", ".join(f"{name} {count}" for name, count in basis["patients"].items())),
         ("engine", cells.engine_of(content)),
         *(
             (key.replace("_", " "), cells.plain(value))

@@ -254,7 +254,7 @@ def test_too_little_is_refused_with_what_is_needed(
 
 def test_films_of_another_preprocessing(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     other = replace(bundle, preprocess=replace(bundle.preprocess, stretch_high=98.0))
-    with pytest.raises(DatasetError, match="was prepared with .*bundle tiny needs .*: run 'xrayq prepare'"):
+    with pytest.raises(DatasetError, match=r"was prepared with .*bundle tiny needs .*: run 'xrayq prepare'"):
         calibrate_on_films(other, OrtEngine(bundle, threads=1), films, tmp_path / "new", WISH)
 
 
