@@ -1,8 +1,7 @@
 """A stored film to a `Radiograph`: decoded pixels and how to display them (the PS3.3 C.11 grayscale pipeline).
 
-Linear steps (rescale, window, MONOCHROME1) are not applied but folded into two numbers and a sign, so that the
-caller can
-shrink the film before it touches grey values. Look-up tables and sigmoid windows are applied here.
+Linear steps (rescale, window, MONOCHROME1) are not applied but folded into two numbers and a sign, so that the caller
+can shrink the film before it touches grey values. Look-up tables and sigmoid windows are applied here.
 """
 
 import mmap

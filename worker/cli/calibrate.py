@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, wide_console
-from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
+from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, require, wide_console
+from worker.errors import ConfigurationError, NotFound, WorkerError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from model.calibrate import Calibrated
     from model.cross_fit import Wish
 
-NEEDED = ("matplotlib", "scipy")
 RATES = ("sensitivity", "specificity")
 SensitivityOption = Annotated[
     list[str] | None,
@@ -77,7 +76,7 @@ def calibrate(
     xrayq calibrate runs/bundle --films runs/all --sensitivity covid19=0.95 --specificity pneumonia=0.8
     xrayq calibrate --labels site.csv --out runs/site
     """
-    require_scipy()
+    require("calibration")
     if (films is None) == (labels is None):
         raise ConfigurationError("calibrate needs --films FOLDER or --labels CSV, one of the two")
     bundle = load_bundle(name)
@@ -107,14 +106,6 @@ def calibrate(
         print_json(made.content | {"path": str(out), "report": str(place)})
     else:
         _show(wide_console(), made.content, out, place)
-
-
-def require_scipy() -> None:
-    """Raises Unhealthy when a library of the `train` extra is missing that this needs. Torch is not among them."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise Unhealthy(f"calibration needs {', '.join(missing)}: pip install 'xrayq[train]'")
 
 
 def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":

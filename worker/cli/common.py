@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.errors import ConfigurationError, WorkerError
+from worker.errors import ConfigurationError, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_SERVICES"}
+LIBRARIES = {
+    "training": ("torch", "torchvision", "onnx", "sklearn"),
+    "evaluation": ("matplotlib", "onnx", "sklearn"),
+    "calibration": ("matplotlib", "scipy"),
+    "compile": ("onnx", "scipy"),
+}
+"""Of the `train` extra, by what needs them."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -63,6 +70,14 @@ def _fault(fault: "ErrorDetails", config: str) -> str:
     for prefix in ("Value error, ", "Input ", "String "):
         words = words.removeprefix(prefix)
     return f"XRAYQ_{name.upper()} {words}" if name else words
+
+
+def require(purpose: str) -> None:
+    """Raises Unhealthy when one of the LIBRARIES is missing."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in LIBRARIES[purpose] if find_spec(name) is None]:
+        raise Unhealthy(f"{purpose} needs {', '.join(missing)}: pip install 'xrayq[train]'")
 
 
 def start_logging(settings: "Settings") -> None:

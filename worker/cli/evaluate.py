@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, wide_console
-from worker.errors import NotFound, Unhealthy, WorkerError
+from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, require, wide_console
+from worker.errors import NotFound, WorkerError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-NEEDED = ("matplotlib", "onnx", "sklearn")
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +41,7 @@ def evaluate(
     xrayq evaluate runs/bundle --films runs/films --out runs/report
     xrayq evaluate --engine onnxruntime --out runs/fp32
     """
-    require_reporting()
+    require("evaluation")
     bundle, settings = load_bundle(name), load_settings(**({"engine": engine} if engine else {}))
     for path in (films, *(study or ())):
         if not path.exists():
@@ -79,14 +77,6 @@ def evaluate(
         print_json(evaluation.content)
     else:
         _show(wide_console(), evaluation.content, out)
-
-
-def require_reporting() -> None:
-    """Raises Unhealthy when a library of the `train` extra is missing that this needs. Torch is not among them."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise Unhealthy(f"evaluation needs {', '.join(missing)}: pip install 'xrayq[train]'")
 
 
 def _shipped_studies() -> list[Path]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import gate_lines, load_bundle
-from worker.cli.common import JsonOption, must_be_writable, print_json
-from worker.cli.train import command_line, require_torch
+from worker.cli.common import JsonOption, must_be_writable, print_json, require
+from worker.cli.train import command_line
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def train(
     xrayq gate train runs/all --auxiliary auxiliary/ --bundle reference --out runs/gated
     XRAYQ_BUNDLE=runs/gated xrayq up
     """
-    require_torch()
+    require("training")
     from dataclasses import replace
 
     from model.errors import ModelError

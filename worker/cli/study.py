@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, require_scipy, wish_of
-from worker.cli.common import must_be_writable, parse_views
-from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe, require_torch
+from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
+from worker.cli.common import must_be_writable, parse_views, require
+from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe
 from worker.errors import ConfigurationError, WorkerError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def calibration(
     \b
     xrayq study calibration --films runs/all --out runs/calibration.json
     """
-    require_scipy()
+    require("calibration")
     bundle, wanted = load_bundle(name), tuple(part.strip() for part in on.split(","))
     if not set(wanted) <= {"val", "test"}:
         raise ConfigurationError(f"--on {on}: the bundle may be measured on val and test")
@@ -186,7 +186,7 @@ def _run(
     device: str,
     described: list[str] | None = None,
 ) -> None:
-    require_torch()
+    require("training")
     from dataclasses import replace
 
     from rich.console import Console

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import must_be_writable, parse_views, progress
-from worker.errors import ConfigurationError, Unhealthy, WorkerError
+from worker.cli.common import must_be_writable, parse_views, progress, require
+from worker.errors import ConfigurationError, WorkerError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +59,7 @@ def train(
     xrayq train runs/all --preset reference --init runs/trunk.pt --train-views all --out runs/second
     XRAYQ_BUNDLE=runs/second xrayq up
     """
-    require_torch()
+    require("training")
     from rich.console import Console
 
     from model.build import build_bundle
@@ -150,7 +150,7 @@ def pretrain(
     xrayq pretrain auxiliary/ --epochs 8 --size 128 --batch 32 --learning-rate 5e-4
     xrayq train --init runs/trunk.pt
     """
-    require_torch()
+    require("training")
     import json
 
     import torch
@@ -232,14 +232,6 @@ def checkpoint_path(out: Path, resume: bool) -> Path:
     if path.exists() and not resume:
         raise ConfigurationError(f"an interrupted run left {path}: --resume continues it, deleting it starts again")
     return path
-
-
-def require_torch() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "torchvision", "onnx", "sklearn") if find_spec(name) is None]
-    if missing:
-        raise Unhealthy(f"training needs {', '.join(missing)}: pip install 'xrayq[train]'")
 
 
 def describe_start(init: str) -> str:

@@ -30,7 +30,7 @@ from model.slices import share_interval
 from tests.services import environment
 from tests.unit.model.conftest import TEMPERATURE, THRESHOLDS
 from tests.unit.model.evaluation import evaluated, prepared
-from worker.cli import evaluate as command
+from worker.cli.common import require
 from worker.errors import Unhealthy
 
 STUDY: dict[str, Any] = {
@@ -323,7 +323,7 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else object())
     with pytest.raises(Unhealthy, match=r"onnx: pip install 'xrayq\[train\]'"):
-        command.require_reporting()
+        require("evaluation")
 
 
 def xrayq(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
