@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, require, wide_console
-from worker.errors import ConfigurationError, NotFound, WorkerError
+from worker.cli.common import (
+    JsonOption,
+    load_settings,
+    must_be_writable,
+    one_line_errors,
+    print_json,
+    progress,
+    require,
+    wide_console,
+)
+from worker.errors import ConfigurationError, NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,18 +99,15 @@ def calibrate(
 
     from model.calibrate import calibrate_on_table
     from model.calibration_report import write
-    from model.errors import ModelError
 
     must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
-    try:
+    with one_line_errors():
         if films is not None:
             made = _on_films(console, bundle, films, out, wish, engine)
         else:
             made = calibrate_on_table(bundle, source, out, wish, report=_line(console))
         write(made, place)
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     if as_json:
         print_json(made.content | {"path": str(out), "report": str(place)})
     else:

@@ -185,6 +185,17 @@ def clock(moment: "datetime | str", zone: "ZoneInfo") -> str:
 
 
 @contextmanager
+def one_line_errors() -> Iterator[None]:
+    """A ModelError or an OSError of the block is one line. Raises WorkerError."""
+    from model.errors import ModelError
+
+    try:
+        yield
+    except (ModelError, OSError) as error:
+        raise WorkerError(str(error)) from None
+
+
+@contextmanager
 def writing_to(path: "Path") -> Iterator[None]:
     """An OSError of the block is one line that names the file. Raises WorkerError."""
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, require
+from worker.cli.common import JsonOption, load_settings, must_be_writable, one_line_errors, print_json, require
 from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
@@ -65,13 +65,10 @@ def _int8(
     if not films.exists():
         raise NotFound(f"no such folder: {films}")
     from model.compile import INT8, compile_int8
-    from model.errors import ModelError
     from worker.settings import cores
 
-    try:
+    with one_line_errors():
         made = compile_int8(bundle, films, out, flag_tolerance=flag_tolerance, threads=cores(), report=report)
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     record = made.variants[INT8]
     speeds = record["images_per_s"]
     text = f"wrote {out}, digest {made.digest[:12]}: int8 {speeds[INT8]} images/s, fp32 {speeds['fp32']}, one thread"

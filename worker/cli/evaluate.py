@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, require, wide_console
-from worker.errors import NotFound, WorkerError
+from worker.cli.common import (
+    JsonOption,
+    load_settings,
+    must_be_writable,
+    one_line_errors,
+    print_json,
+    progress,
+    require,
+    wide_console,
+)
+from worker.errors import NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +58,6 @@ def evaluate(
     from rich.console import Console
 
     from model.engine.choose import open_engine
-    from model.errors import ModelError
     from model.evaluate import evaluate as run_evaluation
     from model.evaluate import read_study, write
     from model.gradcam import GradCam
@@ -58,7 +66,7 @@ def evaluate(
 
     must_be_writable(out)
     console, threads = Console(stderr=True), cores()
-    try:
+    with one_line_errors():
         studies = [read_study(path) for path in (study or _shipped_studies())]
         opened = open_engine(
             bundle,
@@ -71,8 +79,6 @@ def evaluate(
             evaluation = run_evaluation(bundle, opened, films, studies=studies, advance=advance)
         with console.status("writing the report"):
             write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     if as_json:
         print_json(evaluation.content)
     else:

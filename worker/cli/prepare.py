@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, must_be_writable, parse_views, print_json, progress
-from worker.errors import ConfigurationError, WorkerError
+from worker.cli.common import JsonOption, must_be_writable, one_line_errors, parse_views, print_json, progress
+from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from model.prepare import Prepared, RawFilm
@@ -43,28 +43,24 @@ def prepare(
     """
     from rich.console import Console
 
-    from model.errors import ModelError
     from model.prepare import prepare as run_prepare
     from model.preprocess import PreprocessSpec
 
     must_be_writable(out)
     console = Console(stderr=True)
     shares = _shares(split)
-    try:
-        with progress(console, "films read") as advance:
-            prepared = run_prepare(
-                films,
-                out,
-                spec=PreprocessSpec(size=size),
-                read=read_film,
-                views=parse_views(views),
-                min_age=min_age,
-                shares=shares,
-                seed=seed,
-                advance=advance,
-            )
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
+    with one_line_errors(), progress(console, "films read") as advance:
+        prepared = run_prepare(
+            films,
+            out,
+            spec=PreprocessSpec(size=size),
+            read=read_film,
+            views=parse_views(views),
+            min_age=min_age,
+            shares=shares,
+            seed=seed,
+            advance=advance,
+        )
     if json_output:
         print_json(
             {

@@ -9,13 +9,14 @@ from worker.cli.common import (
     JsonOption,
     decode_pool,
     load_settings,
+    one_line_errors,
     open_database,
     open_spool,
     print_json,
     wide_console,
 )
 from worker.cli.instance import NOTICE, Name
-from worker.errors import NotFound, Unhealthy, WorkerError, WrongState
+from worker.errors import NotFound, Unhealthy, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,6 @@ def replay(
     if find_spec("onnxruntime") is None:
         raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs")
     from model.engine.choose import open_engine
-    from model.errors import ModelError
     from worker import replay as replays
     from worker.instances import find, scores_of
 
@@ -72,7 +72,7 @@ def replay(
     found = _bundles(engine, settings, bundle or [])
     if missing := {one.bundle_digest[:12] for one in stored} - {digest[:12] for digest in found}:
         raise NotFound(f"bundle {', '.join(sorted(missing))} is not here: name its folder with --bundle")
-    try:
+    with one_line_errors():
         again = [
             replays.replay(
                 one,
@@ -82,8 +82,6 @@ def replay(
             )
             for one in stored
         ]
-    except ModelError as error:
-        raise WorkerError(str(error)) from None
     agrees = all(one.agrees for one in again)
     if as_json:
         print_json({"instance": view.id, "agrees": agrees, "scores": [one.as_dict() for one in again]})

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import must_be_writable, parse_views, progress, require
-from worker.errors import ConfigurationError, WorkerError
+from worker.cli.common import must_be_writable, one_line_errors, parse_views, progress, require
+from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,6 @@ def train(
 
     from model.build import build_bundle
     from model.dataset import load_dataset
-    from model.errors import ModelError
     from model.loop import Checkpoint, describe_device, pick_device
     from model.network import fits
     from model.train import Epoch, build
@@ -75,7 +74,7 @@ def train(
     config = recipe(preset, epochs=epochs, learning_rate=learning_rate, seed=seed)
     initial = init if init == "imagenet" else Path(init) if init != "random" else None
     console = Console()
-    try:
+    with one_line_errors():
         chosen = pick_device(device)
         dataset = load_dataset(
             films, views=parse_views(views), train_views=parse_views(train_views or views), limit=limit
@@ -121,8 +120,6 @@ def train(
             device=describe_device(chosen),
         )
         checkpoint.remove()
-    except ModelError as error:
-        raise WorkerError(str(error)) from None
     console.print(f"kept: {trained.kept}", highlight=False)
     console.print(f"wrote {bundle.path}, digest {bundle.digest[:12]}: see 'xrayq bundle show {out}'", highlight=False)
 
@@ -158,7 +155,6 @@ def pretrain(
 
     from model.auxiliary import load_auxiliary
     from model.bundle import file_digest
-    from model.errors import ModelError
     from model.loop import Checkpoint, describe_device, pick_device
     from model.pretrain import PretrainConfig, PretrainEpoch, teaching
     from model.pretrain import pretrain as run_pretraining
@@ -170,7 +166,7 @@ def pretrain(
     def report(epoch: PretrainEpoch) -> None:
         console.print(f"epoch {epoch.epoch:>3}  loss {epoch.loss:.4f}  {epoch.seconds:.0f} s", highlight=False)
 
-    try:
+    with one_line_errors():
         chosen = pick_device(device)
         loaded = load_auxiliary(films, size=size, limit=limit)
         labels, used = teaching(loaded)
@@ -197,8 +193,6 @@ def pretrain(
             "weights": file_digest(out),
         }
         story_path(out).write_text(json.dumps(story, indent=2) + "\n", encoding="utf-8")
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     console.print(f"wrote {out}: use it with 'xrayq train --init {out}'", highlight=False)
 
 
