@@ -20,6 +20,7 @@ from typing import Any
 from model.calibration import Calibration
 from model.conformal import Conformal
 from model.decision import OperatingPoint
+from model.digest import file_digest
 from model.errors import BundleError
 from model.preprocess import PreprocessSpec
 
@@ -180,11 +181,6 @@ def _variants(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if record["file"] == MODEL or record["file"] not in manifest["files"]:
             raise ValueError(f"variant {precision} names no listed file")
     return variants
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _verify_files(path: Path, files: dict[str, str]) -> None:

@@ -18,7 +18,6 @@ calibration.json, the same bytes on every run:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from model.calibration_error import by_finding, if_true
 from model.calibration_films import Labelled, check, labelled, open_films, read_table
 from model.cross_fit import Said, Wish, apply, cross_fit, fit_all
 from model.dataset import Films
+from model.digest import file_digest
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
 from model.evaluate import NOTICE
@@ -99,7 +99,7 @@ def calibrate_on_table(
     """
     refuse_existing(out)
     part = read_table(bundle, table)
-    basis = {"origin": "table", "digest": sha256(table.read_bytes()).hexdigest()}
+    basis = {"origin": "table", "digest": file_digest(table)}
     return _calibrate(bundle, {part.name: part}, out, wish, basis, "", {}, 1, report)
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import file_digest
 from model.dataset import IMAGES, MANIFEST, SCHEMA, SPLITS, TABLE, Film, table_text
+from model.digest import file_digest
 from model.errors import DatasetError
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec, to_input
@@ -301,6 +301,6 @@ def _write_table(folder: Path, records: list[Film], spec: PreprocessSpec, source
         "films": len(records),
         "table": hashlib.sha256(table).hexdigest(),
         "images": file_digest(folder / IMAGES),
-        "metadata": hashlib.sha256((source / METADATA).read_bytes()).hexdigest(),
+        "metadata": file_digest(source / METADATA),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

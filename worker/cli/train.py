@@ -154,7 +154,7 @@ def pretrain(
     from rich.console import Console
 
     from model.auxiliary import load_auxiliary
-    from model.bundle import file_digest
+    from model.digest import file_digest
     from model.loop import Checkpoint, describe_device, pick_device
     from model.pretrain import PretrainConfig, PretrainEpoch, teaching
     from model.pretrain import pretrain as run_pretraining
@@ -229,7 +229,7 @@ def checkpoint_path(out: Path, resume: bool) -> Path:
 
 
 def describe_start(init: str) -> str:
-    from model.bundle import file_digest
+    from model.digest import file_digest
 
     if init == "random":
         return init
@@ -247,7 +247,7 @@ def pretraining_of(init: str) -> dict[str, Any] | None:
     """How the trunk in this file was pretrained, if that is known of exactly this file."""
     import json
 
-    from model.bundle import file_digest
+    from model.digest import file_digest
 
     path = Path(init)
     try:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model import bundle as bundles
 from model.bundle import GATE, Bundle
+from model.digest import file_digest
 from model.errors import BundleError, DatasetError, EngineError
 from model.gate import Facts, Gate, Policy, open_gate
 from model.prepare import prepare, read_image
@@ -67,7 +67,7 @@ def gated(bundle: Bundle, films: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_the_new_bundle_keeps_its_scores_and_names_its_parent(bundle: Bundle, gated: Bundle) -> None:
     assert gated.parent == bundle.digest
     assert set(gated.files) == {*bundle.files, GATE}
-    assert bundles.file_digest(gated.onnx) == bundles.file_digest(bundle.onnx)
+    assert file_digest(gated.onnx) == file_digest(bundle.onnx)
     assert (gated.path / GATE).stat().st_size < 2_000_000
     assert gated.gate is not None
     assert set(gated.gate) == {"labels", "thresholds", "metrics", "provenance"}

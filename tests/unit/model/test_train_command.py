@@ -8,8 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'xrayq[train]'")
 
-from model.bundle import MANIFEST, MODEL, Bundle, file_digest, load  # noqa: E402
+from model.bundle import MANIFEST, MODEL, Bundle, load  # noqa: E402
 from model.dataset import load_dataset  # noqa: E402
+from model.digest import file_digest  # noqa: E402
 from model.findings import FINDINGS  # noqa: E402
 from model.loop import Checkpoint  # noqa: E402
 from model.recipe import PRESETS  # noqa: E402
