@@ -9,7 +9,8 @@ from worker.cli.common import JsonOption, must_be_writable, one_line_errors, par
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from model.prepare import Prepared, RawFilm
+    from model.prepare import Prepared
+    from model.raw_films import RawFilm
 
 SHOWN = 10
 """Most look-alikes in the table."""
@@ -77,7 +78,7 @@ def prepare(
 def read_film(path: Path) -> "RawFilm":
     """A JPEG, PNG or DICOM file as a film. Raises DatasetError if it is none."""
     from model.errors import DatasetError
-    from model.prepare import RawFilm, read_image
+    from model.raw_films import RawFilm, read_image
 
     with path.open("rb") as handle:
         handle.seek(128)

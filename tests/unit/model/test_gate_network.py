@@ -14,9 +14,10 @@ from model.bundle import GATE, Bundle
 from model.digest import file_digest
 from model.errors import BundleError, DatasetError, EngineError
 from model.gate import Facts, Gate, Policy, open_gate
-from model.prepare import prepare, read_image
+from model.prepare import prepare
 from model.preprocess import PreprocessSpec
 from model.quality import Quality
+from model.raw_films import read_image
 from tests.phantoms import chest_pixels
 
 pytest.importorskip("torch")
