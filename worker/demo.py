@@ -80,7 +80,7 @@ def sample_films(folder: Path) -> list[Film]:
 
     Raises NotFound when pydicom-data is not installed.
     """
-    chest, other = _sample(CHEST), _sample(OTHER)
+    chest, other = sample_path(CHEST), sample_path(OTHER)
     source = dcmread(chest)
     films: list[Film] = []
     for syntax in TRANSFER_SYNTAXES:
@@ -216,7 +216,7 @@ def _answers(port: int, process: "subprocess.Popen[bytes]", log: Path) -> bool:
     return True
 
 
-def _sample(name: str) -> Path:
+def sample_path(name: str) -> Path:
     spec = find_spec("data_store")
     folder = Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
     path = folder / "data" / name if folder else None
