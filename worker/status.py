@@ -72,6 +72,7 @@ class Snapshot:
                 found.append("films wait too long")
             if open_:
                 found.append(f"{open_} open alarm{'s' * (open_ > 1)}")
+            found += [f"alarms do not arrive by {one.channel}" for one in self.stored.outages]
         return tuple(found)
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from sqlalchemy import Connection, func, select
 
+from worker.alarms import undelivered
 from worker.audit.reconciliation import ARRIVALS, SCORED, Span
 from worker.db.tables import alarm, audit_event, errand, finding_score, instance, outbox, score
 from worker.deployment import Placed, in_service
@@ -110,6 +111,8 @@ class Stored:
     """The newest MOST_DEAD_LETTERS, newest first."""
     alarms: tuple[OpenAlarm, ...]
     """Newest first."""
+    outages: tuple[undelivered.Outage, ...]
+    """Channels on which alarms do not arrive."""
     service: InService
     nightly: Nightly
 
@@ -128,6 +131,7 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
         failed=_in_state(connection, State.FAILED),
         dead_letters=_dead_letters(connection),
         alarms=_alarms(connection),
+        outages=undelivered.outages(connection, now),
         service=_service(connection, default),
         nightly=_nightly(connection),
     )

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from worker.alarms.faults import in_words
+
 SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
 ACCOUNTS = ("unaccounted", "trail_broken")
@@ -68,7 +70,8 @@ def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
         }
         words = ", and ".join(text for text, true in said.items() if true)
         return words[0].upper() + words[1:]
-    rest = f"; {look} {'thing needs' if look == 1 else 'things need'} a look" if look else ""
+    so_far = "" if content["day_over"] else " so far"
+    rest = f"{so_far}; {look} {'thing needs' if look == 1 else 'things need'} a look" if look else so_far
     return (f"All {_films(received)} accounted for" if received else "No film came on this day") + rest
 
 
@@ -89,6 +92,7 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
     for one in content["alarms"]:
         if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
             yield f"Alarm: {_sentence(one['text'])}"
+    yield from _unheard(content)
     if late := sum(bool(one["flags"]) for one in content["late"]):
         yield f"{_films(late)} of days before ended on this day with a flag, which the report of their own day lacks."
     if content["follows"] and content["follows"] != content["start"]:
@@ -98,6 +102,18 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
     left = content["storage"]["days_left"]
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate of the last week the spool is full in {left:g} days."
+
+
+def _unheard(content: dict[str, Any]) -> Iterator[str]:
+    given_up = Counter((one["channel"], in_words(one["reason"])) for one in content["undelivered"])
+    for (channel, why), number in given_up.items():
+        yield f"{_messages(number)} about alarms did not arrive by {channel}: {why}."
+    for one in content["outages"]:
+        if one["failing"]:
+            yield (
+                f"{_messages(one['failing'])} about alarms did not arrive by {one['channel']} yet: 'xrayq alarm test' "
+                "says why."
+            )
 
 
 def _seam(follows: str, start: str) -> str:
@@ -110,6 +126,10 @@ def _seam(follows: str, start: str) -> str:
 
 def _films(number: int) -> str:
     return f"{number:,} {'film' if number == 1 else 'films'}"
+
+
+def _messages(number: int) -> str:
+    return f"{number:,} {'message' if number == 1 else 'messages'}"
 
 
 def _sentence(text: str) -> str:

@@ -1,12 +1,16 @@
 """xrayq alarm: what is wrong, what would be, and whether anybody would hear of it."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli.alarm_options import channels
-from worker.cli.common import JsonOption, clock, load_settings, open_database, print_json, wide_console
+from worker.cli.common import JsonOption, clock, load_settings, open_database, operator, print_json, wide_console
 from worker.errors import Unhealthy
+
+if TYPE_CHECKING:
+    from worker.errands import Kind
+    from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how they are told.")
 
@@ -105,8 +109,10 @@ def rules(as_json: JsonOption = False) -> None:
 def try_(as_json: JsonOption = False) -> None:
     """Send a test message through every configured channel, now, and say what happened.
 
-    Needs neither database nor relay. Exit code 5 when a channel fails or
-    none is configured: set XRAYQ_SMTP_HOST or XRAYQ_WEBHOOK_URL.
+    Needs neither database nor relay. Where the database answers, what arrived
+    is recorded: 'xrayq status' takes the channel as mended. Exit code 5 when a
+    channel fails or none is configured: set XRAYQ_SMTP_HOST or
+    XRAYQ_WEBHOOK_URL.
 
     \b
     xrayq alarm test
@@ -117,7 +123,8 @@ def try_(as_json: JsonOption = False) -> None:
     from worker.alarms.change import Change, State, Undelivered
     from worker.alarms.faults import in_words
 
-    sends = channels(load_settings())
+    settings = load_settings()
+    sends = channels(settings)
     if not sends:
         raise Unhealthy("no channel but the log is configured: set XRAYQ_SMTP_HOST or XRAYQ_WEBHOOK_URL")
     message = Change(
@@ -137,14 +144,30 @@ def try_(as_json: JsonOption = False) -> None:
             outcome = f"{refused} recipients refused" if refused else "delivered"
         except Undelivered as failure:
             outcome = in_words(str(failure))
-        results.append({"channel": kind.value, "delivered": outcome == "delivered", "outcome": outcome})
+        arrived = outcome == "delivered"
+        recorded = arrived and _recorded(settings, kind)
+        results.append({"channel": kind.value, "delivered": arrived, "outcome": outcome, "recorded": recorded})
     if as_json:
         print_json(results)
     else:
         for one in results:
-            typer.echo(f"{one['channel']:<8} {one['outcome']}")
+            beside = "" if one["recorded"] or not one["delivered"] else ", not recorded: no database answers"
+            typer.echo(f"{one['channel']:<8} {one['outcome']}{beside}")
     if not all(one["delivered"] for one in results):
         raise typer.Exit(Unhealthy.exit_code)
+
+
+def _recorded(settings: "Settings", kind: "Kind") -> bool:
+    """In the audit trail; False where the database is away or not set up."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from worker.alarms.deliver import tested
+
+    try:
+        tested(open_database(settings), kind, operator())
+    except (Unhealthy, SQLAlchemyError):
+        return False
+    return True
 
 
 def _threshold(value: float, unit: str) -> str:

@@ -41,8 +41,12 @@ def report(
     The page opens without a network. It and the JSON name films by id alone;
     instances.csv has their SOP Instance UIDs and stays in the house.
 
+    Of a day that is not over, the report counts films received until now and
+    says so first; in the JSON day_over is false, and end is that time.
+
     \b
     xrayq audit report
+    xrayq audit report --date today
     xrayq audit report --date 2026-11-22 --out /srv/reports/2026-11-22
     """
     from importlib.util import find_spec
@@ -66,6 +70,9 @@ def report(
     if as_json:
         print_json(content)
     else:
+        if not content["day_over"]:
+            until = f"{clock(content['end'], settings.zone)} {settings.time_zone}"
+            typer.echo(f"{chosen} is not over: films received until {until} are counted")
         received = sum(one["received"] for one in content["senders"])
         typer.echo(
             f"{content['date']} ({content['zone']}): {received} films received, {content['flags']['scored']} scored, "
