@@ -152,12 +152,17 @@ def _size(size: int) -> str:
 
 
 def _alarms(stored: Stored) -> Text:
-    number = len(stored.alarms)
-    return _line("alarms", Text(f"{number} open", BAD) if number else Text("none open", GOOD))
+    known = sum(one.acknowledged is not None for one in stored.alarms)
+    number = len(stored.alarms) - known
+    text = Text(f"{number} open", BAD) if number else Text("none open", GOOD)
+    return _line("alarms", text.append(f", {known} acknowledged", QUIET) if known else text)
 
 
 def _alarm(one: OpenAlarm, now: datetime, zone: ZoneInfo) -> Text:
     clock, subject = f"{_clock(one.raised_at, now, zone):<11}", f"{one.subject}  " if one.subject else ""
+    if one.acknowledged:
+        known = f"acknowledged: {one.acknowledged['why']} ({one.acknowledged['by']})"
+        return Text(f"  {clock}  {subject}{known}", QUIET)
     return Text.assemble("  ", (clock, QUIET), f"  {subject}{one.text}")
 
 

@@ -11,8 +11,12 @@ from worker.audit.words import at_the_end, local
 
 def section(content: dict[str, Any]) -> Iterable[Html]:
     if content["conditions"]:
-        rows = [(one["rule"], _about(one), one["text"]) for one in content["conditions"]]
-        yield table(("rule", "about", "what"), rows, caption="Found by this report")
+        known = {(one["rule"], one["subject"]): one for one in content["acknowledged"]}
+        rows = [
+            (one["rule"], _about(one), one["text"], _known(known.get((one["rule"], one["subject"])), content))
+            for one in content["conditions"]
+        ]
+        yield table(("rule", "about", "what", "acknowledged"), rows, caption="Found by this report")
     if content["alarms"]:
         stood = [
             (
@@ -22,10 +26,11 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
                 whole(local(one["cleared_at"], content)) if one["cleared_at"] else "",
                 "open" if one["open_at_end"] else "over",
                 one["text"],
+                _known(one["acknowledged"], content),
             )
             for one in content["alarms"]
         ]
-        columns = ("rule", "about", "raised", "cleared", at_the_end(content), "what")
+        columns = ("rule", "about", "raised", "cleared", at_the_end(content), "what", "acknowledged")
         yield table(columns, stood, caption="Alarms that stood at some time of this day")
     if not content["conditions"] and not content["alarms"]:
         yield paragraph("None stood on this day.")
@@ -41,8 +46,15 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
             )
             for one in content["undelivered"]
         ]
-        columns = ("given up", "channel", "rule", "about", "message", "why")
-        yield table(columns, lost, caption="Messages about alarms that did not arrive; 'xrayq alarm test' tries it now")
+        yield table(
+            ("given up", "channel", "rule", "about", "message", "why"),
+            lost,
+            caption="Messages about alarms that did not arrive; 'xrayq alarm test' tries it now",
+        )
+
+
+def _known(kept: dict[str, str] | None, content: dict[str, Any]) -> str:
+    return f"{kept['why']} ({kept['by']}, {local(kept['at'], content)})" if kept else ""
 
 
 def _about(one: dict[str, Any]) -> str:

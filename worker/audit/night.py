@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine
 
 from worker import drift, refusals, trail
-from worker.alarms import nightly, undelivered
+from worker.alarms import acknowledge, nightly, undelivered
 from worker.alarms.rules import Condition
 from worker.audit import films, made, service, unaccounted
 from worker.audit.live import against_labels
 from worker.audit.reconciliation import Span, reconcile
-from worker.db.session import snapshot
+from worker.db.session import reading, snapshot
 
 NOTICE = "Research software, not a medical device."
 AGAIN_DAYS = 7
@@ -70,6 +70,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         changes        audit events of the day that changed what is in force
         performance, performance_missing    of the live bundle; see `live.against_labels`
         conditions     rules that this day breaks, as `rules.Condition`
+        acknowledged   conditions that somebody knows of: rule, subject, at, by, why
         alarms         that stood at some time of the day; see `service.alarms`
         undelivered    messages about alarms that were given up on the day; see `alarms.undelivered.given_up`
         outages        channels on which messages do not arrive now, as `alarms.undelivered.Outage`
@@ -140,7 +141,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     found |= against_labels(engine, options.bundle)
     broken: list[Condition] = [*nightly.conditions(found), *drift.conditions(found["drift"])]
     broken += [made.condition(one["date"], one["reason"]) for one in found["given_up"]]
-    return found | {"conditions": [asdict(one) for one in broken], "page_without": []}
+    with reading(engine) as connection:
+        known = acknowledge.of(connection, broken)
+    return found | {"conditions": [asdict(one) for one in broken], "acknowledged": known, "page_without": []}
 
 
 def _again_from(connection: Connection, day: date) -> date:

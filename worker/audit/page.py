@@ -9,7 +9,7 @@ from typing import Any
 
 from model.page import Html, page, paragraph, safe, section
 from worker.audit import alarms_page, drift_page, late_page, sections
-from worker.audit.verdict import Level, Verdict, judge
+from worker.audit.verdict import Level, Verdict, judge, unknown
 from worker.audit.words import local, shown, until
 
 STYLE = Path(__file__).with_name("night.css")
@@ -41,7 +41,8 @@ def render(content: dict[str, Any]) -> str:
     drawn = [_part(content, *part) for part in PARTS]
     content["page_without"] = [{"part": one.anchor, "reason": one.fault} for one in drawn if one.fault]
     site = f"{content['site']}: " if content["site"] else ""
-    day = f"{date.fromisoformat(content['date']):%A %Y-%m-%d}" + ("" if content["day_over"] else f", until {until(content)}")
+    so_far = "" if content["day_over"] else f", until {until(content)}"
+    day = f"{date.fromisoformat(content['date']):%A %Y-%m-%d}{so_far}"
     return page(
         f"{site}chest films of {day}",
         content["notice"],
@@ -105,12 +106,14 @@ def _banner(verdict: Verdict) -> str:
 def _todo(verdict: Verdict) -> Iterator[str]:
     lines = [f'<li class="bad">{safe(one)}</li>' for one in verdict.faults]
     lines += [f"<li>{safe(one)}</li>" for one in verdict.remarks]
+    lines += [f'<li class="known">{safe(one)}</li>' for one in verdict.known]
     if lines:
         yield f'<ul class="todo">{"".join(lines)}</ul>'
 
 
 def _tiles(content: dict[str, Any]) -> Html:
     seconds, flags = content["seconds"], content["flags"]
+    wrong = sum(abs(one["difference"]) for one in unknown(content, "senders"))
     refused = sum(sum(one["ineligible"].values()) for one in content["senders"])
     share = f" ({flags['flagged'] / flags['scored']:.0%})" if flags["scored"] else ""
     tiles: list[tuple[str, object, bool]] = [
@@ -119,7 +122,7 @@ def _tiles(content: dict[str, Any]) -> Html:
         (f"flagged{share}", flags["flagged"], False),
         ("not eligible", refused, False),
         ("failed", len(content["failed"]), False),
-        ("not accounted for", content["difference"], bool(content["difference"])),
+        ("not accounted for", content["difference"], bool(wrong)),
         ("95 % scored within", f"{seconds['p95']:g} s" if seconds else "–", False),
         ("in the busiest hour", content["throughput"]["received_in_an_hour"], False),
     ]

@@ -36,7 +36,7 @@ def report(
     it; turn-around and throughput; flags, scores and dead letters; alarms,
     drift and live performance; room on the disks; and whether the audit trail
     is whole. Exit code 1 when films are not accounted for or the trail is
-    broken.
+    broken, and nobody has acknowledged it ('xrayq alarm acknowledge').
 
     The page opens without a network. It and the JSON name films by id alone;
     instances.csv has their SOP Instance UIDs and stays in the house.
@@ -61,12 +61,13 @@ def report(
     if find_spec("matplotlib") is None:
         raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
     from worker.audit.files import write
-    from worker.audit.verdict import faults
+    from worker.audit.verdict import judge
 
     database = open_database(settings)
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
         content = write(database, chosen, night_options(settings), out)
+    verdict = judge(content)
     if as_json:
         print_json(content)
     else:
@@ -78,8 +79,10 @@ def report(
             f"{content['date']} ({content['zone']}): {received} films received, {content['flags']['scored']} scored, "
             f"{len(content['failed'])} dead letters, {content['difference']} not accounted for. Wrote {out}"
         )
-    if found := faults(content):
-        raise WorkerError(" ".join(found))
+        for known in verdict.known:
+            typer.echo(known)
+    if verdict.faults:
+        raise WorkerError(" ".join(verdict.faults))
 
 
 @app.command()
