@@ -111,6 +111,7 @@ def conditions(evaluated: Mapping[str, Any]) -> list[Condition]:
                 value=round(excess(ones[0]), 4),
                 threshold=evaluated["options"]["psi"],
                 text=f"{calling_ae} differs from its frozen reference; medians: {', '.join(words)}{more}.",
+                about=tuple(sorted({str(one["measure"]) for one in ones})),
             )
         )
     return found

@@ -33,7 +33,7 @@ EXIT_CODES: dict[int, str] = {
     0: "done",
     1: "failed; the message says why",
     2: "wrong usage or settings",
-    3: "no such instance, bundle or file",
+    3: "no such instance, bundle, alarm or file",
     4: "the instance's state does not allow it",
     5: "something needed is missing or broken (doctor, db check, bundle verify)",
 }

@@ -67,11 +67,14 @@ class Snapshot:
         elif self.spool.free < self.spool.reserve:
             found.append("the spool is below its reserve: C-STORE is refused")
         if self.stored:
-            oldest, open_ = self.stored.waiting.oldest_at, len(self.stored.alarms)
+            oldest = self.stored.waiting.oldest_at
+            open_ = sum(one.acknowledged is None for one in self.stored.alarms)
             if oldest and (self.at - oldest).total_seconds() > self.backlog_seconds:
                 found.append("films wait too long")
             if open_:
                 found.append(f"{open_} open alarm{'s' * (open_ > 1)}")
+            if self.stored.outages:
+                found.append(f"alarms do not arrive by {' or '.join(one.channel for one in self.stored.outages)}")
         return tuple(found)
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from sqlalchemy import Connection, func, select
 
+from worker.alarms import undelivered
+from worker.alarms.acknowledge import said
 from worker.audit.reconciliation import ARRIVALS, SCORED, Span
 from worker.db.tables import alarm, audit_event, errand, finding_score, instance, outbox, score
 from worker.deployment import Placed, in_service
@@ -72,6 +74,8 @@ class OpenAlarm:
     subject: str
     text: str
     raised_at: datetime
+    acknowledged: dict[str, str] | None
+    """At, by and why: it needs nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +113,9 @@ class Stored:
     dead_letters: tuple[DeadLetter, ...]
     """The newest MOST_DEAD_LETTERS, newest first."""
     alarms: tuple[OpenAlarm, ...]
-    """Newest first."""
+    """Newest first, acknowledged ones last."""
+    outages: tuple[undelivered.Outage, ...]
+    """Channels on which alarms do not arrive."""
     service: InService
     nightly: Nightly
 
@@ -128,6 +134,7 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
         failed=_in_state(connection, State.FAILED),
         dead_letters=_dead_letters(connection),
         alarms=_alarms(connection),
+        outages=undelivered.outages(connection, now),
         service=_service(connection, default),
         nightly=_nightly(connection),
     )
@@ -226,11 +233,14 @@ def _dead_letters(connection: Connection) -> tuple[DeadLetter, ...]:
 
 def _alarms(connection: Connection) -> tuple[OpenAlarm, ...]:
     rows = connection.execute(
-        select(alarm.c.rule, alarm.c.subject, alarm.c.text, alarm.c.raised_at)
+        select(alarm.c.rule, alarm.c.subject, alarm.c.text, alarm.c.raised_at, alarm.c.acknowledged)
         .where(alarm.c.cleared_at.is_(None))
-        .order_by(alarm.c.raised_at.desc(), alarm.c.id.desc())
+        .order_by(alarm.c.acknowledged.is_not(None), alarm.c.raised_at.desc(), alarm.c.id.desc())
     )
-    return tuple(OpenAlarm(**row._mapping) for row in rows)
+    return tuple(
+        OpenAlarm(**dict(row._mapping) | {"acknowledged": said(row.acknowledged) if row.acknowledged else None})
+        for row in rows
+    )
 
 
 def _service(connection: Connection, default: str) -> InService:

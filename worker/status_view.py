@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Group
 from rich.text import Text
 
+from worker.alarms.undelivered import Outage
 from worker.printable import printable
 from worker.status import Process, Snapshot
 from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored
@@ -42,6 +43,7 @@ def page(
     if not snapshot.stored:
         return _group([title, processes, [_line("database", Text(snapshot.database, BAD))], [_spool(snapshot)]], width)
     stored = snapshot.stored
+    outages = [line for one in stored.outages for line in _outage(one, snapshot.at, zone, width)]
     lists = (
         [_alarm(one, snapshot.at, zone) for one in stored.alarms],
         [_sender(one, snapshot.at, zone) for one in stored.senders],
@@ -52,7 +54,7 @@ def page(
     def sections(alarms: list[Text], senders: list[Text], dead_letters: list[Text]) -> list[list[Text]]:
         return [
             title,
-            [*processes, _films(snapshot, stored), _spool(snapshot), _alarms(stored), *alarms],
+            [*processes, _films(snapshot, stored), _spool(snapshot), _alarms(stored), *alarms, *outages],
             [_columns(), *senders, _total(stored.senders)],
             _hour(stored.hour, 60 if width >= WIDE else 30, ASCII if ascii_ else BLOCKS),
             [_failed(stored), *dead_letters],
@@ -120,8 +122,13 @@ def _verdict(snapshot: Snapshot, width: int) -> list[Text]:
 def _process(one: Process, width: int) -> list[Text]:
     """Several lines where it is not ready and what to do is long."""
     style = {True: GOOD, False: BAD, None: QUIET}[one.ready]
-    lines = wrap("ready" if one.ready else one.text, max(20, width - LABEL - 1), break_on_hyphens=False)
+    lines = _wrapped("ready" if one.ready else one.text, width)
     return [_line("" if number else one.role, Text(line, style)) for number, line in enumerate(lines)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """As lines beside a label."""
+    return wrap(text, max(20, width - LABEL - 1), break_on_hyphens=False)
 
 
 def _films(snapshot: Snapshot, stored: Stored) -> Text:
@@ -145,13 +152,35 @@ def _size(size: int) -> str:
 
 
 def _alarms(stored: Stored) -> Text:
-    number = len(stored.alarms)
-    return _line("alarms", Text(f"{number} open", BAD) if number else Text("none open", GOOD))
+    known = sum(one.acknowledged is not None for one in stored.alarms)
+    number = len(stored.alarms) - known
+    text = Text(f"{number} open", BAD) if number else Text("none open", GOOD)
+    return _line("alarms", text.append(f", {known} acknowledged", QUIET) if known else text)
 
 
 def _alarm(one: OpenAlarm, now: datetime, zone: ZoneInfo) -> Text:
     clock, subject = f"{_clock(one.raised_at, now, zone):<11}", f"{one.subject}  " if one.subject else ""
+    if one.acknowledged:
+        known = f"acknowledged: {one.acknowledged['why']} ({one.acknowledged['by']})"
+        return Text(f"  {clock}  {subject}{known}", QUIET)
     return Text.assemble("  ", (clock, QUIET), f"  {subject}{one.text}")
+
+
+def _outage(one: Outage, now: datetime, zone: ZoneInfo, width: int) -> list[Text]:
+    words = []
+    if one.next_at:
+        again = f"tried up to {one.attempts} times" if one.attempts > 1 else "tried once"
+        words.append(f"{_messages(one.failing)} did not arrive, {again}, next try {_clock(one.next_at, now, zone)}")
+    if one.given_up_at:
+        last = f"the last {_clock(one.given_up_at, now, zone)}" if one.given_up > 1 else "at "
+        last = _clock(one.given_up_at, now, zone)
+        words.append(f"{_messages(one.given_up)} given up, the last {last}: {one.why}")
+    lines = _wrapped("; ".join(words) + ". First: xrayq alarm test", width)
+    return [_line("" if number else one.channel, Text(line, BAD)) for number, line in enumerate(lines)]
+
+
+def _messages(number: int) -> str:
+    return f"{number:,} {'message' if number == 1 else 'messages'}"
 
 
 def _columns() -> Text:

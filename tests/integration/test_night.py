@@ -19,7 +19,7 @@ from worker.audit import films as day_films
 from worker.audit import night
 from worker.audit.page import render
 from worker.audit.reconciliation import Span
-from worker.audit.verdict import faults
+from worker.audit.verdict import faults, judge
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
@@ -100,6 +100,44 @@ def test_a_day_without_films_is_told(database: Engine) -> None:
     assert "No film came on this day." in page
 
 
+@pytest.fixture
+def running(database: Engine, films: list[int]) -> ZoneInfo:
+    """A zone whose day began six to seven hours ago; one film came an hour ago, two will come."""
+    now = datetime.now(UTC)
+    behind = (now.hour - 6 + 11) % 24 - 11  # of UTC, hours
+    with writing(database) as connection:
+        for key, hours in zip(films, (-1, 1, 2, -24), strict=True):
+            values = {"received_at": now + timedelta(hours=hours)}
+            connection.execute(update(instance).where(instance.c.id == key).values(**values))
+    return ZoneInfo(f"Etc/GMT{behind:+d}" if behind else "UTC")
+
+
+def test_a_day_that_is_not_over_is_counted_until_now(database: Engine, films: list[int], running: ZoneInfo) -> None:
+    now = datetime.now(UTC)
+    found = night.content(database, now.astimezone(running).date(), night.Options(zone=running, drift=days.DRIFT))
+    assert not found["day_over"]
+    assert now <= datetime.fromisoformat(found["end"]) <= datetime.now(UTC)
+    assert [one["received"] for one in found["senders"]] == [1]
+    assert len(found["hours"]) == 7
+    assert [one["silent_hours"] for one in found["sources"]] == [1.0]
+    assert judge(found).headline.startswith("All 1 film accounted for so far")
+    page = render(found)
+    until = f"{datetime.fromisoformat(found['end']).astimezone(running):%H:%M}"
+    assert f"<b>This day is not over.</b> It counts films received until {until}, {running.key}." in page
+    assert page.index("This day is not over") < page.index('class="verdict')
+    assert f"chest films of {now.astimezone(running):%A %Y-%m-%d}, until {until}</title>" in page
+    assert f"Its head at {until}:" in page
+
+
+def test_a_day_that_is_over_has_no_banner(database: Engine, films: list[int]) -> None:
+    found = night.content(database, DAY, OPTIONS)
+    assert (found["day_over"], found["end"]) == (True, "2026-11-21T00:00:00+00:00")
+    page = render(found)
+    assert "not over" not in page
+    assert "so far" not in page
+    assert "from midnight to midnight" in page
+
+
 def test_a_difference_and_a_broken_trail_stand_in_red(database: Engine, films: list[int]) -> None:
     with writing(database) as connection:
         connection.execute(delete(outbox).where(outbox.c.instance_id == films[3]))
@@ -118,7 +156,9 @@ def test_the_command_writes_three_files_and_fails_on_a_difference(tmp_path: Path
     with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
         code, told, _ = xrayq("audit", "report", "--date", today, "--out", str(out))
         assert code == 0
-        assert f"{today} (UTC): 1 films received, 0 scored, 0 dead letters, 0 not accounted for" in told
+        first, second = told.splitlines()
+        assert re.fullmatch(rf"{today} is not over: films received until {today} \d\d:\d\d UTC are counted", first)
+        assert f"{today} (UTC): 1 films received, 0 scored, 0 dead letters, 0 not accounted for" in second
         assert json.loads((out / "report.json").read_text())["senders"][0]["pending"] == 1
         (row,) = csv.DictReader((out / "instances.csv").open())
         assert row["id"] == str(key)

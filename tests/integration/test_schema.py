@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, inspect
 
 from tests.services import environment
+from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
 from worker.db.session import make_engine
 from worker.db.tables import metadata
@@ -28,6 +29,20 @@ def test_down_and_up_again(database: Engine) -> None:
     assert set(inspect(database).get_table_names()) <= {"alembic_version"}
     assert schema.upgrade(database) == schema.head()
     assert schema.differences(database) == []
+
+
+def test_an_alarm_of_the_release_before_stays_and_can_be_acknowledged(database: Engine) -> None:
+    schema.downgrade(database, "0004")
+    now = "2026-11-20 12:00:00+00:00"
+    row = f"(rule, subject, value, threshold, text, raised_at) VALUES ('unaccounted', 'CR1', 2, 0, 'x', '{now}')"
+    with database.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO alarm {row}")
+    assert schema.upgrade(database) == schema.head()
+    kept = acknowledge(database, "unaccounted", "CR1", why="lost", actor="operator:test")
+    assert (kept["value"], kept["about"]) == (2, None)
+    schema.downgrade(database, "0004")  # the release before goes on with what it wrote
+    with database.connect() as connection:
+        assert connection.exec_driver_sql("SELECT rule, cleared_at FROM alarm").one() == ("unaccounted", None)
 
 
 def test_connect_refuses_a_database_without_schema(database_url: str) -> None:

@@ -21,6 +21,9 @@ from worker.errands import Errand, Kind
 
 log = logging.getLogger("xrayq.alarm")
 
+DELIVERED, GIVEN_UP = "alarm_delivered", "alarm_undelivered"
+"""Audit events of a message, a test's too."""
+NOT_CONFIGURED = "not_configured"
 LEASE_SECONDS = 300.0
 """Longer than a delivery takes: each answer of a server may take ten seconds, and a mail needs a handful of them."""
 
@@ -44,7 +47,7 @@ def deliver_due(engine: Engine, kind: Kind, send: Send, options: DeliveryOptions
 
 def not_configured(_change: Change) -> int:
     """The channel of messages that were written before it was taken out of the settings."""
-    raise Undelivered("not_configured")
+    raise Undelivered(NOT_CONFIGURED)
 
 
 def deliver(engine: Engine, one: Errand, send: Send, options: DeliveryOptions) -> None:
@@ -59,13 +62,20 @@ def deliver(engine: Engine, one: Errand, send: Send, options: DeliveryOptions) -
         if one.attempt < options.attempts:
             errands.postpone(engine, one, now=datetime.now(UTC), first_wait=options.first_wait)
             log.warning("cannot deliver, will try again", extra=extra | {"reason": reason})
-        elif _finish(engine, one, change, "alarm_undelivered", {"reason": reason, "attempts": one.attempt}):
+        elif _finish(engine, one, change, GIVEN_UP, {"reason": reason, "attempts": one.attempt}):
             log.error("not delivered, given up", extra=extra | {"reason": reason})
         return
-    if _finish(engine, one, change, "alarm_delivered", {"refused": refused} if refused else {}):
+    if _finish(engine, one, change, DELIVERED, {"refused": refused} if refused else {}):
         log.info("delivered", extra=extra)
         if refused:
             log.warning("some recipients refused", extra=extra | {"count": refused})
+
+
+def tested(engine: Engine, kind: Kind, actor: str) -> None:
+    """Record that a test message arrived: `undelivered.outages` takes the channel as mended."""
+    detail = {"channel": kind.value, "alarm": 0, "state": State.TEST.value}
+    with writing(engine) as connection:
+        trail.record(connection, action=DELIVERED, instance_id=None, actor=actor, detail=detail)
 
 
 def _overtakes(engine: Engine, kind: Kind, change: Change) -> bool:

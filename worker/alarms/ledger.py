@@ -39,6 +39,8 @@ class Work:
     new: list[Condition] = field(default_factory=list)
     stay: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """Ids of open alarms, and values that are others now."""
+    again: list[tuple[int, Condition]] = field(default_factory=list)
+    """Of those, alarms that were acknowledged, and it is worse now."""
     over: list[tuple[Any, str]] = field(default_factory=list)
     """Rows of open alarms, and what is said where nothing was mended, else ""."""
 
@@ -56,11 +58,16 @@ def work(
     found, opened, gone = {(one.rule, one.subject): one for one in conditions}, open_alarms(connection), gone or {}
     needed = Work()
     for place, one in found.items():
-        values = {"value": one.value, "threshold": one.threshold, "text": one.text}
-        if place not in opened:
+        row = opened.get(place)
+        if row is None:
             needed.new.append(one)
-        elif any(getattr(opened[place], name) != value for name, value in values.items()):
-            needed.stay.append((opened[place].id, values))
+            continue
+        values = {"value": one.value, "threshold": one.threshold, "text": one.text, "about": list(one.about)}
+        if row.acknowledged and not one.is_known(row.acknowledged):
+            values["acknowledged"] = None
+            needed.again.append((row.id, one))
+        if any(getattr(row, name) != value for name, value in values.items()):
+            needed.stay.append((row.id, values))
     for place, row in opened.items():
         if place not in found and (row.rule in looked_at or place in looked_at or place in gone):
             needed.over.append((row, gone.get(place, "")))
@@ -75,6 +82,8 @@ def settle(
     gone: Mapping[tuple[str, str], str] | None = None,
 ) -> list[Change]:
     """Raise what is new, follow what stays, clear what is over. The last thing its transaction does: it audits.
+
+    One that was acknowledged and got worse is the same alarm, raised again: since when it stands is not forgotten.
 
     Args:
         looked_at: rules, or rules with one subject, whose conditions are all here; other alarms are left alone.
@@ -94,6 +103,7 @@ def settle(
         changes.append(_change(key, one, State.RAISED, now))
     for key, values in needed.stay:
         connection.execute(update(alarm).where(alarm.c.id == key).values(values))
+    changes += [_change(key, one, State.RAISED, now) for key, one in needed.again]
     for row, words in needed.over:
         text = words or row.text
         connection.execute(update(alarm).where(alarm.c.id == row.id).values(cleared_at=now, text=text))

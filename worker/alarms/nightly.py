@@ -3,7 +3,7 @@
 Such an alarm stands until the report of a later night is without it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +12,8 @@ from worker.audit.service import USUAL_DAYS
 
 UNACCOUNTED = "unaccounted"
 DRIFT = "drift"
+MOST_ABOUT = 1000
+"""Films that an alarm keeps by id; of more, their number says that there are others."""
 
 
 def looked_at(content: Mapping[str, Any]) -> frozenset[str | tuple[str, str]]:
@@ -41,6 +43,9 @@ def conditions(content: Mapping[str, Any]) -> list[Condition]:
 def _unaccounted(content: Mapping[str, Any]) -> Iterator[Condition]:
     """An alarm for each AE, as long as a film of this day or of one before is not accounted for."""
     of_day = {sender["calling_ae"]: sender for sender in content["senders"]}
+    wrong_ids = defaultdict(list)
+    for one in (*content["unaccounted"], *content["unaccounted_before"]):
+        wrong_ids[one["calling_ae"]].append(one["id"])
     before = Counter(str(one["calling_ae"]) for one in content["unaccounted_before"])
     for calling_ae in sorted({*of_day, *before}):
         sender = of_day.get(calling_ae, {"received": 0, "difference": 0, "lost": 0})
@@ -54,6 +59,7 @@ def _unaccounted(content: Mapping[str, Any]) -> Iterator[Condition]:
                 text=f"{content['date']}: {sender['received']} films received from {calling_ae}, difference "
                 f"{sender['difference']}; {sender['lost']} of them and {before[calling_ae]} of earlier days are not "
                 "accounted for",
+                about=tuple(map(str, sorted(wrong_ids[calling_ae])[:MOST_ABOUT])),
             )
 
 
@@ -66,21 +72,22 @@ def _trail_broken(content: Mapping[str, Any]) -> Iterator[Condition]:
             value=1,
             threshold=0,
             text=f"the audit trail is broken{place}: {chain['fault']}; {chain['rows']} rows before are whole",
+            about=(f"row {chain['broken']}, {chain['fault']}",),
         )
 
 
 def _performance(content: Mapping[str, Any]) -> Iterator[Condition]:
     for one in (content.get("performance") or {}).get("findings", ()):
-        for name in ("sensitivity", "specificity"):
-            rate = one[name]
-            if rate["alarm"]:
-                low, high = rate["calibrated"]
-                yield Condition(
-                    rule="performance",
-                    subject=one["finding"],
-                    value=rate["value"],
-                    threshold=low if rate["value"] < (low + high) / 2 else high,
-                    text=f"{one['finding']}: live {name} is {rate['value']:.3f} on {rate['trials']} labelled films; "
-                    f"it was calibrated at {low:.3f} to {high:.3f}",
-                )
-                break
+        left = [name for name in ("sensitivity", "specificity") if one[name]["alarm"]]
+        if left:
+            rate = one[left[0]]
+            low, high = rate["calibrated"]
+            yield Condition(
+                rule="performance",
+                subject=one["finding"],
+                value=rate["value"],
+                threshold=low if rate["value"] < (low + high) / 2 else high,
+                text=f"{one['finding']}: live {left[0]} is {rate['value']:.3f} on {rate['trials']} labelled films; "
+                f"it was calibrated at {low:.3f} to {high:.3f}",
+                about=tuple(left),
+            )

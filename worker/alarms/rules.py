@@ -1,7 +1,9 @@
 """The rules, and what it takes to break one. Thresholds are settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class When(StrEnum):
@@ -22,6 +24,8 @@ class Rule:
     meaning: str
     advice: str
     """What to do first."""
+    counts: bool = False
+    """Whether its value counts films: more of them than were acknowledged raise the alarm again."""
     release: float = 1.0
     """Times the threshold: where an open alarm is cleared, so that a value that wavers there raises it once."""
 
@@ -41,6 +45,7 @@ RULES: tuple[Rule, ...] = (
         setting="alarm_dead_letters",
         meaning="so many films became dead letters within 24 hours",
         advice="xrayq instance list --state failed",
+        counts=True,
     ),
     Rule(
         id="spool_space",
@@ -76,7 +81,8 @@ RULES: tuple[Rule, ...] = (
         when=When.NIGHT,
         setting="",
         meaning="films of the day, or of days before, are not accounted for",
-        advice="xrayq audit report names them",
+        advice="xrayq audit report names them; lost for good: xrayq alarm acknowledge",
+        counts=True,
     ),
     Rule(
         id="trail_broken",
@@ -116,3 +122,12 @@ class Condition:
     threshold: float
     text: str
     """One sentence for a person, at most 500 characters."""
+    about: tuple[str, ...] = ()
+    """What is wrong, one by one: instance ids, measures. One that is new raises an acknowledged alarm again."""
+
+    def is_known(self, acknowledged: Mapping[str, Any]) -> bool:
+        """Whether it is what was acknowledged: nothing new, and not more films."""
+        if BY_ID[self.rule].counts and self.value > acknowledged["value"]:
+            return False
+        known = acknowledged["about"]  # None of a release that did not keep it
+        return known is None or set(self.about) <= set(known)

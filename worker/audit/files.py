@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ def write(engine: Engine, day: date, options: night.Options, folder: Path) -> di
     In the CSV, text that a spreadsheet would run as a formula has an apostrophe before it: an AE title such as "=1+1".
     """
     content = night.content(engine, day, options)
+    span = Span(**{edge: datetime.fromisoformat(content[edge]) for edge in ("start", "end")})
     with _opened(folder / INSTANCES) as file:
         writer = csv.DictWriter(file, films.INSTANCE_COLUMNS)
         writer.writeheader()
-        for row in films.instances(engine, Span.of_day(day, options.zone)):
+        for row in films.instances(engine, span):
             text = {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]}
             writer.writerow({name: _cell(value) for name, value in (row | text).items()})
     with _opened(folder / PAGE) as file:

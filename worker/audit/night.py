@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine
 
 from worker import drift, refusals, trail
-from worker.alarms import nightly
+from worker.alarms import acknowledge, nightly, undelivered
 from worker.alarms.rules import Condition
 from worker.audit import films, made, service, unaccounted
 from worker.audit.live import against_labels
 from worker.audit.reconciliation import Span, reconcile
-from worker.db.session import snapshot
+from worker.db.session import reading, snapshot
 
 NOTICE = "Research software, not a medical device."
 AGAIN_DAYS = 7
@@ -46,7 +46,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     """The report of one day.
 
     Keys:
-        date, zone, start, end, made_at, site
+        date, zone, made_at, site
+        start, end     of the time that it reports on
+        day_over       False where the day runs: then `end` is when it was looked at, and a later report has more
         looked_at      what ended before this is in it
         follows        where the report of the day before ends: another time than `start` where the zone was changed;
                        None without one
@@ -68,7 +70,10 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         changes        audit events of the day that changed what is in force
         performance, performance_missing    of the live bundle; see `live.against_labels`
         conditions     rules that this day breaks, as `rules.Condition`
+        acknowledged   conditions that somebody knows of: rule, subject, at, by, why
         alarms         that stood at some time of the day; see `service.alarms`
+        undelivered    messages about alarms that were given up on the day; see `alarms.undelivered.given_up`
+        outages        channels on which messages do not arrive now, as `alarms.undelivered.Outage`
         storage        see `service.storage`
         drift          see `drift.evaluate`
         chain          {"whole", "rows", "unchained", "head", "broken", "fault"} of the whole trail, and
@@ -79,9 +84,10 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
 
     Films are named by their instance ids alone; no UID is in it.
     """
-    span = Span.of_day(day, options.zone)
     verdict = trail.verify(engine)
-    looked_at = datetime.now(UTC) - COMMITTED
+    now = datetime.now(UTC)
+    whole = Span.of_day(day, options.zone)
+    span = whole.so_far(now)
     with snapshot(engine) as connection:
         before = made.of(connection, day - timedelta(days=1))
         wrong = unaccounted.of_day(connection, span)
@@ -93,8 +99,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "zone": options.zone.key,
             "start": span.start.isoformat(),
             "end": span.end.isoformat(),
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "looked_at": looked_at.isoformat(),
+            "day_over": span == whole,
+            "made_at": now.isoformat(timespec="seconds"),
+            "looked_at": (now - COMMITTED).isoformat(),
             "follows": before.end.isoformat() if before and before.end else None,
             "site": options.site,
             "notice": NOTICE,
@@ -117,6 +124,8 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "in_force": service.in_force(connection, span),
             "changes": service.changes(connection, span),
             "alarms": service.alarms(connection, span),
+            "undelivered": undelivered.given_up(connection, span),
+            "outages": [one.as_dict() for one in undelivered.outages(connection, now)],
             "storage": service.storage(
                 connection,
                 span,
@@ -132,7 +141,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     found |= against_labels(engine, options.bundle)
     broken: list[Condition] = [*nightly.conditions(found), *drift.conditions(found["drift"])]
     broken += [made.condition(one["date"], one["reason"]) for one in found["given_up"]]
-    return found | {"conditions": [asdict(one) for one in broken], "page_without": []}
+    with reading(engine) as connection:
+        known = acknowledge.of(connection, broken)
+    return found | {"conditions": [asdict(one) for one in broken], "acknowledged": known, "page_without": []}
 
 
 def _again_from(connection: Connection, day: date) -> date:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from model.page import Html, page, paragraph, safe, section
-from worker.audit import drift_page, late_page, sections
-from worker.audit.verdict import Level, Verdict, judge
-from worker.audit.words import local, shown
+from worker.audit import alarms_page, drift_page, late_page, sections
+from worker.audit.verdict import Level, Verdict, judge, unknown
+from worker.audit.words import local, shown, until
 
 STYLE = Path(__file__).with_name("night.css")
 SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}
@@ -23,7 +23,7 @@ def _drift(content: dict[str, Any]) -> Iterable[Html]:
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Html]]], ...] = (
     ("senders", "Accounts", "Is every film accounted for?", sections.senders),
     ("failed", "Failed films", "Films that failed (dead letters)", sections.failed),
-    ("alarms", "Alarms", "Alarms", sections.alarms),
+    ("alarms", "Alarms", "Alarms", alarms_page.section),
     ("day", "Hour by hour", "The day, hour by hour", sections.day),
     ("flags", "Flags and scores", "Flags and scores", sections.flags),
     ("late", "Late films", "Films of days before that ended on this one", late_page.section),
@@ -41,7 +41,8 @@ def render(content: dict[str, Any]) -> str:
     drawn = [_part(content, *part) for part in PARTS]
     content["page_without"] = [{"part": one.anchor, "reason": one.fault} for one in drawn if one.fault]
     site = f"{content['site']}: " if content["site"] else ""
-    day = f"{date.fromisoformat(content['date']):%A %Y-%m-%d}"
+    so_far = "" if content["day_over"] else f", until {until(content)}"
+    day = f"{date.fromisoformat(content['date']):%A %Y-%m-%d}{so_far}"
     return page(
         f"{site}chest films of {day}",
         content["notice"],
@@ -75,14 +76,23 @@ def _first(content: dict[str, Any], site: str, day: str) -> Html:
     verdict = judge(content)
     body = [
         f'<h1>{safe(site)}{"c" if site else "C"}hest films of <span class="whole">{day}</span></h1>',
-        f'<p class="quiet">Films received from midnight to midnight, {safe(content["zone"])}. '
+        f'<p class="quiet">Films received from midnight to {until(content)}, {safe(content["zone"])}. '
         f"Made on {safe(local(content['made_at'], content))}.</p>",
+        *_running(content),
         _banner(verdict),
         _tiles(content),
         *_todo(verdict),
         _contents(),
     ]
     return Html("<header>\n" + "\n".join(body) + "\n</header>")
+
+
+def _running(content: dict[str, Any]) -> Iterator[str]:
+    if not content["day_over"]:
+        yield (
+            f'<p class="running"><b>This day is not over.</b> It counts films received until {until(content)}, '
+            f"{safe(content['zone'])}. Make the report again when the day is over.</p>"
+        )
 
 
 def _banner(verdict: Verdict) -> str:
@@ -96,12 +106,14 @@ def _banner(verdict: Verdict) -> str:
 def _todo(verdict: Verdict) -> Iterator[str]:
     lines = [f'<li class="bad">{safe(one)}</li>' for one in verdict.faults]
     lines += [f"<li>{safe(one)}</li>" for one in verdict.remarks]
+    lines += [f'<li class="known breaks">{safe(one)}</li>' for one in verdict.known]
     if lines:
         yield f'<ul class="todo">{"".join(lines)}</ul>'
 
 
 def _tiles(content: dict[str, Any]) -> Html:
     seconds, flags = content["seconds"], content["flags"]
+    wrong = sum(abs(one["difference"]) for one in unknown(content, "senders"))
     refused = sum(sum(one["ineligible"].values()) for one in content["senders"])
     share = f" ({flags['flagged'] / flags['scored']:.0%})" if flags["scored"] else ""
     tiles: list[tuple[str, object, bool]] = [
@@ -110,7 +122,7 @@ def _tiles(content: dict[str, Any]) -> Html:
         (f"flagged{share}", flags["flagged"], False),
         ("not eligible", refused, False),
         ("failed", len(content["failed"]), False),
-        ("not accounted for", content["difference"], bool(content["difference"])),
+        ("not accounted for", content["difference"], bool(wrong)),
         ("95 % scored within", f"{seconds['p95']:g} s" if seconds else "–", False),
         ("in the busiest hour", content["throughput"]["received_in_an_hour"], False),
     ]

@@ -10,7 +10,7 @@ what their rows say they became does not count.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
@@ -38,6 +38,10 @@ class Span:
         """Midnight to midnight in a zone: 23 or 25 hours long where clocks change."""
         edges = [datetime.combine(one, time(), zone).astimezone(UTC) for one in (day, day + timedelta(days=1))]
         return cls(start=edges[0], end=edges[1])
+
+    def so_far(self, now: datetime) -> "Span":
+        """What is over of it, where it runs now; else all of it."""
+        return replace(self, end=now) if self.start < now < self.end else self
 
     def covers(self, moment: ColumnElement[datetime]) -> ColumnElement[bool]:
         """The condition that a column of times lies in it."""

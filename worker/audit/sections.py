@@ -8,7 +8,7 @@ from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
-from worker.audit.words import frozen, lasted, local, shown, size
+from worker.audit.words import at_the_end, frozen, lasted, local, shown, size
 
 MOST_LISTED = 40
 
@@ -71,7 +71,7 @@ def _sources(content: dict[str, Any]) -> Iterable[Html]:
             )
             for one in content["sources"]
         ]
-        columns = ("sending AE", "last film", "silent at the end of the day", "films", "usual a day")
+        columns = ("sending AE", "last film", f"silent {at_the_end(content)}", "films", "usual a day")
         yield table(columns, rows, caption="Who sends. Usual: mean of the 28 days before.")
 
 
@@ -86,28 +86,6 @@ def failed(content: dict[str, Any]) -> Iterable[Html]:
     groups = _grouped((one["calling_ae"], one["reason"], one["id"]) for one in content["failed"])
     rows = [(ae, reason, shown(len(ids)), _ids(ids, len(ids))) for (ae, reason), ids in groups]
     yield table(("sending AE", "reason", "films", "instances"), rows, caption="Every dead letter of the day")
-
-
-def alarms(content: dict[str, Any]) -> Iterable[Html]:
-    if content["conditions"]:
-        rows = [(one["rule"], one["subject"] or "the service", one["text"]) for one in content["conditions"]]
-        yield table(("rule", "about", "what"), rows, caption="Found by this report")
-    if content["alarms"]:
-        stood = [
-            (
-                one["rule"],
-                one["subject"] or "the service",
-                _whole(local(one["raised_at"], content)),
-                _whole(local(one["cleared_at"], content)) if one["cleared_at"] else "",
-                "open" if one["open_at_end"] else "over",
-                one["text"],
-            )
-            for one in content["alarms"]
-        ]
-        columns = ("rule", "about", "raised", "cleared", "at the day's end", "what")
-        yield table(columns, stood, caption="Alarms that stood at some time of this day")
-    if not content["conditions"] and not content["alarms"]:
-        yield paragraph("None stood on this day.")
 
 
 def day(content: dict[str, Any]) -> Iterable[Html]:
@@ -152,7 +130,7 @@ def flags(content: dict[str, Any]) -> Iterable[Html]:
         f"{of_day['flagged']:,} of {of_day['scored']:,} scored films: {words}. A film may have several flags."
     )
     spoken = ((one["calling_ae"], _spoken(one["flags"]), one["id"]) for one in content["flagged"])
-    rows = [(ae, _whole(names), shown(len(ids)), _ids(ids, MOST_LISTED)) for (ae, names), ids in _grouped(spoken)]
+    rows = [(ae, whole(names), shown(len(ids)), _ids(ids, MOST_LISTED)) for (ae, names), ids in _grouped(spoken)]
     yield table(
         ("sending AE", "flags", "films", "instances"),
         rows,
@@ -242,7 +220,7 @@ def chain(content: dict[str, Any]) -> Iterable[Html]:
     found = content["chain"]
     verdict = "whole" if found["whole"] else f"broken: {found['fault']}"
     beside = f", {found['unchained']} beside it, by an older release or by hand" if found["unchained"] else ""
-    yield paragraph(f"{found['rows']:,} rows, {verdict}{beside}. Its head at the end of this day:")
+    yield paragraph(f"{found['rows']:,} rows, {verdict}{beside}. Its head {at_the_end(content)}:")
     yield Html(f"<pre>{safe(found['anchor'] or 'nothing was audited yet')}</pre>")
     yield paragraph(
         "Kept where nobody here can write, it proves later that nothing before it was changed: "
@@ -271,7 +249,7 @@ def _spoken(findings: Iterable[str]) -> str:
     return ", ".join(SPOKEN.get(name, name) for name in findings)
 
 
-def _whole(names: str) -> Html:
+def whole(names: str) -> Html:
     """Without a line break inside a name."""
     return Html(", ".join(f'<span class="whole">{safe(name)}</span>' for name in names.split(", ")))
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, or_, select
 
 from dicom_gateway.spool import is_spool
+from worker.alarms.acknowledge import said
 from worker.audit.reconciliation import Span
 from worker.db.tables import alarm, audit_event, instance, outbox, score
 from worker.states import State
@@ -82,7 +83,8 @@ def changes(connection: Connection, span: Span) -> list[dict[str, Any]]:
 def alarms(connection: Connection, span: Span) -> list[dict[str, Any]]:
     """Alarms that stood at some time of the day, oldest first.
 
-    Keys: rule, subject, text, raised_at, cleared_at (None: it still stands), open_at_end (of the day).
+    Keys: rule, subject, text, raised_at, cleared_at (None: it still stands), acknowledged (at, by, why, or None),
+    open_at_end (of the day).
     """
     stood = and_(alarm.c.raised_at < span.end, or_(alarm.c.cleared_at.is_(None), alarm.c.cleared_at >= span.start))
     rows = connection.execute(select(alarm).where(stood).order_by(alarm.c.raised_at, alarm.c.id))
@@ -93,6 +95,7 @@ def alarms(connection: Connection, span: Span) -> list[dict[str, Any]]:
             "text": row.text,
             "raised_at": row.raised_at.isoformat(timespec="seconds"),
             "cleared_at": row.cleared_at.isoformat(timespec="seconds") if row.cleared_at else None,
+            "acknowledged": said(row.acknowledged) if row.acknowledged else None,
             "open_at_end": row.cleared_at is None or row.cleared_at >= span.end,
         }
         for row in rows

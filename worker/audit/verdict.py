@@ -7,6 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from worker.alarms.faults import in_words
+from worker.audit.words import local
+
 SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
 ACCOUNTS = ("unaccounted", "trail_broken")
@@ -27,49 +30,71 @@ class Verdict:
     """Films that are not accounted for, and a broken trail."""
     remarks: list[str]
     """What somebody should look at."""
+    known: list[str]
+    """What somebody has acknowledged, and is still so."""
 
 
 def judge(content: dict[str, Any]) -> Verdict:
     """See `night.content`."""
     wrong, look = faults(content), list(_remarks(content))
     level = Level.BAD if wrong else Level.LOOK if look else Level.GOOD
-    return Verdict(level=level, headline=_headline(content, bool(wrong), len(look)), faults=wrong, remarks=look)
+    headline = _headline(content, bool(wrong), len(look))
+    return Verdict(level=level, headline=headline, faults=wrong, remarks=look, known=list(_known(content)))
 
 
 def faults(content: dict[str, Any]) -> list[str]:
-    """What must not be overlooked, one sentence each; empty on a good day."""
+    """What must not be overlooked, one sentence each; empty on a good day, and where all of it is acknowledged."""
+    senders, before = unknown(content, "senders"), unknown(content, "unaccounted_before")
     found = [
         f"{one['calling_ae']}: {abs(one['difference'])} of {one['received']} films received are not accounted for."
-        for one in content["senders"]
+        for one in senders
         if one["difference"]
     ]
     found += [
         f"{one['calling_ae']}: {one['lost']} films received are not what the audit trail says."
-        for one in content["senders"]
+        for one in senders
         if one["lost"] and not one["difference"]
     ]
-    before = Counter(one["calling_ae"] for one in content["unaccounted_before"])
-    found += [f"{ae}: {_films(number)} of earlier days not accounted for." for ae, number in sorted(before.items())]
-    chain = content["chain"]
-    if not chain["whole"]:
+    films = Counter(one["calling_ae"] for one in before)
+    found += [f"{ae}: {_films(number)} of earlier days not accounted for." for ae, number in sorted(films.items())]
+    if _broken(content):
+        chain = content["chain"]
         found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
     return found
 
 
+def unknown(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Of senders or films, those of an AE whose missing films nobody has acknowledged."""
+    known = _acknowledged(content)
+    return [one for one in content[key] if ("unaccounted", one["calling_ae"]) not in known]
+
+
+def _broken(content: dict[str, Any]) -> bool:
+    return not content["chain"]["whole"] and ("trail_broken", "") not in _acknowledged(content)
+
+
+def _acknowledged(content: dict[str, Any]) -> dict[tuple[str, str], dict[str, str]]:
+    return {(one["rule"], one["subject"]): one for one in content["acknowledged"]}
+
+
 def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
-    received = sum(one["received"] for one in content["senders"])
+    senders, before = unknown(content, "senders"), len(unknown(content, "unaccounted_before"))
     if wrong:
-        lost, before = sum(one["lost"] for one in content["senders"]), len(content["unaccounted_before"])
+        difference, lost = sum(abs(one["difference"]) for one in senders), sum(one["lost"] for one in senders)
         said = {
-            f"{_films(content['difference'])} not accounted for": content["difference"],
-            f"{_films(lost)} not as the audit trail says": lost and not content["difference"],
+            f"{_films(difference)} not accounted for": difference,
+            f"{_films(lost)} not as the audit trail says": lost and not difference,
             f"{_films(before)} of earlier days not accounted for": before,
-            "the audit trail is broken": not content["chain"]["whole"],
+            "the audit trail is broken": _broken(content),
         }
         words = ", and ".join(text for text, true in said.items() if true)
         return words[0].upper() + words[1:]
-    rest = f"; {look} {'thing needs' if look == 1 else 'things need'} a look" if look else ""
-    return (f"All {_films(received)} accounted for" if received else "No film came on this day") + rest
+    so_far = "" if content["day_over"] else " so far"
+    rest = f"{so_far}; {look} {'thing needs' if look == 1 else 'things need'} a look" if look else so_far
+    received = sum(one["received"] for one in content["senders"])
+    missing = sum(max(abs(one["difference"]), one["lost"]) for one in content["senders"])
+    but = f" but {missing}, acknowledged" if missing else ""
+    return (f"All {_films(received)} accounted for{but}" if received else "No film came on this day") + rest
 
 
 def _remarks(content: dict[str, Any]) -> Iterator[str]:
@@ -82,13 +107,14 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
         words = ", ".join(f"{status} {number}" for status, number in statuses.items())
         count = sum(statuses.values())
         yield f"{calling_ae}: C-STORE was refused {count:,} times ({words}): these films were not received."
+    acknowledged = _acknowledged(content)
     for one in content["conditions"]:
-        if one["rule"] not in ACCOUNTS:
+        if one["rule"] not in ACCOUNTS and (one["rule"], one["subject"]) not in acknowledged:
             yield _sentence(one["text"])
-    told = {(one["rule"], one["subject"]) for one in content["conditions"]}
-    for one in content["alarms"]:
-        if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
+    for one in _other_alarms(content):
+        if not one["acknowledged"]:
             yield f"Alarm: {_sentence(one['text'])}"
+    yield from _unheard(content)
     if late := sum(bool(one["flags"]) for one in content["late"]):
         yield f"{_films(late)} of days before ended on this day with a flag, which the report of their own day lacks."
     if content["follows"] and content["follows"] != content["start"]:
@@ -98,6 +124,44 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
     left = content["storage"]["days_left"]
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate of the last week the spool is full in {left:g} days."
+
+
+def _known(content: dict[str, Any]) -> Iterator[str]:
+    acknowledged = _acknowledged(content)
+    for one in content["conditions"]:
+        if kept := acknowledged.get((one["rule"], one["subject"])):
+            yield with_reason(one["text"], kept, content)
+    for one in _other_alarms(content):
+        if one["acknowledged"]:
+            yield with_reason(one["text"], one["acknowledged"], content)
+
+
+def with_reason(text: str, kept: dict[str, str] | None, content: dict[str, Any]) -> str:
+    """What is wrong, and who knows of it since when, and why."""
+    if kept is None:
+        return text
+    when = local(kept["at"], content)
+    return f"{_sentence(text)} Acknowledged on {when} by {kept['by']}: {_sentence(kept['why'])}"
+
+
+def _other_alarms(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of those that stood when the day ended, what this report did not find itself."""
+    told = {(one["rule"], one["subject"]) for one in content["conditions"]}
+    for one in content["alarms"]:
+        if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
+            yield one
+
+
+def _unheard(content: dict[str, Any]) -> Iterator[str]:
+    given_up = Counter((one["channel"], in_words(one["reason"])) for one in content["undelivered"])
+    for (channel, why), number in given_up.items():
+        yield f"{_messages(number)} about alarms did not arrive by {channel}: {why}."
+    for one in content["outages"]:
+        if one["failing"]:
+            yield (
+                f"{_messages(one['failing'])} about alarms did not arrive by {one['channel']} yet: 'xrayq alarm test' "
+                "says why."
+            )
 
 
 def _seam(follows: str, start: str) -> str:
@@ -110,6 +174,10 @@ def _seam(follows: str, start: str) -> str:
 
 def _films(number: int) -> str:
     return f"{number:,} {'film' if number == 1 else 'films'}"
+
+
+def _messages(number: int) -> str:
+    return f"{number:,} {'message' if number == 1 else 'messages'}"
 
 
 def _sentence(text: str) -> str:

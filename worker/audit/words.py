@@ -18,6 +18,15 @@ def local(moment: str, content: dict[str, Any]) -> str:
     return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(content['zone'])):%Y-%m-%d %H:%M}"
 
 
+def until(content: dict[str, Any]) -> str:
+    """Where the time that is reported on ends, on the clock: midnight, or when a day that is not over was looked at."""
+    return "midnight" if content["day_over"] else local(content["end"], content)[-5:]
+
+
+def at_the_end(content: dict[str, Any]) -> str:
+    return "at the end of the day" if content["day_over"] else f"at {until(content)}"
+
+
 def size(number: float) -> str:
     """1.4 GB, in steps of a thousand."""
     for unit in UNITS[:-1]:

@@ -1,12 +1,16 @@
 """xrayq alarm: what is wrong, what would be, and whether anybody would hear of it."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli.alarm_options import channels
-from worker.cli.common import JsonOption, clock, load_settings, open_database, print_json, wide_console
+from worker.cli.common import JsonOption, clock, load_settings, open_database, operator, print_json, wide_console
 from worker.errors import Unhealthy
+
+if TYPE_CHECKING:
+    from worker.errands import Kind
+    from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how they are told.")
 
@@ -20,6 +24,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Show the open alarms: since when, what is wrong, and what to do first.
+
+    One that was acknowledged says who did, when and why.
 
     \b
     xrayq alarm list
@@ -41,21 +47,68 @@ def list_(
 
     from worker.cli.tables import print_rows
 
+    def until(row: dict[str, Any]) -> str | Text:
+        if row["cleared_at"]:
+            return clock(row["cleared_at"], settings.zone)
+        return Text("acknowledged", "yellow") if row["acknowledged"] else Text("open", "red")
+
+    def first(row: dict[str, Any]) -> str:
+        if kept := row["acknowledged"]:
+            return f"{kept['by']} {clock(kept['at'], settings.zone)}: {kept['why']}"
+        return "" if row["cleared_at"] else str(row["advice"])
+
     table = [
         (
             str(row["id"]),
             row["rule"],
             row["subject"] or "-",
             clock(row["raised_at"], settings.zone),
-            clock(row["cleared_at"], settings.zone) if row["cleared_at"] else Text("open", "red"),
+            until(row),
             row["text"],
-            "" if row["cleared_at"] else row["advice"],
+            first(row),
         )
         for row in rows
     ]
     console = wide_console()
     print_rows(console, ("id", "rule", "subject", "since", "until", "what", "first"), table, folds=("what", "first"))
     console.print(f"Times are {settings.time_zone}.", style="dim")
+
+
+@app.command()
+def acknowledge(
+    rule: Annotated[str, typer.Argument(help="As 'xrayq alarm list' shows it.", metavar="RULE")],
+    why: Annotated[str, typer.Option(help="At most 200 characters. No patient's name or number.")],
+    subject: Annotated[str, typer.Argument(help="Likewise; - or nothing where it has none.", metavar="[SUBJECT]")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Say that you know of an open alarm which nobody can mend, and why: a film that is lost for good.
+
+    It stays in the list and in the report, with your reason, until it is
+    really over; but status, exit codes and the report's verdict no longer call
+    it wrong. When it gets worse it is raised again: another film, more films,
+    another measure that drifts. Who, when and why are in the audit trail for
+    good, and in reports that leave the house: name films by instance id, and
+    write no patient's name or number.
+
+    Exit code 3 when no such alarm is open.
+
+    \b
+    xrayq alarm acknowledge unaccounted CR1 --why 'film 17 is lost, came as 42'
+    xrayq alarm acknowledge trail_broken --why 'row 47 mended by hand, ticket 8'
+    """
+    from worker.alarms import acknowledge as known
+    from worker.errors import ConfigurationError
+
+    why = why.strip()
+    if not 0 < len(why) <= known.MOST_CHARACTERS or not why.isprintable():
+        raise ConfigurationError(f"--why is one line of 1 to {known.MOST_CHARACTERS} characters")
+    about = "" if subject == "-" else subject
+    kept = known.acknowledge(open_database(load_settings()), rule, about, why=why, actor=operator())
+    if as_json:
+        print_json({"rule": rule, "subject": about} | kept)
+        return
+    films = f" ({', '.join(kept['about'])})" if kept["about"] else ""
+    typer.echo(f"{f'{rule} {about}'.rstrip()}{films} is acknowledged; it is raised again when it gets worse")
 
 
 @app.command()
@@ -105,8 +158,9 @@ def rules(as_json: JsonOption = False) -> None:
 def try_(as_json: JsonOption = False) -> None:
     """Send a test message through every configured channel, now, and say what happened.
 
-    Needs neither database nor relay. Exit code 5 when a channel fails or
-    none is configured: set XRAYQ_SMTP_HOST or XRAYQ_WEBHOOK_URL.
+    Needs neither database nor relay. Where the database answers, what arrived
+    is recorded: 'xrayq status' takes the channel as mended. Exit code 5 when a
+    channel fails, or none is set: XRAYQ_SMTP_HOST, XRAYQ_WEBHOOK_URL.
 
     \b
     xrayq alarm test
@@ -117,7 +171,8 @@ def try_(as_json: JsonOption = False) -> None:
     from worker.alarms.change import Change, State, Undelivered
     from worker.alarms.faults import in_words
 
-    sends = channels(load_settings())
+    settings = load_settings()
+    sends = channels(settings)
     if not sends:
         raise Unhealthy("no channel but the log is configured: set XRAYQ_SMTP_HOST or XRAYQ_WEBHOOK_URL")
     message = Change(
@@ -137,14 +192,30 @@ def try_(as_json: JsonOption = False) -> None:
             outcome = f"{refused} recipients refused" if refused else "delivered"
         except Undelivered as failure:
             outcome = in_words(str(failure))
-        results.append({"channel": kind.value, "delivered": outcome == "delivered", "outcome": outcome})
+        arrived = outcome == "delivered"
+        recorded = arrived and _recorded(settings, kind)
+        results.append({"channel": kind.value, "delivered": arrived, "outcome": outcome, "recorded": recorded})
     if as_json:
         print_json(results)
     else:
         for one in results:
-            typer.echo(f"{one['channel']:<8} {one['outcome']}")
+            beside = "" if one["recorded"] or not one["delivered"] else ", not recorded: no database answers"
+            typer.echo(f"{one['channel']:<8} {one['outcome']}{beside}")
     if not all(one["delivered"] for one in results):
         raise typer.Exit(Unhealthy.exit_code)
+
+
+def _recorded(settings: "Settings", kind: "Kind") -> bool:
+    """In the audit trail; False where the database is away or not set up."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from worker.alarms.deliver import tested
+
+    try:
+        tested(open_database(settings), kind, operator())
+    except (Unhealthy, SQLAlchemyError):
+        return False
+    return True
 
 
 def _threshold(value: float, unit: str) -> str:

@@ -36,13 +36,17 @@ def report(
     it; turn-around and throughput; flags, scores and dead letters; alarms,
     drift and live performance; room on the disks; and whether the audit trail
     is whole. Exit code 1 when films are not accounted for or the trail is
-    broken.
+    broken, and nobody has acknowledged it ('xrayq alarm acknowledge').
 
     The page opens without a network. It and the JSON name films by id alone;
     instances.csv has their SOP Instance UIDs and stays in the house.
 
+    Of a day that is not over, the report counts films received until now and
+    says so first; in the JSON day_over is false, and end is that time.
+
     \b
     xrayq audit report
+    xrayq audit report --date today
     xrayq audit report --date 2026-11-22 --out /srv/reports/2026-11-22
     """
     from importlib.util import find_spec
@@ -57,22 +61,28 @@ def report(
     if find_spec("matplotlib") is None:
         raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
     from worker.audit.files import write
-    from worker.audit.verdict import faults
+    from worker.audit.verdict import judge
 
     database = open_database(settings)
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
         content = write(database, chosen, night_options(settings), out)
+    verdict = judge(content)
     if as_json:
         print_json(content)
     else:
+        if not content["day_over"]:
+            until = f"{clock(content['end'], settings.zone)} {settings.time_zone}"
+            typer.echo(f"{chosen} is not over: films received until {until} are counted")
         received = sum(one["received"] for one in content["senders"])
         typer.echo(
             f"{content['date']} ({content['zone']}): {received} films received, {content['flags']['scored']} scored, "
             f"{len(content['failed'])} dead letters, {content['difference']} not accounted for. Wrote {out}"
         )
-    if found := faults(content):
-        raise WorkerError(" ".join(found))
+        for known in verdict.known:
+            typer.echo(known)
+    if verdict.faults:
+        raise WorkerError(" ".join(verdict.faults))
 
 
 @app.command()

@@ -184,6 +184,17 @@ def clock(moment: "datetime | str", zone: "ZoneInfo") -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
+def to_the_second(moment: str, zone: "ZoneInfo") -> str:
+    """On the site's clock with its offset, so that an hour that comes twice is told apart.
+
+    Args:
+        moment: ISO 8601 with zone.
+    """
+    from datetime import datetime
+
+    return datetime.fromisoformat(moment).astimezone(zone).isoformat(sep=" ", timespec="seconds")
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """A ModelError or an OSError of the block is one line. Raises WorkerError."""

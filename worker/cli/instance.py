@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
+from worker.cli.common import (
+    JsonOption,
+    load_settings,
+    open_database,
+    operator,
+    print_json,
+    to_the_second,
+    wide_console,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances and their scores.")
 
 STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
+TIMES = ("received_at", "scored_at")
 NOTICE = "Research software, not a medical device."
 Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID.", metavar="ID")]
 
@@ -54,7 +63,8 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     """Show every revision of an instance, its scores, and its history.
 
     Beside the live score stand the shadows', with intervals, operating points,
-    prediction sets and the gate's notes, where the bundle has them.
+    prediction sets and the gate's notes, where the bundle has them. Times are
+    of XRAYQ_TIME_ZONE with its offset; in the JSON they are UTC.
 
     \b
     xrayq instance show 17
@@ -62,7 +72,8 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     """
     from worker.instances import find, history, scores_of
 
-    engine = open_database(load_settings())
+    settings = load_settings()
+    engine = open_database(settings)
     views = [
         view.as_dict()
         | {"scores": [one.as_dict() for one in scores_of(engine, view.id)], "history": history(engine, view.id)}
@@ -77,13 +88,16 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     for view in views:
         table = Table(show_header=False, box=None, title=f"instance {view['id']}, revision {view['revision']}")
         for key, value in view.items():
-            if key not in ("id", "revision", "scores", "history"):
+            if key in TIMES and value:
+                table.add_row(key, to_the_second(value, settings.zone))
+            elif key not in ("id", "revision", "scores", "history"):
                 table.add_row(key, _plain(value))
         console.print(table)
         for score in view["scores"]:
             _print_score(console, score)
         for event in view["history"]:
-            console.print(f"  {event['at'][:19]}  {event['action']:<12} by {event['actor']}", style="dim")
+            at = to_the_second(event["at"], settings.zone)
+            console.print(f"  {at}  {event['action']:<12} by {event['actor']}", style="dim")
             if measured := event["detail"].get("measured"):
                 console.print(f"    the gate measured: {_plain(measured)}", style="dim")
             if notes := event["detail"].get("notes"):

@@ -198,6 +198,8 @@ alarm = Table(
     Column("text", String(500), nullable=False),
     Column("raised_at", Timestamp, nullable=False),
     Column("cleared_at", Timestamp),
+    Column("about", Codes, comment="what is wrong, one by one: instance ids, measures"),
+    Column("acknowledged", Codes, comment="at, by, why, and the value and about of then; null when raised again"),
     Index(
         None,
         "rule",

@@ -14,6 +14,7 @@ GOOD = {"value": 0.9, "trials": 50, "calibrated": [0.8, 0.95], "alarm": False}
 QUIET: dict[str, Any] = {
     "date": "2026-11-20",
     "senders": [SENDER],
+    "unaccounted": [],
     "unaccounted_before": [],
     "chain": CHAIN,
     "performance": None,
@@ -45,9 +46,10 @@ def test_films_that_are_not_accounted_for(difference: int, lost: int, value: int
 
 
 def test_films_of_earlier_days() -> None:
-    before = [{"calling_ae": ae} for ae in ("CR1", "CR9", "CR9")]
+    before = [{"calling_ae": ae, "id": key} for key, ae in ((7, "CR1"), (9, "CR9"), (8, "CR9"))]
     found = conditions(QUIET | {"senders": [SENDER | {"difference": 2, "lost": 1}], "unaccounted_before": before})
     assert [(one.subject, one.value) for one in found] == [("CR1", 3), ("CR9", 2)]
+    assert [one.about for one in found] == [("7",), ("8", "9")]
     assert found[1].text == (
         "2026-11-20: 0 films received from CR9, difference 0; 0 of them and 2 of earlier days are not accounted for"
     )

@@ -18,6 +18,11 @@ GOOD: dict[str, Any] = {
     "failed": [],
     "conditions": [],
     "alarms": [],
+    "undelivered": [],
+    "outages": [],
+    "day_over": True,
+    "acknowledged": [],
+    "zone": "Europe/Berlin",
     "page_without": [],
     "late": [{"flags": []}],
     "start": "2026-11-20T00:00:00+00:00",
@@ -54,7 +59,7 @@ def test_a_day_without_films() -> None:
         ({"senders": [SENDER | {"pending": 3}]}, "3 films of this day still waited"),
         ({"refused": {"CR1": {"0xA700": 1200, "0xC001": 1}}}, "CR1: C-STORE was refused 1,201 times (0xA700 1200, 0x"),
         ({"conditions": [DRIFT]}, "CR1 differs from its reference."),
-        ({"alarms": [DRIFT | {"open_at_end": True}]}, "Alarm: CR1 differs"),
+        ({"alarms": [DRIFT | {"open_at_end": True, "acknowledged": None}]}, "Alarm: CR1 differs"),
         ({"storage": {"days_left": 3.5}}, "full in 3.5 days"),
         ({"late": [{"flags": ["covid19"]}]}, "1 film of days before ended on this day with a flag"),
         ({"follows": "2026-11-19T22:00:00+00:00"}, "from 2026-11-19 22:00 to 2026-11-20 00:00 UTC are in no report"),
@@ -70,7 +75,7 @@ def test_a_day_to_look_at(changes: dict[str, Any], word: str) -> None:
 
 
 def test_what_stands_as_an_alarm_already_is_said_once() -> None:
-    found = judge(day(conditions=[DRIFT], alarms=[DRIFT | {"open_at_end": True}]))
+    found = judge(day(conditions=[DRIFT], alarms=[DRIFT | {"open_at_end": True, "acknowledged": None}]))
     assert len(found.remarks) == 1
 
 
@@ -101,6 +106,53 @@ def test_a_bad_day(changes: dict[str, Any], headline: str) -> None:
     assert (found.level, found.headline) == (Level.BAD, headline)
     assert found.faults
     assert found.remarks
+
+
+KEPT = {"at": "2026-11-19T23:30:00+00:00", "by": "operator:ann", "why": "sent again as 42"}
+LOST = {"rule": "unaccounted", "subject": "CR1", "text": "1 film is not accounted for"}
+BROKEN = {"rule": "trail_broken", "subject": "", "text": "the audit trail is broken"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "headline"),
+    [
+        ({"unaccounted_before": [{"calling_ae": "CR1"}]}, LOST, "All 9 films accounted for"),
+        (
+            {"senders": [SENDER | {"difference": 2, "lost": 1}], "difference": 2},
+            LOST,
+            "All 9 films accounted for but 2, acknowledged",
+        ),
+        ({"chain": {"whole": False, "rows": 4, "fault": "cut"}}, BROKEN, "All 9 films accounted for"),
+        ({}, DRIFT, "All 9 films accounted for"),
+    ],
+)
+def test_what_is_acknowledged_is_said_and_needs_no_look(
+    changes: dict[str, Any], found: dict[str, str], headline: str
+) -> None:
+    known = {"rule": found["rule"], "subject": found["subject"]} | KEPT
+    told = judge(day(**changes, conditions=[found], acknowledged=[known]))
+    assert (told.level, told.headline, told.faults, told.remarks) == (Level.GOOD, headline, [], [])
+    assert told.known == [f"{found['text']}. Acknowledged on 2026-11-20 00:30 by operator:ann: sent again as 42."]
+
+
+def test_what_another_ae_lacks_is_wrong_all_the_same() -> None:
+    lost = [{"calling_ae": ae} for ae in ("CR1", "CR2", "CR2")]
+    told = judge(day(unaccounted_before=lost, conditions=[LOST], acknowledged=[LOST | KEPT]))
+    assert (told.level, told.headline) == (Level.BAD, "2 films of earlier days not accounted for")
+    assert told.faults == ["CR2: 2 films of earlier days not accounted for."]
+    assert len(told.known) == 1
+
+
+def test_an_acknowledged_alarm_of_another_look_is_said_too() -> None:
+    told = judge(day(alarms=[DRIFT | {"open_at_end": True, "acknowledged": KEPT}]))
+    assert (told.level, len(told.known)) == (Level.GOOD, 1)
+
+
+def test_a_day_that_is_not_over_says_so_far() -> None:
+    headline = "All 9 films accounted for so far"
+    assert judge(day(day_over=False)).headline == headline
+    assert judge(day(day_over=False, failed=[{"id": 1}])).headline == f"{headline}; 1 thing needs a look"
+    assert judge(day(day_over=False, senders=[])).headline == "No film came on this day so far"
 
 
 def test_numbers_as_a_person_reads_them() -> None:

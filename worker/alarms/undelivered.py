@@ -1,0 +1,126 @@
+"""Messages that do not arrive. Who waits for a mail must see it where no mail is needed: in status and report."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from worker.alarms.deliver import DELIVERED, GIVEN_UP, NOT_CONFIGURED
+from worker.alarms.faults import in_words
+from worker.audit.reconciliation import Span
+from worker.db.tables import alarm, audit_event, errand
+from worker.errands import Kind
+
+CHANNELS = (Kind.MAIL, Kind.WEBHOOK)
+TOLD_FOR = timedelta(days=7)
+"""So long one that was given up is told of, unless a later one arrives on the same channel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """A channel on which messages do not arrive."""
+
+    channel: str
+    failing: int
+    """Messages that failed and are tried again."""
+    attempts: int
+    """That failed, of the one that was tried most."""
+    next_at: datetime | None
+    """Of the next try."""
+    given_up: int
+    """Messages, since the last that arrived."""
+    given_up_at: datetime | None
+    """The last."""
+    reason: str
+    """Why that was given up, a code of `faults`; "" while none was."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        times = {
+            name: moment and moment.isoformat(timespec="seconds")
+            for name, moment in (("next_at", self.next_at), ("given_up_at", self.given_up_at))
+        }
+        return asdict(self) | times
+
+    @property
+    def why(self) -> str:
+        return in_words(self.reason)
+
+
+def outages(connection: Connection, now: datetime) -> tuple[Outage, ...]:
+    """Channels on which something does not arrive now; empty when all is well.
+
+    Of a channel that was taken out of the settings, what was given up for that is no fault.
+    """
+    failing, lost = _failing(connection), _since_the_last_that_arrived(connection, now)
+    return tuple(_outage(kind, failing[kind], lost[kind]) for kind in CHANNELS if failing[kind] or lost[kind])
+
+
+def given_up(connection: Connection, span: Span) -> list[dict[str, Any]]:
+    """Messages that were given up in the span, oldest first.
+
+    Keys: at, channel, rule, subject, state (raised or cleared), reason.
+    """
+    events = connection.execute(_events(GIVEN_UP).where(span.covers(audit_event.c.at)).order_by(audit_event.c.id)).all()
+    about = select(alarm.c.id, alarm.c.rule, alarm.c.subject)
+    rows = connection.execute(about.where(alarm.c.id.in_({one.detail["alarm"] for one in events})))
+    alarms = {row.id: {"rule": row.rule, "subject": row.subject} for row in rows}
+    return [
+        {"at": one.at.isoformat(timespec="seconds")}
+        | {name: one.detail[name] for name in ("channel", "state", "reason")}
+        | alarms.get(one.detail["alarm"], {"rule": "", "subject": ""})
+        for one in events
+    ]
+
+
+def _failing(connection: Connection) -> dict[str, list[Any]]:
+    rows = connection.execute(
+        select(errand.c.kind, errand.c.attempts, errand.c.lease_until, errand.c.next_attempt_at).where(
+            errand.c.kind.in_(CHANNELS), errand.c.attempts > 0
+        )
+    )
+    found: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        if _failed(row):
+            found[row.kind].append(row)
+    return found
+
+
+def _failed(row: Any) -> int:
+    """Attempts but the one that is on its way."""
+    return int(row.attempts) - (row.lease_until is not None)
+
+
+def _since_the_last_that_arrived(connection: Connection, now: datetime) -> dict[str, list[Any]]:
+    """Events of messages that were given up, newest first."""
+    newest = _events(DELIVERED, GIVEN_UP).where(audit_event.c.at > now - TOLD_FOR).order_by(audit_event.c.id.desc())
+    found: dict[str, list[Any]] = defaultdict(list)
+    arrived = set()
+    for one in connection.execute(newest):
+        channel = one.detail["channel"]
+        if one.action == DELIVERED:
+            arrived.add(channel)
+        elif channel not in arrived and one.detail["reason"] != NOT_CONFIGURED:
+            found[channel].append(one)
+    return found
+
+
+def _events(*actions: str) -> Select[Any]:
+    """Few rows are about no film, and the index on instance_id finds them."""
+    return select(audit_event.c.at, audit_event.c.action, audit_event.c.detail).where(
+        audit_event.c.instance_id.is_(None), audit_event.c.action.in_(actions)
+    )
+
+
+def _outage(kind: Kind, failing: list[Any], lost: list[Any]) -> Outage:
+    return Outage(
+        channel=kind.value,
+        failing=len(failing),
+        attempts=max(map(_failed, failing), default=0),
+        next_at=min((row.next_attempt_at for row in failing), default=None),
+        given_up=len(lost),
+        given_up_at=lost[0].at if lost else None,
+        reason=lost[0].detail["reason"] if lost else "",
+    )
