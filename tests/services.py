@@ -81,6 +81,11 @@ def environment(**settings: str) -> dict[str, str]:
     return clean | FAST | phantoms | {f"XRAYQ_{name.upper()}": value for name, value in settings.items()}
 
 
+def settings_of(env: dict[str, str]) -> dict[str, str]:
+    """The settings of an environment, as `environment` and `typed_in` take them."""
+    return {name[6:].lower(): value for name, value in env.items() if name.startswith("XRAYQ_")}
+
+
 @contextmanager
 def process(role: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`xrayq ROLE` until the block ends; then SIGTERM, and SIGKILL for it and its children if that does not do."""
