@@ -189,3 +189,9 @@ def typed_in(folder: Path, **settings: str) -> Iterator[Xrayq]:
         for name, value in settings.items():
             patch.setenv(f"XRAYQ_{name.upper()}", value)
         yield run
+
+
+def typed(*words: str, cwd: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+    """One command, typed in this process with the settings of `environment`."""
+    with typed_in(cwd or Path.cwd(), **settings_of(environment(**settings))) as xrayq:
+        return subprocess.CompletedProcess(words, *xrayq(*words))
