@@ -18,6 +18,8 @@ pytestmark = pytest.mark.e2e
 
 LOSSLESS = (uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2KLossless)
 TOLERANCE = 1e-5
+ON_CPU = {"fp32": "onnxruntime", "int8": "onnxruntime-int8"}
+"""Engine by precision."""
 REAL = {"train": 4, "val": 3, "test": 8}
 """Real films of each class: as many as evaluation needs, and those to send."""
 
@@ -51,7 +53,9 @@ def assert_agreement(raw: Path, folder: Path, *, films: int, engine: str = "auto
     pytest.importorskip("sklearn")
     pytest.importorskip("onnx")
     evaluated = evaluate(raw, folder, engine)
-    measured = json.loads((folder / "report" / "evaluation.json").read_text())["engine"]["name"]
+    measured = json.loads((folder / "report" / "evaluation.json").read_text())["engine"]
+    if measured["device"] == "cpu":  # chosen by the clock, and on a busy machine perhaps another one next time
+        engine = ON_CPU[measured["precision"]]
     sent = {}
     for number, name in enumerate(sorted(evaluated)):
         (picture,) = (raw / "images").glob(f"{name}.*")
@@ -60,14 +64,14 @@ def assert_agreement(raw: Path, folder: Path, *, films: int, engine: str = "auto
         sent[str(film.SOPInstanceUID)] = name
     served = serve([folder / f"{name}.dcm" for name in sent.values()], folder, engine)
     assert len(served) == len(evaluated) == films
-    assert {one["engine"] for one in served} == {measured}
+    assert {one["engine"] for one in served} == {measured["name"]}
     differences = {
         name: max(abs(row["probabilities"][one] - evaluated[name][one]) for one in FINDINGS)
         for row in served
         for name in [sent[row["sop_instance_uid"]]]
     }
     worst = max(differences, key=lambda name: differences[name])
-    print(f"largest difference over {films} films, {measured}: {differences[worst]:.2e} ({worst})")
+    print(f"largest difference over {films} films, {measured['name']}: {differences[worst]:.2e} ({worst})")
     assert differences[worst] <= TOLERANCE
 
 

@@ -209,20 +209,23 @@ def test_htj2k_from_pynetdicom(up: Up, tmp_path: Path) -> None:
 
 
 def test_gateway_killed_in_mid_association(up: Up, films: list[Path]) -> None:
-    before, promised = up.states(), list[Path]()
+    before, promised, five = up.states(), list[Path](), threading.Event()
+    gateway = wait_until(lambda: child(up.pid, "gateway"))
 
     def store() -> None:
         try:
             for one in send("127.0.0.1", up.port, films, called_ae="XRAYQ", timeout=5):
                 if one.status == 0:
                     promised.append(one.path)
+                if len(promised) == 5:
+                    five.set()
         except PeerUnavailable:
             return
 
     sender = threading.Thread(target=store, daemon=True)
     sender.start()
-    wait_until(lambda: len(promised) >= 5, 20, "five promises")
-    kill(wait_until(lambda: child(up.pid, "gateway")))
+    assert five.wait(60), "five promises"
+    kill(gateway)
     sender.join(timeout=60)
     assert 5 <= len(promised) < FILMS
     wait_until(lambda: listening(up.port), 20, "the gateway to be back")
