@@ -17,8 +17,8 @@ from dicom_gateway.spool import Spool, free_bytes
 from worker.bounded import Bounded
 from worker.db import schema
 from worker.errors import Unhealthy, WorkerError
+from worker.sizes import size
 
-MEBIBYTE = 1 << 20
 PATIENCE, FRESH = 3.0, 0.5
 """Seconds that a check may take, and for which its answer is given again."""
 ECHO_SECONDS = 2.0
@@ -113,11 +113,11 @@ def spool(folder: Spool) -> str:
     try:
         folder.open().discard()
     except NoSpace:
-        reserve = folder.reserve_bytes // MEBIBYTE
-        raise Unhealthy(f"{free_bytes(folder.root) // MEBIBYTE} MiB free, below the reserve of {reserve} MiB") from None
+        free, reserve = size(free_bytes(folder.root)), size(folder.reserve_bytes)
+        raise Unhealthy(f"{free} free, below the reserve of {reserve}") from None
     except Refusal:
         raise Unhealthy("the spool cannot be written") from None
-    return f"writable, {free_bytes(folder.root) // MEBIBYTE} MiB free"
+    return f"writable, {size(free_bytes(folder.root))} free"
 
 
 def echo(host: str, port: int, *, called_ae: str, calling_ae: str) -> str:

@@ -16,9 +16,9 @@ from worker.alarms.rules import BY_ID, Condition
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, errand, instance
 from worker.errands import Kind
+from worker.sizes import MEBIBYTE, size
 from worker.states import State
 
-MEBIBYTE = 1 << 20
 DAY = timedelta(hours=24)
 NAMED_REASONS = 5
 CHUNK = 100
@@ -166,7 +166,7 @@ def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Co
             subject=limits.host,
             value=round(free_mib),
             threshold=limits.spool_mib,
-            text=f"the spool has {free_mib:.0f} MiB free, as {limits.host} sees it",
+            text=f"the spool has {size(free_mib * MEBIBYTE)} free, as {limits.host} sees it",
         )
 
 
