@@ -284,6 +284,8 @@ def test_the_section_says_what_drifted(database: Engine, references: list[drift_
     assert "Drift in 1 of 1 sending AEs. CR1: brightness." in written
     assert written.count("<img ") == written.count(' alt="') == 2
     assert "What drifted, medians: CR1 brightness" in written
+    assert "brightness, of the display range" in written
+    assert "three pseudo-films" in written
     assert "CR2, all: too few films: 45 of 50 needed, in 7 days." in written
     quiet = page("test", "test", section(evaluated(database, 30)))
     assert "Nothing was tested" in quiet
