@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine, func, insert, select
 
+from dicom_gateway.errors import CorruptPixels, NoPixelData
 from model import bundle
 from model.findings import FINDINGS
 from worker import trail
@@ -18,7 +19,7 @@ from worker.states import State
 
 SENDERS = {"CR_EMERGENCY": 0.45, "DX_WARD": 0.4, "MOBILE_1": 0.15}
 HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 9, 14, 16, 15, 13, 10, 12, 14, 13, 10, 8, 6, 5, 4, 4, 3, 2], float)
-REASONS = {State.INELIGIBLE: ("view", "age", "blank"), State.FAILED: ("truncated_pixels", "no_pixel_data")}
+REASONS = {State.INELIGIBLE: ("view", "age", "blank"), State.FAILED: (CorruptPixels.reason, NoPixelData.reason)}
 CHUNK = 5000
 DRIFT = DriftOptions(reference_films=100, least_films=20, alpha=0.001, psi=0.1)
 

@@ -18,6 +18,7 @@ from worker.deployment import Placed, by_settings, in_service, open_bundle
 from worker.errors import Unhealthy, WorkerError
 from worker.probes import Finding, reachable
 from worker.settings import Settings
+from worker.sizes import size
 from worker.states import State
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def _spool(settings: Settings) -> str:
     folder = settings.spool_folder
     if not folder.is_dir():
         raise Unhealthy(f"spool {folder} does not exist: the gateway makes it when it starts")
-    free = shutil.disk_usage(folder).free // MEBIBYTE
-    if free < settings.spool_reserve_mib:
-        raise Unhealthy(f"spool has {free} MiB free, below the reserve of {settings.spool_reserve_mib} MiB")
-    return f"{free} MiB free"
+    free, reserve = shutil.disk_usage(folder).free, settings.spool_reserve_mib * MEBIBYTE
+    if free < reserve:
+        raise Unhealthy(f"spool has {size(free)} free, below the reserve of {size(reserve)}")
+    return f"{size(free)} free"
 
 
 def _database(settings: Settings) -> str:

@@ -27,7 +27,7 @@ from worker.alarms.rules import Condition
 from worker.audit.reconciliation import Span
 from worker.db.tables import instance
 from worker.drift_reference import Reference, references, sample_of
-from worker.film_measures import Key, Value, of_pixels, of_scores
+from worker.film_measures import UNITS, Key, Value, of_pixels, of_scores
 
 RULE = "drift"
 LONGER_DAYS = 7
@@ -100,7 +100,7 @@ def conditions(evaluated: Mapping[str, Any]) -> list[Condition]:
     for calling_ae, group in groupby(alarms, key=lambda one: str(one["calling_ae"])):
         ones = sorted(group, key=excess, reverse=True)
         words = [
-            f"{one['measure']} {one['median']:.3g} (reference {one['reference_median']:.3g})"
+            f"{one['measure']} {in_units(one['measure'], one['median'])} (reference {one['reference_median']:.3g})"
             for one in ones[:MOST_NAMED]
         ]
         more = f" and {len(ones) - MOST_NAMED} more" if len(ones) > MOST_NAMED else ""
@@ -115,6 +115,11 @@ def conditions(evaluated: Mapping[str, Any]) -> list[Condition]:
             )
         )
     return found
+
+
+def in_units(measure: str, value: float) -> str:
+    """0.836 of the display range"""
+    return f"{value:.3g} {UNITS.get(measure, '')}".rstrip()
 
 
 def excess(test: Mapping[str, Any]) -> float:

@@ -11,6 +11,13 @@ from worker.db.tables import film_measure, finding_score, instance, score
 
 INPUTS = ("brightness", "contrast", "entropy", "clipped")
 """Of the pixels as displayed; see `model.quality`."""
+UNITS = {
+    "brightness": "of the display range",
+    "contrast": "of the display range",
+    "entropy": "bits",
+    "clipped": "of the pixels",
+}
+"""Measures without one are plain numbers."""
 DISTANCE = "distance"
 """Of the gate's network; see `model.gate_network`. Another bundle measures another distance."""
 PROBABILITY = "probability:"

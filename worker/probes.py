@@ -19,6 +19,7 @@ from worker.bounded import Bounded
 from worker.db import schema
 from worker.db.session import reading
 from worker.errors import Unhealthy, WorkerError
+from worker.sizes import size
 
 PATIENCE, FRESH = 3.0, 0.5
 """Seconds that a check may take, and for which its answer is given again."""
@@ -115,9 +116,9 @@ def require_file(engine: Engine) -> None:
 def require_writable(engine: Engine) -> None:
     """A standby answers every question and takes nothing; nor does SQLite on a full disk. Raises Unhealthy."""
     if engine.dialect.name == "sqlite":
-        free = shutil.disk_usage(Path(engine.url.database or "").parent).free // MEBIBYTE
-        if free < DATABASE_MIB:
-            raise Unhealthy(f"{free} MiB free on the disk of the database")
+        free = shutil.disk_usage(Path(engine.url.database or "").parent).free
+        if free < DATABASE_MIB * MEBIBYTE:
+            raise Unhealthy(f"{size(free)} free on the disk of the database")
         return
     with reading(engine) as connection:
         if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
@@ -129,11 +130,11 @@ def spool(folder: Spool) -> str:
     try:
         folder.open().discard()
     except NoSpace:
-        reserve = folder.reserve_bytes // MEBIBYTE
-        raise Unhealthy(f"{free_bytes(folder.root) // MEBIBYTE} MiB free, below the reserve of {reserve} MiB") from None
+        free, reserve = size(free_bytes(folder.root)), size(folder.reserve_bytes)
+        raise Unhealthy(f"{free} free, below the reserve of {reserve}") from None
     except Refusal:
         raise Unhealthy("the spool cannot be written") from None
-    return f"writable, {free_bytes(folder.root) // MEBIBYTE} MiB free"
+    return f"writable, {size(free_bytes(folder.root))} free"
 
 
 def echo(host: str, port: int, *, called_ae: str, calling_ae: str) -> str:

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from worker.alarms.undelivered import Outage
 from worker.printable import printable
+from worker.sizes import size
 from worker.status import Process, Snapshot
 from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored
 
 NOTICE = "not a medical device"
-GIBIBYTE = 1 << 30
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=oO@#"
 LABEL = 12
 ROOMY, WIDE = 32, 110
@@ -144,11 +144,7 @@ def _spool(snapshot: Snapshot) -> Text:
     free, reserve = snapshot.spool.free, snapshot.spool.reserve
     if free is None:
         return _line("spool", Text("is not there", BAD))
-    return _line("spool", Text(f"{_size(free)} free, reserve {_size(reserve)}", BAD if free < reserve else ""))
-
-
-def _size(size: int) -> str:
-    return f"{size / GIBIBYTE:,.1f} GiB" if size >= GIBIBYTE else f"{size >> 20} MiB"
+    return _line("spool", Text(f"{size(free)} free, reserve {size(reserve)}", BAD if free < reserve else ""))
 
 
 def _alarms(stored: Stored) -> Text:

@@ -87,7 +87,7 @@ def test_a_batch_that_is_postponed_again_and_again_is_a_backlog(database: Engine
 def test_a_requeued_film_waits_since_it_was_requeued(database: Engine, waiting: list[int]) -> None:
     old, other = waiting
     ended(database, other, "scored")
-    ended(database, old, "failed", "truncated_pixels")
+    ended(database, old, "failed", "corrupt_pixels")
     requeue(database, old, "operator:test")
     now = datetime.now(UTC) + timedelta(seconds=700)
     (found,) = seen(database, now)
@@ -100,14 +100,14 @@ def test_a_requeued_film_waits_since_it_was_requeued(database: Engine, waiting: 
 
 def test_dead_letters_of_the_last_24_hours(database: Engine, waiting: list[int]) -> None:
     for key in waiting:
-        ended(database, key, "failed", "truncated_pixels")
+        ended(database, key, "failed", "corrupt_pixels")
     with writing(database) as connection:
         for key, hours in zip(waiting, (1, 23), strict=True):
             values = {"finished_at": NOW - timedelta(hours=hours)}
             connection.execute(update(instance).where(instance.c.id == key).values(**values))
     (found,) = seen(database, dead_letters=2)
     assert (found.value, found.threshold) == (2, 2)
-    assert found.text == "2 films became dead letters within 24 hours; reasons: truncated_pixels 2"
+    assert found.text == "2 films became dead letters within 24 hours; reasons: corrupt_pixels 2"
     assert seen(database, NOW + timedelta(hours=2), dead_letters=2) == []
     assert [one.value for one in seen(database, NOW + timedelta(hours=2), dead_letters=1)] == [1]
 

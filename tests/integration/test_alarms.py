@@ -127,7 +127,7 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
 ) -> None:
     """Every rule broken with real films; every place an alarm goes to is searched for every value of the data sets."""
     keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(4)]
-    ended(database, keys[0], "failed", "truncated_pixels")
+    ended(database, keys[0], "failed", "corrupt_pixels")
     now = datetime.now(UTC)
     times = [now - timedelta(weeks=week, minutes=minute) for week in (1, 2) for minute in range(10, 40)]
     arrived(database, "CR2", [*times, now - timedelta(weeks=4)])

@@ -127,7 +127,8 @@ def test_one_device_becomes_brighter(database: Engine, references: list[drift_re
     assert alarm.value > 0.1
     brightness = next(one for one in found["tests"] if one["alarm"])
     assert brightness["median"] - brightness["reference_median"] == pytest.approx(0.05, abs=0.02)
-    assert f"brightness {brightness['median']:.3g} (reference {brightness['reference_median']:.3g})" in alarm.text
+    medians = [f"{brightness[name]:.3g}" for name in ("median", "reference_median")]
+    assert "brightness {} of the display range (reference {})".format(*medians) in alarm.text
     json.dumps(found)
 
 
@@ -283,6 +284,8 @@ def test_the_section_says_what_drifted(database: Engine, references: list[drift_
     assert "Drift in 1 of 1 sending AEs. CR1: brightness." in written
     assert written.count("<img ") == written.count(' alt="') == 2
     assert "What drifted, medians: CR1 brightness" in written
+    assert "brightness, of the display range" in written
+    assert "three pseudo-films" in written
     assert "CR2, all: too few films: 45 of 50 needed, in 7 days." in written
     quiet = page("test", "test", section(evaluated(database, 30)))
     assert "Nothing was tested" in quiet

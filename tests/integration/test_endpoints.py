@@ -126,7 +126,7 @@ def test_gateway_counts_peers_and_not_its_own_probe(served: Gateway, port: int, 
 def test_gateway_with_a_spool_that_cannot_take_a_film(served: Gateway, port: int, spool: Spool) -> None:
     ready_again(port)
     reserve, spool.reserve_bytes = spool.reserve_bytes, 1 << 60
-    assert "below the reserve of" in unready(port, "spool")
+    assert "GiB free, below the reserve of 1,073,741,824.0 GiB" in unready(port, "spool")
     spool.reserve_bytes = reserve
     ready_again(port)
     incoming = spool.root / "incoming"

@@ -36,7 +36,7 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
     keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(4)]
     ended(database, keys[0], "scored")
     ended(database, keys[1], "scored")
-    ended(database, keys[2], "failed", "truncated_pixels")
+    ended(database, keys[2], "failed", "corrupt_pixels")
     with writing(database) as connection:
         for number, key in enumerate(keys):
             took = timedelta(seconds=1 + 2 * number)
@@ -61,7 +61,7 @@ def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
     assert found["flags"] == {"scored": 2, "flagged": 1, "by_finding": {"covid19": 1}}
     assert found["flagged"] == [{"id": films[1], "calling_ae": "CR1", "flags": ["covid19"]}]
     assert found["failed"] == [
-        {"id": films[2], "calling_ae": "CR1", "reason": "truncated_pixels", "received_at": "2026-11-20T12:30:00+00:00"}
+        {"id": films[2], "calling_ae": "CR1", "reason": "corrupt_pixels", "received_at": "2026-11-20T12:30:00+00:00"}
     ]
     assert found["backlog"]["waiting"] == 1
     assert found["chain"]["whole"]

@@ -1,6 +1,8 @@
 """What the report says around the films, on both databases: senders, scores, alarms, room, labels."""
 
 import csv
+import re
+from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import escape
@@ -8,12 +10,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, func, select, update
 
 from dicom_gateway.spool import Spool
+from model.figures import SPOKEN
 from tests import days
 from worker import trail
-from worker.audit import live, made, night
+from worker.audit import figures, live, made, night
 from worker.audit.files import write
 from worker.audit.films import BINS
 from worker.audit.page import render
@@ -121,11 +124,30 @@ def test_room_and_the_days_it_lasts(database: Engine, films: list[int], tmp_path
     with reading(database) as connection:
         sizes = {row.id: row.size for row in connection.execute(select(instance.c.id, instance.c.size))}
     assert found["received"] == sum(sizes[key] for key in films)
-    assert found["received_a_day"] == round(sum(sizes.values()) / 7)
+    with reading(database) as connection:
+        first = connection.execute(select(func.min(instance.c.received_at))).scalar_one()
+    days_on = (MIDNIGHT + timedelta(days=1) - first) / timedelta(days=1)
+    assert (2 < days_on < 3, found["rate_days"]) == (True, round(days_on, 1))
+    assert found["received_a_day"] == round(sum(sizes.values()) / days_on)
     assert found["spool"]["total"] == found["reports"]["total"] > found["spool"]["free"] > 0
-    assert found["days_left"] == pytest.approx(found["spool"]["free"] / (sum(sizes.values()) / 7), rel=0.01)
+    assert found["days_left"] == pytest.approx(found["spool"]["free"] * days_on / sum(sizes.values()), rel=0.01)
     full = replace(options, reserve_bytes=found["spool"]["total"])
     assert night.content(database, DAY, full)["storage"]["days_left"] == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_rate_of_a_service_that_is_new_and_of_one_that_is_not(database: Engine) -> None:
+    days.fill(database, DAY, 10, seed=4)
+    of_day = [one["received"] for one in night.content(database, DAY, OPTIONS)["senders"]]
+    with writing(database) as connection:  # all of them within the last hour of the first day
+        connection.execute(update(instance).values(received_at=MIDNIGHT + timedelta(hours=23.5), size=1 << 30))
+    found = night.content(database, DAY, OPTIONS)
+    assert (found["storage"]["received_a_day"], found["storage"]["rate_days"]) == (sum(of_day) << 30, 1.0)
+    assert "10.0 GiB of films came on this day, 10.0 GiB a day since the first film." in render(found)
+    with writing(database) as connection:
+        connection.execute(update(instance).where(instance.c.id < 4).values(received_at=MIDNIGHT - timedelta(days=30)))
+    found = night.content(database, DAY, OPTIONS)
+    assert "7.0 GiB of films came on this day, 1.0 GiB a day in the last week." in render(found)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -163,8 +185,9 @@ def test_no_cell_of_the_csv_is_a_formula(database: Engine, films: list[int], tmp
         connection.execute(update(instance).where(instance.c.id == films[0]).values(calling_ae="CR-1"))
     write(database, DAY, OPTIONS, tmp_path)
     with (tmp_path / made.INSTANCES).open(newline="") as file:
-        titles = {row["calling_ae"] for row in csv.DictReader(file)}
-    assert titles == {"'=1+1", "CR-1"}
+        rows = list(csv.DictReader(file))
+    assert {row["calling_ae"] for row in rows} == {"'=1+1", "CR-1"}
+    assert {row["notice"] for row in rows} == {"Research software, not a medical device."}
 
 
 def reported(database: Engine, end: datetime, looked_at: datetime) -> None:
@@ -247,6 +270,14 @@ def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_there(database: 
     assert page.count("<section ") == 11
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_figure_shows_tex(database: Engine, films: list[int]) -> None:
+    pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', render(night.content(database, DAY, OPTIONS)))
+    drawn = [b64decode(one).decode() for one in pictures]  # each text stands in a comment before its glyphs
+    assert [one for one in drawn if "$\\" in one or "math" in one] == []
+    assert any("films (logarithmic)" in one and "<!-- 10 -->" in one for one in drawn)
+
+
 def test_labels_beside_what_was_stated(database: Engine) -> None:
     keys = days.fill(database, DAY, 60, shares=days.Shares(ineligible=0.0, labelled=1.0), seed=5)
     with writing(database) as connection:  # of 60 labelled films 30 have it, by probabilities of 0.1 six should
@@ -261,3 +292,18 @@ def test_labels_beside_what_was_stated(database: Engine) -> None:
     assert (sick["films"], sick["expected"], sick["observed"], sick["holds"]) == (60, 6.0, 30, False)
     assert sick["interval95"] == pytest.approx([0.3681, 0.6319], abs=1e-4)
     assert (covid["observed"], covid["holds"]) == (0, False)
+
+    page = render(night.content(database, DAY, OPTIONS))
+    shown = page[page.index('<section id="performance">') : page.index('<section id="drift">')]
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", shown)]
+    rates = {(finding["finding"], name): finding[name] for finding in found["findings"] for name in figures.RATES}
+    assert len(rates) == 6
+    told = {(row[0], row[1]): row[2:] for row in cells if len(row) == 9}
+    for (finding, name), rate in rates.items():
+        now, _, right, of_films, _, evidence, alarm = told[SPOKEN[finding], figures.SPOKEN_RATES[name]]
+        assert now == (f"{rate['value']:.3f}" if rate["trials"] else "–")
+        assert (right, of_films) == (str(rate["successes"]), str(rate["trials"]))
+        assert evidence == ("–" if rate["evidence"] is None else f"{rate['evidence']:.3g}")
+        assert ("alarm" in alarm) == rate["alarm"]
+    outside = next(row for row in cells if row[:2] == ["pneumonia", "60"])
+    assert outside[-1] == "outside"  # one of three looks a night at 95 % each: no verdict, so not in red

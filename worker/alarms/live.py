@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, func, select
 
-from dicom_gateway.spool import free_bytes
+from dicom_gateway.spool import MEBIBYTE, free_bytes
 from worker import refusals
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
@@ -18,9 +18,9 @@ from worker.audit.reconciliation import Span
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, errand, instance
 from worker.errands import Kind
+from worker.sizes import size
 from worker.states import State
 
-MEBIBYTE = 1 << 20
 DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
 NAMED_REASONS = 5
 CHUNK = 100
@@ -184,7 +184,7 @@ def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Co
             subject=limits.host,
             value=round(free_mib),
             threshold=limits.spool_mib,
-            text=f"the spool has {free_mib:.0f} MiB free, as {limits.host} sees it",
+            text=f"the spool has {size(free_mib * MEBIBYTE)} free, as {limits.host} sees it",
         )
 
 

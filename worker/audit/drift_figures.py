@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from model.figures import ACCENT, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
 from model.findings import in_order
 from worker.drift import excess
-from worker.film_measures import DISTANCE, INPUTS, PROBABILITY
+from worker.film_measures import DISTANCE, INPUTS, PROBABILITY, UNITS
 
 Test = Mapping[str, Any]
 MOST_ROWS, MOST_PANELS, PANELS_A_ROW = 30, 12, 4
@@ -63,12 +63,13 @@ def quantiles(alarms: Sequence[Test]) -> Chart:
     columns = min(PANELS_A_ROW, len(drawn))
     rows = -(-len(drawn) // columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, 1.25 * rows), layout="constrained")
+        figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, 1.4 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axis, one in zip(axes, drawn, strict=False):
             _strip(axis, 0, one["quantiles"]["reference"], QUIET)
             _strip(axis, 1, one["quantiles"]["films"], ACCENT)
             axis.set(title=f"{one['calling_ae']} {one['measure']}", ylim=(1.6, -0.6))
+            axis.set_xlabel(UNITS.get(one["measure"], ""), fontsize=7.5)
             axis.set_yticks([0, 1], ["reference", f"{one['films']} films"])
             axis.tick_params(axis="y", length=0)
             axis.spines["left"].set_visible(False)

@@ -7,18 +7,19 @@ from typing import Any
 from model.page import Html, bullets, figure, paragraph, table
 from worker.audit import drift_figures
 from worker.drift import excess, untested_words
+from worker.film_measures import UNITS
 
 MOST_LISTED = 50
 MEASURES = (
-    "Brightness, contrast, entropy (how many grey levels are in use) and clipped (share of pixels at one end of the "
-    "display range) are of the films as displayed, distance is how unlike the gate's training films they are, and "
-    "probability is of the live scores."
+    "Brightness and contrast (shares of the display range), entropy (how many grey levels are in use, in bits) and "
+    "clipped (share of pixels at one end of the display range) are of the films as displayed, distance, which has no "
+    "unit, is how unlike the gate's training films they are, and probability is of the live scores."
 )
 NOTE = (
     "Each AE is held beside its own frozen reference. Drift is large (a population stability index beyond what chance "
-    "gives) and sure (false discovery rate over all tests of the night). It says that films or scores changed, not "
-    "why: the device, its settings, or the patients. One film of each study counts; patients who come again on other "
-    "days are counted as others."
+    "gives; of ten bins, with three pseudo-films on either side) and sure (false discovery rate over all tests of "
+    "the night). It says that films or scores changed, not why: the device, its settings, or the patients. One film of "
+    "each study counts; patients who come again on other days are counted as others."
 )
 
 
@@ -70,7 +71,7 @@ def _listed(tests: Sequence[Mapping[str, Any]], caption: str) -> Html:
     rows = [
         (
             one["calling_ae"],
-            one["measure"],
+            ", ".join(filter(None, (one["measure"], UNITS.get(one["measure"])))),
             f"{one['films']:,}" + (f" in {one['days']} days" if one["days"] > 1 else ""),
             f"{one['reference_median']:.4g}",
             f"{one['median']:.4g}",

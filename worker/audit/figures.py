@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from model.figures import ACCENT, CLASS_STYLE, INK, PALE, QUIET, SPOKEN, STYLE, WIDTH, Chart, chart
 from worker.audit.reconciliation import total
@@ -105,6 +106,8 @@ def scores(distributions: Sequence[dict[str, Any]]) -> Chart:
                 beside = {"ha": "left", "x": point + 0.015} if point < 0.6 else {"ha": "right", "x": point - 0.015}
                 axis.text(y=most * 1.6, s=f"flag from {point:.2f}", va="top", fontsize=7.5, **beside)
             axis.set(title=name, xlim=(0, 1), ylim=(0.7, most * 2), yscale="log", xlabel="probability")
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda films, _: f"{films:,.0f}"))  # the usual one writes TeX
+            axis.yaxis.set_minor_formatter(NullFormatter())
             axis.grid(axis="y", color=PALE, linewidth=0.6)
             axis.set_axisbelow(True)
             said.append(f"{name}: {_spread(counts)}{_from(one['operating_points'])}")

@@ -21,15 +21,16 @@ def write(engine: Engine, day: date, options: night.Options, folder: Path) -> di
     """Make the report of a day in a folder that exists; files that are there are replaced. Returns its content.
 
     In the CSV, text that a spreadsheet would run as a formula has an apostrophe before it: an AE title such as "=1+1".
+    Its last column holds the notice in every row: rows are copied out, and a line of another kind breaks readers.
     """
     content = night.content(engine, day, options)
     span = Span(**{edge: datetime.fromisoformat(content[edge]) for edge in ("start", "end")})
     with _opened(folder / INSTANCES) as file:
-        writer = csv.DictWriter(file, films.INSTANCE_COLUMNS)
+        writer = csv.DictWriter(file, (*films.INSTANCE_COLUMNS, "notice"))
         writer.writeheader()
         for row in films.instances(engine, span):
             text = {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]}
-            writer.writerow({name: _cell(value) for name, value in (row | text).items()})
+            writer.writerow({name: _cell(value) for name, value in (row | text | {"notice": night.NOTICE}).items()})
     with _opened(folder / PAGE) as file:
         file.write(render(content))
     with _opened(folder / REPORT) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.page import Html, page, paragraph, safe, section
-from worker.audit import alarms_page, drift_page, late_page, sections
+from worker.audit import alarms_page, drift_page, late_page, performance_page, sections
 from worker.audit.verdict import Level, Verdict, judge, unknown
 from worker.audit.words import local, shown, until
 
@@ -27,7 +27,7 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Html]]], .
     ("day", "Hour by hour", "The day, hour by hour", sections.day),
     ("flags", "Flags and scores", "Flags and scores", sections.flags),
     ("late", "Late films", "Films of days before that ended on this one", late_page.section),
-    ("performance", "Performance", "Live performance", sections.performance),
+    ("performance", "Performance", "Live performance", performance_page.section),
     ("drift", "Drift", "Do films and scores look as they used to?", _drift),
     ("force", "What scored", "What scored", sections.force),
     ("storage", "Disks", "Room on the disks", sections.storage),

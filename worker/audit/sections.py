@@ -8,7 +8,9 @@ from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
-from worker.audit.words import at_the_end, frozen, lasted, local, shown, size
+from worker.audit.service import RATE_DAYS
+from worker.audit.words import at_the_end, frozen, lasted, local, shown
+from worker.sizes import size
 
 MOST_LISTED = 40
 
@@ -43,8 +45,8 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
     yield from _unaccounted(content["unaccounted_before"], "Received before this day, and not accounted for")
     if content["refused"]:
         refused = [(ae, shown(sum(of.values())), _statuses(of)) for ae, of in content["refused"].items()]
-        caption = "Refused by C-STORE status: never received, and still the sender's"
-        yield table(("sending AE", "films", "statuses"), refused, caption=caption)
+        caption = "C-STOREs answered with an error. A film may be counted more than once, and may have come later."
+        yield table(("sending AE", "refusals", "statuses"), refused, caption=caption)
     yield from _sources(content)
 
 
@@ -138,42 +140,6 @@ def flags(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def performance(content: dict[str, Any]) -> Iterable[Html]:
-    found = content["performance"]
-    if found is None:
-        yield paragraph(content["performance_missing"])
-        return
-    yield paragraph(
-        f"{found['labelled']:,} of the {found['scored']:,} films that bundle {found['name']} {found['version']} scored "
-        f"so far have a label from a reader; readers disagree on {found['disputed']:,}."
-    )
-    if found["selected"]:
-        yield paragraph(
-            "Flagged films were labelled more often than the others, so the sensitivity is too high: label a random "
-            "sample too.",
-            "mark",
-        )
-    yield figure(
-        figures.rates(found["findings"]),
-        "Point and line: the live rate with its exact 95 % interval. Grey: where it was calibrated. A cross: it left.",
-    )
-    yield table(
-        ("finding", "labelled", "expected with it, share", "have it, share", "95 % interval", "probabilities hold"),
-        [
-            (
-                SPOKEN.get(one["finding"], one["finding"]),
-                shown(one["films"]),
-                f"{one['expected']:,.1f}, {one['expected'] / one['films']:.3f}",
-                f"{one['observed']:,}, {one['observed'] / one['films']:.3f}",
-                f"{one['interval95'][0]:.3f} to {one['interval95'][1]:.3f}",
-                "yes" if one["holds"] else Html('<b class="bad">no ✗</b>'),
-            )
-            for one in found["calibration"]
-        ],
-        caption="Calibration: labelled films that should have a finding by their probabilities, and that have it",
-    )
-
-
 def force(content: dict[str, Any]) -> Iterable[Html]:
     rows = [
         (one["bundle_digest"][:12], one["role"], one["engine"], one["software_version"], shown(one["scores"]))
@@ -204,9 +170,8 @@ def storage(content: dict[str, Any]) -> Iterable[Html]:
         yield table(("folder", "free", "of", "free"), rows, caption="When this report was made")
     if found["spool"] is None:
         yield paragraph("The process that made this report does not see the spool.")
-    rate = (
-        f"{size(found['received'])} of films came on this day, {size(found['received_a_day'])} a day in the last week."
-    )
+    since = "in the last week" if found["rate_days"] == RATE_DAYS else "since the first film"
+    rate = f"{size(found['received'])} of films came on this day, {size(found['received_a_day'])} a day {since}."
     left = found["days_left"]
     if left is not None:
         rate += (

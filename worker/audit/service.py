@@ -18,7 +18,7 @@ CHANGES = ("bundle_activated", "bundle_shadowed", "bundle_retired", "labels_impo
 USUAL_DAYS = 28
 """Before the day; who sent nothing for so long is no sender any more."""
 RATE_DAYS = 7
-"""To the end of the day, so that a weekend is part of the rate at which the spool fills."""
+"""At most, to the end of the day, so that a weekend is part of the rate at which the spool fills."""
 
 
 def sources(connection: Connection, span: Span) -> list[dict[str, Any]]:
@@ -83,8 +83,8 @@ def changes(connection: Connection, span: Span) -> list[dict[str, Any]]:
 def alarms(connection: Connection, span: Span) -> list[dict[str, Any]]:
     """Alarms that stood at some time of the day, oldest first.
 
-    Keys: rule, subject, text, raised_at, cleared_at (None: it still stands), acknowledged (at, by, why, or None),
-    open_at_end (of the day).
+    Keys: rule, subject, value, text, raised_at, cleared_at (None: it still stands), acknowledged (at, by, why, or
+    None), open_at_end (of the day).
     """
     stood = and_(alarm.c.raised_at < span.end, or_(alarm.c.cleared_at.is_(None), alarm.c.cleared_at >= span.start))
     rows = connection.execute(select(alarm).where(stood).order_by(alarm.c.raised_at, alarm.c.id))
@@ -92,6 +92,7 @@ def alarms(connection: Connection, span: Span) -> list[dict[str, Any]]:
         {
             "rule": row.rule,
             "subject": row.subject,
+            "value": row.value,
             "text": row.text,
             "raised_at": row.raised_at.isoformat(timespec="seconds"),
             "cleared_at": row.cleared_at.isoformat(timespec="seconds") if row.cleared_at else None,
@@ -122,11 +123,11 @@ def storage(
     """Room on the disks now, and how fast films fill it, bytes.
 
     Keys: spool and reports, each {"free", "total"} or None where the folder is not on this machine; reserve;
-    received (on the day); received_a_day (mean of RATE_DAYS); days_left until the reserve, None where nothing came or
-    the spool is elsewhere.
+    received (on the day); received_a_day (mean of rate_days); rate_days (since the first film, 1 to RATE_DAYS);
+    days_left until the reserve, None where nothing came or the spool is elsewhere.
     """
-    week = Span(start=span.end - timedelta(days=RATE_DAYS), end=span.end)
-    rate = _bytes(connection, week) / RATE_DAYS
+    days = _rate_days(connection, span)
+    rate = _bytes(connection, Span(start=span.end - timedelta(days=days), end=span.end)) / days
     room = _disk(spool) if spool and is_spool(spool) else None
     known = room is not None and rate > 0
     return {
@@ -135,6 +136,7 @@ def storage(
         "reserve": reserve_bytes,
         "received": _bytes(connection, span),
         "received_a_day": round(rate),
+        "rate_days": round(days, 1),
         "days_left": round(max(0, room["free"] - reserve_bytes) / rate, 1) if room and known else None,
     }
 
@@ -144,6 +146,13 @@ def chain(connection: Connection, span: Span, verdict: Verdict) -> dict[str, Any
     before = (audit_event.c.at < span.end) & (audit_event.c.digest != "")
     newest = select(audit_event.c.digest).where(before).order_by(audit_event.c.id.desc()).limit(1)
     return verdict.as_dict() | {"anchor": connection.execute(newest).scalar_one_or_none()}
+
+
+def _rate_days(connection: Connection, span: Span) -> float:
+    """A service that is new has no week yet, and its first hour is no day."""
+    first = connection.execute(select(func.min(instance.c.received_at))).scalar_one()
+    days = (span.end - first) / timedelta(days=1) if first else RATE_DAYS
+    return min(max(days, 1.0), RATE_DAYS)
 
 
 def _bytes(connection: Connection, span: Span) -> int:

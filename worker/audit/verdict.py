@@ -14,6 +14,8 @@ SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
 ACCOUNTS = ("unaccounted", "trail_broken")
 """Alarms that say what `faults` says."""
+DEAD_LETTERS = "dead_letters"
+"""An alarm that says what a remark says, unless it counts films of other days too."""
 
 
 class Level(StrEnum):
@@ -106,13 +108,16 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
     for calling_ae, statuses in content["refused"].items():
         words = ", ".join(f"{status} {number}" for status, number in statuses.items())
         count = sum(statuses.values())
-        yield f"{calling_ae}: C-STORE was refused {count:,} times ({words}): these films were not received."
+        yield (
+            f"{calling_ae}: C-STORE was refused {_times(count)} ({words}). A film may be counted more than once, and "
+            "may have come later."
+        )
     acknowledged = _acknowledged(content)
     for one in content["conditions"]:
         if one["rule"] not in ACCOUNTS and (one["rule"], one["subject"]) not in acknowledged:
             yield _sentence(one["text"])
     for one in _other_alarms(content):
-        if not one["acknowledged"]:
+        if not one["acknowledged"] and not (one["rule"] == DEAD_LETTERS and one["value"] <= dead):
             yield f"Alarm: {_sentence(one['text'])}"
     yield from _unheard(content)
     if late := sum(bool(one["flags"]) for one in content["late"]):
@@ -123,7 +128,7 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
         yield f"The page's part '{one['part']}' could not be drawn ({one['reason']}); report.json has its numbers."
     left = content["storage"]["days_left"]
     if left is not None and left < SHORT_DAYS:
-        yield f"At the rate of the last week the spool is full in {left:g} days."
+        yield f"At the rate at which films come the spool is full in {left:g} days."
 
 
 def _known(content: dict[str, Any]) -> Iterator[str]:
@@ -174,6 +179,10 @@ def _seam(follows: str, start: str) -> str:
 
 def _films(number: int) -> str:
     return f"{number:,} {'film' if number == 1 else 'films'}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
 
 
 def _messages(number: int) -> str:

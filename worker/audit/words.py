@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
 
 def shown(value: object) -> object:
     """12,345 for whole numbers."""
@@ -25,15 +23,6 @@ def until(content: dict[str, Any]) -> str:
 
 def at_the_end(content: dict[str, Any]) -> str:
     return "at the end of the day" if content["day_over"] else f"at {until(content)}"
-
-
-def size(number: float) -> str:
-    """1.4 GB, in steps of a thousand."""
-    for unit in UNITS[:-1]:
-        if number < 1000:
-            return f"{number:.0f} {unit}" if number >= 100 or unit == UNITS[0] else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} {UNITS[-1]}"
 
 
 def lasted(seconds: float) -> str:

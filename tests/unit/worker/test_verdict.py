@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from worker.audit.verdict import Level, judge
-from worker.audit.words import frozen, lasted, local, size
+from worker.audit.words import frozen, lasted, local
+from worker.sizes import size
 
 SENDER = {"calling_ae": "CR1", "received": 9, "pending": 0, "lost": 0, "difference": 0}
 GOOD: dict[str, Any] = {
@@ -31,6 +32,7 @@ GOOD: dict[str, Any] = {
     "chain": {"whole": True, "rows": 12, "fault": ""},
 }
 DRIFT = {"rule": "drift", "subject": "CR1", "text": "CR1 differs from its reference"}
+DEAD = {"rule": "dead_letters", "subject": "", "text": "2 films became dead letters", "value": 2.0}
 
 
 def day(**changes: Any) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def test_a_day_without_films() -> None:
         ({"failed": [{"id": 1}, {"id": 2}]}, "2 films could not be scored and wait for a person"),
         ({"senders": [SENDER | {"pending": 3}]}, "3 films of this day still waited"),
         ({"refused": {"CR1": {"0xA700": 1200, "0xC001": 1}}}, "CR1: C-STORE was refused 1,201 times (0xA700 1200, 0x"),
+        ({"refused": {"CR1": {"0xA700": 1}}}, "CR1: C-STORE was refused once (0xA700 1). A film may be counted more"),
         ({"conditions": [DRIFT]}, "CR1 differs from its reference."),
         ({"alarms": [DRIFT | {"open_at_end": True, "acknowledged": None}]}, "Alarm: CR1 differs"),
         ({"storage": {"days_left": 3.5}}, "full in 3.5 days"),
@@ -77,6 +80,15 @@ def test_a_day_to_look_at(changes: dict[str, Any], word: str) -> None:
 def test_what_stands_as_an_alarm_already_is_said_once() -> None:
     found = judge(day(conditions=[DRIFT], alarms=[DRIFT | {"open_at_end": True, "acknowledged": None}]))
     assert len(found.remarks) == 1
+
+
+def test_dead_letters_are_told_once_unless_the_alarm_counts_more() -> None:
+    stands = DEAD | {"open_at_end": True, "acknowledged": None}
+    told = "2 films could not be scored and wait for a person (dead letters)."
+    assert judge(day(failed=[{"id": 1}, {"id": 2}], alarms=[stands])).remarks == [told]
+    alone = judge(day(failed=[{"id": 1}], alarms=[stands])).remarks
+    assert alone[1:] == ["Alarm: 2 films became dead letters."]  # one of them of the day before
+    assert judge(day(alarms=[stands])).remarks == alone[1:]
 
 
 @pytest.mark.parametrize("changes", [{"alarms": [DRIFT | {"open_at_end": False}]}, {"storage": {"days_left": None}}])
@@ -156,13 +168,13 @@ def test_a_day_that_is_not_over_says_so_far() -> None:
 
 
 def test_numbers_as_a_person_reads_them() -> None:
-    assert [size(number) for number in (0, 999, 1000, 123_456, 1.5e9, 7.2e15)] == [
+    assert [size(number) for number in (0, 1023, 1024, 123_456, 3 << 29, 2 << 50)] == [
         "0 bytes",
-        "999 bytes",
-        "1.0 kB",
-        "123 kB",
-        "1.5 GB",
-        "7200.0 TB",
+        "1023 bytes",
+        "1.0 KiB",
+        "121 KiB",
+        "1.5 GiB",
+        "2,097,152.0 GiB",
     ]
     assert [lasted(seconds) for seconds in (5, 119, 121, 7200, 172_800)] == [
         "5 s",
