@@ -40,8 +40,8 @@ log = logging.getLogger("xrayq.gateway")
 
 ASSOCIATE_RQ, P_DATA, RELEASE_RQ, ABORT = 0x01, 0x04, 0x05, 0x07
 PDU_TYPES = range(0x01, 0x08)
-MAX_ASSOCIATE_PDU = 256 << 10
-"""128 presentation contexts with each of DICOM's 63 transfer syntaxes are 213 KiB; a usual request has 1 to 8."""
+MAX_ASSOCIATE_PDU = 160 << 10
+"""128 presentation contexts with every transfer syntax that is not retired are 155 KiB; most requests are under 8."""
 MAX_COMMAND_SET = 64 << 10
 
 

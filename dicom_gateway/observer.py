@@ -40,6 +40,29 @@ class Observer:
         """
 
 
+class Observers(Observer):
+    """Several, one after the other."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def accepted(self, calling_ae: str) -> None:
+        for one in self._observers:
+            tell(one.accepted, calling_ae)
+
+    def rejected(self, calling_ae: str, reason: str) -> None:
+        for one in self._observers:
+            tell(one.rejected, calling_ae, reason)
+
+    def aborted(self, calling_ae: str) -> None:
+        for one in self._observers:
+            tell(one.aborted, calling_ae)
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+        for one in self._observers:
+            tell(one.stored, calling_ae, status, size, seconds)
+
+
 def tell(hook: Callable[..., None], *values: object) -> None:
     """Call an observer's method. One that fails is logged, and hurts no association."""
     try:
