@@ -92,7 +92,6 @@ class Wire:
                 raise Abort(AbortReason.NOT_SPECIFIED, "peer is silent, or too slow, inside a PDU") from None
             view = view[got:]
 
-
     def send(self, pdu: bytes) -> None:
         """Raises OSError when the peer is gone, or does not read for the network time-out."""
         self._socket.sendall(pdu)
@@ -111,7 +110,7 @@ class Wire:
         self._socket.close()
 
     def _receive(self, view: memoryview, patience: float, end: float, flags: int = 0) -> int:
-        """Some bytes into `view`, how many. Waits `patience` seconds, and never beyond `end`, of the monotonic clock."""
+        """Some bytes into `view`; how many. Waits `patience` seconds, and not beyond `end` of the monotonic clock."""
         left = end - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -1,5 +1,5 @@
-"""What a gateway turned away, in the audit trail: counts for each AE, so that a night tells of a device that was refused
-all day. The films were never received: they are still the sender's.
+"""What a gateway turned away, in the audit trail: counts for each AE, so that a night tells of a device that was
+refused all day. The films were never received: they are still the sender's.
 
 Written once a minute and when the gateway stops; one that is killed takes its last minute's counts along. Where the
 database vanishes between a commit and its answer, that minute's counts are written twice.
@@ -44,7 +44,7 @@ class Refusals(Observer):
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # the last writing, when the gateway stops, may meet the minute's
 
-    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:  # noqa: ARG002
         if status:
             self._add(FILMS, calling_ae, f"0x{status:04X}")
         elif calling_ae not in self._known and len(self._known) < MOST_KNOWN:
@@ -70,9 +70,9 @@ class Refusals(Observer):
     def _add(self, action: str, calling_ae: str, code: str, number: int = 1) -> None:
         with self._lock:
             named = self._waiting[action]
-            if calling_ae not in named and calling_ae not in self._known:
-                if len(named.keys() - self._known - {FURTHER, NAMELESS}) >= MOST_STRANGERS:
-                    calling_ae = FURTHER
+            strange = calling_ae not in named and calling_ae not in self._known
+            if strange and len(named.keys() - self._known - {FURTHER, NAMELESS}) >= MOST_STRANGERS:
+                calling_ae = FURTHER
             named.setdefault(calling_ae, Counter())[code] += number
 
     def _put_back(self, counts: Counts) -> None:

@@ -88,10 +88,9 @@ def test_many_associations_with_one_film_make_one_instance(database: Engine, spo
 
 
 def test_many_contents_under_one_uid_at_once_are_all_kept(database: Engine, spool: Spool, tmp_path: Path) -> None:
-    number = 16
-    films = [
-        store_file(write_film(tmp_path, pixels=chest_pixels(seed=seed)), spool, "XRAYQ") for seed in range(number)
-    ]
+    number = 12
+    small = [chest_pixels(rows=64, columns=56, seed=seed) for seed in range(number)]
+    films = [store_file(write_film(tmp_path, pixels=pixels), spool, "XRAYQ") for pixels in small]
     together, outcomes = threading.Barrier(number), []
 
     def run(received: Received) -> None:

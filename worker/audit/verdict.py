@@ -84,7 +84,8 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
         yield f"{calling_ae}: C-STORE was refused {count:,} times ({words}): these films were not received."
     for calling_ae, reasons in content["not_associated"].items():
         words = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
-        yield f"{calling_ae}: not let in, {sum(reasons.values()):,} times ({words}); the gateway's log has the addresses."
+        count = sum(reasons.values())
+        yield f"{calling_ae}: not let in, {count:,} times ({words}); the gateway's log has the addresses."
     for one in content["conditions"]:
         if one["rule"] not in ACCOUNTS:
             yield _sentence(one["text"])

@@ -100,8 +100,7 @@ def _postgresql_connect(connection: Any, _record: Any) -> None:
     # Success is promised after a commit, so it must outlive a crash. Of synchronous_commit's values only `off` breaks
     # that, whoever set it; the others wait for the local disk and say what standbys do, which is the administrator's.
     connection.execute(
-        "SELECT set_config('synchronous_commit',"
-        " replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
+        "SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
     )
     connection.commit()
 
