@@ -6,6 +6,7 @@ straight into the spool.
 """
 
 import logging
+import math
 import socket
 import struct
 import time
@@ -29,7 +30,7 @@ from dicom_gateway.dimse import (
 )
 from dicom_gateway.errors import ClassMismatch, Refusal
 from dicom_gateway.negotiation import Reject
-from dicom_gateway.observer import Observer, tell
+from dicom_gateway.observer import NO_REQUEST, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
@@ -39,7 +40,8 @@ log = logging.getLogger("xrayq.gateway")
 
 ASSOCIATE_RQ, P_DATA, RELEASE_RQ, ABORT = 0x01, 0x04, 0x05, 0x07
 PDU_TYPES = range(0x01, 0x08)
-MAX_ASSOCIATE_PDU = 1 << 20
+MAX_ASSOCIATE_PDU = 160 << 10
+"""128 presentation contexts with every transfer syntax that is not retired are 155 KiB; most requests are under 8."""
 MAX_COMMAND_SET = 64 << 10
 
 
@@ -61,6 +63,7 @@ class Association:
         self,
         connection: socket.socket,
         *,
+        address: str,
         options: GatewayOptions,
         spool: Spool,
         accept: Callable[[Received], None],
@@ -70,6 +73,7 @@ class Association:
     ) -> None:
         """
         Args:
+            address: the peer's, for the log.
             accept: called with each durable instance; success is answered only when it returns.
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
@@ -82,6 +86,7 @@ class Association:
         self._stopping = stopping
         self._observer = observer
         self._orderly = True
+        self._address = address
         self._buffer = memoryview(bytearray(0))
         self._contexts: dict[int, tuple[str, str]] = {}
         self._peer_max_pdu = negotiation.DEFAULT_MAX_PDU
@@ -100,13 +105,13 @@ class Association:
         except PeerGone:
             pass
         except Abort as abort:
-            log.warning("association aborted", extra={"calling_ae": self.calling_ae, "reason": str(abort)})
+            log.warning("association aborted", extra=self._peer() | {"reason": str(abort)})
             self._wire.abort(abort.reason)
         except OSError as error:
-            log.info("connection lost", extra={"calling_ae": self.calling_ae, "reason": type(error).__name__})
+            log.info("connection lost", extra=self._peer() | {"reason": type(error).__name__})
             self._wire.abort(AbortReason.NOT_SPECIFIED)  # the lost connection may be the database's
         except Exception as error:  # noqa: BLE001 - the thread's edge: one peer must not end the gateway
-            log.error("association failed", extra={"calling_ae": self.calling_ae, "reason": type(error).__name__})
+            log.error("association failed", extra=self._peer() | {"reason": type(error).__name__})
             self._wire.abort(AbortReason.NOT_SPECIFIED)
         finally:
             if self._message and self._message.store:
@@ -116,29 +121,40 @@ class Association:
             self._wire.close()
 
     def _establish(self) -> None:
-        kind, length = self._wire.read_pdu_header(self._options.association_timeout)
-        self._orderly = False
-        if kind != ASSOCIATE_RQ:
-            raise Abort(AbortReason.UNEXPECTED_PDU, "first PDU is not A-ASSOCIATE-RQ")
-        if length > MAX_ASSOCIATE_PDU:
-            raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
-        body = self._wire.read_exactly(length, self._options.association_timeout)
-        request = negotiation.decode_request(struct.pack(">BxL", kind, length) + body)
+        self._wire.expect_all_within(self._options.association_timeout)
+        request = self._read_request()
         self.calling_ae, self.called_ae = request.calling_ae, request.called_ae
         rejection = negotiation.fault_of(request, self._options)
         if not rejection and (self._stopping() or not self._admit()):
             rejection = Reject.LOCAL_LIMIT
         if rejection:
-            log.warning("association rejected", extra={"calling_ae": self.calling_ae, "reason": rejection.name})
+            log.warning("association rejected", extra=self._peer() | {"reason": rejection.name})
             tell(self._observer.rejected, self.calling_ae, rejection.name)
             self._orderly = True
             self._wire.send(negotiation.reject_pdu(rejection))
             raise PeerGone
         accepted = negotiation.accept(request, self._options.max_pdu)
+        self._wire.expect_all_within(math.inf)
         self._contexts, self._peer_max_pdu = accepted.contexts, accepted.peer_max_pdu
         self._wire.send(accepted.pdu)
         tell(self._observer.accepted, self.calling_ae)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
+
+    def _read_request(self) -> negotiation.Request:
+        """The peer's first PDU. Raises Abort, PeerGone."""
+        try:
+            kind, length = self._wire.read_pdu_header(self._options.association_timeout)
+            self._orderly = False
+            if kind != ASSOCIATE_RQ:
+                raise Abort(AbortReason.UNEXPECTED_PDU, "first PDU is not A-ASSOCIATE-RQ")
+            if length > MAX_ASSOCIATE_PDU:
+                raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
+            body = self._wire.read_exactly(length)
+            return negotiation.decode_request(struct.pack(">BxL", kind, length) + body)
+        except Abort:
+            self._orderly = True
+            tell(self._observer.rejected, "", NO_REQUEST)
+            raise
 
     def _next_pdu(self) -> None:
         resting = self._message is None
@@ -157,7 +173,7 @@ class Association:
             for context_id, control, fragment in _values(self._buffer[:length]):
                 self._fragment(context_id, control, fragment)
         elif kind == RELEASE_RQ:
-            self._wire.read_exactly(min(length, 4), self._options.network_timeout)
+            self._wire.read_exactly(min(length, 4))
             self._orderly = True
             self._wire.send(A_RELEASE_RP().encode())
             raise PeerGone
@@ -205,6 +221,10 @@ class Association:
             self._message = None
         elif not has_data:
             self._respond(message, UNRECOGNISED_OPERATION)
+
+    def _peer(self) -> dict[str, str]:
+        """For a log line: an address is all that is known of some."""
+        return {"calling_ae": self.calling_ae, "peer": self._address}
 
     def _data_complete(self, message: Message) -> None:
         store = message.store

@@ -21,6 +21,9 @@ from dicom_gateway.options import GatewayOptions
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.wire import Abort, AbortReason
 
+TITLES, TITLE_BYTES = (10, 26), 16
+"""Where the called and the calling AE title begin in the PDU (PS3.8 Table 9-11)."""
+NO_TITLE = "?"
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 DEFAULT_MAX_PDU = 16382
 """Of a peer that announces none, bytes."""
@@ -41,6 +44,8 @@ class Request:
 
     calling_ae: str
     called_ae: str
+    titles: bytes
+    """Both, as they came: the A-ASSOCIATE-AC gives them back (PS3.8 9.3.3)."""
     primitive: A_ASSOCIATE
 
 
@@ -60,13 +65,14 @@ def decode_request(pdu: bytes) -> Request:
     """Raises Abort when it cannot be decoded."""
     request = A_ASSOCIATE_RQ()
     try:
-        request.decode(pdu)
+        request.decode(_readable(pdu))
         primitive = request.to_primitive()
     except Exception as error:  # noqa: BLE001 - pynetdicom lets any error of its parsers through
         raise Abort(AbortReason.INVALID_PARAMETER, f"A-ASSOCIATE-RQ: {type(error).__name__}") from None
     return Request(
-        calling_ae=_title(primitive.calling_ae_title),
-        called_ae=_title(primitive.called_ae_title),
+        calling_ae=primitive.calling_ae_title.strip(),
+        called_ae=primitive.called_ae_title.strip(),
+        titles=pdu[TITLES[0] : TITLES[-1] + TITLE_BYTES],
         primitive=primitive,
     )
 
@@ -97,7 +103,7 @@ def accept(request: Request, max_pdu: int) -> Accepted:
             if context.result == 0 and context.context_id is not None
         },
         peer_max_pdu=peer_max_pdu or DEFAULT_MAX_PDU,
-        pdu=_accept_pdu(asked, results, max_pdu),
+        pdu=_accept_pdu(request, results, max_pdu),
     )
 
 
@@ -108,8 +114,8 @@ def reject_pdu(rejection: Reject) -> bytes:
     return bytes(pdu.encode())
 
 
-def _accept_pdu(asked: A_ASSOCIATE, results: list[PresentationContext], max_pdu: int) -> bytes:
-    answer = A_ASSOCIATE()
+def _accept_pdu(request: Request, results: list[PresentationContext], max_pdu: int) -> bytes:
+    asked, answer = request.primitive, A_ASSOCIATE()
     answer.application_context_name = asked.application_context_name
     answer.calling_ae_title, answer.called_ae_title = asked.calling_ae_title, asked.called_ae_title
     answer.result, answer.result_source = 0, 1
@@ -125,9 +131,20 @@ def _accept_pdu(asked: A_ASSOCIATE, results: list[PresentationContext], max_pdu:
     answer.user_information = [largest, implementation, version]
     pdu = A_ASSOCIATE_AC()
     pdu.from_primitive(answer)
-    return bytes(pdu.encode())
+    encoded = bytes(pdu.encode())
+    return encoded[: TITLES[0]] + request.titles + encoded[TITLES[-1] + TITLE_BYTES :]
 
 
-def _title(title: str) -> str:
-    """An AE title fit for a log line and a database column."""
-    return "".join(character for character in title if character.isprintable()).strip()
+def _readable(pdu: bytes) -> bytes:
+    """The PDU with AE titles that pynetdicom takes, and that fit a log line and a database column.
+
+    Devices pad with NUL, or send letters of their own alphabet: each byte that DICOM does not allow becomes `?`.
+    """
+    if len(pdu) < TITLES[-1] + TITLE_BYTES:
+        return pdu
+    readable = bytearray(pdu)
+    for start in TITLES:
+        title = pdu[start : start + TITLE_BYTES].split(b"\0")[0].decode("latin-1")
+        allowed = "".join(one if " " <= one <= "~" and one != "\\" else "?" for one in title).strip() or NO_TITLE
+        readable[start : start + TITLE_BYTES] = allowed.ljust(TITLE_BYTES).encode()
+    return bytes(readable)

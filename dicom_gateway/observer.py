@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 log = logging.getLogger("xrayq.gateway")
 
+NO_REQUEST, NO_PLACE = "NO_REQUEST", "NO_PLACE"
+"""Why a peer was not let in, where no A-ASSOCIATE-RJ could say so."""
+
 
 class Observer:
     """Called from each association's own thread, between the peer's messages: every method must return at once.
@@ -16,7 +19,13 @@ class Observer:
         """An association is established."""
 
     def rejected(self, calling_ae: str, reason: str) -> None:
-        """An association was rejected; `reason` is the name of a `Reject`."""
+        """A peer was not let in.
+
+        Args:
+            calling_ae: "" where it did not say who it is.
+            reason: name of a `Reject`; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE:
+                closed unheard, there were too many.
+        """
 
     def aborted(self, calling_ae: str) -> None:
         """A peer that spoke ended neither by release nor by rejection; "" when it did not say who it is."""
@@ -29,6 +38,29 @@ class Observer:
             size: bytes of the data set that came.
             seconds: from its last byte to the response.
         """
+
+
+class Observers(Observer):
+    """Several, one after the other."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def accepted(self, calling_ae: str) -> None:
+        for one in self._observers:
+            tell(one.accepted, calling_ae)
+
+    def rejected(self, calling_ae: str, reason: str) -> None:
+        for one in self._observers:
+            tell(one.rejected, calling_ae, reason)
+
+    def aborted(self, calling_ae: str) -> None:
+        for one in self._observers:
+            tell(one.aborted, calling_ae)
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+        for one in self._observers:
+            tell(one.stored, calling_ae, status, size, seconds)
 
 
 def tell(hook: Callable[..., None], *values: object) -> None:

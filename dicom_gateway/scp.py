@@ -10,10 +10,11 @@ import resource
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from dicom_gateway.association import Association
-from dicom_gateway.observer import Observer
+from dicom_gateway.observer import NO_PLACE, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.spool import Spool
 
@@ -48,6 +49,8 @@ class Gateway:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[Association, socket.socket] = {}
+        self._asking: dict[Association, str] = {}
+        """Those that are not let in yet, and their addresses; oldest first."""
         self._established = 0
 
     @property
@@ -99,37 +102,62 @@ class Gateway:
         threading.stack_size(THREAD_STACK)
         while not self._stopping.is_set():
             try:
-                connection, _ = self._listener.accept()  # type: ignore[union-attr]
+                connection, (address, *_) = self._listener.accept()  # type: ignore[union-attr]
             except OSError:
                 if self._stopping.is_set():
                     return
                 log.warning("cannot accept connections: out of file descriptors?")
                 time.sleep(0.1)
                 continue
-            if len(self._open) >= self._options.max_associations + SPARE_CONNECTIONS:
-                log.warning("connection refused: too many peers")
-                connection.close()
+            if len(self._open) >= self._options.max_associations + SPARE_CONNECTIONS and not self._make_room():
+                self._refuse(connection, address, "too many peers")
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             try:
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
             except RuntimeError:
-                log.warning("connection refused: no more threads")
-                connection.close()
+                self._refuse(connection, address, "no more threads")
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _make_room(self) -> bool:
+        """The longest-waiting peer that is not let in yet gives way, of the address that has most of them.
+
+        Who asks is let in or rejected within milliseconds. So many waiting are one host's, and its own oldest one goes.
+        """
+        with self._lock:
+            if not self._asking:
+                return False
+            ((address, _),) = Counter(self._asking.values()).most_common(1)
+            oldest = next(one for one, where in self._asking.items() if where == address)
+            del self._asking[oldest]
+            connection = self._open.pop(oldest)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # its own thread closes it
+        self._note_refused(address, "too many peers wait, most of them from this address")
+        return True
+
+    def _refuse(self, connection: socket.socket, address: str, why: str) -> None:
+        connection.close()
+        self._note_refused(address, why)
+
+    def _note_refused(self, address: str, why: str) -> None:
+        log.warning("connection refused", extra={"peer": address, "reason": why})
+        tell(self._observer.rejected, "", NO_PLACE)
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
         admitted = False
 
         def admit() -> bool:
             nonlocal admitted
             with self._lock:
-                admitted = self._established < self._options.max_associations
+                asked = self._asking.pop(association, None)  # None: it had to give way
+                admitted = asked is not None and self._established < self._options.max_associations
                 self._established += admitted
             return admitted
 
         association = Association(
             connection,
+            address=address,
             options=self._options,
             spool=self._spool,
             accept=self._accept,
@@ -139,11 +167,13 @@ class Gateway:
         )
         with self._lock:
             self._open[association] = connection
+            self._asking[association] = address
         try:
             association.serve()
         finally:
             with self._lock:
-                del self._open[association]
+                self._open.pop(association, None)
+                self._asking.pop(association, None)
                 self._established -= admitted
 
 

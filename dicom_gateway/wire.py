@@ -1,13 +1,18 @@
 """A connected socket, read in whole PDUs. The kernel does the waiting, so a sleeping peer costs no polling."""
 
 import logging
+import math
 import socket
 import struct
+import time
 from enum import Enum
 
 from pynetdicom.pdu import A_ABORT_RQ
 
 log = logging.getLogger("xrayq.gateway")
+
+LEAST_RATE = 1024
+"""Bytes a second of a PDU, once its network time-out has passed: a tenth of what a shared VPN gives on a bad day."""
 
 
 class AbortReason(Enum):
@@ -42,50 +47,49 @@ class Wire:
         """
         Args:
             network_timeout: longest silence inside a PDU, and longest wait for a peer that does not read, seconds.
+                A PDU that keeps dripping has so long and a second for each LEAST_RATE bytes.
         """
         self._socket = connection
         self._network_timeout = network_timeout
         self._timeout = -1.0
+        self._end = math.inf
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(network_timeout))
+
+    def expect_all_within(self, seconds: float) -> None:
+        """Whatever is read from now on must be here by then, however it is cut up; `math.inf` lifts that."""
+        self._end = time.monotonic() + seconds
 
     def read_pdu_header(self, patience: float) -> tuple[int, int]:
         """Type and length of the next PDU.
 
-        Waits `patience` for its first byte, then the network time-out for the rest.
+        Waits `patience` for its first byte, then as `fill` for the rest.
 
         Raises:
             PeerSilent: nothing came. PeerGone: the peer closed. Abort: silence inside the header.
         """
         header = bytearray(6)
         view = memoryview(header)
-        self._wait_at_most(patience)
         try:
-            got = self._socket.recv_into(view, 6)
+            got = self._receive(view, patience, self._end)
         except (BlockingIOError, TimeoutError):
             raise PeerSilent from None
-        if not got:
-            raise PeerGone
-        self._wait_at_most(self._network_timeout)
-        if got < 6:
-            self.fill(view[got:])
+        self.fill(view[got:])
         return struct.unpack(">BxL", header)
 
-    def read_exactly(self, length: int, patience: float) -> bytes:
-        """`length` bytes, each wait bounded by `patience` seconds. Raises as `fill`."""
-        self._wait_at_most(patience)
+    def read_exactly(self, length: int) -> bytes:
+        """`length` bytes. Raises as `fill`."""
         body = bytearray(length)
         self.fill(memoryview(body))
         return bytes(body)
 
     def fill(self, view: memoryview) -> None:
-        """Read until `view` is full. Raises PeerGone when the peer closes, Abort when it goes silent."""
+        """Read until `view` is full. Raises PeerGone when the peer closes, Abort when it is silent or too slow."""
+        end = min(self._end, time.monotonic() + self._network_timeout + len(view) / LEAST_RATE)
         while len(view):
             try:
-                got = self._socket.recv_into(view, len(view), socket.MSG_WAITALL)
+                got = self._receive(view, self._network_timeout, end, socket.MSG_WAITALL)
             except (BlockingIOError, TimeoutError):
-                raise Abort(AbortReason.NOT_SPECIFIED, "peer went silent inside a PDU") from None
-            if not got:
-                raise PeerGone
+                raise Abort(AbortReason.NOT_SPECIFIED, "peer is silent, or too slow, inside a PDU") from None
             view = view[got:]
 
     def send(self, pdu: bytes) -> None:
@@ -105,6 +109,17 @@ class Wire:
     def close(self) -> None:
         self._socket.close()
 
+    def _receive(self, view: memoryview, patience: float, end: float, flags: int = 0) -> int:
+        """Some bytes into `view`; how many. Waits `patience` seconds, and not beyond `end` of the monotonic clock."""
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._wait_at_most(min(patience, left))
+        got = self._socket.recv_into(view, len(view), flags)
+        if not got:
+            raise PeerGone
+        return got
+
     def _wait_at_most(self, seconds: float) -> None:
         if seconds != self._timeout:
             self._timeout = seconds
@@ -112,4 +127,5 @@ class Wire:
 
 
 def _timeval(seconds: float) -> bytes:
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+    microseconds = max(int(seconds * 1e6), 1)  # 0 would be for ever
+    return struct.pack("@ll", *divmod(microseconds, 1_000_000))

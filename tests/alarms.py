@@ -14,6 +14,7 @@ from worker.alarms.rules import RULES, Condition, When
 from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand, instance
 from worker.errands import Kind
+from worker.refusals import Refusals
 from worker.settings import Settings
 
 BOTH = (Kind.MAIL, Kind.WEBHOOK)
@@ -45,6 +46,15 @@ def condition(rule: str = "backlog", subject: str = "", value: float = 700, thre
 def change(state: str = State.RAISED, **other: Any) -> Change:
     usual: dict[str, Any] = {"alarm": 7, "rule": "sender_silent", "subject": "CR1", "value": 12, "threshold": 10}
     return Change(**usual | {"state": str(state), "text": "CR1 sent no new film since noon", "at": AT} | other)
+
+
+def refused(database: Engine, **statuses: list[int]) -> None:
+    """C-STOREs that a gateway refused, by AE."""
+    counts = Refusals()
+    for calling_ae, of_ae in statuses.items():
+        for status in of_ae:
+            counts.stored(calling_ae, status, 0, 0.0)
+    counts.write(database)
 
 
 def settled(database: Engine, *found: Condition, rules: Collection[str] = LIVE) -> list[Change]:

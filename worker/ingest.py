@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import random
+import time
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +21,9 @@ from worker.states import State
 
 log = logging.getLogger("xrayq.ingest")
 
-RACES = 5
+RACES = 30
+PAUSE = 0.02
+"""Longest wait after the first lost race, seconds; after the second twice that."""
 
 
 class Outcome(StrEnum):
@@ -39,7 +43,8 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     Raises:
         StoreUnavailable: the database did not take it (C-STORE status 0xA702).
     """
-    for _ in range(RACES):
+    for race in range(RACES):
+        time.sleep(random.uniform(0, race * PAUSE))
         try:
             with reading(engine) as connection:
                 latest = _latest(connection, received)

@@ -13,6 +13,7 @@ FIELDS = (
     "state",
     "reason",
     "calling_ae",
+    "peer",
     "status",
     "digest",
     "bundle",

@@ -3,7 +3,6 @@
 No label holds a word from a data set; AE titles come from strangers, so only so many become labels.
 """
 
-from collections import Counter as Counter_
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from types import MappingProxyType
@@ -21,10 +20,10 @@ if TYPE_CHECKING:  # the gateway needs neither
     from model.scorer import Score
 
 MOST_TITLES = 200
-"""AE titles that get a label of their own: the first that come."""
-OTHER = "other"
+"""AE titles that get a label of their own: the first of which a film is kept."""
+OTHER = "(other AE titles)"
+"""Longer than the 16 characters of an AE title, so none is called so."""
 ACCEPTED = "accepted"
-SUCCESS = "0x0000"
 
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DECODE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -52,7 +51,7 @@ class Titles:
         self._most = MOST_TITLES + len(self._known)
 
     def if_known(self, title: str) -> str:
-        """For peers that were not let in, or left without a word: they claim no label."""
+        """For all but those of whom a film is kept: they claim no label."""
         return title if title in self._known else OTHER
 
     def __call__(self, title: str) -> str:
@@ -114,26 +113,14 @@ class GatewayMetrics(Observer):
         self._count(calling_ae, "aborted")
 
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
-        label = self._label(calling_ae)
+        label = self._label.if_known(calling_ae) if status else self._label(calling_ae)
         self._stores.labels(label, f"0x{status:04X}").inc()
         self._bytes.labels(label).inc(size)
         self._seconds.observe(seconds)
 
-    def refused(self) -> Counter_[tuple[str, str]]:
-        """C-STOREs answered otherwise than with success, by label of the AE and status."""
-        return Counter_(
-            {
-                (sample.labels["calling_ae"], sample.labels["status"]): int(sample.value)
-                for family in self._stores.collect()
-                for sample in family.samples
-                if sample.name == "xrayq_c_stores_total" and sample.labels["status"] != SUCCESS
-            }
-        )
-
     def _count(self, calling_ae: str, outcome: str) -> None:
         if calling_ae != self._own_title:
-            label = self._label(calling_ae) if outcome == ACCEPTED else self._label.if_known(calling_ae)
-            self._associations.labels(label, outcome).inc()
+            self._associations.labels(self._label.if_known(calling_ae), outcome).inc()
 
 
 class RelayMetrics:

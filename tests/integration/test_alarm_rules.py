@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
@@ -14,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, delete, update
 
 from dicom_gateway.spool import Spool
-from tests.alarms import BOTH, alarms, arrived, audited, condition, limits, settled
+from tests.alarms import BOTH, alarms, arrived, audited, condition, limits, refused, settled
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker import errands
@@ -26,7 +25,6 @@ from worker.db.tables import errand, instance, outbox
 from worker.errands import Kind
 from worker.instances import requeue
 from worker.logs import JsonFormatter
-from worker.refusals import Refusals
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -59,8 +57,7 @@ def test_backlog(database: Engine, waiting: list[int]) -> None:
 
 
 def test_refusals_of_one_ae_within_an_hour(database: Engine) -> None:
-    counts: Counter[tuple[str, str]] = Counter({("CR1", "0xA700"): 18, ("CR1", "0xC001"): 2, ("CR2", "0xA700"): 19})
-    Refusals(lambda: counts).write(database)
+    refused(database, CR1=[0xA700] * 18 + [0xC001] * 2, CR2=[0xA700] * 19)
     now = datetime.now(UTC) + timedelta(minutes=1)
     (found,) = seen(database, now)
     assert (found.rule, found.subject, found.value, found.threshold) == ("refusals", "CR1", 20, 20)

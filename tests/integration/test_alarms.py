@@ -3,7 +3,6 @@
 import json
 import logging
 import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from sqlalchemy import Engine, delete, select, update
 
 from dicom_gateway.spool import Spool
 from tests import days
-from tests.alarms import BOTH, LIVE, alarms, arrived, audited, condition, errand_keys, limits, settled
+from tests.alarms import BOTH, LIVE, alarms, arrived, audited, condition, errand_keys, limits, refused, settled
 from tests.integration.test_reconciliation import ended, sent
 from worker import errands, trail
 from worker.alarms import ledger, live, mail, nightly
@@ -25,7 +24,6 @@ from worker.db.session import make_engine, reading, writing
 from worker.db.tables import audit_event, errand, instance, outbox
 from worker.errands import Kind
 from worker.logs import JsonFormatter
-from worker.refusals import Refusals
 
 # the ledger
 
@@ -138,7 +136,7 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
         connection.execute(
             update(instance).where(instance.c.calling_ae == "CR1").values(received_at=now, finished_at=now)
         )
-    Refusals(lambda: Counter({("CR1", "0xC001"): 20})).write(database)
+    refused(database, CR1=[0xC001] * 20)
     content = night.content(database, now.date(), night.Options(zone=ZoneInfo("UTC"), drift=days.DRIFT)) | {
         "performance": PERFORMANCE
     }

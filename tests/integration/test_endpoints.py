@@ -114,7 +114,7 @@ def test_gateway_counts_peers_and_not_its_own_probe(served: Gateway, port: int, 
     stores = {key: value for key, value in found.items() if key[0] == "xrayq_c_stores_total"}
     assert stores == {("xrayq_c_stores_total", "CR1", "0x0000"): 1, ("xrayq_c_stores_total", "CR1", "0xC001"): 1}
     outcomes = {key[1:]: value for key, value in found.items() if key[0] == "xrayq_associations_total"}
-    assert outcomes == {("CR1", "accepted"): 1, ("other", "rejected_calling_ae"): 1}  # the log names it
+    assert outcomes == {("CR1", "accepted"): 1, (OTHER, "rejected_calling_ae"): 1}  # the log names it
     received = found["xrayq_received_bytes_total", "CR1"]
     assert 0 < film.stat().st_size + cut.stat().st_size - received < 2000  # less their meta headers
     assert found["xrayq_c_store_response_seconds_count",] == 2
@@ -159,6 +159,22 @@ def test_strangers_cannot_fill_prometheus_with_titles() -> None:
     assert len(taken) == MOST_TITLES + 1
     assert label("ONE MORE") == OTHER
     assert (label("CR1"), label("STRANGER0")) == ("CR1", "STRANGER0")
+
+
+def test_only_a_film_that_is_kept_makes_a_title_a_label() -> None:
+    metrics = GatewayMetrics(own_title="OWN")
+    for calling_ae in ("SCAN1", "CR9"):
+        metrics.accepted(calling_ae)
+    metrics.stored("SCAN1", 0xC001, 1, 0.0)
+    for status in (0xA900, 0x0000, 0xA900):
+        metrics.stored("CR9", status, 1, 0.0)
+    stores = {
+        (one.labels["calling_ae"], one.labels["status"]): one.value
+        for family in metrics.registry.collect()
+        for one in family.samples
+        if one.name == "xrayq_c_stores_total"
+    }
+    assert stores == {(OTHER, "0xC001"): 1, (OTHER, "0xA900"): 1, ("CR9", "0x0000"): 1, ("CR9", "0xA900"): 1}
 
 
 @pytest.fixture

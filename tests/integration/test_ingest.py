@@ -8,6 +8,7 @@ from sqlalchemy import Engine, func, select
 
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
+from dicom_gateway.options import Received
 from dicom_gateway.spool import Spool
 from tests.phantoms import chest_pixels, write_film
 from worker.db.session import reading
@@ -84,6 +85,27 @@ def test_many_associations_with_one_film_make_one_instance(database: Engine, spo
         thread.join(timeout=30)
     assert sorted(outcomes) == [Outcome.DUPLICATE] * 7 + [Outcome.NEW]
     assert count(database, instance) == 1
+
+
+def test_many_contents_under_one_uid_at_once_are_all_kept(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    number = 12
+    small = [chest_pixels(rows=64, columns=56, seed=seed) for seed in range(number)]
+    films = [store_file(write_film(tmp_path, pixels=pixels), spool, "XRAYQ") for pixels in small]
+    together, outcomes = threading.Barrier(number), []
+
+    def run(received: Received) -> None:
+        together.wait(timeout=30)
+        outcomes.append(ingest(database, spool, received)[0])
+
+    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in films]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(outcomes) == [Outcome.NEW] + [Outcome.REVISION] * (number - 1)
+    with reading(database) as connection:
+        revisions = connection.execute(select(instance.c.revision).order_by(instance.c.revision)).scalars().all()
+    assert revisions == list(range(1, number + 1))
 
 
 def test_a_database_that_is_away_is_storeunavailable(database: Engine, spool: Spool, tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 import subprocess
 
 import pytest
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, make_url, text
 
 from tests.services import typed
 from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
-from worker.db.session import make_engine
+from worker.db.session import make_engine, reading, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
 
@@ -65,3 +65,22 @@ def test_db_check_and_upgrade_commands(database_url: str) -> None:
     checked = run("check")
     assert checked.returncode == 0
     assert schema.head() in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("set_by_somebody", "used"),
+    [("off", "on"), ("on", "on"), ("local", "local"), ("remote_write", "remote_write"), ("remote_apply",) * 2],
+)
+def test_a_commit_outlives_a_crash_whatever_the_database_says(
+    postgresql_url: str, set_by_somebody: str, used: str
+) -> None:
+    database = make_engine(postgresql_url)
+    with writing(database) as connection:
+        connection.execute(
+            text(f"ALTER DATABASE {make_url(postgresql_url).database} SET synchronous_commit = {set_by_somebody}")
+        )
+    database.dispose()  # it holds for new connections
+    for _ in range(2):  # the second one is the pool's, after a rollback
+        with reading(database) as connection:
+            assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == used
+    database.dispose()

@@ -30,14 +30,15 @@ class Pdu:
 
 
 class Peer:
-    """One TCP connection. `receive` answers None when the gateway has closed it."""
+    """One TCP connection, from any of 127.0.0.0/8. `receive` answers None when the gateway has closed it."""
 
-    def __init__(self, port: int, timeout: float = 10.0, buffer: int | None = None) -> None:
+    def __init__(self, port: int, timeout: float = 10.0, buffer: int | None = None, address: str = "127.0.0.1") -> None:
         self.socket = socket.socket()
         self.socket.settimeout(timeout)
         if buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         try:
+            self.socket.bind((address, 0))
             self.socket.connect(("127.0.0.1", port))
         except OSError:
             self.socket.close()

@@ -1,5 +1,6 @@
 """Who may associate, and for what (PS3.8 9.3.2 to 9.3.4)."""
 
+import struct
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -8,9 +9,11 @@ from pydicom import uid
 from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.presentation import build_context
 
+from dicom_gateway.association import MAX_ASSOCIATE_PDU
 from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from tests.phantoms import chest_film
 from tests.protocol.conftest import Node
-from tests.protocol.raw import ASSOCIATE_AC, ASSOCIATE_RJ, Pdu, Peer, contexts
+from tests.protocol.raw import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, Pdu, Peer, associate_rq, contexts, dataset_bytes
 from tests.services import wait_until
 
 
@@ -48,6 +51,60 @@ def test_who_is_let_in(
         else:
             assert (pdu.kind, tuple(pdu.body[1:4])) == (ASSOCIATE_RJ, answer)
             assert peer.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("title", "read"),
+    [
+        (b"CR1".ljust(16, b"\0"), "CR1"),
+        (b"CR1 \0old bytes..", "CR1"),
+        (" R\u00d6NTGEN1".encode("latin-1").ljust(16), "R?NTGEN1"),
+        ("R\u00d6NTGEN1".encode().ljust(16), "R??NTGEN1"),
+        (b"CR\\1\x1b".ljust(16), "CR?1?"),
+        (bytes(16), "?"),
+        (b" " * 16, "?"),
+    ],
+)
+def test_a_title_that_is_not_quite_one_is_read(start: Callable[..., Node], title: bytes, read: str) -> None:
+    node = start()
+    with Peer(node.port) as peer:
+        request = associate_rq()
+        peer.send(request[:10], title, title, request[42:])
+        answer = peer.receive()
+        assert answer is not None
+        assert answer.kind == ASSOCIATE_AC
+        assert answer.body[4:36] == title + title, "given back as it came (PS3.8 9.3.3)"
+        film = chest_film("title")
+        assert peer.store(dataset_bytes(film), film.SOPInstanceUID).Status == 0x0000
+    (received,) = node.accepted
+    assert (received.calling_ae, received.called_ae) == (read, read)
+
+
+def test_a_padded_called_title_is_ours(start: Callable[..., Node]) -> None:
+    node = start(require_called_ae=True, calling_aes=("CR1",))
+    with Peer(node.port) as peer:
+        request = associate_rq()
+        peer.send(request[:10], b"XRAYQ".ljust(16, b"\0"), b"CR1".ljust(16, b"\0"), request[42:])
+        answer = peer.receive()
+        assert answer is not None
+        assert answer.kind == ASSOCIATE_AC
+
+
+def test_the_largest_request_there_may_be_is_taken_and_no_larger(node: Node) -> None:
+    """128 presentation contexts, each with every transfer syntax that is not retired."""
+    syntaxes = [one for one, entry in uid.UID_dictionary.items() if entry[1] == "Transfer Syntax" and not entry[3]]
+    classes = [one for one, entry in uid.UID_dictionary.items() if entry[1] == "SOP Class"]
+    longest = max(classes, key=len)
+    proposed = [build_context(longest, syntaxes) for _ in range(128)]
+    for number, context in enumerate(proposed):
+        context.context_id = 2 * number + 1
+    with Peer(node.port) as peer:
+        assert peer.associate(context_list=proposed).kind == ASSOCIATE_AC
+    with Peer(node.port) as peer:
+        peer.send(struct.pack(">BxL", 1, MAX_ASSOCIATE_PDU + 1))
+        answer = peer.receive()
+        assert answer is not None
+        assert answer.kind == ABORT
 
 
 def test_one_association_too_many_is_rejected_until_one_ends(start: Callable[..., Node]) -> None:

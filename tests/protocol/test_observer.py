@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dicom_gateway.errors import StoreUnavailable
-from dicom_gateway.observer import Observer
+from dicom_gateway.observer import NO_REQUEST, Observer
 from dicom_gateway.options import Received
 from dicom_gateway.scu import PeerUnavailable, echo, send
 from tests.phantoms import write_film
@@ -89,7 +89,7 @@ def test_aborted_is_every_end_but_release(start: Start, notes: Notes) -> None:
         assert node.gateway.established == 1
     wait_until(lambda: len(notes.told) == 3, 5, "three notes")
     title = notes.told[1][1]
-    assert notes.told == [("aborted", ""), ("accepted", title), ("aborted", title)]
+    assert notes.told == [("rejected", "", NO_REQUEST), ("accepted", title), ("aborted", title)]
 
 
 def test_an_observer_that_raises_breaks_nothing(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """No peer, however silent, slow or numerous, stands in another's way."""
 
 import resource
+import select
 import struct
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_gateway.scp import SPARE_CONNECTIONS
 from tests.phantoms import chest_film
 from tests.protocol.conftest import Node
 from tests.protocol.raw import (
@@ -40,6 +42,15 @@ def served_within(port: int) -> float:
         assert peer.associate().kind == ASSOCIATE_AC
         assert peer.echo() == 0x0000
     return time.monotonic() - began
+
+
+def ended_by_a_drop(peer: Peer) -> bool:
+    """Sends one byte more; True when the gateway has answered or closed."""
+    try:
+        peer.send(b"\0")
+        return bool(select.select([peer.socket], [], [], 0)[0])
+    except (BrokenPipeError, ConnectionResetError):
+        return True
 
 
 def resident_bytes() -> int:
@@ -79,6 +90,46 @@ def test_half_a_pdu_is_closed_within_seconds_and_delays_nobody(node: Node, part:
         assert served_within(node.port) < 1
         assert peer.is_closed()
     assert time.monotonic() - began < 4
+
+
+def test_a_request_that_drips_is_ended(node: Node) -> None:
+    with Peer(node.port) as peer:
+        peer.send(struct.pack(">BxL", 1, 100 << 10))
+        wait_until(lambda: ended_by_a_drop(peer), 15, "the gateway to end a request that drips")
+
+
+def test_a_pdu_that_drips_is_ended(node: Node) -> None:
+    with Peer(node.port) as peer:
+        peer.associate()
+        peer.send(struct.pack(">BxL", P_DATA, 2000))
+        wait_until(lambda: ended_by_a_drop(peer), 15, "the gateway to end a PDU that drips")
+
+
+def test_a_slow_pdu_is_taken(start: Callable[..., Node]) -> None:
+    node = start(network_timeout=1.5)
+    whole = store_fragments(DATASET)
+    first = whole[0]
+    with Peer(node.port) as peer:
+        peer.associate()
+        peer.send(store_command(FILM.SOPInstanceUID))
+        began = time.monotonic()
+        for position in range(0, len(first), 1200):
+            peer.send(first[position : position + 1200])
+            threading.Event().wait(0.15)
+        assert time.monotonic() - began > 1.5
+        peer.send(*whole[1:])
+        assert peer.response().Status == 0x0000
+
+
+def test_of_the_address_that_waits_most_the_oldest_gives_way(start: Callable[..., Node]) -> None:
+    node = start(max_associations=1, association_timeout=60.0)
+    with ExitStack() as stack:
+        other = stack.enter_context(Peer(node.port, address="127.0.0.3"))
+        for _ in range(SPARE_CONNECTIONS + 50):
+            stack.enter_context(Peer(node.port, address="127.0.0.2"))
+        assert served_within(node.port) < 5
+        wait_until(lambda: node.gateway.established == 0, 5, "the release")
+        assert other.associate().kind == ASSOCIATE_AC
 
 
 def test_half_a_pdu_header_inside_an_association_is_aborted(node: Node) -> None:

@@ -57,6 +57,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         unaccounted    the instances behind it: id, calling_ae, why
         unaccounted_before      the same, of films that were received before this day
         refused        C-STOREs answered with an error, which were not received: AE -> status -> count
+        not_associated peers that were not let in: AE -> reason -> count
         hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}
         seconds        percentiles of the day, received to scored; None without a score
         throughput     {"received_in_an_hour", "busiest_hour", "scored_in_a_minute", "busiest_minute"}
@@ -111,6 +112,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "unaccounted_before": [one.as_dict() for one in unaccounted.of_earlier_days(connection, span, again)],
             **films.turnaround(connection, span, options.zone),
             "refused": refusals.of_span(connection, span),
+            "not_associated": refusals.of_span(connection, span, refusals.ASSOCIATIONS),
             "flags": {
                 "scored": films.scored(connection, span),
                 "flagged": len(flagged),

@@ -112,6 +112,10 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
             f"{calling_ae}: C-STORE was refused {_times(count)} ({words}). A film may be counted more than once, and "
             "may have come later."
         )
+    for calling_ae, reasons in content["not_associated"].items():
+        words = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
+        count = sum(reasons.values())
+        yield f"{calling_ae}: not let in {_times(count)} ({words}); the gateway's log has the addresses."
     acknowledged = _acknowledged(content)
     for one in content["conditions"]:
         if one["rule"] not in ACCOUNTS and (one["rule"], one["subject"]) not in acknowledged:

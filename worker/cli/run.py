@@ -61,6 +61,7 @@ def gateway() -> None:
 
     from sqlalchemy.exc import SQLAlchemyError
 
+    from dicom_gateway.observer import Observers
     from dicom_gateway.options import GatewayOptions, Received
     from dicom_gateway.scp import Gateway
     from worker import periodic, probes, refusals
@@ -76,6 +77,7 @@ def gateway() -> None:
     swept = spool.prepare()
     own_title = probes.own_title()
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
+    refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
     def accept(received: Received) -> None:
         ingest(database, spool, received)
@@ -94,7 +96,7 @@ def gateway() -> None:
         ),
         spool,
         accept,
-        metrics,
+        Observers(metrics, refused),
     )
     stop = _told_to_stop()
     try:
@@ -102,7 +104,6 @@ def gateway() -> None:
     except OSError as error:
         raise Unhealthy(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set XRAYQ_PORT") from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
-    refused = Refusals(metrics.refused)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
     logging.getLogger("xrayq.gateway").info("listening", extra={"port": server.port, "count": swept})

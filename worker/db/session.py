@@ -20,7 +20,7 @@ def make_engine(url: str) -> Engine:
     parsed = _parse(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=8,
             max_overflow=8,
@@ -39,6 +39,8 @@ def make_engine(url: str) -> Engine:
                 "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=30s",
             },
         )
+        event.listen(engine, "connect", _postgresql_connect)
+        return engine
     if backend != "sqlite" or not parsed.database:
         raise ConfigurationError(f"database_url: {backend} is not supported; use PostgreSQL, or SQLite with a file")
     engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=20, hide_parameters=True)
@@ -92,6 +94,15 @@ def _parse(url: str) -> URL:
         raise ConfigurationError(
             "database_url is not an SQLAlchemy URL, such as postgresql://user@host/xrayq"
         ) from error
+
+
+def _postgresql_connect(connection: Any, _record: Any) -> None:
+    # Success is promised after a commit, so it must outlive a crash. Of synchronous_commit's values only `off` breaks
+    # that, whoever set it; the others wait for the local disk and say what standbys do, which is the administrator's.
+    connection.execute(
+        "SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
+    )
+    connection.commit()
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
