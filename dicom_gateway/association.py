@@ -1,66 +1,46 @@
 """One association as acceptor (PS3.8), in blocking style: read a PDU, do what it says, answer.
 
 pynetdicom's own acceptor wakes a thread a thousand times a second for each peer and copies every fragment several
-times.
-Here a resting peer is one thread asleep in `recv`, and the fragments of a data set go from the socket's buffer straight
-into the spool. pynetdicom still encodes, decodes and negotiates.
+times. Here a resting peer is one thread asleep in `recv`, and the fragments of a data set go from the socket's buffer
+straight into the spool.
 """
 
 import logging
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import Enum
-from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
-from pynetdicom.dsutils import decode
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    ImplementationVersionNameNotification,
-    MaximumLengthNotification,
-)
-from pynetdicom.presentation import negotiate_as_acceptor
+from pynetdicom.pdu import A_RELEASE_RP
 
-from dicom_gateway.contexts import VERIFICATION, supported_contexts
-from dicom_gateway.dimse import Response, encode_response
-from dicom_gateway.errors import (
-    ClassMismatch,
-    InstanceMismatch,
-    InvalidInstance,
-    Refusal,
-    StoreUnavailable,
+from dicom_gateway import negotiation
+from dicom_gateway.dimse import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_STORE_RQ,
+    NO_DATA_SET,
+    SUCCESS,
+    UNRECOGNISED_OPERATION,
+    Response,
+    decode_command,
+    encode_response,
 )
-from dicom_gateway.header import is_valid_uid, read_header
+from dicom_gateway.errors import ClassMismatch, Refusal
+from dicom_gateway.negotiation import Reject
 from dicom_gateway.observer import Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
-from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION, encode_meta
-from dicom_gateway.spool import Incoming, Spool
+from dicom_gateway.spool import Spool
+from dicom_gateway.store import Store
 from dicom_gateway.wire import Abort, AbortReason, PeerGone, PeerSilent, Wire
 
 log = logging.getLogger("xrayq.gateway")
 
 ASSOCIATE_RQ, P_DATA, RELEASE_RQ, ABORT = 0x01, 0x04, 0x05, 0x07
-C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
-NO_DATA_SET = 0x0101
-UNRECOGNISED_OPERATION = 0x0211
+PDU_TYPES = range(0x01, 0x08)
 MAX_ASSOCIATE_PDU = 1 << 20
 MAX_COMMAND_SET = 64 << 10
-
-
-class Reject(Enum):
-    """Result, source and reason of A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
-
-    CALLED_AE = (1, 1, 7)
-    CALLING_AE = (1, 1, 3)
-    CONTEXT_NAME = (1, 1, 2)
-    LOCAL_LIMIT = (2, 3, 2)
 
 
 @dataclass(kw_only=True)
@@ -70,10 +50,8 @@ class Message:
     context_id: int
     command_set: bytearray
     command: Dataset | None = None
-    size: int = 0
-    """Bytes of its data set so far."""
-    incoming: Incoming | None = None
-    refusal: Refusal | None = None
+    store: Store | None = None
+    """Of a C-STORE."""
 
 
 class Association:
@@ -106,7 +84,7 @@ class Association:
         self._orderly = True
         self._buffer = memoryview(bytearray(0))
         self._contexts: dict[int, tuple[str, str]] = {}
-        self._peer_max_pdu = 16382
+        self._peer_max_pdu = negotiation.DEFAULT_MAX_PDU
         self._message: Message | None = None
         self.calling_ae = self.called_ae = ""
 
@@ -131,13 +109,11 @@ class Association:
             log.error("association failed", extra={"calling_ae": self.calling_ae, "reason": type(error).__name__})
             self._wire.abort(AbortReason.NOT_SPECIFIED)
         finally:
-            if self._message and self._message.incoming:
-                self._message.incoming.discard()
+            if self._message and self._message.store:
+                self._message.store.discard()
             if not self._orderly:
                 tell(self._observer.aborted, self.calling_ae)
             self._wire.close()
-
-    # -- association -----------------------------------------------------------------------------------------------
 
     def _establish(self) -> None:
         kind, length = self._wire.read_pdu_header(self._options.association_timeout)
@@ -147,58 +123,22 @@ class Association:
         if length > MAX_ASSOCIATE_PDU:
             raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
         body = self._wire.read_exactly(length, self._options.association_timeout)
-        request = _decode_request(struct.pack(">BxL", kind, length) + body)
-        self.calling_ae, self.called_ae = _title(request.calling_ae_title), _title(request.called_ae_title)
-        if rejection := self._rejection(request):
+        request = negotiation.decode_request(struct.pack(">BxL", kind, length) + body)
+        self.calling_ae, self.called_ae = request.calling_ae, request.called_ae
+        rejection = negotiation.fault_of(request, self._options)
+        if not rejection and (self._stopping() or not self._admit()):
+            rejection = Reject.LOCAL_LIMIT
+        if rejection:
             log.warning("association rejected", extra={"calling_ae": self.calling_ae, "reason": rejection.name})
             tell(self._observer.rejected, self.calling_ae, rejection.name)
             self._orderly = True
-            self._wire.send(_reject_pdu(rejection))
+            self._wire.send(negotiation.reject_pdu(rejection))
             raise PeerGone
-        accepted = self._negotiate(request)
-        self._wire.send(accepted)
+        accepted = negotiation.accept(request, self._options.max_pdu)
+        self._contexts, self._peer_max_pdu = accepted.contexts, accepted.peer_max_pdu
+        self._wire.send(accepted.pdu)
         tell(self._observer.accepted, self.calling_ae)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
-
-    def _rejection(self, request: A_ASSOCIATE) -> Reject | None:
-        if request.application_context_name != "1.2.840.10008.3.1.1.1":
-            return Reject.CONTEXT_NAME
-        if self._options.require_called_ae and self.called_ae != self._options.ae_title:
-            return Reject.CALLED_AE
-        if self._options.calling_aes and self.calling_ae not in self._options.calling_aes:
-            return Reject.CALLING_AE
-        if self._stopping() or not self._admit():
-            return Reject.LOCAL_LIMIT
-        return None
-
-    def _negotiate(self, request: A_ASSOCIATE) -> bytes:
-        proposed = request.presentation_context_definition_list
-        results, _ = negotiate_as_acceptor(proposed, supported_contexts())
-        for context in results:
-            if context.result == 0 and context.context_id is not None:
-                self._contexts[context.context_id] = (str(context.abstract_syntax), str(context.transfer_syntax[0]))
-        for item in request.user_information:
-            if isinstance(item, MaximumLengthNotification):
-                self._peer_max_pdu = item.maximum_length_received or 16382
-        answer = A_ASSOCIATE()
-        answer.application_context_name = request.application_context_name
-        answer.calling_ae_title, answer.called_ae_title = request.calling_ae_title, request.called_ae_title
-        answer.result, answer.result_source = 0, 1
-        answer.presentation_context_definition_results_list = results
-        largest, implementation, version = (
-            MaximumLengthNotification(),
-            ImplementationClassUIDNotification(),
-            ImplementationVersionNameNotification(),
-        )
-        largest.maximum_length_received = self._options.max_pdu
-        implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-        version.implementation_version_name = IMPLEMENTATION_VERSION
-        answer.user_information = [largest, implementation, version]
-        pdu = A_ASSOCIATE_AC()
-        pdu.from_primitive(answer)
-        return bytes(pdu.encode())
-
-    # -- PDUs ------------------------------------------------------------------------------------------------------
 
     def _next_pdu(self) -> None:
         resting = self._message is None
@@ -214,7 +154,8 @@ class Association:
             if length > len(self._buffer):
                 raise Abort(AbortReason.INVALID_PARAMETER, "P-DATA-TF is longer than announced")
             self._wire.fill(self._buffer[:length])
-            self._split(self._buffer[:length])
+            for context_id, control, fragment in _values(self._buffer[:length]):
+                self._fragment(context_id, control, fragment)
         elif kind == RELEASE_RQ:
             self._wire.read_exactly(min(length, 4), self._options.network_timeout)
             self._orderly = True
@@ -223,29 +164,18 @@ class Association:
         elif kind == ABORT:
             raise PeerGone
         else:
-            known = kind in range(1, 8)
-            raise Abort(AbortReason.UNEXPECTED_PDU if known else AbortReason.UNRECOGNISED_PDU, f"PDU type {kind:#x}")
+            reason = AbortReason.UNEXPECTED_PDU if kind in PDU_TYPES else AbortReason.UNRECOGNISED_PDU
+            raise Abort(reason, f"PDU type {kind:#x}")
 
-    def _split(self, body: memoryview) -> None:
-        """Hand on each presentation data value of a P-DATA-TF (PS3.8 9.3.5); a PDU may carry command and data."""
-        position = 0
-        while position < len(body):
-            if position + 6 > len(body):
-                raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value is cut short")
-            length, context_id, control = struct.unpack_from(">LBB", body, position)
-            end = position + 4 + length
-            if length < 2 or end > len(body):
-                raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value has a wrong length")
-            self._fragment(context_id, control & 1, bool(control & 2), body[position + 6 : end])
-            position = end
-
-    def _fragment(self, context_id: int, is_command: int, last: bool, fragment: memoryview) -> None:
+    def _fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
+        """One fragment of a message (PS3.8 Annex E): bit 0 of `control` is set in commands, bit 1 in the last one."""
+        is_command, last = bool(control & 1), bool(control & 2)
         if context_id not in self._contexts:
             raise Abort(AbortReason.INVALID_PARAMETER, "presentation context was not accepted")
         if self._message is None:
             self._message = Message(context_id=context_id, command_set=bytearray())
         message = self._message
-        if message.context_id != context_id or bool(is_command) == (message.command is not None):
+        if message.context_id != context_id or is_command == (message.command is not None):
             raise Abort(AbortReason.UNEXPECTED_PDU, "fragments of two messages are mixed")
         if is_command:
             message.command_set += fragment
@@ -254,108 +184,52 @@ class Association:
             if last:
                 self._command_complete(message)
             return
-        message.size += len(fragment)
-        self._write(message, fragment)
+        if message.store:
+            message.store.write(fragment)
         if last:
             self._data_complete(message)
 
-    # -- DIMSE -----------------------------------------------------------------------------------------------------
-
     def _command_complete(self, message: Message) -> None:
-        command = _decode_command(bytes(message.command_set))
-        message.command = command
+        command = message.command = decode_command(bytes(message.command_set))
         field = command.get("CommandField")
         has_data = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
         if field == C_STORE_RQ:
-            self._begin_store(message, command, has_data)
+            message.store = Store(command, self._contexts[message.context_id], self._spool)
+            message.store.begin()
+            if not has_data:
+                message.store.discard()
+                self._respond_refusal(message, message.store, ClassMismatch(), time.monotonic())
         elif field == C_ECHO_RQ:
-            self._respond(message, 0x0000)
+            self._respond(message, SUCCESS)
         elif field == C_CANCEL_RQ:
             self._message = None
         elif not has_data:
             self._respond(message, UNRECOGNISED_OPERATION)
 
-    def _begin_store(self, message: Message, command: Dataset, has_data: bool) -> None:
-        sop_class, syntax = self._contexts[message.context_id]
-        sop_instance = str(command.get("AffectedSOPInstanceUID") or "")
-        try:
-            if not is_valid_uid(sop_instance):
-                raise InvalidInstance
-            if sop_class == VERIFICATION or str(command.get("AffectedSOPClassUID")) != sop_class:
-                raise ClassMismatch
-            message.incoming = self._spool.open()
-            message.incoming.write(encode_meta(sop_class, sop_instance, syntax))
-        except Refusal as refusal:
-            self._refuse(message, refusal)
-        if not has_data:
-            self._refuse(message, ClassMismatch())
-            self._respond_refusal(message, time.monotonic())
-
-    def _write(self, message: Message, fragment: memoryview) -> None:
-        """Append to the spool; once refused, the rest of the data set is read and dropped so that we can answer."""
-        if message.incoming is None or message.refusal:
-            return
-        try:
-            message.incoming.write(fragment)
-        except Refusal as refusal:
-            self._refuse(message, refusal)
-
-    def _refuse(self, message: Message, refusal: Refusal) -> None:
-        message.refusal = refusal
-        if message.incoming:
-            message.incoming.discard()
-            message.incoming = None
-
     def _data_complete(self, message: Message) -> None:
-        command = message.command
-        if command is None or command.get("CommandField") != C_STORE_RQ:
+        store = message.store
+        if store is None:
             self._respond(message, UNRECOGNISED_OPERATION)
             return
         started = time.monotonic()
         try:
-            if message.refusal:
-                raise message.refusal
-            digest = self._keep(message, command)
+            received = store.keep(calling_ae=self.calling_ae, called_ae=self.called_ae)
+            self._accept(received)
         except Refusal as refusal:
-            self._refuse(message, refusal)
-            self._respond_refusal(message, started)
+            store.discard()
+            self._respond_refusal(message, store, refusal, started)
             return
-        self._respond_store(message, started, 0x0000)
+        self._respond_store(message, store, started, SUCCESS)
         log.info(
             "stored",
             extra={
                 "calling_ae": self.calling_ae,
-                "digest": digest[:12],
+                "digest": received.digest[:12],
                 "commit_ms": round((time.monotonic() - started) * 1e3, 1),
             },
         )
 
-    def _keep(self, message: Message, command: Dataset) -> str:
-        """Check, make durable, hand over. Everything after this may promise success."""
-        incoming = message.incoming
-        if incoming is None:
-            raise StoreUnavailable
-        header = read_header(incoming.path)
-        if header.sop_class_uid != self._contexts[message.context_id][0]:
-            raise ClassMismatch
-        if header.sop_instance_uid != str(command.AffectedSOPInstanceUID):
-            raise InstanceMismatch
-        stored = incoming.commit()
-        self._accept(
-            Received(
-                header=header,
-                digest=stored.digest,
-                path=stored.path,
-                size=stored.size,
-                calling_ae=self.calling_ae,
-                called_ae=self.called_ae,
-                received_at=datetime.now(UTC),
-            )
-        )
-        return stored.digest
-
-    def _respond_refusal(self, message: Message, started: float) -> None:
-        refusal = message.refusal or Refusal()
+    def _respond_refusal(self, message: Message, store: Store, refusal: Refusal, started: float) -> None:
         log.warning(
             "refused",
             extra={
@@ -364,50 +238,31 @@ class Association:
                 "reason": type(refusal).__name__,
             },
         )
-        self._respond_store(message, started, refusal.status, refusal.comment)
+        self._respond_store(message, store, started, refusal.status, refusal.comment)
 
-    def _respond_store(self, message: Message, started: float, status: int, comment: str = "") -> None:
+    def _respond_store(self, message: Message, store: Store, started: float, status: int, comment: str = "") -> None:
         """`started`: when the last byte was here. Told also when the peer does not take the answer: it stands."""
         try:
             self._respond(message, status, comment)
         finally:
-            tell(self._observer.stored, self.calling_ae, status, message.size, time.monotonic() - started)
+            tell(self._observer.stored, self.calling_ae, status, store.size, time.monotonic() - started)
 
     def _respond(self, message: Message, status: int, comment: str = "") -> None:
-        command, context_id = message.command or Dataset(), message.context_id
         self._message = None
-        response = Response.to(command, status=status, comment=comment)
-        self._wire.send(encode_response(response, context_id, self._peer_max_pdu))
+        response = Response.to(message.command or Dataset(), status=status, comment=comment)
+        self._wire.send(encode_response(response, message.context_id, self._peer_max_pdu))
 
 
-def _title(title: str) -> str:
-    """An AE title fit for a log line and a database column."""
-    return "".join(character for character in title if character.isprintable()).strip()
-
-
-def _decode_request(pdu: bytes) -> A_ASSOCIATE:
-    request = A_ASSOCIATE_RQ()
-    try:
-        request.decode(pdu)
-        return request.to_primitive()
-    except Exception as error:  # noqa: BLE001 - pynetdicom lets any error of its parsers through
-        raise Abort(AbortReason.INVALID_PARAMETER, f"A-ASSOCIATE-RQ: {type(error).__name__}") from None
-
-
-def _decode_command(encoded: bytes) -> Dataset:
-    """The command set (PS3.7 6.3.1: implicit little endian), with its elements already converted."""
-    try:
-        command = decode(BytesIO(encoded), True, True)
-        command.get("MessageID"), command.get("CommandField"), command.get("CommandDataSetType")
-        str(command.get("AffectedSOPInstanceUID")), str(command.get("AffectedSOPClassUID"))
-    except Exception as error:  # noqa: BLE001 - pydicom lets any error of its parsers through
-        raise Abort(AbortReason.INVALID_PARAMETER, f"command set: {type(error).__name__}") from None
-    if not isinstance(command.get("CommandField"), int) or not isinstance(command.get("MessageID", 0), int):
-        raise Abort(AbortReason.INVALID_PARAMETER, "command set lacks a command")
-    return command
-
-
-def _reject_pdu(rejection: Reject) -> bytes:
-    pdu = A_ASSOCIATE_RJ()
-    pdu.result, pdu.source, pdu.reason_diagnostic = rejection.value
-    return bytes(pdu.encode())
+def _values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Context ID, control header and fragment of each presentation data value of a P-DATA-TF (PS3.8 9.3.5); a PDU may
+    carry command and data."""
+    position = 0
+    while position < len(body):
+        if position + 6 > len(body):
+            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value is cut short")
+        length, context_id, control = struct.unpack_from(">LBB", body, position)
+        end = position + 4 + length
+        if length < 2 or end > len(body):
+            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value has a wrong length")
+        yield context_id, control, body[position + 6 : end]
+        position = end

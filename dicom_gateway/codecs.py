@@ -1,8 +1,7 @@
 """One compressed frame to pixels, for each coding of PS3.5 section 8.2.
 
-Decoders allocate what a codestream's own header asks for before they look at the rest, and some return a picture
-from half
-a stream. So the size marker and the end marker are checked first.
+Decoders allocate what a codestream's own header asks for before they look at the rest, and some return a picture from
+half a stream. So the size marker and the end marker are checked first.
 """
 
 import struct

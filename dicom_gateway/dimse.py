@@ -1,10 +1,16 @@
-"""DIMSE responses as bytes ready for the socket (PS3.7 9.3.1.2 C-STORE-RSP, 9.3.5.2 C-ECHO-RSP)."""
+"""DIMSE command sets (PS3.7 6.3.1, 9.3): requests decoded, responses as bytes ready for the socket."""
 
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 
 from pydicom.dataset import Dataset
+from pynetdicom.dsutils import decode
 
+from dicom_gateway.wire import Abort, AbortReason
+
+C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
+SUCCESS, UNRECOGNISED_OPERATION = 0x0000, 0x0211
 NO_DATA_SET = 0x0101
 RESPONSE_BIT = 0x8000
 
@@ -32,6 +38,19 @@ class Response:
             sop_class_uid=str(command.get("AffectedSOPClassUID") or ""),
             sop_instance_uid=str(command.get("AffectedSOPInstanceUID") or ""),
         )
+
+
+def decode_command(encoded: bytes) -> Dataset:
+    """A request's command set (implicit little endian), with its elements already converted. Raises Abort."""
+    try:
+        command = decode(BytesIO(encoded), True, True)
+        command.get("MessageID"), command.get("CommandField"), command.get("CommandDataSetType")
+        str(command.get("AffectedSOPInstanceUID")), str(command.get("AffectedSOPClassUID"))
+    except Exception as error:  # noqa: BLE001 - pydicom lets any error of its parsers through
+        raise Abort(AbortReason.INVALID_PARAMETER, f"command set: {type(error).__name__}") from None
+    if not isinstance(command.get("CommandField"), int) or not isinstance(command.get("MessageID", 0), int):
+        raise Abort(AbortReason.INVALID_PARAMETER, "command set lacks a command")
+    return command
 
 
 def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from dicom_gateway.errors import NoSpace, StoreUnavailable, TooLarge
 
+MEBIBYTE = 1 << 20
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-CHECK_SPACE_EVERY = 16 << 20
-WRITE_BACK_EVERY = 1 << 20
+CHECK_SPACE_EVERY = 16 * MEBIBYTE
+WRITE_BACK_EVERY = MEBIBYTE
 READ_BEHIND = 256 << 10
 INCOMING = "incoming"
 SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
@@ -76,13 +77,13 @@ class Spool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return Incoming(self, path, descriptor)
 
-    def check_space(self, wanted: int = 0) -> None:
-        """Raise NoSpace unless `wanted` bytes fit above the reserve."""
+    def check_space(self) -> None:
+        """Raise NoSpace where less than the reserve is free."""
         try:
             free = free_bytes(self.root)
         except OSError as error:
             raise StoreUnavailable from error
-        if free - wanted < self.reserve_bytes:
+        if free < self.reserve_bytes:
             raise NoSpace
 
 

@@ -10,7 +10,6 @@ from scipy.stats import rankdata
 from model.bundle import Bundle
 from model.decision import flags
 
-FLAG_TOLERANCE = 0.02
 AUROC_TOLERANCE = 0.005
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import DatasetError
-from model.prepare import METADATA, image_to_input, read_table
 from model.preprocess import PreprocessSpec
+from model.raw_films import METADATA, image_to_input, read_table
 
 COLUMNS = {"image_id", "shard", "file", "source", "labels"}
 

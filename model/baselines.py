@@ -60,8 +60,6 @@ def svm(
     labels: Mapping[str, Labels],
     *,
     train: str = "train",
-    validation: str = "val",
-    classes: int = len(FINDINGS),
 ) -> Baseline:
     """Support vector machine on small films: 64 x 64 by area averaging, standardised, PCA, RBF kernel.
 
@@ -72,12 +70,11 @@ def svm(
     Args:
         images: split -> uint8 [N, 1, S, S].
         labels: split -> [N] class index; needed of the training and validation splits alone.
-        train: the split to fit on.
-        validation: the split to choose C on.
-        classes: number of classes; one that the training split lacks scores -inf.
+        train: the split to fit on; C is chosen on "val".
 
     Returns:
-        Decisions, one against the rest, of every split in `images`; not probabilities.
+        Decisions, one against the rest, of every split in `images`; not probabilities. A finding that the training
+        split lacks scores -inf.
 
     Raises:
         ValueError: fewer than two classes to train on, or no film to validate on.
@@ -88,8 +85,8 @@ def svm(
     from sklearn.svm import SVC  # type: ignore[import-untyped]
 
     _check_classes(labels[train])
-    if not len(labels[validation]):
-        raise ValueError(f"no film in the split {validation!r} to choose the penalty on")
+    if not len(labels["val"]):
+        raise ValueError("no film in the split 'val' to choose the penalty on")
     pixels = {split: _small(films) for split, films in images.items()}
     components = min(SVM_COMPONENTS, len(pixels[train]) - 1)
     reduced = make_pipeline(StandardScaler(), PCA(components, svd_solver="full")).fit(pixels[train])
@@ -99,12 +96,10 @@ def svm(
         SVC(C=cost, class_weight="balanced", break_ties=True).fit(features[train], labels[train])
         for cost in SVM_COSTS
     ]
-    reached = [
-        _balanced_accuracy(_decisions(model, features[validation], classes), labels[validation]) for model in models
-    ]
+    reached = [_balanced_accuracy(_decisions(model, features["val"]), labels["val"]) for model in models]
     best = int(np.argmax(reached))
     return _baseline(
-        {split: _decisions(models[best], rows, classes) for split, rows in features.items()},
+        {split: _decisions(models[best], rows) for split, rows in features.items()},
         {
             "scores": "decision",
             "size": SVM_SIZE,
@@ -122,7 +117,6 @@ def shortcut_probe(
     labels: Mapping[str, Labels],
     *,
     train: str = "train",
-    classes: int = len(FINDINGS),
 ) -> Baseline:
     """How far the films' origin alone goes: logistic regression on statistics that show no lung.
 
@@ -133,10 +127,9 @@ def shortcut_probe(
         statistics: split -> float [N, columns], such as aspect ratio, mean, spread, black share and white share.
         labels: split -> [N] class index; needed of the training split alone.
         train: the split to fit on.
-        classes: number of classes; one that the training split lacks has probability 0.
 
     Returns:
-        Probabilities of every split in `statistics`.
+        Probabilities of every split in `statistics`; 0 for a finding that the training split lacks.
 
     Raises:
         ValueError: fewer than two classes to train on.
@@ -150,13 +143,13 @@ def shortcut_probe(
     model.fit(statistics[train], labels[train])
     scores = {}
     for split, rows in statistics.items():
-        scores[split] = np.zeros((len(rows), classes))
+        scores[split] = np.zeros((len(rows), len(FINDINGS)))
         if len(rows):
             scores[split][:, model.classes_] = model.predict_proba(rows)
     return _baseline(scores, {"scores": "probability", "cost": 1.0, "columns": int(statistics[train].shape[1])})
 
 
-def random_guess(labels: Labels, *, classes: int = len(FINDINGS), seed: int = 0) -> Guess:
+def random_guess(labels: Labels, *, seed: int = 0) -> Guess:
     """Every film gets a class drawn uniformly, whatever the classes' sizes.
 
     That is what the paper's row shows: an accuracy of .343, recalls near a third, and precisions near the classes'
@@ -164,9 +157,9 @@ def random_guess(labels: Labels, *, classes: int = len(FINDINGS), seed: int = 0)
 
     Args:
         labels: [N]; no film, no expectation: the expected precision is then 0.
-        classes: number of classes.
         seed: of the one draw.
     """
+    classes = len(FINDINGS)
     films = np.bincount(labels, minlength=classes)
     return Guess(
         predictions=np.random.default_rng(seed).integers(classes, size=len(labels), dtype=np.int64),
@@ -207,9 +200,9 @@ def _small(films: Images) -> NDArray[np.float32]:
     return small
 
 
-def _decisions(model: Any, features: NDArray[np.float32], classes: int) -> Scores:
-    """[N, classes], -inf for a class that the model never saw."""
-    scores = np.full((len(features), classes), -np.inf)
+def _decisions(model: Any, features: NDArray[np.float32]) -> Scores:
+    """[N, findings], -inf for a finding that the model never saw."""
+    scores = np.full((len(features), len(FINDINGS)), -np.inf)
     if len(features):
         found = model.decision_function(features)
         scores[:, model.classes_] = found if found.ndim == 2 else np.stack([-found, found], axis=1)

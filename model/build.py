@@ -7,20 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
-from numpy.typing import NDArray
 
 from model import bundle as bundles
 from model.bundle import Bundle
+from model.bundle_films import logits_of
 from model.calibration import Calibration, fit_temperature, probabilities
-from model.dataset import Dataset, Films
+from model.dataset import Dataset
 from model.engine.ort import OrtEngine
 from model.export import export_onnx
 from model.findings import FINDINGS
 from model.operating_points import bundle_metrics, choose
-from model.train import TrainConfig, Trained
+from model.recipe import TrainConfig
+from model.train import Trained
 
 TARGET_SENSITIVITY = 0.9
 
@@ -55,7 +55,7 @@ def build_bundle(
         engine = OrtEngine(
             bundles.write(Path(folder) / "draft", plain, files={bundles.MODEL: onnx}), threads=torch.get_num_threads()
         )
-        logits = {split: _logits(engine, films) for split, films in dataset.splits.items()}
+        logits = {split: logits_of(engine, films) for split, films in dataset.splits.items()}
         engine.close()
         labels = dataset.splits["val"].labels
         temperature = fit_temperature(logits["val"], labels)
@@ -95,8 +95,3 @@ def build_bundle(
             },
         )
         return bundles.write(path, finished, files={bundles.MODEL: onnx})
-
-
-def _logits(engine: OrtEngine, films: Films, batch: int = 16) -> NDArray[np.float32]:
-    numbers = np.arange(len(films))
-    return np.concatenate([engine.infer(films.take(numbers[at : at + batch])) for at in range(0, len(films), batch)])

@@ -20,6 +20,7 @@ from typing import Any
 from model.calibration import Calibration
 from model.conformal import Conformal
 from model.decision import OperatingPoint
+from model.digest import file_digest
 from model.errors import BundleError
 from model.preprocess import PreprocessSpec
 
@@ -83,8 +84,7 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
     Raises:
         BundleError: `path` exists.
     """
-    if path.exists():
-        raise BundleError(f"{path} exists: bundles are never changed, write a new one beside it")
+    refuse_existing(path)
     draft = path.with_name(path.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -111,6 +111,12 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.rename(draft, path)  # noqa: PTH104 - the one atomic step
     return load(path)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises BundleError."""
+    if path.exists():
+        raise BundleError(f"{path} exists: bundles are never changed, write a new one beside it")
 
 
 def derive(bundle: Bundle, path: Path, *, files: dict[str, Path] | None = None, **changes: Any) -> Bundle:
@@ -175,11 +181,6 @@ def _variants(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if record["file"] == MODEL or record["file"] not in manifest["files"]:
             raise ValueError(f"variant {precision} names no listed file")
     return variants
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _verify_files(path: Path, files: dict[str, str]) -> None:

@@ -18,63 +18,30 @@ calibration.json, the same bytes on every run:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model import conformal
 from model.agreement import Agreement, compare
-from model.bundle import Bundle, derive
-from model.calibration import Calibration, probabilities
+from model.bundle import Bundle, derive, refuse_existing
+from model.bundle_films import Advance, logits_of
+from model.calibration import probabilities
 from model.calibration_error import by_finding, if_true
-from model.calibration_films import Advance, Labelled, Target, check, labelled, logits_of, open_films, read_table
-from model.conformal import Conformal
+from model.calibration_films import Labelled, check, labelled, open_films, read_table
+from model.cross_fit import Said, Wish, apply, cross_fit, fit_all
 from model.dataset import Films
-from model.decision import SENSITIVITY, OperatingPoint
+from model.digest import file_digest
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
-from model.errors import BundleError
-from model.evaluate import NOTICE, reliability_of
-from model.fitting import FOLDS, fit, splits
-from model.metrics import proportion
-from model.operating_points import bundle_metrics, choose, rates_of, shortage
+from model.evaluate import NOTICE
+from model.exact import proportion
+from model.operating_points import bundle_metrics, rates_of, shortage
+from model.reliability import reliability_of
 
-COVERAGE = 0.9
-SENSITIVITY_TARGET = 0.95
 SCHEMA = 1
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What the calibration is to reach."""
-
-    targets: tuple[Target, ...]
-    coverage: float = COVERAGE
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """Everything that was fitted on some films."""
-
-    calibration: Calibration
-    points: tuple[OperatingPoint, ...]
-    conformal: Conformal
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What a calibration says of films. Row i of everything is the same film."""
-
-    chances: NDArray[np.float64]
-    """[N, findings]"""
-    flags: NDArray[np.bool_]
-    """[N, operating points]"""
-    sets: NDArray[np.bool_]
-    """[N, findings], True where the finding is in the prediction set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +50,6 @@ class Calibrated:
     """The new one, as written."""
     content: dict[str, Any]
     """What calibration.json holds."""
-
-
-def default_targets(findings: tuple[str, ...]) -> tuple[Target, ...]:
-    """Sensitivity .95 for each finding but normal."""
-    return tuple(
-        Target(finding=name, rate=SENSITIVITY, value=SENSITIVITY_TARGET) for name in findings if name != "normal"
-    )
 
 
 def calibrate_on_films(
@@ -118,14 +78,14 @@ def calibrate_on_films(
         DatasetError: as of `open_films` and `check`.
         EngineError: an engine cannot run.
     """
-    _refuse_existing(out)
+    refuse_existing(out)
     films, digest = open_films(bundle, folder)
     parts = {}
     for name, part in films.items():
         report(f"scoring {len(part)} films of {name}")
         parts[name] = labelled(name, part, engine, advance)
-    data = {"origin": "prepared set", "digest": digest, "views": bundle.provenance.get("views", ["PA"])}
-    return _calibrate(bundle, parts, out, wish, data, engine.spec.name, films, threads, report)
+    basis = {"origin": "prepared set", "digest": digest, "views": bundle.provenance.get("views", ["PA"])}
+    return _calibrate(bundle, parts, out, wish, basis, engine.spec.name, films, threads, report)
 
 
 def calibrate_on_table(
@@ -137,48 +97,10 @@ def calibrate_on_table(
         BundleError: `out` exists.
         DatasetError: as of `read_table` and `check`.
     """
-    _refuse_existing(out)
+    refuse_existing(out)
     part = read_table(bundle, table)
-    data = {"origin": "table", "digest": sha256(table.read_bytes()).hexdigest()}
-    return _calibrate(bundle, {part.name: part}, out, wish, data, "", {}, 1, report)
-
-
-def fit_all(part: Labelled, findings: tuple[str, ...], wish: Wish) -> Fitted:
-    calibration = fit(part.logits, part.labels, part.patients, findings)
-    chances = calibration.probabilities(part.logits)
-    points = tuple(
-        choose(
-            target.finding,
-            chances[:, findings.index(target.finding)],
-            part.labels == findings.index(target.finding),
-            **{target.rate: target.value},
-            split=part.name,
-        )
-        for target in wish.targets
-    )
-    sets = conformal.fit(chances, part.labels, findings, coverage=wish.coverage)
-    return Fitted(calibration=calibration, points=points, conformal=sets)
-
-
-def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]) -> Said:
-    chances = fitted.calibration.probabilities(logits)
-    return Said(
-        chances=chances,
-        flags=np.stack([chances[:, findings.index(one.finding)] >= one.threshold for one in fitted.points], axis=1),
-        sets=chances >= np.array([fitted.conformal.limits[name] for name in findings]),
-    )
-
-
-def cross_fit(part: Labelled, findings: tuple[str, ...], wish: Wish) -> Said:
-    """What is said of each film by a calibration fitted on the other folds."""
-    count = (len(part), len(findings))
-    said = Said(
-        chances=np.zeros(count), flags=np.zeros((len(part), len(wish.targets)), bool), sets=np.zeros(count, bool)
-    )
-    for others, held in splits(part.labels, part.patients, FOLDS, seed=0):
-        found = apply(fit_all(part.take(others), findings, wish), part.logits[held], findings)
-        said.chances[held], said.flags[held], said.sets[held] = found.chances, found.flags, found.sets
-    return said
+    basis = {"origin": "table", "digest": file_digest(table)}
+    return _calibrate(bundle, {part.name: part}, out, wish, basis, "", {}, 1, report)
 
 
 def measure(part: Labelled, said: Said, bundle: Bundle, wish: Wish, how: str) -> dict[str, Any]:
@@ -186,8 +108,8 @@ def measure(part: Labelled, said: Said, bundle: Bundle, wish: Wish, how: str) ->
 
     Returns:
         {"how", "films", "patients", "reliability": {"temperature 1", "as it was", "calibrated"}: as of
-        `evaluate.reliability_of`, each with "ece_if_true": `calibration_error.if_true` and "by_finding":
-        `calibration_error.by_finding`, "flags": id -> {"sensitivity", "specificity": as of `metrics.proportion`,
+        `reliability.reliability_of`, each with "ece_if_true": `calibration_error.if_true` and "by_finding":
+        `calibration_error.by_finding`, "flags": id -> {"sensitivity", "specificity": as of `exact.proportion`,
         "films_needed": by rate, those for an interval of +- .05, None where there are enough}, "sets": `coverage`}
     """
     chances = {
@@ -235,7 +157,7 @@ def _calibrate(
     parts: dict[str, Labelled],
     out: Path,
     wish: Wish,
-    data: dict[str, Any],
+    basis: dict[str, Any],
     engine: str,
     films: dict[str, Films],
     threads: int,
@@ -246,7 +168,7 @@ def _calibrate(
     check(part, findings, wish.targets, wish.coverage)
     report(f"fitting on {len(part)} films of {len(set(part.patients))} patients")
     fitted = fit_all(part, findings, wish)
-    made = {"split": part.name, "data_digest": data["digest"], "films": len(part)}
+    made = {"split": part.name, "data_digest": basis["digest"], "films": len(part)}
     calibration = replace(fitted.calibration, record=made | fitted.calibration.record)
     sets = replace(fitted.conformal, record=made)
     said = {
@@ -271,7 +193,7 @@ def _calibrate(
         provenance=bundle.provenance
         | {
             "calibrated": made
-            | {"origin": data["origin"], "engine": engine, "coverage": wish.coverage}
+            | {"origin": basis["origin"], "engine": engine, "coverage": wish.coverage}
             | {"targets": [point.id for point in fitted.points]}
         },
     )
@@ -287,7 +209,7 @@ def _calibrate(
         },
         "made": new.digest,
         "engine": engine,
-        "data": data,
+        "data": basis,
         "calibration": calibration.as_dict(),
         "operating_points": [point.as_dict() for point in fitted.points],
         "conformal": sets.as_dict(),
@@ -330,8 +252,3 @@ def _agreements(
         }
     finally:
         engine.close()
-
-
-def _refuse_existing(out: Path) -> None:
-    if out.exists():
-        raise BundleError(f"{out} exists: bundles are never changed, write a new one beside it")

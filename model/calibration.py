@@ -106,10 +106,15 @@ def probabilities(logits: NDArray[np.floating[Any]], temperature: float) -> Prob
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
 
 
-def log_loss(logits: Logits, labels: NDArray[np.int64], temperature: float) -> float:
-    """Mean negative log likelihood, nats."""
-    chosen = probabilities(logits, temperature)[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(chosen, 1e-12, 1.0)).mean())
+def log_losses(chances: Probabilities, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Negative log likelihood of each film, nats, at most -log(1e-12); probabilities [N, findings]."""
+    return np.asarray(-np.log(np.clip(chances[np.arange(len(labels)), labels], 1e-12, 1.0)))
+
+
+def brier_scores(chances: Probabilities, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum over findings of squared errors, 0..2, of each film; probabilities [N, findings]."""
+    truth = np.eye(chances.shape[1])[labels]
+    return np.asarray(((chances - truth) ** 2).sum(axis=1))
 
 
 def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float:

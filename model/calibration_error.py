@@ -1,6 +1,6 @@
 """Calibration error beyond the called class, and how much of it few films show by chance.
 
-`metrics.reliability` asks whether the most probable class comes true as often as stated. The service shows the
+`reliability.reliability` asks whether the most probable class comes true as often as stated. The service shows the
 probability of every finding, and a network that says COVID-19 .05 where it is .01 may be right about its called class
 all the same: so the same is asked here of each finding (classwise calibration error, Kull et al. 2019).
 """
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.metrics import Labels, Probabilities, Weights, bootstrap, membership
+from model.metrics import Labels, Probabilities, Weights, bootstrap
+from model.reliability import BINS, membership
 
-BINS = 10
+DRAWS = 2000
 
 
 def error_by_finding(probabilities: Probabilities, labels: Labels) -> float:
@@ -30,7 +31,7 @@ def by_finding(probabilities: Probabilities, labels: Labels, patients: Sequence[
     }
 
 
-def if_true(probabilities: Probabilities, *, draws: int = 2000) -> dict[str, float]:
+def if_true(probabilities: Probabilities) -> dict[str, float]:
     """What `reliability`'s calibration error would be on so many films if every probability were true.
 
     It is above 0, because in a bin of n films the share that is right strays from its expectation by about 1 / sqrt(n)
@@ -42,7 +43,7 @@ def if_true(probabilities: Probabilities, *, draws: int = 2000) -> dict[str, flo
     """
     confidence = probabilities.max(axis=1)
     shares = np.eye(BINS)[membership(confidence, BINS)]
-    right = np.random.default_rng(0).random((draws, len(confidence))) < confidence
+    right = np.random.default_rng(0).random((DRAWS, len(confidence))) < confidence
     errors = np.abs((confidence - right) @ shares).sum(axis=1) / len(confidence)
     return {"mean": round(float(errors.mean()), 4), "high95": round(float(np.quantile(errors, 0.95)), 4)}
 

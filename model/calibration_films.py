@@ -7,7 +7,7 @@ out).
 """
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
-from model.dataset import Films, load_dataset
+from model.bundle_films import Advance, films_for, logits_of
+from model.dataset import Films
 from model.decision import SENSITIVITY
 from model.engine.base import Engine
 from model.errors import DatasetError
-from model.findings import FINDINGS
 
 FEWEST = 20
 """Films of each finding. With fewer, the threshold for a sensitivity of .95 is that of the lowest positive film."""
-BATCH = 16
-Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,30 +68,17 @@ def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
     Raises:
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, or without validation films.
     """
-    views = tuple(bundle.provenance.get("views", ("PA",)))
-    train_views = tuple(bundle.provenance.get("train_views", views))  # not read, but part of the digest
-    dataset = load_dataset(folder, views=_all(views), train_views=_all(train_views))
-    if dataset.spec != bundle.preprocess:
-        raise DatasetError(f"{folder} was prepared otherwise than bundle {bundle.name} needs: run 'xrayq prepare'")
-    if bundle.findings != FINDINGS:
-        raise DatasetError(f"bundle {bundle.name} finds {', '.join(bundle.findings)}, not {', '.join(FINDINGS)}")
+    dataset = films_for(bundle, folder)
     if "val" not in dataset.splits:
-        raise DatasetError(f"{folder} has no films of the split val and of view {', '.join(views)} to calibrate on")
+        raise DatasetError(
+            f"{folder} has no films of the split val and of view {', '.join(dataset.views) or 'any'} to calibrate on"
+        )
     return {name: films for name, films in dataset.splits.items() if name != "train"}, dataset.digest
 
 
 def labelled(name: str, films: Films, engine: Engine, advance: Advance = lambda _done, _all: None) -> Labelled:
     """Films of the split `name`, scored."""
     return Labelled(name=name, logits=logits_of(engine, films, advance), labels=films.labels, patients=films.patients)
-
-
-def logits_of(engine: Engine, films: Films, advance: Advance = lambda _done, _all: None) -> NDArray[np.float32]:
-    """[N, findings] of N films."""
-    numbers, found = np.arange(len(films)), []
-    for at in range(0, len(films), BATCH):
-        found.append(engine.infer(films.take(numbers[at : at + BATCH])))
-        advance(min(at + BATCH, len(films)), len(films))
-    return np.concatenate(found)
 
 
 def read_table(bundle: Bundle, path: Path) -> Labelled:
@@ -149,10 +134,6 @@ def check(part: Labelled, findings: tuple[str, ...], targets: Iterable[Target], 
             raise DatasetError(
                 f"{part.name} has {count} films {which} {target.finding}: {target.rate} {target.value:g} needs {needed}"
             )
-
-
-def _all(views: tuple[str, ...]) -> tuple[str, ...]:
-    return () if views == ("all",) else views
 
 
 def _logit_columns(bundle: Bundle) -> list[str]:

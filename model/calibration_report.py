@@ -26,11 +26,11 @@ def write(made: Calibrated, out: Path) -> None:
 
 def render(content: dict[str, Any]) -> str:
     """The whole page; the same calibration gives the same text."""
-    bundle, data = content["bundle"], content["data"]
+    bundle, basis = content["bundle"], content["data"]
     head = Html(
         f"<h1>Calibration of bundle {safe(bundle['name'])} {safe(bundle['version'])}</h1>"
         f'<p class="quiet">New bundle {content["made"][:12]} from {bundle["digest"][:12]}, the same network. Films: '
-        f"{safe(data['origin'])}, digest {data['digest'][:12]}. Brackets are 95 % intervals: exact for shares of "
+        f"{safe(basis['origin'])}, digest {basis['digest'][:12]}. Brackets are 95 % intervals: exact for shares of "
         "films, by bootstrap over patients for the rest; exact ones take films as independent.</p>"
     )
     parts = (

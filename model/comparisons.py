@@ -8,22 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.baselines import COVIDNET_BASIS, Baseline, covidnet, random_guess, shortcut_probe, svm
+from model.curves import curves, roc_curve
 from model.dataset import STATISTICS, Film, Films
 from model.errors import DatasetError, first_line
+from model.exact import proportion
 from model.findings import FINDINGS
-from model.metrics import (
-    Weights,
-    bootstrap,
-    confusion_summary,
-    curves,
-    mcnemar,
-    proportion,
-    roc_curve,
-    summary,
-)
+from model.metrics import Weights, bootstrap, confusion_summary, four_digits, mcnemar, summary
 
 if TYPE_CHECKING:
-    from model.evaluate import Scored
+    from model.scored import Scored
 
 FAIR_SOURCE = "ieee8023"
 """The one source of cxr3 with both pneumonia and COVID-19: there, origin cannot tell them apart."""
@@ -97,7 +90,7 @@ def difference(first: Labels, second: Labels, labels: Labels, patients: Sequence
 
     def estimate(statistic: Any) -> dict[str, Any]:
         value = float(statistic(np.ones((1, len(labels))))[0])
-        return {"value": round(value, 4) + 0.0, "interval95": bootstrap(statistic, patients)}
+        return {"value": four_digits(value), "interval95": bootstrap(statistic, patients)}
 
     return {
         "mcnemar": mcnemar(first, second, labels),

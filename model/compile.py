@@ -27,11 +27,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model.agreement import AUROC_TOLERANCE, Agreement, compare
-from model.bundle import VARIANT, Bundle, derive
-from model.dataset import Films, load_dataset
+from model.bundle import VARIANT, Bundle, derive, refuse_existing
+from model.bundle_films import films_for, logits_of
+from model.dataset import Films
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
-from model.errors import BundleError, DatasetError, ParityError
+from model.errors import DatasetError, ParityError
 from model.quantize import Recipe, quantize
 
 INT8 = "int8"
@@ -70,13 +71,12 @@ def compile_int8(
         EngineError: the network cannot be quantized.
         ParityError: no recipe agrees with fp32; nothing is written.
     """
-    if out.exists():
-        raise BundleError(f"{out} exists: bundles are never changed, write a new one beside it")
+    refuse_existing(out)
     train, measured, digest = _films(bundle, folder)
     chosen = np.unique(np.linspace(0, len(train) - 1, calibration_films).round().astype(np.int64))
     images, content = train.take(chosen), bundle.onnx.read_bytes()
     reference = OrtEngine(bundle, threads=threads)
-    expected = {split: _logits(reference, films) for split, films in measured.items()}
+    expected = {split: logits_of(reference, films) for split, films in measured.items()}
     faults: list[str] = []
     for tried, recipe in enumerate(recipes, 1):
         report(f"quantizing on {len(chosen)} training films: {_words(recipe.as_dict())}")
@@ -85,7 +85,7 @@ def compile_int8(
             draft.variant(INT8).write_bytes(quantize(content, images, recipe))
             variant = OrtEngine(draft, threads=threads, precision=INT8)
             found = {
-                split: compare(bundle, expected[split], _logits(variant, films), films.labels)
+                split: compare(bundle, expected[split], logits_of(variant, films), films.labels)
                 for split, films in measured.items()
             }
             report(f"{found['val'].films} validation films: {_summary(found['val'])}")
@@ -122,25 +122,11 @@ def speeds(engines: dict[str, Engine], images: NDArray[np.uint8]) -> dict[str, f
 
 def _films(bundle: Bundle, folder: Path) -> tuple[Films, dict[str, Films], str]:
     """Training films, films to measure on by split, and the digest of all."""
-    made = bundle.provenance
-    views = tuple(made.get("views", ("PA",)))
-    train_views = tuple(made.get("train_views", views))
-    dataset = load_dataset(folder, views=_all(views), train_views=_all(train_views))
-    if dataset.spec != bundle.preprocess:
-        raise DatasetError(f"{folder} was prepared otherwise than bundle {bundle.name} needs: run 'xrayq prepare'")
+    dataset = films_for(bundle, folder)
     if missing := {"train", "val"} - set(dataset.splits):
         raise DatasetError(f"{folder} has no {' and no '.join(sorted(missing))} films of the bundle's views")
     measured = {split: films for split, films in dataset.splits.items() if split != "train"}
     return dataset.splits["train"], measured, dataset.digest
-
-
-def _all(views: tuple[str, ...]) -> tuple[str, ...]:
-    return () if views == ("all",) else views
-
-
-def _logits(engine: Engine, films: Films) -> NDArray[np.float32]:
-    numbers = np.arange(len(films))
-    return np.concatenate([engine.infer(films.take(numbers[at : at + BATCH])) for at in range(0, len(films), BATCH)])
 
 
 def _write(bundle: Bundle, out: Path, file: Path, record: dict[str, Any]) -> Bundle:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import file_digest
+from model.digest import file_digest
 from model.errors import DatasetError
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec

@@ -24,8 +24,6 @@ evaluation.json:
     wrong           test films called wrongly, most confident first; right: the most confident of each class
 """
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,63 +31,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model.bundle import Bundle
-from model.calibration import probabilities
-from model.dataset import SPLITS, Film, Films, load_dataset, open_prepared
-from model.decision import OperatingPoint
+from model.bundle_films import Advance, films_for
+from model.dataset import SPLITS, Film, Films, open_prepared
 from model.engine.base import Engine
 from model.errors import DatasetError
-from model.findings import FINDINGS, REPORT_MINED
-from model.metrics import (
-    Weights,
-    bootstrap,
-    calibration_error_interval,
-    curves,
-    proportion,
-    reliability,
-    roc_curve,
-    summary,
-)
-from model.scorer import score
+from model.findings import FINDINGS
+from model.scored import Scored, predictions_text, right, score_films, wrong
+from model.slices import measure, slices
 
 NOTICE = "Research software. Not a medical device."
-BATCH = 16
-CONFIDENT = 6
-"""Films of each class shown as the most confident right ones."""
-Advance = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Films and what the bundle says of them. Row i of everything is the same film."""
-
-    films: Films
-    logits: NDArray[np.float32]
-    """[N, findings]"""
-    chances: NDArray[np.float64]
-    """[N, findings], calibrated."""
-    flags: tuple[tuple[str, ...], ...]
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        return self.films.labels
-
-    @property
-    def called(self) -> NDArray[np.int64]:
-        """[N] index of the most probable finding."""
-        return np.asarray(self.chances.argmax(axis=1), np.int64)
-
-    def where(self, wanted: Callable[[Film], bool]) -> "Scored":
-        kept = [index for index, film in enumerate(self.films.records) if wanted(film)]
-        return Scored(
-            films=self.films.where(wanted),
-            logits=self.logits[kept],
-            chances=self.chances[kept],
-            flags=tuple(self.flags[index] for index in kept),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +72,9 @@ def evaluate(
     """
     from model.comparisons import against, baselines, fair  # scikit-learn takes a second to import
 
-    films, spec = open_prepared(folder)
-    if bundle.findings != FINDINGS:
-        raise DatasetError(f"bundle {bundle.name} finds {', '.join(bundle.findings)}, not {', '.join(FINDINGS)}")
-    if spec != bundle.preprocess:
-        raise DatasetError(
-            f"{folder} was prepared with {_words(spec.as_dict())}, bundle {bundle.name} needs "
-            f"{_words(bundle.preprocess.as_dict())}: run 'xrayq prepare' with these"
-        )
-    views, train_views = (_views(bundle, name) for name in ("views", "train_views"))
-    dataset = load_dataset(folder, views=views, train_views=train_views)
+    dataset = films_for(bundle, folder)
+    films, _ = open_prepared(folder)
+    views, train_views = dataset.views, dataset.train_views
     for name in SPLITS:
         if name not in dataset.splits or 0 in dataset.splits[name].counts().values():
             raise DatasetError(f"evaluation needs films of every class in {name}; {folder} has not, of these views")
@@ -188,116 +132,6 @@ def _start(bundle: Bundle) -> str:
     return f"starts from: {bundle.provenance.get('initial_weights', 'weights not said')}"
 
 
-def score_films(bundle: Bundle, engine: Engine, films: Films, advance: Advance) -> Scored:
-    found = []
-    for start in range(0, len(films), BATCH):
-        found += score(engine, bundle, films.take(np.arange(start, min(start + BATCH, len(films)))))
-        advance(len(found), len(films))
-    logits = np.array([list(one.logits.values()) for one in found], np.float32)
-    return Scored(
-        films=films,
-        logits=logits,
-        chances=bundle.calibration.probabilities(logits),
-        flags=tuple(one.flags for one in found),
-    )
-
-
-def measure(part: Scored, bundle: Bundle) -> dict[str, Any]:
-    """One part of the films.
-
-    Returns:
-        {"films", "patients", "summary": as `metrics.summary` with a bootstrap interval in each proportion, "curves": as
-        `metrics.curves`, "reliability": {"before" (temperature 1), "after"}: as `metrics.reliability`, "flags":
-        finding -> {"threshold", "sensitivity", "specificity", "precision"}}
-    """
-    labels, patients, called = part.labels, part.films.patients, part.called
-    found = summary(part.chances, labels, FINDINGS, patients=patients)
-    for index, name in enumerate(FINDINGS):
-        hit = (called == index) & (labels == index)
-        found["recall"][name] |= {"bootstrap95": share_interval(hit, labels == index, patients)}
-        found["precision"][name] |= {"bootstrap95": share_interval(hit, called == index, patients)}
-    return {
-        "films": part.films.counts(),
-        "patients": len(set(patients)),
-        "summary": found,
-        "curves": curves(part.chances, labels, FINDINGS, patients),
-        "reliability": {
-            "before": reliability_of(probabilities(part.logits, 1.0), labels, patients),
-            "after": reliability_of(part.chances, labels, patients),
-        },
-        "flags": {point.finding: _flag(point, part) for point in bundle.operating_points},
-    }
-
-
-def reliability_of(chances: NDArray[np.float64], labels: NDArray[np.int64], patients: Sequence[str]) -> dict[str, Any]:
-    """`metrics.reliability` with 95 % intervals by bootstrap over patients; each film has one."""
-    truth = np.eye(chances.shape[1])[labels]
-    losses = -np.log(np.clip((chances * truth).sum(axis=1), 1e-12, 1.0))
-    return reliability(chances, labels) | {
-        "ece_interval95": calibration_error_interval(chances, labels, patients),
-        "brier_interval95": mean_interval(((chances - truth) ** 2).sum(axis=1), patients),
-        "log_loss_interval95": mean_interval(losses, patients),
-    }
-
-
-def share_interval(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]) -> list[float] | None:
-    """Patient-bootstrap interval of the share of `among` that is `hit`; both [N]."""
-
-    def statistic(weights: Weights) -> NDArray[np.float64]:
-        below = weights @ among.astype(float)
-        return np.asarray(np.divide(weights @ (hit & among), below, out=np.full(len(below), np.nan), where=below > 0))
-
-    return bootstrap(statistic, patients)
-
-
-def mean_interval(values: NDArray[np.float64], patients: Sequence[str]) -> list[float] | None:
-    return bootstrap(lambda weights: weights @ values / weights.sum(axis=1), patients)
-
-
-def slices(test: Scored, test_all: Scored) -> list[dict[str, Any]]:
-    """Test films in groups; views over all of them, sources and labels over the bundle's views."""
-    groups: list[tuple[str, str, str, Scored]] = [
-        ("all", "test", "bundle's views", test),
-        ("all", "test", "every view", test_all),
-    ]
-    for view in sorted({film.view for film in test_all.films.records}):
-        groups.append(("view", view, "every view", test_all.where(lambda film, view=view: film.view == view)))  # type: ignore[misc]
-    for source in sorted({film.source for film in test.films.records}):
-        part = test.where(lambda film, source=source: film.source == source)  # type: ignore[misc]
-        groups.append(("source", source or "not said", "bundle's views", part))
-    for name, mined in (("confirmed", False), ("report-mined", True)):
-        part = test.where(lambda film, mined=mined: (film.label_basis in REPORT_MINED) == mined)  # type: ignore[misc]
-        groups.append(("label", name, "bundle's views", part))
-    return [
-        {"group": group, "name": name, "of": of} | slice_of(part) for group, name, of, part in groups if len(part.films)
-    ]
-
-
-def slice_of(part: Scored) -> dict[str, Any]:
-    """{"films", "accuracy", "balanced_accuracy": over the classes that occur, "bootstrap", "recall", "auroc"}"""
-    found = summary(part.chances, part.labels, FINDINGS, patients=part.films.patients)
-    kept = {name: found[name] for name in ("accuracy", "balanced_accuracy", "bootstrap", "recall")}
-    auroc = {
-        name: roc_curve(part.chances[:, index], part.labels == index, part.films.patients)["auroc"]
-        for index, name in enumerate(FINDINGS)
-    }
-    return {"films": part.films.counts()} | kept | {"auroc": auroc}
-
-
-def wrong(part: Scored) -> list[dict[str, Any]]:
-    """Films called wrongly, most confident first."""
-    return [_about(part, index) for index in _ranked(part) if part.called[index] != part.labels[index]]
-
-
-def right(part: Scored) -> dict[str, list[dict[str, Any]]]:
-    """The most confident films called rightly, of each class."""
-    rows = [index for index in _ranked(part) if part.called[index] == part.labels[index]]
-    return {
-        name: [_about(part, index) for index in rows if part.labels[index] == number][:CONFIDENT]
-        for number, name in enumerate(FINDINGS)
-    }
-
-
 def read_study(path: Path) -> dict[str, Any]:
     """A study's JSON, as `xrayq study` wrote it. Raises DatasetError."""
     try:
@@ -312,22 +146,6 @@ def read_study(path: Path) -> dict[str, Any]:
         raise DatasetError(f"{path} is not a study of 'xrayq study': {error}") from None
 
 
-def predictions_text(scored: Scored) -> str:
-    """predictions.csv."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    identity = ("identifier", "split", "view", "source", "label_basis", "label")
-    writer.writerow(
-        [*identity, "called", *(f"p_{name}" for name in FINDINGS), *(f"logit_{name}" for name in FINDINGS), "flags"]
-    )
-    for film, called, chances, logits, flags in zip(
-        scored.films.records, scored.called, scored.chances, scored.logits, scored.flags, strict=True
-    ):
-        numbers = [f"{value:.6f}" for value in chances] + [f"{value:.5f}" for value in logits]
-        writer.writerow([*(getattr(film, name) for name in identity), FINDINGS[called], *numbers, " ".join(flags)])
-    return text.getvalue()
-
-
 def json_text(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
@@ -339,56 +157,10 @@ def write(evaluation: Evaluation, out: Path, report: str) -> None:
     (out / "report.html").write_text(report, encoding="utf-8")
 
 
-def _flag(point: OperatingPoint, part: Scored) -> dict[str, Any]:
-    positive = part.labels == FINDINGS.index(point.finding)
-    flagged = np.array([point.finding in flags for flags in part.flags])
-
-    def rate(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> dict[str, Any]:
-        found = proportion(int((hit & among).sum()), int(among.sum()))
-        return found | {"bootstrap95": share_interval(hit, among, part.films.patients)}
-
-    return {
-        "threshold": point.threshold,
-        "sensitivity": rate(flagged, positive),
-        "specificity": rate(~flagged, ~positive),
-        "precision": rate(positive, flagged),
-    }
-
-
-def _ranked(part: Scored) -> list[int]:
-    """Rows by falling probability of the called class; ties by identifier."""
-    confidence = part.chances.max(axis=1).round(6)
-    return sorted(range(len(confidence)), key=lambda row: (-confidence[row], part.films.records[row].identifier))
-
-
-def _about(part: Scored, row: int) -> dict[str, Any]:
-    film = part.films.records[row]
-    return {
-        "identifier": film.identifier,
-        "label": film.label,
-        "called": FINDINGS[part.called[row]],
-        "probabilities": {
-            name: round(float(value), 4) for name, value in zip(FINDINGS, part.chances[row], strict=True)
-        },
-        "view": film.view,
-        "source": film.source,
-        "label_basis": film.label_basis,
-    }
-
-
 def _chosen(split: str, views: tuple[str, ...]) -> Callable[[Film], bool]:
     return lambda film: film.split == split and (not views or film.view in views)
-
-
-def _views(bundle: Bundle, name: str) -> tuple[str, ...]:
-    views = bundle.provenance.get(name, bundle.provenance.get("views", ["PA"]))
-    return () if views == ["all"] else tuple(views)
 
 
 def _tally(films: Films, split: str, column: str) -> dict[str, dict[str, int]]:
     counts = Counter((getattr(film, column), film.label) for film in films.records if film.split == split)
     return {name: {label: counts[name, label] for label in FINDINGS} for name in sorted({name for name, _ in counts})}
-
-
-def _words(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in values.items())

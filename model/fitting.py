@@ -20,7 +20,9 @@ from model.calibration import (
     Calibration,
     Logits,
     Probabilities,
+    brier_scores,
     fit_temperature,
+    log_losses,
     probabilities,
 )
 from model.exact import interval
@@ -59,7 +61,6 @@ def compare(logits: Logits, labels: Labels, patients: Sequence[str]) -> dict[str
 
     "none" is the softmax of the logits as they are.
     """
-    truth = np.eye(logits.shape[1])[labels]
     scores: dict[str, list[tuple[float, float]]] = {"none": [], TEMPERATURE: [], VECTOR: []}
     for repeat in range(REPEATS):
         found = {name: np.zeros(logits.shape) for name in scores}
@@ -70,8 +71,7 @@ def compare(logits: Logits, labels: Labels, patients: Sequence[str]) -> dict[str
             found[TEMPERATURE][held] = plain.probabilities(logits[held])
             found[VECTOR][held] = vector.probabilities(logits[held])
         for name, chances in found.items():
-            likelihood = np.clip((chances * truth).sum(axis=1), 1e-12, 1.0)
-            scores[name].append((-np.log(likelihood).mean(), ((chances - truth) ** 2).sum(axis=1).mean()))
+            scores[name].append((log_losses(chances, labels).mean(), brier_scores(chances, labels).mean()))
     means = {name: np.mean(values, axis=0) for name, values in scores.items()}
     return {
         name: {"log_loss": round(float(loss), 5), "brier": round(float(brier), 5)}

@@ -111,11 +111,6 @@ PIXEL_RULES: tuple[tuple[str, Callable[[Sight, Thresholds, Policy], bool]], ...]
 )
 
 
-def refuse(facts: Facts, policy: Policy) -> str | None:
-    """The reason code of the first rule on the header that refuses the film, None when it is eligible."""
-    return next((reason for reason in header_faults(facts, policy) if reason not in policy.mark), None)
-
-
 def header_faults(facts: Facts, policy: Policy) -> Iterator[str]:
     return (reason for reason, applies in HEADER_RULES if applies(facts, policy))
 

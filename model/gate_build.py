@@ -17,13 +17,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from model.bundle import GATE, Bundle, derive
+from model.bundle import GATE, Bundle, derive, refuse_existing
+from model.bundle_films import require
 from model.dataset import Film, Films, open_prepared
-from model.errors import BundleError, DatasetError
+from model.errors import DatasetError
+from model.exact import proportion
 from model.gate import Facts, Gate, Policy, Thresholds, Verdict, scored_view
 from model.gate_films import KINDS, GateFilms, load_auxiliary_views, of_prepared, others
 from model.gate_network import TURNS, VIEWS, GateNetwork, Sight
-from model.metrics import proportion
 from model.quality import Quality
 
 BUDGET = 0.02
@@ -80,12 +81,10 @@ def build_gate(
         BundleError: `out` exists.
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, or without both views in a split.
     """
-    if out.exists():
-        raise BundleError(f"{out} exists: bundles are never changed, write a new one beside it")
+    refuse_existing(out)
     policy = policy or Policy()
     films, spec = open_prepared(folder)
-    if spec != bundle.preprocess:
-        raise DatasetError(f"{folder} was prepared otherwise than bundle {bundle.name} needs: run 'xrayq prepare'")
+    require(bundle, folder, spec)
     films = films.where(lambda film: adult(film, policy.min_age))
     splits = {name: films.where(lambda film, name=name: film.split == name) for name in ("train", "val", "test")}  # type: ignore[misc]
     for name in ("train", "val"):

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from model.auxiliary import read_shards
 from model.dataset import Films
 from model.gate_network import VIEWS
-from model.prepare import METADATA, image_to_input, read_table
 from model.preprocess import PreprocessSpec, stretch
+from model.raw_films import METADATA, image_to_input, read_table
 
 COLUMNS = {"image_id", "shard", "file", "source", "view", "patient_id", "age"}
 CHILDREN = "kermany"

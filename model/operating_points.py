@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from model.calibration import log_losses
 from model.decision import SENSITIVITY, SPECIFICITY, OperatingPoint
-from model.exact import interval
-from model.metrics import proportion, summary
+from model.exact import interval, proportion
+from model.metrics import summary
 
 HALF_WIDTH = 0.05
 """Of the interval of a rate that is known well enough."""
@@ -73,25 +74,25 @@ def _needed(rate: float, count: int) -> int:
     return max(1, ceil(rate * count - 1e-9))
 
 
-def films_needed(rate: float, half_width: float = HALF_WIDTH) -> int:
-    """Fewest films of which the exact 95 % interval of `rate` is at most +- `half_width` wide; at most `MOST`."""
+def films_needed(rate: float) -> int:
+    """Fewest films of which the exact 95 % interval of `rate` is at most +- HALF_WIDTH wide; at most `MOST`."""
     low, high = 1, MOST
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _half(rate, middle) <= half_width else (middle + 1, high)
+        low, high = (low, middle) if _half(rate, middle) <= HALF_WIDTH else (middle + 1, high)
     return low
 
 
-def shortage(found: dict[str, Any], half_width: float = HALF_WIDTH) -> int | None:
-    """Films that a rate of `metrics.proportion` needs to be known to +- `half_width`; None where it is."""
+def shortage(found: dict[str, Any]) -> int | None:
+    """Films that a rate of `exact.proportion` needs to be known to +- HALF_WIDTH; None where it is."""
     low, high = found["interval95"]
-    if found["value"] is None or (high - low) / 2 <= half_width:
+    if found["value"] is None or (high - low) / 2 <= HALF_WIDTH:
         return None
-    return films_needed(found["value"], half_width)
+    return films_needed(found["value"])
 
 
 def rates(point: OperatingPoint, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
-    """What an operating point does on films: sensitivity and specificity as of `metrics.proportion`."""
+    """What an operating point does on films: sensitivity and specificity as of `exact.proportion`."""
     return rates_of(scores >= point.threshold, positive)
 
 
@@ -110,9 +111,8 @@ def bundle_metrics(
     points: tuple[OperatingPoint, ...],
 ) -> dict[str, Any]:
     """What a bundle's manifest says of one split; probabilities [N, findings], labels [N]."""
-    likelihood = np.clip(chances[np.arange(len(labels)), labels], 1e-12, 1.0)
     return summary(chances, labels, findings) | {
-        "log_loss": round(float(-np.log(likelihood).mean()), 4),
+        "log_loss": round(float(log_losses(chances, labels).mean()), 4),
         "flags": {
             point.finding: rates(
                 point,

@@ -43,8 +43,8 @@ def paragraph(text: object, kind: str = "") -> Html:
     return Html(f"<p{_class(kind)}>{safe(text)}</p>")
 
 
-def bullets(items: Iterable[object]) -> Html:
-    return Html("<ul>" + "".join(f"<li>{safe(item)}</li>" for item in items) + "</ul>")
+def bullets(lines: Iterable[object]) -> Html:
+    return Html("<ul>" + "".join(f"<li>{safe(line)}</li>" for line in lines) + "</ul>")
 
 
 def table(
@@ -81,8 +81,8 @@ def film(pictures: Sequence[tuple[NDArray[np.uint8], str]], caption: object) -> 
     )
 
 
-def films(items: Iterable[Html], kind: str = "") -> Html:
-    return Html(f'<div class="films {kind}">' + "\n".join(items) + "</div>")
+def films(pictures: Iterable[Html], kind: str = "") -> Html:
+    return Html(f'<div class="films {kind}">' + "\n".join(pictures) + "</div>")
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> str:

@@ -31,29 +31,29 @@ class Rule:
 RULE = Rule()
 
 
-def criteria(content: dict[str, Any], rule: Rule = RULE) -> list[dict[str, Any]]:
+def criteria(content: dict[str, Any]) -> list[dict[str, Any]]:
     """What `side_by_side.compare` found, held against the rule: name, value, limit and state of each. JSON-ready."""
     films, missed, other = content["films"], content["missed"], content["films_with_other_flags"]
     truth = [
-        _criterion(f"{rate} of {finding}, lost", found[rate]["lost"], rule.lost, fewest=rule.judged)
+        _criterion(f"{rate} of {finding}, lost", found[rate]["lost"], RULE.lost, fewest=RULE.judged)
         for finding, found in content["truth"].items()
         for rate in ("sensitivity", "specificity")
     ]
     harmless = bool(truth) and all(one["state"] == MET for one in truth)
-    flags = _criterion("films with other flags", other, rule.other_flags)
+    flags = _criterion("films with other flags", other, RULE.other_flags)
     if harmless and flags["state"] != MET:
         flags |= {"state": MET, "because": "the truth of every flag is judged and met"}
     enough = {
         "criterion": "films scored by both",
         "value": films,
-        "limit": rule.films,
-        "state": MET if films >= rule.films else OPEN,
+        "limit": RULE.films,
+        "state": MET if films >= RULE.films else OPEN,
     }
     gaps = {
         "criterion": "films the shadow could not score",
         "value": missed["value"],
-        "limit": rule.missed,
-        "state": MET if (missed["value"] or 0.0) <= rule.missed else BROKEN,
+        "limit": RULE.missed,
+        "state": MET if (missed["value"] or 0.0) <= RULE.missed else BROKEN,
     }
     return [enough, gaps, flags, *truth]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model import figures, sections
+from model import cells, figures, sections
 from model.evaluate import NOTICE, Evaluation
 from model.figures import SPOKEN, Line
 from model.findings import FINDINGS
@@ -58,7 +58,7 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
     head = Html(
         f"<h1>Evaluation of bundle {safe(bundle['name'])} {safe(bundle['version'])}</h1>"
         f'<p class="quiet">Bundle {bundle["digest"][:12]}, data {content["data"]["digest"][:12]}, scored by '
-        f"{safe(sections.engine_of(content))}. Brackets are 95 % intervals: exact for shares of films, by bootstrap "
+        f"{safe(cells.engine_of(content))}. Brackets are 95 % intervals: exact for shares of films, by bootstrap "
         f"over patients for the rest.</p><nav>{links}</nav>"
     )
     body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
@@ -68,10 +68,10 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
 def _short(content: dict[str, Any]) -> Iterable[Html]:
     parts, rivals, paper = content["parts"], content["baselines"], content["paper"]
     test = parts["test"]
-    views = sections.views_of(content)
+    views = cells.views_of(content)
     tiles = [
         ("Accuracy", test["summary"]["accuracy"]),
-        ("Balanced accuracy", sections.balanced(test["summary"])),
+        ("Balanced accuracy", cells.balanced(test["summary"])),
         *((f"AUROC, {SPOKEN[name]}", test["curves"][name]["roc"]["auroc"]) for name in FINDINGS),
         (
             "Calibration error",
@@ -101,16 +101,16 @@ def _short(content: dict[str, Any]) -> Iterable[Html]:
     lines = [
         Line(
             name=name,
-            estimates=(found["accuracy"], sections.balanced(found), found["recall"]["covid19"]),
+            estimates=(found["accuracy"], cells.balanced(found), found["recall"]["covid19"]),
             strong=kind == "strong",
             hollow=kind == "hollow",
         )
         for name, found, kind in named
     ]
-    cnn = sections.published(paper, "cnn")
+    cnn = cells.published(paper, "cnn")
     own = Line(
         name="The paper's CNN, published (other films)",
-        estimates=(cnn["accuracy"], sections.balanced(cnn), cnn["recall"]["covid19"]),
+        estimates=(cnn["accuracy"], cells.balanced(cnn), cnn["recall"]["covid19"]),
         hollow=True,
     )
     chart = figures.forest(
@@ -120,8 +120,8 @@ def _short(content: dict[str, Any]) -> Iterable[Html]:
         what="This network beside what it must beat",
     )
     yield figure(chart, "Filled: on our test films. Hollow: published, on other films. Dotted: guessing.")
-    rows = [sections.row(name, found) for name, found, _ in named] + [sections.row(own.name, cnn)]
-    yield table(sections.columns_of("", "n"), rows, caption="The same, and recall and precision", strong=frozenset({0}))
+    rows = [cells.row(name, found) for name, found, _ in named] + [cells.row(own.name, cnn)]
+    yield table(cells.columns_of("", "n"), rows, caption="The same, and recall and precision", strong=frozenset({0}))
     yield paragraph("Intervals of published figures are ours, exact, from the number of films they rest on.", "quiet")
 
 
@@ -138,19 +138,21 @@ def _claims(content: dict[str, Any]) -> Iterable[Html]:
 
 def _films(evaluation: Evaluation) -> Iterable[Html]:
     content, scored = evaluation.content, evaluation.scored
-    data, views = content["data"], sections.views_of(content)
+    basis, views = content["data"], cells.views_of(content)
     yield figure(
-        figures.distribution(data["films"], data["views"]),
+        figures.distribution(basis["films"], basis["views"]),
         f"Films of each class. Solid: view {views}, which validation and test are measured on. Hatched: other views. "
-        f"Trained on: {', '.join(data['train_views'])}.",
+        f"Trained on: {', '.join(basis['train_views'])}.",
     )
-    yield sections.tally("view", data["films"], "Class distribution, films by view")
+    yield sections.tally("view", basis["films"], "Class distribution, films by view")
     yield sections.tally(
         "source",
-        data["sources"],
+        basis["sources"],
         "Films by source, all views: a class with a source of its own can be recognised by its source",
     )
-    test = scored.where(lambda film: film.split == "test" and (data["views"] == ["all"] or film.view in data["views"]))
+    test = scored.where(
+        lambda film: film.split == "test" and (basis["views"] == ["all"] or film.view in basis["views"])
+    )
     for index, name in enumerate(FINDINGS):
         rows_of = np.flatnonzero(test.labels == index)
         spread = rows_of[np.unique(np.linspace(0, len(rows_of) - 1, EXAMPLES).astype(int))]
@@ -217,20 +219,20 @@ def _pairs(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _made(content: dict[str, Any]) -> Iterable[Html]:
-    bundle, data = content["bundle"], content["data"]
+    bundle, basis = content["bundle"], content["data"]
     made = bundle["provenance"]
-    if not data["trained_on"]:
+    if not basis["trained_on"]:
         yield paragraph(
             "The bundle names another digest of its data than these films have: it was trained on other films, or on "
             "these as an earlier version prepared them. In the first case check that no test patient was trained on."
         )
     facts = [
         ("bundle", f"{bundle['name']} {bundle['version']}, SHA-256 {bundle['digest']}"),
-        ("these films", f"digest {data['digest']}, the bundle's: {made.get('data_digest', 'not said')}"),
-        ("patients", ", ".join(f"{name} {count}" for name, count in data["patients"].items())),
-        ("engine", sections.engine_of(content)),
+        ("these films", f"digest {basis['digest']}, the bundle's: {made.get('data_digest', 'not said')}"),
+        ("patients", ", ".join(f"{name} {count}" for name, count in basis["patients"].items())),
+        ("engine", cells.engine_of(content)),
         *(
-            (key.replace("_", " "), sections.plain(value))
+            (key.replace("_", " "), cells.plain(value))
             for key, value in made.items()
             if key not in ("history", "recipe")
         ),

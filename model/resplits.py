@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from model.calibrate import Wish, apply, fit_all
 from model.calibration import probabilities
 from model.calibration_error import error_by_finding, if_true
 from model.calibration_films import Labelled, check
 from model.conformal import limit
+from model.cross_fit import Wish, apply, fit_all
 from model.fitting import folds
-from model.metrics import reliability
 from model.operating_points import rates_of
+from model.reliability import reliability
 
 Report = Callable[[str], None]
 MEASURES = ("ece", "by_finding", "log_loss")

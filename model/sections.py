@@ -1,10 +1,10 @@
-"""The report's sections of figures and tables, and the cells they are made of; `model.report` puts them in order."""
+"""The report's sections of figures and tables; `model.report` puts them in order."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from model import figures
-from model.exact import interval
+from model.cells import balanced, cell, columns_of, exact, plain, published, row, views_of
 from model.figures import SPOKEN, Line, said_estimate
 from model.findings import FINDINGS
 from model.page import Html, bullets, figure, paragraph, safe, table
@@ -101,7 +101,7 @@ def calibration(content: dict[str, Any]) -> Iterable[Html]:
     rows = [
         (
             f"{SPOKEN[finding]}, p ≥ {rates['threshold']:.4f}, {PARTS[name]}",
-            *(_exact(rates[rate]) for rate in ("sensitivity", "specificity", "precision")),
+            *(exact(rates[rate]) for rate in ("sensitivity", "specificity", "precision")),
         )
         for name, part in parts.items()
         for finding, rates in part["flags"].items()
@@ -241,7 +241,7 @@ def studies(content: dict[str, Any]) -> Iterable[Html]:
         yield paragraph("No study was given. 'xrayq study' makes them, 'xrayq evaluate --study FILE' shows them.")
     for study in content["studies"]:
         yield Html(f"<h3>{safe(study['title'])}</h3>")
-        yield table(study["columns"], [[_cell(one) for one in row] for row in study["rows"]], caption=study["note"])
+        yield table(study["columns"], [[cell(one) for one in row] for row in study["rows"]], caption=study["note"])
         made = study["provenance"]
         if made:
             words = "; ".join(f"{key}: {plain(value)}" for key, value in made.items())
@@ -258,54 +258,6 @@ def tally(name: str, counts: dict[str, dict[str, dict[str, int]]], caption: str)
     sums = [sum(by_row[row][one] for row in by_row) for by_row in counts.values() for one in FINDINGS]
     columns = [name, *(f"{PARTS[split]}, {SPOKEN[one]}" for split in counts for one in FINDINGS)]
     return table(columns, [*rows, ["all", *sums]], caption=caption, strong=frozenset({len(rows)}))
-
-
-def columns_of(first: str, second: str) -> list[object]:
-    rates = [f"{rate}, {SPOKEN[name]}" for rate in ("recall", "precision") for name in FINDINGS]
-    return [first, second, "accuracy", "balanced accuracy", *rates]
-
-
-def row(name: str, found: dict[str, Any]) -> list[object]:
-    rates = [found[rate][finding] for rate in ("recall", "precision") for finding in FINDINGS]
-    return [name, found["films"], *(_stacked(one) for one in (found["accuracy"], balanced(found), *rates))]
-
-
-def balanced(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "value": found["balanced_accuracy"],
-        "interval95": found["bootstrap"]["balanced_accuracy"] if "bootstrap" in found else None,
-    }
-
-
-def published(paper: dict[str, Any], who: str, split: str = "test") -> dict[str, Any]:
-    """A published row in the form of `metrics.summary`, with exact intervals where the number of films is known."""
-    rates, counts = paper[who][split], paper["films"][split]
-    films_all = sum(counts.values())
-
-    def share(value: float, n: int) -> dict[str, Any]:
-        return {"value": value, "interval95": list(interval(round(value * n), n)), "n": n}
-
-    return {
-        "films": films_all,
-        "accuracy": share(rates["accuracy"], films_all),
-        "balanced_accuracy": round(sum(rates["recall"].values()) / len(FINDINGS), 4),
-        "recall": {name: share(rates["recall"][name], counts[name]) for name in FINDINGS},
-        "precision": {name: {"value": rates["precision"][name], "interval95": None} for name in FINDINGS},
-    }
-
-
-def engine_of(content: dict[str, Any]) -> str:
-    return f"{content['engine']['name']} on {content['engine']['device']}"
-
-
-def views_of(content: dict[str, Any]) -> str:
-    return ", ".join(content["data"]["views"])
-
-
-def plain(value: object) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {plain(one)}" for key, one in value.items())
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
 def _against(content: dict[str, Any]) -> Html:
@@ -325,18 +277,3 @@ def _against(content: dict[str, Any]) -> Html:
             )
     columns = ("network minus", "accuracy", "balanced accuracy", "only network right", "only other right", "McNemar p")
     return table(columns, rows, caption="Differences on the same films, by bootstrap over patients; exact McNemar test")
-
-
-def _stacked(estimate: dict[str, Any]) -> Html:
-    if estimate["value"] is None:
-        return Html("–")
-    bounds = estimate["interval95"]
-    return Html(f"{estimate['value']:.3f}" + (f"<br><small>{bounds[0]:.2f}–{bounds[1]:.2f}</small>" if bounds else ""))
-
-
-def _exact(estimate: dict[str, Any]) -> str:
-    return f"{said_estimate(estimate)} of {estimate['n']}"
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from model.exact import proportion, sign_test
-from model.promotion import RULE, Rule, criteria, verdict
+from model.promotion import criteria, verdict
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -30,7 +30,7 @@ class Film:
     """A finding, None where nobody who read the film said."""
 
 
-def compare(films: Sequence[Film], *, flagged: Sequence[str], missed: int, rule: Rule = RULE) -> dict[str, Any]:
+def compare(films: Sequence[Film], *, flagged: Sequence[str], missed: int) -> dict[str, Any]:
     """The shadow beside live, and the verdict.
 
     Films count as independent: several of one patient make the intervals too narrow.
@@ -56,7 +56,7 @@ def compare(films: Sequence[Film], *, flagged: Sequence[str], missed: int, rule:
         },
         "truth": {name: _truth(films, name) for name in flagged if any(one.truth for one in films)},
     }
-    judged = criteria(content, rule)
+    judged = criteria(content)
     return content | {"criteria": judged, "verdict": verdict([one["state"] for one in judged])}
 
 

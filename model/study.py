@@ -13,8 +13,9 @@ from model.exact import interval
 from model.findings import FINDINGS
 from model.loop import predict
 from model.metrics import summary
+from model.recipe import TrainConfig
 from model.splits import assign
-from model.train import TrainConfig, Trained, build, train
+from model.train import Trained, build, train
 
 Report = Callable[[str], None]
 SPLIT_SHARES = ((0.7, 0.3), (0.6, 0.4), (0.5, 0.5))

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.augment import Augmentation
+from model.candidates import Candidate, added, best_of, class_weights, settle, validate
 from model.dataset import Dataset, Films
 from model.errors import DatasetError, first_line
 from model.findings import FINDINGS, REPORT_MINED
@@ -23,54 +22,10 @@ from model.loop import (
     copy_state,
     nothing,
     pick_device,
-    predict,
     shuffled,
 )
-from model.metrics import summary
 from model.network import ChestResNet50
-
-SCHEDULES = ("search", "one_cycle")
-SELECTIONS = ("accuracy", "loss", "last")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """The recipe; the defaults are the 2020 paper's. Written into the bundle's provenance."""
-
-    epochs: int = 30
-    batch: int = 16
-    schedule: str = "search"
-    """search: `search_epochs` at `search_rate`, back to the best of them, then `learning_rate` to the end, as in the
-    paper. one_cycle: up to `learning_rate` in a fifth of the steps and down to zero."""
-    search_epochs: int = 4
-    search_rate: float = 5e-4
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    dropout: float = 0.4
-    label_smoothing: float = 0.0
-    class_weight_power: float = 1.0
-    """Class weights are (1 / class share) to this power: 0 none, 1 fully balanced."""
-    report_mined_weight: float = 1.0
-    """Weight of films whose label was mined from a report, against 1 for the others; with 0 they are left out."""
-    select: str = "accuracy"
-    """What the kept epoch is best at on the validation split: accuracy (ties: less loss), or weighted loss. With `last`
-    nothing is chosen there: the last epoch is kept, or the mean of the last ones and of all members."""
-    average_last: int = 0
-    """The mean of this many last epochs' weights (batch norm measured again) competes with the single epochs; 0 off."""
-    members: int = 1
-    """Fine-tunings from the same start, each in its own random order; over 1, the mean of their weights is kept if it
-    validates better than every one (Wortsman et al. 2022, model soups)."""
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(brightness=0.0))
-    seed: int = 2020
-
-    def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES or self.select not in SELECTIONS:
-            raise ValueError(f"schedule is one of {SCHEDULES}, select one of {SELECTIONS}")
-        if self.epochs < 1 or self.batch < 1 or self.members < 1 or not 0 <= self.average_last <= self.epochs:
-            raise ValueError("epochs, batch and members are at least 1, average_last at most epochs")
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+from model.recipe import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +56,6 @@ class Trained:
     epochs: tuple[Epoch, ...]
     kept: str
     """Which weights these are, in words."""
-
-
-@dataclass(kw_only=True)
-class _Candidate:
-    """Weights that may be kept, and how they validate."""
-
-    state: dict[str, Tensor]
-    loss: float
-    accuracy: float
-    name: str
-
-    def beats(self, other: "_Candidate | None", select: str) -> bool:
-        if other is None or select == "last":
-            return True
-        if select == "loss":
-            return self.loss < other.loss
-        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
 def build(config: TrainConfig, initial: Path | str | None) -> ChestResNet50:
@@ -175,11 +113,11 @@ def train(
     """
     films, validation = _split(dataset, "train", without_mined=not config.report_mined_weight), _split(dataset, "val")
     device, checkpoint = device or pick_device("cpu"), checkpoint or Checkpoint(None, {})
-    start, history, members = copy_state(network), list[Epoch](), list[_Candidate]()
+    start, history, members = copy_state(network), list[Epoch](), list[Candidate]()
     saved = checkpoint.load()
     if saved:
         history = [Epoch(**epoch) for epoch in saved["history"]]
-        members = [_Candidate(**member) for member in saved["members"]]
+        members = [Candidate(**member) for member in saved["members"]]
 
     def keep(member: dict[str, Any] | None) -> None:
         checkpoint.save(
@@ -203,7 +141,7 @@ def train(
             report(done)
         members.append(member.finish(number))
         keep(None)
-    best = _best(network, members, films, validation, config, device)
+    best = best_of(network, members, films, validation, config, device)
     network.to("cpu").load_state_dict(best.state)
     return Trained(network=network.eval(), epochs=tuple(history), kept=best.name)
 
@@ -233,7 +171,7 @@ class _Member:
         mined = torch.tensor([film.label_basis in REPORT_MINED for film in films.records])
         self.weights = torch.where(mined, config.report_mined_weight, 1.0) * self.class_weights[films.labels]
         self.weights = self.weights.float().to(device)
-        self.best: _Candidate | None = None
+        self.best: Candidate | None = None
         self.average: dict[str, Tensor] | None = None
         self.epoch = 0
 
@@ -243,14 +181,14 @@ class _Member:
         rate = float(self.training.schedule.get_last_lr()[0])
         order = shuffled(len(self.films), self.training.generator)
         loss = self.training.run(order, self.films.take, self._loss, advance)
-        now = _candidate(network, self.validation, self.class_weights, self.device, f"epoch {self.epoch}")
+        now = validate(network, self.validation, self.class_weights, self.device, f"epoch {self.epoch}")
         best = now.beats(self.best, config.select)
         if best:
             self.best = now
         if config.schedule == "search" and self.epoch == config.search_epochs < config.epochs and self.best:
             network.load_state_dict(self.best.state)
         if self.epoch > config.epochs - config.average_last:
-            self.average = _add(self.average, copy_state(network))
+            self.average = added(self.average, copy_state(network))
         return Epoch(
             member=number,
             epoch=self.epoch,
@@ -262,7 +200,7 @@ class _Member:
             best=best,
         )
 
-    def finish(self, number: int) -> _Candidate:
+    def finish(self, number: int) -> Candidate:
         """This member's best weights, named for its number when there are several."""
         config, best = self.config, self.best
         if self.average is not None:
@@ -270,7 +208,7 @@ class _Member:
             self.training.network.load_state_dict(mean, strict=False)
             settle(self.training.network, self.films, self.device)
             name = f"mean of epochs {config.epochs - config.average_last + 1} to {config.epochs}"
-            averaged = _candidate(self.training.network, self.validation, self.class_weights, self.device, name)
+            averaged = validate(self.training.network, self.validation, self.class_weights, self.device, name)
             best = averaged if averaged.beats(best, config.select) else best
         if best is None:
             raise AssertionError("a member has at least one epoch")
@@ -287,59 +225,13 @@ class _Member:
     def restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.average = state["epoch"], state["average"]
         self.training.restore(state["training"])
-        self.best = _Candidate(**state["best"]) if state["best"] else None
+        self.best = Candidate(**state["best"]) if state["best"] else None
 
     def _loss(self, logits: Tensor, rows: Rows) -> tuple[Tensor, float]:
         at = torch.from_numpy(rows).to(self.device)
         smoothing = self.config.label_smoothing
         losses = nn.functional.cross_entropy(logits, self.labels[at], reduction="none", label_smoothing=smoothing)
         return (losses * self.weights[at]).sum() / self.weights[at].sum(), float(len(rows))
-
-
-def class_weights(films: Films, power: float) -> Tensor:
-    """float32 [findings], mean 1."""
-    counts = np.array(list(films.counts().values()), float)
-    weights = (counts.sum() / counts) ** power
-    return torch.tensor(weights / weights.mean(), dtype=torch.float32)
-
-
-def _best(
-    network: ChestResNet50,
-    members: list[_Candidate],
-    films: Films,
-    validation: Films,
-    config: TrainConfig,
-    device: torch.device,
-) -> _Candidate:
-    """The best member, or the mean of all if that validates better."""
-    best = members[0]
-    for member in members[1:]:
-        best = member if member.beats(best, config.select) else best
-    if len(members) == 1:
-        return best
-    total: dict[str, Tensor] | None = None
-    for member in members:
-        total = _add(total, member.state)
-    network.to(device)  # after an interruption no member may have moved it there
-    network.load_state_dict({name: value / len(members) for name, value in (total or {}).items()}, strict=False)
-    settle(network, films, device)
-    weights = class_weights(films, config.class_weight_power)
-    mean = _candidate(network, validation, weights, device, f"mean of {len(members)} members")
-    return mean if mean.beats(best, config.select) else best
-
-
-def _candidate(network: nn.Module, films: Films, weights: Tensor, device: torch.device, name: str) -> _Candidate:
-    logits = torch.from_numpy(predict(network, films.take, len(films), device=device))
-    loss = nn.functional.cross_entropy(logits, torch.from_numpy(films.labels), weight=weights)
-    accuracy = summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, FINDINGS)["accuracy"]["value"]
-    return _Candidate(state=copy_state(network), loss=float(loss), accuracy=accuracy, name=name)
-
-
-def settle(network: nn.Module, films: Films, device: torch.device, batch: int = 32) -> None:
-    """Measure batch norm's statistics again: the mean of several networks' statistics is not that of their mean."""
-    numbers = np.arange(len(films))
-    images = (torch.from_numpy(films.take(numbers[at : at + batch])) for at in range(0, len(films), batch))
-    torch.optim.swa_utils.update_bn(images, network, device=device)
 
 
 def _first_rate(config: TrainConfig) -> float:
@@ -366,8 +258,3 @@ def _split(dataset: Dataset, name: str, *, without_mined: bool = False) -> Films
     if films is None or 0 in films.counts().values():
         raise DatasetError(f"split {name!r} lacks films of every class: {films.counts() if films else 'no films'}")
     return films
-
-
-def _add(total: dict[str, Tensor] | None, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
-    return floats if total is None else {name: total[name] + tensor for name, tensor in floats.items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.spool import MEBIBYTE
 from model.errors import BundleError
 from worker.db import schema
 from worker.db.session import reading
@@ -22,7 +23,6 @@ from worker.states import State
 if TYPE_CHECKING:
     from model.bundle import Bundle
 
-MEBIBYTE = 1 << 20
 STUCK_MINUTES = 15
 
 

@@ -47,14 +47,12 @@ class InstanceView:
 
 
 def list_instances(
-    engine: Engine, *, state: State | None = None, limit: int = 0, uid: str = "", newest_first: bool = False
+    engine: Engine, *, state: State | None = None, limit: int = 0, newest_first: bool = False
 ) -> list[InstanceView]:
     """Instances by id, oldest first unless `newest_first`; `limit` 0 is all."""
     query = select(instance).order_by(instance.c.id.desc() if newest_first else instance.c.id)
     if state:
         query = query.where(instance.c.state == state)
-    if uid:
-        query = query.where(instance.c.sop_instance_uid == uid)
     with reading(engine) as connection:
         return _views(connection, query.limit(limit) if limit else query)
 

@@ -1,8 +1,7 @@
 """The relay: due outbox rows, leased and published in batches of ids.
 
-The database is the queue; Redis only carries. A message may be lost, doubled or flushed: when the lease passes
-without a
-result the row is published again, and the task looks at the row before it works.
+The database is the queue; Redis only carries. A message may be lost, doubled or flushed: when the lease passes without
+a result the row is published again, and the task looks at the row before it works.
 """
 
 import logging

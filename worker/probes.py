@@ -13,12 +13,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.errors import NoSpace, Refusal
-from dicom_gateway.spool import Spool, free_bytes
+from dicom_gateway.spool import MEBIBYTE, Spool, free_bytes
 from worker.bounded import Bounded
 from worker.db import schema
 from worker.errors import Unhealthy, WorkerError
 
-MEBIBYTE = 1 << 20
 PATIENCE, FRESH = 3.0, 0.5
 """Seconds that a check may take, and for which its answer is given again."""
 ECHO_SECONDS = 2.0

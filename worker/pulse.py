@@ -23,6 +23,8 @@ log = logging.getLogger("xrayq.worker")
 
 LONGEST_SILENCE = 15.0
 """Seconds without a sign of life, after which a worker is not ready."""
+WATCH_SILENCE = 60.0
+"""Seconds after which the watch itself counts as standing still."""
 PROBES_PER_SILENCE = 3
 GRACE_SECONDS = 10.0
 """From SIGTERM to the end without further ado. Films in flight come back when their leases pass."""
@@ -98,12 +100,12 @@ class Pulse:
             raise Unhealthy(f"nothing consumed for {silence:.0f} s{away}")
         return f"consumed {silence:.0f} s ago"
 
-    def watched(self, within: float = 60.0) -> str:
+    def watched(self) -> str:
         """Raises Unhealthy when the watch itself stands still."""
         if self._watched is None:
             return "starting"
         age = time.monotonic() - self._watched
-        if age > within:
+        if age > WATCH_SILENCE:
             raise Unhealthy(f"the watch has not turned for {age:.0f} s")
         return f"the watch turned {age:.0f} s ago"
 

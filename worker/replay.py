@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_gateway.spool import Spool
-from model.bundle import Bundle, file_digest
+from model.bundle import Bundle
+from model.digest import file_digest
 from model.engine import parity
 from model.engine.base import Engine
 from model.errors import EngineError

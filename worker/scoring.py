@@ -1,47 +1,38 @@
-"""The score task: ids in, one transaction out. Safe to run twice on the same ids, and to die at any line."""
+"""The score task: ids in, one transaction out. Safe to run twice on the same ids, and to die at any line.
+
+`worker.outcomes` says what becomes of each film; here it is claimed before, written after, or given back.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
-from model.errors import BundleError, EngineError, ModelError, first_line
-from model.gate import Facts, Verdict
-from model.reasons import REASONS
-from model.scorer import Score, score
-from worker import decoding, film_measures, score_rows, trail
+from model.errors import BundleError, ModelError, first_line
+from worker import film_measures, score_rows, trail
 from worker.db.session import writing
 from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
 from worker.deployment import Role
 from worker.metrics import WorkerMetrics
 from worker.outbox import Claims
-from worker.score_rows import Scored
+from worker.outcomes import ATTEMPTS_EXHAUSTED, INFERENCE_BATCH, Outcome, outcomes_of
 from worker.serving import Loaded, Roles, Serving
 from worker.shadows import score_shadows
 from worker.states import State
 
 log = logging.getLogger("xrayq.worker")
 
-INFERENCE_BATCH = 4
-ATTEMPTS_EXHAUSTED = "attempts_exhausted"
-ENGINE_REFUSED = "engine_refused"
-"""The engine answers other films, and not this one."""
 LONGEST_WAIT = 60.0
 MOST_RENEWALS = 30  # at a third of a lease each: ten leases
-
-Ready = tuple[int, NDArray[np.uint8], Verdict]
-"""An instance's id, its input [size, size] and what the gate says of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,41 +41,6 @@ class RetryOptions:
     retry_seconds: float
     """Wait after the first failed attempt; doubles."""
     lease_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """Where one instance ends: a score, or a state and its reason."""
-
-    instance_id: int
-    state: State
-    reason: str | None = None
-    score: Score | None = None
-    notes: tuple[str, ...] = ()
-    """Marked reasons of the gate, of a film that was scored all the same."""
-    measured: dict[str, float] = field(default_factory=dict)
-    """What the gate measured of a film that was decoded."""
-    image: NDArray[np.uint8] | None = None
-    """[size, size], what was scored."""
-
-    @property
-    def scored(self) -> Scored | None:
-        if self.score is None:
-            return None
-        return Scored(instance_id=self.instance_id, score=self.score, notes=self.notes)
-
-
-def known_reasons() -> dict[State, list[str]]:
-    """Every reason under which a film can end here, by state."""
-    return {
-        State.SCORED: [""],
-        State.INELIGIBLE: list(REASONS),
-        State.FAILED: [*decoding.reasons(), ATTEMPTS_EXHAUSTED, ENGINE_REFUSED],
-    }
-
-
-def refused(instance_id: int, verdict: Verdict) -> Outcome:
-    return Outcome(instance_id=instance_id, state=State.INELIGIBLE, reason=verdict.reason, measured=verdict.measured)
 
 
 class Scoring:
@@ -125,7 +81,7 @@ class Scoring:
             self._serving.keep(roles)
             with self._keeping_leases([row.id for row in rows]), self._serving.using(roles.live) as live:
                 self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
-                outcomes = list(self._outcomes(rows, live))
+                outcomes = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
         except ModelError as error:
             self._postpone(rows, type(error).__name__)
@@ -209,42 +165,6 @@ class Scoring:
             done.set()
             thread.join()
 
-    def _outcomes(self, rows: list[Row[Any]], live: Loaded) -> Iterator[Outcome]:
-        paths, facts = {}, {}
-        for row in rows:
-            facts[row.id] = Facts(
-                modality=row.modality,
-                body_part=row.body_part,
-                view_position=row.view_position,
-                age_years=row.age_years,
-                burned_in=row.burned_in,
-            )
-            if reason := live.gate.header(facts[row.id]):
-                yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
-            else:
-                paths[row.id] = self._spool.path_of(row.digest)
-        ready: list[Ready] = []
-        for instance_id, decoded in self._decoders.decode(paths, live.bundle.preprocess):
-            if decoded.seconds is not None:
-                self._metrics.decode_seconds.observe(decoded.seconds)
-            if decoded.image is None or decoded.quality is None:
-                yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
-                continue
-            verdict = live.gate.judge(facts[instance_id], decoded.quality, decoded.image)
-            if verdict.reason:
-                yield refused(instance_id, verdict)
-                continue
-            ready.append((instance_id, decoded.image, verdict))
-            if len(ready) == INFERENCE_BATCH:
-                yield from self._infer(ready, live)
-                ready = []
-        if ready:
-            yield from self._infer(ready, live)
-
-    def _infer(self, ready: list[Ready], live: Loaded) -> list[Outcome]:
-        with self._metrics.inference_seconds.time():
-            return _infer(ready, live)
-
     def _finish(self, outcomes: list[Outcome], live: Loaded) -> set[int]:
         with self._metrics.commit_seconds.time(), writing(self._database) as connection:
             finished = self._write(connection, outcomes, live)
@@ -293,41 +213,6 @@ class Scoring:
                     .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
                     .values(attempts=row.attempts, next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
                 )
-
-
-def _infer(ready: list[Ready], live: Loaded) -> list[Outcome]:
-    """Score films together, or one by one when that fails. One that fails alone, on an engine that runs, is at fault.
-
-    Raises EngineError when the engine does not run.
-    """
-    try:
-        return _score(ready, live)
-    except EngineError:
-        outcomes = []
-        for film in ready:
-            try:
-                outcomes += _score([film], live)
-            except EngineError:
-                live.engine.warm_up()
-                outcomes.append(
-                    Outcome(instance_id=film[0], state=State.FAILED, reason=ENGINE_REFUSED, measured=film[2].measured)
-                )
-        return outcomes
-
-
-def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:
-    images = np.stack([image for _, image, _ in ready])[:, None]
-    return [
-        Outcome(
-            instance_id=instance_id,
-            state=State.SCORED,
-            score=result,
-            notes=verdict.notes,
-            measured=verdict.measured,
-            image=image,
-        )
-        for (instance_id, image, verdict), result in zip(ready, score(live.engine, live.bundle, images), strict=True)
-    ]
 
 
 def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:

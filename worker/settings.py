@@ -22,7 +22,6 @@ from pydantic_settings import (
 from model.reasons import REASONS
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
-MEBIBYTE = 1 << 20
 LEAST_SECRET = 16
 Names = Annotated[tuple[str, ...], NoDecode]
 

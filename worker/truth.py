@@ -5,7 +5,6 @@ A film's truth is the label that most of its readers gave; without a majority it
 """
 
 import csv
-import hashlib
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -15,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from dicom_gateway.header import is_valid_uid
+from model.digest import file_digest
 from worker import trail
 from worker.db.session import writing
 from worker.db.tables import instance, truth
@@ -143,7 +143,7 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
     Raises as `read_labels`.
     """
     labels = read_labels(path, findings)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_digest(path)
     now = datetime.now(UTC)
     with writing(engine) as connection:
         known = _known(connection, labels)

@@ -21,6 +21,7 @@ import numpy as np
 from pydicom import dcmread, uid
 from sqlalchemy import select
 
+from dicom_gateway.spool import MEBIBYTE
 from model import bundle as bundles
 from model.engine.choose import open_engine
 from model.preprocess import PreprocessSpec
@@ -31,8 +32,8 @@ from worker.db.session import make_engine, reading
 from worker.db.tables import score
 from worker.decoding import DecodePool
 from worker.demo import CHEST, _sample, service, wait_for
-from worker.scoring import INFERENCE_BATCH
-from worker.settings import MEBIBYTE, Settings, cores
+from worker.outcomes import INFERENCE_BATCH
+from worker.settings import Settings, cores
 
 LEAST_SHARE, LEAST_GAIN = 0.85, 4.0
 NAIVE_FILMS = 30

@@ -20,8 +20,9 @@ from model.bundle import Bundle
 from model.dataset import Films, load_dataset
 from model.engine.ort import OrtEngine
 from model.gate import Facts, Gate, Policy, Verdict, open_gate
-from model.prepare import prepare, read_image
+from model.prepare import prepare
 from model.quality import Quality, measure
+from model.raw_films import read_image
 from tests.phantoms import chest_film
 from worker.db.session import reading
 from worker.db.tables import audit_event
@@ -179,7 +180,7 @@ def test_turned_and_inverted_test_films_get_their_reasons(gate: Gate, splits: di
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
 def test_a_photograph_is_no_chest_film(bundle: Bundle, gate: Gate, name: str) -> None:
     """Two of scikit-learn's; no photograph was learned from."""
-    from model.prepare import image_to_input
+    from model.raw_films import image_to_input
 
     folder = Path(pytest.importorskip("sklearn.datasets").__file__).parent / "images"
     image = image_to_input((folder / name).read_bytes(), name, bundle.preprocess)

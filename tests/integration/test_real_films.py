@@ -14,7 +14,8 @@ from model.card import EVALUATION
 from model.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.findings import FINDINGS
-from model.prepare import image_to_input, prepare, read_image
+from model.prepare import prepare
+from model.raw_films import image_to_input, read_image
 from model.scorer import score
 from worker.decoding import REDUCED_SIDES, decode_film
 

@@ -17,7 +17,7 @@ from model.reasons import REASONS as REASONS_OF_THE_GATE
 from tests.unit.worker.test_cli import commands
 from worker import decoding, settings_page
 from worker.errors import EXIT_CODES
-from worker.scoring import ATTEMPTS_EXHAUSTED
+from worker.outcomes import ATTEMPTS_EXHAUSTED
 from worker.settings import CONFIG_VARIABLE, Settings
 from worker.states import State
 

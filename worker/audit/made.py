@@ -1,6 +1,5 @@
 """Reports that were made, by the audit trail, and whether their files are still the same."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from model.digest import file_digest
 from worker.alarms.rules import Condition
 from worker.db.tables import audit_event
 
@@ -150,7 +150,7 @@ def digest_of(folder: Path) -> str:
 
 def digests_of(folder: Path, names: Sequence[str] = FILES) -> dict[str, str]:
     """SHA-256 of each file, hex. Raises OSError."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    return {name: file_digest(folder / name) for name in names}
 
 
 def replaced(folder: Path, digest: str) -> Path:

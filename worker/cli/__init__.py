@@ -26,6 +26,7 @@ from worker.cli import (
     service,
     status,
     study,
+    submit,
     train,
 )
 from worker.errors import EXIT_CODES, WorkerError
@@ -51,6 +52,7 @@ app = typer.Typer(
     """,
 )
 run.register(app)
+submit.register(app)
 service.register(bundle.app)
 compare.register(bundle.app)
 replay.register(instance.app)

@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, wide_console
-from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
+from worker.cli.common import (
+    JsonOption,
+    load_settings,
+    must_be_writable,
+    one_line_errors,
+    print_json,
+    progress,
+    require,
+    wide_console,
+)
+from worker.errors import ConfigurationError, NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from model.bundle import Bundle
-    from model.calibrate import Calibrated, Wish
+    from model.calibrate import Calibrated
+    from model.cross_fit import Wish
 
-NEEDED = ("matplotlib", "scipy")
 RATES = ("sensitivity", "specificity")
 SensitivityOption = Annotated[
     list[str] | None,
@@ -76,7 +85,7 @@ def calibrate(
     xrayq calibrate runs/bundle --films runs/all --sensitivity covid19=0.95 --specificity pneumonia=0.8
     xrayq calibrate --labels site.csv --out runs/site
     """
-    require_scipy()
+    require("calibration")
     if (films is None) == (labels is None):
         raise ConfigurationError("calibrate needs --films FOLDER or --labels CSV, one of the two")
     bundle = load_bundle(name)
@@ -90,36 +99,25 @@ def calibrate(
 
     from model.calibrate import calibrate_on_table
     from model.calibration_report import write
-    from model.errors import ModelError
 
     must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
-    try:
+    with one_line_errors():
         if films is not None:
             made = _on_films(console, bundle, films, out, wish, engine)
         else:
             made = calibrate_on_table(bundle, source, out, wish, report=_line(console))
         write(made, place)
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     if as_json:
         print_json(made.content | {"path": str(out), "report": str(place)})
     else:
         _show(wide_console(), made.content, out, place)
 
 
-def require_scipy() -> None:
-    """Raises Unhealthy when a library of the `train` extra is missing that this needs. Torch is not among them."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise Unhealthy(f"calibration needs {', '.join(missing)}: pip install 'xrayq[train]'")
-
-
 def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
     """Raises ConfigurationError on a rate that is none, a finding that is none or named twice."""
-    from model.calibrate import Wish, default_targets
     from model.calibration_films import Target
+    from model.cross_fit import Wish, default_targets
     from model.decision import SENSITIVITY, SPECIFICITY
 
     if not 0 < coverage < 1:

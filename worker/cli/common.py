@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.errors import ConfigurationError, WorkerError
+from worker.errors import ConfigurationError, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Engine
 
+    from dicom_gateway.spool import Spool
+    from model.preprocess import PreprocessSpec
+    from worker.decoding import DecodePool
     from worker.settings import Settings
 
 TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_SERVICES"}
+LIBRARIES = {
+    "training": ("torch", "torchvision", "onnx", "sklearn"),
+    "evaluation": ("matplotlib", "onnx", "sklearn"),
+    "calibration": ("matplotlib", "scipy"),
+    "compile": ("onnx", "scipy"),
+}
+"""Of the `train` extra, by what needs them."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -62,6 +72,14 @@ def _fault(fault: "ErrorDetails", config: str) -> str:
     return f"XRAYQ_{name.upper()} {words}" if name else words
 
 
+def require(purpose: str) -> None:
+    """Raises Unhealthy when one of the LIBRARIES is missing."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in LIBRARIES[purpose] if find_spec(name) is None]:
+        raise Unhealthy(f"{purpose} needs {', '.join(missing)}: pip install 'xrayq[train]'")
+
+
 def start_logging(settings: "Settings") -> None:
     from worker import logs
 
@@ -76,6 +94,32 @@ def open_database(settings: "Settings") -> "Engine":
     from worker.db import schema
 
     return schema.connect(settings.database)
+
+
+def open_spool(settings: "Settings") -> "Spool":
+    from dicom_gateway.spool import MEBIBYTE, Spool
+
+    if settings.spool_folder.exists() and not settings.spool_folder.is_dir():
+        raise ConfigurationError(f"spool {settings.spool_folder} is not a folder")
+    return Spool(
+        settings.spool_folder,
+        reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
+        max_bytes=settings.max_instance_mib * MEBIBYTE,
+    )
+
+
+def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int) -> "DecodePool":
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.decoding import DecodePool
+
+    return DecodePool(
+        processes=processes,
+        timeout=settings.decode_timeout,
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        spec=spec,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        reduce=settings.reduced_resolution,
+    )
 
 
 def broker_url(settings: "Settings") -> str:
@@ -149,6 +193,17 @@ def to_the_second(moment: str, zone: "ZoneInfo") -> str:
     from datetime import datetime
 
     return datetime.fromisoformat(moment).astimezone(zone).isoformat(sep=" ", timespec="seconds")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """A ModelError or an OSError of the block is one line. Raises WorkerError."""
+    from model.errors import ModelError
+
+    try:
+        yield
+    except (ModelError, OSError) as error:
+        raise WorkerError(str(error)) from None
 
 
 @contextmanager

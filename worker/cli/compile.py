@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json
+from worker.cli.common import JsonOption, load_settings, must_be_writable, one_line_errors, print_json, require
 from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from model.bundle import Bundle
-
-NEEDED = ("onnx", "scipy")
 
 
 def register(app: typer.Typer) -> None:
@@ -63,20 +61,14 @@ def compile_(
 def _int8(
     bundle: "Bundle", films: Path, out: Path, flag_tolerance: float, report: "Callable[[str], None]"
 ) -> dict[str, Any]:
-    from importlib.util import find_spec
-
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise Unhealthy(f"compile needs {', '.join(missing)}: pip install 'xrayq[train]'")
+    require("compile")
     if not films.exists():
         raise NotFound(f"no such folder: {films}")
     from model.compile import INT8, compile_int8
-    from model.errors import ModelError
     from worker.settings import cores
 
-    try:
+    with one_line_errors():
         made = compile_int8(bundle, films, out, flag_tolerance=flag_tolerance, threads=cores(), report=report)
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     record = made.variants[INT8]
     speeds = record["images_per_s"]
     text = f"wrote {out}, digest {made.digest[:12]}: int8 {speeds[INT8]} images/s, fp32 {speeds['fp32']}, one thread"

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, print_json, progress, wide_console
-from worker.errors import NotFound, Unhealthy, WorkerError
+from worker.cli.common import (
+    JsonOption,
+    load_settings,
+    must_be_writable,
+    one_line_errors,
+    print_json,
+    progress,
+    require,
+    wide_console,
+)
+from worker.errors import NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-NEEDED = ("matplotlib", "onnx", "sklearn")
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +50,7 @@ def evaluate(
     xrayq evaluate runs/bundle --films runs/films --out runs/report
     xrayq evaluate --engine onnxruntime --out runs/fp32
     """
-    require_reporting()
+    require("evaluation")
     bundle, settings = load_bundle(name), load_settings(**({"engine": engine} if engine else {}))
     for path in (films, *(study or ())):
         if not path.exists():
@@ -51,7 +58,6 @@ def evaluate(
     from rich.console import Console
 
     from model.engine.choose import open_engine
-    from model.errors import ModelError
     from model.evaluate import evaluate as run_evaluation
     from model.evaluate import read_study, write
     from model.gradcam import GradCam
@@ -60,7 +66,7 @@ def evaluate(
 
     must_be_writable(out)
     console, threads = Console(stderr=True), cores()
-    try:
+    with one_line_errors():
         studies = [read_study(path) for path in (study or _shipped_studies())]
         opened = open_engine(
             bundle,
@@ -73,20 +79,10 @@ def evaluate(
             evaluation = run_evaluation(bundle, opened, films, studies=studies, advance=advance)
         with console.status("writing the report"):
             write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     if as_json:
         print_json(evaluation.content)
     else:
         _show(wide_console(), evaluation.content, out)
-
-
-def require_reporting() -> None:
-    """Raises Unhealthy when a library of the `train` extra is missing that this needs. Torch is not among them."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise Unhealthy(f"evaluation needs {', '.join(missing)}: pip install 'xrayq[train]'")
 
 
 def _shipped_studies() -> list[Path]:
@@ -98,7 +94,7 @@ def _shipped_studies() -> list[Path]:
 def _show(console: "Console", content: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
-    from model.sections import engine_of
+    from model.cells import engine_of
 
     bundle, parts, rivals = content["bundle"], content["parts"], content["baselines"]
     findings = bundle["findings"]

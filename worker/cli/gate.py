@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import gate_lines, load_bundle
-from worker.cli.common import JsonOption, must_be_writable, print_json
-from worker.cli.train import command_line, require_torch
-from worker.errors import WorkerError
+from worker.cli.common import JsonOption, must_be_writable, one_line_errors, print_json, require
+from worker.cli.train import command_line
 
 if TYPE_CHECKING:
     from model.gate_films import GateFilms
@@ -40,10 +39,9 @@ def train(
     xrayq gate train runs/all --auxiliary auxiliary/ --bundle reference --out runs/gated
     XRAYQ_BUNDLE=runs/gated xrayq up
     """
-    require_torch()
+    require("training")
     from dataclasses import replace
 
-    from model.errors import ModelError
     from model.gate_build import build_gate
     from model.gate_train import GateConfig, GateEpoch, train_gate
 
@@ -59,10 +57,8 @@ def train(
         return config.as_dict()
 
     must_be_writable(out)
-    try:
+    with one_line_errors():
         made = build_gate(load_bundle(bundle), films, out, train=run, auxiliary=auxiliary, command=command_line())
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     if as_json:
         print_json({"path": str(out), "digest": made.digest, "gate": made.gate})
         return

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def night_options(settings: "Settings") -> "Options":
+    from dicom_gateway.spool import MEBIBYTE
     from worker.audit.night import Options
     from worker.cli.drift import options_of
-    from worker.settings import MEBIBYTE
 
     return Options(
         zone=settings.zone,

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, must_be_writable, parse_views, print_json, progress
-from worker.errors import ConfigurationError, WorkerError
+from worker.cli.common import JsonOption, must_be_writable, one_line_errors, parse_views, print_json, progress
+from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from model.prepare import Prepared, RawFilm
+    from model.prepare import Prepared
+    from model.raw_films import RawFilm
 
 SHOWN = 10
 """Most look-alikes in the table."""
@@ -43,28 +44,24 @@ def prepare(
     """
     from rich.console import Console
 
-    from model.errors import ModelError
     from model.prepare import prepare as run_prepare
     from model.preprocess import PreprocessSpec
 
     must_be_writable(out)
     console = Console(stderr=True)
     shares = _shares(split)
-    try:
-        with progress(console, "films read") as advance:
-            prepared = run_prepare(
-                films,
-                out,
-                spec=PreprocessSpec(size=size),
-                read=read_film,
-                views=parse_views(views),
-                min_age=min_age,
-                shares=shares,
-                seed=seed,
-                advance=advance,
-            )
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
+    with one_line_errors(), progress(console, "films read") as advance:
+        prepared = run_prepare(
+            films,
+            out,
+            spec=PreprocessSpec(size=size),
+            read=read_film,
+            views=parse_views(views),
+            min_age=min_age,
+            shares=shares,
+            seed=seed,
+            advance=advance,
+        )
     if json_output:
         print_json(
             {
@@ -81,7 +78,7 @@ def prepare(
 def read_film(path: Path) -> "RawFilm":
     """A JPEG, PNG or DICOM file as a film. Raises DatasetError if it is none."""
     from model.errors import DatasetError
-    from model.prepare import RawFilm, read_image
+    from model.raw_films import RawFilm, read_image
 
     with path.open("rb") as handle:
         handle.seek(128)

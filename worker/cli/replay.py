@@ -5,10 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, print_json, wide_console
+from worker.cli.common import (
+    JsonOption,
+    decode_pool,
+    load_settings,
+    one_line_errors,
+    open_database,
+    open_spool,
+    print_json,
+    wide_console,
+)
 from worker.cli.instance import NOTICE, Name
-from worker.cli.run import MEBIBYTE, open_spool
-from worker.errors import NotFound, Unhealthy, WorkerError, WrongState
+from worker.errors import NotFound, Unhealthy, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +59,6 @@ def replay(
     if find_spec("onnxruntime") is None:
         raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs")
     from model.engine.choose import open_engine
-    from model.errors import ModelError
     from worker import replay as replays
     from worker.instances import find, scores_of
 
@@ -65,7 +72,7 @@ def replay(
     found = _bundles(engine, settings, bundle or [])
     if missing := {one.bundle_digest[:12] for one in stored} - {digest[:12] for digest in found}:
         raise NotFound(f"bundle {', '.join(sorted(missing))} is not here: name its folder with --bundle")
-    try:
+    with one_line_errors():
         again = [
             replays.replay(
                 one,
@@ -75,8 +82,6 @@ def replay(
             )
             for one in stored
         ]
-    except ModelError as error:
-        raise WorkerError(str(error)) from None
     agrees = all(one.agrees for one in again)
     if as_json:
         print_json({"instance": view.id, "agrees": agrees, "scores": [one.as_dict() for one in again]})
@@ -113,17 +118,9 @@ def _bundles(engine: "Engine", settings: "Settings", folders: list[Path]) -> "di
 
 def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDArray[np.uint8]]":
     """Reads the film as a worker does: in a process that may crash. Raises Unhealthy with the decoder's reason."""
-    from worker.decoding import DecodePool
 
     def read(spec: "PreprocessSpec") -> "NDArray[np.uint8]":
-        pool = DecodePool(
-            processes=1,
-            timeout=settings.decode_timeout,
-            memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-            spec=spec,
-            max_pixels=int(settings.max_megapixels * 1e6),
-            reduce=settings.reduced_resolution,
-        )
+        pool = decode_pool(settings, spec, processes=1)
         try:
             ((_, decoded),) = pool.decode({0: film})
         finally:

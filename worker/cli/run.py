@@ -1,21 +1,20 @@
-"""The processes: up, gateway, relay, worker; and submit, which feeds files through the same ingest."""
+"""The processes: up, gateway, relay, worker."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, broker_url, load_settings, open_database, print_json, start_logging
-from worker.errors import ConfigurationError, NotFound, Unhealthy
+from worker.cli.common import broker_url, decode_pool, load_settings, open_database, open_spool, start_logging
+from worker.errors import Unhealthy
 
 if TYPE_CHECKING:
-    from logging import Logger
+    from threading import Event
 
-    from dicom_gateway.spool import Spool
     from worker.serving import Serving
     from worker.settings import Settings
 
-MEBIBYTE = 1 << 20
 PLAN_SECONDS = 900.0  # a shadow's TensorRT plan is built inside a task
 BATCH_PATIENCE = 0.005  # seconds a GPU batch that is not full waits for more films
 
@@ -25,7 +24,6 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Run")(gateway)
     app.command(rich_help_panel="Run")(relay)
     app.command(rich_help_panel="Run")(worker)
-    app.command(rich_help_panel="Run")(submit)
 
 
 def up(
@@ -59,8 +57,6 @@ def up(
 
 def gateway() -> None:
     """Receive films by C-STORE (Storage SCP). Needs the database and the spool, not Redis."""
-    import signal
-    import threading
     from contextlib import suppress
 
     from sqlalchemy.exc import SQLAlchemyError
@@ -100,9 +96,7 @@ def gateway() -> None:
         accept,
         metrics,
     )
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    stop = _told_to_stop()
     try:
         server.start()
     except OSError as error:
@@ -111,7 +105,7 @@ def gateway() -> None:
     refused = Refusals(metrics.refused)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
-    _logger("gateway").info("listening", extra={"port": server.port, "count": swept})
+    logging.getLogger("xrayq.gateway").info("listening", extra={"port": server.port, "count": swept})
     stop.wait()
     server.stop()
     with suppress(SQLAlchemyError):
@@ -120,9 +114,6 @@ def gateway() -> None:
 
 def relay() -> None:
     """Publish received films to Redis, and again when a lease passes without a result."""
-    import signal
-    import threading
-
     from worker import outbox, periodic, queue
     from worker.cli import endpoints
     from worker.cli.relay_tasks import tasks
@@ -133,9 +124,7 @@ def relay() -> None:
     start_logging(settings)
     database = open_database(settings)
     app = queue.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    stop = _told_to_stop()
     periodic.start(tasks(settings, database), stop)
     options = outbox.RelayOptions(
         batch_size=settings.batch_size,
@@ -154,11 +143,12 @@ def worker() -> None:
     from worker import pulse, queue
     from worker.cli import endpoints
     from worker.db.session import reading
-    from worker.decoding import DecodePool
     from worker.deployment import open_bundle
     from worker.metrics import WorkerMetrics
-    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring, known_reasons
+    from worker.outcomes import known_reasons
+    from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring
 
+    log = logging.getLogger("xrayq.worker")
     settings = load_settings()
     start_logging(settings)
     url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
@@ -174,15 +164,9 @@ def worker() -> None:
         with reading(database) as connection:
             live = serving.current(connection).live
         if settings.bundle and live.changed_at:
-            _logger("worker").warning("XRAYQ_BUNDLE does not score: a bundle was activated, see 'xrayq bundle status'")
-        decoders = DecodePool(  # first: its processes get ready while the engine does
-            processes=settings.decoders,
-            timeout=settings.decode_timeout,
-            memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-            spec=open_bundle(live).preprocess,
-            max_pixels=int(settings.max_megapixels * 1e6),
-            reduce=settings.reduced_resolution,
-        )
+            log.warning("XRAYQ_BUNDLE does not score: a bundle was activated, see 'xrayq bundle status'")
+        # First: its processes get ready while the engine does.
+        decoders = decode_pool(settings, open_bundle(live).preprocess, processes=settings.decoders)
         with serving.using(live) as loaded:
             engine = loaded.engine.spec
             metrics.serves(loaded.engine, bundle=live.digest, bundle_version=loaded.bundle.version)
@@ -203,7 +187,7 @@ def worker() -> None:
         ),
         metrics=metrics,
     )
-    _logger("worker").info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
+    log.info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:
         life.threads = tasks
         pulse.watch(life, probe)
@@ -214,63 +198,15 @@ def worker() -> None:
         raise typer.Exit(Unhealthy.exit_code)
 
 
-def submit(
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.", metavar="PATH...")],
-    as_json: JsonOption = False,
-) -> None:
-    """Take DICOM files into the spool and the queue, as the gateway would.
+def _told_to_stop() -> "Event":
+    """Set by SIGTERM and SIGINT."""
+    import signal
+    import threading
 
-    \b
-    xrayq submit film.dcm
-    xrayq submit /archive/2026-11 --json
-    """
-    from dicom_gateway.errors import Refusal
-    from dicom_gateway.local import store_file
-    from worker.ingest import ingest
-
-    settings = load_settings()
-    start_logging(settings)
-    database, spool = open_database(settings), open_spool(settings)
-    spool.prepare()
-    files = [
-        file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
-    ]
-    if not files:
-        raise NotFound(f"no file under {', '.join(str(path) for path in paths)}")
-    results = []
-    for file in files:
-        try:
-            outcome, instance_id = ingest(database, spool, store_file(file, spool, settings.ae_title))
-            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": None})
-        except OSError as error:
-            results.append(
-                {"file": str(file), "outcome": "refused", "instance": None, "reason": error.strerror or "not readable"}
-            )
-        except Refusal as refusal:
-            results.append({"file": str(file), "outcome": "refused", "instance": None, "reason": refusal.comment})
-    refused = [one for one in results if one["outcome"] == "refused"]
-    if as_json:
-        print_json(results)
-    else:
-        for one in results:
-            typer.echo(
-                f"{one['outcome']:<10} {one['instance'] or '-':>6}  {one['file']}  {one['reason'] or ''}".rstrip()
-            )
-        typer.echo(f"{len(results) - len(refused)} of {len(results)} taken")
-    if refused:
-        raise typer.Exit(1)
-
-
-def open_spool(settings: "Settings") -> "Spool":
-    from dicom_gateway.spool import Spool
-
-    if settings.spool_folder.exists() and not settings.spool_folder.is_dir():
-        raise ConfigurationError(f"spool {settings.spool_folder} is not a folder")
-    return Spool(
-        settings.spool_folder,
-        reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
-        max_bytes=settings.max_instance_mib * MEBIBYTE,
-    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _serving(settings: "Settings") -> "Serving":
@@ -303,9 +239,3 @@ def _serving(settings: "Settings") -> "Serving":
         mark=frozenset(settings.mark),
     )
     return Serving(default=settings.bundle, open_engine=open_, policy=policy)
-
-
-def _logger(role: str) -> "Logger":
-    import logging
-
-    return logging.getLogger(f"xrayq.{role}")

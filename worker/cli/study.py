@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, require_scipy, wish_of
-from worker.cli.common import must_be_writable, parse_views
-from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe, require_torch
-from worker.errors import ConfigurationError, WorkerError
+from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
+from worker.cli.common import must_be_writable, one_line_errors, parse_views, require
+from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe
+from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +142,7 @@ def calibration(
     \b
     xrayq study calibration --films runs/all --out runs/calibration.json
     """
-    require_scipy()
+    require("calibration")
     bundle, wanted = load_bundle(name), tuple(part.strip() for part in on.split(","))
     if not set(wanted) <= {"val", "test"}:
         raise ConfigurationError(f"--on {on}: the bundle may be measured on val and test")
@@ -155,19 +155,16 @@ def calibration(
 
     from model.calibration_films import labelled, open_films
     from model.engine.ort import OrtEngine
-    from model.errors import ModelError
     from model.resplits import pool, resplit
     from worker.settings import cores
 
-    try:
+    with one_line_errors():
         by_split, digest = open_films(bundle, films)
         engine = OrtEngine(bundle, threads=cores())
         if missing := set(wanted) - set(by_split):
             raise ConfigurationError(f"{films} has no films of {', '.join(sorted(missing))}: choose another --on")
         parts = [labelled(split, by_split[split], engine) for split in by_split if split in wanted]
         result = resplit(pool(parts), bundle.findings, wish, count=resplits)
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     result["provenance"] |= {"bundle": bundle.digest, "data_digest": digest, "command": command_line()}
     _finish(Console() if Console().is_terminal else Console(width=220), result, out)
 
@@ -186,13 +183,12 @@ def _run(
     device: str,
     described: list[str] | None = None,
 ) -> None:
-    require_torch()
+    require("training")
     from dataclasses import replace
 
     from rich.console import Console
 
     from model.dataset import load_dataset
-    from model.errors import ModelError
     from model.loop import describe_device, pick_device
     from model.study import Bench
 
@@ -201,7 +197,7 @@ def _run(
     if out:
         must_be_writable(out)
     config, console = replace(recipe(preset, epochs=epochs), members=1), Console()
-    try:
+    with one_line_errors():
         chosen = pick_device(device)
         dataset = load_dataset(films, views=parse_views(views), train_views=parse_views(train_views), limit=limit)
         bench = Bench(
@@ -213,8 +209,6 @@ def _run(
             report=lambda line: console.print(line, highlight=False),
         )
         done = study(bench)
-    except ModelError as error:
-        raise WorkerError(str(error)) from None
     result = vars(done)
     result["provenance"] |= {
         "start": described or [describe_start(init)],

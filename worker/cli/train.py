@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import must_be_writable, parse_views, progress
-from worker.errors import ConfigurationError, Unhealthy, WorkerError
+from worker.cli.common import must_be_writable, one_line_errors, parse_views, progress, require
+from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from model.dataset import Dataset
-    from model.train import TrainConfig
+    from model.recipe import TrainConfig
 
 PRESETS = {
     "paper": "the 2020 paper's, 30 epochs with a learning-rate search",
@@ -59,12 +59,11 @@ def train(
     xrayq train runs/all --preset reference --init runs/trunk.pt --train-views all --out runs/second
     XRAYQ_BUNDLE=runs/second xrayq up
     """
-    require_torch()
+    require("training")
     from rich.console import Console
 
     from model.build import build_bundle
     from model.dataset import load_dataset
-    from model.errors import ModelError
     from model.loop import Checkpoint, describe_device, pick_device
     from model.network import fits
     from model.train import Epoch, build
@@ -75,7 +74,7 @@ def train(
     config = recipe(preset, epochs=epochs, learning_rate=learning_rate, seed=seed)
     initial = init if init == "imagenet" else Path(init) if init != "random" else None
     console = Console()
-    try:
+    with one_line_errors():
         chosen = pick_device(device)
         dataset = load_dataset(
             films, views=parse_views(views), train_views=parse_views(train_views or views), limit=limit
@@ -121,8 +120,6 @@ def train(
             device=describe_device(chosen),
         )
         checkpoint.remove()
-    except ModelError as error:
-        raise WorkerError(str(error)) from None
     console.print(f"kept: {trained.kept}", highlight=False)
     console.print(f"wrote {bundle.path}, digest {bundle.digest[:12]}: see 'xrayq bundle show {out}'", highlight=False)
 
@@ -150,15 +147,14 @@ def pretrain(
     xrayq pretrain auxiliary/ --epochs 8 --size 128 --batch 32 --learning-rate 5e-4
     xrayq train --init runs/trunk.pt
     """
-    require_torch()
+    require("training")
     import json
 
     import torch
     from rich.console import Console
 
     from model.auxiliary import load_auxiliary
-    from model.bundle import file_digest
-    from model.errors import ModelError
+    from model.digest import file_digest
     from model.loop import Checkpoint, describe_device, pick_device
     from model.pretrain import PretrainConfig, PretrainEpoch, teaching
     from model.pretrain import pretrain as run_pretraining
@@ -170,7 +166,7 @@ def pretrain(
     def report(epoch: PretrainEpoch) -> None:
         console.print(f"epoch {epoch.epoch:>3}  loss {epoch.loss:.4f}  {epoch.seconds:.0f} s", highlight=False)
 
-    try:
+    with one_line_errors():
         chosen = pick_device(device)
         loaded = load_auxiliary(films, size=size, limit=limit)
         labels, used = teaching(loaded)
@@ -197,8 +193,6 @@ def pretrain(
             "weights": file_digest(out),
         }
         story_path(out).write_text(json.dumps(story, indent=2) + "\n", encoding="utf-8")
-    except (ModelError, OSError) as error:
-        raise WorkerError(str(error)) from None
     console.print(f"wrote {out}: use it with 'xrayq train --init {out}'", highlight=False)
 
 
@@ -206,7 +200,7 @@ def recipe(
     preset: str, *, epochs: int | None = None, learning_rate: float | None = None, seed: int | None = None
 ) -> "TrainConfig":
     """A preset with overrides. Raises ConfigurationError."""
-    from model.presets import PRESETS as CONFIGS
+    from model.recipe import PRESETS as CONFIGS
 
     if preset not in CONFIGS:
         raise ConfigurationError(f"--preset is one of {', '.join(CONFIGS)}")
@@ -234,16 +228,8 @@ def checkpoint_path(out: Path, resume: bool) -> Path:
     return path
 
 
-def require_torch() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "torchvision", "onnx", "sklearn") if find_spec(name) is None]
-    if missing:
-        raise Unhealthy(f"training needs {', '.join(missing)}: pip install 'xrayq[train]'")
-
-
 def describe_start(init: str) -> str:
-    from model.bundle import file_digest
+    from model.digest import file_digest
 
     if init == "random":
         return init
@@ -261,7 +247,7 @@ def pretraining_of(init: str) -> dict[str, Any] | None:
     """How the trunk in this file was pretrained, if that is known of exactly this file."""
     import json
 
-    from model.bundle import file_digest
+    from model.digest import file_digest
 
     path = Path(init)
     try:

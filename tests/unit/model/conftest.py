@@ -42,7 +42,8 @@ def images() -> NDArray[np.uint8]:
 def network(images: NDArray[np.uint8]) -> "ChestResNet50":
     """Random weights, with batch norm statistics of the phantoms so that activations stay in range."""
     torch = pytest.importorskip("torch")
-    from model.train import TrainConfig, build
+    from model.recipe import TrainConfig
+    from model.train import build
 
     made = build(TrainConfig(dropout=0.0), None)
     made.train()

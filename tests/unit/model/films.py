@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from model.dataset import Dataset, Films, load_dataset, open_prepared
 from model.findings import FINDINGS
-from model.prepare import Prepared, prepare, read_image
+from model.prepare import Prepared, prepare
 from model.preprocess import PreprocessSpec
+from model.raw_films import read_image
 from tests.phantoms import chest_pixels
 from worker.cli.prepare import read_film
 

@@ -10,6 +10,7 @@ from model import bundle as bundles
 from model.bundle import MANIFEST, MODEL, Bundle
 from model.calibration import Calibration
 from model.decision import OperatingPoint
+from model.digest import file_digest
 from model.errors import BundleError
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec
@@ -59,7 +60,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert written == bundles.load(tmp_path / "small")
     assert {name: getattr(written, name) for name in FIELDS} == FIELDS
     assert written.onnx.read_bytes() == b"weights"
-    assert written.digest == bundles.file_digest(written.path / MANIFEST)
+    assert written.digest == file_digest(written.path / MANIFEST)
 
 
 def test_digest_names_the_content_not_the_place(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_other_listed_files_are_checked_too(tmp_path: Path) -> None:
     path = write(tmp_path).path
     (path / "card.md").write_text("a card")
     files = json.loads((path / MANIFEST).read_text())["files"]
-    rewrite(path, files=files | {"card.md": bundles.file_digest(path / "card.md")})
+    rewrite(path, files=files | {"card.md": file_digest(path / "card.md")})
     assert bundles.load(path).name == "small"
     (path / "card.md").write_text("another")
     with pytest.raises(BundleError, match=r"card\.md was altered"):

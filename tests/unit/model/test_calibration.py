@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.calibration import fit_temperature, log_loss, probabilities
+from model.calibration import fit_temperature, log_losses, probabilities
 from model.decision import OperatingPoint, flags
 from model.findings import FINDINGS
 from model.operating_points import choose
@@ -42,16 +42,18 @@ def test_temperature_is_recovered(true_temperature: float) -> None:
     labels = (random.random((len(logits), 1)) > ranks).sum(axis=1).clip(max=2)
     fitted = fit_temperature(logits, labels)
     assert fitted == pytest.approx(true_temperature, rel=0.05)
-    around = [log_loss(logits, labels, fitted * factor) for factor in (0.5, 0.8, 1.0, 1.25, 2.0)]
+    temperatures = [fitted * factor for factor in (0.5, 0.8, 1.0, 1.25, 2.0)]
+    around = [log_losses(probabilities(logits, one), labels).mean() for one in temperatures]
     assert around[0] > around[1] > around[2] < around[3] < around[4]
 
 
 def test_log_loss_falls_as_the_right_answer_becomes_likelier() -> None:
     labels = np.array([1])
-    losses = [log_loss(np.array([[0, logit, 0]], np.float32), labels, 1.0) for logit in range(-3, 4)]
+    rows = [np.array([[0, logit, 0]], np.float32) for logit in (*range(-3, 4), -1000)]
+    *losses, worst = (float(log_losses(probabilities(row, 1.0), labels)[0]) for row in rows)
     assert losses == sorted(losses, reverse=True)
     assert losses[3] == pytest.approx(np.log(3))
-    assert log_loss(np.array([[1000, -1000, 0]], np.float32), labels, 1.0) == pytest.approx(-np.log(1e-12))
+    assert worst == pytest.approx(-np.log(1e-12))
 
 
 CHOICES: list[tuple[str, list[float], list[float], float, float, float]] = [

@@ -6,16 +6,10 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.curves import CURVE_POINTS, curves, pr_curve, roc_curve
 from model.findings import FINDINGS
-from model.metrics import (
-    CURVE_POINTS,
-    curves,
-    mcnemar,
-    pr_curve,
-    reliability,
-    roc_curve,
-    summary,
-)
+from model.metrics import mcnemar, summary
+from model.reliability import reliability
 from tests.unit.model.draws import drawn_films, drawn_weights
 
 
@@ -92,9 +86,9 @@ def test_curves_are_thinned_but_keep_their_ends() -> None:
     random = np.random.default_rng(1)
     truth, patients = random.random(3000) < 0.5, [str(index % 900) for index in range(3000)]
     scores = random.random(3000)
-    roc, pr = roc_curve(scores, truth, patients), pr_curve(scores, truth, patients, points=7)
+    roc, pr = roc_curve(scores, truth, patients), pr_curve(scores, truth, patients)
     assert len(roc["false_positive_rate"]) == len(roc["true_positive_rate"]) == CURVE_POINTS
-    assert len(pr["recall"]) == len(pr["precision"]) == 7
+    assert len(pr["recall"]) == len(pr["precision"]) == CURVE_POINTS
     for rates in (roc["false_positive_rate"], roc["true_positive_rate"], pr["recall"]):
         assert rates == sorted(rates)
         assert (rates[0], rates[-1]) == (0.0, 1.0)

@@ -16,18 +16,21 @@ import pytest
 pytest.importorskip("sklearn")
 
 from model.bundle import Bundle, load
-from model.calibration import log_loss
+from model.calibration import log_losses, probabilities
 from model.comparisons import difference
 from model.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError
-from model.evaluate import Evaluation, json_text, mean_interval, predictions_text, read_study, share_interval
+from model.evaluate import Evaluation, json_text, read_study
 from model.findings import FINDINGS
+from model.reliability import mean_interval
+from model.scored import predictions_text
 from model.scorer import score
+from model.slices import share_interval
 from tests.services import environment
 from tests.unit.model.conftest import TEMPERATURE, THRESHOLDS
 from tests.unit.model.evaluation import evaluated, prepared
-from worker.cli import evaluate as command
+from worker.cli.common import require
 from worker.errors import Unhealthy
 
 STUDY: dict[str, Any] = {
@@ -160,8 +163,9 @@ def test_flags_are_those_of_the_operating_points(content: dict[str, Any]) -> Non
 def test_reliability_is_before_and_after_the_temperature(content: dict[str, Any], evaluation: Evaluation) -> None:
     part = evaluation.scored.where(lambda film: film.split == "test" and film.view == "PA")
     found = content["parts"]["test"]["reliability"]
-    assert found["before"]["log_loss"] == pytest.approx(log_loss(part.logits, part.labels, 1.0), abs=1e-4)
-    assert found["after"]["log_loss"] == pytest.approx(log_loss(part.logits, part.labels, TEMPERATURE), abs=1e-4)
+    for when, temperature in (("before", 1.0), ("after", TEMPERATURE)):
+        losses = log_losses(probabilities(part.logits, temperature), part.labels)
+        assert found[when]["log_loss"] == pytest.approx(losses.mean(), abs=1e-4)
     assert found["before"]["log_loss"] != found["after"]["log_loss"]
 
 
@@ -319,7 +323,7 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else object())
     with pytest.raises(Unhealthy, match=r"onnx: pip install 'xrayq\[train\]'"):
-        command.require_reporting()
+        require("evaluation")
 
 
 def xrayq(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from model.calibration import Bin, Calibration, fit_temperature, probabilities
 from model.calibration_error import by_finding, error_by_finding, if_true
 from model.findings import FINDINGS
 from model.fitting import BINS, FOLDS, PRIOR, bins, compare, fit, fit_vector, folds, splits
-from model.metrics import reliability
+from model.reliability import reliability
 
 SCALE, BIAS = (0.6, 1.0, 1.7), (0.5, -0.2, -0.3)
 

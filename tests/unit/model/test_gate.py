@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.gate import HEADER_RULES, PIXEL_RULES, QUALITY_RULES, Facts, Gate, Policy, Thresholds, refuse
+from model.gate import HEADER_RULES, PIXEL_RULES, QUALITY_RULES, Facts, Gate, Policy, Thresholds
 from model.gate_network import Sight
 from model.quality import Quality
 from model.reasons import REASONS
@@ -61,7 +61,6 @@ def sight(pa: float = 0.96, ap: float = 0.03, **changes: float) -> Sight:
 
 @pytest.mark.parametrize(("facts", "policy", "reason"), TABLE)
 def test_refusal_by_the_header(facts: dict[str, Any], policy: dict[str, Any], reason: str | None) -> None:
-    assert refuse(Facts(**(GOOD | facts)), Policy(**policy)) == reason
     assert Gate(Policy(**policy)).header(Facts(**(GOOD | facts))) == reason
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model import bundle as bundles
 from model.bundle import GATE, Bundle
+from model.digest import file_digest
 from model.errors import BundleError, DatasetError, EngineError
 from model.gate import Facts, Gate, Policy, open_gate
-from model.prepare import prepare, read_image
+from model.prepare import prepare
 from model.preprocess import PreprocessSpec
 from model.quality import Quality
+from model.raw_films import read_image
 from tests.phantoms import chest_pixels
 
 pytest.importorskip("torch")
@@ -67,7 +68,7 @@ def gated(bundle: Bundle, films: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_the_new_bundle_keeps_its_scores_and_names_its_parent(bundle: Bundle, gated: Bundle) -> None:
     assert gated.parent == bundle.digest
     assert set(gated.files) == {*bundle.files, GATE}
-    assert bundles.file_digest(gated.onnx) == bundles.file_digest(bundle.onnx)
+    assert file_digest(gated.onnx) == file_digest(bundle.onnx)
     assert (gated.path / GATE).stat().st_size < 2_000_000
     assert gated.gate is not None
     assert set(gated.gate) == {"labels", "thresholds", "metrics", "provenance"}
@@ -161,7 +162,7 @@ def test_what_cannot_be_built(bundle: Bundle, films: Path, tmp_path: Path) -> No
     with pytest.raises(BundleError, match="never changed"):
         build_gate(bundle, films, tmp_path, train=never, auxiliary=None, command="")
     other = replace(bundle, preprocess=PreprocessSpec(size=192))
-    with pytest.raises(DatasetError, match="prepared otherwise"):
+    with pytest.raises(DatasetError, match="was prepared with"):
         build_gate(other, films, tmp_path / "new", train=never, auxiliary=None, command="")
     source = films.parent
     prepare(source, tmp_path / "pa", spec=PreprocessSpec(), read=read_image)

@@ -13,7 +13,8 @@ from model.augment import Augmentation  # noqa: E402
 from model.dataset import Dataset  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
 from model.loop import Checkpoint  # noqa: E402
-from model.train import Epoch, TrainConfig, train  # noqa: E402
+from model.recipe import TrainConfig  # noqa: E402
+from model.train import Epoch, train  # noqa: E402
 from tests.unit.model.small import Small, Stop, same, stopping, timeless  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")

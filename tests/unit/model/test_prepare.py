@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from model.dataset import Film, Films
 from model.errors import DatasetError
 from model.findings import FINDINGS
-from model.prepare import REQUIRED_COLUMNS, RawFilm
+from model.prepare import REQUIRED_COLUMNS
 from model.preprocess import PreprocessSpec
+from model.raw_films import RawFilm
 from tests.phantoms import write_film
 from tests.unit.model.films import (
     COLUMNS,

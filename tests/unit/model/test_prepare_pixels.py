@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import uid
 
-from model.prepare import RawFilm, read_image, source_statistics
 from model.preprocess import PreprocessSpec, to_input
+from model.raw_films import RawFilm, read_image, source_statistics
 from tests.phantoms import chest_pixels, write_film
 from tests.unit.model.films import class_pixels, one_film, prepared, rows_for, write_films
 from worker.decoding import decode_film

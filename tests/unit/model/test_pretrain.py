@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from torch import nn  # noqa: E402
 
 from model.auxiliary import AuxiliaryFilms  # noqa: E402
-from model.bundle import file_digest  # noqa: E402
+from model.digest import file_digest  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
 from model.loop import Checkpoint  # noqa: E402
 from model.network import ChestResNet50  # noqa: E402

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from model import study  # noqa: E402
 from model.dataset import Dataset  # noqa: E402
+from model.recipe import TrainConfig  # noqa: E402
 from model.study import Bench, rate_study, split_study, start_study  # noqa: E402
-from model.train import TrainConfig  # noqa: E402
 from tests.services import Xrayq  # noqa: E402
 from tests.unit.model.films import dataset_for, prepare_films, rows_for, write_films  # noqa: E402
 from tests.unit.model.small import Small  # noqa: E402

@@ -15,11 +15,12 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from torch import nn  # noqa: E402
 
+from model.candidates import class_weights  # noqa: E402
 from model.dataset import Dataset, load_dataset  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
 from model.loop import pick_device, predict  # noqa: E402
-from model.presets import PRESETS  # noqa: E402
-from model.train import Epoch, TrainConfig, Trained, build, class_weights, train  # noqa: E402
+from model.recipe import PRESETS, TrainConfig  # noqa: E402
+from model.train import Epoch, Trained, build, train  # noqa: E402
 from tests.unit.model.films import dataset_for, prepare_films, rows_for, write_films, write_metadata  # noqa: E402
 from tests.unit.model.small import TINY, Small, same  # noqa: E402
 from worker.cli import train as command  # noqa: E402

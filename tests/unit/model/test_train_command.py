@@ -8,11 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'xrayq[train]'")
 
-from model.bundle import MANIFEST, MODEL, Bundle, file_digest, load  # noqa: E402
+from model.bundle import MANIFEST, MODEL, Bundle, load  # noqa: E402
 from model.dataset import load_dataset  # noqa: E402
+from model.digest import file_digest  # noqa: E402
 from model.findings import FINDINGS  # noqa: E402
 from model.loop import Checkpoint  # noqa: E402
-from model.presets import PRESETS  # noqa: E402
+from model.recipe import PRESETS  # noqa: E402
 from tests.services import Xrayq, typed_in  # noqa: E402
 from tests.unit.model.films import prepare_films, rows_for, write_films  # noqa: E402
 from tests.unit.model.small import SIDE  # noqa: E402

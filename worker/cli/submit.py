@@ -1,0 +1,60 @@
+"""xrayq submit: feeds files through the same ingest as the gateway."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.common import JsonOption, load_settings, open_database, open_spool, print_json, start_logging
+from worker.errors import NotFound
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Run")(submit)
+
+
+def submit(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.", metavar="PATH...")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take DICOM files into the spool and the queue, as the gateway would.
+
+    \b
+    xrayq submit film.dcm
+    xrayq submit /archive/2026-11 --json
+    """
+    from dicom_gateway.errors import Refusal
+    from dicom_gateway.local import store_file
+    from worker.ingest import ingest
+
+    settings = load_settings()
+    start_logging(settings)
+    database, spool = open_database(settings), open_spool(settings)
+    spool.prepare()
+    files = [
+        file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
+    ]
+    if not files:
+        raise NotFound(f"no file under {', '.join(str(path) for path in paths)}")
+    results = []
+    for file in files:
+        try:
+            outcome, instance_id = ingest(database, spool, store_file(file, spool, settings.ae_title))
+            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": None})
+        except OSError as error:
+            results.append(
+                {"file": str(file), "outcome": "refused", "instance": None, "reason": error.strerror or "not readable"}
+            )
+        except Refusal as refusal:
+            results.append({"file": str(file), "outcome": "refused", "instance": None, "reason": refusal.comment})
+    refused = [one for one in results if one["outcome"] == "refused"]
+    if as_json:
+        print_json(results)
+    else:
+        for one in results:
+            typer.echo(
+                f"{one['outcome']:<10} {one['instance'] or '-':>6}  {one['file']}  {one['reason'] or ''}".rstrip()
+            )
+        typer.echo(f"{len(results) - len(refused)} of {len(results)} taken")
+    if refused:
+        raise typer.Exit(1)

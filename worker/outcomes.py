@@ -1,0 +1,134 @@
+"""What becomes of received films under one bundle: decoded, judged by the gate, scored. Nothing is written here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row
+
+from dicom_gateway.spool import Spool
+from model.errors import EngineError
+from model.gate import Facts, Verdict
+from model.reasons import REASONS
+from model.scorer import Score, score
+from worker import decoding
+from worker.decoding import DecodePool
+from worker.metrics import WorkerMetrics
+from worker.score_rows import Scored
+from worker.serving import Loaded
+from worker.states import State
+
+INFERENCE_BATCH = 4
+ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+ENGINE_REFUSED = "engine_refused"
+"""The engine answers other films, and not this one."""
+
+Ready = tuple[int, NDArray[np.uint8], Verdict]
+"""An instance's id, its input [size, size] and what the gate says of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Where one instance ends: a score, or a state and its reason."""
+
+    instance_id: int
+    state: State
+    reason: str | None = None
+    score: Score | None = None
+    notes: tuple[str, ...] = ()
+    """Marked reasons of the gate, of a film that was scored all the same."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """What the gate measured of a film that was decoded."""
+    image: NDArray[np.uint8] | None = None
+    """[size, size], what was scored."""
+
+    @property
+    def scored(self) -> Scored | None:
+        if self.score is None:
+            return None
+        return Scored(instance_id=self.instance_id, score=self.score, notes=self.notes)
+
+
+def known_reasons() -> dict[State, list[str]]:
+    """Every reason under which a film can end here, by state."""
+    return {
+        State.SCORED: [""],
+        State.INELIGIBLE: list(REASONS),
+        State.FAILED: [*decoding.reasons(), ATTEMPTS_EXHAUSTED, ENGINE_REFUSED],
+    }
+
+
+def outcomes_of(
+    rows: list[Row[Any]], live: Loaded, spool: Spool, decoders: DecodePool, metrics: WorkerMetrics
+) -> Iterator[Outcome]:
+    """One for each row of `instance`, as soon as it is known. Raises EngineError when the engine does not run."""
+    paths, facts = {}, {}
+    for row in rows:
+        facts[row.id] = Facts(
+            modality=row.modality,
+            body_part=row.body_part,
+            view_position=row.view_position,
+            age_years=row.age_years,
+            burned_in=row.burned_in,
+        )
+        if reason := live.gate.header(facts[row.id]):
+            yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
+        else:
+            paths[row.id] = spool.path_of(row.digest)
+    ready: list[Ready] = []
+    for instance_id, decoded in decoders.decode(paths, live.bundle.preprocess):
+        if decoded.seconds is not None:
+            metrics.decode_seconds.observe(decoded.seconds)
+        if decoded.image is None or decoded.quality is None:
+            yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
+            continue
+        verdict = live.gate.judge(facts[instance_id], decoded.quality, decoded.image)
+        if verdict.reason:
+            yield Outcome(
+                instance_id=instance_id, state=State.INELIGIBLE, reason=verdict.reason, measured=verdict.measured
+            )
+            continue
+        ready.append((instance_id, decoded.image, verdict))
+        if len(ready) == INFERENCE_BATCH:
+            yield from _infer(ready, live, metrics)
+            ready = []
+    if ready:
+        yield from _infer(ready, live, metrics)
+
+
+def _infer(ready: list[Ready], live: Loaded, metrics: WorkerMetrics) -> list[Outcome]:
+    """Score films together, or one by one when that fails. One that fails alone, on an engine that runs, is at fault.
+
+    Raises EngineError when the engine does not run.
+    """
+    with metrics.inference_seconds.time():
+        try:
+            return _score(ready, live)
+        except EngineError:
+            return [_score_alone(film, live) for film in ready]
+
+
+def _score_alone(film: Ready, live: Loaded) -> Outcome:
+    try:
+        return _score([film], live)[0]
+    except EngineError:
+        live.engine.warm_up()
+        instance_id, _, verdict = film
+        return Outcome(instance_id=instance_id, state=State.FAILED, reason=ENGINE_REFUSED, measured=verdict.measured)
+
+
+def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:
+    images = np.stack([image for _, image, _ in ready])[:, None]
+    return [
+        Outcome(
+            instance_id=instance_id,
+            state=State.SCORED,
+            score=result,
+            notes=verdict.notes,
+            measured=verdict.measured,
+            image=image,
+        )
+        for (instance_id, image, verdict), result in zip(ready, score(live.engine, live.bundle, images), strict=True)
+    ]
