@@ -30,7 +30,8 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("xrayq_oldest_waiting_film_seconds", "Age of the oldest film that has not come to an end; 0: none.", ()),
     ("xrayq_errands", "Errands that wait: night, mail, webhook.", ("kind",)),
     ("xrayq_dead_letters", "Instances in state failed.", ()),
-    ("xrayq_alarms_open", "Alarms raised and not cleared.", ("rule",)),
+    ("xrayq_alarms_open", "Alarms raised, and neither cleared nor acknowledged.", ("rule",)),
+    ("xrayq_alarms_acknowledged", "Alarms not cleared that somebody has acknowledged.", ("rule",)),
 )
 
 
@@ -83,13 +84,15 @@ def _read(database: Engine) -> tuple[Values, ...]:
         ).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
         errands = Counter(connection.execute(select(errand.c.kind)).scalars())
-        open_alarms = Counter(connection.execute(select(alarm.c.rule).where(alarm.c.cleared_at.is_(None))).scalars())
+        standing = select(alarm.c.rule, alarm.c.acknowledged.is_not(None)).where(alarm.c.cleared_at.is_(None))
+        alarms = connection.execute(standing).all()
     return (
         {("waiting",): films - leased, ("leased",): leased},
         {(): max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
         _each((kind.value for kind in Kind), errands),
         {(): failed},
-        _each((rule.id for rule in RULES), open_alarms),
+        _each((rule.id for rule in RULES), Counter(rule for rule, known in alarms if not known)),
+        _each((rule.id for rule in RULES), Counter(rule for rule, known in alarms if known)),
     )
 
 

@@ -27,6 +27,7 @@ from worker.audit.verdict import Level, judge
 from worker.db.session import reading, writing
 from worker.db.tables import errand, instance, outbox
 from worker.errors import NotFound
+from worker.outbox_metrics import OutboxCollector
 from worker.status import Watched
 
 NOON = datetime.now(UTC) - timedelta(days=3)
@@ -196,6 +197,14 @@ def test_a_film_that_is_lost_for_good(database: Engine, database_url: str, spool
     content, changes = report(database, DAY + timedelta(days=1))
     assert (judge(content).level, changes) == (Level.BAD, ["raised unaccounted CR1"])
     assert watched.look().faults == ("1 open alarm",)
+
+
+def test_metrics_tell_the_two_apart(database: Engine) -> None:
+    looked(database, about("unaccounted", "17"), about("drift", "entropy"))
+    known(database, "unaccounted")
+    found = {family.name: family.samples for family in OutboxCollector(database).collect()}
+    for name, rule in (("xrayq_alarms_open", "drift"), ("xrayq_alarms_acknowledged", "unaccounted")):
+        assert [one.labels["rule"] for one in found[name] if one.value] == [rule]
 
 
 @pytest.fixture

@@ -190,6 +190,7 @@ def test_relay_shows_the_outbox(database: Engine, redis_server: RedisServer, por
         assert kinds == {"night": 0, "mail": 1, "webhook": 0}
         rules = {key[1] for key, value in found.items() if key[0] == "xrayq_alarms_open" and value}
         assert rules == {"backlog"}
+        assert found["xrayq_alarms_acknowledged", "backlog"] == 0
         assert (found["xrayq_published_messages_total",], found["xrayq_published_films_total",]) == (1, 2)
 
 

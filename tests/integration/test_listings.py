@@ -66,6 +66,18 @@ def reference(now: datetime) -> dict[str, object]:
     return {"calling_ae": AE, "measure": "entropy", "bundle_digest": "", "films": 1, "sample": [1.0]} | times
 
 
+def test_an_instances_times_are_of_the_sites_zone(home: Path) -> None:
+    with typed_in(home, home=str(home), time_zone="Asia/Kolkata") as xrayq:
+        shown = xrayq("instance", "show", "1")[1]
+        (view,) = json.loads(xrayq("instance", "show", "1", "--json")[1])
+    kolkata = ZoneInfo("Asia/Kolkata")
+    times = [view["received_at"], *(event["at"] for event in view["history"])]
+    assert len(times) == 3
+    for at in map(datetime.fromisoformat, times):
+        assert at.utcoffset() == timedelta()
+        assert f"{at.astimezone(kolkata):%Y-%m-%d %H:%M:%S}+05:30" in shown
+
+
 @pytest.mark.parametrize("columns", ["60", "80", "200"])
 @pytest.mark.parametrize("words", LISTINGS)
 def test_text_of_others_is_shown_as_it_is(home: Path, words: str, columns: str) -> None:
