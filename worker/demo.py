@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def sample_films(folder: Path) -> list[Film]:
 
     Raises NotFound when pydicom-data is not installed.
     """
-    chest, other = _sample(CHEST), _sample(OTHER)
+    chest, other = sample_path(CHEST), sample_path(OTHER)
     source = dcmread(chest)
     films: list[Film] = []
     for syntax in TRANSFER_SYNTAXES:
@@ -99,29 +99,14 @@ def sample_films(folder: Path) -> list[Film]:
             expect="ineligible",
         )
     )
-    cut = folder / "cut.dcm"
-    whole = films[0].path.read_bytes()
+    first, cut = films[0], folder / "cut.dcm"
+    whole = first.path.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
-    films.append(
-        Film(
-            name="RG1 truncated",
-            path=cut,
-            sop_instance_uid=films[0].sop_instance_uid,
-            syntax=films[0].syntax,
-            expect="refused",
-        )
-    )
-    first = films[0]
-    films.append(
-        Film(
-            name="RG1 sent again",
-            path=first.path,
-            sop_instance_uid=first.sop_instance_uid,
-            syntax=first.syntax,
-            expect="duplicate",
-        )
-    )
-    return films
+    return [
+        *films,
+        replace(first, name="RG1 truncated", path=cut, expect="refused"),
+        replace(first, name="RG1 sent again", expect="duplicate"),
+    ]
 
 
 def own_films(source: Path, folder: Path) -> list[Film]:
@@ -231,7 +216,7 @@ def _answers(port: int, process: "subprocess.Popen[bytes]", log: Path) -> bool:
     return True
 
 
-def _sample(name: str) -> Path:
+def sample_path(name: str) -> Path:
     spec = find_spec("data_store")
     folder = Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
     path = folder / "data" / name if folder else None

@@ -8,7 +8,7 @@ chain there. Who can write the database can also compute a new chain: keep the h
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,10 +29,10 @@ class Verdict:
 
     rows: int
     """That are whole, from the first on."""
-    head: str
-    """Digest of the last whole row."""
     unchained: int = 0
     """Rows without a digest, beside the chain: a process of a release before the chain wrote them, or a person."""
+    head: str
+    """Digest of the last whole row."""
     broken: int | None = None
     """Id of the first row that is not."""
     fault: str = ""
@@ -40,6 +40,9 @@ class Verdict:
     @property
     def whole(self) -> bool:
         return not self.fault
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"whole": self.whole} | asdict(self)
 
 
 def record(

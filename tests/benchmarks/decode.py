@@ -17,7 +17,7 @@ from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.pixels import read_radiograph
 from model.preprocess import to_input
 from tests.benchmarks.report import Row, Section, interleave, ratio, spread
-from worker.demo import CHEST, _sample
+from worker.demo import CHEST, sample_path
 
 SIZE = 224
 PLUGINS = ("pylibjpeg-rle", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "python-gdcm", "pyjpegls", "Pillow")
@@ -25,7 +25,7 @@ PLUGINS = ("pylibjpeg-rle", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "python-g
 
 def run(*, quick: bool) -> list[Section]:
     cv2.setNumThreads(1)  # as a decoder process does
-    source = dcmread(_sample(CHEST))
+    source = dcmread(sample_path(CHEST))
     with TemporaryDirectory(prefix="xrayq-bench-") as folder:
         rows = [
             _row(syntax, save(in_syntax(source, syntax.uid), Path(folder) / "film.dcm"), 3 if quick else 15)

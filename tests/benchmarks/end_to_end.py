@@ -31,7 +31,7 @@ from tests.benchmarks.report import Row, Section, Target, interleave, ratio, spr
 from worker.db.session import make_engine, reading
 from worker.db.tables import score
 from worker.decoding import DecodePool
-from worker.demo import CHEST, _sample, service, wait_for
+from worker.demo import CHEST, sample_path, service, wait_for
 from worker.outcomes import INFERENCE_BATCH
 from worker.settings import Settings, cores
 
@@ -52,7 +52,7 @@ def run(*, quick: bool) -> list[Section]:
 def _section(name: str, syntax: str, films: int, rounds: int) -> Section:
     with TemporaryDirectory(prefix="xrayq-bench-") as folder:
         base = Path(folder)
-        source = dcmread(_sample(CHEST))
+        source = dcmread(sample_path(CHEST))
         paths = write_set(base / "films", source, films, syntax=syntax)
         write_set(base / "warm", source, 2 * cores(), syntax=syntax)
         homes = count()

@@ -30,7 +30,7 @@ from dicom_gateway.scu import send
 from tests.images import FOLDER, PASSWORDS, ROOT, Stage, health, services, stages
 from tests.services import children, free_port, kill, wait_until
 from worker.db.session import make_engine
-from worker.demo import CHEST, _sample
+from worker.demo import CHEST, sample_path
 from worker.instances import list_instances
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -312,7 +312,7 @@ def test_wheel_holds_what_runs_and_nothing_else(machine: Machine) -> None:
 
 
 def test_every_command_of_compose(machine: Machine, tmp_path: Path) -> None:
-    film = save(in_syntax(dcmread(_sample(CHEST)), uid.ExplicitVRLittleEndian), tmp_path / "film.dcm")
+    film = save(in_syntax(dcmread(sample_path(CHEST)), uid.ExplicitVRLittleEndian), tmp_path / "film.dcm")
     with ExitStack() as stack:
         assert not postgresql_healthy(machine)
         assert not redis_healthy(machine)

@@ -27,7 +27,7 @@ from tests.phantoms import chest_film
 from worker.db.session import reading
 from worker.db.tables import audit_event
 from worker.decoding import DecodePool
-from worker.demo import CHEST, OTHER, _sample
+from worker.demo import CHEST, OTHER, sample_path
 from worker.ingest import ingest
 from worker.instances import count_by_reason, list_instances
 from worker.scoring import RetryOptions, Scoring
@@ -52,7 +52,7 @@ def decoders(bundle: Bundle) -> Iterator[DecodePool]:
 
 
 def sample(name: str, **attributes: Any) -> Dataset:
-    film = dcmread(_sample(name))
+    film = dcmread(sample_path(name))
     film.BodyPartExamined, film.ViewPosition, film.PatientAge = "CHEST", "PA", "045Y"
     for keyword, value in attributes.items():
         setattr(film, keyword, value)
@@ -69,7 +69,7 @@ def changed(pixels: NDArray[Any]) -> Dataset:
 
 def made_films() -> dict[str, tuple[str, str | None, Dataset]]:
     """Name -> (state, reason, film). All are tagged as PA chest films of adults, but for what the name says."""
-    pixels = dcmread(_sample(CHEST)).pixel_array
+    pixels = dcmread(sample_path(CHEST)).pixel_array
     top = int(pixels.max())
     random = np.random.default_rng(4)
     noise = random.integers(0, top, (600, 600))

@@ -143,15 +143,7 @@ def chain(connection: Connection, span: Span, verdict: Verdict) -> dict[str, Any
     """The whole trail, as verified, and the anchor: its head when the day ended, None if nothing was audited before."""
     before = (audit_event.c.at < span.end) & (audit_event.c.digest != "")
     newest = select(audit_event.c.digest).where(before).order_by(audit_event.c.id.desc()).limit(1)
-    return {
-        "whole": verdict.whole,
-        "rows": verdict.rows,
-        "unchained": verdict.unchained,
-        "head": verdict.head,
-        "broken": verdict.broken,
-        "fault": verdict.fault,
-        "anchor": connection.execute(newest).scalar_one_or_none(),
-    }
+    return verdict.as_dict() | {"anchor": connection.execute(newest).scalar_one_or_none()}
 
 
 def _bytes(connection: Connection, span: Span) -> int:
