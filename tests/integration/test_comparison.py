@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, insert
 
-from tests.services import environment
+from tests.services import environment, typed_in
 from worker.comparison import compare_bundles
 from worker.db import schema
 from worker.db.session import make_engine, writing
@@ -142,6 +142,16 @@ def test_the_command_takes_those_in_service(home: Path) -> None:
     assert "verdict: promote" in done.stdout
     assert f"xrayq bundle activate {SHADOW[:12]}" in done.stdout
     assert "not a medical device" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_every_value_is_whole_at_every_width(home: Path, columns: str) -> None:
+    with typed_in(home, home=str(home)) as xrayq, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", columns)
+        _, out, _ = xrayq("bundle", "compare", LIVE, OTHER)
+    assert "…" not in out
+    for text in ("normal", "covid19", "+0.8000", "1.000 [0.912, 1.000]", "specificity", "keep"):
+        assert text in out
 
 
 def test_the_command_takes_any_two(home: Path) -> None:

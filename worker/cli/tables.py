@@ -13,7 +13,8 @@ from worker.printable import printable
 
 LEAST_FOLDED = 24
 """Columns below which a sentence is no longer read well when it is folded."""
-PADDING = 2
+PADDING, LINE = 2, 1
+"""Of each column, and beside each and at the end."""
 
 
 class PlainConsole(Console):
@@ -68,7 +69,7 @@ def _least(cells: Sequence[str | Text], folds: bool) -> int:
 
 
 def _width(least: Sequence[int], kept: Sequence[int]) -> int:
-    return sum(least[at] + PADDING for at in kept) + PADDING
+    return sum(LINE + least[at] + PADDING for at in kept) + LINE
 
 
 def _print_blocks(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
