@@ -150,6 +150,8 @@ def load_bundle(name: str) -> "Bundle":
     path = shipped if (shipped / MANIFEST).is_file() else folder
     if not path.is_dir():
         raise NotFound(f"no bundle {name}: neither shipped ('xrayq bundle list') nor a folder")
+    if not (path / MANIFEST).exists():
+        raise NotFound(f"{name} is not a bundle, it has no {MANIFEST}: 'xrayq bundle list' shows those shipped")
     try:
         return load(path)
     except BundleError as error:

@@ -12,13 +12,14 @@ from worker.cli.common import (
     JsonOption,
     load_settings,
     must_be_writable,
+    must_exist,
     one_line_errors,
     print_json,
     progress,
     require,
     wide_console,
 )
-from worker.errors import ConfigurationError, NotFound
+from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,8 +94,7 @@ def calibrate(
     wish = wish_of(bundle, sensitivity, specificity, coverage)
     source = films or labels
     assert source is not None
-    if not source.exists():
-        raise NotFound(f"no such folder or file: {source}")
+    must_exist(source)
     from rich.console import Console
 
     from model.calibrate import calibrate_on_table

@@ -26,9 +26,11 @@ STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", 
 TIMES = ("received_at", "scored_at")
 NOTICE = "Research software, not a medical device."
 ALIKE = "of films like it"
-EXPLAINED = """Of films like it: of the calibration films with about this probability, so many had the finding (exact 95 %
-interval). It is no interval around the probability, which may lie outside. A prediction set is meant to hold the finding
-of a film as often as its bundle says ('xrayq bundle show'); it rules out nothing."""
+EXPLAINED = (
+    "Of films like it: of the calibration films with about this probability, so many had the finding (exact 95 % "
+    "interval). It is no interval around the probability, which may lie outside. A prediction set is meant to hold the "
+    "finding of a film as often as its bundle says ('xrayq bundle show'); it rules out nothing."
+)
 Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID.", metavar="ID")]
 
 
@@ -111,7 +113,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
             if notes := event["detail"].get("notes"):
                 console.print(f"    scored in spite of: {_plain(notes)}", style="dim")
     if any(view["scores"] for view in views):
-        console.print(EXPLAINED.replace("\n", " "), style="dim")
+        console.print(EXPLAINED, style="dim")
     console.print(NOTICE, style="dim")
 
 
