@@ -52,7 +52,8 @@ def record(
 
 
 def event(*, action: str, instance_id: int | None, actor: str, detail: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A row for `record_all`. `detail` holds codes and digests, never patient data."""
+    """A row for `record_all`. `detail` holds codes and digests, never patient data; of an acknowledged alarm what
+    its operator wrote, who was told so."""
     return {
         "at": datetime.now(UTC),
         "action": action,

@@ -103,6 +103,7 @@ def settle(
         changes.append(_change(key, one, State.RAISED, now))
     for key, values in needed.stay:
         connection.execute(update(alarm).where(alarm.c.id == key).values(values))
+    # Where the first message still waits, that one goes out: it says the same alarm is there.
     changes += [_change(key, one, State.RAISED, now) for key, one in needed.again]
     for row, words in needed.over:
         text = words or row.text

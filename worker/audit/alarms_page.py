@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from model.page import Html, paragraph, table
+from model.page import Html, paragraph, safe, table
 from worker.alarms.faults import in_words
 from worker.audit.sections import whole
+from worker.audit.verdict import with_reason
 from worker.audit.words import at_the_end, local
 
 
@@ -13,10 +14,10 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
     if content["conditions"]:
         known = {(one["rule"], one["subject"]): one for one in content["acknowledged"]}
         rows = [
-            (one["rule"], _about(one), one["text"], _known(known.get((one["rule"], one["subject"])), content))
+            (one["rule"], _about(one), _what(one, known.get((one["rule"], one["subject"])), content))
             for one in content["conditions"]
         ]
-        yield table(("rule", "about", "what", "acknowledged"), rows, caption="Found by this report")
+        yield table(("rule", "about", "what"), rows, caption="Found by this report")
     if content["alarms"]:
         stood = [
             (
@@ -25,12 +26,11 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
                 whole(local(one["raised_at"], content)),
                 whole(local(one["cleared_at"], content)) if one["cleared_at"] else "",
                 "open" if one["open_at_end"] else "over",
-                one["text"],
-                _known(one["acknowledged"], content),
+                _what(one, one["acknowledged"], content),
             )
             for one in content["alarms"]
         ]
-        columns = ("rule", "about", "raised", "cleared", at_the_end(content), "what", "acknowledged")
+        columns = ("rule", "about", "raised", "cleared", at_the_end(content), "what")
         yield table(columns, stood, caption="Alarms that stood at some time of this day")
     if not content["conditions"] and not content["alarms"]:
         yield paragraph("None stood on this day.")
@@ -53,8 +53,8 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
         )
 
 
-def _known(kept: dict[str, str] | None, content: dict[str, Any]) -> str:
-    return f"{kept['why']} ({kept['by']}, {local(kept['at'], content)})" if kept else ""
+def _what(one: dict[str, Any], kept: dict[str, str] | None, content: dict[str, Any]) -> Html:
+    return Html(f'<span class="breaks">{safe(with_reason(one["text"], kept, content))}</span>')
 
 
 def _about(one: dict[str, Any]) -> str:

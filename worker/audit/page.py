@@ -106,7 +106,7 @@ def _banner(verdict: Verdict) -> str:
 def _todo(verdict: Verdict) -> Iterator[str]:
     lines = [f'<li class="bad">{safe(one)}</li>' for one in verdict.faults]
     lines += [f"<li>{safe(one)}</li>" for one in verdict.remarks]
-    lines += [f'<li class="known">{safe(one)}</li>' for one in verdict.known]
+    lines += [f'<li class="known breaks">{safe(one)}</li>' for one in verdict.known]
     if lines:
         yield f'<ul class="todo">{"".join(lines)}</ul>'
 

@@ -130,13 +130,16 @@ def _known(content: dict[str, Any]) -> Iterator[str]:
     acknowledged = _acknowledged(content)
     for one in content["conditions"]:
         if kept := acknowledged.get((one["rule"], one["subject"])):
-            yield _with_reason(one["text"], kept, content)
+            yield with_reason(one["text"], kept, content)
     for one in _other_alarms(content):
         if one["acknowledged"]:
-            yield _with_reason(one["text"], one["acknowledged"], content)
+            yield with_reason(one["text"], one["acknowledged"], content)
 
 
-def _with_reason(text: str, kept: dict[str, str], content: dict[str, Any]) -> str:
+def with_reason(text: str, kept: dict[str, str] | None, content: dict[str, Any]) -> str:
+    """What is wrong, and who knows of it since when, and why."""
+    if kept is None:
+        return text
     when = local(kept["at"], content)
     return f"{_sentence(text)} Acknowledged on {when} by {kept['by']}: {_sentence(kept['why'])}"
 

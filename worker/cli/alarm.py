@@ -6,7 +6,7 @@ import typer
 
 from worker.cli.alarm_options import channels
 from worker.cli.common import JsonOption, clock, load_settings, open_database, operator, print_json, wide_console
-from worker.errors import Unhealthy
+from worker.errors import Unhealthy, WorkerError
 
 if TYPE_CHECKING:
     from worker.errands import Kind
@@ -213,7 +213,7 @@ def _recorded(settings: "Settings", kind: "Kind") -> bool:
 
     try:
         tested(open_database(settings), kind, operator())
-    except (Unhealthy, SQLAlchemyError):
+    except (WorkerError, SQLAlchemyError):
         return False
     return True
 

@@ -36,7 +36,8 @@ def status(
 
     On a terminal it stays and looks again every two seconds. Printed once, it
     leaves with exit code 5 when the database, the spool or a process is not
-    ready, films wait longer than XRAYQ_ALARM_BACKLOG_SECONDS, or an alarm is open.
+    ready, films wait longer than XRAYQ_ALARM_BACKLOG_SECONDS, an alarm is open
+    that nobody has acknowledged, or its mail or webhook call does not arrive.
     A process is asked at its port of this machine, 0 says that it runs elsewhere:
     the gateway at XRAYQ_GATEWAY_HTTP_PORT, the relay at XRAYQ_RELAY_HTTP_PORT,
     the worker at XRAYQ_WORKER_HTTP_PORT.

@@ -13,8 +13,8 @@ from worker.printable import printable
 
 LEAST_FOLDED = 24
 """Columns below which a sentence is no longer read well when it is folded."""
-PADDING, LINE = 2, 1
-"""Of each column, and beside each and at the end."""
+PADDING = 3
+"""Of a column: a space on each side, and one to the next."""
 
 
 class PlainConsole(Console):
@@ -69,7 +69,7 @@ def _least(cells: Sequence[str | Text], folds: bool) -> int:
 
 
 def _width(least: Sequence[int], kept: Sequence[int]) -> int:
-    return sum(LINE + least[at] + PADDING for at in kept) + LINE
+    return sum(least[at] + PADDING for at in kept) + 1
 
 
 def _print_blocks(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
