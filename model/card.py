@@ -86,9 +86,9 @@ def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
         engine=evaluation["engine"]["name"],
         fp32=" and ".join(f"{bundle.metrics[name]['accuracy']['value']:.3f} on {name}" for name in ("val", "test")),
     )
-    lines = [f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in made.items() if key not in NOT_SHOWN]
+    lines = [f"- {key.replace('_', ' ')}: {plain(value)}" for key, value in made.items() if key not in NOT_SHOWN]
     pretraining = made["pretraining"]
-    lines += [f"- pretraining, {key.replace('_', ' ')}: {_plain(value)}" for key, value in pretraining.items()]
+    lines += [f"- pretraining, {key.replace('_', ' ')}: {plain(value)}" for key, value in pretraining.items()]
     tail = TAIL.format(pretrained=pretraining["films"])
     return head + "\n".join(_measured(evaluation)) + "\n" + tail + "\n".join(lines) + "\n"
 
@@ -196,9 +196,10 @@ def _estimate(found: dict[str, Any]) -> str:
     return f"{found['value']:.3f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A value of a manifest in one line."""
     if isinstance(value, dict):
-        return "; ".join(f"{key} {_plain(one)}" for key, one in value.items())
+        return "; ".join(f"{key} {plain(one)}" for key, one in value.items())
     return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
