@@ -63,7 +63,7 @@ def compare(live: Digest = "", shadow: ShadowDigest = "", as_json: JsonOption = 
     for place, bundle in (("live", one), ("shadow", other)):
         content[place] |= {"name": bundle.name, "version": bundle.version}
     if as_json:
-        print_json(content)
+        print_json(content | {"notice": NOTICE})
     else:
         _show(wide_console(), content)
 

@@ -84,7 +84,8 @@ def replay(
         ]
     agrees = all(one.agrees for one in again)
     if as_json:
-        print_json({"instance": view.id, "agrees": agrees, "scores": [one.as_dict() for one in again]})
+        scores = [one.as_dict() for one in again]
+        print_json({"instance": view.id, "agrees": agrees, "scores": scores, "notice": NOTICE})
     else:
         for one in again:
             _print(one)
