@@ -29,7 +29,8 @@ BOUNDS = {
 def page() -> str:
     """Every setting with its default and meaning, as Markdown."""
     rows = [
-        f"| `XRAYQ_{name.upper()}` | {_shown(field.default)} | {field.description}{_range(field.metadata)}{_choices(field.annotation)} |"
+        f"| `XRAYQ_{name.upper()}` | {_shown(field.default)} | "
+        f"{field.description}{_range(field.metadata)}{_choices(field.annotation)} |"
         for name, field in Settings.model_fields.items()
     ]
     return HEAD + "\n".join(rows) + "\n"

@@ -11,6 +11,7 @@ from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICAT
 from dicom_gateway.errors import REFUSALS, Refusal
 from model.bundle import REFERENCE, load
 from model.card import EVALUATION, card
+from model.evaluate import read_study
 from model.findings import FINDINGS
 from model.promotion import RULE
 from model.reasons import REASONS as REASONS_OF_THE_GATE
@@ -143,6 +144,11 @@ def test_no_document_names_a_command_that_does_not_exist() -> None:
 
 def test_the_model_card_is_the_shipped_bundles() -> None:
     assert page("model/CARD.md") == card(load(REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8")))
+
+
+def test_the_shipped_evaluation_holds_every_shipped_study() -> None:
+    shipped = sorted((ROOT / "model/studies").glob("*.json"))
+    assert json.loads(EVALUATION.read_text(encoding="utf-8"))["studies"] == [read_study(one) for one in shipped]
 
 
 @pytest.mark.parametrize("name", ["network", "svm", "shortcut"])

@@ -99,8 +99,8 @@ def _show(found: "Performance") -> None:
         )
     limits = {one.sensitivity.alarm_from for one in found.findings}
     console.print(
-        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm. Calibrated: on the films that the flags were "
-        f"chosen on, by the engine of then (fp32 as a rule; int8 changes a few flags). {NOTICE}",
+        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm. Calibrated: on the films that the "
+        f"flags were chosen on, by the engine of then (fp32 as a rule; int8 changes a few flags). {NOTICE}",
         style="dim",
     )
 

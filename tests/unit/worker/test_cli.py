@@ -350,6 +350,19 @@ def test_bundle_commands_print_for_people(shipped: Path, words: str) -> None:
     assert json.loads((shipped / MANIFEST).read_text())["name"] in done.stdout or str(shipped) in done.stdout
 
 
+def test_a_bundles_rates_name_their_engine_and_the_films_of_their_thresholds(shipped: Path, tmp_path: Path) -> None:
+    with typed_in(tmp_path) as run, pytest.MonkeyPatch.context() as patch:
+        for columns in ("70", "132"):
+            patch.setenv("COLUMNS", columns)
+            _, out, _ = run("bundle", "show")
+            engine = json.loads((shipped / MANIFEST).read_text())["provenance"]["calibrated"]["engine"]
+            assert f"measured with {engine}; 'xrayq evaluate'" in " ".join(out.split())
+            assert "val, chosen on it" in out
+            assert "0.911 [0.80, 0.97] n=56" in out
+            assert "{'" not in out
+            assert "images/s" not in out
+
+
 def test_the_inference_runtime_reports_to_nobody(shipped: Path, tmp_path: Path) -> None:
     """ONNX Runtime's telemetry, when on, leaves a device id and its queue in the home folder."""
     done = subprocess.run(
