@@ -27,6 +27,7 @@ def limits(**other: Any) -> Limits:
         "dead_letters": 1,
         "spool": Path("/nowhere"),
         "spool_mib": 100,
+        "refusals": 20,
         "silent_films": 10,
         "report_hours": 3,
         "report_time": time(1),

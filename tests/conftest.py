@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from dicom_gateway.spool import Spool
 from worker.db import schema
-from worker.db.session import make_engine
+from worker.db.session import make_engine, sqlite_file
 from worker.redis_server import RedisServer
 
 FILMS_VARIABLE = "XRAYQ_TEST_FILMS"
@@ -34,21 +35,57 @@ def postgresql() -> Iterator[str]:
         except subprocess.TimeoutExpired:
             continue
     assert server is not None, "PostgreSQL did not start"
+    # No test cuts the machine's power.
+    _administer(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
 
 
-@pytest.fixture
-def postgresql_url(postgresql: str) -> Iterator[str]:
-    """URL of an empty database of its own."""
-    name = f"test_{secrets.token_hex(6)}"
-    admin = create_engine(make_url(postgresql).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+def _administer(url: str, *statements: str) -> None:
+    """As the server's superuser, each statement a transaction of its own."""
+    admin = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(postgresql).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        for statement in statements:
+            connection.execute(text(statement))
     admin.dispose()
+
+
+def _database(postgresql: str, name: str) -> str:
+    """URL of a database of this server."""
+    return make_url(postgresql).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def postgresql_url(request: pytest.FixtureRequest, postgresql: str) -> Iterator[str]:
+    """URL of a database of its own: empty, or at the newest schema where the test asks for `database`."""
+    name, like = f"test_{secrets.token_hex(6)}", "template1"
+    if "database" in request.fixturenames:
+        like = request.getfixturevalue("upgraded_postgresql")
+    _administer(postgresql, f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY FILE_COPY")
+    yield _database(postgresql, name)
+    _administer(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def upgraded_postgresql(postgresql: str) -> str:
+    """Name of a database at the newest schema, to be copied: a copy is made sooner than the tables."""
+    _administer(postgresql, "CREATE DATABASE upgraded")
+    _upgrade(_database(postgresql, "upgraded"))
+    return "upgraded"
+
+
+@pytest.fixture(scope="session")
+def upgraded_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for SQLite, a file."""
+    file = tmp_path_factory.mktemp("upgraded") / "xrayq.db"
+    _upgrade(f"sqlite:///{file}")
+    return file
+
+
+def _upgrade(url: str) -> None:
+    engine = make_engine(url)
+    schema.upgrade(engine)
+    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -60,10 +97,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Engine]:
+def database(request: pytest.FixtureRequest, database_url: str) -> Iterator[Engine]:
     """A database at the newest schema, of each kind in turn."""
+    file = sqlite_file(database_url)
+    if file:
+        shutil.copy(request.getfixturevalue("upgraded_sqlite"), file)
     engine = make_engine(database_url)
-    schema.upgrade(engine)
     yield engine
     engine.dispose()
 

@@ -68,15 +68,19 @@ def web(*answers: int, **options: Any) -> Iterator[Web]:
 
 
 class Post:
-    """Keeps mails; refuses recipients of the domain `refused`."""
+    """Keeps mails; refuses recipients of the domain `refused`, and those of `greylisted` the first time."""
 
     def __init__(self) -> None:
+        self.seen: set[str] = set()
         self.mails: list[tuple[list[str], EmailMessage]] = []
         self.logins: list[tuple[bytes, bytes]] = []
 
     async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:
         if address.endswith("@refused.test"):
             return f"550 {address} is unknown here"
+        if address.endswith("@greylisted.test") and address not in self.seen:
+            self.seen.add(address)
+            return "451 try again later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,8 +40,15 @@ FAST = {
 }
 
 
+PATIENCE = 3.0
+"""A machine with other work takes so many times as long as one that has none."""
+CONNECTIONS_FROM = 32768
+"""The kernel gives ports from here on to connections (net.ipv4.ip_local_port_range)."""
+
+
 def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "") -> T:
-    """The first true value of `condition()`. Fails the test after `seconds`."""
+    """The first true value of `condition()`. Fails the test after `seconds`, times PATIENCE."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -52,9 +60,12 @@ def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = ""
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that no connection of another test can get before its process listens."""
+    while True:
+        port = CONNECTIONS_FROM - 1 - secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def installed(name: str) -> str | None:
@@ -79,6 +90,11 @@ def environment(**settings: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("XRAYQ_")}
     phantoms = {"XRAYQ_MARK": ",".join(NOT_REAL)}
     return clean | FAST | phantoms | {f"XRAYQ_{name.upper()}": value for name, value in settings.items()}
+
+
+def settings_of(env: dict[str, str]) -> dict[str, str]:
+    """The settings of an environment, as `environment` and `typed_in` take them."""
+    return {name[6:].lower(): value for name, value in env.items() if name.startswith("XRAYQ_")}
 
 
 @contextmanager
@@ -184,3 +200,9 @@ def typed_in(folder: Path, **settings: str) -> Iterator[Xrayq]:
         for name, value in settings.items():
             patch.setenv(f"XRAYQ_{name.upper()}", value)
         yield run
+
+
+def typed(*words: str, cwd: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+    """One command, typed in this process with the settings of `environment`."""
+    with typed_in(cwd or Path.cwd(), **settings_of(environment(**settings))) as xrayq:
+        return subprocess.CompletedProcess(words, *xrayq(*words))

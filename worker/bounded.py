@@ -39,6 +39,11 @@ class Bounded(Generic[T]):
         return self.ask()()
 
 
+def within(seconds: float, question: Callable[[], T]) -> T:
+    """The answer, or TimeoutError after so many seconds; the thread that asked goes on to its own end."""
+    return _Asked(question).wait(seconds)
+
+
 class _Asked(Generic[T]):
     """One time that the question was asked."""
 

@@ -85,12 +85,22 @@ def finish(connection: Connection, one: Errand) -> bool:
     return gone.rowcount == 1
 
 
-def postpone(engine: Engine, one: Errand, *, now: datetime, first_wait: float) -> None:
-    """Give it back for later: `first_wait` seconds, doubled with each attempt, an hour at most."""
+def postpone(
+    engine: Engine, one: Errand, *, now: datetime, first_wait: float, payload: dict[str, Any] | None = None
+) -> None:
+    """Give it back for later: `first_wait` seconds, doubled with each attempt, an hour at most.
+
+    Args:
+        payload: what is left of it to do; None: all of it.
+    """
     wait = min(first_wait * 2 ** min(one.attempt - 1, 20), LONGEST_WAIT)
     with writing(engine) as connection:
         connection.execute(
             update(errand)
             .where(errand.c.id == one.id, errand.c.attempts == one.attempt)
-            .values(next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
+            .values(
+                next_attempt_at=now + timedelta(seconds=wait),
+                lease_until=None,
+                payload=one.payload if payload is None else payload,
+            )
         )

@@ -4,6 +4,7 @@ No text names a film, a path or a host: whoever reaches the endpoint reads it.
 """
 
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from dicom_gateway.errors import NoSpace, Refusal
 from dicom_gateway.spool import MEBIBYTE, Spool, free_bytes
 from worker.bounded import Bounded
 from worker.db import schema
+from worker.db.session import reading
 from worker.errors import Unhealthy, WorkerError
 
 PATIENCE, FRESH = 3.0, 0.5
 """Seconds that a check may take, and for which its answer is given again."""
 ECHO_SECONDS = 2.0
+DATABASE_MIB = 16
+"""Free on the disk of an SQLite database: less, and a transaction may find no room."""
 
 Check = Callable[[], str]
 
@@ -98,6 +102,7 @@ def database(engine: Engine) -> str:
         raise Unhealthy(f"the database does not answer ({type(error).__name__})") from None
     if revision != schema.head():
         raise Unhealthy(f"the database is at schema {revision}, this version needs {schema.head()}")
+    require_writable(engine)
     return "answers, schema is up to date"
 
 
@@ -105,6 +110,18 @@ def require_file(engine: Engine) -> None:
     """SQLite would make a new file where ours is gone. Raises Unhealthy."""
     if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
         raise Unhealthy("the database file is gone")
+
+
+def require_writable(engine: Engine) -> None:
+    """A standby answers every question and takes nothing; nor does SQLite on a full disk. Raises Unhealthy."""
+    if engine.dialect.name == "sqlite":
+        free = shutil.disk_usage(Path(engine.url.database or "").parent).free // MEBIBYTE
+        if free < DATABASE_MIB:
+            raise Unhealthy(f"{free} MiB free on the disk of the database")
+        return
+    with reading(engine) as connection:
+        if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
+            raise Unhealthy("the database is read-only, as a standby is")
 
 
 def spool(folder: Spool) -> str:

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +11,15 @@ from pydicom import uid
 from dicom_gateway.encode import in_syntax, save, wrap_image
 from dicom_gateway.scu import send
 from model.findings import FINDINGS
-from tests.services import environment, free_port, listening, process, wait_until
+from tests.services import environment, free_port, listening, process, settings_of, typed_in, wait_until
 from tests.unit.model.films import rows_for, write_films
 
 pytestmark = pytest.mark.e2e
 
 LOSSLESS = (uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2KLossless)
 TOLERANCE = 1e-5
+ON_CPU = {"fp32": "onnxruntime", "int8": "onnxruntime-int8"}
+"""Engine by precision."""
 REAL = {"train": 4, "val": 3, "test": 8}
 """Real films of each class: as many as evaluation needs, and those to send."""
 
@@ -54,7 +53,9 @@ def assert_agreement(raw: Path, folder: Path, *, films: int, engine: str = "auto
     pytest.importorskip("sklearn")
     pytest.importorskip("onnx")
     evaluated = evaluate(raw, folder, engine)
-    measured = json.loads((folder / "report" / "evaluation.json").read_text())["engine"]["name"]
+    measured = json.loads((folder / "report" / "evaluation.json").read_text())["engine"]
+    if measured["device"] == "cpu":  # chosen by the clock, and on a busy machine perhaps another one next time
+        engine = ON_CPU[measured["precision"]]
     sent = {}
     for number, name in enumerate(sorted(evaluated)):
         (picture,) = (raw / "images").glob(f"{name}.*")
@@ -63,21 +64,21 @@ def assert_agreement(raw: Path, folder: Path, *, films: int, engine: str = "auto
         sent[str(film.SOPInstanceUID)] = name
     served = serve([folder / f"{name}.dcm" for name in sent.values()], folder, engine)
     assert len(served) == len(evaluated) == films
-    assert {one["engine"] for one in served} == {measured}
+    assert {one["engine"] for one in served} == {measured["name"]}
     differences = {
         name: max(abs(row["probabilities"][one] - evaluated[name][one]) for one in FINDINGS)
         for row in served
         for name in [sent[row["sop_instance_uid"]]]
     }
     worst = max(differences, key=lambda name: differences[name])
-    print(f"largest difference over {films} films, {measured}: {differences[worst]:.2e} ({worst})")
+    print(f"largest difference over {films} films, {measured['name']}: {differences[worst]:.2e} ({worst})")
     assert differences[worst] <= TOLERANCE
 
 
 def evaluate(raw: Path, folder: Path, engine: str) -> dict[str, dict[str, float]]:
     """What `xrayq evaluate` says of the test films: name -> finding -> probability."""
-    run("prepare", str(raw), "--out", str(folder / "films"))
-    run("evaluate", "--films", str(folder / "films"), "--out", str(folder / "report"), "--engine", engine)
+    run(folder, "prepare", str(raw), "--out", str(folder / "films"))
+    run(folder, "evaluate", "--films", str(folder / "films"), "--out", str(folder / "report"), "--engine", engine)
     with (folder / "report" / "predictions.csv").open(newline="", encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
     return {row["identifier"]: {one: float(row[f"p_{one}"]) for one in FINDINGS} for row in rows}
@@ -93,19 +94,14 @@ def serve(films: list[Path], folder: Path, engine: str) -> list[dict[str, Any]]:
         assert [one.status for one in answers] == [0] * len(films)
 
         def scored() -> list[dict[str, Any]]:
-            listed = json.loads(run("instance", "list", "--limit", str(len(films)), "--json", env=env))
+            listed = json.loads(run(folder, "instance", "list", "--limit", str(len(films)), "--json", env=env))
             return listed if all(one["state"] == "scored" for one in listed) else []
 
         return wait_until(scored, 90, "all to be scored")
 
 
-def run(*words: str, env: dict[str, str] | None = None) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-m", "worker.cli", *words],
-        env=env or environment() | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")},
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+def run(folder: Path, *words: str, env: dict[str, str] | None = None) -> str:
+    with typed_in(folder, **settings_of(env or environment())) as xrayq:
+        code, out, err = xrayq(*words)
+    assert code == 0, err
+    return out

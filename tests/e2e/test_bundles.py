@@ -1,8 +1,6 @@
 """Bundles in service, as their operator has them: real processes, films by C-STORE, changes while they stream in."""
 
 import json
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from dicom_gateway.scu import send
 from model.bundle import Bundle
 from tests.bundles import small_bundle, with_threshold
 from tests.phantoms import chest_pixels, write_film
-from tests.services import environment, free_port, listening, process, wait_until
+from tests.services import environment, free_port, listening, process, settings_of, typed_in, wait_until
 from worker.db.session import make_engine, reading
 from worker.db.tables import score
 from worker.instances import list_instances
@@ -32,31 +30,32 @@ class Site:
     """A running service, whose settings name the first of three bundles."""
 
     port: int
+    home: Path
     env: dict[str, str]
-    database: str
+    database: Engine
     first: Bundle
     same: Bundle
     """The first one's network with another threshold."""
     second: Bundle
 
     def run(self, *words: str) -> str:
-        command = [sys.executable, "-m", "worker.cli", *words]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        with typed_in(self.home, **settings_of(self.env)) as xrayq:
+            code, out, err = xrayq(*words)
+        assert code == 0, err
+        return out
 
     def states(self) -> Counter[str]:
-        return Counter(view.state for view in list_instances(make_engine(self.database)))
+        return Counter(view.state for view in list_instances(self.database))
 
     def scores(self) -> Counter[tuple[str, str]]:
         """(role, bundle) of each score."""
-        with reading(make_engine(self.database)) as connection:
+        with reading(self.database) as connection:
             rows = connection.execute(select(score.c.role, score.c.bundle_digest)).all()
         return Counter((row.role, row.bundle_digest) for row in rows)
 
     def per_film(self, role: str) -> list[int]:
         """How many scores of this role each film has."""
-        with reading(make_engine(self.database)) as connection:
+        with reading(self.database) as connection:
             found = connection.execute(select(score.c.instance_id).where(score.c.role == role)).scalars().all()
         return list(Counter(found).values())
 
@@ -66,16 +65,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
     first, second = small_bundle(tmp_path / "first"), small_bundle(tmp_path / "second", seed=1)
     home, port, log = tmp_path / "home", free_port(), tmp_path / "up.log"
     env = environment(home=str(home), port=str(port), bundle=str(first.path), log_format="json")
+    database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
     with process("up", env, log):
         wait_until(lambda: listening(port), 30, "the gateway")
         yield Site(
             port=port,
+            home=home,
             env=env,
-            database=f"sqlite:///{home / 'xrayq.db'}",
+            database=database,
             first=first,
             same=with_threshold(first, tmp_path / "same", 0.0),
             second=second,
         )
+    database.dispose()
     text = log.read_text()
     assert "Traceback" not in text, text[-3000:]
     assert "SECRET" not in text.upper()

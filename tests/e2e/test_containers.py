@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from pydicom import dcmread, uid
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.scu import send
 from tests.images import FOLDER, PASSWORDS, ROOT, Stage, health, services, stages
-from tests.services import children, free_port, kill, wait_until
+from tests.services import children, free_port, kill, listening, wait_until
 from worker.db.session import make_engine
 from worker.demo import CHEST, sample_path
 from worker.instances import list_instances
@@ -282,11 +283,8 @@ def redis(machine: Machine) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def packages(machine: Machine, image: str) -> set[str]:
-    python = machine.root / image / "opt/xrayq/bin/python"
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
-    )
-    return {line.partition("==")[0] for line in listed.stdout.splitlines()}
+    (folder,) = (machine.root / image / "opt/xrayq/lib").glob("python*/site-packages")
+    return {one.metadata["Name"] for one in distributions(path=[str(folder)])}
 
 
 def test_images_hold_what_they_need_and_no_torch(machine: Machine) -> None:
@@ -334,6 +332,8 @@ def test_every_command_of_compose(machine: Machine, tmp_path: Path) -> None:
         pool = stack.enter_context(ThreadPoolExecutor(len(roles)))  # a check mostly waits
         assert not any(pool.map(machine.healthy, roles))
         running = {name: stack.enter_context(machine.running(name)) for name in roles}
+        for name, port in machine.http_ports.items():  # a look at a port costs nothing, each check is a process
+            wait_until(lambda port=port: listening(int(port)), 60, name)  # type: ignore[misc]
         list(pool.map(lambda name: wait_until(lambda: machine.healthy(name), 60, f"a healthy {name}"), roles))
 
         assert [one.status for one in send("127.0.0.1", machine.dicom_port, [film], called_ae="XRAYQ")] == [0]

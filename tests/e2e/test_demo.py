@@ -12,7 +12,7 @@ import pytest
 
 from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from tests.phantoms import chest_pixels, write_film
-from tests.services import environment
+from tests.services import environment, typed
 from worker.cli.demo import AGREEMENT
 from worker.db.session import make_engine
 from worker.demo import KEPT
@@ -52,7 +52,8 @@ def test_demo_scores_the_sample_film_in_every_syntax(tmp_path: Path) -> None:
 
 
 def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:
-    """For people, too: the table names each film and its end, the database and the spool."""
+    """For people, too: the table names each film and its end, the database and the spool. Of the settings it heeds how
+    films are scored and nothing else."""
     folder, home = tmp_path / "films", tmp_path / "home"
     folder.mkdir()
     picture = (chest_pixels(bits=8)).astype(np.uint8)
@@ -60,29 +61,27 @@ def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "two.jpg"), picture[:, ::-1])
     write_film(folder, "three")
     (folder / "notes.txt").write_text("not a film")
-    ran = demo("--films", str(folder), "--home", str(home))
+    words = ("--films", str(folder), "--home", str(home))
+    ran = demo(*words, engine="onnxruntime", database_url="garbage", port="1")
     assert ran.returncode == 0, ran.stderr
     rows = [line.replace("│", " ").split() for line in ran.stdout.splitlines()]
     ends = {row[0]: "scored" in row for row in rows if row and row[0].endswith((".png", ".jpg", ".dcm", ".txt"))}
     assert ends == dict.fromkeys(("one.png", "two.jpg", "three.dcm"), True)
     database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
-    assert [view.state for view in list_instances(database)] == ["scored"] * 3
+    views = list_instances(database)
     database.dispose()
+    assert [view.state for view in views] == ["scored"] * 3
+    assert {str(view.engine).rpartition("-")[2] for view in views} == {"fp32"}
     assert "not a medical device" in ran.stdout.replace("\n", " ")
     assert f"database {home / 'xrayq.db'}" in ran.stdout.replace("\n", "")
 
 
-def test_demo_heeds_how_films_are_scored_and_nothing_else(tmp_path: Path) -> None:
-    write_film(tmp_path, "film")
-    ran = demo("--films", str(tmp_path / "film.dcm"), "--json", engine="onnxruntime", database_url="garbage", port="1")
-    assert ran.returncode == 0, ran.stderr
-    (row,) = json.loads(ran.stdout)
-    assert row["engine"].endswith("-fp32")
+def test_what_the_demo_heeds_are_settings() -> None:
     names = [f"XRAYQ_{name.upper()}" for name in Settings.model_fields]
     assert [kept for kept in KEPT if not any(name.startswith(kept) for name in names)] == []
 
 
 def test_demo_on_an_empty_folder_says_so(tmp_path: Path) -> None:
-    ran = demo("--films", str(tmp_path))
+    ran = typed("demo", "--films", str(tmp_path), "--home", str(tmp_path / "home"))
     assert ran.returncode == 3
     assert "no DICOM, PNG or JPEG film" in ran.stderr

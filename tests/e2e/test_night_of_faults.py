@@ -23,7 +23,7 @@ from dicom_gateway.scu import PeerUnavailable, send
 from tests.e2e.night_films import Film, Night, make_nights
 from tests.e2e.test_up import Up, service
 from tests.services import child, kill, listening, wait_until
-from worker.db.session import make_engine, reading, writing
+from worker.db.session import reading, writing
 from worker.db.tables import audit_event, instance
 
 pytestmark = pytest.mark.e2e
@@ -148,7 +148,7 @@ def test_every_film_of_a_night_of_faults_is_accounted_for(tmp_path: Path) -> Non
     senders = [Pacs(calling_ae=ae, night=night) for ae, night in make_nights(tmp_path, AES, FILMS).items()]
     made = time.monotonic() - started
     with service(tmp_path, time_zone=zone.key, report_time="") as up:
-        database = make_engine(up.database)
+        database = up.database
         faults = Faults(up=up, database=database, senders=senders)
         with ThreadPoolExecutor(max_workers=len(AES) + 2) as threads:
             running = [threads.submit(one.push, up.port) for one in senders]
@@ -161,21 +161,20 @@ def test_every_film_of_a_night_of_faults_is_accounted_for(tmp_path: Path) -> Non
         assert Counter(faults.done) == dict.fromkeys(("gateway killed", "worker killed", "Redis flushed"), KILLS)
 
         out = tmp_path / "report"
-        told = up.run("audit", "report", "--date", datetime.now(zone).date().isoformat(), "--out", str(out))
-        assert told.returncode == 0, told.stderr
+        code, told, err = up.run("audit", "report", "--date", datetime.now(zone).date().isoformat(), "--out", str(out))
+        assert code == 0, err
         report = json.loads((out / "report.json").read_text())
         assert_accounted_for(report, senders)
         named = assert_failed_are_named(report, senders, up)
         assert not list((up.home / "spool" / "incoming").iterdir())
 
-        whole = up.run("audit", "verify")
-        assert whole.returncode == 0, whole.stderr
+        code, whole, err = up.run("audit", "verify")
+        assert code == 0, err
         row = alter_one_row(database)
-        broken = up.run("audit", "verify")
-        assert broken.returncode == 1
-        assert f" row {row}: its content was altered" in broken.stderr
-        database.dispose()
-    tell(senders, faults, report, named, made, took, (told.stdout, whole.stdout, broken.stderr))
+        code, _, broken = up.run("audit", "verify")
+        assert code == 1
+        assert f" row {row}: its content was altered" in broken
+    tell(senders, faults, report, named, made, took, (told, whole, broken))
 
 
 def assert_accounted_for(report: dict[str, Any], senders: list[Pacs]) -> None:

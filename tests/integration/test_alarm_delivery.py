@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,41 @@ def test_refused_recipients_are_counted_in_the_trail(database: Engine) -> None:
         deliver_due(database, Kind.MAIL, partial(mail.send, mailer(port, recipients=recipients)), OPTIONS)
     detail = {"channel": "mail", "alarm": one.alarm, "state": "raised", "refused": 1}
     assert deliveries(database) == [("alarm_delivered", detail)]
+
+
+def test_a_recipient_that_is_greylisted_gets_it_later_and_the_others_once(database: Engine) -> None:
+    (one,) = raised(database, Kind.MAIL)
+    recipients = ("x@greylisted.test", "y@refused.test", "call@hospital.test")
+    with post() as (kept, port):
+        send = partial(mail.send, mailer(port, recipients=recipients))
+        deliver_due(database, Kind.MAIL, send, OPTIONS)
+        assert deliveries(database) == []
+        until_none_waits(database, Kind.MAIL, send)
+    assert [to for to, _ in kept.mails] == [["call@hospital.test"], ["x@greylisted.test"]]
+    assert len({mail_["Message-ID"] for _, mail_ in kept.mails}) == 1
+    assert deliveries(database) == [("alarm_delivered", {"channel": "mail", "alarm": one.alarm, "state": "raised"})]
+
+
+def test_a_server_that_drips_does_not_hold_up_its_channel(database: Engine) -> None:
+    raised(database, Kind.WEBHOOK)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while not over.wait(0.05):  # far below the timeout for one answer
+                    connection.sendall(b"x")
+
+        threading.Thread(target=drip, daemon=True).start()
+        send = partial(webhook.send, hook(f"http://127.0.0.1:{server.getsockname()[1]}/hook"))
+        options = DeliveryOptions(attempts=1, send_seconds=0.5)
+        assert deliver_due(database, Kind.WEBHOOK, send, options) == 1
+        over.set()
+    assert [(action, detail["reason"]) for action, detail in deliveries(database)] == [
+        ("alarm_undelivered", "no_answer")
+    ]
 
 
 def test_two_relays_deliver_each_message_once(database_url: str, database: Engine) -> None:

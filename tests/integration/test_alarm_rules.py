@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
@@ -25,6 +26,7 @@ from worker.db.tables import errand, instance, outbox
 from worker.errands import Kind
 from worker.instances import requeue
 from worker.logs import JsonFormatter
+from worker.refusals import Refusals
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -54,6 +56,16 @@ def test_backlog(database: Engine, waiting: list[int]) -> None:
     (found,) = seen(database, NOW + timedelta(seconds=601))
     assert (found.rule, found.value, found.threshold) == ("backlog", 601, 600)
     assert found.text == "2 films waiting, the oldest since 2026-11-20 12:00 UTC"
+
+
+def test_refusals_of_one_ae_within_an_hour(database: Engine) -> None:
+    counts: Counter[tuple[str, str]] = Counter({("CR1", "0xA700"): 18, ("CR1", "0xC001"): 2, ("CR2", "0xA700"): 19})
+    Refusals(lambda: counts).write(database)
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    (found,) = seen(database, now)
+    assert (found.rule, found.subject, found.value, found.threshold) == ("refusals", "CR1", 20, 20)
+    assert found.text == "20 C-STOREs of CR1 were refused within an hour; statuses: 0xA700 18, 0xC001 2"
+    assert seen(database, now + timedelta(hours=1)) == []
 
 
 def test_an_open_backlog_is_cleared_at_half_of_it(database: Engine, waiting: list[int]) -> None:

@@ -2,14 +2,13 @@
 
 import json
 import subprocess
-import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, insert
 
-from tests.services import environment, typed_in
+from tests.services import typed, typed_in
 from worker.comparison import compare_bundles
 from worker.db import schema
 from worker.db.session import make_engine, writing
@@ -127,13 +126,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compare(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli", "bundle", "compare", *words],
-        env=environment(home=str(home)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return typed("bundle", "compare", *words, home=str(home))
 
 
 def test_the_command_takes_those_in_service(home: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from model.gate import Policy
 from model.scorer import Score
 from tests.bundles import small_bundle, with_threshold
 from tests.phantoms import NOT_REAL, chest_pixels, write_film
-from tests.services import environment
+from tests.services import typed
 from worker import deployment, replay
 from worker.db import schema
 from worker.db.session import make_engine, writing
@@ -47,13 +46,7 @@ class Site:
     database: Engine
 
     def replay(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "worker.cli", "instance", "replay", "1", *words],
-            env=environment(home=str(self.home), **settings),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return typed("instance", "replay", "1", *words, home=str(self.home), **settings)
 
     def film(self) -> Path:
         (film,) = (self.home / "spool").glob("*/*.dcm")

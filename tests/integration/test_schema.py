@@ -1,12 +1,11 @@
 """Migrations on both databases."""
 
 import subprocess
-import sys
 
 import pytest
 from sqlalchemy import Engine, inspect
 
-from tests.services import environment
+from tests.services import typed
 from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
 from worker.db.session import make_engine
@@ -59,8 +58,7 @@ def test_a_dropped_column_is_seen(database: Engine) -> None:
 
 def test_db_check_and_upgrade_commands(database_url: str) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "worker.cli", "db", *words]
-        return subprocess.run(command, env=environment(database_url=database_url), capture_output=True, text=True)
+        return typed("db", *words, database_url=database_url)
 
     assert run("check").returncode == 5
     assert run("upgrade").returncode == 0

@@ -35,6 +35,8 @@ class Change:
     """ISO 8601, UTC."""
     gone: bool = False
     """Cleared, and nothing was mended: `text` says what it is about that is no longer there."""
+    to: tuple[str, ...] = ()
+    """Recipients of the mail that it has not reached yet; () for all. Not sent."""
 
     @property
     def key(self) -> str:
@@ -50,7 +52,8 @@ class Change:
 
     def message(self, site: str) -> dict[str, Any]:
         """What is sent. Of an alarm that is over, `text` says how it was, and there is no advice."""
-        return {"site": site} | self.as_dict() | ({"advice": self.advice} if self.state == State.RAISED else {})
+        told = {name: value for name, value in self.as_dict().items() if name != "to"}
+        return {"site": site} | told | ({"advice": self.advice} if self.state == State.RAISED else {})
 
     def identity(self, site: str) -> str:
         """The same for every attempt, another for every other message of any installation; 32 hex digits."""
@@ -59,6 +62,14 @@ class Change:
 
 class Undelivered(Exception):
     """The message did not arrive. The text is a code such as `http_500`; never what the other side said."""
+
+    def __init__(self, reason: str, *, to: tuple[str, ...] = ()) -> None:
+        """
+        Args:
+            to: recipients that it did not reach, where it reached others; () for all.
+        """
+        super().__init__(reason)
+        self.to = to
 
 
 Send = Callable[[Change], int]

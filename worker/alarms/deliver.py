@@ -6,8 +6,9 @@ password or URL is mended within hours, and a dozen requests harm nobody.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -15,6 +16,7 @@ from sqlalchemy import Engine, select
 from worker import errands, trail
 from worker.alarms.change import Change, Send, State, Undelivered, key_of
 from worker.alarms.ledger import ACTOR
+from worker.bounded import within
 from worker.db.session import reading, writing
 from worker.db.tables import errand
 from worker.errands import Errand, Kind
@@ -24,8 +26,10 @@ log = logging.getLogger("xrayq.alarm")
 DELIVERED, GIVEN_UP = "alarm_delivered", "alarm_undelivered"
 """Audit events of a message, a test's too."""
 NOT_CONFIGURED = "not_configured"
+SEND_SECONDS = 120.0
+"""For a delivery as a whole: each answer of a server may take ten seconds, and one that drips would never end."""
 LEASE_SECONDS = 300.0
-"""Longer than a delivery takes: each answer of a server may take ten seconds, and a mail needs a handful of them."""
+"""Longer than that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ class DeliveryOptions:
     """Then it is given up; the alarm itself stays in the database and the log."""
     first_wait: float = 10.0
     """Seconds before the second attempt, doubled with each, an hour at most: 12 attempts take 3.4 hours."""
+    send_seconds: float = SEND_SECONDS
 
 
 def deliver_due(engine: Engine, kind: Kind, send: Send, options: DeliveryOptions) -> int:
@@ -56,11 +61,12 @@ def deliver(engine: Engine, one: Errand, send: Send, options: DeliveryOptions) -
     try:
         if _overtakes(engine, one.kind, change):
             raise Undelivered("raised_waits")
-        refused = send(change)
+        refused = send_bounded(send, change, options.send_seconds)
     except Undelivered as failure:
         reason = str(failure)
         if one.attempt < options.attempts:
-            errands.postpone(engine, one, now=datetime.now(UTC), first_wait=options.first_wait)
+            payload = replace(change, to=failure.to or change.to).as_dict()
+            errands.postpone(engine, one, now=datetime.now(UTC), first_wait=options.first_wait, payload=payload)
             log.warning("cannot deliver, will try again", extra=extra | {"reason": reason})
         elif _finish(engine, one, change, GIVEN_UP, {"reason": reason, "attempts": one.attempt}):
             log.error("not delivered, given up", extra=extra | {"reason": reason})
@@ -69,6 +75,14 @@ def deliver(engine: Engine, one: Errand, send: Send, options: DeliveryOptions) -
         log.info("delivered", extra=extra)
         if refused:
             log.warning("some recipients refused", extra=extra | {"count": refused})
+
+
+def send_bounded(send: Send, change: Change, seconds: float = SEND_SECONDS) -> int:
+    """As `send`. Raises Undelivered also when it takes longer; then it may arrive all the same."""
+    try:
+        return within(seconds, partial(send, change))
+    except TimeoutError:
+        raise Undelivered("no_answer") from None
 
 
 def tested(engine: Engine, kind: Kind, actor: str) -> None:

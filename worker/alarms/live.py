@@ -10,16 +10,18 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Engine, func, select
 
 from dicom_gateway.spool import free_bytes
+from worker import refusals
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
+from worker.audit.reconciliation import Span
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, errand, instance
 from worker.errands import Kind
 from worker.states import State
 
 MEBIBYTE = 1 << 20
-DAY = timedelta(hours=24)
+DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
 NAMED_REASONS = 5
 CHUNK = 100
 
@@ -32,6 +34,7 @@ class Limits:
     dead_letters: int
     spool: Path
     spool_mib: float
+    refusals: int
     silent_films: int
     report_hours: float
     report_time: time | None
@@ -91,10 +94,11 @@ def look(connection: Connection, limits: Limits, free_mib: float | None, now: da
     found = [
         *_backlog(connection, limits, now, ("backlog", "") in standing),
         *_dead_letters(connection, limits, now),
+        *_refusals(connection, limits, now),
         *silence.conditions(connection, limits.silent_films, limits.zone, now),
         *_report_late(connection, limits, now, ("report_late", "") in standing),
     ]
-    rules: set[str | tuple[str, str]] = {"backlog", "dead_letters", "sender_silent", "report_late"}
+    rules: set[str | tuple[str, str]] = {"backlog", "dead_letters", "refusals", "sender_silent", "report_late"}
     if free_mib is not None:
         rules.add(("spool_space", limits.host))
         found += _spool_space(limits, free_mib, ("spool_space", limits.host) in standing)
@@ -157,6 +161,20 @@ def _dead_letters(connection: Connection, limits: Limits, now: datetime) -> Iter
             threshold=limits.dead_letters,
             text=f"{_films(reasons.total())} became dead letters within 24 hours; reasons: {named}",
         )
+
+
+def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
+    for calling_ae, statuses in refusals.of_span(connection, Span(start=now - HOUR, end=now)).items():
+        number = sum(statuses.values())
+        if number >= limits.refusals:
+            named = ", ".join(f"{status} {times}" for status, times in Counter(statuses).most_common(NAMED_REASONS))
+            yield Condition(
+                rule="refusals",
+                subject=calling_ae,
+                value=number,
+                threshold=limits.refusals,
+                text=f"{number} C-STOREs of {calling_ae} were refused within an hour; statuses: {named}",
+            )
 
 
 def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Condition]:

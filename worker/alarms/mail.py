@@ -31,17 +31,23 @@ class MailOptions:
 
 
 def send(options: MailOptions, change: Change) -> int:
-    """Hand the message to the server. Returns how many recipients it refused while it took others.
+    """Hand the message to the server. Returns how many recipients it refused for good while it took others.
 
-    Raises Undelivered: no connection, certificate, log-in, or every recipient refused.
+    Raises Undelivered: no connection, certificate, log-in, every recipient refused, or some for now (a 4xx reply, as
+    greylisting gives: RFC 6647).
     """
+    recipients = [one for one in options.recipients if not change.to or one in change.to]
     try:
         with _connect(options) as server:
             if options.user:
                 server.login(options.user, options.password)
-            return len(server.send_message(compose(options, change), options.sender, options.recipients))
+            refused = server.send_message(compose(options, change), options.sender, recipients) if recipients else {}
     except (OSError, smtplib.SMTPException, ValueError) as error:  # ValueError: a header with a line break
         raise Undelivered(code_of(error)) from None
+    for_now = {address: code for address, (code, _) in refused.items() if 400 <= code < 500}
+    if for_now:
+        raise Undelivered(f"smtp_{next(iter(for_now.values()))}", to=tuple(for_now))
+    return len(refused)
 
 
 def compose(options: MailOptions, change: Change) -> EmailMessage:

@@ -56,6 +56,21 @@ RULES: tuple[Rule, ...] = (
         release=1.25,
     ),
     Rule(
+        id="refusals",
+        when=When.LIVE,
+        setting="alarm_refusals",
+        meaning="so many C-STOREs of an AE were refused within an hour",
+        advice="look up the status in CONFORMANCE.md; the films are still the sender's",
+        counts=True,
+    ),
+    Rule(
+        id="database",
+        when=When.LIVE,
+        setting="",
+        meaning="a relay cannot read or write the database for five minutes; told, not listed",
+        advice="xrayq doctor; C-STORE is answered with 0xA702 meanwhile",
+    ),
+    Rule(
         id="sender_silent",
         when=When.LIVE,
         setting="alarm_silent_films",

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how they are told.")
 
-UNITS = {"seconds": "seconds", "hours": "hours", "mib": "MiB", "films": "films", "letters": "films", "psi": "PSI"}
+UNITS = {
+    "seconds": "seconds",
+    "hours": "hours",
+    "mib": "MiB",
+    "films": "films",
+    "letters": "films",
+    "refusals": "C-STOREs",
+    "psi": "PSI",
+}
 """Of a threshold, by the last word of its setting."""
 
 
@@ -169,6 +177,7 @@ def try_(as_json: JsonOption = False) -> None:
     from datetime import UTC, datetime
 
     from worker.alarms.change import Change, State, Undelivered
+    from worker.alarms.deliver import send_bounded
     from worker.alarms.faults import in_words
 
     settings = load_settings()
@@ -188,7 +197,7 @@ def try_(as_json: JsonOption = False) -> None:
     results = []
     for kind, send in sends.items():
         try:
-            refused = send(message)
+            refused = send_bounded(send, message)
             outcome = f"{refused} recipients refused" if refused else "delivered"
         except Undelivered as failure:
             outcome = in_words(str(failure))

@@ -49,6 +49,7 @@ def limits(settings: "Settings") -> "Limits":
         dead_letters=settings.alarm_dead_letters,
         spool=settings.spool_folder,
         spool_mib=max(settings.alarm_spool_mib, settings.spool_reserve_mib),  # below the reserve films are refused
+        refusals=settings.alarm_refusals,
         silent_films=settings.alarm_silent_films,
         report_hours=settings.alarm_report_hours,
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,

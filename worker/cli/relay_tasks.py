@@ -21,7 +21,8 @@ def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
 
 def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
     """One that looks at the rules, and one for each channel, so that a mail server that hangs delays no webhook."""
-    from worker.alarms import live
+    from worker import probes
+    from worker.alarms import blind, live
     from worker.alarms.deliver import DeliveryOptions, deliver_due, not_configured
     from worker.bounded import Bounded
     from worker.cli.alarm_options import channels, limits
@@ -30,9 +31,14 @@ def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
     sends = channels(settings)
     options = DeliveryOptions(attempts=settings.delivery_attempts)
     free = Bounded(partial(live.spool_free_mib, settings.spool_folder), patience=SPOOL_SECONDS, fresh=0.0)
-    look = partial(live.watch, database, limits(settings), tuple(sends), free)
+    of = limits(settings)
+
+    def look() -> None:
+        probes.database(database)
+        live.watch(database, of, tuple(sends), free)
+
     return [
-        Periodic(name="alarms", seconds=settings.alarm_seconds, run=look),
+        Periodic(name="alarms", seconds=settings.alarm_seconds, run=blind.Watch(look, sends, of.host)),
         *(
             Periodic(
                 name=f"alarms by {kind}",

@@ -1,7 +1,9 @@
 """What many tests of the model need: a network with random weights and its bundle, small films, the command itself."""
 
+import fcntl
+import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,40 +42,65 @@ def images() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def network(images: NDArray[np.uint8]) -> "ChestResNet50":
-    """Random weights, with batch norm statistics of the phantoms so that activations stay in range."""
+    """Random weights, with batch norm statistics of the phantoms so that activations stay in range. The same in every
+    process, to the bit: by one thread."""
     torch = pytest.importorskip("torch")
     from model.recipe import TrainConfig
     from model.train import build
 
-    made = build(TrainConfig(dropout=0.0), None)
+    made, threads = build(TrainConfig(dropout=0.0), None), torch.get_num_threads()
     made.train()
+    torch.set_num_threads(1)
     with torch.no_grad():
         made.head.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
         for _ in range(3):
             made(torch.from_numpy(images))
+    torch.set_num_threads(threads)
     return made.eval()
 
 
 @pytest.fixture(scope="session")
-def bundle(network: "ChestResNet50", tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The network's. Exporting it takes seconds, so the processes of one test run share it: nobody changes it."""
     pytest.importorskip("onnx")
-    from model.export import export_onnx
 
-    folder = tmp_path_factory.mktemp("bundle")
-    export_onnx(network, folder / "model.onnx", 224)
-    return write_bundle(folder / "random", folder / "model.onnx")
+    def make(folder: Path) -> None:
+        from model.export import export_onnx
+
+        export_onnx(request.getfixturevalue("network"), folder / "model.onnx", 224)
+        write_bundle(folder / "random", folder / "model.onnx")
+
+    return bundles.load(made_once(tmp_path_factory, "bundle", make) / "random")
 
 
 @pytest.fixture(scope="session")
 def int8_bundle(bundle: Bundle, images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same network with an int8 variant, calibrated on the phantoms."""
-    from model.quantize import Recipe, quantize
 
-    folder = tmp_path_factory.mktemp("int8")
-    (folder / "int8.onnx").write_bytes(quantize(bundle.onnx.read_bytes(), images, Recipe()))
-    record = {"passed": True, "val": {"share_with_other_flags": 0.01}}
-    variants, files = {"int8": record | {"file": "model.int8.onnx"}}, {"model.int8.onnx": folder / "int8.onnx"}
-    return write_bundle(folder / "random", bundle.onnx, files=files, variants=variants)
+    def make(folder: Path) -> None:
+        from model.quantize import Recipe, quantize
+
+        (folder / "int8.onnx").write_bytes(quantize(bundle.onnx.read_bytes(), images, Recipe()))
+        record = {"passed": True, "val": {"share_with_other_flags": 0.01}}
+        variants, files = {"int8": record | {"file": "model.int8.onnx"}}, {"model.int8.onnx": folder / "int8.onnx"}
+        write_bundle(folder / "random", bundle.onnx, files=files, variants=variants)
+
+    return bundles.load(made_once(tmp_path_factory, "int8", make) / "random")
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of this run's processes fills and the others find."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    place = root / f"shared-{name}"
+    with (root / f"shared-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            half = tmp_path_factory.mktemp(name)
+            make(half)
+            half.rename(place)
+    return place
 
 
 def write_bundle(

@@ -24,8 +24,8 @@ from model.findings import FINDINGS
 from model.fitting import FOLDS, folds
 from model.resplits import pool, resplit
 from model.scorer import score
+from tests.services import typed
 from tests.unit.model.films import prepare_films, rows_for, write_films
-from tests.unit.worker.test_cli import xrayq
 from worker.cli.calibrate import show as show_calibration
 from worker.cli.tables import PlainConsole
 
@@ -280,7 +280,7 @@ def test_resplits_count_what_their_rows_show(val: Labelled, tmp_path: Path) -> N
 
 
 def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
-    done = xrayq(
+    done = typed(
         *("calibrate", str(bundle.path), "--films", str(films), "--out", "new", "--json"),
         *("--specificity", "pneumonia=0.8", "--coverage", "0.8"),
         cwd=tmp_path,
@@ -300,13 +300,13 @@ def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
         assert "…" not in text
         for value in ("operating point", "pneumonia@specificity-0.8", "error by finding", "covid19", "abstentions"):
             assert value in text, (width, text)
-    shown = xrayq("bundle", "show", str(tmp_path / "new"))
+    shown = typed("bundle", "show", str(tmp_path / "new"))
     assert shown.returncode == 0, shown.stderr
 
 
 def test_the_study_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     words = ("study", "calibration", str(bundle.path), "--films", str(films), "--on", "val", "--resplits", "2")
-    done = xrayq(*words, "--out", "study.json", cwd=tmp_path)
+    done = typed(*words, "--out", "study.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert read_study(tmp_path / "study.json")["provenance"]["resplits"] == 2
 
@@ -325,7 +325,7 @@ def test_wrong_use_is_one_line(
     bundle: Bundle, films: Path, tmp_path: Path, words: list[str], code: int, said: str
 ) -> None:
     given = [str(films) if word == "FILMS" else word for word in words]
-    done = xrayq("calibrate", str(bundle.path), *given, cwd=tmp_path)
+    done = typed("calibrate", str(bundle.path), *given, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -45,9 +45,9 @@ def test_no_such_engine(bundle: Bundle) -> None:
 @pytest.mark.skipif(not VNNI, reason="int8 need not be faster on a CPU without VNNI")
 def test_auto_takes_the_faster_variant(int8_bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "xrayq.model"):
-        started = time.perf_counter()
+        started = time.process_time()
         assert open_engine(int8_bundle).spec.precision == "int8"
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 10
     timed = {record.engine: record.ms for record in caplog.records}  # type: ignore[attr-defined]
     assert len(timed) == 2
     assert min(timed, key=timed.__getitem__).endswith("-int8")

@@ -22,9 +22,9 @@ pytest.importorskip("onnx")
 
 from model.compile import INT8, compile_int8
 from model.quantize import Recipe
+from tests.services import typed
 from tests.unit.model.evaluation import prepared
 from tests.unit.model.tiny import SIZE, deep_network, tiny_bundle
-from tests.unit.worker.test_cli import xrayq
 
 LOOSE: dict[str, Any] = {"flag_tolerance": 1.0, "auroc_tolerance": 1.0, "threads": 2, "calibration_films": 6}
 """Of a random network's six films AUROC says nothing."""
@@ -148,7 +148,7 @@ def test_wrong_use_is_one_line(
     delicate: Bundle, films: Path, tmp_path: Path, words: list[str], code: int, said: str
 ) -> None:
     given = [str(films) if word == "FILMS" else word for word in words]
-    done = xrayq("compile", str(delicate.path), *given, cwd=tmp_path)
+    done = typed("compile", str(delicate.path), *given, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -27,7 +27,7 @@ from model.reliability import mean_interval
 from model.scored import predictions_text
 from model.scorer import score
 from model.slices import share_interval
-from tests.services import environment
+from tests.services import environment, typed
 from tests.unit.model.conftest import TEMPERATURE, THRESHOLDS
 from tests.unit.model.evaluation import evaluated, prepared
 from worker.cli.common import require
@@ -228,7 +228,7 @@ def test_set_prepared_otherwise_is_refused(bundle: Bundle, tmp_path: Path) -> No
     other = prepared(tmp_path, size=32)
     with pytest.raises(DatasetError, match=r"prepared with size 32.*bundle random needs size 224"):
         evaluated(bundle, other)
-    ran = xrayq("evaluate", str(bundle.path), "--films", str(other), "--out", str(tmp_path / "report"))
+    ran = typed("evaluate", str(bundle.path), "--films", str(other), "--out", str(tmp_path / "report"))
     assert ran.returncode == 1
     assert ran.stderr.startswith("xrayq: ")
     assert ran.stderr.count("\n") == 1
@@ -241,7 +241,7 @@ def test_missing_things_are_named(bundle: Bundle, films: Path, tmp_path: Path) -
         ("evaluate", str(tmp_path / "none"), "--films", str(films)),
         ("evaluate", str(bundle.path), "--films", str(films), "--study", str(tmp_path / "none")),
     ):
-        ran = xrayq(*words, "--out", str(tmp_path / "report"))
+        ran = typed(*words, "--out", str(tmp_path / "report"))
         assert ran.returncode == 3, ran.stderr
         assert "none" in ran.stderr
 
@@ -303,7 +303,7 @@ def test_the_engine_is_the_settings_or_the_options(int8_bundle: Bundle, films: P
         (("--engine", "onnxruntime"), "onnxruntime-int8", "fp32"),
     ):
         out = tmp_path / precision
-        ran = xrayq("evaluate", str(int8_bundle.path), "--films", str(films), "--out", str(out), *words, engine=setting)
+        ran = typed("evaluate", str(int8_bundle.path), "--films", str(films), "--out", str(out), *words, engine=setting)
         assert ran.returncode == 0, ran.stderr
         engine = json.loads((out / "evaluation.json").read_text())["engine"]
         assert (engine["precision"], engine["device"]) == (precision, "cpu")
@@ -314,7 +314,7 @@ def test_the_engine_is_the_settings_or_the_options(int8_bundle: Bundle, films: P
 def test_an_engine_that_is_not_there(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     words = ("evaluate", str(bundle.path), "--films", str(films), "--out", str(tmp_path / "out"), "--engine")
     for name, code, said in (("openvino", 2, "ENGINE should be "), ("onnxruntime-int8", 1, "has no int8 variant")):
-        ran = xrayq(*words, name)
+        ran = typed(*words, name)
         assert (ran.returncode, said in ran.stderr, ran.stderr.count("\n")) == (code, True, 1), ran.stderr
 
 
@@ -324,8 +324,3 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else object())
     with pytest.raises(Unhealthy, match=r"onnx: pip install 'xrayq\[train\]'"):
         require("evaluation")
-
-
-def xrayq(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "worker.cli", *words]
-    return subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=100)

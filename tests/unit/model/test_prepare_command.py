@@ -7,6 +7,7 @@ import pytest
 
 from model.dataset import open_prepared
 from model.preprocess import PreprocessSpec
+from tests.services import typed
 from tests.unit.model.films import (
     COLUMNS,
     rows_for,
@@ -14,7 +15,6 @@ from tests.unit.model.films import (
     write_films,
     write_metadata,
 )
-from tests.unit.worker.test_cli import xrayq
 
 SPEC = PreprocessSpec(size=32)
 ROWS = rows_for({"train": 2, "val": 1})
@@ -23,7 +23,7 @@ ROWS = rows_for({"train": 2, "val": 1})
 def test_xrayq_prepare_shows_a_table(tmp_path: Path) -> None:
     rows = rows_for({"train": 4, "val": 1})
     twin_of(write_films(tmp_path / "raw", rows), rows)
-    done = xrayq("prepare", "raw", "--out", "runs/films", "--size", "32", cwd=tmp_path)
+    done = typed("prepare", "raw", "--out", "runs/films", "--size", "32", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     table = [line.replace("│", " ").split() for line in done.stdout.splitlines()]
     assert ["covid19", "4", "1", "0", "5"] in table
@@ -36,7 +36,7 @@ def test_xrayq_prepare_shows_a_table(tmp_path: Path) -> None:
     assert "next, xrayq train runs/films" in text
     films, spec = open_prepared(tmp_path / "runs" / "films")
     assert (len(films), spec) == (15, SPEC)
-    again = xrayq("prepare", "raw", "--out", "runs/films", cwd=tmp_path)
+    again = typed("prepare", "raw", "--out", "runs/films", cwd=tmp_path)
     assert (again.returncode, again.stdout, again.stderr.count("\n")) == (1, "", 1)
     assert again.stderr.startswith("xrayq: runs/films exists")
 
@@ -46,7 +46,7 @@ def test_xrayq_prepare_json(tmp_path: Path) -> None:
     raw = write_films(tmp_path / "raw", rows)
     write_metadata(raw, rows, tuple(name for name in COLUMNS if name != "split"))
     words = ["prepare", "raw", "--size", "32", "--split", "2/1/1", "--json"]
-    done = xrayq(*words, "--out", "a", cwd=tmp_path)
+    done = typed(*words, "--out", "a", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     report = json.loads(done.stdout)
     assert report["folder"] == "a"
@@ -55,7 +55,7 @@ def test_xrayq_prepare_json(tmp_path: Path) -> None:
     assert report["left_out"] == {"view AP": 4}
     names = set(open_prepared(tmp_path / "a")[0].identifiers)
     assert all(set(pair) <= names for pair in report["look_alikes"])
-    every = json.loads(xrayq(*words, "--out", "b", "--views", "all", cwd=tmp_path).stdout)
+    every = json.loads(typed(*words, "--out", "b", "--views", "all", cwd=tmp_path).stdout)
     assert (every["films"]["covid19"], every["left_out"]) == (counts, {})
 
 
@@ -72,7 +72,7 @@ def test_xrayq_prepare_json(tmp_path: Path) -> None:
 )
 def test_xrayq_prepare_says_what_is_wrong(tmp_path: Path, words: list[str], code: int, message: str) -> None:
     write_films(tmp_path / "raw", ROWS)
-    done = xrayq("prepare", *words, "--out", "x", cwd=tmp_path)
+    done = typed("prepare", *words, "--out", "x", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
     assert done.stderr.startswith("xrayq: ")
     assert message in done.stderr
