@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     )
     engine: Literal["auto", "onnxruntime", "onnxruntime-int8", "torch-cuda", "tensorrt"] = Field(
         "auto",
-        description="What runs the network; auto: the GPU's, else the fastest of ONNX Runtime that agrees with fp32.",
+        description="What runs the network; auto: the GPU's (not run on any yet), else the fastest of ONNX Runtime "
+        "that agrees with fp32.",
     )
     engine_fallback: bool = Field(
         False, description="Serve with ONNX Runtime in fp32 when the engine cannot start, instead of stopping."

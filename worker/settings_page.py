@@ -3,6 +3,7 @@
 import sys
 from typing import Any, Literal, get_args, get_origin
 
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import SecretStr
 
 from worker.settings import CONFIG_VARIABLE, Settings
@@ -15,12 +16,21 @@ lower case without `XRAYQ_`. The environment wins. Lists are comma-separated in 
 | variable | default | meaning |
 |---|---|---|
 """
+BOUNDS = {
+    Ge: ("ge", "at least {}"),
+    Gt: ("gt", "above {}"),
+    Le: ("le", "at most {}"),
+    Lt: ("lt", "below {}"),
+    MinLen: ("min_length", "at least {}"),
+    MaxLen: ("max_length", "at most {} characters"),
+}
 
 
 def page() -> str:
     """Every setting with its default and meaning, as Markdown."""
     rows = [
-        f"| `XRAYQ_{name.upper()}` | {_shown(field.default)} | {field.description}{_choices(field.annotation)} |"
+        f"| `XRAYQ_{name.upper()}` | {_shown(field.default)} | "
+        f"{field.description}{_range(field.metadata)}{_choices(field.annotation)} |"
         for name, field in Settings.model_fields.items()
     ]
     return HEAD + "\n".join(rows) + "\n"
@@ -32,6 +42,12 @@ def _shown(default: Any) -> str:
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     return f"`{default}`" if default not in (None, "") else ""
+
+
+def _range(metadata: list[Any]) -> str:
+    bounds = ((BOUNDS[type(one)], one) for one in metadata if type(one) in BOUNDS)
+    words = [text.format(getattr(one, name)) for (name, text), one in bounds]
+    return f" {', '.join(words).capitalize()}." if words else ""
 
 
 def _choices(annotation: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, insert
 
-from tests.services import typed
+from tests.services import typed, typed_in
 from worker.comparison import compare_bundles
 from worker.db import schema
 from worker.db.session import make_engine, writing
@@ -137,11 +137,21 @@ def test_the_command_takes_those_in_service(home: Path) -> None:
     assert "not a medical device" in done.stdout
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_every_value_is_whole_at_every_width(home: Path, columns: str) -> None:
+    with typed_in(home, home=str(home)) as xrayq, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", columns)
+        _, out, _ = xrayq("bundle", "compare", LIVE, OTHER)
+    assert "…" not in out
+    for text in ("normal", "covid19", "+0.8000", "1.000 [0.912, 1.000]", "specificity", "keep"):
+        assert text in out
+
+
 def test_the_command_takes_any_two(home: Path) -> None:
     done = compare(home, LIVE[:6], OTHER[:12], "--json")
     found = json.loads(done.stdout)
     assert (found["live"]["name"], found["shadow"]["name"], found["films"]) == ("aaa", "ccc", 150)
-    assert found["verdict"] == "keep"
+    assert (found["verdict"], "not a medical device" in found["notice"]) == ("keep", True)
     states = {one["criterion"]: one["state"] for one in found["criteria"]}
     assert states["films scored by both"] == "open"
     assert states["films with other flags"] == "broken"

@@ -308,7 +308,7 @@ def test_the_commands(tmp_path: Path) -> None:
         assert (code, "--to is a day before --from" in error) == (2, True)
         code, told, _ = xrayq("drift", "show", "--date", second)
         (line,) = (line for line in told.splitlines() if "DRIFT" in line)
-        assert code == 0
+        assert (code, told.splitlines()[0]) == (0, f"Films of {second} (UTC)")
         assert "[CR1]" in line
         assert "brightness" in line
         code, told, _ = xrayq("drift", "show", "--date", first, "--json")

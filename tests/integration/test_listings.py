@@ -29,6 +29,8 @@ LISTINGS = {
     "audit reports": ("2026-11-22", "drift"),
     "status --once": (AE, "Sent nothing"),
 }
+SHORTENED = {"instance list", "status --once"}
+"""Of a UID both ends; on a screen of fixed lines, what there is room for."""
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,7 @@ def test_text_of_others_is_shown_as_it_is(home: Path, words: str, columns: str) 
     for text in LISTINGS[words]:
         assert text in out
     assert "\x1b" not in out
+    assert words in SHORTENED or "…" not in out
     assert all(len(line) <= int(columns) for line in out.splitlines())
 
 

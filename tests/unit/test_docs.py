@@ -11,6 +11,7 @@ from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICAT
 from dicom_gateway.errors import REFUSALS, Refusal
 from model.bundle import REFERENCE, load
 from model.card import EVALUATION, card
+from model.evaluate import read_study
 from model.findings import FINDINGS
 from model.promotion import RULE
 from model.reasons import REASONS as REASONS_OF_THE_GATE
@@ -27,6 +28,7 @@ RUNNING, TRAINING = "worker/README.md", "model/README.md"
 BOTH = (README, CONFORMANCE)
 ALL = (*BOTH, RUNNING, TRAINING, "docker/README.md")
 REASONS = sorted({*decoding.reasons(), *REASONS_OF_THE_GATE, ATTEMPTS_EXHAUSTED, "operator"})
+PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}
 
@@ -49,6 +51,18 @@ def test_command_is_documented(words: str) -> None:
     *group, last = words.split()
     rows = [line for line in page(README).splitlines() if line.startswith("| `xrayq " + " ".join(group))]
     assert said(f"xrayq {words}", page(README)) or any(f"`{last}`" in row for row in rows)
+
+
+def test_every_command_that_shows_has_json() -> None:
+    without = {words for words, one in commands().items() if all("--json" not in option.opts for option in one.params)}
+    changes = {"instance requeue", "instance reject", "bundle activate", "bundle shadow", "bundle retire"}
+    changes |= {"bundle rollback", "drift freeze", "db upgrade", "audit export", "train", "pretrain"}
+    assert without == changes | PROCESSES | {words for words in commands() if words.startswith("study ")}
+
+
+@pytest.mark.parametrize("name", [README, CONFORMANCE, RUNNING, TRAINING, "model/CARD.md"])
+def test_every_page_says_what_this_is_not(name: str) -> None:
+    assert "Not a medical device" in page(name)
 
 
 @pytest.mark.parametrize("code", EXIT_CODES)
@@ -132,6 +146,11 @@ def test_the_model_card_is_the_shipped_bundles() -> None:
     assert page("model/CARD.md") == card(load(REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8")))
 
 
+def test_the_shipped_evaluation_holds_every_shipped_study() -> None:
+    shipped = sorted((ROOT / "model/studies").glob("*.json"))
+    assert json.loads(EVALUATION.read_text(encoding="utf-8"))["studies"] == [read_study(one) for one in shipped]
+
+
 @pytest.mark.parametrize("name", ["network", "svm", "shortcut"])
 def test_the_readme_quotes_the_evaluation(name: str) -> None:
     """Its table of the network and its rivals: accuracy and recalls on the PA test films, with intervals."""
@@ -160,6 +179,20 @@ def test_readme_and_card_name_the_evaluations_engine() -> None:
     assert f"scored by `{engine}` (in fp32 the accuracy is {accuracy[1:]}" in readme
     assert f"scored by `{engine}`" in shown
     assert re.search(rf"In fp32 the accuracy is .*{accuracy} on test", shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("DRIFT_REFERENCE_FILMS", "At least 100."),
+        ("PORT", "At least 0, at most 65535."),
+        ("DRIFT_ALPHA", "Above 0, below 1."),
+        ("AE_TITLE", "At least 1, at most 16 characters."),
+    ],
+)
+def test_a_setting_is_documented_with_its_range(name: str, words: str) -> None:
+    (line,) = (line for line in page(SETTINGS).splitlines() if line.startswith(f"| `XRAYQ_{name}` "))
+    assert words in line
 
 
 def test_the_settings_page_is_generated() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from model.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Bundles: weights with everything they need.")
+OTHERWISE = "; 'xrayq evaluate' measures what a variant, such as int8, does"
 BundlePath = Annotated[str, typer.Argument(help="Name of a shipped bundle, or a folder.", metavar="BUNDLE")]
 
 
@@ -30,13 +31,13 @@ def list_(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in rows])
         return
-    from rich.table import Table
+    from worker.cli.tables import print_rows
 
-    table = Table("bundle", "version", "digest", "findings", "default", header_style="bold")
-    for bundle in rows:
-        mark = "yes" if bundle.path == default else ""
-        table.add_row(bundle.name, bundle.version, bundle.digest[:12], ", ".join(bundle.findings), mark)
-    wide_console().print(table)
+    table = [
+        (one.name, one.version, one.digest[:12], ", ".join(one.findings), "yes" if one.path == default else "")
+        for one in rows
+    ]
+    print_rows(wide_console(), ("bundle", "version", "digest", "findings", "default"), table)
     typer.echo("default: live while no other is activated; 'xrayq bundle status' says what is")
 
 
@@ -65,37 +66,45 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             }
         )
         return
-    from rich.table import Table
     from rich.text import Text
+
+    from model.card import plain
+    from worker.cli.tables import print_rows
 
     console = wide_console()
     about = f" {bundle.version}  digest {bundle.digest[:12]}  {bundle.calibration.words}"
     console.print(Text.assemble((bundle.name, "bold"), about))
-    table = Table("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings), header_style="bold")
-    for split, metrics in bundle.metrics.items():
-        recalls = [_proportion(metrics["recall"][name]) for name in bundle.findings]
-        table.add_row(split, str(metrics["films"]), _proportion(metrics["accuracy"]), *recalls)
-    console.print(table)
-    flags = Table("flag", "p at or over", "split", "sensitivity", "specificity", header_style="bold")
-    for point in bundle.operating_points:
-        for split, metrics in bundle.metrics.items():
-            rates = metrics["flags"][point.finding]
-            cells = (_proportion(rates["sensitivity"]), _proportion(rates["specificity"]))
-            flags.add_row(point.finding, f"{point.threshold:.4f}", split, *cells)
-    console.print(flags)
+    engine = bundle.provenance.get("calibrated", {}).get("engine", "fp32") or "the engine of the table's logits"
+    console.print(f"measured with {engine}{OTHERWISE if bundle.variants else ''}")
+    measured = [
+        (split, str(found["films"]), *map(_proportion, (found["accuracy"], *map(found["recall"].get, bundle.findings))))
+        for split, found in bundle.metrics.items()
+    ]
+    print_rows(console, ("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings)), measured)
+    flags = [
+        (
+            point.finding,
+            f"{point.threshold:.4f}",
+            f"{split}, chosen on it" if point.chosen_on.startswith(split) else split,
+            *(_proportion(found["flags"][point.finding][rate]) for rate in ("sensitivity", "specificity")),
+        )
+        for point in bundle.operating_points
+        for split, found in bundle.metrics.items()
+    ]
+    print_rows(console, ("flag", "p at or over", "split", "sensitivity", "specificity"), flags)
     if bundle.conformal:
         limits = ", ".join(f"{name} {bundle.conformal.limits[name]:.4f}" for name in bundle.findings)
         console.print(
             f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
         )
     for precision, record in bundle.variants.items():
-        console.print(f"variant {precision}: {_agreement(record)}")
+        console.print(f"variant {precision}: {_agreement(precision, record)}")
     for line in gate_lines(bundle):
         console.print(line)
     for key, value in bundle.provenance.items():
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
-        console.print(f"  {key}: {value}", style="dim")
+        console.print(f"  {key.replace('_', ' ')}: {plain(value)}", style="dim")
     console.print("Brackets are exact 95 % intervals. Research software, not a medical device.", style="dim")
 
 
@@ -150,6 +159,8 @@ def load_bundle(name: str) -> "Bundle":
     path = shipped if (shipped / MANIFEST).is_file() else folder
     if not path.is_dir():
         raise NotFound(f"no bundle {name}: neither shipped ('xrayq bundle list') nor a folder")
+    if not (path / MANIFEST).exists():
+        raise NotFound(f"{name} is not a bundle, it has no {MANIFEST}: 'xrayq bundle list' shows those shipped")
     try:
         return load(path)
     except BundleError as error:
@@ -178,13 +189,13 @@ def gate_lines(bundle: "Bundle") -> list[str]:
     ]
 
 
-def _agreement(record: dict[str, Any]) -> str:
+def _agreement(precision: str, record: dict[str, Any]) -> str:
     """What was measured of a variant, in words."""
     val, speeds = record["val"], record["images_per_s"]
-    rates = ", ".join(f"{name} {rate} images/s" for name, rate in speeds.items())
     return (
         f"on {val['films']} validation films probabilities differ by {val['mean_difference']:.4f}, at most "
-        f"{val['largest_difference']:.3f}; flags change on {val['films_with_other_flags']}; one thread: {rates}"
+        f"{val['largest_difference']:.3f}; flags change on {val['films_with_other_flags']}; "
+        f"{speeds[precision] / speeds['fp32']:.1f} times as fast as fp32, one thread, where it was compiled"
     )
 
 

@@ -12,13 +12,14 @@ from worker.cli.common import (
     JsonOption,
     load_settings,
     must_be_writable,
+    must_exist,
     one_line_errors,
     print_json,
     progress,
     require,
     wide_console,
 )
-from worker.errors import ConfigurationError, NotFound
+from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,8 +94,7 @@ def calibrate(
     wish = wish_of(bundle, sensitivity, specificity, coverage)
     source = films or labels
     assert source is not None
-    if not source.exists():
-        raise NotFound(f"no such folder or file: {source}")
+    must_exist(source)
     from rich.console import Console
 
     from model.calibrate import calibrate_on_table
@@ -111,7 +111,7 @@ def calibrate(
     if as_json:
         print_json(made.content | {"path": str(out), "report": str(place)})
     else:
-        _show(wide_console(), made.content, out, place)
+        show(wide_console(), made.content, out, place)
 
 
 def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
@@ -162,37 +162,41 @@ def _line(console: "Console") -> Any:
     return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _show(console: "Console", content: dict[str, Any], out: Path, place: Path) -> None:
-    from rich.table import Column, Table
+def show(console: "Console", content: dict[str, Any], out: Path, place: Path) -> None:
+    """calibration.json for people."""
+    from worker.cli.tables import print_rows
 
-    table = Table(title="Calibration", title_justify="left", header_style="bold")
-    for column in ("films", "", "ECE", "error by finding", "Brier", "log loss"):
-        table.add_column(column, justify="left" if column in ("films", "") else "right")
-    for name, part in content["parts"].items():
-        for when, one in part["reliability"].items():
-            cells = [_pair(one[key], one[f"{key}_interval95"]) for key in ("ece", "brier", "log_loss")]
-            cells.insert(1, _pair(one["by_finding"]["value"], one["by_finding"]["interval95"]))
-            table.add_row(f"{name}, {part['how']}", when, *cells)
-    console.print(table)
-    flags = Table(
-        Column("operating point", no_wrap=True), "p at or over", "films", *RATES, "needed", header_style="bold"
-    )
-    points = {point["id"]: point for point in content["operating_points"]}
-    for name, part in content["parts"].items():
-        for identifier, found in part["flags"].items():
-            cells = [f"{_pair(found[rate]['value'], found[rate]['interval95'])} n={found[rate]['n']}" for rate in RATES]
-            needed = ", ".join(
-                f"{found['films_needed'][rate]} {which}"
-                for rate, which in zip(RATES, ("positives", "negatives"), strict=True)
-                if found["films_needed"][rate]
-            )
-            flags.add_row(identifier, f"{points[identifier]['threshold']:.4f}", name, *cells, needed or "enough")
-    console.print(flags)
-    sets = Table("prediction sets", "coverage", *content["bundle"]["findings"], "abstentions", header_style="bold")
-    for name, part in content["parts"].items():
+    parts = content["parts"]
+    errors = [
+        (
+            f"{name}, {part['how']}",
+            when,
+            _pair(one["ece"], one["ece_interval95"]),
+            _pair(one["by_finding"]["value"], one["by_finding"]["interval95"]),
+            *(_pair(one[key], one[f"{key}_interval95"]) for key in ("brier", "log_loss")),
+        )
+        for name, part in parts.items()
+        for when, one in part["reliability"].items()
+    ]
+    print_rows(console, ("films", "probabilities", "ECE", "error by finding", "Brier", "log loss"), errors)
+    thresholds = {point["id"]: point["threshold"] for point in content["operating_points"]}
+    flags = [
+        (
+            identifier,
+            f"{thresholds[identifier]:.4f}",
+            name,
+            *(f"{_pair(found[rate]['value'], found[rate]['interval95'])} n={found[rate]['n']}" for rate in RATES),
+            _needed(found["films_needed"]),
+        )
+        for name, part in parts.items()
+        for identifier, found in part["flags"].items()
+    ]
+    print_rows(console, ("operating point", "p at or over", "films", *RATES, "needed"), flags, folds=("needed",))
+    sets = []
+    for name, part in parts.items():
         shares = [part["sets"]["coverage"], *part["sets"]["by_finding"].values(), part["sets"]["abstentions"]]
-        sets.add_row(name, *(_pair(one["value"], one["interval95"]) for one in shares))
-    console.print(sets)
+        sets.append((name, *(_pair(one["value"], one["interval95"]) for one in shares)))
+    print_rows(console, ("prediction sets", "coverage", *content["bundle"]["findings"], "abstentions"), sets)
     console.print(
         "Brackets are 95 % intervals. Needed: films for an interval of at most +- .05. ECE: of the called class; the "
         "report says how much of it is chance.",
@@ -204,6 +208,11 @@ def _show(console: "Console", content: dict[str, Any], out: Path, place: Path) -
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _needed(films: dict[str, int | None]) -> str:
+    short = zip(RATES, ("positives", "negatives"), strict=True)
+    return ", ".join(f"{films[rate]} {which}" for rate, which in short if films[rate]) or "enough"
 
 
 def _pair(value: float | None, interval: list[float] | None) -> str:

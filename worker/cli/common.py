@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.errors import ConfigurationError, Unhealthy, WorkerError
+from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -32,6 +32,7 @@ LIBRARIES = {
     "compile": ("onnx", "scipy"),
 }
 """Of the `train` extra, by what needs them."""
+PREPARE = "xrayq prepare"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -204,6 +205,13 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (ModelError, OSError) as error:
         raise WorkerError(str(error)) from None
+
+
+def must_exist(*paths: "Path", first: str = "") -> None:
+    """Raises NotFound, which names the missing one and, where known, the command to run first."""
+    for path in paths:
+        if not path.exists():
+            raise NotFound(f"no such folder or file: {path}" + (f": run '{first}' first" if first else ""))
 
 
 @contextmanager

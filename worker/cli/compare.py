@@ -63,7 +63,7 @@ def compare(live: Digest = "", shadow: ShadowDigest = "", as_json: JsonOption = 
     for place, bundle in (("live", one), ("shadow", other)):
         content[place] |= {"name": bundle.name, "version": bundle.version}
     if as_json:
-        print_json(content)
+        print_json(content | {"notice": NOTICE})
     else:
         _show(wide_console(), content)
 
@@ -92,9 +92,9 @@ def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> 
 
 
 def _show(console: "Console", content: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
+
+    from worker.cli.tables import print_rows
 
     for place in ("live", "shadow"):
         one = content[place]
@@ -104,16 +104,12 @@ def _show(console: "Console", content: dict[str, Any]) -> None:
     other = content["films_with_other_flags"]
     console.print(f"{content['films']} films scored by both, other flags on {_share(other)}")
     columns = ("finding", "shift, mean", "5 %", "median", "95 %", "largest", "flag on", "off", "changed")
-    table = Table(*columns, box=SIMPLE_HEAD)
-    for name, found in content["findings"].items():
-        table.add_row(name, *_shift(found["shift"]), *_changes(found["flags"]))
-    console.print(table)
+    rows = [(name, *_shift(found["shift"]), *_changes(found["flags"])) for name, found in content["findings"].items()]
+    print_rows(console, columns, rows, drops=("5 %", "95 %", "median"))
     if content["truth"]:
         _show_truth(console, content)
-    criteria = Table("criterion", "found", "limit", "", box=SIMPLE_HEAD)
-    for one in content["criteria"]:
-        criteria.add_row(one["criterion"], _value(one), f"{one['limit']:g}", one["state"])
-    console.print(criteria)
+    criteria = [(one["criterion"], _value(one), f"{one['limit']:g}", one["state"]) for one in content["criteria"]]
+    print_rows(console, ("criterion", "found", "limit", "state"), criteria, folds=("criterion",))
     console.print(Text.assemble("verdict: ", (content["verdict"], "bold")))
     if content["verdict"] == PROMOTE:
         console.print(f"  xrayq bundle activate {content['shadow']['digest'][:12]}")
@@ -121,23 +117,21 @@ def _show(console: "Console", content: dict[str, Any]) -> None:
 
 
 def _show_truth(console: "Console", content: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from worker.cli.tables import print_rows
 
     console.print(
         f"truth is known of {content['truth_films']} of them; of {content['disputed_films']} more readers do not agree",
     )
-    columns = ("flag", "", "films", "live", "shadow", "lost", "live only right", "shadow only", "McNemar p")
-    table = Table(*columns, box=SIMPLE_HEAD)
+    columns = ("flag", "rate", "films", "live", "shadow", "lost", "live only right", "shadow only", "McNemar p")
+    rows = []
     for name, found in content["truth"].items():
         test = found["mcnemar"]
         tested = (str(test["live_only"]), str(test["shadow_only"]), f"{test['p']:.4f}")
         for rate in ("sensitivity", "specificity"):
-            first = rate == "sensitivity"
             shares = [_value(found[rate][which]) for which in ("live", "shadow", "lost")]
             films = str(found[rate]["live"]["n"])
-            table.add_row(name if first else "", rate, films, *shares, *(tested if first else ("", "", "")))
-    console.print(table)
+            rows.append((name, rate, films, *shares, *(tested if rate == "sensitivity" else ("", "", ""))))
+    print_rows(console, columns, rows, drops=("McNemar p", "shadow only", "live only right"))
 
 
 def _shift(shift: dict[str, Any] | None) -> list[str]:

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, one_line_errors, print_json, require
-from worker.errors import ConfigurationError, NotFound, Unhealthy, WorkerError
+from worker.cli.common import (
+    PREPARE,
+    JsonOption,
+    load_settings,
+    must_be_writable,
+    must_exist,
+    one_line_errors,
+    print_json,
+    require,
+)
+from worker.errors import ConfigurationError, Unhealthy, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +71,7 @@ def _int8(
     bundle: "Bundle", films: Path, out: Path, flag_tolerance: float, report: "Callable[[str], None]"
 ) -> dict[str, Any]:
     require("compile")
-    if not films.exists():
-        raise NotFound(f"no such folder: {films}")
+    must_exist(films, first=PREPARE)
     from model.compile import INT8, compile_int8
     from worker.settings import cores
 

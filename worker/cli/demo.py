@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import JsonOption, print_json, wide_console
+from worker.cli.common import JsonOption, must_exist, print_json, wide_console
 from worker.cli.instance import NOTICE, STATE_STYLES
-from worker.errors import NotFound, Unhealthy
+from worker.errors import Unhealthy
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,8 +49,8 @@ def demo(
     from worker import logs
 
     logs.configure("ERROR", "text")
-    if films and not films.exists():
-        raise NotFound(f"no such folder or file: {films}")
+    if films:
+        must_exist(films)
     folder = (home or Path(tempfile.mkdtemp(prefix="xrayq-demo-"))).absolute()
     sent_folder = folder / "sent"
     sent_folder.mkdir(parents=True, exist_ok=True)

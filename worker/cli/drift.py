@@ -54,7 +54,7 @@ def show(
     if as_json:
         print_json(found | {"date": chosen.isoformat(), "notice": NOTICE})
     else:
-        _show(found)
+        _show(found, f"Films of {chosen} ({settings.time_zone})")
 
 
 @app.command()
@@ -152,7 +152,7 @@ def options_of(settings: "Settings") -> "DriftOptions":
     )
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], title: str) -> None:
     from rich.text import Text
 
     from worker.cli.tables import print_rows
@@ -174,6 +174,7 @@ def _show(found: dict[str, Any]) -> None:
     ]
     headings = ("AE", "measure", "films", "PSI", "by chance", "q", "median", "reference", "drift")
     console = wide_console()
+    console.print(title)
     print_rows(console, headings, table, folds=("drift",), drops=("reference", "median", "by chance"))
     if not table:
         console.print("Nothing tested: a test needs films of the day and a reference, see 'xrayq drift references'.")

@@ -8,16 +8,17 @@ import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.common import (
+    PREPARE,
     JsonOption,
     load_settings,
     must_be_writable,
+    must_exist,
     one_line_errors,
     print_json,
     progress,
     require,
     wide_console,
 )
-from worker.errors import NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,9 +53,8 @@ def evaluate(
     """
     require("evaluation")
     bundle, settings = load_bundle(name), load_settings(**({"engine": engine} if engine else {}))
-    for path in (films, *(study or ())):
-        if not path.exists():
-            raise NotFound(f"no such folder or file: {path}")
+    must_exist(films, first=PREPARE)
+    must_exist(*(study or ()))
     from rich.console import Console
 
     from model.engine.choose import open_engine

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.bundle import gate_lines, load_bundle
-from worker.cli.common import JsonOption, must_be_writable, one_line_errors, print_json, require
+from worker.cli.common import PREPARE, JsonOption, must_be_writable, must_exist, one_line_errors, print_json, require
 from worker.cli.train import command_line
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def train(
         train_gate(lessons, config, path, report=report)
         return config.as_dict()
 
+    must_exist(films, first=PREPARE)
+    must_exist(*([auxiliary] if auxiliary else []))
     must_be_writable(out)
     with one_line_errors():
         made = build_gate(load_bundle(bundle), films, out, train=run, auxiliary=auxiliary, command=command_line())

@@ -25,6 +25,12 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances
 STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
 TIMES = ("received_at", "scored_at")
 NOTICE = "Research software, not a medical device."
+ALIKE = "of films like it"
+EXPLAINED = (
+    "Of films like it: of the calibration films with about this probability, so many had the finding (exact 95 % "
+    "interval). It is no interval around the probability, which may lie outside. A prediction set is meant to hold the "
+    "finding of a film as often as its bundle says ('xrayq bundle show'); it rules out nothing."
+)
 Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID.", metavar="ID")]
 
 
@@ -62,9 +68,10 @@ def list_(
 def show(name: Name, as_json: JsonOption = False) -> None:
     """Show every revision of an instance, its scores, and its history.
 
-    Beside the live score stand the shadows', with intervals, operating points,
-    prediction sets and the gate's notes, where the bundle has them. Times are
-    of XRAYQ_TIME_ZONE with its offset; in the JSON they are UTC.
+    Beside the live score stand the shadows', with operating points, prediction
+    sets and the gate's notes, where the bundle has them; and what became of
+    the calibration films that scored alike. Times are of XRAYQ_TIME_ZONE with
+    its offset; in the JSON they are UTC.
 
     \b
     xrayq instance show 17
@@ -86,7 +93,10 @@ def show(name: Name, as_json: JsonOption = False) -> None:
 
     console = wide_console()
     for view in views:
-        table = Table(show_header=False, box=None, title=f"instance {view['id']}, revision {view['revision']}")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        console.print(f"instance {view['id']}, revision {view['revision']}")
         for key, value in view.items():
             if key in TIMES and value:
                 table.add_row(key, to_the_second(value, settings.zone))
@@ -94,7 +104,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
                 table.add_row(key, _plain(value))
         console.print(table)
         for score in view["scores"]:
-            _print_score(console, score)
+            print_score(console, score)
         for event in view["history"]:
             at = to_the_second(event["at"], settings.zone)
             console.print(f"  {at}  {event['action']:<12} by {event['actor']}", style="dim")
@@ -102,6 +112,8 @@ def show(name: Name, as_json: JsonOption = False) -> None:
                 console.print(f"    the gate measured: {_plain(measured)}", style="dim")
             if notes := event["detail"].get("notes"):
                 console.print(f"    scored in spite of: {_plain(notes)}", style="dim")
+    if any(view["scores"] for view in views):
+        console.print(EXPLAINED, style="dim")
     console.print(NOTICE, style="dim")
 
 
@@ -159,26 +171,30 @@ def reject(name: Name) -> None:
     typer.echo(f"instance {instance_id} is ineligible (operator)")
 
 
-def _print_score(console: "Console", score: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def print_score(console: "Console", score: dict[str, Any]) -> None:
+    """What one bundle said of a film; `score` as of `ScoreView.as_dict`."""
+    from worker.cli.tables import print_rows
 
     console.print(f"{score['role']} score, bundle {score['bundle_digest'][:12]}, {score['engine']}")
-    table = Table("finding", "logit", "probability", "interval", "flag at or over", "flag", box=SIMPLE_HEAD)
+    rows = []
     for finding, said in score["findings"].items():
         interval, threshold = said["interval"], said["operating_point"]
-        table.add_row(
-            finding,
-            f"{said['logit']:.4f}",
-            f"{said['probability']:.4f}",
-            f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-",
-            "-" if threshold is None else f"{threshold:.4f} {said['operating_point_id'] or ''}".rstrip(),
-            "yes" if said["flag"] else "",
+        rows.append(
+            (
+                finding,
+                f"{said['logit']:.4f}",
+                f"{said['probability']:.4f}",
+                f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-",
+                "-" if threshold is None else f"{threshold:.4f}",
+                said["operating_point_id"] or "-",
+                "yes" if said["flag"] else "",
+            )
         )
-    console.print(table)
+    headings = ("finding", "logit", "probability", ALIKE, "flag at or over", "operating point", "flag")
+    print_rows(console, headings, rows, drops=("logit", "operating point"))
     if score["prediction_set"] is not None:
         found = ", ".join(score["prediction_set"]) or "nothing, the film is unlike those it was calibrated on"
-        console.print(f"  {'abstains; ' if score['abstains'] else ''}cannot be ruled out: {found}")
+        console.print(f"  prediction set: {found}{'; abstains' if score['abstains'] else ''}")
     if score["notes"]:
         console.print(f"  scored in spite of: {', '.join(score['notes'])}")
 

@@ -73,19 +73,20 @@ def performance(
 
 
 def _show(found: "Performance") -> None:
-    from rich.table import Table
     from rich.text import Text
 
+    from worker.cli.tables import print_rows
+
     console = wide_console()
-    table = Table("finding", "rate", "now", "calibrated", "evidence", "", header_style="bold")
+    table = []
     for one in found.findings:
         for name in ("sensitivity", "specificity", "ppv"):
             rate = getattr(one, name)
             alarm = Text(f"ALARM since labelled film {rate.alarm_at} of its kind", "red") if rate.alarm_at else ""
             calibrated = "" if rate.calibrated is None else f"{rate.calibrated[0]:.3f} to {rate.calibrated[1]:.3f}"
             evidence = "" if rate.evidence is None else f"{rate.evidence:.3g}"
-            table.add_row(one.finding, name, _words(rate), calibrated, evidence, alarm)
-    console.print(table)
+            table.append((one.finding, name, _words(rate), calibrated, evidence, alarm))
+    print_rows(console, ("finding", "rate", "now", "calibrated", "evidence", "alarm"), table, folds=("alarm",))
     console.print(
         f"{found.labelled} of {found.scored} films scored live by bundle {found.bundle_digest[:12]} have a truth "
         f"({found.labelled_flagged} of the {found.flagged} flagged); readers disagree on {found.disputed}.",
@@ -98,7 +99,8 @@ def _show(found: "Performance") -> None:
         )
     limits = {one.sensitivity.alarm_from for one in found.findings}
     console.print(
-        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm. {NOTICE}",
+        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm. Calibrated: on the films that the "
+        f"flags were chosen on, by the engine of then (fp32 as a rule; int8 changes a few flags). {NOTICE}",
         style="dim",
     )
 

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, must_be_writable, one_line_errors, parse_views, print_json, progress
+from worker.cli.common import (
+    JsonOption,
+    must_be_writable,
+    must_exist,
+    one_line_errors,
+    parse_views,
+    print_json,
+    progress,
+)
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,6 +55,7 @@ def prepare(
     from model.prepare import prepare as run_prepare
     from model.preprocess import PreprocessSpec
 
+    must_exist(films)
     must_be_writable(out)
     console = Console(stderr=True)
     shares = _shares(split)

@@ -84,7 +84,8 @@ def replay(
         ]
     agrees = all(one.agrees for one in again)
     if as_json:
-        print_json({"instance": view.id, "agrees": agrees, "scores": [one.as_dict() for one in again]})
+        scores = [one.as_dict() for one in again]
+        print_json({"instance": view.id, "agrees": agrees, "scores": scores, "notice": NOTICE})
     else:
         for one in again:
             _print(one)
@@ -133,26 +134,19 @@ def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDA
 
 
 def _print(one: "Replayed") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from worker.cli.tables import print_rows
 
     console, of = wide_console(), one.tolerance.of
     stored = one.stored
     console.print(
         f"{stored.role} score, bundle {stored.bundle_digest[:12]}: {'agrees' if one.agrees else 'differs'}",
     )
-    table = Table("finding", f"{of} stored", f"{of} now", "difference", "flag stored", "flag now", box=SIMPLE_HEAD)
+    rows = []
     for name, said in stored.findings.items():
         before, now = (said.logit, one.logits) if of == "logit" else (said.probability, one.probabilities)
-        table.add_row(
-            name,
-            f"{before:.6f}",
-            f"{now[name]:.6f}",
-            f"{one.differences[name]:.1e}",
-            "yes" if said.flag else "",
-            "yes" if name in one.flags else "",
-        )
-    console.print(table)
+        flags = ("yes" if said.flag else "", "yes" if name in one.flags else "")
+        rows.append((name, f"{before:.6f}", f"{now[name]:.6f}", f"{one.differences[name]:.1e}", *flags))
+    print_rows(console, ("finding", f"{of} stored", f"{of} now", "difference", "flag stored", "flag now"), rows)
     console.print(
         f"  {stored.engine} then, {one.engine} now; {of}s may differ by {one.tolerance.largest:g} "
         f"({one.tolerance.source})",

@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
-from worker.cli.common import must_be_writable, one_line_errors, parse_views, require
+from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, require
 from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe
 from worker.errors import ConfigurationError
 
@@ -143,6 +143,7 @@ def calibration(
     xrayq study calibration --films runs/all --out runs/calibration.json
     """
     require("calibration")
+    must_exist(films, first=PREPARE)
     bundle, wanted = load_bundle(name), tuple(part.strip() for part in on.split(","))
     if not set(wanted) <= {"val", "test"}:
         raise ConfigurationError(f"--on {on}: the bundle may be measured on val and test")
@@ -192,6 +193,7 @@ def _run(
     from model.loop import describe_device, pick_device
     from model.study import Bench
 
+    must_exist(films, first=PREPARE)
     if out and out.exists():
         raise ConfigurationError(f"{out} exists: choose another --out")
     if out:
@@ -236,7 +238,10 @@ def _finish(console: "Console", result: dict[str, Any], out: Path | None) -> Non
 
 
 def _initial(start: str) -> Path | str | None:
-    return None if start == "random" else start if start == "imagenet" else Path(start)
+    if start in ("random", "imagenet"):
+        return None if start == "random" else start
+    must_exist(Path(start))
+    return Path(start)
 
 
 def _name(start: str) -> str:

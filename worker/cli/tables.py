@@ -74,12 +74,11 @@ def _width(least: Sequence[int], kept: Sequence[int]) -> int:
 
 def _print_blocks(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
     label = max(map(cell_len, headings))
-    for number, row in enumerate(rows):
+    for row in rows:
         block = Table.grid(padding=(0, 2))
         block.add_column(style="bold", min_width=label, no_wrap=True)
         block.add_column(overflow="fold")
         for heading, cell in zip(headings, row, strict=True):
             block.add_row(heading, cell)
-        if number:
-            console.print()
         console.print(block)
+        console.print()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import must_be_writable, one_line_errors, parse_views, progress, require
+from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, progress, require
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,10 +69,13 @@ def train(
     from model.train import Epoch, build
     from model.train import train as run_training
 
+    must_exist(films, first=PREPARE)
     if out.exists():
         raise ConfigurationError(f"{out} exists: bundles are never changed, choose another --out")
     config = recipe(preset, epochs=epochs, learning_rate=learning_rate, seed=seed)
     initial = init if init == "imagenet" else Path(init) if init != "random" else None
+    if isinstance(initial, Path):
+        must_exist(initial)
     console = Console()
     with one_line_errors():
         chosen = pick_device(device)
@@ -160,6 +163,7 @@ def pretrain(
     from model.pretrain import pretrain as run_pretraining
 
     console = Console()
+    must_exist(films)
     must_be_writable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
 

@@ -96,7 +96,11 @@ score = Table(
     Column("engine", String(64), nullable=False),
     Column("software_version", String(32), nullable=False),
     Column("scored_at", Timestamp, nullable=False),
-    Column("prediction_set", Codes, comment="findings that cannot be ruled out; null where the bundle makes no sets"),
+    Column(
+        "prediction_set",
+        Codes,
+        comment="findings of the conformal set, which rules nothing out; null where the bundle makes no sets",
+    ),
     Column("notes", Codes, comment="reasons of the gate under which this film was scored all the same"),
     UniqueConstraint("instance_id", "bundle_digest"),
 )

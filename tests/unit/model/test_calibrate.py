@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from model.resplits import pool, resplit
 from model.scorer import score
 from tests.services import typed
 from tests.unit.model.films import prepare_films, rows_for, write_films
+from worker.cli.calibrate import show as show_calibration
+from worker.cli.tables import PlainConsole
 
 pytest.importorskip("onnx")
 
@@ -290,6 +293,13 @@ def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     assert new.conformal.coverage == 0.8
     assert sorted(one.name for one in (tmp_path / "new-report").iterdir()) == ["calibration.html", "calibration.json"]
     assert "fp16 is left out" in done.stderr
+    for width in (60, 80, 100, 132):
+        printed = PlainConsole(width=width, file=StringIO())
+        show_calibration(printed, content, Path("new"), Path("new-report"))
+        text = printed.file.getvalue()
+        assert "…" not in text
+        for value in ("operating point", "pneumonia@specificity-0.8", "error by finding", "covid19", "abstentions"):
+            assert value in text, (width, text)
     shown = typed("bundle", "show", str(tmp_path / "new"))
     assert shown.returncode == 0, shown.stderr
 

@@ -138,7 +138,7 @@ def test_a_stricter_service_does_not_serve_it(compiled: Bundle, tmp_path: Path) 
     ("words", "code", "said"),
     [
         (["--films", "FILMS"], 2, "compile needs --out"),
-        (["--films", "nowhere", "--out", "out"], 3, "no such folder: nowhere"),
+        (["--films", "nowhere", "--out", "out"], 3, "no such folder or file: nowhere"),
         (["--films", ".", "--out", "out"], 1, "is not a prepared set"),
         (["--films", "FILMS", "--out", "FILMS"], 1, "exists: bundles are never changed"),
         (["--precision", "int4"], 2, "int4"),

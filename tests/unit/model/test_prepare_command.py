@@ -62,7 +62,7 @@ def test_xrayq_prepare_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["nowhere"], 1, "nowhere/metadata.csv is missing"),
+        (["nowhere"], 3, "no such folder or file: nowhere"),
         (["raw", "--split", "most"], 2, "--split 'most': give shares as 70/15/15"),
         (["raw", "--split", "0/0"], 2, "--split '0/0': give shares"),
         (["raw", "--split", "1/1/1/1"], 1, "up to three numbers"),

@@ -117,4 +117,4 @@ def test_xrayq_pretrain_resumes(tmp_path: Path, xrayq: Xrayq, monkeypatch: pytes
     assert (command.pretraining_of("trunk.pt"), command.pretraining_of("imagenet")) == (None, None)
     assert isinstance(build(TINY, tmp_path / "trunk.pt"), ChestResNet50)
     code, _, problems = xrayq("pretrain", "nowhere")
-    assert (code, problems.count("\n"), "metadata.csv is missing" in problems) == (1, 1, True)
+    assert (code, problems.count("\n"), "no such folder or file: nowhere" in problems) == (3, 1, True)

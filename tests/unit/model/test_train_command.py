@@ -130,14 +130,14 @@ def test_resume(trained: Path, tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("nowhere",), 1, "nowhere is not a prepared set (prepared.json is missing): run 'xrayq prepare' first"),
+        (("nowhere",), 3, "no such folder or file: nowhere: run 'xrayq prepare' first"),
         (("raw",), 1, "raw is not a prepared set"),
         (("films", "--views", "LL"), 1, "no film of view LL"),
         (("films", "--preset", "big"), 2, "--preset is one of paper, reference, ci"),
         (("films", "--device", "tpu"), 1, "no device 'tpu': use auto, cpu or cuda"),
         (("small",), 2, "small has films of side 32, the network takes 161 to 224: xrayq prepare --size 224"),
         (("films", "--init", "raw/metadata.csv"), 1, "does not hold a ResNet50 trunk"),
-        (("films", "--init", "nowhere.pt"), 1, "nowhere.pt does not hold a ResNet50 trunk"),
+        (("films", "--init", "nowhere.pt"), 3, "no such folder or file: nowhere.pt"),
         (("films", "--init", "imagenet"), 1, "give it as --init FILE"),
         (("films",), 1, "split 'val' lacks films of every class"),
     ],

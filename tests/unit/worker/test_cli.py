@@ -197,7 +197,7 @@ def altered(folder: Path) -> str:
 TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("bundle show nonexist", {}, 3, "no bundle nonexist"),
     ("bundle verify nonexist", {}, 3, "no bundle nonexist"),
-    ("bundle verify .", {}, 5, "manifest.json: No such file"),
+    ("bundle verify .", {}, 3, ". is not a bundle, it has no manifest.json: 'xrayq bundle list'"),
     ("bundle list", {"bundle": "/nowhere"}, 3, "no bundle /nowhere"),
     ("bundle status", {}, 5, "no database at"),
     ("bundle activate reference", {}, 5, "no database at"),
@@ -212,6 +212,11 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("worker", {}, 2, "XRAYQ_REDIS_URL is not set"),
     ("gateway", {}, 5, "no database at"),
     ("demo --films /nowhere", {}, 3, "no such folder or file: /nowhere"),
+    ("prepare /nowhere", {}, 3, "no such folder or file: /nowhere"),
+    ("pretrain /nowhere", {}, 3, "no such folder or file: /nowhere"),
+    ("train /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
+    ("gate train /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
+    ("study calibration --films /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
     ("instance list", {"port": "garbage"}, 2, "XRAYQ_PORT should "),
     ("bundle list", {"port": "70000"}, 2, "XRAYQ_PORT should "),
     ("bundle list", {"batch_size": "0", "min_age": "-1"}, 2, "XRAYQ_BATCH_SIZE should "),
@@ -294,7 +299,7 @@ def test_bundles_in_service_from_outside(shipped: Path, tmp_path: Path) -> None:
         assert run("db", "upgrade")[0] == 0
         for words, code, message in (
             ("activate nonexist", 3, "no bundle nonexist"),
-            ("activate .", 5, "manifest.json: No such file"),
+            ("activate .", 3, ". is not a bundle"),
             ("shadow reference", 4, "is live or a shadow already"),
             ("retire 123456789abc", 3, "no bundle in service begins with 123456789abc"),
             ("rollback", 4, "no live bundle before"),
@@ -346,6 +351,19 @@ def test_bundle_commands_print_for_people(shipped: Path, words: str) -> None:
     done = typed("bundle", *words.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((shipped / MANIFEST).read_text())["name"] in done.stdout or str(shipped) in done.stdout
+
+
+def test_a_bundles_rates_name_their_engine_and_the_films_of_their_thresholds(shipped: Path, tmp_path: Path) -> None:
+    with typed_in(tmp_path) as run, pytest.MonkeyPatch.context() as patch:
+        for columns in ("70", "132"):
+            patch.setenv("COLUMNS", columns)
+            _, out, _ = run("bundle", "show")
+            engine = json.loads((shipped / MANIFEST).read_text())["provenance"]["calibrated"]["engine"]
+            assert f"measured with {engine}; 'xrayq evaluate'" in " ".join(out.split())
+            assert "val, chosen on it" in out
+            assert "0.911 [0.80, 0.97] n=56" in out
+            assert "{'" not in out
+            assert "images/s" not in out
 
 
 def test_the_inference_runtime_reports_to_nobody(shipped: Path, tmp_path: Path) -> None:
