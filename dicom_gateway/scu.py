@@ -1,15 +1,31 @@
-"""C-ECHO and C-STORE as SCU, by pynetdicom."""
+"""C-ECHO and C-STORE as SCU."""
 
+import socket
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID
 from pynetdicom import AE, _config
+from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ
+from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.contexts import VERIFICATION
+from dicom_gateway.dimse import C_ECHO_RQ, NO_DATA_SET, SUCCESS, decode_command
 from dicom_gateway.errors import GatewayError
+from dicom_gateway.negotiation import APPLICATION_CONTEXT
+from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID
+from dicom_gateway.wire import Abort, PeerGone, Wire
+
+ASSOCIATE_AC, P_DATA = 0x02, 0x04
+ECHO_CONTEXT = 1
+ECHO = ((0x0100, C_ECHO_RQ), (0x0110, 1), (0x0800, NO_DATA_SET))
+"""Element and value of a C-ECHO-RQ (PS3.7 9.3.5.1), after its SOP Class."""
+LONGEST_ANSWER = 16 << 10
+"""Bytes of a PDU."""
 
 
 class PeerUnavailable(GatewayError):
@@ -25,15 +41,18 @@ class Sent:
 
 
 def echo(host: str, port: int, *, called_ae: str, calling_ae: str = "XRAYQ-SCU", timeout: float = 5.0) -> None:
-    """C-ECHO. Raises PeerUnavailable."""
-    entity = _entity(calling_ae, timeout)
-    association = entity.associate(host, port, contexts=[build_context(VERIFICATION)], ae_title=called_ae)
+    """C-ECHO, all of it within `timeout` seconds. Raises PeerUnavailable.
+
+    Over a socket of our own: pynetdicom waits in select(), which knows no descriptor above 1023, and a gateway with
+    a thousand peers asks itself.
+    """
     try:
-        status = association.send_c_echo() if association.is_established else None
-    finally:
-        if association.is_established:
-            association.release()
-    if status is None or getattr(status, "Status", None) != 0:
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.setblocking(True)
+            status = _echo(Wire(connection, timeout), timeout, called_ae, calling_ae)
+    except (OSError, Abort, PeerGone):
+        status = None
+    if status != SUCCESS:
         raise PeerUnavailable(f"no answer to C-ECHO from {host}:{port}")
 
 
@@ -74,6 +93,48 @@ def send(
     finally:
         if association.is_established:
             association.release()
+
+
+def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | None:
+    """The status of the C-ECHO-RSP; None for any other answer."""
+    wire.expect_all_within(timeout)
+    wire.send(_echo_association(called_ae, calling_ae))
+    kind, _ = _answer(wire, timeout)
+    if kind != ASSOCIATE_AC:
+        return None
+    elements = ((0x0002, VERIFICATION.encode() + b"\0"), *((tag, struct.pack("<H", value)) for tag, value in ECHO))
+    body = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements)
+    command = struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+    wire.send(struct.pack(">BxLLBB", P_DATA, len(command) + 6, len(command) + 2, ECHO_CONTEXT, 3) + command)
+    kind, answer = _answer(wire, timeout)
+    if kind != P_DATA:
+        return None
+    wire.send(A_RELEASE_RQ().encode())
+    _answer(wire, timeout)
+    status: int | None = decode_command(answer[6:]).get("Status")
+    return status
+
+
+def _echo_association(called_ae: str, calling_ae: str) -> bytes:
+    request, context = A_ASSOCIATE(), build_context(VERIFICATION)
+    context.context_id = ECHO_CONTEXT
+    request.application_context_name = APPLICATION_CONTEXT
+    request.calling_ae_title, request.called_ae_title = calling_ae, called_ae
+    request.presentation_context_definition_list = [context]
+    largest, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    largest.maximum_length_received = LONGEST_ANSWER
+    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    request.user_information = [largest, implementation]
+    pdu = A_ASSOCIATE_RQ()
+    pdu.from_primitive(request)
+    return bytes(pdu.encode())
+
+
+def _answer(wire: Wire, timeout: float) -> tuple[int, bytes]:
+    kind, length = wire.read_pdu_header(timeout)
+    if length > LONGEST_ANSWER:
+        raise PeerGone
+    return kind, wire.read_exactly(length)
 
 
 def _entity(calling_ae: str, timeout: float) -> AE:

@@ -1,5 +1,6 @@
 """A gateway in this process, on a free port, for clients over real sockets."""
 
+import resource
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,3 +72,14 @@ def start(spool_root: Path) -> Iterator[Callable[..., Node]]:
 @pytest.fixture
 def node(start: Callable[..., Node]) -> Node:
     return start()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 3000
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"only {hard} file descriptors allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,7 +1,9 @@
 """Real senders: DCMTK, pynetdicom, and our own SCU."""
 
+import os
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,13 @@ def test_our_own_scu_stores_every_syntax_byte_for_byte(node: Node, tmp_path: Pat
     (received,) = node.accepted
     assert received.header == read_header(film)
     assert dcmread(received.path).PixelData == dcmread(film).PixelData
+
+
+def test_echo_beyond_descriptor_1023(node: Node, many_files: None) -> None:
+    with ExitStack() as stack:
+        while stack.enter_context(Path(os.devnull).open()).fileno() < 1024:
+            pass
+        scu.echo("127.0.0.1", node.port, called_ae="XRAYQ")
 
 
 def test_our_own_scu_echoes_and_says_when_nobody_listens(node: Node) -> None:

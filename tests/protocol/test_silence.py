@@ -1,11 +1,10 @@
 """No peer, however silent, slow or numerous, stands in another's way."""
 
-import resource
 import select
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,17 +55,6 @@ def ended_by_a_drop(peer: Peer) -> bool:
 def resident_bytes() -> int:
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) * 1024
-
-
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4 * CROWD + 1000
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        pytest.skip(f"only {hard} file descriptors allowed")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_probes_that_connect_and_close_delay_nobody(node: Node) -> None:
