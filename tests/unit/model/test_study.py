@@ -149,5 +149,5 @@ def test_xrayq_study(which: str, tmp_path: Path, calls: Calls, xrayq: Xrayq) -> 
 
 def test_study_of_unprepared_films_says_what_to_do(xrayq: Xrayq) -> None:
     code, _, problems = xrayq("study", "lr")
-    assert (code, problems.count("\n")) == (1, 1)
+    assert (code, problems.count("\n")) == (3, 1)
     assert "xrayq prepare" in problems
