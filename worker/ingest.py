@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
@@ -11,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.options import Received
 from dicom_gateway.revision import same_film
-from dicom_gateway.spool import Spool
+from dicom_gateway.spool import Spool, drop, promising
 from worker import trail
 from worker.db.session import reading, writing
 from worker.db.tables import instance, outbox
@@ -32,6 +33,7 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     """Commit {instance, outbox row, audit event} for one durable film.
 
     The same film again is audited and makes no new work. Other content under a known UID becomes the next revision.
+    A file that the database does not name then leaves the spool: one without an instance means a lost film.
 
     Returns:
         What it was, and the instance's id.
@@ -39,25 +41,14 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     Raises:
         StoreUnavailable: the database did not take it (C-STORE status 0xA702).
     """
-    for _ in range(RACES):
-        try:
-            with reading(engine) as connection:
-                latest = _latest(connection, received)
-            # Two films may be read whole here: not inside the transaction that others wait for.
-            same = latest is not None and _same(spool, latest.digest, received)
-            with writing(engine) as connection:
-                if _latest(connection, received) != latest:
-                    continue
-                outcome, instance_id = _ingest(connection, received, latest, same)
-            break
-        except IntegrityError:
-            continue  # another association committed the same UID between our look and our insert: look again
-        except SQLAlchemyError as error:
-            log.error("database refused an instance", extra={"reason": type(error).__name__})
-            raise StoreUnavailable from None
-    else:
-        log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
-        raise StoreUnavailable
+    removable = received.fresh
+    try:
+        with promising(received.path):
+            outcome, instance_id = _commit(engine, spool, received)
+        removable = outcome is Outcome.DUPLICATE  # the film is kept under another name, or under this one and named
+    finally:
+        if removable:
+            drop(received.path, unless=partial(_named, engine, received))
     log.info(outcome.value, extra={"instance": instance_id, "calling_ae": received.calling_ae})
     return outcome, instance_id
 
@@ -68,6 +59,39 @@ def accession_digest(number: str) -> str:
     A pseudonym, not a secret: who has the digest can try every number.
     """
     return hashlib.sha256(number.encode()).hexdigest() if number else ""
+
+
+def _commit(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, int]:
+    for _ in range(RACES):
+        try:
+            with reading(engine) as connection:
+                latest = _latest(connection, received)
+            # Two films may be read whole here: not inside the transaction that others wait for.
+            same = latest is not None and _same(spool, latest.digest, received)
+            with writing(engine) as connection:
+                if _latest(connection, received) != latest:
+                    continue
+                outcome, instance_id = _ingest(connection, received, latest, same)
+            return outcome, instance_id
+        except IntegrityError:
+            continue  # another association committed the same UID between our look and our insert: look again
+        except SQLAlchemyError as error:
+            log.error("database refused an instance", extra={"reason": type(error).__name__})
+            raise StoreUnavailable from None
+    log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
+    raise StoreUnavailable
+
+
+def _named(engine: Engine, received: Received) -> bool:
+    """Whether an instance has this file, or the database does not say. Asked by the UID, which has an index."""
+    query = select(instance.c.id).where(
+        instance.c.sop_instance_uid == received.header.sop_instance_uid, instance.c.digest == received.digest
+    )
+    try:
+        with reading(engine) as connection:
+            return connection.execute(query.limit(1)).first() is not None
+    except SQLAlchemyError:
+        return True
 
 
 def _latest(connection: Connection, received: Received) -> Any:

@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from worker.audit.reconciliation import ARRIVALS, SCORED, Span
+from worker.audit.reconciliation import SCORED, Span
 from worker.db.tables import alarm, audit_event, errand, finding_score, instance, outbox, score
 from worker.deployment import Placed, in_service
 from worker.errands import Kind
 from worker.states import State
+from worker.trail import ARRIVALS
 
 MINUTES = 60
 MOST_DEAD_LETTERS = 20

@@ -10,7 +10,7 @@ from typing import Any
 from model.page import Html, page, paragraph, safe, section
 from worker.audit import drift_page, late_page, sections
 from worker.audit.verdict import Level, Verdict, judge
-from worker.audit.words import local, shown
+from worker.audit.words import local, reached, shown
 
 STYLE = Path(__file__).with_name("night.css")
 SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}
@@ -111,7 +111,7 @@ def _tiles(content: dict[str, Any]) -> Html:
         ("not eligible", refused, False),
         ("failed", len(content["failed"]), False),
         ("not accounted for", content["difference"], bool(content["difference"])),
-        ("95 % scored within", f"{seconds['p95']:g} s" if seconds else "–", False),
+        ("95 % scored within", reached(seconds["p95"]) if seconds else "–", False),
         ("in the busiest hour", content["throughput"]["received_in_an_hour"], False),
     ]
     made = "".join(

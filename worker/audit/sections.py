@@ -8,7 +8,8 @@ from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
-from worker.audit.words import frozen, lasted, local, shown, size
+from worker.audit.words import frozen, lasted, local, reached, shown, size
+from worker.orphans import told
 
 MOST_LISTED = 40
 
@@ -41,6 +42,8 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
         yield from _unaccounted(content["unaccounted"], "Not accounted for")
         yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
     yield from _unaccounted(content["unaccounted_before"], "Received before this day, and not accounted for")
+    if content["orphans"]:
+        yield paragraph(f"{told(content['orphans'])}.", "mark")
     if content["refused"]:
         refused = [(ae, shown(sum(of.values())), _statuses(of)) for ae, of in content["refused"].items()]
         caption = "Refused by C-STORE status: never received, and still the sender's"
@@ -124,8 +127,8 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
         )
     if seconds:
         words.append(
-            f"From received to scored: half of the films within {seconds['p50']:g} s, 95 % within {seconds['p95']:g} s,"
-            f" 99 % within {seconds['p99']:g} s."
+            f"From received to scored, of the {seconds['films']:,} films to be scored: half {reached(seconds['p50'])}, "
+            f"95 % {reached(seconds['p95'])}, 99 % {reached(seconds['p99'])}."
         )
     if words:
         yield paragraph(" ".join(words))
@@ -241,8 +244,7 @@ def storage(content: dict[str, Any]) -> Iterable[Html]:
 def chain(content: dict[str, Any]) -> Iterable[Html]:
     found = content["chain"]
     verdict = "whole" if found["whole"] else f"broken: {found['fault']}"
-    beside = f", {found['unchained']} beside it, by an older release or by hand" if found["unchained"] else ""
-    yield paragraph(f"{found['rows']:,} rows, {verdict}{beside}. Its head at the end of this day:")
+    yield paragraph(f"{found['rows']:,} rows, {verdict}. Its head at the end of this day:")
     yield Html(f"<pre>{safe(found['anchor'] or 'nothing was audited yet')}</pre>")
     yield paragraph(
         "Kept where nobody here can write, it proves later that nothing before it was changed: "

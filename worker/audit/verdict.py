@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from worker.orphans import told
+
 SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
-ACCOUNTS = ("unaccounted", "trail_broken")
+ACCOUNTS = ("unaccounted", "trail_broken", "orphans")
 """Alarms that say what `faults` says."""
 
 
@@ -24,7 +26,7 @@ class Verdict:
     level: Level
     headline: str
     faults: list[str]
-    """Films that are not accounted for, and a broken trail."""
+    """Films that are not accounted for or not in the database, and a broken trail."""
     remarks: list[str]
     """What somebody should look at."""
 
@@ -50,6 +52,8 @@ def faults(content: dict[str, Any]) -> list[str]:
     ]
     before = Counter(one["calling_ae"] for one in content["unaccounted_before"])
     found += [f"{ae}: {_films(number)} of earlier days not accounted for." for ae, number in sorted(before.items())]
+    if content["orphans"]:
+        found.append(_sentence(told(content["orphans"])))
     chain = content["chain"]
     if not chain["whole"]:
         found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
@@ -64,6 +68,7 @@ def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
             f"{_films(content['difference'])} not accounted for": content["difference"],
             f"{_films(lost)} not as the audit trail says": lost and not content["difference"],
             f"{_films(before)} of earlier days not accounted for": before,
+            f"{_films(len(content['orphans'] or ()))} of the spool not in the database": content["orphans"],
             "the audit trail is broken": not content["chain"]["whole"],
         }
         words = ", and ".join(text for text, true in said.items() if true)
