@@ -102,6 +102,13 @@ def test_a_study_counts_once(database: Engine) -> None:
     assert len(values) == 60 * len(MEASURES)
 
 
+def test_films_without_a_study_count_each(database: Engine) -> None:
+    keep(database, "CR1", day(0), draw(CR1, 20, np.random.default_rng(4)), studies=[""] * 20)
+    with reading(database) as connection:
+        values = list(film_measures.of_pixels(connection)) + list(film_measures.of_scores(connection))
+    assert len(values) == 20 * len(MEASURES)
+
+
 def test_a_large_sample_is_drawn_down_the_same_way_each_time(database: Engine) -> None:
     keep(database, "CR1", day(0), draw(CR1, 2500, np.random.default_rng(5)))
     digests = []

@@ -14,6 +14,7 @@ GOOD: dict[str, Any] = {
     "senders": [SENDER],
     "difference": 0,
     "unaccounted_before": [],
+    "orphans": None,
     "refused": {},
     "failed": [],
     "conditions": [],
