@@ -173,7 +173,7 @@ def test_an_alarm_stands_until_its_ae_is_tested_without_drift_or_is_gone(
     keep(database, "CR2", day(16), draw(DEVICES[1], 120, random))
 
     def night(number: int) -> list[tuple[str, str]]:
-        found = {"drift": evaluated(database, number), "performance": None}
+        found = {"drift": evaluated(database, number), "performance": None, "orphans": None}
         with writing(database) as connection:
             found |= {"sources": service.sources(connection, day(number))}
             found |= {"alarms": ledger.listed(connection, cleared=False)}
