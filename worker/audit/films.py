@@ -193,7 +193,7 @@ def _clock(timestamp: float, zone: ZoneInfo) -> str:
     """Of a time that comes twice, as when clocks are set back, with its offset."""
     moment = datetime.fromtimestamp(timestamp, zone)
     twice = moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
-    return moment.timetz().isoformat("minutes") if twice else f"{moment:%H:%M}"
+    return moment.isoformat(timespec="minutes")[11:] if twice else f"{moment:%H:%M}"
 
 
 def _percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
