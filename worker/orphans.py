@@ -27,7 +27,7 @@ REMEDY = "'xrayq submit --orphans' receives them"
 def orphans(engine: Engine, spool: Path) -> list[str] | None:
     """Digests of such films, sorted; None where this process does not see the spool, or cannot read it.
 
-    Every digest of the database is held at once: about 150 MB for a million films.
+    Every digest of the database is held at once: about 180 MB for a million films.
     """
     if not is_spool(spool):
         return None
