@@ -21,7 +21,8 @@ from worker.db.tables import errand
 from worker.errands import Kind
 
 SETTLED = timedelta(minutes=5)
-"""After its last byte a film is committed, or refused: a commit waits 20 s for its turn, five times."""
+"""After its last byte a film is committed, or refused: a commit waits up to 20 s for its turn, and again after a lost
+race."""
 
 log = logging.getLogger("xrayq.relay")
 
