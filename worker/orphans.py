@@ -16,7 +16,8 @@ from worker.db.session import reading
 from worker.db.tables import instance
 
 SETTLED_SECONDS = 300.0
-"""After its last byte a film is in the database, or was refused: a commit waits up to 20 s for its turn, and again after a lost race."""
+"""After its last byte a film is in the database, or was refused: a commit waits 20 s for its turn, and again after a
+lost race."""
 FILM = re.compile(r"[0-9a-f]{64}\.dcm")
 CHUNK = 5000
 NAMED = 5
