@@ -43,4 +43,5 @@ def store_file(path: Path, spool: Spool, ae_title: str) -> Received:
         calling_ae=LOCAL_AE,
         called_ae=ae_title,
         received_at=datetime.now(UTC),
+        fresh=stored.fresh,
     )

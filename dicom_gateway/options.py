@@ -42,3 +42,5 @@ class Received:
     calling_ae: str
     called_ae: str
     received_at: datetime
+    fresh: bool = False
+    """See `spool.Stored`."""

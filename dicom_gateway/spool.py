@@ -15,6 +15,7 @@ import os
 import queue
 import secrets
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,8 @@ class Stored:
     path: Path
     size: int
     """Bytes."""
+    fresh: bool
+    """No film was there under its name before: only then may it be dropped when it is refused."""
 
 
 class Spool:
@@ -124,12 +127,13 @@ class Incoming:
             digest = self._digest.finish(self._size)
             final = self._spool.path_of(digest)
             os.fsync(self._descriptor)
+            fresh = not final.exists()
             self.path.rename(final)
             sync_folder(final.parent)
         except OSError as error:
             raise _refusal(error) from error
         self._close()
-        return Stored(digest=digest, path=final, size=self._size)
+        return Stored(digest=digest, path=final, size=self._size, fresh=fresh)
 
     def discard(self) -> None:
         if self._descriptor >= 0:
@@ -185,6 +189,42 @@ class TrailingDigest:
                 raise OSError(errno.EIO, "the file is shorter than what was written to it")
             self._sha256.update(chunk)
             self._done += len(chunk)
+
+
+@contextlib.contextmanager
+def promising(film: Path) -> Iterator[None]:
+    """While a stored film is committed to the database nobody drops it. Raises StoreUnavailable where it is gone.
+
+    The lock is on the folder: a film that is stored again replaces the file, and a lock on that with it.
+    """
+    try:
+        descriptor = os.open(film.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreUnavailable from error
+    try:
+        with contextlib.suppress(OSError):  # a file system without such locks has none for `drop` either
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not film.exists():
+            raise StoreUnavailable
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def drop(film: Path, unless: Callable[[], bool]) -> None:
+    """Remove a film that was refused, unless it is promised. It stays where that cannot be known.
+
+    Args:
+        unless: asked while nobody can promise a film of this folder.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(film.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not unless():
+                film.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def is_spool(folder: Path) -> bool:

@@ -69,6 +69,7 @@ class Store:
             calling_ae=calling_ae,
             called_ae=called_ae,
             received_at=datetime.now(UTC),
+            fresh=stored.fresh,
         )
 
     def discard(self) -> None:

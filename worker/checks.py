@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import MEBIBYTE
 from model.errors import BundleError
+from worker import orphans
 from worker.db import schema
 from worker.db.session import reading
 from worker.db.tables import instance, outbox
@@ -62,6 +63,13 @@ def _spool(settings: Settings) -> str:
 def _database(settings: Settings) -> str:
     schema.connect(settings.database)
     return "answers, schema is up to date"
+
+
+def _orphans(settings: Settings) -> str:
+    found = orphans.orphans(schema.connect(settings.database), settings.spool_folder)
+    if found:
+        raise Unhealthy(orphans.told(found))
+    return "not looked at: no spool to be read here" if found is None else "every film of the spool is in the database"
 
 
 def _redis(settings: Settings) -> str:
@@ -145,6 +153,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("gateway", _gateway),
     ("spool", _spool),
     ("database", _database),
+    ("orphans", _orphans),
     ("redis", _redis),
     ("worker", _worker),
     ("bundle", _bundle),

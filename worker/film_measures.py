@@ -69,7 +69,8 @@ def of_pixels(connection: Connection, *which: Any) -> Iterator[Value]:
         .order_by(instance.c.received_at, instance.c.id)
     )
     seen: set[tuple[str, str]] = set()
-    for _, calling_ae, study, at, bundle, *inputs, distance in _streamed(connection, query):
+    for number, calling_ae, uid, at, bundle, *inputs, distance in _streamed(connection, query):
+        study = _study(number, uid)
         if (calling_ae, study) in seen:
             continue
         seen.add((calling_ae, study))
@@ -94,12 +95,17 @@ def of_scores(connection: Connection, *which: Any) -> Iterator[Value]:
         .order_by(instance.c.received_at, instance.c.id)
     )
     first: dict[tuple[str, str, str], int] = {}
-    for number, calling_ae, study, at, bundle, finding, probability in _streamed(connection, query):
-        if first.setdefault((calling_ae, study, bundle), number) == number:
+    for number, calling_ae, uid, at, bundle, finding, probability in _streamed(connection, query):
+        if first.setdefault((calling_ae, _study(number, uid), bundle), number) == number:
             yield Key(calling_ae, PROBABILITY + finding, bundle), at, probability
 
 
 _ABOUT = (instance.c.id, instance.c.calling_ae, instance.c.study_instance_uid, instance.c.received_at)
+
+
+def _study(number: int, uid: str) -> str:
+    """A film without Study Instance UID is a study of its own."""
+    return uid or f"instance {number}"
 
 
 def _streamed(connection: Connection, query: Any) -> Any:

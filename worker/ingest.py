@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.options import Received
 from dicom_gateway.revision import same_film
-from dicom_gateway.spool import Spool
+from dicom_gateway.spool import Spool, drop, promising
 from worker import trail
 from worker.db.session import reading, writing
 from worker.db.tables import instance, outbox
@@ -36,6 +37,7 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     """Commit {instance, outbox row, audit event} for one durable film.
 
     The same film again is audited and makes no new work. Other content under a known UID becomes the next revision.
+    A file that the database does not name then leaves the spool: one without an instance means a lost film.
 
     Returns:
         What it was, and the instance's id.
@@ -43,6 +45,27 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     Raises:
         StoreUnavailable: the database did not take it (C-STORE status 0xA702).
     """
+    removable = received.fresh
+    try:
+        with promising(received.path):
+            outcome, instance_id = _commit(engine, spool, received)
+        removable = outcome is Outcome.DUPLICATE  # the film is kept under another name, or under this one and named
+    finally:
+        if removable:
+            drop(received.path, unless=partial(_named, engine, received))
+    log.info(outcome.value, extra={"instance": instance_id, "calling_ae": received.calling_ae})
+    return outcome, instance_id
+
+
+def accession_digest(number: str) -> str:
+    """SHA-256 of an Accession Number, hex, "" without one: enough to find films by it.
+
+    A pseudonym, not a secret: who has the digest can try every number.
+    """
+    return hashlib.sha256(number.encode()).hexdigest() if number else ""
+
+
+def _commit(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, int]:
     for race in range(RACES):
         time.sleep(random.uniform(0, race * PAUSE))
         try:
@@ -54,25 +77,26 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
                 if _latest(connection, received) != latest:
                     continue
                 outcome, instance_id = _ingest(connection, received, latest, same)
-            break
+            return outcome, instance_id
         except IntegrityError:
             continue  # another association committed the same UID between our look and our insert: look again
         except SQLAlchemyError as error:
             log.error("database refused an instance", extra={"reason": type(error).__name__})
             raise StoreUnavailable from None
-    else:
-        log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
-        raise StoreUnavailable
-    log.info(outcome.value, extra={"instance": instance_id, "calling_ae": received.calling_ae})
-    return outcome, instance_id
+    log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
+    raise StoreUnavailable
 
 
-def accession_digest(number: str) -> str:
-    """SHA-256 of an Accession Number, hex, "" without one: enough to find films by it.
-
-    A pseudonym, not a secret: who has the digest can try every number.
-    """
-    return hashlib.sha256(number.encode()).hexdigest() if number else ""
+def _named(engine: Engine, received: Received) -> bool:
+    """Whether an instance has this file, or the database does not say. Asked by the UID, which has an index."""
+    query = select(instance.c.id).where(
+        instance.c.sop_instance_uid == received.header.sop_instance_uid, instance.c.digest == received.digest
+    )
+    try:
+        with reading(engine) as connection:
+            return connection.execute(query.limit(1)).first() is not None
+    except SQLAlchemyError:
+        return True
 
 
 def _latest(connection: Connection, received: Received) -> Any:

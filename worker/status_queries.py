@@ -14,11 +14,12 @@ from sqlalchemy import Connection, func, select
 
 from worker.alarms import undelivered
 from worker.alarms.acknowledge import said
-from worker.audit.reconciliation import ARRIVALS, SCORED, Span
+from worker.audit.reconciliation import SCORED, Span
 from worker.db.tables import alarm, audit_event, errand, finding_score, instance, outbox, score
 from worker.deployment import Placed, in_service
 from worker.errands import Kind
 from worker.states import State
+from worker.trail import ARRIVALS
 
 MINUTES = 60
 MOST_DEAD_LETTERS = 20

@@ -15,12 +15,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from worker.db.session import reading
-from worker.db.tables import audit_event
+from worker.db.tables import audit_event, instance
 
 FIRST = "0" * 64
 """What the first row holds as the digest before it."""
 CHAIN_LOCK = 0x7872617971  # "xrayq": one writer at a time on PostgreSQL; on SQLite a transaction is alone anyway
 CHUNK = 5000
+ARRIVALS = ("received", "revision")
+"""Actions with which a film's way begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,6 @@ class Verdict:
 
     rows: int
     """That are whole, from the first on."""
-    unchained: int = 0
-    """Rows without a digest, beside the chain: a process of a release before the chain wrote them, or a person."""
     head: str
     """Digest of the last whole row."""
     broken: int | None = None
@@ -89,23 +89,20 @@ def digest_of(previous: str, row: dict[str, Any]) -> str:
 
 
 def verify(engine: Engine, *, head: str = "") -> Verdict:
-    """Check every row of the chain.
+    """Check every row of the chain, and that every instance has its arrival in it: a trail that was emptied has none.
 
     Args:
         head: a digest kept elsewhere, which the chain must hold; at least twelve characters of it.
     """
-    previous, rows, unchained, seen = FIRST, 0, 0, not head
+    previous, rows, seen = FIRST, 0, not head
     for row in events(engine):
-        if not row.digest:
-            unchained += 1
-            continue
         fault = _fault(row, previous)
         if fault:
-            return Verdict(rows=rows, head=previous, unchained=unchained, broken=row.id, fault=fault)
+            return Verdict(rows=rows, head=previous, broken=row.id, fault=fault)
         previous, rows = row.digest, rows + 1
         seen = seen or previous.startswith(head)
     fault = "" if seen else f"no row has the digest {head[:12]}: the end was cut, or the chain computed anew"
-    return Verdict(rows=rows, head=previous, unchained=unchained, fault=fault)
+    return Verdict(rows=rows, head=previous, fault=fault or _missing(engine))
 
 
 def events(engine: Engine) -> Iterator[Row[Any]]:
@@ -131,7 +128,20 @@ def _head(connection: Connection) -> str:
     return connection.execute(newest).scalar_one_or_none() or FIRST
 
 
+def _missing(engine: Engine) -> str:
+    """What the instances say that the trail must hold."""
+    arrival = select(audit_event.c.id).where(
+        audit_event.c.instance_id == instance.c.id, audit_event.c.action.in_(ARRIVALS)
+    )
+    with reading(engine) as connection:
+        first = connection.execute(select(instance.c.id).where(~arrival.exists()).order_by(instance.c.id).limit(1))
+        key = first.scalar_one_or_none()
+    return "" if key is None else f"it has no arrival of instance {key}: rows were removed"
+
+
 def _fault(row: Row[Any], previous: str) -> str:
+    if not row.digest:
+        return "it has no digest: it was altered, or written past xrayq"
     if row.previous != previous:
         return "the row before it was removed, altered or slipped in"
     if row.digest != digest_of(previous, row._asdict()):

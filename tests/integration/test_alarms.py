@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, delete, select, update
 
+from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
 from tests import days
 from tests.alarms import BOTH, LIVE, alarms, arrived, audited, condition, errand_keys, limits, refused, settled
 from tests.integration.test_reconciliation import ended, sent
+from tests.phantoms import write_film
 from worker import errands, trail
 from worker.alarms import ledger, live, mail, nightly
 from worker.alarms.change import Change
@@ -137,9 +140,10 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
             update(instance).where(instance.c.calling_ae == "CR1").values(received_at=now, finished_at=now)
         )
     refused(database, CR1=[0xC001] * 20)
-    content = night.content(database, now.date(), night.Options(zone=ZoneInfo("UTC"), drift=days.DRIFT)) | {
-        "performance": PERFORMANCE
-    }
+    lost = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ").path
+    os.utime(lost, (0, 0))
+    options_ = night.Options(zone=ZoneInfo("UTC"), drift=days.DRIFT, spool=spool.root)
+    content = night.content(database, now.date(), options_) | {"performance": PERFORMANCE}
     with caplog.at_level(logging.INFO, "xrayq"):
         changes = live.watch(database, limits(spool=spool.root, spool_mib=1 << 40, backlog_seconds=0), BOTH)
         with writing(database) as connection:
@@ -163,6 +167,7 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     places += [str(row) for row in alarms(database)]
     columns = ("sop_instance_uid", "study_instance_uid", "series_instance_uid", "digest", "accession_digest")
     secrets = {str(getattr(row, name)) for row in rows for name in columns} | {"Secret", "PID-", "ACC-", str(tmp_path)}
+    secrets.add(lost.stem)
     assert all(secrets)
     assert [(secret, place) for secret in secrets for place in places if secret in place] == []
 

@@ -75,7 +75,7 @@ def test_the_first_films_are_frozen_once_and_audited(
         ("reference_frozen", ae, bundle) for ae in ("CR1", "CR2") for bundle in ("", BUNDLE)
     ]
     assert audited == digests
-    assert trail.verify(database).whole
+    assert trail.verify(database).rows == len(events)
 
     keep(database, "CR1", day(1), draw(CR1, 340, np.random.default_rng(2)))
     assert drift_reference.freeze_missing(database, day(1), films=300, actor="night") == []
@@ -100,6 +100,13 @@ def test_a_study_counts_once(database: Engine) -> None:
     of_brightness = [value for key, _, value in values if key.measure == "brightness"]
     assert of_brightness == films.pixels["brightness"][::2].tolist()
     assert len(values) == 60 * len(MEASURES)
+
+
+def test_films_without_a_study_count_each(database: Engine) -> None:
+    keep(database, "CR1", day(0), draw(CR1, 20, np.random.default_rng(4)), studies=[""] * 20)
+    with reading(database) as connection:
+        values = list(film_measures.of_pixels(connection)) + list(film_measures.of_scores(connection))
+    assert len(values) == 20 * len(MEASURES)
 
 
 def test_a_large_sample_is_drawn_down_the_same_way_each_time(database: Engine) -> None:
@@ -167,7 +174,7 @@ def test_an_alarm_stands_until_its_ae_is_tested_without_drift_or_is_gone(
     keep(database, "CR2", day(16), draw(DEVICES[1], 120, random))
 
     def night(number: int) -> list[tuple[str, str]]:
-        found = {"drift": evaluated(database, number), "performance": None}
+        found = {"drift": evaluated(database, number), "performance": None, "orphans": None}
         with writing(database) as connection:
             found |= {"sources": service.sources(connection, day(number))}
             found |= {"alarms": ledger.listed(connection, cleared=False)}

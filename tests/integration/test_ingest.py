@@ -9,7 +9,7 @@ from sqlalchemy import Engine, func, select
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.options import Received
-from dicom_gateway.spool import Spool
+from dicom_gateway.spool import Spool, promising
 from tests.phantoms import chest_pixels, write_film
 from worker.db.session import reading
 from worker.db.tables import audit_event, instance, outbox
@@ -106,6 +106,75 @@ def test_many_contents_under_one_uid_at_once_are_all_kept(database: Engine, spoo
     with reading(database) as connection:
         revisions = connection.execute(select(instance.c.revision).order_by(instance.c.revision)).scalars().all()
     assert revisions == list(range(1, number + 1))
+
+
+def test_a_duplicate_with_other_bytes_leaves_no_second_file(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    kept = store_file(write_film(tmp_path), spool, "XRAYQ")
+    ingest(database, spool, kept)
+    again = store_file(write_film(tmp_path, PatientName="Married^Person"), spool, "XRAYQ")
+    assert ingest(database, spool, again)[0] is Outcome.DUPLICATE
+    assert (kept.path.exists(), again.path.exists()) == (True, False)
+
+
+def without_outbox(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE outbox")
+
+
+def test_a_refused_film_leaves_the_spool(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    received = store_file(write_film(tmp_path), spool, "XRAYQ")
+    without_outbox(database)
+    with pytest.raises(StoreUnavailable):
+        ingest(database, spool, received)
+    assert not received.path.exists()
+
+
+def test_a_refused_film_stays_where_its_file_was_there_before(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    film = write_film(tmp_path)
+    store_file(film, spool, "XRAYQ")  # promised once, to a database that lost it
+    received = store_file(film, spool, "XRAYQ")
+    without_outbox(database)
+    with pytest.raises(StoreUnavailable):
+        ingest(database, spool, received)
+    assert received.path.exists()
+
+
+def test_a_refused_film_stays_while_another_association_brings_the_same_one(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    received = store_file(write_film(tmp_path), spool, "XRAYQ")
+    without_outbox(database)
+    with promising(received.path), pytest.raises(StoreUnavailable):
+        ingest(database, spool, received)
+    assert received.path.exists()
+
+
+def test_a_refused_film_stays_where_the_database_has_it_or_does_not_answer(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    received = store_file(write_film(tmp_path), spool, "XRAYQ")
+    ingest(database, spool, received)
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE audit_event RENAME TO elsewhere")
+    with pytest.raises(StoreUnavailable):
+        ingest(database, spool, received)
+    assert received.path.exists()
+    away = store_file(write_film(tmp_path, "other"), spool, "XRAYQ")
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE instance RENAME TO instance_elsewhere")
+    with pytest.raises(StoreUnavailable):
+        ingest(database, spool, away)
+    assert away.path.exists()
+
+
+def test_a_film_whose_file_was_dropped_meanwhile_is_not_promised(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    received = store_file(write_film(tmp_path), spool, "XRAYQ")
+    received.path.unlink()
+    with pytest.raises(StoreUnavailable):
+        ingest(database, spool, received)
+    assert count(database, instance) == 0
 
 
 def test_a_database_that_is_away_is_storeunavailable(database: Engine, spool: Spool, tmp_path: Path) -> None:

@@ -74,6 +74,19 @@ def test_throughput_is_of_the_busiest_hour_and_minute(database: Engine, films: l
     }
 
 
+def test_an_hour_that_comes_twice_has_its_offset(database: Engine, films: list[int]) -> None:
+    day, berlin = date(2026, 10, 25), replace(OPTIONS, zone=ZoneInfo("Europe/Berlin"))
+    assert {one["hour"] for one in night.content(database, DAY, berlin)["hours"]} == {f"{at:02}:00" for at in range(24)}
+    at = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    with writing(database) as connection:
+        times = {"received_at": at, "finished_at": at, "state": "scored"}
+        connection.execute(update(instance).where(instance.c.id.in_(films)).values(**times))
+    found = night.content(database, day, berlin)
+    assert [one["hour"] for one in found["hours"][1:5]] == ["01:00", "02:00+02:00", "02:00+01:00", "03:00"]
+    assert found["throughput"]["busiest_hour"] == "02:00+01:00"
+    assert found["throughput"]["busiest_minute"] == "02:30+01:00"
+
+
 def test_distributions_count_every_live_probability(database: Engine, films: list[int]) -> None:
     found = {one["finding"]: one for one in night.content(database, DAY, OPTIONS)["distributions"]}
     with reading(database) as connection:

@@ -160,11 +160,12 @@ def test_a_dead_letter_may_be_requeued_scored_or_rejected(database: Engine, film
     assert (one.scored, one.failed, one.difference) == (3, {}, 0)
 
 
-def test_rows_of_a_release_before_the_chain_count_alike(database: Engine, films: list[int]) -> None:
+def test_rows_without_a_digest_are_nobodys_word(database: Engine, films: list[int]) -> None:
     with writing(database) as connection:
-        connection.execute(update(audit_event).values(previous="", digest=""))
-    assert [one.difference for one in found(database)] == [0, 0]
-    assert named(database) == {}
+        of_film = audit_event.c.instance_id == films[5]
+        connection.execute(update(audit_event).where(of_film).values(previous="", digest=""))
+    assert found(database)[0].difference == -1
+    assert named(database) == {films[5]: "has no arrival in the audit trail"}
 
 
 def test_an_arrival_that_was_removed_is_a_difference(database: Engine, films: list[int]) -> None:

@@ -20,7 +20,7 @@ from worker.ingest import ingest
 
 TYPES = {"at": Timestamp(), "action": String(), "instance_id": Identifier, "actor": String(), "detail": JSON()}
 OLD_EVENT = table("audit_event", *(column(name, kind) for name, kind in TYPES.items()))
-"""As the release before the chain knows it."""
+"""As who knows nothing of the chain writes it."""
 
 
 def append(database: Engine, count: int, actor: str = "test") -> None:
@@ -83,25 +83,37 @@ def test_an_altered_row_is_named(database: Engine, deed: Callable[[int], object]
     assert (verdict.whole, verdict.broken, verdict.rows) == (False, third, 2)
 
 
-def test_a_digest_that_was_removed_is_noticed_at_the_next_row(database: Engine) -> None:
+@pytest.mark.parametrize("place", [0, 2, -1], ids=["first", "middle", "last"])
+def test_a_row_without_a_digest_is_no_row_of_the_chain(database: Engine, place: int) -> None:
     append(database, 6)
-    third, fourth = ids(database)[2:4]
+    row = ids(database)[place]
+    values = {"digest": "", "previous": "", "actor": "nobody"}
     with writing(database) as connection:
-        connection.execute(update(audit_event).where(audit_event.c.id == third).values(digest=""))
-    assert trail.verify(database).broken == fourth
+        connection.execute(update(audit_event).where(audit_event.c.id == row).values(**values))
+    verdict = trail.verify(database)
+    assert (verdict.broken, verdict.fault) == (row, "it has no digest: it was altered, or written past xrayq")
 
 
-def test_a_process_of_the_release_before_writes_beside_the_chain(
-    database: Engine, spool: Spool, tmp_path: Path
-) -> None:
-    """It knows neither column. Nothing stops, the chain goes on, and its rows are counted."""
+def test_a_row_that_was_written_past_the_chain_is_named(database: Engine) -> None:
     append(database, 2)
     with writing(database) as connection:
-        connection.execute(insert(OLD_EVENT), trail.event(action="received", instance_id=None, actor="old"))
-        connection.execute(insert(OLD_EVENT), trail.event(action="received", instance_id=None, actor="old"))
-    ingest(database, spool, store_file(write_film(tmp_path), spool, "XRAYQ"))
+        connection.execute(insert(OLD_EVENT), trail.event(action="tested", instance_id=None, actor="old"))
+    last = ids(database)[-1]
+    append(database, 1)  # nothing stops, and the chain goes on
     verdict = trail.verify(database)
-    assert (verdict.whole, verdict.rows, verdict.unchained) == (True, 3, 2)
+    assert (verdict.rows, verdict.broken) == (2, last)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["empty", "begun anew"])
+def test_a_trail_that_was_emptied_is_not_whole(database: Engine, spool: Spool, tmp_path: Path, again: bool) -> None:
+    _, key = ingest(database, spool, store_file(write_film(tmp_path), spool, "XRAYQ"))
+    with writing(database) as connection:
+        connection.execute(delete(audit_event))
+    if again:
+        append(database, 2)
+    verdict = trail.verify(database)
+    assert (verdict.whole, verdict.rows) == (False, 2 * again)
+    assert verdict.fault == f"it has no arrival of instance {key}: rows were removed"
 
 
 def test_a_removed_row_is_noticed_at_the_next_one(database: Engine) -> None:

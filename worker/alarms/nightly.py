@@ -9,16 +9,21 @@ from typing import Any
 
 from worker.alarms.rules import Condition
 from worker.audit.service import USUAL_DAYS
+from worker.orphans import told
 
 UNACCOUNTED = "unaccounted"
 DRIFT = "drift"
+ORPHANS = "orphans"
 MOST_ABOUT = 1000
 """Films that an alarm keeps by id; of more, their number says that there are others."""
 
 
 def looked_at(content: Mapping[str, Any]) -> frozenset[str | tuple[str, str]]:
-    """What this report can say something about. Without labels, or of an AE without a test, an alarm is left alone."""
+    """What this report can say something about. Without labels, of an AE without a test, or where the spool is not
+    seen, an alarm is left alone."""
     rules = {UNACCOUNTED, "trail_broken", "report_failed"}
+    if content["orphans"] is not None:
+        rules.add(ORPHANS)
     if content["performance"] is not None:
         rules.add("performance")
     return frozenset(rules) | {(DRIFT, str(one["calling_ae"])) for one in content["drift"]["tests"]}
@@ -37,7 +42,7 @@ def gone(content: Mapping[str, Any]) -> dict[tuple[str, str], str]:
 
 def conditions(content: Mapping[str, Any]) -> list[Condition]:
     """Of one night's `worker.audit.night.content`. Those of drift come from `worker.drift.conditions`."""
-    return [*_unaccounted(content), *_trail_broken(content), *_performance(content)]
+    return [*_unaccounted(content), *_orphans(content), *_trail_broken(content), *_performance(content)]
 
 
 def _unaccounted(content: Mapping[str, Any]) -> Iterator[Condition]:
@@ -61,6 +66,11 @@ def _unaccounted(content: Mapping[str, Any]) -> Iterator[Condition]:
                 "accounted for",
                 about=tuple(map(str, sorted(wrong_ids[calling_ae])[:MOST_ABOUT])),
             )
+
+
+def _orphans(content: Mapping[str, Any]) -> Iterator[Condition]:
+    if content["orphans"]:
+        yield Condition(rule=ORPHANS, value=len(content["orphans"]), threshold=0, text=told(content["orphans"]))
 
 
 def _trail_broken(content: Mapping[str, Any]) -> Iterator[Condition]:

@@ -100,6 +100,13 @@ RULES: tuple[Rule, ...] = (
         counts=True,
     ),
     Rule(
+        id="orphans",
+        when=When.NIGHT,
+        setting="",
+        meaning="films of the spool are not in the database: lost by it, or never answered with success",
+        advice="xrayq submit --orphans receives them",
+    ),
+    Rule(
         id="trail_broken",
         when=When.NIGHT,
         setting="",

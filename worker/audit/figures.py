@@ -36,7 +36,7 @@ def day(hours: Sequence[dict[str, Any]]) -> Chart:
         for share, style in (("p50", "-"), ("p95", "--")):
             values = [seconds[share] for _, seconds in known]
             took.plot([spot for spot, _ in known], values, style, color=INK, marker="o", markersize=3, label=share)
-        took.set(title="Seconds from received to scored, by hour of receipt")
+        took.set(title="Seconds from received to scored, of those scored, by hour of receipt")
         took.set_ylim(0, max([seconds["p95"] for _, seconds in known], default=1.0) * 1.5)
         if known:
             took.legend(loc="upper left", ncols=2)

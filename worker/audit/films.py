@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from math import ceil
+from math import ceil, inf, isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 from sqlalchemy import Connection, Engine, func, select
 
 from model.findings import in_order
@@ -17,6 +16,8 @@ from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
 
 PERCENTILES = (50, 95, 99)
+UNFINISHED = (State.RECEIVED, State.FAILED)
+"""Films that are to be scored, and have no score."""
 BINS = 20
 """Of a histogram of probabilities, 0..1."""
 CHUNK = 5000
@@ -41,6 +42,9 @@ INSTANCE_COLUMNS = (
 def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, Any]:
     """Films, and seconds from received to scored, by hour of receipt and of the day; and the busiest hour and minute.
 
+    By hour the seconds are of those scored. Those of the day are of all that are to be scored: a film that waits or
+    failed takes longer than any other, so that a queue that stands still does not look quick.
+
     Keys: hours, seconds, throughput; see `night.content`.
     """
     rows = connection.execute(
@@ -53,20 +57,24 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, 
     received = [0] * number
     seconds: list[list[float]] = [[] for _ in range(number)]
     minutes: Counter[int] = Counter()
+    endless = 0
     for received_at, finished_at, state in rows:
         hour = int((received_at - span.start).total_seconds() // 3600)
         received[hour] += 1
         if state in SCORED and finished_at:
             seconds[hour].append((finished_at - received_at).total_seconds())
             minutes[int(finished_at.timestamp() // 60)] += 1
+        elif state in UNFINISHED:
+            endless += 1
     hours = [
         {"hour": _clock(span.start.timestamp() + 3600 * hour, zone), "received": came, "scored": len(took)}
-        | {"seconds": _percentiles(took)}
+        | {"seconds": _percentiles(took) if took else None}
         for hour, (came, took) in enumerate(zip(received, seconds, strict=True))
     ]
+    of_day = [one for took in seconds for one in took] + [inf] * endless
     return {
         "hours": hours,
-        "seconds": _percentiles([one for took in seconds for one in took]),
+        "seconds": {"films": len(of_day), **_percentiles(of_day)} if of_day else None,
         "throughput": _throughput(hours, minutes, zone),
     }
 
@@ -182,14 +190,17 @@ def instances(engine: Engine, span: Span) -> Iterator[dict[str, Any]]:
 
 
 def _clock(timestamp: float, zone: ZoneInfo) -> str:
-    return datetime.fromtimestamp(timestamp, zone).strftime("%H:%M")
+    """Of a time that comes twice, as when clocks are set back, with its offset."""
+    moment = datetime.fromtimestamp(timestamp, zone)
+    twice = moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
+    return moment.isoformat(timespec="minutes")[11:] if twice else f"{moment:%H:%M}"
 
 
-def _percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
-    if not seconds:
-        return None
-    values = np.percentile(seconds, PERCENTILES)
-    return {f"p{share}": round(float(value), 2) for share, value in zip(PERCENTILES, values, strict=True)}
+def _percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
+    """The time within which that share of the films were scored; None where it falls among those without an end."""
+    ordered = sorted(seconds)
+    values = {f"p{share}": ordered[ceil(share / 100 * len(ordered)) - 1] for share in PERCENTILES}
+    return {name: round(value, 2) if isfinite(value) else None for name, value in values.items()}
 
 
 def _throughput(hours: list[dict[str, Any]], minutes: Counter[int], zone: ZoneInfo) -> dict[str, Any]:

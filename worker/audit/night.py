@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
-from worker import drift, refusals, trail
+from worker import drift, orphans, refusals, trail
 from worker.alarms import acknowledge, nightly, undelivered
 from worker.alarms.rules import Condition
 from worker.audit import films, made, service, unaccounted
@@ -58,8 +58,12 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         unaccounted_before      the same, of films that were received before this day
         refused        C-STOREs answered with an error, which were not received: AE -> status -> count
         not_associated peers that were not let in: AE -> reason -> count
-        hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}
-        seconds        percentiles of the day, received to scored; None without a score
+        orphans        digests of films of the spool that are not in the database, the first twelve digits of each;
+                       None where this process does not see the spool; see `orphans.orphans`
+        hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}, seconds
+                       of those scored; of an hour that comes twice with its offset
+        seconds        {"films", "p50", "p95", "p99"} of the day, received to scored, of all that are to be scored; a
+                       share that falls among those that wait or failed is None. None without such a film
         throughput     {"received_in_an_hour", "busiest_hour", "scored_in_a_minute", "busiest_minute"}
         flags          {"scored", "flagged", "by_finding"}
         flagged        instance ids with their flags
@@ -77,7 +81,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         outages        channels on which messages do not arrive now, as `alarms.undelivered.Outage`
         storage        see `service.storage`
         drift          see `drift.evaluate`
-        chain          {"whole", "rows", "unchained", "head", "broken", "fault"} of the whole trail, and
+        chain          {"whole", "rows", "head", "broken", "fault"} of the whole trail, and
                        "anchor", its head at the end of the day
         backlog        {"waiting", "oldest_seconds"} now
         given_up       days of the last weeks that have no report; see `made.given_up`
@@ -89,6 +93,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     now = datetime.now(UTC)
     whole = Span.of_day(day, options.zone)
     span = whole.so_far(now)
+    lost = orphans.orphans(engine, options.spool) if options.spool else None
     with snapshot(engine) as connection:
         before = made.of(connection, day - timedelta(days=1))
         wrong = unaccounted.of_day(connection, span)
@@ -111,6 +116,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "unaccounted": [one.as_dict() for one in wrong],
             "unaccounted_before": [one.as_dict() for one in unaccounted.of_earlier_days(connection, span, again)],
             **films.turnaround(connection, span, options.zone),
+            "orphans": lost and [digest[:12] for digest in lost],
             "refused": refusals.of_span(connection, span),
             "not_associated": refusals.of_span(connection, span, refusals.ASSOCIATIONS),
             "flags": {

@@ -10,7 +10,7 @@ from typing import Any
 from model.page import Html, page, paragraph, safe, section
 from worker.audit import alarms_page, drift_page, late_page, performance_page, sections
 from worker.audit.verdict import Level, Verdict, judge, unknown
-from worker.audit.words import local, shown, until
+from worker.audit.words import local, reached, shown, until
 
 STYLE = Path(__file__).with_name("night.css")
 SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}
@@ -123,7 +123,7 @@ def _tiles(content: dict[str, Any]) -> Html:
         ("not eligible", refused, False),
         ("failed", len(content["failed"]), False),
         ("not accounted for", content["difference"], bool(wrong)),
-        ("95 % scored within", f"{seconds['p95']:g} s" if seconds else "–", False),
+        ("95 % scored within", reached(seconds["p95"]) if seconds else "–", False),
         ("in the busiest hour", content["throughput"]["received_in_an_hour"], False),
     ]
     made = "".join(

@@ -20,9 +20,11 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from worker.db.tables import audit_event, instance
 from worker.states import State
+from worker.trail import ARRIVALS
 
 SCORED = (State.SCORED, State.REPORTED)
-ARRIVALS = ("received", "revision")
+CHAINED = audit_event.c.digest != ""
+"""A row without a digest is nobody's word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,7 @@ def _arrivals(connection: Connection, span: Span) -> dict[str, Counter[str]]:
     rows = connection.execute(
         select(audit_event.c.actor, audit_event.c.action, func.count())
         .join(instance, instance.c.id == audit_event.c.instance_id)
-        .where(span.covers(instance.c.received_at), audit_event.c.action.in_(ARRIVALS))
+        .where(span.covers(instance.c.received_at), audit_event.c.action.in_(ARRIVALS), CHAINED)
         .group_by(audit_event.c.actor, audit_event.c.action)
     )
     return _tally((actor, action, number) for actor, action, number in rows)
@@ -166,7 +168,7 @@ def _duplicates(connection: Connection, span: Span) -> dict[str, int]:
     """By when they came: the instance may be of another day."""
     rows = connection.execute(
         select(audit_event.c.actor, func.count())
-        .where(audit_event.c.action == "duplicate", span.covers(audit_event.c.at))
+        .where(audit_event.c.action == "duplicate", span.covers(audit_event.c.at), CHAINED)
         .group_by(audit_event.c.actor)
     )
     return {str(actor): int(number) for actor, number in rows}

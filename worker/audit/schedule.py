@@ -15,9 +15,14 @@ from sqlalchemy import Engine, delete, select, update
 from worker import errands, trail
 from worker.audit import made, night
 from worker.audit.child import ACTOR
+from worker.audit.reconciliation import Span
 from worker.db.session import reading, writing
 from worker.db.tables import errand
 from worker.errands import Kind
+
+SETTLED = timedelta(minutes=5)
+"""After its last byte a film is committed, or refused: a commit waits up to 20 s for its turn, and again after a lost
+race."""
 
 log = logging.getLogger("xrayq.relay")
 
@@ -46,8 +51,10 @@ class Plan:
 
 
 def due(day: date, plan: Plan) -> datetime:
-    """When the day's report is due, UTC. Of a time that comes twice, the first; one that is skipped, an hour on."""
-    return datetime.combine(day + timedelta(days=1), plan.at, plan.options.zone).astimezone(UTC)
+    """When the day's report is due, UTC. Of a time that comes twice, the first; one that is skipped, an hour on. Never
+    before the day's last films are committed."""
+    chosen = datetime.combine(day + timedelta(days=1), plan.at, plan.options.zone).astimezone(UTC)
+    return max(chosen, Span.of_day(day, plan.options.zone).end + SETTLED)
 
 
 def ensure_scheduled(engine: Engine, plan: Plan, now: datetime) -> None:

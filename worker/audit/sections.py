@@ -9,7 +9,8 @@ from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import total
 from worker.audit.service import RATE_DAYS
-from worker.audit.words import at_the_end, frozen, lasted, local, shown
+from worker.audit.words import at_the_end, frozen, lasted, local, reached, shown
+from worker.orphans import told
 from worker.sizes import size
 
 MOST_LISTED = 40
@@ -43,6 +44,8 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
         yield from _unaccounted(content["unaccounted"], "Not accounted for")
         yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
     yield from _unaccounted(content["unaccounted_before"], "Received before this day, and not accounted for")
+    if content["orphans"]:
+        yield paragraph(f"{told(content['orphans'])}.", "mark")
     if content["refused"]:
         refused = [(ae, shown(sum(of.values())), _statuses(of)) for ae, of in content["refused"].items()]
         caption = "C-STOREs answered with an error. A film may be counted more than once, and may have come later."
@@ -104,8 +107,8 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
         )
     if seconds:
         words.append(
-            f"From received to scored: half of the films within {seconds['p50']:g} s, 95 % within {seconds['p95']:g} s,"
-            f" 99 % within {seconds['p99']:g} s."
+            f"From received to scored, of the {seconds['films']:,} films to be scored: half {reached(seconds['p50'])}, "
+            f"95 % {reached(seconds['p95'])}, 99 % {reached(seconds['p99'])}."
         )
     if words:
         yield paragraph(" ".join(words))
@@ -184,8 +187,7 @@ def storage(content: dict[str, Any]) -> Iterable[Html]:
 def chain(content: dict[str, Any]) -> Iterable[Html]:
     found = content["chain"]
     verdict = "whole" if found["whole"] else f"broken: {found['fault']}"
-    beside = f", {found['unchained']} beside it, by an older release or by hand" if found["unchained"] else ""
-    yield paragraph(f"{found['rows']:,} rows, {verdict}{beside}. Its head {at_the_end(content)}:")
+    yield paragraph(f"{found['rows']:,} rows, {verdict}. Its head {at_the_end(content)}:")
     yield Html(f"<pre>{safe(found['anchor'] or 'nothing was audited yet')}</pre>")
     yield paragraph(
         "Kept where nobody here can write, it proves later that nothing before it was changed: "

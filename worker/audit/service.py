@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from dicom_gateway.spool import is_spool
 from worker.alarms.acknowledge import said
-from worker.audit.reconciliation import Span
+from worker.audit.reconciliation import CHAINED, Span
 from worker.db.tables import alarm, audit_event, instance, outbox, score
 from worker.states import State
 from worker.trail import Verdict
@@ -143,7 +143,7 @@ def storage(
 
 def chain(connection: Connection, span: Span, verdict: Verdict) -> dict[str, Any]:
     """The whole trail, as verified, and the anchor: its head when the day ended, None if nothing was audited before."""
-    before = (audit_event.c.at < span.end) & (audit_event.c.digest != "")
+    before = (audit_event.c.at < span.end) & CHAINED
     newest = select(audit_event.c.digest).where(before).order_by(audit_event.c.id.desc()).limit(1)
     return verdict.as_dict() | {"anchor": connection.execute(newest).scalar_one_or_none()}
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, not_, or_, select
 
-from worker.audit.reconciliation import ARRIVALS, SCORED, Span, Unaccounted, Why
+from worker.audit.reconciliation import CHAINED, SCORED, Span, Unaccounted, Why
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.states import State
+from worker.trail import ARRIVALS
 
 TOLD: dict[tuple[State, ...], tuple[str, ...]] = {
     (State.RECEIVED,): (*ARRIVALS, "requeued"),
@@ -74,7 +75,7 @@ def _untold(which: Any) -> Select[Any]:
     told = [action for actions in TOLD.values() for action in actions]
     last = (
         select(func.max(event.c.id))
-        .where(event.c.instance_id == instance.c.id, event.c.action.in_(told))
+        .where(event.c.instance_id == instance.c.id, event.c.action.in_(told), event.c.digest != "")
         .scalar_subquery()
     )
     agrees = or_(
@@ -84,7 +85,7 @@ def _untold(which: Any) -> Select[Any]:
 
 
 def _without_arrival(which: Any) -> Select[Any]:
-    arrival = (audit_event.c.instance_id == instance.c.id) & audit_event.c.action.in_(ARRIVALS)
+    arrival = (audit_event.c.instance_id == instance.c.id) & audit_event.c.action.in_(ARRIVALS) & CHAINED
     return _instances().outerjoin(audit_event, arrival).where(which, audit_event.c.id.is_(None))
 
 
@@ -97,6 +98,7 @@ def _gone(span: Span) -> Select[Any]:
         .where(
             span.covers(audit_event.c.at),
             audit_event.c.action.in_(ARRIVALS),
+            CHAINED,
             audit_event.c.instance_id.is_not(None),
             instance.c.id.is_(None),
         )

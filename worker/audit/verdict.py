@@ -9,10 +9,11 @@ from typing import Any
 
 from worker.alarms.faults import in_words
 from worker.audit.words import local
+from worker.orphans import told
 
 SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
-ACCOUNTS = ("unaccounted", "trail_broken")
+ACCOUNTS = ("unaccounted", "trail_broken", "orphans")
 """Alarms that say what `faults` says."""
 DEAD_LETTERS = "dead_letters"
 """An alarm that says what a remark says, unless it counts films of other days too."""
@@ -29,7 +30,7 @@ class Verdict:
     level: Level
     headline: str
     faults: list[str]
-    """Films that are not accounted for, and a broken trail."""
+    """Films that are not accounted for or not in the database, and a broken trail."""
     remarks: list[str]
     """What somebody should look at."""
     known: list[str]
@@ -59,6 +60,8 @@ def faults(content: dict[str, Any]) -> list[str]:
     ]
     films = Counter(one["calling_ae"] for one in before)
     found += [f"{ae}: {_films(number)} of earlier days not accounted for." for ae, number in sorted(films.items())]
+    if _orphans(content):
+        found.append(_sentence(told(content["orphans"])))
     if _broken(content):
         chain = content["chain"]
         found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
@@ -75,6 +78,10 @@ def _broken(content: dict[str, Any]) -> bool:
     return not content["chain"]["whole"] and ("trail_broken", "") not in _acknowledged(content)
 
 
+def _orphans(content: dict[str, Any]) -> bool:
+    return bool(content["orphans"]) and ("orphans", "") not in _acknowledged(content)
+
+
 def _acknowledged(content: dict[str, Any]) -> dict[tuple[str, str], dict[str, str]]:
     return {(one["rule"], one["subject"]): one for one in content["acknowledged"]}
 
@@ -87,6 +94,7 @@ def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
             f"{_films(difference)} not accounted for": difference,
             f"{_films(lost)} not as the audit trail says": lost and not difference,
             f"{_films(before)} of earlier days not accounted for": before,
+            f"{_films(len(content['orphans'] or ()))} of the spool not in the database": _orphans(content),
             "the audit trail is broken": _broken(content),
         }
         words = ", and ".join(text for text, true in said.items() if true)

@@ -33,6 +33,11 @@ def lasted(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def reached(seconds: float | None) -> str:
+    """A percentile of times to an end that some films do not have."""
+    return "not reached" if seconds is None else f"{seconds:g} s"
+
+
 def frozen(detail: Mapping[str, Any]) -> str:
     """The audit detail of a frozen reference."""
     measures, bundle = detail["measures"], detail["bundle"]

@@ -151,7 +151,8 @@ def verify(
 
     Each row carries the digest of the row before. Somebody who can write the
     database can compute a new chain, or cut its end: a digest that was kept
-    elsewhere finds that too.
+    elsewhere finds that too. Every film of the database must have its arrival in
+    the trail.
 
     \b
     xrayq audit verify
@@ -168,7 +169,6 @@ def verify(
             {
                 "whole": verdict.whole,
                 "rows": verdict.rows,
-                "unchained": verdict.unchained,
                 "head": verdict.head,
                 "broken": verdict.broken,
                 "fault": verdict.fault,
@@ -180,8 +180,7 @@ def verify(
     if not verdict.whole:
         where = f"row {verdict.broken}: " if verdict.broken else ""
         raise WorkerError(f"the audit trail is broken after {verdict.rows} whole rows: {where}{verdict.fault}")
-    beside = f", {verdict.unchained} beside the chain, by an older release or by hand" if verdict.unchained else ""
-    typer.echo(f"{verdict.rows} rows, whole{beside}. Head {verdict.head}")
+    typer.echo(f"{verdict.rows} rows, whole. Head {verdict.head}")
 
 
 @app.command()

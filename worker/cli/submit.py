@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.common import JsonOption, load_settings, open_database, open_spool, print_json, start_logging
-from worker.errors import NotFound
+from worker.errors import ConfigurationError, NotFound
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +14,12 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.", metavar="PATH...")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="DICOM files, or folders of them.", metavar="PATH...")
+    ] = None,
+    orphaned: Annotated[
+        bool, typer.Option("--orphans", help="Films of the spool that are not in the database.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take DICOM files into the spool and the queue, as the gateway would.
@@ -22,20 +27,23 @@ def submit(
     \b
     xrayq submit film.dcm
     xrayq submit /archive/2026-11 --json
+    xrayq submit --orphans
     """
     from dicom_gateway.errors import Refusal
     from dicom_gateway.local import store_file
     from worker.ingest import ingest
+    from worker.orphans import orphans
 
+    if bool(paths) == orphaned:
+        raise ConfigurationError("give files or folders, or --orphans")
     settings = load_settings()
     start_logging(settings)
     database, spool = open_database(settings), open_spool(settings)
     spool.prepare()
-    files = [
-        file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
-    ]
-    if not files:
-        raise NotFound(f"no file under {', '.join(str(path) for path in paths)}")
+    if orphaned:
+        files = [spool.path_of(digest) for digest in orphans(database, spool.root) or ()]
+    else:
+        files = _files(paths or [])
     results = []
     for file in files:
         try:
@@ -58,3 +66,13 @@ def submit(
         typer.echo(f"{len(results) - len(refused)} of {len(results)} taken")
     if refused:
         raise typer.Exit(1)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    """Raises NotFound without any."""
+    files = [
+        file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
+    ]
+    if not files:
+        raise NotFound(f"no file under {', '.join(str(path) for path in paths)}")
+    return files

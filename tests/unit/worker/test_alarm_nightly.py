@@ -16,6 +16,7 @@ QUIET: dict[str, Any] = {
     "senders": [SENDER],
     "unaccounted": [],
     "unaccounted_before": [],
+    "orphans": None,
     "chain": CHAIN,
     "performance": None,
     "drift": {"tests": []},
@@ -64,6 +65,16 @@ def test_a_broken_chain() -> None:
     assert found.text == "the audit trail is broken: no row has the digest; 9 rows before are whole"
 
 
+def test_films_that_only_the_spool_knows() -> None:
+    assert conditions(QUIET | {"orphans": []}) == []
+    (found,) = conditions(QUIET | {"orphans": ["0123456789ab", "89ab01234567"]})
+    assert (found.rule, found.subject, found.value) == ("orphans", "", 2)
+    assert "2 films of the spool are not in the database (0123456789ab, 89ab01234567)" in found.text
+    (many,) = conditions(QUIET | {"orphans": ["0123456789ab"] * 100_000})
+    assert "99,995 more" in many.text
+    assert len(many.text) <= 500
+
+
 @pytest.mark.parametrize(("value", "threshold"), [(0.6, 0.8), (0.99, 0.95)])
 @pytest.mark.parametrize("name", ["sensitivity", "specificity"])
 def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float) -> None:
@@ -78,7 +89,7 @@ def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:
     assert looked_at(QUIET) == {"unaccounted", "trail_broken", "report_failed"}
     tested = {"drift": {"tests": [{"calling_ae": "CR1"}, {"calling_ae": "CR1"}]}}
     rules = {rule.id for rule in RULES if rule.when is When.NIGHT}
-    assert looked_at(labelled() | tested) == rules - {"drift"} | {("drift", "CR1")}
+    assert looked_at(labelled() | tested | {"orphans": []}) == rules - {"drift"} | {("drift", "CR1")}
 
 
 def test_an_alarm_of_drift_ends_with_its_ae() -> None:

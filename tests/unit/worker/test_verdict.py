@@ -15,6 +15,7 @@ GOOD: dict[str, Any] = {
     "senders": [SENDER],
     "difference": 0,
     "unaccounted_before": [],
+    "orphans": None,
     "refused": {},
     "not_associated": {},
     "failed": [],
