@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, select, update
@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, ModelError, first_line
 from worker import film_measures, score_rows, trail
-from worker.db.session import writing
+from worker.db.session import database_time, writing
 from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
 from worker.deployment import Role
@@ -133,12 +133,12 @@ class Scoring:
         claimed = connection.execute(
             update(outbox)
             .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims)
-            .values(claims=row.claims + 1, attempts=row.attempts + 1, lease_until=self._lease_end())
+            .values(claims=row.claims + 1, attempts=row.attempts + 1, lease_until=self._lease_end(connection))
         )
         return claimed.rowcount == 1
 
-    def _lease_end(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self._retry.lease_seconds)
+    def _lease_end(self, connection: Connection) -> datetime:
+        return database_time(connection) + timedelta(seconds=self._retry.lease_seconds)
 
     @contextmanager
     def _keeping_leases(self, ids: list[int]) -> Iterator[None]:
@@ -151,9 +151,8 @@ class Scoring:
                     return
                 try:
                     with writing(self._database) as connection:
-                        connection.execute(
-                            update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=self._lease_end())
-                        )
+                        end = self._lease_end(connection)
+                        connection.execute(update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=end))
                 except SQLAlchemyError as error:
                     log.warning("leases not renewed", extra={"reason": type(error).__name__})
 
@@ -181,7 +180,7 @@ class Scoring:
 
         Returns the ids that were still waiting; the others were finished elsewhere.
         """
-        now = datetime.now(UTC)
+        now = database_time(connection)
         in_order = sorted(outcomes, key=lambda outcome: outcome.instance_id)  # one order for all writers: no deadlock
         mine = [outcome for outcome in in_order if self._leave_received(connection, outcome, now)]
         if live:
@@ -202,10 +201,10 @@ class Scoring:
 
     def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
         """Give rows back for later, without counting the attempt: the fault is ours, not the films'."""
-        now = datetime.now(UTC)
         log.error("batch postponed", extra={"instances": len(rows), "reason": reason})
         self._metrics.postponed(reason)
         with writing(self._database) as connection:
+            now = database_time(connection)
             for row in rows:
                 wait = min(self._retry.retry_seconds * 2 ** min(row.claims, 10), LONGEST_WAIT)
                 connection.execute(

@@ -7,7 +7,6 @@ password or URL is mended within hours, and a dozen requests harm nobody.
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -15,7 +14,7 @@ from sqlalchemy import Engine, select
 from worker import errands, trail
 from worker.alarms.change import Change, Send, State, Undelivered, key_of
 from worker.alarms.ledger import ACTOR
-from worker.db.session import reading, writing
+from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
 from worker.errands import Errand, Kind
 
@@ -36,7 +35,7 @@ class DeliveryOptions:
 def deliver_due(engine: Engine, kind: Kind, send: Send, options: DeliveryOptions) -> int:
     """Everything of this channel that is due. Returns how many messages were tried."""
     tried = 0
-    while one := errands.take(engine, (kind,), now=datetime.now(UTC), lease_seconds=LEASE_SECONDS):
+    while one := errands.take(engine, (kind,), now=time_of(engine), lease_seconds=LEASE_SECONDS):
         deliver(engine, one, send, options)
         tried += 1
     return tried
@@ -57,7 +56,7 @@ def deliver(engine: Engine, one: Errand, send: Send, options: DeliveryOptions) -
     except Undelivered as failure:
         reason = str(failure)
         if one.attempt < options.attempts:
-            errands.postpone(engine, one, now=datetime.now(UTC), first_wait=options.first_wait)
+            errands.postpone(engine, one, now=time_of(engine), first_wait=options.first_wait)
             log.warning("cannot deliver, will try again", extra=extra | {"reason": reason})
         elif _finish(engine, one, change, "alarm_undelivered", {"reason": reason, "attempts": one.attempt}):
             log.error("not delivered, given up", extra=extra | {"reason": reason})

@@ -15,7 +15,7 @@ from worker.alarms.rules import Condition
 from worker.audit import films, made, service, unaccounted
 from worker.audit.live import against_labels
 from worker.audit.reconciliation import Span, reconcile
-from worker.db.session import snapshot
+from worker.db.session import snapshot, time_of
 
 NOTICE = "Research software, not a medical device."
 AGAIN_DAYS = 7
@@ -81,7 +81,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     """
     span = Span.of_day(day, options.zone)
     verdict = trail.verify(engine)
-    looked_at = datetime.now(UTC) - COMMITTED
+    looked_at = time_of(engine) - COMMITTED
     with snapshot(engine) as connection:
         before = made.of(connection, day - timedelta(days=1))
         wrong = unaccounted.of_day(connection, span)
