@@ -295,6 +295,26 @@ def test_a_film_gone_from_the_spool(database: Engine, spool: Spool, scoring: Sco
     assert only(database).reason == "spool_missing"
 
 
+@pytest.mark.parametrize("deed", ["the film of another patient", "second half overwritten"])
+def test_a_file_that_is_not_the_film_that_was_received(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path, deed: str
+) -> None:
+    film = write_film(tmp_path, "one")
+    received = store_file(film, spool, "XRAYQ")
+    other = store_file(write_film(tmp_path, "other"), spool, "XRAYQ").path.read_bytes()
+    _, instance_id = ingest(database, spool, received)
+    whole = received.path.read_bytes()
+    half = len(whole) // 2
+    received.path.write_bytes(other if "another" in deed else whole[:half] + bytes(len(whole) - half))
+    scoring.run({instance_id: 0})
+    assert (only(database).state, only(database).reason) == ("failed", "spool_damaged")
+    assert count(database, score) == 0
+    store_file(film, spool, "XRAYQ")  # comes again, and mends it
+    requeue(database, instance_id, "operator:test")
+    scoring.run({instance_id: 0})
+    assert only(database).state == "scored"
+
+
 def test_requeue_and_reject(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
     instance_id = take(database, spool, write_film(tmp_path, NumberOfFrames=2))
     scoring.run({instance_id: 0})
