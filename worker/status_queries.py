@@ -213,7 +213,7 @@ def _last_hour(connection: Connection, now: datetime) -> LastHour:
     for at, action, received_at in rows:
         minute = MINUTES - 1 - int((now - at).total_seconds() // 60)
         (received if action in ARRIVALS else ended)[minute] += 1
-        if action == "scored":
+        if action == "scored" and at >= received_at:
             seconds.append((at - received_at).total_seconds())
     p50, p95 = (round(float(value), 2) for value in np.percentile(seconds, (50, 95))) if seconds else (None, None)
     return LastHour(received=tuple(received), ended=tuple(ended), p50=p50, p95=p95)

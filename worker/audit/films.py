@@ -41,7 +41,8 @@ INSTANCE_COLUMNS = (
 def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, Any]:
     """Films, and seconds from received to scored, by hour of receipt and of the day; and the busiest hour and minute.
 
-    Keys: hours, seconds, throughput; see `night.content`.
+    A film that ended before it came, by clocks that differed, has no such time. Keys: hours, seconds, untimed,
+    throughput; see `night.content`.
     """
     rows = connection.execute(
         select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(
@@ -50,23 +51,26 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, 
         execution_options={"yield_per": CHUNK},
     )
     number = ceil((span.end - span.start).total_seconds() / 3600)
-    received = [0] * number
+    received, scored = [0] * number, [0] * number
     seconds: list[list[float]] = [[] for _ in range(number)]
     minutes: Counter[int] = Counter()
     for received_at, finished_at, state in rows:
         hour = int((received_at - span.start).total_seconds() // 3600)
         received[hour] += 1
         if state in SCORED and finished_at:
-            seconds[hour].append((finished_at - received_at).total_seconds())
+            scored[hour] += 1
+            if finished_at >= received_at:
+                seconds[hour].append((finished_at - received_at).total_seconds())
             minutes[int(finished_at.timestamp() // 60)] += 1
     hours = [
-        {"hour": _clock(span.start.timestamp() + 3600 * hour, zone), "received": came, "scored": len(took)}
+        {"hour": _clock(span.start.timestamp() + 3600 * hour, zone), "received": received[hour], "scored": scored[hour]}
         | {"seconds": _percentiles(took)}
-        for hour, (came, took) in enumerate(zip(received, seconds, strict=True))
+        for hour, took in enumerate(seconds)
     ]
     return {
         "hours": hours,
         "seconds": _percentiles([one for took in seconds for one in took]),
+        "untimed": sum(scored) - sum(len(took) for took in seconds),
         "throughput": _throughput(hours, minutes, zone),
     }
 

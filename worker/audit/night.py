@@ -57,6 +57,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         refused        C-STOREs answered with an error, which were not received: AE -> status -> count
         hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}
         seconds        percentiles of the day, received to scored; None without a score
+        untimed        films scored before they came, by clocks that differed: not in the percentiles
         throughput     {"received_in_an_hour", "busiest_hour", "scored_in_a_minute", "busiest_minute"}
         flags          {"scored", "flagged", "by_finding"}
         flagged        instance ids with their flags

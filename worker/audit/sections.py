@@ -127,6 +127,8 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
             f"From received to scored: half of the films within {seconds['p50']:g} s, 95 % within {seconds['p95']:g} s,"
             f" 99 % within {seconds['p99']:g} s."
         )
+    if content["untimed"]:
+        words.append(f"Left out, for they were scored before they came: {content['untimed']:,}. Clocks differed.")
     if words:
         yield paragraph(" ".join(words))
     if content["backlog"]["waiting"]:
