@@ -9,13 +9,17 @@ from sqlalchemy import Engine, select, text, update
 
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
+from model import bundle as bundles
+from model.engine.ort import OrtEngine
+from tests.integration.test_scoring import BrokenEngine, make_scoring
 from tests.phantoms import write_film
 from worker import errands, trail
 from worker.alarms import ledger
 from worker.alarms.rules import Condition
 from worker.db import schema
 from worker.db.session import database_time, make_engine, reading, time_of, writing
-from worker.db.tables import alarm, audit_event, errand, instance, outbox
+from worker.db.tables import alarm, audit_event, errand, instance, outbox, score
+from worker.decoding import DecodePool
 from worker.errands import Kind
 from worker.ingest import ingest
 from worker.instances import reject, requeue
@@ -78,6 +82,29 @@ def test_a_film_is_due_at_once_and_leased_by_that_clock(skewed: Engine, film: in
         times = select(outbox.c.next_attempt_at, outbox.c.lease_until, instance.c.received_at)
         row = connection.execute(times.join(instance, instance.c.id == outbox.c.instance_id)).one()
     assert all(far(moment, hours) for moment in row)
+
+
+def test_a_worker_claims_postpones_and_ends_by_that_clock(skewed: Engine, film: int, spool: Spool, hours: int) -> None:
+    bundle = bundles.load(bundles.REFERENCE)
+    decoders = DecodePool(processes=1, timeout=30, memory_bytes=4 << 30, spec=bundle.preprocess, max_pixels=4_000_000)
+    try:
+        make_scoring(skewed, spool, bundle, BrokenEngine(), decoders).run({film: 0})
+        with reading(skewed) as connection:
+            assert far(connection.execute(select(outbox.c.next_attempt_at)).scalar_one(), hours)
+        scoring = make_scoring(skewed, spool, bundle, OrtEngine(bundle, threads=1), decoders)
+        assert scoring._begin({film: 1})[0]
+        with reading(skewed) as connection:
+            lease = connection.execute(select(outbox.c.lease_until)).scalar_one()
+        assert far(lease, hours)
+        scoring.run({film: 2})
+    finally:
+        decoders.close()
+    with reading(skewed) as connection:
+        row = connection.execute(select(instance.c.state, instance.c.received_at, instance.c.finished_at)).one()
+        scored_at = connection.execute(select(score.c.scored_at)).scalar_one()
+    assert row.state == "scored"
+    assert row.received_at < row.finished_at == scored_at
+    assert far(scored_at, hours)
 
 
 def test_what_a_person_does_is_of_that_clock(skewed: Engine, film: int, hours: int) -> None:
