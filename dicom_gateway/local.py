@@ -1,6 +1,5 @@
 """Files that are already here into the spool, as if a peer had sent them."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_gateway.contexts import STORAGE_CLASSES, SYNTAX_BY_UID
@@ -42,6 +41,5 @@ def store_file(path: Path, spool: Spool, ae_title: str) -> Received:
         size=stored.size,
         calling_ae=LOCAL_AE,
         called_ae=ae_title,
-        received_at=datetime.now(UTC),
         fresh=stored.fresh,
     )

@@ -1,7 +1,6 @@
 """What the SCP is told. Values only; where they come from is the caller's business."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from dicom_gateway.header import Header
@@ -41,6 +40,5 @@ class Received:
     """Bytes in the spool."""
     calling_ae: str
     called_ae: str
-    received_at: datetime
     fresh: bool = False
     """See `spool.Stored`."""

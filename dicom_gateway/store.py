@@ -1,7 +1,5 @@
 """C-STORE as SCP (PS3.7 9.1.1, PS3.4 Annex B): a request's data set, from its first fragment to a durable film."""
 
-from datetime import UTC, datetime
-
 from pydicom.dataset import Dataset
 
 from dicom_gateway.contexts import VERIFICATION
@@ -68,7 +66,6 @@ class Store:
             size=stored.size,
             calling_ae=calling_ae,
             called_ae=called_ae,
-            received_at=datetime.now(UTC),
             fresh=stored.fresh,
         )
 

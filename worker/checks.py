@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -13,10 +13,11 @@ from dicom_gateway.spool import MEBIBYTE
 from model.errors import BundleError
 from worker import orphans
 from worker.db import schema
-from worker.db.session import reading
+from worker.db.session import database_time, reading
 from worker.db.tables import instance, outbox
 from worker.deployment import Placed, by_settings, in_service, open_bundle
 from worker.errors import Unhealthy, WorkerError
+from worker.outbox import ahead
 from worker.probes import Finding, reachable
 from worker.settings import Settings
 from worker.sizes import size
@@ -135,7 +136,11 @@ def _backlog(settings: Settings) -> str:
         oldest = connection.execute(
             select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
         ).scalar_one()
-    if oldest and datetime.now(UTC) - oldest > timedelta(minutes=STUCK_MINUTES):
+        now = database_time(connection)
+        early = ahead(connection, now)
+    if early:
+        raise Unhealthy(f"{early} films wait that came in the future: is the clock of the database's host right?")
+    if oldest and now - oldest > timedelta(minutes=STUCK_MINUTES):
         raise Unhealthy(f"{waiting} films wait, the oldest since {oldest:%Y-%m-%d %H:%M} UTC: is a worker running?")
     return f"{waiting} films wait, {failed} dead letters"
 

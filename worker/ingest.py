@@ -16,7 +16,7 @@ from dicom_gateway.options import Received
 from dicom_gateway.revision import same_film
 from dicom_gateway.spool import Spool, drop, promising
 from worker import trail
-from worker.db.session import reading, writing
+from worker.db.session import database_time, reading, writing
 from worker.db.tables import instance, outbox
 from worker.states import State
 
@@ -124,6 +124,7 @@ def _ingest(connection: Connection, received: Received, latest: Any, same: bool)
             detail={"digest": received.digest},
         )
         return Outcome.DUPLICATE, latest.id
+    now = database_time(connection)
     instance_id = connection.execute(
         insert(instance).returning(instance.c.id),
         {
@@ -144,12 +145,10 @@ def _ingest(connection: Connection, received: Received, latest: Any, same: bool)
             "burned_in": header.burned_in,
             "accession_digest": accession_digest(header.accession_number),
             "state": State.RECEIVED,
-            "received_at": received.received_at,
+            "received_at": now,
         },
     ).scalar_one()
-    connection.execute(
-        insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": received.received_at}
-    )
+    connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": now})
     outcome = Outcome.REVISION if latest else Outcome.NEW
     trail.record(
         connection,

@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
 
 from model.findings import in_order
 from worker import trail
-from worker.db.session import reading, writing
+from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
 from worker.deployment import Role
 from worker.errors import NotFound, WrongState
@@ -96,16 +96,15 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
     """A dead letter back to work. Raises NotFound, WrongState."""
     with writing(engine) as connection:
         _move(connection, instance_id, State.RECEIVED, reason=None, finished_at=None)
-        connection.execute(
-            insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": datetime.now(UTC)}
-        )
+        due = database_time(connection)
+        connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": due})
         trail.record(connection, action="requeued", instance_id=instance_id, actor=actor)
 
 
 def reject(engine: Engine, instance_id: int, actor: str) -> None:
     """Take an instance out of the queue, or a dead letter off the list, for good. Raises NotFound, WrongState."""
     with writing(engine) as connection:
-        _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=datetime.now(UTC))
+        _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=database_time(connection))
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
         trail.record(connection, action="rejected", instance_id=instance_id, actor=actor)
 

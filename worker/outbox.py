@@ -8,18 +8,21 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.db.session import reading, writing
-from worker.db.tables import outbox
+from worker.db.session import reading, time_of, writing
+from worker.db.tables import instance, outbox
+from worker.states import State
 
 log = logging.getLogger("xrayq.relay")
 
 SUSPECT_ATTEMPTS = 2  # rows that took a worker down this often travel alone
 LONGEST_PAUSE = 5.0
+SLACK = timedelta(minutes=1)
+"""That a film may be ahead of whoever looks: he asked for the time before he looked."""
 
 
 Claims = dict[int, int]
@@ -70,7 +73,7 @@ def relay(
 
 def relay_once(engine: Engine, publish: Callable[[Claims], None], options: RelayOptions) -> int:
     """Lease and publish at most one batch. Returns how many rows. On PublishError the lease is given back."""
-    leased = lease(engine, options, datetime.now(UTC))
+    leased = lease(engine, options, time_of(engine))
     if not leased:
         return 0
     try:
@@ -83,7 +86,7 @@ def relay_once(engine: Engine, publish: Callable[[Claims], None], options: Relay
 
 
 def lease(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
-    """Due rows, oldest first, now leased. Rows another relay holds are skipped."""
+    """Due rows, oldest first, now leased. Rows another relay holds are skipped. `now` is the database's time."""
     free = or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= now)
     with reading(engine) as connection:  # the common case: nothing to do, and no writer's lock taken to find out
         due = connection.execute(select(outbox.c.id).where(outbox.c.next_attempt_at <= now, free).limit(1)).first()
@@ -112,6 +115,12 @@ def lease(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
             .values(lease_until=now + timedelta(seconds=options.lease_seconds))
         )
         return {row.instance_id: row.claims for row in rows}
+
+
+def ahead(connection: Connection, now: datetime) -> int:
+    """Films that wait and came in the future: nobody knows since when. A clock was ahead and is right again."""
+    waits = select(func.count()).select_from(instance).where(instance.c.state == State.RECEIVED)
+    return int(connection.execute(waits.where(instance.c.received_at > now + SLACK)).scalar_one())
 
 
 def _release(engine: Engine, ids: list[int]) -> None:

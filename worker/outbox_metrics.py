@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from math import inf
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -12,10 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alarms.rules import RULES
 from worker.bounded import Bounded
-from worker.db.session import snapshot
+from worker.db.session import database_time, snapshot
 from worker.db.tables import alarm, errand, instance, outbox
 from worker.errands import Kind
 from worker.errors import Unhealthy
+from worker.outbox import ahead
 from worker.probes import require_file
 from worker.states import State
 
@@ -27,7 +28,11 @@ Values = dict[tuple[str, ...], float]
 
 FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("xrayq_outbox_films", "Films that wait for a worker, or are leased to one.", ("state",)),
-    ("xrayq_oldest_waiting_film_seconds", "Age of the oldest film that has not come to an end; 0: none.", ()),
+    (
+        "xrayq_oldest_waiting_film_seconds",
+        "Age of the oldest film that has not come to an end; 0: none, +Inf: one came in the future.",
+        (),
+    ),
     ("xrayq_errands", "Errands that wait: night, mail, webhook.", ("kind",)),
     ("xrayq_dead_letters", "Instances in state failed.", ()),
     ("xrayq_alarms_open", "Alarms raised, and neither cleared nor acknowledged.", ("rule",)),
@@ -74,21 +79,22 @@ def _up(value: int) -> GaugeMetricFamily:
 def _read(database: Engine) -> tuple[Values, ...]:
     """What FAMILIES name, in their order."""
     require_file(database)
-    now = datetime.now(UTC)
     with snapshot(database) as connection:
+        now = database_time(connection)
         films, leased = connection.execute(
             select(func.count(), func.count(outbox.c.id).filter(outbox.c.lease_until > now)).select_from(outbox)
         ).one()
         oldest = connection.execute(
             select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
         ).scalar_one()
+        unknown = ahead(connection, now) > 0
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
         errands = Counter(connection.execute(select(errand.c.kind)).scalars())
         standing = select(alarm.c.rule, alarm.c.acknowledged.is_not(None)).where(alarm.c.cleared_at.is_(None))
         alarms = connection.execute(standing).all()
     return (
         {("waiting",): films - leased, ("leased",): leased},
-        {(): max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
+        {(): inf if unknown else max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
         _each((kind.value for kind in Kind), errands),
         {(): failed},
         _each((rule.id for rule in RULES), Counter(rule for rule, known in alarms if not known)),

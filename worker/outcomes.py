@@ -64,7 +64,7 @@ def outcomes_of(
     rows: list[Row[Any]], live: Loaded, spool: Spool, decoders: DecodePool, metrics: WorkerMetrics
 ) -> Iterator[Outcome]:
     """One for each row of `instance`, as soon as it is known. Raises EngineError when the engine does not run."""
-    paths, facts = {}, {}
+    paths, digests, facts = {}, {}, {}
     for row in rows:
         facts[row.id] = Facts(
             modality=row.modality,
@@ -76,9 +76,9 @@ def outcomes_of(
         if reason := live.gate.header(facts[row.id]):
             yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
         else:
-            paths[row.id] = spool.path_of(row.digest)
+            paths[row.id], digests[row.id] = spool.path_of(row.digest), row.digest
     ready: list[Ready] = []
-    for instance_id, decoded in decoders.decode(paths, live.bundle.preprocess):
+    for instance_id, decoded in decoders.decode(paths, live.bundle.preprocess, digests):
         if decoded.seconds is not None:
             metrics.decode_seconds.observe(decoded.seconds)
         if decoded.image is None or decoded.quality is None:

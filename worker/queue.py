@@ -1,5 +1,6 @@
 """Celery on Redis: the transport. Messages hold instance ids and claim counts; nothing is counted or kept here."""
 
+import logging
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,8 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from worker.outbox import Claims, PublishError
+
+log = logging.getLogger("xrayq.worker")
 
 SCORE_QUEUE = "xrayq.score"
 SCORE_TASK = "xrayq.score"
@@ -110,7 +113,10 @@ def consume(
 
     @app.task(name=SCORE_TASK, max_retries=0)  # type: ignore[untyped-decorator]
     def score_task(pairs: list[list[int]]) -> None:
-        score({int(instance_id): int(claims) for instance_id, claims in pairs})
+        try:
+            score({int(instance_id): int(claims) for instance_id, claims in pairs})
+        except Exception as error:  # noqa: BLE001 - the task's edge: Celery would log its text, which may hold a row
+            log.error("score task failed", extra={"reason": type(error).__name__})
 
     @app.task(name=PROBE_TASK, max_retries=0, Request=_unacknowledged())  # type: ignore[untyped-decorator]
     def probe_task() -> None:

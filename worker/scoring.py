@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, ModelError, first_line
 from worker import film_measures, score_rows, trail
-from worker.db.session import writing
+from worker.db.session import database_time, writing
 from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
 from worker.deployment import Role
@@ -62,6 +62,8 @@ class Scoring:
         self._decoders = decoders
         self._retry = retry
         self._metrics = metrics or WorkerMetrics()
+        self._owed: list[Row[Any]] = []
+        self._owing = threading.Lock()
 
     def run(self, claims: Claims) -> None:
         """Score, refuse or fail each instance of a message that still waits. Double delivery does nothing.
@@ -69,6 +71,7 @@ class Scoring:
         Films wait while the live bundle cannot be loaded: none is scored by a bundle that is not live.
         """
         started = time.monotonic()
+        self._give_back()
         try:
             rows, roles = self._begin(claims)
         except BundleError as error:  # the films' leases pass, and they are published again
@@ -83,7 +86,12 @@ class Scoring:
                 self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
                 outcomes = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
-        except ModelError as error:
+        except (
+            DataError,
+            IntegrityError,
+        ):  # what a film brought may be the cause: the attempt counts
+            raise
+        except (ModelError, SQLAlchemyError) as error:
             self._postpone(rows, type(error).__name__)
             return
         ours = {outcome.instance_id for outcome in outcomes if outcome.reason == UNAVAILABLE}
@@ -133,12 +141,12 @@ class Scoring:
         claimed = connection.execute(
             update(outbox)
             .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims)
-            .values(claims=row.claims + 1, attempts=row.attempts + 1, lease_until=self._lease_end())
+            .values(claims=row.claims + 1, attempts=row.attempts + 1, lease_until=self._lease_end(connection))
         )
         return claimed.rowcount == 1
 
-    def _lease_end(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self._retry.lease_seconds)
+    def _lease_end(self, connection: Connection) -> datetime:
+        return database_time(connection) + timedelta(seconds=self._retry.lease_seconds)
 
     @contextmanager
     def _keeping_leases(self, ids: list[int]) -> Iterator[None]:
@@ -151,9 +159,8 @@ class Scoring:
                     return
                 try:
                     with writing(self._database) as connection:
-                        connection.execute(
-                            update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=self._lease_end())
-                        )
+                        end = self._lease_end(connection)
+                        connection.execute(update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=end))
                 except SQLAlchemyError as error:
                     log.warning("leases not renewed", extra={"reason": type(error).__name__})
 
@@ -181,7 +188,7 @@ class Scoring:
 
         Returns the ids that were still waiting; the others were finished elsewhere.
         """
-        now = datetime.now(UTC)
+        now = database_time(connection)
         in_order = sorted(outcomes, key=lambda outcome: outcome.instance_id)  # one order for all writers: no deadlock
         mine = [outcome for outcome in in_order if self._leave_received(connection, outcome, now)]
         if live:
@@ -201,18 +208,39 @@ class Scoring:
         return changed.rowcount == 1
 
     def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
-        """Give rows back for later, without counting the attempt: the fault is ours, not the films'."""
-        now = datetime.now(UTC)
+        """Give rows back for later, without counting the attempt: the fault is ours, not the films'.
+
+        While the database does not take that either, this worker owes the films their attempts.
+        """
         log.error("batch postponed", extra={"instances": len(rows), "reason": reason})
         self._metrics.postponed(reason)
-        with writing(self._database) as connection:
-            for row in rows:
-                wait = min(self._retry.retry_seconds * 2 ** min(row.claims, 10), LONGEST_WAIT)
-                connection.execute(
-                    update(outbox)
-                    .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
-                    .values(attempts=row.attempts, next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
-                )
+        try:
+            with writing(self._database) as connection:
+                now = database_time(connection)
+                for row in rows:
+                    wait = min(self._retry.retry_seconds * 2 ** min(row.claims, 10), LONGEST_WAIT)
+                    connection.execute(
+                        update(outbox)
+                        .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
+                        .values(attempts=row.attempts, next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
+                    )
+        except SQLAlchemyError as error:
+            log.error("not postponed", extra={"instances": len(rows), "reason": type(error).__name__})
+            with self._owing:
+                self._owed += rows
+
+    def _give_back(self) -> None:
+        """The attempts that this worker owes. Raises SQLAlchemyError; then nothing is claimed either."""
+        with self._owing:
+            if not self._owed:
+                return
+            with writing(self._database) as connection:
+                for row in self._owed:
+                    ours = (outbox.c.instance_id == row.id) & (outbox.c.claims > row.claims)  # a requeued row is not
+                    connection.execute(
+                        update(outbox).where(ours, outbox.c.attempts > 0).values(attempts=outbox.c.attempts - 1)
+                    )
+            self._owed.clear()
 
 
 def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:

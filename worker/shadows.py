@@ -1,7 +1,7 @@
 """Shadow scores: silently, after the live ones are committed. Nothing that fails here is felt outside."""
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from model.errors import BundleError, ModelError, first_line
 from model.preprocess import PreprocessSpec
 from model.scorer import score
 from worker import score_rows, trail
-from worker.db.session import writing
+from worker.db.session import database_time, writing
 from worker.db.tables import audit_event
 from worker.deployment import Placed, Role
 from worker.score_rows import Scored
@@ -67,7 +67,7 @@ def _score_one(
                 for (film, _), result in zip(part, results, strict=True)
             ]
         with writing(database) as connection:
-            score_rows.write(connection, loaded, Role.SHADOW, scored, datetime.now(UTC))
+            score_rows.write(connection, loaded, Role.SHADOW, scored, database_time(connection))
 
 
 def _skip(database: Engine, shadow: Placed, films: int, reason: str) -> None:

@@ -14,7 +14,7 @@ from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
 from worker import ready
 from worker.db import schema
-from worker.db.session import snapshot
+from worker.db.session import database_time, snapshot
 from worker.deployment import by_settings
 from worker.errors import Unhealthy
 from worker.ready import Asked
@@ -67,10 +67,12 @@ class Snapshot:
         elif self.spool.free < self.spool.reserve:
             found.append("the spool is below its reserve: C-STORE is refused")
         if self.stored:
-            oldest = self.stored.waiting.oldest_at
+            waiting = self.stored.waiting
             open_ = sum(one.acknowledged is None for one in self.stored.alarms)
-            if oldest and (self.at - oldest).total_seconds() > self.backlog_seconds:
+            if waiting.oldest_seconds > self.backlog_seconds:
                 found.append("films wait too long")
+            if waiting.ahead:
+                found.append("films wait that came in the future: a clock was ahead")
             if open_:
                 found.append(f"{open_} open alarm{'s' * (open_ > 1)}")
             if self.stored.outages:
@@ -109,7 +111,7 @@ class Watched:
         options, now = self._options, datetime.now(UTC)
         with ThreadPoolExecutor(max_workers=len(options.processes)) as threads:
             processes = threads.map(ask, options.processes)
-            stored, fault = self._stored(now)
+            stored, fault = self._stored()
             return Snapshot(
                 at=now,
                 processes=tuple(processes),
@@ -119,11 +121,12 @@ class Watched:
                 backlog_seconds=options.backlog_seconds,
             )
 
-    def _stored(self, now: datetime) -> tuple[Stored | None, str]:
+    def _stored(self) -> tuple[Stored | None, str]:
         try:
             if self._engine is None:
                 self._engine = schema.connect(self._options.database_url)
             with snapshot(self._engine) as connection:
+                now = database_time(connection)
                 return read(connection, now=now, zone=self._options.zone, default=self._default_bundle()), ""
         except Unhealthy as error:
             return None, str(error)

@@ -18,6 +18,7 @@ from worker.audit.reconciliation import SCORED, Span
 from worker.db.tables import alarm, audit_event, errand, finding_score, instance, outbox, score
 from worker.deployment import Placed, in_service
 from worker.errands import Kind
+from worker.outbox import ahead
 from worker.states import State
 from worker.trail import ARRIVALS
 
@@ -33,6 +34,10 @@ class Waiting:
     leased: int
     """Of them, on their way to a worker or with one."""
     oldest_at: datetime | None
+    oldest_seconds: float
+    """Since then; 0 where none waits."""
+    ahead: int
+    """Of them, came in the future: nobody knows since when they wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +147,15 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
 
 
 def _waiting(connection: Connection, now: datetime) -> Waiting:
-    oldest = select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+    came = select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+    oldest = connection.execute(came).scalar_one()
     leased = select(func.count()).select_from(outbox).where(outbox.c.lease_until > now)
     return Waiting(
         films=_in_state(connection, State.RECEIVED),
         leased=connection.execute(leased).scalar_one(),
-        oldest_at=connection.execute(oldest).scalar_one(),
+        oldest_at=oldest,
+        oldest_seconds=max(0.0, (now - oldest).total_seconds()) if oldest else 0.0,
+        ahead=ahead(connection, now),
     )
 
 
@@ -213,7 +221,7 @@ def _last_hour(connection: Connection, now: datetime) -> LastHour:
     for at, action, received_at in rows:
         minute = MINUTES - 1 - int((now - at).total_seconds() // 60)
         (received if action in ARRIVALS else ended)[minute] += 1
-        if action == "scored":
+        if action == "scored" and at >= received_at:
             seconds.append((at - received_at).total_seconds())
     p50, p95 = (round(float(value), 2) for value in np.percentile(seconds, (50, 95))) if seconds else (None, None)
     return LastHour(received=tuple(received), ended=tuple(ended), p50=p50, p95=p95)

@@ -135,8 +135,10 @@ def _films(snapshot: Snapshot, stored: Stored) -> Text:
     waiting = stored.waiting
     text = Text(f"{waiting.films:,} waiting, {waiting.leased:,} of them leased")
     if waiting.oldest_at:
-        seconds = max(0.0, (snapshot.at - waiting.oldest_at).total_seconds())
-        text.append(", oldest ").append(span(seconds), BAD if seconds > snapshot.backlog_seconds else "")
+        late = BAD if waiting.oldest_seconds > snapshot.backlog_seconds else ""
+        text.append(", oldest ").append(span(waiting.oldest_seconds), late)
+    if waiting.ahead:
+        text.append(f", {waiting.ahead:,} of them came in the future", BAD)
     return _line("films", text)
 
 

@@ -9,12 +9,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
-from worker.db.session import reading
+from worker.db.session import database_time, reading
 from worker.db.tables import audit_event, instance
 
 FIRST = "0" * 64
@@ -52,10 +52,9 @@ def record(
 
 
 def event(*, action: str, instance_id: int | None, actor: str, detail: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A row for `record_all`. `detail` holds codes and digests, never patient data; of an acknowledged alarm what
-    its operator wrote, who was told so."""
+    """A row for `record_all`, which says when. `detail` holds codes and digests, never patient data; of an acknowledged
+    alarm what its operator wrote, who was told so."""
     return {
-        "at": datetime.now(UTC),
         "action": action,
         "instance_id": instance_id,
         "actor": actor,
@@ -64,14 +63,18 @@ def event(*, action: str, instance_id: int | None, actor: str, detail: dict[str,
 
 
 def record_all(connection: Connection, events: list[dict[str, Any]]) -> None:
-    """Append to the chain. The last thing a transaction does: other writers wait from here to its commit."""
+    """Append to the chain. The last thing a transaction does: other writers wait from here to its commit.
+
+    The time is the database's, asked for when the chain is ours: it rises along the chain.
+    """
     if not events:
         return
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(CHAIN_LOCK)))
-    previous = _head(connection)
+    previous, now = _head(connection), database_time(connection)
     rows = []
-    for one in events:
+    for event_ in events:
+        one = {"at": now} | event_
         digest = digest_of(previous, one)
         rows.append(one | {"previous": previous, "digest": digest})
         previous = digest

@@ -65,6 +65,14 @@ def test_refusals_of_one_ae_within_an_hour(database: Engine) -> None:
     assert seen(database, now + timedelta(hours=1)) == []
 
 
+def test_films_of_the_future_are_a_backlog(database: Engine, waiting: list[int]) -> None:
+    """Nobody knows since when they wait. A film that came while the rule was looked at is no such film."""
+    assert seen(database, NOW) == []
+    (found,) = seen(database, NOW - timedelta(minutes=1))
+    assert (found.rule, found.value) == ("backlog", 600)
+    assert found.text == "1 film waiting that came in the future: a clock was ahead"
+
+
 def test_an_open_backlog_is_cleared_at_half_of_it(database: Engine, waiting: list[int]) -> None:
     settled(database, *seen(database, NOW + timedelta(seconds=601)))
     assert len(seen(database, NOW + timedelta(seconds=301))) == 1

@@ -16,7 +16,7 @@ from dicom_gateway.spool import Spool
 from model.figures import SPOKEN
 from tests import days
 from worker import trail
-from worker.audit import figures, live, made, night
+from worker.audit import figures, live, made, night, sections
 from worker.audit.files import write
 from worker.audit.films import BINS
 from worker.audit.page import render
@@ -54,6 +54,21 @@ def test_senders_with_their_silence(database: Engine, films: list[int]) -> None:
     assert other["silent_hours"] > 24
     later = night.content(database, DAY + timedelta(days=40), OPTIONS)
     assert later["sources"] == []
+
+
+def test_a_film_that_ended_before_it_came_has_no_time(database: Engine, films: list[int]) -> None:
+    """A row of a release that took two hosts' clocks."""
+    before = night.content(database, DAY, OPTIONS)
+    with writing(database) as connection:
+        of_day = select(instance.c.id).where(instance.c.id.in_(films), instance.c.state == "scored")
+        first = connection.execute(of_day.order_by(instance.c.id).limit(1)).scalar_one()
+        early = MIDNIGHT - timedelta(seconds=70)
+        connection.execute(update(instance).where(instance.c.id == first).values(finished_at=early))
+    after = night.content(database, DAY, OPTIONS)
+    assert (before["untimed"], after["untimed"]) == (0, 1)
+    assert [hour["scored"] for hour in after["hours"]] == [hour["scored"] for hour in before["hours"]]
+    assert all(hour["seconds"]["p50"] > 0 for hour in after["hours"] if hour["seconds"])
+    assert "scored before they came: 1." in "".join(sections.day(after))
 
 
 def test_throughput_is_of_the_busiest_hour_and_minute(database: Engine, films: list[int]) -> None:

@@ -38,6 +38,25 @@ def drive():
 threading.Thread(target=drive, daemon=True).start()
 queue.consume(app, print, concurrency=2, seen=back.release)
 """
+FAILING = """
+import os, signal, sys, threading
+from worker import queue
+
+app = queue.make_app(sys.argv[1], visibility_seconds=60)
+failed = threading.Event()
+
+def score(claims):
+    failed.set()
+    raise ValueError("DETAIL: Doe^Jane")
+
+def drive():
+    queue.publisher(app)({1: 0})
+    failed.wait(20)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=drive, daemon=True).start()
+queue.consume(app, score, concurrency=1)
+"""
 
 
 @pytest.fixture
@@ -45,18 +64,29 @@ def client(redis_server: RedisServer) -> "redis.Redis[bytes]":
     return redis.Redis(unix_socket_path=str(redis_server.socket))
 
 
-def test_every_probe_comes_back_and_nobody_keeps_it(redis_server: RedisServer, client: "redis.Redis[bytes]") -> None:
-    ran = subprocess.run(
-        [sys.executable, "-c", CONSUMER, redis_server.url, str(PROBES)],
+def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script, *words],
         env=environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+def test_every_probe_comes_back_and_nobody_keeps_it(redis_server: RedisServer, client: "redis.Redis[bytes]") -> None:
+    ran = run(CONSUMER, redis_server.url, str(PROBES))
     kept = json.loads(ran.stdout.splitlines()[0])
     assert kept, ran.stderr
     assert set(kept) == {0}, "kombu counts messages that no one acknowledges"
     assert [key for key in client.keys("*") if PROBE_TASK.encode() in key or b"unacked" in key] == []
+
+
+def test_a_task_that_fails_logs_its_type_alone(redis_server: RedisServer) -> None:
+    """The text may be a database's, with a row in it."""
+    ran = run(FAILING, redis_server.url)
+    assert "score task failed" in ran.stderr
+    assert "Doe" not in ran.stderr + ran.stdout
 
 
 def test_what_nobody_takes_goes_by_itself(redis_server: RedisServer, client: "redis.Redis[bytes]") -> None:

@@ -4,12 +4,13 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import uid
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
@@ -288,11 +289,89 @@ def test_our_own_fault_is_not_the_films(
     assert row.next_attempt_at > only(database).received_at
 
 
+def lock(database: Engine, table: str) -> Connection:
+    """Nobody gets at the table until this connection is closed."""
+    connection = database.connect()
+    connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+    return connection
+
+
+@pytest.fixture
+def impatient(database: Engine) -> Engine:
+    """It gives up a lock after a moment, not after 20 s."""
+
+    @event.listens_for(database, "connect")
+    def _(connection: Any, _record: Any) -> None:
+        connection.execute("SET lock_timeout = '200ms'")
+        connection.commit()
+
+    database.dispose()
+    return database
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_fault_of_the_database_is_not_the_films(
+    impatient: Engine, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    instance_id = take(impatient, spool, write_film(tmp_path))
+    with lock(impatient, "score"):
+        scoring.run({instance_id: 0})
+    with reading(impatient) as connection:
+        row = connection.execute(select(outbox)).one()
+    assert (row.attempts, row.claims, row.lease_until) == (0, 1, None)
+    scoring.run({instance_id: 1})
+    assert only(impatient).state == "scored"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_attempt_is_given_back_when_the_database_is_there_again(
+    impatient: Engine, spool: Spool, bundle: Bundle, decoders: DecodePool, tmp_path: Path
+) -> None:
+    instance_id = take(impatient, spool, write_film(tmp_path))
+    with writing(impatient) as connection:
+        connection.execute(update(outbox).values(attempts=2))  # of three
+    locked: list[Connection] = []
+
+    class Locking(OrtEngine):
+        def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            if not locked:
+                locked.append(lock(impatient, "outbox"))
+            return super().infer(images)
+
+    scoring = make_scoring(impatient, spool, bundle, Locking(bundle, threads=1), decoders)
+    scoring.run({instance_id: 0})
+    locked[0].close()
+    with reading(impatient) as connection:
+        assert connection.execute(select(outbox.c.attempts)).scalar_one() == 3
+    scoring.run({instance_id: 1})
+    assert only(impatient).state == "scored"
+
+
 def test_a_film_gone_from_the_spool(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:
     instance_id = take(database, spool, write_film(tmp_path))
     next(spool.root.glob("*/*.dcm")).unlink()
     scoring.run({instance_id: 0})
     assert only(database).reason == "spool_missing"
+
+
+@pytest.mark.parametrize("deed", ["the film of another patient", "second half overwritten"])
+def test_a_file_that_is_not_the_film_that_was_received(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path, deed: str
+) -> None:
+    film = write_film(tmp_path, "one")
+    received = store_file(film, spool, "XRAYQ")
+    other = store_file(write_film(tmp_path, "other"), spool, "XRAYQ").path.read_bytes()
+    _, instance_id = ingest(database, spool, received)
+    whole = received.path.read_bytes()
+    half = len(whole) // 2
+    received.path.write_bytes(other if "another" in deed else whole[:half] + bytes(len(whole) - half))
+    scoring.run({instance_id: 0})
+    assert (only(database).state, only(database).reason) == ("failed", "spool_damaged")
+    assert count(database, score) == 0
+    store_file(film, spool, "XRAYQ")  # comes again, and mends it
+    requeue(database, instance_id, "operator:test")
+    scoring.run({instance_id: 0})
+    assert only(database).state == "scored"
 
 
 def test_requeue_and_reject(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:

@@ -96,6 +96,19 @@ def alarms(database: Engine) -> None:
         trail.record(connection, action="report_made", instance_id=None, actor="relay", detail={"date": "2026-11-22"})
 
 
+def test_films_of_the_future_are_not_well(
+    database: Engine, database_url: str, spool: Spool, films: list[int], alarms: None
+) -> None:
+    with writing(database) as connection:
+        connection.execute(update(instance).values(received_at=datetime.now(UTC) + timedelta(hours=1)))
+    looked = Watched(options(database_url, spool.root)).look()
+    assert looked.stored is not None
+    assert (looked.stored.waiting.ahead, looked.stored.waiting.oldest_seconds) == (2, 0)
+    assert "films wait that came in the future: a clock was ahead" in looked.faults
+    assert "2 of them came in the future" in "".join(shown(looked, 120))
+    assert looked.stored.hour.p50 is None, "scored before they came: no time"
+
+
 def test_what_is_read(database: Engine, database_url: str, spool: Spool, films: list[int], alarms: None) -> None:
     found = Watched(options(database_url, spool.root)).look()
     stored = found.stored

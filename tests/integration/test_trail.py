@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import JSON, Engine, String, column, delete, insert, select, table, update
@@ -29,6 +31,10 @@ def append(database: Engine, count: int, actor: str = "test") -> None:
             trail.record(
                 connection, action="tested", instance_id=None, actor=actor, detail={"number": number, "x": 0.1}
             )
+
+
+def old_event(detail: dict[str, Any] | None = None) -> dict[str, Any]:
+    return trail.event(action="received", instance_id=None, actor="old", detail=detail) | {"at": datetime.now(UTC)}
 
 
 def ids(database: Engine) -> list[int]:
@@ -97,7 +103,7 @@ def test_a_row_without_a_digest_is_no_row_of_the_chain(database: Engine, place: 
 def test_a_row_that_was_written_past_the_chain_is_named(database: Engine) -> None:
     append(database, 2)
     with writing(database) as connection:
-        connection.execute(insert(OLD_EVENT), trail.event(action="tested", instance_id=None, actor="old"))
+        connection.execute(insert(OLD_EVENT), old_event())
     last = ids(database)[-1]
     append(database, 1)  # nothing stops, and the chain goes on
     verdict = trail.verify(database)
@@ -144,7 +150,7 @@ def test_an_old_head_is_still_in_the_chain(database: Engine) -> None:
 
 def test_a_fork_is_refused_by_the_database(database: Engine) -> None:
     append(database, 2)
-    fork = trail.event(action="forked", instance_id=None, actor="test")
+    fork = trail.event(action="forked", instance_id=None, actor="test") | {"at": datetime.now(UTC)}
     with pytest.raises(IntegrityError), writing(database) as connection:
         connection.execute(insert(audit_event), fork | {"previous": trail.FIRST, "digest": "1" * 64})
 
@@ -160,7 +166,7 @@ def test_events_come_in_chunks_and_as_json(database: Engine, monkeypatch: pytest
 def test_rows_of_a_release_before_are_chained_by_the_migration(database_url: str) -> None:
     database = make_engine(database_url)
     schema.upgrade(database, "0002")
-    rows = [trail.event(action="received", instance_id=None, actor="old", detail={"é": n, "x": 0.1}) for n in range(5)]
+    rows = [old_event({"é": n, "x": 0.1}) for n in range(5)]
     with writing(database) as connection:
         connection.execute(insert(OLD_EVENT), rows)
     schema.upgrade(database)

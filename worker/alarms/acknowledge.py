@@ -1,7 +1,6 @@
 """An alarm that somebody knows of and nobody can mend: listed, and no longer called wrong, until it gets worse."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, update
@@ -9,7 +8,7 @@ from sqlalchemy import Connection, Engine, update
 from worker import trail
 from worker.alarms import ledger
 from worker.alarms.rules import Condition
-from worker.db.session import writing
+from worker.db.session import database_time, writing
 from worker.db.tables import alarm
 from worker.errors import NotFound
 
@@ -30,7 +29,7 @@ def acknowledge(engine: Engine, rule: str, subject: str, *, why: str, actor: str
         if row is None:
             raise NotFound(_not_open(rule, subject, opened))
         what = {"why": why, "value": row.value, "about": row.about}
-        kept = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": actor} | what
+        kept = {"at": database_time(connection).isoformat(timespec="seconds"), "by": actor} | what
         connection.execute(update(alarm).where(alarm.c.id == row.id).values(acknowledged=kept))
         detail = {"alarm": row.id, "rule": rule, "subject": subject} | what
         trail.record(connection, action=ACTION, instance_id=None, actor=actor, detail=detail)

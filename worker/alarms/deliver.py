@@ -7,7 +7,6 @@ password or URL is mended within hours, and a dozen requests harm nobody.
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from worker import errands, trail
 from worker.alarms.change import Change, Send, State, Undelivered, key_of
 from worker.alarms.ledger import ACTOR
 from worker.bounded import within
-from worker.db.session import reading, writing
+from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
 from worker.errands import Errand, Kind
 
@@ -44,7 +43,7 @@ class DeliveryOptions:
 def deliver_due(engine: Engine, kind: Kind, send: Send, options: DeliveryOptions) -> int:
     """Everything of this channel that is due. Returns how many messages were tried."""
     tried = 0
-    while one := errands.take(engine, (kind,), now=datetime.now(UTC), lease_seconds=LEASE_SECONDS):
+    while one := errands.take(engine, (kind,), now=time_of(engine), lease_seconds=LEASE_SECONDS):
         deliver(engine, one, send, options)
         tried += 1
     return tried
@@ -66,7 +65,7 @@ def deliver(engine: Engine, one: Errand, send: Send, options: DeliveryOptions) -
         reason = str(failure)
         if one.attempt < options.attempts:
             payload = replace(change, to=failure.to or change.to).as_dict()
-            errands.postpone(engine, one, now=datetime.now(UTC), first_wait=options.first_wait, payload=payload)
+            errands.postpone(engine, one, now=time_of(engine), first_wait=options.first_wait, payload=payload)
             log.warning("cannot deliver, will try again", extra=extra | {"reason": reason})
         elif _finish(engine, one, change, GIVEN_UP, {"reason": reason, "attempts": one.attempt}):
             log.error("not delivered, given up", extra=extra | {"reason": reason})

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from worker import errands, trail
 from worker.alarms.change import Change, State
 from worker.alarms.rules import BY_ID, Condition
+from worker.db.session import database_time
 from worker.db.tables import alarm
 from worker.errands import Kind
 
@@ -95,7 +96,7 @@ def settle(
     """
     take_turn(connection)
     needed = work(connection, looked_at, conditions, gone)
-    now = datetime.now(UTC)
+    now = database_time(connection)
     changes = []
     for one in needed.new:
         values = asdict(one) | {"raised_at": now}

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,9 +15,10 @@ from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
 from worker.audit.reconciliation import Span
-from worker.db.session import reading, writing
+from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, errand, instance
 from worker.errands import Kind
+from worker.outbox import ahead
 from worker.sizes import size
 from worker.states import State
 
@@ -73,12 +74,12 @@ def watch(
     except TimeoutError:
         free = None  # the other rules are looked at all the same
     with reading(engine) as connection:
-        seen = look(connection, limits, free, datetime.now(UTC))
+        seen = look(connection, limits, free, database_time(connection))
         if not ledger.work(connection, seen.rules, seen.conditions, seen.gone):
             return []
     with writing(engine) as connection:
         ledger.take_turn(connection)
-        seen = look(connection, limits, free, datetime.now(UTC))
+        seen = look(connection, limits, free, database_time(connection))
         changes = ledger.settle(connection, seen.rules, seen.conditions, channels, seen.gone)
     ledger.tell(changes)
     return changes
@@ -126,6 +127,13 @@ def _backlog(connection: Connection, limits: Limits, now: datetime, standing: bo
             value=round(waited),
             threshold=limits.backlog_seconds,
             text=f"{_films(number)} waiting, the oldest since {_clock(oldest, limits.zone)}",
+        )
+    elif early := ahead(connection, now):
+        yield Condition(
+            rule="backlog",
+            value=limits.backlog_seconds,  # or less, or more: nobody knows
+            threshold=limits.backlog_seconds,
+            text=f"{_films(early)} waiting that came in the future: a clock was ahead",
         )
 
 

@@ -44,8 +44,9 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, 
 
     By hour the seconds are of those scored. Those of the day are of all that are to be scored: a film that waits or
     failed takes longer than any other, so that a queue that stands still does not look quick.
+    A film that ended before it came, by clocks that differed, has no such time.
 
-    Keys: hours, seconds, throughput; see `night.content`.
+    Keys: hours, seconds, untimed, throughput; see `night.content`.
     """
     rows = connection.execute(
         select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(
@@ -54,7 +55,7 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, 
         execution_options={"yield_per": CHUNK},
     )
     number = ceil((span.end - span.start).total_seconds() / 3600)
-    received = [0] * number
+    received, scored = [0] * number, [0] * number
     seconds: list[list[float]] = [[] for _ in range(number)]
     minutes: Counter[int] = Counter()
     endless = 0
@@ -62,19 +63,22 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, 
         hour = int((received_at - span.start).total_seconds() // 3600)
         received[hour] += 1
         if state in SCORED and finished_at:
-            seconds[hour].append((finished_at - received_at).total_seconds())
+            scored[hour] += 1
+            if finished_at >= received_at:
+                seconds[hour].append((finished_at - received_at).total_seconds())
             minutes[int(finished_at.timestamp() // 60)] += 1
         elif state in UNFINISHED:
             endless += 1
     hours = [
-        {"hour": _clock(span.start.timestamp() + 3600 * hour, zone), "received": came, "scored": len(took)}
+        {"hour": _clock(span.start.timestamp() + 3600 * hour, zone), "received": received[hour], "scored": scored[hour]}
         | {"seconds": _percentiles(took) if took else None}
-        for hour, (came, took) in enumerate(zip(received, seconds, strict=True))
+        for hour, took in enumerate(seconds)
     ]
     of_day = [one for took in seconds for one in took] + [inf] * endless
     return {
         "hours": hours,
         "seconds": {"films": len(of_day), **_percentiles(of_day)} if of_day else None,
+        "untimed": sum(scored) - sum(len(took) for took in seconds),
         "throughput": _throughput(hours, minutes, zone),
     }
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from worker.alarms.rules import Condition
 from worker.audit import films, made, service, unaccounted
 from worker.audit.live import against_labels
 from worker.audit.reconciliation import Span, reconcile
-from worker.db.session import reading, snapshot
+from worker.db.session import reading, snapshot, time_of
 
 NOTICE = "Research software, not a medical device."
 AGAIN_DAYS = 7
@@ -64,6 +64,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
                        of those scored; of an hour that comes twice with its offset
         seconds        {"films", "p50", "p95", "p99"} of the day, received to scored, of all that are to be scored; a
                        share that falls among those that wait or failed is None. None without such a film
+        untimed        films scored before they came, by clocks that differed: not in the percentiles
         throughput     {"received_in_an_hour", "busiest_hour", "scored_in_a_minute", "busiest_minute"}
         flags          {"scored", "flagged", "by_finding"}
         flagged        instance ids with their flags
@@ -90,7 +91,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     Films are named by their instance ids alone; no UID is in it.
     """
     verdict = trail.verify(engine)
-    now = datetime.now(UTC)
+    now = time_of(engine)
     whole = Span.of_day(day, options.zone)
     span = whole.so_far(now)
     lost = orphans.orphans(engine, options.spool) if options.spool else None

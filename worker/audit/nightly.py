@@ -16,7 +16,7 @@ import tempfile
 import time as clock
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from worker.alarms.rules import Condition
 from worker.audit import made
 from worker.audit.child import ACTOR, TRY_AGAIN, Order
 from worker.audit.schedule import Plan, due
-from worker.db.session import reading, writing
+from worker.db.session import reading, time_of, writing
 from worker.errands import Errand, Kind
 
 log = logging.getLogger("xrayq.relay")
@@ -79,7 +79,7 @@ def run_due(engine: Engine, plan: Plan, now: datetime) -> date | None:
             f"no report of {day}, will try again; 'xrayq audit report --date {day}' shows more",
             extra={"action": Kind.NIGHT.value, "attempt": one.attempt, "reason": reason},
         )
-        errands.postpone(engine, one, now=datetime.now(UTC), first_wait=plan.retry_seconds)
+        errands.postpone(engine, one, now=time_of(engine), first_wait=plan.retry_seconds)
         return None
     for part in content["page_without"]:
         log.error(
@@ -140,7 +140,7 @@ def _wait(process: subprocess.Popen[bytes], engine: Engine, plan: Plan, one: Err
             raise NotMade(f"took more than {plan.timeout_seconds:g} s", of_day=True)
         if clock.monotonic() - extended > plan.lease_seconds / 4:
             extended = clock.monotonic()
-            if not errands.extend(engine, one, now=datetime.now(UTC), lease_seconds=plan.lease_seconds):
+            if not errands.extend(engine, one, now=time_of(engine), lease_seconds=plan.lease_seconds):
                 raise NotMade("another relay took it")
         clock.sleep(LOOK_SECONDS)
 

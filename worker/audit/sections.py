@@ -110,6 +110,8 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
             f"From received to scored, of the {seconds['films']:,} films to be scored: half {reached(seconds['p50'])}, "
             f"95 % {reached(seconds['p95'])}, 99 % {reached(seconds['p99'])}."
         )
+    if content["untimed"]:
+        words.append(f"Left out, for they were scored before they came: {content['untimed']:,}. Clocks differed.")
     if words:
         yield paragraph(" ".join(words))
     if content["backlog"]["waiting"]:

@@ -1,7 +1,7 @@
 """A day's service around the films: who sent, what scored, which alarms, how much room, and the audit trail."""
 
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 from dicom_gateway.spool import is_spool
 from worker.alarms.acknowledge import said
 from worker.audit.reconciliation import CHAINED, Span
+from worker.db.session import database_time
 from worker.db.tables import alarm, audit_event, instance, outbox, score
 from worker.states import State
 from worker.trail import Verdict
@@ -113,7 +114,7 @@ def backlog(connection: Connection) -> dict[str, Any]:
     ).one()
     return {
         "waiting": number,
-        "oldest_seconds": round((datetime.now(UTC) - oldest).total_seconds()) if oldest else None,
+        "oldest_seconds": max(0, round((database_time(connection) - oldest).total_seconds())) if oldest else None,
     }
 
 

@@ -53,11 +53,11 @@ def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
 def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
     """The report of each day."""
     import logging
-    from datetime import UTC, datetime
     from importlib.util import find_spec
 
     from worker.audit import nightly, schedule
     from worker.cli.night_options import night_plan
+    from worker.db.session import time_of
 
     if not settings.report_time:
         return []
@@ -66,8 +66,8 @@ def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
         logging.getLogger("xrayq.relay").error("no nightly report: it needs matplotlib, pip install 'xrayq[report]'")
 
     def run() -> None:
-        schedule.ensure_scheduled(database, plan, datetime.now(UTC))
+        schedule.ensure_scheduled(database, plan, time_of(database))
         if able:
-            nightly.run_due(database, plan, datetime.now(UTC))
+            nightly.run_due(database, plan, time_of(database))
 
     return [Periodic(name="night", seconds=NIGHT_SECONDS, run=run)]

@@ -4,10 +4,11 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 
 from worker.errors import ConfigurationError
 
@@ -72,6 +73,24 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
         if engine.dialect.name == "postgresql":  # on SQLite a transaction is a snapshot
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         yield connection
+
+
+def database_time(connection: Connection) -> datetime:
+    """The one clock of an installation, UTC: PostgreSQL's wherever its clients run; SQLite's are on one machine.
+
+    Whatever one process writes and another compares (a lease, when a film came, when it is due) is of this clock: the
+    hosts' own differ.
+    """
+    if connection.dialect.name != "postgresql":
+        return datetime.now(UTC)
+    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now.astimezone(UTC)
+
+
+def time_of(engine: Engine) -> datetime:
+    """`database_time` outside of a transaction."""
+    with reading(engine) as connection:
+        return database_time(connection)
 
 
 def sqlite_file(url: str) -> Path | None:
