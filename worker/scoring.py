@@ -86,11 +86,8 @@ class Scoring:
                 self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
                 outcomes = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
-        except (
-            DataError,
-            IntegrityError,
-        ):  # what a film brought may be the cause: the attempt counts
-            raise
+        except (DataError, IntegrityError):
+            raise  # what a film brought may be the cause: the attempt counts
         except (ModelError, SQLAlchemyError) as error:
             self._postpone(rows, type(error).__name__)
             return
