@@ -86,7 +86,7 @@ def list_(
 def acknowledge(
     rule: Annotated[str, typer.Argument(help="As 'xrayq alarm list' shows it.", metavar="RULE")],
     why: Annotated[str, typer.Option(help="At most 200 characters. No patient's name or number.")],
-    subject: Annotated[str, typer.Argument(help="Likewise; - or nothing where it has none.", metavar="[SUBJECT]")] = "",
+    subject: Annotated[str, typer.Argument(help="Likewise; - or nothing where it has none.", metavar="SUBJECT")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Say that you know of an open alarm which nobody can mend, and why: a film that is lost for good.

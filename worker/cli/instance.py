@@ -61,7 +61,7 @@ def list_(
         return
     console = wide_console()
     print_table(console, views)
-    console.print(f"{len(views)} instances. {NOTICE}", style="dim")
+    console.print(f"{len(views)} instance{'' if len(views) == 1 else 's'}. {NOTICE}", style="dim")
 
 
 @app.command()

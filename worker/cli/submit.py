@@ -14,9 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="DICOM files, or folders of them.", metavar="PATH...")
-    ] = None,
+    paths: Annotated[list[Path] | None, typer.Argument(help="DICOM files, or folders of them.", metavar="PATH")] = None,
     orphaned: Annotated[
         bool, typer.Option("--orphans", help="Films of the spool that are not in the database.")
     ] = False,
