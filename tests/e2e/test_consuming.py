@@ -105,6 +105,7 @@ def test_redis_killed_under_relay_and_worker(service: Service) -> None:
     kill(service.redis.process.pid)
     service.redis.process.wait()
     unready = until(service.worker, False, UNREADY_SECONDS), until(service.relay, False, UNREADY_SECONDS)
+    assert max(unready) < UNREADY_SECONDS
     assert "redis" in request(service.relay, "/readyz").failing
 
     def silent() -> bool:
@@ -134,6 +135,7 @@ def test_a_worker_that_consumes_nothing_ends_itself_and_the_next_one_scores(serv
     for name in names:
         app.control.cancel_consumer(name)
     unready = until(service.worker, False, UNREADY_SECONDS)
+    assert unready < UNREADY_SECONDS
     assert set(request(service.worker, "/readyz").failing) == {"consuming"}
     with timed() as gone:
         wait_until(lambda: child(service.pid, "worker") not in (stalled, None), 30, "another worker")
