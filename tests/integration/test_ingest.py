@@ -1,19 +1,23 @@
 """The ingest transaction: new films, duplicates, revisions, races, a database that is away."""
 
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Engine, func, select
 
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
-from dicom_gateway.options import Received
 from dicom_gateway.spool import Spool, promising
 from tests.phantoms import chest_pixels, write_film
 from worker.db.session import reading
 from worker.db.tables import audit_event, instance, outbox
 from worker.ingest import Outcome, ingest
+
+T = TypeVar("T")
 
 
 def take(database: Engine, spool: Spool, path: Path) -> tuple[Outcome, int]:
@@ -73,16 +77,20 @@ def test_other_content_under_the_same_uid_is_the_next_revision(
     assert count(database, outbox) == 2
 
 
+def at_once(run: Callable[[T], Outcome], each: Sequence[T]) -> list[Outcome]:
+    together = threading.Barrier(len(each))
+
+    def begin(one: T) -> Outcome:
+        together.wait(timeout=30)
+        return run(one)
+
+    with ThreadPoolExecutor(len(each)) as threads:
+        return list(threads.map(begin, each, timeout=60))
+
+
 def test_many_associations_with_one_film_make_one_instance(database: Engine, spool: Spool, tmp_path: Path) -> None:
     film = write_film(tmp_path)
-    outcomes: list[Outcome] = []
-    threads = [
-        threading.Thread(target=lambda: outcomes.append(take(database, spool, film)[0]), daemon=True) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    outcomes = at_once(lambda _: take(database, spool, film)[0], range(8))
     assert sorted(outcomes) == [Outcome.DUPLICATE] * 7 + [Outcome.NEW]
     assert count(database, instance) == 1
 
@@ -91,17 +99,7 @@ def test_many_contents_under_one_uid_at_once_are_all_kept(database: Engine, spoo
     number = 12
     small = [chest_pixels(rows=64, columns=56, seed=seed) for seed in range(number)]
     films = [store_file(write_film(tmp_path, pixels=pixels), spool, "XRAYQ") for pixels in small]
-    together, outcomes = threading.Barrier(number), []
-
-    def run(received: Received) -> None:
-        together.wait(timeout=30)
-        outcomes.append(ingest(database, spool, received)[0])
-
-    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in films]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    outcomes = at_once(lambda received: ingest(database, spool, received)[0], films)
     assert sorted(outcomes) == [Outcome.NEW] + [Outcome.REVISION] * (number - 1)
     with reading(database) as connection:
         revisions = connection.execute(select(instance.c.revision).order_by(instance.c.revision)).scalars().all()
