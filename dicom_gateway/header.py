@@ -75,6 +75,7 @@ class Header:
     sop_instance_uid: str
     transfer_syntax_uid: str
     study_instance_uid: str
+    """"" when it is missing or no UID, as that of the series."""
     series_instance_uid: str
     modality: str
     body_part: str
@@ -110,8 +111,8 @@ def read_header(path: Path) -> Header:
         sop_class_uid=sop_class,
         sop_instance_uid=sop_instance,
         transfer_syntax_uid=scanned.transfer_syntax_uid,
-        study_instance_uid=text(dataset, "StudyInstanceUID"),
-        series_instance_uid=text(dataset, "SeriesInstanceUID"),
+        study_instance_uid=_uid(dataset, "StudyInstanceUID"),
+        series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
         modality=text(dataset, "Modality").upper(),
         body_part=text(dataset, "BodyPartExamined").upper(),
         view_position=text(dataset, "ViewPosition").upper(),
@@ -148,6 +149,15 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 def integer(dataset: Dataset, keyword: str) -> int | None:
     value = number(dataset, keyword)
     return None if value is None else int(value)
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """One valid UID, else ""."""
+    try:
+        value = str(dataset.get(keyword) or "").strip(" \0")
+    except UNREADABLE:
+        return ""
+    return value if is_valid_uid(value) else ""
 
 
 def _age(dataset: Dataset) -> float | None:

@@ -1,65 +1,237 @@
-"""Is a film that arrives again under its SOP Instance UID the same film?"""
+"""Is a film that arrives again under its SOP Instance UID the same film, of the same patient and study?
+
+Values are compared, not their coding: the same film in Implicit, Explicit or Big Endian VR is the same.
+"""
 
 import hashlib
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
-from dicom_gateway.errors import Malformed, Refusal
-from dicom_gateway.header import IMAGE_TAGS, UNREADABLE, text
-from dicom_gateway.part10 import scan
+from dicom_gateway.errors import Refusal
+from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS, UNREADABLE, integer
+from dicom_gateway.part10 import ITEM, PixelLocation, Scan, scan
 
-GATE_TAGS = (
-    "Modality",
-    "BodyPartExamined",
-    "ViewPosition",
-    "PatientAge",
+IDENTITY_TAGS = (
+    "PatientID",
+    "IssuerOfPatientID",
     "PatientBirthDate",
+    "AccessionNumber",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
     "StudyDate",
-    "BurnedInAnnotation",
+    "Laterality",
+    "ImageLaterality",
+    "ViewPosition",
+    "ViewCodeSequence",
 )
+"""Whose film it is, in which study, of which side."""
+DEMOGRAPHIC_TAGS = ("PatientName", "PatientSex")
+"""May be corrected while the patient stays the same. Without a Patient ID they are all that says who it is."""
+CONTENT_TAGS = tuple(
+    dict.fromkeys(one for one in (*IMAGE_TAGS, *IDENTIFYING_TAGS) if one not in (*IDENTITY_TAGS, "SOPInstanceUID"))
+)
+"""What the film is shown with, and what decides whether it is scored: all else that is read of a header."""
+ALL_TAGS = (*IDENTITY_TAGS, *DEMOGRAPHIC_TAGS, *CONTENT_TAGS)
+PARTS_OF_ITEMS = (
+    "LUTDescriptor",
+    "LUTData",
+    "CodeValue",
+    "CodingSchemeDesignator",
+    "LongCodeValue",
+    "URNCodeValue",
+    "ViewModifierCodeSequence",
+)
+"""Of a sequence's items. What explains a table or a code does not matter."""
+NUMBERS = ("DS", "IS", "FL", "FD", "SL", "UL", "AT")
+BIT_PATTERNS = ("US", "SS", "US or SS", "US or SS or OW", "US or OW", "OW")
+"""The same 16 bits are signed in one coding and unsigned in another."""
+UNKNOWN = "unknown"
 CHUNK = 1 << 20
 
+Value = str | int | tuple["Value", ...] | None
+"""None where an element cannot be read: it is like no other."""
 
-def same_film(one: Path, other: Path) -> bool:
-    """True when both files hold the same coded pixels, displayed the same way and passing the gate the same way.
 
-    Names, dates and private elements may differ; they do not reach a score. A file that is gone or unreadable is never
-    the same: a film is scored once too often rather than once too seldom.
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """What two films are compared by."""
+
+    values: dict[str, Value]
+    lossless: bool
+    coding: str
+    """"raw" for native pixels, else the codec; with the shape of their encapsulation."""
+    pixels: str
+    """SHA-256 of the coded pixels, hex: native ones as little endian samples, others without their offset table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What a film that came again is."""
+
+    same: bool
+    """Nothing of it is new but, at most, the patient's demographics."""
+    identity_changed: tuple[str, ...] = ()
+    """Keywords of IDENTITY_TAGS that differ; UNKNOWN alone where the earlier film could not be read."""
+    demographics_changed: tuple[str, ...] = ()
+    """Keywords of DEMOGRAPHIC_TAGS that differ, while the Patient ID is the same."""
+
+
+def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], bool]) -> Comparison:
+    """Compare a film with the one that came before it.
+
+    A file that is gone or unreadable is never the same: a film is scored once too often rather than once too seldom.
+
+    Args:
+        same_picture: decodes both files; asked only where all else is the same, and both are coded without loss in
+            different ways.
     """
     try:
-        return film_digest(one) == film_digest(other)
+        one, other = read_film(earlier), read_film(later)
     except (OSError, Refusal):
-        return False
+        return Comparison(same=False, identity_changed=(UNKNOWN,))
+    identity, demographics = _differ(one, other, IDENTITY_TAGS), _differ(one, other, DEMOGRAPHIC_TAGS)
+    if demographics and not (one.values["PatientID"] and other.values["PatientID"]):
+        identity, demographics = (*identity, *demographics), ()
+    if identity or _differ(one, other, CONTENT_TAGS):
+        return Comparison(same=False, identity_changed=identity, demographics_changed=demographics)
+    if (one.coding, one.pixels) == (other.coding, other.pixels):
+        same = True
+    else:
+        recoded = one.lossless and other.lossless and not one.coding == other.coding == "raw"
+        same = recoded and same_picture(earlier, later)
+    return Comparison(same=same, demographics_changed=demographics)
 
 
-def film_digest(path: Path) -> str:
-    """SHA-256 over everything in a Part 10 file that a score depends on, hex. Raises Refusal or OSError."""
-    digest = hashlib.sha256()
+def read_film(path: Path) -> Film:
+    """Read a Part 10 file without decoding its pixels. Raises Refusal or OSError."""
     with path.open("rb") as handle:
-        scanned = scan(handle, (*IMAGE_TAGS, *GATE_TAGS))
+        scanned = scan(handle, ALL_TAGS)
         syntax = SYNTAX_BY_UID.get(scanned.transfer_syntax_uid)
-        order = scanned.little_endian if syntax and syntax.codec == "raw" else True
-        digest.update(f"{syntax.codec if syntax else scanned.transfer_syntax_uid} {order}".encode())
-        for keyword in (*IMAGE_TAGS, *GATE_TAGS):
-            digest.update(f"\n{keyword}={_shown(scanned.dataset, keyword)}".encode())
-        if scanned.pixels:
-            scanned.stream.seek(scanned.pixels.offset)
-            left = scanned.pixels.length
-            while left and (chunk := scanned.stream.read(min(CHUNK, left))):
-                digest.update(chunk)
-                left -= len(chunk)
+        coding = syntax.codec if syntax else scanned.transfer_syntax_uid
+        if scanned.pixels is None:
+            coding += " without pixels"
+        elif scanned.pixels.encapsulated != (coding != "raw"):
+            coding += " encapsulated" if scanned.pixels.encapsulated else " native"
+        return Film(
+            values={keyword: _value(scanned.dataset, keyword, scanned.little_endian) for keyword in ALL_TAGS},
+            lossless=bool(syntax and not syntax.lossy),
+            coding=coding,
+            pixels=_digest(scanned),
+        )
+
+
+def _differ(one: Film, other: Film, keywords: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        keyword for keyword in keywords if one.values[keyword] is None or one.values[keyword] != other.values[keyword]
+    )
+
+
+def _value(dataset: Dataset, keyword: str, little_endian: bool) -> Value:
+    """An element's whole value in one form for every coding; "" when it is missing or empty."""
+    try:
+        if keyword not in dataset:
+            return ""
+        element = dataset[keyword]
+        value, vr = element.value, element.VR
+        if isinstance(value, Sequence):
+            return tuple(_item(item, little_endian) for item in value) or ""
+        if isinstance(value, bytes):
+            padded = value + bytes(len(value) % 2)
+            return tuple(np.frombuffer(padded, "<u2" if little_endian else ">u2").tolist()) or ""
+        if vr in BIT_PATTERNS and value not in (None, ""):
+            return tuple((np.atleast_1d(np.asarray(value, np.int64)) % (1 << 16)).tolist())
+        if vr in NUMBERS and value not in (None, ""):
+            return tuple(map(_number, value if isinstance(value, MultiValue) else [value]))
+        return _text(value, vr)
+    except UNREADABLE:
+        return _raw(dataset, keyword)
+
+
+def _item(item: Dataset, little_endian: bool) -> Value:
+    values = tuple(_value(item, keyword, little_endian) for keyword in PARTS_OF_ITEMS)
+    if None in values:
+        raise ValueError  # the whole sequence cannot be read
+    return values
+
+
+def _text(value: Any, vr: str) -> str:
+    """Padding, and case where the standard has none (CS), make no difference (PS3.5 6.2)."""
+    if value is None:
+        return ""
+    parts = [str(one).strip(" \0") for one in (value if isinstance(value, MultiValue) else [value])]
+    if vr == "PN":
+        parts = [one.rstrip("^= ") for one in parts]
+    if vr == "DA":  # YYYY.MM.DD is the retired form
+        parts = [one.replace(".", "").replace("-", "") for one in parts]
+    joined = "\\".join(parts).rstrip("\\")
+    return joined.upper() if vr == "CS" else joined
+
+
+def _number(value: Any) -> str:
+    try:
+        return repr(float(value))
+    except ValueError:
+        return str(value).strip(" \0")
+
+
+def _raw(dataset: Dataset, keyword: str) -> Value:
+    """The bytes of a value that makes no sense, so that it is at least like itself."""
+    value = getattr(dataset.get_item(keyword), "value", None)
+    return f"bytes {value.strip(bytes(1) + b' ').hex()}" if isinstance(value, bytes) else None
+
+
+def _digest(scanned: Scan) -> str:
+    digest = hashlib.sha256()
+    if scanned.pixels:
+        pieces = _fragments if scanned.pixels.encapsulated else _samples
+        for piece in pieces(scanned, scanned.pixels):
+            digest.update(piece)
     return digest.hexdigest()
 
 
-def _shown(dataset: Dataset, keyword: str) -> str:
-    """Every value of an element; a look-up table by its entries. Raises Malformed."""
-    try:
-        value = dataset.get(keyword)
-        if isinstance(value, Sequence):
-            return repr([[item.get("LUTDescriptor"), item.get("LUTData")] for item in value])
-    except UNREADABLE:
-        raise Malformed from None
-    return text(dataset, keyword) if isinstance(value, str) or not hasattr(value, "__getitem__") else repr(value)
+def _fragments(scanned: Scan, where: PixelLocation) -> Iterator[bytes]:
+    """Encapsulated pixels (PS3.5 A.4): their fragments as one stream, without the offset table."""
+    position, end, first = where.offset, where.offset + where.length - 8, True
+    while position < end:
+        scanned.stream.seek(position)
+        group, element, length = struct.unpack("<HHL", scanned.stream.read(8))
+        if group << 16 | element != ITEM:
+            return
+        if not first:
+            yield from _read(scanned, length)
+        position, first = position + 8 + length, False
+
+
+def _samples(scanned: Scan, where: PixelLocation) -> Iterator[bytes]:
+    """Native pixels in little endian, without what stands behind the last one."""
+    dataset = scanned.dataset
+    allocated = integer(dataset, "BitsAllocated") or 16
+    numbers = [max(integer(dataset, one) or 1, 1) for one in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
+    count = numbers[0] * numbers[1] * numbers[2] * numbers[3]
+    # PS3.5 A.3: two bytes of OW change places in big endian, also where they are two samples of 8 bits.
+    swap = 0 if scanned.little_endian else max(allocated // 8, 2 if where.vr == "OW" else 1)
+    held = min(count * allocated // 8, where.length)
+    scanned.stream.seek(where.offset)
+    if swap not in (2, 4):
+        yield from _read(scanned, held)
+        return
+    left = held
+    for piece in _read(scanned, min(-(-held // swap) * swap, where.length)):
+        swapped = np.frombuffer(piece[: len(piece) // swap * swap], f"u{swap}").byteswap().tobytes()
+        yield swapped[:left]
+        left -= len(swapped[:left])
+
+
+def _read(scanned: Scan, length: int) -> Iterator[bytes]:
+    while length and (piece := scanned.stream.read(min(CHUNK, length))):
+        yield piece
+        length -= len(piece)

@@ -1,16 +1,14 @@
 """Films to network inputs in child processes that may crash, hang or run out of memory without hurting the worker."""
 
 import errno
-import fcntl
 import os
-import resource
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, TimeoutError, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from dicom_gateway.pixels import read_radiograph
 from model.digest import file_digest
 from model.preprocess import PreprocessSpec, to_input
 from model.quality import Quality, measure
+from worker.confined import confine
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
 
@@ -221,20 +220,8 @@ def _result(future: "Future[Decoded]") -> Decoded:
 
 
 def _limit(memory_bytes: int) -> None:
-    """Once in each decoder process: bounded memory, one thread, last in line for the cores, gone with the worker."""
+    """Once in each decoder process: what `confine` says, and one thread."""
     import cv2
 
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(memory_bytes)
     cv2.setNumThreads(1)
-    os.nice(1)
-    _end_with_worker()
-
-
-def _end_with_worker() -> None:
-    """However the worker ends. A decoder that waits for a film would notice, one that is busy would not: so the kernel
-    sends SIGIO, which ends it, when the other end of the pipe that the worker holds is closed.
-    """
-    if worker := parent_process():
-        fcntl.fcntl(worker.sentinel, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(worker.sentinel, fcntl.F_SETFL, fcntl.fcntl(worker.sentinel, fcntl.F_GETFL) | os.O_ASYNC)

@@ -1,11 +1,12 @@
 """The gateway's `accept`: one transaction that makes an instance ours. When it returns, success may be promised."""
 
-import hashlib
 import logging
 import random
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
@@ -13,11 +14,12 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.options import Received
-from dicom_gateway.revision import same_film
+from dicom_gateway.revision import Comparison, compare
 from dicom_gateway.spool import Spool, drop, promising
 from worker import trail
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import instance, outbox
+from worker.pseudonyms import accession_digest, digest_key
 from worker.states import State
 
 log = logging.getLogger("xrayq.ingest")
@@ -33,11 +35,22 @@ class Outcome(StrEnum):
     REVISION = "revision"
 
 
-def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, int]:
+def never(_one: Path, _other: Path) -> bool:
+    """Where nothing can decode: two codings are two pictures."""
+    return False
+
+
+def ingest(
+    engine: Engine, spool: Spool, received: Received, same_picture: Callable[[Path, Path], bool] = never
+) -> tuple[Outcome, int]:
     """Commit {instance, outbox row, audit event} for one durable film.
 
-    The same film again is audited and makes no new work. Other content under a known UID becomes the next revision.
-    A file that the database does not name then leaves the spool: one without an instance means a lost film.
+    The same film again is audited and makes no new work. Other content under a known UID, or another patient or study,
+    becomes the next revision. A file that the database does not name then leaves the spool: one without an instance
+    means a lost film.
+
+    Args:
+        same_picture: see `revision.compare`.
 
     Returns:
         What it was, and the instance's id.
@@ -48,7 +61,7 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     removable = received.fresh
     try:
         with promising(received.path):
-            outcome, instance_id = _commit(engine, spool, received)
+            outcome, instance_id = _commit(engine, spool, received, same_picture)
         removable = outcome is Outcome.DUPLICATE  # the film is kept under another name, or under this one and named
     finally:
         if removable:
@@ -57,27 +70,30 @@ def ingest(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, i
     return outcome, instance_id
 
 
-def accession_digest(number: str) -> str:
-    """SHA-256 of an Accession Number, hex, "" without one: enough to find films by it.
-
-    A pseudonym, not a secret: who has the digest can try every number.
-    """
-    return hashlib.sha256(number.encode()).hexdigest() if number else ""
-
-
-def _commit(engine: Engine, spool: Spool, received: Received) -> tuple[Outcome, int]:
+def _commit(
+    engine: Engine, spool: Spool, received: Received, same_picture: Callable[[Path, Path], bool]
+) -> tuple[Outcome, int]:
+    compared: dict[str, Comparison] = {received.digest: Comparison(same=True)}
     for race in range(RACES):
         time.sleep(random.uniform(0, race * PAUSE))
         try:
+            key = digest_key(engine)
             with reading(engine) as connection:
                 latest = _latest(connection, received)
-            # Two films may be read whole here: not inside the transaction that others wait for.
-            same = latest is not None and _same(spool, latest.digest, received)
+            # Two films may be read whole here, and decoded: not inside the transaction that others wait for.
+            if latest and latest.digest not in compared:
+                compared[latest.digest] = compare(spool.path_of(latest.digest), received.path, same_picture)
             with writing(engine) as connection:
                 if _latest(connection, received) != latest:
                     continue
-                outcome, instance_id = _ingest(connection, received, latest, same)
-            return outcome, instance_id
+                if latest is None:
+                    return Outcome.NEW, _insert(connection, received, key, revision=1)
+                found = compared[latest.digest]
+                if found.same:
+                    return Outcome.DUPLICATE, _duplicate(connection, received, latest.id, found)
+                return Outcome.REVISION, _insert(
+                    connection, received, key, revision=latest.revision + 1, before=latest.id, found=found
+                )
         except IntegrityError:
             continue  # another association committed the same UID between our look and our insert: look again
         except SQLAlchemyError as error:
@@ -109,27 +125,36 @@ def _latest(connection: Connection, received: Received) -> Any:
     ).one_or_none()
 
 
-def _same(spool: Spool, digest: str, received: Received) -> bool:
-    return digest == received.digest or same_film(spool.path_of(digest), received.path)
+def _duplicate(connection: Connection, received: Received, instance_id: int, found: Comparison) -> int:
+    detail: dict[str, Any] = {"digest": received.digest}
+    if found.demographics_changed:
+        detail["demographics_changed"] = list(found.demographics_changed)
+    trail.record(
+        connection, action=Outcome.DUPLICATE, instance_id=instance_id, actor=received.calling_ae, detail=detail
+    )
+    return instance_id
 
 
-def _ingest(connection: Connection, received: Received, latest: Any, same: bool) -> tuple[Outcome, int]:
-    header = received.header
-    if latest and same:
-        trail.record(
-            connection,
-            action=Outcome.DUPLICATE,
-            instance_id=latest.id,
-            actor=received.calling_ae,
-            detail={"digest": received.digest},
-        )
-        return Outcome.DUPLICATE, latest.id
-    now = database_time(connection)
-    instance_id = connection.execute(
+def _insert(
+    connection: Connection,
+    received: Received,
+    key: bytes,
+    *,
+    revision: int,
+    before: int | None = None,
+    found: Comparison | None = None,
+) -> int:
+    """A new instance, with its place in the queue.
+
+    Args:
+        before: the instance that it is a revision of, and `found` what differs.
+    """
+    header, now = received.header, database_time(connection)
+    instance_id: int = connection.execute(
         insert(instance).returning(instance.c.id),
         {
             "sop_instance_uid": header.sop_instance_uid,
-            "revision": latest.revision + 1 if latest else 1,
+            "revision": revision,
             "sop_class_uid": header.sop_class_uid,
             "transfer_syntax_uid": header.transfer_syntax_uid,
             "study_instance_uid": header.study_instance_uid,
@@ -143,18 +168,23 @@ def _ingest(connection: Connection, received: Received, latest: Any, same: bool)
             "view_position": header.view_position,
             "age_years": header.age_years,
             "burned_in": header.burned_in,
-            "accession_digest": accession_digest(header.accession_number),
+            "accession_digest": accession_digest(key, header.accession_number),
             "state": State.RECEIVED,
             "received_at": now,
+            "identity_changed": list(found.identity_changed) if found else None,
         },
     ).scalar_one()
     connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": now})
-    outcome = Outcome.REVISION if latest else Outcome.NEW
+    detail: dict[str, Any] = {"digest": received.digest, "size": received.size}
+    if found:
+        detail |= {"before": before, "identity_changed": list(found.identity_changed)}
+        if found.demographics_changed:
+            detail["demographics_changed"] = list(found.demographics_changed)
     trail.record(
         connection,
-        action=outcome,
+        action=Outcome.REVISION if found else Outcome.NEW,
         instance_id=instance_id,
         actor=received.calling_ae,
-        detail={"digest": received.digest, "size": received.size},
+        detail=detail,
     )
-    return outcome, instance_id
+    return instance_id

@@ -24,6 +24,8 @@ INFERENCE_BATCH = 4
 ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 ENGINE_REFUSED = "engine_refused"
 """The engine answers other films, and not this one."""
+NO_STUDY = "study_missing"
+"""Study or Series Instance UID is missing or no UID: a score would belong to no study."""
 
 Ready = tuple[int, NDArray[np.uint8], Verdict]
 """An instance's id, its input [size, size] and what the gate says of it."""
@@ -56,7 +58,7 @@ def known_reasons() -> dict[State, list[str]]:
     return {
         State.SCORED: [""],
         State.INELIGIBLE: list(REASONS),
-        State.FAILED: [*decoding.reasons(), ATTEMPTS_EXHAUSTED, ENGINE_REFUSED],
+        State.FAILED: [*decoding.reasons(), NO_STUDY, ATTEMPTS_EXHAUSTED, ENGINE_REFUSED],
     }
 
 
@@ -75,6 +77,8 @@ def outcomes_of(
         )
         if reason := live.gate.header(facts[row.id]):
             yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
+        elif not row.study_instance_uid or not row.series_instance_uid:
+            yield Outcome(instance_id=row.id, state=State.FAILED, reason=NO_STUDY)
         else:
             paths[row.id], digests[row.id] = spool.path_of(row.digest), row.digest
     ready: list[Ready] = []

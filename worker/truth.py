@@ -19,7 +19,7 @@ from worker import trail
 from worker.db.session import writing
 from worker.db.tables import instance, truth
 from worker.errors import NotFound, WorkerError
-from worker.ingest import accession_digest
+from worker.pseudonyms import accession_digest, digest_key, rekey
 
 COLUMNS = ("sop_instance_uid", "accession_number", "label", "reader", "read_on")
 LONGEST = {"accession_number": 64, "reader": 64}
@@ -42,7 +42,7 @@ class Label:
     sop_instance_uid: str
     """"" where the accession number names the film."""
     accession_digest: str
-    """SHA-256 of the accession number, "" where the UID names the film."""
+    """Keyed, of the accession number; "" where the UID names the film."""
     reader: str
     label: str
     read_on: date
@@ -70,10 +70,11 @@ class Imported:
         return asdict(self)
 
 
-def read_labels(path: Path, findings: tuple[str, ...]) -> list[Label]:
+def read_labels(path: Path, findings: tuple[str, ...], key: bytes) -> list[Label]:
     """Read and check a whole file.
 
     Args:
+        key: `pseudonyms.digest_key` of the database.
         path: CSV in UTF-8 with the columns label, reader, read_on (YYYY-MM-DD), and sop_instance_uid or
             accession_number or both, one of them filled in each row.
         findings: what a label may be.
@@ -96,7 +97,7 @@ def read_labels(path: Path, findings: tuple[str, ...]) -> list[Label]:
     labels: dict[tuple[str, str, str], Label] = {}
     faults: list[str] = []
     for line, row in rows:
-        label, fault = _label({name: (row.get(name) or "").strip() for name in COLUMNS}, findings)
+        label, fault = _label({name: (row.get(name) or "").strip() for name in COLUMNS}, findings, key)
         if label and label.key in labels:
             fault = "the same film and reader stand in a line before"
         if label is None or fault:
@@ -108,7 +109,7 @@ def read_labels(path: Path, findings: tuple[str, ...]) -> list[Label]:
     return list(labels.values())
 
 
-def _label(row: dict[str, str], findings: tuple[str, ...]) -> tuple[Label | None, str]:
+def _label(row: dict[str, str], findings: tuple[str, ...], key: bytes) -> tuple[Label | None, str]:
     """The row, or what is wrong with it."""
     if bool(row["sop_instance_uid"]) == bool(row["accession_number"]):
         return None, "fill sop_instance_uid or accession_number, and not both"
@@ -129,7 +130,7 @@ def _label(row: dict[str, str], findings: tuple[str, ...]) -> tuple[Label | None
         return None, "read_on lies in the future"
     label = Label(
         sop_instance_uid=row["sop_instance_uid"],
-        accession_digest=accession_digest(row["accession_number"]),
+        accession_digest=accession_digest(key, row["accession_number"]),
         reader=row["reader"],
         label=row["label"],
         read_on=read_on,
@@ -140,9 +141,12 @@ def _label(row: dict[str, str], findings: tuple[str, ...]) -> tuple[Label | None
 def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: str) -> Imported:
     """Import a file, all or nothing. The same file again changes nothing.
 
+    Films and labels that a release before left under a plain digest of the accession number are found too.
+
     Raises as `read_labels`.
     """
-    labels = read_labels(path, findings)
+    labels = read_labels(path, findings, digest_key(engine))
+    rekey(engine)
     digest = file_digest(path)
     now = datetime.now(UTC)
     with writing(engine) as connection:

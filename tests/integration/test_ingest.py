@@ -1,20 +1,23 @@
 """The ingest transaction: new films, duplicates, revisions, races, a database that is away."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from pydicom import uid
 from sqlalchemy import Engine, func, select
 
+from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool, promising
-from tests.phantoms import chest_pixels, write_film
+from tests.phantoms import chest_film, chest_pixels, write_film
 from worker.db.session import reading
-from worker.db.tables import audit_event, instance, outbox
+from worker.db.tables import audit_event, instance, metadata, outbox
 from worker.ingest import Outcome, ingest
 
 T = TypeVar("T")
@@ -22,6 +25,12 @@ T = TypeVar("T")
 
 def take(database: Engine, spool: Spool, path: Path) -> tuple[Outcome, int]:
     return ingest(database, spool, store_file(path, spool, "XRAYQ"))
+
+
+def events(database: Engine) -> list[tuple[str, dict[str, Any]]]:
+    with reading(database) as connection:
+        rows = connection.execute(select(audit_event.c.action, audit_event.c.detail).order_by(audit_event.c.id)).all()
+    return [(row.action, row.detail) for row in rows]
 
 
 def count(database: Engine, table) -> int:  # type: ignore[no-untyped-def]
@@ -59,6 +68,86 @@ def test_the_same_film_again_is_a_duplicate(database: Engine, spool: Spool, tmp_
 def test_another_patient_name_is_still_the_same_film(database: Engine, spool: Spool, tmp_path: Path) -> None:
     _, first = take(database, spool, write_film(tmp_path))
     assert take(database, spool, write_film(tmp_path, PatientName="Married^Person")) == (Outcome.DUPLICATE, first)
+    action, detail = events(database)[-1]
+    assert (action, detail["demographics_changed"]) == ("duplicate", ["PatientName"])
+
+
+IDENTITIES: dict[str, Any] = {
+    "PatientID": "PID-SECRET-2",
+    "AccessionNumber": "ACC-SECRET-2",
+    "StudyInstanceUID": "1.2.3.4",
+    "SeriesInstanceUID": "1.2.3.4",
+    "Laterality": "L",
+    "PatientBirthDate": "19800102",
+}
+
+
+@pytest.mark.parametrize("keyword", IDENTITIES)
+def test_another_identity_is_the_next_revision(
+    database: Engine, spool: Spool, tmp_path: Path, keyword: str
+) -> None:
+    """A correction of a wrong patient or study must never be dropped as the same film."""
+    _, first = take(database, spool, write_film(tmp_path))
+    outcome, second = take(database, spool, write_film(tmp_path, **{keyword: IDENTITIES[keyword]}))
+    assert (outcome, second != first) == (Outcome.REVISION, True)
+    action, detail = events(database)[-1]
+    assert (action, detail["identity_changed"], detail["before"]) == ("revision", [keyword], first)
+    with reading(database) as connection:
+        rows = connection.execute(select(instance).order_by(instance.c.id)).all()
+        stored = "".join(str(row) for table in metadata.tables.values() for row in connection.execute(select(table)))
+    assert [row.identity_changed for row in rows] == [None, [keyword]]
+    assert (rows[0].accession_digest == rows[1].accession_digest) is (keyword != "AccessionNumber")
+    assert "SECRET" not in stored.upper()
+    assert "19800102" not in stored
+    again = take(database, spool, write_film(tmp_path, **{keyword: IDENTITIES[keyword]}))
+    assert again == (Outcome.DUPLICATE, second)
+    assert take(database, spool, write_film(tmp_path))[0] is Outcome.REVISION, "the newest one counts"
+
+
+def test_an_earlier_film_that_cannot_be_read_is_another_one(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    kept = store_file(write_film(tmp_path), spool, "XRAYQ")
+    ingest(database, spool, kept)
+    kept.path.unlink()
+    outcome, _ = take(database, spool, write_film(tmp_path, InstitutionName="Elsewhere"))
+    assert outcome is Outcome.REVISION
+    assert events(database)[-1][1]["identity_changed"] == ["unknown"]
+
+
+def test_another_coding_is_compared_once_and_outside_of_transactions(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    """Another film is received while two are decoded."""
+    asked = []
+
+    def same_picture(one: Path, other: Path) -> bool:
+        asked.append((one, other))
+        return take(database, spool, write_film(tmp_path, "meanwhile"))[0] in (Outcome.NEW, Outcome.DUPLICATE)
+
+    film = chest_film()
+    name = film.SOPInstanceUID
+    first = store_file(save(film, tmp_path / "one.dcm"), spool, "XRAYQ")
+    coded = in_syntax(film, uid.JPEGLSLossless)
+    coded.SOPInstanceUID = name
+    second = store_file(save(coded, tmp_path / "other.dcm"), spool, "XRAYQ")
+    _, kept = ingest(database, spool, first)
+    assert ingest(database, spool, second, same_picture) == (Outcome.DUPLICATE, kept)
+    assert asked == [(first.path, second.path)]
+    assert not second.path.exists()
+    second = store_file(tmp_path / "other.dcm", spool, "XRAYQ")
+    assert ingest(database, spool, second)[0] is Outcome.REVISION, "nothing can decode here"
+    assert events(database)[-1][1]["identity_changed"] == []
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("value", [None, "", "study 7", "1.2." + 70 * "3"], ids=["missing", "empty", "words", "long"])
+def test_a_film_of_no_study_is_kept(
+    database: Engine, spool: Spool, tmp_path: Path, keyword: str, value: str | None
+) -> None:
+    outcome, key = take(database, spool, write_film(tmp_path, **{keyword: value}))
+    assert outcome is Outcome.NEW
+    column = instance.c.study_instance_uid if keyword == "StudyInstanceUID" else instance.c.series_instance_uid
+    with reading(database) as connection:
+        assert connection.execute(select(column).where(instance.c.id == key)).scalar_one() == ""
 
 
 @pytest.mark.parametrize(
@@ -104,6 +193,42 @@ def test_many_contents_under_one_uid_at_once_are_all_kept(database: Engine, spoo
     with reading(database) as connection:
         revisions = connection.execute(select(instance.c.revision).order_by(instance.c.revision)).scalars().all()
     assert revisions == list(range(1, number + 1))
+
+
+def test_identities_under_one_uid_at_once_are_all_kept(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """Each twice: the second of a patient is a duplicate only where no other patient came between."""
+    small = chest_pixels(rows=64, columns=56)
+    patients = [f"PID-SECRET-{number}" for number in range(6)]
+    films = [store_file(write_film(tmp_path, pixels=small, PatientID=one), spool, "XRAYQ") for one in patients]
+    outcomes = at_once(lambda received: ingest(database, spool, received)[0], films * 2)
+    counts = Counter(outcomes)
+    assert counts[Outcome.NEW] == 1
+    assert counts[Outcome.REVISION] >= len(patients) - 1
+    with reading(database) as connection:
+        rows = connection.execute(select(instance).order_by(instance.c.revision)).all()
+    assert {row.digest for row in rows} == {one.digest for one in films}, "no patient's film is lost"
+    assert [row.revision for row in rows] == list(range(1, len(rows) + 1))
+    assert [row.identity_changed for row in rows] == [None, *[["PatientID"]] * (len(rows) - 1)]
+    assert len(rows) == counts[Outcome.NEW] + counts[Outcome.REVISION]
+
+
+def test_a_correction_after_a_commit_that_was_lost_is_a_first_film(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    """Nothing was promised for the one before: the sender brings it again, then it is the correction."""
+    wrong, right = write_film(tmp_path / "", "wrong"), chest_film("wrong", PatientID="PID-SECRET-2")
+    received = store_file(wrong, spool, "XRAYQ")
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE outbox RENAME TO elsewhere")
+    with pytest.raises(StoreUnavailable):
+        ingest(database, spool, received)
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO outbox")
+    corrected = save(right, tmp_path / "right.dcm")
+    assert take(database, spool, corrected)[0] is Outcome.NEW
+    assert take(database, spool, wrong)[0] is Outcome.REVISION
+    assert take(database, spool, corrected)[0] is Outcome.REVISION
+    assert [detail.get("identity_changed") for _, detail in events(database)] == [None, ["PatientID"], ["PatientID"]]
 
 
 def test_a_duplicate_with_other_bytes_leaves_no_second_file(database: Engine, spool: Spool, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dicom_gateway.spool import Spool
     from model.preprocess import PreprocessSpec
+    from worker.comparing import Comparing
     from worker.decoding import DecodePool
     from worker.settings import Settings
 
@@ -121,6 +122,13 @@ def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int)
         max_pixels=int(settings.max_megapixels * 1e6),
         reduce=settings.reduced_resolution,
     )
+
+
+def comparing(settings: "Settings") -> "Comparing":
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.comparing import Comparing
+
+    return Comparing(memory_bytes=settings.decode_memory_mib * MEBIBYTE, max_pixels=int(settings.max_megapixels * 1e6))
 
 
 def broker_url(settings: "Settings") -> str:

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
 
 NIGHT_SECONDS = 10.0
 DELIVERY_SECONDS = 2.0
+REKEY_SECONDS = 3600.0
 SPOOL_SECONDS = 5.0  # for which a network file system may hang
 
 
 def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
-    return [*_night(settings, database), *_alarms(settings, database)]
+    from worker.pseudonyms import rekey
+
+    # Again and again: a gateway of the release before may run beside this relay.
+    digests = Periodic(name="digests", seconds=REKEY_SECONDS, run=partial(rekey, database))
+    return [*_night(settings, database), *_alarms(settings, database), digests]
 
 
 def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:

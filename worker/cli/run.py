@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import broker_url, decode_pool, load_settings, open_database, open_spool, start_logging
+from worker.cli.common import (
+    broker_url,
+    comparing,
+    decode_pool,
+    load_settings,
+    open_database,
+    open_spool,
+    start_logging,
+)
 from worker.errors import Unhealthy
 
 if TYPE_CHECKING:
@@ -79,8 +87,10 @@ def gateway() -> None:
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
+    pictures = comparing(settings)
+
     def accept(received: Received) -> None:
-        ingest(database, spool, received)
+        ingest(database, spool, received, pictures.same_picture)
 
     server = Gateway(
         GatewayOptions(
@@ -109,6 +119,7 @@ def gateway() -> None:
     logging.getLogger("xrayq.gateway").info("listening", extra={"port": server.port, "count": swept})
     stop.wait()
     server.stop()
+    pictures.close()
     with suppress(SQLAlchemyError):
         refused.write(database)
 

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, open_spool, print_json, start_logging
+from worker.cli.common import (
+    JsonOption,
+    comparing,
+    load_settings,
+    open_database,
+    open_spool,
+    print_json,
+    start_logging,
+)
 from worker.errors import ConfigurationError, NotFound
 
 
@@ -42,10 +50,11 @@ def submit(
         files = [spool.path_of(digest) for digest in orphans(database, spool.root) or ()]
     else:
         files = _files(paths or [])
-    results = []
+    results, pictures = [], comparing(settings)
     for file in files:
         try:
-            outcome, instance_id = ingest(database, spool, store_file(file, spool, settings.ae_title))
+            received = store_file(file, spool, settings.ae_title)
+            outcome, instance_id = ingest(database, spool, received, pictures.same_picture)
             results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": None})
         except OSError as error:
             results.append(
@@ -53,6 +62,7 @@ def submit(
             )
         except Refusal as refusal:
             results.append({"file": str(file), "outcome": "refused", "instance": None, "reason": refusal.comment})
+    pictures.close()
     refused = [one for one in results if one["outcome"] == "refused"]
     if as_json:
         print_json(results)

@@ -73,17 +73,34 @@ instance = Table(
     Column("age_years", Float),
     Column("burned_in", String(16), nullable=False, server_default="", comment="Burned In Annotation (0028,0301)"),
     Column(
-        "accession_digest", String(64), nullable=False, server_default="", comment="SHA-256; labels name films by it"
+        "accession_digest",
+        String(64),
+        nullable=False,
+        server_default="",
+        comment="keyed, see worker/pseudonyms.py; labels name films by it",
     ),
     Column("state", String(16), nullable=False),
     Column("reason", String(64), comment="why ineligible or failed, a code"),
     Column("received_at", Timestamp, nullable=False),
     Column("finished_at", Timestamp, comment="when it left the state received"),
+    Column(
+        "identity_changed",
+        Codes,
+        comment="of a revision: attributes of identity that differ from the revision before, keywords",
+    ),
     UniqueConstraint("sop_instance_uid", "revision"),
     Index(None, "state", "received_at"),
     Index(None, "received_at"),
     Index(None, "calling_ae", "received_at"),
     Index(None, "accession_digest"),
+)
+
+secret = Table(
+    "secret",
+    metadata,
+    Column("name", String(32), primary_key=True, comment="what it is for: digests"),
+    Column("value", String(128), nullable=False, comment="hex"),
+    Column("made_at", Timestamp, nullable=False),
 )
 
 score = Table(

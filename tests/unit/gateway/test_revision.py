@@ -1,4 +1,4 @@
-"""Is a film that arrives again the same film?"""
+"""Is a film that arrives again the same film, of the same patient and study?"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
 
+from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from dicom_gateway.encode import in_syntax, save
-from dicom_gateway.header import IMAGE_TAGS
-from dicom_gateway.revision import GATE_TAGS, film_digest, same_film
+from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS
+from dicom_gateway.revision import ALL_TAGS, UNKNOWN, Comparison, compare
 from tests.phantoms import chest_film, chest_pixels
 from tests.unit.gateway.test_part10 import DEEP, sequence, with_raw
 
@@ -31,7 +33,7 @@ def lut(entries: list[int], *, first: int = 0, bits: int = 16, extra: str = "") 
 
 def base(**attributes: Any) -> Dataset:
     windowed: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 3000, "BurnedInAnnotation": "NO"}
-    return chest_film("again", pixels=SMALL, **(windowed | attributes))
+    return chest_film("again", **({"pixels": SMALL} | windowed | attributes))
 
 
 def changed_pixel(film: Dataset) -> None:
@@ -50,38 +52,105 @@ def setting(**attributes: Any) -> Callable[[Dataset], None]:
     return change
 
 
+SAME = Comparison(same=True)
+OTHER = Comparison(same=False)
+PLAIN = {row.uid for row in TRANSFER_SYNTAXES if row.codec == "raw"}
+
+
+def changed(*keywords: str) -> Comparison:
+    return Comparison(same=False, identity_changed=keywords)
+
+
+def code(value: str, scheme: str = "SCT", modifier: str = "") -> Sequence:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, f"meaning of {value}"
+    if modifier:
+        item.ViewModifierCodeSequence = code(modifier)
+    return Sequence([item])
+
+
+def never(_one: Path, _other: Path) -> bool:
+    raise AssertionError("nothing is to be decoded")
+
+
+def compared(folder: Path, one: Dataset, other: Dataset) -> Comparison:
+    """Either way round."""
+    paths = save(one, folder / "one.dcm"), save(other, folder / "other.dcm")
+    found = compare(*paths, never)
+    assert compare(*reversed(paths), never) == found
+    return found
+
+
 @pytest.mark.parametrize(
-    ("change", "same"),
+    ("change", "expected"),
     [
-        (setting(), True),
-        (setting(PatientName="Other^Name", PatientID="9", AccessionNumber="8"), True),
-        (setting(StudyTime="101112", InstitutionName="Elsewhere", SOPInstanceUID="1.2.3"), True),
-        (changed_pixel, False),
-        (remove_window, False),
-        (setting(WindowCenter=2001), False),
-        (setting(WindowCenter=[2000, 900], WindowWidth=[3000, 90]), False),
-        (setting(WindowWidth=2999), False),
-        (setting(VOILUTFunction="SIGMOID"), False),
-        (setting(PhotometricInterpretation="MONOCHROME1"), False),
-        (setting(RescaleSlope=-1, RescaleIntercept=4095), False),
-        (setting(PixelPaddingValue=0), False),
-        (setting(BitsStored=11), False),
-        (setting(Rows=40, Columns=48), False),
-        (setting(ViewPosition="AP"), False),
-        (setting(Modality="CR"), False),
-        (setting(BodyPartExamined="HAND"), False),
-        (setting(BurnedInAnnotation="YES"), False),
-        (setting(PatientAge="046Y"), False),
-        (setting(PatientBirthDate="19800101"), False),
-        (setting(VOILUTSequence=lut([0, 1, 2])), False),
+        (setting(), SAME),
+        (setting(StudyTime="101112", InstitutionName="Elsewhere", SOPInstanceUID="1.2.3"), SAME),
+        (setting(ViewPosition="pa ", PatientID="PID-SECRET "), SAME),
+        (setting(WindowCenter="2000.0", StudyDate="2026.01.01"), SAME),
+        (setting(ViewCodeSequence=Sequence([])), SAME),
+        (setting(PatientName="Married^Person"), Comparison(same=True, demographics_changed=("PatientName",))),
+        (setting(PatientSex="F"), Comparison(same=True, demographics_changed=("PatientSex",))),
+        (setting(PatientName="Secret^Person^^^"), SAME),
+        (changed_pixel, OTHER),
+        (remove_window, OTHER),
+        (setting(WindowCenter=2001), OTHER),
+        (setting(WindowCenter=[2000, 900], WindowWidth=[3000, 90]), OTHER),
+        (setting(WindowWidth=2999), OTHER),
+        (setting(VOILUTFunction="SIGMOID"), OTHER),
+        (setting(PhotometricInterpretation="MONOCHROME1"), OTHER),
+        (setting(RescaleSlope=-1, RescaleIntercept=4095), OTHER),
+        (setting(PixelPaddingValue=0), OTHER),
+        (setting(BitsStored=11), OTHER),
+        (setting(Rows=40, Columns=48), OTHER),
+        (setting(Modality="CR"), OTHER),
+        (setting(SOPClassUID=uid.ComputedRadiographyImageStorage), OTHER),
+        (setting(BodyPartExamined="HAND"), OTHER),
+        (setting(BurnedInAnnotation="YES"), OTHER),
+        (setting(PatientAge="046Y"), OTHER),
+        (setting(VOILUTSequence=lut([0, 1, 2])), OTHER),
+        (setting(PatientID="9"), changed("PatientID")),
+        (setting(PatientID="pid-secret"), changed("PatientID")),
+        (setting(PatientID="", PatientName="Other^Name"), changed("PatientID", "PatientName")),
+        (setting(PatientID="PID-SECRET" + 70 * "0"), changed("PatientID")),
+        (setting(IssuerOfPatientID="B"), changed("IssuerOfPatientID")),
+        (setting(PatientBirthDate="19800101"), changed("PatientBirthDate")),
+        (setting(AccessionNumber="8"), changed("AccessionNumber")),
+        (setting(StudyInstanceUID="1.2.3"), changed("StudyInstanceUID")),
+        (setting(SeriesInstanceUID="1.2.3"), changed("SeriesInstanceUID")),
+        (setting(StudyDate="20260102"), changed("StudyDate")),
+        (setting(Laterality="L"), changed("Laterality")),
+        (setting(ImageLaterality="R"), changed("ImageLaterality")),
+        (setting(ViewPosition="AP"), changed("ViewPosition")),
+        (setting(ViewCodeSequence=code("399348003")), changed("ViewCodeSequence")),
+        (
+            setting(PatientID="9", PatientName="Other^Name", AccessionNumber="8"),
+            Comparison(
+                same=False,
+                identity_changed=("PatientID", "AccessionNumber"),
+                demographics_changed=("PatientName",),
+            ),
+        ),
     ],
 )
-def test_what_counts(tmp_path: Path, change: Callable[[Dataset], None], same: bool) -> None:
+def test_what_counts(tmp_path: Path, change: Callable[[Dataset], None], expected: Comparison) -> None:
     one, other = base(), base()
     change(other)
-    paths = save(one, tmp_path / "one.dcm"), save(other, tmp_path / "other.dcm")
-    assert same_film(*paths) == same
-    assert same_film(*reversed(paths)) == same
+    assert compared(tmp_path, one, other) == expected
+
+
+def test_without_a_patient_id_the_name_is_all_there_is(tmp_path: Path) -> None:
+    one, other = base(PatientID=""), base(PatientID="", PatientName="Other^Name", PatientSex="F")
+    assert compared(tmp_path, one, other) == changed("PatientName", "PatientSex")
+    assert compared(tmp_path, one, base(PatientID="")) == SAME
+
+
+def test_view_codes_count_by_value_and_scheme(tmp_path: Path) -> None:
+    one, meaning = base(ViewCodeSequence=code("399348003")), base(ViewCodeSequence=code("399348003"))
+    meaning.ViewCodeSequence[0].CodeMeaning = "postero-anterior"
+    assert compared(tmp_path, one, meaning) == SAME
+    for other in (code("272479007"), code("399348003", "SRT"), code("399348003", modifier="1"), [*code("1"), *code("2")]):
+        assert compared(tmp_path, one, base(ViewCodeSequence=Sequence(other))) == changed("ViewCodeSequence")
 
 
 @pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
@@ -98,26 +167,73 @@ def test_what_counts(tmp_path: Path, change: Callable[[Dataset], None], same: bo
     ids=["same", "explanation", "entry", "first", "bits", "length"],
 )
 def test_look_up_tables_count_by_their_entries(tmp_path: Path, keyword: str, table: Sequence, same: bool) -> None:
-    one = save(base(**{keyword: lut([0, 100, 4000])}), tmp_path / "one.dcm")
-    other = save(base(**{keyword: table}), tmp_path / "other.dcm")
-    assert same_film(one, other) == same
+    other = base(**{keyword: table})
+    assert compared(tmp_path, base(**{keyword: lut([0, 100, 4000])}), other) == Comparison(same=same)
 
 
-@pytest.mark.parametrize(
-    ("syntax", "same"),
-    [
-        (uid.ImplicitVRLittleEndian, True),
-        (uid.DeflatedExplicitVRLittleEndian, True),
-        (uid.ExplicitVRBigEndian, False),
-        (uid.JPEGLSLossless, False),
-        (uid.RLELossless, False),
-    ],
-)
-def test_another_coding_of_the_same_bytes(tmp_path: Path, syntax: str, same: bool) -> None:
-    one = save(base(), tmp_path / "one.dcm")
-    other = save(in_syntax(base(), syntax), tmp_path / "other.dcm")
-    assert same_film(one, other) == same
-    assert same_film(other, other)
+@pytest.mark.parametrize("syntax", sorted(PLAIN))
+@pytest.mark.parametrize("bits", [8, 16])
+def test_values_count_and_not_their_coding(tmp_path: Path, syntax: str, bits: int) -> None:
+    """Bytes of look-up tables and pixels change places, and a signed number is an unsigned one in Implicit VR."""
+    pixels = chest_pixels(47, 39) if bits == 16 else chest_pixels(47, 39, bits=8).astype(np.uint8)
+    table = lut([0, 100, 40000, 7], first=3)
+    table[0]["LUTDescriptor"].VR, table[0].LUTDescriptor = "SS", [4, -5, 16]
+    film = base(pixels=pixels, VOILUTSequence=table, PatientName="Müller^Änne", SpecificCharacterSet="ISO_IR 100")
+    film.add_new("PixelPaddingValue", "US", 63536)
+    coded = in_syntax(film, syntax)
+    assert compared(tmp_path, film, coded) == SAME
+    coded.add_new("PixelPaddingValue", "SS", -2000)
+    assert compared(tmp_path, film, coded) == SAME
+    coded.PatientID = "9"
+    assert compared(tmp_path, film, coded) == changed("PatientID")
+    pixels[-1, -1] ^= 1
+    other = base(pixels=pixels, VOILUTSequence=table, PatientName="Müller^Änne", SpecificCharacterSet="ISO_IR 100")
+    other.add_new("PixelPaddingValue", "US", 63536)
+    assert compared(tmp_path, film, in_syntax(other, syntax)) == OTHER
+
+
+def test_eight_bit_pixels_as_words_change_places_in_big_endian(tmp_path: Path) -> None:
+    pixels = chest_pixels(47, 39, bits=8).astype(np.uint8)
+    film = chest_film("again", pixels=pixels)
+    coded = in_syntax(film, uid.ExplicitVRBigEndian)
+    padded = np.frombuffer(pixels.tobytes() + b"\0", np.uint8)
+    coded.PixelData, coded["PixelData"].VR = padded.reshape(-1, 2)[:, ::-1].tobytes(), "OW"
+    assert compared(tmp_path, film, coded) == SAME
+
+
+@pytest.mark.parametrize("syntax", [row for row in TRANSFER_SYNTAXES if row.codec != "raw"], ids=lambda row: row.name)
+@pytest.mark.parametrize("answer", [True, False])
+def test_another_coding_is_decoded_unless_it_is_lossy(tmp_path: Path, syntax: Any, answer: bool) -> None:
+    asked = []
+
+    def same_picture(*films: Path) -> bool:
+        asked.append(films)
+        return answer
+
+    coded = in_syntax(base(), syntax.uid)
+    for keyword in ("BitsStored", "HighBit", "BitsAllocated", "WindowCenter", "WindowWidth"):
+        setattr(coded, keyword, getattr(base(), keyword))
+    one, other = save(base(), tmp_path / "one.dcm"), save(coded, tmp_path / "other.dcm")
+    assert compare(one, other, same_picture) == Comparison(same=answer and not syntax.lossy)
+    assert asked == ([] if syntax.lossy else [(one, other)])
+    coded.PatientID = "9"
+    save(coded, other)
+    asked.clear()
+    assert compare(one, other, same_picture) == changed("PatientID")
+    assert asked == []
+
+
+def test_fragments_and_their_offset_table_do_not_matter(tmp_path: Path) -> None:
+    """An archive may cut a codestream in other pieces."""
+    coded, cut = in_syntax(base(), uid.JPEG2000), in_syntax(base(), uid.JPEG2000)
+    (frame,) = generate_frames(coded.PixelData, number_of_frames=1)
+    cut.PixelData = encapsulate([frame], fragments_per_frame=3, has_bot=False)
+    assert cut.PixelData != coded.PixelData
+    assert compared(tmp_path, coded, cut) == SAME
+    damaged = bytearray(frame)
+    damaged[-10] ^= 1
+    cut.PixelData = encapsulate([bytes(damaged)])
+    assert compared(tmp_path, coded, cut) == OTHER
 
 
 def test_a_missing_or_broken_file_is_never_the_same(tmp_path: Path) -> None:
@@ -127,18 +243,20 @@ def test_a_missing_or_broken_file_is_never_the_same(tmp_path: Path) -> None:
     empty = tmp_path / "empty.dcm"
     empty.touch()
     for other in (tmp_path / "gone.dcm", cut, empty, tmp_path):
-        assert not same_film(one, other)
-        assert not same_film(other, one)
+        assert compare(one, other, never) == changed(UNKNOWN)
+        assert compare(other, one, never) == changed(UNKNOWN)
 
 
 @pytest.mark.parametrize(
     ("tag", "vr", "value"),
     [(0x00280010, b"US", b"abc"), (0x00281050, b"DS", b"\xff\xfe!!"), (0x00281050, b"DS", b"wide\\3")],
 )
-def test_odd_values_never_raise(tmp_path: Path, tag: int, vr: bytes, value: bytes) -> None:
+def test_odd_values_never_raise_and_are_like_themselves(tmp_path: Path, tag: int, vr: bytes, value: bytes) -> None:
     one = save(base(), tmp_path / "one.dcm")
     odd = with_raw(save(base(), tmp_path / "odd.dcm"), tag, vr, value)
-    assert not same_film(one, odd)
+    assert compare(one, odd, never) == OTHER
+    again = with_raw(save(base(InstitutionName="Elsewhere"), tmp_path / "again.dcm"), tag, vr, value)
+    assert compare(odd, again, never) == SAME
 
 
 def test_nested_look_up_tables_are_bounded(tmp_path: Path) -> None:
@@ -148,12 +266,12 @@ def test_nested_look_up_tables_are_bounded(tmp_path: Path) -> None:
     for depth in (50, DEEP):
         deep = tmp_path / f"{depth}.dcm"
         deep.write_bytes(content[:start] + sequence((0x0028, 0x3010), depth) + content[start:])
-        assert not same_film(one, deep)
+        assert not compare(one, deep, never).same
 
 
-def test_the_digest_covers_every_attribute_the_pixels_are_read_with() -> None:
-    assert not set(IMAGE_TAGS) & set(GATE_TAGS)
-    assert {"Rows", "WindowCenter", "PhotometricInterpretation"} <= set(IMAGE_TAGS)
+def test_all_that_is_read_of_a_header_is_compared() -> None:
+    assert len(ALL_TAGS) == len(set(ALL_TAGS))
+    assert {*IMAGE_TAGS, *IDENTIFYING_TAGS} - set(ALL_TAGS) == {"SOPInstanceUID"}
 
 
 def test_large_pixels_are_covered_to_the_last_byte(tmp_path: Path) -> None:
@@ -161,4 +279,4 @@ def test_large_pixels_are_covered_to_the_last_byte(tmp_path: Path) -> None:
     one = save(chest_film("again", pixels=pixels), tmp_path / "one.dcm")
     pixels[-1, -1] = 1
     other = save(chest_film("again", pixels=pixels), tmp_path / "other.dcm")
-    assert film_digest(one) != film_digest(other)
+    assert compare(one, other, never) == OTHER

@@ -1,0 +1,111 @@
+"""Do two codings hold the same picture? Asked by the gateway for a film that comes again in another transfer syntax.
+
+The gateway decodes nothing itself: a codestream may be made to crash, hang or fill its decoder. So a child process does
+it, made at the first question. Whatever goes wrong there, the answer is no, and the film becomes a revision.
+"""
+
+import logging
+import os
+import threading
+import time
+from concurrent.futures import Future, TimeoutError
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+
+from pebble import ProcessPool
+
+from worker.confined import confine
+
+log = logging.getLogger("xrayq.ingest")
+
+SECONDS = 15.0
+"""For one answer, waiting for its turn included: senders commonly wait 30 s for theirs."""
+MOST_AT_ONCE = 8
+"""Questions; one more is answered no."""
+FILMS_PER_PROCESS = 500  # then a fresh one: decoders leak
+
+
+class Comparing:
+    """One child process for all associations. Safe to use from several threads."""
+
+    def __init__(self, *, memory_bytes: int, max_pixels: int, seconds: float = SECONDS) -> None:
+        """
+        Args:
+            memory_bytes: address space of the child.
+            max_pixels: largest rows x columns that is decoded.
+            seconds: for one answer; then the child is killed.
+        """
+        self._memory_bytes = memory_bytes
+        self._max_pixels = max_pixels
+        self._seconds = seconds
+        self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._lock = threading.Lock()
+        self._pool: ProcessPool | None = None
+
+    def same_picture(self, one: Path, other: Path) -> bool:
+        """Whether both decode to the same values, shown the same way. False where that cannot be found out."""
+        if not self._places.acquire(blocking=False):
+            log.warning("films not compared", extra={"reason": f"{MOST_AT_ONCE} at once"})
+            return False
+        deadline = time.monotonic() + self._seconds
+        future: Future[bool] | None = None
+        try:
+            future = self._submit(one, other)
+            return future.result(timeout=deadline - time.monotonic())
+        except TimeoutError:
+            reason = "timeout"
+        except Exception as error:  # noqa: BLE001 - a crash, a refusal, no memory, no decoder: it is not known
+            reason = type(error).__name__
+        finally:
+            if future:
+                future.cancel()  # kills a child that still works on it
+            self._places.release()
+        log.warning("films not compared", extra={"reason": reason})
+        return False
+
+    def close(self) -> None:
+        with self._lock:
+            if self._pool:
+                self._pool.stop()
+                self._pool.join()
+                self._pool = None
+
+    def _submit(self, one: Path, other: Path) -> "Future[bool]":
+        with self._lock:
+            if self._pool is None or not self._pool.active:
+                self._pool = ProcessPool(
+                    max_workers=1,
+                    max_tasks=FILMS_PER_PROCESS,
+                    initializer=_begin,
+                    initargs=[self._memory_bytes],
+                    context=get_context("forkserver"),
+                )
+            future: Future[bool] = self._pool.schedule(
+                _same_picture, args=[str(one), str(other), self._max_pixels], timeout=self._seconds
+            )
+            return future
+
+
+def _begin(memory_bytes: int) -> None:
+    """Silent too: what decoders print may quote a film."""
+    confine(memory_bytes)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    with suppress(ImportError):
+        import cv2
+
+        cv2.setNumThreads(1)
+
+
+def _same_picture(one: str, other: str, max_pixels: int) -> bool:
+    """What the child does. Raises PixelError, OSError, MemoryError."""
+    import numpy as np
+
+    from dicom_gateway.pixels import read_radiograph  # decoders stay out of the parent
+
+    first = read_radiograph(Path(one), max_pixels=max_pixels)
+    second = read_radiograph(Path(other), max_pixels=max_pixels)
+    shown = [{name: value for name, value in vars(film).items() if name != "pixels"} for film in (first, second)]
+    return shown[0] == shown[1] and bool(np.array_equal(first.pixels, second.pixels))
