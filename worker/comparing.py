@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from concurrent.futures import Future, TimeoutError
-from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -93,10 +92,6 @@ def _begin(memory_bytes: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
-    with suppress(ImportError):
-        import cv2
-
-        cv2.setNumThreads(1)
 
 
 def _same_picture(one: str, other: str, max_pixels: int) -> bool:

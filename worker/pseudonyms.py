@@ -30,7 +30,10 @@ _keys: "WeakKeyDictionary[Engine, bytes]" = WeakKeyDictionary()
 
 
 def digest_key(engine: Engine) -> bytes:
-    """The installation's key, made where there is none. Raises SQLAlchemyError."""
+    """The installation's key, made where there is none, in a transaction of its own: not to be called inside of one.
+
+    Raises SQLAlchemyError.
+    """
     key = _keys.get(engine)
     if key is None:
         key = _keys[engine] = _kept(engine) or _made(engine)

@@ -74,10 +74,10 @@ def read_labels(path: Path, findings: tuple[str, ...], key: bytes) -> list[Label
     """Read and check a whole file.
 
     Args:
-        key: `pseudonyms.digest_key` of the database.
         path: CSV in UTF-8 with the columns label, reader, read_on (YYYY-MM-DD), and sop_instance_uid or
             accession_number or both, one of them filled in each row.
         findings: what a label may be.
+        key: `pseudonyms.digest_key` of the database.
 
     Raises:
         NotFound: no such file. LabelsRefused: anything in it is wrong; it names every fault.

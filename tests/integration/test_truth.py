@@ -14,7 +14,7 @@ from model.findings import FINDINGS
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, instance, score, truth
 from worker.errors import NotFound
-from worker.ingest import accession_digest
+from worker.pseudonyms import accession_digest, digest_key
 from worker.performance import performance
 from worker.states import State
 from worker.truth import Imported, LabelsRefused, import_labels, read_labels, truths
@@ -39,7 +39,7 @@ def film(
     role: str = "live",
 ) -> int:
     """An instance, scored when it has flags. Returns its id."""
-    now = datetime.now(UTC)
+    now, named = datetime.now(UTC), accession_digest(digest_key(database), accession)
     with writing(database) as connection:
         key = int(
             connection.execute(
@@ -47,7 +47,7 @@ def film(
                 {
                     "sop_instance_uid": uid,
                     "revision": revision,
-                    "accession_digest": accession_digest(accession),
+                    "accession_digest": named,
                     "digest": f"{next(NUMBERS):064}",
                     "size": 1,
                     "state": State.RECEIVED if flags is None else State.SCORED,
@@ -158,7 +158,7 @@ FAULTS = {
 @pytest.mark.parametrize(("row", "message"), FAULTS.values(), ids=FAULTS.keys())
 def test_faults_are_named_by_line(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(LabelsRefused, match="nothing imported") as caught:
-        read_labels(csv(tmp_path, row), FINDINGS)
+        read_labels(csv(tmp_path, row), FINDINGS, b"key")
     assert message in str(caught.value)
 
 
@@ -176,12 +176,12 @@ def test_one_fault_keeps_the_whole_file_out_and_no_content_is_told(database: Eng
 
 def test_files_that_are_no_labels(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="No such file"):
-        read_labels(tmp_path / "none.csv", FINDINGS)
+        read_labels(tmp_path / "none.csv", FINDINGS, b"key")
     with pytest.raises(LabelsRefused, match="needs the columns"):
-        read_labels(csv(tmp_path, "1", head="label"), FINDINGS)
+        read_labels(csv(tmp_path, "1", head="label"), FINDINGS, b"key")
     (tmp_path / "image.csv").write_bytes(bytes(range(256)))
     with pytest.raises(LabelsRefused, match="not a CSV in UTF-8"):
-        read_labels(tmp_path / "image.csv", FINDINGS)
+        read_labels(tmp_path / "image.csv", FINDINGS, b"key")
 
 
 def test_live_performance_counts_what_the_bundle_flagged(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
