@@ -5,12 +5,13 @@ Values are compared, not their coding: the same film in Implicit, Explicit or Bi
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -55,6 +56,7 @@ NUMBERS = ("DS", "IS", "FL", "FD", "SL", "UL", "AT")
 BIT_PATTERNS = ("US", "SS", "US or SS", "US or SS or OW", "US or OW", "OW")
 """The same 16 bits are signed in one coding and unsigned in another."""
 UNKNOWN = "unknown"
+UNREAD = "not known, for the earlier film could not be read"
 CHUNK = 1 << 20
 
 Value = str | int | tuple["Value", ...] | None
@@ -127,6 +129,12 @@ def read_film(path: Path) -> Film:
             coding=coding,
             pixels=_digest(scanned),
         )
+
+
+def spoken(keywords: Iterable[str]) -> str:
+    """Changed attributes by their names in the standard."""
+    names = [UNREAD if one == UNKNOWN else dictionary_description(one) for one in keywords]
+    return ", ".join(names)
 
 
 def _differ(one: Film, other: Film, keywords: tuple[str, ...]) -> tuple[str, ...]:

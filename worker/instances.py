@@ -39,6 +39,10 @@ class InstanceView:
     calling_ae: str
     received_at: datetime
     scored_at: datetime | None
+    identity_changed: list[str] | None = None
+    """Of a revision: keywords of what says that it belongs to another patient, study or side than the one before."""
+    replaced_by: int | None = None
+    """The next revision."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -122,7 +126,11 @@ def _move(connection: Connection, instance_id: int, target: State, **values: Any
 
 
 def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
-    rows = connection.execute(query).all()
+    later = instance.alias()
+    next_one = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.revision == instance.c.revision + 1)
+    rows = connection.execute(
+        query.add_columns(select(later.c.id).where(next_one).scalar_subquery().label("replaced_by"))
+    ).all()
     scores = _live_scores(connection, query)
     return [
         InstanceView(
@@ -138,6 +146,8 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
             reason=row.reason,
             calling_ae=row.calling_ae,
             received_at=row.received_at,
+            identity_changed=row.identity_changed,
+            replaced_by=row.replaced_by,
             **scores.get(row.id, dict.fromkeys(("probabilities", "flags", "bundle_digest", "engine", "scored_at"))),
         )
         for row in rows

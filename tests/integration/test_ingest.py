@@ -83,9 +83,7 @@ IDENTITIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("keyword", IDENTITIES)
-def test_another_identity_is_the_next_revision(
-    database: Engine, spool: Spool, tmp_path: Path, keyword: str
-) -> None:
+def test_another_identity_is_the_next_revision(database: Engine, spool: Spool, tmp_path: Path, keyword: str) -> None:
     """A correction of a wrong patient or study must never be dropped as the same film."""
     _, first = take(database, spool, write_film(tmp_path))
     outcome, second = take(database, spool, write_film(tmp_path, **{keyword: IDENTITIES[keyword]}))

@@ -295,7 +295,7 @@ def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_there(database: 
     assert found["page_without"] == [{"part": "day", "reason": "ValueError"}]
     assert "This part could not be drawn (ValueError)" in page
     assert "All 40 films accounted for; 1 thing needs a look" in page
-    assert page.count("<section ") == 11
+    assert page.count("<section ") == 12
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -14,8 +14,8 @@ from model.findings import FINDINGS
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, instance, score, truth
 from worker.errors import NotFound
-from worker.pseudonyms import accession_digest, digest_key
 from worker.performance import performance
+from worker.pseudonyms import accession_digest, digest_key
 from worker.states import State
 from worker.truth import Imported, LabelsRefused, import_labels, read_labels, truths
 

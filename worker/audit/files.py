@@ -29,7 +29,8 @@ def write(engine: Engine, day: date, options: night.Options, folder: Path) -> di
         writer = csv.DictWriter(file, (*films.INSTANCE_COLUMNS, "notice"))
         writer.writeheader()
         for row in films.instances(engine, span):
-            text = {name: json.dumps(row[name]) for name in ("probabilities", "flags") if row[name]}
+            lists = ("probabilities", "flags", "identity_changed")
+            text = {name: json.dumps(row[name]) for name in lists if row[name] is not None}
             writer.writerow({name: _cell(value) for name, value in (row | text | {"notice": night.NOTICE}).items()})
     with _opened(folder / PAGE) as file:
         file.write(render(content))

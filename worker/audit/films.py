@@ -36,6 +36,7 @@ INSTANCE_COLUMNS = (
     "engine",
     "probabilities",
     "flags",
+    "identity_changed",
 )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from worker import drift, orphans, refusals, trail
 from worker.alarms import acknowledge, nightly, undelivered
 from worker.alarms.rules import Condition
-from worker.audit import films, made, service, unaccounted
+from worker.audit import corrections, films, made, service, unaccounted
 from worker.audit.live import against_labels
 from worker.audit.reconciliation import Span, reconcile
 from worker.db.session import reading, snapshot, time_of
@@ -56,6 +56,8 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         difference     sum over senders, of what is not accounted for, without sign
         unaccounted    the instances behind it: id, calling_ae, why
         unaccounted_before      the same, of films that were received before this day
+        identity_changed        films that came again as another patient's or study's; see `corrections.of_day`
+        demographics_changed    films sent again with another name of the same Patient ID: AE -> count
         refused        C-STOREs answered with an error, which were not received: AE -> status -> count
         not_associated peers that were not let in: AE -> reason -> count
         orphans        digests of films of the spool that are not in the database, the first twelve digits of each;
@@ -116,6 +118,8 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "difference": sum(abs(sender.difference) for sender in senders),
             "unaccounted": [one.as_dict() for one in wrong],
             "unaccounted_before": [one.as_dict() for one in unaccounted.of_earlier_days(connection, span, again)],
+            "identity_changed": corrections.of_day(connection, span),
+            "demographics_changed": corrections.demographics(connection, span),
             **films.turnaround(connection, span, options.zone),
             "orphans": lost and [digest[:12] for digest in lost],
             "refused": refusals.of_span(connection, span),

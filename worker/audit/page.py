@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.page import Html, page, paragraph, safe, section
-from worker.audit import alarms_page, drift_page, late_page, performance_page, sections
+from worker.audit import alarms_page, corrections_page, drift_page, late_page, performance_page, sections
 from worker.audit.verdict import Level, Verdict, judge, unknown
 from worker.audit.words import local, reached, shown, until
 
@@ -23,6 +23,7 @@ def _drift(content: dict[str, Any]) -> Iterable[Html]:
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Html]]], ...] = (
     ("senders", "Accounts", "Is every film accounted for?", sections.senders),
     ("failed", "Failed films", "Films that failed (dead letters)", sections.failed),
+    ("corrections", "Corrections", "Films that came again as another patient's or study's", corrections_page.section),
     ("alarms", "Alarms", "Alarms", alarms_page.section),
     ("day", "Hour by hour", "The day, hour by hour", sections.day),
     ("flags", "Flags and scores", "Flags and scores", sections.flags),

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.alarms.faults import in_words
+from worker.audit import corrections
 from worker.audit.words import local
 from worker.orphans import told
 
@@ -113,6 +114,7 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
         yield f"{_films(dead)} could not be scored and {'waits' if dead == 1 else 'wait'} for a person (dead letters)."
     if pending:
         yield f"{_films(pending)} of this day still waited when the report was made."
+    yield from corrections.remarks(content)
     for calling_ae, statuses in content["refused"].items():
         words = ", ".join(f"{status} {number}" for status, number in statuses.items())
         count = sum(statuses.values())

@@ -77,6 +77,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     xrayq instance show 17
     xrayq instance show 1.2.826.0.1.3680043.8.498.1 --json
     """
+    from dicom_gateway.revision import spoken
     from worker.instances import find, history, scores_of
 
     settings = load_settings()
@@ -100,6 +101,8 @@ def show(name: Name, as_json: JsonOption = False) -> None:
         for key, value in view.items():
             if key in TIMES and value:
                 table.add_row(key, to_the_second(value, settings.zone))
+            elif key == "identity_changed" and value:
+                table.add_row(key, spoken(value))
             elif key not in ("id", "revision", "scores", "history"):
                 table.add_row(key, _plain(value))
         console.print(table)
@@ -112,6 +115,10 @@ def show(name: Name, as_json: JsonOption = False) -> None:
                 console.print(f"    the gate measured: {_plain(measured)}", style="dim")
             if notes := event["detail"].get("notes"):
                 console.print(f"    scored in spite of: {_plain(notes)}", style="dim")
+            if changed := event["detail"].get("identity_changed"):
+                console.print(f"    another than instance {event['detail']['before']}: {spoken(changed)}", style="red")
+            if changed := event["detail"].get("demographics_changed"):
+                console.print(f"    of the same Patient ID, corrected: {spoken(changed)}", style="dim")
     if any(view["scores"] for view in views):
         console.print(EXPLAINED, style="dim")
     console.print(NOTICE, style="dim")
@@ -200,13 +207,20 @@ def print_score(console: "Console", score: dict[str, Any]) -> None:
 
 
 def print_table(console: "Console", views: "list[InstanceView]") -> None:
-    """The instances, one a row."""
+    """The instances, one a row. What came again as another patient's or study's is marked, and what it replaces."""
     from rich.text import Text
 
+    from dicom_gateway.revision import spoken
     from worker.cli.tables import print_rows
 
+    def mark_of(view: "InstanceView") -> Text:
+        changed = [f"changed: {spoken(view.identity_changed)}"] if view.identity_changed else []
+        return Text("; ".join(changed + ([f"replaced by {view.replaced_by}"] if view.replaced_by else [])), "red")
+
+    marks = [mark_of(view) for view in views]
+    marked = ("came again",) if any(map(str, marks)) else ()
     findings = next((list(view.probabilities) for view in views if view.probabilities), [])
-    headings = ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason", *findings, "flags")
+    headings = ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason", *marked, *findings, "flags")
     rows: list[tuple[str | Text, ...]] = [
         (
             str(view.id),
@@ -216,12 +230,13 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
             view.view_position or "-",
             _styled(view.state),
             view.reason or "",
+            *([mark] if marked else []),
             *(f"{view.probabilities[finding]:.3f}" if view.probabilities else "" for finding in findings),
             ", ".join(view.flags or []),
         )
-        for view in views
+        for view, mark in zip(views, marks, strict=True)
     ]
-    print_rows(console, headings, rows, drops=("SOP Instance UID", "rev", *findings))
+    print_rows(console, headings, rows, folds=marked, drops=("SOP Instance UID", "rev", *findings))
 
 
 def _styled(state: str) -> "Text":

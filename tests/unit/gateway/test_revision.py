@@ -149,7 +149,12 @@ def test_view_codes_count_by_value_and_scheme(tmp_path: Path) -> None:
     one, meaning = base(ViewCodeSequence=code("399348003")), base(ViewCodeSequence=code("399348003"))
     meaning.ViewCodeSequence[0].CodeMeaning = "postero-anterior"
     assert compared(tmp_path, one, meaning) == SAME
-    for other in (code("272479007"), code("399348003", "SRT"), code("399348003", modifier="1"), [*code("1"), *code("2")]):
+    for other in (
+        code("272479007"),
+        code("399348003", "SRT"),
+        code("399348003", modifier="1"),
+        [*code("1"), *code("2")],
+    ):
         assert compared(tmp_path, one, base(ViewCodeSequence=Sequence(other))) == changed("ViewCodeSequence")
 
 

@@ -18,6 +18,7 @@ GOOD: dict[str, Any] = {
     "orphans": None,
     "refused": {},
     "not_associated": {},
+    "identity_changed": [],
     "failed": [],
     "conditions": [],
     "alarms": [],

@@ -1,0 +1,128 @@
+"""A film that came again as another patient's: what the lists and the night's report say of it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Engine, insert, select, update
+
+from dicom_gateway.spool import Spool
+from tests.days import DRIFT
+from tests.integration.test_ingest import take
+from tests.integration.test_reconciliation import ended
+from tests.phantoms import chest_pixels, write_film
+from tests.services import typed_in
+from worker.audit.files import write
+from worker.audit.night import Options, content
+from worker.audit.page import render
+from worker.audit.verdict import Level, judge
+from worker.db.session import writing
+from worker.db.tables import finding_score, instance, score
+from worker.ingest import Outcome
+
+OPTIONS = Options(zone=ZoneInfo("UTC"), drift=DRIFT)
+
+
+@pytest.fixture
+def films(database: Engine, spool: Spool, tmp_path: Path) -> tuple[int, int, int]:
+    """A scored and flagged film of a wrong patient, with another window, and as the right patient's in the right
+    study; then once more with another name."""
+    small = {"pixels": chest_pixels(64, 64)}
+    right = small | {"PatientID": "PID-SECRET-2", "StudyInstanceUID": "1.2.3", "WindowCenter": 2000, "WindowWidth": 9}
+    _, wrong = take(database, spool, write_film(tmp_path, **small))
+    ended(database, wrong, "scored")
+    with writing(database) as connection:
+        number = connection.execute(select(score.c.id).where(score.c.instance_id == wrong)).scalar_one()
+        row = {"score_id": number, "finding": "covid19", "logit": 1.0, "probability": 0.9, "flag": True}
+        connection.execute(insert(finding_score), row)
+    _, window = take(database, spool, write_film(tmp_path, WindowCenter=2000, WindowWidth=9, **small))
+    _, corrected = take(database, spool, write_film(tmp_path, **right))
+    named = write_film(tmp_path, **(right | {"PatientName": "Secret^Name"}))
+    assert take(database, spool, named) == (Outcome.DUPLICATE, corrected)
+    return wrong, window, corrected
+
+
+def tonight(database: Engine) -> dict[str, Any]:
+    return content(database, datetime.now(UTC).date(), OPTIONS)
+
+
+def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
+    database: Engine, films: tuple[int, int, int], tmp_path: Path
+) -> None:
+    wrong, window, corrected = films
+    found = tonight(database)
+    (one,) = found["identity_changed"]
+    assert (one["id"], one["calling_ae"], one["identity_changed"]) == (
+        corrected,
+        "LOCAL",
+        ["PatientID", "StudyInstanceUID"],
+    )
+    assert [(film["id"], film["state"], film["flags"]) for film in one["earlier"]] == [
+        (wrong, "scored", ["covid19"]),
+        (window, "received", []),
+    ]
+    assert found["demographics_changed"] == {"LOCAL": 1}
+    assert found["difference"] == 0
+    said = judge(found)
+    assert said.level is Level.LOOK
+    assert (
+        "LOCAL: 1 film came again as another patient's or study's (see Corrections). Of these, 1 has an earlier score "
+        "that stands under the identity before: look where it went." in said.remarks
+    )
+    page = render(found)
+    assert found["page_without"] == []
+    assert f"{wrong}: scored, flagged covid19<br>{window}: received" in page
+    assert "Patient ID, Study Instance UID" in page
+    assert "of the same Patient ID, which is taken as a correction of the patient&#x27;s data: LOCAL 1." in page
+    write(database, datetime.now(UTC).date(), OPTIONS, tmp_path)
+    for name in ("report.json", "report.html", "instances.csv"):
+        assert "SECRET" not in (tmp_path / name).read_text().upper(), name
+
+
+def test_a_score_of_a_day_before_is_named_too(database: Engine, films: tuple[int, int, int]) -> None:
+    wrong, _, corrected = films
+    with writing(database) as connection:
+        early = {"received_at": datetime.now(UTC) - timedelta(days=3)}
+        connection.execute(update(instance).where(instance.c.id == wrong).values(early))
+    (one,) = tonight(database)["identity_changed"]
+    assert (one["id"], one["earlier"][0]["id"]) == (corrected, wrong)
+
+
+def test_a_day_without_corrections(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    small = {"pixels": chest_pixels(64, 64)}
+    take(database, spool, write_film(tmp_path, **small))
+    take(database, spool, write_film(tmp_path, WindowCenter=2000, WindowWidth=9, **small))
+    found = tonight(database)
+    assert (found["identity_changed"], found["demographics_changed"]) == ([], {})
+    assert not [one for one in judge(found).remarks if "came again" in one]
+
+
+def test_lists_mark_both_films(
+    database: Engine, database_url: str, films: tuple[int, int, int], tmp_path: Path
+) -> None:
+    wrong, window, corrected = films
+    with typed_in(tmp_path, home=str(tmp_path), database_url=database_url) as xrayq:
+        listed = xrayq("instance", "list")[1]
+        assert "came again" in listed
+        assert "changed: Patient ID, Study Instance UID" in " ".join(listed.split())
+        assert f"replaced by {window}" in listed
+        rows = {one["id"]: one for one in json.loads(xrayq("instance", "list", "--json")[1])}
+        shown = xrayq("instance", "show", str(corrected))[1]
+        both = json.loads(xrayq("instance", "show", rows[wrong]["sop_instance_uid"], "--json")[1])
+    assert [rows[key]["identity_changed"] for key in films] == [None, [], ["PatientID", "StudyInstanceUID"]]
+    assert [rows[key]["replaced_by"] for key in films] == [window, corrected, None]
+    assert f"another than instance {window}: Patient ID, Study Instance UID" in shown
+    assert "of the same Patient ID, corrected: Patient's Name" in shown
+    assert [one["id"] for one in both] == list(films)
+    assert "SECRET" not in (listed + shown + json.dumps(both)).upper()
+
+
+def test_an_installation_without_corrections_has_no_mark(
+    database: Engine, database_url: str, spool: Spool, tmp_path: Path
+) -> None:
+    take(database, spool, write_film(tmp_path, pixels=chest_pixels(64, 64)))
+    with typed_in(tmp_path, home=str(tmp_path), database_url=database_url) as xrayq:
+        assert "came again" not in xrayq("instance", "list")[1]
