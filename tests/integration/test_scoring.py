@@ -127,6 +127,8 @@ BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
     "empty": ("ineligible", "blank", {"pixels": np.full((300, 300), 700, np.uint16)}),
     "drowned": ("ineligible", "clipped", {"WindowCenter": 3250, "WindowWidth": 1700}),
     "no pixels": ("failed", "no_pixel_data", {"PixelData": None}),
+    "no study": ("failed", "study_missing", {"StudyInstanceUID": None}),
+    "no series": ("failed", "study_missing", {"SeriesInstanceUID": "series 7"}),
     "huge": ("failed", "too_many_pixels", {"Rows": 65535, "Columns": 65535}),
     "fewer pixels than the header says": ("failed", "corrupt_pixels", {"Rows": 600}),
     "multi-frame": ("failed", "multi_frame", {"NumberOfFrames": 2}),
