@@ -182,16 +182,20 @@ def truths(connection: Connection) -> dict[int, tuple[str | None, int]]:
     """The truth of each labelled instance: its label, None where its readers do not agree; and its place in the order
     in which films were first labelled.
 
-    Of several revisions under a UID, the newest one. Of a reader who named a film twice, the last reading.
+    Of several revisions under a UID, the newest one: a film whose Accession Number was corrected is not of the order
+    that it was sent under before. Of a reader who named a film twice, the last reading.
     """
+    later = instance.alias()
+    of_film = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.revision > instance.c.revision)
     by_uid = truth.c.sop_instance_uid == instance.c.sop_instance_uid
     by_accession = (truth.c.accession_digest == instance.c.accession_digest) & (truth.c.accession_digest != "")
+    by_accession &= ~select(later.c.id).where(of_film).correlate(instance).exists()
     newest: dict[str, tuple[int, int]] = {}
     readings: dict[str, dict[str, tuple[date, str]]] = defaultdict(dict)
     places: dict[str, int] = {}
     for how in (by_uid, by_accession):  # two joins that each have an index, instead of one with OR that has none
         said = (truth.c.label, truth.c.reader, truth.c.read_on, truth.c.id.label("place"))
-        query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *said)
+        query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *said).select_from(instance)
         rows = connection.execute(query.join(truth, how).order_by(truth.c.id))
         for row in rows:
             uid = row.sop_instance_uid

@@ -106,6 +106,15 @@ def test_labels_find_films_by_uid_and_by_accession_number(database: Engine, tmp_
     assert found(database)[late] == "normal"
 
 
+def test_a_corrected_accession_number_leaves_the_order_it_was_sent_under(database: Engine, tmp_path: Path) -> None:
+    film(database, uid="1.1", accession="WRONG")
+    corrected = film(database, uid="1.1", accession="RIGHT", revision=2)
+    window = film(database, uid="1.1", accession="RIGHT", revision=3)
+    imported(database, csv(tmp_path, ",WRONG,covid19,dr1,2026-11-05", ",RIGHT,normal,dr2,2026-11-01"))
+    assert corrected != window
+    assert found(database) == {window: "normal"}
+
+
 def test_the_same_file_again_changes_nothing(database: Engine, tmp_path: Path) -> None:
     path = csv(tmp_path, "1.1,,covid19,dr1,2026-11-01", ",A7,pneumonia,dr1,2026-11-02")
     imported(database, path)

@@ -14,11 +14,10 @@ from model.card import EVALUATION, card
 from model.evaluate import read_study
 from model.findings import FINDINGS
 from model.promotion import RULE
-from model.reasons import REASONS as REASONS_OF_THE_GATE
 from tests.unit.worker.test_cli import commands
-from worker import decoding, settings_page
+from worker import settings_page
 from worker.errors import EXIT_CODES
-from worker.outcomes import ATTEMPTS_EXHAUSTED
+from worker.outcomes import known_reasons
 from worker.settings import CONFIG_VARIABLE, Settings
 from worker.states import State
 
@@ -27,7 +26,7 @@ README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "wo
 RUNNING, TRAINING = "worker/README.md", "model/README.md"
 BOTH = (README, CONFORMANCE)
 ALL = (*BOTH, RUNNING, TRAINING, "docker/README.md")
-REASONS = sorted({*decoding.reasons(), *REASONS_OF_THE_GATE, ATTEMPTS_EXHAUSTED, "operator"})
+REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), "operator"})
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}
