@@ -98,7 +98,7 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
     """
     try:
         one, other = read_film(earlier), read_film(later)
-    except (OSError, Refusal):
+    except (OSError, Refusal, struct.error, *UNREADABLE):
         return Comparison(same=False, identity_changed=(UNKNOWN,))
     identity, demographics = _differ(one, other, IDENTITY_TAGS), _differ(one, other, DEMOGRAPHIC_TAGS)
     if demographics and not (one.values["PatientID"] and other.values["PatientID"]):

@@ -1,6 +1,6 @@
 """Do two codings hold the same picture? Asked by the gateway for a film that comes again in another transfer syntax.
 
-The gateway decodes nothing itself: a codestream may be made to crash, hang or fill its decoder. So a child process does
+The gateway decodes nothing itself: a codestream may be made to crash, hang or fill its decoder. So child processes do
 it, made at the first question. Whatever goes wrong there, the answer is no, and the film becomes a revision.
 """
 
@@ -20,34 +20,37 @@ log = logging.getLogger("xrayq.ingest")
 
 SECONDS = 15.0
 """For one answer, waiting for its turn included: senders commonly wait 30 s for theirs."""
-MOST_AT_ONCE = 8
-"""Questions; one more is answered no."""
+PROCESSES = 2
+"""Further questions wait for their turn."""
 FILMS_PER_PROCESS = 500  # then a fresh one: decoders leak
 
 
 class Comparing:
-    """One child process for all associations. Safe to use from several threads."""
+    """A few child processes for all associations. Safe to use from several threads."""
 
-    def __init__(self, *, memory_bytes: int, max_pixels: int, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, *, memory_bytes: int, max_pixels: int, seconds: float = SECONDS, processes: int = PROCESSES
+    ) -> None:
         """
         Args:
-            memory_bytes: address space of the child.
+            memory_bytes: address space of each child.
             max_pixels: largest rows x columns that is decoded.
             seconds: for one answer; then the child is killed.
         """
         self._memory_bytes = memory_bytes
         self._max_pixels = max_pixels
         self._seconds = seconds
-        self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._processes = processes
+        self._places = threading.BoundedSemaphore(processes)
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
 
     def same_picture(self, one: Path, other: Path) -> bool:
         """Whether both decode to the same values, shown the same way. False where that cannot be found out."""
-        if not self._places.acquire(blocking=False):
-            log.warning("films not compared", extra={"reason": f"{MOST_AT_ONCE} at once"})
-            return False
         deadline = time.monotonic() + self._seconds
+        if not self._places.acquire(timeout=self._seconds):
+            log.warning("films not compared", extra={"reason": "too many at once"})
+            return False
         future: Future[bool] | None = None
         try:
             future = self._submit(one, other)
@@ -74,7 +77,7 @@ class Comparing:
         with self._lock:
             if self._pool is None or not self._pool.active:
                 self._pool = ProcessPool(
-                    max_workers=1,
+                    max_workers=self._processes,
                     max_tasks=FILMS_PER_PROCESS,
                     initializer=_begin,
                     initargs=[self._memory_bytes],
