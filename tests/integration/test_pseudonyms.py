@@ -13,6 +13,7 @@ from dicom_gateway.spool import Spool
 from model.findings import FINDINGS
 from tests.integration.test_truth import csv, film, found, imported
 from tests.phantoms import write_film
+from worker.db import schema
 from worker.db.session import make_engine, reading, writing
 from worker.db.tables import instance, metadata, secret, truth
 from worker.ingest import ingest
@@ -99,6 +100,26 @@ def test_films_and_labels_of_the_release_before_are_found(database: Engine, tmp_
     assert rekey(database) == 1
     assert found(database) == expected | {late: "pneumonia"}
     assert rekey(database) == 0
+
+
+def test_a_database_of_the_release_before_goes_on(database: Engine, tmp_path: Path) -> None:
+    schema.downgrade(database, "0006")
+    columns = [column for column in instance.columns if not column.nullable and column.name != "id"]
+    row = {column.name: "1.2" for column in columns} | {
+        "revision": 1,
+        "size": 1,
+        "received_at": EARLY,
+        "state": "scored",
+    }
+    with writing(database) as connection:
+        connection.execute(insert(instance), row | {"accession_digest": plain_digest("A7")})
+    plain_label(database, "A7", "covid19", date(2026, 11, 1), reader="dr2")
+    assert schema.upgrade(database) == schema.head()
+    assert imported(database, csv(tmp_path, ",A7,covid19,dr1,2026-11-02")).without_film == 0
+    assert found(database) == {1: "covid19"}
+    with reading(database) as connection:
+        assert len(connection.execute(select(truth.c.id)).all()) == 2
+    assert all(map(KEYED.fullmatch, digests(database)))
 
 
 def test_the_later_of_two_readings_under_both_digests_is_kept(database: Engine, tmp_path: Path) -> None:
