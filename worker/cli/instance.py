@@ -116,7 +116,9 @@ def show(name: Name, as_json: JsonOption = False) -> None:
             if notes := event["detail"].get("notes"):
                 console.print(f"    scored in spite of: {_plain(notes)}", style="dim")
             if changed := event["detail"].get("identity_changed"):
-                console.print(f"    another than instance {event['detail']['before']}: {spoken(changed)}", style="red")
+                console.print(
+                    f"    differs from instance {event['detail']['before']} in: {spoken(changed)}", style="red"
+                )
             if changed := event["detail"].get("demographics_changed"):
                 console.print(f"    of the same Patient ID, corrected: {spoken(changed)}", style="dim")
     if any(view["scores"] for view in views):
