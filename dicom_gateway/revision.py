@@ -1,6 +1,7 @@
 """Is a film that arrives again under its SOP Instance UID the same film?"""
 
 import hashlib
+from datetime import date
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -8,17 +9,19 @@ from pydicom.sequence import Sequence
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.errors import Malformed, Refusal
-from dicom_gateway.header import IMAGE_TAGS, UNREADABLE, text
+from dicom_gateway.header import IMAGE_TAGS, KIND_TAGS, UNREADABLE, age, derived, text, view_code
 from dicom_gateway.part10 import scan
 
 GATE_TAGS = (
     "Modality",
     "BodyPartExamined",
     "ViewPosition",
+    "PatientOrientation",
     "PatientAge",
     "PatientBirthDate",
     "StudyDate",
     "BurnedInAnnotation",
+    "QualityControlImage",
 )
 CHUNK = 1 << 20
 
@@ -39,12 +42,14 @@ def film_digest(path: Path) -> str:
     """SHA-256 over everything in a Part 10 file that a score depends on, hex. Raises Refusal or OSError."""
     digest = hashlib.sha256()
     with path.open("rb") as handle:
-        scanned = scan(handle, (*IMAGE_TAGS, *GATE_TAGS))
+        scanned = scan(handle, ("SOPClassUID", *IMAGE_TAGS, *GATE_TAGS, *KIND_TAGS))
         syntax = SYNTAX_BY_UID.get(scanned.transfer_syntax_uid)
         order = scanned.little_endian if syntax and syntax.codec == "raw" else True
         digest.update(f"{syntax.codec if syntax else scanned.transfer_syntax_uid} {order}".encode())
         for keyword in (*IMAGE_TAGS, *GATE_TAGS):
             digest.update(f"\n{keyword}={_shown(scanned.dataset, keyword)}".encode())
+        told = age(scanned.dataset, date.max), view_code(scanned.dataset), derived(scanned.dataset)
+        digest.update(f"\n{told}".encode())
         if scanned.pixels:
             scanned.stream.seek(scanned.pixels.offset)
             left = scanned.pixels.length
