@@ -129,7 +129,7 @@ def gate(bundle: Bundle) -> Gate:
 
 
 def verdicts(gate: Gate, images: NDArray[np.uint8], view: str = "PA") -> list[Verdict]:
-    facts = Facts(modality="DX", body_part="CHEST", view_position=view, age_years=50)
+    facts = Facts(modality="DX", body_part="CHEST", views=(view,) if view else (), age_years=50)
     return [gate.judge(facts, FINE, np.ascontiguousarray(image[0])) for image in images]
 
 
@@ -142,7 +142,7 @@ def test_at_most_two_percent_of_the_eligible_validation_films_are_refused(
 ) -> None:
     """By quality and pixels together, quality being measured on the films as they are."""
     films = splits["val"].where(lambda film: film.view == "PA")
-    facts = Facts(modality="DX", body_part="CHEST", view_position="PA", age_years=50)
+    facts = Facts(modality="DX", body_part="CHEST", views=("PA",), age_years=50)
     found = []
     for identifier, image in zip(films.identifiers, films.images, strict=True):
         raw = read_image(real_films / "images" / f"{identifier}.jpg")
