@@ -16,7 +16,7 @@ from dicom_gateway.ages import age_at_film
 from dicom_gateway.derived import derived_as
 from dicom_gateway.errors import MissingIdentifier
 from dicom_gateway.part10 import scan
-from dicom_gateway.views import Code, all_views, coded_views
+from dicom_gateway.views import Code, all_views, coded_views, directions
 
 IDENTIFYING_TAGS = (
     "SOPClassUID",
@@ -108,7 +108,7 @@ class Header:
     view_code: str
     """What View Code Sequence (0054,0220) says: see `views.coded_views`. Several are joined by backslashes."""
     patient_orientation: str
-    """Patient Orientation (0020,0020) as sent, such as L\\F."""
+    """Patient Orientation (0020,0020), such as L\\F: see `views.directions`."""
     age_years: float | None
     """Patient's age at the film: see `ages.age_at_film`."""
     derived: str
@@ -155,7 +155,7 @@ def read_header(path: Path, received: date | None = None) -> Header:
         body_part=text(dataset, "BodyPartExamined").upper(),
         view_position="\\".join(values(dataset, "ViewPosition")).upper()[:64],
         view_code=view_code(dataset),
-        patient_orientation="\\".join(values(dataset, "PatientOrientation")).upper()[:16],
+        patient_orientation=directions(values(dataset, "PatientOrientation")),
         age_years=age(dataset, received or datetime.now(UTC).date()),
         derived=derived(dataset),
         burned_in=text(dataset, "BurnedInAnnotation").upper()[:16],
@@ -193,8 +193,9 @@ def codes(dataset: Dataset, keyword: str, within: str = "") -> list[Code]:
 
 def age(dataset: Dataset, received: date) -> float | None:
     """Header.age_years of a film that was received on this day."""
-    films = [text(dataset, keyword) for keyword in DATE_TAGS]
-    return age_at_film(values(dataset, "PatientAge"), values(dataset, "PatientBirthDate"), films, received)
+    births = values(dataset, "PatientBirthDate")
+    films = [text(dataset, keyword) for keyword in DATE_TAGS] if births else []
+    return age_at_film(values(dataset, "PatientAge"), births, films, received)
 
 
 def view_code(dataset: Dataset) -> str:
@@ -224,8 +225,15 @@ def _printable(dataset: Dataset, keyword: str) -> list[str]:
         found = list(value)[:MOST_VALUES] if several else [value]
     except UNREADABLE:
         return []
-    plain = ("" if one is None or isinstance(one, Dataset) else str(one) for one in found)
-    return ["".join(c if c.isprintable() else " " * c.isspace() for c in one).strip()[:64] for one in plain]
+    return [_plain(one) for one in found]
+
+
+def _plain(value: object) -> str:
+    """Text without control characters, "" for a nested data set."""
+    shown = "" if value is None or isinstance(value, Dataset) else str(value)
+    if not shown.isprintable():
+        shown = "".join(one if one.isprintable() else " " * one.isspace() for one in shown)
+    return shown.strip()[:64]
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:

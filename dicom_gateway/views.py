@@ -163,19 +163,20 @@ def coded_views(views: Sequence[Code], modifiers: Sequence[Code] = ()) -> tuple[
     return tuple(dict.fromkeys(view for view in found if view))
 
 
+def directions(values: Sequence[str]) -> str:
+    """Patient Orientation (0020,0020), the directions of rows and columns, as "L\\F"; "" unless it is two of them."""
+    plain = [value.strip().upper() for value in values]
+    two = len(plain) == 2 and all(re.fullmatch("[LRHFAP]{1,3}", value) for value in plain)
+    return "\\".join(plain) if two else ""
+
+
 def lie(orientation: str) -> str:
-    """How the film lies by Patient Orientation (0020,0020), the directions of rows and columns, as "L\\F".
+    """How the film lies by its `directions`: LATERAL, TURNED (by a quarter, a half or three quarters), or "".
 
     PS3.3 C.7.6.1.1.1: the attribute tells how the picture is stored and turns nothing. "L\\F" is a frontal film as it
-    is read, "R\\F" its mirror image.
-
-    Returns:
-        LATERAL, TURNED (by a quarter, a half or three quarters), or "": upright, unknown or nonsense.
+    is read, "R\\F" its mirror image. "" is upright, unknown or nonsense.
     """
-    directions = [part.strip().upper() for part in orientation.split("\\")]
-    if len(directions) != 2 or not all(re.fullmatch("[LRHFAP]{1,3}", one) for one in directions):
-        return ""
-    row, column = directions[0][0], directions[1][0]
+    row, column = (direction[0] for direction in (directions(orientation.split("\\")) or "L\\F").split("\\"))
     if {row, column} & THROUGH and {row, column} & LENGTHWAYS:
         return LATERAL
     if {row, column} & SIDEWAYS and {row, column} & LENGTHWAYS and column != "F":
@@ -189,7 +190,7 @@ def all_views(position: str, code: str, orientation: str) -> tuple[str, ...]:
     Args:
         position: View Position as sent.
         code: `coded_views`, joined by backslashes.
-        orientation: Patient Orientation as sent.
+        orientation: `directions`.
     """
     lateral = (LATERAL,) if lie(orientation) == LATERAL else ()
     return tuple(dict.fromkeys((*named_views(position), *filter(None, code.split("\\")), *lateral)))

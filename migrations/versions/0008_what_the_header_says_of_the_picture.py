@@ -29,7 +29,7 @@ def _added() -> tuple[sa.Column[Any], ...]:
         sa.Column(name, sa.String(length=length), nullable=False, server_default="", comment=comment)
         for name, length, comment in (
             ("view_code", 64, "what View Code Sequence says: PA, AP, ..."),
-            ("patient_orientation", 16, "as sent"),
+            ("patient_orientation", 16, "directions of rows and columns"),
             ("derived", 16, 'what was made of the film, "" for itself'),
             ("quality_control", 16, "Quality Control Image (0028,0300)"),
         )

@@ -73,7 +73,9 @@ instance = Table(
     Column(
         "view_code", String(64), nullable=False, server_default="", comment="what View Code Sequence says: PA, AP, ..."
     ),
-    Column("patient_orientation", String(16), nullable=False, server_default="", comment="as sent"),
+    Column(
+        "patient_orientation", String(16), nullable=False, server_default="", comment="directions of rows and columns"
+    ),
     Column("age_years", Float),
     Column(
         "derived", String(16), nullable=False, server_default="", comment='what was made of the film, "" for itself'

@@ -283,6 +283,7 @@ def test_the_header_is_the_same_in_every_syntax(tmp_path: Path, syntax: str) -> 
         (0x00185101, b"LO", b"PA\xa0ERECT\0", "view_position", "PA ERECT"),
         (0x00200020, b"CS", b"l\\ F ", "patient_orientation", "L\\F"),
         (0x00200020, b"CS", b"", "patient_orientation", ""),
+        (0x00200020, b"CS", b"SMITH\\JOHN", "patient_orientation", ""),
         (0x00280300, b"CS", b"yes\0", "quality_control", "YES"),
         (0x00080008, b"CS", b"DERIVED \\SECONDARY\0", "derived", "secondary"),
         (0x00080008, b"CS", b"ORIGINAL\\PRIMARY\\\\dual_energy_bone ", "derived", "dual_energy"),

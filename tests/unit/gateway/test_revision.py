@@ -29,6 +29,12 @@ def lut(entries: list[int], *, first: int = 0, bits: int = 16, extra: str = "") 
     return Sequence([table])
 
 
+def view(code: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SRT", ""
+    return item
+
+
 def base(**attributes: Any) -> Dataset:
     windowed: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 3000, "BurnedInAnnotation": "NO"}
     return chest_film("again", pixels=SMALL, **(windowed | attributes))
@@ -74,6 +80,15 @@ def setting(**attributes: Any) -> Callable[[Dataset], None]:
         (setting(PatientAge="046Y"), False),
         (setting(PatientBirthDate="19800101"), False),
         (setting(VOILUTSequence=lut([0, 1, 2])), False),
+        (setting(PatientOrientation=["A", "F"]), False),
+        (setting(QualityControlImage="YES"), False),
+        (setting(ViewCodeSequence=[view("R-10206")]), False),
+        (setting(ViewCodeSequence=[view("unknown")]), True),
+        (setting(ImageType=["DERIVED", "SECONDARY"]), False),
+        (setting(ImageType=["DERIVED", "PRIMARY"]), True),
+        (setting(SeriesDescription="Bone suppressed"), False),
+        (setting(SeriesDescription="Chest"), True),
+        (setting(ContentDate="20260102"), True),
     ],
 )
 def test_what_counts(tmp_path: Path, change: Callable[[Dataset], None], same: bool) -> None:
