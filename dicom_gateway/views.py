@@ -19,19 +19,21 @@ VIEW_WORDS: dict[str, str] = {
     for view, words in {
         # Defined terms of View Position (PS3.3 C.8.1.2): AP, PA, LL, RL, RLD, LLD, RLO, LLO. The others are what
         # consoles, archives and public collections of chest films write, in several languages.
-        PA: ("PA", "POSTEROANTERIOR", "POSTERIORANTERIOR", "POSTANT", "DORSOVENTRAL"),
-        AP: ("AP", "ANTEROPOSTERIOR", "ANTERIORPOSTERIOR", "ANTPOST", "VENTRODORSAL"),
-        LATERAL: ("LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LATERALE", "LATEROLATERAL", "SEITLICH", "PROFIL"),
+        PA: ("PA", "POSTEROANTERIOR", "POSTERIORANTERIOR", "POSTANTERIOR", "POSTANT", "DORSOVENTRAL"),
+        AP: ("AP", "ANTEROPOSTERIOR", "ANTERIORPOSTERIOR", "ANTPOSTERIOR", "ANTPOST", "VENTRODORSAL"),
+        LATERAL: (
+            "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LATERALE", "LATEROLATERAL", "SEITLICH", "PROFIL", "PERFIL",
+        ),
         OBLIQUE: ("OBL", "OBLIQUE", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO"),
         DECUBITUS: ("LLD", "RLD", "DECUB", "DECUBITUS"),
         LORDOTIC: ("LORDOTIC", "AXIAL", "APICAL"),
     }.items()
     for word in words
-}
+}  # fmt: skip
 WORDS_BESIDE_A_VIEW = frozenset((
-    "CHEST", "THORAX", "LUNG", "LUNGS", "VIEW", "PROJECTION", "FRONTAL", "AND", "GRID",
+    "CHEST", "THORAX", "LUNG", "LUNGS", "XR", "CXR", "VIEW", "PROJECTION", "FRONTAL", "AND", "WITH", "GRID",
     "ERECT", "UPRIGHT", "STANDING", "STAND", "SITTING", "SEATED", "SEMI", "SEMIERECT", "SUPINE",
-    "HORIZONTAL", "VERTICAL", "PORTABLE", "MOBILE", "BEDSIDE", "BED", "STEHEND", "LIEGEND", "SITZEND",
+    "HORIZONTAL", "VERTICAL", "PORTABLE", "MOBILE", "BEDSIDE", "BED", "STEHEND", "LIEGEND", "SITZEND", "DEBOUT",
     "LEFT", "RIGHT", "LT", "RT", "L", "R",
 ))  # fmt: skip
 """They say how the patient stood, or nothing. Alone they name no view."""

@@ -59,9 +59,9 @@ def sample(name: str, **attributes: Any) -> Dataset:
     return film
 
 
-def changed(pixels: NDArray[Any]) -> Dataset:
+def changed(pixels: NDArray[Any], **attributes: Any) -> Dataset:
     """The sample chest film's header with other pixels."""
-    film = sample(CHEST)
+    film = sample(CHEST, **attributes)
     film.Rows, film.Columns = pixels.shape
     film.PixelData = np.ascontiguousarray(pixels.astype(np.uint16)).tobytes()
     return film
@@ -82,8 +82,15 @@ def made_films() -> dict[str, tuple[str, str | None, Dataset]]:
         "chest of a child": ("ineligible", "age", sample(CHEST, PatientAge="011Y")),
         "inverted": ("ineligible", "inverted", sample(CHEST, PhotometricInterpretation=flipped)),
         "upside down": ("ineligible", "rotated", changed(pixels[::-1, ::-1])),
+        "upside down, and says so": (
+            "ineligible",
+            "orientation",
+            changed(pixels[::-1, ::-1], PatientOrientation=["R", "H"]),
+        ),
+        "upright, and says otherwise": ("scored", None, sample(CHEST, PatientOrientation=["R", "H"])),
         "on its side": ("ineligible", "rotated", changed(np.rot90(pixels))),
-        "tibia": ("ineligible", "not_a_chest_film", sample(OTHER)),
+        "tibia": ("ineligible", "not_a_chest_film", sample(OTHER, PatientBirthDate="19600101")),
+        "tibia, acquired at 13, study date 11 years later": ("ineligible", "age", sample(OTHER)),
         "noise": ("ineligible", "not_a_chest_film", changed(noise)),
         "blank": ("ineligible", "blank", chest_film("blank", pixels=np.full((400, 400), 90, np.uint16))),
     }

@@ -110,7 +110,10 @@ def test_derivations_are_those_of_the_standard() -> None:
         ("Soft Tissue", "dual_energy"),
         ("Bone", "dual_energy"),
         ("Energy Subtraction", "dual_energy"),
+        ("Chest PA - Soft Tissue", "dual_energy"),
         ("CAD marked", "cad"),
+        ("Computer-Aided Detection", "cad"),
+        ("Heat map of the chest", "cad"),
     ],
 )
 def test_by_a_description(text: str, kind: str) -> None:

@@ -86,7 +86,7 @@ def test_the_gate_knows_every_view() -> None:
         (
             "PA|pa |PA ERECT|PA_ERECT|erect pa|POSTERO-ANTERIOR|POSTEROANTERIOR|Postero Anterior|P-A|P.A.|p.a|P A|P/A"
             "|PA CHEST|CHEST PA|Chest PA upright|(PA)|PA, standing|P>A|POSTERIOR-ANTERIOR|PA VIEW|ＰＡ"
-            "|THORAX P.A. STEHEND",
+            "|THORAX P.A. STEHEND|XR CHEST PA|PA WITH GRID|POST-ANTERIOR|frontal PA",
             ("PA",),
         ),
         ("AP|AP SUPINE|A.P.|ANTERO-POSTERIOR|ANTEROPOSTERIOR|ap portable|AP semi-erect|AP_horizontal", ("AP",)),
