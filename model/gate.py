@@ -22,8 +22,8 @@ NOT_FRONTAL = ("LATERAL", "OBLIQUE", "DECUBITUS", "LORDOTIC")
 CONTRADICTORY = frozenset((*FRONTAL, "LATERAL"))
 """No film is two of these. An oblique or decubitus film may well be PA too."""
 UPRIGHT = 0.1
-"""Probability of a turned film under which the pixels are sure that it is not, whatever the header says. Of 300 real
-films as they were taken, none reached .04; turned, none was under .7."""
+"""Probability of a turned film under which the pixels are sure that it is upright, whatever the header says. Of the 220
+test films none reached .01 as it is, and none was under .8 when it was turned by 90, 180 or 270 degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
