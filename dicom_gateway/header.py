@@ -6,14 +6,17 @@ cannot be told without guessing (no UID, cut short, nested without end) is a Ref
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
+from dicom_gateway.ages import age_at_film
+from dicom_gateway.derived import derived_as
 from dicom_gateway.errors import MissingIdentifier
 from dicom_gateway.part10 import scan
+from dicom_gateway.views import Code, all_views, coded_views, directions
 
 IDENTIFYING_TAGS = (
     "SOPClassUID",
@@ -24,13 +27,35 @@ IDENTIFYING_TAGS = (
     "Modality",
     "BodyPartExamined",
     "ViewPosition",
+    "PatientOrientation",
     "PatientAge",
     "PatientBirthDate",
     "BurnedInAnnotation",
+    "QualityControlImage",
     "AccessionNumber",
     "Rows",
     "Columns",
 )
+DATE_TAGS = (
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "AcquisitionDateTime",
+    "ContentDate",
+    "InstanceCreationDate",
+    "PerformedProcedureStepStartDate",
+)
+KIND_TAGS = (
+    *DATE_TAGS,
+    "ViewCodeSequence",
+    "PatientOrientationCodeSequence",
+    "ImageType",
+    "DerivationCodeSequence",
+    "DerivationDescription",
+    "LossyImageCompression",
+    "SeriesDescription",
+)
+"""What `age`, `view_code` and `derived` are told by: of these only what they come to counts."""
 IMAGE_TAGS = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -65,8 +90,8 @@ UNREADABLE = (
     RecursionError,
 )
 UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)*")
-AGE_PATTERN = re.compile(r"(\d{1,3})\s*([DWMY]?)")
-YEARS_PER_UNIT = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
+MOST_VALUES = 16
+"""So many values or items of one attribute are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +105,27 @@ class Header:
     modality: str
     body_part: str
     view_position: str
+    """View Position (0018,5101) as sent, upper case."""
+    view_code: str
+    """What View Code Sequence (0054,0220) says: see `views.coded_views`. Several are joined by backslashes."""
+    patient_orientation: str
+    """Patient Orientation (0020,0020), such as L\\F: see `views.directions`."""
     age_years: float | None
-    """Patient's age at the study: Patient's Age (0010,1010), else from birth and study dates."""
+    """Patient's age at the film: see `ages.age_at_film`."""
+    derived: str
+    """What was made of the film, "" for the film itself: see `derived.derived_as`."""
     burned_in: str
     """Burned In Annotation (0028,0301): YES, NO or empty."""
+    quality_control: str
+    """Quality Control Image (0028,0300): YES, NO, BOTH or empty."""
     accession_number: str
     rows: int
     columns: int
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Every view that the header names: see `views.all_views`."""
+        return all_views(self.view_position, self.view_code, self.patient_orientation)
 
 
 def is_valid_uid(uid: str) -> bool:
@@ -94,15 +133,15 @@ def is_valid_uid(uid: str) -> bool:
     return len(uid) <= 64 and UID_PATTERN.fullmatch(uid) is not None
 
 
-def read_header(path: Path) -> Header:
-    """Read and check a Part 10 file.
+def read_header(path: Path, received: date | None = None) -> Header:
+    """Read and check a Part 10 file that was received on this day, today by default.
 
     Raises:
         Truncated, Malformed, TooDeep, TooLarge: see `part10.scan`.
         MissingIdentifier: no valid SOP Class or SOP Instance UID.
     """
     with path.open("rb") as handle:
-        scanned = scan(handle, IDENTIFYING_TAGS)
+        scanned = scan(handle, (*IDENTIFYING_TAGS, *KIND_TAGS))
     dataset = scanned.dataset
     sop_class, sop_instance = text(dataset, "SOPClassUID"), text(dataset, "SOPInstanceUID")
     if not is_valid_uid(sop_class) or not is_valid_uid(sop_instance):
@@ -115,9 +154,13 @@ def read_header(path: Path) -> Header:
         series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
         modality=text(dataset, "Modality").upper(),
         body_part=text(dataset, "BodyPartExamined").upper(),
-        view_position=text(dataset, "ViewPosition").upper(),
-        age_years=_age(dataset),
+        view_position="\\".join(values(dataset, "ViewPosition")).upper()[:64],
+        view_code=view_code(dataset),
+        patient_orientation=directions(values(dataset, "PatientOrientation")),
+        age_years=age(dataset, received or datetime.now(UTC).date()),
+        derived=derived(dataset),
         burned_in=text(dataset, "BurnedInAnnotation").upper()[:16],
+        quality_control=text(dataset, "QualityControlImage").upper()[:16],
         accession_number=text(dataset, "AccessionNumber"),
         rows=integer(dataset, "Rows") or 0,
         columns=integer(dataset, "Columns") or 0,
@@ -126,15 +169,72 @@ def read_header(path: Path) -> Header:
 
 def text(dataset: Dataset, keyword: str) -> str:
     """The first value as stripped printable text, "" when missing or unreadable; at most 64 characters."""
+    return next(iter(_printable(dataset, keyword)), "")
+
+
+def values(dataset: Dataset, keyword: str) -> list[str]:
+    """Every value as in `text`, without the empty ones."""
+    return [value for value in _printable(dataset, keyword) if value]
+
+
+def codes(dataset: Dataset, keyword: str, within: str = "") -> list[Code]:
+    """The items of a code sequence (PS3.3 8.8), or those of the sequence `within` each of its items."""
+    try:
+        items = list(dataset.get(keyword) or ())[:MOST_VALUES]
+        if within:
+            return [code for item in items for code in codes(item, within)]
+    except UNREADABLE:
+        return []
+    return [
+        Code(value=text(item, "CodeValue") or text(item, "LongCodeValue"), meaning=text(item, "CodeMeaning"))
+        for item in items
+        if isinstance(item, Dataset)
+    ]
+
+
+def age(dataset: Dataset, received: date) -> float | None:
+    """Header.age_years of a film that was received on this day."""
+    births = values(dataset, "PatientBirthDate")
+    films = [text(dataset, keyword) for keyword in DATE_TAGS] if births else []
+    return age_at_film(values(dataset, "PatientAge"), births, films, received)
+
+
+def view_code(dataset: Dataset) -> str:
+    """Header.view_code."""
+    modifiers = [
+        *codes(dataset, "ViewCodeSequence", "ViewModifierCodeSequence"),
+        *codes(dataset, "PatientOrientationCodeSequence", "PatientOrientationModifierCodeSequence"),
+    ]
+    return "\\".join(coded_views(codes(dataset, "ViewCodeSequence"), modifiers))
+
+
+def derived(dataset: Dataset) -> str:
+    """Header.derived."""
+    return derived_as(
+        list(_printable(dataset, "ImageType")),
+        sop_class_uid=text(dataset, "SOPClassUID"),
+        derivations=codes(dataset, "DerivationCodeSequence"),
+        lossy=text(dataset, "LossyImageCompression"),
+        descriptions=[*values(dataset, "SeriesDescription"), *values(dataset, "DerivationDescription")],
+    )
+
+
+def _printable(dataset: Dataset, keyword: str) -> list[str]:
     try:
         value = dataset.get(keyword)
+        several = isinstance(value, (list, tuple)) or hasattr(value, "append")
+        found = list(value)[:MOST_VALUES] if several else [value]
     except UNREADABLE:
-        return ""
-    if value is None:
-        return ""
-    if isinstance(value, (list, tuple)) or hasattr(value, "append"):
-        value = value[0] if len(value) else ""
-    return "".join(character for character in str(value) if character.isprintable()).strip()[:64]
+        return []
+    return [_plain(one) for one in found]
+
+
+def _plain(value: object) -> str:
+    """Text without control characters, "" for a nested data set."""
+    shown = "" if value is None or isinstance(value, Dataset) else str(value)
+    if not shown.isprintable():
+        shown = "".join(one if one.isprintable() else " " * one.isspace() for one in shown)
+    return shown.strip()[:64]
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
@@ -158,22 +258,3 @@ def _uid(dataset: Dataset, keyword: str) -> str:
     except UNREADABLE:
         return ""
     return value if is_valid_uid(value) else ""
-
-
-def _age(dataset: Dataset) -> float | None:
-    match = AGE_PATTERN.fullmatch(text(dataset, "PatientAge").upper())
-    if match:
-        return round(int(match[1]) * YEARS_PER_UNIT[match[2]], 2)
-    born, study = _date(text(dataset, "PatientBirthDate")), _date(text(dataset, "StudyDate"))
-    if born and study and study >= born:
-        return round((study - born).days / 365.25, 2)
-    return None
-
-
-def _date(value: str) -> date | None:
-    """YYYYMMDD, or the retired YYYY.MM.DD that old archives still carry."""
-    digits = value.replace(".", "").replace("-", "")
-    try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8])) if len(digits) == 8 else None
-    except ValueError:
-        return None

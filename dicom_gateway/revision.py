@@ -7,6 +7,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pydicom.sequence import Sequence
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.errors import Refusal
-from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS, UNREADABLE, integer
+from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS, KIND_TAGS, UNREADABLE, age, derived, integer
 from dicom_gateway.part10 import ITEM, PixelLocation, Scan, scan
 
 IDENTITY_TAGS = (
@@ -68,6 +69,8 @@ class Film:
     """What two films are compared by."""
 
     values: dict[str, Value]
+    kind: tuple[float | None, str]
+    """Age at the film, and what was made of it: of the many attributes that say so, only what they come to counts."""
     lossless: bool
     coding: str
     """"raw" for native pixels, else the codec; with the shape of their encapsulation."""
@@ -103,7 +106,7 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
     identity, demographics = _differ(one, other, IDENTITY_TAGS), _differ(one, other, DEMOGRAPHIC_TAGS)
     if demographics and not (one.values["PatientID"] and other.values["PatientID"]):
         identity, demographics = (*identity, *demographics), ()
-    if identity or _differ(one, other, CONTENT_TAGS):
+    if identity or one.kind != other.kind or _differ(one, other, CONTENT_TAGS):
         return Comparison(same=False, identity_changed=identity, demographics_changed=demographics)
     if (one.coding, one.pixels) == (other.coding, other.pixels):
         same = True
@@ -116,7 +119,7 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
 def read_film(path: Path) -> Film:
     """Read a Part 10 file without decoding its pixels. Raises Refusal or OSError."""
     with path.open("rb") as handle:
-        scanned = scan(handle, ALL_TAGS)
+        scanned = scan(handle, tuple(dict.fromkeys((*ALL_TAGS, *KIND_TAGS))))
         syntax = SYNTAX_BY_UID.get(scanned.transfer_syntax_uid)
         coding = syntax.codec if syntax else scanned.transfer_syntax_uid
         if scanned.pixels is None:
@@ -125,6 +128,7 @@ def read_film(path: Path) -> Film:
             coding += " encapsulated" if scanned.pixels.encapsulated else " native"
         return Film(
             values={keyword: _value(scanned.dataset, keyword, scanned.little_endian) for keyword in ALL_TAGS},
+            kind=(age(scanned.dataset, date.max), derived(scanned.dataset)),
             lossless=bool(syntax and not syntax.lossy),
             coding=coding,
             pixels=_digest(scanned),

@@ -173,7 +173,7 @@ def measure(seen: Seen, limit: Thresholds, policy: Policy) -> dict[str, Any]:
     known = [(records[number], seen.plain[number]) for number in (*good, *ap)]
 
     def verdicts(sights: Iterable[Sight], tag: str = "PA") -> list[Verdict]:
-        facts = Facts(modality=policy.modalities[0], body_part="", view_position=tag, age_years=None)
+        facts = Facts(modality=policy.modalities[0], body_part="", views=(tag,) if tag else (), age_years=None)
         return [gate.decide(facts, GOOD, sight) for sight in sights]
 
     def share(found: list[Verdict], reason: str | None = None) -> dict[str, Any]:

@@ -30,6 +30,10 @@ class InstanceView:
     modality: str
     body_part: str
     view_position: str
+    view_code: str
+    """The views that View Code Sequence names, joined by backslashes."""
+    derived: str
+    """What was made of the film, "" for the film itself."""
     state: str
     reason: str | None
     probabilities: dict[str, float] | None
@@ -142,6 +146,8 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
             modality=row.modality,
             body_part=row.body_part,
             view_position=row.view_position,
+            view_code=row.view_code,
+            derived=row.derived,
             state=row.state,
             reason=row.reason,
             calling_ae=row.calling_ae,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Row
 
 from dicom_gateway.spool import Spool
+from dicom_gateway.views import TURNED, all_views, lie
 from model.errors import EngineError
 from model.gate import Facts, Verdict
 from model.reasons import REASONS
@@ -62,19 +63,27 @@ def known_reasons() -> dict[State, list[str]]:
     }
 
 
+def facts_of(row: Row[Any]) -> Facts:
+    """What the gate goes by, of a row of `instance`."""
+    return Facts(
+        modality=row.modality,
+        body_part=row.body_part,
+        views=all_views(row.view_position, row.view_code, row.patient_orientation),
+        turned=lie(row.patient_orientation) == TURNED,
+        age_years=row.age_years,
+        derived=row.derived,
+        burned_in=row.burned_in,
+        quality_control=row.quality_control,
+    )
+
+
 def outcomes_of(
     rows: list[Row[Any]], live: Loaded, spool: Spool, decoders: DecodePool, metrics: WorkerMetrics
 ) -> Iterator[Outcome]:
     """One for each row of `instance`, as soon as it is known. Raises EngineError when the engine does not run."""
     paths, digests, facts = {}, {}, {}
     for row in rows:
-        facts[row.id] = Facts(
-            modality=row.modality,
-            body_part=row.body_part,
-            view_position=row.view_position,
-            age_years=row.age_years,
-            burned_in=row.burned_in,
-        )
+        facts[row.id] = facts_of(row)
         if reason := live.gate.header(facts[row.id]):
             yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
         elif not row.study_instance_uid or not row.series_instance_uid:

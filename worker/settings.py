@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dicom_gateway.views import VIEWS, named_views
 from model.reasons import REASONS
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
@@ -72,7 +73,9 @@ class Settings(BaseSettings):
     body_parts: Names = Field(
         ("CHEST", "THORAX", "LUNG"), description="Body Part Examined that is scored; a missing one passes."
     )
-    views: Names = Field(("PA",), description="View Position that is scored.")
+    views: Names = Field(
+        ("PA",), description=f"Views that are scored, of {', '.join(VIEWS)}; a synonym such as PA ERECT is the view."
+    )
     min_age: float = Field(18.0, ge=0, description="Youngest patient scored, years; a missing age passes.")
     mark: Names = Field((), description="Reasons of the gate that do not refuse: the film is scored and marked.")
 
@@ -196,6 +199,15 @@ class Settings(BaseSettings):
         if unknown := sorted(set(value) - set(REASONS)):
             raise ValueError(f"{', '.join(unknown)}: no reason of the gate, which are {', '.join(REASONS)}")
         return value
+
+    @field_validator("views", mode="after")
+    @classmethod
+    def _known_views(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """A name that no film bears would score nothing, or what nobody asked for."""
+        named = [(name, named_views(name)) for name in value]
+        if unknown := [name for name, views in named if not set(views) <= set(VIEWS)]:
+            raise ValueError(f"{', '.join(unknown)}: no view, which are {', '.join(VIEWS)}")
+        return tuple(dict.fromkeys(view for _, views in named for view in views))
 
     @field_validator("webhook_url")
     @classmethod

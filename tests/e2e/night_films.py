@@ -18,9 +18,12 @@ INELIGIBLE: dict[str, dict[str, Any]] = {
     "modality": {"Modality": "CT"},
     "body_part": {"BodyPartExamined": "HAND"},
     "view_missing": {"ViewPosition": None},
+    "view_conflict": {"PatientOrientation": ["A", "F"]},
     "view": {"ViewPosition": "LL"},
     "age": {"PatientAge": "009Y"},
     "burned_in": {"BurnedInAnnotation": "YES"},
+    "quality_control": {"QualityControlImage": "YES"},
+    "derived": {"ImageType": ["DERIVED", "SECONDARY"]},
     "too_small": {"pixels": (chest_pixels(223, 256) >> 4).astype(np.uint8)},
     "blank": {"pixels": np.full((256, 256), 50, np.uint8)},
 }

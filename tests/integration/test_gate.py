@@ -59,9 +59,9 @@ def sample(name: str, **attributes: Any) -> Dataset:
     return film
 
 
-def changed(pixels: NDArray[Any]) -> Dataset:
+def changed(pixels: NDArray[Any], **attributes: Any) -> Dataset:
     """The sample chest film's header with other pixels."""
-    film = sample(CHEST)
+    film = sample(CHEST, **attributes)
     film.Rows, film.Columns = pixels.shape
     film.PixelData = np.ascontiguousarray(pixels.astype(np.uint16)).tobytes()
     return film
@@ -82,8 +82,15 @@ def made_films() -> dict[str, tuple[str, str | None, Dataset]]:
         "chest of a child": ("ineligible", "age", sample(CHEST, PatientAge="011Y")),
         "inverted": ("ineligible", "inverted", sample(CHEST, PhotometricInterpretation=flipped)),
         "upside down": ("ineligible", "rotated", changed(pixels[::-1, ::-1])),
+        "upside down, and says so": (
+            "ineligible",
+            "orientation",
+            changed(pixels[::-1, ::-1], PatientOrientation=["R", "H"]),
+        ),
+        "upright, and says otherwise": ("scored", None, sample(CHEST, PatientOrientation=["R", "H"])),
         "on its side": ("ineligible", "rotated", changed(np.rot90(pixels))),
-        "tibia": ("ineligible", "not_a_chest_film", sample(OTHER)),
+        "tibia": ("ineligible", "not_a_chest_film", sample(OTHER, PatientBirthDate="19600101")),
+        "tibia, acquired at 13, study date 11 years later": ("ineligible", "age", sample(OTHER)),
         "noise": ("ineligible", "not_a_chest_film", changed(noise)),
         "blank": ("ineligible", "blank", chest_film("blank", pixels=np.full((400, 400), 90, np.uint16))),
     }
@@ -129,7 +136,7 @@ def gate(bundle: Bundle) -> Gate:
 
 
 def verdicts(gate: Gate, images: NDArray[np.uint8], view: str = "PA") -> list[Verdict]:
-    facts = Facts(modality="DX", body_part="CHEST", view_position=view, age_years=50)
+    facts = Facts(modality="DX", body_part="CHEST", views=(view,) if view else (), age_years=50)
     return [gate.judge(facts, FINE, np.ascontiguousarray(image[0])) for image in images]
 
 
@@ -142,7 +149,7 @@ def test_at_most_two_percent_of_the_eligible_validation_films_are_refused(
 ) -> None:
     """By quality and pixels together, quality being measured on the films as they are."""
     films = splits["val"].where(lambda film: film.view == "PA")
-    facts = Facts(modality="DX", body_part="CHEST", view_position="PA", age_years=50)
+    facts = Facts(modality="DX", body_part="CHEST", views=("PA",), age_years=50)
     found = []
     for identifier, image in zip(films.identifiers, films.images, strict=True):
         raw = read_image(real_films / "images" / f"{identifier}.jpg")

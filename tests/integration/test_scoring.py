@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import uid
+from pydicom.dataset import Dataset
 from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from dicom_gateway.local import store_file
@@ -115,13 +116,31 @@ def test_a_film_is_scored_with_everything_needed_to_repeat_it(
     assert measured.distance > 0
 
 
+def code(value: str, scheme: str = "SRT") -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, ""
+    return item
+
+
 BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
     "another modality": ("ineligible", "modality", {"Modality": "CT"}),
     "another body part": ("ineligible", "body_part", {"BodyPartExamined": "HAND"}),
     "no view": ("ineligible", "view_missing", {"ViewPosition": None}),
     "lateral": ("ineligible", "view", {"ViewPosition": "LL"}),
+    "lateral by code": ("ineligible", "view", {"ViewPosition": None, "ViewCodeSequence": [code("R-10236")]}),
+    "AP by code": ("ineligible", "view", {"ViewPosition": None, "ViewCodeSequence": [code("399348003", "SCT")]}),
+    "PA and lateral": ("ineligible", "view_conflict", {"ViewCodeSequence": [code("399173006", "SCT")]}),
+    "PA and AP": ("ineligible", "view_conflict", {"ViewCodeSequence": [code("R-10206")]}),
+    "PA, lying like a lateral": ("ineligible", "view_conflict", {"PatientOrientation": ["A", "F"]}),
+    "bone image": ("ineligible", "derived", {"ImageType": ["DERIVED", "PRIMARY", "", "DUAL_ENERGY_BONE"]}),
+    "phantom": ("ineligible", "quality_control", {"QualityControlImage": "YES"}),
     "a child": ("ineligible", "age", {"PatientAge": "009Y"}),
     "a child by birth date": ("ineligible", "age", {"PatientAge": None, "PatientBirthDate": "20160101"}),
+    "a child without a study date": (
+        "ineligible",
+        "age",
+        {"PatientAge": None, "StudyDate": None, "ContentDate": "20260110", "PatientBirthDate": "20150101"},
+    ),
     "a name in the picture": ("ineligible", "burned_in", {"BurnedInAnnotation": "YES"}),
     "small": ("ineligible", "too_small", {"pixels": chest_pixels(223, 300)}),
     "empty": ("ineligible", "blank", {"pixels": np.full((300, 300), 700, np.uint16)}),
@@ -135,6 +154,29 @@ BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
     "colour": ("failed", "not_grayscale", {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}),
     "no rows": ("failed", "header_incomplete", {"Rows": None}),
 }
+
+
+GOOD_FILMS: dict[str, dict[str, Any]] = {
+    "PA by code": {"ViewPosition": None, "ViewCodeSequence": [code("R-10214")]},
+    "PA in both": {"ViewPosition": "PA ERECT", "ViewCodeSequence": [code("272479007", "SCT")]},
+    "as it is read": {"PatientOrientation": ["L", "F"], "ImageType": ["DERIVED", "PRIMARY"]},
+    "mirrored": {"PatientOrientation": ["R", "F"]},
+    "processed": {"ImageType": ["DERIVED", "PRIMARY", "POST_PROCESSED"], "QualityControlImage": "NO"},
+    "an age without a unit": {"PatientAge": "45"},
+}
+
+
+def test_films_whose_headers_say_it_in_another_way_are_scored_alike(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    plain = take(database, spool, write_film(tmp_path, "plain"))
+    ids = [take(database, spool, write_film(tmp_path, name, **changes)) for name, changes in GOOD_FILMS.items()]
+    scoring.run(dict.fromkeys([plain, *ids], 0))
+    found = {view.id: view for view in list_instances(database)}
+    assert {name: found[number].reason for name, number in zip(GOOD_FILMS, ids, strict=True)} == dict.fromkeys(
+        GOOD_FILMS
+    )
+    assert all(found[number].probabilities == found[plain].probabilities for number in ids)
 
 
 def test_bad_films_get_their_reasons_and_spare_the_others(

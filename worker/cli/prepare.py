@@ -109,7 +109,7 @@ def read_film(path: Path) -> "RawFilm":
         low=film.low,
         high=film.high,
         inverted=film.inverted,
-        view=header.view_position,
+        view="/".join(header.views),
         age=header.age_years,
     )
 

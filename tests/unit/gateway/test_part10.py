@@ -5,6 +5,7 @@ import random
 import struct
 import zlib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from dicom_gateway.errors import (
 from dicom_gateway.header import is_valid_uid, read_header
 from dicom_gateway.part10 import dataset_offset, encode_meta, scan
 from dicom_gateway.pixels import read_radiograph
+from dicom_gateway.revision import compare
 from tests.phantoms import chest_film, chest_pixels, write_film
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what we do to it
@@ -171,7 +173,9 @@ def sequence(tag: tuple[int, int], depth: int, *, ended: bool = True) -> bytes:
     return opening * depth + closing * depth * ended
 
 
-@pytest.mark.parametrize("tag", [(0x0008, 0x1140), (0x0028, 0x3010)], ids=["references", "VOI LUT"])
+@pytest.mark.parametrize(
+    "tag", [(0x0008, 0x1140), (0x0028, 0x3010), (0x0054, 0x0220)], ids=["references", "VOI LUT", "view code"]
+)
 @pytest.mark.parametrize("ended", [True, False])
 def test_endless_nesting_is_too_deep(tmp_path: Path, tag: tuple[int, int], ended: bool) -> None:
     path = film_file(tmp_path)
@@ -275,7 +279,14 @@ def test_the_header_is_the_same_in_every_syntax(tmp_path: Path, syntax: str) -> 
         (0x00280010, b"US", b"", "rows", 0),
         (0x00280010, b"US", b"\x30\0\x31\0", "rows", 48),
         (0x00185101, b"CS", b"pa ", "view_position", "PA"),
-        (0x00185101, b"CS", b"PA\\LL ", "view_position", "PA"),
+        (0x00185101, b"CS", b"PA\\LL ", "view_position", "PA\\LL"),
+        (0x00185101, b"LO", b"PA\xa0ERECT\0", "view_position", "PA ERECT"),
+        (0x00200020, b"CS", b"l\\ F ", "patient_orientation", "L\\F"),
+        (0x00200020, b"CS", b"", "patient_orientation", ""),
+        (0x00200020, b"CS", b"SMITH\\JOHN", "patient_orientation", ""),
+        (0x00280300, b"CS", b"yes\0", "quality_control", "YES"),
+        (0x00080008, b"CS", b"DERIVED \\SECONDARY\0", "derived", "secondary"),
+        (0x00080008, b"CS", b"ORIGINAL\\PRIMARY\\\\dual_energy_bone ", "derived", "dual_energy"),
         (0x00180015, b"CS", b"\\", "body_part", ""),
         (0x00180015, b"LO", b"x" * 200, "body_part", "X" * 64),
         (0x00080060, b"CS", b"\x1b\x07DX\0", "modality", "DX"),
@@ -288,25 +299,79 @@ def test_odd_values_are_read_or_left_out(
     assert getattr(header, field) == read
 
 
+RECEIVED = date(2026, 6, 1)
+
+
 @pytest.mark.parametrize(
-    ("born", "study", "age"),
+    ("attributes", "age"),
     [
-        (b"19500615", b"20260615", 76.0),
-        (b"1950.06.15", b"1995.07.20", 45.1),
-        (b"1950-06-15", b"20260615", 76.0),
-        (b"20260101", b"20260101", 0.0),
-        (b"20270101", b"20260101", None),
-        (b"19501332", b"20260101", None),
-        (b"1950", b"20260101", None),
-        (b"", b"20260101", None),
-        (b"19500615", b"", None),
-        (b"0000.00.00", b"20260101", None),
+        ({"StudyDate": "20260110"}, 11.02),
+        ({"SeriesDate": "20260110"}, 11.02),
+        ({"AcquisitionDate": "20260110"}, 11.02),
+        ({"ContentDate": "20260110"}, 11.02),
+        ({"AcquisitionDateTime": "20260110101112.5+0100"}, 11.02),
+        ({"PerformedProcedureStepStartDate": "20260110"}, 11.02),
+        ({}, 11.41),  # on the day of receipt, no date of the film being there
+        ({"StudyDate": "20260110", "PatientAge": "045Y"}, 11.02),
+        ({"StudyDate": "20260110", "PatientAge": "007YR"}, 7.0),
+        ({"StudyDate": "20260110", "PatientAge": "999Y"}, 11.02),
+        ({"StudyDate": "20040826", "SeriesDate": "20260110"}, 11.02),
+        ({"StudyDate": "20260110", "ContentDate": "20160110"}, 1.02),
     ],
 )
-def test_age_from_birth_and_study_dates(tmp_path: Path, born: bytes, study: bytes, age: float | None) -> None:
-    path = film_file(tmp_path, PatientAge=None, PatientBirthDate="19000101")
-    with_raw(with_raw(path, 0x00100030, b"DA", born), 0x00080020, b"DA", study)
-    assert read_header(path).age_years == age
+def test_age_from_whichever_date_there_is(tmp_path: Path, attributes: dict[str, str], age: float) -> None:
+    path = film_file(tmp_path, **({"PatientAge": None, "StudyDate": None, "PatientBirthDate": "20150101"} | attributes))
+    assert read_header(path, RECEIVED).age_years == age
+
+
+def code(value: str, scheme: str = "SRT", meaning: str = "", **attributes: Any) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    item.update(attributes)
+    return item
+
+
+def test_view_by_code_with_its_modifier(tmp_path: Path) -> None:
+    read = read_header(film_file(tmp_path, ViewPosition=None, ViewCodeSequence=[code("R-10214")]))
+    assert (read.view_position, read.view_code, read.views) == ("", "PA", ("PA",))
+    lordotic = code("R-10206", ViewModifierCodeSequence=[code("R-10244")])
+    assert read_header(film_file(tmp_path, ViewCodeSequence=[lordotic])).views == ("PA", "LORDOTIC")
+    lying = code("102538003", "SCT", PatientOrientationModifierCodeSequence=[code("102536004", "SCT")])
+    film = film_file(tmp_path, ViewCodeSequence=[code("R-10206")], PatientOrientationCodeSequence=[lying])
+    assert read_header(film).views == ("PA", "DECUBITUS")
+    both = film_file(tmp_path, ViewCodeSequence=[code("R-10206"), code("399173006", "SCT")])
+    assert (read_header(both).view_code, read_header(both).views) == ("AP\\LATERAL", ("PA", "AP", "LATERAL"))
+
+
+ITEM = b"\xfe\xff\x00\xe0"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        ITEM + b"\4\0\0\0abcd",
+        ITEM + b"\xff\xff\xff\x0f",
+        b"PA",
+        ITEM + b"\x10\0\0\0\x08\0\0\1SH\xff\x0f" + b"x" * 8,
+    ],
+)
+@pytest.mark.parametrize("tag", [(0x0054, 0x0220), (0x0054, 0x0410), (0x0008, 0x9215)])
+def test_a_code_sequence_that_is_none_says_nothing(tmp_path: Path, tag: tuple[int, int], value: bytes) -> None:
+    path = film_file(tmp_path)
+    content = path.read_bytes()
+    start = content.find(struct.pack("<HH2s", 0x0028, 0x0002, b"US"))
+    element = struct.pack("<HH2sxxL", *tag, b"SQ", len(value)) + value
+    path.write_bytes(content[:start] + element + content[start:])
+    header = read_header(path)
+    assert (header.views, header.derived) == (("PA",), "")
+    assert compare(path, path, lambda _one, _other: False).same
+
+
+def test_codes_that_say_how_it_was_made(tmp_path: Path) -> None:
+    assert read_header(film_file(tmp_path, DerivationCodeSequence=[code("113040", "DCM")])).derived == ""
+    assert read_header(film_file(tmp_path, DerivationCodeSequence=[code("113062", "DCM")])).derived == "dual_energy"
+    assert read_header(film_file(tmp_path, SeriesDescription="Thorax, bone suppressed")).derived == "bone_suppressed"
 
 
 @pytest.mark.parametrize(

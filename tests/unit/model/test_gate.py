@@ -3,12 +3,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.gate import HEADER_RULES, PIXEL_RULES, QUALITY_RULES, Facts, Gate, Policy, Thresholds
+from model.gate import HEADER_RULES, PIXEL_RULES, QUALITY_RULES, Facts, Gate, Policy, Thresholds, scored_view
 from model.gate_network import Sight
 from model.quality import Quality
 from model.reasons import REASONS
 
-GOOD: dict[str, Any] = {"modality": "DX", "body_part": "CHEST", "view_position": "PA", "age_years": 45.0}
+GOOD: dict[str, Any] = {"modality": "DX", "body_part": "CHEST", "views": ("PA",), "age_years": 45.0}
 TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({}, {}, None),
     ({"modality": "CR"}, {}, None),
@@ -22,12 +22,25 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"body_part": "LUNGS"}, {}, None),
     ({"body_part": "HAND"}, {}, "body_part"),
     ({"body_part": "HAND"}, {"body_parts": ()}, None),
-    ({"view_position": "AP"}, {}, "view"),
-    ({"view_position": "LL"}, {}, "view"),
-    ({"view_position": "AP"}, {"views": ("PA", "AP")}, None),
-    ({"view_position": ""}, {}, "view_missing"),
-    ({"view_position": ""}, {"mark": frozenset({"view_missing"})}, None),
-    ({"view_position": "AP"}, {"mark": frozenset({"view_missing"})}, "view"),
+    ({"views": ("AP",)}, {}, "view"),
+    ({"views": ("LATERAL",)}, {}, "view"),
+    ({"views": ("AP",)}, {"views": ("PA", "AP")}, None),
+    ({"views": ()}, {}, "view_missing"),
+    ({"views": ()}, {"mark": frozenset({"view_missing"})}, None),
+    ({"views": ("AP",)}, {"mark": frozenset({"view_missing"})}, "view"),
+    ({"views": ("PA EXPIRATION",)}, {}, "view"),
+    ({"views": ("LATERAL",)}, {"views": ("PA", "LATERAL")}, None),
+    # attributes that contradict each other, where one of them would be scored
+    ({"views": ("PA", "AP")}, {}, "view_conflict"),
+    ({"views": ("PA", "LATERAL")}, {}, "view_conflict"),
+    ({"views": ("PA", "AP")}, {"views": ("PA", "AP")}, "view_conflict"),
+    ({"views": ("AP", "LATERAL")}, {}, "view"),
+    ({"views": ("PA", "DECUBITUS")}, {}, "view"),
+    ({"views": ("PA", "LORDOTIC")}, {"views": ("PA", "LORDOTIC")}, None),
+    ({"views": ("PA", "AP")}, {"mark": frozenset({"view_conflict"})}, None),
+    ({"views": ("PA", "AP")}, {"mark": frozenset({"view"})}, "view_conflict"),
+    ({"turned": True}, {}, "orientation"),
+    ({"turned": True}, {"mark": frozenset({"orientation"})}, None),
     ({"age_years": None}, {}, None),
     ({"age_years": 18.0}, {}, None),
     ({"age_years": 17.99}, {}, "age"),
@@ -37,11 +50,16 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"burned_in": "YES"}, {}, "burned_in"),
     ({"burned_in": "NO"}, {}, None),
     ({"burned_in": ""}, {}, None),
+    ({"quality_control": "YES"}, {}, "quality_control"),
+    ({"quality_control": "NO"}, {}, None),
+    ({"quality_control": "BOTH"}, {}, None),
+    ({"derived": "dual_energy"}, {}, "derived"),
+    ({"derived": "dual_energy"}, {"mark": frozenset({"derived"})}, None),
     # the first rule that refuses names the reason
-    ({"modality": "CT", "body_part": "HAND", "view_position": "AP", "age_years": 3.0}, {}, "modality"),
-    ({"body_part": "HAND", "view_position": "", "age_years": 3.0}, {}, "body_part"),
-    ({"view_position": "", "age_years": 3.0}, {}, "view_missing"),
-    ({"view_position": "AP", "age_years": 3.0, "burned_in": "YES"}, {"mark": frozenset({"view", "age"})}, "burned_in"),
+    ({"modality": "CT", "body_part": "HAND", "views": ("AP",), "age_years": 3.0}, {}, "modality"),
+    ({"body_part": "HAND", "views": (), "age_years": 3.0}, {}, "body_part"),
+    ({"views": (), "age_years": 3.0}, {}, "view_missing"),
+    ({"views": ("AP",), "age_years": 3.0, "burned_in": "YES"}, {"mark": frozenset({"view", "age"})}, "burned_in"),
 ]
 QUALITY: dict[str, Any] = {
     "rows": 2000,
@@ -114,9 +132,29 @@ def test_refusal_by_image_quality(changes: dict[str, Any], reason: str | None) -
 )
 def test_refusal_by_pixels(tag: str, seen: Sight, policy: dict[str, Any], reason: str | None) -> None:
     gate = Gate(Policy(**policy), limit=LIMIT)
-    verdict = gate.decide(Facts(**(GOOD | {"view_position": tag})), Quality(**QUALITY), seen)
+    verdict = gate.decide(Facts(**(GOOD | {"views": (tag,) if tag else ()})), Quality(**QUALITY), seen)
     assert (verdict.reason, verdict.notes) == (reason, ())
     assert verdict.measured["view_pa"] == round(seen.view["PA"], 4)
+
+
+@pytest.mark.parametrize(
+    ("rotated", "reason"),
+    [(0.0, None), (0.099, None), (0.1, "orientation"), (0.5, "orientation"), (0.7, "orientation")],
+)
+def test_a_film_that_the_header_calls_turned_is_scored_only_if_the_pixels_are_sure(
+    rotated: float, reason: str | None
+) -> None:
+    facts = Facts(**GOOD, turned=True)
+    assert Gate(Policy()).decide(facts, Quality(**QUALITY), None).reason == "orientation"
+    assert Gate(Policy(), limit=LIMIT).decide(facts, Quality(**QUALITY), sight(rotated=rotated)).reason == reason
+
+
+@pytest.mark.parametrize("views", [("PA", "PA ERECT"), ("PA", "NO SUCH VIEW"), ("PA", "PA")])
+def test_only_a_view_that_is_not_frontal_lets_other_pixels_pass(views: tuple[str, ...]) -> None:
+    """Lateral films, and what is no chest film at all, are OTHER to the network."""
+    seen = sight(pa=0.55, ap=0.05)
+    assert scored_view(seen, Policy(views=views)) == pytest.approx(0.55)
+    assert scored_view(seen, Policy(views=("PA", "LATERAL"))) == pytest.approx(0.95)
 
 
 def test_marked_reasons_do_not_refuse_and_are_kept() -> None:

@@ -91,7 +91,7 @@ def test_the_manifests_figures_are_what_the_served_gate_says(gated: Bundle, film
         open_gate(gated, Policy()),
         Quality(rows=512, columns=512, contrast=1, entropy=6, clipped=0, brightness=0.5),
     )
-    facts = Facts(modality="DX", body_part="CHEST", view_position="PA", age_years=50)
+    facts = Facts(modality="DX", body_part="CHEST", views=("PA",), age_years=50)
     part = open_prepared(films)[0].where(lambda film: film.split == "test" and film.view == "AP")
     verdicts = [gate.judge(facts, quality, image[0]) for image in part.images]
     found = gated.gate["metrics"]["test"]["ap_tagged_pa_refused"]
@@ -101,7 +101,7 @@ def test_the_manifests_figures_are_what_the_served_gate_says(gated: Bundle, film
 
 
 def test_a_missing_view_is_left_to_the_pixels_only_where_there_is_a_network(bundle: Bundle, gated: Bundle) -> None:
-    facts = Facts(modality="DX", body_part="CHEST", view_position="", age_years=50)
+    facts = Facts(modality="DX", body_part="CHEST", views=(), age_years=50)
     assert open_gate(bundle, Policy()).header(facts) == "view_missing"
     assert open_gate(gated, Policy()).header(facts) is None
 
@@ -174,4 +174,4 @@ def test_a_gate_that_onnx_runtime_refuses(gated: Bundle, tmp_path: Path) -> None
     (tmp_path / GATE).write_bytes(b"not a network")
     with pytest.raises(EngineError, match="cannot load"):
         GateNetwork(replace(gated, path=tmp_path))
-    assert Gate(Policy()).header(Facts(modality="CT", body_part="", view_position="PA", age_years=None)) == "modality"
+    assert Gate(Policy()).header(Facts(modality="CT", body_part="", views=("PA",), age_years=None)) == "modality"
