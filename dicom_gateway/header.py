@@ -14,6 +14,8 @@ from pydicom.errors import BytesLengthException
 
 from dicom_gateway.errors import MissingIdentifier
 from dicom_gateway.part10 import scan
+from dicom_gateway.shutter import SHUTTER_TAGS
+from dicom_gateway.values import integer
 
 IDENTIFYING_TAGS = (
     "SOPClassUID",
@@ -32,6 +34,8 @@ IDENTIFYING_TAGS = (
     "Columns",
 )
 IMAGE_TAGS = (
+    "SOPClassUID",
+    "PresentationIntentType",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "NumberOfFrames",
@@ -50,6 +54,12 @@ IMAGE_TAGS = (
     "WindowCenter",
     "WindowWidth",
     "VOILUTFunction",
+    "PresentationLUTShape",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "PixelAspectRatio",
+    *SHUTTER_TAGS,
 )
 """What a film's pixels are read and shown with."""
 # What pydicom raises when it converts a value at its first use; OSError is its own, for a sequence that is cut short.
@@ -134,20 +144,6 @@ def text(dataset: Dataset, keyword: str) -> str:
     if isinstance(value, (list, tuple)) or hasattr(value, "append"):
         value = value[0] if len(value) else ""
     return "".join(character for character in str(value) if character.isprintable()).strip()[:64]
-
-
-def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first value as a finite number, None when missing or not one."""
-    try:
-        value = float(text(dataset, keyword))
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") else None
-
-
-def integer(dataset: Dataset, keyword: str) -> int | None:
-    value = number(dataset, keyword)
-    return None if value is None else int(value)
 
 
 def _age(dataset: Dataset) -> float | None:
