@@ -25,6 +25,8 @@ class RawFilm:
     low: float
     high: float
     inverted: bool = False
+    aspect: float = 1.0
+    """Height of a pixel by its width."""
     view: str = ""
     """View position the file itself names; "" where it names none."""
     age: float | None = None

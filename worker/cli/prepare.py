@@ -109,6 +109,7 @@ def read_film(path: Path) -> "RawFilm":
         low=film.low,
         high=film.high,
         inverted=film.inverted,
+        aspect=film.aspect,
         view=header.view_position,
         age=header.age_years,
     )
