@@ -28,6 +28,8 @@ class Facts:
     view_position: str
     age_years: float | None
     burned_in: str = ""
+    for_processing: bool = False
+    """Known when the film is decoded: made for processing, and shown without a window or VOI LUT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,7 @@ HEADER_RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
     ("view", lambda facts, policy: bool(facts.view_position) and facts.view_position not in policy.views),
     ("age", lambda facts, policy: facts.age_years is not None and facts.age_years < policy.min_age),
     ("burned_in", lambda facts, _: facts.burned_in == "YES"),
+    ("for_processing", lambda facts, _: facts.for_processing),
 )
 
 QUALITY_RULES: tuple[tuple[str, Callable[[Quality], bool]], ...] = (

@@ -7,6 +7,7 @@ REASONS: dict[str, str] = {
     "view": "View Position (0018,5101) is not one that is scored",
     "age": "patient is younger than the limit",
     "burned_in": "Burned In Annotation (0028,0301) is YES",
+    "for_processing": "made for processing, and no window or VOI LUT says how it is shown",
     "too_small": "fewer than 224 rows or columns",
     "blank": "hardly any contrast or information in the film as displayed",
     "clipped": "a quarter or more of the middle of the film is plain black or plain white: exposure or window is wrong",

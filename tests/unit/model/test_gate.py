@@ -37,6 +37,8 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"burned_in": "YES"}, {}, "burned_in"),
     ({"burned_in": "NO"}, {}, None),
     ({"burned_in": ""}, {}, None),
+    ({"for_processing": True}, {}, "for_processing"),
+    ({"for_processing": True}, {"mark": frozenset({"for_processing"})}, None),
     # the first rule that refuses names the reason
     ({"modality": "CT", "body_part": "HAND", "view_position": "AP", "age_years": 3.0}, {}, "modality"),
     ({"body_part": "HAND", "view_position": "", "age_years": 3.0}, {}, "body_part"),
