@@ -6,6 +6,7 @@ can shrink the film before it touches grey values. Look-up tables and sigmoid wi
 A part of the header that cannot be used is left out as the standard would have it, and noted.
 """
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import zip_longest
@@ -28,6 +29,8 @@ STEP = 1e-3
 """A window of width 1 has no slope, but a step (PS3.3 C.11.2.1.2.1)."""
 EXACT = 1 / 512
 """Of the display range: a painted grey that whole stored values miss by more is painted in float."""
+DX = "1.2.840.10008.5.1.4.1.1.1."
+"""Digital X-Ray, mammography and intra-oral images, for presentation and for processing (PS3.4 B.5)."""
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -200,11 +203,15 @@ def _window_edges(center: float, width: float, function: str) -> Bounds:
 
 
 def _starts_white(dataset: Dataset, image: ImagePixel, notes: list[str]) -> bool:
-    """Whether low values are white. IDENTITY goes with MONOCHROME2 and INVERSE with MONOCHROME1 (PS3.3 C.8.11.3), one
-    turn in all. INVERSE alone still turns (C.11.6.1.2); IDENTITY beside MONOCHROME1 is a default that writers leave
-    in."""
+    """Whether low values are white.
+
+    MONOCHROME1 and INVERSE are one turn, not two (PS3.3 C.8.11.3), and INVERSE beside MONOCHROME2 is a turn as well
+    (C.11.6). IDENTITY beside MONOCHROME1 turns nothing back: outside of DX it says only that grey values are P-Values
+    (C.7.6.1), and DX films of real devices have it by mistake.
+    """
     shape = text(dataset, "PresentationLUTShape").upper()
-    if shape in ("IDENTITY", "INVERSE") and (shape == "INVERSE") != image.monochrome1:
+    identity = shape == "IDENTITY" and text(dataset, "SOPClassUID").startswith(DX)
+    if (shape == "INVERSE" and not image.monochrome1) or (identity and image.monochrome1):
         notes.append(noted.POLARITY)
     return image.monochrome1 or shape == "INVERSE"
 
@@ -242,14 +249,15 @@ def _painted(shown: Displayed, mask: Mask | None, grey: float) -> Pixels:
     """The pixels with those of the mask shown in a grey, 0 black to 1 white."""
     if mask is None:
         return shown.pixels
-    value = shown.low + (1 - grey if shown.inverted else grey) * (shown.high - shown.low)
-    pixels = shown.pixels
+    share = 1 - grey if shown.inverted else grey
+    value = shown.low + share * (shown.high - shown.low)
+    pixels = shown.pixels.copy()
     if pixels.dtype.kind in "iu":
         limits = np.iinfo(pixels.dtype)  # type: ignore[type-var]
         if limits.min <= value <= limits.max and abs(round(value) - value) <= EXACT * (shown.high - shown.low):
-            value = round(value)
-        else:
-            pixels = pixels.astype(np.float32)
-    pixels = pixels.copy()
-    pixels[mask] = value
+            pixels[mask] = round(value)
+            return pixels
+        pixels = pixels.astype(np.float32)
+    # A whole number outside: float32 may not tell the ends of a narrow window apart.
+    pixels[mask] = value if 0 < share < 1 else math.floor(value) if share == 0 else math.ceil(value)
     return pixels

@@ -21,6 +21,8 @@ EITHER = ("US or SS", "US or OW", "US or SS or OW", "OW")
 """VRs that leave open whether 16 bits have a sign; read as unsigned here, see `as_stored`."""
 LARGEST = 1e12
 """No attribute of a film has a larger value that means anything."""
+MOST_TEXT = 1 << 16
+"""Bytes of an element that are read; no attribute of a film needs more."""
 NUMBER = re.compile(r"([+-]?)(\d[\d.,]*|[.,]\d+)(?:[eEdD]([+-]?\d{1,3}))?")
 PLAIN = re.compile(r"\d*[.,]?\d*")
 GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+\.\d*|[1-9]\d{0,2}(?:\.\d{3})+,\d*")
@@ -57,7 +59,7 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float | None, ...]:
             return (None,)
         values: NDArray[np.generic] = np.frombuffer(content, kind)
         return tuple(value if isfinite(value) and abs(value) <= LARGEST else None for value in values.tolist())
-    text = content.decode("ascii", "replace") if isinstance(content, bytes) else content
+    text = content[:MOST_TEXT].decode("ascii", "replace") if isinstance(content, bytes) else content
     return tuple(map(parsed, text.split("\\"))) if text.replace("\0", " ").strip() else ()
 
 

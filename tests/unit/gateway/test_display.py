@@ -262,6 +262,12 @@ def test_presentation_lut_shape(
     assert (film.inverted, film.notes) == (low_is_white, notes)
 
 
+def test_identity_beside_monochrome1_is_no_contradiction_in_cr(tmp_path: Path) -> None:
+    attributes = {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"}
+    film = read(tmp_path, film_of(RAMP, SOPClassUID=uid.ComputedRadiographyImageStorage, **attributes, **LINEAR))
+    assert (film.inverted, film.notes) == (True, ())
+
+
 def test_the_sign_of_the_intensity_relationship_turns_nothing(tmp_path: Path) -> None:
     """PS3.3 C.8.11.3.1.2: it tells dose from value, not value from grey."""
     film = read(tmp_path, film_of(RAMP, PixelIntensityRelationship="LOG", PixelIntensityRelationshipSign=-1, **LINEAR))
@@ -346,3 +352,13 @@ def test_padding_is_black_where_no_stored_value_is(tmp_path: Path, photometric: 
     film = read(tmp_path, film_of(pixels, PixelPaddingValue=7, **attributes))
     assert shown(film)[0] == pytest.approx(0)
     assert shown(film)[1] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_beside_a_step_far_from_0(tmp_path: Path, photometric: str) -> None:
+    """Where float32 does not tell one end of the window from the other."""
+    pixels = np.full((8, 8), 40000, np.uint16)
+    pixels[0] = 50000
+    attributes = {"WindowCenter": 30000, "WindowWidth": 1, "PhotometricInterpretation": photometric}
+    film = read(tmp_path, film_of(pixels, PixelPaddingValue=50000, BitsStored=16, HighBit=15, **attributes))
+    assert not shown(film)[0].any()

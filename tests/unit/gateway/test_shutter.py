@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -62,6 +63,22 @@ def test_what_lies_outside_is_black(tmp_path: Path, name: str, photometric: str)
     assert np.array_equal(shown(film) > 0.1, visible)
     assert shown(film)[~visible] == pytest.approx(0)
     assert film.notes == ()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_polygon_is_opencvs(tmp_path: Path, seed: int) -> None:
+    """3 to 12 corners around a middle, so that edges do not cross; what lies on an edge is seen."""
+    random = np.random.default_rng(seed)
+    turns = np.sort(random.uniform(0, 2 * np.pi, random.integers(3, 13)))
+    reach = random.uniform(5, 28, len(turns))
+    corners = np.rint(np.stack([30 + reach * np.sin(turns), 20 + reach * np.cos(turns)], 1)).astype(int)
+    attributes = {"ShutterShape": "POLYGONAL", "VerticesOfThePolygonalShutter": corners.ravel().tolist()}
+    film = read(tmp_path, film_of(FLAT, **WINDOW, **attributes))
+    outline = corners[:, ::-1].astype(np.float32)
+    inside = np.array(
+        [[cv2.pointPolygonTest(outline, (x, y), False) >= 0 for x in X[0].tolist()] for y in Y[:, 0].tolist()]
+    )
+    assert np.array_equal(shown(film) > 0.1, inside)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

@@ -4,6 +4,9 @@ import struct
 from pathlib import Path
 
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from dicom_gateway.encode import save
 from dicom_gateway.part10 import scan
@@ -84,3 +87,27 @@ def test_every_component_of_an_element_of_any_vr(
 )
 def test_sixteen_bits_as_a_stored_value(value: int, signed: bool, bits: int, expected: int | None) -> None:
     assert as_stored(value, signed=signed, bits=bits) == expected
+
+
+@pytest.mark.parametrize("vr", ["UN", None])
+@pytest.mark.parametrize(
+    ("keyword", "content", "expected"),
+    [
+        ("WindowCenter", b"2047,5", (2047.5,)),
+        ("PixelPaddingValue", struct.pack("<H", 61440), (61440,)),
+        ("LUTDescriptor", struct.pack("<3H", 0, 61440, 16), (0, 61440, 16)),
+    ],
+)
+def test_an_element_without_a_vr_has_that_of_the_dictionary(
+    vr: str | None, keyword: str, content: bytes, expected: tuple[float, ...]
+) -> None:
+    dataset, tag = Dataset(), Tag(keyword)
+    dataset[tag] = RawDataElement(tag, vr, len(content), content, 0, vr is None, True)
+    assert numbers(dataset, keyword) == expected
+
+
+def test_an_element_that_pydicom_has_read() -> None:
+    dataset = Dataset()
+    dataset.PixelSpacing, dataset.Rows, dataset.RescaleType = [0.2, 0.1], 7, None
+    found = [numbers(dataset, keyword) for keyword in ("PixelSpacing", "Rows", "RescaleType", "Columns")]
+    assert found == [(0.2, 0.1), (7,), (), ()]
