@@ -152,7 +152,8 @@ def _table(dataset: Dataset, keyword: str, least: float, note: str, notes: list[
     for item in items:
         table = table_of(item, least)
         if table is not None:
-            notes += [noted.VOI_LUT_BITS] * (table.bits != table.declared)
+            if note == noted.VOI_LUT and table.bits != table.declared:
+                notes.append(noted.VOI_LUT_BITS)
             return table
         notes.append(note)
     return None

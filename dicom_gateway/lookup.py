@@ -34,7 +34,8 @@ class Table:
 
 
 def table_of(item: Dataset, least: float) -> Table | None:
-    """One item of a sequence; None where it is no table: a part missing, fewer entries than it says, 0 or over 16 bits.
+    """One item of a sequence; None where it is no table: a part missing, fewer entries than it says, 0 or over 16 bits,
+    all entries the same.
 
     Args:
         least: smallest value that may be looked up. The first entry's value has 16 bits, and has a sign only if this
@@ -49,13 +50,13 @@ def table_of(item: Dataset, least: float) -> Table | None:
     if not 1 <= declared <= 16:
         return None
     entries = _entries(content, count, is_little_endian(item, "LUTData"))
-    if entries is None:
+    if entries is None or entries.min() == entries.max():
         return None
     # Writers declare 16 bits for entries of 12: such a table would show a black film. The most that it holds is white.
     used = int(entries.max()).bit_length()
     if first >= 1 << 15 and least < 0:
         first -= 1 << 16
-    return Table(first=first, entries=entries, bits=used or declared, declared=declared)
+    return Table(first=first, entries=entries, bits=used, declared=declared)
 
 
 def _entries(content: bytes | str, count: int, little_endian: bool) -> NDArray[np.uint16] | None:

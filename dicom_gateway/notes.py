@@ -14,7 +14,7 @@ SHUTTER = "shutter_unusable"
 NOTES: dict[str, str] = {
     WINDOW: "a Window Center or Width is no number, or the width not over 0: the next one, else the film's own range",
     VOI_LUT: "an item of the VOI LUT Sequence is no table: the next one, else the window, else the film's own range",
-    VOI_LUT_BITS: "a look-up table's entries use other bits than its descriptor says: the most that they use is white",
+    VOI_LUT_BITS: "the VOI LUT's entries use other bits than its descriptor says: the most that they use is white",
     VOI_FUNCTION: "VOI LUT Function is none of LINEAR, LINEAR_EXACT and SIGMOID: LINEAR",
     MODALITY_LUT: "the Modality LUT Sequence holds no table: the rescale, else the stored values",
     RESCALE: "Rescale Slope or Intercept cannot be read, or the slope is 0: 1 and 0 in its place",

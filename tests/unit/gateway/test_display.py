@@ -164,6 +164,11 @@ STANDS_IN: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
         LINEAR,
         ("voi_lut_unusable",),
     ),
+    "the window for a table of one grey": (
+        LINEAR | {"VOILUTSequence": lut([7] * 4096)},
+        LINEAR,
+        ("voi_lut_unusable",),
+    ),
     "own range for an empty table": ({"VOILUTSequence": Sequence([Dataset()])}, {}, ("voi_lut_unusable",)),
     "nothing for an empty sequence": ({"VOILUTSequence": Sequence(), "ModalityLUTSequence": Sequence()}, {}, ()),
     "the next table": (
