@@ -29,8 +29,6 @@ STEP = 1e-3
 """A window of width 1 has no slope, but a step (PS3.3 C.11.2.1.2.1)."""
 EXACT = 1 / 512
 """Of the display range: a painted grey that whole stored values miss by more is painted in float."""
-DX = "1.2.840.10008.5.1.4.1.1.1."
-"""Digital X-Ray, mammography and intra-oral images, for presentation and for processing (PS3.4 B.5)."""
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -206,13 +204,12 @@ def _window_edges(center: float, width: float, function: str) -> Bounds:
 def _starts_white(dataset: Dataset, image: ImagePixel, notes: list[str]) -> bool:
     """Whether low values are white.
 
-    MONOCHROME1 and INVERSE are one turn, not two (PS3.3 C.8.11.3), and INVERSE beside MONOCHROME2 is a turn as well
-    (C.11.6). IDENTITY beside MONOCHROME1 turns nothing back: outside of DX it says only that grey values are P-Values
-    (C.7.6.1), and DX films of real devices have it by mistake.
+    INVERSE goes with MONOCHROME1 and IDENTITY with MONOCHROME2 (PS3.3 C.7.6.1): one turn, not two. INVERSE beside
+    MONOCHROME2 is a turn as well (C.11.6.1.2). IDENTITY beside MONOCHROME1 turns nothing back: devices write it by
+    mistake.
     """
     shape = text(dataset, "PresentationLUTShape").upper()
-    identity = shape == "IDENTITY" and text(dataset, "SOPClassUID").startswith(DX)
-    if (shape == "INVERSE" and not image.monochrome1) or (identity and image.monochrome1):
+    if shape in ("IDENTITY", "INVERSE") and (shape == "INVERSE") != image.monochrome1:
         notes.append(noted.POLARITY)
     return image.monochrome1 or shape == "INVERSE"
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.differential import aspects
-from tests.differential.compare import AGREES, EXPLAINED, NO_ANSWER, UNEXPLAINED, compare, described
+from tests.differential.compare import AGREES, NO_ANSWER, UNEXPLAINED, compare, described, explanations
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     print(f"\n{options.cases} films, {options.cases - neither} of them agree with DCMTK or pydicom")
     for name in ("DCMTK", "pydicom"):
         print(f"{name}: {counts[name, AGREES]} agree")
-        for key, (renderer, _, why) in EXPLAINED.items():
+        for key, renderer, why in explanations():
             if renderer == name:
                 print(f"  {counts[name, key]:5}  {key}: {why}")
         print(f"  {counts[name, UNEXPLAINED] + counts[name, NO_ANSWER]:5}  without an explanation")

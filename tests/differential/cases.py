@@ -137,10 +137,8 @@ def _saved(made: Case, path: Path, syntax: str, *, to_be_understood: bool = Fals
     film = Dataset()
     film.update(made.film)
     if to_be_understood:
-        for keyword, value in made.meant.items():
-            if keyword in film:
-                del film[keyword]
-            setattr(film, keyword, value)
+        for keyword, value in ({"HighBit": made.bits - 1} | made.meant).items():
+            _put(film, keyword, value)
     film.file_meta = FileMetaDataset()
     film.file_meta.TransferSyntaxUID = uid.UID(syntax)
     size = film.BitsAllocated // 8
@@ -159,7 +157,6 @@ def _saved(made: Case, path: Path, syntax: str, *, to_be_understood: bool = Fals
         if big:
             _turn_words(film)
     elif codec == "rle":
-        film.PixelData = patterns.tobytes()
         film.PixelData = encapsulate([_rle(patterns)])
         film["PixelData"].VR = "OB"
         film["PixelData"].is_undefined_length = True
@@ -172,6 +169,12 @@ def _saved(made: Case, path: Path, syntax: str, *, to_be_understood: bool = Fals
     return save(film, path)
 
 
+def _put(film: Dataset, keyword: str, value: Any) -> None:
+    if keyword in film:
+        del film[keyword]  # the element itself is the other film's too
+    setattr(film, keyword, value)
+
+
 def _turn_words(film: Dataset) -> None:
     """Tables to big endian: pydicom writes the bytes of OW as they are."""
     for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
@@ -180,8 +183,7 @@ def _turn_words(film: Dataset) -> None:
             if "LUTData" in item:
                 item.LUTData = np.frombuffer(item.LUTData, "<u2").astype(">u2").tobytes()
         if items:
-            del film[keyword]  # the element is the other film's too
-            setattr(film, keyword, Sequence(items))
+            _put(film, keyword, Sequence(items))
 
 
 def _rle(patterns: NDArray[Any]) -> bytes:

@@ -51,15 +51,17 @@ def described(made: Case, outcome: Outcome) -> str:
 
 
 def _outcome(name: str, made: Case, shown: Grey, render: Callable[[], Grey]) -> Outcome:
+    polarity = next((key for key, row in POLARITY.items() if row[0] == name and row[1](made)), None)
     try:
         other = render()
     except Exception as error:  # noqa: BLE001 - whatever another renderer raises of a header that it does not take
         found = Outcome(verdict=NO_ANSWER, difference=1.0, error=f"{type(error).__name__}: {error}")
     else:
-        excess = np.abs(shown - other) - _allowed(made, other)
+        # What has the other polarity for a reason must still be the same film turned round.
+        excess = np.abs((1 - shown if polarity else shown) - other) - _allowed(made, other)
         difference = float((excess if made.painted is None else excess[~made.painted]).max())
         if difference <= TOLERANCE:
-            return Outcome(verdict=AGREES, difference=difference)
+            return Outcome(verdict=polarity or AGREES, difference=difference)
         found = Outcome(verdict=UNEXPLAINED, difference=difference)
     for key, (renderer, applies, _) in EXPLAINED.items():
         if renderer == name and applies(made, found):
@@ -92,24 +94,36 @@ def _has(*traits: str, unless: str = "") -> Callable[[Case, Outcome], bool]:
     return lambda made, _: bool(made.traits & set(traits)) and unless not in made.traits
 
 
-def _polarity(photometric: str, shape: str) -> Callable[[Case, Outcome], bool]:
-    return lambda made, _: (
+def _polarity(photometric: str, shape: str) -> Callable[[Case], bool]:
+    return lambda made: (
         (made.film.PhotometricInterpretation, made.film.get("PresentationLUTShape")) == (photometric, shape)
     )
+
+
+def _step(made: Case) -> float:
+    """One value's worth of grey under the window."""
+    return 1 / max(float(made.film.get_item("WindowWidth").value.decode()) - 1, 1)
 
 
 def _looks_up(made: Case) -> bool:
     return made.voi[0] == "table" or "modality table" in made.traits
 
 
-FRACTIONS = ("rescale by a fraction", "rescale with a comma")
-BYTES = ("table of 8 bits", "table of bytes")
-EXPLAINED: dict[str, tuple[str, Callable[[Case, Outcome], bool], str]] = {
+POLARITY: dict[str, tuple[str, Callable[[Case], bool], str]] = {
     "IDENTITY beside MONOCHROME1": (
         "DCMTK",
         _polarity("MONOCHROME1", "IDENTITY"),
-        "DCMTK lets the shape win and shows low values black; we keep Photometric Interpretation, as C.7.6.3.1.2 says",
+        "the film turned round: DCMTK lets the shape win, we keep Photometric Interpretation (C.7.6.3.1.2)",
     ),
+    "INVERSE beside MONOCHROME2": (
+        "pydicom",
+        _polarity("MONOCHROME2", "INVERSE"),
+        "the film turned round: pydicom does not read Presentation LUT Shape (C.11.6.1.2)",
+    ),
+}
+FRACTIONS = ("rescale by a fraction", "rescale with a comma")
+BYTES = ("table of 8 bits", "table of bytes")
+EXPLAINED: dict[str, tuple[str, Callable[[Case, Outcome], bool], str]] = {
     "rescale by a fraction": (
         "DCMTK",
         _has(*FRACTIONS),
@@ -117,23 +131,13 @@ EXPLAINED: dict[str, tuple[str, Callable[[Case, Outcome], bool], str]] = {
     ),
     "LINEAR_EXACT": (
         "DCMTK",
-        _has("linear exact"),
+        lambda made, found: "linear exact" in made.traits and found.difference <= _step(made) + TOLERANCE,
         "DCMTK 3.6.7 knows no LINEAR_EXACT and shows LINEAR, one value apart (C.11.2.1.3.2)",
     ),
     "table of 8 bits": (
         "DCMTK",
         lambda made, found: bool(made.traits & set(BYTES)) and found.difference < 1 / 250,
         "DCMTK shows the highest entry, 255, as 255/256 of white",
-    ),
-    "High Bit above Bits Stored - 1": (
-        "pydicom",
-        lambda made, _: made.film.HighBit != made.bits - 1,
-        "pydicom does not move values that are not stored from bit 0 (PS3.5 8.1.1)",
-    ),
-    "INVERSE beside MONOCHROME2": (
-        "pydicom",
-        _polarity("MONOCHROME2", "INVERSE"),
-        "pydicom does not read Presentation LUT Shape (C.11.6)",
     ),
     "rescale by 0": (
         "pydicom",
@@ -174,3 +178,10 @@ EXPLAINED: dict[str, tuple[str, Callable[[Case, Outcome], bool], str]] = {
     "unknown function": ("pydicom", _has("unknown function"), "pydicom raises an error; we and DCMTK take LINEAR"),
 }
 """Renderer, which cases, and why it differs from us. Clauses are PS3.3's."""
+
+
+def explanations() -> list[tuple[str, str, str]]:
+    """Which films, which renderer, and why it differs from us."""
+    rows = {key: (renderer, why) for key, (renderer, _, why) in POLARITY.items()}
+    rows |= {key: (renderer, why) for key, (renderer, _, why) in EXPLAINED.items()}
+    return [(key, renderer, why) for key, (renderer, why) in rows.items()]

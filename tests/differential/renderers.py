@@ -57,7 +57,8 @@ def _program(name: str) -> str:
 
 def pydicom(made: Case, path: Path, plain: Path) -> Grey:
     """apply_modality_lut and apply_voi_lut, and from the output range that pydicom documents to 0..1."""
-    as_sent = SYNTAX_BY_UID[made.syntax].codec in PYDICOM and not made.meant
+    shifted = made.film.HighBit != made.bits - 1
+    as_sent = SYNTAX_BY_UID[made.syntax].codec in PYDICOM and not made.meant and not shifted
     film = dcmread(path if as_sent else plain)
     low, high = float(made.low), float(made.high)
     values = np.asarray(apply_modality_lut(film.pixel_array, film), np.float64)

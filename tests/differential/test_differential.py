@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.differential import aspects, cases
-from tests.differential.compare import AGREES, EXPLAINED, NO_ANSWER, UNEXPLAINED, compare, described
+from tests.differential.compare import AGREES, NO_ANSWER, UNEXPLAINED, compare, described, explanations
 from tests.services import tool
 
 CASES = 240
@@ -44,7 +44,6 @@ def test_the_shape_of_a_pixel_is_dcmtks(tmp_path: Path) -> None:
 
 def test_every_difference_is_documented() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    rows = [(key, renderer, why) for key, (renderer, _, why) in EXPLAINED.items()]
-    rows.append((aspects.ZERO, "DCMTK", aspects.WHY))
+    rows = [*explanations(), (aspects.ZERO, "DCMTK", aspects.WHY)]
     missing = [key for key, renderer, why in rows if f"| {key} | {renderer} | {why} |" not in page]
     assert missing == []

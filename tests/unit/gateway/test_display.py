@@ -267,12 +267,6 @@ def test_presentation_lut_shape(
     assert (film.inverted, film.notes) == (low_is_white, notes)
 
 
-def test_identity_beside_monochrome1_is_no_contradiction_in_cr(tmp_path: Path) -> None:
-    attributes = {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"}
-    film = read(tmp_path, film_of(RAMP, SOPClassUID=uid.ComputedRadiographyImageStorage, **attributes, **LINEAR))
-    assert (film.inverted, film.notes) == (True, ())
-
-
 def test_the_sign_of_the_intensity_relationship_turns_nothing(tmp_path: Path) -> None:
     """PS3.3 C.8.11.3.1.2: it tells dose from value, not value from grey."""
     film = read(tmp_path, film_of(RAMP, PixelIntensityRelationship="LOG", PixelIntensityRelationshipSign=-1, **LINEAR))
