@@ -83,20 +83,22 @@ class Values:
 
 
 def is_linear(dataset: Dataset) -> bool:
-    """Whether shrinking may come before the display transform: no table, no sigmoid, no padding to be told apart."""
+    """Whether shrinking may come before the display transform: no table, no sigmoid, no padding to be told apart, no
+    shutter with an edge between two pixels."""
     try:
         tables = any(dataset.get(keyword) for keyword in ("ModalityLUTSequence", "VOILUTSequence"))
     except UNREADABLE:
         return False
     sigmoid = text(dataset, "VOILUTFunction").upper() == "SIGMOID"
-    return not tables and not sigmoid and number(dataset, "PixelPaddingValue") is None
+    masked = is_present(dataset, "PixelPaddingValue") or is_present(dataset, "ShutterShape")
+    return not (tables or sigmoid or masked)
 
 
 def displayed(stored: Pixels, dataset: Dataset, image: ImagePixel) -> Displayed:
     """How stored values [rows, columns], or a smaller version of them, are to be shown."""
     notes: list[str] = []
     aspect, sensible = aspect_of(dataset)
-    hidden, whole = hidden_by(dataset, Grid.of(stored.shape, image.rows, image.columns, aspect))
+    hidden, whole = hidden_by(dataset, Grid.of(stored.shape, aspect))
     notes += [noted.ASPECT] * (not sensible) + [noted.SHUTTER] * (not whole)
     padding = _padding(stored, dataset, image, notes)
     values = _values(stored, _either(padding, hidden), dataset, image, notes)

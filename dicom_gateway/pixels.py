@@ -57,7 +57,7 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int
     Args:
         max_pixels: largest rows x columns; checked from the header before anything is allocated.
         least_side: a film may come at a lower resolution if that saves time, its shorter side at least this long. Only
-            JPEG 2000 does, and only where the display is linear. None: as stored.
+            JPEG 2000 does, and only where the display is linear and hides nothing. None: as stored.
 
     Raises:
         PixelError: a subclass whose `reason` says why there is no radiograph.

@@ -36,7 +36,7 @@ SHUTTER_TAGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Where the centre of each pixel of [rows, columns] lies in the film as stored, counted from 1."""
+    """Rows and columns of a film, counted from 1."""
 
     y: NDArray[np.float32]
     x: NDArray[np.float32]
@@ -44,9 +44,8 @@ class Grid:
     """Height of a pixel by its width."""
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], rows: int, columns: int, aspect: float) -> "Grid":
-        y = (np.arange(shape[0], dtype=np.float32) + 0.5) * (rows / shape[0]) + 0.5
-        x = (np.arange(shape[1], dtype=np.float32) + 0.5) * (columns / shape[1]) + 0.5
+    def of(cls, shape: tuple[int, ...], aspect: float) -> "Grid":
+        y, x = (np.arange(1, side + 1, dtype=np.float32) for side in shape)
         return cls(y=y, x=x, aspect=aspect)
 
 
@@ -82,7 +81,7 @@ def _rectangular(dataset: Dataset, grid: Grid) -> Mask | None:
     upper, lower, left, right = (np.nan if edge is None else edge for edge in edges)
     if not (upper < lower and left < right):
         return None
-    rows, columns = (grid.y >= upper - 0.5) & (grid.y <= lower + 0.5), (grid.x >= left - 0.5) & (grid.x <= right + 0.5)
+    rows, columns = (grid.y >= upper) & (grid.y <= lower), (grid.x >= left) & (grid.x <= right)
     return np.asarray(rows[:, None] & columns[None, :])
 
 

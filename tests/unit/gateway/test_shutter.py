@@ -151,15 +151,8 @@ def test_a_circle_is_round_on_the_screen(tmp_path: Path) -> None:
     assert np.array_equal(shown(film) > 0.1, (2 * (Y - 30)) ** 2 + (X - 20) ** 2 <= 15**2)
 
 
-def test_at_a_lower_resolution_it_hides_the_same(tmp_path: Path) -> None:
-    pixels = chest_pixels(512, 448)
-    edges = dict(zip(RECTANGLE, (33, 480, 65, 384), strict=True))
-    film = film_of(pixels, ShutterShape="RECTANGULAR", **WINDOW, **edges)
+def test_a_film_with_a_shutter_comes_at_full_resolution(tmp_path: Path) -> None:
+    """Half a pixel of a black edge at half the resolution moved a probability by .025."""
+    film = film_of(chest_pixels(512, 448), ShutterShape="RECTANGULAR", **WINDOW, **RECTANGLE)
     path = save(in_syntax(film, uid.JPEG2000Lossless), tmp_path / "film.dcm")
-    small = read_radiograph(path, least_side=112)
-    assert small.pixels.shape == (128, 112)
-    assert not shown(small)[:8].any()
-    assert not shown(small)[120:].any()
-    assert not shown(small)[:, :16].any()
-    assert not shown(small)[:, 96:].any()
-    assert shown(small)[8:120, 16:96].mean() > 0.2
+    assert read_radiograph(path, least_side=112).pixels.shape == (512, 448)
