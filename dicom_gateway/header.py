@@ -16,6 +16,8 @@ from dicom_gateway.ages import age_at_film
 from dicom_gateway.derived import derived_as
 from dicom_gateway.errors import MissingIdentifier
 from dicom_gateway.part10 import scan
+from dicom_gateway.shutter import SHUTTER_TAGS
+from dicom_gateway.values import integer
 from dicom_gateway.views import Code, all_views, coded_views, directions
 
 IDENTIFYING_TAGS = (
@@ -57,6 +59,8 @@ KIND_TAGS = (
 )
 """What `age`, `view_code` and `derived` are told by: of these only what they come to counts."""
 IMAGE_TAGS = (
+    "SOPClassUID",
+    "PresentationIntentType",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "NumberOfFrames",
@@ -75,6 +79,12 @@ IMAGE_TAGS = (
     "WindowCenter",
     "WindowWidth",
     "VOILUTFunction",
+    "PresentationLUTShape",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "PixelAspectRatio",
+    *SHUTTER_TAGS,
 )
 """What a film's pixels are read and shown with."""
 # What pydicom raises when it converts a value at its first use; OSError is its own, for a sequence that is cut short.
@@ -235,20 +245,6 @@ def _plain(value: object) -> str:
     if not shown.isprintable():
         shown = "".join(one if one.isprintable() else " " * one.isspace() for one in shown)
     return shown.strip()[:64]
-
-
-def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first value as a finite number, None when missing or not one."""
-    try:
-        value = float(text(dataset, keyword))
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") else None
-
-
-def integer(dataset: Dataset, keyword: str) -> int | None:
-    value = number(dataset, keyword)
-    return None if value is None else int(value)
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

@@ -1,17 +1,20 @@
 """A stored film to a `Radiograph`: its header checked, its frame decoded, its stored values restored."""
 
+import math
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
+from dicom_gateway.aspect import aspect_of
 from dicom_gateway.codecs import FrameSize, decode_frame
 from dicom_gateway.contexts import SYNTAX_BY_UID
-from dicom_gateway.display import Displayed, Pixels, displayed, is_linear
+from dicom_gateway.display import By, Displayed, ImagePixel, displayed, is_linear
 from dicom_gateway.errors import (
     CorruptPixels,
     HeaderIncomplete,
@@ -23,10 +26,17 @@ from dicom_gateway.errors import (
     TooManyPixels,
     UnsupportedSyntax,
 )
-from dicom_gateway.header import IMAGE_TAGS, integer, text
+from dicom_gateway.header import IMAGE_TAGS, text
+from dicom_gateway.lookup import Pixels
 from dicom_gateway.part10 import PixelLocation, Scan, scan
+from dicom_gateway.values import integer
 
 MAX_PIXELS = 64 << 20
+FOR_PROCESSING = (
+    uid.DigitalXRayImageStorageForProcessing,
+    uid.DigitalMammographyXRayImageStorageForProcessing,
+    uid.DigitalIntraOralXRayImageStorageForProcessing,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +47,8 @@ class Radiograph(Displayed):
     rows: int
     columns: int
     """As the header says; `pixels` has fewer where it came at a lower resolution."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagePixel:
-    """The Image Pixel module (PS3.3 C.7.6.3), checked."""
-
-    rows: int
-    columns: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    monochrome1: bool
+    for_processing: bool
+    """Meant for a machine, and without a window or VOI LUT: nobody has said how it is to be shown."""
 
 
 def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int | None = None) -> Radiograph:
@@ -58,7 +57,7 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int
     Args:
         max_pixels: largest rows x columns; checked from the header before anything is allocated.
         least_side: a film may come at a lower resolution if that saves time, its shorter side at least this long. Only
-            JPEG 2000 does, and only where the display is linear. None: as stored.
+            JPEG 2000 does, and only where the display is linear and hides nothing. None: as stored.
 
     Raises:
         PixelError: a subclass whose `reason` says why there is no radiograph.
@@ -71,10 +70,30 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int
         image = image_pixel(scanned.dataset, max_pixels)
         if scanned.pixels is None or scanned.pixels.length == 0:
             raise NoPixelData
-        least_side = least_side if is_linear(scanned.dataset) else None
+        least_side = _least_side(scanned.dataset, least_side)
         stored = _stored_values(_decode(scanned, scanned.pixels, image, least_side), image)
-    shown = displayed(stored, scanned.dataset, monochrome1=image.monochrome1, little_endian=scanned.little_endian)
-    return Radiograph(**vars(shown), bits_stored=image.bits_stored, rows=image.rows, columns=image.columns)
+    shown = displayed(stored, scanned.dataset, image)
+    return Radiograph(
+        **vars(shown),
+        bits_stored=image.bits_stored,
+        rows=image.rows,
+        columns=image.columns,
+        for_processing=shown.by is By.OWN_RANGE and _is_for_processing(scanned.dataset),
+    )
+
+
+def _least_side(dataset: Dataset, asked: int | None) -> int | None:
+    """In stored pixels; more where these are not square, because the longer side of a pixel is the coarser one."""
+    if asked is None or not is_linear(dataset):
+        return None
+    aspect, _ = aspect_of(dataset)
+    return math.ceil(asked * max(aspect, 1 / aspect))
+
+
+def _is_for_processing(dataset: Dataset) -> bool:
+    """By SOP class (PS3.4 B.5) or Presentation Intent Type (0008,0068)."""
+    intent = text(dataset, "PresentationIntentType").upper()
+    return intent == "FOR PROCESSING" or text(dataset, "SOPClassUID") in FOR_PROCESSING
 
 
 def image_pixel(dataset: Dataset, max_pixels: int) -> ImagePixel:

@@ -41,6 +41,8 @@ class Facts:
     """What was made of the film, "" for the film itself."""
     burned_in: str = ""
     quality_control: str = ""
+    for_processing: bool = False
+    """Known when the film is decoded: made for processing, and shown without a window or VOI LUT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,7 @@ HEADER_RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
     ("burned_in", lambda facts, _: facts.burned_in == "YES"),
     ("quality_control", lambda facts, _: facts.quality_control == "YES"),
     ("derived", lambda facts, _: bool(facts.derived)),
+    ("for_processing", lambda facts, _: facts.for_processing),
 )
 ASKED_OF_PIXELS = frozenset({"view_missing", "orientation"})
 """What a network may find to be no fault."""

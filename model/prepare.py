@@ -116,7 +116,9 @@ def _fill(
         if reason := _unwanted(record, views, min_age):
             left_out[reason] += 1
             continue
-        image = to_input(film.pixels, low=film.low, high=film.high, inverted=film.inverted, spec=spec)
+        image = to_input(
+            film.pixels, low=film.low, high=film.high, inverted=film.inverted, aspect=film.aspect, spec=spec
+        )
         twin = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), record)
         if twin is not record:
             _refuse_contradiction(record, twin)

@@ -1,7 +1,7 @@
 """From stored pixels to the network's input. Training and serving both call `to_input`, and nothing else does this.
 
-The order is chosen for speed and measured to be equivalent: crop to a square, shrink the stored pixels with area
-averaging, and only then window, invert and stretch the 224 x 224 values that are left.
+The order is chosen for speed and measured to be equivalent: make pixels square where they are not, crop to a square,
+shrink the stored pixels with area averaging, and only then window, invert and stretch the 224 x 224 values left.
 """
 
 from dataclasses import asdict, dataclass
@@ -30,7 +30,13 @@ class PreprocessSpec:
 
 
 def to_input(
-    pixels: Pixels, *, low: float, high: float, inverted: bool = False, spec: PreprocessSpec | None = None
+    pixels: Pixels,
+    *,
+    low: float,
+    high: float,
+    inverted: bool = False,
+    aspect: float = 1.0,
+    spec: PreprocessSpec | None = None,
 ) -> Input:
     """Crop, shrink, window, invert and stretch one film.
 
@@ -39,6 +45,7 @@ def to_input(
         low: stored value shown as black (window's lower end).
         high: stored value shown as white (window's upper end), greater than `low`.
         inverted: True where low values are white (MONOCHROME1).
+        aspect: height of a pixel by its width.
         spec: sizes and percentiles; the default spec when None.
 
     Returns:
@@ -52,11 +59,20 @@ def to_input(
         raise ValueError(f"expected pixels [H, W], got shape {pixels.shape}")
     if not high > low:
         raise ValueError(f"window is empty: low {low}, high {high}")
-    values = shrink(centre_square(pixels), spec.size)
+    values = shrink(centre_square(square_pixels(pixels, aspect)), spec.size)
     values = np.clip((values - low) / (high - low), 0.0, 1.0)
     if inverted:
         values = 1.0 - values
     return stretch(values, spec.stretch_low, spec.stretch_high)
+
+
+def square_pixels(pixels: Pixels, aspect: float) -> Pixels:
+    """[H, W] of pixels `aspect` times as high as wide, the finer side averaged to the step of the coarser one."""
+    if aspect == 1.0:
+        return pixels
+    height, width = pixels.shape
+    shape = (height, max(round(width / aspect), 1)) if aspect > 1 else (max(round(height * aspect), 1), width)
+    return _resized(pixels, shape)
 
 
 def centre_square(pixels: Pixels) -> Pixels:
@@ -69,14 +85,18 @@ def centre_square(pixels: Pixels) -> Pixels:
 
 def shrink(pixels: Pixels, size: int) -> NDArray[np.float32]:
     """Area-average [S, S] to float32 [size, size]; smaller films are enlarged bilinearly."""
+    return np.asarray(_resized(pixels, (size, size)), np.float32)
+
+
+def _resized(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
     import cv2  # not in the gateway's image, where `xrayq doctor` reads bundles
 
     if pixels.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
         pixels = pixels.astype(np.float32)
-    method = cv2.INTER_AREA if pixels.shape[0] >= size else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if pixels.shape[0] >= shape[0] else cv2.INTER_LINEAR
     # Integer input would be rounded to whole grey levels: cheap to avoid for small films, 16 bits do not care.
     source = pixels.astype(np.float32) if pixels.dtype == np.uint8 else np.ascontiguousarray(pixels)
-    return np.asarray(cv2.resize(source, (size, size), interpolation=method), np.float32)
+    return np.asarray(cv2.resize(source, shape[::-1], interpolation=method))
 
 
 def stretch(values: NDArray[np.float32], low: float, high: float) -> Input:

@@ -25,6 +25,8 @@ class RawFilm:
     low: float
     high: float
     inverted: bool = False
+    aspect: float = 1.0
+    """Height of a pixel by its width."""
     view: str = ""
     """View position the file itself names; "" where it names none."""
     age: float | None = None
@@ -58,7 +60,7 @@ def source_statistics(film: RawFilm) -> dict[str, float]:
     values = np.clip((film.pixels[::step, ::step].astype(np.float64) - film.low) / (film.high - film.low), 0.0, 1.0)
     values = 1.0 - values if film.inverted else values
     return {
-        "aspect": round(width / height, 4),
+        "aspect": round(width / (height * film.aspect), 4),
         "mean": round(float(values.mean()), 5),
         "spread": round(float(values.std()), 5),
         "black": round(float((values < 0.04).mean()), 5),

@@ -12,6 +12,7 @@ REASONS: dict[str, str] = {
     "burned_in": "Burned In Annotation (0028,0301) is YES",
     "quality_control": "Quality Control Image (0028,0300) is YES",
     "derived": "not the film itself but a picture made from it: dual energy, bone suppressed, marked by CAD, secondary",
+    "for_processing": "made for processing, and no window or VOI LUT says how it is shown",
     "too_small": "fewer than 224 rows or columns",
     "blank": "hardly any contrast or information in the film as displayed",
     "clipped": "a quarter or more of the middle of the film is plain black or plain white: exposure or window is wrong",

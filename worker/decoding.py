@@ -49,6 +49,10 @@ class Decoded:
     reason: str | None
     quality: Quality | None = None
     """Of the whole film, for the gate; None where there is no input."""
+    for_processing: bool = False
+    """For the gate: made for a machine, and its header does not say how to show it."""
+    notes: tuple[str, ...] = ()
+    """What was odd about how it is shown, codes of `dicom_gateway.notes`."""
     seconds: float | None = None
     """In the decoder; None where it did not come to an answer."""
 
@@ -172,7 +176,12 @@ def _decode(path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | 
             return Decoded(image=None, reason="decoder_memory")
         return Decoded(image=None, reason=UNAVAILABLE)
     image = to_input(
-        radiograph.pixels, low=radiograph.low, high=radiograph.high, inverted=radiograph.inverted, spec=spec
+        radiograph.pixels,
+        low=radiograph.low,
+        high=radiograph.high,
+        inverted=radiograph.inverted,
+        aspect=radiograph.aspect,
+        spec=spec,
     )
     quality = measure(
         radiograph.pixels,
@@ -182,9 +191,10 @@ def _decode(path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | 
         rows=radiograph.rows,
         columns=radiograph.columns,
     )
+    for_processing, notes = radiograph.for_processing, radiograph.notes
     del radiograph  # it may be a mapping of the file, and mapped pages stay
     _leave_page_cache(path)
-    return Decoded(image=image, reason=None, quality=quality)
+    return Decoded(image=image, reason=None, quality=quality, for_processing=for_processing, notes=notes)
 
 
 def _leave_page_cache(path: str) -> None:

@@ -1,7 +1,7 @@
 """What becomes of received films under one bundle: decoded, judged by the gate, scored. Nothing is written here."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ ENGINE_REFUSED = "engine_refused"
 NO_STUDY = "study_missing"
 """Study or Series Instance UID is missing or no UID: a score would belong to no study."""
 
-Ready = tuple[int, NDArray[np.uint8], Verdict]
-"""An instance's id, its input [size, size] and what the gate says of it."""
+Ready = tuple[int, NDArray[np.uint8], Verdict, tuple[str, ...]]
+"""An instance's id, its input [size, size], what the gate says of it, and what was odd about how it is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class Outcome:
     score: Score | None = None
     notes: tuple[str, ...] = ()
     """Marked reasons of the gate, of a film that was scored all the same."""
+    display: tuple[str, ...] = ()
+    """What was odd about how a film that was decoded is shown, codes of `dicom_gateway.notes`."""
     measured: dict[str, float] = field(default_factory=dict)
     """What the gate measured of a film that was decoded."""
     image: NDArray[np.uint8] | None = None
@@ -97,13 +99,18 @@ def outcomes_of(
         if decoded.image is None or decoded.quality is None:
             yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
             continue
-        verdict = live.gate.judge(facts[instance_id], decoded.quality, decoded.image)
+        known = replace(facts[instance_id], for_processing=decoded.for_processing)
+        verdict = live.gate.judge(known, decoded.quality, decoded.image)
         if verdict.reason:
             yield Outcome(
-                instance_id=instance_id, state=State.INELIGIBLE, reason=verdict.reason, measured=verdict.measured
+                instance_id=instance_id,
+                state=State.INELIGIBLE,
+                reason=verdict.reason,
+                display=decoded.notes,
+                measured=verdict.measured,
             )
             continue
-        ready.append((instance_id, decoded.image, verdict))
+        ready.append((instance_id, decoded.image, verdict, decoded.notes))
         if len(ready) == INFERENCE_BATCH:
             yield from _infer(ready, live, metrics)
             ready = []
@@ -128,20 +135,29 @@ def _score_alone(film: Ready, live: Loaded) -> Outcome:
         return _score([film], live)[0]
     except EngineError:
         live.engine.warm_up()
-        instance_id, _, verdict = film
-        return Outcome(instance_id=instance_id, state=State.FAILED, reason=ENGINE_REFUSED, measured=verdict.measured)
+        instance_id, _, verdict, display = film
+        return Outcome(
+            instance_id=instance_id,
+            state=State.FAILED,
+            reason=ENGINE_REFUSED,
+            display=display,
+            measured=verdict.measured,
+        )
 
 
 def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:
-    images = np.stack([image for _, image, _ in ready])[:, None]
+    images = np.stack([image for _, image, _, _ in ready])[:, None]
     return [
         Outcome(
             instance_id=instance_id,
             state=State.SCORED,
             score=result,
             notes=verdict.notes,
+            display=display,
             measured=verdict.measured,
             image=image,
         )
-        for (instance_id, image, verdict), result in zip(ready, score(live.engine, live.bundle, images), strict=True)
+        for (instance_id, image, verdict, display), result in zip(
+            ready, score(live.engine, live.bundle, images), strict=True
+        )
     ]

@@ -244,6 +244,8 @@ def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
     detail: dict[str, Any] = {"bundle": live.bundle.digest} if live and outcome.score else {"reason": outcome.reason}
     if outcome.notes:
         detail["notes"] = list(outcome.notes)
+    if outcome.display:
+        detail["display"] = list(outcome.display)
     if outcome.state is State.INELIGIBLE and outcome.measured:
         detail["measured"] = outcome.measured
     return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from sqlalchemy import Engine, select
 
 from dicom_gateway.encode import derived_uid, save
@@ -91,9 +92,27 @@ def made_films() -> dict[str, tuple[str, str | None, Dataset]]:
         "on its side": ("ineligible", "rotated", changed(np.rot90(pixels))),
         "tibia": ("ineligible", "not_a_chest_film", sample(OTHER, PatientBirthDate="19600101")),
         "tibia, acquired at 13, study date 11 years later": ("ineligible", "age", sample(OTHER)),
+        "chest for processing": (
+            "ineligible",
+            "for_processing",
+            sample(CHEST, PresentationIntentType="FOR PROCESSING", WindowCenter=None, WindowWidth=None),
+        ),
+        "chest with odd parts": (
+            "scored",
+            None,
+            sample(CHEST, ShutterShape="BITMAP", VOILUTSequence=Sequence([Dataset()]), PixelAspectRatio=[100, 1]),
+        ),
         "noise": ("ineligible", "not_a_chest_film", changed(noise)),
         "blank": ("ineligible", "blank", chest_film("blank", pixels=np.full((400, 400), 90, np.uint16))),
     }
+
+
+def last_detail(database: Engine, instance_id: int) -> dict[str, Any]:
+    """Of a film's newest audit event."""
+    query = select(audit_event.c.detail).where(audit_event.c.instance_id == instance_id)
+    with reading(database) as connection:
+        detail: dict[str, Any] = connection.execute(query.order_by(audit_event.c.id.desc()).limit(1)).scalar_one()
+    return detail
 
 
 def test_the_public_sample_film_and_what_can_be_done_to_it(
@@ -115,9 +134,10 @@ def test_the_public_sample_film_and_what_can_be_done_to_it(
     ends = {view.id: (view.state, view.reason) for view in list_instances(database)}
     assert {name: ends[ids[name]] for name in ids} == expected
     assert {(state, reason): count for state, reason, count in count_by_reason(database)} == Counter(expected.values())
-    with reading(database) as connection:
-        query = select(audit_event.c.detail).where(audit_event.c.instance_id == ids["upside down"])
-        detail = connection.execute(query.order_by(audit_event.c.id.desc()).limit(1)).scalar_one()
+    odd = last_detail(database, ids["chest with odd parts"])
+    assert odd["display"] == ["aspect_unusable", "shutter_unusable", "voi_lut_unusable"]
+    assert "display" not in last_detail(database, ids["chest"])
+    detail = last_detail(database, ids["upside down"])
     assert detail["reason"] == "rotated"
     assert detail["measured"]["rotated"] >= bundle.gate["thresholds"]["rotated"]  # type: ignore[index]
     assert all(isinstance(value, int | float) for value in detail["measured"].values())

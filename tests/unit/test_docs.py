@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from dicom_gateway.errors import REFUSALS, Refusal
+from dicom_gateway.notes import NOTES
 from model.bundle import REFERENCE, load
 from model.card import EVALUATION, card
 from model.evaluate import read_study
@@ -78,6 +79,11 @@ def test_state_is_documented(state: str) -> None:
 @pytest.mark.parametrize("reason", REASONS)
 def test_reason_is_documented(reason: str) -> None:
     assert f"`{reason}`" in page(*BOTH)
+
+
+@pytest.mark.parametrize("code", NOTES)
+def test_note_on_the_display_is_documented(code: str) -> None:
+    assert f"| `{code}` | {NOTES[code]} |" in page(CONFORMANCE)
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.__name__)

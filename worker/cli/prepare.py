@@ -109,6 +109,7 @@ def read_film(path: Path) -> "RawFilm":
         low=film.low,
         high=film.high,
         inverted=film.inverted,
+        aspect=film.aspect,
         view="/".join(header.views),
         age=header.age_years,
     )

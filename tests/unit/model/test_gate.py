@@ -55,6 +55,8 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"quality_control": "BOTH"}, {}, None),
     ({"derived": "dual_energy"}, {}, "derived"),
     ({"derived": "dual_energy"}, {"mark": frozenset({"derived"})}, None),
+    ({"for_processing": True}, {}, "for_processing"),
+    ({"for_processing": True}, {"mark": frozenset({"for_processing"})}, None),
     # the first rule that refuses names the reason
     ({"modality": "CT", "body_part": "HAND", "views": ("AP",), "age_years": 3.0}, {}, "modality"),
     ({"body_part": "HAND", "views": (), "age_years": 3.0}, {}, "body_part"),

@@ -160,3 +160,14 @@ def test_empty_window_is_refused(low: float, high: float) -> None:
 @pytest.mark.parametrize("size", [32, 128, 224])
 def test_size_comes_from_the_spec(size: int) -> None:
     assert to_input(film(), low=0, high=WHITE, spec=PreprocessSpec(size=size)).shape == (size, size)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint8, np.float32])
+def test_pixels_that_are_not_square_are_made_so(axis: int, dtype: type[np.generic]) -> None:
+    """A film with every row or column twice, and pixels half as long, is the same film."""
+    pixels = (film() >> 4).astype(dtype)
+    twice = np.repeat(pixels, 2, axis=axis)
+    plain = to_input(pixels, low=0, high=255)
+    assert difference(to_input(twice, low=0, high=255, aspect=(0.5, 2.0)[axis]), plain) <= 1
+    assert difference(to_input(twice, low=0, high=255), plain) > 20

@@ -1,0 +1,74 @@
+"""Look-up tables of Modality LUT and VOI LUT sequences (PS3.3 C.11.1.1 and C.11.2.1.1), as they are in real films."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dicom_gateway.values import is_little_endian, numbers, raw_value
+
+Pixels = NDArray[np.generic]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table that can be used."""
+
+    first: int
+    """The value that the first entry is for."""
+    entries: NDArray[np.uint16]
+    bits: int
+    """Of the output: black is 0, white 2^bits - 1."""
+    declared: int
+    """The same as its descriptor says."""
+
+    @property
+    def highest(self) -> float:
+        return float((1 << self.bits) - 1)
+
+    def of(self, values: Pixels) -> Pixels:
+        last = len(self.entries) - 1
+        whole = np.rint(values.astype(np.float64)) if values.dtype.kind == "f" else values.astype(np.int32)
+        return np.asarray(self.entries[np.clip(whole - self.first, 0, last).astype(np.int32)])
+
+
+def table_of(item: Dataset, least: float) -> Table | None:
+    """One item of a sequence; None where it is no table: a part missing, fewer entries than it says, 0 or over 16 bits,
+    all entries the same.
+
+    Args:
+        least: smallest value that may be looked up. The first entry's value has 16 bits, and has a sign only if this
+            is negative, whatever its VR.
+    """
+    descriptor = numbers(item, "LUTDescriptor")
+    content, _ = raw_value(item, "LUTData")
+    if len(descriptor) != 3 or None in descriptor or not content:
+        return None
+    count, first, declared = (int(value or 0) & 0xFFFF for value in descriptor)
+    count = count or 1 << 16
+    if not 1 <= declared <= 16:
+        return None
+    entries = _entries(content, count, is_little_endian(item, "LUTData"))
+    if entries is None or entries.min() == entries.max():
+        return None
+    # Writers declare 16 bits for entries of 12: such a table would show a black film. The most that it holds is white.
+    used = int(entries.max()).bit_length()
+    if first >= 1 << 15 and least < 0:
+        first -= 1 << 16
+    return Table(first=first, entries=entries, bits=used, declared=declared)
+
+
+def _entries(content: bytes | str, count: int, little_endian: bool) -> NDArray[np.uint16] | None:
+    """Words, or bytes where there is no more than a byte an entry (PS3.3 C.11.2.1.1)."""
+    if isinstance(content, str):
+        values = [int(part) for part in content.split("\\") if part.isdigit()]
+        return np.array(values[:count], np.uint16) if len(values) >= count and max(values) <= 0xFFFF else None
+    if len(content) >= 2 * count:
+        return np.frombuffer(content, "<u2" if little_endian else ">u2", count).astype(np.uint16)
+    if len(content) not in (count, count + count % 2):
+        return None
+    small = np.frombuffer(content, np.uint8)
+    if not little_endian:  # two bytes of OW have changed places (PS3.5 A.3)
+        small = small[: len(small) // 2 * 2].reshape(-1, 2)[:, ::-1].reshape(-1)
+    return small[:count].astype(np.uint16) if len(small) >= count else None
