@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from pydicom.dataset import Dataset
 from pynetdicom.pdu import A_RELEASE_RP
@@ -29,8 +30,9 @@ from dicom_gateway.dimse import (
     encode_response,
 )
 from dicom_gateway.errors import ClassMismatch, Refusal
-from dicom_gateway.negotiation import Reject
-from dicom_gateway.observer import NO_REQUEST, Observer, tell
+from dicom_gateway.few_lines import FewLines
+from dicom_gateway.negotiation import RefusedContext, Reject
+from dicom_gateway.observer import NO_REQUEST, USED, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
@@ -43,6 +45,8 @@ PDU_TYPES = range(0x01, 0x08)
 MAX_ASSOCIATE_PDU = 160 << 10
 """128 presentation contexts with every transfer syntax that is not retired are 155 KiB; most requests are under 8."""
 MAX_COMMAND_SET = 64 << 10
+MOST_NAMED = 10
+"""Refused presentation contexts of one association that get a line in the log."""
 
 
 @dataclass(kw_only=True)
@@ -70,6 +74,7 @@ class Association:
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
         observer: Observer,
+        contexts_log: FewLines,
     ) -> None:
         """
         Args:
@@ -77,6 +82,7 @@ class Association:
             accept: called with each durable instance; success is answered only when it returns.
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
+            contexts_log: of refused presentation contexts, shared by all associations.
         """
         self._wire = Wire(connection, options.network_timeout)
         self._options = options
@@ -85,10 +91,13 @@ class Association:
         self._admit = admit
         self._stopping = stopping
         self._observer = observer
+        self._contexts_log = contexts_log
         self._orderly = True
         self._address = address
         self._buffer = memoryview(bytearray(0))
         self._contexts: dict[int, tuple[str, str]] = {}
+        self._refused: dict[int, str] = {}
+        """Presentation context ID -> what it was proposed for."""
         self._peer_max_pdu = negotiation.DEFAULT_MAX_PDU
         self._message: Message | None = None
         self.calling_ae = self.called_ae = ""
@@ -103,7 +112,8 @@ class Association:
             while True:
                 self._next_pdu()
         except PeerGone:
-            pass
+            if not self._orderly:
+                log.info("peer left without a release", extra=self._peer())
         except Abort as abort:
             log.warning("association aborted", extra=self._peer() | {"reason": str(abort)})
             self._wire.abort(abort.reason)
@@ -123,7 +133,6 @@ class Association:
     def _establish(self) -> None:
         self._wire.expect_all_within(self._options.association_timeout)
         request = self._read_request()
-        self.calling_ae, self.called_ae = request.calling_ae, request.called_ae
         rejection = negotiation.fault_of(request, self._options)
         if not rejection and (self._stopping() or not self._admit()):
             rejection = Reject.LOCAL_LIMIT
@@ -135,9 +144,10 @@ class Association:
             raise PeerGone
         accepted = negotiation.accept(request, self._options.max_pdu)
         self._wire.expect_all_within(math.inf)
-        self._contexts, self._peer_max_pdu = accepted.contexts, accepted.peer_max_pdu
+        self._contexts, self._peer_max_pdu = accepted.contexts, request.max_pdu
         self._wire.send(accepted.pdu)
         tell(self._observer.accepted, self.calling_ae)
+        self._tell_refused(accepted.refused)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
 
     def _read_request(self) -> negotiation.Request:
@@ -147,14 +157,38 @@ class Association:
             self._orderly = False
             if kind != ASSOCIATE_RQ:
                 raise Abort(AbortReason.UNEXPECTED_PDU, "first PDU is not A-ASSOCIATE-RQ")
-            if length > MAX_ASSOCIATE_PDU:
-                raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
-            body = self._wire.read_exactly(length)
-            return negotiation.decode_request(struct.pack(">BxL", kind, length) + body)
+            fixed = self._read_titles(length)
+            return negotiation.decode_request(fixed + self._wire.read_exactly(length - len(fixed)))
         except Abort:
             self._orderly = True
-            tell(self._observer.rejected, "", NO_REQUEST)
+            tell(self._observer.rejected, self.calling_ae, NO_REQUEST)
             raise
+
+    def _read_titles(self, length: int) -> bytes:
+        """The part of an A-ASSOCIATE-RQ that every one has: whatever follows, the log has the AE titles."""
+        too_long = Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
+        try:
+            fixed = self._wire.read_exactly(min(length, negotiation.FIXED_BYTES))
+        except Abort as silent:
+            raise too_long if length > MAX_ASSOCIATE_PDU else silent from None
+        if len(fixed) == negotiation.FIXED_BYTES:
+            self.calling_ae, self.called_ae = negotiation.titles(fixed)
+        if length > MAX_ASSOCIATE_PDU:
+            raise too_long
+        return fixed
+
+    def _tell_refused(self, contexts: list[RefusedContext]) -> None:
+        """Once for each class and what is wrong with it. A stranger may propose any: the log gets the first few."""
+        self._refused = {one.context_id: one.sop_class for one in contexts if one.context_id not in self._contexts}
+        different = list({(one.sop_class, one.result.name.lower()): None for one in contexts})
+        for sop_class, reason in different[:MOST_NAMED]:
+            extra = self._peer() | {"sop_class": sop_class, "reason": reason}
+            self._contexts_log.warning("presentation context refused", extra)
+        if len(different) > MOST_NAMED:
+            extra = self._peer() | {"count": len(different) - MOST_NAMED}
+            self._contexts_log.warning("further presentation contexts refused", extra)
+        for sop_class, reason in different:
+            tell(self._observer.context_refused, self.calling_ae, sop_class, reason)
 
     def _next_pdu(self) -> None:
         resting = self._message is None
@@ -178,6 +212,8 @@ class Association:
             self._wire.send(A_RELEASE_RP().encode())
             raise PeerGone
         elif kind == ABORT:
+            source, why = self._wire.read_exactly(4)[2:] if length == 4 else (0, 0)
+            log.warning("peer aborted", extra=self._peer() | {"reason": f"source {source}, reason {why}"})
             raise PeerGone
         else:
             reason = AbortReason.UNEXPECTED_PDU if kind in PDU_TYPES else AbortReason.UNRECOGNISED_PDU
@@ -187,7 +223,7 @@ class Association:
         """One fragment of a message (PS3.8 Annex E): bit 0 of `control` is set in commands, bit 1 in the last one."""
         is_command, last = bool(control & 1), bool(control & 2)
         if context_id not in self._contexts:
-            raise Abort(AbortReason.INVALID_PARAMETER, "presentation context was not accepted")
+            self._not_accepted(context_id)
         if self._message is None:
             self._message = Message(context_id=context_id, command_set=bytearray())
         message = self._message
@@ -204,6 +240,14 @@ class Association:
             message.store.write(fragment)
         if last:
             self._data_complete(message)
+
+    def _not_accepted(self, context_id: int) -> NoReturn:
+        """No status can answer on such a context: PS3.8 9.3.8 leaves the A-ABORT. Raises it."""
+        sop_class = self._refused.get(context_id)
+        if sop_class is None:
+            raise Abort(AbortReason.INVALID_PARAMETER, "presentation context was not proposed")
+        tell(self._observer.context_refused, self.calling_ae, sop_class, USED)
+        raise Abort(AbortReason.INVALID_PARAMETER, f"presentation context was not accepted: {sop_class}")
 
     def _command_complete(self, message: Message) -> None:
         command = message.command = decode_command(bytes(message.command_set))
@@ -222,9 +266,9 @@ class Association:
         elif not has_data:
             self._respond(message, UNRECOGNISED_OPERATION)
 
-    def _peer(self) -> dict[str, str]:
+    def _peer(self) -> dict[str, object]:
         """For a log line: an address is all that is known of some."""
-        return {"calling_ae": self.calling_ae, "peer": self._address}
+        return {"calling_ae": self.calling_ae, "called_ae": self.called_ae, "peer": self._address}
 
     def _data_complete(self, message: Message) -> None:
         store = message.store

@@ -54,7 +54,7 @@ def decode_command(encoded: bytes) -> Dataset:
 
 
 def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
-    """One or more P-DATA-TF PDUs. `max_pdu` is what the peer announced, bytes."""
+    """One or more P-DATA-TF PDUs. `max_pdu` is what the peer announced, at least 8 bytes."""
     elements = [
         (0x0002, _uid(response.sop_class_uid)),
         (0x0100, struct.pack("<H", response.command_field)),
@@ -66,7 +66,7 @@ def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
     ]
     body = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements if value)
     command_set = struct.pack("<HHLL", 0, 0, 4, len(body)) + body
-    room = max(max_pdu - 6, 64)
+    room = (max_pdu - 6) & ~1
     pdus = []
     for start in range(0, len(command_set), room):
         fragment = command_set[start : start + room]

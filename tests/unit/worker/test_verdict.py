@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
     "unaccounted_before": [],
     "orphans": None,
     "refused": {},
+    "contexts_refused": {},
     "not_associated": {},
     "failed": [],
     "conditions": [],
