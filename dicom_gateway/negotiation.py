@@ -190,11 +190,11 @@ def _proposed(value: bytes) -> Proposed:
 
 
 def _accept_pdu(request: Request, answers: dict[int, tuple[Result, bytes]], max_pdu: int) -> bytes:
-    """PS3.8 Table 9-17. An id that could not be read has no answer."""
+    """PS3.8 Table 9-17. An id that is even, or could not be read, has no answer: a requestor trips over it."""
     contexts = [
         struct.pack(">BxBx", context_id, result) + items.make(Item.TRANSFER_SYNTAX, syntax)
         for context_id, (result, syntax) in answers.items()
-        if context_id
+        if context_id % 2
     ]
     information = (
         items.make(Item.MAXIMUM_LENGTH, max_pdu.to_bytes(4)),
