@@ -208,7 +208,8 @@ def _refused(connection: Connection, limits: Limits, now: datetime, action: str)
 
 
 def _named(counts: Counter[str], most: int) -> str:
-    named = ", ".join(f"{code} {number}" for code, number in counts.most_common(most))
+    """In the order of `refusals.most`: what is summed up comes last."""
+    named = ", ".join(f"{code} {number}" for code, number in list(counts.items())[:most])
     return f"{named} and others" if len(counts) > most else named
 
 

@@ -60,8 +60,8 @@ RULES: tuple[Rule, ...] = (
         when=When.LIVE,
         setting="alarm_refusals",
         meaning="so many C-STOREs, or presentation contexts, of an AE were refused within an hour",
-        advice="C-STOREs: the status is in CONFORMANCE.md, the films are still the sender's. Presentation contexts: "
-        "only storage is served here; take what else it asks for off the device's list, or acknowledge",
+        advice="C-STOREs: look up the status in CONFORMANCE.md; the films are still the sender's. Contexts: take what "
+        "is no storage off the device's list",
         counts=True,
     ),
     Rule(
