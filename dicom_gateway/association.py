@@ -8,11 +8,9 @@ straight into the spool.
 import logging
 import math
 import socket
-import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
 
 from pydicom.dataset import Dataset
 from pynetdicom.pdu import A_RELEASE_RP
@@ -28,12 +26,14 @@ from dicom_gateway.dimse import (
     Response,
     decode_command,
     encode_response,
+    values,
 )
 from dicom_gateway.errors import ClassMismatch, Refusal
 from dicom_gateway.few_lines import FewLines
-from dicom_gateway.negotiation import RefusedContext, Reject
-from dicom_gateway.observer import NO_REQUEST, USED, Observer, tell
+from dicom_gateway.negotiation import Reject
+from dicom_gateway.observer import NO_REQUEST, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
+from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
 from dicom_gateway.wire import Abort, AbortReason, PeerGone, PeerSilent, Wire
@@ -45,8 +45,6 @@ PDU_TYPES = range(0x01, 0x08)
 MAX_ASSOCIATE_PDU = 160 << 10
 """128 presentation contexts with every transfer syntax that is not retired are 155 KiB; most requests are under 8."""
 MAX_COMMAND_SET = 64 << 10
-MOST_NAMED = 10
-"""Refused presentation contexts of one association that get a line in the log."""
 
 
 @dataclass(kw_only=True)
@@ -91,13 +89,11 @@ class Association:
         self._admit = admit
         self._stopping = stopping
         self._observer = observer
-        self._contexts_log = contexts_log
         self._orderly = True
         self._address = address
         self._buffer = memoryview(bytearray(0))
         self._contexts: dict[int, tuple[str, str]] = {}
-        self._refused: dict[int, str] = {}
-        """Presentation context ID -> what it was proposed for."""
+        self._refused = RefusedContexts(contexts_log, observer)
         self._peer_max_pdu = negotiation.DEFAULT_MAX_PDU
         self._message: Message | None = None
         self.calling_ae = self.called_ae = ""
@@ -111,9 +107,9 @@ class Association:
             self._establish()
             while True:
                 self._next_pdu()
-        except PeerGone:
+        except PeerGone as gone:
             if not self._orderly:
-                log.info("peer left without a release", extra=self._peer())
+                log.info("peer left without a release", extra=self._peer() | {"reason": str(gone)})
         except Abort as abort:
             log.warning("association aborted", extra=self._peer() | {"reason": str(abort)})
             self._wire.abort(abort.reason)
@@ -147,7 +143,7 @@ class Association:
         self._contexts, self._peer_max_pdu = accepted.contexts, request.max_pdu
         self._wire.send(accepted.pdu)
         tell(self._observer.accepted, self.calling_ae)
-        self._tell_refused(accepted.refused)
+        self._refused.tell(accepted, self.calling_ae, self._peer())
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
 
     def _read_request(self) -> negotiation.Request:
@@ -177,19 +173,6 @@ class Association:
             raise too_long
         return fixed
 
-    def _tell_refused(self, contexts: list[RefusedContext]) -> None:
-        """Once for each class and what is wrong with it. A stranger may propose any: the log gets the first few."""
-        self._refused = {one.context_id: one.sop_class for one in contexts if one.context_id not in self._contexts}
-        different = list({(one.sop_class, one.result.name.lower()): None for one in contexts})
-        for sop_class, reason in different[:MOST_NAMED]:
-            extra = self._peer() | {"sop_class": sop_class, "reason": reason}
-            self._contexts_log.warning("presentation context refused", extra)
-        if len(different) > MOST_NAMED:
-            extra = self._peer() | {"count": len(different) - MOST_NAMED}
-            self._contexts_log.warning("further presentation contexts refused", extra)
-        for sop_class, reason in different:
-            tell(self._observer.context_refused, self.calling_ae, sop_class, reason)
-
     def _next_pdu(self) -> None:
         resting = self._message is None
         try:
@@ -204,7 +187,7 @@ class Association:
             if length > len(self._buffer):
                 raise Abort(AbortReason.INVALID_PARAMETER, "P-DATA-TF is longer than announced")
             self._wire.fill(self._buffer[:length])
-            for context_id, control, fragment in _values(self._buffer[:length]):
+            for context_id, control, fragment in values(self._buffer[:length]):
                 self._fragment(context_id, control, fragment)
         elif kind == RELEASE_RQ:
             self._wire.read_exactly(min(length, 4))
@@ -213,8 +196,7 @@ class Association:
             raise PeerGone
         elif kind == ABORT:
             source, why = self._wire.read_exactly(4)[2:] if length == 4 else (0, 0)
-            log.warning("peer aborted", extra=self._peer() | {"reason": f"source {source}, reason {why}"})
-            raise PeerGone
+            raise PeerGone(f"A-ABORT {source}/{why}")
         else:
             reason = AbortReason.UNEXPECTED_PDU if kind in PDU_TYPES else AbortReason.UNRECOGNISED_PDU
             raise Abort(reason, f"PDU type {kind:#x}")
@@ -223,7 +205,7 @@ class Association:
         """One fragment of a message (PS3.8 Annex E): bit 0 of `control` is set in commands, bit 1 in the last one."""
         is_command, last = bool(control & 1), bool(control & 2)
         if context_id not in self._contexts:
-            self._not_accepted(context_id)
+            raise self._refused.used(context_id, self.calling_ae)
         if self._message is None:
             self._message = Message(context_id=context_id, command_set=bytearray())
         message = self._message
@@ -240,14 +222,6 @@ class Association:
             message.store.write(fragment)
         if last:
             self._data_complete(message)
-
-    def _not_accepted(self, context_id: int) -> NoReturn:
-        """No status can answer on such a context: PS3.8 9.3.8 leaves the A-ABORT. Raises it."""
-        sop_class = self._refused.get(context_id)
-        if sop_class is None:
-            raise Abort(AbortReason.INVALID_PARAMETER, "presentation context was not proposed")
-        tell(self._observer.context_refused, self.calling_ae, sop_class, USED)
-        raise Abort(AbortReason.INVALID_PARAMETER, f"presentation context was not accepted: {sop_class}")
 
     def _command_complete(self, message: Message) -> None:
         command = message.command = decode_command(bytes(message.command_set))
@@ -315,18 +289,3 @@ class Association:
         self._message = None
         response = Response.to(message.command or Dataset(), status=status, comment=comment)
         self._wire.send(encode_response(response, message.context_id, self._peer_max_pdu))
-
-
-def _values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Context ID, control header and fragment of each presentation data value of a P-DATA-TF (PS3.8 9.3.5); a PDU may
-    carry command and data."""
-    position = 0
-    while position < len(body):
-        if position + 6 > len(body):
-            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value is cut short")
-        length, context_id, control = struct.unpack_from(">LBB", body, position)
-        end = position + 4 + length
-        if length < 2 or end > len(body):
-            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value has a wrong length")
-        yield context_id, control, body[position + 6 : end]
-        position = end

@@ -152,7 +152,7 @@ def accept(request: Request, max_pdu: int) -> Accepted:
         answers.setdefault(asked.context_id, (result, ImplicitVRLittleEndian.encode()))  # not to be looked at
         if len(refused) < MOST_REFUSED:
             refused.append(
-                RefusedContext(context_id=asked.context_id, sop_class=name(asked.abstract_syntax), result=result)
+                RefusedContext(context_id=asked.context_id, sop_class=class_name(asked.abstract_syntax), result=result)
             )
     return Accepted(contexts=contexts, refused=refused, pdu=_accept_pdu(request, answers, max_pdu))
 
@@ -162,7 +162,7 @@ def reject_pdu(rejection: Reject) -> bytes:
     return struct.pack(">BxLxBBB", 0x03, 4, *rejection.value)
 
 
-def name(sop_class: str) -> str:
+def class_name(sop_class: str) -> str:
     """For people: its name where PS3.6 has one, else its UID, a stranger's word of at most 64 digits and dots."""
     return UID(sop_class, validation_mode=IGNORE).name if sop_class else NO_CLASS
 

@@ -32,7 +32,7 @@ KEYS = {FILMS: "statuses", CONTEXTS: "sop_classes", ASSOCIATIONS: "reasons"}
 NOT_THE_CLASS = {
     "transfer_syntax": "no transfer syntax in common",
     "context_id": "impossible context id",
-    USED: "used all the same",
+    USED: "C-STORE sent all the same",
 }
 """Why a context was refused, where it was not for its SOP class."""
 SECONDS = 60.0

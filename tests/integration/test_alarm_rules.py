@@ -111,7 +111,7 @@ def test_acknowledged_contexts_are_told_again_for_a_new_class_or_films_alone(dat
 def test_the_longest_names_fit_and_strangers_share_an_alarm(database: Engine) -> None:
     for number in range(60):
         contexts_refused(
-            database, f"SCANNER{number:09}", *[f"1.{'2' * 61}{kind}: used all the same" for kind in "123"] * 7
+            database, f"SCANNER{number:09}", *[f"1.{'2' * 61}{kind}: C-STORE sent all the same" for kind in "123"] * 7
         )
     refused(
         database, **{f"SCANNER{number:09}": [0xA700, 0xA701, 0xA702, 0xA900, 0xA901, 0xC001] * 9 for number in range(9)}

@@ -168,13 +168,13 @@ def test_presentation_contexts_that_were_not_accepted(database: Engine, spool: S
     finally:
         gateway.stop(grace=1)
     counts.write(database)
-    no_syntax, used = f"{FILM}: no transfer syntax in common", f"{FILM}: used all the same"
+    no_syntax, used = f"{FILM}: no transfer syntax in common", f"{FILM}: C-STORE sent all the same"
     assert told(database, CONTEXTS) == {"CR1": {COMMITMENT: 2}, "CR2": {COMMITMENT: 1, no_syntax: 1, used: 1}}
     assert trail.verify(database).whole
     found = night(database)
     assert found["contexts_refused"] == told(database, CONTEXTS)
     assert [remark for remark in judge(found).remarks if "CR" in remark] == [
-        f"CR2: 2 presentation contexts that may have brought a film were refused ({no_syntax} 1, {used} 1)."
+        f"CR2: 2 presentation contexts that may have brought a film were refused ({used} 1, {no_syntax} 1)."
     ], "no film comes by storage commitment"
     table = re.search(r"<caption>Presentation contexts that were not accepted.*?</table>", render(found), re.DOTALL)
     assert table

@@ -9,7 +9,7 @@ from pydicom import dcmread, uid
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind, StorageCommitmentPushModel  # type: ignore[attr-defined]
 
-from dicom_gateway.association import MOST_NAMED
+from dicom_gateway.refused_contexts import MOST_NAMED
 from tests.phantoms import chest_film, write_film
 from tests.protocol.conftest import Node
 from tests.protocol.raw import (

@@ -256,8 +256,8 @@ def test_lengths_that_contradict_the_pdu_are_an_abort_with_the_title(
 @pytest.mark.parametrize(
     ("last", "words"),
     [
-        (struct.pack(">BxLBBBB", 0x07, 4, 0, 0, 2, 6), "peer aborted"),
-        (struct.pack(">BxL", 0x07, 0), "peer aborted"),
+        (struct.pack(">BxLBBBB", 0x07, 4, 0, 0, 2, 6), "peer left without a release"),
+        (struct.pack(">BxL", 0x07, 0), "peer left without a release"),
         (struct.pack(">BxL", 0x04, 3) + b"abc", "association aborted"),
         (b"GET / HTTP/1.0\r\n\r\n", "association aborted"),
         (b"", "peer left without a release"),

@@ -13,7 +13,7 @@ from pynetdicom.pdu import A_ASSOCIATE_AC
 from dicom_gateway import items
 from dicom_gateway.association import MAX_ASSOCIATE_PDU
 from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
-from dicom_gateway.negotiation import MOST_REFUSED, NO_CLASS, Accepted, accept, decode_request, fault_of, name
+from dicom_gateway.negotiation import MOST_REFUSED, NO_CLASS, Accepted, accept, class_name, decode_request, fault_of
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.wire import Abort
 from tests.protocol.raw import associate_rq, context_item, contexts, item, request_body
@@ -184,4 +184,4 @@ def test_the_longest_requests_take_no_time_and_leave_little(name_: str) -> None:
     ],
 )
 def test_what_a_class_is_called(sop_class: str, words: str) -> None:
-    assert name(sop_class) == words
+    assert class_name(sop_class) == words
