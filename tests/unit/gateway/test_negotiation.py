@@ -12,7 +12,7 @@ from pynetdicom.pdu import A_ASSOCIATE_AC
 
 from dicom_gateway import items
 from dicom_gateway.association import MAX_ASSOCIATE_PDU
-from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from dicom_gateway.negotiation import MOST_REFUSED, NO_CLASS, Accepted, accept, class_name, decode_request, fault_of
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.wire import Abort
@@ -20,13 +20,14 @@ from tests.protocol.raw import associate_rq, context_item, contexts, item, reque
 
 OPTIONS = GatewayOptions(host="", port=0)
 SYNTAXES = (uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.ImplicitVRLittleEndian)
+FILMS = (uid.ComputedRadiographyImageStorage, uid.DigitalXRayImageStorageForPresentation)
 CLASSES = [one for one, entry in UID_dictionary.items() if entry[1] == "SOP Class" and "Storage" in entry[0]][:63]
 
 
 def dcmtk(classes: list[str], title: bytes, version: bytes) -> bytes:
     """As DCMTK's storescu and Orthanc ask: each class once in explicit VR, once in the two others."""
     proposed = b""
-    for number, one in enumerate([*STORAGE_CLASSES, *classes]):
+    for number, one in enumerate([*FILMS, *classes]):
         first, *others = (syntax.encode() for syntax in SYNTAXES)
         proposed += context_item(4 * number % 256 | 1, one.encode(), first)
         proposed += context_item(4 * number % 256 | 3, one.encode(), *others)
@@ -38,7 +39,7 @@ def dcmtk(classes: list[str], title: bytes, version: bytes) -> bytes:
 
 def everything() -> bytes:
     """Every user item there is, and every transfer syntax that is decoded."""
-    film = next(iter(STORAGE_CLASSES)).encode()
+    film = FILMS[0].encode()
     named = struct.pack(">H", len(film)) + film
     user = (
         item(0x51, struct.pack(">L", 65536)),
@@ -59,7 +60,7 @@ SHAPES = (
     associate_rq()[6:],
     associate_rq(context_list=contexts(syntax=uid.MPEG2MPML))[6:],
     dcmtk([], b"DCMSEND", b"OFFIS_DCMTK_367"),
-    dcmtk(CLASSES[:59], b"ORTHANC", b"OFFIS_DCMTK_366"),
+    dcmtk(CLASSES[:61], b"ORTHANC", b"OFFIS_DCMTK_366"),
     everything(),
 )
 
