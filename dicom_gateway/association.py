@@ -8,9 +8,8 @@ straight into the spool.
 import logging
 import math
 import socket
-import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -27,11 +26,14 @@ from dicom_gateway.dimse import (
     Response,
     decode_command,
     encode_response,
+    values,
 )
 from dicom_gateway.errors import ClassMismatch, Refusal
+from dicom_gateway.few_lines import FewLines
 from dicom_gateway.negotiation import Reject
 from dicom_gateway.observer import NO_REQUEST, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
+from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
 from dicom_gateway.wire import Abort, AbortReason, PeerGone, PeerSilent, Wire
@@ -70,6 +72,7 @@ class Association:
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
         observer: Observer,
+        contexts_log: FewLines,
     ) -> None:
         """
         Args:
@@ -77,6 +80,7 @@ class Association:
             accept: called with each durable instance; success is answered only when it returns.
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
+            contexts_log: of refused presentation contexts, shared by all associations.
         """
         self._wire = Wire(connection, options.network_timeout)
         self._options = options
@@ -89,6 +93,7 @@ class Association:
         self._address = address
         self._buffer = memoryview(bytearray(0))
         self._contexts: dict[int, tuple[str, str]] = {}
+        self._refused = RefusedContexts(contexts_log, observer)
         self._peer_max_pdu = negotiation.DEFAULT_MAX_PDU
         self._message: Message | None = None
         self.calling_ae = self.called_ae = ""
@@ -102,8 +107,9 @@ class Association:
             self._establish()
             while True:
                 self._next_pdu()
-        except PeerGone:
-            pass
+        except PeerGone as gone:
+            if not self._orderly:
+                log.info("peer left without a release", extra=self._peer() | {"reason": str(gone)})
         except Abort as abort:
             log.warning("association aborted", extra=self._peer() | {"reason": str(abort)})
             self._wire.abort(abort.reason)
@@ -123,7 +129,6 @@ class Association:
     def _establish(self) -> None:
         self._wire.expect_all_within(self._options.association_timeout)
         request = self._read_request()
-        self.calling_ae, self.called_ae = request.calling_ae, request.called_ae
         rejection = negotiation.fault_of(request, self._options)
         if not rejection and (self._stopping() or not self._admit()):
             rejection = Reject.LOCAL_LIMIT
@@ -135,9 +140,10 @@ class Association:
             raise PeerGone
         accepted = negotiation.accept(request, self._options.max_pdu)
         self._wire.expect_all_within(math.inf)
-        self._contexts, self._peer_max_pdu = accepted.contexts, accepted.peer_max_pdu
+        self._contexts, self._peer_max_pdu = accepted.contexts, request.max_pdu
         self._wire.send(accepted.pdu)
         tell(self._observer.accepted, self.calling_ae)
+        self._refused.tell(accepted, self.calling_ae, self._peer())
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
 
     def _read_request(self) -> negotiation.Request:
@@ -147,14 +153,25 @@ class Association:
             self._orderly = False
             if kind != ASSOCIATE_RQ:
                 raise Abort(AbortReason.UNEXPECTED_PDU, "first PDU is not A-ASSOCIATE-RQ")
-            if length > MAX_ASSOCIATE_PDU:
-                raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
-            body = self._wire.read_exactly(length)
-            return negotiation.decode_request(struct.pack(">BxL", kind, length) + body)
+            fixed = self._read_titles(length)
+            return negotiation.decode_request(fixed + self._wire.read_exactly(length - len(fixed)))
         except Abort:
             self._orderly = True
-            tell(self._observer.rejected, "", NO_REQUEST)
+            tell(self._observer.rejected, self.calling_ae, NO_REQUEST)
             raise
+
+    def _read_titles(self, length: int) -> bytes:
+        """The part of an A-ASSOCIATE-RQ that every one has: whatever follows, the log has the AE titles."""
+        too_long = Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ is too long")
+        try:
+            fixed = self._wire.read_exactly(min(length, negotiation.FIXED_BYTES))
+        except Abort as silent:
+            raise too_long if length > MAX_ASSOCIATE_PDU else silent from None
+        if len(fixed) == negotiation.FIXED_BYTES:
+            self.calling_ae, self.called_ae = negotiation.titles(fixed)
+        if length > MAX_ASSOCIATE_PDU:
+            raise too_long
+        return fixed
 
     def _next_pdu(self) -> None:
         resting = self._message is None
@@ -170,7 +187,7 @@ class Association:
             if length > len(self._buffer):
                 raise Abort(AbortReason.INVALID_PARAMETER, "P-DATA-TF is longer than announced")
             self._wire.fill(self._buffer[:length])
-            for context_id, control, fragment in _values(self._buffer[:length]):
+            for context_id, control, fragment in values(self._buffer[:length]):
                 self._fragment(context_id, control, fragment)
         elif kind == RELEASE_RQ:
             self._wire.read_exactly(min(length, 4))
@@ -178,7 +195,8 @@ class Association:
             self._wire.send(A_RELEASE_RP().encode())
             raise PeerGone
         elif kind == ABORT:
-            raise PeerGone
+            source, why = self._wire.read_exactly(4)[2:] if length == 4 else (0, 0)
+            raise PeerGone(f"A-ABORT {source}/{why}")
         else:
             reason = AbortReason.UNEXPECTED_PDU if kind in PDU_TYPES else AbortReason.UNRECOGNISED_PDU
             raise Abort(reason, f"PDU type {kind:#x}")
@@ -187,7 +205,7 @@ class Association:
         """One fragment of a message (PS3.8 Annex E): bit 0 of `control` is set in commands, bit 1 in the last one."""
         is_command, last = bool(control & 1), bool(control & 2)
         if context_id not in self._contexts:
-            raise Abort(AbortReason.INVALID_PARAMETER, "presentation context was not accepted")
+            raise self._refused.used(context_id, self.calling_ae)
         if self._message is None:
             self._message = Message(context_id=context_id, command_set=bytearray())
         message = self._message
@@ -222,9 +240,9 @@ class Association:
         elif not has_data:
             self._respond(message, UNRECOGNISED_OPERATION)
 
-    def _peer(self) -> dict[str, str]:
+    def _peer(self) -> dict[str, object]:
         """For a log line: an address is all that is known of some."""
-        return {"calling_ae": self.calling_ae, "peer": self._address}
+        return {"calling_ae": self.calling_ae, "called_ae": self.called_ae, "peer": self._address}
 
     def _data_complete(self, message: Message) -> None:
         store = message.store
@@ -271,18 +289,3 @@ class Association:
         self._message = None
         response = Response.to(message.command or Dataset(), status=status, comment=comment)
         self._wire.send(encode_response(response, message.context_id, self._peer_max_pdu))
-
-
-def _values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Context ID, control header and fragment of each presentation data value of a P-DATA-TF (PS3.8 9.3.5); a PDU may
-    carry command and data."""
-    position = 0
-    while position < len(body):
-        if position + 6 > len(body):
-            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value is cut short")
-        length, context_id, control = struct.unpack_from(">LBB", body, position)
-        end = position + 4 + length
-        if length < 2 or end > len(body):
-            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value has a wrong length")
-        yield context_id, control, body[position + 6 : end]
-        position = end

@@ -1,9 +1,9 @@
 """What the SCP accepts: SOP classes (PS3.4 B.5, PS3.6) and transfer syntaxes (PS3.5 section 8 and 10), as tables."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pydicom import uid
-from pynetdicom.presentation import PresentationContext, build_context
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -48,12 +48,20 @@ TRANSFER_SYNTAXES: tuple[TransferSyntax, ...] = (
 SYNTAX_BY_UID: dict[str, TransferSyntax] = {str(syntax.uid): syntax for syntax in TRANSFER_SYNTAXES}
 
 
-def supported_contexts() -> list[PresentationContext]:
-    """Presentation contexts for negotiation as acceptor (PS3.8 9.3.2): C-ECHO and every storage class."""
-    everything: list[str | uid.UID] = [syntax.uid for syntax in TRANSFER_SYNTAXES]
-    uncompressed: list[str | uid.UID] = [
-        uid.ExplicitVRLittleEndian,
-        uid.ImplicitVRLittleEndian,
-        uid.ExplicitVRBigEndian,
-    ]
-    return [build_context(VERIFICATION, uncompressed)] + [build_context(sop, everything) for sop in STORAGE_CLASSES]
+UNCOMPRESSED = {str(uid.ExplicitVRLittleEndian), str(uid.ImplicitVRLittleEndian), str(uid.ExplicitVRBigEndian)}
+
+
+def choose(sop_class: str, offered: Collection[str]) -> str | None:
+    """The transfer syntax for a proposed presentation context (PS3.8 9.3.2).
+
+    Args:
+        sop_class: its abstract syntax, "" where it has none.
+
+    Returns:
+        None where the class is not served, "" where no transfer syntax is that is offered.
+    """
+    if sop_class == VERIFICATION:
+        return next((one for one in SYNTAX_BY_UID if one in offered and one in UNCOMPRESSED), "")
+    if sop_class not in STORAGE_CLASSES:
+        return None
+    return next((one for one in SYNTAX_BY_UID if one in offered), "")

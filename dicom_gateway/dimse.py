@@ -1,6 +1,7 @@
 """DIMSE command sets (PS3.7 6.3.1, 9.3): requests decoded, responses as bytes ready for the socket."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -54,7 +55,7 @@ def decode_command(encoded: bytes) -> Dataset:
 
 
 def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
-    """One or more P-DATA-TF PDUs. `max_pdu` is what the peer announced, bytes."""
+    """One or more P-DATA-TF PDUs. `max_pdu` is what the peer announced, at least 8 bytes."""
     elements = [
         (0x0002, _uid(response.sop_class_uid)),
         (0x0100, struct.pack("<H", response.command_field)),
@@ -66,7 +67,7 @@ def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
     ]
     body = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements if value)
     command_set = struct.pack("<HHLL", 0, 0, 4, len(body)) + body
-    room = max(max_pdu - 6, 64)
+    room = (max_pdu - 6) & ~1
     pdus = []
     for start in range(0, len(command_set), room):
         fragment = command_set[start : start + room]
@@ -74,6 +75,21 @@ def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
         value = struct.pack(">LBB", len(fragment) + 2, context_id, 1 | last) + fragment
         pdus.append(struct.pack(">BxL", 0x04, len(value)) + value)
     return b"".join(pdus)
+
+
+def values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Context ID, control header and fragment of each presentation data value of a P-DATA-TF (PS3.8 9.3.5); a PDU may
+    carry command and data."""
+    position = 0
+    while position < len(body):
+        if position + 6 > len(body):
+            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value is cut short")
+        length, context_id, control = struct.unpack_from(">LBB", body, position)
+        end = position + 4 + length
+        if length < 2 or end > len(body):
+            raise Abort(AbortReason.INVALID_PARAMETER, "presentation data value has a wrong length")
+        yield context_id, control, body[position + 6 : end]
+        position = end
 
 
 def _uid(value: str) -> bytes:

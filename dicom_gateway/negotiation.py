@@ -1,32 +1,33 @@
 """A-ASSOCIATE as acceptor (PS3.8 9.3.2 to 9.3.4): what the peer asks for, and our answer. No socket in here.
 
-pynetdicom decodes, negotiates presentation contexts and encodes.
+What can be understood is served: a presentation context that cannot is refused alone, and the others work.
 """
 
+import struct
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 
-from pydicom.uid import UID
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    ImplementationVersionNameNotification,
-    MaximumLengthNotification,
-)
-from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
+from pydicom.config import IGNORE
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from dicom_gateway.contexts import supported_contexts
+from dicom_gateway import items
+from dicom_gateway.contexts import choose
+from dicom_gateway.items import Item
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.wire import Abort, AbortReason
 
-TITLES, TITLE_BYTES = (10, 26), 16
-"""Where the called and the calling AE title begin in the PDU (PS3.8 Table 9-11)."""
+FIXED_BYTES = 68
+"""Of the PDU behind its header: protocol version, both titles and what is reserved (PS3.8 Table 9-11)."""
+CALLED, CALLING, ANSWERED_AS_IT_CAME = slice(4, 20), slice(20, 36), slice(4, 68)
+"""Where they stand in there. The last comes back in the A-ASSOCIATE-AC (PS3.8 Table 9-17)."""
 NO_TITLE = "?"
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-DEFAULT_MAX_PDU = 16382
-"""Of a peer that announces none, bytes."""
+DEFAULT_MAX_PDU, LEAST_MAX_PDU = 16382, 8
+"""Of a peer that announces none, or one in which no byte has room behind the header of its value; bytes."""
+NO_CLASS = "(no SOP class)"
+MOST_REFUSED = 128
+"""Presentation contexts that a peer may propose (PS3.8 9.3.2.2), and refused ones that are told of."""
 
 
 class Reject(Enum):
@@ -38,15 +39,50 @@ class Reject(Enum):
     LOCAL_LIMIT = (2, 3, 2)
 
 
+class Result(IntEnum):
+    """Of a presentation context (PS3.8 Table 9-18)."""
+
+    ACCEPTANCE = 0
+    CONTEXT_ID = 2
+    """No reason: the id is even, or another context has it. The standard has no word for that."""
+    ABSTRACT_SYNTAX = 3
+    TRANSFER_SYNTAX = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """A presentation context of the peer."""
+
+    context_id: int
+    """0 where there is none to read; to be odd."""
+    abstract_syntax: str
+    """"" where it is missing or no UID."""
+    transfer_syntaxes: dict[str, bytes]
+    """UID -> as it came: devices pad, and know it again by that."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """An A-ASSOCIATE-RQ."""
 
     calling_ae: str
     called_ae: str
-    titles: bytes
-    """Both, as they came: the A-ASSOCIATE-AC gives them back (PS3.8 9.3.3)."""
-    primitive: A_ASSOCIATE
+    answered_as_it_came: bytes
+    application_context: bytes
+    """As it came, b"" without one."""
+    contexts: list[Proposed]
+    max_pdu: int
+    """Longest P-DATA-TF that the peer takes, bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedContext:
+    """A presentation context that was not accepted."""
+
+    context_id: int
+    sop_class: str
+    """Its name, where the standard has one, its UID, or NO_CLASS."""
+    result: Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,31 +91,43 @@ class Accepted:
 
     contexts: dict[int, tuple[str, str]]
     """Presentation context ID -> SOP Class and transfer syntax."""
-    peer_max_pdu: int
-    """Longest P-DATA-TF that the peer takes, bytes."""
+    refused: list[RefusedContext]
+    """At most MOST_REFUSED."""
     pdu: bytes
     """The A-ASSOCIATE-AC."""
 
 
-def decode_request(pdu: bytes) -> Request:
-    """Raises Abort when it cannot be decoded."""
-    request = A_ASSOCIATE_RQ()
-    try:
-        request.decode(_readable(pdu))
-        primitive = request.to_primitive()
-    except Exception as error:  # noqa: BLE001 - pynetdicom lets any error of its parsers through
-        raise Abort(AbortReason.INVALID_PARAMETER, f"A-ASSOCIATE-RQ: {type(error).__name__}") from None
+def titles(fixed: bytes) -> tuple[str, str]:
+    """Calling and called AE title, from the first FIXED_BYTES behind the PDU's header."""
+    return _title(fixed[CALLING]), _title(fixed[CALLED])
+
+
+def decode_request(body: bytes) -> Request:
+    """What follows the PDU's header. Raises Abort where lengths contradict it."""
+    variable, whole = items.read(body[FIXED_BYTES:])
+    if len(body) < FIXED_BYTES or not whole:
+        raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ: an item is longer than the PDU")
+    calling_ae, called_ae = titles(body)
+    announced = [
+        int.from_bytes(value)
+        for information in items.of_kind(variable, Item.USER_INFORMATION)
+        for value in items.of_kind(items.read(information)[0], Item.MAXIMUM_LENGTH)
+        if len(value) == 4
+    ]
+    max_pdu = announced[0] if announced else 0
     return Request(
-        calling_ae=primitive.calling_ae_title.strip(),
-        called_ae=primitive.called_ae_title.strip(),
-        titles=pdu[TITLES[0] : TITLES[-1] + TITLE_BYTES],
-        primitive=primitive,
+        calling_ae=calling_ae,
+        called_ae=called_ae,
+        answered_as_it_came=body[ANSWERED_AS_IT_CAME],
+        application_context=next(iter(items.of_kind(variable, Item.APPLICATION_CONTEXT)), b""),
+        contexts=[_proposed(value) for value in items.of_kind(variable, Item.PRESENTATION_CONTEXT)],
+        max_pdu=max_pdu if max_pdu >= LEAST_MAX_PDU else DEFAULT_MAX_PDU,
     )
 
 
 def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
     """Why this peer is not served, None when it may be."""
-    if request.primitive.application_context_name != APPLICATION_CONTEXT:
+    if items.uid(request.application_context) != APPLICATION_CONTEXT:
         return Reject.CONTEXT_NAME
     if options.require_called_ae and request.called_ae != options.ae_title:
         return Reject.CALLED_AE
@@ -90,61 +138,85 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
 
 def accept(request: Request, max_pdu: int) -> Accepted:
     """`max_pdu`: longest P-DATA-TF that we take, bytes."""
-    asked = request.primitive
-    results, _ = negotiate_as_acceptor(asked.presentation_context_definition_list, supported_contexts())
-    peer_max_pdu = 0
-    for notification in asked.user_information:
-        if isinstance(notification, MaximumLengthNotification):
-            peer_max_pdu = notification.maximum_length_received
-    return Accepted(
-        contexts={
-            context.context_id: (str(context.abstract_syntax), str(context.transfer_syntax[0]))
-            for context in results
-            if context.result == 0 and context.context_id is not None
-        },
-        peer_max_pdu=peer_max_pdu or DEFAULT_MAX_PDU,
-        pdu=_accept_pdu(request, results, max_pdu),
-    )
+    contexts: dict[int, tuple[str, str]] = {}
+    answers: dict[int, tuple[Result, bytes]] = {}
+    refused: list[RefusedContext] = []
+    for asked in request.contexts:
+        result, syntax = _choose(asked)
+        if result is Result.ACCEPTANCE and asked.context_id in contexts:
+            result = Result.CONTEXT_ID  # of those that share an id, the first that can be served is
+        if result is Result.ACCEPTANCE:
+            contexts[asked.context_id] = asked.abstract_syntax, syntax
+            answers[asked.context_id] = result, asked.transfer_syntaxes[syntax]
+            continue
+        answers.setdefault(asked.context_id, (result, ImplicitVRLittleEndian.encode()))  # not to be looked at
+        if len(refused) < MOST_REFUSED:
+            refused.append(
+                RefusedContext(context_id=asked.context_id, sop_class=class_name(asked.abstract_syntax), result=result)
+            )
+    return Accepted(contexts=contexts, refused=refused, pdu=_accept_pdu(request, answers, max_pdu))
 
 
 def reject_pdu(rejection: Reject) -> bytes:
     """The A-ASSOCIATE-RJ."""
-    pdu = A_ASSOCIATE_RJ()
-    pdu.result, pdu.source, pdu.reason_diagnostic = rejection.value
-    return bytes(pdu.encode())
+    return struct.pack(">BxLxBBB", 0x03, 4, *rejection.value)
 
 
-def _accept_pdu(request: Request, results: list[PresentationContext], max_pdu: int) -> bytes:
-    asked, answer = request.primitive, A_ASSOCIATE()
-    answer.application_context_name = asked.application_context_name
-    answer.calling_ae_title, answer.called_ae_title = asked.calling_ae_title, asked.called_ae_title
-    answer.result, answer.result_source = 0, 1
-    answer.presentation_context_definition_results_list = results
-    largest, implementation, version = (
-        MaximumLengthNotification(),
-        ImplementationClassUIDNotification(),
-        ImplementationVersionNameNotification(),
+def class_name(sop_class: str) -> str:
+    """For people: its name where PS3.6 has one, else its UID, a stranger's word of at most 64 digits and dots."""
+    return UID(sop_class, validation_mode=IGNORE).name if sop_class else NO_CLASS
+
+
+def _choose(asked: Proposed) -> tuple[Result, str]:
+    """What becomes of a presentation context, and in which transfer syntax."""
+    syntax = choose(asked.abstract_syntax, asked.transfer_syntaxes)
+    if syntax is None:
+        return Result.ABSTRACT_SYNTAX, ""
+    if not syntax:
+        return Result.TRANSFER_SYNTAX, ""
+    return (Result.ACCEPTANCE, syntax) if asked.context_id % 2 else (Result.CONTEXT_ID, "")
+
+
+def _proposed(value: bytes) -> Proposed:
+    """Id, three reserved bytes, and items (PS3.8 Table 9-13)."""
+    found, _ = items.read(value[4:])
+    abstract = next(iter(items.of_kind(found, Item.ABSTRACT_SYNTAX)), b"")
+    syntaxes = {items.uid(one): one for one in items.of_kind(found, Item.TRANSFER_SYNTAX)}
+    return Proposed(
+        context_id=value[0] if value else 0,
+        abstract_syntax=items.uid(abstract),
+        transfer_syntaxes={syntax: one for syntax, one in syntaxes.items() if syntax},
     )
-    largest.maximum_length_received = max_pdu
-    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-    version.implementation_version_name = IMPLEMENTATION_VERSION
-    answer.user_information = [largest, implementation, version]
-    pdu = A_ASSOCIATE_AC()
-    pdu.from_primitive(answer)
-    encoded = bytes(pdu.encode())
-    return encoded[: TITLES[0]] + request.titles + encoded[TITLES[-1] + TITLE_BYTES :]
 
 
-def _readable(pdu: bytes) -> bytes:
-    """The PDU with AE titles that pynetdicom takes, and that fit a log line and a database column.
+def _accept_pdu(request: Request, answers: dict[int, tuple[Result, bytes]], max_pdu: int) -> bytes:
+    """PS3.8 Table 9-17. An id that is even, or could not be read, has no answer: a requestor trips over it."""
+    contexts = [
+        struct.pack(">BxBx", context_id, result) + items.make(Item.TRANSFER_SYNTAX, syntax)
+        for context_id, (result, syntax) in answers.items()
+        if context_id % 2
+    ]
+    information = (
+        items.make(Item.MAXIMUM_LENGTH, max_pdu.to_bytes(4)),
+        items.make(Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode()),
+        items.make(Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode()),
+    )
+    body = b"".join(
+        (
+            struct.pack(">Hxx", 1),  # protocol version
+            request.answered_as_it_came,
+            items.make(Item.APPLICATION_CONTEXT, request.application_context),
+            *(items.make(Item.PRESENTATION_CONTEXT_RESULT, one) for one in contexts),
+            items.make(Item.USER_INFORMATION, b"".join(information)),
+        )
+    )
+    return struct.pack(">BxL", 0x02, len(body)) + body
+
+
+def _title(field: bytes) -> str:
+    """An AE title that fits a log line and a database column.
 
     Devices pad with NUL, or send letters of their own alphabet: each byte that DICOM does not allow becomes `?`.
     """
-    if len(pdu) < TITLES[-1] + TITLE_BYTES:
-        return pdu
-    readable = bytearray(pdu)
-    for start in TITLES:
-        title = pdu[start : start + TITLE_BYTES].split(b"\0")[0].decode("latin-1")
-        allowed = "".join(one if " " <= one <= "~" and one != "\\" else "?" for one in title).strip() or NO_TITLE
-        readable[start : start + TITLE_BYTES] = allowed.ljust(TITLE_BYTES).encode()
-    return bytes(readable)
+    text = field.split(b"\0")[0].decode("latin-1")
+    return "".join(one if " " <= one <= "~" and one != "\\" else "?" for one in text).strip() or NO_TITLE

@@ -7,6 +7,8 @@ log = logging.getLogger("xrayq.gateway")
 
 NO_REQUEST, NO_PLACE = "NO_REQUEST", "NO_PLACE"
 """Why a peer was not let in, where no A-ASSOCIATE-RJ could say so."""
+USED = "used"
+"""A presentation context that was refused was used all the same: the association is aborted."""
 
 
 class Observer:
@@ -22,9 +24,19 @@ class Observer:
         """A peer was not let in.
 
         Args:
-            calling_ae: "" where it did not say who it is.
+            calling_ae: "" where it did not say who it is, or that cannot be read.
             reason: name of a `Reject`; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE:
                 closed unheard, there were too many.
+        """
+
+    def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
+        """A presentation context was not accepted; at most once in an association for the same class and reason.
+
+        Args:
+            sop_class: its name where the standard has one, else its UID, at most 64 digits and dots: a stranger's word;
+                `negotiation.NO_CLASS` where what was proposed is no UID.
+            reason: `abstract_syntax`: no class that is stored here; `transfer_syntax`: none that is taken;
+                `context_id`: even, or another one's; `used`: see USED.
         """
 
     def aborted(self, calling_ae: str) -> None:
@@ -53,6 +65,10 @@ class Observers(Observer):
     def rejected(self, calling_ae: str, reason: str) -> None:
         for one in self._observers:
             tell(one.rejected, calling_ae, reason)
+
+    def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
+        for one in self._observers:
+            tell(one.context_refused, calling_ae, sop_class, reason)
 
     def aborted(self, calling_ae: str) -> None:
         for one in self._observers:

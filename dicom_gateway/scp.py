@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from dicom_gateway.association import Association
+from dicom_gateway.few_lines import FewLines
 from dicom_gateway.observer import NO_PLACE, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.spool import Spool
@@ -44,6 +45,7 @@ class Gateway:
         self._spool = spool
         self._accept = accept
         self._observer = observer or Observer()
+        self._contexts_log = FewLines(log)
         self._thread: threading.Thread | None = None
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
@@ -164,6 +166,7 @@ class Gateway:
             admit=admit,
             stopping=self._stopping.is_set,
             observer=self._observer,
+            contexts_log=self._contexts_log,
         )
         with self._lock:
             self._open[association] = connection

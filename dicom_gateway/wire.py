@@ -33,7 +33,7 @@ class Abort(Exception):
 
 
 class PeerGone(Exception):
-    """The peer closed, released or aborted: nothing to answer."""
+    """The peer closed, released or aborted: nothing to answer. The text says how."""
 
 
 class PeerSilent(PeerGone):
@@ -72,7 +72,7 @@ class Wire:
         try:
             got = self._receive(view, patience, self._end)
         except (BlockingIOError, TimeoutError):
-            raise PeerSilent from None
+            raise PeerSilent("silent") from None
         self.fill(view[got:])
         return struct.unpack(">BxL", header)
 
@@ -117,7 +117,7 @@ class Wire:
         self._wait_at_most(min(patience, left))
         got = self._socket.recv_into(view, len(view), flags)
         if not got:
-            raise PeerGone
+            raise PeerGone("closed")
         return got
 
     def _wait_at_most(self, seconds: float) -> None:

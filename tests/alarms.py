@@ -57,6 +57,13 @@ def refused(database: Engine, **statuses: list[int]) -> None:
     counts.write(database)
 
 
+def contexts_refused(database: Engine, calling_ae: str, *sop_classes: str) -> None:
+    counts = Refusals()
+    for sop_class in sop_classes:
+        counts.context_refused(calling_ae, sop_class, "abstract_syntax")
+    counts.write(database)
+
+
 def settled(database: Engine, *found: Condition, rules: Collection[str] = LIVE) -> list[Change]:
     with writing(database) as connection:
         return ledger.settle(connection, rules, found, BOTH)

@@ -13,6 +13,8 @@ FIELDS = (
     "state",
     "reason",
     "calling_ae",
+    "called_ae",
+    "sop_class",
     "peer",
     "status",
     "digest",

@@ -90,6 +90,12 @@ class GatewayMetrics(Observer):
             ["calling_ae", "outcome"],
             registry=self.registry,
         )
+        self._contexts = Counter(
+            "xrayq_contexts_refused_total",
+            "Presentation contexts not accepted, once for each association and SOP class; used: a C-STORE came on one.",
+            ["calling_ae", "reason"],
+            registry=self.registry,
+        )
 
     def watch(self, *, established: Callable[[], int], spool: Spool) -> None:
         """Gauges that are looked up at each scrape."""
@@ -108,6 +114,10 @@ class GatewayMetrics(Observer):
 
     def rejected(self, calling_ae: str, reason: str) -> None:
         self._count(calling_ae, f"rejected_{reason.lower()}")
+
+    def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:  # noqa: ARG002 - the log names it
+        if calling_ae != self._own_title:
+            self._contexts.labels(self._label.if_known(calling_ae), reason).inc()
 
     def aborted(self, calling_ae: str) -> None:
         self._count(calling_ae, "aborted")

@@ -123,7 +123,11 @@ class Settings(BaseSettings):
     alarm_spool_mib: int = Field(
         4096, ge=0, description="Free space of the spool below which an alarm is raised; the reserve, if that is more."
     )
-    alarm_refusals: int = Field(20, gt=0, description="Refused C-STOREs of one AE within an hour that raise an alarm.")
+    alarm_refusals: int = Field(
+        20,
+        gt=0,
+        description="Refused C-STOREs, or presentation contexts, of one AE within an hour that raise an alarm.",
+    )
     alarm_silent_films: int = Field(
         15,
         gt=0,

@@ -19,6 +19,7 @@ from worker.db.tables import alarm, audit_event, errand, finding_score, instance
 from worker.deployment import Placed, in_service
 from worker.errands import Kind
 from worker.outbox import ahead
+from worker.refusals import Refused, contexts_of
 from worker.states import State
 from worker.trail import ARRIVALS
 
@@ -114,6 +115,8 @@ class Stored:
     waiting: Waiting
     senders: tuple[SenderToday, ...]
     """Most films first."""
+    refused: tuple[Refused, ...]
+    """Presentation contexts of today that were not accepted, by AE, most first."""
     hour: LastHour
     failed: int
     dead_letters: tuple[DeadLetter, ...]
@@ -136,6 +139,7 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
     return Stored(
         waiting=_waiting(connection, now),
         senders=_senders(connection, today),
+        refused=contexts_of(connection, today),
         hour=_last_hour(connection, now),
         failed=_in_state(connection, State.FAILED),
         dead_letters=_dead_letters(connection),

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from worker.alarms.undelivered import Outage
 from worker.printable import printable
+from worker.refusals import Refused
 from worker.sizes import size
 from worker.status import Process, Snapshot
 from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored
@@ -47,21 +48,24 @@ def page(
     lists = (
         [_alarm(one, snapshot.at, zone) for one in stored.alarms],
         [_sender(one, snapshot.at, zone) for one in stored.senders],
+        [_refused(one) for one in stored.refused],
         [_dead_letter(one, snapshot.at, zone) for one in stored.dead_letters],
     )
-    extra = (0, 0, stored.failed - len(stored.dead_letters))
+    extra = (0, 0, 0, stored.failed - len(stored.dead_letters))
 
-    def sections(alarms: list[Text], senders: list[Text], dead_letters: list[Text]) -> list[list[Text]]:
+    def sections(
+        alarms: list[Text], senders: list[Text], refused: list[Text], dead_letters: list[Text]
+    ) -> list[list[Text]]:
         return [
             title,
             [*processes, _films(snapshot, stored), _spool(snapshot), _alarms(stored), *alarms, *outages],
-            [_columns(), *senders, _total(stored.senders)],
+            [_columns(), *senders, _total(stored.senders), *_contexts(stored), *refused],
             _hour(stored.hour, 60 if width >= WIDE else 30, ASCII if ascii_ else BLOCKS),
             [_failed(stored), *dead_letters],
             [_bundle(stored), *_shadows(stored), _nightly(stored, snapshot.at, zone)],
         ]
 
-    fixed = sum(len(one) for one in sections([], [], []))
+    fixed = sum(len(one) for one in sections([], [], [], []))
     apart = not height or height >= ROOMY
     room = height - fixed - (5 if apart else 0) if height else MOST_ROWS
     wanted = [len(rows) + (more > 0) for rows, more in zip(lists, extra, strict=True)]
@@ -200,6 +204,18 @@ def _counts(name: str, senders: Sequence[SenderToday]) -> Text:
         films = sum(getattr(one, column) for one in senders)
         text.append(f"{films:>{wide},}", BAD if films and column == "failed" else "" if films else QUIET)
     return text
+
+
+def _contexts(stored: Stored) -> list[Text]:
+    """Nothing where none was refused."""
+    number = sum(one.contexts for one in stored.refused)
+    words = "presentation context" if number == 1 else "presentation contexts"
+    return [_line("not accepted", Text(f"{number:,} {words} today"))] if number else []
+
+
+def _refused(one: Refused) -> Text:
+    named = ", ".join(f"{name} {number:,}" for name, number in one.sop_classes.items())
+    return Text.assemble(f"  {one.calling_ae:<16}", (f"  {named}", QUIET))
 
 
 def _hour(hour: LastHour, columns: int, marks: str) -> list[Text]:

@@ -11,6 +11,7 @@ from sqlalchemy import insert
 
 from dicom_gateway.spool import Spool
 from tests import days
+from tests.alarms import contexts_refused
 from tests.browser import Browser, browser
 from worker import trail
 from worker.alarms.deliver import GIVEN_UP
@@ -113,6 +114,9 @@ def running(folder: Path) -> Path:
         connection.execute(insert(alarm), row | {"raised_at": now - timedelta(minutes=1), "acknowledged": kept})
         lost = {"channel": "webhook", "alarm": 1, "state": "raised", "reason": "http_500", "attempts": 12}
         trail.record(connection, action=GIVEN_UP, instance_id=None, actor="relay", detail=lost)
+    for number in range(12):
+        classes = [f"1.2.{'3' * 59}{kind}" for kind in "123456789"]
+        contexts_refused(engine, f"SCANNER_OF_WARD{number:X}", *classes)
     write(engine, now.astimezone(zone).date(), options, folder)
     engine.dispose()
     return folder / PAGE

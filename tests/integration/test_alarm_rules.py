@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, delete, update
 
 from dicom_gateway.spool import Spool
-from tests.alarms import BOTH, alarms, arrived, audited, condition, limits, refused, settled
+from tests.alarms import BOTH, alarms, arrived, audited, condition, contexts_refused, limits, refused, settled
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker import errands
@@ -63,6 +63,64 @@ def test_refusals_of_one_ae_within_an_hour(database: Engine) -> None:
     assert (found.rule, found.subject, found.value, found.threshold) == ("refusals", "CR1", 20, 20)
     assert found.text == "20 C-STOREs of CR1 were refused within an hour; statuses: 0xA700 18, 0xC001 2"
     assert seen(database, now + timedelta(hours=1)) == []
+
+
+def test_refused_contexts_of_one_ae_within_an_hour(database: Engine) -> None:
+    contexts_refused(database, "CR1", *["Storage Commitment"] * 19)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert seen(database, later) == []
+    contexts_refused(database, "CR1", "1.2.3", "1.2.4")
+    (found,) = seen(database, later)
+    assert (found.rule, found.subject, found.value, found.threshold) == ("refusals", "CR1", 21, 20)
+    assert found.text == (
+        "21 presentation contexts of CR1 were refused within an hour; SOP classes: Storage Commitment 19, 1.2.3 1 and "
+        "others"
+    )
+    (raised,) = settled(database, found)
+    assert (raised.state, raised.rule) == ("raised", "refusals")
+    (cleared,) = settled(database, *seen(database, later + timedelta(hours=1)))
+    assert cleared.state == "cleared"
+
+
+def test_refused_films_and_contexts_of_one_ae_are_one_alarm(database: Engine) -> None:
+    refused(database, CR1=[0xA700] * 20)
+    contexts_refused(database, "CR1", *["Storage Commitment"] * 30)
+    (found,) = seen(database, datetime.now(UTC) + timedelta(minutes=1))
+    assert found.value == 50
+    assert found.text == (
+        "20 C-STOREs of CR1 were refused within an hour; statuses: 0xA700 20. "
+        "30 presentation contexts of CR1 were refused within an hour; SOP classes: Storage Commitment 30"
+    )
+
+
+def test_acknowledged_contexts_are_told_again_for_a_new_class_or_films_alone(database: Engine) -> None:
+    """A device that asks for storage commitment with each study does so more often on a busy day."""
+    acknowledged = {"value": 20, "about": ["Storage Commitment"]}
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    contexts_refused(database, "CR1", *["Storage Commitment"] * 90)
+    (found,) = seen(database, later)
+    assert found.is_known(acknowledged)
+    contexts_refused(database, "CR1", "Modality Worklist")
+    (found,) = seen(database, later)
+    assert not found.is_known(acknowledged)
+    refused(database, CR1=[0xA700] * 20)
+    (found,) = seen(database, later)
+    assert not found.is_known(acknowledged | {"about": ["Storage Commitment", "Modality Worklist"]})
+
+
+def test_the_longest_names_fit_and_strangers_share_an_alarm(database: Engine) -> None:
+    for number in range(60):
+        contexts_refused(
+            database, f"SCANNER{number:09}", *[f"1.{'2' * 61}{kind}: C-STORE sent all the same" for kind in "123"] * 7
+        )
+    refused(
+        database, **{f"SCANNER{number:09}": [0xA700, 0xA701, 0xA702, 0xA900, 0xA901, 0xC001] * 9 for number in range(9)}
+    )
+    found = seen(database, datetime.now(UTC) + timedelta(minutes=1))
+    assert len(found) == 21
+    assert max(len(one.text) for one in found) <= 500
+    assert sum(one.value for one in found) == 60 * 21 + 9 * 54
+    assert len(settled(database, *found)) == 21
 
 
 def test_films_of_the_future_are_a_backlog(database: Engine, waiting: list[int]) -> None:

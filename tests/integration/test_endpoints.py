@@ -20,6 +20,8 @@ from dicom_gateway.scu import PeerUnavailable, echo, send
 from dicom_gateway.spool import Spool
 from tests.endpoints import Reply, request, samples
 from tests.phantoms import write_film
+from tests.protocol.raw import DX, Peer, context_item, request_body
+from tests.protocol.raw import request as association_request
 from tests.services import free_port, wait_until
 from worker import errands, outbox
 from worker.cli import endpoints
@@ -107,14 +109,22 @@ def test_gateway_counts_peers_and_not_its_own_probe(served: Gateway, port: int, 
     assert sent == [0, 0xC001]
     with pytest.raises(PeerUnavailable):
         echo("127.0.0.1", served.port, called_ae="XRAYQ", calling_ae="STRANGER")
+    with Peer(served.port) as peer:
+        worklist = context_item(1, b"1.2.840.10008.5.1.4.31", b"1.2.840.10008.1.2")
+        peer.send(association_request(request_body(worklist + context_item(3, DX.encode()), b"", calling=b"CR1")))
+        peer.receive()
     assert request(port, "/readyz").status == request(port, "/healthz").status == 200
+    wait_until(lambda: len([key for key in samples(port) if key[0] == "xrayq_contexts_refused_total"]) == 2, 5, "both")
     began = time.monotonic()
     found = samples(port)
     assert time.monotonic() - began < SCRAPE_SECONDS
     stores = {key: value for key, value in found.items() if key[0] == "xrayq_c_stores_total"}
     assert stores == {("xrayq_c_stores_total", "CR1", "0x0000"): 1, ("xrayq_c_stores_total", "CR1", "0xC001"): 1}
     outcomes = {key[1:]: value for key, value in found.items() if key[0] == "xrayq_associations_total"}
-    assert outcomes == {("CR1", "accepted"): 1, (OTHER, "rejected_calling_ae"): 1}  # the log names it
+    assert outcomes.pop(("CR1", "aborted"), 1) == 1, "the peer of raw bytes"
+    assert outcomes == {("CR1", "accepted"): 2, (OTHER, "rejected_calling_ae"): 1}  # the log names it
+    contexts = {key[1:]: value for key, value in found.items() if key[0] == "xrayq_contexts_refused_total"}
+    assert contexts == {("CR1", "abstract_syntax"): 1, ("CR1", "transfer_syntax"): 1}
     received = found["xrayq_received_bytes_total", "CR1"]
     assert 0 < film.stat().st_size + cut.stat().st_size - received < 2000  # less their meta headers
     assert found["xrayq_c_store_response_seconds_count",] == 2

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, func, select, update
 from dicom_gateway.spool import Spool
 from model.figures import SPOKEN
 from tests import days
+from tests.alarms import contexts_refused
 from worker import trail
 from worker.audit import figures, live, made, night, sections
 from worker.audit.files import write
@@ -22,8 +23,9 @@ from worker.audit.films import BINS
 from worker.audit.page import render
 from worker.audit.reconciliation import Span
 from worker.db.session import reading, writing
-from worker.db.tables import finding_score, instance, score, truth
+from worker.db.tables import audit_event, finding_score, instance, score, truth
 from worker.drift_reference import freeze_missing
+from worker.refusals import CONTEXTS
 
 DAY = date(2026, 11, 20)
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -211,10 +213,17 @@ def test_no_cell_of_the_csv_is_a_formula(database: Engine, films: list[int], tmp
     with writing(database) as connection:
         connection.execute(update(instance).values(calling_ae="=1+1"))
         connection.execute(update(instance).where(instance.c.id == films[0]).values(calling_ae="CR-1"))
+    contexts_refused(database, "=1+1", "1.2.3", "1.2.3")
+    with writing(database) as connection:
+        connection.execute(update(audit_event).where(audit_event.c.action == CONTEXTS).values(at=MIDNIGHT))
     write(database, DAY, OPTIONS, tmp_path)
     with (tmp_path / made.INSTANCES).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["calling_ae"] for row in rows} == {"'=1+1", "CR-1"}
+    with (tmp_path / made.REFUSED).open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert [*row.values()][:4] == ["contexts_refused", "'=1+1", "1.2.3", "2"]
+    assert row["notice"] == "Research software, not a medical device."
     assert {row["notice"] for row in rows} == {"Research software, not a medical device."}
 
 

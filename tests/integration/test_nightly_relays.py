@@ -137,12 +137,16 @@ def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
     kept.mkdir(parents=True)
     (kept / made.REPORT).write_text("first")
     recorded(engine, date(2026, 11, 19), digest)
-    for day in ("2026-11-20", "2026-11-21", "2026-11-22"):
+    for day, names in (
+        ("2026-11-20", made.FILES),
+        ("2026-11-21", made.FILES),
+        ("2026-11-22", made.FILES[:3]),  # of an older release
+    ):
         folder = tmp_path / "reports" / day
         folder.mkdir(parents=True)
-        for name in made.FILES:
+        for name in names:
             (folder / name).write_text(day)
-        recorded(engine, date.fromisoformat(day), made.digest_of(folder), made.digests_of(folder))
+        recorded(engine, date.fromisoformat(day), made.digest_of(folder), made.digests_of(folder, names))
     engine.dispose()
     (tmp_path / "reports" / "2026-11-21" / made.PAGE).write_text("all is well")
     (tmp_path / "reports" / "2026-11-20" / made.INSTANCES).unlink()

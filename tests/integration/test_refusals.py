@@ -1,12 +1,16 @@
 """What a gateway refuses, from the C-STORE to the audit trail, on both databases."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.options import GatewayOptions
@@ -15,15 +19,25 @@ from dicom_gateway.scu import send
 from dicom_gateway.spool import Spool
 from tests.days import DRIFT
 from tests.phantoms import write_film
-from tests.protocol.raw import Peer
+from tests.protocol.raw import DX, Peer, context_item, pdata, pdv, request, request_body
 from worker import refusals, trail
-from worker.audit.night import Options, content
+from worker.audit.night import MOST_CODES, MOST_REFUSED, Options, content
 from worker.audit.page import render
 from worker.audit.reconciliation import Span
 from worker.audit.verdict import judge
 from worker.db.session import make_engine, reading
+from worker.db.tables import audit_event
 from worker.ingest import ingest
-from worker.refusals import ASSOCIATIONS, FILMS, FURTHER, MOST_STRANGERS, NAMELESS, Refusals
+from worker.refusals import (
+    ASSOCIATIONS,
+    CONTEXTS,
+    FILMS,
+    FURTHER,
+    FURTHER_CLASSES,
+    MOST_STRANGERS,
+    NAMELESS,
+    Refusals,
+)
 
 
 def told(database: Engine, action: str = FILMS) -> dict[str, dict[str, int]]:
@@ -122,3 +136,98 @@ def test_peers_that_were_not_let_in(database: Engine, spool: Spool) -> None:
     night = content(database, datetime.now(UTC).date(), Options(zone=ZoneInfo("UTC"), drift=DRIFT))
     said = "CR1: not let in 2 times (CALLED_AE 1, LOCAL_LIMIT 1); the gateway's log has the addresses."
     assert said in judge(night).remarks
+
+
+COMMITMENT = "Storage Commitment Push Model SOP Class"
+FILM = "Digital X-Ray Image Storage - For Presentation"
+
+
+def night(database: Engine) -> dict[str, Any]:
+    return content(database, datetime.now(UTC).date(), Options(zone=ZoneInfo("UTC"), drift=DRIFT))
+
+
+def test_presentation_contexts_that_were_not_accepted(database: Engine, spool: Spool) -> None:
+    counts = Refusals(own_title="OWN")
+    gateway = Gateway(GatewayOptions(host="127.0.0.1", port=0), spool, lambda _: None, counts)
+    gateway.start()
+    commitment = context_item(1, StorageCommitmentPushModel.encode(), ExplicitVRLittleEndian.encode())
+    film = context_item(3, DX.encode())  # without a transfer syntax
+    try:
+        for calling_ae, contexts in (
+            ("CR1", commitment),
+            ("CR1", commitment),
+            ("CR2", commitment + film),
+            ("OWN", film),
+        ):
+            with Peer(gateway.port) as peer:
+                peer.send(request(request_body(contexts, b"", calling=calling_ae.encode())))
+                peer.receive()
+                if calling_ae == "CR2":
+                    peer.send(pdata(pdv(3, b"", is_command=True)))
+                    assert peer.is_closed()
+    finally:
+        gateway.stop(grace=1)
+    counts.write(database)
+    no_syntax, used = f"{FILM}: no transfer syntax in common", f"{FILM}: C-STORE sent all the same"
+    assert told(database, CONTEXTS) == {"CR1": {COMMITMENT: 2}, "CR2": {COMMITMENT: 1, no_syntax: 1, used: 1}}
+    assert trail.verify(database).whole
+    found = night(database)
+    assert found["contexts_refused"] == told(database, CONTEXTS)
+    assert [remark for remark in judge(found).remarks if "CR" in remark] == [
+        f"CR2: 2 presentation contexts that may have brought a film were refused ({used} 1, {no_syntax} 1)."
+    ], "no film comes by storage commitment"
+    table = re.search(r"<caption>Presentation contexts that were not accepted.*?</table>", render(found), re.DOTALL)
+    assert table
+    assert f"<td>2</td><td>{COMMITMENT} 2<" in table[0]
+    with reading(database) as connection:
+        first, second = refusals.contexts_of(connection, Span.of_day(datetime.now(UTC).date(), ZoneInfo("UTC")))
+    assert (first.calling_ae, first.contexts, second.contexts) == ("CR2", 3, 2)
+
+
+def test_a_scanner_leaves_little_in_trail_and_report(database: Engine) -> None:
+    """Many titles, 128 classes in each association: rows and content have an end, and no number is lost."""
+    counts = Refusals(known=("CR1",))
+    minutes, titles, classes = 3, 150, 128
+    for minute in range(minutes):
+        for title in range(titles):
+            for number in range(classes):
+                counts.context_refused(f"SCAN{minute}.{title}", f"1.2.{minute}.{title}.{number}", "abstract_syntax")
+        counts.context_refused("CR1", COMMITMENT, "abstract_syntax")
+        counts.write(database)
+    with reading(database) as connection:
+        rows = list(connection.execute(select(audit_event).where(audit_event.c.action == CONTEXTS)))
+    assert len(rows) == minutes * (MOST_STRANGERS + 2)
+    assert max(len(json.dumps(row.detail)) for row in rows) < 1000
+    asked = minutes * (titles * classes + 1)
+    found = told(database, CONTEXTS)
+    assert sum(sum(of.values()) for of in found.values()) == asked
+    assert found["CR1"] == {COMMITMENT: minutes}
+    report = night(database)
+    shown = report["contexts_refused"]
+    assert len(shown) <= MOST_REFUSED + 1
+    assert max(map(len, shown.values())) <= MOST_CODES + 1
+    assert sum(sum(of.values()) for of in shown.values()) == asked
+    assert len(json.dumps(shown)) < 60_000
+    assert judge(report).remarks == []
+    with reading(database) as connection:
+        today = refusals.contexts_of(connection, Span.of_day(datetime.now(UTC).date(), ZoneInfo("UTC")))
+    assert len(today) <= 21
+    assert sum(one.contexts for one in today) == asked
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ({"A": {"x": 1}}, {"A": {"x": 1}}),
+        ({"A": {"x": 5}, "B": {"y": 9}, "C": {"x": 1}}, {"A": {"x": 5}, "B": {"y": 9}, FURTHER: {"x": 1}}),
+        (
+            {"A": {"x": 1, "y": 3, "z": 2}, FURTHER: {"x": 90}},
+            {"A": {"y": 3, "z": 2, FURTHER_CLASSES: 1}, FURTHER: {"x": 90}},
+        ),
+        ({"A": {FURTHER_CLASSES: 7, "y": 3, "z": 2, "v": 1}}, {"A": {"y": 3, "z": 2, FURTHER_CLASSES: 8}}),
+    ],
+)
+def test_the_most(counts: dict[str, dict[str, int]], shown: dict[str, dict[str, int]]) -> None:
+    found = refusals.most(counts, titles=2, codes=2)
+    assert found == shown
+    assert [list(of) for of in found.values()] == [list(of) for of in dict(sorted(shown.items())).values()]

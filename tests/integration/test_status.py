@@ -14,6 +14,7 @@ from rich.console import Console
 from sqlalchemy import Engine, event, insert, update
 
 from dicom_gateway.spool import Spool
+from tests.alarms import contexts_refused
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import free_port, typed_in
 from worker import status, trail
@@ -183,6 +184,23 @@ def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool,
     assert not any(" more" in line for line in lines)
     assert any(line.split()[:7] == ["CR1", "5", "2", "1", "1", "1", "1"] for line in lines)
     assert any(line.split()[:7] == ["all", "6", "2", "1", "1", "2", "1"] for line in lines)
+
+
+def test_contexts_that_were_not_accepted_today(database: Engine, database_url: str, spool: Spool) -> None:
+    watched = Watched(options(database_url, spool.root))
+    assert not any("not accepted" in line for line in shown(watched.look(), 132))
+    contexts_refused(database, "CR1", "Storage Commitment", "Storage Commitment", "1.2.3")
+    contexts_refused(database, "SCAN", *[f"1.2.{number}" for number in range(128)])
+    found = watched.look()
+    lines = shown(found, 132)
+    place = lines.index("not accepted 131 presentation contexts today")
+    assert lines[place + 1].startswith("  SCAN              1.2.0 1, 1.2.1 1")
+    assert lines[place + 2] == "  CR1               Storage Commitment 2, 1.2.3 1"
+    assert found.as_dict()["stored"]["refused"][1] == {
+        "calling_ae": "CR1", "contexts": 3, "sop_classes": {"Storage Commitment": 2, "1.2.3": 1},
+    }  # fmt: skip
+    assert found.faults == (), "only an alarm is one"
+    assert len(shown(found, 80, 24)) <= 24
 
 
 def test_a_report_that_failed_says_so(database: Engine, database_url: str, spool: Spool, alarms: None) -> None:

@@ -136,6 +136,38 @@ def associate_rq(
     return bytes(pdu.encode())
 
 
+def item(kind: int, value: bytes) -> bytes:
+    """An item of an A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
+    return struct.pack(">BxH", kind, len(value)) + value
+
+
+def context_item(context_id: int, abstract: bytes, *syntaxes: bytes) -> bytes:
+    """A presentation context item (PS3.8 9.3.2.2)."""
+    sub_items = [item(0x30, abstract), *(item(0x40, syntax) for syntax in syntaxes)]
+    return item(0x20, struct.pack(">Bxxx", context_id) + b"".join(sub_items))
+
+
+APPLICATION = item(0x10, b"1.2.840.10008.3.1.1.1")
+
+
+def request_body(
+    contexts: bytes,
+    information: bytes,
+    *,
+    application: bytes = APPLICATION,
+    version: int = 1,
+    reserved: bytes = bytes(32),
+    calling: bytes = b"RAW",
+) -> bytes:
+    """What follows the header of an A-ASSOCIATE-RQ, byte for byte."""
+    titles = b"XRAYQ".ljust(16) + calling.ljust(16)
+    return struct.pack(">Hxx", version) + titles + reserved + application + contexts + information
+
+
+def request(body: bytes, length: int | None = None) -> bytes:
+    return struct.pack(">BxL", 0x01, len(body) if length is None else length) + body
+
+
 def pdv(context_id: int, fragment: bytes, *, is_command: bool, last: bool = True) -> bytes:
     """A presentation data value item (PS3.8 9.3.5.1)."""
     return struct.pack(">LBB", len(fragment) + 2, context_id, is_command | last << 1) + fragment

@@ -27,6 +27,9 @@ class Notes(Observer):
     def rejected(self, calling_ae: str, reason: str) -> None:
         self.told.append(("rejected", calling_ae, reason))
 
+    def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
+        self.told.append(("context", calling_ae, sop_class, reason))
+
     def aborted(self, calling_ae: str) -> None:
         self.told.append(("aborted", calling_ae))
 
@@ -42,7 +45,7 @@ class Broken(Observer):
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
         raise RuntimeError("SECRET")
 
-    rejected = aborted = stored  # type: ignore[assignment]
+    rejected = context_refused = aborted = stored  # type: ignore[assignment]
 
 
 @pytest.fixture

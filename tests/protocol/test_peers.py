@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread, uid
-from pynetdicom import AE
+from pynetdicom import AE, build_role
+from pynetdicom.pdu_primitives import (
+    AsynchronousOperationsWindowNegotiation,
+    SOPClassCommonExtendedNegotiation,
+    SOPClassExtendedNegotiation,
+    UserIdentityNegotiation,
+)
 
 from dicom_gateway import scu
 from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, TransferSyntax
@@ -63,6 +69,56 @@ def test_storescu(node: Node, tmp_path: Path, syntax: str) -> None:
     assert received.calling_ae == "CR1"
     assert received.header == read_header(film)
     assert dcmread(received.path).PixelData == dcmread(film).PixelData
+
+
+def test_storescu_with_a_user_identity(node: Node, tmp_path: Path) -> None:
+    film = write_film(tmp_path, "identity")
+    done = run(tool("storescu"), "-v", "-usr", "me", "-pwd", "secret", "127.0.0.1", node.port, film)
+    assert done.returncode == 0, done.stderr
+    assert len(node.accepted) == 1
+
+
+def test_dcmsend_after_contexts_of_another_service(node: Node, tmp_path: Path) -> None:
+    film = write_film(tmp_path, "dcmsend")
+    asked = run(tool("findscu"), "-W", "-k", "0008,0052=STUDY", "127.0.0.1", node.port)
+    assert asked.returncode != 0, "a worklist is not served here"
+    done = run(tool("dcmsend"), "-v", "127.0.0.1", node.port, film)
+    assert done.returncode == 0, done.stderr
+    assert len(node.accepted) == 1
+
+
+@pytest.mark.parametrize("extra", ["role", "role both", "identity", "operations", "extended", "common"])
+def test_pynetdicom_with_extended_negotiation(node: Node, tmp_path: Path, extra: str) -> None:
+    film = dcmread(write_film(tmp_path, "extended"))
+    entity = AE(ae_title="PYNETDICOM")
+    entity.add_requested_context(film.SOPClassUID, uid.ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", node.port, ext_neg=[_extra(extra, film.SOPClassUID)])
+    assert association.is_established
+    assert [(context.as_scu, context.as_scp) for context in association.accepted_contexts] == [(True, False)]
+    assert association.send_c_store(film).Status == 0x0000
+    association.release()
+
+
+def _extra(name: str, sop_class: uid.UID) -> object:
+    """An item of extended negotiation (PS3.7 D.3.3)."""
+    if name.startswith("role"):
+        return build_role(sop_class, scu_role=True, scp_role="both" in name)
+    if name == "identity":
+        identity = UserIdentityNegotiation()
+        identity.user_identity_type, identity.positive_response_requested = 2, True
+        identity.primary_field, identity.secondary_field = b"me", b"secret"
+        return identity
+    if name == "operations":
+        operations = AsynchronousOperationsWindowNegotiation()
+        operations.maximum_number_operations_invoked = operations.maximum_number_operations_performed = 5
+        return operations
+    if name == "extended":
+        extended = SOPClassExtendedNegotiation()
+        extended.sop_class_uid, extended.service_class_application_information = sop_class, b"\2\0\3\0\1\0"
+        return extended
+    common = SOPClassCommonExtendedNegotiation()
+    common.sop_class_uid, common.service_class_uid = sop_class, uid.UID("1.2.840.10008.4.2")
+    return common
 
 
 @pytest.mark.parametrize("pdu", ["4096", "131072"])

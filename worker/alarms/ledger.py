@@ -100,6 +100,7 @@ def settle(
     changes = []
     for one in needed.new:
         values = asdict(one) | {"raised_at": now}
+        del values["counted"]
         key = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
         changes.append(_change(key, one, State.RAISED, now))
     for key, values in needed.stay:

@@ -23,7 +23,10 @@ from worker.sizes import size
 from worker.states import State
 
 DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
-NAMED_REASONS = 5
+NAMED_REASONS, NAMED_CLASSES = 5, 2
+MOST_REFUSED, MOST_CODES = 20, 100
+"""AEs that have an alarm of their own for refusals, the others share one; and codes of each. Both are a stranger's
+words."""
 CHUNK = 100
 
 
@@ -172,17 +175,42 @@ def _dead_letters(connection: Connection, limits: Limits, now: datetime) -> Iter
 
 
 def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
-    for calling_ae, statuses in refusals.of_span(connection, Span(start=now - HOUR, end=now)).items():
-        number = sum(statuses.values())
-        if number >= limits.refusals:
-            named = ", ".join(f"{status} {times}" for status, times in Counter(statuses).most_common(NAMED_REASONS))
-            yield Condition(
-                rule="refusals",
-                subject=calling_ae,
-                value=number,
-                threshold=limits.refusals,
-                text=f"{number} C-STOREs of {calling_ae} were refused within an hour; statuses: {named}",
+    """C-STOREs and presentation contexts, each by itself over the threshold; one alarm for an AE."""
+    films = _refused(connection, limits, now, refusals.FILMS)
+    contexts = _refused(connection, limits, now, refusals.CONTEXTS)
+    for calling_ae in sorted({*films, *contexts}):
+        statuses, classes = films.get(calling_ae, Counter()), contexts.get(calling_ae, Counter())
+        said = [
+            f"{counts.total()} {things} of {calling_ae} were refused within an hour; {codes}: {_named(counts, most)}"
+            for things, codes, counts, most in (
+                ("C-STOREs", "statuses", statuses, NAMED_REASONS),
+                ("presentation contexts", "SOP classes", classes, NAMED_CLASSES),
             )
+            if counts
+        ]
+        yield Condition(
+            rule="refusals",
+            subject=calling_ae,
+            value=statuses.total() + classes.total(),
+            threshold=limits.refusals,
+            text=". ".join(said),
+            about=(*sorted(statuses), *sorted(classes)),
+            counted=statuses.total(),
+        )
+
+
+def _refused(connection: Connection, limits: Limits, now: datetime, action: str) -> dict[str, Counter[str]]:
+    """AE -> code -> number, of those over the threshold."""
+    found = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
+    over = {calling_ae: of for calling_ae, of in found.items() if sum(of.values()) >= limits.refusals}
+    shown = refusals.most(over, titles=MOST_REFUSED, codes=MOST_CODES)
+    return {calling_ae: Counter(of) for calling_ae, of in shown.items()}
+
+
+def _named(counts: Counter[str], most: int) -> str:
+    """In the order of `refusals.most`: what is summed up comes last."""
+    named = ", ".join(f"{code} {number}" for code, number in list(counts.items())[:most])
+    return f"{named} and others" if len(counts) > most else named
 
 
 def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Condition]:

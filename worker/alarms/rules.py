@@ -59,8 +59,9 @@ RULES: tuple[Rule, ...] = (
         id="refusals",
         when=When.LIVE,
         setting="alarm_refusals",
-        meaning="so many C-STOREs of an AE were refused within an hour",
-        advice="look up the status in CONFORMANCE.md; the films are still the sender's",
+        meaning="so many C-STOREs, or presentation contexts, of an AE were refused within an hour",
+        advice="C-STOREs: look up the status in CONFORMANCE.md; the films are still the sender's. Contexts: take what "
+        "is no storage off the device's list",
         counts=True,
     ),
     Rule(
@@ -146,10 +147,13 @@ class Condition:
     """One sentence for a person, at most 500 characters."""
     about: tuple[str, ...] = ()
     """What is wrong, one by one: instance ids, measures. One that is new raises an acknowledged alarm again."""
+    counted: float | None = None
+    """Of the value, what counts films, where that is not all of it."""
 
     def is_known(self, acknowledged: Mapping[str, Any]) -> bool:
         """Whether it is what was acknowledged: nothing new, and not more films."""
-        if BY_ID[self.rule].counts and self.value > acknowledged["value"]:
+        films = self.value if self.counted is None else self.counted
+        if BY_ID[self.rule].counts and films > acknowledged["value"]:
             return False
         known = acknowledged["about"]  # None of a release that did not keep it
         return known is None or set(self.about) <= set(known)

@@ -1,4 +1,4 @@
-"""The three files of a report, written into a folder."""
+"""The four files of a report, written into a folder."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from worker.audit import films, night
-from worker.audit.made import INSTANCES, PAGE, REPORT
+from worker.audit.made import INSTANCES, PAGE, REFUSED, REPORT
 from worker.audit.page import render
 from worker.audit.reconciliation import Span
 
@@ -20,7 +20,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def write(engine: Engine, day: date, options: night.Options, folder: Path) -> dict[str, Any]:
     """Make the report of a day in a folder that exists; files that are there are replaced. Returns its content.
 
-    In the CSV, text that a spreadsheet would run as a formula has an apostrophe before it: an AE title such as "=1+1".
+    In a CSV, text that a spreadsheet would run as a formula has an apostrophe before it: an AE title such as "=1+1".
     Its last column holds the notice in every row: rows are copied out, and a line of another kind breaks readers.
     """
     content = night.content(engine, day, options)
@@ -32,6 +32,12 @@ def write(engine: Engine, day: date, options: night.Options, folder: Path) -> di
             lists = ("probabilities", "flags", "identity_changed")
             text = {name: json.dumps(row[name]) for name in lists if row[name] is not None}
             writer.writerow({name: _cell(value) for name, value in (row | text | {"notice": night.NOTICE}).items()})
+    with _opened(folder / REFUSED) as file:
+        rows = csv.writer(file)
+        rows.writerow(("what", "calling_ae", "code", "count", "notice"))
+        for what in ("refused", "contexts_refused", "not_associated"):
+            for calling_ae, codes in content[what].items():
+                rows.writerows((what, _cell(calling_ae), _cell(code), codes[code], night.NOTICE) for code in codes)
     with _opened(folder / PAGE) as file:
         file.write(render(content))
     with _opened(folder / REPORT) as file:

@@ -15,10 +15,10 @@ from worker.db.tables import audit_event
 
 ACTION, GIVEN_UP, SET_BACK = "report_made", "report_failed", "reports_set_back"
 """Audit events about a day: its report is there; is given up; the days from it on get another report."""
-REPORT, PAGE, INSTANCES = "report.json", "report.html", "instances.csv"
-FILES = (PAGE, REPORT, INSTANCES)
-"""Page and JSON name films by id alone, so they may be sent around. The CSV's column sop_instance_uid is for whoever
-looks films up in the PACS: it stays in the house."""
+REPORT, PAGE, INSTANCES, REFUSED = "report.json", "report.html", "instances.csv", "refused.csv"
+FILES = (PAGE, REPORT, INSTANCES, REFUSED)
+"""Page and JSON name films by id alone, and refused.csv names none, so they may be sent around. instances.csv has
+sop_instance_uid for whoever looks films up in the PACS: it stays in the house."""
 
 CLOCK_SLACK = timedelta(hours=1)
 """By which clocks may differ, or be set back, without a word."""
@@ -163,7 +163,8 @@ def state_of(one: Made, folder: Path) -> str:
     if replaced(folder, one.digest).exists():
         return "replaced"
     try:
-        return "as made" if digests_of(folder) == one.files else "changed"
+        names = tuple(one.files) or FILES  # an older release made fewer files
+        return "as made" if digests_of(folder, names) == one.files else "changed"
     except OSError:
         return "missing"
 

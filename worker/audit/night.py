@@ -20,6 +20,8 @@ from worker.db.session import reading, snapshot, time_of
 NOTICE = "Research software, not a medical device."
 AGAIN_DAYS = 7
 """Days before that are reconciled again: their films may be scored, lost or changed after their own report."""
+MOST_REFUSED, MOST_CODES = 100, 20
+"""AEs that were refused, and codes of each, that are named; the rest is summed up."""
 COMMITTED = timedelta(minutes=1)
 """After its time, an audit event is there for everybody to see."""
 GIVEN_UP_FOR = timedelta(days=28)
@@ -59,7 +61,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         identity_changed        films that came again as another patient's or study's; see `corrections.of_day`
         demographics_changed    films sent again with another name of the same Patient ID: AE -> count
         refused        C-STOREs answered with an error, which were not received: AE -> status -> count
-        not_associated peers that were not let in: AE -> reason -> count
+        contexts_refused        presentation contexts that were not accepted: AE -> SOP class, and why where it is not
+                       the class -> count
+        not_associated peers that were not let in: AE -> reason -> count; all three see `refusals.most`
         orphans        digests of films of the spool that are not in the database, the first twelve digits of each;
                        None where this process does not see the spool; see `orphans.orphans`
         hours          24 (23, 25) x {"hour", "received", "scored", "seconds": {"p50", "p95", "p99"} or None}, seconds
@@ -122,8 +126,9 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
             "demographics_changed": corrections.demographics(connection, span),
             **films.turnaround(connection, span, options.zone),
             "orphans": lost and [digest[:12] for digest in lost],
-            "refused": refusals.of_span(connection, span),
-            "not_associated": refusals.of_span(connection, span, refusals.ASSOCIATIONS),
+            "refused": _refused(connection, span, refusals.FILMS),
+            "contexts_refused": _refused(connection, span, refusals.CONTEXTS),
+            "not_associated": _refused(connection, span, refusals.ASSOCIATIONS),
             "flags": {
                 "scored": films.scored(connection, span),
                 "flagged": len(flagged),
@@ -157,6 +162,10 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
     with reading(engine) as connection:
         known = acknowledge.of(connection, broken)
     return found | {"conditions": [asdict(one) for one in broken], "acknowledged": known, "page_without": []}
+
+
+def _refused(connection: Connection, span: Span, action: str) -> dict[str, dict[str, int]]:
+    return refusals.most(refusals.of_span(connection, span, action), titles=MOST_REFUSED, codes=MOST_CODES)
 
 
 def _again_from(connection: Connection, day: date) -> date:

@@ -50,6 +50,13 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
         refused = [(ae, shown(sum(of.values())), _statuses(of)) for ae, of in content["refused"].items()]
         caption = "C-STOREs answered with an error. A film may be counted more than once, and may have come later."
         yield table(("sending AE", "refusals", "statuses"), refused, caption=caption)
+    if content["contexts_refused"]:
+        refused = [(ae, shown(sum(of.values())), _statuses(of)) for ae, of in content["contexts_refused"].items()]
+        caption = (
+            "Presentation contexts that were not accepted, once for each association and SOP class. Only storage is "
+            "served here: what else a device asks for may be taken off its list."
+        )
+        yield table(("calling AE", "refused", "SOP classes"), refused, caption=caption)
     yield from _sources(content)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from worker import refusals
 from worker.alarms.faults import in_words
 from worker.audit import corrections
 from worker.audit.words import local
@@ -122,6 +123,12 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
             f"{calling_ae}: C-STORE was refused {_times(count)} ({words}). A film may be counted more than once, and "
             "may have come later."
         )
+    for calling_ae, classes in content["contexts_refused"].items():
+        lost = {name: number for name, number in classes.items() if refusals.may_be_a_film(name)}
+        if lost:
+            words = ", ".join(f"{name} {number}" for name, number in lost.items())
+            count = sum(lost.values())
+            yield f"{calling_ae}: {_contexts(count)} that may have brought a film {_was(count)} refused ({words})."
     for calling_ae, reasons in content["not_associated"].items():
         words = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
         count = sum(reasons.values())
@@ -197,6 +204,14 @@ def _films(number: int) -> str:
 
 def _times(number: int) -> str:
     return "once" if number == 1 else f"{number:,} times"
+
+
+def _contexts(number: int) -> str:
+    return f"{number:,} presentation {'context' if number == 1 else 'contexts'}"
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _messages(number: int) -> str:

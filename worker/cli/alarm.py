@@ -20,7 +20,7 @@ UNITS = {
     "mib": "MiB",
     "films": "films",
     "letters": "films",
-    "refusals": "C-STOREs",
+    "refusals": "refusals",
     "psi": "PSI",
 }
 """Of a threshold, by the last word of its setting."""

@@ -29,7 +29,7 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder; its files are replaced.")] = Path("runs/audit"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report of one day: report.html, report.json and instances.csv.
+    """Write the report of one day: report.html, report.json and two CSV files.
 
     The relay makes the same each night at report_time ('xrayq audit reports').
     Per sending AE, what was received by the audit trail beside what became of
@@ -39,7 +39,8 @@ def report(
     broken, and nobody has acknowledged it ('xrayq alarm acknowledge').
 
     The page opens without a network. It and the JSON name films by id alone;
-    instances.csv has their SOP Instance UIDs and stays in the house.
+    instances.csv has their SOP Instance UIDs and stays in the house. refused.csv
+    counts the films, presentation contexts and peers that were turned away.
 
     Of a day that is not over, the report counts films received until now and
     says so first; in the JSON day_over is false, and end is that time.

@@ -17,6 +17,7 @@ GOOD: dict[str, Any] = {
     "unaccounted_before": [],
     "orphans": None,
     "refused": {},
+    "contexts_refused": {},
     "not_associated": {},
     "identity_changed": [],
     "failed": [],
@@ -64,6 +65,10 @@ def test_a_day_without_films() -> None:
         ({"senders": [SENDER | {"pending": 3}]}, "3 films of this day still waited"),
         ({"refused": {"CR1": {"0xA700": 1200, "0xC001": 1}}}, "CR1: C-STORE was refused 1,201 times (0xA700 1200, 0x"),
         ({"refused": {"CR1": {"0xA700": 1}}}, "CR1: C-STORE was refused once (0xA700 1). A film may be counted more"),
+        (
+            {"contexts_refused": {"CR1": {"X: no transfer syntax in common": 1, "Y": 9}}},
+            "CR1: 1 presentation context that may have brought a film was refused (X: no transfer syntax in common 1).",
+        ),
         ({"not_associated": {"CR1": {"CALLED_AE": 2}}}, "CR1: not let in 2 times (CALLED_AE 2); the gateway's log"),
         ({"conditions": [DRIFT]}, "CR1 differs from its reference."),
         ({"alarms": [DRIFT | {"open_at_end": True, "acknowledged": None}]}, "Alarm: CR1 differs"),
