@@ -1,18 +1,30 @@
-"""What the SCP accepts: SOP classes (PS3.4 B.5, PS3.6) and transfer syntaxes (PS3.5 section 8 and 10), as tables."""
+"""What the SCP accepts: SOP classes (PS3.4 B.5, PS3.6) and transfer syntaxes (PS3.5 section 8 and 10), as tables.
 
+A PACS sends whole studies: every storage class is accepted, in every transfer syntax. Only some can be a film.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydicom import uid
-from pynetdicom.presentation import PresentationContext, build_context
+from pydicom._uid_dict import UID_dictionary
+from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
+
+from dicom_gateway.header import is_valid_uid
 
 VERIFICATION = "1.2.840.10008.1.1"
+NO_TRANSFER_SYNTAX = 0x04
+"""Result of a presentation context (PS3.8 Table 9-18)."""
 
-STORAGE_CLASSES: dict[str, str] = {
+FILM_CLASSES: dict[str, str] = {
     uid.ComputedRadiographyImageStorage: "CR",
     uid.DigitalXRayImageStorageForPresentation: "DX for presentation",
     uid.DigitalXRayImageStorageForProcessing: "DX for processing",
     uid.SecondaryCaptureImageStorage: "secondary capture",
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage: "secondary capture, frames of bytes",
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage: "secondary capture, frames of words",
 }
+"""SOP classes whose instances may be a chest film. Any other is received, and never scored."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,48 @@ TRANSFER_SYNTAXES: tuple[TransferSyntax, ...] = (
 SYNTAX_BY_UID: dict[str, TransferSyntax] = {str(syntax.uid): syntax for syntax in TRANSFER_SYNTAXES}
 
 
-def supported_contexts() -> list[PresentationContext]:
-    """Presentation contexts for negotiation as acceptor (PS3.8 9.3.2): C-ECHO and every storage class."""
-    everything: list[str | uid.UID] = [syntax.uid for syntax in TRANSFER_SYNTAXES]
-    uncompressed: list[str | uid.UID] = [
-        uid.ExplicitVRLittleEndian,
-        uid.ImplicitVRLittleEndian,
-        uid.ExplicitVRBigEndian,
-    ]
-    return [build_context(VERIFICATION, uncompressed)] + [build_context(sop, everything) for sop in STORAGE_CLASSES]
+NO_STORAGE = ("Storage Commitment", "Media Storage Directory")
+"""What has the word in its name, and is not sent by C-STORE."""
+UNCOMPRESSED = (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+
+
+def is_storage(sop_class: str) -> bool:
+    """Whether a SOP class is stored by C-STORE: all but those that the standard's dictionary (PS3.6 A) knows as another
+    service, such as query, worklist, print or storage commitment. So are unknown and private ones.
+    """
+    if not is_valid_uid(sop_class):
+        return False
+    name, kind, *_ = UID_dictionary.get(sop_class, ("", ""))
+    if not name:  # unknown, private, or reserved in the dictionary
+        return kind in ("", "SOP Class")
+    return kind == "SOP Class" and "Storage" in name and not any(one in name for one in NO_STORAGE)
+
+
+def negotiate(proposed: Iterable[PresentationContext]) -> list[PresentationContext]:
+    """The answer to each proposed presentation context (PS3.8 9.3.2, 9.3.3), by itself.
+
+    Of its transfer syntaxes the first, in the peer's order, that we decode is taken, else the first.
+    """
+    return [_answer(one) for one in proposed]
+
+
+def _answer(proposed: PresentationContext) -> PresentationContext:
+    if proposed.transfer_syntax:
+        return negotiate_as_acceptor([proposed], _supported(proposed))[0][0]
+    refused = PresentationContext()
+    refused.context_id, refused.abstract_syntax = proposed.context_id, proposed.abstract_syntax
+    refused.result = NO_TRANSFER_SYNTAX
+    refused.transfer_syntax = [uid.ImplicitVRLittleEndian]  # there must be one, and it says nothing (PS3.8 9.3.3.2)
+    return refused
+
+
+def _supported(proposed: PresentationContext) -> list[PresentationContext]:
+    """What pynetdicom may choose of for this context."""
+    sop_class = str(proposed.abstract_syntax or "")
+    if sop_class == VERIFICATION:
+        return [build_context(VERIFICATION, list(UNCOMPRESSED))]
+    if not is_storage(sop_class):
+        return []
+    offered = [str(one) for one in proposed.transfer_syntax if is_valid_uid(str(one))]
+    wanted = [one for one in offered if one in SYNTAX_BY_UID] or offered[:1] or list(SYNTAX_BY_UID)
+    return [build_context(sop_class, list(wanted))]

@@ -14,9 +14,9 @@ from pynetdicom.pdu_primitives import (
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
 )
-from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
+from pynetdicom.presentation import PresentationContext
 
-from dicom_gateway.contexts import supported_contexts
+from dicom_gateway.contexts import negotiate
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.wire import Abort, AbortReason
@@ -91,7 +91,7 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
 def accept(request: Request, max_pdu: int) -> Accepted:
     """`max_pdu`: longest P-DATA-TF that we take, bytes."""
     asked = request.primitive
-    results, _ = negotiate_as_acceptor(asked.presentation_context_definition_list, supported_contexts())
+    results = negotiate(asked.presentation_context_definition_list)
     peer_max_pdu = 0
     for notification in asked.user_information:
         if isinstance(notification, MaximumLengthNotification):

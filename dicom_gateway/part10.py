@@ -4,11 +4,10 @@ pydicom tokenises; its `stop_when` hook sees every top-level element before its 
 that the value is really there.
 """
 
-import io
 import os
 import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -22,16 +21,23 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 
 from dicom_gateway.errors import Malformed, TooDeep, TooLarge, Truncated
+from dicom_gateway.inflated import AT_ONCE, InflatedStream, inflated_size
 
 IMPLEMENTATION_CLASS_UID = "2.25.302843957260183674116873480514972603181"
 IMPLEMENTATION_VERSION = "XRAYQ_0.1"
 PIXEL_DATA = 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM, SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
-DEFLATED_LIMIT = 1 << 30
-"""Largest data set we inflate, bytes."""
+PREAMBLE, PREFIX = bytes(128), b"DICM"
+DEFLATED = (
+    uid.DeflatedExplicitVRLittleEndian,
+    "1.2.840.10008.1.2.4.95",  # JPIP Referenced Deflate
+    "1.2.840.10008.1.2.4.205",  # JPIP HTJ2K Referenced Deflate
+)
 HEADER_LIMIT = 64 << 20
-"""Most bytes that may stand before Pixel Data."""
+"""Most bytes that may stand before Pixel Data; of a deflated data set `inflated.HEAD`."""
+VALUE_LIMIT = 16 << 20
+"""Most bytes of one value that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,26 +79,39 @@ def encode_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: 
     return bytes(buffer.getvalue())
 
 
-def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
+def scan(handle: BinaryIO, keywords: Sequence[str], *, most_inflated: int | None = None) -> Scan:
     """Read the named top-level elements of an open Part 10 file.
+
+    Args:
+        most_inflated: largest deflated data set, bytes when inflated; None: any. It is never held as a whole.
 
     Raises:
         Truncated: an element, an item or the deflated stream ends after the file does.
         Malformed: no Part 10 header, unknown coding, or bytes that are no data elements.
         TooDeep: sequences nested past the interpreter's stack.
-        TooLarge: over HEADER_LIMIT before the pixels, or over DEFLATED_LIMIT when inflated.
+        TooLarge: over HEADER_LIMIT before the pixels, over VALUE_LIMIT, or over `most_inflated`.
     """
     syntax = _read_meta(handle)
-    stream: BinaryIO = handle
-    if syntax == uid.DeflatedExplicitVRLittleEndian:
-        stream = _inflate(handle)
-        size = len(cast(io.BytesIO, stream).getbuffer())
-    else:
-        size = os.fstat(handle.fileno()).st_size
+    past_second_meta(handle, little=syntax != uid.ExplicitVRBigEndian)
+    with AT_ONCE if syntax in DEFLATED else nullcontext():
+        if syntax not in DEFLATED:
+            return _scan(handle, os.fstat(handle.fileno()).st_size, syntax, keywords)
+        start = handle.tell()
+        size = inflated_size(handle, start, most_inflated)
+        stream = InflatedStream(handle, start, size)
+        past_second_meta(cast(BinaryIO, stream), little=True)
+        scanned = _scan(cast(BinaryIO, stream), size, syntax, keywords)
+        stream.leave_head()
+        return scanned
+
+
+def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> Scan:
+    """The data set from here to `size`, where the stream ends."""
     implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
     start = stream.tell()
     found: list[PixelLocation] = []
     last_end: int | None = 0  # None: behind a sequence delimiter
+    tags = [Tag(cast(int, tag_for_keyword(keyword))) for keyword in keywords]
 
     def at_element(tag: BaseTag, vr: str | None, length: int) -> bool:
         nonlocal last_end
@@ -107,13 +126,14 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
             return True
         if length != UNDEFINED_LENGTH and offset + length > size:
             raise Truncated
-        if offset - start > HEADER_LIMIT:
+        if offset - start > HEADER_LIMIT or (length != UNDEFINED_LENGTH and length > VALUE_LIMIT and tag in tags):
             raise TooLarge
         return False
 
-    tags = cast("list[BaseTag | int]", [Tag(cast(int, tag_for_keyword(keyword))) for keyword in keywords])
     try:
-        dataset = read_dataset(stream, implicit, little, stop_when=at_element, specific_tags=tags)
+        dataset = read_dataset(
+            stream, implicit, little, stop_when=at_element, specific_tags=cast("list[BaseTag | int]", tags)
+        )
     except RecursionError:
         raise TooDeep from None
     except EOFError:
@@ -142,16 +162,57 @@ def dataset_offset(handle: BinaryIO) -> int:
 
 
 def _read_meta(handle: BinaryIO) -> str:
-    """Transfer syntax of the file meta information; leaves `handle` at the data set."""
-    try:
+    """Transfer syntax of the file meta information; leaves `handle` at what follows it.
+
+    Its elements rise. One that does not begins another group 0002, which is not ours to believe.
+    """
+    last = 0
+    first = len(PREAMBLE) + len(PREFIX)
+
+    def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal last
+        if tag.group != 2 or (tag <= last and handle.tell() > first + 12):  # pydicom may ask twice for the first one
+            return True
+        last = tag
+        return False
+
+    with _damage_told():
         if read_preamble(handle, force=False) is None:
             raise Malformed
+        syntax: Any = read_dataset(handle, False, True, stop_when=behind).get("TransferSyntaxUID")
+    if not syntax:
+        raise Malformed
+    return str(syntax)
 
-        def past_group_two(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-            return tag.group != 2
 
-        meta = read_dataset(handle, False, True, stop_when=past_group_two)
-        syntax: Any = meta.get("TransferSyntaxUID")
+def past_second_meta(stream: BinaryIO, *, little: bool) -> None:
+    """Past a group 0002 at the start of the data set, with or without a preamble before it: it has no business there.
+
+    What was negotiated, or what the file's own meta information says, stays true. Such elements are explicit VR little
+    endian as in a file, or coded as the data set.
+    """
+    start = stream.tell()
+    if stream.read(len(PREAMBLE) + len(PREFIX)) == PREAMBLE + PREFIX:
+        start = stream.tell()
+    stream.seek(start)
+    head = stream.read(8)
+    stream.seek(start)
+    as_file, as_dataset = head.startswith(b"\x02\x00"), not little and head.startswith(b"\x00\x02")
+    if not as_file and not as_dataset:
+        return
+
+    def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        return tag.group != 2
+
+    with _damage_told():
+        read_dataset(stream, False, as_file, stop_when=behind)
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """What pydicom raises for bytes that are no data elements, as Malformed or TooDeep."""
+    try:
+        yield
     except RecursionError:
         raise TooDeep from None
     except (
@@ -161,22 +222,6 @@ def _read_meta(handle: BinaryIO) -> str:
         if getattr(error, "errno", None) is not None:
             raise
         raise Malformed from None
-    if not syntax:
-        raise Malformed
-    return str(syntax)
-
-
-def _inflate(handle: BinaryIO) -> BinaryIO:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        plain = inflater.decompress(handle.read(), DEFLATED_LIMIT)
-    except zlib.error:
-        raise Malformed from None
-    if inflater.unconsumed_tail:
-        raise TooLarge
-    if not inflater.eof:
-        raise Truncated
-    return io.BytesIO(plain)
 
 
 def _ends_at(stream: BinaryIO, last_end: int | None, size: int, little: bool) -> bool:

@@ -24,6 +24,7 @@ from dicom_gateway.errors import (
     UnsupportedSyntax,
 )
 from dicom_gateway.header import IMAGE_TAGS, integer, text
+from dicom_gateway.inflated import InflatedStream
 from dicom_gateway.part10 import PixelLocation, Scan, scan
 
 MAX_PIXELS = 64 << 20
@@ -133,16 +134,18 @@ def _raw_frame(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels
     if where.length < held * image.bits_allocated // 8:
         raise CorruptPixels
     dtype = np.dtype(f"{order}u{image.bits_allocated // 8}")
-    flat = np.frombuffer(_bytes_of(scanned.stream), dtype, held, where.offset)
+    flat = _values(scanned.stream, dtype, held, where.offset)
     if swapped_bytes:
         flat = flat.reshape(-1, 2)[:, ::-1].reshape(-1)[:count]
     return np.asarray(flat.reshape(image.rows, image.columns)).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _bytes_of(stream: BinaryIO) -> Any:
-    if hasattr(stream, "getbuffer"):
-        return stream.getbuffer()
-    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+def _values(stream: BinaryIO, dtype: "np.dtype[Any]", count: int, offset: int) -> Pixels:
+    """A mapping of the file; of a deflated one these values and no more."""
+    if isinstance(stream, InflatedStream):
+        stream.seek(offset)
+        return np.frombuffer(stream.read(count * dtype.itemsize), dtype)
+    return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype, count, offset)
 
 
 def _stored_values(frame: Pixels, image: ImagePixel) -> Pixels:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from dicom_gateway.contexts import FILM_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from dicom_gateway.errors import REFUSALS, Refusal
 from model.bundle import REFERENCE, load
 from model.card import EVALUATION, card
@@ -93,7 +93,7 @@ def test_transfer_syntax_is_documented(syntax: object) -> None:
     assert any(said(uid, line) and name in line for line in page(CONFORMANCE).splitlines())
 
 
-@pytest.mark.parametrize("uid", [VERIFICATION, *map(str, STORAGE_CLASSES)])
+@pytest.mark.parametrize("uid", [VERIFICATION, *map(str, FILM_CLASSES)])
 def test_sop_class_is_documented(uid: str) -> None:
     assert said(uid, page(CONFORMANCE))
 

@@ -63,8 +63,9 @@ def gateway() -> None:
 
     from dicom_gateway.observer import Observers
     from dicom_gateway.options import GatewayOptions, Received
+    from dicom_gateway.other_objects import OtherObject
     from dicom_gateway.scp import Gateway
-    from worker import periodic, probes, refusals
+    from worker import other_objects, periodic, probes, refusals
     from worker.cli import endpoints
     from worker.ingest import ingest
     from worker.metrics import GatewayMetrics
@@ -79,8 +80,12 @@ def gateway() -> None:
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
-    def accept(received: Received) -> None:
-        ingest(database, spool, received)
+    def accept(arrived: Received | OtherObject) -> None:
+        if isinstance(arrived, Received):
+            ingest(database, spool, arrived)
+        else:
+            other_objects.record(database, arrived)
+            metrics.other_object(arrived.calling_ae)
 
     server = Gateway(
         GatewayOptions(
@@ -93,6 +98,7 @@ def gateway() -> None:
             association_timeout=settings.association_timeout,
             network_timeout=settings.network_timeout,
             idle_timeout=settings.idle_timeout,
+            keep_other_objects=settings.keep_other_objects,
         ),
         spool,
         accept,

@@ -29,6 +29,8 @@ def submit(
     """
     from dicom_gateway.errors import Refusal
     from dicom_gateway.local import store_file
+    from dicom_gateway.options import Received
+    from worker import other_objects
     from worker.ingest import ingest
     from worker.orphans import orphans
 
@@ -45,8 +47,12 @@ def submit(
     results = []
     for file in files:
         try:
-            outcome, instance_id = ingest(database, spool, store_file(file, spool, settings.ae_title))
-            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": None})
+            stored = store_file(file, spool, settings.ae_title, keep_other_objects=settings.keep_other_objects)
+            if isinstance(stored, Received):
+                (outcome, instance_id), reason = ingest(database, spool, stored), None
+            else:
+                (outcome, instance_id), reason = other_objects.record(database, stored), other_objects.NOT_A_FILM
+            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": reason})
         except OSError as error:
             results.append(
                 {"file": str(file), "outcome": "refused", "instance": None, "reason": error.strerror or "not readable"}

@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from dicom_gateway import part10
+from dicom_gateway import inflated, part10
 from dicom_gateway.encode import save
 from dicom_gateway.errors import (
     Malformed,
@@ -27,6 +28,7 @@ from dicom_gateway.errors import (
 from dicom_gateway.header import is_valid_uid, read_header
 from dicom_gateway.part10 import dataset_offset, encode_meta, scan
 from dicom_gateway.pixels import read_radiograph
+from dicom_gateway.revision import same_film
 from tests.phantoms import chest_film, chest_pixels, write_film
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what we do to it
@@ -222,10 +224,88 @@ def squeeze(plain: bytes) -> bytes:
     return squeezer.compress(plain) + squeezer.flush()
 
 
-def test_a_deflated_bomb_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part10, "DEFLATED_LIMIT", 1 << 20)
+def element(tag: int, value: bytes) -> bytes:
+    """Explicit VR little endian, OB."""
+    return struct.pack("<HH2sxxL", tag >> 16, tag & 0xFFFF, b"OB", len(value)) + value
+
+
+def test_a_deflated_bomb_is_too_large_and_never_held(tmp_path: Path) -> None:
+    path = deflated(tmp_path, squeeze(element(0x7FE00010, bytes(96 << 20))))
+    assert path.stat().st_size < 1 << 20
+    with path.open("rb") as handle:
+        assert part10.scan(handle, ()).pixels is not None  # the caller sets the limit
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            read_header(path, most_inflated=64 << 20)
+        with path.open("rb") as handle:
+            part10.scan(handle, (), most_inflated=128 << 20)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 << 20
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        element(0x00091001, bytes(inflated.HEAD)),
+        struct.pack("<HH2sxxL", 0x0009, 0x1001, b"SQ", 0xFFFFFFFF)
+        + element(0xFFFEE000, b"")[:8] * (inflated.HEAD // 8),
+        element(0x0020000D, bytes(inflated.HEAD + 2)),
+    ],
+    ids=["private", "items", "an UID"],
+)
+def test_a_deflated_header_is_bounded_too(tmp_path: Path, head: bytes) -> None:
+    with pytest.raises((TooLarge, Malformed, Truncated)):
+        read_header(deflated(tmp_path, squeeze(head + element(0x7FE00010, bytes(100)))))
+
+
+def test_a_wanted_value_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part10, "VALUE_LIMIT", 4)
     with pytest.raises(TooLarge):
-        read_header(deflated(tmp_path, squeeze(bytes(2 << 20))))
+        read_header(film_file(tmp_path))
+
+
+STRAY_SYNTAXES = [uid.JPEG2000, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
+
+
+@pytest.mark.parametrize("stray", STRAY_SYNTAXES, ids=lambda one: one.name)
+@pytest.mark.parametrize("whole", [False, True], ids=["elements", "with a preamble"])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
+def test_a_second_group_0002_says_nothing(tmp_path: Path, syntax: str, whole: bool, stray: str) -> None:
+    """At the start of the data set, and before its deflated form too: the first meta information is the file's."""
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    plain, pixels = read_header(path), read_radiograph(path).pixels.copy()
+    content = path.read_bytes()
+    alone = tmp_path / "alone.dcm"
+    alone.write_bytes(content)
+    with path.open("rb") as handle:
+        start = part10.dataset_offset(handle)
+    second = encode_meta(uid.CTImageStorage, "1.2.3", stray)
+    path.write_bytes(content[:start] + (second if whole else second[132:]) + content[start:])
+    assert read_header(path) == plain
+    assert (read_radiograph(path).pixels == pixels).all()
+    assert same_film(path, alone)
+
+
+@pytest.mark.parametrize(
+    "syntax", [uid.ExplicitVRBigEndian, uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian]
+)
+def test_a_stray_element_of_group_0002_coded_as_the_data_set(tmp_path: Path, syntax: str) -> None:
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    plain, content = read_header(path), path.read_bytes()
+    with path.open("rb") as handle:
+        start = part10.dataset_offset(handle)
+    value = b"1.2.840.10008.1.2.4.90"
+    if syntax == uid.ExplicitVRBigEndian:
+        path.write_bytes(content[:start] + struct.pack(">HH2sH", 2, 0x10, b"UI", 22) + value + content[start:])
+    elif syntax == uid.ImplicitVRLittleEndian:
+        path.write_bytes(content[:start] + struct.pack("<HHL", 2, 0x10, 22) + value + content[start:])
+    else:
+        inside = struct.pack("<HH2sH", 2, 0x10, b"UI", 22) + value + zlib.decompress(content[start:], -zlib.MAX_WBITS)
+        path.write_bytes(content[:start] + squeeze(inside))
+    assert read_header(path) == plain
 
 
 @pytest.mark.parametrize(
