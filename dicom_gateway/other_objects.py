@@ -14,7 +14,7 @@ from typing import cast
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 
 from dicom_gateway.errors import Refusal
 from dicom_gateway.header import UNREADABLE, is_valid_uid, text
@@ -22,7 +22,13 @@ from dicom_gateway.part10 import DEFLATED, past_second_meta
 
 LOOK = 64 << 10
 """Bytes at the start of a data set in which its study, series and modality are looked for."""
-STUDY, SERIES, MODALITY = 0x0020000D, 0x0020000E, 0x00080060
+NAMES = {
+    "sop_class_uid": "SOPClassUID",
+    "sop_instance_uid": "SOPInstanceUID",
+    "study_instance_uid": "StudyInstanceUID",
+    "series_instance_uid": "SeriesInstanceUID",
+}
+TAGS = [Tag(name) for name in (*NAMES.values(), "Modality")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,8 @@ class Passing:
 class Look:
     """What the start of a data set says; "" where it does not."""
 
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
     study_instance_uid: str = ""
     series_instance_uid: str = ""
     modality: str = ""
@@ -95,12 +103,9 @@ def look(head: bytes, syntax: str) -> Look:
     """
     try:
         dataset = _read(head, syntax)
-        study, series = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
-        return Look(
-            study_instance_uid=study if is_valid_uid(study) else "",
-            series_instance_uid=series if is_valid_uid(series) else "",
-            modality=text(dataset, "Modality").upper(),
-        )
+        found = {name: text(dataset, keyword) for name, keyword in NAMES.items()}
+        known = {name: uid_ if is_valid_uid(uid_) else "" for name, uid_ in found.items()}
+        return Look(**known, modality=text(dataset, "Modality").upper())
     except (*UNREADABLE, Refusal, EOFError, struct.error, zlib.error):
         return Look()
 
@@ -112,7 +117,7 @@ def _read(head: bytes, syntax: str) -> Dataset:
     past_second_meta(stream, little=little)
 
     def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return bool(tag > SERIES)
+        return bool(tag > max(TAGS))
 
-    wanted = cast("list[BaseTag | int]", [MODALITY, STUDY, SERIES])
+    wanted = cast("list[BaseTag | int]", TAGS)
     return read_dataset(stream, syntax == uid.ImplicitVRLittleEndian, little, stop_when=behind, specific_tags=wanted)

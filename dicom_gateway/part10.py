@@ -38,6 +38,9 @@ HEADER_LIMIT = 64 << 20
 """Most bytes that may stand before Pixel Data; of a deflated data set `inflated.HEAD`."""
 VALUE_LIMIT = 16 << 20
 """Most bytes of one value that is read."""
+READS_LIMIT = 100_000
+"""Most reads before the pixels, one or two for each element or item: a million empty items, which are 12 KB when
+deflated, took pydicom 16 s and 700 MB. A film has some hundreds of elements."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ def scan(handle: BinaryIO, keywords: Sequence[str], *, most_inflated: int | None
         Truncated: an element, an item or the deflated stream ends after the file does.
         Malformed: no Part 10 header, unknown coding, or bytes that are no data elements.
         TooDeep: sequences nested past the interpreter's stack.
-        TooLarge: over HEADER_LIMIT before the pixels, over VALUE_LIMIT, or over `most_inflated`.
+        TooLarge: over HEADER_LIMIT, VALUE_LIMIT or READS_LIMIT before the pixels, or over `most_inflated`.
     """
     syntax = _read_meta(handle)
     past_second_meta(handle, little=syntax != uid.ExplicitVRBigEndian)
@@ -109,6 +112,7 @@ def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> 
     """The data set from here to `size`, where the stream ends."""
     implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
     start = stream.tell()
+    counted = cast(BinaryIO, Counted(stream))
     found: list[PixelLocation] = []
     last_end: int | None = 0  # None: behind a sequence delimiter
     tags = [Tag(cast(int, tag_for_keyword(keyword))) for keyword in keywords]
@@ -119,7 +123,7 @@ def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> 
         last_end = None if length == UNDEFINED_LENGTH else offset + length
         if tag == PIXEL_DATA:
             encapsulated = length == UNDEFINED_LENGTH
-            end = _end_of_items(stream, offset, size) if encapsulated else offset + length
+            end = _end_of_items(counted, offset, size) if encapsulated else offset + length
             if end > size:
                 raise Truncated
             found.append(PixelLocation(offset=offset, length=end - offset, encapsulated=encapsulated, vr=vr or "OW"))
@@ -132,7 +136,7 @@ def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> 
 
     try:
         dataset = read_dataset(
-            stream, implicit, little, stop_when=at_element, specific_tags=cast("list[BaseTag | int]", tags)
+            counted, implicit, little, stop_when=at_element, specific_tags=cast("list[BaseTag | int]", tags)
         )
     except RecursionError:
         raise TooDeep from None
@@ -155,10 +159,9 @@ def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> 
     )
 
 
-def dataset_offset(handle: BinaryIO) -> int:
-    """Where the data set begins in an open Part 10 file. Raises Malformed."""
-    _read_meta(handle)
-    return handle.tell()
+def at_dataset(handle: BinaryIO) -> str:
+    """The transfer syntax of an open Part 10 file, which is left at the start of its data set. Raises Malformed."""
+    return _read_meta(handle)
 
 
 def _read_meta(handle: BinaryIO) -> str:
@@ -206,6 +209,20 @@ def past_second_meta(stream: BinaryIO, *, little: bool) -> None:
 
     with _damage_told():
         read_dataset(stream, False, as_file, stop_when=behind)
+
+
+class Counted:
+    """As much of a file as pydicom reads by; it ends with TooLarge after READS_LIMIT reads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream_read, self.seek, self.tell = stream.read, stream.seek, stream.tell
+        self._left = READS_LIMIT
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise TooLarge
+        return self._stream_read(size)
 
 
 @contextmanager

@@ -70,12 +70,14 @@ class Store:
             return self._keep_film(self._incoming, calling_ae, called_ae)
         if not self.size:
             raise Truncated
-        stored = self._incoming.commit()
+        stored, found = self._incoming.commit(), look(bytes(self._head), self._syntax)
         return OtherObject(
             sop_class_uid=self._sop_class,
             sop_instance_uid=self._sop_instance,
             transfer_syntax_uid=self._syntax,
-            **vars(look(bytes(self._head), self._syntax)),
+            study_instance_uid=found.study_instance_uid,
+            series_instance_uid=found.series_instance_uid,
+            modality=found.modality,
             digest=stored.digest,
             size=stored.size,
             path=stored.path,

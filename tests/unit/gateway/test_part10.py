@@ -26,7 +26,7 @@ from dicom_gateway.errors import (
     Truncated,
 )
 from dicom_gateway.header import is_valid_uid, read_header
-from dicom_gateway.part10 import dataset_offset, encode_meta, scan
+from dicom_gateway.part10 import at_dataset, encode_meta, scan
 from dicom_gateway.pixels import read_radiograph
 from dicom_gateway.revision import same_film
 from tests.phantoms import chest_film, chest_pixels, write_film
@@ -67,7 +67,8 @@ def boundaries(path: Path) -> Iterator[int]:
     """Offsets in an explicit VR little endian file at which a top-level element of the data set ends."""
     content = path.read_bytes()
     with path.open("rb") as handle:
-        position = dataset_offset(handle)
+        at_dataset(handle)
+        position = handle.tell()
     while position < len(content):
         if content[position + 4 : position + 6] in (b"OB", b"OW", b"SQ", b"UN"):
             position += 12 + struct.unpack_from("<L", content, position + 8)[0]
@@ -125,7 +126,8 @@ def test_a_cut_inside_the_pixels_is_truncated(tmp_path: Path, syntax: str) -> No
 
 def dataset_offset_of(path: Path) -> int:
     with path.open("rb") as handle:
-        return dataset_offset(handle)
+        at_dataset(handle)
+        return handle.tell()
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
@@ -251,7 +253,7 @@ def test_a_deflated_bomb_is_too_large_and_never_held(tmp_path: Path) -> None:
     [
         element(0x00091001, bytes(inflated.HEAD)),
         struct.pack("<HH2sxxL", 0x0009, 0x1001, b"SQ", 0xFFFFFFFF)
-        + element(0xFFFEE000, b"")[:8] * (inflated.HEAD // 8),
+        + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * (inflated.HEAD // 8),
         element(0x0020000D, bytes(inflated.HEAD + 2)),
     ],
     ids=["private", "items", "an UID"],
@@ -259,6 +261,25 @@ def test_a_deflated_bomb_is_too_large_and_never_held(tmp_path: Path) -> None:
 def test_a_deflated_header_is_bounded_too(tmp_path: Path, head: bytes) -> None:
     with pytest.raises((TooLarge, Malformed, Truncated)):
         read_header(deflated(tmp_path, squeeze(head + element(0x7FE00010, bytes(100)))))
+
+
+@pytest.mark.parametrize(
+    "item", [struct.pack("<HHL", 0xFFFE, 0xE000, 0), element(0x00091002, b"")], ids=["items", "elements"]
+)
+def test_the_number_of_elements_is_bounded(tmp_path: Path, item: bytes) -> None:
+    """Else a header of 8 MB kept a core busy for 16 s."""
+    path = film_file(tmp_path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+    opening = struct.pack("<HH2sxxL", 0x0009, 0x1001, b"SQ", 0xFFFFFFFF) if item[2:4] == b"\x00\xe0" else b""
+    for number, refusal in ((1000, None), (200_000, TooLarge)):
+        closing = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0) if opening else b""
+        path.write_bytes(content[:place] + opening + item * number + closing + content[place:])
+        if refusal:
+            with pytest.raises(refusal):
+                read_header(path)
+        else:
+            assert read_header(path).rows == 48
 
 
 def test_a_wanted_value_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,8 +301,7 @@ def test_a_second_group_0002_says_nothing(tmp_path: Path, syntax: str, whole: bo
     content = path.read_bytes()
     alone = tmp_path / "alone.dcm"
     alone.write_bytes(content)
-    with path.open("rb") as handle:
-        start = part10.dataset_offset(handle)
+    start = dataset_offset_of(path)
     second = encode_meta(uid.CTImageStorage, "1.2.3", stray)
     path.write_bytes(content[:start] + (second if whole else second[132:]) + content[start:])
     assert read_header(path) == plain
@@ -295,8 +315,7 @@ def test_a_second_group_0002_says_nothing(tmp_path: Path, syntax: str, whole: bo
 def test_a_stray_element_of_group_0002_coded_as_the_data_set(tmp_path: Path, syntax: str) -> None:
     path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
     plain, content = read_header(path), path.read_bytes()
-    with path.open("rb") as handle:
-        start = part10.dataset_offset(handle)
+    start = dataset_offset_of(path)
     value = b"1.2.840.10008.1.2.4.90"
     if syntax == uid.ExplicitVRBigEndian:
         path.write_bytes(content[:start] + struct.pack(">HH2sH", 2, 0x10, b"UI", 22) + value + content[start:])
