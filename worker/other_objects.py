@@ -19,11 +19,10 @@ from worker import trail
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import instance
 from worker.ingest import PAUSE, RACES, Outcome
-from worker.states import State
+from worker.states import NOT_A_FILM, State
 
 log = logging.getLogger("xrayq.ingest")
 
-NOT_A_FILM = "not_a_film"
 ACTOR = "gateway"
 """Who says that it is none."""
 

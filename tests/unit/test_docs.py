@@ -20,14 +20,14 @@ from worker import decoding, settings_page
 from worker.errors import EXIT_CODES
 from worker.outcomes import ATTEMPTS_EXHAUSTED
 from worker.settings import CONFIG_VARIABLE, Settings
-from worker.states import State
+from worker.states import NOT_A_FILM, State
 
 ROOT = Path(__file__).parents[2]
 README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
 RUNNING, TRAINING = "worker/README.md", "model/README.md"
 BOTH = (README, CONFORMANCE)
 ALL = (*BOTH, RUNNING, TRAINING, "docker/README.md")
-REASONS = sorted({*decoding.reasons(), *REASONS_OF_THE_GATE, ATTEMPTS_EXHAUSTED, "operator"})
+REASONS = sorted({*decoding.reasons(), *REASONS_OF_THE_GATE, ATTEMPTS_EXHAUSTED, NOT_A_FILM, "operator"})
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}

@@ -33,6 +33,7 @@ def submit(
     from worker import other_objects
     from worker.ingest import ingest
     from worker.orphans import orphans
+    from worker.states import NOT_A_FILM
 
     if bool(paths) == orphaned:
         raise ConfigurationError("give files or folders, or --orphans")
@@ -47,11 +48,12 @@ def submit(
     results = []
     for file in files:
         try:
-            stored = store_file(file, spool, settings.ae_title, keep_other_objects=settings.keep_other_objects)
+            kept = settings.keep_other_objects or orphaned  # an orphan is in the spool already
+            stored = store_file(file, spool, settings.ae_title, keep_other_objects=kept)
             if isinstance(stored, Received):
                 (outcome, instance_id), reason = ingest(database, spool, stored), None
             else:
-                (outcome, instance_id), reason = other_objects.record(database, stored), other_objects.NOT_A_FILM
+                (outcome, instance_id), reason = other_objects.record(database, stored), NOT_A_FILM
             results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": reason})
         except OSError as error:
             results.append(
