@@ -133,7 +133,7 @@ class Memory:
 
     def __init__(self, pid: int | None = None) -> None:
         self._process = psutil.Process(pid)
-        self.before = self.most = self._now()
+        self.before = self.most = self.now()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -152,9 +152,9 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.01):
-            self.most = max(self.most, self._now())
+            self.most = max(self.most, self.now())
 
-    def _now(self) -> float:
+    def now(self) -> float:
         return float(self._process.memory_info().rss) / (1 << 20)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from dicom_gateway.encode import derived_uid, save
 from tests.e2e.test_up import Up, service
 from tests.phantoms import chest_film, chest_pixels
-from tests.services import free_port, listening, tool, wait_until
+from tests.services import Memory, child, free_port, listening, tool, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -146,3 +147,14 @@ def test_the_ledger_holds_no_bytes_of_them_and_no_name(up: Up) -> None:
     content = json.loads(out)
     assert content["difference"] == 0
     assert "SECRET" not in out.upper()
+
+
+def test_a_ct_study_passes_in_flat_memory(up: Up) -> None:
+    """`python -m tests.benchmarks studies` sends 2,000 slices, beside films."""
+    gateway = child(up.pid, "gateway")
+    assert gateway
+    with Memory(gateway) as memory:
+        command = [sys.executable, "-m", "tests.benchmarks.slices", str(up.port), "200"]
+        subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=Path(__file__).parents[2])
+    assert ends(up, "CT1") == {"ineligible not_a_film": 200}
+    assert memory.growth < 16
