@@ -3,18 +3,15 @@
 A PACS sends whole studies: every storage class is accepted, in every transfer syntax. Only some can be a film.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pydicom import uid
 from pydicom._uid_dict import UID_dictionary
-from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
 
 from dicom_gateway.header import is_valid_uid
 
 VERIFICATION = "1.2.840.10008.1.1"
-NO_TRANSFER_SYNTAX = 0x04
-"""Result of a presentation context (PS3.8 Table 9-18)."""
 
 FILM_CLASSES: dict[str, str] = {
     uid.ComputedRadiographyImageStorage: "CR",
@@ -62,7 +59,7 @@ SYNTAX_BY_UID: dict[str, TransferSyntax] = {str(syntax.uid): syntax for syntax i
 
 NO_STORAGE = ("Storage Commitment", "Media Storage Directory")
 """What has the word in its name, and is not sent by C-STORE."""
-UNCOMPRESSED = (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+UNCOMPRESSED = {str(uid.ExplicitVRLittleEndian), str(uid.ImplicitVRLittleEndian), str(uid.ExplicitVRBigEndian)}
 
 
 def is_storage(sop_class: str) -> bool:
@@ -77,31 +74,18 @@ def is_storage(sop_class: str) -> bool:
     return kind == "SOP Class" and "Storage" in name and not any(one in name for one in NO_STORAGE)
 
 
-def negotiate(proposed: Iterable[PresentationContext]) -> list[PresentationContext]:
-    """The answer to each proposed presentation context (PS3.8 9.3.2, 9.3.3), by itself.
+def choose(sop_class: str, offered: Collection[str]) -> str | None:
+    """The transfer syntax for a proposed presentation context (PS3.8 9.3.2): of those offered the first, in the peer's
+    order, that we decode; else the first.
 
-    Of its transfer syntaxes the first, in the peer's order, that we decode is taken, else the first.
+    Args:
+        sop_class: its abstract syntax, "" where it has none.
+
+    Returns:
+        None where the class is not served, "" where no transfer syntax is that is offered.
     """
-    return [_answer(one) for one in proposed]
-
-
-def _answer(proposed: PresentationContext) -> PresentationContext:
-    if proposed.transfer_syntax:
-        return negotiate_as_acceptor([proposed], _supported(proposed))[0][0]
-    refused = PresentationContext()
-    refused.context_id, refused.abstract_syntax = proposed.context_id, proposed.abstract_syntax
-    refused.result = NO_TRANSFER_SYNTAX
-    refused.transfer_syntax = [uid.ImplicitVRLittleEndian]  # there must be one, and it says nothing (PS3.8 9.3.3.2)
-    return refused
-
-
-def _supported(proposed: PresentationContext) -> list[PresentationContext]:
-    """What pynetdicom may choose of for this context."""
-    sop_class = str(proposed.abstract_syntax or "")
     if sop_class == VERIFICATION:
-        return [build_context(VERIFICATION, list(UNCOMPRESSED))]
+        return next((one for one in offered if one in UNCOMPRESSED), "")
     if not is_storage(sop_class):
-        return []
-    offered = [str(one) for one in proposed.transfer_syntax if is_valid_uid(str(one))]
-    wanted = [one for one in offered if one in SYNTAX_BY_UID] or offered[:1] or list(SYNTAX_BY_UID)
-    return [build_context(sop_class, list(wanted))]
+        return None
+    return next((one for one in offered if one in SYNTAX_BY_UID), next(iter(offered), ""))

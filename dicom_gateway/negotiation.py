@@ -6,7 +6,7 @@ pynetdicom decodes, negotiates presentation contexts and encodes.
 from dataclasses import dataclass
 from enum import Enum
 
-from pydicom.uid import UID
+from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -16,7 +16,8 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext
 
-from dicom_gateway.contexts import negotiate
+from dicom_gateway.contexts import choose
+from dicom_gateway.header import is_valid_uid
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.wire import Abort, AbortReason
@@ -25,6 +26,8 @@ TITLES, TITLE_BYTES = (10, 26), 16
 """Where the called and the calling AE title begin in the PDU (PS3.8 Table 9-11)."""
 NO_TITLE = "?"
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+ACCEPTANCE, NO_ABSTRACT_SYNTAX, NO_TRANSFER_SYNTAX = 0, 3, 4
+"""Results of a presentation context (PS3.8 Table 9-18)."""
 DEFAULT_MAX_PDU = 16382
 """Of a peer that announces none, bytes."""
 
@@ -91,7 +94,7 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
 def accept(request: Request, max_pdu: int) -> Accepted:
     """`max_pdu`: longest P-DATA-TF that we take, bytes."""
     asked = request.primitive
-    results = negotiate(asked.presentation_context_definition_list)
+    results = [_answer(one) for one in asked.presentation_context_definition_list]
     peer_max_pdu = 0
     for notification in asked.user_information:
         if isinstance(notification, MaximumLengthNotification):
@@ -105,6 +108,17 @@ def accept(request: Request, max_pdu: int) -> Accepted:
         peer_max_pdu=peer_max_pdu or DEFAULT_MAX_PDU,
         pdu=_accept_pdu(request, results, max_pdu),
     )
+
+
+def _answer(asked: PresentationContext) -> PresentationContext:
+    """PS3.8 9.3.3.2. There must be a transfer syntax, which says nothing where the context is refused."""
+    offered = [str(one) for one in asked.transfer_syntax if is_valid_uid(str(one))]
+    chosen = choose(str(asked.abstract_syntax or ""), offered)
+    answer = PresentationContext()
+    answer.context_id, answer.abstract_syntax = asked.context_id, asked.abstract_syntax
+    answer.result = NO_ABSTRACT_SYNTAX if chosen is None else ACCEPTANCE if chosen else NO_TRANSFER_SYNTAX
+    answer.transfer_syntax = [UID(chosen or next(iter(offered), ImplicitVRLittleEndian))]
+    return answer
 
 
 def reject_pdu(rejection: Reject) -> bytes:

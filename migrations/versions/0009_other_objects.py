@@ -1,13 +1,13 @@
 """What is no film has a row: which instances are films, and which have a file in the spool
 
-Revision ID: 0007
+Revision ID: 0009
 Revises: 0006
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
+revision = "0009"
 down_revision = "0006"
 
 
