@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 
-from dicom_gateway.errors import NoSpace
+from dicom_gateway.errors import MultiFrame, NoSpace, UnsupportedSyntax
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import LOOK, OtherObject
 from dicom_gateway.part10 import encode_meta
+from dicom_gateway.pixels import read_radiograph
 from dicom_gateway.spool import Spool
 from tests.phantoms import chest_film, chest_pixels
 from tests.protocol.conftest import Node
@@ -133,6 +134,31 @@ def test_nothing_in_it_is_an_error(node: Node, head: bytes) -> None:
             == 0
         )
     assert node.accepted[0].study_instance_uid == ""
+
+
+@pytest.mark.parametrize(("frames", "fault"), [(1, None), (2, MultiFrame)])
+def test_a_multi_frame_capture_may_be_one_film(node: Node, frames: int, fault: type[Exception] | None) -> None:
+    word = uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+    film = chest_film("capture", pixels=chest_pixels(48, 40), SOPClassUID=word, NumberOfFrames=frames)
+    film.PixelData = film.PixelData * frames
+    with Peer(node.port) as peer:
+        ask(peer, (word, EXPLICIT))
+        assert send(peer, 1, word, film.SOPInstanceUID, [dataset_bytes(film)]) == 0
+    (received,) = node.accepted
+    assert isinstance(received, Received)
+    if fault:
+        with pytest.raises(fault):
+            read_radiograph(received.path)
+    else:
+        assert (read_radiograph(received.path).pixels == chest_pixels(48, 40)).all()
+
+
+def test_a_film_in_a_syntax_that_nobody_decodes_is_kept_and_says_so(node: Node) -> None:
+    with Peer(node.port) as peer:
+        ask(peer, (DX, uid.MPEG2MPML))
+        assert send(peer, 1, DX, FILM.SOPInstanceUID, [dataset_bytes(FILM)]) == 0
+    with pytest.raises(UnsupportedSyntax):
+        read_radiograph(node.accepted[0].path)
 
 
 def test_what_is_wrong_with_the_command_is_refused(node: Node) -> None:

@@ -248,6 +248,25 @@ def test_a_deflated_bomb_is_too_large_and_never_held(tmp_path: Path) -> None:
     assert most < 2 << 20
 
 
+def test_a_deflated_film_is_decoded_without_what_follows_its_frame(tmp_path: Path) -> None:
+    """A worker holds the frame, and not the 96 MiB that the value has behind it."""
+    path = write_film(tmp_path, syntax=uid.DeflatedExplicitVRLittleEndian, pixels=SMALL)
+    with path.open("rb") as handle:
+        at_dataset(handle)
+        plain = zlib.decompress(handle.read(), -zlib.MAX_WBITS)
+    start = plain.index(struct.pack("<HH2sxx", 0x7FE0, 0x0010, b"OW"))
+    bomb = deflated(tmp_path, squeeze(plain[:start] + element(0x7FE00010, SMALL.tobytes() + bytes(96 << 20))))
+    tracemalloc.start()
+    try:
+        pixels = read_radiograph(bomb).pixels
+        assert not same_film(bomb, path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (pixels == read_radiograph(path).pixels).all()
+    assert most < 4 << 20
+
+
 @pytest.mark.parametrize(
     "head",
     [
