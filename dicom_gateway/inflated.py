@@ -65,6 +65,10 @@ class InflatedStream(io.RawIOBase):
     """The data set as a file to read: its head to and fro until `leave_head`, then all of it in order."""
 
     def __init__(self, handle: BinaryIO, start: int, size: int) -> None:
+        """
+        Args:
+            size: bytes when inflated, or more where nobody counted them.
+        """
         self._handle, self._start, self._size = handle, start, size
         self._head: bytearray | None = bytearray()
         self._inflater = Inflater(handle, start)
@@ -93,22 +97,22 @@ class InflatedStream(io.RawIOBase):
         begin, left = self._position, max(self._size - self._position, 0)
         end = begin + (left if size < 0 else min(size, left))
         plain = self._onward(begin, end) if self._head is None else self._of_head(self._head, begin, end)
-        self._position = end
+        self._position = begin + len(plain)
         return plain
 
     def _of_head(self, head: bytearray, begin: int, end: int) -> bytes:
         if end > HEAD:
             raise TooLarge
-        while len(head) < end:
-            head += self._inflater.read(min(CHUNK, HEAD - len(head)))
+        while len(head) < end and (plain := self._inflater.read(min(CHUNK, HEAD - len(head)))):
+            head += plain
         return bytes(head[begin:end])
 
     def _onward(self, begin: int, end: int) -> bytes:
         if self._inflater.position > begin:
             self._inflater = Inflater(self._handle, self._start)
-        while self._inflater.position < begin:
-            self._inflater.read(min(CHUNK, begin - self._inflater.position))
+        while (before := begin - self._inflater.position) and self._inflater.read(min(CHUNK, before)):
+            pass
         plain = bytearray()
-        while self._inflater.position < end:
-            plain += self._inflater.read(min(CHUNK, end - self._inflater.position))
+        while (left := end - begin - len(plain)) and (chunk := self._inflater.read(min(CHUNK, left))):
+            plain += chunk
         return bytes(plain)

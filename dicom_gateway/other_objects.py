@@ -4,6 +4,7 @@ Each is counted and named. Its bytes pass through, however many there are, unles
 """
 
 import hashlib
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ NAMES = {
     "study_instance_uid": "StudyInstanceUID",
     "series_instance_uid": "SeriesInstanceUID",
 }
+CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
+"""A code string (PS3.5 6.2): no room for a name with its caret."""
 TAGS = [Tag(name) for name in (*NAMES.values(), "Modality")]
 
 
@@ -105,7 +108,8 @@ def look(head: bytes, syntax: str) -> Look:
         dataset = _read(head, syntax)
         found = {name: text(dataset, keyword) for name, keyword in NAMES.items()}
         known = {name: uid_ if is_valid_uid(uid_) else "" for name, uid_ in found.items()}
-        return Look(**known, modality=text(dataset, "Modality").upper())
+        modality = text(dataset, "Modality").upper()
+        return Look(**known, modality=modality if CODE.fullmatch(modality) else "")
     except (*UNREADABLE, Refusal, EOFError, struct.error, zlib.error):
         return Look()
 

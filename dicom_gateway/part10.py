@@ -6,6 +6,7 @@ that the value is really there.
 
 import os
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ HEADER_LIMIT = 64 << 20
 """Most bytes that may stand before Pixel Data; of a deflated data set `inflated.HEAD`."""
 VALUE_LIMIT = 16 << 20
 """Most bytes of one value that is read."""
+UNCOUNTED = sys.maxsize
 READS_LIMIT = 100_000
 """Most reads before the pixels, one or two for each element or item: a million empty items, which are 12 KB when
 deflated, took pydicom 16 s and 700 MB. A film has some hundreds of elements."""
@@ -82,11 +84,14 @@ def encode_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: 
     return bytes(buffer.getvalue())
 
 
-def scan(handle: BinaryIO, keywords: Sequence[str], *, most_inflated: int | None = None) -> Scan:
+def scan(
+    handle: BinaryIO, keywords: Sequence[str], *, most_inflated: int | None = None, count_inflated: bool = True
+) -> Scan:
     """Read the named top-level elements of an open Part 10 file.
 
     Args:
         most_inflated: largest deflated data set, bytes when inflated; None: any. It is never held as a whole.
+        count_inflated: check that a deflated data set is whole. It costs inflating it once more than reading it.
 
     Raises:
         Truncated: an element, an item or the deflated stream ends after the file does.
@@ -100,7 +105,7 @@ def scan(handle: BinaryIO, keywords: Sequence[str], *, most_inflated: int | None
         if syntax not in DEFLATED:
             return _scan(handle, os.fstat(handle.fileno()).st_size, syntax, keywords)
         start = handle.tell()
-        size = inflated_size(handle, start, most_inflated)
+        size = inflated_size(handle, start, most_inflated) if count_inflated else UNCOUNTED
         stream = InflatedStream(handle, start, size)
         past_second_meta(cast(BinaryIO, stream), little=True)
         scanned = _scan(cast(BinaryIO, stream), size, syntax, keywords)
@@ -109,7 +114,7 @@ def scan(handle: BinaryIO, keywords: Sequence[str], *, most_inflated: int | None
 
 
 def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> Scan:
-    """The data set from here to `size`, where the stream ends."""
+    """The data set from here to `size`, where the stream ends; UNCOUNTED where nobody knows."""
     implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
     start = stream.tell()
     counted = cast(BinaryIO, Counted(stream))
@@ -148,7 +153,7 @@ def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> 
         raise
     except (ValueError, TypeError, LookupError, struct.error, AttributeError, OverflowError, NotImplementedError):
         raise Malformed from None  # the original text may quote patient data
-    if not found and not _ends_at(stream, last_end, size, little):
+    if not found and size != UNCOUNTED and not _ends_at(stream, last_end, size, little):
         raise Truncated
     return Scan(
         dataset=dataset,

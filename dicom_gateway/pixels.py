@@ -66,7 +66,7 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int
     """
     with path.open("rb") as handle:
         try:
-            scanned = scan(handle, IMAGE_TAGS)
+            scanned = scan(handle, IMAGE_TAGS, count_inflated=False)  # that was done at the door
         except Refusal as refusal:
             raise PixelError(refusal.comment) from refusal
         image = image_pixel(scanned.dataset, max_pixels)
@@ -144,7 +144,13 @@ def _values(stream: BinaryIO, dtype: "np.dtype[Any]", count: int, offset: int) -
     """A mapping of the file; of a deflated one these values and no more."""
     if isinstance(stream, InflatedStream):
         stream.seek(offset)
-        return np.frombuffer(stream.read(count * dtype.itemsize), dtype)
+        try:
+            values = np.frombuffer(stream.read(count * dtype.itemsize), dtype)
+        except (Refusal, ValueError):
+            raise CorruptPixels from None
+        if len(values) < count:
+            raise CorruptPixels
+        return values
     return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype, count, offset)
 
 

@@ -116,9 +116,10 @@ def test_the_study_is_found_in_other_codings(node: Node, syntax: uid.UID) -> Non
         struct.pack("<HH2sxxL", 0x0008, 0x1140, b"SQ", 0xFFFFFFFF) + struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF),
         struct.pack("<HH2sxxL", 0x0009, 0x1001, b"OB", 0xFFFFFFF0),
         b"\xff\xfe",
-        struct.pack("<HH2sH", 0x0020, 0x000D, b"UI", 16) + b"DOE^JANE 19700101",
+        struct.pack("<HH2sH", 0x0020, 0x000D, b"UI", 16) + b"DOE^JANE19700101",
+        struct.pack("<HH2sH", 0x0008, 0x0060, b"CS", 16) + b"DOE^JANE19700101",
     ],
-    ids=["nested without end", "longer than all", "no elements", "a name"],
+    ids=["nested without end", "longer than all", "no elements", "a name", "another name"],
 )
 def test_nothing_in_it_is_an_error(node: Node, head: bytes) -> None:
     with Peer(node.port) as peer:
@@ -133,7 +134,7 @@ def test_nothing_in_it_is_an_error(node: Node, head: bytes) -> None:
             )
             == 0
         )
-    assert node.accepted[0].study_instance_uid == ""
+    assert (node.accepted[0].study_instance_uid, node.accepted[0].modality) == ("", "")
 
 
 @pytest.mark.parametrize(("frames", "fault"), [(1, None), (2, MultiFrame)])
