@@ -21,6 +21,7 @@ from tests.alarms import arrived
 from tests.integration.test_orphans import settled
 from tests.integration.test_reconciliation import ended, found, named, sent
 from tests.integration.test_silence import at, mondays, silent
+from tests.integration.test_status import options, shown
 from tests.phantoms import write_film
 from tests.services import typed_in
 from worker import orphans, trail
@@ -34,6 +35,7 @@ from worker.errors import WrongState
 from worker.ingest import Outcome
 from worker.instances import find, reject, requeue
 from worker.other_objects import record
+from worker.status import Watched
 from worker.status_queries import read
 
 SR = "1.2.840.10008.5.1.4.1.1.88.67"
@@ -143,7 +145,7 @@ def test_a_study_rule_is_no_refusal_in_the_report(database: Engine, spool: Spool
     assert "not_a_film" not in page
 
 
-def test_status_counts_them_apart(database: Engine, spool: Spool, tmp_path: Path) -> None:
+def test_status_counts_them_apart(database: Engine, database_url: str, spool: Spool, tmp_path: Path) -> None:
     sent(database, spool, tmp_path, "film")
     record(database, dose())
     record(database, dose("1.2.9", calling_ae="CT1"))
@@ -154,6 +156,9 @@ def test_status_counts_them_apart(database: Engine, spool: Spool, tmp_path: Path
         ("CT1", 0, 0, 1),
     ]
     assert (sum(stored.hour.received), sum(stored.hour.ended)) == (1, 0)
+    lines = shown(Watched(options(database_url, spool.root)).look(), 80)
+    assert "  beside them 2 objects that are no films" in [line.rstrip() for line in lines]
+    assert not any("CT1" in line for line in lines)
 
 
 def test_a_silent_sender_is_one_whose_films_stay_away(database: Engine) -> None:
