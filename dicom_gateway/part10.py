@@ -26,7 +26,7 @@ from dicom_gateway.inflated import AT_ONCE, InflatedStream, inflated_size
 
 IMPLEMENTATION_CLASS_UID = "2.25.302843957260183674116873480514972603181"
 IMPLEMENTATION_VERSION = "XRAYQ_0.1"
-PIXEL_DATA = 0x7FE00010
+TRANSFER_SYNTAX, PIXEL_DATA = 0x00020010, 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM, SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 PREAMBLE, PREFIX = bytes(128), b"DICM"
@@ -37,8 +37,8 @@ DEFLATED = (
 )
 HEADER_LIMIT = 64 << 20
 """Most bytes that may stand before Pixel Data; of a deflated data set `inflated.HEAD`."""
-VALUE_LIMIT = 16 << 20
-"""Most bytes of one value that is read."""
+VALUE_LIMIT, READ_LIMIT = 2 << 20, 16 << 20
+"""Most bytes of a value that is asked for, such as a sequence of look-up tables, and of any other that is read."""
 UNCOUNTED = sys.maxsize
 READS_LIMIT = 100_000
 """Most reads before the pixels, one or two for each element or item: a million empty items, which are 12 KB when
@@ -97,7 +97,7 @@ def scan(
         Truncated: an element, an item or the deflated stream ends after the file does.
         Malformed: no Part 10 header, unknown coding, or bytes that are no data elements.
         TooDeep: sequences nested past the interpreter's stack.
-        TooLarge: over HEADER_LIMIT, VALUE_LIMIT or READS_LIMIT before the pixels, or over `most_inflated`.
+        TooLarge: over one of the limits above before the pixels, or over `most_inflated`.
     """
     syntax = _read_meta(handle)
     past_second_meta(handle, little=syntax != uid.ExplicitVRBigEndian)
@@ -117,7 +117,7 @@ def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> 
     """The data set from here to `size`, where the stream ends; UNCOUNTED where nobody knows."""
     implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
     start = stream.tell()
-    counted = cast(BinaryIO, Counted(stream))
+    counted = cast(BinaryIO, Counted(stream, size))
     found: list[PixelLocation] = []
     last_end: int | None = 0  # None: behind a sequence delimiter
     tags = [Tag(cast(int, tag_for_keyword(keyword))) for keyword in keywords]
@@ -172,22 +172,25 @@ def at_dataset(handle: BinaryIO) -> str:
 def _read_meta(handle: BinaryIO) -> str:
     """Transfer syntax of the file meta information; leaves `handle` at what follows it.
 
-    Its elements rise. One that does not begins another group 0002, which is not ours to believe.
+    Its elements rise. One that does not, once the transfer syntax is known, begins another group 0002, which is not
+    ours to believe.
     """
-    last = 0
+    last, known = 0, False
     first = len(PREAMBLE) + len(PREFIX)
 
     def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        nonlocal last
-        if tag.group != 2 or (tag <= last and handle.tell() > first + 12):  # pydicom may ask twice for the first one
+        nonlocal last, known
+        again = tag <= last and handle.tell() > first + 12  # pydicom may ask twice for the first one
+        if tag.group != 2 or (again and known):
             return True
-        last = tag
+        last, known = tag, known or tag == TRANSFER_SYNTAX
         return False
 
     with _damage_told():
         if read_preamble(handle, force=False) is None:
             raise Malformed
-        syntax: Any = read_dataset(handle, False, True, stop_when=behind).get("TransferSyntaxUID")
+        counted = cast(BinaryIO, Counted(handle))
+        syntax: Any = read_dataset(counted, False, True, stop_when=behind).get("TransferSyntaxUID")
     if not syntax:
         raise Malformed
     return str(syntax)
@@ -213,20 +216,25 @@ def past_second_meta(stream: BinaryIO, *, little: bool) -> None:
         return tag.group != 2
 
     with _damage_told():
-        read_dataset(stream, False, as_file, stop_when=behind)
+        read_dataset(cast(BinaryIO, Counted(stream)), False, as_file, stop_when=behind)
 
 
 class Counted:
-    """As much of a file as pydicom reads by; it ends with TooLarge after READS_LIMIT reads."""
+    """As much of a file as pydicom reads by.
 
-    def __init__(self, stream: BinaryIO) -> None:
+    Raises TooLarge after READS_LIMIT reads, and for one over READ_LIMIT: Truncated where the file has not so much.
+    """
+
+    def __init__(self, stream: BinaryIO, end: int = sys.maxsize) -> None:
         self._stream_read, self.seek, self.tell = stream.read, stream.seek, stream.tell
-        self._left = READS_LIMIT
+        self._end, self._left = end, READS_LIMIT
 
     def read(self, size: int = -1) -> bytes:
         self._left -= 1
         if self._left < 0:
             raise TooLarge
+        if size > READ_LIMIT:
+            raise Truncated if self.tell() + size > self._end else TooLarge
         return self._stream_read(size)
 
 

@@ -307,6 +307,28 @@ def test_a_wanted_value_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         read_header(film_file(tmp_path))
 
 
+@pytest.mark.parametrize("place", ["group 0002", "a sequence"])
+def test_no_value_is_read_that_could_fill_the_memory(tmp_path: Path, place: str) -> None:
+    path, size = film_file(tmp_path), 40 << 20
+    content, start = path.read_bytes(), dataset_offset_of(path)
+    if place == "group 0002":
+        long = element(0x00020102, bytes(size))
+    else:
+        start = content.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+        long = struct.pack("<HH2sxxL", 0x0009, 0x1001, b"SQ", 0xFFFFFFFF)
+        long += struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF) + element(0x00091002, bytes(size))
+        long += struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    path.write_bytes(content[:start] + long + content[start:])
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            read_header(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 << 20
+
+
 STRAY_SYNTAXES = [uid.JPEG2000, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
 
 
@@ -326,6 +348,19 @@ def test_a_second_group_0002_says_nothing(tmp_path: Path, syntax: str, whole: bo
     assert read_header(path) == plain
     assert (read_radiograph(path).pixels == pixels).all()
     assert same_film(path, alone)
+
+
+def test_meta_information_out_of_order_is_read(tmp_path: Path) -> None:
+    path = film_file(tmp_path)
+    content = path.read_bytes()
+    start = dataset_offset_of(path)
+    syntax = struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
+    assert content.count(syntax) == 1
+    path.write_bytes(content[:start].replace(syntax, b"") + syntax + content[start:])
+    assert read_header(path).rows == 48
+    path.write_bytes(content[:start].replace(syntax, b"") + content[start:])
+    with pytest.raises(Malformed):
+        read_header(path)
 
 
 @pytest.mark.parametrize(
