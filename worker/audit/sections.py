@@ -42,7 +42,8 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
             rows,
             caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
             "Other objects can never be a film, such as dose reports: answered, not scored, and no part of received. "
-            "Sent again: the same film, no new work. Revisions: other content under a known UID, part of received.",
+            "Sent again: the same once more, no new work. Revisions: other content under a known UID. "
+            "Both count other objects too.",
         )
         yield from _unaccounted(content["unaccounted"], "Not accounted for")
         yield figure(figures.ends(films), "What became of each sender's films.")
