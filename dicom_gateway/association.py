@@ -33,6 +33,7 @@ from dicom_gateway.few_lines import FewLines
 from dicom_gateway.negotiation import Reject
 from dicom_gateway.observer import NO_REQUEST, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
+from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
@@ -68,7 +69,7 @@ class Association:
         address: str,
         options: GatewayOptions,
         spool: Spool,
-        accept: Callable[[Received], None],
+        accept: Callable[[Received | OtherObject], None],
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
         observer: Observer,
@@ -77,7 +78,7 @@ class Association:
         """
         Args:
             address: the peer's, for the log.
-            accept: called with each durable instance; success is answered only when it returns.
+            accept: called with each durable film, and with each other object; success is answered only when it returns.
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
             contexts_log: of refused presentation contexts, shared by all associations.
@@ -228,7 +229,12 @@ class Association:
         field = command.get("CommandField")
         has_data = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
         if field == C_STORE_RQ:
-            message.store = Store(command, self._contexts[message.context_id], self._spool)
+            message.store = Store(
+                command,
+                self._contexts[message.context_id],
+                self._spool,
+                keep_other_objects=self._options.keep_other_objects,
+            )
             message.store.begin()
             if not has_data:
                 message.store.discard()

@@ -1,18 +1,27 @@
-"""What the SCP accepts: SOP classes (PS3.4 B.5, PS3.6) and transfer syntaxes (PS3.5 section 8 and 10), as tables."""
+"""What the SCP accepts: SOP classes (PS3.4 B.5, PS3.6) and transfer syntaxes (PS3.5 section 8 and 10), as tables.
+
+A PACS sends whole studies: every storage class is accepted, in every transfer syntax. Only some can be a film.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from pydicom import uid
+from pydicom._uid_dict import UID_dictionary
+
+from dicom_gateway.header import is_valid_uid
 
 VERIFICATION = "1.2.840.10008.1.1"
 
-STORAGE_CLASSES: dict[str, str] = {
+FILM_CLASSES: dict[str, str] = {
     uid.ComputedRadiographyImageStorage: "CR",
     uid.DigitalXRayImageStorageForPresentation: "DX for presentation",
     uid.DigitalXRayImageStorageForProcessing: "DX for processing",
     uid.SecondaryCaptureImageStorage: "secondary capture",
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage: "secondary capture, frames of bytes",
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage: "secondary capture, frames of words",
 }
+"""SOP classes whose instances may be a chest film. Any other is received, and never scored."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,26 @@ TRANSFER_SYNTAXES: tuple[TransferSyntax, ...] = (
 SYNTAX_BY_UID: dict[str, TransferSyntax] = {str(syntax.uid): syntax for syntax in TRANSFER_SYNTAXES}
 
 
+NO_STORAGE = ("Storage Commitment", "Media Storage Directory")
+"""What has the word in its name, and is not sent by C-STORE."""
 UNCOMPRESSED = {str(uid.ExplicitVRLittleEndian), str(uid.ImplicitVRLittleEndian), str(uid.ExplicitVRBigEndian)}
 
 
+def is_storage(sop_class: str) -> bool:
+    """Whether a SOP class is stored by C-STORE: all but those that the standard's dictionary (PS3.6 A) knows as another
+    service, such as query, worklist, print or storage commitment. So are unknown and private ones.
+    """
+    if not is_valid_uid(sop_class):
+        return False
+    name, kind, *_ = UID_dictionary.get(sop_class, ("", ""))
+    if not name:  # unknown, private, or reserved in the dictionary
+        return kind in ("", "SOP Class")
+    return kind == "SOP Class" and "Storage" in name and not any(one in name for one in NO_STORAGE)
+
+
 def choose(sop_class: str, offered: Collection[str]) -> str | None:
-    """The transfer syntax for a proposed presentation context (PS3.8 9.3.2).
+    """The transfer syntax for a proposed presentation context (PS3.8 9.3.2): of those offered the first, in the peer's
+    order, that we decode; else the first.
 
     Args:
         sop_class: its abstract syntax, "" where it has none.
@@ -61,7 +85,7 @@ def choose(sop_class: str, offered: Collection[str]) -> str | None:
         None where the class is not served, "" where no transfer syntax is that is offered.
     """
     if sop_class == VERIFICATION:
-        return next((one for one in SYNTAX_BY_UID if one in offered and one in UNCOMPRESSED), "")
-    if sop_class not in STORAGE_CLASSES:
+        return next((one for one in offered if one in UNCOMPRESSED), "")
+    if not is_storage(sop_class):
         return None
-    return next((one for one in SYNTAX_BY_UID if one in offered), "")
+    return next((one for one in offered if one in SYNTAX_BY_UID), next(iter(offered), ""))

@@ -143,15 +143,18 @@ def is_valid_uid(uid: str) -> bool:
     return len(uid) <= 64 and UID_PATTERN.fullmatch(uid) is not None
 
 
-def read_header(path: Path, received: date | None = None) -> Header:
+def read_header(path: Path, received: date | None = None, *, most_inflated: int | None = None) -> Header:
     """Read and check a Part 10 file that was received on this day, today by default.
+
+    Args:
+        most_inflated: see `part10.scan`.
 
     Raises:
         Truncated, Malformed, TooDeep, TooLarge: see `part10.scan`.
         MissingIdentifier: no valid SOP Class or SOP Instance UID.
     """
     with path.open("rb") as handle:
-        scanned = scan(handle, (*IDENTIFYING_TAGS, *KIND_TAGS))
+        scanned = scan(handle, (*IDENTIFYING_TAGS, *KIND_TAGS), most_inflated=most_inflated)
     dataset = scanned.dataset
     sop_class, sop_instance = text(dataset, "SOPClassUID"), text(dataset, "SOPInstanceUID")
     if not is_valid_uid(sop_class) or not is_valid_uid(sop_instance):

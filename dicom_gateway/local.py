@@ -2,35 +2,39 @@
 
 from pathlib import Path
 
-from dicom_gateway.contexts import STORAGE_CLASSES, SYNTAX_BY_UID
-from dicom_gateway.errors import ClassMismatch, Malformed
+from dicom_gateway.contexts import FILM_CLASSES, is_storage
+from dicom_gateway.errors import ClassMismatch
 from dicom_gateway.header import read_header
 from dicom_gateway.options import Received
-from dicom_gateway.part10 import dataset_offset, encode_meta
-from dicom_gateway.spool import Spool
+from dicom_gateway.other_objects import LOOK, Look, OtherObject, Passed, Passing, look
+from dicom_gateway.part10 import at_dataset, encode_meta
+from dicom_gateway.spool import Incoming, Spool, Stored
 
 CHUNK = 1 << 20
 LOCAL_AE = "LOCAL"
 
 
-def store_file(path: Path, spool: Spool, ae_title: str) -> Received:
+def store_file(path: Path, spool: Spool, ae_title: str, *, keep_other_objects: bool = False) -> Received | OtherObject:
     """Copy one Part 10 file into the spool, durably, under a fresh file meta header as the SCP writes it.
+
+    What can never be a film is read, and copied only with `keep_other_objects`.
 
     Raises:
         Refusal: the same refusals, for the same reasons, as a C-STORE of this file.
     """
-    header = read_header(path)
-    if header.sop_class_uid not in STORAGE_CLASSES:
+    with path.open("rb") as handle:
+        syntax = at_dataset(handle)
+        found = look(handle.read(LOOK), syntax)
+    if found.sop_class_uid and not is_storage(found.sop_class_uid):
         raise ClassMismatch
-    if header.transfer_syntax_uid not in SYNTAX_BY_UID:
-        raise Malformed
+    if found.sop_class_uid and found.sop_instance_uid and found.sop_class_uid not in FILM_CLASSES:
+        return _other(path, found, syntax, spool if keep_other_objects else None, ae_title)
+    header = read_header(path, most_inflated=spool.max_bytes)
+    if header.sop_class_uid not in FILM_CLASSES:
+        raise ClassMismatch  # it names a class, and not where one looks for it
     incoming = spool.open()
     try:
-        incoming.write(encode_meta(header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid))
-        with path.open("rb") as handle:
-            handle.seek(dataset_offset(handle))
-            while chunk := handle.read(CHUNK):
-                incoming.write(chunk)
+        _copy(path, (header.sop_class_uid, header.sop_instance_uid, syntax), incoming)
         stored = incoming.commit()
     finally:
         incoming.discard()
@@ -43,3 +47,35 @@ def store_file(path: Path, spool: Spool, ae_title: str) -> Received:
         called_ae=ae_title,
         fresh=stored.fresh,
     )
+
+
+def _other(path: Path, found: Look, syntax: str, spool: Spool | None, ae_title: str) -> OtherObject:
+    incoming = spool.open() if spool else Passing()
+    try:
+        _copy(path, (found.sop_class_uid, found.sop_instance_uid, syntax), incoming)
+        stored: Stored | Passed = incoming.commit()
+    finally:
+        incoming.discard()
+    return OtherObject(
+        sop_class_uid=found.sop_class_uid,
+        sop_instance_uid=found.sop_instance_uid,
+        transfer_syntax_uid=syntax,
+        study_instance_uid=found.study_instance_uid,
+        series_instance_uid=found.series_instance_uid,
+        modality=found.modality,
+        digest=stored.digest,
+        size=stored.size,
+        path=stored.path,
+        calling_ae=LOCAL_AE,
+        called_ae=ae_title,
+        fresh=stored.fresh,
+    )
+
+
+def _copy(path: Path, meta: tuple[str, str, str], incoming: Incoming | Passing) -> None:
+    """`meta`: arguments of `encode_meta`."""
+    incoming.write(encode_meta(*meta))
+    with path.open("rb") as handle:
+        at_dataset(handle)
+        while chunk := handle.read(CHUNK):
+            incoming.write(chunk)

@@ -26,11 +26,13 @@ class GatewayOptions:
     """Seconds without a byte inside a PDU or a message before we abort."""
     idle_timeout: float = 600.0
     """Seconds an association may rest between messages."""
+    keep_other_objects: bool = False
+    """Store also what can never be a film."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """One durable instance on its way to `accept`."""
+    """One durable film on its way to `accept`."""
 
     header: Header
     digest: str

@@ -4,11 +4,11 @@ pydicom tokenises; its `stop_when` hook sees every top-level element before its 
 that the value is really there.
 """
 
-import io
 import os
 import struct
-import zlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -22,16 +22,27 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 
 from dicom_gateway.errors import Malformed, TooDeep, TooLarge, Truncated
+from dicom_gateway.inflated import AT_ONCE, InflatedStream, inflated_size
 
 IMPLEMENTATION_CLASS_UID = "2.25.302843957260183674116873480514972603181"
 IMPLEMENTATION_VERSION = "XRAYQ_0.1"
-PIXEL_DATA = 0x7FE00010
+TRANSFER_SYNTAX, PIXEL_DATA = 0x00020010, 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM, SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
-DEFLATED_LIMIT = 1 << 30
-"""Largest data set we inflate, bytes."""
+PREAMBLE, PREFIX = bytes(128), b"DICM"
+DEFLATED = (
+    uid.DeflatedExplicitVRLittleEndian,
+    "1.2.840.10008.1.2.4.95",  # JPIP Referenced Deflate
+    "1.2.840.10008.1.2.4.205",  # JPIP HTJ2K Referenced Deflate
+)
 HEADER_LIMIT = 64 << 20
-"""Most bytes that may stand before Pixel Data."""
+"""Most bytes that may stand before Pixel Data; of a deflated data set `inflated.HEAD`."""
+VALUE_LIMIT, READ_LIMIT = 2 << 20, 16 << 20
+"""Most bytes of a value that is asked for, such as a sequence of look-up tables, and of any other that is read."""
+UNCOUNTED = sys.maxsize
+READS_LIMIT = 100_000
+"""Most reads before the pixels, one or two for each element or item: a million empty items, which are 12 KB when
+deflated, took pydicom 16 s and 700 MB. A film has some hundreds of elements."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,26 +84,43 @@ def encode_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: 
     return bytes(buffer.getvalue())
 
 
-def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
+def scan(
+    handle: BinaryIO, keywords: Sequence[str], *, most_inflated: int | None = None, count_inflated: bool = True
+) -> Scan:
     """Read the named top-level elements of an open Part 10 file.
+
+    Args:
+        most_inflated: largest deflated data set, bytes when inflated; None: any. It is never held as a whole.
+        count_inflated: check that a deflated data set is whole. It costs inflating it once more than reading it.
 
     Raises:
         Truncated: an element, an item or the deflated stream ends after the file does.
         Malformed: no Part 10 header, unknown coding, or bytes that are no data elements.
         TooDeep: sequences nested past the interpreter's stack.
-        TooLarge: over HEADER_LIMIT before the pixels, or over DEFLATED_LIMIT when inflated.
+        TooLarge: over one of the limits above before the pixels, or over `most_inflated`.
     """
     syntax = _read_meta(handle)
-    stream: BinaryIO = handle
-    if syntax == uid.DeflatedExplicitVRLittleEndian:
-        stream = _inflate(handle)
-        size = len(cast(io.BytesIO, stream).getbuffer())
-    else:
-        size = os.fstat(handle.fileno()).st_size
+    past_second_meta(handle, little=syntax != uid.ExplicitVRBigEndian)
+    with AT_ONCE if syntax in DEFLATED else nullcontext():
+        if syntax not in DEFLATED:
+            return _scan(handle, os.fstat(handle.fileno()).st_size, syntax, keywords)
+        start = handle.tell()
+        size = inflated_size(handle, start, most_inflated) if count_inflated else UNCOUNTED
+        stream = InflatedStream(handle, start, size)
+        past_second_meta(cast(BinaryIO, stream), little=True)
+        scanned = _scan(cast(BinaryIO, stream), size, syntax, keywords)
+        stream.leave_head()
+        return scanned
+
+
+def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> Scan:
+    """The data set from here to `size`, where the stream ends; UNCOUNTED where nobody knows."""
     implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
     start = stream.tell()
+    counted = cast(BinaryIO, Counted(stream, size))
     found: list[PixelLocation] = []
     last_end: int | None = 0  # None: behind a sequence delimiter
+    tags = [Tag(cast(int, tag_for_keyword(keyword))) for keyword in keywords]
 
     def at_element(tag: BaseTag, vr: str | None, length: int) -> bool:
         nonlocal last_end
@@ -100,20 +128,21 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
         last_end = None if length == UNDEFINED_LENGTH else offset + length
         if tag == PIXEL_DATA:
             encapsulated = length == UNDEFINED_LENGTH
-            end = _end_of_items(stream, offset, size) if encapsulated else offset + length
+            end = _end_of_items(counted, offset, size) if encapsulated else offset + length
             if end > size:
                 raise Truncated
             found.append(PixelLocation(offset=offset, length=end - offset, encapsulated=encapsulated, vr=vr or "OW"))
             return True
         if length != UNDEFINED_LENGTH and offset + length > size:
             raise Truncated
-        if offset - start > HEADER_LIMIT:
+        if offset - start > HEADER_LIMIT or (length != UNDEFINED_LENGTH and length > VALUE_LIMIT and tag in tags):
             raise TooLarge
         return False
 
-    tags = cast("list[BaseTag | int]", [Tag(cast(int, tag_for_keyword(keyword))) for keyword in keywords])
     try:
-        dataset = read_dataset(stream, implicit, little, stop_when=at_element, specific_tags=tags)
+        dataset = read_dataset(
+            counted, implicit, little, stop_when=at_element, specific_tags=cast("list[BaseTag | int]", tags)
+        )
     except RecursionError:
         raise TooDeep from None
     except EOFError:
@@ -124,7 +153,7 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
         raise
     except (ValueError, TypeError, LookupError, struct.error, AttributeError, OverflowError, NotImplementedError):
         raise Malformed from None  # the original text may quote patient data
-    if not found and not _ends_at(stream, last_end, size, little):
+    if not found and size != UNCOUNTED and not _ends_at(stream, last_end, size, little):
         raise Truncated
     return Scan(
         dataset=dataset,
@@ -135,23 +164,85 @@ def scan(handle: BinaryIO, keywords: Sequence[str]) -> Scan:
     )
 
 
-def dataset_offset(handle: BinaryIO) -> int:
-    """Where the data set begins in an open Part 10 file. Raises Malformed."""
-    _read_meta(handle)
-    return handle.tell()
+def at_dataset(handle: BinaryIO) -> str:
+    """The transfer syntax of an open Part 10 file, which is left at the start of its data set. Raises Malformed."""
+    return _read_meta(handle)
 
 
 def _read_meta(handle: BinaryIO) -> str:
-    """Transfer syntax of the file meta information; leaves `handle` at the data set."""
-    try:
+    """Transfer syntax of the file meta information; leaves `handle` at what follows it.
+
+    Its elements rise. One that does not, once the transfer syntax is known, begins another group 0002, which is not
+    ours to believe.
+    """
+    last, known = 0, False
+    first = len(PREAMBLE) + len(PREFIX)
+
+    def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal last, known
+        again = tag <= last and handle.tell() > first + 12  # pydicom may ask twice for the first one
+        if tag.group != 2 or (again and known):
+            return True
+        last, known = tag, known or tag == TRANSFER_SYNTAX
+        return False
+
+    with _damage_told():
         if read_preamble(handle, force=False) is None:
             raise Malformed
+        counted = cast(BinaryIO, Counted(handle))
+        syntax: Any = read_dataset(counted, False, True, stop_when=behind).get("TransferSyntaxUID")
+    if not syntax:
+        raise Malformed
+    return str(syntax)
 
-        def past_group_two(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-            return tag.group != 2
 
-        meta = read_dataset(handle, False, True, stop_when=past_group_two)
-        syntax: Any = meta.get("TransferSyntaxUID")
+def past_second_meta(stream: BinaryIO, *, little: bool) -> None:
+    """Past a group 0002 at the start of the data set, with or without a preamble before it: it has no business there.
+
+    What was negotiated, or what the file's own meta information says, stays true. Such elements are explicit VR little
+    endian as in a file, or coded as the data set.
+    """
+    start = stream.tell()
+    if stream.read(len(PREAMBLE) + len(PREFIX)) == PREAMBLE + PREFIX:
+        start = stream.tell()
+    stream.seek(start)
+    head = stream.read(8)
+    stream.seek(start)
+    as_file, as_dataset = head.startswith(b"\x02\x00"), not little and head.startswith(b"\x00\x02")
+    if not as_file and not as_dataset:
+        return
+
+    def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        return tag.group != 2
+
+    with _damage_told():
+        read_dataset(cast(BinaryIO, Counted(stream)), False, as_file, stop_when=behind)
+
+
+class Counted:
+    """As much of a file as pydicom reads by.
+
+    Raises TooLarge after READS_LIMIT reads, and for one over READ_LIMIT: Truncated where the file has not so much.
+    """
+
+    def __init__(self, stream: BinaryIO, end: int = sys.maxsize) -> None:
+        self._stream_read, self.seek, self.tell = stream.read, stream.seek, stream.tell
+        self._end, self._left = end, READS_LIMIT
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise TooLarge
+        if size > READ_LIMIT:
+            raise Truncated if self.tell() + size > self._end else TooLarge
+        return self._stream_read(size)
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """What pydicom raises for bytes that are no data elements, as Malformed or TooDeep."""
+    try:
+        yield
     except RecursionError:
         raise TooDeep from None
     except (
@@ -161,22 +252,6 @@ def _read_meta(handle: BinaryIO) -> str:
         if getattr(error, "errno", None) is not None:
             raise
         raise Malformed from None
-    if not syntax:
-        raise Malformed
-    return str(syntax)
-
-
-def _inflate(handle: BinaryIO) -> BinaryIO:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        plain = inflater.decompress(handle.read(), DEFLATED_LIMIT)
-    except zlib.error:
-        raise Malformed from None
-    if inflater.unconsumed_tail:
-        raise TooLarge
-    if not inflater.eof:
-        raise Truncated
-    return io.BytesIO(plain)
 
 
 def _ends_at(stream: BinaryIO, last_end: int | None, size: int, little: bool) -> bool:

@@ -27,6 +27,7 @@ from dicom_gateway.errors import (
     UnsupportedSyntax,
 )
 from dicom_gateway.header import IMAGE_TAGS, text
+from dicom_gateway.inflated import InflatedStream
 from dicom_gateway.lookup import Pixels
 from dicom_gateway.part10 import PixelLocation, Scan, scan
 from dicom_gateway.values import integer
@@ -64,7 +65,7 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int
     """
     with path.open("rb") as handle:
         try:
-            scanned = scan(handle, IMAGE_TAGS)
+            scanned = scan(handle, IMAGE_TAGS, count_inflated=False)  # that was done at the door
         except Refusal as refusal:
             raise PixelError(refusal.comment) from refusal
         image = image_pixel(scanned.dataset, max_pixels)
@@ -152,16 +153,24 @@ def _raw_frame(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels
     if where.length < held * image.bits_allocated // 8:
         raise CorruptPixels
     dtype = np.dtype(f"{order}u{image.bits_allocated // 8}")
-    flat = np.frombuffer(_bytes_of(scanned.stream), dtype, held, where.offset)
+    flat = _values(scanned.stream, dtype, held, where.offset)
     if swapped_bytes:
         flat = flat.reshape(-1, 2)[:, ::-1].reshape(-1)[:count]
     return np.asarray(flat.reshape(image.rows, image.columns)).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _bytes_of(stream: BinaryIO) -> Any:
-    if hasattr(stream, "getbuffer"):
-        return stream.getbuffer()
-    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+def _values(stream: BinaryIO, dtype: "np.dtype[Any]", count: int, offset: int) -> Pixels:
+    """A mapping of the file; of a deflated one these values and no more."""
+    if isinstance(stream, InflatedStream):
+        stream.seek(offset)
+        try:
+            values = np.frombuffer(stream.read(count * dtype.itemsize), dtype)
+        except (Refusal, ValueError):
+            raise CorruptPixels from None
+        if len(values) < count:
+            raise CorruptPixels
+        return values
+    return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype, count, offset)
 
 
 def _stored_values(frame: Pixels, image: ImagePixel) -> Pixels:

@@ -17,6 +17,7 @@ from dicom_gateway.association import Association
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.observer import NO_PLACE, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
+from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.spool import Spool
 
 log = logging.getLogger("xrayq.gateway")
@@ -32,13 +33,13 @@ class Gateway:
         self,
         options: GatewayOptions,
         spool: Spool,
-        accept: Callable[[Received], None],
+        accept: Callable[[Received | OtherObject], None],
         observer: Observer | None = None,
     ) -> None:
         """
         Args:
-            accept: called from many threads with each durable instance, once for each C-STORE. It returns when the
-                instance is committed, or raises a Refusal that becomes the C-STORE's status.
+            accept: called from many threads with each durable film, and each other object, once for each C-STORE. It
+                returns when that is committed, or raises a Refusal that becomes the C-STORE's status.
             observer: is told what associations do.
         """
         self._options = options

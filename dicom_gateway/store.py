@@ -1,11 +1,15 @@
-"""C-STORE as SCP (PS3.7 9.1.1, PS3.4 Annex B): a request's data set, from its first fragment to a durable film."""
+"""C-STORE as SCP (PS3.7 9.1.1, PS3.4 Annex B): a request's data set, from its first fragment to a durable film.
+
+What can never be a film is not parsed, and not kept unless it is wanted.
+"""
 
 from pydicom.dataset import Dataset
 
-from dicom_gateway.contexts import VERIFICATION
-from dicom_gateway.errors import ClassMismatch, InstanceMismatch, InvalidInstance, Refusal, StoreUnavailable
+from dicom_gateway.contexts import FILM_CLASSES, VERIFICATION
+from dicom_gateway.errors import ClassMismatch, InstanceMismatch, InvalidInstance, Refusal, StoreUnavailable, Truncated
 from dicom_gateway.header import is_valid_uid, read_header
 from dicom_gateway.options import Received
+from dicom_gateway.other_objects import LOOK, OtherObject, Passing, look
 from dicom_gateway.part10 import encode_meta
 from dicom_gateway.spool import Incoming, Spool
 
@@ -13,10 +17,13 @@ from dicom_gateway.spool import Incoming, Spool
 class Store:
     """One request. What speaks against it is kept until its last byte is here: only then can the peer be answered."""
 
-    def __init__(self, command: Dataset, context: tuple[str, str], spool: Spool) -> None:
+    def __init__(
+        self, command: Dataset, context: tuple[str, str], spool: Spool, *, keep_other_objects: bool = False
+    ) -> None:
         """
         Args:
             context: SOP Class and transfer syntax of its presentation context.
+            keep_other_objects: store also what can never be a film.
         """
         self.size = 0
         """Bytes of its data set so far."""
@@ -24,17 +31,21 @@ class Store:
         self._named_class = str(command.get("AffectedSOPClassUID"))
         self._sop_instance = str(command.get("AffectedSOPInstanceUID") or "")
         self._spool = spool
-        self._incoming: Incoming | None = None
+        self._film = self._sop_class in FILM_CLASSES
+        self._stored = self._film or keep_other_objects
+        self._head = bytearray()
+        """Of what is no film: the first LOOK bytes."""
+        self._incoming: Incoming | Passing | None = None
         self._refusal: Refusal | None = None
 
     def begin(self) -> None:
-        """Check the command, open a file in the spool."""
+        """Check the command; open a file in the spool, for what is stored."""
         try:
             if not is_valid_uid(self._sop_instance):
                 raise InvalidInstance
             if self._sop_class == VERIFICATION or self._named_class != self._sop_class:
                 raise ClassMismatch
-            self._incoming = self._spool.open()
+            self._incoming = self._spool.open() if self._stored else Passing()
             self._incoming.write(encode_meta(self._sop_class, self._sop_instance, self._syntax))
         except Refusal as refusal:
             self._refuse(refusal)
@@ -44,21 +55,44 @@ class Store:
         self.size += len(fragment)
         if self._incoming is None:
             return
+        if not self._film and len(self._head) < LOOK:
+            self._head += fragment[: LOOK - len(self._head)]
         try:
             self._incoming.write(fragment)
         except Refusal as refusal:
             self._refuse(refusal)
 
-    def keep(self, *, calling_ae: str, called_ae: str) -> Received:
+    def keep(self, *, calling_ae: str, called_ae: str) -> Received | OtherObject:
         """Check the data set against the command and make it durable. Raises Refusal."""
         if self._incoming is None:
             raise self._refusal or StoreUnavailable()
-        header = read_header(self._incoming.path)
+        if self._film and isinstance(self._incoming, Incoming):
+            return self._keep_film(self._incoming, calling_ae, called_ae)
+        if not self.size:
+            raise Truncated
+        stored, found = self._incoming.commit(), look(bytes(self._head), self._syntax)
+        return OtherObject(
+            sop_class_uid=self._sop_class,
+            sop_instance_uid=self._sop_instance,
+            transfer_syntax_uid=self._syntax,
+            study_instance_uid=found.study_instance_uid,
+            series_instance_uid=found.series_instance_uid,
+            modality=found.modality,
+            digest=stored.digest,
+            size=stored.size,
+            path=stored.path,
+            calling_ae=calling_ae,
+            called_ae=called_ae,
+            fresh=stored.fresh,
+        )
+
+    def _keep_film(self, incoming: Incoming, calling_ae: str, called_ae: str) -> Received:
+        header = read_header(incoming.path, most_inflated=self._spool.max_bytes)
         if header.sop_class_uid != self._sop_class:
             raise ClassMismatch
         if header.sop_instance_uid != self._sop_instance:
             raise InstanceMismatch
-        stored = self._incoming.commit()
+        stored = incoming.commit()
         return Received(
             header=header,
             digest=stored.digest,

@@ -14,7 +14,7 @@ from worker.db.tables import audit_event, finding_score, instance, outbox, score
 from worker.deployment import Role
 from worker.errors import NotFound, WrongState
 from worker.score_rows import ScoreView, of_instance
-from worker.states import State, sources
+from worker.states import NOT_A_FILM, State, sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,10 @@ class InstanceView:
     sop_instance_uid: str
     revision: int
     digest: str
-    """Of the received film in the spool, SHA-256."""
+    """Of the received film in the spool, SHA-256; of what is no film, also where it is not kept."""
+    in_spool: bool
+    """Whether what came was kept."""
+    sop_class_uid: str
     transfer_syntax_uid: str
     modality: str
     body_part: str
@@ -118,11 +121,14 @@ def reject(engine: Engine, instance_id: int, actor: str) -> None:
 
 
 def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:
-    state = connection.execute(
-        select(instance.c.state).where(instance.c.id == instance_id).with_for_update()
-    ).scalar_one_or_none()
-    if state is None:
+    found = connection.execute(
+        select(instance.c.state, instance.c.is_film).where(instance.c.id == instance_id).with_for_update()
+    ).one_or_none()
+    if found is None:
         raise NotFound(f"no instance {instance_id}")
+    if not found.is_film:
+        raise WrongState(f"instance {instance_id} is no film ({NOT_A_FILM}): there is nothing to score")
+    state = found.state
     if State(state) not in sources(target):
         allowed = " or ".join(sources(target))
         raise WrongState(f"instance {instance_id} is {state}; this needs {allowed}")
@@ -142,6 +148,8 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
             sop_instance_uid=row.sop_instance_uid,
             revision=row.revision,
             digest=row.digest,
+            in_spool=row.in_spool,
+            sop_class_uid=row.sop_class_uid,
             transfer_syntax_uid=row.transfer_syntax_uid,
             modality=row.modality,
             body_part=row.body_part,

@@ -78,6 +78,12 @@ class GatewayMetrics(Observer):
             ["calling_ae"],
             registry=self.registry,
         )
+        self._other_objects = Counter(
+            "xrayq_other_objects_total",
+            "Objects received that can never be a film.",
+            ["calling_ae"],
+            registry=self.registry,
+        )
         self._seconds = Histogram(
             "xrayq_c_store_response_seconds",
             "From the last byte of a film to its C-STORE-RSP.",
@@ -127,6 +133,10 @@ class GatewayMetrics(Observer):
         self._stores.labels(label, f"0x{status:04X}").inc()
         self._bytes.labels(label).inc(size)
         self._seconds.observe(seconds)
+
+    def other_object(self, calling_ae: str) -> None:
+        """One was committed."""
+        self._other_objects.labels(self._label(calling_ae)).inc()
 
     def _count(self, calling_ae: str, outcome: str) -> None:
         if calling_ae != self._own_title:

@@ -33,7 +33,7 @@ def orphans(engine: Engine, spool: Path) -> list[str] | None:
     if not is_spool(spool):
         return None
     before = time.time() - SETTLED_SECONDS
-    query = select(instance.c.digest)
+    query = select(instance.c.digest).where(instance.c.in_spool)
     with reading(engine) as connection, connection.execute(query, execution_options={"yield_per": CHUNK}) as rows:
         known = {digest for (digest,) in rows}
     try:

@@ -39,7 +39,12 @@ class Settings(BaseSettings):
     )
     spool: Path | None = Field(None, description="Folder of received films; default `home`/spool.")
     spool_reserve_mib: int = Field(1024, ge=0, description="Free space a film must leave; below it C-STORE gets A700.")
-    max_instance_mib: int = Field(512, gt=0, description="Largest data set accepted.")
+    max_instance_mib: int = Field(
+        512, gt=0, description="Largest data set that is kept, also when inflated; a larger one gets A701."
+    )
+    keep_other_objects: bool = Field(
+        False, description="Keep in the spool also what can never be a film, such as dose reports and CT slices."
+    )
 
     host: str = Field("0.0.0.0", description="Address the gateway listens on.")
     port: int = Field(11112, ge=0, le=65535, description="Port the gateway listens on.")

@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+NOT_A_FILM = "not_a_film"
+"""The reason of what came beside the films and can never be one: ineligible from its first moment on."""
+
 
 class State(StrEnum):
     RECEIVED = "received"

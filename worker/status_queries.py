@@ -52,6 +52,8 @@ class SenderToday:
     failed: int
     pending: int
     flagged: int
+    other: int
+    """Objects that are no film, not part of the other counts."""
     last_at: datetime
 
 
@@ -172,14 +174,20 @@ def _in_state(connection: Connection, state: State) -> int:
 def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
     within = today.covers(instance.c.received_at)
     rows = connection.execute(
-        select(instance.c.calling_ae, instance.c.state, func.count(), func.max(instance.c.received_at))
+        select(
+            instance.c.calling_ae, instance.c.is_film, instance.c.state, func.count(), func.max(instance.c.received_at)
+        )
         .where(within)
-        .group_by(instance.c.calling_ae, instance.c.state)
+        .group_by(instance.c.calling_ae, instance.c.is_film, instance.c.state)
     )
     states: dict[str, Counter[str]] = defaultdict(Counter)
+    others: Counter[str] = Counter()
     last: dict[str, datetime] = {}
-    for calling_ae, state, films, newest in rows:
-        states[calling_ae][state] = films
+    for calling_ae, is_film, state, films, newest in rows:
+        if is_film:
+            states[calling_ae][state] = films
+        else:
+            others[calling_ae] += films
         last[calling_ae] = max(newest, last.get(calling_ae, newest))
     # Looked up for each film of today: a join would let PostgreSQL read the flags of every day.
     flags_of = (
@@ -202,9 +210,10 @@ def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
             failed=films[State.FAILED],
             pending=films[State.RECEIVED],
             flagged=flags.get(calling_ae, 0),
+            other=others[calling_ae],
             last_at=last[calling_ae],
         )
-        for calling_ae, films in states.items()
+        for calling_ae, films in ((calling_ae, states[calling_ae]) for calling_ae in last)
     ]
     return tuple(sorted(found, key=lambda one: (-one.received, one.calling_ae)))
 
@@ -212,7 +221,11 @@ def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
 def _last_hour(connection: Connection, now: datetime) -> LastHour:
     """By the audit trail, whose times are indexed: a film that waited for hours counts when it was scored."""
     # One look-up for each event: a join would let PostgreSQL read every film there is.
-    came_at = select(instance.c.received_at).where(instance.c.id == audit_event.c.instance_id).scalar_subquery()
+    came_at = (
+        select(instance.c.received_at)
+        .where(instance.c.id == audit_event.c.instance_id, instance.c.is_film)
+        .scalar_subquery()
+    )
     rows = connection.execute(
         select(audit_event.c.at, audit_event.c.action, came_at).where(
             audit_event.c.at > now - timedelta(minutes=MINUTES),
@@ -223,6 +236,8 @@ def _last_hour(connection: Connection, now: datetime) -> LastHour:
     received, ended = [0] * MINUTES, [0] * MINUTES
     seconds = []
     for at, action, received_at in rows:
+        if received_at is None:
+            continue  # no film
         minute = MINUTES - 1 - int((now - at).total_seconds() // 60)
         (received if action in ARRIVALS else ended)[minute] += 1
         if action == "scored" and at >= received_at:

@@ -47,7 +47,7 @@ def page(
     outages = [line for one in stored.outages for line in _outage(one, snapshot.at, zone, width)]
     lists = (
         [_alarm(one, snapshot.at, zone) for one in stored.alarms],
-        [_sender(one, snapshot.at, zone) for one in stored.senders],
+        [_sender(one, snapshot.at, zone) for one in stored.senders if one.received],
         [_refused(one) for one in stored.refused],
         [_dead_letter(one, snapshot.at, zone) for one in stored.dead_letters],
     )
@@ -59,7 +59,14 @@ def page(
         return [
             title,
             [*processes, _films(snapshot, stored), _spool(snapshot), _alarms(stored), *alarms, *outages],
-            [_columns(), *senders, _total(stored.senders), *_contexts(stored), *refused],
+            [
+                _columns(),
+                *senders,
+                _total(stored.senders),
+                *_others(stored.senders),
+                *_contexts(stored),
+                *refused,
+            ],
             _hour(stored.hour, 60 if width >= WIDE else 30, ASCII if ascii_ else BLOCKS),
             [_failed(stored), *dead_letters],
             [_bundle(stored), *_shadows(stored), _nightly(stored, snapshot.at, zone)],
@@ -195,7 +202,13 @@ def _sender(one: SenderToday, now: datetime, zone: ZoneInfo) -> Text:
 
 
 def _total(senders: Sequence[SenderToday]) -> Text:
-    return _counts("  all" if senders else "  no film yet", senders)
+    return _counts("  all" if any(one.received for one in senders) else "  no film yet", senders)
+
+
+def _others(senders: Sequence[SenderToday]) -> list[Text]:
+    number = sum(one.other for one in senders)
+    objects = "object that is no film" if number == 1 else "objects that are no films"
+    return [Text(f"  beside them {number:,} {objects}", QUIET)] if number else []
 
 
 def _counts(name: str, senders: Sequence[SenderToday]) -> Text:

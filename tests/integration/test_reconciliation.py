@@ -83,6 +83,7 @@ def test_every_film_is_accounted_for(database: Engine, films: list[int]) -> None
         "failed": {"no_pixel_data": 1, "truncated": 1},
         "pending": 1,
         "lost": 0,
+        "other_objects": 0,
         "difference": 0,
     }
     assert named(database) == {}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dicom_gateway.observer import Observer
-from dicom_gateway.options import GatewayOptions, Received
+from dicom_gateway.options import GatewayOptions
 from dicom_gateway.scp import Gateway
 from dicom_gateway.spool import Spool
 from tests.services import wait_until
@@ -19,7 +19,7 @@ from tests.services import wait_until
 class Node:
     gateway: Gateway
     spool: Spool
-    accepted: list[Received]
+    accepted: list[Any]
 
     @property
     def port(self) -> int:
@@ -45,14 +45,14 @@ def start(spool_root: Path) -> Iterator[Callable[..., Node]]:
 
     def start_node(
         *,
-        accept: Callable[[Received], None] | None = None,
+        accept: Callable[[Any], None] | None = None,
         spool: Spool | None = None,
         observer: Observer | None = None,
         **options: Any,
     ) -> Node:
         if spool is not None:
             spool.prepare()
-        accepted: list[Received] = []
+        accepted: list[Any] = []
         patience = {"association_timeout": 1.0, "network_timeout": 1.0, "idle_timeout": 60.0}
         chosen = GatewayOptions(**({"host": "127.0.0.1", "port": 0} | patience | options))
         spool = spool or Spool(spool_root, reserve_bytes=0)

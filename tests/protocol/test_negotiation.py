@@ -6,14 +6,15 @@ from contextlib import ExitStack
 
 import pytest
 from pydicom import uid
+from pynetdicom import sop_class
 from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.association import MAX_ASSOCIATE_PDU
-from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from dicom_gateway.contexts import FILM_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from tests.phantoms import chest_film
 from tests.protocol.conftest import Node
-from tests.protocol.raw import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, Pdu, Peer, associate_rq, contexts, dataset_bytes
+from tests.protocol.raw import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, DX, Pdu, Peer, associate_rq, contexts, dataset_bytes
 from tests.services import wait_until
 
 
@@ -123,36 +124,78 @@ def test_one_association_too_many_is_rejected_until_one_ends(start: Callable[...
         wait_until(let_in, 5, "a free place")
 
 
-def test_an_unknown_sop_class_is_rejected_and_the_others_work(node: Node) -> None:
+def test_a_class_of_another_service_is_rejected_and_the_others_work(node: Node) -> None:
     with Peer(node.port) as peer:
-        answer = peer.associate(context_list=contexts(sop_class=uid.CTImageStorage))
+        answer = peer.associate(context_list=contexts(sop_class=sop_class.StudyRootQueryRetrieveInformationModelFind))
         assert {context: result for context, (result, _) in results(answer).items()} == {1: 0, 3: 3}
         assert peer.echo() == 0x0000
 
 
-def test_an_unknown_transfer_syntax_is_rejected_and_the_others_work(node: Node) -> None:
+def of_pynetdicom(*, storage: bool) -> list[str]:
+    """UIDs of its own tables of services: storage classes, or those of the others."""
+    tables = {name: table for name, table in vars(sop_class).items() if name.endswith("_CLASSES")}
+    stored = ("_STORAGE_CLASSES", "_NON_PATIENT_OBJECT_CLASSES")
+    neither = ("_VERIFICATION_CLASSES", "_SERVICE_CLASSES")
+    chosen = [table for name, table in tables.items() if name not in neither and (name in stored) is storage]
+    return [str(one) for table in chosen for one in table.values()]
+
+
+RETIRED = ["1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.9", "1.2.840.10008.5.1.4.1.1.12.3"]
+UNKNOWN = ["1.2.840.10008.5.1.4.1.1.999.1", "1.2.840.113619.4.26", "1.3.12.2.1107.5.9.1", "2.25.4711"]
+
+
+def test_every_storage_class_is_accepted_in_whatever_syntax(node: Node) -> None:
+    """Retired, unknown and private ones too, in syntaxes that nobody here decodes."""
+    private = "1.2.840.113619.5.2"
+    every = [*of_pynetdicom(storage=True), *RETIRED, *UNKNOWN]
+    assert len(every) > 180
+    for syntax in (uid.ExplicitVRLittleEndian, uid.MPEG2MPML, private):
+        for start in range(0, len(every), 100):
+            proposed = [build_context(one, syntax) for one in every[start : start + 100]]
+            for number, context in enumerate(proposed):
+                context.context_id = 2 * number + 1
+            with Peer(node.port) as peer:
+                answer = peer.associate(context_list=proposed)
+            assert set(results(answer).values()) == {(0, str(syntax))}
+
+
+def test_classes_of_other_services_are_rejected(node: Node) -> None:
+    proposed = [build_context(one) for one in of_pynetdicom(storage=False)]
+    proposed += [build_context(one) for one in ("1.2.840.10008.1.2.1", "1.2.840.10008.1.20.2", "1.2.840.10008.4.2")]
+    for number, context in enumerate(proposed):
+        context.context_id = 2 * number + 1
     with Peer(node.port) as peer:
-        answer = peer.associate(context_list=contexts(syntax=uid.MPEG2MPML))
-        assert {context: result for context, (result, _) in results(answer).items()} == {1: 0, 3: 4}
-        assert peer.echo() == 0x0000
+        answer = peer.associate(context_list=proposed)
+    assert len(proposed) > 50
+    assert {result for result, _ in results(answer).values()} == {3}
 
 
-@pytest.mark.parametrize("sop_class", STORAGE_CLASSES, ids=STORAGE_CLASSES.get)
-def test_every_row_of_the_table_is_accepted(node: Node, sop_class: str) -> None:
-    proposed = [build_context(sop_class, syntax.uid) for syntax in TRANSFER_SYNTAXES]
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        ([uid.JPEG2000, uid.ExplicitVRLittleEndian], uid.JPEG2000),
+        ([uid.MPEG2MPML, uid.ImplicitVRLittleEndian], uid.ImplicitVRLittleEndian),
+        ([uid.MPEG2MPML, "1.2.840.113619.5.2"], uid.MPEG2MPML),
+    ],
+)
+def test_the_first_offered_syntax_that_is_decoded_is_taken(node: Node, offered: list[str], taken: str) -> None:
+    """By each context for itself: the same class may be proposed again with others."""
+    proposed = [build_context(DX, offered), build_context(DX, uid.MPEG2MPML), build_context(DX, uid.JPEGLSLossless)]
+    for number, context in enumerate(proposed):
+        context.context_id = 2 * number + 1
+    with Peer(node.port) as peer:
+        answer = peer.associate(context_list=proposed)
+    assert results(answer) == {1: (0, str(taken)), 3: (0, str(uid.MPEG2MPML)), 5: (0, str(uid.JPEGLSLossless))}
+
+
+@pytest.mark.parametrize("film_class", FILM_CLASSES, ids=FILM_CLASSES.get)
+def test_every_row_of_the_table_is_accepted(node: Node, film_class: str) -> None:
+    proposed = [build_context(film_class, syntax.uid) for syntax in TRANSFER_SYNTAXES]
     for number, context in enumerate(proposed):
         context.context_id = 2 * number + 1
     with Peer(node.port) as peer:
         answer = peer.associate(context_list=proposed)
     assert list(results(answer).values()) == [(0, str(syntax.uid)) for syntax in TRANSFER_SYNTAXES]
-
-
-def test_the_cheapest_offered_syntax_is_chosen(node: Node) -> None:
-    context = build_context(uid.ComputedRadiographyImageStorage, [row.uid for row in reversed(TRANSFER_SYNTAXES)])
-    context.context_id = 1
-    with Peer(node.port) as peer:
-        answer = peer.associate(context_list=[context])
-    assert results(answer) == {1: (0, str(TRANSFER_SYNTAXES[0].uid))}
 
 
 def test_verification_is_accepted_uncompressed_only(node: Node) -> None:

@@ -17,7 +17,7 @@ from pynetdicom.pdu_primitives import (
 )
 
 from dicom_gateway import scu
-from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, TransferSyntax
+from dicom_gateway.contexts import FILM_CLASSES, TRANSFER_SYNTAXES, TransferSyntax
 from dicom_gateway.header import read_header
 from tests.phantoms import write_film
 from tests.protocol.conftest import Node
@@ -157,7 +157,7 @@ def test_our_own_scu_echoes_and_says_when_nobody_listens(node: Node) -> None:
         scu.echo("127.0.0.1", port, called_ae="XRAYQ", timeout=2)
 
 
-@pytest.mark.parametrize("sop_class", STORAGE_CLASSES, ids=STORAGE_CLASSES.get)
+@pytest.mark.parametrize("sop_class", FILM_CLASSES, ids=FILM_CLASSES.get)
 def test_pynetdicom(node: Node, tmp_path: Path, sop_class: str) -> None:
     film = dcmread(write_film(tmp_path, "pynetdicom", SOPClassUID=sop_class))
     entity = AE(ae_title="PYNETDICOM")

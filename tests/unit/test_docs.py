@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from dicom_gateway.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from dicom_gateway.contexts import FILM_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from dicom_gateway.errors import REFUSALS, Refusal
 from dicom_gateway.notes import NOTES
 from model.bundle import REFERENCE, load
@@ -20,14 +20,14 @@ from worker import settings_page
 from worker.errors import EXIT_CODES
 from worker.outcomes import known_reasons
 from worker.settings import CONFIG_VARIABLE, Settings
-from worker.states import State
+from worker.states import NOT_A_FILM, State
 
 ROOT = Path(__file__).parents[2]
 README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
 RUNNING, TRAINING = "worker/README.md", "model/README.md"
 BOTH = (README, CONFORMANCE)
 ALL = (*BOTH, RUNNING, TRAINING, "docker/README.md")
-REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), "operator"})
+REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), NOT_A_FILM, "operator"})
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}
@@ -98,7 +98,7 @@ def test_transfer_syntax_is_documented(syntax: object) -> None:
     assert any(said(uid, line) and name in line for line in page(CONFORMANCE).splitlines())
 
 
-@pytest.mark.parametrize("uid", [VERIFICATION, *map(str, STORAGE_CLASSES)])
+@pytest.mark.parametrize("uid", [VERIFICATION, *map(str, FILM_CLASSES)])
 def test_sop_class_is_documented(uid: str) -> None:
     assert said(uid, page(CONFORMANCE))
 

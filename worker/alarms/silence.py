@@ -23,7 +23,7 @@ WEEK = timedelta(weeks=1)
 
 
 def conditions(connection: Connection, least: int, zone: ZoneInfo, now: datetime) -> Iterator[Condition]:
-    """Every AE that is silent against its habit. Queries need the index on calling_ae and received_at alone.
+    """Every AE that is silent against its habit. Queries need the index on calling_ae, is_film and received_at alone.
 
     Args:
         least: films in each of the earlier weeks that make a silence count.
@@ -48,7 +48,7 @@ def gone(connection: Connection, calling_aes: Iterable[str], now: datetime) -> I
     """Which of these AEs are taken as gone, and what is said when their alarm ends."""
     for calling_ae in calling_aes:
         last = connection.execute(
-            select(func.max(instance.c.received_at)).where(instance.c.calling_ae == calling_ae)
+            select(func.max(instance.c.received_at)).where(instance.c.calling_ae == calling_ae, instance.c.is_film)
         ).scalar_one()
         if last is None or now - last > WEEKS * WEEK:
             yield calling_ae, f"{calling_ae} is still silent; after {WEEKS} weeks it is taken as gone"
@@ -64,7 +64,7 @@ def _senders(connection: Connection, now: datetime) -> list[tuple[str, datetime,
     titles = title.union_all(select(following).where(title.c.title.is_not(None)))
     first, last = (  # one each: SQLite looks up a single one in the index, and scans for both
         select(edge(instance.c.received_at))
-        .where(instance.c.calling_ae == titles.c.title, instance.c.received_at <= now)
+        .where(instance.c.calling_ae == titles.c.title, instance.c.is_film, instance.c.received_at <= now)
         .scalar_subquery()
         for edge in (func.min, func.max)
     )
@@ -89,7 +89,10 @@ def _earlier(
             break
         number = connection.execute(
             select(func.count()).where(
-                instance.c.calling_ae == calling_ae, instance.c.received_at > begin, instance.c.received_at <= until
+                instance.c.calling_ae == calling_ae,
+                instance.c.is_film,
+                instance.c.received_at > begin,
+                instance.c.received_at <= until,
             )
         ).scalar_one()
         if number < least:

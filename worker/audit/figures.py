@@ -55,7 +55,7 @@ def day(hours: Sequence[dict[str, Any]]) -> Chart:
 
 
 def ends(senders: Sequence[dict[str, Any]]) -> Chart:
-    """What became of each sender's films, as stacked bars."""
+    """What became of each sender's films, as stacked bars; see `reconciliation.films_of`."""
     kinds = (
         ("scored", "scored", ACCENT),
         ("ineligible", "not eligible", REFUSED),

@@ -51,7 +51,7 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, 
     """
     rows = connection.execute(
         select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(
-            span.covers(instance.c.received_at)
+            span.covers(instance.c.received_at), instance.c.is_film
         ),
         execution_options={"yield_per": CHUNK},
     )
@@ -125,7 +125,7 @@ def late(connection: Connection, span: Span, eve: datetime | None, told_until: d
     ended = (
         select(instance.c.id)
         .join(audit_event, audit_event.c.instance_id == instance.c.id)
-        .where(on_day, instance.c.received_at < span.start)
+        .where(on_day, instance.c.received_at < span.start, instance.c.is_film)
         .distinct()
     )
     flags: dict[int, list[str]] = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from model.page import Html, page, paragraph, safe, section
 from worker.audit import alarms_page, corrections_page, drift_page, late_page, performance_page, sections
+from worker.audit.reconciliation import films_of, total
 from worker.audit.verdict import Level, Verdict, judge, unknown
 from worker.audit.words import local, reached, shown, until
 
@@ -115,10 +116,11 @@ def _todo(verdict: Verdict) -> Iterator[str]:
 def _tiles(content: dict[str, Any]) -> Html:
     seconds, flags = content["seconds"], content["flags"]
     wrong = sum(abs(one["difference"]) for one in unknown(content, "senders"))
-    refused = sum(sum(one["ineligible"].values()) for one in content["senders"])
+    films = [films_of(one) for one in content["senders"]]
+    refused, other = sum(total(one["ineligible"]) for one in films), sum(one["other_objects"] for one in films)
     share = f" ({flags['flagged'] / flags['scored']:.0%})" if flags["scored"] else ""
     tiles: list[tuple[str, object, bool]] = [
-        ("films received", sum(one["received"] for one in content["senders"]), False),
+        ("films received", sum(one["received"] for one in films), False),
         ("scored", flags["scored"], False),
         (f"flagged{share}", flags["flagged"], False),
         ("not eligible", refused, False),
@@ -127,6 +129,8 @@ def _tiles(content: dict[str, Any]) -> Html:
         ("95 % scored within", reached(seconds["p95"]) if seconds else "–", False),
         ("in the busiest hour", content["throughput"]["received_in_an_hour"], False),
     ]
+    if other:
+        tiles.append(("other objects, not scored", other, False))
     made = "".join(
         f'<div class="tile{" bad" if wrong else ""}"><b>{safe(shown(value))}</b><span>{safe(name)}</span></div>'
         for name, value, wrong in tiles

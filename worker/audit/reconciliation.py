@@ -5,7 +5,8 @@ The audit trail says what was received; the instances say what became of it. For
     received = scored + ineligible + failed + pending
 
 and a difference is a film that was lost, or a row that somebody removed. `worker.audit.unaccounted` names such films;
-what their rows say they became does not count.
+what their rows say they became does not count. Objects that are no film take part, as ineligible: a page shows them
+apart (`films_of`).
 """
 
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from worker.db.tables import audit_event, instance
-from worker.states import State
+from worker.states import NOT_A_FILM, State
 from worker.trail import ARRIVALS
 
 SCORED = (State.SCORED, State.REPORTED)
@@ -95,6 +96,11 @@ class Sender:
     """Named by `unaccounted.of_day`."""
 
     @property
+    def other_objects(self) -> int:
+        """Received, and no film."""
+        return self.ineligible.get(NOT_A_FILM, 0)
+
+    @property
     def difference(self) -> int:
         """0, or the count of films that are not accounted for."""
         told = self.scored + sum(self.ineligible.values()) + sum(self.failed.values()) + self.pending
@@ -111,6 +117,7 @@ class Sender:
             "failed",
             "pending",
             "lost",
+            "other_objects",
         )
         return {name: getattr(self, name) for name in names} | {"difference": self.difference}
 
@@ -146,6 +153,13 @@ def reconcile(connection: Connection, span: Span, unaccounted: Sequence[Unaccoun
             )
         )
     return senders
+
+
+def films_of(sender: dict[str, Any]) -> dict[str, Any]:
+    """`Sender.as_dict` without the objects that are no film, but for their number under `other_objects`."""
+    ineligible = {reason: number for reason, number in sender["ineligible"].items() if reason != NOT_A_FILM}
+    other = total(sender["ineligible"]) - total(ineligible)
+    return sender | {"received": sender["received"] - other, "ineligible": ineligible, "other_objects": other}
 
 
 def total(count: int | dict[str, int]) -> int:

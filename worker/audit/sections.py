@@ -7,7 +7,7 @@ from typing import Any
 from model.figures import SPOKEN
 from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
-from worker.audit.reconciliation import total
+from worker.audit.reconciliation import films_of, total
 from worker.audit.service import RATE_DAYS
 from worker.audit.words import at_the_end, frozen, lasted, local, reached, shown
 from worker.orphans import told
@@ -20,6 +20,7 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
     if not content["senders"]:
         yield paragraph("No film came on this day.")
     else:
+        films = [films_of(one) for one in content["senders"]]
         rows = [
             (
                 one["calling_ae"],
@@ -29,20 +30,23 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
                 _by_reason(one["failed"]),
                 shown(one["pending"]),
                 Html(f'<b class="bad">{one["difference"]} ✗</b>') if one["difference"] else 0,
+                shown(one["other_objects"]),
                 shown(one["duplicates"]),
                 shown(one["revisions"]),
             )
-            for one in content["senders"]
+            for one in films
         ]
         columns = ("sending AE", "received", "scored", "not eligible", "failed", "waiting", "difference")
         yield table(
-            (*columns, "sent again", "revisions"),
+            (*columns, "other objects", "sent again", "revisions"),
             rows,
             caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
-            "Sent again: the same film, no new work. Revisions: other content under a known UID, part of received.",
+            "Other objects can never be a film, such as dose reports: answered, not scored, and no part of received. "
+            "Sent again: the same once more, no new work. Revisions: other content under a known UID. "
+            "Both count other objects too.",
         )
         yield from _unaccounted(content["unaccounted"], "Not accounted for")
-        yield figure(figures.ends(content["senders"]), "What became of each sender's films.")
+        yield figure(figures.ends(films), "What became of each sender's films.")
     yield from _unaccounted(content["unaccounted_before"], "Received before this day, and not accounted for")
     if content["orphans"]:
         yield paragraph(f"{told(content['orphans'])}.", "mark")

@@ -38,7 +38,7 @@ def sources(connection: Connection, span: Span) -> list[dict[str, Any]]:
             func.count().label("all"),
             func.min(instance.c.received_at).label("first"),
         )
-        .where(instance.c.received_at >= begin, instance.c.received_at < span.end)
+        .where(instance.c.received_at >= begin, instance.c.received_at < span.end, instance.c.is_film)
         .group_by(instance.c.calling_ae)
         .order_by(instance.c.calling_ae)
     )
@@ -121,7 +121,7 @@ def backlog(connection: Connection) -> dict[str, Any]:
 def storage(
     connection: Connection, span: Span, *, spool: Path | None, reports: Path | None, reserve_bytes: int
 ) -> dict[str, Any]:
-    """Room on the disks now, and how fast films fill it, bytes.
+    """Room on the disks now, and how fast what is kept fills it, bytes.
 
     Keys: spool and reports, each {"free", "total"} or None where the folder is not on this machine; reserve;
     received (on the day); received_a_day (mean of rate_days); rate_days (since the first film, 1 to RATE_DAYS);
@@ -158,7 +158,7 @@ def _rate_days(connection: Connection, span: Span) -> float:
 
 def _bytes(connection: Connection, span: Span) -> int:
     total = connection.execute(
-        select(func.sum(instance.c.size)).where(span.covers(instance.c.received_at))
+        select(func.sum(instance.c.size)).where(span.covers(instance.c.received_at), instance.c.in_spool)
     ).scalar_one()
     return int(total or 0)
 

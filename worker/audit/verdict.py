@@ -10,6 +10,7 @@ from typing import Any
 from worker import refusals
 from worker.alarms.faults import in_words
 from worker.audit import corrections
+from worker.audit.reconciliation import films_of
 from worker.audit.words import local
 from worker.orphans import told
 
@@ -103,10 +104,14 @@ def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
         return words[0].upper() + words[1:]
     so_far = "" if content["day_over"] else " so far"
     rest = f"{so_far}; {look} {'thing needs' if look == 1 else 'things need'} a look" if look else so_far
-    received = sum(one["received"] for one in content["senders"])
+    films = [films_of(one) for one in content["senders"]]
+    received, other = (sum(one[name] for one in films) for name in ("received", "other_objects"))
     missing = sum(max(abs(one["difference"]), one["lost"]) for one in content["senders"])
     but = f" but {missing}, acknowledged" if missing else ""
-    return (f"All {_films(received)} accounted for{but}" if received else "No film came on this day") + rest
+    beside = f" and {_others(other)}" if other else ""
+    if not received and not missing:
+        return f"No film came on this day{f', {_others(other)}' if other else ''}{rest}"
+    return f"All {_films(received)}{beside} accounted for{but}{rest}"
 
 
 def _remarks(content: dict[str, Any]) -> Iterator[str]:
@@ -200,6 +205,10 @@ def _seam(follows: str, start: str) -> str:
 
 def _films(number: int) -> str:
     return f"{number:,} {'film' if number == 1 else 'films'}"
+
+
+def _others(number: int) -> str:
+    return f"{number:,} other {'object' if number == 1 else 'objects'}"
 
 
 def _times(number: int) -> str:

@@ -62,6 +62,7 @@ def report(
     if find_spec("matplotlib") is None:
         raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
     from worker.audit.files import write
+    from worker.audit.reconciliation import films_of
     from worker.audit.verdict import judge
 
     database = open_database(settings)
@@ -75,9 +76,12 @@ def report(
         if not content["day_over"]:
             until = f"{clock(content['end'], settings.zone)} {settings.time_zone}"
             typer.echo(f"{chosen} is not over: films received until {until} are counted")
-        received = sum(one["received"] for one in content["senders"])
+        films = [films_of(one) for one in content["senders"]]
+        received, other = (sum(one[name] for one in films) for name in ("received", "other_objects"))
+        beside = f" and {other} other objects" if other else ""
         typer.echo(
-            f"{content['date']} ({content['zone']}): {received} films received, {content['flags']['scored']} scored, "
+            f"{content['date']} ({content['zone']}): {received} films{beside} received, "
+            f"{content['flags']['scored']} scored, "
             f"{len(content['failed'])} dead letters, {content['difference']} not accounted for. Wrote {out}"
         )
         for known in verdict.known:

@@ -71,8 +71,9 @@ def gateway() -> None:
 
     from dicom_gateway.observer import Observers
     from dicom_gateway.options import GatewayOptions, Received
+    from dicom_gateway.other_objects import OtherObject
     from dicom_gateway.scp import Gateway
-    from worker import periodic, probes, refusals
+    from worker import other_objects, periodic, probes, refusals
     from worker.cli import endpoints
     from worker.ingest import ingest
     from worker.metrics import GatewayMetrics
@@ -89,8 +90,12 @@ def gateway() -> None:
 
     pictures = comparing(settings)
 
-    def accept(received: Received) -> None:
-        ingest(database, spool, received, pictures.same_picture)
+    def accept(arrived: Received | OtherObject) -> None:
+        if isinstance(arrived, Received):
+            ingest(database, spool, arrived, pictures.same_picture)
+        else:
+            other_objects.record(database, arrived)
+            metrics.other_object(arrived.calling_ae)
 
     server = Gateway(
         GatewayOptions(
@@ -103,6 +108,7 @@ def gateway() -> None:
             association_timeout=settings.association_timeout,
             network_timeout=settings.network_timeout,
             idle_timeout=settings.idle_timeout,
+            keep_other_objects=settings.keep_other_objects,
         ),
         spool,
         accept,

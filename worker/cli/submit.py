@@ -37,8 +37,11 @@ def submit(
     """
     from dicom_gateway.errors import Refusal
     from dicom_gateway.local import store_file
+    from dicom_gateway.options import Received
+    from worker import other_objects
     from worker.ingest import ingest
     from worker.orphans import orphans
+    from worker.states import NOT_A_FILM
 
     if bool(paths) == orphaned:
         raise ConfigurationError("give files or folders, or --orphans")
@@ -53,9 +56,13 @@ def submit(
     results, pictures = [], comparing(settings)
     for file in files:
         try:
-            received = store_file(file, spool, settings.ae_title)
-            outcome, instance_id = ingest(database, spool, received, pictures.same_picture)
-            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": None})
+            kept = settings.keep_other_objects or orphaned  # an orphan is in the spool already
+            stored = store_file(file, spool, settings.ae_title, keep_other_objects=kept)
+            if isinstance(stored, Received):
+                (outcome, instance_id), reason = ingest(database, spool, stored, pictures.same_picture), None
+            else:
+                (outcome, instance_id), reason = other_objects.record(database, stored), NOT_A_FILM
+            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": reason})
         except OSError as error:
             results.append(
                 {"file": str(file), "outcome": "refused", "instance": None, "reason": error.strerror or "not readable"}

@@ -20,6 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     text,
+    true,
 )
 
 NAMES = {
@@ -65,6 +66,14 @@ instance = Table(
     Column("series_instance_uid", String(64), nullable=False),
     Column("digest", String(64), nullable=False, comment="SHA-256 of the spooled file, its name in the spool"),
     Column("size", BigInteger, nullable=False, comment="bytes in the spool"),
+    Column(
+        "is_film",
+        Boolean,
+        nullable=False,
+        server_default=true(),
+        comment="false: of a SOP class that can never be one",
+    ),
+    Column("in_spool", Boolean, nullable=False, server_default=true(), comment="false: what came was not kept"),
     Column("calling_ae", String(16), nullable=False),
     Column("called_ae", String(16), nullable=False),
     Column("modality", String(64), nullable=False),
@@ -104,6 +113,7 @@ instance = Table(
     Index(None, "state", "received_at"),
     Index(None, "received_at"),
     Index(None, "calling_ae", "received_at"),
+    Index(None, "calling_ae", "is_film", "received_at"),
     Index(None, "accession_digest"),
 )
 

@@ -139,12 +139,7 @@ LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, ui
 def test_the_contexts_table() -> None:
     assert len(contexts.SYNTAX_BY_UID) == len(contexts.TRANSFER_SYNTAXES)
     assert uid.UID(contexts.VERIFICATION).name == "Verification SOP Class"
-    assert all("Storage" in uid.UID(sop_class).name for sop_class in contexts.STORAGE_CLASSES)
+    assert all("Storage" in uid.UID(sop_class).name for sop_class in contexts.FILM_CLASSES)
     assert uid.ImplicitVRLittleEndian in contexts.SYNTAX_BY_UID  # PS3.5 10.1: everybody's default
-    assert all(
-        contexts.choose(sop_class, [syntax]) == syntax
-        for sop_class in contexts.STORAGE_CLASSES
-        for syntax in contexts.SYNTAX_BY_UID
-    )
     coded = {str(row.uid) for row in contexts.TRANSFER_SYNTAXES if row.codec not in ("raw", "rle")}
     assert {str(one) for one in encode.ENCODERS} == coded

@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from datetime import date
@@ -13,7 +14,7 @@ import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from dicom_gateway import part10
+from dicom_gateway import inflated, part10
 from dicom_gateway.encode import save
 from dicom_gateway.errors import (
     Malformed,
@@ -26,7 +27,7 @@ from dicom_gateway.errors import (
     Truncated,
 )
 from dicom_gateway.header import is_valid_uid, read_header
-from dicom_gateway.part10 import dataset_offset, encode_meta, scan
+from dicom_gateway.part10 import at_dataset, encode_meta, scan
 from dicom_gateway.pixels import read_radiograph
 from dicom_gateway.revision import compare
 from tests.phantoms import chest_film, chest_pixels, write_film
@@ -67,7 +68,8 @@ def boundaries(path: Path) -> Iterator[int]:
     """Offsets in an explicit VR little endian file at which a top-level element of the data set ends."""
     content = path.read_bytes()
     with path.open("rb") as handle:
-        position = dataset_offset(handle)
+        at_dataset(handle)
+        position = handle.tell()
     while position < len(content):
         if content[position + 4 : position + 6] in (b"OB", b"OW", b"SQ", b"UN"):
             position += 12 + struct.unpack_from("<L", content, position + 8)[0]
@@ -125,7 +127,8 @@ def test_a_cut_inside_the_pixels_is_truncated(tmp_path: Path, syntax: str) -> No
 
 def dataset_offset_of(path: Path) -> int:
     with path.open("rb") as handle:
-        return dataset_offset(handle)
+        at_dataset(handle)
+        return handle.tell()
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
@@ -226,10 +229,159 @@ def squeeze(plain: bytes) -> bytes:
     return squeezer.compress(plain) + squeezer.flush()
 
 
-def test_a_deflated_bomb_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part10, "DEFLATED_LIMIT", 1 << 20)
+def element(tag: int, value: bytes) -> bytes:
+    """Explicit VR little endian, OB."""
+    return struct.pack("<HH2sxxL", tag >> 16, tag & 0xFFFF, b"OB", len(value)) + value
+
+
+def test_a_deflated_bomb_is_too_large_and_never_held(tmp_path: Path) -> None:
+    path = deflated(tmp_path, squeeze(element(0x7FE00010, bytes(96 << 20))))
+    assert path.stat().st_size < 1 << 20
+    with path.open("rb") as handle:
+        assert part10.scan(handle, ()).pixels is not None  # the caller sets the limit
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            read_header(path, most_inflated=64 << 20)
+        with path.open("rb") as handle:
+            part10.scan(handle, (), most_inflated=128 << 20)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 << 20
+
+
+def test_a_deflated_film_is_decoded_without_what_follows_its_frame(tmp_path: Path) -> None:
+    """A worker holds the frame, and not the 96 MiB that the value has behind it."""
+    path = write_film(tmp_path, syntax=uid.DeflatedExplicitVRLittleEndian, pixels=SMALL)
+    with path.open("rb") as handle:
+        at_dataset(handle)
+        plain = zlib.decompress(handle.read(), -zlib.MAX_WBITS)
+    start = plain.index(struct.pack("<HH2sxx", 0x7FE0, 0x0010, b"OW"))
+    bomb = deflated(tmp_path, squeeze(plain[:start] + element(0x7FE00010, SMALL.tobytes() + bytes(96 << 20))))
+    tracemalloc.start()
+    try:
+        pixels = read_radiograph(bomb).pixels
+        assert not compare(bomb, path, lambda _one, _other: False).same
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (pixels == read_radiograph(path).pixels).all()
+    assert most < 4 << 20
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        element(0x00091001, bytes(inflated.HEAD)),
+        struct.pack("<HH2sxxL", 0x0009, 0x1001, b"SQ", 0xFFFFFFFF)
+        + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * (inflated.HEAD // 8),
+        element(0x0020000D, bytes(inflated.HEAD + 2)),
+    ],
+    ids=["private", "items", "an UID"],
+)
+def test_a_deflated_header_is_bounded_too(tmp_path: Path, head: bytes) -> None:
+    with pytest.raises((TooLarge, Malformed, Truncated)):
+        read_header(deflated(tmp_path, squeeze(head + element(0x7FE00010, bytes(100)))))
+
+
+@pytest.mark.parametrize(
+    "item", [struct.pack("<HHL", 0xFFFE, 0xE000, 0), element(0x00091002, b"")], ids=["items", "elements"]
+)
+def test_the_number_of_elements_is_bounded(tmp_path: Path, item: bytes) -> None:
+    """Else a header of 8 MB kept a core busy for 16 s."""
+    path = film_file(tmp_path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+    opening = struct.pack("<HH2sxxL", 0x0009, 0x1001, b"SQ", 0xFFFFFFFF) if item[2:4] == b"\x00\xe0" else b""
+    for number, refusal in ((1000, None), (200_000, TooLarge)):
+        closing = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0) if opening else b""
+        path.write_bytes(content[:place] + opening + item * number + closing + content[place:])
+        if refusal:
+            with pytest.raises(refusal):
+                read_header(path)
+        else:
+            assert read_header(path).rows == 48
+
+
+def test_a_wanted_value_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part10, "VALUE_LIMIT", 4)
     with pytest.raises(TooLarge):
-        read_header(deflated(tmp_path, squeeze(bytes(2 << 20))))
+        read_header(film_file(tmp_path))
+
+
+@pytest.mark.parametrize("place", ["group 0002", "a sequence"])
+def test_no_value_is_read_that_could_fill_the_memory(tmp_path: Path, place: str) -> None:
+    path, size = film_file(tmp_path), 40 << 20
+    content, start = path.read_bytes(), dataset_offset_of(path)
+    if place == "group 0002":
+        long = element(0x00020102, bytes(size))
+    else:
+        start = content.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+        long = struct.pack("<HH2sxxL", 0x0009, 0x1001, b"SQ", 0xFFFFFFFF)
+        long += struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF) + element(0x00091002, bytes(size))
+        long += struct.pack("<HHLHHL", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    path.write_bytes(content[:start] + long + content[start:])
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            read_header(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 << 20
+
+
+STRAY_SYNTAXES = [uid.JPEG2000, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
+
+
+@pytest.mark.parametrize("stray", STRAY_SYNTAXES, ids=lambda one: one.name)
+@pytest.mark.parametrize("whole", [False, True], ids=["elements", "with a preamble"])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
+def test_a_second_group_0002_says_nothing(tmp_path: Path, syntax: str, whole: bool, stray: str) -> None:
+    """At the start of the data set, and before its deflated form too: the first meta information is the file's."""
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    plain, pixels = read_header(path), read_radiograph(path).pixels.copy()
+    content = path.read_bytes()
+    alone = tmp_path / "alone.dcm"
+    alone.write_bytes(content)
+    start = dataset_offset_of(path)
+    second = encode_meta(uid.CTImageStorage, "1.2.3", stray)
+    path.write_bytes(content[:start] + (second if whole else second[132:]) + content[start:])
+    assert read_header(path) == plain
+    assert (read_radiograph(path).pixels == pixels).all()
+    assert compare(path, alone, lambda _one, _other: False).same
+
+
+def test_meta_information_out_of_order_is_read(tmp_path: Path) -> None:
+    path = film_file(tmp_path)
+    content = path.read_bytes()
+    start = dataset_offset_of(path)
+    syntax = struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
+    assert content.count(syntax) == 1
+    path.write_bytes(content[:start].replace(syntax, b"") + syntax + content[start:])
+    assert read_header(path).rows == 48
+    path.write_bytes(content[:start].replace(syntax, b"") + content[start:])
+    with pytest.raises(Malformed):
+        read_header(path)
+
+
+@pytest.mark.parametrize(
+    "syntax", [uid.ExplicitVRBigEndian, uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian]
+)
+def test_a_stray_element_of_group_0002_coded_as_the_data_set(tmp_path: Path, syntax: str) -> None:
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    plain, content = read_header(path), path.read_bytes()
+    start = dataset_offset_of(path)
+    value = b"1.2.840.10008.1.2.4.90"
+    if syntax == uid.ExplicitVRBigEndian:
+        path.write_bytes(content[:start] + struct.pack(">HH2sH", 2, 0x10, b"UI", 22) + value + content[start:])
+    elif syntax == uid.ImplicitVRLittleEndian:
+        path.write_bytes(content[:start] + struct.pack("<HHL", 2, 0x10, 22) + value + content[start:])
+    else:
+        inside = struct.pack("<HH2sH", 2, 0x10, b"UI", 22) + value + zlib.decompress(content[start:], -zlib.MAX_WBITS)
+        path.write_bytes(content[:start] + squeeze(inside))
+    assert read_header(path) == plain
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dicom_gateway.errors import ClassMismatch, Malformed, NoSpace, StoreUnavailable, TooLarge
+from dicom_gateway.errors import ClassMismatch, NoSpace, StoreUnavailable, TooLarge, UnsupportedSyntax
 from dicom_gateway.header import read_header
 from dicom_gateway.local import store_file
+from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.pixels import read_radiograph
 from dicom_gateway.spool import Spool
 from tests.phantoms import chest_film, chest_pixels, write_film
 from tests.services import wait_until
@@ -178,23 +180,31 @@ def test_a_local_file_is_stored_as_if_it_was_sent(spool: Spool, tmp_path: Path) 
     assert store_file(path, spool, "XRAYQ").path == received.path
 
 
-@pytest.mark.parametrize(
-    ("attributes", "syntax", "refusal"),
-    [
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, None, ClassMismatch),
-        ({}, "1.2.840.10008.1.2.4.100", Malformed),
-    ],
-    ids=["CT", "MPEG2"],
-)
-def test_a_local_file_is_refused_like_a_c_store(
-    spool: Spool, tmp_path: Path, attributes: dict[str, str], syntax: str | None, refusal: type[Exception]
-) -> None:
-    path = write_film(tmp_path, pixels=chest_pixels(48, 40), **attributes)
-    if syntax:
-        content = path.read_bytes()
-        old = b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
-        assert old in content
-        path.write_bytes(content.replace(old, b"\x02\x00\x10\x00UI\x18\x00" + syntax.encode().ljust(24, b"\0")))
-    with pytest.raises(refusal):
+def test_a_local_file_that_is_not_stored_by_c_store_is_refused(spool: Spool, tmp_path: Path) -> None:
+    path = write_film(tmp_path, pixels=chest_pixels(48, 40), SOPClassUID="1.2.840.10008.1.3.10")  # a DICOMDIR
+    with pytest.raises(ClassMismatch):
         store_file(path, spool, "XRAYQ")
     assert files(spool) == []
+
+
+def test_a_local_file_of_another_class_is_read_and_kept_only_if_wanted(spool: Spool, tmp_path: Path) -> None:
+    path = write_film(tmp_path, pixels=chest_pixels(48, 40), SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
+    passed = store_file(path, spool, "XRAYQ")
+    assert isinstance(passed, OtherObject)
+    assert (passed.path, files(spool)) == (None, [])
+    kept = store_file(path, spool, "XRAYQ", keep_other_objects=True)
+    assert files(spool) == [kept.path]
+    assert (kept.digest, kept.size) == (passed.digest, passed.size)
+
+
+def test_a_film_in_a_syntax_that_is_not_decoded_is_kept(spool: Spool, tmp_path: Path) -> None:
+    """It becomes a dead letter that says so."""
+    path = write_film(tmp_path, pixels=chest_pixels(48, 40))
+    content, old = path.read_bytes(), b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\0"
+    assert old in content
+    mpeg = b"1.2.840.10008.1.2.4.100".ljust(24, b"\0")
+    path.write_bytes(content.replace(old, b"\x02\x00\x10\x00UI\x18\x00" + mpeg))
+    received = store_file(path, spool, "XRAYQ")
+    assert received.path
+    with pytest.raises(UnsupportedSyntax):
+        read_radiograph(received.path)

@@ -1,0 +1,160 @@
+"""A PACS sends whole studies: Orthanc and DCMTK push films with their dose reports to a real `xrayq up`."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+
+from dicom_gateway.encode import derived_uid, save
+from tests.e2e.test_up import Up, service
+from tests.phantoms import chest_film, chest_pixels
+from tests.services import Memory, child, free_port, listening, tool, wait_until
+
+pytestmark = pytest.mark.e2e
+
+STUDIES = 6
+ORTHANC = "Orthanc"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with service(tmp_path_factory.mktemp("studies")) as running:
+        yield running
+
+
+def write_studies(folder: Path, name: str) -> Path:
+    """STUDIES folders, each with a CR film and a dose report of its study."""
+    pixels = chest_pixels()
+    for number in range(STUDIES):
+        place = folder / name / str(number)
+        place.mkdir(parents=True)
+        film = chest_film(
+            f"{name} {number}", pixels=pixels, SOPClassUID=uid.ComputedRadiographyImageStorage, Modality="CR"
+        )
+        film.StudyInstanceUID = derived_uid("study", name, str(number))
+        film.PatientID = f"SECRET-{number}"
+        film.file_meta.MediaStorageSOPClassUID = film.SOPClassUID
+        save(film, place / "film.dcm")
+        save(dose_report(film), place / "dose.dcm")
+    return folder / name
+
+
+def dose_report(film: Dataset) -> Dataset:
+    report = Dataset()
+    report.SOPClassUID, report.Modality = uid.XRayRadiationDoseSRStorage, "SR"
+    report.SOPInstanceUID, report.SeriesInstanceUID = (derived_uid(one, film.SOPInstanceUID) for one in ("dose", "sr"))
+    report.StudyInstanceUID = film.StudyInstanceUID
+    report.PatientName, report.PatientID = film.PatientName, film.PatientID
+    report.ValueType, report.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
+    report.file_meta = FileMetaDataset()
+    report.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    return report
+
+
+class Orthanc:
+    """Debian's Orthanc with empty storage and xrayq as its modality."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+
+    def post(self, path: str, body: bytes) -> Any:
+        with urlopen(Request(f"{self._url}{path}", body, method="POST"), timeout=120) as answer:
+            return json.load(answer)
+
+    def get(self, path: str) -> Any:
+        with urlopen(f"{self._url}{path}", timeout=120) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def orthanc(folder: Path, gateway: int) -> Iterator[Orthanc]:
+    program, http = tool(ORTHANC, "orthanc"), free_port()
+    folder.mkdir()
+    config = folder / "orthanc.json"
+    settings = {
+        "StorageDirectory": str(folder / "db"),
+        "IndexDirectory": str(folder / "db"),
+        "HttpPort": http,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomAet": "ORTHANC",
+        "DicomModalities": {"xrayq": ["XRAYQ", "127.0.0.1", gateway]},
+        "Plugins": [],
+    }
+    config.write_text(json.dumps(settings))
+    with (folder / "orthanc.log").open("wb") as log:
+        server = subprocess.Popen([program, str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: listening(http), 30, "Orthanc")
+        yield Orthanc(http)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def ends(up: Up, calling_ae: str) -> Counter[str]:
+    """Instances of a sender by state and reason."""
+    return Counter(f"{one.state} {one.reason or ''}".strip() for one in up.instances() if one.calling_ae == calling_ae)
+
+
+def assert_films_scored_and_reports_told(up: Up, calling_ae: str) -> None:
+    wanted = Counter({"scored": STUDIES, "ineligible not_a_film": STUDIES})
+    wait_until(lambda: ends(up, calling_ae) == wanted, 60, f"{wanted}, have {ends(up, calling_ae)}")
+
+
+def test_orthanc_pushes_six_studies(up: Up, tmp_path: Path) -> None:
+    with orthanc(tmp_path / "orthanc", up.port) as pacs:
+        for path in sorted(write_studies(tmp_path, "orthanc-studies").rglob("*.dcm")):
+            pacs.post("/instances", path.read_bytes())
+        studies = pacs.get("/studies")
+        assert len(studies) == STUDIES
+        answer = pacs.post("/modalities/xrayq/store", json.dumps(studies).encode())
+        assert (answer["InstancesCount"], answer["FailedInstancesCount"]) == (2 * STUDIES, 0)
+        assert_films_scored_and_reports_told(up, "ORTHANC")
+        pacs.post("/modalities/xrayq/store", json.dumps(studies).encode())
+    assert_films_scored_and_reports_told(up, "ORTHANC")  # the same again is no new work
+
+
+@pytest.mark.parametrize("program", ["dcmsend", "storescu"])
+def test_dcmtk_pushes_six_studies(up: Up, tmp_path: Path, program: str) -> None:
+    folder = write_studies(tmp_path, f"{program}-studies")
+    scan = ["--scan-directories", "--recurse"]
+    command = [tool(program), *scan, "-aet", program.upper(), "127.0.0.1", str(up.port), str(folder)]
+    sent = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert sent.returncode == 0, sent.stderr
+    assert_films_scored_and_reports_told(up, program.upper())
+
+
+def test_the_ledger_holds_no_bytes_of_them_and_no_name(up: Up) -> None:
+    others = [one for one in up.instances() if one.reason == "not_a_film"]
+    assert others
+    assert {one.in_spool for one in others} == {False}
+    kept = {path.stem for path in (up.home / "spool").rglob("*.dcm")}
+    assert not kept & {one.digest for one in others}
+    code, out, _ = up.run("audit", "report", "--date", "today", "--json", "--out", str(up.home / "night"))
+    assert code == 0
+    content = json.loads(out)
+    assert content["difference"] == 0
+    assert "SECRET" not in out.upper()
+
+
+def test_a_ct_study_passes_in_flat_memory(up: Up) -> None:
+    """`python -m tests.benchmarks studies` sends 2,000 slices, beside films."""
+    gateway = child(up.pid, "gateway")
+    assert gateway
+    with Memory(gateway) as memory:
+        command = [sys.executable, "-m", "tests.benchmarks.slices", str(up.port), "200"]
+        subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=Path(__file__).parents[2])
+    assert ends(up, "CT1") == {"ineligible not_a_film": 200}
+    assert memory.growth < 16
