@@ -262,7 +262,7 @@ def test_a_deflated_film_is_decoded_without_what_follows_its_frame(tmp_path: Pat
     tracemalloc.start()
     try:
         pixels = read_radiograph(bomb).pixels
-        assert not compare(bomb, path, lambda _one, _other: False).same
+        assert compare(bomb, path, lambda _one, _other: False).same
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
