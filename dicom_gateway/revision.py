@@ -120,7 +120,8 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
 def read_film(path: Path) -> Film:
     """Read a Part 10 file without decoding its pixels. Raises Refusal or OSError."""
     with path.open("rb") as handle:
-        scanned = scan(handle, tuple(dict.fromkeys((*ALL_TAGS, *KIND_TAGS))))
+        # A deflated film was counted at the door.
+        scanned = scan(handle, tuple(dict.fromkeys((*ALL_TAGS, *KIND_TAGS))), count_inflated=False)
         syntax = SYNTAX_BY_UID.get(scanned.transfer_syntax_uid)
         coding = syntax.codec if syntax else scanned.transfer_syntax_uid
         if scanned.pixels is None:
