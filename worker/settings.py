@@ -33,6 +33,13 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("~/.xrayq"), description="Folder for everything that has no place of its own.")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite (WAL) in `home`.")
+    database_timeout: float = Field(
+        20.0,
+        ge=2,
+        le=120,
+        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702; "
+        "statements of reports and upgrades have 30 times as long.",
+    )
     redis_url: str = Field(
         "", description="Celery broker, redis:// or redis+socket://; `xrayq up` starts one if empty."
     )
