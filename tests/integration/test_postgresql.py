@@ -1,4 +1,4 @@
-"""PostgreSQL as it is found: roles with settings of their own, other encodings, a pooler, a server that falls silent."""
+"""Databases as they are found: roles with settings of their own, other encodings, a pooler, one that falls silent."""
 
 import sqlite3
 import time
@@ -306,6 +306,6 @@ def test_a_lock_that_is_never_given_back_holds_nobody_longer(spool: Spool, tmp_p
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(accept, range(8))) == {True}
     holder.rollback()
-    assert ingest(database, spool, received)[0] is Outcome.NEW
+    assert put(database, spool, film)[0] is Outcome.NEW
     holder.close()
     database.dispose()
