@@ -87,7 +87,12 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(128, gt=0, description="Films published and not yet finished, over all workers.")
     lease_seconds: float = Field(60.0, gt=0, description="After this long without a result a film is published again.")
     max_attempts: int = Field(5, gt=0, description="Attempts before a film becomes a dead letter.")
-    retry_seconds: float = Field(2.0, gt=0, description="Wait before the second attempt; doubles with each one.")
+    retry_seconds: float = Field(
+        2.0,
+        gt=0,
+        description="Wait before the second attempt, from the failure on or, where a worker died, from the end of its "
+        "lease; doubles with each one, to 60 s at most.",
+    )
     poll_seconds: float = Field(0.1, gt=0, description="How often the relay looks for new films.")
     decode_processes: int = Field(0, ge=0, description="Decoder processes; 0: one for each core.")
     decode_timeout: float = Field(

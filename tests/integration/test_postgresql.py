@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, insert, make_url, select, text
@@ -18,7 +19,7 @@ from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
 from tests.phantoms import write_film
 from tests.postgres import administer, freeze, frozen, own_server, pgbouncer, thaw
-from tests.services import PATIENCE, typed
+from tests.services import PATIENCE, typed, wait_until
 from worker import probes, trail
 from worker.db import schema
 from worker.db.causes import cause
@@ -309,3 +310,81 @@ def test_a_lock_that_is_never_given_back_holds_nobody_longer(spool: Spool, tmp_p
     assert put(database, spool, film)[0] is Outcome.NEW
     holder.close()
     database.dispose()
+
+
+@pytest.fixture(scope="module")
+def guarded(server: str) -> str:
+    """The same server, which wants a password of one role, and lets another not in."""
+    folder = Path(str(make_url(server).query["host"]))
+    rules = folder / "pg_hba.conf"
+    rules.write_text(f"local all wanted scram-sha-256\nlocal all barred reject\n{rules.read_text()}")
+    names = ("wanted", "barred", "crowded", "poor")
+    administer(
+        server,
+        "SELECT pg_reload_conf()",
+        *(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'" for name in names),
+        "ALTER ROLE crowded CONNECTION LIMIT 0",
+        "REVOKE ALL ON SCHEMA public FROM public",
+    )
+    return server
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"username": "wanted", "password": "WRONG"}, "the password is wrong"),
+        ({"username": "wanted"}, "it wants a password, and none is given"),
+        ({"username": "barred"}, "it does not let this user in from here (pg_hba.conf)"),
+        ({"username": "nobody_knows"}, "there is no such user"),
+        ({"username": "crowded"}, "it has no connection free: too many are open"),
+        ({"username": "poor"}, "its search_path names no schema that its user may use"),
+        ({"database": "nowhere"}, "there is no such database"),
+        ({"host": "no-such-host.invalid", "query": {}}, "its host name is unknown"),
+        ({"host": "127.0.0.1", "port": 1, "query": {}}, "nobody listens there (connection refused)"),
+        ({"query": {"host": "/nowhere"}}, "nobody listens there (no such socket)"),
+        ({"query": {"host": "/nowhere", "sslmode": "sometimes"}}, "sslmode in its URL is none of PostgreSQL's"),
+    ],
+)
+def test_the_cause_is_named(guarded: str, changes: dict[str, Any], words: str) -> None:
+    url = make_url(guarded).set(**changes)
+    given = url.render_as_string(hide_password=False)
+    place = f"database {url.database} at {url.host or url.query['host']}"
+    with pytest.raises(Unhealthy) as found:
+        schema.upgrade(make_engine(given))
+    assert str(found.value).startswith(place)
+    assert words in str(found.value)
+    assert "WRONG" not in str(found.value)
+
+
+@pytest.mark.parametrize("command", [("db", "upgrade"), ("doctor",), ("status", "--once"), ("relay",), ("db", "check")])
+def test_each_command_names_the_cause_in_one_line(guarded: str, command: tuple[str, ...]) -> None:
+    url = make_url(guarded).set(username="wanted", password="WRONG-ONE").render_as_string(hide_password=False)
+    done = typed(*command, database_url=url, redis_url="redis://127.0.0.1:1")
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 5
+    assert "database postgres at /tmp/" in said
+    assert "the password is wrong" in said
+    assert "Traceback" not in said
+    assert "WRONG-ONE" not in said
+
+
+def test_an_endpoint_names_the_cause_and_no_host(guarded: str) -> None:
+    url = make_url(guarded).set(username="wanted", password="WRONG-ONE")
+    (found,) = Probe({"database": lambda: probes.database(make_engine(url.render_as_string(hide_password=False)))})()
+    assert found.text == "the database does not answer: the password is wrong"
+
+
+def test_a_pooler_that_cannot_reach_its_server_or_has_no_connection_free(server: str) -> None:
+    with pgbouncer(server) as url:
+        elsewhere = make_url(url).set(username="stranger").render_as_string(hide_password=False)
+        with pytest.raises(Unhealthy, match="it does not let this user in"):
+            schema.connect(elsewhere)
+        encrypted = make_url(url).update_query_dict({"sslmode": "require"}).render_as_string(hide_password=False)
+        with pytest.raises(Unhealthy, match=r"an encrypted connection is wanted \(sslmode\)"):
+            schema.connect(encrypted)
+        with frozen(server):
+            began = time.monotonic()
+            with pytest.raises(Unhealthy, match="it is silent"):
+                schema.connect(url, SECONDS)
+            assert bounded(began)
+        wait_until(lambda: probes.database(make_engine(url, 20)), 10, "the pooler to connect anew")
