@@ -15,7 +15,7 @@ from model.errors import BundleError
 from worker import probes, ready
 from worker.db import schema
 from worker.db.causes import cause
-from worker.db.session import database_time, snapshot
+from worker.db.session import DATABASE_SECONDS, database_time, snapshot
 from worker.deployment import by_settings
 from worker.errors import Unhealthy
 from worker.ready import Asked
@@ -89,7 +89,7 @@ class Snapshot:
 @dataclass(frozen=True, kw_only=True)
 class StatusOptions:
     database_url: str
-    database_seconds: float
+    database_seconds: float = DATABASE_SECONDS
     """After which a silent one is given up."""
     spool: Path
     reserve_bytes: int
