@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from worker import trail
 from worker.audit.reconciliation import Span
-from worker.db.session import database_time, reading, writing
+from worker.db.session import database_time, snapshot, writing
 from worker.db.tables import audit_event, drift_reference, film_measure, finding_score, instance, score
 from worker.errors import NotFound
 from worker.film_measures import DISTANCE, INPUTS, PROBABILITY, Key, Value, of_pixels, of_scores
@@ -126,7 +126,7 @@ def freeze_missing(engine: Engine, span: Span, *, films: int, actor: str) -> lis
         films: of a reference, one of each study.
         actor: for the audit trail.
     """
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         wanted = _measured(connection, span) - set(references(connection))
         found = _first(connection, wanted, span.end, films)
     full = {key: sample for key, sample in found.items() if len(sample.values) == films}
@@ -145,7 +145,7 @@ def freeze(engine: Engine, calling_ae: str, span: Span, *, actor: str) -> list[R
     """
     found: dict[Key, Sample] = {}
     which = (instance.c.calling_ae == calling_ae, span.covers(instance.c.received_at))
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         for key, at, value in chain(of_pixels(connection, *which), of_scores(connection, *which)):
             found.setdefault(key, Sample(at)).add(at, value)
     enough = {key: sample for key, sample in found.items() if len(sample.values) >= LEAST_FILMS}

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
-from worker.db.session import database_time, reading
+from worker.db.session import database_time, snapshot
 from worker.db.tables import audit_event, instance
 
 FIRST = "0" * 64
@@ -112,7 +112,7 @@ def events(engine: Engine) -> Iterator[Row[Any]]:
     """Every row, oldest first, a chunk at a time."""
     last = 0
     while True:
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             rows = connection.execute(
                 select(audit_event).where(audit_event.c.id > last).order_by(audit_event.c.id).limit(CHUNK)
             ).all()
@@ -136,7 +136,7 @@ def _missing(engine: Engine) -> str:
     arrival = select(audit_event.c.id).where(
         audit_event.c.instance_id == instance.c.id, audit_event.c.action.in_(ARRIVALS)
     )
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         first = connection.execute(select(instance.c.id).where(~arrival.exists()).order_by(instance.c.id).limit(1))
         key = first.scalar_one_or_none()
     return "" if key is None else f"it has no arrival of instance {key}: rows were removed"

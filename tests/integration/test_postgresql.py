@@ -374,6 +374,11 @@ def test_an_endpoint_names_the_cause_and_no_host(guarded: str) -> None:
     assert found.text == "the database does not answer: the password is wrong"
 
 
+def test_a_pooler_that_takes_no_transactions_is_named(postgresql_url: str) -> None:
+    with pgbouncer(postgresql_url, "statement") as url, pytest.raises(Unhealthy, match="it should be transaction"):
+        schema.connect(url)
+
+
 def test_a_pooler_that_cannot_reach_its_server_or_has_no_connection_free(server: str) -> None:
     with pgbouncer(server) as url:
         elsewhere = make_url(url).set(username="stranger").render_as_string(hide_password=False)

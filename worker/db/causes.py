@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from worker.printable import printable
 
 STATES: dict[str, str] = {
-    "08P01": "what stands before the database refused the connection's settings",
     "0A000": "it cannot do what was asked: is it an old version, or no PostgreSQL?",
     "22P05": "its encoding cannot keep a character; xrayq needs UTF8",
     "25006": "it is read-only, as a standby is, or one whose disk is full",
@@ -35,7 +34,7 @@ STATES: dict[str, str] = {
     "57P05": "it closed a connection that was idle",
     "58030": "it cannot write its files",
 }
-"""PostgreSQL Appendix A, Error Codes."""
+"""PostgreSQL Appendix A, Error Codes. A pooler calls all of its own 08P01: their texts say more."""
 
 PHRASES: tuple[tuple[str, str], ...] = (
     ("password authentication failed", STATES["28P01"]),
@@ -53,11 +52,15 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("authentication failed", "it does not let this user in"),
     ("not currently accepting connections", STATES["55000"]),
     ("permission denied for database", "its user may not connect to it"),
-    ("unsupported startup parameter", STATES["08P01"]),
+    ("unsupported startup parameter", "the pooler before it refused an option of the URL"),
     ("too many clients", STATES["53300"]),
     ("remaining connection slots", STATES["53300"]),
     ("too many connections", STATES["53300"]),
     ("no more connections allowed", STATES["53300"]),
+    (
+        "statement pooling mode",
+        "the pooler before it takes single statements only (pool_mode): it should be transaction",
+    ),
     ("query_wait_timeout", "the pooler before it has no connection free"),
     ("server login has been failing", "the pooler before it cannot reach it"),
     ("is starting up", STATES["57P03"]),

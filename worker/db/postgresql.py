@@ -99,7 +99,7 @@ def make(url: URL, *, seconds: float, pool: dict[str, Any]) -> Engine:
             "autocommit": True,  # we say BEGIN ourselves
             "prepare_threshold": None,
             "client_encoding": "utf8",
-            "connect_timeout": max(2, math.ceil(seconds)),
+            "connect_timeout": max(2, math.ceil(seconds / 2)),  # of one address
             # A host that vanishes is noticed by idle connections too, not after the kernel's two hours.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
