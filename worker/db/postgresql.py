@@ -18,7 +18,7 @@ import psycopg
 from psycopg.abc import RV, PQGen
 from psycopg.errors import ConnectionTimeout, OperationalError
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
 from worker.bounded import within
 
@@ -169,7 +169,14 @@ def _begin(connection: Connection) -> None:
         "SET LOCAL idle_in_transaction_session_timeout TO 30000",
         *([DURABLE] if options.get(WRITING) else []),
     )
-    connection.exec_driver_sql(";".join(statements), execution_options={"no_parameters": True})
+    try:
+        session.execute(";".join(statements).encode())  # SQLAlchemy's own way takes as long as a round trip
+    except psycopg.Error as error:
+        if session.closed:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            "BEGIN", None, error, psycopg.Error, connection_invalidated=session.closed, dialect=connection.dialect
+        ) from None
 
 
 DURABLE = "SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"

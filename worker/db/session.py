@@ -97,7 +97,7 @@ def _connected(engine: Engine, long: bool = False, **options: Any) -> Iterator[C
         engine.connect() as connection,
         postgresql.patient(connection, long=long),
     ):
-        yield connection.execution_options(**options)
+        yield connection.execution_options(**options) if options else connection
 
 
 @contextmanager
@@ -166,7 +166,11 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    # A connection may have waited for its turn before: what is left of the time is the lock's.
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={round(left(options[SECONDS]) * 1e3)}")
+    if not options.get(WRITING):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # It may have waited for its turn before: what is left of the time is the lock's.
+    sqlite: Any = connection.connection.driver_connection
+    sqlite.execute(f"PRAGMA busy_timeout={round(left(options[SECONDS]) * 1e3)}")
     # A deferred transaction that becomes a writer can fail at once with SQLITE_BUSY; an immediate one waits its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITING) else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
