@@ -21,5 +21,6 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    with writing(make_engine(Settings().database)) as own:
+    settings = Settings()
+    with writing(make_engine(settings.database, settings.database_timeout), long=True) as own:
         run(own)

@@ -6,13 +6,14 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import MEBIBYTE
 from model.errors import BundleError
-from worker import orphans
+from worker import orphans, probes
 from worker.db import schema
+from worker.db.causes import cause
 from worker.db.session import database_time, reading
 from worker.db.tables import instance, outbox
 from worker.deployment import Placed, by_settings, in_service, open_bundle
@@ -37,6 +38,8 @@ def run(settings: Settings) -> list[Finding]:
             findings.append(Finding(check=name, ok=True, text=check(settings)))
         except WorkerError as error:
             findings.append(Finding(check=name, ok=False, text=str(error)))
+        except SQLAlchemyError as error:
+            findings.append(Finding(check=name, ok=False, text=f"the database does not answer: {cause(error)}"))
     return findings
 
 
@@ -62,12 +65,15 @@ def _spool(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    schema.connect(settings.database)
-    return "answers, schema is up to date"
+    return probes.database(_connect(settings))
+
+
+def _connect(settings: Settings) -> Engine:
+    return schema.connect(settings.database, settings.database_timeout)
 
 
 def _orphans(settings: Settings) -> str:
-    found = orphans.orphans(schema.connect(settings.database), settings.spool_folder)
+    found = orphans.orphans(_connect(settings), settings.spool_folder)
     if found:
         raise Unhealthy(orphans.told(found))
     return "not looked at: no spool to be read here" if found is None else "every film of the spool is in the database"
@@ -115,7 +121,7 @@ def _bundle(settings: Settings) -> str:
 
 
 def _placed(settings: Settings) -> tuple[Placed | None, list[Placed]]:
-    with reading(schema.connect(settings.database)) as connection:
+    with reading(_connect(settings)) as connection:
         return in_service(connection)
 
 
@@ -130,7 +136,7 @@ def _gate_of(bundle: "Bundle") -> str:
 
 
 def _backlog(settings: Settings) -> str:
-    with reading(schema.connect(settings.database)) as connection:
+    with reading(_connect(settings)) as connection:
         waiting = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
         oldest = connection.execute(

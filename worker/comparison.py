@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from model.findings import in_order
 from model.side_by_side import Film, Said, compare
-from worker.db.session import reading
+from worker.db.session import snapshot
 from worker.db.tables import deployment, finding_score, score
 from worker.deployment import Role
 from worker.truth import truths
@@ -19,7 +19,7 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
 
     JSON-ready.
     """
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         first, last, points = _scores(connection, live, shadow)
         labels = {one: label for one, (label, _) in truths(connection).items() if one in first}
         begun, ended = _span(connection, shadow)

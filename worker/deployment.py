@@ -5,7 +5,7 @@ While no row is live, the bundle of the settings is: XRAYQ_BUNDLE, or the shippe
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from model import bundle as bundles
 from model.bundle import MANIFEST, SHIPPED, Bundle
 from model.errors import BundleError
 from worker import trail
-from worker.db.session import reading, writing
+from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, deployment
 from worker.errors import NotFound, WrongState
 
@@ -199,7 +199,7 @@ def _put(connection: Connection, one: Placed, role: Role, actor: str) -> None:
         "version": one.version,
         "path": one.path,
         "role": role,
-        "changed_at": datetime.now(UTC),
+        "changed_at": database_time(connection),
         "changed_by": actor,
     }
     changed = connection.execute(update(deployment).where(deployment.c.bundle_digest == one.digest).values(**values))

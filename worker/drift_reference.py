@@ -11,7 +11,7 @@ import json
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain, groupby
 from typing import Any
 
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from worker import trail
 from worker.audit.reconciliation import Span
-from worker.db.session import reading, writing
+from worker.db.session import database_time, snapshot, writing
 from worker.db.tables import audit_event, drift_reference, film_measure, finding_score, instance, score
 from worker.errors import NotFound
 from worker.film_measures import DISTANCE, INPUTS, PROBABILITY, Key, Value, of_pixels, of_scores
@@ -126,7 +126,7 @@ def freeze_missing(engine: Engine, span: Span, *, films: int, actor: str) -> lis
         films: of a reference, one of each study.
         actor: for the audit trail.
     """
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         wanted = _measured(connection, span) - set(references(connection))
         found = _first(connection, wanted, span.end, films)
     full = {key: sample for key, sample in found.items() if len(sample.values) == films}
@@ -145,7 +145,7 @@ def freeze(engine: Engine, calling_ae: str, span: Span, *, actor: str) -> list[R
     """
     found: dict[Key, Sample] = {}
     which = (instance.c.calling_ae == calling_ae, span.covers(instance.c.received_at))
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         for key, at, value in chain(of_pixels(connection, *which), of_scores(connection, *which)):
             found.setdefault(key, Sample(at)).add(at, value)
     enough = {key: sample for key, sample in found.items() if len(sample.values) >= LEAST_FILMS}
@@ -218,7 +218,7 @@ def _filled(values: Iterable[Value], wanted: set[Key], films: int) -> dict[Key, 
 
 def _write(connection: Connection, samples: dict[Key, Sample], actor: str) -> list[Reference]:
     """Insert or replace, and audit: one event for each AE and bundle."""
-    now = datetime.now(UTC)
+    now = database_time(connection)
     events, made = [], []
     in_order = sorted(samples, key=lambda key: (key.calling_ae, key.bundle_digest, key.measure))
     for (calling_ae, bundle), keys in groupby(in_order, key=lambda key: (key.calling_ae, key.bundle_digest)):

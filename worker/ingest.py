@@ -17,7 +17,8 @@ from dicom_gateway.options import Received
 from dicom_gateway.revision import Comparison, compare
 from dicom_gateway.spool import Spool, drop, promising
 from worker import trail
-from worker.db.session import database_time, reading, writing
+from worker.db.causes import cause
+from worker.db.session import CommitUnknown, database_time, limited, reading, writing
 from worker.db.tables import instance, outbox
 from worker.pseudonyms import accession_digest, digest_key
 from worker.states import State
@@ -56,16 +57,21 @@ def ingest(
         What it was, and the instance's id.
 
     Raises:
-        StoreUnavailable: the database did not take it (C-STORE status 0xA702).
+        StoreUnavailable: the database did not take it, or did not say so in time (C-STORE status 0xA702).
     """
     removable = received.fresh
-    try:
-        with promising(received.path):
-            outcome, instance_id = _commit(engine, spool, received, same_picture)
-        removable = outcome is Outcome.DUPLICATE  # the film is kept under another name, or under this one and named
-    finally:
-        if removable:
-            drop(received.path, unless=partial(_named, engine, received))
+    with limited(engine):
+        try:
+            with promising(received.path):
+                outcome, instance_id = _commit(engine, spool, received, same_picture)
+            removable = outcome is Outcome.DUPLICATE  # the film is kept under another name, or under this one and named
+        except CommitUnknown as error:
+            removable = False  # the commit may still be on its way, and nobody sees it yet
+            log.error("database refused an instance", extra={"reason": cause(error)})
+            raise StoreUnavailable from None
+        finally:
+            if removable:
+                drop(received.path, unless=partial(_named, engine, received))
     log.info(outcome.value, extra={"instance": instance_id, "calling_ae": received.calling_ae})
     return outcome, instance_id
 
@@ -96,8 +102,10 @@ def _commit(
                 )
         except IntegrityError:
             continue  # another association committed the same UID between our look and our insert: look again
+        except CommitUnknown:
+            raise
         except SQLAlchemyError as error:
-            log.error("database refused an instance", extra={"reason": type(error).__name__})
+            log.error("database refused an instance", extra={"reason": cause(error)})
             raise StoreUnavailable from None
     log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
     raise StoreUnavailable

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 
 from dicom_gateway.spool import is_spool
-from worker.db.session import reading
+from worker.db.session import snapshot
 from worker.db.tables import instance
 
 SETTLED_SECONDS = 300.0
@@ -34,7 +34,7 @@ def orphans(engine: Engine, spool: Path) -> list[str] | None:
         return None
     before = time.time() - SETTLED_SECONDS
     query = select(instance.c.digest).where(instance.c.in_spool)
-    with reading(engine) as connection, connection.execute(query, execution_options={"yield_per": CHUNK}) as rows:
+    with snapshot(engine) as connection, connection.execute(query, execution_options={"yield_per": CHUNK}) as rows:
         known = {digest for (digest,) in rows}
     try:
         return sorted(digest for shard in range(256) for digest in _without(spool / f"{shard:02x}", known, before))

@@ -7,6 +7,7 @@ has no outbox row.
 import logging
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
@@ -16,7 +17,8 @@ from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.spool import drop, promising
 from worker import trail
-from worker.db.session import database_time, reading, writing
+from worker.db.causes import cause
+from worker.db.session import CommitUnknown, database_time, limited, reading, writing
 from worker.db.tables import instance
 from worker.ingest import PAUSE, RACES, Outcome
 from worker.states import NOT_A_FILM, State
@@ -38,18 +40,24 @@ def record(engine: Engine, arrived: OtherObject) -> tuple[Outcome, int]:
     Raises:
         StoreUnavailable: the database did not take it (C-STORE status 0xA702).
     """
-    if arrived.path is None:
-        outcome, instance_id = _commit(engine, arrived)
-    else:
-        try:
-            with promising(arrived.path):
-                outcome, instance_id = _commit(engine, arrived)
-        except StoreUnavailable:
-            if arrived.fresh:
-                drop(arrived.path, unless=lambda: _named(engine, arrived))
-            raise
+    with limited(engine):
+        if arrived.path is None:
+            outcome, instance_id = _commit(engine, arrived)
+        else:
+            outcome, instance_id = _commit_kept(engine, arrived, arrived.path)
     log.info(outcome.value, extra={"instance": instance_id, "calling_ae": arrived.calling_ae, "reason": NOT_A_FILM})
     return outcome, instance_id
+
+
+def _commit_kept(engine: Engine, arrived: OtherObject, path: Path) -> tuple[Outcome, int]:
+    try:
+        with promising(path):
+            return _commit(engine, arrived)
+    except StoreUnavailable as error:
+        # After CommitUnknown the commit may still be on its way, and nobody sees it yet: the file stays.
+        if arrived.fresh and not isinstance(error.__cause__, CommitUnknown):
+            drop(path, unless=lambda: _named(engine, arrived))
+        raise
 
 
 def _commit(engine: Engine, arrived: OtherObject) -> tuple[Outcome, int]:
@@ -61,8 +69,8 @@ def _commit(engine: Engine, arrived: OtherObject) -> tuple[Outcome, int]:
         except IntegrityError:
             continue  # another association committed the same UID between our look and our insert: look again
         except SQLAlchemyError as error:
-            log.error("database refused an instance", extra={"reason": type(error).__name__})
-            raise StoreUnavailable from None
+            log.error("database refused an instance", extra={"reason": cause(error)})
+            raise StoreUnavailable from error
     log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
     raise StoreUnavailable
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.db.causes import cause
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import instance, outbox
 from worker.states import State
@@ -65,8 +66,9 @@ def relay(
             pause = 0.0 if published == options.batch_size else options.poll_seconds
         except (SQLAlchemyError, PublishError) as error:
             pause = min(max(pause, options.poll_seconds) * 2, LONGEST_PAUSE)
-            turned(type(error).__name__)
-            log.warning("cannot publish, will try again", extra={"reason": type(error).__name__})
+            fault = cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
+            turned(fault)
+            log.warning("cannot publish, will try again", extra={"reason": fault})
         if pause:
             time.sleep(pause)
 

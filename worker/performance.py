@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, func, select
 from model.bundle import Bundle
 from model.exact import interval
 from model.monitoring import ALPHA, Watch, watch
-from worker.db.session import reading
+from worker.db.session import snapshot
 from worker.db.tables import finding_score, instance, score
 from worker.truth import truths
 
@@ -74,7 +74,7 @@ class Performance:
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
     """Compare every live score of a bundle with its film's truth, in the order in which labels came."""
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         scored, flagged = _counts(connection, bundle.digest)
         found = truths(connection)
         flags = _flags(connection, bundle.digest, sorted(found))

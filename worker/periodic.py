@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.db.causes import cause
+
 log = logging.getLogger("xrayq.relay")
 
 
@@ -31,7 +33,7 @@ def _repeat(task: Periodic, stop: threading.Event) -> None:
         try:
             task.run()
         except SQLAlchemyError as error:
-            log.warning("cannot run, will try again", extra={"action": task.name, "reason": type(error).__name__})
+            log.warning("cannot run, will try again", extra={"action": task.name, "reason": cause(error)})
         except Exception as error:  # noqa: BLE001 - the thread's edge: one bad run must not end the task for good
             log.error("failed, will try again", extra={"action": task.name, "reason": type(error).__name__})
         stop.wait(task.seconds)

@@ -17,6 +17,7 @@ from dicom_gateway.errors import NoSpace, Refusal
 from dicom_gateway.spool import MEBIBYTE, Spool, free_bytes
 from worker.bounded import Bounded
 from worker.db import schema
+from worker.db.causes import cause
 from worker.db.session import reading
 from worker.errors import Unhealthy, WorkerError
 from worker.sizes import size
@@ -99,11 +100,11 @@ def database(engine: Engine) -> str:
     require_file(engine)
     try:
         revision = schema.current(engine)
+        if revision != schema.head():
+            raise Unhealthy(f"the database is at schema {revision}, this version needs {schema.head()}")
+        require_writable(engine)
     except SQLAlchemyError as error:
-        raise Unhealthy(f"the database does not answer ({type(error).__name__})") from None
-    if revision != schema.head():
-        raise Unhealthy(f"the database is at schema {revision}, this version needs {schema.head()}")
-    require_writable(engine)
+        raise Unhealthy(f"the database does not answer: {cause(error)}") from None
     return "answers, schema is up to date"
 
 
@@ -122,7 +123,7 @@ def require_writable(engine: Engine) -> None:
         return
     with reading(engine) as connection:
         if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
-            raise Unhealthy("the database is read-only, as a standby is")
+            raise Unhealthy("the database is read-only, as a standby is, or one whose disk is full")
 
 
 def spool(folder: Spool) -> str:

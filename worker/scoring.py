@@ -7,18 +7,19 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, select, update
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, ModelError, first_line
 from worker import film_measures, score_rows, trail
-from worker.db.session import database_time, writing
+from worker.db.causes import cause
+from worker.db.session import CommitUnknown, database_time, writing
 from worker.db.tables import instance, outbox
 from worker.decoding import UNAVAILABLE, DecodePool
 from worker.deployment import Role
@@ -41,6 +42,10 @@ class RetryOptions:
     retry_seconds: float
     """Wait after the first failed attempt; doubles."""
     lease_seconds: float
+
+    def wait(self, failed: int) -> timedelta:
+        """Before the next attempt, after so many that failed."""
+        return timedelta(seconds=min(self.retry_seconds * 2 ** min(failed - 1, 10), LONGEST_WAIT))
 
 
 class Scoring:
@@ -82,15 +87,16 @@ class Scoring:
         self._metrics.began(len(rows))
         try:
             self._serving.keep(roles)
-            with self._keeping_leases([row.id for row in rows]), self._serving.using(roles.live) as live:
+            with self._keeping_leases(rows), self._serving.using(roles.live) as live:
                 self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
                 outcomes = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
-        except (DataError, IntegrityError):
-            raise  # what a film brought may be the cause: the attempt counts
-        except (ModelError, SQLAlchemyError) as error:
-            self._postpone(rows, type(error).__name__)
-            return
+        except Exception as error:
+            if isinstance(error, (ModelError, SQLAlchemyError)) and not isinstance(error, (DataError, IntegrityError)):
+                self._postpone(rows, type(error).__name__)
+                return
+            self._put_off(rows)  # what a film brought may be the cause: the attempt counts
+            raise
         ours = {outcome.instance_id for outcome in outcomes if outcome.reason == UNAVAILABLE}
         if ours:
             self._postpone([row for row in rows if row.id in ours], UNAVAILABLE)
@@ -118,7 +124,8 @@ class Scoring:
         So a film that takes the whole worker down is counted too, and no message is worked on twice. The roles are
         those of this moment.
         """
-        with writing(self._database) as connection:
+        left: list[Row[Any]] = []
+        with self._owed_where_unknown(left), writing(self._database) as connection:
             rows = connection.execute(
                 select(instance, outbox.c.attempts, outbox.c.claims)
                 .join(outbox, outbox.c.instance_id == instance.c.id)
@@ -127,26 +134,30 @@ class Scoring:
             ).all()
             mine = [row for row in rows if row.claims == claims[row.id]]
             exhausted = [row for row in mine if row.attempts >= self._retry.max_attempts]
-            left = [row for row in mine if row.attempts < self._retry.max_attempts and self._claim(connection, row)]
+            now = database_time(connection)
+            able = [row for row in mine if row.attempts < self._retry.max_attempts]
+            left += [row for row in able if self._claim(connection, row, now)]
             roles = self._serving.current(connection)
             lost = [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted]
             finished = self._write(connection, lost)
         self._count(lost, finished)
         return left, roles
 
-    def _claim(self, connection: Connection, row: Row[Any]) -> bool:
+    def _claim(self, connection: Connection, row: Row[Any], now: datetime) -> bool:
         claimed = connection.execute(
             update(outbox)
             .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims)
-            .values(claims=row.claims + 1, attempts=row.attempts + 1, lease_until=self._lease_end(connection))
+            .values(claims=row.claims + 1, attempts=row.attempts + 1, **self._lease(row, now))
         )
         return claimed.rowcount == 1
 
-    def _lease_end(self, connection: Connection) -> datetime:
-        return database_time(connection) + timedelta(seconds=self._retry.lease_seconds)
+    def _lease(self, row: Row[Any], now: datetime) -> dict[str, datetime]:
+        """Who lets it pass is dead: that attempt failed, and the next one waits as after any other."""
+        end = now + timedelta(seconds=self._retry.lease_seconds)
+        return {"lease_until": end, "next_attempt_at": end + self._retry.wait(row.attempts + 1)}
 
     @contextmanager
-    def _keeping_leases(self, ids: list[int]) -> Iterator[None]:
+    def _keeping_leases(self, rows: list[Row[Any]]) -> Iterator[None]:
         """Renew the leases while a batch is worked on. They pass when the worker dies, or hangs for MOST_RENEWALS."""
         done = threading.Event()
 
@@ -156,10 +167,11 @@ class Scoring:
                     return
                 try:
                     with writing(self._database) as connection:
-                        end = self._lease_end(connection)
-                        connection.execute(update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=end))
+                        now = database_time(connection)
+                        for row in rows:
+                            connection.execute(update(outbox).where(_ours(row)).values(**self._lease(row, now)))
                 except SQLAlchemyError as error:
-                    log.warning("leases not renewed", extra={"reason": type(error).__name__})
+                    log.warning("leases not renewed", extra={"reason": cause(error)})
 
         thread = threading.Thread(target=renew, daemon=True)
         thread.start()
@@ -204,6 +216,14 @@ class Scoring:
         )
         return changed.rowcount == 1
 
+    def _put_off(self, rows: list[Row[Any]]) -> None:
+        """Free rows for the attempt after this one. Where the database does not take that, their leases pass."""
+        with suppress(SQLAlchemyError), writing(self._database) as connection:
+            now = database_time(connection)
+            for row in rows:
+                due = now + self._retry.wait(row.attempts + 1)
+                connection.execute(update(outbox).where(_ours(row)).values(next_attempt_at=due, lease_until=None))
+
     def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
         """Give rows back for later, without counting the attempt: the fault is ours, not the films'.
 
@@ -215,16 +235,23 @@ class Scoring:
             with writing(self._database) as connection:
                 now = database_time(connection)
                 for row in rows:
-                    wait = min(self._retry.retry_seconds * 2 ** min(row.claims, 10), LONGEST_WAIT)
-                    connection.execute(
-                        update(outbox)
-                        .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
-                        .values(attempts=row.attempts, next_attempt_at=now + timedelta(seconds=wait), lease_until=None)
-                    )
+                    due = now + self._retry.wait(row.claims + 1)
+                    values = {"attempts": row.attempts, "next_attempt_at": due, "lease_until": None}
+                    connection.execute(update(outbox).where(_ours(row)).values(**values))
         except SQLAlchemyError as error:
-            log.error("not postponed", extra={"instances": len(rows), "reason": type(error).__name__})
+            log.error("not postponed", extra={"instances": len(rows), "reason": cause(error)})
             with self._owing:
                 self._owed += rows
+
+    @contextmanager
+    def _owed_where_unknown(self, rows: list[Row[Any]]) -> Iterator[None]:
+        """An attempt that may be counted, of which nobody told us that we may begin."""
+        try:
+            yield
+        except CommitUnknown:
+            with self._owing:
+                self._owed += rows
+            raise
 
     def _give_back(self) -> None:
         """The attempts that this worker owes. Raises SQLAlchemyError; then nothing is claimed either."""
@@ -238,6 +265,11 @@ class Scoring:
                         update(outbox).where(ours, outbox.c.attempts > 0).values(attempts=outbox.c.attempts - 1)
                     )
             self._owed.clear()
+
+
+def _ours(row: Row[Any]) -> ColumnElement[bool]:
+    """The outbox row of a film, while nobody has claimed it after us."""
+    return and_(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
 
 
 def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:

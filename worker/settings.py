@@ -34,6 +34,13 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("~/.xrayq"), description="Folder for everything that has no place of its own.")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite (WAL) in `home`.")
+    database_timeout: float = Field(
+        20.0,
+        ge=2,
+        le=120,
+        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702; "
+        "statements of reports and upgrades have 30 times as long.",
+    )
     redis_url: str = Field(
         "", description="Celery broker, redis:// or redis+socket://; `xrayq up` starts one if empty."
     )
@@ -88,7 +95,12 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(128, gt=0, description="Films published and not yet finished, over all workers.")
     lease_seconds: float = Field(60.0, gt=0, description="After this long without a result a film is published again.")
     max_attempts: int = Field(5, gt=0, description="Attempts before a film becomes a dead letter.")
-    retry_seconds: float = Field(2.0, gt=0, description="Wait before the second attempt; doubles with each one.")
+    retry_seconds: float = Field(
+        2.0,
+        gt=0,
+        description="Wait before the second attempt, from the failure on or, where a worker died, from the end of its "
+        "lease; doubles with each one, to 60 s at most.",
+    )
     poll_seconds: float = Field(0.1, gt=0, description="How often the relay looks for new films.")
     decode_processes: int = Field(0, ge=0, description="Decoder processes; 0: one for each core.")
     decode_timeout: float = Field(

@@ -13,6 +13,7 @@ from model.errors import BundleError, ModelError, first_line
 from model.preprocess import PreprocessSpec
 from model.scorer import score
 from worker import score_rows, trail
+from worker.db.causes import cause
 from worker.db.session import database_time, writing
 from worker.db.tables import audit_event
 from worker.deployment import Placed, Role
@@ -41,7 +42,7 @@ def score_shadows(
         try:
             _score_one(database, serving, shadow, films, spec, batch)
         except (ModelError, SQLAlchemyError) as error:
-            reason = first_line(error) if isinstance(error, ModelError) else type(error).__name__
+            reason = first_line(error) if isinstance(error, ModelError) else cause(error)
             _skip(database, shadow, len(films), reason)
 
 
@@ -77,4 +78,4 @@ def _skip(database: Engine, shadow: Placed, films: int, reason: str) -> None:
         with writing(database) as connection:
             trail.record(connection, action=SKIPPED, instance_id=None, actor="worker", detail=detail)
     except SQLAlchemyError as error:
-        log.error("skipped shadow not on record", extra={"reason": type(error).__name__})
+        log.error("skipped shadow not on record", extra={"reason": cause(error)})

@@ -12,9 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
-from worker import ready
+from worker import probes, ready
 from worker.db import schema
-from worker.db.session import database_time, snapshot
+from worker.db.causes import cause
+from worker.db.session import DATABASE_SECONDS, database_time, snapshot
 from worker.deployment import by_settings
 from worker.errors import Unhealthy
 from worker.ready import Asked
@@ -88,6 +89,8 @@ class Snapshot:
 @dataclass(frozen=True, kw_only=True)
 class StatusOptions:
     database_url: str
+    database_seconds: float = DATABASE_SECONDS
+    """After which a silent one is given up."""
     spool: Path
     reserve_bytes: int
     bundle: Path | None
@@ -124,17 +127,22 @@ class Watched:
     def _stored(self) -> tuple[Stored | None, str]:
         try:
             if self._engine is None:
-                self._engine = schema.connect(self._options.database_url)
+                self._engine = schema.connect(self._options.database_url, self._options.database_seconds)
             with snapshot(self._engine) as connection:
                 now = database_time(connection)
-                return read(connection, now=now, zone=self._options.zone, default=self._default_bundle()), ""
+                stored = read(connection, now=now, zone=self._options.zone, default=self._default_bundle())
         except Unhealthy as error:
             return None, str(error)
         except SQLAlchemyError as error:
             if self._engine:
                 self._engine.dispose()
             self._engine = None  # the next look checks the schema again
-            return None, f"does not answer ({type(error).__name__})"
+            return None, f"does not answer: {cause(error)}"
+        try:
+            probes.database(self._engine)
+        except (Unhealthy, SQLAlchemyError) as error:
+            return stored, str(error) if isinstance(error, Unhealthy) else f"does not answer: {cause(error)}"
+        return stored, ""
 
     def _default_bundle(self) -> str:
         """Read once: its digests take as long as reading all of its network."""

@@ -9,12 +9,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
-from worker.db.session import database_time, reading
+from worker.db.session import database_time, snapshot
 from worker.db.tables import audit_event, instance
 
 FIRST = "0" * 64
@@ -71,7 +71,7 @@ def record_all(connection: Connection, events: list[dict[str, Any]]) -> None:
         return
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(CHAIN_LOCK)))
-    previous, now = _head(connection), database_time(connection)
+    previous, now = _head(connection)
     rows = []
     for event_ in events:
         one = {"at": now} | event_
@@ -112,7 +112,7 @@ def events(engine: Engine) -> Iterator[Row[Any]]:
     """Every row, oldest first, a chunk at a time."""
     last = 0
     while True:
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             rows = connection.execute(
                 select(audit_event).where(audit_event.c.id > last).order_by(audit_event.c.id).limit(CHUNK)
             ).all()
@@ -126,9 +126,13 @@ def as_dict(row: Row[Any]) -> dict[str, Any]:
     return dict(row._mapping) | {"at": row.at.isoformat(timespec="microseconds")}
 
 
-def _head(connection: Connection) -> str:
+def _head(connection: Connection) -> tuple[str, datetime]:
+    """The newest digest, and the database's time. In one round trip: the chain's next writer waits for it."""
     newest = select(audit_event.c.digest).where(audit_event.c.digest != "").order_by(audit_event.c.id.desc()).limit(1)
-    return connection.execute(newest).scalar_one_or_none() or FIRST
+    if connection.dialect.name != "postgresql":
+        return connection.execute(newest).scalar_one_or_none() or FIRST, database_time(connection)
+    head, now = connection.execute(select(newest.scalar_subquery(), func.clock_timestamp())).one()
+    return head or FIRST, now.astimezone(UTC)
 
 
 def _missing(engine: Engine) -> str:
@@ -136,7 +140,7 @@ def _missing(engine: Engine) -> str:
     arrival = select(audit_event.c.id).where(
         audit_event.c.instance_id == instance.c.id, audit_event.c.action.in_(ARRIVALS)
     )
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         first = connection.execute(select(instance.c.id).where(~arrival.exists()).order_by(instance.c.id).limit(1))
         key = first.scalar_one_or_none()
     return "" if key is None else f"it has no arrival of instance {key}: rows were removed"

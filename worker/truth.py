@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from dicom_gateway.header import is_valid_uid
 from model.digest import file_digest
 from worker import trail
-from worker.db.session import writing
+from worker.db.session import database_time, writing
 from worker.db.tables import instance, truth
 from worker.errors import NotFound, WorkerError
 from worker.pseudonyms import accession_digest, digest_key, rekey
@@ -148,8 +148,8 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
     labels = read_labels(path, findings, digest_key(engine))
     rekey(engine)
     digest = file_digest(path)
-    now = datetime.now(UTC)
-    with writing(engine) as connection:
+    with writing(engine, long=True) as connection:
+        now = database_time(connection)
         known = _known(connection, labels)
         kinds = {label.key: _kind(label, known.get(label.key)) for label in labels}
         counts = Counter(kinds.values())

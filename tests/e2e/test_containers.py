@@ -29,6 +29,7 @@ from pydicom import dcmread, uid
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.scu import send
 from tests.images import FOLDER, PASSWORDS, ROOT, Stage, health, services, stages
+from tests.postgres import administer
 from tests.services import children, free_port, kill, listening, wait_until
 from worker.db.session import make_engine
 from worker.demo import CHEST, sample_path
@@ -237,10 +238,8 @@ def postgresql(machine: Machine) -> Iterator[None]:
     server += ["-p", str(machine.ports["postgres"]), "-c", "listen_addresses=127.0.0.1"]
     with (machine.root / "postgres.log").open("ab") as log, stopped(server, dict(os.environ), log, signal.SIGINT):
         wait_until(lambda: postgresql_healthy(machine), 30, "PostgreSQL")
-        admin = make_engine(machine.environment("migrate")["XRAYQ_DATABASE_URL"].rpartition("/")[0] + "/postgres")
-        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {wanted['POSTGRES_DB']}")
-        admin.dispose()
+        admin = machine.environment("migrate")["XRAYQ_DATABASE_URL"].rpartition("/")[0] + "/postgres"
+        administer(admin, f"CREATE DATABASE {wanted['POSTGRES_DB']}")
         yield
 
 

@@ -13,17 +13,18 @@ from model import bundle as bundles
 from model.engine.ort import OrtEngine
 from tests.integration.test_scoring import BrokenEngine, make_scoring
 from tests.phantoms import write_film
-from worker import errands, trail
+from worker import deployment, errands, trail
 from worker.alarms import ledger
 from worker.alarms.rules import Condition
 from worker.db import schema
 from worker.db.session import database_time, make_engine, reading, time_of, writing
-from worker.db.tables import alarm, audit_event, errand, instance, outbox, score
+from worker.db.tables import alarm, audit_event, errand, instance, outbox, score, truth
 from worker.decoding import DecodePool
 from worker.errands import Kind
 from worker.ingest import ingest
 from worker.instances import reject, requeue
 from worker.outbox import Claims, RelayOptions, relay_once
+from worker.truth import import_labels
 
 OPTIONS = RelayOptions(batch_size=4, max_in_flight=8, lease_seconds=30, poll_seconds=0.01)
 NEAR = timedelta(minutes=20)
@@ -145,3 +146,17 @@ def test_times_rise_along_the_chain(skewed: Engine, film: int) -> None:
         times = list(connection.execute(select(audit_event.c.at).order_by(audit_event.c.id)).scalars())
     assert times == sorted(times)
     assert trail.verify(skewed).whole
+
+
+def test_bundles_labels_and_references_are_of_the_databases_time(skewed: Engine, hours: int, tmp_path: Path) -> None:
+    new = deployment.by_settings(None)
+    deployment.activate(skewed, new, default=None, actor="operator:test")
+    file = tmp_path / "labels.csv"
+    file.write_text("sop_instance_uid,accession_number,reader,label,read_on\n1.2.3,,A,normal,2026-01-02\n")
+    import_labels(skewed, file, ("normal",), "operator:test")
+    with reading(skewed) as connection:
+        live, _ = deployment.in_service(connection)
+        assert live is not None
+        assert live.changed_at is not None
+        assert far(live.changed_at, hours)
+        assert far(connection.execute(select(truth.c.imported_at)).scalar_one(), hours)

@@ -20,12 +20,13 @@ from dicom_gateway.scu import PeerUnavailable, echo, send
 from dicom_gateway.spool import Spool
 from tests.endpoints import Reply, request, samples
 from tests.phantoms import write_film
+from tests.postgres import administer
 from tests.protocol.raw import DX, Peer, context_item, request_body
 from tests.protocol.raw import request as association_request
 from tests.services import free_port, wait_until
 from worker import errands, outbox
 from worker.cli import endpoints
-from worker.db.session import make_engine, writing
+from worker.db.session import writing
 from worker.db.tables import alarm, instance
 from worker.db.tables import outbox as outbox_table
 from worker.ingest import ingest
@@ -85,20 +86,18 @@ def gone(database: Engine) -> Iterator[None]:
         yield
         file.with_suffix(".away").rename(file)
         return
-    admin = make_engine(make_url(database.url).set(database="postgres").render_as_string(hide_password=False))
-    name = database.url.database
+    admin, name = make_url(database.url).set(drivername="postgresql", database="postgres"), database.url.database
 
     def let_in(allowed: bool) -> None:
-        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {str(allowed).lower()}")
-            connection.exec_driver_sql(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-            )
+        administer(
+            admin.render_as_string(hide_password=False),
+            f"ALTER DATABASE {name} ALLOW_CONNECTIONS {str(allowed).lower()}",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        )
 
     let_in(False)
     yield
     let_in(True)
-    admin.dispose()
 
 
 def test_gateway_counts_peers_and_not_its_own_probe(served: Gateway, port: int, tmp_path: Path) -> None:

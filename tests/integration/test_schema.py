@@ -8,7 +8,7 @@ from sqlalchemy import Engine, inspect, make_url, text
 from tests.services import typed
 from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
-from worker.db.session import make_engine, reading, writing
+from worker.db.session import make_engine, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
 
@@ -80,7 +80,7 @@ def test_a_commit_outlives_a_crash_whatever_the_database_says(
             text(f"ALTER DATABASE {make_url(postgresql_url).database} SET synchronous_commit = {set_by_somebody}")
         )
     database.dispose()  # it holds for new connections
-    for _ in range(2):  # the second one is the pool's, after a rollback
-        with reading(database) as connection:
+    for _ in range(2):  # the second one is the pool's, after a commit
+        with writing(database) as connection:
             assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == used
     database.dispose()

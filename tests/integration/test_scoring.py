@@ -346,8 +346,7 @@ def impatient(database: Engine) -> Engine:
 
     @event.listens_for(database, "connect")
     def _(connection: Any, _record: Any) -> None:
-        connection.execute("SET lock_timeout = '200ms'")
-        connection.commit()
+        connection.seconds = 0.5
 
     database.dispose()
     return database
@@ -476,7 +475,7 @@ def test_leases_are_renewed_while_the_work_lasts(
         with reading(database) as connection:
             return connection.execute(select(outbox.c.lease_until)).scalar_one()
 
-    slow._begin({instance_id: 0})
-    with slow._keeping_leases([instance_id]):
+    rows, _ = slow._begin({instance_id: 0})
+    with slow._keeping_leases(rows):
         first = lease_end()
         wait_until(lambda: lease_end() > first, 5, "a later lease")

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.alarms import ledger
 from worker.alarms.change import Change, Send, State, Undelivered
 from worker.alarms.deliver import send_bounded
+from worker.db.causes import cause
 from worker.errands import Kind
 from worker.errors import Unhealthy
 
@@ -42,7 +43,7 @@ class Watch:
         try:
             self._look()
         except (Unhealthy, SQLAlchemyError) as error:
-            self._away(str(error) if isinstance(error, Unhealthy) else type(error).__name__)
+            self._away(str(error) if isinstance(error, Unhealthy) else cause(error))
             raise
         self._back()
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from model.findings import in_order
 from worker.audit.reconciliation import SCORED, Span
-from worker.db.session import reading
+from worker.db.session import snapshot
 from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
 
@@ -177,7 +177,7 @@ def instances(engine: Engine, span: Span) -> Iterator[dict[str, Any]]:
     """A row for each instance of the span with its live score, INSTANCE_COLUMNS, oldest first, a chunk at a time."""
     last = 0
     while True:
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             query = (
                 select(instance)
                 .where(span.covers(instance.c.received_at), instance.c.id > last)

@@ -29,7 +29,7 @@ from worker.cli import (
     submit,
     train,
 )
-from worker.errors import EXIT_CODES, WorkerError
+from worker.errors import EXIT_CODES, Unhealthy, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -87,3 +87,20 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
+    except Exception as error:
+        fault = _of_database(error)
+        if not fault:
+            raise
+        print(f"xrayq: the database did not do it: {fault}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(Unhealthy.exit_code) from None
+
+
+def _of_database(error: Exception) -> str:
+    """What befell a database that was there when the command began, "" for other errors."""
+    if "sqlalchemy" not in sys.modules:
+        return ""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from worker.db.causes import known
+
+    return known(error) if isinstance(error, SQLAlchemyError) else ""

@@ -4,6 +4,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from worker.alarms.change import Send
     from worker.alarms.live import Limits
     from worker.errands import Kind
@@ -38,9 +40,10 @@ def channels(settings: "Settings") -> "dict[Kind, Send]":
     return found
 
 
-def limits(settings: "Settings") -> "Limits":
+def limits(settings: "Settings", since: "datetime") -> "Limits":
+    """`since`: when this process began to look, by the database's clock."""
     import socket
-    from datetime import UTC, datetime, time
+    from datetime import time
 
     from worker.alarms.live import Limits
 
@@ -54,6 +57,6 @@ def limits(settings: "Settings") -> "Limits":
         report_hours=settings.alarm_report_hours,
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,
         zone=settings.zone,
-        since=datetime.now(UTC),
+        since=since,
         host=socket.gethostname()[:64],
     )

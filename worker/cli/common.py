@@ -95,7 +95,7 @@ def open_database(settings: "Settings") -> "Engine":
     """
     from worker.db import schema
 
-    return schema.connect(settings.database)
+    return schema.connect(settings.database, settings.database_timeout)
 
 
 def open_spool(settings: "Settings") -> "Spool":

@@ -21,7 +21,7 @@ def upgrade() -> None:
     settings = load_settings()
     if file := sqlite_file(settings.database):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    typer.echo(f"schema {schema.upgrade(make_engine(settings.database))}")
+    typer.echo(f"schema {schema.upgrade(make_engine(settings.database, settings.database_timeout))}")
 
 
 @app.command()

@@ -31,12 +31,13 @@ def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
     from worker.alarms.deliver import DeliveryOptions, deliver_due, not_configured
     from worker.bounded import Bounded
     from worker.cli.alarm_options import channels, limits
+    from worker.db.session import time_of
     from worker.errands import Kind
 
     sends = channels(settings)
     options = DeliveryOptions(attempts=settings.delivery_attempts)
     free = Bounded(partial(live.spool_free_mib, settings.spool_folder), patience=SPOOL_SECONDS, fresh=0.0)
-    of = limits(settings)
+    of = limits(settings, time_of(database))
 
     def look() -> None:
         probes.database(database)

@@ -59,7 +59,7 @@ def up(
     settings = load_settings()
     start_logging(settings)
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    schema.upgrade(make_engine(settings.database))
+    schema.upgrade(make_engine(settings.database, settings.database_timeout))
     supervisor.supervise(settings)
 
 

@@ -74,6 +74,7 @@ def _options(settings: "Settings") -> "StatusOptions":
 
     return StatusOptions(
         database_url=settings.database,
+        database_seconds=settings.database_timeout,
         spool=settings.spool_folder,
         reserve_bytes=settings.spool_reserve_mib << 20,
         bundle=settings.bundle,

@@ -12,24 +12,29 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import migrations
-from worker.db.session import make_engine, reading, sqlite_file, writing
+from worker.db.causes import place, told
+from worker.db.session import DATABASE_SECONDS, make_engine, reading, sqlite_file, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
 
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""Of a PostgreSQL database, that keep every character. In SQL_ASCII it is our UTF-8, not looked at."""
 
-def connect(url: str) -> Engine:
-    """An engine whose schema is this version's.
+
+def connect(url: str, seconds: float = DATABASE_SECONDS) -> Engine:
+    """An engine whose schema is this version's; `seconds` as `make_engine` has it.
 
     Raises Unhealthy when it is not, or when the database does not answer.
     """
     file = sqlite_file(url)
     if file and not file.exists():
         raise Unhealthy(f"no database at {file}: 'xrayq up' makes one, or run 'xrayq db upgrade'")
-    engine = make_engine(url)
+    engine = make_engine(url, seconds)
     try:
+        require_encoding(engine)
         revision = current(engine)
     except SQLAlchemyError as error:
-        raise Unhealthy(f"the database does not answer ({type(error).__name__}): check XRAYQ_DATABASE_URL") from None
+        raise Unhealthy(f"{told(error, engine.url)}: check XRAYQ_DATABASE_URL") from None
     if revision != head():
         raise Unhealthy(f"the database is at schema {revision}, this version needs {head()}: 'xrayq db upgrade'")
     return engine
@@ -39,19 +44,28 @@ def upgrade(engine: Engine, revision: str = "head") -> str:
     """Apply what is missing, in one transaction. Returns the revision reached. Raises Unhealthy."""
     config = _config()
     try:
-        with writing(engine) as connection:
+        require_encoding(engine)
+        with writing(engine, long=True) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
         return current(engine) or ""
     except SQLAlchemyError as error:
-        raise Unhealthy(
-            f"the database refused ({type(error).__name__}): check XRAYQ_DATABASE_URL and its rights"
-        ) from None
+        raise Unhealthy(f"{told(error, engine.url)}: check XRAYQ_DATABASE_URL and its rights") from None
+
+
+def require_encoding(engine: Engine) -> None:
+    """Raises Unhealthy where a PostgreSQL database cannot keep every character."""
+    if engine.dialect.name != "postgresql":
+        return
+    with reading(engine) as connection:
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding not in ENCODINGS:
+        raise Unhealthy(f"{place(engine.url)} has the encoding {encoding}: xrayq needs one made with ENCODING 'UTF8'")
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     config = _config()
-    with writing(engine) as connection:
+    with writing(engine, long=True) as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
 

@@ -3,76 +3,114 @@
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
+from worker.db import postgresql
+from worker.db.postgresql import SNAPSHOT, WRITING, left
 from worker.errors import ConfigurationError
 
-WRITING, TURN = "xrayq_writing", "xrayq_turn"
-BUSY_TIMEOUT_MS = 20_000
+DATABASE_SECONDS = 20.0
+"""For which nothing waits longer, unless XRAYQ_DATABASE_TIMEOUT says otherwise."""
+CONNECTIONS = 16
+SECONDS, PLACES, TURN = "xrayq_seconds", "xrayq_places", "xrayq_turn"
 
 
-def make_engine(url: str) -> Engine:
-    """An engine for `sqlite:///file` or `postgresql://...` (psycopg 3). Opens nothing. Raises ConfigurationError."""
+class CommitUnknown(SQLAlchemyError):
+    """The connection broke while a commit was under way: it may be done, or not, or be done later."""
+
+
+def make_engine(url: str, seconds: float = DATABASE_SECONDS) -> Engine:
+    """An engine for `sqlite:///file` or `postgresql://...` (psycopg 3). Opens nothing. Raises ConfigurationError.
+
+    Args:
+        seconds: after which a database that is silent, or locked, is given up; SQLAlchemyError is raised then.
+    """
     parsed = _parse(url)
     backend = parsed.get_backend_name()
+    pool = {"pool_size": 8, "max_overflow": CONNECTIONS - 8, "hide_parameters": True}
+    options: dict[str, Any] = {SECONDS: seconds, PLACES: threading.BoundedSemaphore(CONNECTIONS)}
     if backend == "postgresql":
-        engine = create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_size=8,
-            max_overflow=8,
-            pool_timeout=20,
-            pool_pre_ping=True,
-            isolation_level="READ COMMITTED",
-            hide_parameters=True,
-            # A database host that vanishes is noticed within half a minute, not after the kernel's two hours.
-            connect_args={
-                "connect_timeout": 10,
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 30_000,
-                # A writer that vanishes in the middle of a transaction must not keep the others from the audit chain.
-                "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=30s",
-            },
-        )
-        event.listen(engine, "connect", _postgresql_connect)
-        return engine
+        return postgresql.make(parsed, seconds=seconds, pool=pool).execution_options(**options)
     if backend != "sqlite" or not parsed.database:
         raise ConfigurationError(f"database_url: {backend} is not supported; use PostgreSQL, or SQLite with a file")
-    engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=20, hide_parameters=True)
+    engine = create_engine(parsed, **pool)
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     # SQLite's own waiting for a writer sleeps in steps; a lock between our threads hands over at once (measured: 3x).
-    return engine.execution_options(**{TURN: threading.Lock()})
+    return engine.execution_options(**options, **{TURN: threading.BoundedSemaphore(1)})
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that commits when the block ends and rolls back when it raises."""
-    turn = engine.get_execution_options().get(TURN) or nullcontext()
-    with turn, engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+def writing(engine: Engine, *, long: bool = False) -> Iterator[Connection]:
+    """A transaction that commits when the block ends and rolls back when it raises.
+
+    Args:
+        long: it changes the schema, or more rows than a service does at once.
+
+    Raises:
+        CommitUnknown: nobody knows whether it was committed.
+    """
+    with _connected(engine, long, **{WRITING: True}) as connection, connection.begin() as transaction:
         yield connection
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise CommitUnknown("nobody knows whether it was committed") from error
+            raise
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Each query sees what was committed before it; nothing is committed."""
-    with engine.connect() as connection:
+    with _connected(engine) as connection:
         yield connection
 
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Every query sees the database as it was at the first one; nothing is committed."""
-    with engine.connect() as connection:
-        if engine.dialect.name == "postgresql":  # on SQLite a transaction is a snapshot
-            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    """Every query sees the database as it was at the first one, and may take long; nothing is committed."""
+    with _connected(engine, True, **{SNAPSHOT: True}) as connection:
         yield connection
+
+
+def limited(engine: Engine) -> AbstractContextManager[None]:
+    """All that the block wants of a database fails once it has taken as long as one silence may."""
+    return postgresql.limited(engine.get_execution_options()[SECONDS])
+
+
+@contextmanager
+def _connected(engine: Engine, long: bool = False, **options: Any) -> Iterator[Connection]:
+    given = engine.get_execution_options()
+    seconds = given[SECONDS]
+    turn = given.get(TURN) if options.get(WRITING) else None
+    with (
+        _held(turn, seconds),
+        _held(given[PLACES], seconds),
+        engine.connect() as connection,
+        postgresql.patient(connection, long=long),
+    ):
+        yield connection.execution_options(**options) if options else connection
+
+
+@contextmanager
+def _held(lock: threading.Semaphore | None, seconds: float) -> Iterator[None]:
+    if lock is None:
+        yield
+        return
+    if not lock.acquire(timeout=left(seconds)):
+        raise NoConnection(f"no connection of this process became free within {seconds:g} s")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def database_time(connection: Connection) -> datetime:
@@ -115,19 +153,10 @@ def _parse(url: str) -> URL:
         ) from error
 
 
-def _postgresql_connect(connection: Any, _record: Any) -> None:
-    # Success is promised after a commit, so it must outlive a crash. Of synchronous_commit's values only `off` breaks
-    # that, whoever set it; the others wait for the local disk and say what standbys do, which is the administrator's.
-    connection.execute(
-        "SELECT set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
-    )
-    connection.commit()
-
-
 def _sqlite_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        f"busy_timeout={round(DATABASE_SECONDS * 1e3)}",
         "journal_mode=WAL",
         "synchronous=FULL",  # a commit survives a power cut
         "foreign_keys=ON",
@@ -136,6 +165,12 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get(WRITING):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # It may have waited for its turn before: what is left of the time is the lock's.
+    sqlite: Any = connection.connection.driver_connection
+    sqlite.execute(f"PRAGMA busy_timeout={round(left(options[SECONDS]) * 1e3)}")
     # A deferred transaction that becomes a writer can fail at once with SQLITE_BUSY; an immediate one waits its turn.
-    immediate = connection.get_execution_options().get(WRITING)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -238,7 +238,7 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("instance list", {"database_url": "garbage"}, 2, "database_url"),
     ("instance list", {"database_url": "mysql://a/b"}, 2, "database_url"),
     ("db upgrade", {"database_url": "garbage"}, 2, "database_url"),
-    ("db check", {"database_url": "postgresql://nobody@127.0.0.1:1/x"}, 5, "the database does not answer"),
+    ("db check", {"database_url": "postgresql://nobody@127.0.0.1:1/x"}, 5, "nobody listens there (connection refused)"),
 ]
 
 
