@@ -65,11 +65,9 @@ def administer(url: str, *statements: str) -> None:
 @contextmanager
 def pgbouncer(url: str, mode: str = "transaction") -> Iterator[str]:
     """URL of the same database behind a pooler of two server connections."""
-    program, parsed, folder = (
-        tool("pgbouncer", "pgbouncer"),
-        make_url(url),
-        Path(tempfile.mkdtemp(prefix="xrayq-pool-")),
-    )
+    # Where Debian puts it, which is on root's PATH alone.
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin") or tool("pgbouncer", "pgbouncer")
+    parsed, folder = make_url(url), Path(tempfile.mkdtemp(prefix="xrayq-pool-"))
     owner = _folder(url).stat().st_uid if os.getuid() == 0 else os.getuid()  # it does not run as root
     port = free_port()
     (folder / "users.txt").write_text(f'"{parsed.username}" ""\n')
