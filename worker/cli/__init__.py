@@ -1,6 +1,7 @@
 """The `xrayq` command. Commands import what they need when they run, so `--help` stays quick."""
 
 import os
+import select
 import sys
 
 import typer
@@ -82,8 +83,28 @@ def main() -> None:
     try:
         app(prog_name="xrayq")
     except WorkerError as error:
-        print(f"xrayq: {error}", file=sys.stderr)  # noqa: T201
+        _say(f"xrayq: {error}")
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
+    except Exception:
+        _write_log()  # before the traceback that Python prints
+        raise
+
+
+def _say(words: str) -> None:
+    """After what was logged. A process that serves and that nobody reads ends without: its exit code must not hang."""
+    _write_log()
+    try:
+        descriptor = sys.stderr.fileno()
+        read = os.get_blocking(descriptor) or select.select([], [descriptor], [], 0)[1]
+    except (OSError, ValueError):  # no file: a test's own
+        read = True
+    if read:
+        print(words, file=sys.stderr)  # noqa: T201
+
+
+def _write_log() -> None:
+    if logs := sys.modules.get("worker.logs"):  # else nothing was logged
+        logs.flush()

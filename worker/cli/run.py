@@ -48,8 +48,7 @@ def up(
         "XRAYQ_HOME": str(home.absolute()) if home else "",
     }
     os.environ.update({name: value for name, value in overrides.items() if value})
-    settings = load_settings()
-    start_logging(settings)
+    settings = _begin()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     schema.upgrade(make_engine(settings.database))
     supervisor.supervise(settings)
@@ -71,8 +70,7 @@ def gateway() -> None:
     from worker.periodic import Periodic
     from worker.refusals import Refusals
 
-    settings = load_settings()
-    start_logging(settings)
+    settings = _begin()
     database, spool = open_database(settings), open_spool(settings)
     swept = spool.prepare()
     own_title = probes.own_title()
@@ -121,8 +119,7 @@ def relay() -> None:
     from worker.metrics import RelayMetrics
     from worker.probes import Turns
 
-    settings = load_settings()
-    start_logging(settings)
+    settings = _begin()
     database = open_database(settings)
     app = queue.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)
     stop = _told_to_stop()
@@ -150,8 +147,7 @@ def worker() -> None:
     from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring
 
     log = logging.getLogger("xrayq.worker")
-    settings = load_settings()
-    start_logging(settings)
+    settings = _begin()
     url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     probe = queue.prober(app, queue.add_probe_queue(app))
@@ -197,6 +193,16 @@ def worker() -> None:
         decoders.close()
     if life.gave_up:
         raise typer.Exit(Unhealthy.exit_code)
+
+
+def _begin() -> "Settings":
+    """What each process does first. From here on nothing that it writes waits for a reader."""
+    from worker.log_sink import let_nobody_wait
+
+    settings = load_settings()
+    let_nobody_wait()
+    start_logging(settings)
+    return settings
 
 
 def _told_to_stop() -> "Event":
