@@ -30,7 +30,7 @@ from worker.cli import (
     submit,
     train,
 )
-from worker.errors import EXIT_CODES, WorkerError
+from worker.errors import EXIT_CODES, Unhealthy, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -88,6 +88,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
+    except OSError as error:
+        if not error.filename:
+            _write_log()
+            raise
+        _say(f"xrayq: {error.filename}: {error.strerror}")
+        raise SystemExit(Unhealthy.exit_code) from None
     except Exception:
         _write_log()  # before the traceback that Python prints
         raise

@@ -140,5 +140,5 @@ def _redis(app: "Celery") -> str:
     try:
         queue.answers(app)
     except PublishError as error:
-        raise Unhealthy(f"Redis does not answer ({error})") from None
+        raise Unhealthy(f"Redis: {error}") from None
     return "answers"

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import broker_url, decode_pool, load_settings, open_database, open_spool, start_logging
+from worker.cli.common import (
+    broker_url,
+    decode_pool,
+    load_settings,
+    make_folder,
+    must_be_folder,
+    open_database,
+    open_spool,
+    prepare_spool,
+    start_logging,
+    variable_of_spool,
+)
 from worker.errors import Unhealthy
 
 if TYPE_CHECKING:
@@ -49,7 +60,9 @@ def up(
     }
     os.environ.update({name: value for name, value in overrides.items() if value})
     settings = _begin()
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(settings.home, "XRAYQ_HOME")
+    make_folder(settings.spool_folder, variable_of_spool(settings))
+    must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
     schema.upgrade(make_engine(settings.database))
     supervisor.supervise(settings)
 
@@ -69,10 +82,11 @@ def gateway() -> None:
     from worker.metrics import GatewayMetrics
     from worker.periodic import Periodic
     from worker.refusals import Refusals
+    from worker.supervisor import cannot_listen
 
     settings = _begin()
     database, spool = open_database(settings), open_spool(settings)
-    swept = spool.prepare()
+    swept = prepare_spool(settings, spool)
     own_title = probes.own_title()
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
@@ -100,7 +114,7 @@ def gateway() -> None:
     try:
         server.start()
     except OSError as error:
-        raise Unhealthy(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set XRAYQ_PORT") from None
+        raise cannot_listen(settings.host, settings.port, error) from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
@@ -120,6 +134,7 @@ def relay() -> None:
     from worker.probes import Turns
 
     settings = _begin()
+    must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
     database = open_database(settings)
     app = queue.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)
     stop = _told_to_stop()

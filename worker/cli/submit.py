@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, open_spool, print_json, start_logging
+from worker.cli.common import (
+    JsonOption,
+    load_settings,
+    open_database,
+    open_spool,
+    prepare_spool,
+    print_json,
+    start_logging,
+)
 from worker.errors import ConfigurationError, NotFound
 
 
@@ -37,7 +45,7 @@ def submit(
     settings = load_settings()
     start_logging(settings)
     database, spool = open_database(settings), open_spool(settings)
-    spool.prepare()
+    prepare_spool(settings, spool)
     if orphaned:
         files = [spool.path_of(digest) for digest in orphans(database, spool.root) or ()]
     else:
