@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, TimeoutError, wait
 from contextlib import suppress
@@ -221,14 +222,26 @@ def _result(future: "Future[Decoded]") -> Decoded:
 
 
 def _limit(memory_bytes: int) -> None:
-    """Once in each decoder process: bounded memory, one thread, last in line for the cores, gone with the worker."""
+    """Once in each decoder process: silent, bounded memory, one thread, last in line for cores, ends with us."""
     import cv2
 
+    _silence()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(1)
     os.nice(1)
     _end_with_worker()
+
+
+def _silence() -> None:
+    """pydicom's warnings, and what native libraries say, quote the film. A crash is seen by the exit code."""
+    warnings.filterwarnings("ignore")
+    for name in ("RUST_BACKTRACE", "RUST_LIB_BACKTRACE"):
+        os.environ.pop(name, None)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _end_with_worker() -> None:

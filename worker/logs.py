@@ -67,6 +67,11 @@ def configure(level: str, style: str) -> None:
     logging.getLogger("xrayq").setLevel(level)
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+    silence_readers()
+
+
+def silence_readers() -> None:
+    """What reads films says nothing: its warnings quote values of the data set, a patient's name among them."""
     for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_SERVICES"}
 LIBRARIES = {
-    "training": ("torch", "torchvision", "onnx", "sklearn"),
-    "evaluation": ("matplotlib", "onnx", "sklearn"),
+    "training": ("torch", "torchvision", "onnx", "scipy", "sklearn"),
+    "evaluation": ("matplotlib", "onnx", "scipy", "sklearn"),
     "calibration": ("matplotlib", "scipy"),
     "compile": ("onnx", "scipy"),
 }

@@ -222,12 +222,14 @@ def _begin() -> "Settings":
 
 def _told_to_stop() -> "Event":
     """Set by SIGTERM and SIGINT."""
+    import _thread
     import signal
     import threading
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        # In a thread: what it interrupted may be a wait for this event, and hold the lock that `set` needs.
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))
     return stop
 
 
