@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import stat
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -165,6 +166,8 @@ def let_nobody_wait() -> None:
     Native libraries, Python's last words and child processes write to descriptor 2: it no longer blocks, and what is
     not taken is lost. Nothing of ours goes to descriptor 1; Celery's words do, so it leads nowhere.
     """
+    if sys.stderr is not sys.__stderr__:  # a command typed inside another program, whose descriptors these are
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -36,6 +36,8 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ("authentication required", "it wants a password"),
     ("no permissions", "its user may not do this, see its ACL"),
     ("read only replica", "it is a read-only replica"),
+    ("instance state changed", "it became a replica"),
+    ("transaction discarded", "it refused a transaction, see its ACL and its memory"),
     ("used memory >", "its memory is full, see maxmemory"),
     ("loading the dataset", "it is still loading its data"),
     ("unable to persist", "it cannot write to its disk, see its stop-writes-on-bgsave-error"),
