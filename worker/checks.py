@@ -41,11 +41,13 @@ def run(settings: Settings) -> list[Finding]:
 
 
 def _gateway(settings: Settings) -> str:
-    from dicom_gateway.scu import PeerUnavailable, echo
+    from dicom_gateway.scu import PeerUnavailable, Rejected, echo
 
     host = reachable(settings.host)
     try:
         echo(host, settings.port, called_ae=settings.ae_title, calling_ae=(*settings.calling_aes, "XRAYQ-DOCTOR")[0])
+    except Rejected as error:
+        raise Unhealthy(f"{error}: see XRAYQ_AE_TITLE and XRAYQ_CALLING_AES, and whether that is ours") from None
     except PeerUnavailable as error:
         raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
     return f"{settings.ae_title} answers C-ECHO on {host}:{settings.port}"
