@@ -86,7 +86,7 @@ class Child:
         self.ends += 1
         if code == ConfigurationError.exit_code and self.ends == 1:
             raise ConfigurationError(f"the {self.role} cannot start with these settings: see its line above")
-        log.error("ended, will restart", extra={"role": self.role, "exit_code": code, "count": self.ends})
+        log.error("ended, will restart", extra={"role": self.role, "exit_code": code})
 
 
 @dataclass(kw_only=True)
