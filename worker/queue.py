@@ -35,6 +35,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ("without any password configured", "it has no password, XRAYQ_REDIS_URL has one"),
     ("authentication required", "it wants a password"),
     ("no permissions", "its user may not do this, see its ACL"),
+    ("can't run this command", "its user may not do this, see its ACL"),
     ("read only replica", "it is a read-only replica"),
     ("instance state changed", "it became a replica"),
     ("transaction discarded", "it refused a transaction, see its ACL and its memory"),
