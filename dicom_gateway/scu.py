@@ -20,7 +20,13 @@ from dicom_gateway.negotiation import APPLICATION_CONTEXT
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID
 from dicom_gateway.wire import Abort, PeerGone, Wire
 
-ASSOCIATE_AC, P_DATA = 0x02, 0x04
+ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA = 0x02, 0x03, 0x04
+REJECTIONS: dict[tuple[int, ...], str] = {
+    (1, 1, 3): "does not let the calling AE title {calling} in",
+    (1, 1, 7): "does not answer to the AE title {called}",
+    (2, 3, 2): "takes no more associations now",
+}
+"""Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 ECHO_CONTEXT = 1
 ECHO = ((0x0100, C_ECHO_RQ), (0x0110, 1), (0x0800, NO_DATA_SET))
 """Element and value of a C-ECHO-RQ (PS3.7 9.3.5.1), after its SOP Class."""
@@ -32,6 +38,10 @@ class PeerUnavailable(GatewayError):
     """No association: nobody listens, or the peer rejected or aborted it."""
 
 
+class Rejected(PeerUnavailable):
+    """What an A-ASSOCIATE-RJ says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sent:
     path: Path
@@ -41,7 +51,7 @@ class Sent:
 
 
 def echo(host: str, port: int, *, called_ae: str, calling_ae: str = "XRAYQ-SCU", timeout: float = 5.0) -> None:
-    """C-ECHO, all of it within `timeout` seconds. Raises PeerUnavailable.
+    """C-ECHO, all of it within `timeout` seconds. Raises PeerUnavailable, Rejected among it.
 
     Over a socket of our own: pynetdicom waits in select(), which knows no descriptor above 1023, and a gateway with
     a thousand peers asks itself.
@@ -50,6 +60,12 @@ def echo(host: str, port: int, *, called_ae: str, calling_ae: str = "XRAYQ-SCU",
         with socket.create_connection((host, port), timeout) as connection:
             connection.setblocking(True)
             status = _echo(Wire(connection, timeout), timeout, called_ae, calling_ae)
+    except Rejected as rejected:
+        raise Rejected(f"{host}:{port} {rejected}") from None
+    except ConnectionRefusedError:
+        raise PeerUnavailable(f"nobody listens on {host}:{port}") from None
+    except socket.gaierror:
+        raise PeerUnavailable(f"no host {host} is known") from None
     except (OSError, Abort, PeerGone):
         status = None
     if status != SUCCESS:
@@ -99,7 +115,11 @@ def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | 
     """The status of the C-ECHO-RSP; None for any other answer."""
     wire.expect_all_within(timeout)
     wire.send(_echo_association(called_ae, calling_ae))
-    kind, _ = _answer(wire, timeout)
+    kind, answer = _answer(wire, timeout)
+    if kind == ASSOCIATE_RJ:
+        why = tuple(answer[1:4])
+        words = REJECTIONS.get(why, f"rejects the association ({'/'.join(map(str, why))})")
+        raise Rejected(words.format(called=called_ae, calling=calling_ae))
     if kind != ASSOCIATE_AC:
         return None
     elements = ((0x0002, VERIFICATION.encode() + b"\0"), *((tag, struct.pack("<H", value)) for tag, value in ECHO))

@@ -44,11 +44,13 @@ def run(settings: Settings) -> list[Finding]:
 
 
 def _gateway(settings: Settings) -> str:
-    from dicom_gateway.scu import PeerUnavailable, echo
+    from dicom_gateway.scu import PeerUnavailable, Rejected, echo
 
     host = reachable(settings.host)
     try:
         echo(host, settings.port, called_ae=settings.ae_title, calling_ae=(*settings.calling_aes, "XRAYQ-DOCTOR")[0])
+    except Rejected as error:
+        raise Unhealthy(f"{error}: see XRAYQ_AE_TITLE and XRAYQ_CALLING_AES, and whether that is ours") from None
     except PeerUnavailable as error:
         raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
     return f"{settings.ae_title} answers C-ECHO on {host}:{settings.port}"
@@ -83,11 +85,12 @@ def _redis(settings: Settings) -> str:
     from worker import queue
     from worker.outbox import PublishError
 
+    url = _broker(settings)
     try:
-        queue.answers(queue.make_app(_broker(settings), visibility_seconds=settings.lease_seconds))
+        queue.answers(queue.make_app(url, visibility_seconds=settings.lease_seconds))
     except PublishError as error:
-        raise Unhealthy(f"Redis does not answer ({error}): check XRAYQ_REDIS_URL") from None
-    return "answers"
+        raise Unhealthy(f"Redis at {queue.address(url)}: {error}; check it and XRAYQ_REDIS_URL") from None
+    return f"answers at {queue.address(url)}"
 
 
 def _worker(settings: Settings) -> str:
@@ -99,7 +102,7 @@ def _worker(settings: Settings) -> str:
     try:
         count = queue.ping(queue.make_app(_broker(settings), visibility_seconds=settings.lease_seconds))
     except (KombuError, RedisError, OSError) as error:
-        raise Unhealthy(f"cannot ask for workers ({type(error).__name__})") from None
+        raise Unhealthy(f"cannot ask for workers: {queue.cause(error)}") from None
     if not count:
         raise Unhealthy("no worker answers: start 'xrayq up' or 'xrayq worker'")
     return f"{count} answering"

@@ -133,7 +133,7 @@ def metrics_page(registry: CollectorRegistry) -> Page:
 
 
 def probe_page(role: str, installation: str, probe: Callable[[], list[Finding]]) -> Page:
-    """200 when every check is well, else 503; as JSON either way.
+    """200 when every needed check is well, else 503; as JSON either way.
 
     Args:
         installation: tells apart whose gateway, relay or worker this is.
@@ -141,7 +141,7 @@ def probe_page(role: str, installation: str, probe: Callable[[], list[Finding]])
 
     def page() -> Answer:
         findings = probe()
-        ok = all(finding.ok for finding in findings)
+        ok = not any(finding.stops for finding in findings)
         checks = [asdict(finding) for finding in findings]
         said = {"role": role, "installation": installation, "ok": ok, "checks": checks}
         body = json.dumps(said, indent=2).encode() + b"\n"

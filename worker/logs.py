@@ -6,6 +6,8 @@ import sys
 import warnings
 from datetime import UTC, datetime
 
+from worker.log_sink import Sink
+
 FIELDS = (
     "instance",
     "instances",
@@ -59,7 +61,7 @@ class TextFormatter(logging.Formatter):
 
 def configure(level: str, style: str) -> None:
     """Log to standard error. Libraries are silenced below ERROR: some of them quote the data set they trip over."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler()
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -67,9 +69,41 @@ def configure(level: str, style: str) -> None:
     logging.getLogger("xrayq").setLevel(level)
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+    silence_readers()
+
+
+def silence_readers() -> None:
+    """What reads films says nothing: its warnings quote values of the data set, a patient's name among them."""
     for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore")
+
+
+def lost() -> int:
+    """Lines of this process that nobody took."""
+    return sum(handler.dropped for handler in _sinks())
+
+
+def trouble() -> str:
+    """What keeps this process's lines from being written, "" while nothing does."""
+    return next((handler.trouble for handler in _sinks() if handler.trouble), "")
+
+
+def flush() -> None:
+    """Write what was logged, or give up after `log_sink.FLUSH_SECONDS`."""
+    for handler in _sinks():
+        handler.flush()
+
+
+def _handler() -> logging.Handler:
+    try:
+        return Sink(sys.stderr.fileno())
+    except (OSError, ValueError):  # no file: a test's own
+        return logging.StreamHandler(sys.stderr)
+
+
+def _sinks() -> list[Sink]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, Sink)]
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

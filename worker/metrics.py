@@ -9,9 +9,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from dicom_gateway.observer import Observer
 from dicom_gateway.spool import Spool, free_bytes
+from worker import logs
 from worker.bounded import Bounded
 from worker.states import State
 
@@ -36,7 +39,20 @@ def make_registry(role: str) -> CollectorRegistry:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # of the process: a second series for each counter
     registry = CollectorRegistry()
     Info("xrayq", "Release of xrayq.", registry=registry).info({"version": version("xrayq"), "role": role})
+    registry.register(LostLines())
     return registry
+
+
+class LostLines(Collector):
+    """What the log lost, looked up at each scrape."""
+
+    def describe(self) -> list[CounterMetricFamily]:
+        return [CounterMetricFamily("xrayq_log_lines_dropped_total", "Log lines lost: nobody took them.")]
+
+    def collect(self) -> list[CounterMetricFamily]:
+        (family,) = self.describe()
+        family.add_metric([], logs.lost())
+        return [family]
 
 
 class Titles:

@@ -32,7 +32,7 @@ that still holds, so an old or doubled message does nothing."""
 
 
 class PublishError(Exception):
-    """The broker did not take the message."""
+    """The broker did not take the message. Its text says why, and names no host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ def relay(
             pause = 0.0 if published == options.batch_size else options.poll_seconds
         except (SQLAlchemyError, PublishError) as error:
             pause = min(max(pause, options.poll_seconds) * 2, LONGEST_PAUSE)
-            fault = cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
-            turned(fault)
-            log.warning("cannot publish, will try again", extra={"reason": fault})
+            reason = f"Redis: {error}" if isinstance(error, PublishError) else cause(error)
+            turned(reason)
+            log.warning("cannot publish, will try again", extra={"reason": reason})
         if pause:
             time.sleep(pause)
 

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.errors import NoSpace, Refusal
 from dicom_gateway.spool import MEBIBYTE, Spool, free_bytes
+from worker import logs
 from worker.bounded import Bounded
 from worker.db import schema
 from worker.db.causes import cause
@@ -38,17 +39,28 @@ class Finding:
     check: str
     ok: bool
     text: str
+    needed: bool = True
+    """False: where it is not ok a person is needed, and the process does its work all the same."""
+
+    @property
+    def stops(self) -> bool:
+        """Makes a process unready."""
+        return self.needed and not self.ok
 
 
 class Probe:
     """Some checks, asked together; none of them waits for another or for ever."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
-        self._checks = {name: Bounded(check, patience=PATIENCE, fresh=FRESH) for name, check in checks.items()}
+    def __init__(self, checks: Mapping[str, Check], beside: Mapping[str, Check] | None = None) -> None:
+        """Args: beside: checks without which the process works."""
+        self._beside = frozenset(beside or ())
+        every = {**checks, **(beside or {})}
+        self._checks = {name: Bounded(check, patience=PATIENCE, fresh=FRESH) for name, check in every.items()}
 
     def __call__(self) -> list[Finding]:
         asked = {name: check.ask() for name, check in self._checks.items()}
-        return [_finding(name, answer) for name, answer in asked.items()]
+        found = [_finding(name, answer) for name, answer in asked.items()]
+        return [replace(one, needed=one.check not in self._beside) for one in found]
 
 
 def _finding(name: str, check: Check) -> Finding:
@@ -136,6 +148,13 @@ def spool(folder: Spool) -> str:
     except Refusal:
         raise Unhealthy("the spool cannot be written") from None
     return f"writable, {size(free_bytes(folder.root))} free"
+
+
+def log() -> str:
+    """What this process says is written. Its work does not wait for that, so it stays ready."""
+    if trouble := logs.trouble():
+        raise Unhealthy(trouble)
+    return "written" if not logs.lost() else f"written again, {logs.lost()} lines lost"
 
 
 def echo(host: str, port: int, *, called_ae: str, calling_ae: str) -> str:

@@ -49,6 +49,7 @@ class Pulse:
         self._begun: dict[int, float] = {}
         self._seen: float | None = None
         self._broker_since: float | None = None
+        self._why = ""
         self._watched: float | None = None
 
     def seen(self) -> None:
@@ -96,7 +97,7 @@ class Pulse:
         if silence is None:
             raise Unhealthy("starting: nothing consumed yet")
         if silence > self.longest_silence:
-            away = "" if self._broker_since else ": Redis takes no message"
+            away = "" if self._broker_since else f": Redis takes no message{self._why}"
             raise Unhealthy(f"nothing consumed for {silence:.0f} s{away}")
         return f"consumed {silence:.0f} s ago"
 
@@ -116,8 +117,8 @@ class Pulse:
             return False
         try:
             probe()
-        except PublishError:
-            self._broker_since = None
+        except PublishError as error:
+            self._broker_since, self._why = None, f" ({error})"
             return False
         now = time.monotonic()
         if self._broker_since is None or before is None or now - before > self.longest_silence:

@@ -5,12 +5,14 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from worker.errors import Unhealthy
 from worker.outbox import Claims, PublishError
 
 log = logging.getLogger("xrayq.worker")
@@ -21,6 +23,46 @@ PROBE_TASK = "xrayq.probe"
 PROBE_EXPIRES = 30
 """Seconds after which a probe says nothing any more, and after which an abandoned queue of probes is gone."""
 RESTORE_SECONDS = 2
+
+
+CAUSES: tuple[tuple[str, str], ...] = (
+    ("connection refused", "connection refused"),
+    ("name or service not known", "no such host"),
+    ("temporary failure in name resolution", "the host's name cannot be looked up"),
+    ("no such file", "no such socket"),
+    ("permission denied", "no permission for its socket"),
+    ("username-password pair", "wrong user or password"),
+    ("without any password configured", "it has no password, XRAYQ_REDIS_URL has one"),
+    ("authentication required", "it wants a password"),
+    ("no permissions", "its user may not do this, see its ACL"),
+    ("can't run this command", "its user may not do this, see its ACL"),
+    ("read only replica", "it is a read-only replica"),
+    ("instance state changed", "it became a replica"),
+    ("transaction discarded", "it refused a transaction, see its ACL and its memory"),
+    ("used memory >", "its memory is full, see maxmemory"),
+    ("loading the dataset", "it is still loading its data"),
+    ("unable to persist", "it cannot write to its disk, see its stop-writes-on-bgsave-error"),
+    ("db index is out of range", "it has no database of that number"),
+    ("certificate verify failed", "its certificate is not trusted here"),
+    ("ssl", "no TLS with it"),
+    ("timed out", "no answer in time"),
+    ("timeout", "no answer in time"),
+    ("connection closed", "it closed the connection"),
+    ("reset by peer", "it closed the connection"),
+)
+"""What Redis, its client or the system says, in lower case, and what we say: no host, no path, no user's name."""
+
+
+def cause(error: BaseException) -> str:
+    """Why Redis did not do what it was asked for, in words that everybody may read."""
+    said = str(error).lower()
+    return next((words for part, words in CAUSES if part in said), type(error).__name__)
+
+
+def address(redis_url: str) -> str:
+    """Host, port and database of the URL, or the socket: without user and password."""
+    parts = urlsplit(redis_url)
+    return parts.path if parts.scheme == "redis+socket" else f"{parts.hostname}:{parts.port or 6379}{parts.path}"
 
 
 def make_app(redis_url: str, *, visibility_seconds: float) -> Celery:
@@ -70,7 +112,7 @@ def publisher(app: Celery) -> Callable[[Claims], None]:
         try:
             app.send_task(SCORE_TASK, args=[list(claims.items())], queue=SCORE_QUEUE, retry=False, ignore_result=True)
         except (KombuError, RedisError, OSError) as error:
-            raise PublishError(type(error).__name__) from None
+            raise PublishError(cause(error)) from None
 
     return publish
 
@@ -97,7 +139,7 @@ def prober(app: Celery, name: str) -> Callable[[], None]:
                 )
                 producer.channel.client.expire(name, PROBE_EXPIRES)
         except (KombuError, RedisError, OSError) as error:
-            raise PublishError(type(error).__name__) from None
+            raise PublishError(cause(error)) from None
 
     return probe
 
@@ -107,9 +149,16 @@ def consume(
 ) -> None:
     """Run a Celery worker until it is told to stop, `concurrency` tasks at once.
 
+    It waits for a Redis that is away or wants another password. Where Redis answers and turns it away, as a read-only
+    replica does, Celery gives up (its issue 7946).
+
     Args:
         seen: called when a probe message is executed, while the score queue is consumed too.
+
+    Raises:
+        Unhealthy: Celery gave up. Whoever started this process starts it anew.
     """
+    turned_away: list[Exception] = []
 
     @app.task(name=SCORE_TASK, max_retries=0)  # type: ignore[untyped-decorator]
     def score_task(pairs: list[list[int]]) -> None:
@@ -127,7 +176,7 @@ def consume(
     worker = app.Worker(
         pool="threads",
         concurrency=concurrency,
-        consumer_cls=_eager_consumer(),
+        consumer_cls=_eager_consumer(turned_away),
         loglevel="ERROR",
         quiet=True,
         without_gossip=True,
@@ -135,6 +184,10 @@ def consume(
         optimization="fair",
     )
     worker.start()
+    if turned_away:
+        raise Unhealthy(f"Redis turned this worker away: {cause(turned_away[-1])}")
+    if worker.exitcode:
+        raise Unhealthy("Celery gave up, its own line above says why")
 
 
 def _unacknowledged() -> type:
@@ -148,14 +201,25 @@ def _unacknowledged() -> type:
     return Unacknowledged
 
 
-def _eager_consumer() -> type:
-    """Celery's consumer, that looks for a lost broker every two seconds; its own pauses grow to thirty."""
+def _eager_consumer(turned_away: list[Exception]) -> type:
+    """Celery's consumer, that looks for a lost broker every two seconds; its own pauses grow to thirty.
+
+    Args:
+        turned_away: gets the error that ended it.
+    """
     from celery.worker.consumer import Consumer  # a relay does without
 
     class EagerConsumer(Consumer):  # type: ignore[misc]
         def ensure_connected(self, connection: Any) -> Any:
             connection.ensure_connection = partial(connection.ensure_connection, interval_step=0)
             return super().ensure_connected(connection)
+
+        def start(self) -> None:
+            try:
+                super().start()
+            except (RedisError, KombuError, OSError) as error:
+                turned_away.append(error)
+                raise SystemExit(Unhealthy.exit_code) from None  # which Celery takes for an end, without a traceback
 
     return EagerConsumer
 
@@ -167,7 +231,7 @@ def answers(app: Celery) -> None:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
             connection.default_channel.client.ping()
     except (KombuError, RedisError, OSError) as error:
-        raise PublishError(type(error).__name__) from None
+        raise PublishError(cause(error)) from None
 
 
 def ping(app: Celery, timeout: float = 2.0) -> int:

@@ -47,7 +47,12 @@ def ask(asked: Asked, *, seconds: float = SECONDS) -> list[Finding]:
                 f"see {variable} and XRAYQ_DATABASE_URL"
             )
         return [
-            Finding(check=printable(one["check"]), ok=one["ok"] is True, text=printable(one["text"]))
+            Finding(
+                check=printable(one["check"]),
+                ok=one["ok"] is True,
+                text=printable(one["text"]),
+                needed=one.get("needed") is not False,
+            )
             for one in said["checks"]
         ]
     except TimeoutError:

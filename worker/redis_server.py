@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from worker.errors import Unhealthy
 
 LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
 START_SECONDS = 10.0
+STOP_SECONDS = 5.0
 
 
 def find_binary() -> Path:
@@ -31,7 +33,10 @@ def find_binary() -> Path:
 def running_socket(home: Path) -> str:
     """URL of the Redis that `xrayq up` started in this home, "" when there is none."""
     note = home / "run" / "redis.url"
-    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    try:
+        return note.read_text(encoding="utf-8").strip()
+    except OSError:  # none, or a folder that is not ours to read
+        return ""
 
 
 def end_with_parent() -> None:
@@ -46,7 +51,10 @@ class RedisServer:
         self._binary = find_binary()
         folder = home / "run"
         self._note = folder / "redis.url"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unhealthy(f"cannot make {folder}: {error.strerror}") from None
         if len(str(folder / "redis.sock")) > LONGEST_SOCKET_PATH:
             folder = Path(tempfile.mkdtemp(prefix="xrayq-"))
         self.socket = folder / "redis.sock"
@@ -73,7 +81,15 @@ class RedisServer:
         return [str(self._binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     def start(self) -> None:
-        """Start and wait until the socket answers. Raises Unhealthy."""
+        """Start and wait until the socket is there. Raises Unhealthy."""
+        try:
+            self._start()
+            self._note.write_text(self.url + "\n", encoding="utf-8")
+        except OSError as error:
+            self.stop()
+            raise Unhealthy(f"cannot start Redis: {error.filename}: {error.strerror}") from None
+
+    def _start(self) -> None:
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             self.command(),
@@ -84,14 +100,22 @@ class RedisServer:
         )
         deadline = time.monotonic() + START_SECONDS
         while not self.socket.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if self.process.poll() is not None:
                 raise Unhealthy(f"{self._binary} did not start (exit {self.process.poll()})")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise Unhealthy(f"{self._binary} made no socket within {START_SECONDS:g} s")
             time.sleep(0.02)
-        self._note.write_text(self.url + "\n", encoding="utf-8")
 
     def stop(self) -> None:
+        """SIGTERM, and SIGKILL where that does not do: nothing is kept there."""
         if self.process and self.running:
             self.process.terminate()
-            self.process.wait(timeout=10)
-        self.socket.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
+            try:
+                self.process.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for file in (self.socket, self._note):
+            with suppress(OSError):
+                file.unlink()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,10 +21,12 @@ from pydantic_settings import (
 
 from dicom_gateway.views import VIEWS, named_views
 from model.reasons import REASONS
+from worker import setting_values
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
 LEAST_SECRET = 16
 Names = Annotated[tuple[str, ...], NoDecode]
+Title = Annotated[str, AfterValidator(setting_values.title)]
 
 
 class Settings(BaseSettings):
@@ -41,8 +43,8 @@ class Settings(BaseSettings):
         description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702; "
         "statements of reports and upgrades have 30 times as long.",
     )
-    redis_url: str = Field(
-        "", description="Celery broker, redis:// or redis+socket://; `xrayq up` starts one if empty."
+    redis_url: Annotated[str, AfterValidator(setting_values.broker)] = Field(
+        "", description="Celery broker, redis://, rediss:// or redis+socket://; `xrayq up` starts one if empty."
     )
     spool: Path | None = Field(None, description="Folder of received films; default `home`/spool.")
     spool_reserve_mib: int = Field(1024, ge=0, description="Free space a film must leave; below it C-STORE gets A700.")
@@ -55,9 +57,11 @@ class Settings(BaseSettings):
 
     host: str = Field("0.0.0.0", description="Address the gateway listens on.")
     port: int = Field(11112, ge=0, le=65535, description="Port the gateway listens on.")
-    ae_title: str = Field("XRAYQ", min_length=1, max_length=16, description="Our application entity title.")
+    ae_title: Title = Field("XRAYQ", min_length=1, max_length=16, description="Our application entity title.")
     require_called_ae: bool = Field(False, description="Reject associations that call another AE title.")
-    calling_aes: Names = Field((), description="AE titles that may connect; empty: all.")
+    calling_aes: Annotated[tuple[Title, ...], NoDecode] = Field(
+        (), description="AE titles that may connect; empty: all."
+    )
     max_associations: int = Field(1000, gt=0, description="Open associations; the next is rejected.")
     association_timeout: float = Field(
         10.0, gt=0, description="Seconds a connected peer has to ask for an association."
@@ -269,7 +273,7 @@ class Settings(BaseSettings):
     @field_validator("home", "spool", "bundle", "plan_cache", "report_folder", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return value.expanduser().absolute() if value else value
+        return setting_values.place(value) if value else value
 
     @property
     def database(self) -> str:

@@ -34,6 +34,8 @@ class Process:
     """None where it was not asked."""
     text: str
     """Why it is not ready."""
+    trouble: str = ""
+    """What a person should see to while it works."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Snapshot:
         """What needs a person, worst first; empty when all is well."""
         found = [f"database: {self.database}"] if self.database else []
         found += [f"{one.role} not ready" for one in self.processes if one.ready is False]
+        found += [f"{one.role}: {one.trouble}" for one in self.processes if one.trouble]
         if self.spool.free is None:
             found.append("the spool is not there")
         elif self.spool.free < self.spool.reserve:
@@ -162,9 +165,10 @@ def ask(asked: Asked) -> Process:
         findings = ready.ask(asked, seconds=ANSWER_SECONDS)
     except Unhealthy as error:
         return Process(role=asked.role, ready=False, text=str(error))
-    failing = next((one for one in findings if not one.ok), None)
+    failing = next((one for one in findings if one.stops), None)
     text = f"not ready: {failing.check}, {failing.text}" if failing else ""
-    return Process(role=asked.role, ready=failing is None, text=text)
+    trouble = "; ".join(one.text for one in findings if not one.ok and not one.needed)
+    return Process(role=asked.role, ready=failing is None, text=text, trouble=trouble)
 
 
 def _free(folder: Path) -> int | None:

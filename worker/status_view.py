@@ -133,8 +133,9 @@ def _verdict(snapshot: Snapshot, width: int) -> list[Text]:
 def _process(one: Process, width: int) -> list[Text]:
     """Several lines where it is not ready and what to do is long."""
     style = {True: GOOD, False: BAD, None: QUIET}[one.ready]
-    lines = _wrapped("ready" if one.ready else one.text, width)
-    return [_line("" if number else one.role, Text(line, style)) for number, line in enumerate(lines)]
+    lines = [Text(line, style) for line in _wrapped("ready" if one.ready else one.text, width)]
+    lines += [Text(line, BAD) for line in _wrapped(one.trouble, width)]
+    return [_line("" if number else one.role, line) for number, line in enumerate(lines)]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

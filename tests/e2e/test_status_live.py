@@ -61,12 +61,14 @@ class Terminal:
 
 
 @contextmanager
-def status(home: Path, columns: int = 80, rows: int = 24) -> Iterator[Terminal]:
+def status(home: Path, columns: int = 80, rows: int = 24, before: str = "") -> Iterator[Terminal]:
+    """Args: before: Python that runs first."""
     end, other = pty.openpty()
     env = environment(home=str(home), spool_reserve_mib="1") | {"TERM": "xterm-256color"}
     env = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    command = [sys.executable, "-m", "worker.cli", "status", "--every", "0.2"]
+    words = ["status", "--every", "0.2"]
+    command = [sys.executable, "-c", f"{before}\nfrom worker.cli import main; main()", *words]
     started = subprocess.Popen(
         command,
         env=env,
@@ -134,6 +136,43 @@ def test_it_leaves_the_terminal_as_it_was(tmp_path: Path, way: str | signal.Sign
         wait_until(lambda: NORMAL in terminal.read(), 10, "the normal screen")
         assert terminal.process.wait(timeout=30) == 0
         assert termios.tcgetattr(terminal.other) == before
+        assert b"Traceback" not in terminal.output
+
+
+CTRL_C_WHILE = {
+    "it writes": """
+from signal import SIGINT, raise_signal
+from rich.console import Console
+leave = Console._exit_buffer
+def struck(self):
+    if shown.pop(0) if shown else False:
+        raise_signal(SIGINT)
+    leave(self)
+Console._exit_buffer, shown = struck, [False] * 20 + [True]
+""",
+    "Python drops what is raised": """
+from signal import SIGINT, raise_signal
+from rich.live import Live
+update = Live.update
+class Struck:
+    def __del__(self):
+        raise_signal(SIGINT)
+def struck(self, *words, **more):
+    update(self, *words, **more)
+    if shown:
+        shown.pop()
+Live.update, shown = struck, [Struck()]
+""",
+}
+
+
+@pytest.mark.parametrize("when", CTRL_C_WHILE)
+def test_a_ctrl_c_is_never_lost(tmp_path: Path, when: str) -> None:
+    """At the two moments at which KeyboardInterrupt leaves the view standing, or the whole command."""
+    with status(tmp_path, before=CTRL_C_WHILE[when]) as terminal:
+        wait_until(lambda: NORMAL in terminal.read(), 20, "the normal screen")
+        assert terminal.process.wait(timeout=30) == 0
+        assert b"not a medical device" in terminal.output
         assert b"Traceback" not in terminal.output
 
 

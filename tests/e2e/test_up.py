@@ -192,6 +192,27 @@ def test_submit_goes_the_same_way(up: Up, films: list[Path], tmp_path: Path) -> 
     assert [event["action"] for event in shown[0]["history"]] == ["received", "scored"]
 
 
+def test_what_a_reader_warns_about_is_repeated_nowhere(up: Up, tmp_path: Path) -> None:
+    """pydicom warns of an unknown character set and quotes it: gateway, decoder, `submit` and `prepare` read it."""
+    before, named = up.states(), b"SECRET^PAT"
+    films = [write_film(tmp_path, name, SpecificCharacterSet="ISO_IR 100") for name in ("sent", "submitted", "warns")]
+    for film in films:
+        film.write_bytes(film.read_bytes().replace(b"ISO_IR 100", named))
+    warned = subprocess.run(
+        [sys.executable, "-c", f"from pydicom import dcmread; dcmread({str(films[2])!r}).PatientName"],
+        capture_output=True,
+        check=True,
+    )
+    assert named in warned.stderr, "this film makes pydicom warn"
+    assert len(push(up, films[:1])) == 1
+    (tmp_path / "metadata.csv").write_text("image_id,file,label,patient_id\nx,warns.dcm,normal,p\n")
+    for words in (["submit", str(films[1])], ["prepare", str(tmp_path), "--out", str(tmp_path / "out")]):
+        typed = subprocess.run([sys.executable, "-m", "worker.cli", *words], env=up.env, capture_output=True)
+        assert b"SECRET" not in typed.stdout + typed.stderr.replace(str(tmp_path).encode(), b""), words
+    assert_each_scored_once(up, 2, before)
+    assert "SECRET" not in (up.home.parent / "up.log").read_text()
+
+
 def test_corrected_film_is_a_new_revision_and_both_are_scored(up: Up, tmp_path: Path) -> None:
     before, film = up.states(), write_film(tmp_path, "film")
     name = dcmread(film).SOPInstanceUID

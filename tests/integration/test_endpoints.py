@@ -237,7 +237,7 @@ def test_relay_is_unready_without_redis_and_ready_again(database: Engine, redis_
         turn()
         ready_again(port)
         redis_server.stop()
-        assert unready(port, "redis").startswith("Redis does not answer")
+        assert unready(port, "redis") == "Redis: no such socket"
         redis_server.start()
         ready_again(port)
 

@@ -1,6 +1,7 @@
 """The `xrayq` command. Commands import what they need when they run, so `--help` stays quick."""
 
 import os
+import select
 import sys
 
 import typer
@@ -82,16 +83,23 @@ def main() -> None:
     try:
         app(prog_name="xrayq")
     except WorkerError as error:
-        print(f"xrayq: {error}", file=sys.stderr)  # noqa: T201
+        _say(f"xrayq: {error}")
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
+    except OSError as error:
+        if not error.filename:
+            _write_log()
+            raise
+        _say(f"xrayq: {error.filename}: {error.strerror}")
+        raise SystemExit(Unhealthy.exit_code) from None
     except Exception as error:
         fault = _of_database(error)
         if not fault:
+            _write_log()  # before the traceback that Python prints
             raise
-        print(f"xrayq: the database did not do it: {fault}", file=sys.stderr)  # noqa: T201
+        _say(f"xrayq: the database did not do it: {fault}")
         raise SystemExit(Unhealthy.exit_code) from None
 
 
@@ -104,3 +112,20 @@ def _of_database(error: Exception) -> str:
     from worker.db.causes import known
 
     return known(error) if isinstance(error, SQLAlchemyError) else ""
+
+
+def _say(words: str) -> None:
+    """After what was logged. A process that serves and that nobody reads ends without: its exit code must not hang."""
+    _write_log()
+    try:
+        descriptor = sys.stderr.fileno()
+        read = os.get_blocking(descriptor) or select.select([], [descriptor], [], 0)[1]
+    except (OSError, ValueError):  # no file: a test's own
+        read = True
+    if read:
+        print(words, file=sys.stderr)  # noqa: T201
+
+
+def _write_log() -> None:
+    if logs := sys.modules.get("worker.logs"):  # else nothing was logged
+        logs.flush()

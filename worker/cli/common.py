@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_SERVICES"}
 LIBRARIES = {
-    "training": ("torch", "torchvision", "onnx", "sklearn"),
-    "evaluation": ("matplotlib", "onnx", "sklearn"),
+    "training": ("torch", "torchvision", "onnx", "scipy", "sklearn"),
+    "evaluation": ("matplotlib", "onnx", "scipy", "sklearn"),
     "calibration": ("matplotlib", "scipy"),
     "compile": ("onnx", "scipy"),
 }
@@ -51,9 +51,9 @@ def load_settings(**overrides: Any) -> "Settings":
     if unknown := sorted(name for name in os.environ if name.startswith("XRAYQ_") and name not in known):
         raise ConfigurationError(f"settings: {', '.join(unknown)} is not a setting; worker/SETTINGS.md lists them")
     config = os.environ.get(CONFIG_VARIABLE, CONFIG_FILE)
-    if os.environ.get(CONFIG_VARIABLE) and (not Path(config).exists() or Path(config).is_dir()):
-        raise ConfigurationError(f"settings file {config} ({CONFIG_VARIABLE}) is not there")
     try:
+        if os.environ.get(CONFIG_VARIABLE) and (not Path(config).exists() or Path(config).is_dir()):
+            raise ConfigurationError(f"settings file {config} ({CONFIG_VARIABLE}) is not there")
         return Settings(**overrides)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_fault(fault, config) for fault in error.errors())) from None
@@ -101,8 +101,7 @@ def open_database(settings: "Settings") -> "Engine":
 def open_spool(settings: "Settings") -> "Spool":
     from dicom_gateway.spool import MEBIBYTE, Spool
 
-    if settings.spool_folder.exists() and not settings.spool_folder.is_dir():
-        raise ConfigurationError(f"spool {settings.spool_folder} is not a folder")
+    must_be_folder(settings.spool_folder, variable_of_spool(settings))
     return Spool(
         settings.spool_folder,
         reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
@@ -220,6 +219,49 @@ def must_exist(*paths: "Path", first: str = "") -> None:
     for path in paths:
         if not path.exists():
             raise NotFound(f"no such folder or file: {path}" + (f": run '{first}' first" if first else ""))
+
+
+def make_folder(folder: "Path", variable: str) -> None:
+    """Where it is missing. Raises ConfigurationError where that is impossible, or this user may not write there."""
+    import os
+
+    must_be_folder(folder, variable)
+    with _usable(folder, variable):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{variable}: no permission to write in {folder}")
+
+
+def must_be_folder(folder: "Path", variable: str) -> None:
+    """It may be missing. Raises ConfigurationError where something else stands in its place, or in a parent's."""
+    with _usable(folder, variable):
+        for part in (folder, *folder.parents):
+            if part.is_symlink() and not part.exists():
+                raise ConfigurationError(f"{variable}: {part} is a link to something that is not there")
+            if part.exists():
+                if not part.is_dir():
+                    raise ConfigurationError(f"{variable}: {part} is a file and not a folder")
+                return
+
+
+@contextmanager
+def _usable(folder: "Path", variable: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{variable}: cannot use {error.filename or folder}: {error.strerror}") from None
+
+
+def prepare_spool(settings: "Settings", spool: "Spool") -> int:
+    """Its folders. Returns how many half-written films were swept. Raises ConfigurationError."""
+    variable = variable_of_spool(settings)
+    make_folder(spool.root, variable)
+    with _usable(spool.root, variable):
+        return spool.prepare()
+
+
+def variable_of_spool(settings: "Settings") -> str:
+    return "XRAYQ_SPOOL" if settings.spool else "XRAYQ_HOME"
 
 
 @contextmanager

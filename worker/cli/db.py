@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, open_database, print_json
+from worker.cli.common import JsonOption, load_settings, make_folder, open_database, print_json
 from worker.errors import Unhealthy
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The database schema.")
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
     settings = load_settings()
     if file := sqlite_file(settings.database):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(file.parent, "XRAYQ_DATABASE_URL" if settings.database_url else "XRAYQ_HOME")
     typer.echo(f"schema {schema.upgrade(make_engine(settings.database, settings.database_timeout))}")
 
 

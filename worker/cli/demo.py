@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import JsonOption, must_exist, print_json, wide_console
+from worker.cli.common import JsonOption, make_folder, must_exist, print_json, wide_console
 from worker.cli.instance import NOTICE, STATE_STYLES
 from worker.errors import Unhealthy
 
@@ -53,7 +53,7 @@ def demo(
         must_exist(films)
     folder = (home or Path(tempfile.mkdtemp(prefix="xrayq-demo-"))).absolute()
     sent_folder = folder / "sent"
-    sent_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(sent_folder, "--home")
     database = f"sqlite:///{folder / 'xrayq.db'}"
     progress_console = Console(stderr=True)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -65,6 +65,6 @@ def health(role: Annotated[Role, typer.Argument(help="The process to ask for.")]
         print_json([asdict(finding) for finding in findings])
     else:
         typer.echo(f"{role}: {'; '.join(f'{one.check}: {one.text}' for one in findings)}")
-    wrong = [f"{finding.check}: {finding.text}" for finding in findings if not finding.ok]
+    wrong = [f"{finding.check}: {finding.text}" for finding in findings if finding.stops]
     if wrong:
         raise Unhealthy(f"{role} is not ready: {'; '.join(wrong)}")

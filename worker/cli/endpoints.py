@@ -120,14 +120,14 @@ def _serve(
     alive: "dict[str, Check]",
     ready: "dict[str, Check]",
 ) -> None:
-    from worker import http_endpoint
+    from worker import http_endpoint, probes
     from worker.probes import Probe
 
     us = processes(settings)[role]
     pages = {
         "/metrics": http_endpoint.metrics_page(registry),
         "/healthz": http_endpoint.probe_page(role, us.installation, Probe(alive)),
-        "/readyz": http_endpoint.probe_page(role, us.installation, Probe(ready)),
+        "/readyz": http_endpoint.probe_page(role, us.installation, Probe(ready, {"log": probes.log})),
     }
     http_endpoint.serve(role, us.host, us.port, pages)
 
@@ -140,5 +140,5 @@ def _redis(app: "Celery") -> str:
     try:
         queue.answers(app)
     except PublishError as error:
-        raise Unhealthy(f"Redis does not answer ({error})") from None
+        raise Unhealthy(f"Redis: {error}") from None
     return "answers"

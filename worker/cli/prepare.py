@@ -54,7 +54,9 @@ def prepare(
 
     from model.prepare import prepare as run_prepare
     from model.preprocess import PreprocessSpec
+    from worker import logs
 
+    logs.silence_readers()
     must_exist(films)
     must_be_writable(out)
     console = Console(stderr=True)

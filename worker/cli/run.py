@@ -11,9 +11,13 @@ from worker.cli.common import (
     comparing,
     decode_pool,
     load_settings,
+    make_folder,
+    must_be_folder,
     open_database,
     open_spool,
+    prepare_spool,
     start_logging,
+    variable_of_spool,
 )
 from worker.errors import Unhealthy
 
@@ -56,9 +60,10 @@ def up(
         "XRAYQ_HOME": str(home.absolute()) if home else "",
     }
     os.environ.update({name: value for name, value in overrides.items() if value})
-    settings = load_settings()
-    start_logging(settings)
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = _begin()
+    make_folder(settings.home, "XRAYQ_HOME")
+    make_folder(settings.spool_folder, variable_of_spool(settings))
+    must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
     schema.upgrade(make_engine(settings.database, settings.database_timeout))
     supervisor.supervise(settings)
 
@@ -79,11 +84,11 @@ def gateway() -> None:
     from worker.metrics import GatewayMetrics
     from worker.periodic import Periodic
     from worker.refusals import Refusals
+    from worker.supervisor import cannot_listen
 
-    settings = load_settings()
-    start_logging(settings)
+    settings = _begin()
     database, spool = open_database(settings), open_spool(settings)
-    swept = spool.prepare()
+    swept = prepare_spool(settings, spool)
     own_title = probes.own_title()
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
@@ -118,7 +123,7 @@ def gateway() -> None:
     try:
         server.start()
     except OSError as error:
-        raise Unhealthy(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set XRAYQ_PORT") from None
+        raise cannot_listen(settings.host, settings.port, error) from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
@@ -138,8 +143,8 @@ def relay() -> None:
     from worker.metrics import RelayMetrics
     from worker.probes import Turns
 
-    settings = load_settings()
-    start_logging(settings)
+    settings = _begin()
+    must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
     database = open_database(settings)
     app = queue.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)
     stop = _told_to_stop()
@@ -167,8 +172,7 @@ def worker() -> None:
     from worker.scoring import MOST_RENEWALS, RetryOptions, Scoring
 
     log = logging.getLogger("xrayq.worker")
-    settings = load_settings()
-    start_logging(settings)
+    settings = _begin()
     url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     probe = queue.prober(app, queue.add_probe_queue(app))
@@ -216,14 +220,26 @@ def worker() -> None:
         raise typer.Exit(Unhealthy.exit_code)
 
 
+def _begin() -> "Settings":
+    """What each process does first. From here on nothing that it writes waits for a reader."""
+    from worker.log_sink import let_nobody_wait
+
+    settings = load_settings()
+    let_nobody_wait()
+    start_logging(settings)
+    return settings
+
+
 def _told_to_stop() -> "Event":
     """Set by SIGTERM and SIGINT."""
+    import _thread
     import signal
     import threading
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        # In a thread: what it interrupted may be a wait for this event, and hold the lock that `set` needs.
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))
     return stop
 
 

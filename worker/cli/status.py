@@ -100,7 +100,11 @@ def _print(looked: "Snapshot", settings: "Settings", console: "Console") -> None
 
 
 def _live(watched: "Watched", settings: "Settings", console: "Console", every: float) -> None:
-    """Show the newest look until a key of LEAVE or Ctrl-C. Looking happens beside, so that keys are never late."""
+    """Show the newest look until a key of LEAVE or Ctrl-C. Looking happens beside, so that keys are never late.
+
+    A signal is noted, and looked at between two looks. As an exception it could arrive anywhere: in the middle of what
+    the console writes, which then never writes the end of the view, or where Python drops it, as in a `__del__`.
+    """
     import queue
     import signal
     import threading
@@ -113,12 +117,14 @@ def _live(watched: "Watched", settings: "Settings", console: "Console", every: f
 
     looks: queue.SimpleQueue[Looked] = queue.SimpleQueue()
     stop = threading.Event()
+    told: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the terminal is put back however this ends
+        signal.signal(number, lambda number, _: told.append(number))
     threading.Thread(target=_look, args=(watched, every, stop, looks.put), daemon=True).start()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put back however this ends
     looked, shown = None, None
     try:
         with _keys() as key, Live(Text("looking ..."), console=console, screen=True, auto_refresh=False) as live:
-            while key() not in LEAVE:
+            while not told and key() not in LEAVE:
                 while not looks.empty():
                     newest = looks.get()
                     if isinstance(newest, BaseException):
@@ -138,8 +144,6 @@ def _live(watched: "Watched", settings: "Settings", console: "Console", every: f
                     ascii_=console.options.ascii_only,
                 )
                 live.update(view, refresh=True)
-    except KeyboardInterrupt:
-        return
     finally:
         stop.set()
 

@@ -11,6 +11,7 @@ from worker.cli.common import (
     load_settings,
     open_database,
     open_spool,
+    prepare_spool,
     print_json,
     start_logging,
 )
@@ -48,7 +49,7 @@ def submit(
     settings = load_settings()
     start_logging(settings)
     database, spool = open_database(settings), open_spool(settings)
-    spool.prepare()
+    prepare_spool(settings, spool)
     if orphaned:
         files = [spool.path_of(digest) for digest in orphans(database, spool.root) or ()]
     else:

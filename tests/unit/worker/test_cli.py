@@ -235,6 +235,27 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("bundle list", {"smtp_host": "mail"}, 2, "xrayq: XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO"),
     ("bundle list", {"engine": "fast"}, 2, "xrayq: XRAYQ_ENGINE should be 'auto', "),
     ("bundle list", {"config": "unknown.toml"}, 2, "xrayq: prot in unknown.toml is not a setting"),
+    (
+        "worker",
+        {"redis_url": "http://cache:6379/0"},
+        2,
+        "XRAYQ_REDIS_URL should begin with redis://, rediss:// or",
+    ),
+    ("relay", {"redis_url": "memcached://cache"}, 2, "XRAYQ_REDIS_URL should begin with "),
+    ("up", {"redis_url": "redis://:SECRET@cache:99999/0"}, 2, "XRAYQ_REDIS_URL has no such port"),
+    ("doctor", {"redis_url": "redis://cache/films"}, 2, "XRAYQ_REDIS_URL should end with the number of a database"),
+    ("gateway", {"ae_title": "A\\B"}, 2, "XRAYQ_AE_TITLE should have letters"),
+    ("gateway", {"ae_title": "RÖNTGEN"}, 2, "XRAYQ_AE_TITLE should have letters"),
+    ("status --once", {"calling_aes": "PACS,SEVENTEEN LETTERS"}, 2, "should be an AE title of 1 to 16 characters"),
+    ("doctor", {"home": "~nobody-of-this-name/xrayq"}, 2, "XRAYQ_HOME begins with ~ and no home folder is known"),
+    ("gateway", {"spool": "/tmp/" + "x" * 300}, 2, "XRAYQ_SPOOL has a name of more than 255 bytes"),
+    ("up", {"home": "broken.toml"}, 2, "broken.toml is a file and not a folder"),
+    ("up", {"home": "broken.toml/sub"}, 2, "broken.toml is a file and not a folder"),
+    ("up", {"home": "nowhere"}, 2, "nowhere is a link to something that is not there"),
+    ("up", {"home": "/proc/xrayq"}, 2, "XRAYQ_HOME: cannot use /proc/xrayq: "),
+    ("db upgrade", {"home": "broken.toml/sub"}, 2, "broken.toml is a file and not a folder"),
+    ("demo --home broken.toml", {}, 2, "broken.toml is a file and not a folder"),
+    ("bundle list", {"config": "/tmp/" + "x" * 300}, 2, "File name too long"),
     ("instance list", {"database_url": "garbage"}, 2, "database_url"),
     ("instance list", {"database_url": "mysql://a/b"}, 2, "database_url"),
     ("db upgrade", {"database_url": "garbage"}, 2, "database_url"),
@@ -248,13 +269,30 @@ def test_failure_is_one_line_and_its_exit_code(
 ) -> None:
     (tmp_path / "broken.toml").write_text("port = \n")
     (tmp_path / "unknown.toml").write_text("prot = 104\n")
-    done = typed(*words.split(), cwd=tmp_path, home=str(tmp_path / "home"), **settings)
+    (tmp_path / "nowhere").symlink_to("/nowhere/at/all")
+    done = typed(*words.split(), cwd=tmp_path, **{"home": str(tmp_path / "home"), **settings})
+    assert "SECRET" not in done.stderr
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith("xrayq: ")
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("words", ["up", "gateway", "worker", "submit film.dcm"])
+@pytest.mark.parametrize("place", ["file", "file/spool", "link", "/proc/spool"])
+def test_a_spool_that_cannot_be_is_one_line(tmp_path: Path, words: str, place: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "link").symlink_to("/nowhere/at/all")
+    home = {"home": str(tmp_path / "home")}
+    assert typed("db", "upgrade", **home).returncode == 0
+    if words == "worker" and place == "/proc/spool":
+        pytest.skip("a worker starts without: the gateway makes the spool")
+    redis = {"redis_url": "redis://127.0.0.1:1/0"} if words == "worker" else {}
+    done = typed(*words.split(), cwd=tmp_path, spool=place, **home, **redis)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("xrayq: XRAYQ_SPOOL: ")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""What a single setting may hold. Each function returns the value, or raises ValueError in words that do not repeat it:
+it may hold a password."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+BROKERS = ("redis", "rediss", "redis+socket")
+LONGEST_TITLE = 16
+
+
+def broker(url: str) -> str:
+    """An address of a Redis: a typing error would otherwise be found when the first film waits."""
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("has no such port: it should be like redis://host:6379/0") from None
+    if parts.scheme not in BROKERS:
+        raise ValueError("should begin with redis://, rediss:// or redis+socket://: xrayq speaks to Redis alone")
+    if parts.scheme == "redis+socket":
+        if parts.netloc or not parts.path.startswith("/"):
+            raise ValueError("should be like redis+socket:///run/redis.sock")
+    elif not parts.hostname or port == 0:
+        raise ValueError("should name a host, as redis://host:6379/0 does")
+    elif not (parts.path.strip("/").isdecimal() or parts.path in ("", "/")):
+        raise ValueError("should end with the number of a database, as redis://host:6379/0 does")
+    return url
+
+
+def title(name: str) -> str:
+    """An AE title: the default repertoire without backslash and control characters, not spaces alone (PS3.5 6.2)."""
+    if len(name) > LONGEST_TITLE or not name.strip():
+        raise ValueError(f"should be an AE title of 1 to {LONGEST_TITLE} characters")
+    if not (name.isascii() and name.isprintable()) or "\\" in name:
+        raise ValueError("should have letters, digits, spaces and signs of ASCII alone, and no backslash")
+    return name
+
+
+def place(path: Path) -> Path:
+    """The path, absolute, `~` resolved."""
+    try:
+        whole = path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("begins with ~ and no home folder is known for it: give the whole path") from None
+    if "\0" in str(whole):
+        raise ValueError("holds a null character")
+    longest = os.pathconf("/", "PC_NAME_MAX")
+    if any(len(os.fsencode(part)) > longest for part in whole.parts):
+        raise ValueError(f"has a name of more than {longest} bytes")
+    return whole
