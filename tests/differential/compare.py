@@ -8,7 +8,8 @@ import numpy as np
 from pydicom import uid
 
 from tests.differential import renderers
-from tests.differential.cases import Case, case
+from tests.differential.cases import case
+from tests.differential.films import Case
 from tests.differential.renderers import Grey
 
 TOLERANCE = 2e-3

@@ -12,7 +12,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.pixels import Radiograph, read_radiograph
-from tests.differential.cases import Case
+from tests.differential.films import Case
 from tests.services import tool
 
 Grey = NDArray[np.float64]
