@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL.ImageFile import _Tile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
-START = b"\xff\x4f\xff\x51"  # SOC then SIZ (ITU T.800 Annex A)
+from dicom_gateway.codestream import J2K_START
+
 COD, SOT = 0xFF52, 0xFF90
 
 
@@ -39,7 +40,7 @@ def decode_reduced(encoded: bytes, least_side: int) -> NDArray[np.generic] | Non
     Returns:
         uint8 or uint16 [rows, columns]; None where the film is not large enough, or not of a kind this can do.
     """
-    encoded = encoded[max(encoded.find(START, 0, 4096), 0) :]
+    encoded = encoded[max(encoded.find(J2K_START, 0, 4096), 0) :]
     found = read_header(encoded)
     if found is None or found.signed or found.bits > 16:
         return None
@@ -54,7 +55,7 @@ def decode_reduced(encoded: bytes, least_side: int) -> NDArray[np.generic] | Non
 
 def read_header(encoded: bytes) -> Codestream | None:
     """SIZ and COD (ITU T.800 A.5.1, A.6.1); None where they are not as expected."""
-    if encoded[:4] != START:
+    if encoded[:4] != J2K_START:
         return None
     try:
         (length,) = struct.unpack_from(">H", encoded, 4)
