@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rle.utils import decode_frame as decode_rle_frame
 
+from dicom_gateway import openjpeg
 from dicom_gateway.codestream import (
     J2K_START,
     LOSSLESS_JPEG,
@@ -23,7 +24,8 @@ from dicom_gateway.codestream import (
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, UnsupportedSyntax
 from dicom_gateway.huffman import check_entropy
 from dicom_gateway.listening import refusing_complaints
-from dicom_gateway.reduced import decode_reduced
+from dicom_gateway.reduced import halvings
+from dicom_gateway.rle_segments import check_segments
 from dicom_gateway.seams import check_seams
 
 Frame = NDArray[np.generic]
@@ -31,8 +33,7 @@ Frame = NDArray[np.generic]
 
 def decode_rle(encoded: bytes, rows: int, columns: int, bits_allocated: int) -> Frame:
     """Pixel cells [rows, columns] of an RLE frame (PS3.5 Annex G). Raises CorruptPixels."""
-    if has_a_hole(encoded):
-        raise CorruptPixels
+    check_segments(encoded, bits_allocated // 8, rows * columns)
     with refusing_complaints():
         flat = decode_rle_frame(encoded, rows * columns, bits_allocated, "<")
     return np.frombuffer(flat, f"<u{bits_allocated // 8}").reshape(rows, columns)
@@ -67,10 +68,9 @@ def decode_codestream(
         encoded = encoded[encoded.index(J2K_START) :]  # a JP2 box says nothing that the film's header does not
     if codec in CODERS_OF_NO_HOLES and has_a_hole(encoded):
         raise CorruptPixels
-    if codec == "jpeg2k" and least_side and (reduced := decode_reduced(encoded, least_side)) is not None:
-        return reduced, found
-    frame = DECODERS[codec](encoded, found)
-    if frame.shape != (rows, columns):
+    halved = halvings(encoded, least_side) if codec == "jpeg2k" and least_side and openjpeg.library() else 0
+    frame = openjpeg.decode(encoded, halved) if halved else DECODERS[codec](encoded, found)
+    if frame.shape != (-(-rows >> halved), -(-columns >> halved)):  # halving rounds up (ITU T.800 B.5)
         raise CodestreamMismatch
     return frame, found
 
@@ -92,6 +92,8 @@ def _decode_jpegls(encoded: bytes, _found: Codestream) -> Frame:
 
 
 def _decode_jpeg2k(encoded: bytes, _found: Codestream) -> Frame:
+    if openjpeg.library():
+        return openjpeg.decode(encoded)
     with refusing_complaints():
         return np.asarray(imagecodecs.jpeg2k_decode(encoded, verbose=2))
 
