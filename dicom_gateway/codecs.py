@@ -23,10 +23,11 @@ from dicom_gateway.codestream import (
 )
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, UnsupportedSyntax
 from dicom_gateway.huffman import check_entropy
+from dicom_gateway.jpeg_header import selection_value
 from dicom_gateway.listening import refusing_complaints
-from dicom_gateway.reduced import halvings
+from dicom_gateway.reduced import halvings, read_main_header
 from dicom_gateway.rle_segments import check_segments
-from dicom_gateway.seams import check_seams
+from dicom_gateway.seams import check_corner, check_seams
 
 Frame = NDArray[np.generic]
 
@@ -83,6 +84,8 @@ def _decode_jpeg(encoded: bytes, found: Codestream) -> Frame:
         raise CorruptPixels
     if found.process != LOSSLESS_JPEG:
         check_seams(frame)
+    elif selection_value(encoded) == THREE_NEIGHBOURS:
+        check_corner(frame)
     return frame
 
 
@@ -100,9 +103,18 @@ def _decode_jpeg2k(encoded: bytes, _found: Codestream) -> Frame:
 
 def _decode_htj2k(encoded: bytes, _found: Codestream) -> Frame:
     with refusing_complaints():
-        return np.asarray(imagecodecs.htj2k_decode(encoded))
+        frame = np.asarray(imagecodecs.htj2k_decode(encoded))
+    if openjpeg.library() is None:
+        return frame
+    second = openjpeg.decode(encoded)
+    header = read_main_header(encoded)
+    # What damage leads out of the range, OpenJPH wraps round and OpenJPEG cuts off. A lossy coder overshoots by itself.
+    if header and header.reversible and not np.array_equal(frame, second):
+        raise CorruptPixels
+    return second
 
 
+THREE_NEIGHBOURS = 4
 CODERS_OF_NO_HOLES = ("jpegls", "jpeg2k", "htj2k")
 DECODERS: dict[str, Callable[[bytes, Codestream], Frame]] = {
     "jpeg": _decode_jpeg,

@@ -158,7 +158,7 @@ class _Stream:
         at, coefficient, blocks = walkers.position[who], walkers.coefficient[who], walkers.blocks[who]
         while len(who):
             stopped = until(walkers, who, at, coefficient, blocks)
-            waiting = np.count_nonzero(stopped)
+            waiting = int(np.count_nonzero(stopped))
             if waiting * 8 >= len(who):
                 ended = who[stopped]
                 walkers.position[ended], walkers.coefficient[ended] = at[stopped], coefficient[stopped]
@@ -234,17 +234,18 @@ def _follow(walkers: _Walkers, blocks: tuple[int, ...]) -> tuple[Ints, Ints, Int
         the number that it must have finished at the end.
 
     Raises:
-        CorruptPixels: something wrong on the way, or more blocks than the interval has.
+        CorruptPixels: something wrong on the way.
     """
     meets, after = walkers.meets.tolist(), walkers.meets_after.tolist()
     finished, bad = walkers.blocks.tolist(), walkers.bad.tolist()
     found = []
     for walker, expected in zip(np.unique(walkers.first).tolist(), blocks, strict=True):
         counted = entered = 0
-        while meets[walker] >= 0:
-            counted += finished[walker] - entered
-            if bad[walker] > entered or counted > expected:
+        # The padding may look like blocks, and lead from one track to another: so not behind the last block.
+        while meets[walker] >= 0 and counted + finished[walker] - entered < expected:
+            if bad[walker] > entered:
                 raise CorruptPixels
+            counted += finished[walker] - entered
             walker, entered = meets[walker], after[walker]
         found.append((walker, entered, entered + expected - counted))
     final, before, due = np.array(found, np.int64).T

@@ -69,7 +69,7 @@ def read_entropy_data(encoded: bytes) -> EntropyData | None:
     interval = interval or blocks
     if not process or len(parts) != -(-blocks // interval):
         raise CorruptPixels
-    ends = []
+    ends: list[int] = []
     for part in parts:
         ends.append((ends[-1] if ends else 0) + len(part))
     return EntropyData(
@@ -80,6 +80,12 @@ def read_entropy_data(encoded: bytes) -> EntropyData | None:
         begins=(0, *ends[:-1]),
         ends=tuple(ends),
     )
+
+
+def selection_value(encoded: bytes) -> int:
+    """Which predictor a lossless stream uses, 1 to 7 (T.81 Table H.1)."""
+    scan = encoded.index(bytes((0xFF, SOS)))
+    return encoded[scan + 7]
 
 
 def _tables(body: bytes) -> dict[int, Codes]:

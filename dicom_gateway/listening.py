@@ -1,15 +1,16 @@
 """What decoders say beside the picture.
 
 imagecodecs swallows OpenJPH's exceptions (and leaves the rest of the picture black): only the interpreter's hook for
-those sees them. It prints OpenJPEG's errors and warnings, Rust prints its panics, both straight to the process's standard
-error. None of it may reach a log: it comes in floods, and may quote the film.
+those sees them. It prints OpenJPEG's errors and warnings, and Rust prints its panics, both straight to the standard
+error of the process. None of it may reach a log: it comes in floods, and may quote the film.
 """
 
+import io
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from dicom_gateway.errors import CorruptPixels
@@ -25,7 +26,7 @@ def refusing_complaints() -> Iterator[None]:
     swallowed: list[Any] = []
     hook, sys.unraisablehook = sys.unraisablehook, swallowed.append
     try:
-        with _standard_error() as said, warnings.catch_warnings():
+        with _standard_error() as said, redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("error")
             yield
     except (KeyboardInterrupt, SystemExit, MemoryError):

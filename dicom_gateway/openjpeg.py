@@ -1,12 +1,12 @@
 """JPEG 2000 by OpenJPEG, in full or at a lower resolution, with an ear for what it complains of.
 
-A wavelet level left out halves each side and most of the time, and a network that sees 224 x 224 pixels does not need the
-other ten million. imagecodecs cannot leave levels out, and Pillow, which can, does not hand warnings on. So the library
-that imagecodecs is linked with is called here (openjpeg.h; its structures have not changed since 2.0).
+A wavelet level left out halves each side and most of the time, and a network that sees 224 x 224 pixels does not need
+the other ten million. imagecodecs cannot leave levels out, and Pillow, which can, does not hand warnings on. So the
+library that imagecodecs is linked with is called here (openjpeg.h; its structures have not changed since 2.0).
 
 Of a code-block OpenJPEG only asks whether its bytes were used up where the stream promises that they can be told
-("predictable termination", ITU T.800 D.4.2). It is asked of every stream here, by setting that promise: the pixels do not
-depend on it. A damaged byte leads the arithmetic decoder astray, and then it needs many bytes more or fewer.
+("predictable termination", ITU T.800 D.4.2). It is asked of every stream here, by setting that promise: the pixels do
+not depend on it. A damaged byte leads the arithmetic decoder astray, and then it needs many bytes more or fewer.
 """
 
 import ctypes
@@ -36,7 +36,8 @@ class Component(ctypes.Structure):
     """opj_image_comp_t"""
 
     _fields_ = [
-        *[(name, ctypes.c_uint32) for name in "dx dy w h x0 y0 precision bpp signed resolutions factor".split()],
+        *[(name, ctypes.c_uint32) for name in ("dx", "dy", "w", "h", "x0", "y0")],
+        *[(name, ctypes.c_uint32) for name in ("precision", "bpp", "signed", "resolutions", "factor")],
         ("data", ctypes.POINTER(ctypes.c_int32)),
         ("alpha", ctypes.c_uint16),
     ]
@@ -46,7 +47,7 @@ class Image(ctypes.Structure):
     """opj_image_t"""
 
     _fields_ = [
-        *[(name, ctypes.c_uint32) for name in "x0 y0 x1 y1 components color_space".split()],
+        *[(name, ctypes.c_uint32) for name in ("x0", "y0", "x1", "y1", "components", "color_space")],
         ("comps", ctypes.POINTER(Component)),
     ]
 

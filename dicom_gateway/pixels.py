@@ -127,9 +127,7 @@ def _stored_values(scanned: Scan, where: PixelLocation, image: ImagePixel, least
         raise CodestreamMismatch
     # Only where samples are pixels without any doubt may they be mixed with their neighbours before they are read.
     plain = not found.signed and not image.signed and found.bits == image.bits_stored == image.high_bit + 1
-    samples, found = decode_codestream(
-        syntax.codec, encoded, image.rows, image.columns, least_side if plain else None
-    )
+    samples, found = decode_codestream(syntax.codec, encoded, image.rows, image.columns, least_side if plain else None)
     return from_samples(samples, cell, bits=found.bits, signed=found.signed)
 
 

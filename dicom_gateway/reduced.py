@@ -18,6 +18,7 @@ class MainHeader:
     signed: bool
     levels: int
     """Wavelet decompositions: how often it can be halved."""
+    reversible: bool
 
 
 def halvings(encoded: bytes, least_side: int) -> int:
@@ -44,7 +45,7 @@ def read_main_header(encoded: bytes) -> MainHeader | None:
         while True:
             marker, length = struct.unpack_from(">HH", encoded, position)
             if marker == COD:
-                levels = encoded[position + 9]
+                levels, reversible = encoded[position + 9], encoded[position + 13] == 1
                 break
             if marker == SOT:
                 return None
@@ -53,4 +54,11 @@ def read_main_header(encoded: bytes) -> MainHeader | None:
         return None
     if components != 1 or (left, top, across, down) != (0, 0, 1, 1) or levels > 32:
         return None
-    return MainHeader(rows=height, columns=width, bits=(depth & 0x7F) + 1, signed=bool(depth & 0x80), levels=levels)
+    return MainHeader(
+        rows=height,
+        columns=width,
+        bits=(depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+        levels=levels,
+        reversible=reversible,
+    )

@@ -1,6 +1,7 @@
 """Whether the segments of an RLE frame hold as many bytes as the picture has, and nothing else (PS3.5 Annex G)."""
 
 import struct
+from itertools import pairwise
 
 from dicom_gateway.codestream import has_a_hole
 from dicom_gateway.errors import CorruptPixels
@@ -24,7 +25,7 @@ def check_segments(encoded: bytes, expected: int, size: int) -> None:
     starts = [*offsets[:count], len(encoded)]
     if count != expected or starts[0] != HEADER or any(offsets[count:]) or starts != sorted(starts):
         raise CorruptPixels
-    for start, end in zip(starts[:-1], starts[1:], strict=True):
+    for start, end in pairwise(starts):
         _check(encoded[start:end], size)
 
 

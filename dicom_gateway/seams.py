@@ -1,10 +1,10 @@
 """A picture of 8 x 8 blocks whose rest moved: what damage leaves that the Huffman codes do not show.
 
-In a JPEG each block's DC value is coded as the step from the block before it. One damaged step, in codes that are
-all valid, makes everything behind it brighter or darker; a block lost and another made up later move all between them
-sideways. Either way there is a seam that no film has: from one block (row r, column c) to the right along the upper edge
-of row r, and then from the left along the lower edge, up to column c again. An edge of the film itself (a shutter, a
-ruler) that lies along the blocks goes straight on.
+In a JPEG each block's DC value is coded as the step from the block before it. One damaged step, in codes that are all
+valid, makes everything behind it brighter or darker; a block lost and another made up later move all between them
+sideways. Either way there is a seam that no film has: from one block (row r, column c) to the right along the upper
+edge of row r, and then from the left along the lower edge, up to column c again. An edge of the film itself (a shutter,
+a ruler) that lies along the blocks goes straight on.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ Steps = NDArray[np.float32]
 SIDE = 8
 SIDEWAYS = 2
 """Blocks by which the rest may have moved."""
-LEAST_PART = 3
+LEAST_PART = 2
 """Blocks of the seam on either row."""
 CLIPPED_AT = 12.0
 """In units of a usual step: above that a step is a step."""
@@ -28,6 +28,8 @@ undamaged ones at least .5."""
 ELSEWHERE = 0.4
 """The seam's energy against that of the block rows before and behind it, at most."""
 CANDIDATES = 200
+CORNER_PART = 16
+"""Pixels of the line on either side of the corner."""
 
 
 def check_seams(frame: NDArray[np.generic]) -> None:
@@ -98,3 +100,43 @@ def _is_a_bend(unmoved: Steps, put_right: Steps, start: int, column: int, column
         for part in (slice(max(start - column, 0), start), slice(end, end + columns - column))
         if len(unmoved[part])
     )
+
+
+def check_corner(frame: NDArray[np.generic]) -> None:
+    """Of a lossless JPEG that predicts from three neighbours (T.81 H.1.2.1, selection value 4).
+
+    There a damaged difference moves everything below and to the right of it. The step lies along one line, from a
+    column to the right border, is the same in all of that line, and goes through the film's structures. The edge of a
+    shutter or of padding is a step to something flat.
+
+    Raises:
+        CorruptPixels: there is such a step.
+    """
+    values = frame.astype(np.float32)
+    steps = np.diff(values, axis=0)
+    columns = values.shape[1]
+    if len(steps) < 8 or columns < 4 * CORNER_PART:
+        return
+    tails = np.median(steps[:, -(columns // 4) :], axis=1)
+    usual = float(np.median(np.abs(tails))) * 1.4826 + 0.5
+    for line in np.flatnonzero(np.abs(tails) > 5 * usual)[:CANDIDATES]:
+        step, height = steps[line], float(tails[line])
+        beside = max(abs(float(tails[at])) for at in (line - 1, line + 1) if 0 <= at < len(steps))
+        moved = np.abs(step - height) < np.abs(step)
+        scores = np.cumsum(np.where(moved, -1, 1))
+        begin = int(np.argmax(scores)) + 1  # most lie still before it, and most are moved behind
+        if not CORNER_PART <= begin <= columns - CORNER_PART:
+            continue
+        noise = max(_spread(steps[at, begin:]) for at in (line - 1, line + 1) if 0 <= at < len(steps))
+        left = step[begin:] - height
+        if (
+            max(beside, abs(float(np.median(step[:begin])))) < abs(height) / 4
+            and _spread(left) < abs(height) / 3
+            and _spread(left) < 1.5 * noise + 0.5
+            and _spread(values[line, begin:]) > 4 * _spread(left)
+        ):
+            raise CorruptPixels
+
+
+def _spread(values: Steps) -> float:
+    return float(np.median(np.abs(values - np.median(values))))

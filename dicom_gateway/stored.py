@@ -69,9 +69,7 @@ def from_samples(samples: Pixels, cell: Cell, *, bits: int, signed: bool) -> Pix
         raise CorruptPixels
     if bits > cell.high_bit + 1 > cell.bits_stored and not signed:  # the cells themselves were coded
         return from_cells(samples, cell)
-    precision: Precision = (
-        "equal" if bits == cell.bits_stored else "below" if bits < cell.bits_stored else "above"
-    )
+    precision: Precision = "equal" if bits == cell.bits_stored else "below" if bits < cell.bits_stored else "above"
     readings = [_read(samples, way, bits, cell.bits_stored) for way in TABLE[signed, cell.signed, precision]]
     return min(readings, key=_roughness) if len(readings) > 1 else readings[0]
 
