@@ -19,7 +19,7 @@ def check_segments(encoded: bytes, expected: int, size: int) -> None:
     Raises:
         CorruptPixels: another number or order of segments, or one that decodes to more or fewer bytes.
     """
-    if len(encoded) < HEADER or has_a_hole(encoded):
+    if len(encoded) < HEADER or has_a_hole(encoded.rstrip(b"\0")):
         raise CorruptPixels
     count, *offsets = struct.unpack_from("<16L", encoded)
     starts = [*offsets[:count], len(encoded)]

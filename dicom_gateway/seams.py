@@ -71,12 +71,12 @@ def _steps(lines: dict[int, Steps], columns: int, moved: int) -> Steps:
     """From each block (in the order of the stream, without the first row) to the one above it, or `moved` beside that.
 
     How much more the first line of the block differs from the last line above than the slopes on both sides let expect;
-    the median of 8 columns.
+    the mean of 8 columns.
     """
     distance = columns + moved
     above, below = lines[SIDE - 1][:-distance], lines[0][distance:]
     slopes = above - lines[SIDE - 2][:-distance] + lines[1][distance:] - below
-    steps = np.median(below - above - slopes / 2, axis=1)
+    steps = (below - above - slopes / 2).mean(axis=1)
     return np.asarray(steps[SIDEWAYS - moved :])  # all begin at the same block
 
 

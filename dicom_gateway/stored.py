@@ -71,7 +71,9 @@ def from_samples(samples: Pixels, cell: Cell, *, bits: int, signed: bool) -> Pix
         return from_cells(samples, cell)
     precision: Precision = "equal" if bits == cell.bits_stored else "below" if bits < cell.bits_stored else "above"
     readings = [_read(samples, way, bits, cell.bits_stored) for way in TABLE[signed, cell.signed, precision]]
-    return min(readings, key=_roughness) if len(readings) > 1 else readings[0]
+    if all(reading is readings[0] for reading in readings):
+        return readings[0]
+    return min(readings, key=_roughness)
 
 
 def _read(samples: Pixels, way: str, bits: int, bits_stored: int) -> Pixels:
@@ -98,4 +100,5 @@ def _extended(values: Pixels, bits: int) -> Pixels:
 
 def _roughness(values: Pixels) -> int:
     """Sum of the steps between neighbours: a value that is read wrongly stands far from those around it."""
-    return int(np.abs(np.diff(values.astype(np.int32), axis=1)).sum(dtype=np.int64))
+    whole = values.astype(np.int32)
+    return sum(int(np.abs(np.diff(whole, axis=axis)).sum(dtype=np.int64)) for axis in (0, 1))

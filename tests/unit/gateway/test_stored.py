@@ -139,7 +139,7 @@ def test_near_lossless_overshoot(tmp_path: Path) -> None:
 
 
 def test_ten_bits_in_a_twelve_bit_jpeg(tmp_path: Path) -> None:
-    ten = np.where(np.arange(80)[None, :] // 8 % 2, 1023, CHEST // 4).astype(np.uint16)  # sharp edges overshoot
+    ten = np.where(np.arange(80)[None, :] // 5 % 2, 1023, CHEST // 4).astype(np.uint16)  # sharp edges overshoot
     lossy = bytes(imagecodecs.jpeg8_encode(ten, level=80, bitspersample=12))
     film = with_stream(lossy, uid.JPEGExtended12Bit, ten.shape, BitsStored=10, HighBit=9)
     pixels = read(tmp_path, film).pixels
