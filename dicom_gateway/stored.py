@@ -67,7 +67,7 @@ def from_samples(samples: Pixels, cell: Cell, *, bits: int, signed: bool) -> Pix
     """
     if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 2 or (samples.dtype.kind == "i") != signed:
         raise CorruptPixels
-    if bits > cell.high_bit + 1 > cell.bits_stored and not signed:  # the cells themselves were coded
+    if bits >= cell.high_bit + 1 > cell.bits_stored and not signed:  # the cells themselves were coded
         return from_cells(samples, cell)
     precision: Precision = "equal" if bits == cell.bits_stored else "below" if bits < cell.bits_stored else "above"
     readings = [_read(samples, way, bits, cell.bits_stored) for way in TABLE[signed, cell.signed, precision]]

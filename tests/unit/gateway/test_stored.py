@@ -170,6 +170,14 @@ def test_a_lower_resolution_only_where_samples_are_pixels(tmp_path: Path, kind: 
     assert np.array_equal(read_radiograph(path, least_side=140).pixels, right)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_cells_that_were_coded_as_they_lie(tmp_path: Path, signed: bool) -> None:
+    """High Bit 15 with 12 Bits Stored: the pixel is in the upper bits of a 16-bit sample."""
+    coded = (COMPLEMENT if signed else CHEST) << 4
+    film = with_stream(jpeg(coded, 16), uid.JPEGLosslessSV1, CHEST.shape, HighBit=15, PixelRepresentation=int(signed))
+    assert np.array_equal(read(tmp_path, film).pixels, TURNED if signed else CHEST)
+
+
 def test_native_cells_are_masked_and_their_sign_extended(tmp_path: Path) -> None:
     for syntax in (uid.ExplicitVRLittleEndian, uid.RLELossless):
         film = chest_film("cells", pixels=COMPLEMENT | np.uint16(0x5000), PixelRepresentation=1)
