@@ -17,16 +17,18 @@ Steps = NDArray[np.float32]
 SIDE = 8
 SIDEWAYS = 2
 """Blocks by which the rest may have moved."""
-LEAST_PART = 2
+LEAST_PART = 1
 """Blocks of the seam on either row."""
 CLIPPED_AT = 12.0
 """In units of a usual step: above that a step is a step."""
 LEAST_STEP = 2.0
-EXPLAINED = 0.3
+EXPLAINED = 0.4
 """Part of the seam's energy that may be left once brightness or place is put right. Films damaged so have at most .23;
 undamaged ones at least .5."""
 ELSEWHERE = 0.4
 """The seam's energy against that of the block rows before and behind it, at most."""
+BESIDE = 0.6
+"""The same on either row where the seam is not."""
 CANDIDATES = 200
 CORNER_PART = 16
 """Pixels of the line on either side of the corner."""
@@ -96,7 +98,7 @@ def _is_a_bend(unmoved: Steps, put_right: Steps, start: int, column: int, column
         and float(((put_right[part] - middle) ** 2).mean()) < EXPLAINED * energy
         for part in (slice(start, bend), slice(bend, end))
     ) and all(
-        float((unmoved[part] ** 2).mean()) < ELSEWHERE * energy
+        float((unmoved[part] ** 2).mean()) < BESIDE * energy
         for part in (slice(max(start - column, 0), start), slice(end, end + columns - column))
         if len(unmoved[part])
     )
@@ -119,7 +121,7 @@ def check_corner(frame: NDArray[np.generic]) -> None:
         return
     tails = np.median(steps[:, -(columns // 4) :], axis=1)
     usual = float(np.median(np.abs(tails))) * 1.4826 + 0.5
-    for line in np.flatnonzero(np.abs(tails) > 5 * usual)[:CANDIDATES]:
+    for line in np.flatnonzero(np.abs(tails) > 3 * usual)[:CANDIDATES]:
         step, height = steps[line], float(tails[line])
         beside = max(abs(float(tails[at])) for at in (line - 1, line + 1) if 0 <= at < len(steps))
         moved = np.abs(step - height) < np.abs(step)
@@ -130,8 +132,8 @@ def check_corner(frame: NDArray[np.generic]) -> None:
         noise = max(_spread(steps[at, begin:]) for at in (line - 1, line + 1) if 0 <= at < len(steps))
         left = step[begin:] - height
         if (
-            max(beside, abs(float(np.median(step[:begin])))) < abs(height) / 4
-            and _spread(left) < abs(height) / 3
+            max(beside, abs(float(np.median(step[:begin])))) < abs(height) / 3
+            and _spread(left) < abs(height) / 2
             and _spread(left) < 1.5 * noise + 0.5
             and _spread(values[line, begin:]) > 4 * _spread(left)
         ):
