@@ -23,8 +23,8 @@ CLIPPED_AT = 12.0
 """In units of a usual step: above that a step is a step."""
 LEAST_STEP = 2.0
 EXPLAINED = 0.4
-"""Part of the seam's energy that may be left once brightness or place is put right. Films damaged so have at most .23;
-undamaged ones at least .5."""
+"""Part of the seam's energy that may be left once brightness or place is put right. With these numbers none of 1,104
+undamaged pictures with shutters, panels, burned-in text and turned borders was refused."""
 ELSEWHERE = 0.4
 """The seam's energy against that of the block rows before and behind it, at most."""
 BESIDE = 0.6
