@@ -17,12 +17,16 @@ def join_fragments(value: bytes) -> bytes:
     Raises:
         CorruptPixels: the value is no sequence of items, or it holds no byte of a frame.
     """
-    items, position = [], 0
+    items: list[bytes] = []
+    position = 0
     while position + 8 <= len(value):
         group, element, length = struct.unpack_from("<HHL", value, position)
         tag = group << 16 | element
         if tag == DELIMITER:
             break
+        if tag != ITEM and items and len(items[-1]) % 2 and not value[position]:
+            position += 1  # padding that the odd length does not count
+            continue
         if tag != ITEM or position + 8 + length > len(value):
             raise CorruptPixels
         items.append(value[position + 8 : position + 8 + length])

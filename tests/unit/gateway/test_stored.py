@@ -211,6 +211,10 @@ WAYS = {
     "offsets that are wrong": lambda e: items(cut(e, 100), struct.pack("<2L", 7, 1 << 30)),
     "an empty item": lambda e: items([b"", *cut(e, 200), b""]),
     "fragments of odd length": lambda e: items(cut(e, 33, 101, 102)),
+    "odd lengths that leave the padding out": lambda e: b"".join(
+        struct.pack("<HHL", 0xFFFE, 0xE000, len(part)) + part + b"\0" * (len(part) % 2)
+        for part in [b"", *cut(e, 33, 101)]
+    ),
     "zeros behind the end": lambda e: items([e + bytes(600)]),
     "zeros in an item of their own": lambda e: items([e, bytes(64)]),
 }
