@@ -1,134 +1,124 @@
 """One compressed frame to pixels, for each coding of PS3.5 section 8.2.
 
-Decoders allocate what a codestream's own header asks for before they look at the rest, and some return a picture from
-half a stream. So the size marker and the end marker are checked first.
+Decoders rather show something than nothing: most go on with a guess where the stream is damaged. Here each of them is
+listened to, and what it does not check is checked beside it. A picture that is not the one that was sent is worse than
+none.
 """
 
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from rle.utils import decode_frame as decode_rle_frame
 
+from dicom_gateway import openjpeg
+from dicom_gateway.codestream import (
+    J2K_START,
+    LOSSLESS_JPEG,
+    Codestream,
+    has_a_hole,
+    read_codestream,
+    without_padding,
+)
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, UnsupportedSyntax
-from dicom_gateway.reduced import START as J2K_START
-from dicom_gateway.reduced import decode_reduced
+from dicom_gateway.huffman import check_entropy
+from dicom_gateway.jpeg_header import selection_value
+from dicom_gateway.listening import refusing_complaints
+from dicom_gateway.reduced import halvings, read_main_header
+from dicom_gateway.rle_segments import check_segments
+from dicom_gateway.seams import check_corner, check_seams
 
 Frame = NDArray[np.generic]
 
-SOF_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # baseline, extended, progressive, lossless (ITU T.81), JPEG-LS (T.87)
-END_MARKER = b"\xff\xd9"  # EOI, and EOC
+
+def decode_rle(encoded: bytes, rows: int, columns: int, bits_allocated: int) -> Frame:
+    """Pixel cells [rows, columns] of an RLE frame (PS3.5 Annex G). Raises CorruptPixels."""
+    check_segments(encoded, bits_allocated // 8, rows * columns)
+    with refusing_complaints():
+        flat = decode_rle_frame(encoded, rows * columns, bits_allocated, "<")
+    return np.frombuffer(flat, f"<u{bits_allocated // 8}").reshape(rows, columns)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameSize:
-    """What a frame must decode to, from the header or from its own codestream."""
-
-    rows: int
-    columns: int
-    components: int = 1
-
-
-def decode_frame(
-    codec: str, encoded: bytes, expected: FrameSize, bits_allocated: int, least_side: int | None = None
-) -> Frame:
+def decode_codestream(
+    codec: str, encoded: bytes, rows: int, columns: int, least_side: int | None = None
+) -> tuple[Frame, Codestream]:
     """Decode one grayscale frame.
 
     Args:
-        codec: rle, jpeg, jpegls, jpeg2k or htj2k, as in `contexts.TRANSFER_SYNTAXES`.
+        codec: jpeg, jpegls, jpeg2k or htj2k, as in `contexts.TRANSFER_SYNTAXES`.
         encoded: the frame's fragments, joined.
-        expected: size that the header promises.
-        bits_allocated: 8 or 16; only RLE needs it.
+        rows, columns: size that the header promises.
         least_side: JPEG 2000 may come at a lower resolution, its shorter side at least this long; None: in full.
 
     Returns:
-        [rows, columns] of the decoder's own integer type.
+        Samples [rows, columns] of the decoder's own integer type, and what the codestream says of them.
 
     Raises:
         CodestreamMismatch: the codestream is of another size or has several components.
-        CorruptPixels: cut short, or the decoder refuses it.
+        CorruptPixels: cut short, damaged, or the decoder refuses it.
         UnsupportedSyntax: no such codec.
     """
     if codec not in DECODERS:
         raise UnsupportedSyntax
-    if codec != "rle":
-        actual = _j2k_size(encoded) if codec in ("jpeg2k", "htj2k") else _jpeg_size(encoded)
-        if actual != expected:
-            raise CodestreamMismatch
-        if END_MARKER not in encoded[-16:]:
-            raise CorruptPixels
-    if codec == "jpeg2k" and least_side and (reduced := decode_reduced(encoded, least_side)) is not None:
-        return reduced
-    try:
-        frame = DECODERS[codec](encoded, expected, bits_allocated)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # noqa: BLE001 - pylibjpeg-rle panics with a BaseException; all mean the same here
-        raise CorruptPixels(type(error).__name__) from None
-    if frame.shape != (expected.rows, expected.columns):
+    found = read_codestream(codec, encoded)
+    if (found.rows, found.columns, found.components) != (rows, columns, 1):
         raise CodestreamMismatch
+    encoded = without_padding(encoded)
+    if codec in ("jpeg2k", "htj2k"):
+        encoded = encoded[encoded.index(J2K_START) :]  # a JP2 box says nothing that the film's header does not
+    if codec in CODERS_OF_NO_HOLES and has_a_hole(encoded):
+        raise CorruptPixels
+    halved = halvings(encoded, least_side) if codec == "jpeg2k" and least_side and openjpeg.library() else 0
+    frame = openjpeg.decode(encoded, halved) if halved else DECODERS[codec](encoded, found)
+    if frame.shape != (-(-rows >> halved), -(-columns >> halved)):  # halving rounds up (ITU T.800 B.5)
+        raise CodestreamMismatch
+    return frame, found
+
+
+def _decode_jpeg(encoded: bytes, found: Codestream) -> Frame:
+    check_entropy(encoded)
+    with refusing_complaints():
+        frame = np.asarray(imagecodecs.jpeg8_decode(encoded))
+    if int(frame.max()) >> found.bits:  # lossless: a damaged difference leads out of the range
+        raise CorruptPixels
+    if found.process != LOSSLESS_JPEG:
+        check_seams(frame)
+    elif selection_value(encoded) == THREE_NEIGHBOURS:
+        check_corner(frame)
     return frame
 
 
-def _decode_rle(encoded: bytes, size: FrameSize, bits_allocated: int) -> Frame:
-    flat = decode_rle_frame(encoded, size.rows * size.columns, bits_allocated, "<")
-    return np.frombuffer(flat, f"<u{bits_allocated // 8}").reshape(size.rows, size.columns)
+def _decode_jpegls(encoded: bytes, _found: Codestream) -> Frame:
+    with refusing_complaints():
+        return np.asarray(imagecodecs.jpegls_decode(encoded))
 
 
-def _decode_jpeg(encoded: bytes, _size: FrameSize, _bits: int) -> Frame:
-    return np.asarray(imagecodecs.jpeg8_decode(encoded))
+def _decode_jpeg2k(encoded: bytes, _found: Codestream) -> Frame:
+    if openjpeg.library():
+        return openjpeg.decode(encoded)
+    with refusing_complaints():
+        return np.asarray(imagecodecs.jpeg2k_decode(encoded, verbose=2))
 
 
-def _decode_jpegls(encoded: bytes, _size: FrameSize, _bits: int) -> Frame:
-    return np.asarray(imagecodecs.jpegls_decode(encoded))
+def _decode_htj2k(encoded: bytes, _found: Codestream) -> Frame:
+    with refusing_complaints():
+        frame = np.asarray(imagecodecs.htj2k_decode(encoded))
+    if openjpeg.library() is None:
+        return frame
+    second = openjpeg.decode(encoded)
+    header = read_main_header(encoded)
+    # What damage leads out of the range, OpenJPH wraps round and OpenJPEG cuts off. A lossy coder overshoots by itself.
+    if header and header.reversible and not np.array_equal(frame, second):
+        raise CorruptPixels
+    return second
 
 
-def _decode_jpeg2k(encoded: bytes, _size: FrameSize, _bits: int) -> Frame:
-    return np.asarray(imagecodecs.jpeg2k_decode(encoded))
-
-
-def _decode_htj2k(encoded: bytes, _size: FrameSize, _bits: int) -> Frame:
-    return np.asarray(imagecodecs.htj2k_decode(encoded[max(encoded.find(J2K_START), 0) :]))
-
-
-DECODERS: dict[str, Callable[[bytes, FrameSize, int], Frame]] = {
-    "rle": _decode_rle,
+THREE_NEIGHBOURS = 4
+CODERS_OF_NO_HOLES = ("jpegls", "jpeg2k", "htj2k")
+DECODERS: dict[str, Callable[[bytes, Codestream], Frame]] = {
     "jpeg": _decode_jpeg,
     "jpegls": _decode_jpegls,
     "jpeg2k": _decode_jpeg2k,
     "htj2k": _decode_htj2k,
 }
-
-
-def _jpeg_size(encoded: bytes) -> FrameSize:
-    """The frame header's size (ITU T.81 B.2.2)."""
-    position = 2
-    if encoded[:2] != b"\xff\xd8":
-        raise CorruptPixels
-    while position + 4 <= len(encoded):
-        if encoded[position] != 0xFF:
-            raise CorruptPixels
-        marker = encoded[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker in SOF_MARKERS:
-            if position + 10 > len(encoded):
-                raise CorruptPixels
-            rows, columns, components = struct.unpack_from(">HHB", encoded, position + 5)
-            return FrameSize(rows=rows, columns=columns, components=components)
-        position += 2 + struct.unpack_from(">H", encoded, position + 2)[0]
-    raise CorruptPixels
-
-
-def _j2k_size(encoded: bytes) -> FrameSize:
-    """The SIZ marker's size (ITU T.800 A.5.1), also inside a JP2 box as some archives send it."""
-    start = encoded.find(J2K_START, 0, 4096)
-    if start < 0 or start + 44 > len(encoded):
-        raise CorruptPixels
-    width, height, left, top = struct.unpack_from(">LLLL", encoded, start + 8)
-    (components,) = struct.unpack_from(">H", encoded, start + 40)
-    return FrameSize(rows=height - top, columns=width - left, components=components)

@@ -131,13 +131,13 @@ class UnsupportedSyntax(PixelError):
 
 
 class CodestreamMismatch(PixelError):
-    """The codestream's own size or component count contradicts the header."""
+    """The codestream's own size, components, precision or sign contradict the header."""
 
     reason = "codestream_mismatch"
 
 
 class CorruptPixels(PixelError):
-    """The decoder refuses the codestream, or it is shorter than the header says."""
+    """The codestream is damaged, or shorter than the header says."""
 
     reason = "corrupt_pixels"
 

@@ -264,7 +264,7 @@ def _ends_at(stream: BinaryIO, last_end: int | None, size: int, little: bool) ->
 
 def _end_of_items(stream: BinaryIO, offset: int, size: int) -> int:
     """Offset after the sequence delimiter of encapsulated pixels (PS3.5 A.4), without reading the items' values."""
-    position = offset
+    position, odd = offset, 0
     while position + 8 <= size:
         stream.seek(position)
         group, element, length = struct.unpack("<HHL", stream.read(8))
@@ -273,6 +273,9 @@ def _end_of_items(stream: BinaryIO, offset: int, size: int) -> int:
             stream.seek(offset)
             return position + 8
         if tag != ITEM or length == UNDEFINED_LENGTH:
-            raise Malformed
-        position += 8 + length
+            if not odd:
+                raise Malformed
+            position, odd = position + 1, 0  # an odd length that does not count the byte of padding behind it
+            continue
+        position, odd = position + 8 + length, length % 2
     raise Truncated

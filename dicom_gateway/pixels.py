@@ -9,13 +9,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
 
 from dicom_gateway.aspect import aspect_of
-from dicom_gateway.codecs import FrameSize, decode_frame
+from dicom_gateway.codecs import decode_codestream, decode_rle
+from dicom_gateway.codestream import read_codestream
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.display import By, Displayed, ImagePixel, displayed, is_linear
+from dicom_gateway.encapsulated import join_fragments
 from dicom_gateway.errors import (
+    CodestreamMismatch,
     CorruptPixels,
     HeaderIncomplete,
     MultiFrame,
@@ -30,6 +32,7 @@ from dicom_gateway.header import IMAGE_TAGS, text
 from dicom_gateway.inflated import InflatedStream
 from dicom_gateway.lookup import Pixels
 from dicom_gateway.part10 import PixelLocation, Scan, scan
+from dicom_gateway.stored import Cell, from_cells, from_samples
 from dicom_gateway.values import integer
 
 MAX_PIXELS = 64 << 20
@@ -72,7 +75,7 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int
         if scanned.pixels is None or scanned.pixels.length == 0:
             raise NoPixelData
         least_side = _least_side(scanned.dataset, least_side)
-        stored = _stored_values(_decode(scanned, scanned.pixels, image, least_side), image)
+        stored = _stored_values(scanned, scanned.pixels, image, least_side)
     shown = displayed(stored, scanned.dataset, image)
     return Radiograph(
         **vars(shown),
@@ -126,22 +129,26 @@ def image_pixel(dataset: Dataset, max_pixels: int) -> ImagePixel:
     )
 
 
-def _decode(scanned: Scan, where: PixelLocation, image: ImagePixel, least_side: int | None) -> Pixels:
+def _stored_values(scanned: Scan, where: PixelLocation, image: ImagePixel, least_side: int | None) -> Pixels:
     syntax = SYNTAX_BY_UID.get(scanned.transfer_syntax_uid)
     if syntax is None:
         raise UnsupportedSyntax
     if (syntax.codec != "raw") != where.encapsulated:
         raise CorruptPixels
+    cell = Cell(bits_stored=image.bits_stored, high_bit=image.high_bit, signed=image.signed)
     if syntax.codec == "raw":
-        return _raw_frame(scanned, where, image)
+        return from_cells(_raw_frame(scanned, where, image), cell)
     scanned.stream.seek(where.offset)
-    encoded = scanned.stream.read(where.length)
-    try:
-        frame = next(generate_frames(encoded, number_of_frames=1))
-    except (ValueError, StopIteration, IndexError):
-        raise CorruptPixels from None
-    size = FrameSize(rows=image.rows, columns=image.columns)
-    return decode_frame(syntax.codec, frame, size, image.bits_allocated, least_side)
+    encoded = join_fragments(scanned.stream.read(where.length))
+    if syntax.codec == "rle":
+        return from_cells(decode_rle(encoded, image.rows, image.columns, image.bits_allocated), cell)
+    found = read_codestream(syntax.codec, encoded)
+    if found.bits > image.bits_allocated:
+        raise CodestreamMismatch
+    # Only where samples are pixels without any doubt may they be mixed with their neighbours before they are read.
+    plain = not found.signed and not image.signed and found.bits == image.bits_stored == image.high_bit + 1
+    samples, found = decode_codestream(syntax.codec, encoded, image.rows, image.columns, least_side if plain else None)
+    return from_samples(samples, cell, bits=found.bits, signed=found.signed)
 
 
 def _raw_frame(scanned: Scan, where: PixelLocation, image: ImagePixel) -> Pixels:
@@ -171,26 +178,3 @@ def _values(stream: BinaryIO, dtype: "np.dtype[Any]", count: int, offset: int) -
             raise CorruptPixels
         return values
     return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype, count, offset)
-
-
-def _stored_values(frame: Pixels, image: ImagePixel) -> Pixels:
-    """Keep BitsStored bits below HighBit and extend the sign (PS3.5 8.1.1).
-
-    A decoder's signed values are already right.
-    """
-    if frame.dtype.kind == "i":
-        return frame
-    if frame.dtype.kind != "u" or frame.dtype.itemsize > 2:
-        raise CorruptPixels
-    bits = frame.dtype.itemsize * 8
-    shift = image.high_bit + 1 - image.bits_stored
-    if shift:
-        frame = np.right_shift(frame, shift)
-    if image.bits_stored < bits and not image.signed:
-        mask = frame.dtype.type((1 << image.bits_stored) - 1)
-        return np.bitwise_and(frame, mask) if frame.max() > mask else frame
-    if image.signed:
-        spare = bits - image.bits_stored
-        signed = np.left_shift(frame, spare).view(f"i{bits // 8}") if spare >= 0 else frame.view(f"i{bits // 8}")
-        return np.asarray(np.right_shift(signed, max(spare, 0)))
-    return frame

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import uid
 
-from dicom_gateway.codecs import FrameSize, decode_frame
+from dicom_gateway.codecs import decode_codestream
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, PixelError
+from dicom_gateway.openjpeg import decode
 from dicom_gateway.pixels import read_radiograph
-from dicom_gateway.reduced import decode_reduced, read_header
+from dicom_gateway.reduced import halvings, read_main_header
 from tests.phantoms import chest_film, chest_pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -26,6 +27,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 def encoded(pixels: NDArray[Any], bits: int, **options: Any) -> bytes:
     made = imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", bitspersample=bits, reversible=True, **options)
     return bytes(made)
+
+
+def decode_reduced(stream: bytes, least_side: int) -> NDArray[Any] | None:
+    """None where it would come in full."""
+    turns = halvings(stream, least_side)
+    return decode(stream, turns) if turns else None
 
 
 def smooth(rows: int, columns: int, bits: int) -> NDArray[Any]:
@@ -52,22 +59,23 @@ def test_every_size(rows: int, columns: int, least: int) -> None:
     """Sides are halved rounding up, as often as the shorter one stays at least as long as asked."""
     pixels = np.arange(rows * columns, dtype=np.uint32).reshape(rows, columns).astype(np.uint8)
     small = decode_reduced(encoded(pixels, 8, level=5), least)
-    halvings = 0
-    while halvings < 5 and min(rows, columns) >= least << (halvings + 1):
-        halvings += 1
-    if halvings == 0:
+    turns = 0
+    while turns < 5 and min(rows, columns) >= least << (turns + 1):
+        turns += 1
+    if turns == 0:
         assert small is None
     else:
         assert small is not None
-        assert small.shape == (-(-rows >> halvings), -(-columns >> halvings))
+        assert small.shape == (-(-rows >> turns), -(-columns >> turns))
         assert min(small.shape) >= least
 
 
 def test_header() -> None:
-    found = read_header(encoded(smooth(96, 80, 12), 12))
+    found = read_main_header(encoded(smooth(96, 80, 12), 12))
     assert found is not None
     assert (found.rows, found.columns, found.bits, found.signed) == (96, 80, 12, False)
     assert found.levels >= 1
+    assert found.reversible
 
 
 def in_colour() -> bytes:
@@ -80,7 +88,7 @@ def signed() -> bytes:
 
 @pytest.mark.parametrize(
     "stream",
-    [b"", b"not a codestream", b"\xff\x4f\xff\x51", encoded(smooth(256, 256, 8), 8)[:60], in_colour(), signed()],
+    [b"", b"not a codestream", b"\xff\x4f\xff\x51", encoded(smooth(256, 256, 8), 8)[:50], in_colour(), signed()],
     ids=["empty", "text", "two markers", "header cut", "colour", "signed"],
 )
 def test_what_it_does_not_take(stream: bytes) -> None:
@@ -94,15 +102,14 @@ def test_a_film_that_is_small_already_is_decoded_in_full() -> None:
 def test_every_cut_is_refused_or_complete() -> None:
     """A codestream cut anywhere is refused: the end marker is looked for before anything is decoded."""
     stream = encoded(smooth(256, 256, 12), 12)
-    size = FrameSize(rows=256, columns=256)
     for end in range(40, len(stream) - 16, len(stream) // 40):
         with pytest.raises((CorruptPixels, CodestreamMismatch)):
-            decode_frame("jpeg2k", stream[:end], size, 16, 64)
+            decode_codestream("jpeg2k", stream[:end], 256, 256, 64)
 
 
 def test_another_size_than_the_header_says_is_refused() -> None:
     with pytest.raises(CodestreamMismatch):
-        decode_frame("jpeg2k", encoded(smooth(256, 256, 12), 12), FrameSize(rows=256, columns=255), 16, 64)
+        decode_codestream("jpeg2k", encoded(smooth(256, 256, 12), 12), 256, 255, 64)
 
 
 @pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEG2000])

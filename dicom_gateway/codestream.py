@@ -1,0 +1,93 @@
+"""What a codestream says of itself, before anything decodes it (ITU T.81 JPEG, T.87 JPEG-LS, T.800 JPEG 2000).
+
+Decoders allocate what a codestream's own header asks for, and some make a picture from half a stream. So size,
+precision and the end marker are read here first.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from dicom_gateway.errors import CorruptPixels
+
+J2K_START = b"\xff\x4f\xff\x51"  # SOC then SIZ (ITU T.800 Annex A)
+END_MARKER = b"\xff\xd9"  # EOI, and EOC
+LOSSLESS_JPEG = 0xC3
+SOF_MARKERS = {0xC0, 0xC1, 0xC2, LOSSLESS_JPEG, 0xF7}  # baseline, extended, progressive, lossless, JPEG-LS
+PADDING_AT_MOST = 16
+"""Bytes of any value that may follow the end marker; more must all be the same."""
+EQUAL_BYTES = 400
+"""So many equal bytes in a row come from no arithmetic or run-length coder, but from a file that was not written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codestream:
+    """One frame's own header."""
+
+    rows: int
+    columns: int
+    components: int
+    bits: int
+    """Precision of a sample."""
+    signed: bool = False
+    """Only JPEG 2000 can be."""
+    process: int = 0
+    """JPEG's SOF marker: which of its codings."""
+
+
+def read_codestream(codec: str, encoded: bytes) -> Codestream:
+    """Header of a jpeg, jpegls, jpeg2k or htj2k frame. Raises CorruptPixels where there is none."""
+    return _siz(encoded) if codec in ("jpeg2k", "htj2k") else _sof(encoded)
+
+
+def without_padding(encoded: bytes) -> bytes:
+    """The stream up to and with its end marker. Raises CorruptPixels without one, or with more behind it than padding.
+
+    PS3.5 A.4: a fragment has an even length, so that a zero may follow. Real ones are padded to whole blocks.
+    """
+    end = encoded.rfind(END_MARKER)
+    padding = encoded[end + 2 :]
+    if end < 0 or (len(padding) > PADDING_AT_MOST and padding.strip(padding[:1])):
+        raise CorruptPixels
+    return encoded[: end + 2]
+
+
+def has_a_hole(encoded: bytes) -> bool:
+    """Whether EQUAL_BYTES zeros stand in a stream whose coder cannot write them."""
+    return bytes(EQUAL_BYTES) in encoded
+
+
+def _sof(encoded: bytes) -> Codestream:
+    """The frame header (ITU T.81 B.2.2)."""
+    position = 2
+    if encoded[:2] != b"\xff\xd8":
+        raise CorruptPixels
+    while position + 4 <= len(encoded):
+        if encoded[position] != 0xFF:
+            raise CorruptPixels
+        marker = encoded[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if marker in SOF_MARKERS:
+            if position + 10 > len(encoded):
+                raise CorruptPixels
+            bits, rows, columns, components = struct.unpack_from(">BHHB", encoded, position + 4)
+            return Codestream(rows=rows, columns=columns, components=components, bits=bits, process=marker)
+        position += 2 + struct.unpack_from(">H", encoded, position + 2)[0]
+    raise CorruptPixels
+
+
+def _siz(encoded: bytes) -> Codestream:
+    """The SIZ marker (ITU T.800 A.5.1), also inside a JP2 box as some archives send it."""
+    start = encoded.find(J2K_START, 0, 4096)
+    if start < 0 or start + 44 > len(encoded):
+        raise CorruptPixels
+    width, height, left, top = struct.unpack_from(">LLLL", encoded, start + 8)
+    components, depth = struct.unpack_from(">HB", encoded, start + 40)
+    return Codestream(
+        rows=height - top,
+        columns=width - left,
+        components=components,
+        bits=(depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+    )
