@@ -22,7 +22,10 @@ COMPLAINTS = (b"JPEG2K error", b"JPEG2K warning")
 
 @contextmanager
 def refusing_complaints() -> Iterator[None]:
-    """Whatever a decoder says, in an exception, a swallowed one, a warning or a line, becomes CorruptPixels."""
+    """Whatever a decoder says, in an exception, a swallowed one, a warning or a line, becomes CorruptPixels.
+
+    In a process that decodes one film at a time, in one thread: hook, warnings and standard error are the process's own.
+    """
     swallowed: list[Any] = []
     hook, sys.unraisablehook = sys.unraisablehook, swallowed.append
     try:
