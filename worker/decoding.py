@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, TimeoutError, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
-from dicom_gateway.errors import PIXEL_ERRORS, PixelError
+from dicom_gateway.errors import PIXEL_ERRORS, PixelError, Refusal
+from dicom_gateway.header import Header, read_header
 from dicom_gateway.pixels import read_radiograph
 from model.digest import file_digest
 from model.preprocess import PreprocessSpec, to_input
@@ -53,6 +55,8 @@ class Decoded:
     """For the gate: made for a machine, and its header does not say how to show it."""
     notes: tuple[str, ...] = ()
     """What was odd about how it is shown, codes of `dicom_gateway.notes`."""
+    header: Header | None = None
+    """Where it was asked for and could be read, whether or not there is an input."""
     seconds: float | None = None
     """In the decoder; None where it did not come to an answer."""
 
@@ -93,6 +97,7 @@ class DecodePool:
         paths: dict[int, Path],
         spec: PreprocessSpec | None = None,
         digests: Mapping[int, str] | None = None,
+        received: Mapping[int, date] | None = None,
     ) -> Iterator[tuple[int, Decoded]]:
         """Decode films by key, yielding each as it is ready.
 
@@ -101,19 +106,27 @@ class DecodePool:
         Args:
             spec: of a bundle that reads films in another way than the pool was made for.
             digests: SHA-256 of the files as they were received, hex, by key; a file without one is not checked.
+            received: days, by key, of films whose header is to be read too.
         """
+        spec, digests, received = spec or self._spec, digests or {}, received or {}
         again: dict[int, Path] = {}
-        for key, decoded in self._decode_once(paths, spec or self._spec, digests or {}):
+        for key, decoded in self._decode_once(paths, spec, digests, received):
             if decoded.reason in ("decoder_crashed", "decoder_timeout"):
                 again[key] = paths[key]
             else:
                 yield key, decoded
-        yield from self._decode_once(again, spec or self._spec, digests or {})
+        yield from self._decode_once(again, spec, digests, received)
 
     def _decode_once(
-        self, paths: dict[int, Path], spec: PreprocessSpec, digests: Mapping[int, str]
+        self,
+        paths: dict[int, Path],
+        spec: PreprocessSpec,
+        digests: Mapping[int, str],
+        received: Mapping[int, date],
     ) -> Iterator[tuple[int, Decoded]]:
-        submitted = {key: self._submit(path, spec, digests.get(key)) for key, path in paths.items()}
+        submitted = {
+            key: self._submit(path, spec, digests.get(key), received.get(key)) for key, path in paths.items()
+        }
         keys = {future: key for key, (future, _) in submitted.items()}
         pools = dict(submitted.values())
         pending = set(keys)
@@ -139,33 +152,53 @@ class DecodePool:
             context=get_context("forkserver"),
         )
 
-    def _submit(self, path: Path, spec: PreprocessSpec, digest: str | None) -> "tuple[Future[Decoded], ProcessPool]":
+    def _submit(
+        self, path: Path, spec: PreprocessSpec, digest: str | None, received: date | None
+    ) -> "tuple[Future[Decoded], ProcessPool]":
         with self._lock:
             if not self._pool.active:  # its own machinery failed: a fresh one, or every later film would fail with it
                 self._pool = self._start()
             least_side = REDUCED_SIDES * spec.size if self._reduce else None
             future: Future[Decoded] = self._pool.schedule(
-                decode_film, args=[str(path), spec, self._max_pixels, least_side, digest], timeout=self._timeout
+                decode_film,
+                args=[str(path), spec, self._max_pixels, least_side, digest, received],
+                timeout=self._timeout,
             )
             return future, self._pool
 
 
 def decode_film(
-    path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | None = None, digest: str | None = None
+    path: str,
+    spec: PreprocessSpec,
+    max_pixels: int,
+    least_side: int | None = None,
+    digest: str | None = None,
+    received: date | None = None,
 ) -> Decoded:
     """What a decoder process does with one film. Its digest takes 10 ms for 15 MB (measured)."""
     started = time.monotonic()
-    decoded = _decode(path, spec, max_pixels, least_side, digest)
+    decoded = _decode(path, spec, max_pixels, least_side, digest, received)
     return replace(decoded, seconds=time.monotonic() - started)
 
 
-def _decode(path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | None, digest: str | None) -> Decoded:
+def _decode(
+    path: str,
+    spec: PreprocessSpec,
+    max_pixels: int,
+    least_side: int | None,
+    digest: str | None,
+    received: date | None,
+) -> Decoded:
+    header = None
     try:
         if digest and file_digest(Path(path)) != digest:
             return Decoded(image=None, reason="spool_damaged")
+        header = read_header(Path(path), received) if received else None
         radiograph = read_radiograph(Path(path), max_pixels=max_pixels, least_side=least_side)
+    except Refusal:  # of a header that an earlier release took
+        return Decoded(image=None, reason=PixelError.reason)
     except PixelError as error:
-        return Decoded(image=None, reason=error.reason)
+        return Decoded(image=None, reason=error.reason, header=header)
     except FileNotFoundError:
         mounted = Path(path).parent.is_dir()
         return Decoded(image=None, reason="spool_missing" if mounted else UNAVAILABLE)
@@ -194,7 +227,9 @@ def _decode(path: str, spec: PreprocessSpec, max_pixels: int, least_side: int | 
     for_processing, notes = radiograph.for_processing, radiograph.notes
     del radiograph  # it may be a mapping of the file, and mapped pages stay
     _leave_page_cache(path)
-    return Decoded(image=image, reason=None, quality=quality, for_processing=for_processing, notes=notes)
+    return Decoded(
+        image=image, reason=None, quality=quality, for_processing=for_processing, notes=notes, header=header
+    )
 
 
 def _leave_page_cache(path: str) -> None:

@@ -33,10 +33,10 @@ class InstanceView:
     modality: str
     body_part: str
     view_position: str
-    view_code: str
-    """The views that View Code Sequence names, joined by backslashes."""
-    derived: str
-    """What was made of the film, "" for the film itself."""
+    view_code: str | None
+    """The views that View Code Sequence names, joined by backslashes; None: not read when the film came."""
+    derived: str | None
+    """What was made of the film, "" for the film itself; None as in `view_code`."""
     state: str
     reason: str | None
     probabilities: dict[str, float] | None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row
 
+from dicom_gateway.header import Header
 from dicom_gateway.spool import Spool
 from dicom_gateway.views import TURNED, all_views, lie
 from model.errors import EngineError
@@ -65,41 +66,50 @@ def known_reasons() -> dict[State, list[str]]:
     }
 
 
-def facts_of(row: Row[Any]) -> Facts:
-    """What the gate goes by, of a row of `instance`."""
+def facts_of(told: Row[Any] | Header) -> Facts:
+    """What the gate goes by, of a row of `instance` that `was_read`, or of a header that was read anew."""
     return Facts(
-        modality=row.modality,
-        body_part=row.body_part,
-        views=all_views(row.view_position, row.view_code, row.patient_orientation),
-        turned=lie(row.patient_orientation) == TURNED,
-        age_years=row.age_years,
-        derived=row.derived,
-        burned_in=row.burned_in,
-        quality_control=row.quality_control,
+        modality=told.modality,
+        body_part=told.body_part,
+        views=all_views(told.view_position, told.view_code, told.patient_orientation),
+        turned=lie(told.patient_orientation) == TURNED,
+        age_years=told.age_years,
+        derived=told.derived,
+        burned_in=told.burned_in,
+        quality_control=told.quality_control,
     )
+
+
+def was_read(row: Row[Any]) -> bool:
+    """Whether the gateway read all that the gate goes by. One of the release before did not."""
+    return None not in (row.view_code, row.patient_orientation, row.derived, row.quality_control)
 
 
 def outcomes_of(
     rows: list[Row[Any]], live: Loaded, spool: Spool, decoders: DecodePool, metrics: WorkerMetrics
 ) -> Iterator[Outcome]:
     """One for each row of `instance`, as soon as it is known. Raises EngineError when the engine does not run."""
-    paths, digests, facts = {}, {}, {}
+    waiting = {}
     for row in rows:
-        facts[row.id] = facts_of(row)
-        if reason := live.gate.header(facts[row.id]):
-            yield Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
-        elif not row.study_instance_uid or not row.series_instance_uid:
-            yield Outcome(instance_id=row.id, state=State.FAILED, reason=NO_STUDY)
+        if was_read(row) and (ended := _by_header(row, facts_of(row), live)):
+            yield ended
         else:
-            paths[row.id], digests[row.id] = spool.path_of(row.digest), row.digest
+            waiting[row.id] = row
+    paths = {row.id: spool.path_of(row.digest) for row in waiting.values()}
+    digests = {row.id: row.digest for row in waiting.values()}
+    unread = {row.id: row.received_at.date() for row in waiting.values() if not was_read(row)}
     ready: list[Ready] = []
-    for instance_id, decoded in decoders.decode(paths, live.bundle.preprocess, digests):
+    for instance_id, decoded in decoders.decode(paths, live.bundle.preprocess, digests, unread):
+        row = waiting[instance_id]
         if decoded.seconds is not None:
             metrics.decode_seconds.observe(decoded.seconds)
+        if decoded.header and (ended := _by_header(row, facts_of(decoded.header), live)):
+            yield ended
+            continue
         if decoded.image is None or decoded.quality is None:
             yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
             continue
-        known = replace(facts[instance_id], for_processing=decoded.for_processing)
+        known = replace(facts_of(decoded.header or row), for_processing=decoded.for_processing)
         verdict = live.gate.judge(known, decoded.quality, decoded.image)
         if verdict.reason:
             yield Outcome(
@@ -116,6 +126,15 @@ def outcomes_of(
             ready = []
     if ready:
         yield from _infer(ready, live, metrics)
+
+
+def _by_header(row: Row[Any], facts: Facts, live: Loaded) -> Outcome | None:
+    """Where the film ends by what its header says, None where its pixels decide."""
+    if reason := live.gate.header(facts):
+        return Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
+    if not row.study_instance_uid or not row.series_instance_uid:
+        return Outcome(instance_id=row.id, state=State.FAILED, reason=NO_STUDY)
+    return None
 
 
 def _infer(ready: list[Ready], live: Loaded, metrics: WorkerMetrics) -> list[Outcome]:

@@ -24,9 +24,9 @@ def downgrade() -> None:
 
 
 def _added() -> tuple[sa.Column[Any], ...]:
-    """The default is for films that a gateway of the release before receives meanwhile: nothing is known of them."""
+    """NULL: not read. So it is for films that a gateway of the release before received; the worker reads them anew."""
     return tuple(
-        sa.Column(name, sa.String(length=length), nullable=False, server_default="", comment=comment)
+        sa.Column(name, sa.String(length=length), nullable=True, comment=comment)
         for name, length, comment in (
             ("view_code", 64, "what View Code Sequence says: PA, AP, ..."),
             ("patient_orientation", 16, "directions of rows and columns"),

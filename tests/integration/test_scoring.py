@@ -23,6 +23,7 @@ from model.errors import EngineError
 from model.gate import Policy
 from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import wait_until
+from worker.db import schema
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, film_measure, finding_score, outbox, score
 from worker.decoding import DecodePool
@@ -207,6 +208,29 @@ def test_bad_films_get_their_reasons_and_spare_the_others(
     assert decoded <= set(measured), "of each decoded film, scored or refused"
     assert not set(measured) & {ids[name] for name in ("a child", "no pixels", "huge")}
     assert measured[ids["empty"]] == 0.0
+
+
+def test_films_of_the_release_before_are_judged_by_their_headers(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    """It kept less of the header, and knew fewer ways to say an age."""
+    films: dict[str, tuple[str, str | None, dict[str, Any]]] = {
+        **BAD_FILMS,
+        **{name: ("scored", None, changes) for name, changes in GOOD_FILMS.items()},
+        "a child of 7": ("ineligible", "age", {"PatientAge": "007YR"}),
+    }
+    ids = {name: take(database, spool, write_film(tmp_path, name, **films[name][2])) for name in films}
+    gone = store_file(write_film(tmp_path, "gone"), spool, "XRAYQ")
+    lost = ingest(database, spool, gone)[1]
+    gone.path.unlink()
+    schema.downgrade(database, "0007")
+    with writing(database) as connection:
+        connection.execute(text("UPDATE instance SET age_years = NULL"))
+    schema.upgrade(database)
+    scoring.run(dict.fromkeys([*ids.values(), lost], 0))
+    ends = {view.id: (view.state, view.reason) for view in list_instances(database)}
+    assert {name: ends[ids[name]] for name in films} == {name: ending[:2] for name, ending in films.items()}
+    assert ends[lost] == ("failed", "spool_missing")
 
 
 def test_double_delivery_scores_once(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:

@@ -79,20 +79,13 @@ instance = Table(
     Column("modality", String(64), nullable=False),
     Column("body_part", String(64), nullable=False),
     Column("view_position", String(64), nullable=False),
-    Column(
-        "view_code", String(64), nullable=False, server_default="", comment="what View Code Sequence says: PA, AP, ..."
-    ),
-    Column(
-        "patient_orientation", String(16), nullable=False, server_default="", comment="directions of rows and columns"
-    ),
+    # Null in the four below: not read, by the release before. The age is then of that release too.
+    Column("view_code", String(64), comment="what View Code Sequence says: PA, AP, ..."),
+    Column("patient_orientation", String(16), comment="directions of rows and columns"),
     Column("age_years", Float),
-    Column(
-        "derived", String(16), nullable=False, server_default="", comment='what was made of the film, "" for itself'
-    ),
+    Column("derived", String(16), comment='what was made of the film, "" for itself'),
     Column("burned_in", String(16), nullable=False, server_default="", comment="Burned In Annotation (0028,0301)"),
-    Column(
-        "quality_control", String(16), nullable=False, server_default="", comment="Quality Control Image (0028,0300)"
-    ),
+    Column("quality_control", String(16), comment="Quality Control Image (0028,0300)"),
     Column(
         "accession_digest",
         String(64),
