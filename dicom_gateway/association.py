@@ -263,6 +263,8 @@ class Association:
             store.discard()
             self._respond_refusal(message, store, refusal, started)
             return
+        if isinstance(received, Received):
+            tell(self._observer.kept, self.calling_ae)
         self._respond_store(message, store, started, SUCCESS)
         log.info(
             "stored",

@@ -42,8 +42,11 @@ class Observer:
     def aborted(self, calling_ae: str) -> None:
         """A peer that spoke ended neither by release nor by rejection; "" when it did not say who it is."""
 
+    def kept(self, calling_ae: str) -> None:
+        """A film is kept, and its success is about to be answered. Not told of other objects: anything is one."""
+
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
-        """A C-STORE was answered.
+        """A C-STORE was answered, of a film or of another object.
 
         Args:
             status: DIMSE status of the C-STORE-RSP.
@@ -73,6 +76,10 @@ class Observers(Observer):
     def aborted(self, calling_ae: str) -> None:
         for one in self._observers:
             tell(one.aborted, calling_ae)
+
+    def kept(self, calling_ae: str) -> None:
+        for one in self._observers:
+            tell(one.kept, calling_ae)
 
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
         for one in self._observers:

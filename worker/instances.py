@@ -51,6 +51,11 @@ class InstanceView:
     replaced_by: int | None = None
     """The next revision."""
 
+    @property
+    def view(self) -> str:
+        """As View Position says, else as View Code Sequence does; "" where neither does."""
+        return self.view_position or self.view_code or ""
+
     def as_dict(self) -> dict[str, Any]:
         return {
             name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()

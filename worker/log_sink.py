@@ -52,7 +52,13 @@ class Sink(logging.Handler):
         self._writer: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = self._encoded(record)
+        try:
+            line = self._encoded(record)
+        except Exception:  # noqa: BLE001 - of a library's line, say, whose arguments do not fit: not its caller's fault
+            self._lost()
+            if self._has_writer():
+                self._lines.put(None)
+            return
         if self._at_once and not (self._waiting or self._unsaid):
             with suppress(OSError):  # the thread finds it too, and says so
                 line = line[_taken(self._descriptor, line) :]
@@ -60,9 +66,9 @@ class Sink(logging.Handler):
             self._put(line)
 
     def _put(self, line: bytes) -> None:
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._run, name="log", daemon=True)
-            self._writer.start()
+        if not self._has_writer():
+            self._lost()
+            return
         if self._full and self._waiting <= self._most // 2:
             self._full = False
             self._lines.put(None)
@@ -73,6 +79,15 @@ class Sink(logging.Handler):
         with self._counting:
             self._waiting += 1
         self._lines.put(line)
+
+    def _has_writer(self) -> bool:
+        """False where the system gives no thread; the next line tries again."""
+        if self._writer is None:
+            writer = threading.Thread(target=self._run, name="log", daemon=True)
+            with suppress(RuntimeError):
+                writer.start()
+                self._writer = writer
+        return self._writer is not None
 
     def flush(self) -> None:
         """Wait until all that was logged before is written: FLUSH_SECONDS at most, and only once where that failed."""

@@ -67,15 +67,13 @@ class Titles:
         self._most = MOST_TITLES + len(self._known)
 
     def if_known(self, title: str) -> str:
-        """For all but those of whom a film is kept: they claim no label."""
+        """The title itself where it is known."""
         return title if title in self._known else OTHER
 
-    def __call__(self, title: str) -> str:
-        if title not in self._known:
-            if len(self._known) >= self._most:
-                return OTHER
+    def add(self, title: str) -> None:
+        """Of a title of which a film is kept; without effect once there are MOST_TITLES of them."""
+        if len(self._known) < self._most:
             self._known.add(title)
-        return title
 
 
 class GatewayMetrics(Observer):
@@ -84,7 +82,7 @@ class GatewayMetrics(Observer):
     def __init__(self, *, own_title: str, calling_aes: Iterable[str] = ()) -> None:
         self.registry = make_registry("gateway")
         self._own_title = own_title
-        self._label = Titles(calling_aes)
+        self._titles = Titles(calling_aes)
         self._stores = Counter(
             "xrayq_c_stores_total", "C-STOREs answered.", ["calling_ae", "status"], registry=self.registry
         )
@@ -139,24 +137,27 @@ class GatewayMetrics(Observer):
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:  # noqa: ARG002 - the log names it
         if calling_ae != self._own_title:
-            self._contexts.labels(self._label.if_known(calling_ae), reason).inc()
+            self._contexts.labels(self._titles.if_known(calling_ae), reason).inc()
 
     def aborted(self, calling_ae: str) -> None:
         self._count(calling_ae, "aborted")
 
+    def kept(self, calling_ae: str) -> None:
+        self._titles.add(calling_ae)
+
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
-        label = self._label.if_known(calling_ae) if status else self._label(calling_ae)
+        label = self._titles.if_known(calling_ae)
         self._stores.labels(label, f"0x{status:04X}").inc()
         self._bytes.labels(label).inc(size)
         self._seconds.observe(seconds)
 
     def other_object(self, calling_ae: str) -> None:
         """One was committed."""
-        self._other_objects.labels(self._label(calling_ae)).inc()
+        self._other_objects.labels(self._titles.if_known(calling_ae)).inc()
 
     def _count(self, calling_ae: str, outcome: str) -> None:
         if calling_ae != self._own_title:
-            self._associations.labels(self._label.if_known(calling_ae), outcome).inc()
+            self._associations.labels(self._titles.if_known(calling_ae), outcome).inc()
 
 
 class RelayMetrics:

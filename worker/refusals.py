@@ -8,12 +8,12 @@ database vanishes between a commit and its answer, that minute's counts are writ
 
 Titles are a stranger's words, so in each minute MOST_STRANGERS of them are named, for each kind apart. The rest is
 counted in one row. An AE of which this gateway knows is always named: those of XRAYQ_CALLING_AES, and those of which it
-has kept a film since it started. SOP classes are a stranger's words too: MOST_CLASSES of each AE are named in a minute.
+has kept a film since it started; other objects make no title known. SOP classes are a stranger's words too: MOST_CLASSES of each AE are named in a minute.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ class Refused:
 
     calling_ae: str
     contexts: int
+    """See `contexts_in`."""
     sop_classes: dict[str, int]
     """Highest first; with why, where it was not for the class."""
 
@@ -70,7 +71,9 @@ class Refusals(Observer):
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:  # noqa: ARG002
         if status:
             self._add(FILMS, calling_ae, f"0x{status:04X}")
-        elif calling_ae not in self._known and len(self._known) < MOST_KNOWN:
+
+    def kept(self, calling_ae: str) -> None:
+        if calling_ae not in self._known and len(self._known) < MOST_KNOWN:
             with self._lock:
                 self._known.add(calling_ae)
 
@@ -120,6 +123,15 @@ def may_be_a_film(code: str) -> bool:
     return code.endswith(tuple(NOT_THE_CLASS.values()))
 
 
+def contexts_in(codes: Mapping[str, int]) -> int:
+    """Presentation contexts behind these codes: one that was used all the same has two, and is one."""
+    refused, used = Counter[str](), Counter[str]()
+    for code, number in codes.items():
+        sop_class, _, why = code.partition(": ")
+        (used if why == NOT_THE_CLASS[USED] else refused)[sop_class] += number
+    return (refused | used).total()  # of each class the higher number
+
+
 def of_span(connection: Connection, span: Span, action: str = FILMS) -> dict[str, dict[str, int]]:
     """AE -> code -> films, presentation contexts or associations that were turned away in the span."""
     rows = connection.execute(
@@ -139,7 +151,7 @@ def of_span(connection: Connection, span: Span, action: str = FILMS) -> dict[str
 def contexts_of(connection: Connection, span: Span, *, titles: int = 20, codes: int = 10) -> tuple[Refused, ...]:
     """Presentation contexts by AE, most first; see `most`."""
     found = most(of_span(connection, span, CONTEXTS), titles=titles, codes=codes)
-    rows = [Refused(calling_ae=one, contexts=sum(of.values()), sop_classes=of) for one, of in found.items()]
+    rows = [Refused(calling_ae=one, contexts=contexts_in(of), sop_classes=of) for one, of in found.items()]
     return tuple(sorted(rows, key=lambda one: (-one.contexts, one.calling_ae)))
 
 

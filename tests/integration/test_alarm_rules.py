@@ -18,6 +18,7 @@ from tests.integration.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker import errands
 from worker.alarms import ledger, live
+from worker.alarms.acknowledge import acknowledge
 from worker.alarms.rules import RULES, Condition
 from worker.bounded import Bounded
 from worker.db.session import reading, writing
@@ -25,6 +26,7 @@ from worker.db.tables import errand, instance, outbox
 from worker.errands import Kind
 from worker.instances import requeue
 from worker.logs import JsonFormatter
+from worker.refusals import Refusals
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -86,7 +88,7 @@ def test_refused_films_and_contexts_of_one_ae_are_one_alarm(database: Engine) ->
     refused(database, CR1=[0xA700] * 20)
     contexts_refused(database, "CR1", *["Storage Commitment"] * 30)
     (found,) = seen(database, datetime.now(UTC) + timedelta(minutes=1))
-    assert found.value == 50
+    assert found.value == 20
     assert found.text == (
         "20 C-STOREs of CR1 were refused within an hour; statuses: 0xA700 20. "
         "30 presentation contexts of CR1 were refused within an hour; SOP classes: Storage Commitment 30"
@@ -108,6 +110,35 @@ def test_acknowledged_contexts_are_told_again_for_a_new_class_or_films_alone(dat
     assert not found.is_known(acknowledged | {"about": ["Storage Commitment", "Modality Worklist"]})
 
 
+def test_acknowledged_contexts_hide_no_film(database: Engine) -> None:
+    refused(database, CR1=[0xA700] * 25)
+    contexts_refused(database, "CR1", *["Storage Commitment"] * 40)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    settled(database, *seen(database, later))
+    acknowledge(database, "refusals", "CR1", why="known", actor="operator:ann")
+    contexts_refused(database, "CR1", *["Storage Commitment"] * 40)
+    assert settled(database, *seen(database, later)) == []
+    refused(database, CR1=[0xA700] * 25)
+    (again,) = settled(database, *seen(database, later))
+    assert (again.state, again.value) == ("raised", 50)
+
+
+def test_a_context_that_was_used_all_the_same_is_one(database: Engine) -> None:
+    counts = Refusals()
+    for reason in ("abstract_syntax", "used") * 19:
+        counts.context_refused("CR1", "1.2.3", reason)
+    counts.write(database)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert seen(database, later) == []
+    contexts_refused(database, "CR1", "1.2.3")
+    (found,) = seen(database, later)
+    assert (found.value, found.text) == (
+        20,
+        "20 presentation contexts of CR1 were refused within an hour; SOP classes: 1.2.3 20, "
+        "1.2.3: C-STORE sent all the same 19",
+    )
+
+
 def test_the_longest_names_fit_and_strangers_share_an_alarm(database: Engine) -> None:
     for number in range(60):
         contexts_refused(
@@ -119,7 +150,7 @@ def test_the_longest_names_fit_and_strangers_share_an_alarm(database: Engine) ->
     found = seen(database, datetime.now(UTC) + timedelta(minutes=1))
     assert len(found) == 21
     assert max(len(one.text) for one in found) <= 500
-    assert sum(one.value for one in found) == 60 * 21 + 9 * 54
+    assert sum(one.value for one in found) == 51 * 21 + 9 * 54
     assert len(settled(database, *found)) == 21
 
 

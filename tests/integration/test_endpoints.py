@@ -163,11 +163,13 @@ def test_gateway_that_has_ended(served: Gateway, port: int) -> None:
 
 
 def test_strangers_cannot_fill_prometheus_with_titles() -> None:
-    label = Titles(known=("CR1",))
-    taken = {label(f"STRANGER{number}") for number in range(MOST_TITLES + 50)}
-    assert len(taken) == MOST_TITLES + 1
-    assert label("ONE MORE") == OTHER
-    assert (label("CR1"), label("STRANGER0")) == ("CR1", "STRANGER0")
+    titles = Titles(known=("CR1",))
+    strangers = [f"STRANGER{number}" for number in range(MOST_TITLES + 50)]
+    for stranger in strangers:
+        titles.add(stranger)
+    assert len({titles.if_known(stranger) for stranger in strangers}) == MOST_TITLES + 1
+    assert titles.if_known("ONE MORE") == OTHER
+    assert (titles.if_known("CR1"), titles.if_known("STRANGER0")) == ("CR1", "STRANGER0")
 
 
 def test_only_a_film_that_is_kept_makes_a_title_a_label() -> None:
@@ -175,7 +177,9 @@ def test_only_a_film_that_is_kept_makes_a_title_a_label() -> None:
     for calling_ae in ("SCAN1", "CR9"):
         metrics.accepted(calling_ae)
     metrics.stored("SCAN1", 0xC001, 1, 0.0)
-    for status in (0xA900, 0x0000, 0xA900):
+    metrics.stored("CR9", 0xA900, 1, 0.0)
+    metrics.kept("CR9")
+    for status in (0x0000, 0xA900):
         metrics.stored("CR9", status, 1, 0.0)
     stores = {
         (one.labels["calling_ae"], one.labels["status"]): one.value

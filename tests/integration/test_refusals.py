@@ -13,13 +13,15 @@ from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_gateway.options import GatewayOptions
+from dicom_gateway.observer import Observers
+from dicom_gateway.options import GatewayOptions, Received
+from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
 from dicom_gateway.scu import send
 from dicom_gateway.spool import Spool
 from tests.days import DRIFT
 from tests.phantoms import write_film
-from tests.protocol.raw import DX, Peer, context_item, pdata, pdv, request, request_body
+from tests.protocol.raw import C_STORE_RQ, DX, Peer, command_set, context_item, pdata, pdv, request, request_body
 from worker import refusals, trail
 from worker.audit.night import MOST_CODES, MOST_REFUSED, Options, content
 from worker.audit.page import render
@@ -28,6 +30,7 @@ from worker.audit.verdict import judge
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event
 from worker.ingest import ingest
+from worker.metrics import MOST_TITLES, OTHER, GatewayMetrics
 from worker.refusals import (
     ASSOCIATIONS,
     CONTEXTS,
@@ -76,6 +79,45 @@ def test_refused_films_are_counted_by_ae_and_status(database: Engine, spool: Spo
     assert trail.verify(database).rows == rows, "nothing new, nothing written"
 
 
+def test_objects_that_are_no_films_make_no_title_known(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """One byte of a private class is kept with success: nobody gets a name for it."""
+    refused, metrics = Refusals(), GatewayMetrics(own_title="OWN")
+
+    def accept(arrived: Received | OtherObject) -> None:
+        if isinstance(arrived, OtherObject):
+            metrics.other_object(arrived.calling_ae)
+
+    gateway = Gateway(GatewayOptions(host="127.0.0.1", port=0), spool, accept, Observers(metrics, refused))
+    gateway.start()
+    private, dataset = "1.2.826.0.1.3680043.9.7.1", b"\0"
+    command = command_set(C_STORE_RQ, sop_class=private, instance="1.2.3", has_data=True)
+    try:
+        for number in range(MOST_TITLES + 1):
+            with Peer(gateway.port) as peer:
+                context = context_item(1, private.encode(), ExplicitVRLittleEndian.encode())
+                peer.send(request(request_body(context, b"", calling=f"SCAN{number}".encode())))
+                peer.receive()
+                peer.send(pdata(pdv(1, command, is_command=True)) + pdata(pdv(1, dataset, is_command=False)))
+                assert peer.response().Status == 0
+        list(send("127.0.0.1", gateway.port, [write_film(tmp_path)], called_ae="XRAYQ", calling_ae="CR1"))
+    finally:
+        gateway.stop(grace=1)
+    labels = {
+        one.labels["calling_ae"]
+        for family in metrics.registry.collect()
+        for one in family.samples
+        if one.name in ("xrayq_c_stores_total", "xrayq_other_objects_total")
+    }
+    assert labels == {"CR1", OTHER}
+    for number in range(MOST_TITLES):
+        refused.stored(f"SCAN{number}", 0xC001, 1, 0.0)
+    refused.stored("CR1", 0xC001, 1, 0.0)
+    refused.write(database)
+    found = told(database)
+    assert len(found) == MOST_STRANGERS + 2
+    assert found["CR1"] == {"0xC001": 1}
+
+
 def test_what_could_not_be_written_is_written_later(database: Engine, tmp_path: Path) -> None:
     refused = Refusals()
     for _ in range(3):
@@ -89,7 +131,7 @@ def test_what_could_not_be_written_is_written_later(database: Engine, tmp_path: 
 
 def test_strangers_take_no_devices_name(database: Engine) -> None:
     refused = Refusals(known=("CR1",))
-    refused.stored("CR2", 0x0000, 1, 0.0)
+    refused.kept("CR2")
     for number in range(MOST_STRANGERS + 50):
         refused.accepted(f"SCAN{number}")
         refused.rejected(f"SCAN{number}", "CALLED_AE")
@@ -174,14 +216,14 @@ def test_presentation_contexts_that_were_not_accepted(database: Engine, spool: S
     found = night(database)
     assert found["contexts_refused"] == told(database, CONTEXTS)
     assert [remark for remark in judge(found).remarks if "CR" in remark] == [
-        f"CR2: 2 presentation contexts that may have brought a film were refused ({used} 1, {no_syntax} 1)."
+        f"CR2: 1 presentation context that may have brought a film was refused ({used} 1, {no_syntax} 1)."
     ], "no film comes by storage commitment"
     table = re.search(r"<caption>Presentation contexts that were not accepted.*?</table>", render(found), re.DOTALL)
     assert table
     assert f"<td>2</td><td>{COMMITMENT} 2<" in table[0]
     with reading(database) as connection:
         first, second = refusals.contexts_of(connection, Span.of_day(datetime.now(UTC).date(), ZoneInfo("UTC")))
-    assert (first.calling_ae, first.contexts, second.contexts) == ("CR2", 3, 2)
+    assert (first.calling_ae, first.contexts, second.contexts) == ("CR1", 2, 2)
 
 
 def test_a_scanner_leaves_little_in_trail_and_report(database: Engine) -> None:

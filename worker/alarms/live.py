@@ -180,18 +180,19 @@ def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator
     contexts = _refused(connection, limits, now, refusals.CONTEXTS)
     for calling_ae in sorted({*films, *contexts}):
         statuses, classes = films.get(calling_ae, Counter()), contexts.get(calling_ae, Counter())
+        asked = refusals.contexts_in(classes)
         said = [
-            f"{counts.total()} {things} of {calling_ae} were refused within an hour; {codes}: {_named(counts, most)}"
-            for things, codes, counts, most in (
-                ("C-STOREs", "statuses", statuses, NAMED_REASONS),
-                ("presentation contexts", "SOP classes", classes, NAMED_CLASSES),
+            f"{number} {things} of {calling_ae} were refused within an hour; {codes}: {_named(counts, most)}"
+            for things, number, codes, counts, most in (
+                ("C-STOREs", statuses.total(), "statuses", statuses, NAMED_REASONS),
+                ("presentation contexts", asked, "SOP classes", classes, NAMED_CLASSES),
             )
             if counts
         ]
         yield Condition(
             rule="refusals",
             subject=calling_ae,
-            value=statuses.total() + classes.total(),
+            value=statuses.total() or asked,  # not their sum: an acknowledged one would hide as many C-STOREs
             threshold=limits.refusals,
             text=". ".join(said),
             about=(*sorted(statuses), *sorted(classes)),
@@ -202,7 +203,8 @@ def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator
 def _refused(connection: Connection, limits: Limits, now: datetime, action: str) -> dict[str, Counter[str]]:
     """AE -> code -> number, of those over the threshold."""
     found = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
-    over = {calling_ae: of for calling_ae, of in found.items() if sum(of.values()) >= limits.refusals}
+    number = refusals.contexts_in if action == refusals.CONTEXTS else lambda codes: sum(codes.values())
+    over = {calling_ae: of for calling_ae, of in found.items() if number(of) >= limits.refusals}
     shown = refusals.most(over, titles=MOST_REFUSED, codes=MOST_CODES)
     return {calling_ae: Counter(of) for calling_ae, of in shown.items()}
 

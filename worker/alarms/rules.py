@@ -148,7 +148,7 @@ class Condition:
     about: tuple[str, ...] = ()
     """What is wrong, one by one: instance ids, measures. One that is new raises an acknowledged alarm again."""
     counted: float | None = None
-    """Of the value, what counts films, where that is not all of it."""
+    """Films behind the value, where it may count something else; then it is 0."""
 
     def is_known(self, acknowledged: Mapping[str, Any]) -> bool:
         """Whether it is what was acknowledged: nothing new, and not more films."""

@@ -11,6 +11,7 @@ from worker.audit.reconciliation import films_of, total
 from worker.audit.service import RATE_DAYS
 from worker.audit.words import at_the_end, frozen, lasted, local, reached, shown
 from worker.orphans import told
+from worker.refusals import contexts_in
 from worker.sizes import size
 
 MOST_LISTED = 40
@@ -55,7 +56,7 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
         caption = "C-STOREs answered with an error. A film may be counted more than once, and may have come later."
         yield table(("sending AE", "refusals", "statuses"), refused, caption=caption)
     if content["contexts_refused"]:
-        refused = [(ae, shown(sum(of.values())), _statuses(of)) for ae, of in content["contexts_refused"].items()]
+        refused = [(ae, shown(contexts_in(of)), _statuses(of)) for ae, of in content["contexts_refused"].items()]
         caption = (
             "Presentation contexts that were not accepted, once for each association and SOP class. Only storage is "
             "served here: what else a device asks for may be taken off its list."

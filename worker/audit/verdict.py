@@ -132,7 +132,7 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
         lost = {name: number for name, number in classes.items() if refusals.may_be_a_film(name)}
         if lost:
             words = ", ".join(f"{name} {number}" for name, number in lost.items())
-            count = sum(lost.values())
+            count = refusals.contexts_in(lost)
             yield f"{calling_ae}: {_contexts(count)} that may have brought a film {_was(count)} refused ({words})."
     for calling_ae, reasons in content["not_associated"].items():
         words = ", ".join(f"{reason} {number}" for reason, number in reasons.items())

@@ -140,7 +140,7 @@ def _table(ends: "list[Ending]") -> "Table":
         table.add_row(
             end.film.name,
             end.film.syntax,
-            (end.view.view_position if end.view else "") or "-",
+            (end.view.view if end.view else "") or "-",
             Text(end.state, STATE_STYLES.get(end.state, "magenta")),
             *(f"{scores[finding]:.3f}" if scores else "" for finding in findings),
             ", ".join(view.flags or ["-"]) if view and scores else reason,

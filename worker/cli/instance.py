@@ -229,7 +229,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
             _short(view.sop_instance_uid),
             str(view.revision),
             view.calling_ae,
-            view.view_position or "-",
+            view.view or "-",
             _styled(view.state),
             view.reason or "",
             *([mark] if marked else []),

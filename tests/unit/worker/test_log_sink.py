@@ -110,6 +110,33 @@ def test_what_was_lost_is_said_in_its_place() -> None:
         assert taken.lstrip(".").splitlines() == ["0", "1", "2", "3", "log lines lost: 2", "later"]
 
 
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_line_that_cannot_be_made_is_lost_and_its_caller_goes_on(blocking: bool) -> None:
+    """As of a library whose arguments do not fit its words."""
+    with pipe(blocking=blocking) as (reading, writing):
+        sink, log = log_to(writing)
+        log.error("%d", "x")
+        wait_until(lambda: not sink._unsaid)
+        log.error("later")
+        assert lines(reading, "later") == ["log lines lost: 1", "later"]
+        assert sink.dropped == 1
+
+
+def test_a_log_without_a_thread_loses_lines_and_its_callers_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pipe(blocking=True) as (reading, writing):
+        sink, log = log_to(writing)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", none)
+            log.error("lost")
+            log.error("%d", "x")
+        assert sink.dropped == 2
+        log.error("later")
+        assert lines(reading, "lost: 2") == ["later", "log lines lost: 2"]
+
+
 def test_a_full_disk_is_named_and_the_lines_are_counted() -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
     sink, log = log_to(descriptor)
