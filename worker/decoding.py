@@ -124,9 +124,7 @@ class DecodePool:
         digests: Mapping[int, str],
         received: Mapping[int, date],
     ) -> Iterator[tuple[int, Decoded]]:
-        submitted = {
-            key: self._submit(path, spec, digests.get(key), received.get(key)) for key, path in paths.items()
-        }
+        submitted = {key: self._submit(path, spec, digests.get(key), received.get(key)) for key, path in paths.items()}
         keys = {future: key for key, (future, _) in submitted.items()}
         pools = dict(submitted.values())
         pending = set(keys)
@@ -227,9 +225,7 @@ def _decode(
     for_processing, notes = radiograph.for_processing, radiograph.notes
     del radiograph  # it may be a mapping of the file, and mapped pages stay
     _leave_page_cache(path)
-    return Decoded(
-        image=image, reason=None, quality=quality, for_processing=for_processing, notes=notes, header=header
-    )
+    return Decoded(image=image, reason=None, quality=quality, for_processing=for_processing, notes=notes, header=header)
 
 
 def _leave_page_cache(path: str) -> None:

@@ -8,7 +8,8 @@ database vanishes between a commit and its answer, that minute's counts are writ
 
 Titles are a stranger's words, so in each minute MOST_STRANGERS of them are named, for each kind apart. The rest is
 counted in one row. An AE of which this gateway knows is always named: those of XRAYQ_CALLING_AES, and those of which it
-has kept a film since it started; other objects make no title known. SOP classes are a stranger's words too: MOST_CLASSES of each AE are named in a minute.
+has kept a film since it started; other objects make no title known. SOP classes are a stranger's words too:
+MOST_CLASSES of each AE are named in a minute.
 """
 
 import threading

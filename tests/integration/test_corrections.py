@@ -69,8 +69,8 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
     said = judge(found)
     assert said.level is Level.LOOK
     assert (
-        "LOCAL: 1 film came again as another patient's or study's (see Corrections). Of these, 1 has an earlier score "
-        "that stands under the identity before: look where it went." in said.remarks
+        "LOCAL: 1 film came again as another patient's, study's or side's (see Corrections). Of these, 1 has an "
+        "earlier score that stands under the identity before: look where it went." in said.remarks
     )
     page = render(found)
     assert found["page_without"] == []
@@ -80,6 +80,35 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
     write(database, datetime.now(UTC).date(), OPTIONS, tmp_path)
     for name in ("report.json", "report.html", "instances.csv"):
         assert "SECRET" not in (tmp_path / name).read_text().upper(), name
+
+
+def test_a_film_whose_earlier_file_is_gone_is_not_called_another_patients(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    film = write_film(tmp_path, pixels=chest_pixels(64, 64))
+    _, before = take(database, spool, film)
+    ended(database, before, "scored")
+    for kept in spool.root.rglob("*.dcm"):
+        kept.unlink()
+    other = write_film(tmp_path, pixels=chest_pixels(64, 64), WindowWidth=9)
+    _, again = take(database, spool, other)
+    found = tonight(database)
+    assert [(one["id"], one["identity_changed"]) for one in found["identity_changed"]] == [(again, ["unknown"])]
+    assert [one for one in judge(found).remarks if "came again" in one] == [
+        "LOCAL: 1 film came again and could not be compared: the earlier file could not be read (see Corrections). "
+        "Where the spool was cleaned, this is no fault."
+    ]
+    page = render(found)
+    assert found["page_without"] == []
+    assert "an attribute says that it belongs to another patient" not in page
+    assert "Films that came again and could not be compared" in page
+
+
+def test_a_film_of_the_other_side_is_named_so(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    for laterality in ("L", "R"):
+        take(database, spool, write_film(tmp_path, pixels=chest_pixels(64, 64), ImageLaterality=laterality))
+    (said,) = [one for one in judge(tonight(database)).remarks if "came again" in one]
+    assert said == "LOCAL: 1 film came again as another patient's, study's or side's (see Corrections)."
 
 
 def test_a_score_of_a_day_before_is_named_too(database: Engine, films: tuple[int, int, int]) -> None:

@@ -68,6 +68,19 @@ def reference(now: datetime) -> dict[str, object]:
     return {"calling_ae": AE, "measure": "entropy", "bundle_digest": "", "films": 1, "sample": [1.0]} | times
 
 
+def test_a_view_that_stands_in_its_code_alone_is_listed(tmp_path: Path) -> None:
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
+    spool = Spool(tmp_path / "spool", reserve_bytes=1, max_bytes=1 << 30)
+    spool.prepare()
+    sent(database, spool, tmp_path, "film")
+    with writing(database) as connection:
+        connection.execute(update(instance).values(view_position="", view_code="LATERAL"))
+    database.dispose()
+    with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
+        assert "LATERAL" in xrayq("instance", "list")[1]
+
+
 def test_an_instances_times_are_of_the_sites_zone(home: Path) -> None:
     with typed_in(home, home=str(home), time_zone="Asia/Kolkata") as xrayq:
         shown = xrayq("instance", "show", "1")[1]

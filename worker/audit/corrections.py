@@ -1,4 +1,4 @@
-"""A day's films that came again under their SOP Instance UID as another patient's or study's."""
+"""A day's films that came again under their SOP Instance UID as another patient's, study's or side's."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -6,16 +6,17 @@ from typing import Any
 
 from sqlalchemy import Connection, null, select
 
+from dicom_gateway.revision import UNKNOWN
 from model.findings import in_order
 from worker.audit.reconciliation import CHAINED, Span
 from worker.db.tables import audit_event, finding_score, instance, score
 
 
 def of_day(connection: Connection, span: Span) -> list[dict[str, Any]]:
-    """Revisions of the day of another identity than the revision before.
+    """Revisions of the day of another identity than the revision before, or of which nobody can tell.
 
-    Keys: id, calling_ae, received_at, identity_changed (keywords), earlier: every revision before it, with id,
-    calling_ae, received_at, state and flags.
+    Keys: id, calling_ae, received_at, identity_changed (keywords, or ["unknown"]), earlier: every revision before it,
+    with id, calling_ae, received_at, state and flags.
     """
     changed = span.covers(instance.c.received_at) & instance.c.identity_changed.is_not(null())
     rows = [
@@ -60,20 +61,41 @@ def demographics(connection: Connection, span: Span) -> dict[str, int]:
 
 
 def remarks(content: dict[str, Any]) -> Iterable[str]:
-    """A sentence for each sender."""
-    of_sender: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for one in content["identity_changed"]:
-        of_sender[one["calling_ae"]].append(one)
-    for calling_ae, films in sorted(of_sender.items()):
-        number, scores = len(films), sum(bool(_scored(one)) for one in films)
-        came = "1 film came again as another" if number == 1 else f"{number:,} films came again as another"
-        said = f"{calling_ae}: {came} patient's or study's (see Corrections)."
+    """A sentence for each sender, and one more for what could not be compared."""
+    changed, unread = parted(content)
+    for calling_ae, films in _by_sender(changed):
+        scores = sum(bool(_scored(one)) for one in films)
+        said = f"{calling_ae}: {_films(films)} came again as another patient's, study's or side's (see Corrections)."
         if scores:
             stand = (
                 "1 has an earlier score that stands" if scores == 1 else f"{scores:,} have earlier scores that stand"
             )
             said += f" Of these, {stand} under the identity before: look where it went."
         yield said
+    for calling_ae, films in _by_sender(unread):
+        file = "file" if len(films) == 1 else "files"
+        yield (
+            f"{calling_ae}: {_films(films)} came again and could not be compared: the earlier {file} could not be read "
+            "(see Corrections). Where the spool was cleaned, this is no fault."
+        )
+
+
+def parted(content: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Films whose identity changed, and those that could not be compared with the film before."""
+    films = content["identity_changed"]
+    unread = [one for one in films if one["identity_changed"] == [UNKNOWN]]
+    return [one for one in films if one["identity_changed"] != [UNKNOWN]], unread
+
+
+def _by_sender(films: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    of_sender: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in films:
+        of_sender[one["calling_ae"]].append(one)
+    return sorted(of_sender.items())
+
+
+def _films(films: list[dict[str, Any]]) -> str:
+    return "1 film" if len(films) == 1 else f"{len(films):,} films"
 
 
 def _scored(film: dict[str, Any]) -> list[int]:

@@ -58,7 +58,7 @@ def content(engine: Engine, day: date, options: Options) -> dict[str, Any]:
         difference     sum over senders, of what is not accounted for, without sign
         unaccounted    the instances behind it: id, calling_ae, why
         unaccounted_before      the same, of films that were received before this day
-        identity_changed        films that came again as another patient's or study's; see `corrections.of_day`
+        identity_changed        films that came again with another identity; see `corrections.of_day`
         demographics_changed    films sent again with another name of the same Patient ID: AE -> count
         refused        C-STOREs answered with an error, which were not received: AE -> status -> count
         contexts_refused        presentation contexts that were not accepted: AE -> SOP class, and why where it is not

@@ -24,7 +24,7 @@ def _drift(content: dict[str, Any]) -> Iterable[Html]:
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Html]]], ...] = (
     ("senders", "Accounts", "Is every film accounted for?", sections.senders),
     ("failed", "Failed films", "Films that failed (dead letters)", sections.failed),
-    ("corrections", "Corrections", "Films that came again as another patient's or study's", corrections_page.section),
+    ("corrections", "Corrections", "Films that came again with another identity", corrections_page.section),
     ("alarms", "Alarms", "Alarms", alarms_page.section),
     ("day", "Hour by hour", "The day, hour by hour", sections.day),
     ("flags", "Flags and scores", "Flags and scores", sections.flags),

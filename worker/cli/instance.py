@@ -209,7 +209,7 @@ def print_score(console: "Console", score: dict[str, Any]) -> None:
 
 
 def print_table(console: "Console", views: "list[InstanceView]") -> None:
-    """The instances, one a row. What came again as another patient's or study's is marked, and what it replaces."""
+    """The instances, one a row. What came again with another identity is marked, and what it replaces."""
     from rich.text import Text
 
     from dicom_gateway.revision import spoken
