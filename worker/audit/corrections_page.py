@@ -25,8 +25,8 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
     if unread:
         yield paragraph(
             "The same SOP Instance UID came again, and the earlier file could not be read: it is gone from the spool, "
-            "as where that was cleaned, or damaged. Nobody can tell whether these are the same films. They were kept and "
-            "scored anew."
+            "as where that was cleaned, or damaged. Nobody can tell whether these are the same films. They were kept "
+            "and scored anew."
         )
         yield from _listed(unread, content, "Films that came again and could not be compared")
     if content["demographics_changed"]:
