@@ -125,7 +125,10 @@ def may_be_a_film(code: str) -> bool:
 
 
 def contexts_in(codes: Mapping[str, int]) -> int:
-    """Presentation contexts behind these codes: one that was used all the same has two, and is one."""
+    """Presentation contexts behind these codes: one that was used all the same has two, and is one.
+
+    Not so among FURTHER_CLASSES, where nobody can tell which is which.
+    """
     refused, used = Counter[str](), Counter[str]()
     for code, number in codes.items():
         sop_class, _, why = code.partition(": ")
