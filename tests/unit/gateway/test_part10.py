@@ -521,6 +521,14 @@ def test_a_code_sequence_that_is_none_says_nothing(tmp_path: Path, tag: tuple[in
     assert compare(path, path, lambda _one, _other: False).same
 
 
+def test_only_what_the_database_holds_is_cut(tmp_path: Path) -> None:
+    path = film_file(tmp_path)
+    for tag in (0x00080050, 0x00080060, 0x00180015, 0x00185101):
+        with_raw(path, tag, b"ST", b"X" * 200)
+    header = read_header(path)
+    assert {header.accession_number, header.modality, header.body_part, header.view_position} == {"X" * 64}
+
+
 def test_codes_that_say_how_it_was_made(tmp_path: Path) -> None:
     assert read_header(film_file(tmp_path, DerivationCodeSequence=[code("113040", "DCM")])).derived == ""
     assert read_header(film_file(tmp_path, DerivationCodeSequence=[code("113062", "DCM")])).derived == "dual_energy"

@@ -98,7 +98,7 @@ def test_the_gate_knows_every_view() -> None:
         ("PA AND LAT|PA/LATERAL|PA\\LL", ("PA", "LATERAL")),
         ("AP/PA|AP-PA", ("AP", "PA")),
         ("| |ERECT|FRONTAL|CHEST|supine|THORAX FRONTAL|SEMI-ERECT|UNKNOWN|NONE|N/A|n.a.|NA|chest unknown", ()),
-        ("PA\\\\UNKNOWN", ("PA",)),
+        ("PA\\UNKNOWN", ("PA",)),
     ],
 )
 def test_what_consoles_write(texts: str, views: tuple[str, ...]) -> None:
