@@ -1,7 +1,7 @@
 """A patient's age at the film, from Patient's Age and from dates as real files write them.
 
 A child must not pass as unknown. So each value that can be read counts, and where two contradict each other, or one is
-not exact, the younger age counts. Only 0 years beside a birth date does not: that is an age that nobody filled in.
+not exact, the younger age counts. But 0 years beside a birth date is an age that nobody filled in, and does not count.
 """
 
 import re
