@@ -1,7 +1,7 @@
 """A patient's age at the film, from Patient's Age and from dates as real files write them.
 
 A child must not pass as unknown. So each value that can be read counts, and where two contradict each other, or one is
-not exact, the younger age counts.
+not exact, the younger age counts. But 0 years beside a birth date is an age that nobody filled in, and does not count.
 """
 
 import re
@@ -43,25 +43,36 @@ def age_at_film(ages: Sequence[str], births: Sequence[str], films: Iterable[str]
         films: dates of the film, in any attribute, DA or DT.
         received: the latest day on which the film can have been made.
     """
-    told = [years for age in ages if (years := stated_age(age)) is not None]
+    told = [(age, years) for age in ages if (years := stated_age(age)) is not None]
     days = [day for text in films if (day := read_date(text, last=False)) and day not in CLOCK_NEVER_SET]
+    by_dates: list[float] = []
     for born in (read_date(text, last=True) for text in births):
         if born:
             found = (_between(born, day) for day in (*days, received))
-            told += [years for years in found if years is not None]
-    return min((years for years in told if years <= OLDEST), default=None)
+            by_dates += [years for years in found if years is not None and years <= OLDEST]
+    stated = [years for age, years in told if years <= OLDEST and not (by_dates and _is_zero_years(age))]
+    return min((*stated, *by_dates), default=None)
 
 
 def stated_age(text: str) -> float | None:
     """Years of a Patient's Age such as 045Y, 7 yr, Y045, 45, 18MO or 1Y6M; None for what is no age."""
+    parts = _parts(text)
+    return round(sum(number * years for number, years in parts), 2) if parts else None
+
+
+def _is_zero_years(text: str) -> bool:
+    """000Y, which consoles write for an age that they do not know. Days, weeks and months are counted of newborns."""
+    return all((number, years) == (0, 1) for number, years in _parts(text))
+
+
+def _parts(text: str) -> list[tuple[float, float]]:
+    """Numbers, and the years that each is a count of."""
     plain = text.upper()
     if re.search(r"-\s*\d", plain):  # below zero, or a range
-        return None
+        return []
     unit_first = UNIT_FIRST.fullmatch(plain.strip())
     parts = [(unit_first[2], unit_first[1])] if unit_first else PART.findall(plain)
-    if not parts:
-        return None
-    return round(sum(float(number.replace(",", ".")) * UNITS.get(unit, 1.0) for number, unit in parts), 2)
+    return [(float(number.replace(",", ".")), UNITS.get(unit, 1.0)) for number, unit in parts]
 
 
 def read_date(text: str, *, last: bool) -> date | None:

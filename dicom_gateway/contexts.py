@@ -7,9 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pydicom import uid
-from pydicom._uid_dict import UID_dictionary
 
-from dicom_gateway.header import is_valid_uid
+from dicom_gateway.values import is_valid_uid
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -35,7 +34,7 @@ class TransferSyntax:
     lossy: bool = False
 
 
-# In order of preference: what costs the least to decode first.
+# Uncompressed, lossless, lossy. Which one is taken is the order of the peer: see `choose`.
 TRANSFER_SYNTAXES: tuple[TransferSyntax, ...] = (
     TransferSyntax(uid.ExplicitVRLittleEndian, "Explicit VR Little Endian", "raw"),
     TransferSyntax(uid.ImplicitVRLittleEndian, "Implicit VR Little Endian", "raw"),
@@ -68,8 +67,9 @@ def is_storage(sop_class: str) -> bool:
     """
     if not is_valid_uid(sop_class):
         return False
-    name, kind, *_ = UID_dictionary.get(sop_class, ("", ""))
-    if not name:  # unknown, private, or reserved in the dictionary
+    known = uid.UID(sop_class)
+    name, kind = known.name, known.type
+    if name in ("", sop_class):  # reserved in the dictionary, or unknown or private
         return kind in ("", "SOP Class")
     return kind == "SOP Class" and "Storage" in name and not any(one in name for one in NO_STORAGE)
 

@@ -59,6 +59,10 @@ PHRASES: dict[str, str] = {
     r"\bENERGY SUBTRACT": DUAL_ENERGY,
     r"\bCAD (MARK|OVERLAY|RESULT)|\bCOMPUTER (AIDED|ASSISTED) D|\bHEAT ?MAP": CAD,
 }
+NOT_BEFORE = re.compile(r"(\b(NO|NON|NOT|WITHOUT|W O)|^OFF) $")
+NOT_BEHIND = re.compile(r"\w* (OFF|NOT APPLIED)\b")
+"""Around a phrase: it says what was not done. W O is w/o; OFF in the middle belongs to what is
+before it."""
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -89,8 +93,9 @@ def derived_as(
     for text in descriptions:
         plain = re.sub(r"[^A-Z0-9]+", " ", text.upper()).strip()
         for phrase, kind in PHRASES.items():
-            if re.search(phrase, plain):
-                return kind
+            for match in re.finditer(phrase, plain):
+                if not NOT_BEFORE.search(plain[: match.start()]) and not NOT_BEHIND.match(plain[match.end() :]):
+                    return kind
     if {"DERIVED", "SECONDARY"} <= set(types[:2]) and not _compressed_only(sop_class_uid, derivations, lossy):
         return SECONDARY
     return ""

@@ -18,10 +18,9 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway import notes as noted
 from dicom_gateway.aspect import aspect_of
-from dicom_gateway.header import UNREADABLE, text
 from dicom_gateway.lookup import Pixels, Table, table_of
 from dicom_gateway.shutter import Grid, grey_of, hidden_by
-from dicom_gateway.values import as_stored, is_present, number, numbers
+from dicom_gateway.values import UNREADABLE, as_stored, is_present, number, numbers, text
 
 Bounds = tuple[float, float]
 Mask = NDArray[np.bool_]
@@ -29,6 +28,7 @@ STEP = 1e-3
 """A window of width 1 has no slope, but a step (PS3.3 C.11.2.1.2.1)."""
 EXACT = 1 / 512
 """Of the display range: a painted grey that whole stored values miss by more is painted in float."""
+LEAST_SLOPE = 1e-9
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -160,14 +160,18 @@ def _table(dataset: Dataset, keyword: str, least: float, note: str, notes: list[
 
 
 def _rescale(dataset: Dataset, notes: list[str]) -> tuple[float, float]:
-    """Slope and intercept (PS3.3 C.11.1.1.2), 1 and 0 where there are none."""
+    """Slope and intercept (PS3.3 C.11.1.1.2), each for itself: 1 and 0 where there is none.
+
+    1 also for a slope that cannot be used, although window and VOI LUT depend on it: it is the only one that a DX image
+    may have (C.8.11.3), and what radiographs have.
+    """
     slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
-    if (slope is None and is_present(dataset, "RescaleSlope")) or (slope is not None and abs(slope) < 1e-9):
+    flat = slope is not None and abs(slope) < LEAST_SLOPE
+    if flat or (slope is None and is_present(dataset, "RescaleSlope")):
         notes.append(noted.RESCALE)
-        return 1.0, 0.0
     if intercept is None and is_present(dataset, "RescaleIntercept"):
         notes.append(noted.RESCALE)
-    return (1.0 if slope is None else slope), intercept or 0.0
+    return (1.0 if slope is None or flat else slope), intercept or 0.0
 
 
 def _rescaled(pixels: Pixels, slope: float, intercept: float) -> Pixels:

@@ -4,20 +4,18 @@ Real files lie: every attribute here may be missing or odd, and comes out as Non
 cannot be told without guessing (no UID, cut short, nested without end) is a Refusal.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
 
 from dicom_gateway.ages import age_at_film
 from dicom_gateway.derived import derived_as
 from dicom_gateway.errors import MissingIdentifier
 from dicom_gateway.part10 import scan
 from dicom_gateway.shutter import SHUTTER_TAGS
-from dicom_gateway.values import integer
+from dicom_gateway.values import MOST_VALUES, UNREADABLE, integer, one_uid, text, texts
 from dicom_gateway.views import Code, all_views, coded_views, directions
 
 IDENTIFYING_TAGS = (
@@ -87,21 +85,8 @@ IMAGE_TAGS = (
     *SHUTTER_TAGS,
 )
 """What a film's pixels are read and shown with."""
-# What pydicom raises when it converts a value at its first use; OSError is its own, for a sequence that is cut short.
-UNREADABLE = (
-    BytesLengthException,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-)
-UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)*")
-MOST_VALUES = 16
-"""So many values or items of one attribute are looked at."""
+MOST_KEPT = 64
+"""Characters of a text that the database holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +123,6 @@ class Header:
         return all_views(self.view_position, self.view_code, self.patient_orientation)
 
 
-def is_valid_uid(uid: str) -> bool:
-    """PS3.5 9.1: digits and dots, at most 64 characters. Leading zeros are tolerated, as archives do."""
-    return len(uid) <= 64 and UID_PATTERN.fullmatch(uid) is not None
-
-
 def read_header(path: Path, received: date | None = None, *, most_inflated: int | None = None) -> Header:
     """Read and check a Part 10 file that was received on this day, today by default.
 
@@ -156,38 +136,28 @@ def read_header(path: Path, received: date | None = None, *, most_inflated: int 
     with path.open("rb") as handle:
         scanned = scan(handle, (*IDENTIFYING_TAGS, *KIND_TAGS), most_inflated=most_inflated)
     dataset = scanned.dataset
-    sop_class, sop_instance = text(dataset, "SOPClassUID"), text(dataset, "SOPInstanceUID")
-    if not is_valid_uid(sop_class) or not is_valid_uid(sop_instance):
+    sop_class, sop_instance = one_uid(dataset, "SOPClassUID"), one_uid(dataset, "SOPInstanceUID")
+    if not sop_class or not sop_instance:
         raise MissingIdentifier
     return Header(
         sop_class_uid=sop_class,
         sop_instance_uid=sop_instance,
         transfer_syntax_uid=scanned.transfer_syntax_uid,
-        study_instance_uid=_uid(dataset, "StudyInstanceUID"),
-        series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
-        modality=text(dataset, "Modality").upper(),
-        body_part=text(dataset, "BodyPartExamined").upper(),
-        view_position="\\".join(values(dataset, "ViewPosition")).upper()[:64],
+        study_instance_uid=one_uid(dataset, "StudyInstanceUID"),
+        series_instance_uid=one_uid(dataset, "SeriesInstanceUID"),
+        modality=text(dataset, "Modality").upper()[:MOST_KEPT],
+        body_part=text(dataset, "BodyPartExamined").upper()[:MOST_KEPT],
+        view_position="\\".join(_told(dataset, "ViewPosition")).upper()[:MOST_KEPT],
         view_code=view_code(dataset),
-        patient_orientation=directions(values(dataset, "PatientOrientation")),
+        patient_orientation=directions(_told(dataset, "PatientOrientation")),
         age_years=age(dataset, received or datetime.now(UTC).date()),
         derived=derived(dataset),
         burned_in=text(dataset, "BurnedInAnnotation").upper()[:16],
         quality_control=text(dataset, "QualityControlImage").upper()[:16],
-        accession_number=text(dataset, "AccessionNumber"),
+        accession_number=text(dataset, "AccessionNumber")[:MOST_KEPT],
         rows=integer(dataset, "Rows") or 0,
         columns=integer(dataset, "Columns") or 0,
     )
-
-
-def text(dataset: Dataset, keyword: str) -> str:
-    """The first value as stripped printable text, "" when missing or unreadable; at most 64 characters."""
-    return next(iter(_printable(dataset, keyword)), "")
-
-
-def values(dataset: Dataset, keyword: str) -> list[str]:
-    """Every value as in `text`, without the empty ones."""
-    return [value for value in _printable(dataset, keyword) if value]
 
 
 def codes(dataset: Dataset, keyword: str, within: str = "") -> list[Code]:
@@ -207,9 +177,9 @@ def codes(dataset: Dataset, keyword: str, within: str = "") -> list[Code]:
 
 def age(dataset: Dataset, received: date) -> float | None:
     """Header.age_years of a film that was received on this day."""
-    births = values(dataset, "PatientBirthDate")
+    births = _told(dataset, "PatientBirthDate")
     films = [text(dataset, keyword) for keyword in DATE_TAGS] if births else []
-    return age_at_film(values(dataset, "PatientAge"), births, films, received)
+    return age_at_film(_told(dataset, "PatientAge"), births, films, received)
 
 
 def view_code(dataset: Dataset) -> str:
@@ -224,36 +194,14 @@ def view_code(dataset: Dataset) -> str:
 def derived(dataset: Dataset) -> str:
     """Header.derived."""
     return derived_as(
-        list(_printable(dataset, "ImageType")),
-        sop_class_uid=text(dataset, "SOPClassUID"),
+        texts(dataset, "ImageType"),
+        sop_class_uid=one_uid(dataset, "SOPClassUID"),
         derivations=codes(dataset, "DerivationCodeSequence"),
         lossy=text(dataset, "LossyImageCompression"),
-        descriptions=[*values(dataset, "SeriesDescription"), *values(dataset, "DerivationDescription")],
+        descriptions=[*texts(dataset, "SeriesDescription"), *texts(dataset, "DerivationDescription")],
     )
 
 
-def _printable(dataset: Dataset, keyword: str) -> list[str]:
-    try:
-        value = dataset.get(keyword)
-        several = isinstance(value, (list, tuple)) or hasattr(value, "append")
-        found = list(value)[:MOST_VALUES] if several else [value]
-    except UNREADABLE:
-        return []
-    return [_plain(one) for one in found]
-
-
-def _plain(value: object) -> str:
-    """Text without control characters, "" for a nested data set."""
-    shown = "" if value is None or isinstance(value, Dataset) else str(value)
-    if not shown.isprintable():
-        shown = "".join(one if one.isprintable() else " " * one.isspace() for one in shown)
-    return shown.strip()[:64]
-
-
-def _uid(dataset: Dataset, keyword: str) -> str:
-    """One valid UID, else ""."""
-    try:
-        value = str(dataset.get(keyword) or "").strip(" \0")
-    except UNREADABLE:
-        return ""
-    return value if is_valid_uid(value) else ""
+def _told(dataset: Dataset, keyword: str) -> list[str]:
+    """Every value that is not empty."""
+    return [value for value in texts(dataset, keyword) if value]

@@ -7,7 +7,7 @@ is passed over.
 import struct
 from enum import IntEnum
 
-from dicom_gateway.header import is_valid_uid
+from dicom_gateway.values import is_valid_uid
 
 
 class Item(IntEnum):

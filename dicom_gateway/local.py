@@ -1,5 +1,6 @@
 """Files that are already here into the spool, as if a peer had sent them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dicom_gateway.contexts import FILM_CLASSES, is_storage
@@ -9,6 +10,7 @@ from dicom_gateway.options import Received
 from dicom_gateway.other_objects import LOOK, Look, OtherObject, Passed, Passing, look
 from dicom_gateway.part10 import at_dataset, encode_meta
 from dicom_gateway.spool import Incoming, Spool, Stored
+from dicom_gateway.values import one_uid
 
 CHUNK = 1 << 20
 LOCAL_AE = "LOCAL"
@@ -23,12 +25,17 @@ def store_file(path: Path, spool: Spool, ae_title: str, *, keep_other_objects: b
         Refusal: the same refusals, for the same reasons, as a C-STORE of this file.
     """
     with path.open("rb") as handle:
-        syntax = at_dataset(handle)
+        meta = at_dataset(handle)
+        syntax = str(meta.TransferSyntaxUID)
         found = look(handle.read(LOOK), syntax)
+    # A command always names the instance; here the file meta does where a short look does not find it.
+    named = found.sop_instance_uid or one_uid(meta, "MediaStorageSOPInstanceUID")
     if found.sop_class_uid and not is_storage(found.sop_class_uid):
         raise ClassMismatch
-    if found.sop_class_uid and found.sop_instance_uid and found.sop_class_uid not in FILM_CLASSES:
-        return _other(path, found, syntax, spool if keep_other_objects else None, ae_title)
+    if found.sop_class_uid and named and found.sop_class_uid not in FILM_CLASSES:
+        return _other(
+            path, replace(found, sop_instance_uid=named), syntax, spool if keep_other_objects else None, ae_title
+        )
     header = read_header(path, most_inflated=spool.max_bytes)
     if header.sop_class_uid not in FILM_CLASSES:
         raise ClassMismatch  # it names a class, and not where one looks for it

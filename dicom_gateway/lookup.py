@@ -9,6 +9,8 @@ from pydicom.dataset import Dataset
 from dicom_gateway.values import is_little_endian, numbers, raw_value
 
 Pixels = NDArray[np.generic]
+USUAL_BITS = (8, 10, 12)
+"""Of devices' tables that are declared as 16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,20 @@ def table_of(item: Dataset, least: float) -> Table | None:
     entries = _entries(content, count, is_little_endian(item, "LUTData"))
     if entries is None or entries.min() == entries.max():
         return None
-    # Writers declare 16 bits for entries of 12: such a table would show a black film. The most that it holds is white.
-    used = int(entries.max()).bit_length()
     if first >= 1 << 15 and least < 0:
         first -= 1 << 16
-    return Table(first=first, entries=entries, bits=used, declared=declared)
+    return Table(first=first, entries=entries, bits=_bits(int(entries.max()), declared), declared=declared)
+
+
+def _bits(most: int, declared: int) -> int:
+    """Of the output: as declared, unless that cannot be.
+
+    A dark film's table need not reach white. But writers declare 16 bits for entries of 12, 10 or 8: a film shown by a
+    sixteenth of the greys is not meant. And entries may have more bits than are declared.
+    """
+    if declared == 16:
+        return next((bits for bits in USUAL_BITS if most < 1 << bits), declared)
+    return max(declared, most.bit_length())
 
 
 def _entries(content: bytes | str, count: int, little_endian: bool) -> NDArray[np.uint16] | None:

@@ -18,8 +18,8 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
 from dicom_gateway.errors import Refusal
-from dicom_gateway.header import UNREADABLE, is_valid_uid, text
 from dicom_gateway.part10 import DEFLATED, past_second_meta
+from dicom_gateway.values import UNREADABLE, one_uid, text
 
 LOOK = 64 << 10
 """Bytes at the start of a data set in which its study, series and modality are looked for."""
@@ -106,8 +106,7 @@ def look(head: bytes, syntax: str) -> Look:
     """
     try:
         dataset = _read(head, syntax)
-        found = {name: text(dataset, keyword) for name, keyword in NAMES.items()}
-        known = {name: uid_ if is_valid_uid(uid_) else "" for name, uid_ in found.items()}
+        known = {name: one_uid(dataset, keyword) for name, keyword in NAMES.items()}
         modality = text(dataset, "Modality").upper()
         return Look(**known, modality=modality if CODE.fullmatch(modality) else "")
     except (*UNREADABLE, Refusal, EOFError, struct.error, zlib.error):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
@@ -99,7 +99,7 @@ def scan(
         TooDeep: sequences nested past the interpreter's stack.
         TooLarge: over one of the limits above before the pixels, or over `most_inflated`.
     """
-    syntax = _read_meta(handle)
+    syntax = str(at_dataset(handle).TransferSyntaxUID)
     past_second_meta(handle, little=syntax != uid.ExplicitVRBigEndian)
     with AT_ONCE if syntax in DEFLATED else nullcontext():
         if syntax not in DEFLATED:
@@ -164,13 +164,11 @@ def _scan(stream: BinaryIO, size: int, syntax: str, keywords: Sequence[str]) -> 
     )
 
 
-def at_dataset(handle: BinaryIO) -> str:
-    """The transfer syntax of an open Part 10 file, which is left at the start of its data set. Raises Malformed."""
-    return _read_meta(handle)
+def at_dataset(handle: BinaryIO) -> Dataset:
+    """The file meta information of an open Part 10 file, which is left at the start of its data set.
 
-
-def _read_meta(handle: BinaryIO) -> str:
-    """Transfer syntax of the file meta information; leaves `handle` at what follows it.
+    Raises:
+        Malformed: there is none, or it names no transfer syntax.
 
     Its elements rise. One that does not, once the transfer syntax is known, begins another group 0002, which is not
     ours to believe.
@@ -190,10 +188,11 @@ def _read_meta(handle: BinaryIO) -> str:
         if read_preamble(handle, force=False) is None:
             raise Malformed
         counted = cast(BinaryIO, Counted(handle))
-        syntax: Any = read_dataset(counted, False, True, stop_when=behind).get("TransferSyntaxUID")
-    if not syntax:
+        meta = read_dataset(counted, False, True, stop_when=behind)
+        named = bool(meta.get("TransferSyntaxUID"))
+    if not named:
         raise Malformed
-    return str(syntax)
+    return meta
 
 
 def past_second_meta(stream: BinaryIO, *, little: bool) -> None:

@@ -28,19 +28,14 @@ from dicom_gateway.errors import (
     TooManyPixels,
     UnsupportedSyntax,
 )
-from dicom_gateway.header import IMAGE_TAGS, text
+from dicom_gateway.header import IMAGE_TAGS
 from dicom_gateway.inflated import InflatedStream
 from dicom_gateway.lookup import Pixels
 from dicom_gateway.part10 import PixelLocation, Scan, scan
 from dicom_gateway.stored import Cell, from_cells, from_samples
-from dicom_gateway.values import integer
+from dicom_gateway.values import integer, text
 
 MAX_PIXELS = 64 << 20
-FOR_PROCESSING = (
-    uid.DigitalXRayImageStorageForProcessing,
-    uid.DigitalMammographyXRayImageStorageForProcessing,
-    uid.DigitalIntraOralXRayImageStorageForProcessing,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +51,7 @@ class Radiograph(Displayed):
 
 
 def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int | None = None) -> Radiograph:
-    """Decode a Part 10 file.
+    """Decode a Part 10 file. One film at a time, in one thread of a process: see `listening`.
 
     Args:
         max_pixels: largest rows x columns; checked from the header before anything is allocated.
@@ -97,7 +92,7 @@ def _least_side(dataset: Dataset, asked: int | None) -> int | None:
 def _is_for_processing(dataset: Dataset) -> bool:
     """By SOP class (PS3.4 B.5) or Presentation Intent Type (0008,0068)."""
     intent = text(dataset, "PresentationIntentType").upper()
-    return intent == "FOR PROCESSING" or text(dataset, "SOPClassUID") in FOR_PROCESSING
+    return intent == "FOR PROCESSING" or text(dataset, "SOPClassUID") == uid.DigitalXRayImageStorageForProcessing
 
 
 def image_pixel(dataset: Dataset, max_pixels: int) -> ImagePixel:

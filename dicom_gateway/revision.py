@@ -19,9 +19,9 @@ from pydicom.sequence import Sequence
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.errors import Refusal
-from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS, KIND_TAGS, UNREADABLE, age, derived
+from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS, KIND_TAGS, age, derived
 from dicom_gateway.part10 import ITEM, PixelLocation, Scan, scan
-from dicom_gateway.values import integer
+from dicom_gateway.values import UNREADABLE, integer
 
 IDENTITY_TAGS = (
     "PatientID",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from dicom_gateway.values import number, numbers, raw_value
+from dicom_gateway.values import number, numbers, texts
 
 Mask = NDArray[np.bool_]
 WHITE = 0xFFFF
@@ -52,9 +52,7 @@ class Grid:
 def hidden_by(dataset: Dataset, grid: Grid) -> tuple[Mask | None, bool]:
     """The pixels that the shutter hides, bool [rows, columns], None where there is none; and whether all shapes were
     used. A shape that is malformed, or hides the whole film, is not."""
-    content, _ = raw_value(dataset, "ShutterShape")
-    words = content.decode("ascii", "replace") if isinstance(content, bytes) else content or ""
-    names = [name for part in words.upper().split("\\") if (name := part.strip(" \0"))]
+    names = [name.upper() for name in texts(dataset, "ShutterShape") if name]
     visible: Mask | None = None
     whole = True
     for name in dict.fromkeys(names):

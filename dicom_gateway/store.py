@@ -7,11 +7,12 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway.contexts import FILM_CLASSES, VERIFICATION
 from dicom_gateway.errors import ClassMismatch, InstanceMismatch, InvalidInstance, Refusal, StoreUnavailable, Truncated
-from dicom_gateway.header import is_valid_uid, read_header
+from dicom_gateway.header import read_header
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import LOOK, OtherObject, Passing, look
 from dicom_gateway.part10 import encode_meta
 from dicom_gateway.spool import Incoming, Spool
+from dicom_gateway.values import is_valid_uid
 
 
 class Store:

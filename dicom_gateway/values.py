@@ -1,8 +1,9 @@
-"""Numbers as vendors write them.
+"""Numbers, text and UIDs as vendors write them.
 
 A DS or IS value (PS3.5 6.2) is text, and real ones carry decimal commas, NULs, units and empty components; other
 writers put a binary value or another VR there. So numbers are read from an element's own bytes, each component for
-itself, and one that says no single number is None.
+itself, and one that says no single number is None. Text is read through pydicom, which knows character sets; what
+cannot be read is "".
 """
 
 import re
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 
 BINARY = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "UV": "u8", "SV": "i8", "FL": "f4", "FD": "f8"}
@@ -27,13 +29,30 @@ NUMBER = re.compile(r"([+-]?)(\d[\d.,]*|[.,]\d+)(?:[eEdD]([+-]?\d{1,3}))?")
 PLAIN = re.compile(r"\d*[.,]?\d*")
 GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+\.\d*|[1-9]\d{0,2}(?:\.\d{3})+,\d*")
 """1,234.5 or 1.234,5: the first sign groups, the last one is the point."""
-AMBIGUOUS = re.compile(r"[1-9]\d{0,2},\d{3}")
+# What pydicom raises when it converts a value at its first use; OSError is its own, for a sequence that is cut short.
+UNREADABLE = (
+    BytesLengthException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+)
+MOST_VALUES = 16
+"""So many values or items of one attribute are looked at."""
+MOST_CHARACTERS = 1024
+"""Of a value: the most that ST holds (PS3.5 6.2)."""
+UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 def parsed(component: str) -> float | None:
     """One component of a DS or IS value. A comma is a point, and a unit behind the number is no part of it.
 
-    None for no number, or for one that may be two: 1,234 (a thousand or one and a bit), 2047.5.1, 12 34.
+    DS has no sign for thousands: 1,234 is one and a bit, as 128,000 is 128. None for no number, or for one that may be
+    two: 2047.5.1, 12 34.
     """
     text = component.replace("\0", " ").strip()
     match = NUMBER.match(text)
@@ -42,7 +61,7 @@ def parsed(component: str) -> float | None:
     sign, digits, exponent = match.groups()
     if GROUPED.fullmatch(digits):
         digits = digits.replace("," if digits.rfind(".") > digits.rfind(",") else ".", "")
-    if AMBIGUOUS.fullmatch(digits) or not PLAIN.fullmatch(digits):
+    if not PLAIN.fullmatch(digits):
         return None
     value = float(f"{sign}{digits.replace(',', '.')}e{exponent or 0}")
     return value if isfinite(value) and abs(value) <= LARGEST else None
@@ -76,6 +95,43 @@ def integer(dataset: Dataset, keyword: str) -> int | None:
 def is_present(dataset: Dataset, keyword: str) -> bool:
     """Whether the element has a value, readable or not."""
     return bool(numbers(dataset, keyword))
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The first value as stripped printable text, "" when missing or unreadable; at most MOST_CHARACTERS."""
+    return next(iter(texts(dataset, keyword)), "")
+
+
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """Every value as in `text`, the empty ones too."""
+    try:
+        value = dataset.get(keyword)
+        several = isinstance(value, (list, tuple)) or hasattr(value, "append")
+        found = list(value)[:MOST_VALUES] if several else [value]
+    except UNREADABLE:
+        return []
+    return [_plain(one) for one in found]
+
+
+def one_uid(dataset: Dataset, keyword: str) -> str:
+    """The valid UID that is an element's only value, else "": one that is too long is none, and not cut."""
+    found = {value for value in texts(dataset, keyword) if value}
+    return next((one for one in found if len(found) == 1 and is_valid_uid(one)), "")
+
+
+def is_valid_uid(uid: str) -> bool:
+    """PS3.5 9.1: digits and dots, at most 64 characters. Leading zeros are tolerated, as archives do."""
+    return len(uid) <= 64 and UID_PATTERN.fullmatch(uid) is not None
+
+
+def _plain(value: object) -> str:
+    """Text without control characters, "" for a nested data set."""
+    if isinstance(value, bytes):  # of a binary VR
+        value = value[:MOST_TEXT].decode("ascii", "replace")
+    shown = "" if value is None or isinstance(value, Dataset) else str(value)
+    if not shown.isprintable():
+        shown = "".join(one if one.isprintable() else " " * one.isspace() for one in shown)
+    return shown.strip()[:MOST_CHARACTERS]
 
 
 def raw_value(dataset: Dataset, keyword: str) -> tuple[bytes | str | None, str]:

@@ -36,7 +36,9 @@ WORDS_BESIDE_A_VIEW = frozenset((
     "HORIZONTAL", "VERTICAL", "PORTABLE", "MOBILE", "BEDSIDE", "BED", "STEHEND", "LIEGEND", "SITZEND", "DEBOUT",
     "LEFT", "RIGHT", "LT", "RT", "L", "R",
 ))  # fmt: skip
-"""They say how the patient stood, or nothing. Alone they name no view."""
+"""They say how the patient stood, or nothing."""
+WORDS_FOR_NOTHING = frozenset(("UNKNOWN", "UNSPECIFIED", "UNDEFINED", "NONE", "NULL", "NA"))
+WORDS = VIEW_WORDS | dict.fromkeys(WORDS_BESIDE_A_VIEW | WORDS_FOR_NOTHING, "")
 
 VIEW_CODES: dict[str, str] = {
     code: view
@@ -130,24 +132,25 @@ class Code:
 
 
 def named_views(text: str) -> tuple[str, ...]:
-    """The views that View Position (0018,5101) names; text that names none as it is; () for an empty one.
+    """The views that View Position (0018,5101) names; () where it names none: ERECT, CHEST, N/A, "".
 
-    Every word must be known: PA is read neither out of "PATIENT" nor out of "PA EXPIRATION".
+    Every word must be known, or the text is returned as it is: PA is read neither out of "PATIENT" nor out of "PA
+    EXPIRATION".
     """
     plain = unicodedata.normalize("NFKC", text).upper()
     words = re.findall(r"[^\W_]+", plain)
     found: list[str] = []
+    if not words and plain.strip():  # "?" may be all that is left of another alphabet
+        return (plain.strip(),)
     while words:
-        if "".join(words[:2]) in VIEW_WORDS and words[0] not in VIEW_WORDS:  # P.A., POSTERO-ANTERIOR
-            found.append(VIEW_WORDS["".join(words[:2])])
+        if "".join(words[:2]) in WORDS and words[0] not in VIEW_WORDS:  # P.A., POSTERO-ANTERIOR, N/A
+            found.append(WORDS["".join(words[:2])])
             words = words[2:]
-        elif words[0] in VIEW_WORDS:
-            found.append(VIEW_WORDS[words.pop(0)])
-        elif words[0] in WORDS_BESIDE_A_VIEW:
-            words.pop(0)
+        elif words[0] in WORDS:
+            found.append(WORDS[words.pop(0)])
         else:
             return (plain.strip(),)
-    return tuple(dict.fromkeys(found)) or ((plain.strip(),) if plain.strip() else ())
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def coded_views(views: Sequence[Code], modifiers: Sequence[Code] = ()) -> tuple[str, ...]:

@@ -230,7 +230,7 @@ class Settings(BaseSettings):
     def _known_views(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         """A name that no film bears would score nothing, or what nobody asked for."""
         named = [(name, named_views(name)) for name in value]
-        if unknown := [name for name, views in named if not set(views) <= set(VIEWS)]:
+        if unknown := [name for name, views in named if not views or not set(views) <= set(VIEWS)]:
             raise ValueError(f"{', '.join(unknown)}: no view, which are {', '.join(VIEWS)}")
         return tuple(dict.fromkeys(view for _, views in named for view in views))
 

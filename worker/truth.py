@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from dicom_gateway.header import is_valid_uid
+from dicom_gateway.values import is_valid_uid
 from model.digest import file_digest
 from worker import trail
 from worker.db.session import database_time, writing

@@ -14,8 +14,9 @@ from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.errors import MultiFrame, NoSpace, UnsupportedSyntax
+from dicom_gateway.local import store_file
 from dicom_gateway.options import Received
-from dicom_gateway.other_objects import LOOK, OtherObject
+from dicom_gateway.other_objects import LOOK, OtherObject, look
 from dicom_gateway.part10 import encode_meta
 from dicom_gateway.pixels import read_radiograph
 from dicom_gateway.spool import Spool
@@ -230,3 +231,32 @@ def test_deflate_bombs_are_refused_in_bounded_memory(
     assert statuses == [0xA701] * hostile
     assert memory.growth < 40
     assert node.files() == []
+
+
+def deep(tag: int, length: int = LOOK) -> bytes:
+    """An element of group 0008 that pushes all behind it out of sight."""
+    return struct.pack("<HH2sxxL", 0x0008, tag, b"UN", length) + bytes(length)
+
+
+def test_a_file_that_shows_its_class_alone_passes_as_by_c_store(tmp_path: Path, node: Node) -> None:
+    """The command names the instance; of a file its meta information does."""
+    named = "1.2.840.99.5"
+    plain = dataset_bytes(report())
+    at = plain.index(struct.pack("<HH2s", 0x0008, 0x0018, b"UI"))
+    body = plain[:at] + deep(0x0017) + plain[at:]
+    path = tmp_path / "dose.dcm"
+    path.write_bytes(encode_meta(SR, named, uid.ExplicitVRLittleEndian) + body)
+    found = store_file(path, Spool(tmp_path / "spool", reserve_bytes=0), "XRAYQ")
+    assert isinstance(found, OtherObject)
+    assert (found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid) == (SR, named, "")
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+def test_a_uid_that_is_too_long_is_not_found(keyword: str) -> None:
+    """And not cut to one that is another's."""
+    made = report()
+    setattr(made, keyword, "1.2." + "3" * 66)
+    found = look(dataset_bytes(made), uid.ExplicitVRLittleEndian)
+    names = {"StudyInstanceUID": "study_instance_uid", "SeriesInstanceUID": "series_instance_uid"}
+    assert getattr(found, names.get(keyword, "sop_instance_uid")) == ""
+    assert found.modality == "SR"

@@ -186,7 +186,11 @@ STANDS_IN: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
         LINEAR,
         ("modality_lut_unusable",),
     ),
-    "1 for a slope of 0": (LINEAR | {"RescaleSlope": 0, "RescaleIntercept": 5}, LINEAR, ("rescale_unusable",)),
+    "1 for a slope of 0": (
+        LINEAR | {"RescaleSlope": 0, "RescaleIntercept": 5},
+        LINEAR | {"RescaleIntercept": 5, "RescaleSlope": 1},
+        ("rescale_unusable",),
+    ),
     "LINEAR for another function": (LINEAR | {"VOILUTFunction": "GAMMA"}, LINEAR, ("voi_function_unknown",)),
     "the bits that a table uses": (
         {"VOILUTSequence": lut([value >> 4 for value in CURVE])},
@@ -221,12 +225,52 @@ def test_a_window_as_vendors_write_it(tmp_path: Path, written: bytes, meant: flo
     assert (found.low, found.high) == (expected.low, expected.high)
 
 
-@pytest.mark.parametrize("value", [b"1,234", b"wide", b"12 34"])
-def test_a_slope_that_cannot_be_read_is_1(tmp_path: Path, value: bytes) -> None:
-    film = save(film_of(RAMP, **LINEAR, RescaleIntercept=100), tmp_path / "film.dcm")
+@pytest.mark.parametrize("value", [b"0", b"wide", b"12 34"])
+def test_a_slope_that_cannot_be_used_is_1_and_the_intercept_stays(tmp_path: Path, value: bytes) -> None:
+    """A window is in units after the rescale."""
+    film = save(film_of(RAMP, WindowCenter=40, WindowWidth=400, RescaleIntercept=-1024), tmp_path / "film.dcm")
     found = read_radiograph(with_raw(film, 0x00281053, b"DS", value + b" " * (len(value) % 2)))
-    assert (found.low, found.high) == pytest.approx((1250, 2749))
+    assert (found.low, found.high) == (864, 1263)
     assert found.notes == ("rescale_unusable",)
+
+
+def test_an_intercept_that_cannot_be_read_is_0_and_the_slope_stays(tmp_path: Path) -> None:
+    film = save(film_of(RAMP, **LINEAR, RescaleSlope=2, RescaleIntercept=0), tmp_path / "film.dcm")
+    found = read_radiograph(with_raw(film, 0x00281052, b"DS", b"none"))
+    assert (found.low, found.high) == (625, 1374.5)
+    assert found.notes == ("rescale_unusable",)
+
+
+def test_decimal_commas_with_three_decimals(tmp_path: Path) -> None:
+    film = save(film_of(RAMP, **LINEAR), tmp_path / "film.dcm")
+    for tag, value in ((0x00281050, b"128,000 "), (0x00281051, b"256,000 ")):
+        with_raw(film, tag, b"DS", value)
+    found = read_radiograph(film)
+    assert (found.low, found.high, found.notes) == (0, 255, ())
+
+
+@pytest.mark.parametrize(
+    ("most", "declared", "white", "notes"),
+    [
+        (2000, 12, 4095, ()),  # a dark film
+        (200, 12, 4095, ()),
+        (200, 10, 1023, ()),
+        (40000, 16, 65535, ()),
+        (4096, 16, 65535, ()),
+        (4095, 16, 4095, ("voi_lut_bits",)),
+        (2000, 16, 4095, ("voi_lut_bits",)),
+        (1023, 16, 1023, ("voi_lut_bits",)),
+        (255, 16, 255, ("voi_lut_bits",)),
+        (4095, 8, 4095, ("voi_lut_bits",)),
+    ],
+)
+def test_white_is_what_the_bits_hold_that_a_table_can_be_of(
+    tmp_path: Path, most: int, declared: int, white: int, notes: tuple[str, ...]
+) -> None:
+    """PS3.3 C.11.2.1.1."""
+    entries = [most * number // 4095 for number in range(4096)]
+    film = read(tmp_path, film_of(RAMP, VOILUTSequence=lut(entries, bits=declared)))
+    assert (film.low, film.high, film.notes) == (0, white, notes)
 
 
 def test_a_window_of_width_1_is_a_step(tmp_path: Path) -> None:

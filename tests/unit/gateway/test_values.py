@@ -10,7 +10,7 @@ from pydicom.tag import Tag
 
 from dicom_gateway.encode import save
 from dicom_gateway.part10 import scan
-from dicom_gateway.values import as_stored, numbers, parsed
+from dicom_gateway.values import as_stored, is_valid_uid, numbers, one_uid, parsed, text, texts
 from tests.unit.gateway.films import SMALL, film_of
 from tests.unit.gateway.test_part10 import with_raw
 
@@ -29,7 +29,11 @@ WRITTEN: dict[str, float | None] = {
     "1.234,5": 1234.5,
     "2047.5 HU": 2047.5,
     "4096\t": 4096,
-    "1,234": None,  # a thousand, or one and a bit
+    "128,000": 128,  # DS has no sign for thousands
+    "1,000": 1,
+    "0,143": 0.143,
+    "1,234": 1.234,
+    "1,234,567": None,
     "2047.5.1": None,
     "12 34": None,
     "0x12": None,
@@ -50,6 +54,7 @@ def test_one_component(text: str) -> None:
     ("vr", "content", "expected"),
     [
         (b"DS", b"2047,5\\4096 ", (2047.5, 4096)),
+        (b"DS", b"128,000\\256,000", (128, 256)),
         (b"DS", b"\\100 ", (None, 100)),
         (b"DS", b"  ", ()),
         (b"DS", b"\0\0", ()),
@@ -111,3 +116,62 @@ def test_an_element_that_pydicom_has_read() -> None:
     dataset.PixelSpacing, dataset.Rows, dataset.RescaleType = [0.2, 0.1], 7, None
     found = [numbers(dataset, keyword) for keyword in ("PixelSpacing", "Rows", "RescaleType", "Columns")]
     assert found == [(0.2, 0.1), (7,), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [
+        ("1.2.840.10008.1.1", True),
+        ("2.25.00012", True),
+        ("1" * 64, True),
+        ("1" * 65, False),
+        ("", False),
+        (".", False),
+        ("1..2", False),
+        ("1.2.", False),
+        ("1.2 ", False),
+        ("1.2\n", False),
+        ("١.٢", False),
+        ("../1", False),
+    ],
+)
+def test_valid_uids(value: str, valid: bool) -> None:
+    assert is_valid_uid(value) == valid
+
+
+def raw_element(keyword: str, vr: str, content: bytes) -> Dataset:
+    dataset, tag = Dataset(), Tag(keyword)
+    dataset[tag] = RawDataElement(tag, vr, len(content), content, 0, False, True)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("content", "uid"),
+    [
+        (b"1.2.3\0", "1.2.3"),
+        (b" 1.2.3 ", "1.2.3"),
+        (b"1.2.3\\1.2.3 ", "1.2.3"),
+        (b"1.2.3\\1.2.4 ", ""),
+        (b"1." + b"2" * 68, ""),
+        (b"1.2.3.DOE", ""),
+        (b"", ""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_uid_is_the_only_one_and_whole(content: bytes, uid: str) -> None:
+    assert one_uid(raw_element("StudyInstanceUID", "UI", content), "StudyInstanceUID") == uid
+
+
+@pytest.mark.parametrize("vr", ["CS", "LO", "OB", "UN"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_text_of_any_vr(vr: str) -> None:
+    assert text(raw_element("ShutterShape", vr, b"CIRCULAR\0"), "ShutterShape") == "CIRCULAR"
+
+
+def test_text_is_whole_and_has_no_control_characters() -> None:
+    dataset = Dataset()
+    dataset.DerivationDescription = "a\0b\n" + "c" * 2000
+    dataset.ImageType = ["DERIVED", "", "PRIMARY"]
+    assert text(dataset, "DerivationDescription") == "ab " + "c" * 1021
+    assert texts(dataset, "ImageType") == ["DERIVED", "", "PRIMARY"]
+    assert (text(dataset, "Modality"), texts(dataset, "Modality")) == ("", [""])

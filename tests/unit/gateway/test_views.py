@@ -97,7 +97,8 @@ def test_the_gate_knows_every_view() -> None:
         ("AP AXIAL", ("AP", "LORDOTIC")),
         ("PA AND LAT|PA/LATERAL|PA\\LL", ("PA", "LATERAL")),
         ("AP/PA|AP-PA", ("AP", "PA")),
-        ("| |", ()),
+        ("| |ERECT|FRONTAL|CHEST|supine|THORAX FRONTAL|SEMI-ERECT|UNKNOWN|NONE|N/A|n.a.|NA|chest unknown", ()),
+        ("PA\\UNKNOWN", ("PA",)),
     ],
 )
 def test_what_consoles_write(texts: str, views: tuple[str, ...]) -> None:
@@ -107,7 +108,7 @@ def test_what_consoles_write(texts: str, views: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["PATIENT", "SPA", "PAN", "CHEST", "ERECT", "PA EXPIRATION", "PA X", "XTABLE LATERAL", "SWIMMERS", "UNKNOWN", "P",
+    ["PATIENT", "SPA", "PAN", "CHEST X", "PA EXPIRATION", "PA X", "XTABLE LATERAL", "SWIMMERS", "P", "N",
      "PAP", "A", "РА", "胸部", "-", "?", "PA1"],
 )  # fmt: skip
 def test_other_text_stays_what_it_is(text: str) -> None:

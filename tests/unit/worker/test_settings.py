@@ -117,6 +117,7 @@ BAD: list[tuple[str, Any]] = [
     ("mark", "view_missing, no_such_reason"),
     ("views", "PA, CHEST"),
     ("views", "PATIENT"),
+    ("views", "PA, UNKNOWN"),
     ("report_time", "24:00"),
     ("report_time", "1:00"),
     ("report_time", "01:00\n"),
