@@ -35,15 +35,18 @@ END_OF_BLOCK = 128
 """As many coefficients: more than any run, so that one comparison finds the ends."""
 
 
-def check_entropy(encoded: bytes) -> None:
+def check_entropy(encoded: bytes) -> EntropyData | None:
     """Walk a grayscale sequential or lossless stream that ends with EOI. A progressive one is not walked.
+
+    Returns:
+        What was walked; None for a progressive one.
 
     Raises:
         CorruptPixels: the data are not what an encoder writes.
     """
     data = read_entropy_data(encoded)
     if data is None:
-        return
+        return None
     walkers, stream = _spread(data), _Stream.of(data)
     everybody = np.arange(len(walkers.start))
     tracks = np.zeros(len(everybody) * walkers.track, np.uint16)
@@ -64,6 +67,7 @@ def check_entropy(encoded: bytes) -> None:
         rest = data.content[end - int(left[interval]) // 8 : end]
         if rest.strip(b"\0") and rest.strip(b"\xff"):  # some encoders pad with more than the last byte's bits
             raise CorruptPixels
+    return data
 
 
 @dataclass(frozen=True, kw_only=True)
