@@ -1,6 +1,7 @@
 """The entropy-coded data of JPEGs: good ones of many shapes pass, and what libjpeg shrugs at does not."""
 
 import io
+import tracemalloc
 from typing import Any
 
 import cv2
@@ -212,3 +213,14 @@ def test_the_seam_is_found_in_a_film_with_a_black_border(border: int) -> None:
     changed = np.clip(blocks, 0, 255).reshape(60, 57, 8, 8).transpose(0, 2, 1, 3).reshape(480, 456)
     with pytest.raises(CorruptPixels):
         check_seams(changed)
+
+
+def test_restart_intervals_cost_little_memory() -> None:
+    """Each interval has a walker, but one that is alone in its interval keeps no track: 2 KB for each block, else."""
+    encoded = jpeg(eight_bits(1024, 1024), restart_marker_blocks=1)
+    tracemalloc.start()
+    try:
+        check_entropy(encoded)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
