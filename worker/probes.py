@@ -19,7 +19,6 @@ from worker import logs
 from worker.bounded import Bounded
 from worker.db import schema
 from worker.db.causes import cause
-from worker.db.session import reading
 from worker.errors import Unhealthy, WorkerError
 from worker.sizes import size
 
@@ -133,9 +132,8 @@ def require_writable(engine: Engine) -> None:
         if free < DATABASE_MIB * MEBIBYTE:
             raise Unhealthy(f"{size(free)} free on the disk of the database")
         return
-    with reading(engine) as connection:
-        if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
-            raise Unhealthy("the database is read-only, as a standby is, or one whose disk is full")
+    if schema.read_only(engine):
+        raise Unhealthy("the database is read-only, as a standby is, or one whose disk is full")
 
 
 def spool(folder: Spool) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import migrations
-from worker.db.causes import place, told
+from worker.db.causes import STATES, place, told
 from worker.db.session import DATABASE_SECONDS, make_engine, reading, sqlite_file, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
@@ -21,10 +21,10 @@ ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of a PostgreSQL database, that keep every character. In SQL_ASCII it is our UTF-8, not looked at."""
 
 
-def connect(url: str, seconds: float = DATABASE_SECONDS) -> Engine:
+def connect(url: str, seconds: float = DATABASE_SECONDS, *, writes: bool = False) -> Engine:
     """An engine whose schema is this version's; `seconds` as `make_engine` has it.
 
-    Raises Unhealthy when it is not, or when the database does not answer.
+    Raises Unhealthy when it is not, or when the database does not answer, or is read-only where it `writes`.
     """
     file = sqlite_file(url)
     if file and not file.exists():
@@ -33,8 +33,11 @@ def connect(url: str, seconds: float = DATABASE_SECONDS) -> Engine:
     try:
         require_encoding(engine)
         revision = current(engine)
+        refused = writes and read_only(engine)
     except SQLAlchemyError as error:
         raise Unhealthy(f"{told(error, engine.url)}: check XRAYQ_DATABASE_URL") from None
+    if refused:
+        raise Unhealthy(f"{place(engine.url)}: {STATES['25006']}, or a role by default_transaction_read_only")
     if revision != head():
         raise Unhealthy(f"the database is at schema {revision}, this version needs {head()}: 'xrayq db upgrade'")
     return engine
@@ -61,6 +64,15 @@ def require_encoding(engine: Engine) -> None:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding not in ENCODINGS:
         raise Unhealthy(f"{place(engine.url)} has the encoding {encoding}: xrayq needs one made with ENCODING 'UTF8'")
+
+
+def read_only(engine: Engine) -> bool:
+    """Whether a PostgreSQL database, or its role, takes nothing."""
+    if engine.dialect.name != "postgresql":
+        return False
+    with reading(engine) as connection:
+        said: str = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one()
+    return said == "on"
 
 
 def downgrade(engine: Engine, revision: str) -> None:
