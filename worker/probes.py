@@ -126,14 +126,14 @@ def require_file(engine: Engine) -> None:
 
 
 def require_writable(engine: Engine) -> None:
-    """A standby answers every question and takes nothing; nor does SQLite on a full disk. Raises Unhealthy."""
+    """A standby answers every question and takes nothing, as does SQLite on a full disk. Raises Unhealthy."""
     if engine.dialect.name == "sqlite":
         free = shutil.disk_usage(Path(engine.url.database or "").parent).free
         if free < DATABASE_MIB * MEBIBYTE:
             raise Unhealthy(f"{size(free)} free on the disk of the database")
         return
-    if schema.read_only(engine):
-        raise Unhealthy("the database is read-only, as a standby is, or one whose disk is full")
+    if refused := schema.refusal(engine):
+        raise Unhealthy(f"the database takes no rows: {refused}")
 
 
 def spool(folder: Spool) -> str:

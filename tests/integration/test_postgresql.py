@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
+from tests.integration.test_status import options
 from tests.nightly import FRIDAY, plan_for
 from tests.phantoms import write_film
 from tests.postgres import administer, freeze, frozen, own_server, pgbouncer, thaw
@@ -40,6 +41,7 @@ from worker.ingest import Outcome, ingest
 from worker.instances import count_by_reason, list_instances
 from worker.outbox_metrics import OutboxCollector
 from worker.probes import Probe
+from worker.status import Watched
 
 SECONDS = 1.0
 """After which the engines here give a database up."""
@@ -165,7 +167,7 @@ def test_a_database_that_became_read_only_is_named(
     database.dispose()
     with pytest.raises(StoreUnavailable):
         put(database, spool, film)
-    with pytest.raises(Unhealthy, match="the database is read-only"):
+    with pytest.raises(Unhealthy, match="takes no rows: it is read-only"):
         probes.database(database)
     for words in (("doctor",), ("status", "--once")):
         done = typed(*words, database_url=database_url)
@@ -184,9 +186,27 @@ def test_no_process_starts_that_could_write_nothing(
     administer(database_url, f"ALTER DATABASE {make_url(database_url).database} SET default_transaction_read_only = on")
     done = typed(command, database_url=database_url, redis_url="redis://127.0.0.1:1", home=str(tmp_path / "home"))
     assert done.returncode == 5
-    (line,) = (one for one in done.stderr.splitlines() if "read-only" in one)
-    assert "default_transaction_read_only" in line
+    assert len([one for one in done.stderr.splitlines() if "takes no rows: it is read-only" in one]) == 1
     assert "listening" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("granted", ["ALL ON ALL SEQUENCES", "ALL ON ALL TABLES"])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_role_without_the_right_to_insert_is_named(database: Engine, database_url: str, granted: str) -> None:
+    """Who grants the tables and forgets their sequences, or lets a role only read."""
+    role = str(make_url(database_url).database)
+    rights = f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}", f"GRANT {granted} IN SCHEMA public TO {role}"
+    administer(database_url, f"CREATE ROLE {role} LOGIN", *rights)
+    theirs = make_url(database_url).set(username=role).render_as_string(hide_password=False)
+    try:
+        with pytest.raises(Unhealthy, match="takes no rows: its user may not do that"):
+            schema.connect(theirs, writes=True)
+        reader = schema.connect(theirs)
+        with pytest.raises(Unhealthy, match="takes no rows: its user may not do that"):
+            probes.database(reader)
+        reader.dispose()
+    finally:
+        administer(database_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -204,6 +224,8 @@ def test_what_reads_whole_tables_has_the_time_of_a_report(
     with pytest.raises(DBAPIError):
         OutboxCollector(impatient)._read.ask()()  # a scrape has another time, and its reader must not hang for long
     impatient.dispose()
+    watched = Watched(replace(options(database_url, spool.root), database_seconds=SECONDS))
+    assert watched.look().database == "does not answer: it took too long"
 
 
 def slowed(url: str, table: str, seconds: float) -> None:

@@ -94,7 +94,7 @@ def open_database(settings: "Settings", *, writes: bool = False) -> "Engine":
     Args:
         writes: without that the caller is of no use.
 
-    Raises Unhealthy when it is not, or when the database does not answer, or is read-only where that matters.
+    Raises Unhealthy when it is not, or when the database does not answer, or takes no rows where that matters.
     """
     from worker.db import schema
 

@@ -20,11 +20,14 @@ from worker.errors import Unhealthy
 ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of a PostgreSQL database, that keep every character. In SQL_ASCII it is our UTF-8, not looked at."""
 
+MAY_INSERT = """SELECT has_table_privilege('audit_event', 'INSERT') AND coalesce(
+    has_sequence_privilege(pg_get_serial_sequence('audit_event', 'id'), 'USAGE, UPDATE'), true)"""
+
 
 def connect(url: str, seconds: float = DATABASE_SECONDS, *, writes: bool = False) -> Engine:
     """An engine whose schema is this version's; `seconds` as `make_engine` has it.
 
-    Raises Unhealthy when it is not, or when the database does not answer, or is read-only where it `writes`.
+    Raises Unhealthy when it is not, or when the database does not answer, or takes no rows where it `writes`.
     """
     file = sqlite_file(url)
     if file and not file.exists():
@@ -33,13 +36,13 @@ def connect(url: str, seconds: float = DATABASE_SECONDS, *, writes: bool = False
     try:
         require_encoding(engine)
         revision = current(engine)
-        refused = writes and read_only(engine)
+        refused = refusal(engine) if writes and revision == head() else ""
     except SQLAlchemyError as error:
         raise Unhealthy(f"{told(error, engine.url)}: check XRAYQ_DATABASE_URL") from None
-    if refused:
-        raise Unhealthy(f"{place(engine.url)}: {STATES['25006']}, or a role by default_transaction_read_only")
     if revision != head():
         raise Unhealthy(f"the database is at schema {revision}, this version needs {head()}: 'xrayq db upgrade'")
+    if refused:
+        raise Unhealthy(f"{place(engine.url)} takes no rows: {refused}; check its role's rights and settings")
     return engine
 
 
@@ -66,13 +69,17 @@ def require_encoding(engine: Engine) -> None:
         raise Unhealthy(f"{place(engine.url)} has the encoding {encoding}: xrayq needs one made with ENCODING 'UTF8'")
 
 
-def read_only(engine: Engine) -> bool:
-    """Whether a PostgreSQL database, or its role, takes nothing."""
+def refusal(engine: Engine) -> str:
+    """Why a PostgreSQL database takes no rows from this role, in the words of STATES; "" where it does.
+
+    Asked of the audit trail, for every transaction that changes something writes there.
+    """
     if engine.dialect.name != "postgresql":
-        return False
+        return ""
     with reading(engine) as connection:
-        said: str = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one()
-    return said == "on"
+        if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
+            return STATES["25006"]
+        return "" if connection.exec_driver_sql(MAY_INSERT).scalar_one() else STATES["42501"]
 
 
 def downgrade(engine: Engine, revision: str) -> None:
