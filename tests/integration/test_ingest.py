@@ -16,8 +16,9 @@ from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool, promising
 from tests.phantoms import chest_film, chest_pixels, write_film
+from worker import trail
 from worker.db.postgresql import left, not_counted
-from worker.db.session import limited, make_engine, reading
+from worker.db.session import limited, make_engine, reading, writing
 from worker.db.tables import audit_event, instance, metadata, outbox
 from worker.ingest import Outcome, ingest
 
@@ -140,11 +141,19 @@ def test_another_coding_is_compared_once_and_outside_of_transactions(
 def test_a_comparison_does_not_use_up_the_databases_time(
     database: Engine, database_url: str, spool: Spool, tmp_path: Path
 ) -> None:
-    """A child may decode for ten seconds, and the database be given up after two."""
-    seconds = 2.0
+    """A child may decode for ten seconds, and the database be given up after two. Then another one writes."""
+    seconds, holding = 2.0, threading.Event()
+
+    def hold() -> None:
+        with writing(database) as connection:
+            trail.record(connection, action="noted", instance_id=None, actor="another")
+            holding.set()
+            threading.Event().wait(0.3)
 
     def same_picture(_one: Path, _other: Path) -> bool:
-        return not threading.Event().wait(1.5 * seconds)
+        threading.Event().wait(1.5 * seconds)
+        threading.Thread(target=hold).start()
+        return holding.wait(10)
 
     film = chest_film()
     coded = in_syntax(film, uid.JPEGLSLossless)

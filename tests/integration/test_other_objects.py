@@ -109,13 +109,13 @@ def test_it_replaces_no_film_of_its_uid_and_no_film_replaces_it(database: Engine
     labels = tmp_path / "labels.csv"
     labels.write_text(
         "sop_instance_uid,accession_number,label,reader,read_on\n"
-        f"{uid},,normal,dr1,2026-11-05\n,{chest_film().AccessionNumber},normal,dr2,2026-11-05\n"
+        f"{uid},,normal,dr1,2026-11-05\n,{chest_film().AccessionNumber},covid19,dr2,2026-11-05\n"
     )
     import_labels(database, labels, FINDINGS, "operator:test")
     outcome, other = record(database, dose(uid))
     assert outcome is Outcome.NEW
     with reading(database) as connection:
-        assert truths(connection) == {film: ("normal", 1)}
+        assert truths(connection) == {film: (None, 1)}
     assert ingest(database, spool, store_file(path, spool, "XRAYQ")) == (Outcome.DUPLICATE, film)
     assert record(database, dose(uid)) == (Outcome.DUPLICATE, other)
     corrected = store_file(write_film(tmp_path, PatientID="PID-SECRET-2"), spool, "XRAYQ")
@@ -129,7 +129,7 @@ def test_it_replaces_no_film_of_its_uid_and_no_film_replaces_it(database: Engine
     ]
     assert find(database, str(second))[0].identity_changed == ["PatientID"]
     with reading(database) as connection:
-        assert truths(connection) == {second: ("normal", 1)}
+        assert truths(connection) == {second: (None, 1)}
     by_sender = {one.calling_ae: (one.received, one.revisions, one.difference) for one in found(database)}
     assert sum(received for received, _, _ in by_sender.values()) == 3
     assert {difference for _, _, difference in by_sender.values()} == {0}
