@@ -167,8 +167,8 @@ def consume(
         try:
             score({int(instance_id): int(claims) for instance_id, claims in pairs})
         except Exception as error:  # noqa: BLE001 - the task's edge: Celery would log its text, which may hold a row
-            known = isinstance(error, SQLAlchemyError)
-            log.error("score task failed", extra={"reason": causes.cause(error) if known else type(error).__name__})
+            reason = causes.cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
+            log.error("score task failed", extra={"reason": reason})
 
     @app.task(name=PROBE_TASK, max_retries=0, Request=_unacknowledged())  # type: ignore[untyped-decorator]
     def probe_task() -> None:
