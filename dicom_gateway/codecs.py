@@ -23,7 +23,6 @@ from dicom_gateway.codestream import (
 )
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, UnsupportedSyntax
 from dicom_gateway.huffman import check_entropy
-from dicom_gateway.jpeg_header import selection_value
 from dicom_gateway.listening import refusing_complaints
 from dicom_gateway.reduced import halvings, read_main_header
 from dicom_gateway.rle_segments import check_segments
@@ -77,14 +76,14 @@ def decode_codestream(
 
 
 def _decode_jpeg(encoded: bytes, found: Codestream) -> Frame:
-    check_entropy(encoded)
+    data = check_entropy(encoded)
     with refusing_complaints():
         frame = np.asarray(imagecodecs.jpeg8_decode(encoded))
     if int(frame.max()) >> found.bits:  # lossless: a damaged difference leads out of the range
         raise CorruptPixels
     if found.process != LOSSLESS_JPEG:
         check_seams(frame)
-    elif selection_value(encoded) == THREE_NEIGHBOURS:
+    elif data and data.predictor == THREE_NEIGHBOURS:
         check_corner(frame)
     return frame
 

@@ -5,11 +5,15 @@ precision and the end marker are read here first.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dicom_gateway.errors import CorruptPixels
 
 J2K_START = b"\xff\x4f\xff\x51"  # SOC then SIZ (ITU T.800 Annex A)
+COD, COC, SOT = 0xFF52, 0xFF53, 0xFF90  # coding style, that of a component, start of a tile-part
+LONGEST_READ = 14
+"""Bytes that are read of a segment of the main header, with its marker."""
 END_MARKER = b"\xff\xd9"  # EOI, and EOC
 LOSSLESS_JPEG = 0xC3
 SOF_MARKERS = {0xC0, 0xC1, 0xC2, LOSSLESS_JPEG, 0xF7}  # baseline, extended, progressive, lossless, JPEG-LS
@@ -54,6 +58,17 @@ def without_padding(encoded: bytes) -> bytes:
 def has_a_hole(encoded: bytes) -> bool:
     """Whether EQUAL_BYTES zeros stand in a stream whose coder cannot write them."""
     return bytes(EQUAL_BYTES) in encoded
+
+
+def main_header(encoded: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of each segment of a JPEG 2000 main header, behind SOC (ITU T.800 A.3)."""
+    position = 2
+    while position + LONGEST_READ <= len(encoded):
+        marker, length = struct.unpack_from(">HH", encoded, position)
+        if marker == SOT or marker < 0xFF00:
+            return
+        yield marker, position
+        position += 2 + length
 
 
 def _sof(encoded: bytes) -> Codestream:

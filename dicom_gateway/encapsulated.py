@@ -1,37 +1,64 @@
-"""The one frame of encapsulated Pixel Data (PS3.5 A.4): all of its fragments, joined.
+"""Encapsulated Pixel Data (PS3.5 A.4): its items, and the one frame that they hold together.
 
 A film has one frame, so nothing has to be asked of the Basic or the Extended Offset Table: real ones name each fragment
 as if it were a frame, or are wrong. A fragment may be empty or of odd length, and may end anywhere.
 """
 
+import io
 import struct
+from collections.abc import Iterator
+from typing import BinaryIO
 
-from dicom_gateway.errors import CorruptPixels
+from dicom_gateway.errors import CorruptPixels, Malformed, Truncated
 
 ITEM, DELIMITER = 0xFFFEE000, 0xFFFEE0DD
+UNDEFINED_LENGTH = 0xFFFFFFFF
+
+
+def walk_items(stream: BinaryIO, offset: int, end: int) -> Iterator[tuple[int, int]]:
+    """Offset and length of each item's value, without reading it; the first is the Basic Offset Table.
+
+    Args:
+        offset: where the first item begins.
+        end: nothing is read from here on.
+
+    `stream` may be moved between two items. After the last one it stands behind the sequence delimiter.
+
+    Raises:
+        Malformed: something else stands where an item or the delimiter belongs.
+        Truncated: no delimiter before `end`.
+    """
+    position, padded = offset, False
+    while position + 8 <= end:
+        stream.seek(position)
+        group, element, length = struct.unpack("<HHL", stream.read(8))
+        tag = group << 16 | element
+        if tag == DELIMITER:
+            return
+        if tag == ITEM and length != UNDEFINED_LENGTH:
+            yield position + 8, length
+            position, padded = position + 8 + length, length % 2 == 1
+        elif padded:
+            position, padded = position + 1, False  # an odd length that does not count the byte of padding behind it
+        else:
+            raise Malformed
+    raise Truncated
 
 
 def join_fragments(value: bytes) -> bytes:
     """Every item behind the first, which is the Basic Offset Table.
 
+    Args:
+        value: the whole value, with its sequence delimiter.
+
     Raises:
         CorruptPixels: the value is no sequence of items, or it holds no byte of a frame.
     """
-    items: list[bytes] = []
-    position = 0
-    while position + 8 <= len(value):
-        group, element, length = struct.unpack_from("<HHL", value, position)
-        tag = group << 16 | element
-        if tag == DELIMITER:
-            break
-        if tag != ITEM and items and len(items[-1]) % 2 and not value[position]:
-            position += 1  # padding that the odd length does not count
-            continue
-        if tag != ITEM or position + 8 + length > len(value):
-            raise CorruptPixels
-        items.append(value[position + 8 : position + 8 + length])
-        position += 8 + length
-    frame = b"".join(items[1:])
+    try:
+        _, *fragments = walk_items(io.BytesIO(value), 0, len(value))
+    except (Malformed, Truncated, ValueError):
+        raise CorruptPixels from None
+    frame = b"".join(value[offset : offset + length] for offset, length in fragments)
     if not frame:
         raise CorruptPixels
     return frame

@@ -35,18 +35,22 @@ END_OF_BLOCK = 128
 """As many coefficients: more than any run, so that one comparison finds the ends."""
 
 
-def check_entropy(encoded: bytes) -> None:
+def check_entropy(encoded: bytes) -> EntropyData | None:
     """Walk a grayscale sequential or lossless stream that ends with EOI. A progressive one is not walked.
+
+    Returns:
+        What was walked; None for a progressive one.
 
     Raises:
         CorruptPixels: the data are not what an encoder writes.
     """
     data = read_entropy_data(encoded)
     if data is None:
-        return
+        return None
     walkers, stream = _spread(data), _Stream.of(data)
     everybody = np.arange(len(walkers.start))
-    tracks = np.zeros(len(everybody) * walkers.track, np.uint16)
+    # Nobody comes upon the first of an interval: however many intervals there are, no more than WALKERS have a track.
+    tracks = np.zeros(int(np.count_nonzero(walkers.slot >= 0)) * walkers.track, np.uint16)
     stream.walk(walkers, everybody, _to_own_end(tracks), stream.grouped)
     stream.walk(walkers, everybody, _to_a_track(tracks), stream.grouped)
     final, entered, due = _follow(walkers, data.blocks)
@@ -64,6 +68,7 @@ def check_entropy(encoded: bytes) -> None:
         rest = data.content[end - int(left[interval]) // 8 : end]
         if rest.strip(b"\0") and rest.strip(b"\xff"):  # some encoders pad with more than the last byte's bits
             raise CorruptPixels
+    return data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,8 @@ class _Walkers:
     segment_end: Ints
     first: Ints
     """The first walker of the same restart interval."""
+    slot: Ints
+    """Which of the tracks is its own; -1: none, for the first of an interval."""
     share: int
     track: int
     """Bits."""
@@ -108,6 +115,7 @@ def _spread(data: EntropyData) -> _Walkers:
         end=np.minimum(start + share, ends[segment]),
         segment_end=ends[segment],
         first=np.arange(len(segment)) - turn,
+        slot=np.where(turn > 0, np.cumsum(turn > 0) - 1, -1),
         share=share,
         track=min(share, LOSSLESS_TRACK_BITS if data.lossless else TRACK_BITS),
         position=start.copy(),
@@ -195,10 +203,10 @@ def _to_own_end(tracks: NDArray[np.uint16]) -> Until:
 
     def until(walkers: _Walkers, who: Ints, at: Ints, coefficient: Ints, blocks: Ints) -> Flags:
         place = at - walkers.start[who]
-        on_track = place < walkers.track
+        on_track = (place < walkers.track) & (walkers.slot[who] >= 0)
         if on_track.any():
             on_track &= coefficient == 0
-            tracks[(who * walkers.track + place)[on_track]] = blocks[on_track] + 1
+            tracks[(walkers.slot[who] * walkers.track + place)[on_track]] = blocks[on_track] + 1
         return np.asarray(at >= walkers.end[who])
 
     return until
@@ -213,7 +221,11 @@ def _to_a_track(tracks: NDArray[np.uint16]) -> Until:
         owner = first + (np.minimum(at, end - 1) - walkers.start[first]) // walkers.share
         place = at - walkers.start[owner]
         candidate = (coefficient == 0) & (place < walkers.track) & ~ended
-        finished = tracks[np.where(candidate, owner * walkers.track + place, 0)].astype(np.int64) * candidate
+        if not candidate.any():
+            return np.asarray(ended)
+        finished = (
+            tracks[np.where(candidate, walkers.slot[owner] * walkers.track + place, 0)].astype(np.int64) * candidate
+        )
         met = finished > 0
         walkers.meets[who[met]] = owner[met]
         walkers.meets_after[who[met]] = finished[met] - 1

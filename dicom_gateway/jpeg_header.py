@@ -18,6 +18,8 @@ Codes = tuple[bytes, ...]
 @dataclass(frozen=True, kw_only=True)
 class EntropyData:
     lossless: bool
+    predictor: int
+    """Of a lossless stream: its selection value, 1 to 7 (T.81 Table H.1). Else the first coefficient, 0."""
     blocks: tuple[int, ...]
     """8 x 8 blocks in each restart interval; of a lossless stream, samples."""
     codes: tuple[Codes, ...]
@@ -60,7 +62,7 @@ def read_entropy_data(encoded: bytes) -> EntropyData | None:
             elif marker == SOS:
                 break
         lossless = process == LOSSLESS
-        used = body[2]
+        used, predictor = body[2], body[3]
         codes = (tables[used >> 4],) if lossless else (tables[used >> 4], tables[0x10 | used & 15])
     except (struct.error, IndexError, KeyError):
         raise CorruptPixels from None
@@ -74,18 +76,13 @@ def read_entropy_data(encoded: bytes) -> EntropyData | None:
         ends.append((ends[-1] if ends else 0) + len(part))
     return EntropyData(
         lossless=lossless,
+        predictor=predictor,
         blocks=(*[interval] * (len(parts) - 1), blocks - interval * (len(parts) - 1)),
         codes=codes,
         content=b"".join(parts),
         begins=(0, *ends[:-1]),
         ends=tuple(ends),
     )
-
-
-def selection_value(encoded: bytes) -> int:
-    """Which predictor a lossless stream uses, 1 to 7 (T.81 Table H.1)."""
-    scan = encoded.index(bytes((0xFF, SOS)))
-    return encoded[scan + 7]
 
 
 def _tables(body: bytes) -> dict[int, Codes]:

@@ -18,19 +18,35 @@ from dicom_gateway.errors import CorruptPixels
 STANDARD_ERROR = 2
 COMPLAINTS = (b"JPEG2K error", b"JPEG2K warning")
 """How imagecodecs begins a line from OpenJPEG."""
+DECODER = "imagecodecs."
+"""How the name of the function begins that swallowed an exception. Others swallow too: any object that is collected."""
+NOT_OF_A_FILM = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
+"""Warnings of the code and not of the data: a new version of NumPy must not refuse every film."""
 
 
 @contextmanager
 def refusing_complaints() -> Iterator[None]:
     """Whatever a decoder says, in an exception, a swallowed one, a warning or a line, becomes CorruptPixels.
 
-    In a process that decodes one film at a time, in one thread: hook, warnings and standard error are the process's own.
+    What other code says meanwhile says nothing of the film, and goes where it would go.
+
+    In a process that decodes one film at a time, in one thread: hook, warnings and standard error are the process's.
     """
     swallowed: list[Any] = []
-    hook, sys.unraisablehook = sys.unraisablehook, swallowed.append
+    hook = sys.unraisablehook
+
+    def keep(unraisable: Any) -> None:
+        if str(unraisable.object).startswith(DECODER):
+            swallowed.append(unraisable.exc_type)
+        else:
+            hook(unraisable)
+
+    sys.unraisablehook = keep
     try:
         with _standard_error() as said, redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("error")
+            for kind in NOT_OF_A_FILM:
+                warnings.simplefilter("ignore", kind)
             yield
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise

@@ -21,14 +21,13 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 
+from dicom_gateway.encapsulated import UNDEFINED_LENGTH, walk_items
 from dicom_gateway.errors import Malformed, TooDeep, TooLarge, Truncated
 from dicom_gateway.inflated import AT_ONCE, InflatedStream, inflated_size
 
 IMPLEMENTATION_CLASS_UID = "2.25.302843957260183674116873480514972603181"
 IMPLEMENTATION_VERSION = "XRAYQ_0.1"
 TRANSFER_SYNTAX, PIXEL_DATA = 0x00020010, 0x7FE00010
-UNDEFINED_LENGTH = 0xFFFFFFFF
-ITEM, SEQUENCE_DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 PREAMBLE, PREFIX = bytes(128), b"DICM"
 DEFLATED = (
     uid.DeflatedExplicitVRLittleEndian,
@@ -262,19 +261,9 @@ def _ends_at(stream: BinaryIO, last_end: int | None, size: int, little: bool) ->
 
 
 def _end_of_items(stream: BinaryIO, offset: int, size: int) -> int:
-    """Offset after the sequence delimiter of encapsulated pixels (PS3.5 A.4), without reading the items' values."""
-    position, odd = offset, 0
-    while position + 8 <= size:
-        stream.seek(position)
-        group, element, length = struct.unpack("<HHL", stream.read(8))
-        tag = group << 16 | element
-        if tag == SEQUENCE_DELIMITER:
-            stream.seek(offset)
-            return position + 8
-        if tag != ITEM or length == UNDEFINED_LENGTH:
-            if not odd:
-                raise Malformed
-            position, odd = position + 1, 0  # an odd length that does not count the byte of padding behind it
-            continue
-        position, odd = position + 8 + length, length % 2
-    raise Truncated
+    """Offset after the sequence delimiter of encapsulated pixels (PS3.5 A.4)."""
+    for _ in walk_items(stream, offset, size):
+        pass
+    end = stream.tell()
+    stream.seek(offset)
+    return end

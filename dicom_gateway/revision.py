@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
+from dicom_gateway.encapsulated import walk_items
 from dicom_gateway.errors import Refusal
 from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS, KIND_TAGS, age, derived
-from dicom_gateway.part10 import ITEM, PixelLocation, Scan, scan
+from dicom_gateway.part10 import PixelLocation, Scan, scan
 from dicom_gateway.values import UNREADABLE, integer
 
 IDENTITY_TAGS = (
@@ -214,15 +216,10 @@ def _digest(scanned: Scan) -> str:
 
 def _fragments(scanned: Scan, where: PixelLocation) -> Iterator[bytes]:
     """Encapsulated pixels (PS3.5 A.4): their fragments as one stream, without the offset table."""
-    position, end, first = where.offset, where.offset + where.length - 8, True
-    while position < end:
-        scanned.stream.seek(position)
-        group, element, length = struct.unpack("<HHL", scanned.stream.read(8))
-        if group << 16 | element != ITEM:
-            return
-        if not first:
-            yield from _read(scanned, length)
-        position, first = position + 8 + length, False
+    table_first = walk_items(scanned.stream, where.offset, where.offset + where.length)
+    for offset, length in islice(table_first, 1, None):
+        scanned.stream.seek(offset)
+        yield from _read(scanned, length)
 
 
 def _samples(scanned: Scan, where: PixelLocation) -> Iterator[bytes]:

@@ -3,9 +3,11 @@
 In a JPEG each block's DC value is coded as the step from the block before it. One damaged step, in codes that are all
 valid, makes everything behind it brighter or darker; a block lost and another made up later move all between them
 sideways. Either way there is a seam that no film has: from one block (row r, column c) to the right along the upper
-edge of row r, and then from the left along the lower edge, up to column c again. An edge of the film itself (a shutter,
-a ruler) that lies along the blocks goes straight on.
+edge of row r, and then from the left along the lower edge, up to column c again. An edge of the film itself that lies
+along the blocks (a shutter, a ruler) goes straight on, or is all the same on one side (a border, blacked-out text).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +24,14 @@ LEAST_PART = 1
 CLIPPED_AT = 12.0
 """In units of a usual step: above that a step is a step."""
 LEAST_STEP = 2.0
+LEAST_ALIVE = 0.5
+"""Part of the seam that must have a picture on both sides, for its energy to count in full. A black border with stairs
+of 8 pixels, or text boxes blacked out block by block, bends as a seam does."""
+THROUGH = 4.0
+"""How much more the picture changes along the seam than the step does."""
 EXPLAINED = 0.4
-"""Part of the seam's energy that may be left once brightness or place is put right. With these numbers none of 1,104
-undamaged pictures with shutters, panels, burned-in text and turned borders was refused."""
+"""Part of the seam's energy that may be left once brightness or place is put right. None of 7,674
+undamaged pictures was refused with this; 0.48 found one more of 500 damaged ones, and refused two good ones."""
 ELSEWHERE = 0.4
 """The seam's energy against that of the block rows before and behind it, at most."""
 BESIDE = 0.6
@@ -40,10 +47,11 @@ def check_seams(frame: NDArray[np.generic]) -> None:
     if rows < 4 or columns < 4 * LEAST_PART:
         return
     lines = _lines(frame, rows, columns)
-    unmoved = _steps(lines, columns, 0)
+    unmoved, sides = _steps(lines, columns, 0), _sides(lines, columns)
     usual = float(np.median(np.abs(unmoved))) * 1.4826 + 0.3  # a flat film has no steps at all
-    unmoved = np.clip(unmoved / usual, -CLIPPED_AT, CLIPPED_AT)
-    energy = _mean(unmoved**2, columns)
+    unmoved, alive = _clipped(unmoved / usual), sides.alive
+    counts = np.maximum(_sum(alive, columns), columns * LEAST_ALIVE)
+    energy = _sum(alive * unmoved**2, columns) / counts
     around = np.zeros_like(energy)
     around[columns:] = energy[:-columns]
     around[:-columns] = np.maximum(around[:-columns], energy[columns:])
@@ -53,12 +61,34 @@ def check_seams(frame: NDArray[np.generic]) -> None:
     if not possible.any():
         return
     for moved in range(-SIDEWAYS, SIDEWAYS + 1):
-        steps = np.clip(_steps(lines, columns, moved) / usual, -CLIPPED_AT, CLIPPED_AT) if moved else unmoved
-        left = (_mean(steps**2, columns) - _mean(steps, columns) ** 2) / np.maximum(energy, 1e-6)
+        steps = _steps(lines, columns, moved)
+        put_right = _clipped(steps / usual)
+        left = _sum(alive * put_right**2, columns) / counts - (_sum(alive * put_right, columns) / counts) ** 2
+        left /= np.maximum(energy, 1e-6)
         found = np.flatnonzero(possible & (left < EXPLAINED))
         for start in found[np.argsort(left[found])][:CANDIDATES]:
-            if _is_a_bend(unmoved, steps, int(start), int(column[start]), columns):
+            seam = slice(int(start), int(start) + columns)
+            if _is_a_bend(unmoved, put_right, alive, int(start), int(column[start]), columns) and sides.go_through(
+                steps, seam
+            ):
                 raise CorruptPixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sides:
+    """What stands on both sides of each step; arrays [steps]."""
+
+    above: Steps
+    below: Steps
+    """Mean of the line."""
+    alive: Steps
+    """1 where there is a picture on both sides; 0 where one is all the same, which is an edge."""
+
+    def go_through(self, steps: Steps, seam: slice) -> bool:
+        """Whether the step is the same all along, while the picture changes on both sides of it."""
+        lively = self.alive[seam] > 0
+        same = THROUGH * _spread(steps[seam][lively])
+        return min(_spread(self.above[seam][lively]), _spread(self.below[seam][lively])) > same
 
 
 def _lines(frame: NDArray[np.generic], rows: int, columns: int) -> dict[int, Steps]:
@@ -82,26 +112,43 @@ def _steps(lines: dict[int, Steps], columns: int, moved: int) -> Steps:
     return np.asarray(steps[SIDEWAYS - moved :])  # all begin at the same block
 
 
-def _mean(values: Steps, columns: int) -> NDArray[np.float64]:
+def _clipped(steps: Steps) -> Steps:
+    return np.clip(steps, -CLIPPED_AT, CLIPPED_AT)
+
+
+def _sides(lines: dict[int, Steps], columns: int) -> _Sides:
+    above, below = lines[SIDE - 1][:-columns][SIDEWAYS:], lines[0][columns:][SIDEWAYS:]
+    alive = (np.ptp(above, axis=1) > 0) & (np.ptp(below, axis=1) > 0)
+    return _Sides(above=above.mean(axis=1), below=below.mean(axis=1), alive=alive.astype(np.float32))
+
+
+def _sum(values: Steps, columns: int) -> NDArray[np.float64]:
     """Over each run of one row's length."""
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    return np.asarray((sums[columns:] - sums[:-columns]) / columns)
+    return np.asarray(sums[columns:] - sums[:-columns])
 
 
-def _is_a_bend(unmoved: Steps, put_right: Steps, start: int, column: int, columns: int) -> bool:
+def _is_a_bend(unmoved: Steps, put_right: Steps, alive: Steps, start: int, column: int, columns: int) -> bool:
     """Whether the seam is there, and explained by one difference, on both of its rows, and ends where it should."""
     bend, end = start + columns - column, start + columns
-    energy = float((unmoved[start:end] ** 2).mean())
-    middle = float(np.median(put_right[start:end]))
+    energy = _over(unmoved**2, alive, start, end)
+    lively = alive[start:end] > 0
+    middle = float(np.median(put_right[start:end][lively]))
     return all(
-        float((unmoved[part] ** 2).mean()) > energy / 4
-        and float(((put_right[part] - middle) ** 2).mean()) < EXPLAINED * energy
-        for part in (slice(start, bend), slice(bend, end))
+        _over(unmoved**2, alive, *part) > energy / 4
+        and _over((put_right - middle) ** 2, alive, *part) < EXPLAINED * energy
+        for part in ((start, bend), (bend, end))
     ) and all(
-        float((unmoved[part] ** 2).mean()) < BESIDE * energy
-        for part in (slice(max(start - column, 0), start), slice(end, end + columns - column))
-        if len(unmoved[part])
+        _over(unmoved**2, alive, begin, stop) < BESIDE * energy
+        for begin, stop in ((max(start - column, 0), start), (end, min(end + columns - column, len(unmoved))))
+        if begin < stop
     )
+
+
+def _over(values: Steps, alive: Steps, begin: int, end: int) -> float:
+    """Mean of the lively ones; of all where none is."""
+    part, weights = values[begin:end], alive[begin:end]
+    return float(np.average(part, weights=weights)) if weights.any() else float(part.mean())
 
 
 def check_corner(frame: NDArray[np.generic]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select,
 
 from model.findings import in_order
 from worker import trail
-from worker.db.session import database_time, reading, writing
+from worker.db.session import database_time, reading, snapshot, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
 from worker.deployment import Role
 from worker.errors import NotFound, WrongState
@@ -49,7 +49,7 @@ class InstanceView:
     identity_changed: list[str] | None = None
     """Of a revision: keywords of what says that it belongs to another patient, study or side than the one before."""
     replaced_by: int | None = None
-    """The next revision."""
+    """The next revision; of a film the next film."""
 
     @property
     def view(self) -> str:
@@ -69,7 +69,7 @@ def list_instances(
     query = select(instance).order_by(instance.c.id.desc() if newest_first else instance.c.id)
     if state:
         query = query.where(instance.c.state == state)
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         return _views(connection, query.limit(limit) if limit else query)
 
 
@@ -88,7 +88,7 @@ def count_by_reason(engine: Engine) -> list[tuple[str, str | None, int]]:
     """(state, reason, instances), most first."""
     count = func.count()
     query = select(instance.c.state, instance.c.reason, count).group_by(instance.c.state, instance.c.reason)
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         rows = connection.execute(query.order_by(count.desc(), instance.c.state, instance.c.reason)).all()
     return [(state, reason, number) for state, reason, number in rows]
 
@@ -142,10 +142,9 @@ def _move(connection: Connection, instance_id: int, target: State, **values: Any
 
 def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     later = instance.alias()
-    next_one = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.revision == instance.c.revision + 1)
-    rows = connection.execute(
-        query.add_columns(select(later.c.id).where(next_one).scalar_subquery().label("replaced_by"))
-    ).all()
+    same = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.is_film == instance.c.is_film)
+    next_one = select(later.c.id).where(same, later.c.revision > instance.c.revision).order_by(later.c.revision)
+    rows = connection.execute(query.add_columns(next_one.limit(1).scalar_subquery().label("replaced_by"))).all()
     scores = _live_scores(connection, query)
     return [
         InstanceView(

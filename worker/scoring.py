@@ -93,7 +93,8 @@ class Scoring:
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
         except Exception as error:
             if isinstance(error, (ModelError, SQLAlchemyError)) and not isinstance(error, (DataError, IntegrityError)):
-                self._postpone(rows, type(error).__name__)
+                words = cause(error) if isinstance(error, SQLAlchemyError) else first_line(error)
+                self._postpone(rows, type(error).__name__, words)
                 return
             self._put_off(rows)  # what a film brought may be the cause: the attempt counts
             raise
@@ -224,12 +225,16 @@ class Scoring:
                 due = now + self._retry.wait(row.attempts + 1)
                 connection.execute(update(outbox).where(_ours(row)).values(next_attempt_at=due, lease_until=None))
 
-    def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
+    def _postpone(self, rows: list[Row[Any]], reason: str, words: str = "") -> None:
         """Give rows back for later, without counting the attempt: the fault is ours, not the films'.
 
         While the database does not take that either, this worker owes the films their attempts.
+
+        Args:
+            reason: a code, for the metric.
+            words: for the log, where they say more.
         """
-        log.error("batch postponed", extra={"instances": len(rows), "reason": reason})
+        log.error("batch postponed", extra={"instances": len(rows), "reason": words or reason})
         self._metrics.postponed(reason)
         try:
             with writing(self._database) as connection:

@@ -40,8 +40,9 @@ class Settings(BaseSettings):
         20.0,
         ge=2,
         le=120,
-        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702; "
-        "statements of reports and upgrades have 30 times as long.",
+        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702, "
+        "10 s later where two codings of a film are compared; statements of reports, lists and upgrades have 30 times "
+        "as long.",
     )
     redis_url: Annotated[str, AfterValidator(setting_values.broker)] = Field(
         "", description="Celery broker, redis://, rediss:// or redis+socket://; `xrayq up` starts one if empty."

@@ -131,7 +131,7 @@ class Watched:
         try:
             if self._engine is None:
                 self._engine = schema.connect(self._options.database_url, self._options.database_seconds)
-            with snapshot(self._engine) as connection:
+            with snapshot(self._engine, long=False) as connection:
                 now = database_time(connection)
                 stored = read(connection, now=now, zone=self._options.zone, default=self._default_bundle())
         except Unhealthy as error:

@@ -11,6 +11,7 @@ from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
+from dicom_gateway.codecs import decode_codestream
 from dicom_gateway.contexts import TRANSFER_SYNTAXES, TransferSyntax
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.errors import (
@@ -21,6 +22,7 @@ from dicom_gateway.errors import (
 from dicom_gateway.pixels import read_radiograph
 from tests.phantoms import chest_film, chest_pixels, write_film
 from tests.unit.gateway.films import SMALL, codestream, read
+from tests.unit.gateway.test_damage import sample
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what we do to it
 
@@ -138,3 +140,15 @@ def test_a_codestream_that_promises_a_huge_frame_is_not_decoded(tmp_path: Path, 
 def test_rle_is_pydicoms(tmp_path: Path) -> None:
     path = write_film(tmp_path, "round", syntax=uid.RLELossless)
     assert np.array_equal(read_radiograph(path).pixels, dcmread(path).pixel_array)
+
+
+@pytest.mark.parametrize(
+    "comment", [b"", b"\xff\xfe\x00\x0c\xff\xda" + bytes(8)], ids=["plain", "a comment like a scan"]
+)
+def test_a_corner_that_is_brighter_is_refused_whatever_a_comment_holds(comment: bytes) -> None:
+    """What a damaged difference leaves where three neighbours predict: a new step in all rows and columns behind it."""
+    pixels = sample()
+    pixels[200:, 150:] = np.clip(pixels[200:, 150:].astype(int) + 300, 0, 4095)
+    encoded = bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, bitspersample=12, predictor=4))
+    with pytest.raises(CorruptPixels):
+        decode_codestream("jpeg", encoded[:2] + comment + encoded[2:], *pixels.shape)

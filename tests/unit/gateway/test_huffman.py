@@ -1,8 +1,10 @@
 """The entropy-coded data of JPEGs: good ones of many shapes pass, and what libjpeg shrugs at does not."""
 
 import io
+import tracemalloc
 from typing import Any
 
+import cv2
 import imagecodecs
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from dicom_gateway.errors import CorruptPixels
 from dicom_gateway.huffman import check_entropy
 from dicom_gateway.seams import check_seams
 from tests.phantoms import chest_pixels
+from tests.unit.gateway.test_damage import sample
 
 
 def eight_bits(rows: int = 200, columns: int = 147) -> NDArray[np.uint8]:
@@ -71,6 +74,77 @@ def test_a_shutter_along_the_blocks_is_no_seam(border: int, side: int) -> None:
     check_seams(np.asarray(imagecodecs.jpeg8_decode(jpeg(pixels, quality=90))))
 
 
+def masked(degrees: float, fill: int) -> NDArray[np.uint8]:
+    """A border from a mask that was made at an eighth of the size, and turned: stairs of 8 pixels."""
+    pixels = real_chest()
+    rows, columns = pixels.shape
+    mask = np.zeros((-(-rows // 8), -(-columns // 8)), np.uint8)
+    mask[4:-4, 4:-4] = 1
+    turn = cv2.getRotationMatrix2D((mask.shape[1] / 2, mask.shape[0] / 2), degrees, 1)
+    turned = cv2.warpAffine(mask, turn, mask.shape[::-1], flags=cv2.INTER_NEAREST)
+    pixels[np.kron(turned, np.ones((8, 8), np.uint8))[:rows, :columns] == 0] = fill
+    return pixels
+
+
+def real_chest() -> NDArray[np.uint8]:
+    return (sample() >> 4).astype(np.uint8)
+
+
+def passes(pixels: NDArray[np.uint8]) -> None:
+    for quality in (60, 90):
+        check_seams(np.asarray(imagecodecs.jpeg8_decode(jpeg(pixels, quality=quality))))
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+@pytest.mark.parametrize("degrees", [-3, -1.1, -0.9, -0.5, -0.2, 0.2, 0.5, 0.9, 1.1, 3])
+def test_the_stairs_of_a_coarse_mask_are_no_seam(degrees: float, fill: int) -> None:
+    passes(masked(degrees, fill))
+
+
+@pytest.mark.parametrize("place", ["head", "middle", "foot"])
+@pytest.mark.parametrize("free", [0, 40])
+@pytest.mark.parametrize("higher", [-8, 8, 16])
+@pytest.mark.parametrize("fill", [0, 255])
+def test_text_blacked_out_block_by_block_is_no_seam(place: str, free: int, higher: int, fill: int) -> None:
+    for middle in (96, 160, 240):
+        pixels = real_chest()
+        last = len(pixels) // 8 * 8
+        match place:
+            case "head":
+                pixels[:40, free:middle] = pixels[: 40 + higher, middle:] = fill
+            case "middle":
+                pixels[80:120, free:middle] = pixels[88 : 120 + higher, middle:] = fill
+            case "foot":
+                pixels[last - 40 :, free:middle] = pixels[last - 40 - higher :, middle:] = fill
+        passes(pixels)
+
+
+def test_boxes_letters_and_collimation_along_the_blocks_are_no_seam() -> None:
+    dice = np.random.default_rng(11)
+    for _ in range(12):
+        boxes, letters, collimated = real_chest(), real_chest(), real_chest()
+        rows, columns = boxes.shape
+        for _ in range(5):
+            top, left = 8 * dice.integers(0, rows // 8 - 1), 8 * dice.integers(0, columns // 8 - 1)
+            high, wide = 8 * dice.integers(1, 8, 2)
+            boxes[top : top + high, left : left + 4 * wide] = dice.choice([0, 128, 255])
+        small = np.zeros((rows // 8, columns // 8), np.uint8)
+        cv2.putText(small, "L R 12", (int(dice.integers(0, 10)), int(dice.integers(12, rows // 8))), 0, 0.5, 1)
+        letters[: rows // 8 * 8, : columns // 8 * 8][np.kron(small, np.ones((8, 8), np.uint8)) > 0] = 255
+        size = (columns * dice.uniform(0.7, 0.95), rows * dice.uniform(0.7, 0.95))
+        corners = cv2.boxPoints(((columns / 2, rows / 2), size, float(dice.uniform(-4, 4))))
+        field = cv2.fillPoly(np.zeros((rows, columns), np.uint8), [corners.round().astype(np.int32)], 1)
+        collimated[field == 0] = dice.choice([0, 255])
+        for pixels in (boxes, letters, collimated):
+            passes(pixels)
+
+
+def test_a_field_that_is_dimmed_and_not_cut_off_is_no_seam() -> None:
+    for degrees in (-0.9, -0.3, 0.3, 0.9):
+        whole, mask = real_chest(), masked(degrees, 0) > 0
+        passes(np.where(mask, whole, whole * 0.3).astype(np.uint8))
+
+
 def with_data(encoded: bytes, change: Any) -> bytes:
     start = encoded.index(b"\xff\xda")
     start += 2 + int.from_bytes(encoded[start + 2 : start + 4], "big")
@@ -125,3 +199,28 @@ def test_a_picture_whose_rest_is_brighter_or_moved_has_a_seam() -> None:
     for changed in (brighter, moved):
         with pytest.raises(CorruptPixels):
             check_seams(changed.reshape(64, 56, 8, 8).transpose(0, 2, 1, 3).reshape(512, 448))
+
+
+@pytest.mark.parametrize("border", [16, 40, 80])
+def test_the_seam_is_found_in_a_film_with_a_black_border(border: int) -> None:
+    """Where the border is black above and grey below there is a step as well, but it tells nothing."""
+    pixels = real_chest()[:480, :456]
+    pixels[:border] = pixels[-border:] = pixels[:, :border] = pixels[:, -border:] = 0
+    good = np.asarray(imagecodecs.jpeg8_decode(jpeg(pixels, quality=90)))
+    check_seams(good)
+    blocks = good.reshape(60, 8, 57, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8).astype(int)
+    blocks[30 * 57 + 30 :] += 25
+    changed = np.clip(blocks, 0, 255).reshape(60, 57, 8, 8).transpose(0, 2, 1, 3).reshape(480, 456)
+    with pytest.raises(CorruptPixels):
+        check_seams(changed)
+
+
+def test_restart_intervals_cost_little_memory() -> None:
+    """Each interval has a walker, but one that is alone in its interval keeps no track: 2 KB for each block, else."""
+    encoded = jpeg(eight_bits(1024, 1024), restart_marker_blocks=1)
+    tracemalloc.start()
+    try:
+        check_entropy(encoded)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

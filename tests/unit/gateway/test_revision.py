@@ -1,11 +1,13 @@
 """Is a film that arrives again the same film, of the same patient and study?"""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -14,6 +16,7 @@ from pydicom.sequence import Sequence
 from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS
+from dicom_gateway.pixels import read_radiograph
 from dicom_gateway.revision import ALL_TAGS, UNKNOWN, Comparison, compare
 from tests.phantoms import chest_film, chest_pixels
 from tests.unit.gateway.test_part10 import DEEP, sequence, with_raw
@@ -246,6 +249,30 @@ def test_fragments_and_their_offset_table_do_not_matter(tmp_path: Path) -> None:
     damaged[-10] ^= 1
     cut.PixelData = encapsulate([bytes(damaged)])
     assert compared(tmp_path, coded, cut) == OTHER
+
+
+def in_odd_fragments(pixels: NDArray[np.uint16], padding: bytes) -> Dataset:
+    """JPEG 2000 in two fragments; the first has an odd length, and `padding` behind it that nothing counts."""
+    film = in_syntax(base(pixels=pixels), uid.JPEG2000Lossless)
+    (frame,) = generate_frames(film.PixelData, number_of_frames=1)
+    parts = [b"", frame[:101], frame[101:] + bytes(len(frame) % 2)]
+    items = [b"\xfe\xff\x00\xe0" + struct.pack("<L", len(part)) + part for part in parts]
+    film.PixelData = items[0] + items[1] + padding + items[2] + padding
+    return film
+
+
+@pytest.mark.parametrize("padding", [b"\0", b" ", b""], ids=["zero", "space", "none"])
+def test_fragments_of_odd_length_are_compared_to_the_last(tmp_path: Path, padding: bytes) -> None:
+    """Two films that are alike in the first fragment are not the same film; nor is a pixel lost on reading."""
+    other = SMALL.copy()
+    other[40:] += 100
+    one, two = in_odd_fragments(SMALL, padding), in_odd_fragments(other, padding)
+    assert one.PixelData[:110] == two.PixelData[:110]
+    assert one.PixelData != two.PixelData
+    path = save(one, tmp_path / "one.dcm")
+    assert compare(path, save(two, tmp_path / "two.dcm"), lambda *_: False) == OTHER
+    assert compare(path, save(in_odd_fragments(SMALL, b"\0"), tmp_path / "again.dcm"), never) == SAME
+    assert np.array_equal(read_radiograph(path).pixels, SMALL)
 
 
 def test_a_missing_or_broken_file_is_never_the_same(tmp_path: Path) -> None:
