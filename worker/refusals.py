@@ -117,6 +117,8 @@ class Refusals(Observer):
 
 def may_be_a_film(code: str) -> bool:
     """Whether a film may have been meant by a presentation context that was refused: its SOP class is served here."""
+    if code.startswith("Verification:"):
+        return code.endswith(NOT_THE_CLASS[USED])
     return code.endswith(tuple(NOT_THE_CLASS.values()))
 
 

@@ -70,7 +70,8 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
     assert said.level is Level.LOOK
     assert (
         "LOCAL: 1 film came again as another patient's or study's (see Corrections). Of these, 1 has an earlier score "
-        "that stands under the identity before: look where it went." in said.remarks
+        "that stands under the identity before. Find out who received the earlier score, and correct it there."
+        in said.remarks
     )
     page = render(found)
     assert found["page_without"] == []
