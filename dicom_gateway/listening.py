@@ -24,7 +24,7 @@ COMPLAINTS = (b"JPEG2K error", b"JPEG2K warning")
 def refusing_complaints() -> Iterator[None]:
     """Whatever a decoder says, in an exception, a swallowed one, a warning or a line, becomes CorruptPixels.
 
-    In a process that decodes one film at a time, in one thread: hook, warnings and standard error are the process's own.
+    In a process that decodes one film at a time, in one thread: hook, warnings and standard error are its own.
     """
     swallowed: list[Any] = []
     hook, sys.unraisablehook = sys.unraisablehook, swallowed.append

@@ -112,10 +112,12 @@ def test_lists_mark_both_films(
         assert f"replaced by {window}" in listed
         rows = {one["id"]: one for one in json.loads(xrayq("instance", "list", "--json")[1])}
         shown = xrayq("instance", "show", str(corrected))[1]
+        between = xrayq("instance", "show", str(window))[1]
         both = json.loads(xrayq("instance", "show", rows[wrong]["sop_instance_uid"], "--json")[1])
     assert [rows[key]["identity_changed"] for key in films] == [None, [], ["PatientID", "StudyInstanceUID"]]
     assert [rows[key]["replaced_by"] for key in films] == [window, corrected, None]
     assert f"differs from instance {window} in: Patient ID, Study Instance UID" in shown
+    assert f"differs from instance {wrong} in: Window" in between
     assert "of the same Patient ID, corrected: Patient's Name" in shown
     assert [one["id"] for one in both] == list(films)
     assert "SECRET" not in (listed + shown + json.dumps(both)).upper()
