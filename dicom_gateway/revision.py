@@ -158,9 +158,9 @@ def _differ(one: Film, other: Film, keywords: tuple[str, ...]) -> tuple[str, ...
 
 
 def _kind_differs(one: Film, other: Film) -> tuple[str, ...]:
-    return tuple(
-        what for what, first, second in zip((AGE, DERIVED), one.kind, other.kind, strict=True) if first != second
-    )
+    """The age alone where dates say it; Patient's Age differs itself."""
+    age_at_film = one.kind[0] != other.kind[0] and not _differ(one, other, ("PatientAge",))
+    return (*((AGE,) if age_at_film else ()), *((DERIVED,) if one.kind[1] != other.kind[1] else ()))
 
 
 def _pixels_differ(one: Film, other: Film) -> tuple[str, ...]:

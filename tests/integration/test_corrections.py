@@ -123,6 +123,19 @@ def test_lists_mark_both_films(
     assert "SECRET" not in (listed + shown + json.dumps(both)).upper()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_submit_says_what_changed(database: Engine, database_url: str, tmp_path: Path) -> None:
+    small = {"pixels": chest_pixels(64, 64)}
+    with typed_in(tmp_path, home=str(tmp_path), database_url=database_url, spool_reserve_mib="1") as xrayq:
+        assert "changed:" not in xrayq("submit", str(write_film(tmp_path, **small)))[1]
+        other = str(write_film(tmp_path, PatientID="PID-SECRET-2", **small))
+        told = xrayq("submit", other)[1]
+        older = write_film(tmp_path, PatientID="PID-SECRET-2", PatientAge="046Y", **small)
+        (found,) = json.loads(xrayq("submit", str(older), "--json")[1])
+    assert told.splitlines()[0].endswith("  changed: Patient ID")
+    assert (found["outcome"], found["changed"]) == ("revision", ["PatientAge"])
+
+
 def test_an_installation_without_corrections_has_no_mark(
     database: Engine, database_url: str, spool: Spool, tmp_path: Path
 ) -> None:

@@ -284,4 +284,4 @@ def _plain(value: object) -> str:
         return "  ".join(f"{key} {number:.4f}" for key, number in value.items())
     if isinstance(value, list):
         return ", ".join(str(one) for one in value) or "none"
-    return "-" if value is None else str(value)
+    return "-" if value is None or value == "" else str(value)

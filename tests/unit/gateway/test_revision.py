@@ -149,7 +149,8 @@ def test_what_counts(tmp_path: Path, change: Callable[[Dataset], None], expected
 @pytest.mark.parametrize(
     ("change", "changed"),
     [
-        (setting(PatientAge="046Y", PatientName="Married^Person"), ("PatientAge", "age")),
+        (setting(PatientAge="046Y", PatientName="Married^Person"), ("PatientAge",)),
+        (setting(SeriesDescription="bone suppressed"), ("derived",)),
         (setting(BodyPartExamined="HAND"), ("BodyPartExamined",)),
         (setting(WindowCenter=17), ("WindowCenter",)),
         (setting(PatientID="other", WindowWidth=17), ("PatientID", "WindowWidth")),
