@@ -17,7 +17,7 @@ VIEWS = (PA, AP, LATERAL, OBLIQUE, DECUBITUS, LORDOTIC)
 VIEW_WORDS: dict[str, str] = {
     word: view
     for view, words in {
-        # Defined terms of View Position (PS3.3 C.8.1.2): AP, PA, LL, RL, RLD, LLD, RLO, LLO. The others are what
+        # Defined terms of View Position (PS3.3 Table C.8-1): AP, PA, LL, RL, RLD, LLD, RLO, LLO. The others are what
         # consoles, archives and public collections of chest films write, in several languages.
         PA: ("PA", "POSTEROANTERIOR", "POSTERIORANTERIOR", "POSTANTERIOR", "POSTANT", "DORSOVENTRAL"),
         AP: ("AP", "ANTEROPOSTERIOR", "ANTERIORPOSTERIOR", "ANTPOSTERIOR", "ANTPOST", "VENTRODORSAL"),

@@ -129,7 +129,11 @@ def _insert(
     connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": now})
     detail: dict[str, Any] = {"digest": received.digest, "size": received.size}
     if found:
-        detail |= {"before": before, "identity_changed": list(found.identity_changed)}
+        detail |= {
+            "before": before,
+            "identity_changed": list(found.identity_changed),
+            "changed": list(found.changed),
+        }
         if found.demographics_changed:
             detail["demographics_changed"] = list(found.demographics_changed)
     trail.record(

@@ -6,6 +6,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -101,10 +102,12 @@ class Scoring:
         ours = {outcome.instance_id for outcome in outcomes if outcome.reason == UNAVAILABLE}
         if ours:
             self._postpone([row for row in rows if row.id in ours], UNAVAILABLE)
+        ended = Counter(one.state for one in outcomes if one.instance_id in finished)
         log.info(
-            "scored a batch",
+            "finished a batch",
             extra={
                 "instances": len(finished),
+                **{str(state): ended[state] for state in (State.SCORED, State.INELIGIBLE, State.FAILED)},
                 "ms": round((time.monotonic() - started) * 1e3),
                 "bundle": roles.live.digest[:12],
                 "engine": live.engine.spec.name,

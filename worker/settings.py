@@ -223,7 +223,7 @@ class Settings(BaseSettings):
     @classmethod
     def _reasons(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := sorted(set(value) - set(REASONS)):
-            raise ValueError(f"{', '.join(unknown)}: no reason of the gate, which are {', '.join(REASONS)}")
+            raise ValueError(f"has {', '.join(unknown)}, not a reason of the gate: choose from {', '.join(REASONS)}")
         return value
 
     @field_validator("views", mode="after")
@@ -232,7 +232,7 @@ class Settings(BaseSettings):
         """A name that no film bears would score nothing, or what nobody asked for."""
         named = [(name, named_views(name)) for name in value]
         if unknown := [name for name, views in named if not views or not set(views) <= set(VIEWS)]:
-            raise ValueError(f"{', '.join(unknown)}: no view, which are {', '.join(VIEWS)}")
+            raise ValueError(f"has {', '.join(unknown)}, not a view: choose from {', '.join(VIEWS)}")
         return tuple(dict.fromkeys(view for _, views in named for view in views))
 
     @field_validator("webhook_url")

@@ -253,6 +253,7 @@ def test_submit_takes_a_folder_with_other_objects(database: Engine, database_url
         assert code == 0
         assert "not_a_film" in out
         assert "SECRET" not in out.upper()
+        assert "not_a_film: SR" in xrayq("instance", "list", "--state", "ineligible")[1]
         code, _, err = xrayq("instance", "requeue", str(number))
         assert (code != 0, "no film" in err) == (True, True)
         assert xrayq("replay", str(number))[0] != 0

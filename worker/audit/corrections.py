@@ -71,7 +71,10 @@ def remarks(content: dict[str, Any]) -> Iterable[str]:
             stand = (
                 "1 has an earlier score that stands" if scores == 1 else f"{scores:,} have earlier scores that stand"
             )
-            said += f" Of these, {stand} under the identity before: look where it went."
+            said += (
+                f" Of these, {stand} under the identity before. Find out who received the earlier "
+                f"{'score' if scores == 1 else 'scores'}, and correct it there."
+            )
         yield said
     for calling_ae, films in _by_sender(unread):
         file = "file" if len(films) == 1 else "files"
