@@ -10,7 +10,15 @@ from worker.audit.verdict import Level, judge
 from worker.audit.words import frozen, lasted, local
 from worker.sizes import size
 
-SENDER = {"calling_ae": "CR1", "received": 9, "ineligible": {}, "pending": 0, "lost": 0, "difference": 0}
+SENDER = {
+    "calling_ae": "CR1",
+    "received": 9,
+    "ineligible": {},
+    "pending": 0,
+    "lost": 0,
+    "difference": 0,
+    "other_objects": 0,
+}
 GOOD: dict[str, Any] = {
     "senders": [SENDER],
     "difference": 0,
