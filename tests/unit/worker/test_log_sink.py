@@ -100,11 +100,11 @@ def test_a_log_that_nobody_reads_costs_lines_and_no_time_and_says_how_many(
 def test_what_was_lost_is_said_in_its_place() -> None:
     with pipe(blocking=True) as (reading, writing):
         fill(writing)
-        _, log = log_to(writing, most_lines=4)
+        sink, log = log_to(writing, most_lines=4)
         for number in range(6):
             log.error("%d", number)
         taken = os.read(reading, FULL).decode()
-        wait_until(lambda: select.select([reading], [], [], 0)[0])
+        wait_until(lambda: not sink._waiting)
         log.error("later")
         taken += "\n".join(lines(reading, "later"))
         assert taken.lstrip(".").splitlines() == ["0", "1", "2", "3", "log lines lost: 2", "later"]
