@@ -25,6 +25,8 @@ OLDEST = 130.0
 """Years. Above it an age is none: 999Y, a birth date of 1800."""
 CLOCK_NEVER_SET = frozenset({date(1900, 1, 1), date(1970, 1, 1), date(1980, 1, 1)})
 """Dates of a film that are none: they make an adult a child."""
+AGREE_YEARS = 2
+"""Dates of one film that lie so close together agree. A lost clock starts again at 1 January, years before them."""
 ZONE_DAYS = 2
 """So many days may a film lie before a birth: dates have no time zone. The newborn is a child all the same."""
 
@@ -40,11 +42,11 @@ def age_at_film(ages: Sequence[str], births: Sequence[str], films: Iterable[str]
     Args:
         ages: values of Patient's Age (0010,1010), as sent.
         births: of Patient's Birth Date (0010,0030).
-        films: dates of the film, in any attribute, DA or DT.
+        films: dates of the film, in any attribute, DA or DT; the first is the Study Date, "" when missing.
         received: the latest day on which the film can have been made.
     """
     told = [(age, years) for age in ages if (years := stated_age(age)) is not None]
-    days = [day for text in films if (day := read_date(text, last=False)) and day not in CLOCK_NEVER_SET]
+    days = _film_days(tuple(films))
     by_dates: list[float] = []
     for born in (read_date(text, last=True) for text in births):
         if born:
@@ -52,6 +54,28 @@ def age_at_film(ages: Sequence[str], births: Sequence[str], films: Iterable[str]
             by_dates += [years for years in found if years is not None and years <= OLDEST]
     stated = [years for age, years in told if years <= OLDEST and not (by_dates and _is_zero_years(age))]
     return min((*stated, *by_dates), default=None)
+
+
+def _film_days(films: Sequence[str]) -> list[date]:
+    """Days on which the film may have been made.
+
+    A console's clock that was reset tells 1 January of an early year. Such a day is left out where the Study Date,
+    which is the information system's, lies years behind it, and every other date agrees with the Study Date. One other
+    early day, and all of them stay: then the film may be old, and the study that it is filed under new.
+    """
+    days = {text: day for text in films if (day := read_date(text, last=False)) and day not in CLOCK_NEVER_SET}
+    study = days.get(films[0]) if films else None
+    if study is None:
+        return list(days.values())
+    agreeing = {text: day for text, day in days.items() if abs(day - study).days <= AGREE_YEARS * 365}
+    reset = {text for text, day in days.items() if day < study and _is_first_january(text)} - set(agreeing)
+    return list((agreeing if len(agreeing) + len(reset) == len(days) else days).values())
+
+
+def _is_first_january(text: str) -> bool:
+    """It tells month and day, unlike "2000"."""
+    day = read_date(text, last=True)
+    return day is not None and (day.month, day.day) == (1, 1)
 
 
 def stated_age(text: str) -> float | None:

@@ -276,9 +276,10 @@ class Association:
 
     def _respond_refusal(self, message: Message, store: Store, refusal: Refusal, started: float) -> None:
         log.warning(
-            "refused",
-            extra={
-                "calling_ae": self.calling_ae,
+            "C-STORE refused",
+            extra=self._peer()
+            | {
+                "sop_class": negotiation.class_name(self._contexts[message.context_id][0]),
                 "status": f"0x{refusal.status:04X}",
                 "reason": type(refusal).__name__,
             },

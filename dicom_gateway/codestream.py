@@ -6,13 +6,18 @@ precision and the end marker are read here first.
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dicom_gateway.errors import CorruptPixels
 
 J2K_START = b"\xff\x4f\xff\x51"  # SOC then SIZ (ITU T.800 Annex A)
+COD, COC, SOT = 0xFF52, 0xFF53, 0xFF90  # coding style, that of a component, start of a tile-part
+LONGEST_READ = 14
+"""Bytes that are read of a segment of the main header, with its marker."""
 SCAN_MARKER, END_MARKER = b"\xff\xda", b"\xff\xd9"  # SOS; EOI, and EOC
 EMPTY_PACKET = b"\x01"
+"""A bit of 0 and padding (ITU T.800 B.10.3). As the end of a high-throughput code-block it is a likely length."""
 LOSSLESS_JPEG = 0xC3
 SOF_MARKERS = {0xC0, 0xC1, 0xC2, LOSSLESS_JPEG, 0xF7}  # baseline, extended, progressive, lossless, JPEG-LS
 PADDING_AT_MOST = 16
@@ -72,8 +77,8 @@ def has_a_hole(encoded: bytes) -> bool:
 def with_holes_filled(encoded: bytes) -> bytes:
     """A JPEG 2000 stream with other bytes for the zeros of its holes. It is another picture only if they were data.
 
-    A packet without data is one byte: a bit of 0, and padding (ITU T.800 B.10.3). A film with black borders may have
-    hundreds of them in a row. Nor does a comment change the picture.
+    A packet without data is one byte, and a film with black borders may have hundreds of them in a row. Nor does a
+    comment change the picture.
     """
     if HOLE not in encoded:  # the search below is slow
         return encoded
@@ -83,6 +88,17 @@ def with_holes_filled(encoded: bytes) -> bytes:
 def _filled(hole: re.Match[bytes]) -> bytes:
     edge = bytes(HOLE_EDGE)
     return edge + EMPTY_PACKET * (len(hole[0]) - 2 * HOLE_EDGE) + edge
+
+
+def main_header(encoded: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of each segment of a JPEG 2000 main header, behind SOC (ITU T.800 A.3)."""
+    position = 2
+    while position + LONGEST_READ <= len(encoded):
+        marker, length = struct.unpack_from(">HH", encoded, position)
+        if marker == SOT or marker < 0xFF00:
+            return
+        yield marker, position
+        position += 2 + length
 
 
 def _sof(encoded: bytes) -> Codestream:

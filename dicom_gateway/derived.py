@@ -47,7 +47,19 @@ DERIVATIONS: dict[str, str] = {
     "113090": COMPUTED,  # image stitching
     "113091": COMPUTED,  # spatially-related frames extracted from the volume
 }
-LOSSY_COMPRESSION = "113040"
+LOSSY_COMPRESSION, SPATIAL_RESAMPLING = "113040", "113085"
+HARMLESS = frozenset((LOSSY_COMPRESSION, SPATIAL_RESAMPLING))
+"""Of CID 7203: what archives do to a film that they keep or send on."""
+COMPRESSION_WORDS = frozenset((
+    "LOSSY", "IRREVERSIBLE", "IRREVERSIBLY", "COMPRESSED", "COMPRESSION", "JPEG", "JPEG2000", "J2K", "JPG", "LS",
+    "KOMPRESSION", "KOMPRIMIERT", "VERLUSTBEHAFTET", "COMPRESION", "COMPRESSAO", "COMPRESSIONE",
+))  # fmt: skip
+WORDS_BESIDE_COMPRESSION = frozenset((
+    "IMAGE", "WAS", "BY", "WITH", "USING", "TO", "OF", "AT", "A", "AN", "THE", "AND", "IN",
+    "RATIO", "QUALITY", "FACTOR", "IJG", "BIT", "BITS", "BASELINE", "EXTENDED", "SEQUENTIAL", "PROCESS", "NEAR",
+    "LOSSLESS", "WAVELET", "PART",
+))  # fmt: skip
+"""Derivation Description (0008,2111) is about compression alone where each word is one of these or a number."""
 
 PHRASES: dict[str, str] = {
     # Of Series Description (0008,103E) and Derivation Description (0008,2111), letters and digits alone.
@@ -64,6 +76,9 @@ NOT_BEHIND = re.compile(r"\w* (OFF|NOT APPLIED)\b")
 """Around a phrase: it says what was not done. W O is w/o; OFF in the middle belongs to what is
 before it."""
 
+DIGITISED_FILM = "DF"
+"""Of Conversion Type (0008,0064), PS3.3 C.8.6.1: a film that was scanned. The others are made at a
+workstation, drawn, or taken from video or paper."""
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -73,7 +88,9 @@ def derived_as(
     sop_class_uid: str,
     derivations: Sequence[Code] = (),
     lossy: str = "",
+    conversion: str = "",
     descriptions: Iterable[str] = (),
+    derivation_descriptions: Sequence[str] = (),
 ) -> str:
     """What was made of the film, one of the kinds above; "" for the film itself.
 
@@ -81,7 +98,9 @@ def derived_as(
         image_type: values of Image Type (0008,0008).
         derivations: items of Derivation Code Sequence (0008,9215).
         lossy: Lossy Image Compression (0028,2110).
-        descriptions: Series Description and Derivation Description.
+        conversion: Conversion Type (0008,0064).
+        descriptions: values of Series Description (0008,103E).
+        derivation_descriptions: of Derivation Description (0008,2111).
     """
     types = [value.upper().strip() for value in image_type]
     words = re.split(r"[^A-Z0-9]+", NOT_TYPE_WORDS.sub("", " ".join(types[2:])))
@@ -90,22 +109,26 @@ def derived_as(
     for code in derivations:
         if code.value in DERIVATIONS:
             return DERIVATIONS[code.value]
-    for text in descriptions:
+    for text in (*descriptions, *derivation_descriptions):
         plain = re.sub(r"[^A-Z0-9]+", " ", text.upper()).strip()
         for phrase, kind in PHRASES.items():
             for match in re.finditer(phrase, plain):
                 if not NOT_BEFORE.search(plain[: match.start()]) and not NOT_BEHIND.match(plain[match.end() :]):
                     return kind
-    if {"DERIVED", "SECONDARY"} <= set(types[:2]) and not _compressed_only(sop_class_uid, derivations, lossy):
-        return SECONDARY
-    return ""
+    if not {"DERIVED", "SECONDARY"} <= set(types[:2]):
+        return ""
+    harmless = all(code.value in HARMLESS for code in derivations)
+    if harmless and conversion.upper() == DIGITISED_FILM:
+        return ""
+    told = harmless if derivations else _is_compression(derivation_descriptions)
+    # Some archives write DERIVED\\SECONDARY when they compress a film. A secondary capture was no film before.
+    if told and lossy == "01" and not sop_class_uid.startswith(SECONDARY_CAPTURE):
+        return ""
+    return SECONDARY
 
 
-def _compressed_only(sop_class_uid: str, derivations: Sequence[Code], lossy: str) -> bool:
-    """Some archives write DERIVED\\SECONDARY when they compress a film. A secondary capture was no film before."""
-    return (
-        lossy == "01"
-        and bool(derivations)
-        and all(code.value == LOSSY_COMPRESSION for code in derivations)
-        and not sop_class_uid.startswith(SECONDARY_CAPTURE)
-    )
+def _is_compression(descriptions: Sequence[str]) -> bool:
+    """They say that the film was compressed, and nothing else."""
+    words = re.findall(r"[A-Z0-9]+", " ".join(descriptions).upper())
+    known = all(word in COMPRESSION_WORDS | WORDS_BESIDE_COMPRESSION or word.isdecimal() for word in words)
+    return known and any(word in COMPRESSION_WORDS for word in words)

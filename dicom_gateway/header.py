@@ -53,6 +53,7 @@ KIND_TAGS = (
     "DerivationCodeSequence",
     "DerivationDescription",
     "LossyImageCompression",
+    "ConversionType",
     "SeriesDescription",
 )
 """What `age`, `view_code` and `derived` are told by: of these only what they come to counts."""
@@ -198,7 +199,9 @@ def derived(dataset: Dataset) -> str:
         sop_class_uid=one_uid(dataset, "SOPClassUID"),
         derivations=codes(dataset, "DerivationCodeSequence"),
         lossy=text(dataset, "LossyImageCompression"),
-        descriptions=[*texts(dataset, "SeriesDescription"), *texts(dataset, "DerivationDescription")],
+        conversion=text(dataset, "ConversionType"),
+        descriptions=texts(dataset, "SeriesDescription"),
+        derivation_descriptions=texts(dataset, "DerivationDescription"),
     )
 
 

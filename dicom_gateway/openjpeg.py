@@ -18,12 +18,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_gateway.codestream import COC, COD, main_header
 from dicom_gateway.errors import CorruptPixels
 
 CODESTREAM = 0  # OPJ_CODEC_J2K
 PARAMETERS_SIZE = 1 << 15  # of opj_dparameters_t, amply; its first field is the number of levels to leave out
 BUFFER = 1 << 20
-COD, COC, SOT = 0xFF52, 0xFF53, 0xFF90
 PREDICTABLE = 0x10  # of the code-block style (ITU T.800 Table A.19)
 TERMINATION = re.compile(rb"PTERM check failure: (\d+) ")
 BYTES_ASTRAY = 8
@@ -116,16 +116,11 @@ def decode(encoded: bytes, halvings: int = 0) -> NDArray[np.generic]:
 def with_predictable_termination(encoded: bytes) -> bytes:
     """The codestream with PREDICTABLE set in each COD and COC of its main header (ITU T.800 A.6)."""
     changed = bytearray(encoded)
-    position = 2
-    while position + 12 < len(changed):
-        marker = int.from_bytes(changed[position : position + 2], "big")
-        if marker == SOT or marker < 0xFF00:
-            break
+    for marker, position in main_header(encoded):
         if marker == COD:
             changed[position + 12] |= PREDICTABLE
         elif marker == COC:
             changed[position + 9] |= PREDICTABLE  # one byte for the component, of fewer than 257
-        position += 2 + int.from_bytes(changed[position + 2 : position + 4], "big")
     return bytes(changed)
 
 

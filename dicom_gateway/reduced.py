@@ -3,9 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from dicom_gateway.codestream import J2K_START
-
-COD, SOT = 0xFF52, 0xFF90
+from dicom_gateway.codestream import COD, J2K_START, main_header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +36,12 @@ def read_main_header(encoded: bytes) -> MainHeader | None:
     if encoded[:4] != J2K_START:
         return None
     try:
-        (length,) = struct.unpack_from(">H", encoded, 4)
         width, height, left, top = struct.unpack_from(">LLLL", encoded, 8)
         components, depth, across, down = struct.unpack_from(">HBBB", encoded, 40)
-        position = 4 + length
-        while True:
-            marker, length = struct.unpack_from(">HH", encoded, position)
-            if marker == COD:
-                levels, reversible = encoded[position + 9], encoded[position + 13] == 1
-                break
-            if marker == SOT:
-                return None
-            position += 2 + length
-    except (struct.error, IndexError):
+        position = next(place for marker, place in main_header(encoded) if marker == COD)
+    except (struct.error, StopIteration):
         return None
+    levels, reversible = encoded[position + 9], encoded[position + 13] == 1
     if components != 1 or (left, top, across, down) != (0, 0, 1, 1) or levels > 32:
         return None
     return MainHeader(

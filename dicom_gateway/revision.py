@@ -6,7 +6,7 @@ Values are compared, not their coding: the same film in Implicit, Explicit or Bi
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -59,8 +59,15 @@ PARTS_OF_ITEMS = (
 NUMBERS = ("DS", "IS", "FL", "FD", "SL", "UL", "AT")
 BIT_PATTERNS = ("US", "SS", "US or SS", "US or SS or OW", "US or OW", "OW")
 """The same 16 bits are signed in one coding and unsigned in another."""
-UNKNOWN = "unknown"
-UNREAD = "not known, for the earlier film could not be read"
+UNKNOWN, PIXELS, SYNTAX, AGE, DERIVED = "unknown", "pixels", "transfer_syntax", "age", "derived"
+"""What differs where no one attribute says so."""
+IN_WORDS = {
+    UNKNOWN: "not known, for the earlier film could not be read",
+    PIXELS: "the pixels",
+    SYNTAX: "the transfer syntax",
+    AGE: "the age at the film",
+    DERIVED: "what was made of the film",
+}
 CHUNK = 1 << 20
 
 Value = str | int | tuple["Value", ...] | None
@@ -91,6 +98,8 @@ class Comparison:
     """Keywords of IDENTITY_TAGS that differ; UNKNOWN alone where the earlier film could not be read."""
     demographics_changed: tuple[str, ...] = ()
     """Keywords of DEMOGRAPHIC_TAGS that differ, while the Patient ID is the same."""
+    changed: tuple[str, ...] = field(default=(), compare=False)
+    """All that makes it another film: keywords of attributes, or a key of IN_WORDS."""
 
 
 def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], bool]) -> Comparison:
@@ -105,18 +114,18 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
     try:
         one, other = read_film(earlier), read_film(later)
     except (OSError, Refusal, struct.error, *UNREADABLE):
-        return Comparison(same=False, identity_changed=(UNKNOWN,))
+        return Comparison(same=False, identity_changed=(UNKNOWN,), changed=(UNKNOWN,))
     identity, demographics = _differ(one, other, IDENTITY_TAGS), _differ(one, other, DEMOGRAPHIC_TAGS)
     if demographics and not (one.values["PatientID"] and other.values["PatientID"]):
         identity, demographics = (*identity, *demographics), ()
-    if identity or one.kind != other.kind or _differ(one, other, CONTENT_TAGS):
-        return Comparison(same=False, identity_changed=identity, demographics_changed=demographics)
-    if (one.coding, one.pixels) == (other.coding, other.pixels):
-        same = True
-    else:
+    changed = (*identity, *_differ(one, other, CONTENT_TAGS), *_kind_differs(one, other))
+    pixels = _pixels_differ(one, other)
+    if changed:
+        changed += pixels
+    elif pixels:
         recoded = one.lossless and other.lossless and not one.coding == other.coding == "raw"
-        same = recoded and same_picture(earlier, later)
-    return Comparison(same=same, demographics_changed=demographics)
+        changed = () if recoded and same_picture(earlier, later) else pixels
+    return Comparison(same=not changed, identity_changed=identity, demographics_changed=demographics, changed=changed)
 
 
 def read_film(path: Path) -> Film:
@@ -141,14 +150,26 @@ def read_film(path: Path) -> Film:
 
 def spoken(keywords: Iterable[str]) -> str:
     """Changed attributes by their names in the standard."""
-    names = [UNREAD if one == UNKNOWN else dictionary_description(one) for one in keywords]
-    return ", ".join(names)
+    return ", ".join(IN_WORDS.get(one) or dictionary_description(one) for one in keywords)
 
 
 def _differ(one: Film, other: Film, keywords: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
         keyword for keyword in keywords if one.values[keyword] is None or one.values[keyword] != other.values[keyword]
     )
+
+
+def _kind_differs(one: Film, other: Film) -> tuple[str, ...]:
+    """The age alone where dates say it; Patient's Age differs itself."""
+    age_at_film = one.kind[0] != other.kind[0] and not _differ(one, other, ("PatientAge",))
+    return (*((AGE,) if age_at_film else ()), *((DERIVED,) if one.kind[1] != other.kind[1] else ()))
+
+
+def _pixels_differ(one: Film, other: Film) -> tuple[str, ...]:
+    """Of two codings nobody knows it before they are decoded: then the coding is what differs."""
+    if one.coding != other.coding:
+        return (SYNTAX,)
+    return (PIXELS,) if one.pixels != other.pixels else ()
 
 
 def _value(dataset: Dataset, keyword: str, little_endian: bool) -> Value:

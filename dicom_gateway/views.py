@@ -17,7 +17,7 @@ VIEWS = (PA, AP, LATERAL, OBLIQUE, DECUBITUS, LORDOTIC)
 VIEW_WORDS: dict[str, str] = {
     word: view
     for view, words in {
-        # Defined terms of View Position (PS3.3 C.8.1.2): AP, PA, LL, RL, RLD, LLD, RLO, LLO. The others are what
+        # Defined terms of View Position (PS3.3 Table C.8-1): AP, PA, LL, RL, RLD, LLD, RLO, LLO. The others are what
         # consoles, archives and public collections of chest films write, in several languages.
         PA: ("PA", "POSTEROANTERIOR", "POSTERIORANTERIOR", "POSTANTERIOR", "POSTANT", "DORSOVENTRAL"),
         AP: ("AP", "ANTEROPOSTERIOR", "ANTERIORPOSTERIOR", "ANTPOSTERIOR", "ANTPOST", "VENTRODORSAL"),
@@ -31,14 +31,32 @@ VIEW_WORDS: dict[str, str] = {
     for word in words
 }  # fmt: skip
 WORDS_BESIDE_A_VIEW = frozenset((
-    "CHEST", "THORAX", "LUNG", "LUNGS", "XR", "CXR", "VIEW", "PROJECTION", "FRONTAL", "AND", "WITH", "GRID",
+    "CHEST", "THORAX", "LUNG", "LUNGS", "XR", "CXR", "VIEW", "PROJECTION", "FRONTAL", "AND", "WITH", "W", "GRID",
+    "INSPIRATION", "INSPIRATORY", "INSPIR", "INSP", "DEEP", "FULL", "BUCKY", "WALL",
     "ERECT", "UPRIGHT", "STANDING", "STAND", "SITTING", "SEATED", "SEMI", "SEMIERECT", "SUPINE",
     "HORIZONTAL", "VERTICAL", "PORTABLE", "MOBILE", "BEDSIDE", "BED", "STEHEND", "LIEGEND", "SITZEND", "DEBOUT",
     "LEFT", "RIGHT", "LT", "RT", "L", "R",
 ))  # fmt: skip
 """They say how the patient stood, or nothing."""
 WORDS_FOR_NOTHING = frozenset(("UNKNOWN", "UNSPECIFIED", "UNDEFINED", "NONE", "NULL", "NA"))
-WORDS = VIEW_WORDS | dict.fromkeys(WORDS_BESIDE_A_VIEW | WORDS_FOR_NOTHING, "")
+JOINED = {
+    joined: VIEW_WORDS[view]
+    for view in ("PA", "AP", "LAT", "LATERAL")
+    for word in ("CHEST", "THORAX", "ERECT", "UPRIGHT", "STANDING", "SUPINE", "SITTING", "PORTABLE", "BUCKY", "GRID")
+    for joined in (view + word, word + view)
+}
+"""PAERECT, CHESTPA: whole words, so that PA is not read out of any other."""
+WORDS = VIEW_WORDS | JOINED | dict.fromkeys(WORDS_BESIDE_A_VIEW | WORDS_FOR_NOTHING, "")
+
+BESIDE_A_VIEW = re.compile(
+    r"(?<!\w)(?:"
+    r"@? ?\d+([.,]\d+)? ?(CM|MM|M|INCH|IN|KVP?|MAS)"  # 180 cm, 125 kV
+    r"|(SID|FFD|FDD|SDD)[ :=]*\d+([.,]\d+)?( ?(CM|MM|M|INCH|IN))?"  # the distance of tube and detector
+    r"|(W[/ ]?O|WITHOUT|NO|NON)[ -]?(GRID|BUCKY)"
+    r"|[B-KMNQS-Z]\d{3,}|[1-9]\d{2,}"  # a procedure's code, W033, 71045; 45, 045 and O045 may be an angle
+    r")(?!\w)"
+)
+"""What says nothing beside a view, and is no view by itself."""
 
 VIEW_CODES: dict[str, str] = {
     code: view
@@ -138,7 +156,8 @@ def named_views(text: str) -> tuple[str, ...]:
     EXPIRATION".
     """
     plain = unicodedata.normalize("NFKC", text).upper()
-    words = re.findall(r"[^\W_]+", plain)
+    rest = BESIDE_A_VIEW.sub(" ", plain.replace("_", " "))
+    words = re.findall(r"[^\W_]+", rest)
     found: list[str] = []
     if not words and plain.strip():  # "?" may be all that is left of another alphabet
         return (plain.strip(),)
@@ -150,6 +169,8 @@ def named_views(text: str) -> tuple[str, ...]:
             found.append(WORDS[words.pop(0)])
         else:
             return (plain.strip(),)
+    if not any(found) and rest != plain.replace("_", " "):
+        return (plain.strip(),)
     return tuple(dict.fromkeys(filter(None, found)))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from model.body_parts import is_one_of
 from model.bundle import Bundle
 from model.errors import BundleError
 from model.gate_network import GateNetwork, Sight
@@ -75,9 +76,7 @@ HEADER_RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
     (
         "body_part",
         lambda facts, policy: (
-            bool(facts.body_part)
-            and bool(policy.body_parts)
-            and not any(part in facts.body_part for part in policy.body_parts)
+            bool(facts.body_part) and bool(policy.body_parts) and not is_one_of(facts.body_part, policy.body_parts)
         ),
     ),
     ("view_missing", lambda facts, _: not facts.views),

@@ -13,7 +13,7 @@ REASONS: dict[str, str] = {
     "quality_control": "Quality Control Image (0028,0300) is YES",
     "derived": "not the film itself but a picture made from it: dual energy, bone suppressed, marked by CAD, secondary",
     "for_processing": "made for processing, and no window or VOI LUT says how it is shown",
-    "too_small": "fewer than 224 rows or columns",
+    "too_small": "fewer than 224 rows or columns as stored",
     "blank": "hardly any contrast or information in the film as displayed",
     "clipped": "a quarter or more of the middle of the film is plain black or plain white: exposure or window is wrong",
     "not_a_chest_film": "the pixels are unlike any frontal chest film",

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from worker.db.session import reading
+from worker.db.session import snapshot
 from worker.db.tables import score
 from worker.deployment import Placed, Role, placed
 from worker.shadows import films_skipped
@@ -16,7 +16,7 @@ def overview(engine: Engine, default: Placed | None) -> list[dict[str, Any]]:
     Args:
         default: the bundle of the settings, live while no row is.
     """
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         rows = placed(connection)
         if default and not any(one.role == Role.LIVE for one in rows):
             rows = [default, *(one for one in rows if one.digest != default.digest)]

@@ -78,7 +78,11 @@ def _orphans(settings: Settings) -> str:
     found = orphans.orphans(_connect(settings), settings.spool_folder)
     if found:
         raise Unhealthy(orphans.told(found))
-    return "not looked at: no spool to be read here" if found is None else "every film of the spool is in the database"
+    if found is not None:
+        return "every film of the spool is in the database"
+    if not settings.spool_folder.exists():
+        return "no film yet: the gateway makes the spool when it starts"
+    return f"not known: the spool {settings.spool_folder} cannot be read from here"
 
 
 def _redis(settings: Settings) -> str:

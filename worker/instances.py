@@ -7,14 +7,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
 
+from dicom_gateway.negotiation import class_name
+from dicom_gateway.views import all_views
 from model.findings import in_order
 from worker import trail
-from worker.db.session import database_time, reading, writing
+from worker.db.session import database_time, reading, snapshot, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
 from worker.deployment import Role
 from worker.errors import NotFound, WrongState
 from worker.score_rows import ScoreView, of_instance
-from worker.states import NOT_A_FILM, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, State, sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +30,23 @@ class InstanceView:
     """Of the received film in the spool, SHA-256; of what is no film, also where it is not kept."""
     in_spool: bool
     """Whether what came was kept."""
+    sop_class: str
+    """Its name, or the UID where the standard has none."""
     sop_class_uid: str
     transfer_syntax_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
     modality: str
     body_part: str
     view_position: str
     view_code: str | None
     """The views that View Code Sequence names, joined by backslashes; None: not read when the film came."""
+    patient_orientation: str | None
+    views: list[str]
+    """Every view that the three before name; the gate goes by them."""
+    age_years: float | None
+    burned_in: str
+    quality_control: str | None
     derived: str | None
     """What was made of the film, "" for the film itself; None as in `view_code`."""
     state: str
@@ -44,12 +56,13 @@ class InstanceView:
     bundle_digest: str | None
     engine: str | None
     calling_ae: str
+    called_ae: str
     received_at: datetime
     scored_at: datetime | None
     identity_changed: list[str] | None = None
     """Of a revision: keywords of what says that it belongs to another patient, study or side than the one before."""
     replaced_by: int | None = None
-    """The next revision."""
+    """The next revision; of a film the next film."""
 
     @property
     def view(self) -> str:
@@ -63,13 +76,15 @@ class InstanceView:
 
 
 def list_instances(
-    engine: Engine, *, state: State | None = None, limit: int = 0, newest_first: bool = False
+    engine: Engine, *, state: State | None = None, reason: str = "", limit: int = 0, newest_first: bool = False
 ) -> list[InstanceView]:
     """Instances by id, oldest first unless `newest_first`; `limit` 0 is all."""
     query = select(instance).order_by(instance.c.id.desc() if newest_first else instance.c.id)
     if state:
         query = query.where(instance.c.state == state)
-    with reading(engine) as connection:
+    if reason:
+        query = query.where(instance.c.reason == reason)
+    with snapshot(engine) as connection:
         return _views(connection, query.limit(limit) if limit else query)
 
 
@@ -88,7 +103,7 @@ def count_by_reason(engine: Engine) -> list[tuple[str, str | None, int]]:
     """(state, reason, instances), most first."""
     count = func.count()
     query = select(instance.c.state, instance.c.reason, count).group_by(instance.c.state, instance.c.reason)
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         rows = connection.execute(query.order_by(count.desc(), instance.c.state, instance.c.reason)).all()
     return [(state, reason, number) for state, reason, number in rows]
 
@@ -127,12 +142,19 @@ def reject(engine: Engine, instance_id: int, actor: str) -> None:
 
 def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:
     found = connection.execute(
-        select(instance.c.state, instance.c.is_film).where(instance.c.id == instance_id).with_for_update()
+        select(instance.c.state, instance.c.reason, instance.c.is_film)
+        .where(instance.c.id == instance_id)
+        .with_for_update()
     ).one_or_none()
     if found is None:
         raise NotFound(f"no instance {instance_id}")
     if not found.is_film:
         raise WrongState(f"instance {instance_id} is no film ({NOT_A_FILM}): there is nothing to score")
+    if target is State.RECEIVED and found.reason == NO_STUDY:
+        raise WrongState(
+            f"instance {instance_id} has no Study or Series Instance UID ({NO_STUDY}) and would fail again: correct "
+            f"the UIDs at the sender and send it again, then 'xrayq instance reject {instance_id}'"
+        )
     state = found.state
     if State(state) not in sources(target):
         allowed = " or ".join(sources(target))
@@ -142,10 +164,9 @@ def _move(connection: Connection, instance_id: int, target: State, **values: Any
 
 def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     later = instance.alias()
-    next_one = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.revision == instance.c.revision + 1)
-    rows = connection.execute(
-        query.add_columns(select(later.c.id).where(next_one).scalar_subquery().label("replaced_by"))
-    ).all()
+    same = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.is_film == instance.c.is_film)
+    next_one = select(later.c.id).where(same, later.c.revision > instance.c.revision).order_by(later.c.revision)
+    rows = connection.execute(query.add_columns(next_one.limit(1).scalar_subquery().label("replaced_by"))).all()
     scores = _live_scores(connection, query)
     return [
         InstanceView(
@@ -154,16 +175,25 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
             revision=row.revision,
             digest=row.digest,
             in_spool=row.in_spool,
+            sop_class=class_name(row.sop_class_uid),
             sop_class_uid=row.sop_class_uid,
             transfer_syntax_uid=row.transfer_syntax_uid,
+            study_instance_uid=row.study_instance_uid,
+            series_instance_uid=row.series_instance_uid,
             modality=row.modality,
             body_part=row.body_part,
             view_position=row.view_position,
             view_code=row.view_code,
+            patient_orientation=row.patient_orientation,
+            views=list(all_views(row.view_position, row.view_code or "", row.patient_orientation or "")),
+            age_years=row.age_years,
+            burned_in=row.burned_in,
+            quality_control=row.quality_control,
             derived=row.derived,
             state=row.state,
             reason=row.reason,
             calling_ae=row.calling_ae,
+            called_ae=row.called_ae,
             received_at=row.received_at,
             identity_changed=row.identity_changed,
             replaced_by=row.replaced_by,

@@ -79,7 +79,7 @@ def _up(value: int) -> GaugeMetricFamily:
 def _read(database: Engine) -> tuple[Values, ...]:
     """What FAMILIES name, in their order."""
     require_file(database)
-    with snapshot(database) as connection:
+    with snapshot(database, long=False) as connection:
         now = database_time(connection)
         films, leased = connection.execute(
             select(func.count(), func.count(outbox.c.id).filter(outbox.c.lease_until > now)).select_from(outbox)

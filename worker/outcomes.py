@@ -20,14 +20,12 @@ from worker.decoding import DecodePool
 from worker.metrics import WorkerMetrics
 from worker.score_rows import Scored
 from worker.serving import Loaded
-from worker.states import State
+from worker.states import NO_STUDY, State
 
 INFERENCE_BATCH = 4
 ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 ENGINE_REFUSED = "engine_refused"
 """The engine answers other films, and not this one."""
-NO_STUDY = "study_missing"
-"""Study or Series Instance UID is missing or no UID: a score would belong to no study."""
 
 Ready = tuple[int, NDArray[np.uint8], Verdict, tuple[str, ...]]
 """An instance's id, its input [size, size], what the gate says of it, and what was odd about how it is shown."""

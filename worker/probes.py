@@ -19,7 +19,6 @@ from worker import logs
 from worker.bounded import Bounded
 from worker.db import schema
 from worker.db.causes import cause
-from worker.db.session import reading
 from worker.errors import Unhealthy, WorkerError
 from worker.sizes import size
 
@@ -127,15 +126,14 @@ def require_file(engine: Engine) -> None:
 
 
 def require_writable(engine: Engine) -> None:
-    """A standby answers every question and takes nothing; nor does SQLite on a full disk. Raises Unhealthy."""
+    """A standby answers every question and takes nothing, as does SQLite on a full disk. Raises Unhealthy."""
     if engine.dialect.name == "sqlite":
         free = shutil.disk_usage(Path(engine.url.database or "").parent).free
         if free < DATABASE_MIB * MEBIBYTE:
             raise Unhealthy(f"{size(free)} free on the disk of the database")
         return
-    with reading(engine) as connection:
-        if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
-            raise Unhealthy("the database is read-only, as a standby is, or one whose disk is full")
+    if refused := schema.refusal(engine):
+        raise Unhealthy(f"the database takes no rows: {refused}")
 
 
 def spool(folder: Spool) -> str:

@@ -11,7 +11,9 @@ from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
+from worker.db import causes
 from worker.errors import Unhealthy
 from worker.outbox import Claims, PublishError
 
@@ -165,7 +167,8 @@ def consume(
         try:
             score({int(instance_id): int(claims) for instance_id, claims in pairs})
         except Exception as error:  # noqa: BLE001 - the task's edge: Celery would log its text, which may hold a row
-            log.error("score task failed", extra={"reason": type(error).__name__})
+            reason = causes.cause(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
+            log.error("score task failed", extra={"reason": reason})
 
     @app.task(name=PROBE_TASK, max_retries=0, Request=_unacknowledged())  # type: ignore[untyped-decorator]
     def probe_task() -> None:

@@ -121,6 +121,8 @@ class Refusals(Observer):
 
 def may_be_a_film(code: str) -> bool:
     """Whether a film may have been meant by a presentation context that was refused: its SOP class is served here."""
+    if code.startswith("Verification SOP Class"):  # one that brought a C-STORE was meant for a film all the same
+        return code.endswith(NOT_THE_CLASS[USED])
     return code.endswith(tuple(NOT_THE_CLASS.values()))
 
 

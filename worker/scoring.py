@@ -6,6 +6,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -93,17 +94,20 @@ class Scoring:
                 finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
         except Exception as error:
             if isinstance(error, (ModelError, SQLAlchemyError)) and not isinstance(error, (DataError, IntegrityError)):
-                self._postpone(rows, type(error).__name__)
+                words = cause(error) if isinstance(error, SQLAlchemyError) else first_line(error)
+                self._postpone(rows, type(error).__name__, words)
                 return
             self._put_off(rows)  # what a film brought may be the cause: the attempt counts
             raise
         ours = {outcome.instance_id for outcome in outcomes if outcome.reason == UNAVAILABLE}
         if ours:
             self._postpone([row for row in rows if row.id in ours], UNAVAILABLE)
+        ended = Counter(one.state for one in outcomes if one.instance_id in finished)
         log.info(
-            "scored a batch",
+            "finished a batch",
             extra={
                 "instances": len(finished),
+                **{str(state): ended[state] for state in (State.SCORED, State.INELIGIBLE, State.FAILED)},
                 "ms": round((time.monotonic() - started) * 1e3),
                 "bundle": roles.live.digest[:12],
                 "engine": live.engine.spec.name,
@@ -224,12 +228,16 @@ class Scoring:
                 due = now + self._retry.wait(row.attempts + 1)
                 connection.execute(update(outbox).where(_ours(row)).values(next_attempt_at=due, lease_until=None))
 
-    def _postpone(self, rows: list[Row[Any]], reason: str) -> None:
+    def _postpone(self, rows: list[Row[Any]], reason: str, words: str = "") -> None:
         """Give rows back for later, without counting the attempt: the fault is ours, not the films'.
 
         While the database does not take that either, this worker owes the films their attempts.
+
+        Args:
+            reason: a code, for the metric.
+            words: for the log, where they say more.
         """
-        log.error("batch postponed", extra={"instances": len(rows), "reason": reason})
+        log.error("batch postponed", extra={"instances": len(rows), "reason": words or reason})
         self._metrics.postponed(reason)
         try:
             with writing(self._database) as connection:

@@ -40,8 +40,9 @@ class Settings(BaseSettings):
         20.0,
         ge=2,
         le=120,
-        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702; "
-        "statements of reports and upgrades have 30 times as long.",
+        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702, "
+        "10 s later where two codings of a film are compared; statements of reports, lists and upgrades have 30 times "
+        "as long.",
     )
     redis_url: Annotated[str, AfterValidator(setting_values.broker)] = Field(
         "", description="Celery broker, redis://, rediss:// or redis+socket://; `xrayq up` starts one if empty."
@@ -222,7 +223,7 @@ class Settings(BaseSettings):
     @classmethod
     def _reasons(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := sorted(set(value) - set(REASONS)):
-            raise ValueError(f"{', '.join(unknown)}: no reason of the gate, which are {', '.join(REASONS)}")
+            raise ValueError(f"has {', '.join(unknown)}, not a reason of the gate: choose from {', '.join(REASONS)}")
         return value
 
     @field_validator("views", mode="after")
@@ -231,7 +232,7 @@ class Settings(BaseSettings):
         """A name that no film bears would score nothing, or what nobody asked for."""
         named = [(name, named_views(name)) for name in value]
         if unknown := [name for name, views in named if not views or not set(views) <= set(VIEWS)]:
-            raise ValueError(f"{', '.join(unknown)}: no view, which are {', '.join(VIEWS)}")
+            raise ValueError(f"has {', '.join(unknown)}, not a view: choose from {', '.join(VIEWS)}")
         return tuple(dict.fromkeys(view for _, views in named for view in views))
 
     @field_validator("webhook_url")

@@ -5,6 +5,9 @@ from enum import StrEnum
 NOT_A_FILM = "not_a_film"
 """The reason of what came beside the films and can never be one: ineligible from its first moment on."""
 
+NO_STUDY = "study_missing"
+"""Study or Series Instance UID is missing or no UID: a score would belong to no study."""
+
 
 class State(StrEnum):
     RECEIVED = "received"

@@ -19,6 +19,7 @@ from worker.db.session import DATABASE_SECONDS, database_time, snapshot
 from worker.deployment import by_settings
 from worker.errors import Unhealthy
 from worker.ready import Asked
+from worker.refusals import NAMELESS
 from worker.status_queries import Stored, named, read
 
 NOTICE = "Research software, not a medical device."
@@ -83,10 +84,25 @@ class Snapshot:
                 found.append(f"alarms do not arrive by {' or '.join(one.channel for one in self.stored.outages)}")
         return tuple(found)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is no fault here, and what a person should look at: films of today that never came in."""
+        if not self.stored:
+            return ()
+        films = sum(one.number for one in self.stored.films_refused)
+        peers = sum(one.number for one in self.stored.not_let_in if one.calling_ae != NAMELESS)
+        found = [f"{films:,} C-STORE{'s' * (films > 1)} refused today"] if films else []
+        return (*found, *([f"{peers:,} association{'s' * (peers > 1)} not let in today"] if peers else []))
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         fields: dict[str, Any] = _plain(asdict(self))
-        return {"notice": NOTICE, "well": not self.faults, "faults": list(self.faults)} | fields
+        return {
+            "notice": NOTICE,
+            "well": not self.faults,
+            "faults": list(self.faults),
+            "remarks": list(self.remarks),
+        } | fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +147,7 @@ class Watched:
         try:
             if self._engine is None:
                 self._engine = schema.connect(self._options.database_url, self._options.database_seconds)
-            with snapshot(self._engine) as connection:
+            with snapshot(self._engine, long=False) as connection:
                 now = database_time(connection)
                 stored = read(connection, now=now, zone=self._options.zone, default=self._default_bundle())
         except Unhealthy as error:

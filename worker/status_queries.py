@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from sqlalchemy import Connection, func, select
 
+from worker import refusals
 from worker.alarms import undelivered
 from worker.alarms.acknowledge import said
 from worker.audit.reconciliation import SCORED, Span
@@ -19,7 +20,6 @@ from worker.db.tables import alarm, audit_event, errand, finding_score, instance
 from worker.deployment import Placed, in_service
 from worker.errands import Kind
 from worker.outbox import ahead
-from worker.refusals import Refused, contexts_of
 from worker.states import State
 from worker.trail import ARRIVALS
 
@@ -55,6 +55,16 @@ class SenderToday:
     other: int
     """Objects that are no film, not part of the other counts."""
     last_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnedAway:
+    """C-STOREs or associations of an AE that were refused."""
+
+    calling_ae: str
+    number: int
+    codes: dict[str, int]
+    """Highest first: DIMSE statuses such as 0xA700, or reasons such as CALLED_AE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +127,11 @@ class Stored:
     waiting: Waiting
     senders: tuple[SenderToday, ...]
     """Most films first."""
-    refused: tuple[Refused, ...]
+    films_refused: tuple[TurnedAway, ...]
+    """C-STOREs of today that were answered with an error, by AE, most first."""
+    not_let_in: tuple[TurnedAway, ...]
+    """Associations of today that were rejected, or never asked for, by AE, most first."""
+    refused: tuple[refusals.Refused, ...]
     """Presentation contexts of today that were not accepted, by AE, most first."""
     hour: LastHour
     failed: int
@@ -141,7 +155,9 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
     return Stored(
         waiting=_waiting(connection, now),
         senders=_senders(connection, today),
-        refused=contexts_of(connection, today),
+        films_refused=_turned_away(connection, today, refusals.FILMS),
+        not_let_in=_turned_away(connection, today, refusals.ASSOCIATIONS),
+        refused=refusals.contexts_of(connection, today),
         hour=_last_hour(connection, now),
         failed=_in_state(connection, State.FAILED),
         dead_letters=_dead_letters(connection),
@@ -216,6 +232,12 @@ def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
         for calling_ae, films in ((calling_ae, states[calling_ae]) for calling_ae in last)
     ]
     return tuple(sorted(found, key=lambda one: (-one.received, one.calling_ae)))
+
+
+def _turned_away(connection: Connection, today: Span, action: str) -> tuple[TurnedAway, ...]:
+    found = refusals.most(refusals.of_span(connection, today, action), titles=20, codes=10)
+    rows = [TurnedAway(calling_ae=one, number=sum(of.values()), codes=of) for one, of in found.items()]
+    return tuple(sorted(rows, key=lambda one: (-one.number, one.calling_ae)))
 
 
 def _last_hour(connection: Connection, now: datetime) -> LastHour:

@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 from rich.console import Group
 from rich.text import Text
 
+from dicom_gateway.errors import REFUSALS
 from worker.alarms.undelivered import Outage
 from worker.printable import printable
 from worker.refusals import Refused
 from worker.sizes import size
 from worker.status import Process, Snapshot
-from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored
+from worker.status_queries import DeadLetter, LastHour, OpenAlarm, SenderToday, Stored, TurnedAway
 
 NOTICE = "not a medical device"
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=oO@#"
@@ -25,7 +26,15 @@ MOST_ROWS = 1000
 LATE = timedelta(seconds=10)
 """Age of a look, then time a report is overdue, from which the view says so."""
 REPORT_LATE = timedelta(minutes=10)
-BAD, GOOD, QUIET, STRONG = "bold red", "green", "dim", "bold"
+BAD, WARN, GOOD, QUIET, STRONG = "bold red", "yellow", "green", "dim", "bold"
+COMMENTS = {f"0x{one.status:04X}": one.comment for one in REFUSALS}
+NOT_LET_IN = {
+    "CALLING_AE": "CALLING_AE: not in XRAYQ_CALLING_AES",
+    "CALLED_AE": "CALLED_AE: called by another title than XRAYQ_AE_TITLE",
+    "NO_REQUEST": "NO_REQUEST: no whole A-ASSOCIATE-RQ",
+    "NO_PLACE": "NO_PLACE: too many peers asked",
+}
+"""Reasons that say what to look at; the others by their name."""
 COLUMNS = (("received", 9), ("scored", 8), ("ineligible", 11), ("failed", 7), ("pending", 8), ("flagged", 8))
 
 
@@ -48,13 +57,20 @@ def page(
     lists = (
         [_alarm(one, snapshot.at, zone) for one in stored.alarms],
         [_sender(one, snapshot.at, zone) for one in stored.senders if one.received],
-        [_refused(one) for one in stored.refused],
         [_dead_letter(one, snapshot.at, zone) for one in stored.dead_letters],
+        [_film_refused(one) for one in stored.films_refused],
+        [_not_let_in(one) for one in stored.not_let_in],
+        [_refused(one) for one in stored.refused],
     )
-    extra = (0, 0, 0, stored.failed - len(stored.dead_letters))
+    extra = (0, 0, stored.failed - len(stored.dead_letters), 0, 0, 0)
 
     def sections(
-        alarms: list[Text], senders: list[Text], refused: list[Text], dead_letters: list[Text]
+        alarms: list[Text],
+        senders: list[Text],
+        dead_letters: list[Text],
+        films: list[Text],
+        peers: list[Text],
+        contexts: list[Text],
     ) -> list[list[Text]]:
         return [
             title,
@@ -64,19 +80,24 @@ def page(
                 *senders,
                 _total(stored.senders),
                 *_others(stored.senders),
-                *_contexts(stored),
-                *refused,
+                *_number("refused", sum(one.number for one in stored.films_refused), "C-STORE"),
+                *films,
+                *_number("not let in", sum(one.number for one in stored.not_let_in), "association"),
+                *peers,
+                *_number("not accepted", sum(one.contexts for one in stored.refused), "presentation context", QUIET),
+                *contexts,
             ],
             _hour(stored.hour, 60 if width >= WIDE else 30, ASCII if ascii_ else BLOCKS),
             [_failed(stored), *dead_letters],
             [_bundle(stored), *_shadows(stored), _nightly(stored, snapshot.at, zone)],
         ]
 
-    fixed = sum(len(one) for one in sections([], [], [], []))
+    fixed = sum(len(one) for one in sections([], [], [], [], [], []))
     apart = not height or height >= ROOMY
     room = height - fixed - (5 if apart else 0) if height else MOST_ROWS
     wanted = [len(rows) + (more > 0) for rows, more in zip(lists, extra, strict=True)]
-    shares = share(room, wanted)
+    shares = share(room, wanted[:-1])
+    shares += share(room - sum(shares), wanted[-1:])  # contexts have what nothing else wants
     cut = [_cut(rows, rows_shown, more) for rows, rows_shown, more in zip(lists, shares, extra, strict=True)]
     return _group(sections(*cut), width, apart=apart)
 
@@ -124,10 +145,12 @@ def _title(snapshot: Snapshot, now: datetime, zone: ZoneInfo, site: str, *, live
 
 
 def _verdict(snapshot: Snapshot, width: int) -> list[Text]:
-    if not snapshot.faults:
+    if not snapshot.faults and not snapshot.remarks:
         return [Text("All is well.", f"{STRONG} {GOOD}")]
-    lines = wrap(f"NOT WELL  {'; '.join(snapshot.faults)}", width, subsequent_indent=" " * 10, break_on_hyphens=False)
-    return [Text(line, BAD) for line in lines]
+    said = "; ".join((*snapshot.faults, *snapshot.remarks))
+    head, style = ("NOT WELL  ", BAD) if snapshot.faults else ("No fault  ", f"{STRONG} {WARN}")
+    lines = wrap(f"{head}{said}", width, subsequent_indent=" " * len(head), break_on_hyphens=False)
+    return [Text(line, style) for line in lines]
 
 
 def _process(one: Process, width: int) -> list[Text]:
@@ -220,11 +243,21 @@ def _counts(name: str, senders: Sequence[SenderToday]) -> Text:
     return text
 
 
-def _contexts(stored: Stored) -> list[Text]:
-    """Nothing where none was refused."""
-    number = sum(one.contexts for one in stored.refused)
-    words = "presentation context" if number == 1 else "presentation contexts"
-    return [_line("not accepted", Text(f"{number:,} {words} today"))] if number else []
+def _number(label: str, number: int, what: str, style: str = WARN) -> list[Text]:
+    """Of today; nothing where none was turned away."""
+    return [_line(label, Text(f"{number:,} {what}{'s' * (number > 1)} today", style))] if number else []
+
+
+def _film_refused(one: TurnedAway) -> Text:
+    return _turned_away(one, [f"{number:,} x {code} {COMMENTS.get(code, '')}" for code, number in one.codes.items()])
+
+
+def _not_let_in(one: TurnedAway) -> Text:
+    return _turned_away(one, [f"{number:,} x {NOT_LET_IN.get(code, code)}" for code, number in one.codes.items()])
+
+
+def _turned_away(one: TurnedAway, words: list[str]) -> Text:
+    return Text.assemble(f"  {one.calling_ae:<16}", (f"  {', '.join(word.strip() for word in words)}", QUIET))
 
 
 def _refused(one: Refused) -> Text:

@@ -164,11 +164,11 @@ def _lock(home: Path) -> int:
 
 def cannot_listen(host: str, port: int, error: OSError) -> Unhealthy:
     """What to do, in one line."""
-    todo = "set XRAYQ_PORT"
+    todo = "set XRAYQ_PORT or --port"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         todo = "set XRAYQ_HOST to an address of this machine"
     elif error.errno == errno.EACCES:
-        todo = "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or set XRAYQ_PORT"
+        todo = "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or set XRAYQ_PORT or --port"
     return Unhealthy(f"cannot listen on {host}:{port}: {error.strerror}; {todo}")
 
 

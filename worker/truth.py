@@ -187,6 +187,7 @@ def truths(connection: Connection) -> dict[int, tuple[str | None, int]]:
     """
     later = instance.alias()
     of_film = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.revision > instance.c.revision)
+    of_film &= later.c.is_film  # what is no film replaces none
     by_uid = truth.c.sop_instance_uid == instance.c.sop_instance_uid
     by_accession = (truth.c.accession_digest == instance.c.accession_digest) & (truth.c.accession_digest != "")
     by_accession &= ~select(later.c.id).where(of_film).correlate(instance).exists()
@@ -196,7 +197,7 @@ def truths(connection: Connection) -> dict[int, tuple[str | None, int]]:
     for how in (by_uid, by_accession):  # two joins that each have an index, instead of one with OR that has none
         said = (truth.c.label, truth.c.reader, truth.c.read_on, truth.c.id.label("place"))
         query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *said).select_from(instance)
-        rows = connection.execute(query.join(truth, how).order_by(truth.c.id))
+        rows = connection.execute(query.join(truth, how).where(instance.c.is_film).order_by(truth.c.id))
         for row in rows:
             uid = row.sop_instance_uid
             newest[uid] = max(newest.get(uid, (0, 0)), (row.revision, row.id))
@@ -236,10 +237,11 @@ def _without_film(connection: Connection, labels: list[Label]) -> int:
     arrived: dict[str, set[str]] = {}
     for column in ("sop_instance_uid", "accession_digest"):
         wanted = sorted({getattr(label, column) for label in labels} - {""})
+        came = select(instance.c[column]).where(instance.c.is_film)
         arrived[column] = {
             name
             for chunk in _chunks(wanted)
-            for name in connection.execute(select(instance.c[column]).where(instance.c[column].in_(chunk))).scalars()
+            for name in connection.execute(came.where(instance.c[column].in_(chunk))).scalars()
         }
     return sum(
         label.sop_instance_uid not in arrived["sop_instance_uid"]

@@ -5,7 +5,6 @@ nothing explains.
 """
 
 import argparse
-import logging
 import os
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tests.differential import aspects
 from tests.differential.compare import AGREES, NO_ANSWER, UNEXPLAINED, compare, described, explanations
+from worker.logs import silence_readers
 
 
 def main() -> None:
@@ -23,11 +23,14 @@ def main() -> None:
     parser.add_argument("cases", nargs="?", type=int, default=4000)
     parser.add_argument("--from", dest="first", type=int, default=0, help="number of the first case")
     options = parser.parse_args()
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    silence_readers()
     counts: Counter[tuple[str, str]] = Counter()
     neither = 0
     numbers = range(options.first, options.first + options.cases)
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(os.cpu_count()) as pool:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(os.cpu_count(), initializer=silence_readers) as pool,
+    ):
         for found in pool.map(partial(_verdicts, folder=Path(folder)), numbers, chunksize=20):
             neither += all(verdict != AGREES for verdict, _ in found.values())
             for name, (verdict, words) in found.items():

@@ -128,7 +128,7 @@ EXPLAINED: dict[str, tuple[str, Callable[[Case, Outcome], bool], str]] = {
     "rescale by a fraction": (
         "DCMTK",
         _has(*FRACTIONS),
-        "DCMTK keeps whole numbers after the rescale, C.11.1.1.2 has none; pydicom agrees with us where it answers",
+        "DCMTK keeps whole numbers after the rescale, C.11.1 has none; pydicom agrees with us where it answers",
     ),
     "LINEAR_EXACT": (
         "DCMTK",

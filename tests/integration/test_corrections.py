@@ -70,7 +70,8 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
     assert said.level is Level.LOOK
     assert (
         "LOCAL: 1 film came again as another patient's, study's or side's (see Corrections). Of these, 1 has an "
-        "earlier score that stands under the identity before: look where it went." in said.remarks
+        "earlier score that stands under the identity before. Find out who received the earlier score, and correct it "
+        "there." in said.remarks
     )
     page = render(found)
     assert found["page_without"] == []
@@ -140,13 +141,28 @@ def test_lists_mark_both_films(
         assert f"replaced by {window}" in listed
         rows = {one["id"]: one for one in json.loads(xrayq("instance", "list", "--json")[1])}
         shown = xrayq("instance", "show", str(corrected))[1]
+        between = xrayq("instance", "show", str(window))[1]
         both = json.loads(xrayq("instance", "show", rows[wrong]["sop_instance_uid"], "--json")[1])
     assert [rows[key]["identity_changed"] for key in films] == [None, [], ["PatientID", "StudyInstanceUID"]]
     assert [rows[key]["replaced_by"] for key in films] == [window, corrected, None]
     assert f"differs from instance {window} in: Patient ID, Study Instance UID" in shown
+    assert f"differs from instance {wrong} in: Window" in between
     assert "of the same Patient ID, corrected: Patient's Name" in shown
     assert [one["id"] for one in both] == list(films)
     assert "SECRET" not in (listed + shown + json.dumps(both)).upper()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_submit_says_what_changed(database: Engine, database_url: str, tmp_path: Path) -> None:
+    small = {"pixels": chest_pixels(64, 64)}
+    with typed_in(tmp_path, home=str(tmp_path), database_url=database_url, spool_reserve_mib="1") as xrayq:
+        assert "changed:" not in xrayq("submit", str(write_film(tmp_path, **small)))[1]
+        other = str(write_film(tmp_path, PatientID="PID-SECRET-2", **small))
+        told = xrayq("submit", other)[1]
+        older = write_film(tmp_path, PatientID="PID-SECRET-2", PatientAge="046Y", **small)
+        (found,) = json.loads(xrayq("submit", str(older), "--json")[1])
+    assert told.splitlines()[0].endswith("  changed: Patient ID")
+    assert (found["outcome"], found["changed"]) == ("revision", ["PatientAge"])
 
 
 def test_an_installation_without_corrections_has_no_mark(

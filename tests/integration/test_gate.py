@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 
 from dicom_gateway.encode import derived_uid, save
 from dicom_gateway.local import store_file
+from dicom_gateway.notes import NOTES
 from dicom_gateway.spool import Spool
 from model import bundle as bundles
 from model.bundle import Bundle
@@ -25,6 +26,7 @@ from model.prepare import prepare
 from model.quality import Quality, measure
 from model.raw_films import read_image
 from tests.phantoms import chest_film
+from tests.services import typed_in
 from worker.db.session import reading
 from worker.db.tables import audit_event
 from worker.decoding import DecodePool
@@ -115,8 +117,13 @@ def last_detail(database: Engine, instance_id: int) -> dict[str, Any]:
     return detail
 
 
+def shown_in_words(database_url: str, folder: Path, instance_id: int) -> str:
+    with typed_in(folder, home=str(folder), database_url=database_url) as xrayq:
+        return " ".join(xrayq("instance", "show", str(instance_id))[1].split())
+
+
 def test_the_public_sample_film_and_what_can_be_done_to_it(
-    database: Engine, spool: Spool, bundle: Bundle, decoders: DecodePool, tmp_path: Path
+    database: Engine, database_url: str, spool: Spool, bundle: Bundle, decoders: DecodePool, tmp_path: Path
 ) -> None:
     """Through ingest, decoder processes, gate and network; reasons are counted, and what was measured is audited."""
     expected, ids = {}, {}
@@ -136,11 +143,14 @@ def test_the_public_sample_film_and_what_can_be_done_to_it(
     assert {(state, reason): count for state, reason, count in count_by_reason(database)} == Counter(expected.values())
     odd = last_detail(database, ids["chest with odd parts"])
     assert odd["display"] == ["aspect_unusable", "shutter_unusable", "voi_lut_unusable"]
+    told = shown_in_words(database_url, tmp_path, ids["chest with odd parts"])
+    assert all(f"shown with {code}: {NOTES[code]}" in told for code in odd["display"])
     assert "display" not in last_detail(database, ids["chest"])
     detail = last_detail(database, ids["upside down"])
     assert detail["reason"] == "rotated"
     assert detail["measured"]["rotated"] >= bundle.gate["thresholds"]["rotated"]  # type: ignore[index]
     assert all(isinstance(value, int | float) for value in detail["measured"].values())
+    assert "the gate measured: " in shown_in_words(database_url, tmp_path, ids["upside down"])
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,9 @@ from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool, promising
 from tests.phantoms import chest_film, chest_pixels, write_film
-from worker.db.session import reading
+from worker import trail
+from worker.db.postgresql import left, not_counted
+from worker.db.session import limited, make_engine, reading, writing
 from worker.db.tables import audit_event, instance, metadata, outbox
 from worker.ingest import Outcome, ingest
 
@@ -134,6 +136,43 @@ def test_another_coding_is_compared_once_and_outside_of_transactions(
     second = store_file(tmp_path / "other.dcm", spool, "XRAYQ")
     assert ingest(database, spool, second)[0] is Outcome.REVISION, "nothing can decode here"
     assert events(database)[-1][1]["identity_changed"] == []
+
+
+def test_a_comparison_does_not_use_up_the_databases_time(
+    database: Engine, database_url: str, spool: Spool, tmp_path: Path
+) -> None:
+    """A child may decode for ten seconds, and the database be given up after two. Then another one writes."""
+    seconds, holding = 2.0, threading.Event()
+
+    def hold() -> None:
+        with writing(database) as connection:
+            trail.record(connection, action="noted", instance_id=None, actor="another")
+            holding.set()
+            threading.Event().wait(0.3)
+
+    def same_picture(_one: Path, _other: Path) -> bool:
+        threading.Event().wait(1.5 * seconds)
+        threading.Thread(target=hold).start()
+        return holding.wait(10)
+
+    film = chest_film()
+    coded = in_syntax(film, uid.JPEGLSLossless)
+    coded.SOPInstanceUID = film.SOPInstanceUID
+    _, kept = take(database, spool, save(film, tmp_path / "one.dcm"))
+    impatient = make_engine(database_url, seconds)
+    received = store_file(save(coded, tmp_path / "other.dcm"), spool, "XRAYQ")
+    assert ingest(impatient, spool, received, same_picture) == (Outcome.DUPLICATE, kept)
+    impatient.dispose()
+
+
+def test_what_is_not_counted_is_given_back_and_no_more(database: Engine) -> None:
+    with limited(database):
+        before = left(1000.0)
+        with not_counted():
+            assert left(1000.0) == 1000.0
+            threading.Event().wait(0.2)
+        assert before - 0.15 < left(1000.0) <= before
+    assert left(1000.0) == 1000.0
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])

@@ -161,7 +161,7 @@ def test_the_command_writes_three_files_and_fails_on_a_difference(tmp_path: Path
         assert code == 0
         first, second = told.splitlines()
         assert re.fullmatch(rf"{today} is not over: films received until {today} \d\d:\d\d UTC are counted", first)
-        assert f"{today} (UTC): 1 films received, 0 scored, 0 dead letters, 0 not accounted for" in second
+        assert f"{today} (UTC): 1 film received, 0 scored, 0 dead letters, 0 not accounted for" in second
         assert json.loads((out / "report.json").read_text())["senders"][0]["pending"] == 1
         (row,) = csv.DictReader((out / "instances.csv").open())
         assert row["id"] == str(key)

@@ -14,15 +14,17 @@ from sqlalchemy import Engine, func, select, text, update
 
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
+from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.spool import Spool
+from model.findings import FINDINGS
 from tests import days
 from tests.alarms import arrived
 from tests.integration.test_orphans import settled
 from tests.integration.test_reconciliation import ended, found, named, sent
 from tests.integration.test_silence import at, mondays, silent
 from tests.integration.test_status import options, shown
-from tests.phantoms import write_film
+from tests.phantoms import chest_film, write_film
 from tests.services import typed_in
 from worker import orphans, trail
 from worker.alarms import nightly
@@ -32,11 +34,12 @@ from worker.audit.verdict import judge
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, instance, outbox
 from worker.errors import WrongState
-from worker.ingest import Outcome
+from worker.ingest import Outcome, ingest
 from worker.instances import find, reject, requeue
 from worker.other_objects import record
 from worker.status import Watched
 from worker.status_queries import read
+from worker.truth import import_labels, truths
 
 SR = "1.2.840.10008.5.1.4.1.1.88.67"
 UTC_ZONE = ZoneInfo("UTC")
@@ -95,6 +98,54 @@ def test_the_same_again_is_a_duplicate_and_other_bytes_a_revision(database: Engi
     assert [(one.id, one.revision) for one in find(database, "1.2.3")] == [(key, 1), (second, 2)]
     (sender,) = found(database)
     assert (sender.received, sender.revisions, sender.duplicates, sender.difference) == (2, 1, 1, 0)
+
+
+def test_it_replaces_no_film_of_its_uid_and_no_film_replaces_it(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    path = write_film(tmp_path)
+    received = store_file(path, spool, "XRAYQ")
+    assert isinstance(received, Received)
+    uid = received.header.sop_instance_uid
+    _, film = ingest(database, spool, received)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "sop_instance_uid,accession_number,label,reader,read_on\n"
+        f"{uid},,normal,dr1,2026-11-05\n,{chest_film().AccessionNumber},covid19,dr2,2026-11-05\n"
+    )
+    import_labels(database, labels, FINDINGS, "operator:test")
+    outcome, other = record(database, dose(uid))
+    assert outcome is Outcome.NEW
+    with reading(database) as connection:
+        assert truths(connection) == {film: (None, 1)}
+    assert ingest(database, spool, store_file(path, spool, "XRAYQ")) == (Outcome.DUPLICATE, film)
+    assert record(database, dose(uid)) == (Outcome.DUPLICATE, other)
+    corrected = store_file(write_film(tmp_path, PatientID="PID-SECRET-2"), spool, "XRAYQ")
+    assert isinstance(corrected, Received)
+    outcome, second = ingest(database, spool, corrected)
+    assert outcome is Outcome.REVISION
+    assert [(one.id, one.revision, one.replaced_by) for one in find(database, uid)] == [
+        (film, 1, second),
+        (other, 2, None),
+        (second, 3, None),
+    ]
+    assert find(database, str(second))[0].identity_changed == ["PatientID"]
+    with reading(database) as connection:
+        assert truths(connection) == {second: (None, 1)}
+    by_sender = {one.calling_ae: (one.received, one.revisions, one.difference) for one in found(database)}
+    assert sum(received for received, _, _ in by_sender.values()) == 3
+    assert {difference for _, _, difference in by_sender.values()} == {0}
+
+
+def test_a_film_after_an_object_of_its_uid_is_a_first_film(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    received = store_file(write_film(tmp_path), spool, "XRAYQ")
+    assert isinstance(received, Received)
+    uid = received.header.sop_instance_uid
+    record(database, dose(uid))
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"sop_instance_uid,accession_number,label,reader,read_on\n{uid},,normal,dr1,2026-11-05\n")
+    assert import_labels(database, labels, FINDINGS, "operator:test").without_film == 1
+    outcome, film = ingest(database, spool, received)
+    assert (outcome, find(database, str(film))[0].identity_changed) == (Outcome.NEW, None)
+    assert count(database, outbox) == 1
 
 
 def test_many_at_once_are_one_instance(database: Engine) -> None:
@@ -202,6 +253,7 @@ def test_submit_takes_a_folder_with_other_objects(database: Engine, database_url
         assert code == 0
         assert "not_a_film" in out
         assert "SECRET" not in out.upper()
+        assert "not_a_film: SR" in xrayq("instance", "list", "--state", "ineligible")[1]
         code, _, err = xrayq("instance", "requeue", str(number))
         assert (code != 0, "no film" in err) == (True, True)
         assert xrayq("replay", str(number))[0] != 0

@@ -1,6 +1,11 @@
 """Databases as they are found: roles with settings of their own, other encodings, a pooler, one that falls silent."""
 
+import os
+import pickle
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,22 +18,30 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
+from tests.integration.test_status import options
+from tests.nightly import FRIDAY, plan_for
 from tests.phantoms import write_film
 from tests.postgres import administer, freeze, frozen, own_server, pgbouncer, thaw
 from tests.services import PATIENCE, typed, wait_until
 from worker import probes, trail
-from worker.db import schema
+from worker.audit.child import Order
+from worker.audit.live import against_labels
+from worker.bundle_status import overview
+from worker.db import postgresql, schema
 from worker.db.causes import cause
 from worker.db.session import make_engine, reading, snapshot, writing
 from worker.db.tables import audit_event, finding_score, instance, score
 from worker.errors import Unhealthy
 from worker.ingest import Outcome, ingest
-from worker.instances import list_instances
+from worker.instances import count_by_reason, list_instances
+from worker.outbox_metrics import OutboxCollector
 from worker.probes import Probe
+from worker.status import Watched
 
 SECONDS = 1.0
 """After which the engines here give a database up."""
@@ -154,7 +167,7 @@ def test_a_database_that_became_read_only_is_named(
     database.dispose()
     with pytest.raises(StoreUnavailable):
         put(database, spool, film)
-    with pytest.raises(Unhealthy, match="the database is read-only"):
+    with pytest.raises(Unhealthy, match="takes no rows: it is read-only"):
         probes.database(database)
     for words in (("doctor",), ("status", "--once")):
         done = typed(*words, database_url=database_url)
@@ -163,6 +176,86 @@ def test_a_database_that_became_read_only_is_named(
     administer(database_url, f"ALTER DATABASE {name} RESET default_transaction_read_only")
     database.dispose()
     assert put(database, spool, film)[0] is Outcome.NEW
+
+
+@pytest.mark.parametrize("command", ["gateway", "relay", "worker", "up"])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_no_process_starts_that_could_write_nothing(
+    database: Engine, database_url: str, tmp_path: Path, command: str
+) -> None:
+    administer(database_url, f"ALTER DATABASE {make_url(database_url).database} SET default_transaction_read_only = on")
+    done = typed(command, database_url=database_url, redis_url="redis://127.0.0.1:1", home=str(tmp_path / "home"))
+    assert done.returncode == 5
+    assert len([one for one in done.stderr.splitlines() if "takes no rows: it is read-only" in one]) == 1
+    assert "listening" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("granted", ["ALL ON ALL SEQUENCES", "ALL ON ALL TABLES"])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_role_without_the_right_to_insert_is_named(database: Engine, database_url: str, granted: str) -> None:
+    """Who grants the tables and forgets their sequences, or lets a role only read."""
+    role = str(make_url(database_url).database)
+    rights = f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}", f"GRANT {granted} IN SCHEMA public TO {role}"
+    administer(database_url, f"CREATE ROLE {role} LOGIN", *rights)
+    theirs = make_url(database_url).set(username=role).render_as_string(hide_password=False)
+    try:
+        with pytest.raises(Unhealthy, match="takes no rows: its user may not do that"):
+            schema.connect(theirs, writes=True)
+        reader = schema.connect(theirs)
+        with pytest.raises(Unhealthy, match="takes no rows: its user may not do that"):
+            probes.database(reader)
+        reader.dispose()
+    finally:
+        administer(database_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_reads_whole_tables_has_the_time_of_a_report(
+    database: Engine, database_url: str, spool: Spool, tmp_path: Path
+) -> None:
+    put(database, spool, write_film(tmp_path))
+    for table in ("instance", "score", "deployment"):
+        slowed(database_url, table, SECONDS * 1.2)
+    impatient = make_engine(database_url, SECONDS)
+    assert len(list_instances(impatient)) == 1
+    assert count_by_reason(impatient) == [("received", None, 1)]
+    assert overview(impatient, None) == []
+    assert against_labels(impatient, None)["performance"] is None
+    with pytest.raises(DBAPIError):
+        OutboxCollector(impatient)._read.ask()()  # a scrape has another time, and its reader must not hang for long
+    impatient.dispose()
+    watched = Watched(replace(options(database_url, spool.root), database_seconds=SECONDS))
+    assert watched.look().database == "does not answer: it took too long"
+
+
+def slowed(url: str, table: str, seconds: float) -> None:
+    """Each look at the table takes so long."""
+    administer(
+        url,
+        f"ALTER TABLE {table} RENAME TO quick_{table}",
+        f"CREATE VIEW {table} AS SELECT * FROM quick_{table} WHERE (SELECT pg_sleep({seconds})) IS NOT NULL",
+    )
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_report_whose_statement_takes_too_long_counts_as_an_attempt_of_its_day(
+    database: Engine, database_url: str, tmp_path: Path
+) -> None:
+    """Else it is tried for ever, and nobody is told. The settings' time reaches the child."""
+    slowed(database_url, "alarm", 12)  # within the 18 s that a statement has by default
+    plan, folder = plan_for(database_url, tmp_path), tmp_path / "new"
+    folder.mkdir()
+    order = Order(
+        database_url=database_url,
+        database_seconds=2.0,
+        day=FRIDAY,
+        options=plan.options,
+        folder=folder,
+        parent=os.getpid(),
+    )
+    code = "from worker.db import postgresql; postgresql.LONG = 1; from worker.audit.child import main; exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(order), capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"it took too long\n", b"")
 
 
 @pytest.fixture
@@ -199,6 +292,13 @@ def test_a_pooler_in_transaction_mode(pooled: Engine, spool: Spool, tmp_path: Pa
         prepared = connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one()
         left_over = connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one()
     assert (prepared, left_over) == (0, 0)
+
+
+def test_a_host_that_vanishes_is_noticed_however_long_its_statement_may_take(pooled: Engine) -> None:
+    with snapshot(pooled) as connection:
+        session: Any = connection.connection.driver_connection
+        with socket.fromfd(session.fileno(), socket.AF_INET, socket.SOCK_STREAM) as ours:
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 
 @pytest.fixture(scope="module")
@@ -310,6 +410,38 @@ def test_a_lock_that_is_never_given_back_holds_nobody_longer(spool: Spool, tmp_p
     assert put(database, spool, film)[0] is Outcome.NEW
     holder.close()
     database.dispose()
+
+
+def test_a_reader_after_a_writer_has_its_whole_time(tmp_path: Path) -> None:
+    """SQLite: how long to wait for a lock stays with a connection, and a writer may have had little left."""
+    url = f"sqlite:///{tmp_path / 'xrayq.db'}"
+    database = make_engine(url, 7.0)
+    asked = text("PRAGMA busy_timeout")
+    fresh = database.raw_connection()
+    assert fresh.cursor().execute("PRAGMA busy_timeout").fetchone() == (7000,)
+    fresh.close()
+    with postgresql.limited(0.5), writing(database) as connection:
+        assert connection.execute(asked).scalar_one() <= 500
+    for use in (reading, snapshot):
+        with use(database) as connection:
+            assert connection.execute(asked).scalar_one() == 7000
+    database.dispose()
+
+
+def test_how_long_a_connection_was_waited_for_is_said(tmp_path: Path) -> None:
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}", 7.0)
+    with (
+        writing(database),
+        ThreadPoolExecutor(1) as thread,
+        pytest.raises(NoConnection, match=r"within 0\.\d+ s$"),
+    ):
+        thread.submit(_write_in, database, 0.2).result()
+    database.dispose()
+
+
+def _write_in(database: Engine, seconds: float) -> None:
+    with postgresql.limited(seconds), writing(database):
+        pass
 
 
 @pytest.fixture(scope="module")

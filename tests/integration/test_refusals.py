@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.negotiation import class_name
 from dicom_gateway.observer import Observers
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
@@ -47,6 +48,27 @@ def told(database: Engine, action: str = FILMS) -> dict[str, dict[str, int]]:
     now = datetime.now(UTC)
     with reading(database) as connection:
         return refusals.of_span(connection, Span(start=now - timedelta(hours=1), end=now + timedelta(hours=1)), action)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "reason", "film"),
+    [
+        (DX, "transfer_syntax", True),
+        (DX, "context_id", True),
+        (Verification, "transfer_syntax", False),
+        (Verification, "context_id", False),
+        (Verification, "used", True),
+        (StorageCommitmentPushModel, "abstract_syntax", False),
+    ],
+)
+def test_which_refused_context_may_have_brought_a_film(
+    database: Engine, sop_class: str, reason: str, film: bool
+) -> None:
+    counts = Refusals()
+    counts.context_refused("CR1", class_name(sop_class), reason)
+    counts.write(database)
+    (code,) = told(database, CONTEXTS)["CR1"]
+    assert refusals.may_be_a_film(code) is film
 
 
 def test_refused_films_are_counted_by_ae_and_status(database: Engine, spool: Spool, tmp_path: Path) -> None:

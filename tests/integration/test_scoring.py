@@ -1,5 +1,6 @@
 """The score task on both databases, with real decoder processes and the shipped bundle."""
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom import uid
@@ -22,11 +24,12 @@ from model.engine.ort import OrtEngine
 from model.errors import EngineError
 from model.gate import Policy
 from tests.phantoms import NOT_REAL, chest_pixels, write_film
-from tests.services import wait_until
+from tests.services import typed_in, wait_until
 from worker.db import schema
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, film_measure, finding_score, outbox, score
 from worker.decoding import DecodePool
+from worker.errors import WrongState
 from worker.ingest import ingest
 from worker.instances import InstanceView, list_instances, reject, requeue
 from worker.metrics import WorkerMetrics
@@ -452,6 +455,69 @@ def test_requeue_and_reject(database: Engine, spool: Spool, scoring: Scoring, tm
     with reading(database) as connection:
         actions = connection.execute(select(audit_event.c.action).order_by(audit_event.c.id)).scalars().all()
     assert actions == ["received", "failed", "requeued", "failed", "rejected"]
+
+
+def test_a_film_without_a_study_is_not_requeued(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    """It would fail again at once, whatever its attempts."""
+    instance_id = take(database, spool, write_film(tmp_path, StudyInstanceUID=None))
+    scoring.run({instance_id: 0})
+    with pytest.raises(WrongState, match=f"send it again, then 'xrayq instance reject {instance_id}'"):
+        requeue(database, instance_id, "operator:test")
+    assert (only(database).state, count(database, outbox)) == ("failed", 0)
+    reject(database, instance_id, "operator:test")
+    assert only(database).reason == "operator"
+
+
+def test_a_finished_batch_is_told_by_its_ends(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = [
+        take(database, spool, write_film(tmp_path, name, **changes))
+        for name, changes in {
+            "a": {},
+            "b": {"Modality": "CT"},
+            "c": {"NumberOfFrames": 2},
+            "d": {"Modality": "MR"},
+        }.items()
+    ]
+    with caplog.at_level("INFO", "xrayq"):
+        scoring.run(dict.fromkeys(ids, 0))
+    (line,) = [vars(one) for one in caplog.records if one.message == "finished a batch"]
+    assert [line[name] for name in ("instances", "scored", "ineligible", "failed")] == [4, 1, 2, 1]
+
+
+def test_what_conflicts_is_shown_and_reasons_are_listed(
+    database: Engine, database_url: str, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    film = write_film(tmp_path, PatientOrientation=["A", "F"])
+    instance_id = take(database, spool, film)
+    take(database, spool, write_film(tmp_path, "other"))
+    scoring.run({instance_id: 0})
+    with typed_in(tmp_path, home=str(tmp_path), database_url=database_url) as xrayq:
+        lines = [" ".join(line.split()) for line in xrayq("instance", "show", str(instance_id))[1].splitlines()]
+        (view,) = json.loads(xrayq("instance", "show", str(instance_id), "--json")[1])
+        listed = [
+            [one["id"] for one in json.loads(xrayq("instance", "list", *words, "--json")[1])]
+            for words in (("--reason", "view_conflict"), ("--reason", "age"), ("--state", "ineligible"))
+        ]
+    dataset = pydicom.dcmread(film)
+    for line in (
+        "reason view_conflict",
+        "view_position PA",
+        r"patient_orientation A\F",
+        "views PA, LATERAL",
+        "called_ae XRAYQ",
+        f"study_instance_uid {dataset.StudyInstanceUID}",
+        f"series_instance_uid {dataset.SeriesInstanceUID}",
+        f"sop_class {dataset.SOPClassUID.name}, {dataset.SOPClassUID}",
+    ):
+        assert line in lines
+    assert (view["views"], view["called_ae"], view["sop_class"]) == (
+        ["PA", "LATERAL"], "XRAYQ", dataset.SOPClassUID.name,
+    )  # fmt: skip
+    assert listed == [[instance_id], [], [instance_id]]
 
 
 def test_an_old_message_is_not_worked_on(database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path) -> None:

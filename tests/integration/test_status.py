@@ -14,7 +14,7 @@ from rich.console import Console
 from sqlalchemy import Engine, event, insert, update
 
 from dicom_gateway.spool import Spool
-from tests.alarms import contexts_refused
+from tests.alarms import contexts_refused, refused
 from tests.integration.test_reconciliation import ended, sent
 from tests.services import free_port, typed_in
 from worker import status, trail
@@ -23,6 +23,7 @@ from worker.db.session import make_engine, writing
 from worker.db.tables import alarm, errand, finding_score, instance, score
 from worker.http_endpoint import Answer, Endpoint
 from worker.ready import Asked
+from worker.refusals import Refusals
 from worker.status import Snapshot, StatusOptions, Watched, ask
 from worker.status_view import page, share, span, sparkline
 
@@ -201,6 +202,48 @@ def test_contexts_that_were_not_accepted_today(database: Engine, database_url: s
     }  # fmt: skip
     assert found.faults == (), "only an alarm is one"
     assert len(shown(found, 80, 24)) <= 24
+
+
+def test_films_that_were_refused_today_and_peers_not_let_in(database: Engine, database_url: str, spool: Spool) -> None:
+    watched = Watched(options(database_url, spool.root))
+    refused(database, CR1=[0xA701], CR2=[0xA700, 0xC002, 0xA700])
+    counts = Refusals()
+    counts.rejected("STRANGER", "CALLING_AE")
+    counts.rejected("CR1", "CALLED_AE")
+    counts.rejected("", "NO_REQUEST")
+    counts.write(database)
+    contexts_refused(database, "CR1", "Storage Commitment")
+    found = watched.look()
+    lines = shown(found, 132)
+    assert lines[1] == "No fault  4 C-STOREs refused today; 2 associations not let in today"
+    place = lines.index("refused      4 C-STOREs today")
+    assert lines[place + 1 : place + 8] == [
+        "  CR2               2 x 0xA700 free space is below the reserve, 1 x 0xC002 data set cannot be parsed",
+        "  CR1               1 x 0xA701 data set is larger than this node accepts",
+        "not let in   3 associations today",
+        "  (no AE title given)  1 x NO_REQUEST: no whole A-ASSOCIATE-RQ",
+        "  CR1               1 x CALLED_AE: called by another title than XRAYQ_AE_TITLE",
+        "  STRANGER          1 x CALLING_AE: not in XRAYQ_CALLING_AES",
+        "not accepted 1 presentation context today",
+    ]
+    assert (found.faults, found.as_dict()["well"]) == ((), True)
+    assert found.as_dict()["remarks"] == ["4 C-STOREs refused today", "2 associations not let in today"]
+    assert found.as_dict()["stored"]["films_refused"][1] == {
+        "calling_ae": "CR1", "number": 1, "codes": {"0xA701": 1},
+    }  # fmt: skip
+
+
+def test_refused_contexts_are_dropped_first(
+    database: Engine, database_url: str, spool: Spool, films: list[int]
+) -> None:
+    refused(database, CR1=[0xA701] * 2, CR2=[0xA701], CR3=[0xA701], CR4=[0xA701])
+    contexts_refused(database, "SCAN", "Storage Commitment", "1.2.3")
+    lines = shown(Watched(options(database_url, spool.root)).look(), 80, 24)
+    assert len(lines) <= 24
+    assert any(line.startswith("  CR1               2 x 0xA701") for line in lines)
+    assert "dead letters 1" in lines
+    assert any("CR1" in line for line in lines[lines.index("dead letters 1") + 1 :])
+    assert not any("Storage Commitment" in line for line in lines)
 
 
 def test_a_report_that_failed_says_so(database: Engine, database_url: str, spool: Spool, alarms: None) -> None:

@@ -100,5 +100,8 @@ def test_a_full_disk_names_nobody(
     with Peer(node.port) as peer:
         peer.associate()
         assert peer.store(PLAIN_BYTES, PLAIN.SOPInstanceUID).Status == 0xA700
-    assert "refused" in caplog.text
+    (line,) = [vars(one) for one in caplog.records if one.message == "C-STORE refused"]
+    assert (line["status"], line["reason"], line["sop_class"]) == ("0xA700", "NoSpace", PLAIN.SOPClassUID.name)
+    assert (line["calling_ae"], line["called_ae"]) == ("RAW", "XRAYQ")
+    assert line["peer"].startswith("127.0.0.1")
     assert [secret for secret in SECRETS if secret in everything(caplog.records)] == []

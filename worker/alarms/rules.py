@@ -60,8 +60,9 @@ RULES: tuple[Rule, ...] = (
         when=When.LIVE,
         setting="alarm_refusals",
         meaning="so many C-STOREs, or presentation contexts, of an AE were refused within an hour",
-        advice="C-STOREs: look up the status in CONFORMANCE.md; the films are still the sender's. Contexts: take what "
-        "is no storage off the device's list",
+        advice="C-STOREs: look up the status in CONFORMANCE.md; the films are still the sender's. Contexts: "
+        "remove non-storage SOP classes (Query/Retrieve, Storage Commitment, Print) from this destination's "
+        "configuration on the device",
         counts=True,
     ),
     Rule(

@@ -16,6 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from worker.audit import night
 from worker.audit.reconciliation import Span
+from worker.db.causes import cause
+from worker.db.session import DATABASE_SECONDS
 from worker.drift_reference import freeze_missing
 from worker.errors import WorkerError
 from worker.redis_server import end_with_parent
@@ -25,10 +27,15 @@ NICE = 10
 TRY_AGAIN = 75
 """Exit code when a disk or a database is at fault and not the day: EX_TEMPFAIL of sysexits.h."""
 
+TOOK_TOO_LONG = "57014"
+"""Of PostgreSQL, a statement was cancelled: of a day that holds too much it will be the next time too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
     database_url: str
+    database_seconds: float = DATABASE_SECONDS
+    """After which a silent one is given up; see `session.make_engine`."""
     day: date
     options: night.Options
     folder: Path
@@ -47,14 +54,17 @@ def main() -> int:
         from worker.audit.files import write  # brings matplotlib
         from worker.db import schema
 
-        engine = schema.connect(order.database_url)
+        engine = schema.connect(order.database_url, order.database_seconds)
         span = Span.of_day(order.day, order.options.zone)
         freeze_missing(engine, span, films=order.options.drift.reference_films, actor=ACTOR)
         write(engine, order.day, order.options, order.folder)
     except WorkerError as error:
         print(error)  # noqa: T201 - the parent logs it
         return TRY_AGAIN
-    except (OSError, OperationalError) as error:
+    except OperationalError as error:
+        print(cause(error))  # noqa: T201
+        return 1 if getattr(error.orig, "sqlstate", None) == TOOK_TOO_LONG else TRY_AGAIN
+    except OSError as error:
         print(type(error).__name__)  # noqa: T201
         return TRY_AGAIN
     except Exception as error:  # noqa: BLE001 - the process's edge; a message could quote what it tripped over

@@ -32,7 +32,8 @@ def of_day(connection: Connection, span: Span) -> list[dict[str, Any]]:
 
 
 def _earlier(connection: Connection, film: Any) -> list[dict[str, Any]]:
-    before = (instance.c.sop_instance_uid == film.sop_instance_uid) & (instance.c.revision < film.revision)
+    same_uid = (instance.c.sop_instance_uid == film.sop_instance_uid) & instance.c.is_film
+    before = same_uid & (instance.c.revision < film.revision)
     rows = connection.execute(
         select(instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, finding_score.c.finding)
         .outerjoin(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
@@ -70,7 +71,10 @@ def remarks(content: dict[str, Any]) -> Iterable[str]:
             stand = (
                 "1 has an earlier score that stands" if scores == 1 else f"{scores:,} have earlier scores that stand"
             )
-            said += f" Of these, {stand} under the identity before: look where it went."
+            said += (
+                f" Of these, {stand} under the identity before. Find out who received the earlier "
+                f"{'score' if scores == 1 else 'scores'}, and correct it there."
+            )
         yield said
     for calling_ae, films in _by_sender(unread):
         file = "file" if len(films) == 1 else "files"

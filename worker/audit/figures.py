@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from model.figures import ACCENT, CLASS_STYLE, INK, PALE, QUIET, SPOKEN, STYLE, WIDTH, Chart, chart
 from worker.audit.reconciliation import total
+from worker.audit.words import in_films
 
 PENDING, REFUSED, FAILED = "#D98200", "#9aa5b1", "#882255"
 SPOKEN_RATES = {
@@ -144,7 +145,7 @@ def _spread(counts: Sequence[int]) -> str:
     """Where most films lie, in words."""
     number, bins = sum(counts), len(counts)
     high = sum(counts[bins // 2 :])
-    return f"{number} films, {high} of them from 0.5 up"
+    return f"{in_films(number)}, {high} of them from 0.5 up"
 
 
 def _from(points: Sequence[float]) -> str:

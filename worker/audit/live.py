@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, select
 from model.bundle import Bundle
 from model.errors import BundleError
 from model.exact import interval
-from worker.db.session import reading
+from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
 from worker.deployment import by_settings, in_service, open_bundle
 from worker.performance import LIVE, performance
@@ -27,7 +27,7 @@ def against_labels(engine: Engine, default: Path | None) -> dict[str, Any]:
     Args:
         default: the bundle that is live while none is activated; None: the shipped reference.
     """
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         live, _ = in_service(connection)
     try:
         bundle = open_bundle(live or by_settings(default))
@@ -38,7 +38,7 @@ def against_labels(engine: Engine, default: Path | None) -> dict[str, Any]:
         return _missing(
             "No film that the live bundle scored has a label; 'xrayq labels import' takes what readers say."
         )
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         stated = calibration(connection, bundle)
     named = {"name": bundle.name, "version": bundle.version, "calibration": stated}
     return {"performance": found.as_dict() | named, "performance_missing": ""}

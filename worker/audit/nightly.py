@@ -110,6 +110,7 @@ def _in_a_child(engine: Engine, plan: Plan, one: Errand, scratch: Path) -> dict[
     """The report's files in `scratch`/new, and its content. Raises NotMade."""
     order = Order(
         database_url=plan.database_url,
+        database_seconds=plan.database_seconds,
         day=date.fromisoformat(one.key),
         options=plan.options,
         folder=scratch / "new",

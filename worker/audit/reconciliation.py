@@ -156,10 +156,9 @@ def reconcile(connection: Connection, span: Span, unaccounted: Sequence[Unaccoun
 
 
 def films_of(sender: dict[str, Any]) -> dict[str, Any]:
-    """`Sender.as_dict` without the objects that are no film, but for their number under `other_objects`."""
+    """`Sender.as_dict` without the objects that are no film, which are counted under `other_objects`."""
     ineligible = {reason: number for reason, number in sender["ineligible"].items() if reason != NOT_A_FILM}
-    other = total(sender["ineligible"]) - total(ineligible)
-    return sender | {"received": sender["received"] - other, "ineligible": ineligible, "other_objects": other}
+    return sender | {"received": sender["received"] - sender["other_objects"], "ineligible": ineligible}
 
 
 def total(count: int | dict[str, int]) -> int:

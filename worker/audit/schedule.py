@@ -16,13 +16,13 @@ from worker import errands, trail
 from worker.audit import made, night
 from worker.audit.child import ACTOR
 from worker.audit.reconciliation import Span
-from worker.db.session import reading, writing
+from worker.db.session import DATABASE_SECONDS, reading, writing
 from worker.db.tables import errand
 from worker.errands import Kind
 
 SETTLED = timedelta(minutes=5)
-"""After its last byte a film is committed, or refused: a commit waits up to 20 s for its turn, and again after a lost
-race."""
+"""After its last byte a film is committed, or refused: it waits for the database, two minutes at most, and for a
+comparison."""
 
 log = logging.getLogger("xrayq.relay")
 
@@ -32,6 +32,8 @@ class Plan:
     """When reports are made, from what, and where they go."""
 
     database_url: str
+    database_seconds: float = DATABASE_SECONDS
+    """After which a silent one is given up."""
     at: time
     """Local time of the zone in `options`, on the day after the one that is reported."""
     folder: Path

@@ -9,7 +9,7 @@ from model.page import Html, figure, paragraph, safe, table
 from worker.audit import figures
 from worker.audit.reconciliation import films_of, total
 from worker.audit.service import RATE_DAYS
-from worker.audit.words import at_the_end, frozen, lasted, local, reached, shown
+from worker.audit.words import at_the_end, frozen, in_films, lasted, local, reached, shown
 from worker.orphans import told
 from worker.refusals import contexts_in
 from worker.sizes import size
@@ -44,7 +44,7 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
             caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
             "Other objects can never be a film, such as dose reports: answered, not scored, and no part of received. "
             "Sent again: the same once more, no new work. Revisions: other content under a known UID. "
-            "Both count other objects too.",
+            "Sent again and revisions also count other objects.",
         )
         yield from _unaccounted(content["unaccounted"], "Not accounted for")
         yield figure(figures.ends(films), "What became of each sender's films.")
@@ -59,7 +59,8 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
         refused = [(ae, shown(contexts_in(of)), _statuses(of)) for ae, of in content["contexts_refused"].items()]
         caption = (
             "Presentation contexts that were not accepted, once for each association and SOP class. Only storage is "
-            "served here: what else a device asks for may be taken off its list."
+            "served here: remove non-storage SOP classes (Query/Retrieve, Storage Commitment, Print) from this "
+            "destination's configuration on the device."
         )
         yield table(("calling AE", "refused", "SOP classes"), refused, caption=caption)
     yield from _sources(content)
@@ -111,7 +112,7 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
     words = []
     if throughput["busiest_hour"]:
         words.append(
-            f"Busiest hour: {throughput['busiest_hour']}, {throughput['received_in_an_hour']:,} films received."
+            f"Busiest hour: {throughput['busiest_hour']}, {in_films(throughput['received_in_an_hour'])} received."
         )
     if throughput["busiest_minute"]:
         words.append(
@@ -119,8 +120,8 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
         )
     if seconds:
         words.append(
-            f"From received to scored, of the {seconds['films']:,} films to be scored: half {reached(seconds['p50'])}, "
-            f"95 % {reached(seconds['p95'])}, 99 % {reached(seconds['p99'])}."
+            f"From received to scored, of the {in_films(seconds['films'])} to be scored: "
+            f"half {reached(seconds['p50'])}, 95 % {reached(seconds['p95'])}, 99 % {reached(seconds['p99'])}."
         )
     if content["untimed"]:
         words.append(f"Left out, for they were scored before they came: {content['untimed']:,}. Clocks differed.")
@@ -129,7 +130,7 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
     if content["backlog"]["waiting"]:
         backlog = content["backlog"]
         yield paragraph(
-            f"When this report was made {backlog['waiting']:,} films waited, the oldest for "
+            f"When this report was made {in_films(backlog['waiting'])} waited, the oldest for "
             f"{lasted(backlog['oldest_seconds'])}."
         )
 

@@ -11,7 +11,7 @@ from worker import refusals
 from worker.alarms.faults import in_words
 from worker.audit import corrections
 from worker.audit.reconciliation import films_of
-from worker.audit.words import local
+from worker.audit.words import in_films, in_others, local
 from worker.orphans import told
 
 SHORT_DAYS = 14.0
@@ -62,7 +62,7 @@ def faults(content: dict[str, Any]) -> list[str]:
         if one["lost"] and not one["difference"]
     ]
     films = Counter(one["calling_ae"] for one in before)
-    found += [f"{ae}: {_films(number)} of earlier days not accounted for." for ae, number in sorted(films.items())]
+    found += [f"{ae}: {in_films(number)} of earlier days not accounted for." for ae, number in sorted(films.items())]
     if _orphans(content):
         found.append(_sentence(told(content["orphans"])))
     if _broken(content):
@@ -94,10 +94,10 @@ def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
     if wrong:
         difference, lost = sum(abs(one["difference"]) for one in senders), sum(one["lost"] for one in senders)
         said = {
-            f"{_films(difference)} not accounted for": difference,
-            f"{_films(lost)} not as the audit trail says": lost and not difference,
-            f"{_films(before)} of earlier days not accounted for": before,
-            f"{_films(len(content['orphans'] or ()))} of the spool not in the database": _orphans(content),
+            f"{in_films(difference)} not accounted for": difference,
+            f"{in_films(lost)} not as the audit trail says": lost and not difference,
+            f"{in_films(before)} of earlier days not accounted for": before,
+            f"{in_films(len(content['orphans'] or ()))} of the spool not in the database": _orphans(content),
             "the audit trail is broken": _broken(content),
         }
         words = ", and ".join(text for text, true in said.items() if true)
@@ -108,18 +108,19 @@ def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
     received, other = (sum(one[name] for one in films) for name in ("received", "other_objects"))
     missing = sum(max(abs(one["difference"]), one["lost"]) for one in content["senders"])
     but = f" but {missing}, acknowledged" if missing else ""
-    beside = f" and {_others(other)}" if other else ""
+    beside = f" and {in_others(other)}" if other else ""
     if not received and not missing:
-        return f"No film came on this day{f', {_others(other)}' if other else ''}{rest}"
-    return f"All {_films(received)}{beside} accounted for{but}{rest}"
+        return f"No film came on this day{f', {in_others(other)}' if other else ''}{rest}"
+    return f"All {in_films(received)}{beside} accounted for{but}{rest}"
 
 
 def _remarks(content: dict[str, Any]) -> Iterator[str]:
     dead, pending = len(content["failed"]), sum(one["pending"] for one in content["senders"])
     if dead:
-        yield f"{_films(dead)} could not be scored and {'waits' if dead == 1 else 'wait'} for a person (dead letters)."
+        waits = "waits" if dead == 1 else "wait"
+        yield f"{in_films(dead)} could not be scored and {waits} for a person (dead letters)."
     if pending:
-        yield f"{_films(pending)} of this day still waited when the report was made."
+        yield f"{in_films(pending)} of this day still waited when the report was made."
     yield from corrections.remarks(content)
     for calling_ae, statuses in content["refused"].items():
         words = ", ".join(f"{status} {number}" for status, number in statuses.items())
@@ -147,7 +148,7 @@ def _remarks(content: dict[str, Any]) -> Iterator[str]:
             yield f"Alarm: {_sentence(one['text'])}"
     yield from _unheard(content)
     if late := sum(bool(one["flags"]) for one in content["late"]):
-        yield f"{_films(late)} of days before ended on this day with a flag, which the report of their own day lacks."
+        yield f"{in_films(late)} of days before ended on this day with a flag, which the report of their own day lacks."
     if content["follows"] and content["follows"] != content["start"]:
         yield _seam(content["follows"], content["start"])
     for one in content["page_without"]:
@@ -201,14 +202,6 @@ def _seam(follows: str, start: str) -> str:
     first, last = (one[:16].replace("T", " ") for one in sorted((follows, start)))
     where = "no report" if gap else "the report of the day before too"
     return f"XRAYQ_TIME_ZONE was changed: films received from {first} to {last} UTC are in {where}."
-
-
-def _films(number: int) -> str:
-    return f"{number:,} {'film' if number == 1 else 'films'}"
-
-
-def _others(number: int) -> str:
-    return f"{number:,} other {'object' if number == 1 else 'objects'}"
 
 
 def _times(number: int) -> str:

@@ -11,6 +11,14 @@ def shown(value: object) -> object:
     return f"{value:,}" if isinstance(value, int) else value
 
 
+def in_films(number: int) -> str:
+    return f"{number:,} {'film' if number == 1 else 'films'}"
+
+
+def in_others(number: int) -> str:
+    return f"{number:,} other {'object' if number == 1 else 'objects'}"
+
+
 def local(moment: str, content: dict[str, Any]) -> str:
     """An ISO time in the report's zone, to the minute."""
     return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(content['zone'])):%Y-%m-%d %H:%M}"

@@ -46,7 +46,7 @@ app = typer.Typer(
     \b
     See it work:                    [bold]xrayq demo[/bold]
     Run everything on one machine:  [bold]xrayq up[/bold]
-    Send it a film:                 [bold]storescu 127.0.0.1 11112 film.dcm[/bold]
+    Send it a film:                 [bold]dcmsend 127.0.0.1 11112 film.dcm[/bold]
     Look at the scores:             [bold]xrayq instance list[/bold]
     Is all well?                    [bold]xrayq status[/bold]
     What is wrong?                  [bold]xrayq doctor[/bold]

@@ -64,6 +64,7 @@ def report(
     from worker.audit.files import write
     from worker.audit.reconciliation import films_of
     from worker.audit.verdict import judge
+    from worker.audit.words import in_films, in_others
 
     database = open_database(settings)
     with writing_to(out):
@@ -78,11 +79,12 @@ def report(
             typer.echo(f"{chosen} is not over: films received until {until} are counted")
         films = [films_of(one) for one in content["senders"]]
         received, other = (sum(one[name] for one in films) for name in ("received", "other_objects"))
-        beside = f" and {other} other objects" if other else ""
+        beside = f" and {in_others(other)}" if other else ""
+        dead = len(content["failed"])
         typer.echo(
-            f"{content['date']} ({content['zone']}): {received} films{beside} received, "
+            f"{content['date']} ({content['zone']}): {in_films(received)}{beside} received, "
             f"{content['flags']['scored']} scored, "
-            f"{len(content['failed'])} dead letters, {content['difference']} not accounted for. Wrote {out}"
+            f"{dead} dead letter{'s' * (dead != 1)}, {content['difference']} not accounted for. Wrote {out}"
         )
         for known in verdict.known:
             typer.echo(known)

@@ -88,14 +88,17 @@ def start_logging(settings: "Settings") -> None:
     logs.configure(settings.log_level, settings.log_format)
 
 
-def open_database(settings: "Settings") -> "Engine":
+def open_database(settings: "Settings", *, writes: bool = False) -> "Engine":
     """An engine whose schema is this version's.
 
-    Raises Unhealthy when it is not, or when the database does not answer.
+    Args:
+        writes: without that the caller is of no use.
+
+    Raises Unhealthy when it is not, or when the database does not answer, or takes no rows where that matters.
     """
     from worker.db import schema
 
-    return schema.connect(settings.database, settings.database_timeout)
+    return schema.connect(settings.database, settings.database_timeout, writes=writes)
 
 
 def open_spool(settings: "Settings") -> "Spool":

@@ -15,6 +15,8 @@ from worker.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
     from rich.text import Text
 
@@ -37,6 +39,7 @@ Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID.", m
 @app.command("list")
 def list_(
     state: Annotated[str, typer.Option(help="received, scored, ineligible, failed or reported.")] = "",
+    reason: Annotated[str, typer.Option(help="Why ineligible or failed, a code of 'xrayq instance reasons'.")] = "",
     limit: Annotated[int, typer.Option(help="Newest so many; 0 shows all.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,6 +48,7 @@ def list_(
     \b
     xrayq instance list
     xrayq instance list --state failed --limit 20
+    xrayq instance list --reason view_conflict
     xrayq instance list --json | jq '.[] | select(.state == "failed") | .reason'
     """
     from worker.errors import ConfigurationError
@@ -54,7 +58,9 @@ def list_(
     if state and state not in set(State):
         raise ConfigurationError(f"--state is one of {', '.join(State)}")
     engine = open_database(load_settings())
-    views = list_instances(engine, state=State(state) if state else None, limit=limit, newest_first=bool(limit))
+    views = list_instances(
+        engine, state=State(state) if state else None, reason=reason, limit=limit, newest_first=bool(limit)
+    )
     views.sort(key=lambda view: view.id)
     if as_json:
         print_json([view.as_dict() for view in views])
@@ -103,6 +109,10 @@ def show(name: Name, as_json: JsonOption = False) -> None:
                 table.add_row(key, to_the_second(value, settings.zone))
             elif key == "identity_changed" and value:
                 table.add_row(key, spoken(value))
+            elif key == "sop_class_uid":
+                continue
+            elif key == "sop_class":
+                table.add_row(key, value if value == view["sop_class_uid"] else f"{value}, {view['sop_class_uid']}")
             elif key not in ("id", "revision", "scores", "history"):
                 table.add_row(key, _plain(value))
         console.print(table)
@@ -111,16 +121,8 @@ def show(name: Name, as_json: JsonOption = False) -> None:
         for event in view["history"]:
             at = to_the_second(event["at"], settings.zone)
             console.print(f"  {at}  {event['action']:<12} by {event['actor']}", style="dim")
-            if measured := event["detail"].get("measured"):
-                console.print(f"    the gate measured: {_plain(measured)}", style="dim")
-            if notes := event["detail"].get("notes"):
-                console.print(f"    scored in spite of: {_plain(notes)}", style="dim")
-            if changed := event["detail"].get("identity_changed"):
-                console.print(
-                    f"    differs from instance {event['detail']['before']} in: {spoken(changed)}", style="red"
-                )
-            if changed := event["detail"].get("demographics_changed"):
-                console.print(f"    of the same Patient ID, corrected: {spoken(changed)}", style="dim")
+            for line, style in _told(event["detail"]):
+                console.print(f"    {line}", style=style)
     if any(view["scores"] for view in views):
         console.print(EXPLAINED, style="dim")
     console.print(NOTICE, style="dim")
@@ -180,6 +182,25 @@ def reject(name: Name) -> None:
     typer.echo(f"instance {instance_id} is ineligible (operator)")
 
 
+def _told(detail: dict[str, Any]) -> "Iterator[tuple[str, str]]":
+    """What an audit event's detail says, as lines with their styles."""
+    from dicom_gateway.notes import NOTES
+    from dicom_gateway.revision import spoken
+
+    for code in detail.get("display", ()):
+        yield f"shown with {code}: {NOTES.get(code, 'unknown here')}", "dim"
+    if measured := detail.get("measured"):
+        yield f"the gate measured: {_plain(measured)}", "dim"
+    if notes := detail.get("notes"):
+        yield f"scored in spite of: {_plain(notes)}", "dim"
+    if identity := detail.get("identity_changed"):
+        yield f"differs from instance {detail['before']} in: {spoken(identity)}", "red"
+    if others := [one for one in detail.get("changed", ()) if one not in (identity or ())]:
+        yield f"differs from instance {detail['before']} {'also ' if identity else ''}in: {spoken(others)}", "dim"
+    if corrected := detail.get("demographics_changed"):
+        yield f"of the same Patient ID, corrected: {spoken(corrected)}", "dim"
+
+
 def print_score(console: "Console", score: dict[str, Any]) -> None:
     """What one bundle said of a film; `score` as of `ScoreView.as_dict`."""
     from worker.cli.tables import print_rows
@@ -231,7 +252,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
             view.calling_ae,
             view.view or "-",
             _styled(view.state),
-            view.reason or "",
+            _reason(view),
             *([mark] if marked else []),
             *(f"{view.probabilities[finding]:.3f}" if view.probabilities else "" for finding in findings),
             ", ".join(view.flags or []),
@@ -239,6 +260,13 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
         for view, mark in zip(views, marks, strict=True)
     ]
     print_rows(console, headings, rows, folds=marked, drops=("SOP Instance UID", "rev", *findings))
+
+
+def _reason(view: "InstanceView") -> str:
+    """With what it is, where it is no film."""
+    from worker.states import NOT_A_FILM
+
+    return f"{NOT_A_FILM}: {view.modality or view.sop_class}" if view.reason == NOT_A_FILM else view.reason or ""
 
 
 def _styled(state: str) -> "Text":
@@ -256,4 +284,4 @@ def _plain(value: object) -> str:
         return "  ".join(f"{key} {number:.4f}" for key, number in value.items())
     if isinstance(value, list):
         return ", ".join(str(one) for one in value) or "none"
-    return "-" if value is None else str(value)
+    return "-" if value is None or value == "" else str(value)

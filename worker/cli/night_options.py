@@ -32,6 +32,7 @@ def night_plan(settings: "Settings") -> "Plan":
 
     return Plan(
         database_url=settings.database,
+        database_seconds=settings.database_timeout,
         at=time.fromisoformat(settings.report_time),
         folder=settings.reports,
         options=night_options(settings),

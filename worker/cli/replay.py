@@ -48,7 +48,7 @@ def replay(
     score names. The same engine must give logits within 0.0001 and the same
     flags; where it does not run here, ONNX Runtime does, within what is
     recorded for it. Exit code 1 when a score differs. Nothing is written. Of a
-    UID, the newest revision.
+    UID, the newest film.
 
     \b
     xrayq instance replay 17
@@ -61,10 +61,12 @@ def replay(
     from model.engine.choose import open_engine
     from worker import replay as replays
     from worker.instances import find, scores_of
+    from worker.states import NOT_A_FILM
 
     settings = load_settings()
     engine = open_database(settings)
-    view = find(engine, name)[-1]
+    views = find(engine, name)
+    view = next((one for one in reversed(views) if one.reason != NOT_A_FILM), views[-1])
     stored = scores_of(engine, view.id)
     if not stored:
         raise WrongState(f"instance {view.id} is {view.state}: there is no score to repeat")

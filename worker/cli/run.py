@@ -65,6 +65,7 @@ def up(
     make_folder(settings.spool_folder, variable_of_spool(settings))
     must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
     schema.upgrade(make_engine(settings.database, settings.database_timeout))
+    open_database(settings, writes=True).dispose()
     supervisor.supervise(settings)
 
 
@@ -87,7 +88,7 @@ def gateway() -> None:
     from worker.supervisor import cannot_listen
 
     settings = _begin()
-    database, spool = open_database(settings), open_spool(settings)
+    database, spool = open_database(settings, writes=True), open_spool(settings)
     swept = prepare_spool(settings, spool)
     own_title = probes.own_title()
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
@@ -145,7 +146,7 @@ def relay() -> None:
 
     settings = _begin()
     must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
-    database = open_database(settings)
+    database = open_database(settings, writes=True)
     app = queue.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)
     stop = _told_to_stop()
     periodic.start(tasks(settings, database), stop)
@@ -173,7 +174,7 @@ def worker() -> None:
 
     log = logging.getLogger("xrayq.worker")
     settings = _begin()
-    url, database, spool = broker_url(settings), open_database(settings), open_spool(settings)
+    url, database, spool = broker_url(settings), open_database(settings, writes=True), open_spool(settings)
     app = queue.make_app(url, visibility_seconds=settings.lease_seconds)
     probe = queue.prober(app, queue.add_probe_queue(app))
     slowest_batch = 2 * settings.batch_size * settings.decode_timeout / settings.decoders  # each film tried twice

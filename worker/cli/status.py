@@ -32,12 +32,13 @@ def status(
     once: Annotated[bool, typer.Option("--once", help="Print it once, as into a pipe.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Is all well? Processes, waiting films, alarms, today by sender, the last hour, dead letters. q leaves.
+    """Is all well? Processes, waiting films, alarms, today by sender, what was refused, dead letters. q leaves.
 
     On a terminal it stays and looks again every two seconds. Printed once, it
     leaves with exit code 5 when the database, the spool or a process is not
     ready, films wait longer than XRAYQ_ALARM_BACKLOG_SECONDS, an alarm is open
     that nobody has acknowledged, or its mail or webhook call does not arrive.
+    C-STOREs refused today and peers not let in are told, and change no exit code.
     A process is asked at its port of this machine, 0 says that it runs elsewhere:
     the gateway at XRAYQ_GATEWAY_HTTP_PORT, the relay at XRAYQ_RELAY_HTTP_PORT,
     the worker at XRAYQ_WORKER_HTTP_PORT.

@@ -1,7 +1,7 @@
 """xrayq submit: feeds files through the same ingest as the gateway."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,8 +39,11 @@ def submit(
     from dicom_gateway.errors import Refusal
     from dicom_gateway.local import store_file
     from dicom_gateway.options import Received
+    from dicom_gateway.revision import spoken
     from worker import other_objects
+    from worker.arrivals import Outcome
     from worker.ingest import ingest
+    from worker.instances import history
     from worker.orphans import orphans
     from worker.states import NOT_A_FILM
 
@@ -54,7 +57,8 @@ def submit(
         files = [spool.path_of(digest) for digest in orphans(database, spool.root) or ()]
     else:
         files = _files(paths or [])
-    results, pictures = [], comparing(settings)
+    results: list[dict[str, Any]] = []
+    pictures = comparing(settings)
     for file in files:
         try:
             kept = settings.keep_other_objects or orphaned  # an orphan is in the spool already
@@ -63,7 +67,10 @@ def submit(
                 (outcome, instance_id), reason = ingest(database, spool, stored, pictures.same_picture), None
             else:
                 (outcome, instance_id), reason = other_objects.record(database, stored), NOT_A_FILM
-            results.append({"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": reason})
+            told = {"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": reason}
+            if outcome is Outcome.REVISION:
+                told["changed"] = history(database, instance_id)[0]["detail"].get("changed", [])
+            results.append(told)
         except OSError as error:
             results.append(
                 {"file": str(file), "outcome": "refused", "instance": None, "reason": error.strerror or "not readable"}
@@ -76,9 +83,8 @@ def submit(
         print_json(results)
     else:
         for one in results:
-            typer.echo(
-                f"{one['outcome']:<10} {one['instance'] or '-':>6}  {one['file']}  {one['reason'] or ''}".rstrip()
-            )
+            why = f"changed: {spoken(one['changed'])}" if one.get("changed") else one["reason"] or ""
+            typer.echo(f"{one['outcome']:<10} {one['instance'] or '-':>6}  {one['file']}  {why}".rstrip())
         typer.echo(f"{len(results) - len(refused)} of {len(results)} taken")
     if refused:
         raise typer.Exit(1)

@@ -6,7 +6,9 @@ command line.
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
+from worker.db.session import CommitUnknown
 from worker.printable import printable
 
 STATES: dict[str, str] = {
@@ -124,7 +126,7 @@ def known(error: SQLAlchemyError) -> str:
     """The cause in a few words, "" where it is none of these."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         # Ours and SQLAlchemy's: no connection became free, or nobody knows whether it was committed.
-        return str(error).split(";")[0] if type(error).__name__ in ("TimeoutError", "CommitUnknown") else ""
+        return str(error).split(";")[0] if isinstance(error, (NoConnection, CommitUnknown)) else ""
     if words := STATES.get(getattr(error.orig, "sqlstate", None) or ""):
         return words
     text = str(error.orig).lower()

@@ -30,6 +30,8 @@ SOONER = 0.9
 LOOK_SECONDS = 0.1
 FRESH_SECONDS = 1.0
 """A connection that answered so lately is taken for alive: the question would cost a round trip in each transaction."""
+VANISHED_SECONDS = 30
+"""After which a host that acknowledges nothing is gone, however long its statement may take."""
 _until: ContextVar[float] = ContextVar("until", default=math.inf)
 """On the monotonic clock, when everything ends that this thread wants of a database."""
 
@@ -42,6 +44,17 @@ def limited(seconds: float) -> Iterator[None]:
         yield
     finally:
         _until.reset(token)
+
+
+@contextmanager
+def not_counted() -> Iterator[None]:
+    """Inside of `limited`, what wants nothing of the database: the time that it takes is given back."""
+    until, began = _until.get(), time.monotonic()
+    _until.set(math.inf)
+    try:
+        yield
+    finally:
+        _until.set(until + time.monotonic() - began)
 
 
 def left(seconds: float) -> float:
@@ -104,6 +117,8 @@ def make(url: URL, *, seconds: float, pool: dict[str, Any]) -> Engine:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            # Nor by what is sent and not acknowledged after the kernel's quarter of an hour: keepalives wait for that.
+            "tcp_user_timeout": VANISHED_SECONDS * 1000,
         },
         **pool,
     )

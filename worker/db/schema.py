@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import migrations
-from worker.db.causes import place, told
+from worker.db.causes import STATES, place, told
 from worker.db.session import DATABASE_SECONDS, make_engine, reading, sqlite_file, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
@@ -20,11 +20,14 @@ from worker.errors import Unhealthy
 ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of a PostgreSQL database, that keep every character. In SQL_ASCII it is our UTF-8, not looked at."""
 
+MAY_INSERT = """SELECT has_table_privilege('audit_event', 'INSERT') AND coalesce(
+    has_sequence_privilege(pg_get_serial_sequence('audit_event', 'id'), 'USAGE, UPDATE'), true)"""
 
-def connect(url: str, seconds: float = DATABASE_SECONDS) -> Engine:
+
+def connect(url: str, seconds: float = DATABASE_SECONDS, *, writes: bool = False) -> Engine:
     """An engine whose schema is this version's; `seconds` as `make_engine` has it.
 
-    Raises Unhealthy when it is not, or when the database does not answer.
+    Raises Unhealthy when it is not, or when the database does not answer, or takes no rows where it `writes`.
     """
     file = sqlite_file(url)
     if file and not file.exists():
@@ -33,10 +36,13 @@ def connect(url: str, seconds: float = DATABASE_SECONDS) -> Engine:
     try:
         require_encoding(engine)
         revision = current(engine)
+        refused = refusal(engine) if writes and revision == head() else ""
     except SQLAlchemyError as error:
         raise Unhealthy(f"{told(error, engine.url)}: check XRAYQ_DATABASE_URL") from None
     if revision != head():
         raise Unhealthy(f"the database is at schema {revision}, this version needs {head()}: 'xrayq db upgrade'")
+    if refused:
+        raise Unhealthy(f"{place(engine.url)} takes no rows: {refused}; check its role's rights and settings")
     return engine
 
 
@@ -61,6 +67,19 @@ def require_encoding(engine: Engine) -> None:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding not in ENCODINGS:
         raise Unhealthy(f"{place(engine.url)} has the encoding {encoding}: xrayq needs one made with ENCODING 'UTF8'")
+
+
+def refusal(engine: Engine) -> str:
+    """Why a PostgreSQL database takes no rows from this role, in the words of STATES; "" where it does.
+
+    Asked of the audit trail, for every transaction that changes something writes there.
+    """
+    if engine.dialect.name != "postgresql":
+        return ""
+    with reading(engine) as connection:
+        if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
+            return STATES["25006"]
+        return "" if connection.exec_driver_sql(MAY_INSERT).scalar_one() else STATES["42501"]
 
 
 def downgrade(engine: Engine, revision: str) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def make_engine(url: str, seconds: float = DATABASE_SECONDS) -> Engine:
     if backend != "sqlite" or not parsed.database:
         raise ConfigurationError(f"database_url: {backend} is not supported; use PostgreSQL, or SQLite with a file")
     engine = create_engine(parsed, **pool)
-    event.listen(engine, "connect", _sqlite_connect)
+    event.listen(engine, "connect", partial(_sqlite_connect, seconds))
     event.listen(engine, "begin", _sqlite_begin)
     # SQLite's own waiting for a writer sleeps in steps; a lock between our threads hands over at once (measured: 3x).
     return engine.execution_options(**options, **{TURN: threading.BoundedSemaphore(1)})
@@ -75,9 +76,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Every query sees the database as it was at the first one, and may take long; nothing is committed."""
-    with _connected(engine, True, **{SNAPSHOT: True}) as connection:
+def snapshot(engine: Engine, *, long: bool = True) -> Iterator[Connection]:
+    """Every query sees the database as it was at the first one; nothing is committed.
+
+    Args:
+        long: queries may take longer than those of others, for they read whole tables.
+    """
+    with _connected(engine, long, **{SNAPSHOT: True}) as connection:
         yield connection
 
 
@@ -105,8 +110,9 @@ def _held(lock: threading.Semaphore | None, seconds: float) -> Iterator[None]:
     if lock is None:
         yield
         return
-    if not lock.acquire(timeout=left(seconds)):
-        raise NoConnection(f"no connection of this process became free within {seconds:g} s")
+    wait = left(seconds)
+    if not lock.acquire(timeout=wait):
+        raise NoConnection(f"no connection of this process became free within {wait:.3g} s")
     try:
         yield
     finally:
@@ -153,10 +159,10 @@ def _parse(url: str) -> URL:
         ) from error
 
 
-def _sqlite_connect(connection: Any, _record: Any) -> None:
+def _sqlite_connect(seconds: float, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in (
-        f"busy_timeout={round(DATABASE_SECONDS * 1e3)}",
+        f"busy_timeout={round(seconds * 1e3)}",
         "journal_mode=WAL",
         "synchronous=FULL",  # a commit survives a power cut
         "foreign_keys=ON",
@@ -166,11 +172,8 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    if not options.get(WRITING):
-        connection.exec_driver_sql("BEGIN")
-        return
-    # It may have waited for its turn before: what is left of the time is the lock's.
+    # It may have waited for its turn before: what is left of the time is the lock's. Set each time, for it stays.
     sqlite: Any = connection.connection.driver_connection
     sqlite.execute(f"PRAGMA busy_timeout={round(left(options[SECONDS]) * 1e3)}")
     # A deferred transaction that becomes a writer can fail at once with SQLITE_BUSY; an immediate one waits its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITING) else "BEGIN")

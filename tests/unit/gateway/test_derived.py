@@ -7,7 +7,7 @@ from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.sr import _cid_dict, _concepts_dict
 
-from dicom_gateway.derived import DERIVATIONS, LOSSY_COMPRESSION, derived_as
+from dicom_gateway.derived import DERIVATIONS, HARMLESS, LOSSY_COMPRESSION, derived_as
 from dicom_gateway.header import read_header
 from dicom_gateway.views import Code
 
@@ -69,6 +69,68 @@ def test_a_film_that_an_archive_compressed_is_still_the_film(
     assert derived_as(["DERIVED", "PRIMARY"], sop_class_uid=sop_class, lossy=lossy, derivations=LOSSY) == ""
 
 
+@pytest.mark.parametrize(
+    ("derivations", "descriptions", "kind"),
+    [
+        ((), ("Lossy JPEG compression",), ""),
+        ((), ("JPEG 2000 irreversible (lossy) 10:1",), ""),
+        (
+            (),
+            ("Lossy compression with JPEG extended sequential 12 bit, IJG quality factor 90, compression ratio 11.5",),
+            "",
+        ),
+        ((), ("Lossy JPEG compression", "near-lossless JPEG-LS"), ""),
+        (LOSSY, (), ""),
+        ((*LOSSY, Code(value="113085")), ("resampled and compressed",), ""),
+        # the codes, or the text, do not say so
+        ((), ("",), "secondary"),
+        ((), ("12:1",), "secondary"),
+        ((), ("edge enhanced, lossy JPEG compression",), "secondary"),
+        ((), ("Lossy JPEG compression", "mean of 4 images"), "secondary"),
+        ((), ("lossy JPEG compression of the difference",), "secondary"),
+        ((), ("bone suppressed, lossy JPEG compression",), "bone_suppressed"),
+        ((*LOSSY, Code(value="113049")), ("Lossy JPEG compression",), "secondary"),  # pixel by pixel mean
+        ((Code(value="99999"),), ("Lossy JPEG compression",), "secondary"),
+        ((Code(value=""),), ("Lossy JPEG compression",), "secondary"),
+    ],
+)
+def test_a_compressed_film_without_a_code_or_with_several(
+    derivations: tuple[Code, ...], descriptions: tuple[str, ...], kind: str
+) -> None:
+    def found(lossy: str, sop_class: str) -> str:
+        return derived_as(
+            ["DERIVED", "SECONDARY"],
+            sop_class_uid=sop_class,
+            lossy=lossy,
+            derivations=derivations,
+            derivation_descriptions=descriptions,
+        )
+
+    assert found("01", CR) == kind
+    assert found("00", CR) == found("", CR) == found("01", SC) == (kind or "secondary")
+
+
+def test_what_a_series_is_called_is_no_derivation() -> None:
+    found = derived_as(["DERIVED", "SECONDARY"], sop_class_uid=CR, lossy="01", descriptions=("Lossy JPEG compression",))
+    assert found == "secondary"
+
+
+@pytest.mark.parametrize("sop_class", [CR, SC])
+@pytest.mark.parametrize("lossy", ["", "01"])
+def test_a_digitised_film_is_the_film(sop_class: str, lossy: str) -> None:
+    def found(conversion: str, *types: str, derivations: tuple[Code, ...] = ()) -> str:
+        image_type = ("DERIVED", "SECONDARY", *types)
+        return derived_as(
+            image_type, sop_class_uid=sop_class, conversion=conversion, lossy=lossy, derivations=derivations
+        )
+
+    assert found("DF") == found("df") == found("DF", derivations=LOSSY) == ""
+    assert {found(other) for other in ("WSD", "SI", "SYN", "DRW", "DV", "DI", "SD", "DFX", "")} == {"secondary"}
+    assert found("DF", "CAD") == "cad"
+    assert found("DF", derivations=(Code(value="113062"),)) == "dual_energy"
+    assert found("DF", derivations=(Code(value="113086"),)) == "secondary"
+
+
 def test_derivations_are_those_of_the_standard() -> None:
     known = {
         value: meaning
@@ -89,6 +151,7 @@ def test_derivations_are_those_of_the_standard() -> None:
         "Spatially-related frames extracted from the volume": "computed",
     }
     assert known[LOSSY_COMPRESSION] == "Lossy Compression"
+    assert {known[value] for value in HARMLESS} == {"Lossy Compression", "Spatial resampling"}
 
 
 @pytest.mark.parametrize(

@@ -498,6 +498,8 @@ RECEIVED = date(2026, 6, 1)
         ({"StudyDate": "20260110", "PatientAge": "999Y"}, 11.02),
         ({"StudyDate": "20040826", "SeriesDate": "20260110"}, 11.02),
         ({"StudyDate": "20260110", "ContentDate": "20160110"}, 1.02),
+        ({"StudyDate": "20260110", "AcquisitionDate": "20160101"}, 11.02),  # a clock that was reset
+        ({"StudyDate": "20160101", "InstanceCreationDate": "20260110"}, 1.0),  # a copy
     ],
 )
 def test_age_from_whichever_date_there_is(tmp_path: Path, attributes: dict[str, str], age: float) -> None:
@@ -563,6 +565,17 @@ def test_codes_that_say_how_it_was_made(tmp_path: Path) -> None:
     assert read_header(film_file(tmp_path, SeriesDescription="Thorax, bone suppressed")).derived == "bone_suppressed"
     long = "Processed for display. " * 40 + "Bone suppression applied."
     assert read_header(film_file(tmp_path, DerivationDescription=long)).derived == "bone_suppressed"
+    secondary: dict[str, Any] = {"ImageType": ["DERIVED", "SECONDARY"], "LossyImageCompression": "01"}
+    text = {"DerivationDescription": "Lossy JPEG compression"}
+    assert read_header(film_file(tmp_path, **secondary, **text)).derived == ""
+    text = {"SeriesDescription": "Lossy JPEG compression"}
+    assert read_header(film_file(tmp_path, **secondary, **text)).derived == "secondary"
+
+
+def test_a_digitised_film_is_the_film(tmp_path: Path) -> None:
+    capture: dict[str, Any] = {"SOPClassUID": uid.SecondaryCaptureImageStorage, "ImageType": ["DERIVED", "SECONDARY"]}
+    assert read_header(film_file(tmp_path, **capture, ConversionType="DF")).derived == ""
+    assert read_header(film_file(tmp_path, **capture, ConversionType="WSD")).derived == "secondary"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.header import IDENTIFYING_TAGS, IMAGE_TAGS
 from dicom_gateway.pixels import read_radiograph
-from dicom_gateway.revision import ALL_TAGS, UNKNOWN, Comparison, compare
+from dicom_gateway.revision import ALL_TAGS, UNKNOWN, Comparison, compare, spoken
 from tests.phantoms import chest_film, chest_pixels
 from tests.unit.gateway.test_part10 import DEEP, sequence, with_raw
 
@@ -147,6 +147,35 @@ def test_what_counts(tmp_path: Path, change: Callable[[Dataset], None], expected
     one, other = base(), base()
     change(other)
     assert compared(tmp_path, one, other) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        (setting(PatientAge="046Y", PatientName="Married^Person"), ("PatientAge",)),
+        (setting(SeriesDescription="bone suppressed"), ("derived",)),
+        (setting(BodyPartExamined="HAND"), ("BodyPartExamined",)),
+        (setting(WindowCenter=17), ("WindowCenter",)),
+        (setting(PatientID="other", WindowWidth=17), ("PatientID", "WindowWidth")),
+        (setting(PixelData=bytes(chest_film().Rows * chest_film().Columns * 2)), ("pixels",)),
+        (setting(PatientName="Married^Person"), ()),
+    ],
+)
+def test_what_makes_it_a_revision_is_named(
+    tmp_path: Path, change: Callable[[Dataset], None], changed: tuple[str, ...]
+) -> None:
+    film = base()
+    change(film)
+    found = compared(tmp_path, base(), film)
+    assert (found.changed, found.same) == (changed, not changed)
+    assert all(spoken([one]) for one in changed)
+
+
+def test_a_lossy_coding_differs_in_its_transfer_syntax(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.dcm", tmp_path / "other.dcm"
+    save(base(), one)
+    save(in_syntax(base(), uid.JPEGLSNearLossless), other)
+    assert compare(one, other, lambda *_: True).changed == ("transfer_syntax",)
 
 
 def test_without_a_patient_id_the_name_is_all_there_is(tmp_path: Path) -> None:

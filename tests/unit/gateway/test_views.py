@@ -116,6 +116,37 @@ def test_other_text_stays_what_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("texts", "views"),
+    [
+        (
+            "PA INSPIRATION|PA INSP.|PA, deep inspiration|PA UPRIGHT BUCKY|PA WALL STAND|PA W GRID|PA W/GRID"
+            "|PA W/O GRID|PA WITHOUT GRID|PA NON-GRID|PA 180cm|PA 180 CM|PA@180cm|PA (1,8 m)|PA_180CM_125KV|PA SID 180"
+            "|PA 72 IN|SID: 72 PA|PAERECT|CHESTPA|PA-ERECT|Chest p.a.|W033 Chest p.a.|71045 CHEST PA|PA 180",
+            ("PA",),
+        ),
+        ("AP 100cm|APSUPINE|PORTABLEAP|AP no grid", ("AP",)),
+        ("LAT 180CM|LATERECT|W033 LAT INSPIRATION", ("LATERAL",)),
+        ("PAERECT LAT|PA LL 180CM", ("PA", "LATERAL")),
+        ("INSPIRATION|BUCKY|UPRIGHT BUCKY W GRID", ()),
+    ],
+)
+def test_what_is_written_beside_a_view(texts: str, views: tuple[str, ...]) -> None:
+    for text in texts.split("|"):
+        assert named_views(text) == views, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["PA EXPIRATION 180CM", "PA INSP/EXP", "PA W/O INSPIRATION", "PA WITHOUT INSPIRATION", "PA NO INSPIRATION",
+     "PA 45", "PA 045", "PA O045", "PA 15 DEG", "PA 2", "CHEST 2", "PA LAT123", "PA LL180", "PA RPO045", "PA180",
+     "PA SIDE", "180CM", "W033", "W033 CHEST", "ERECT 180CM", "SPA 180CM", "PATIENT W033", "PAERECTLAT", "SPAERECT",
+     "PAERECTED", "PAPORT"],
+)  # fmt: skip
+def test_what_is_not_known_beside_a_view_stays_what_it_is(text: str) -> None:
+    assert named_views(text.lower()) == (text,)
+
+
+@pytest.mark.parametrize(
     ("views", "modifiers", "found"),
     [
         ([], [], ()),

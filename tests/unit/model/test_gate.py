@@ -85,6 +85,33 @@ def test_refusal_by_the_header(facts: dict[str, Any], policy: dict[str, Any], re
 
 
 @pytest.mark.parametrize(
+    ("texts", "names", "reason"),
+    [
+        (
+            "CHEST|CHEST PA|CHESTPA|LUNGS|THORAX_AP|1CHEST|CHESTABDOMEN|TORAX|BRUST|BRUSTKORB|POUMON|PULMON|POLMONE"
+            "|TÓRAX|PULMÕES|TORACE PA|RX TORAX|CAGE THORACIQUE|LUNGE|LUNGENAUFNAHME|PECHO/PULMON",
+            ("CHEST", "THORAX", "LUNG"),
+            None,
+        ),
+        (
+            "BRUSTWIRBELSÄULE|BRUST WIRBELSÄULE|BRUSTBEIN|COLUMNA TORACICA|COLUMNA TORAX|TORAXX|PULMONARY ARTERY|LONG"
+            "|DETTORAX|HAND|EINSTELLUNG|BEHANDLUNG HAND|GAMBA LUNGA|ORCHESTRA|DE|PA|?",
+            ("CHEST", "THORAX", "LUNG"),
+            "body_part",
+        ),
+        ("CHEST|THORAX|TORAX|TORAX PULMON", ("TÓRAX",), None),
+        ("LUNG|POUMON|HAND|BRUSTWIRBELSÄULE", ("BRUST",), "body_part"),
+        ("UPPER TRUNK|UPPER TRUNKS", ("CHEST", "Upper Trunk"), None),
+        ("HAND|HANDS", ("HAND",), None),
+        ("TORAX", ("HAND",), "body_part"),
+    ],
+)
+def test_body_parts_in_other_languages(texts: str, names: tuple[str, ...], reason: str | None) -> None:
+    for text in texts.split("|"):
+        assert Gate(Policy(body_parts=names)).header(Facts(**(GOOD | {"body_part": text}))) == reason, text
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({}, None),
