@@ -28,7 +28,7 @@ from dicom_gateway.dimse import (
     encode_response,
     values,
 )
-from dicom_gateway.errors import ClassMismatch, Refusal
+from dicom_gateway.errors import Refusal
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.negotiation import Reject
 from dicom_gateway.observer import NO_REQUEST, Observer, tell
@@ -235,10 +235,9 @@ class Association:
                 self._spool,
                 keep_other_objects=self._options.keep_other_objects,
             )
-            message.store.begin()
+            message.store.begin(has_data=has_data)
             if not has_data:
-                message.store.discard()
-                self._respond_refusal(message, message.store, ClassMismatch(), time.monotonic())
+                self._data_complete(message)
         elif field == C_ECHO_RQ:
             self._respond(message, SUCCESS)
         elif field == C_CANCEL_RQ:

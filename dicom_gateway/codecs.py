@@ -19,6 +19,7 @@ from dicom_gateway.codestream import (
     Codestream,
     has_a_hole,
     read_codestream,
+    with_holes_filled,
     without_padding,
 )
 from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, UnsupportedSyntax
@@ -66,8 +67,6 @@ def decode_codestream(
     encoded = without_padding(encoded)
     if codec in ("jpeg2k", "htj2k"):
         encoded = encoded[encoded.index(J2K_START) :]  # a JP2 box says nothing that the film's header does not
-    if codec in CODERS_OF_NO_HOLES and has_a_hole(encoded):
-        raise CorruptPixels
     halved = halvings(encoded, least_side) if codec == "jpeg2k" and least_side and openjpeg.library() else 0
     frame = openjpeg.decode(encoded, halved) if halved else DECODERS[codec](encoded, found)
     if frame.shape != (-(-rows >> halved), -(-columns >> halved)):  # halving rounds up (ITU T.800 B.5)
@@ -89,6 +88,8 @@ def _decode_jpeg(encoded: bytes, found: Codestream) -> Frame:
 
 
 def _decode_jpegls(encoded: bytes, _found: Codestream) -> Frame:
+    if has_a_hole(encoded):
+        raise CorruptPixels
     with refusing_complaints():
         return np.asarray(imagecodecs.jpegls_decode(encoded))
 
@@ -101,20 +102,26 @@ def _decode_jpeg2k(encoded: bytes, _found: Codestream) -> Frame:
 
 
 def _decode_htj2k(encoded: bytes, _found: Codestream) -> Frame:
-    with refusing_complaints():
-        frame = np.asarray(imagecodecs.htj2k_decode(encoded))
+    frame, header = _openjph(encoded), read_main_header(encoded)
+    if header and not header.reversible:
+        filled = with_holes_filled(encoded)
+        if filled != encoded and not np.array_equal(frame, _openjph(filled)):
+            raise CorruptPixels
     if openjpeg.library() is None:
         return frame
     second = openjpeg.decode(encoded)
-    header = read_main_header(encoded)
     # What damage leads out of the range, OpenJPH wraps round and OpenJPEG cuts off. A lossy coder overshoots by itself.
     if header and header.reversible and not np.array_equal(frame, second):
         raise CorruptPixels
     return second
 
 
+def _openjph(encoded: bytes) -> Frame:
+    with refusing_complaints():
+        return np.asarray(imagecodecs.htj2k_decode(encoded))
+
+
 THREE_NEIGHBOURS = 4
-CODERS_OF_NO_HOLES = ("jpegls", "jpeg2k", "htj2k")
 DECODERS: dict[str, Callable[[bytes, Codestream], Frame]] = {
     "jpeg": _decode_jpeg,
     "jpegls": _decode_jpegls,

@@ -4,6 +4,7 @@ Decoders allocate what a codestream's own header asks for, and some make a pictu
 precision and the end marker are read here first.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +15,17 @@ J2K_START = b"\xff\x4f\xff\x51"  # SOC then SIZ (ITU T.800 Annex A)
 COD, COC, SOT = 0xFF52, 0xFF53, 0xFF90  # coding style, that of a component, start of a tile-part
 LONGEST_READ = 14
 """Bytes that are read of a segment of the main header, with its marker."""
-END_MARKER = b"\xff\xd9"  # EOI, and EOC
+SCAN_MARKER, END_MARKER = b"\xff\xda", b"\xff\xd9"  # SOS; EOI, and EOC
+EMPTY_PACKET = b"\x01"
+"""A bit of 0 and padding (ITU T.800 B.10.3). As the end of a high-throughput code-block it is a likely length."""
 LOSSLESS_JPEG = 0xC3
 SOF_MARKERS = {0xC0, 0xC1, 0xC2, LOSSLESS_JPEG, 0xF7}  # baseline, extended, progressive, lossless, JPEG-LS
 PADDING_AT_MOST = 16
 """Bytes of any value that may follow the end marker; more must all be the same."""
-EQUAL_BYTES = 400
-"""So many equal bytes in a row come from no arithmetic or run-length coder, but from a file that was not written."""
+HOLE = bytes(400)
+"""So many zeros come from a file that was not written, where a coder cannot write them."""
+HOLE_EDGE = 16
+"""Of its zeros, so many at both ends may be the data around it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +51,43 @@ def read_codestream(codec: str, encoded: bytes) -> Codestream:
 def without_padding(encoded: bytes) -> bytes:
     """The stream up to and with its end marker. Raises CorruptPixels without one, or with more behind it than padding.
 
-    PS3.5 A.4: a fragment has an even length, so that a zero may follow. Real ones are padded to whole blocks.
+    PS3.5 A.4: a fragment has an even length, so that a zero may follow. Real ones are padded to whole blocks, and some
+    have the end marker once more. It cannot stand in the data before it, whose coders write no such byte after an FF.
     """
-    end = encoded.rfind(END_MARKER)
-    padding = encoded[end + 2 :]
-    if end < 0 or (len(padding) > PADDING_AT_MOST and padding.strip(padding[:1])):
+    end, behind = encoded.rfind(END_MARKER), len(encoded)
+    if end < 0 or not _is_padding(encoded[end + 2 :]):
         raise CorruptPixels
-    return encoded[: end + 2]
+    while end >= 0 and _is_padding(encoded[end + 2 : behind]):
+        end, behind = encoded.rfind(END_MARKER, 0, end), end
+    return encoded[: behind + 2]
+
+
+def _is_padding(behind: bytes) -> bool:
+    return len(behind) <= PADDING_AT_MOST or not behind.strip(behind[:1])
 
 
 def has_a_hole(encoded: bytes) -> bool:
-    """Whether EQUAL_BYTES zeros stand in a stream whose coder cannot write them."""
-    return bytes(EQUAL_BYTES) in encoded
+    """Whether a JPEG-LS scan has one. Each of its codes has a bit that is set (ITU T.87 A.5.3, A.7).
+
+    A comment before it may be anything. No SOS stands in a scan: there a bit of 0 follows each FF (T.87 A.1).
+    """
+    return encoded.find(HOLE, max(encoded.rfind(SCAN_MARKER), 0)) >= 0
+
+
+def with_holes_filled(encoded: bytes) -> bytes:
+    """A JPEG 2000 stream with other bytes for the zeros of its holes. It is another picture only if they were data.
+
+    A packet without data is one byte, and a film with black borders may have hundreds of them in a row. Nor does a
+    comment change the picture.
+    """
+    if HOLE not in encoded:  # the search below is slow
+        return encoded
+    return re.sub(rb"\0{%d,}" % len(HOLE), _filled, encoded)
+
+
+def _filled(hole: re.Match[bytes]) -> bytes:
+    edge = bytes(HOLE_EDGE)
+    return edge + EMPTY_PACKET * (len(hole[0]) - 2 * HOLE_EDGE) + edge
 
 
 def main_header(encoded: bytes) -> Iterator[tuple[int, int]]:

@@ -64,6 +64,11 @@ class MissingIdentifier(Refusal):
     comment = "SOP Class or Instance UID is missing in the data set"
 
 
+class NoDataSet(Refusal):
+    status = 0xC005
+    comment = "C-STORE-RQ announces no data set"
+
+
 class InvalidInstance(Refusal):
     """PS3.7 C.5.5: the command names no, or no valid, SOP Instance UID."""
 
@@ -81,6 +86,7 @@ REFUSALS: tuple[type[Refusal], ...] = (
     Malformed,
     TooDeep,
     MissingIdentifier,
+    NoDataSet,
     InvalidInstance,
 )
 

@@ -28,7 +28,9 @@ from dicom_gateway.inflated import AT_ONCE, InflatedStream, inflated_size
 IMPLEMENTATION_CLASS_UID = "2.25.302843957260183674116873480514972603181"
 IMPLEMENTATION_VERSION = "XRAYQ_0.1"
 TRANSFER_SYNTAX, PIXEL_DATA = 0x00020010, 0x7FE00010
-PREAMBLE, PREFIX = bytes(128), b"DICM"
+PREAMBLE, PREFIX = 128, b"DICM"
+SECOND_METAS = 16
+"""Most file meta information that is passed over at the start of a data set."""
 DEFLATED = (
     uid.DeflatedExplicitVRLittleEndian,
     "1.2.840.10008.1.2.4.95",  # JPIP Referenced Deflate
@@ -173,7 +175,7 @@ def at_dataset(handle: BinaryIO) -> Dataset:
     ours to believe.
     """
     last, known = 0, False
-    first = len(PREAMBLE) + len(PREFIX)
+    first = PREAMBLE + len(PREFIX)
 
     def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         nonlocal last, known
@@ -195,26 +197,38 @@ def at_dataset(handle: BinaryIO) -> Dataset:
 
 
 def past_second_meta(stream: BinaryIO, *, little: bool) -> None:
-    """Past a group 0002 at the start of the data set, with or without a preamble before it: it has no business there.
+    """Past each group 0002 at the start of the data set, with or without a preamble: it has no business there.
 
     What was negotiated, or what the file's own meta information says, stays true. Such elements are explicit VR little
-    endian as in a file, or coded as the data set.
+    endian as in a file, or coded as the data set. The bytes of a preamble are anything (PS3.10 7.1).
     """
+    for _ in range(SECOND_METAS):
+        if not _past_one_meta(stream, little):
+            return
+
+
+def _past_one_meta(stream: BinaryIO, little: bool) -> bool:
+    """Whether there was one; where there is none, the stream stays where it is."""
     start = stream.tell()
-    if stream.read(len(PREAMBLE) + len(PREFIX)) == PREAMBLE + PREFIX:
-        start = stream.tell()
+    head = stream.read(PREAMBLE + len(PREFIX) + 2)
+    blank = head.startswith(bytes(PREAMBLE) + PREFIX)
+    if head[PREAMBLE:-2] == PREFIX and (blank or _group_2(head[-2:], little)):
+        start += PREAMBLE + len(PREFIX)
+        head = head[-2:]
     stream.seek(start)
-    head = stream.read(8)
-    stream.seek(start)
-    as_file, as_dataset = head.startswith(b"\x02\x00"), not little and head.startswith(b"\x00\x02")
-    if not as_file and not as_dataset:
-        return
+    if not _group_2(head, little):
+        return False
 
     def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         return tag.group != 2
 
     with _damage_told():
-        read_dataset(cast(BinaryIO, Counted(stream)), False, as_file, stop_when=behind)
+        read_dataset(cast(BinaryIO, Counted(stream)), False, head.startswith(b"\x02\x00"), stop_when=behind)
+    return True
+
+
+def _group_2(head: bytes, little: bool) -> bool:
+    return head.startswith(b"\x02\x00") or (not little and head.startswith(b"\x00\x02"))
 
 
 class Counted:

@@ -6,7 +6,15 @@ What can never be a film is not parsed, and not kept unless it is wanted.
 from pydicom.dataset import Dataset
 
 from dicom_gateway.contexts import FILM_CLASSES, VERIFICATION
-from dicom_gateway.errors import ClassMismatch, InstanceMismatch, InvalidInstance, Refusal, StoreUnavailable, Truncated
+from dicom_gateway.errors import (
+    ClassMismatch,
+    InstanceMismatch,
+    InvalidInstance,
+    NoDataSet,
+    Refusal,
+    StoreUnavailable,
+    Truncated,
+)
 from dicom_gateway.header import read_header
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import LOOK, OtherObject, Passing, look
@@ -39,13 +47,19 @@ class Store:
         self._incoming: Incoming | Passing | None = None
         self._refusal: Refusal | None = None
 
-    def begin(self) -> None:
-        """Check the command; open a file in the spool, for what is stored."""
+    def begin(self, *, has_data: bool) -> None:
+        """Check the command; open a file in the spool, for what is stored.
+
+        Args:
+            has_data: the command announces a data set (PS3.7 E.1, Command Data Set Type).
+        """
         try:
             if not is_valid_uid(self._sop_instance):
                 raise InvalidInstance
             if self._sop_class == VERIFICATION or self._named_class != self._sop_class:
                 raise ClassMismatch
+            if not has_data:
+                raise NoDataSet
             self._incoming = self._spool.open() if self._stored else Passing()
             self._incoming.write(encode_meta(self._sop_class, self._sop_instance, self._syntax))
         except Refusal as refusal:

@@ -171,11 +171,12 @@ def test_a_cancel_has_no_answer(node: Node) -> None:
         assert peer.echo(message_id=9) == 0x0000
 
 
-def test_a_store_without_a_data_set_is_refused(node: Node) -> None:
+@pytest.mark.parametrize(("instance", "status"), [(INSTANCE, 0xC005), ("", 0x0117)], ids=["valid", "no instance UID"])
+def test_a_store_without_a_data_set_is_refused(node: Node, instance: str, status: int) -> None:
     with Peer(node.port) as peer:
         peer.associate()
-        command = command_set(C_STORE_RQ, instance=INSTANCE)
+        command = command_set(C_STORE_RQ, instance=instance)
         peer.send(pdata(pdv(STORE_CONTEXT, command, is_command=True)))
-        assert peer.response().Status == 0xA900
+        assert peer.response().Status == status
         assert peer.echo() == 0x0000
     assert node.files() == []

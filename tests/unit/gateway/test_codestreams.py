@@ -11,7 +11,8 @@ from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
-from dicom_gateway.codecs import decode_codestream
+from dicom_gateway import openjpeg
+from dicom_gateway.codecs import decode_codestream, decode_rle
 from dicom_gateway.contexts import TRANSFER_SYNTAXES, TransferSyntax
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.errors import (
@@ -135,6 +136,89 @@ def test_a_codestream_that_promises_a_huge_frame_is_not_decoded(tmp_path: Path, 
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+def beside_grey(encoded: bytes, rows: int, columns: int) -> bytes:
+    """The JPEG 2000 picture as a first tile, and right of it as much mid grey: a tile of packets without data.
+
+    Such a packet is one byte of zero (ITU T.800 B.10.3); its precincts are of 16 x 16.
+    """
+    cod, sot = encoded.index(b"\xff\x52"), encoded.index(b"\xff\x90")
+    levels = encoded[cod + 9]
+    style = struct.pack(">HHB", 0xFF52, 13 + levels, encoded[cod + 4] | 1) + encoded[cod + 5 : cod + 14]
+    packets = 0
+    for level in range(levels + 1):
+        low, left, right = (-(-size >> level) for size in (rows, columns, 2 * columns))
+        packets += -(-low // 16) * (-(-right // 16) - left // 16)
+    second = style + b"\x44" * (levels + 1) + b"\xff\x93" + bytes(packets)
+    assert packets > 1000
+    main = bytearray(encoded[:sot])
+    struct.pack_into(">L", main, 8, 2 * columns)
+    struct.pack_into(">LL", main, 24, columns, rows)
+    first = encoded[sot : encoded.rindex(b"\xff\xd9")]
+    return bytes(main) + first + struct.pack(">HHHLBB", 0xFF90, 10, 1, 12 + len(second), 0, 1) + second + b"\xff\xd9"
+
+
+def lossless_or_not(codec: str, reversible: bool) -> bytes:
+    if codec == "jpeg2k":
+        return bytes(imagecodecs.jpeg2k_encode(sample(), reversible=reversible, level=60, codecformat="j2k"))
+    return bytes(imagecodecs.htj2k_encode(sample(), reversible=reversible, level=0.001))
+
+
+@pytest.mark.parametrize("least_side", [None, 100])
+@pytest.mark.parametrize("reversible", [True, False], ids=["lossless", "lossy"])
+@pytest.mark.parametrize("codec", ["jpeg2k", "htj2k"])
+def test_a_thousand_packets_without_data_are_no_damage(codec: str, reversible: bool, least_side: int | None) -> None:
+    encoded = lossless_or_not(codec, reversible)
+    rows, columns = sample().shape
+    alone, _ = decode_codestream(codec, encoded, rows, columns, least_side)
+    both, _ = decode_codestream(codec, beside_grey(encoded, rows, columns), rows, 2 * columns, least_side)
+    assert np.array_equal(both[:, : alone.shape[1]], alone)
+    assert (both[:, alone.shape[1] :] == 1 << 15).all()
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "jpegls", "jpeg2k", "htj2k"])
+def test_a_comment_of_zeros_and_a_second_end_marker_are_no_damage(codec: str) -> None:
+    if codec in ("jpeg2k", "htj2k"):
+        encoded, place, marker = lossless_or_not(codec, False), b"\xff\x90", b"\xff\x64"
+    else:
+        pixels = (sample() >> 4).astype(np.uint8)
+        encoded = bytes((imagecodecs.jpeg8_encode if codec == "jpeg" else imagecodecs.jpegls_encode)(pixels))
+        place, marker = b"\xff\xda", b"\xff\xfe"
+    plain, _ = decode_codestream(codec, encoded, *sample().shape)
+    at = encoded.index(place)
+    comment = encoded[:at] + marker + struct.pack(">H", 2004) + bytes(2002) + encoded[at:]
+    end = encoded[-2:]
+    assert end == b"\xff\xd9"
+    for stream in (comment, encoded + end, encoded + b"\0" + end, encoded + bytes(300) + end + b"\0"):
+        assert np.array_equal(decode_codestream(codec, stream, *sample().shape)[0], plain)
+
+
+def test_zeros_for_the_data_of_a_lossy_high_throughput_film_are_damage() -> None:
+    """Neither decoder sees them where they end before a code-block does."""
+    encoded, unseen = bytes(imagecodecs.htj2k_encode(sample(), reversible=False, level=0.0002)), 0
+    for at in range(3000, len(encoded) - 1000, 1000):
+        damaged = encoded[:at] + bytes(512) + encoded[at + 512 :]
+        try:
+            openjpeg.decode(damaged)
+        except CorruptPixels:
+            continue
+        unseen += 1
+        with pytest.raises(CorruptPixels):
+            decode_codestream("htj2k", damaged, *sample().shape)
+    assert unseen
+
+
+def literal_segment(plane: bytes) -> bytes:
+    """RLE as it may be written and hardly is: each byte a run of one (PS3.5 G.3.1)."""
+    return b"".join(bytes((0, value)) for value in plane)
+
+
+def test_black_that_was_not_run_length_coded_is_no_damage() -> None:
+    pixels = np.zeros((64, 48), np.uint16)
+    plane = literal_segment(bytes(pixels.size))
+    encoded = struct.pack("<16L", 2, 64, 64 + len(plane), *[0] * 13) + 2 * plane
+    assert np.array_equal(decode_rle(encoded, *pixels.shape, 16), pixels)
 
 
 def test_rle_is_pydicoms(tmp_path: Path) -> None:

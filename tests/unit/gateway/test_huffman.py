@@ -157,6 +157,8 @@ def test_padding_before_and_behind_the_end_marker_passes() -> None:
     check_entropy(with_data(encoded, lambda data: data + b"\0"))
     for padding in (b"", b"\0", bytes(500), b"\xff" * 3, b" " * 40):
         assert without_padding(encoded + padding) == encoded
+        for again in (encoded[-2:], b"\0" + encoded[-2:], bytes(500) + 2 * encoded[-2:]):
+            assert without_padding(encoded + again + padding) == encoded
     with pytest.raises(CorruptPixels):
         without_padding(encoded + b"another picture follows here")
 

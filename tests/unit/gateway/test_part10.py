@@ -354,6 +354,34 @@ def test_a_second_group_0002_says_nothing(tmp_path: Path, syntax: str, whole: bo
     assert compare(path, alone, lambda _one, _other: False).same
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda one: one.name)
+@pytest.mark.parametrize("times", [1, 3, 16, 40])
+def test_several_file_headers_with_whatever_preamble_say_nothing(tmp_path: Path, syntax: str, times: int) -> None:
+    """PS3.10 7.1 leaves a preamble's 128 bytes free: those of a TIFF file, for one."""
+    path = write_film(tmp_path, syntax=syntax, pixels=SMALL)
+    plain, pixels = read_header(path), read_radiograph(path).pixels.copy()
+    content, start = path.read_bytes(), dataset_offset_of(path)
+    meta = encode_meta(uid.CTImageStorage, "1.2.3", uid.JPEG2000)
+    tiff, odd = b"II*\0" + bytes(124), b"\xa5" * 128
+    several = [tiff + meta[128:], meta, odd + meta[128:], meta[132:]]
+    path.write_bytes(content[:start] + b"".join((several * 10)[:times]) + content[start:])
+    if times == 40:
+        with pytest.raises(Refusal):
+            read_header(path)
+        return
+    assert read_header(path) == plain
+    assert (read_radiograph(path).pixels == pixels).all()
+
+
+def test_a_text_that_has_the_prefix_at_its_place_is_no_file_header(tmp_path: Path) -> None:
+    path = write_film(tmp_path, syntax=uid.ExplicitVRLittleEndian, pixels=SMALL)
+    plain, content, start = read_header(path), path.read_bytes(), dataset_offset_of(path)
+    text = element(0x00040001, b"x" * 116 + b"DICM" + b"x" * 80)
+    assert text[128:132] == b"DICM"
+    path.write_bytes(content[:start] + text + content[start:])
+    assert read_header(path) == plain
+
+
 def test_meta_information_out_of_order_is_read(tmp_path: Path) -> None:
     path = film_file(tmp_path)
     content = path.read_bytes()
