@@ -2,7 +2,7 @@
 
 What matplotlib and a hundred thousand films take of memory goes away with this process, and it is nice: the relay's
 publishing is not slowed. It gets an `Order` by standard input (a database URL may hold a password, which no list of
-processes should show), writes the three files, and ends with the relay, however that ends.
+processes should show), writes the report's files, and ends with the relay, however that ends.
 """
 
 import os
