@@ -73,7 +73,7 @@ def newest(connection: Connection, uid: str, *, is_film: bool) -> Any:
 
 
 def next_revision(connection: Connection, uid: str) -> int:
-    """Of all that came under a UID, whatever it is."""
+    """Of all that came under a UID, whatever it is. Ask before `newest`, or a film between the two is overlooked."""
     last = select(func.max(instance.c.revision)).where(instance.c.sop_instance_uid == uid)
     return (connection.execute(last).scalar_one() or 0) + 1
 

@@ -64,14 +64,16 @@ def _commit(
         with not_counted():
             compared[latest.digest] = compare(spool.path_of(latest.digest), received.path, same_picture)
     with writing(engine) as connection:
+        # Before the second look: whoever commits after this has the same revision, and only one of us can keep it.
+        revision = next_revision(connection, uid)
         if newest(connection, uid, is_film=True) != latest:
             return None
         if latest is None:
-            return Outcome.NEW, _insert(connection, received, key)
+            return Outcome.NEW, _insert(connection, received, key, revision)
         found = compared[latest.digest]
         if found.same:
             return Outcome.DUPLICATE, _duplicate(connection, received, latest.id, found)
-        return Outcome.REVISION, _insert(connection, received, key, before=latest.id, found=found)
+        return Outcome.REVISION, _insert(connection, received, key, revision, before=latest.id, found=found)
 
 
 def _duplicate(connection: Connection, received: Received, instance_id: int, found: Comparison) -> int:
@@ -88,6 +90,7 @@ def _insert(
     connection: Connection,
     received: Received,
     key: bytes,
+    revision: int,
     *,
     before: int | None = None,
     found: Comparison | None = None,
@@ -102,7 +105,7 @@ def _insert(
         insert(instance).returning(instance.c.id),
         {
             "sop_instance_uid": header.sop_instance_uid,
-            "revision": next_revision(connection, header.sop_instance_uid),
+            "revision": revision,
             "sop_class_uid": header.sop_class_uid,
             "transfer_syntax_uid": header.transfer_syntax_uid,
             "study_instance_uid": header.study_instance_uid,

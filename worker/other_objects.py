@@ -42,13 +42,15 @@ def record(engine: Engine, arrived: OtherObject) -> Became:
 
 
 def _record(connection: Connection, arrived: OtherObject) -> Became:
+    # First the revision, then the look: see `ingest`.
+    revision = next_revision(connection, arrived.sop_instance_uid)
     latest = newest(connection, arrived.sop_instance_uid, is_film=False)
     if latest and latest.digest == arrived.digest:
         if arrived.path:  # it is kept now, and was not when it came first
             connection.execute(update(instance).where(instance.c.id == latest.id).values(in_spool=True))
         _audit(connection, latest.id, arrived, (Outcome.DUPLICATE, {"digest": arrived.digest}))
         return Outcome.DUPLICATE, latest.id
-    revision, now = next_revision(connection, arrived.sop_instance_uid), database_time(connection)
+    now = database_time(connection)
     instance_id = connection.execute(
         insert(instance).returning(instance.c.id), _row(arrived, revision, now)
     ).scalar_one()

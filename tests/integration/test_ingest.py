@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 from pydicom import uid
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
 
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.errors import StoreUnavailable
@@ -17,6 +17,7 @@ from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool, promising
 from tests.phantoms import chest_film, chest_pixels, write_film
 from worker import trail
+from worker.db import schema
 from worker.db.postgresql import left, not_counted
 from worker.db.session import limited, make_engine, reading, writing
 from worker.db.tables import audit_event, instance, metadata, outbox
@@ -230,6 +231,51 @@ def test_many_contents_under_one_uid_at_once_are_all_kept(database: Engine, spoo
     with reading(database) as connection:
         revisions = connection.execute(select(instance.c.revision).order_by(instance.c.revision)).scalars().all()
     assert revisions == list(range(1, number + 1))
+
+
+LOOKS = 3
+"""At the instances before one is inserted: of the revision and of the newest film, and the first, outside."""
+
+
+def after_look(number: int, database: Engine, rival: Callable[[], object]) -> list[str]:
+    """Let `rival` commit after so many looks at the instances. What this returns is empty until that was done."""
+    looks: list[str] = []
+    done: list[str] = []
+
+    def look(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if not done and statement.startswith("SELECT") and "FROM instance" in statement:
+            looks.append(statement)
+            if len(looks) == number:
+                done.append(statement)
+                rival()
+
+    event.listen(database, "after_cursor_execute", look)
+    return done
+
+
+@pytest.mark.parametrize("look", range(1, LOOKS + 1))
+def test_a_film_that_comes_between_two_looks_is_not_overlooked(
+    postgresql_url: str, spool: Spool, tmp_path: Path, look: int
+) -> None:
+    """Of SQLite's writers one at a time looks, so there is no between."""
+    database = make_engine(postgresql_url)
+    schema.upgrade(database)
+    film, other = write_film(tmp_path), save(chest_film(PatientID="PID-SECRET-2"), tmp_path / "other.dcm")
+    done = after_look(look, database, lambda: take(database, spool, film))
+    assert take(database, spool, film)[0] is Outcome.DUPLICATE
+    assert (len(done), count(database, instance)) == (1, 1)
+    done = after_look(look, database, lambda: take(database, spool, other))
+    # After the last look it is as if ours had come first: a duplicate of what was the newest then.
+    expected = Outcome.DUPLICATE if look == LOOKS else Outcome.REVISION
+    assert take(database, spool, film)[0] is expected
+    with reading(database) as connection:
+        rows = connection.execute(
+            select(instance.c.revision, instance.c.identity_changed).order_by(instance.c.id)
+        ).all()
+    revisions = [(1, None), (2, ["PatientID"]), (3, ["PatientID"])]
+    assert [tuple(row) for row in rows] == revisions[: 2 if look == LOOKS else 3]
+    assert done
+    database.dispose()
 
 
 def test_identities_under_one_uid_at_once_are_all_kept(database: Engine, spool: Spool, tmp_path: Path) -> None:

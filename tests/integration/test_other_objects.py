@@ -20,6 +20,7 @@ from dicom_gateway.spool import Spool
 from model.findings import FINDINGS
 from tests import days
 from tests.alarms import arrived
+from tests.integration.test_ingest import after_look
 from tests.integration.test_orphans import settled
 from tests.integration.test_reconciliation import ended, found, named, sent
 from tests.integration.test_silence import at, mondays, silent
@@ -31,7 +32,8 @@ from worker.alarms import nightly
 from worker.audit import night
 from worker.audit.page import render
 from worker.audit.verdict import judge
-from worker.db.session import reading, writing
+from worker.db import schema
+from worker.db.session import make_engine, reading, writing
 from worker.db.tables import audit_event, instance, outbox
 from worker.errors import WrongState
 from worker.ingest import Outcome, ingest
@@ -63,6 +65,18 @@ def dose(name: str = "1.2.3", content: bytes = b"dose", **changes: Any) -> Other
         ),
         **changes,
     )
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_the_same_object_between_two_looks_is_not_overlooked(postgresql_url: str, look: int) -> None:
+    database = make_engine(postgresql_url)
+    schema.upgrade(database)
+    done = after_look(look, database, lambda: record(database, dose()))
+    assert record(database, dose())[0] is Outcome.DUPLICATE
+    with reading(database) as connection:
+        assert connection.execute(select(instance.c.revision)).scalars().all() == [1]
+    assert done
+    database.dispose()
 
 
 def count(database: Engine, table: Any) -> int:
