@@ -7,7 +7,7 @@ from dicom_gateway.contexts import FILM_CLASSES, is_storage
 from dicom_gateway.errors import ClassMismatch
 from dicom_gateway.header import read_header
 from dicom_gateway.options import Received
-from dicom_gateway.other_objects import LOOK, Look, OtherObject, Passed, Passing, look
+from dicom_gateway.other_objects import LOOK, DataSetStart, OtherObject, Passed, Passing, look
 from dicom_gateway.part10 import at_dataset, encode_meta
 from dicom_gateway.spool import Incoming, Spool, Stored
 from dicom_gateway.values import one_uid
@@ -56,7 +56,7 @@ def store_file(path: Path, spool: Spool, ae_title: str, *, keep_other_objects: b
     )
 
 
-def _other(path: Path, found: Look, syntax: str, spool: Spool | None, ae_title: str) -> OtherObject:
+def _other(path: Path, found: DataSetStart, syntax: str, spool: Spool | None, ae_title: str) -> OtherObject:
     incoming = spool.open() if spool else Passing()
     try:
         _copy(path, (found.sop_class_uid, found.sop_instance_uid, syntax), incoming)

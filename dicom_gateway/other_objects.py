@@ -87,7 +87,7 @@ class Passing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class DataSetStart:
     """What the start of a data set says; "" where it does not."""
 
     sop_class_uid: str = ""
@@ -97,7 +97,7 @@ class Look:
     modality: str = ""
 
 
-def look(head: bytes, syntax: str) -> Look:
+def look(head: bytes, syntax: str) -> DataSetStart:
     """A short look that forgives everything: what it does not understand, it does not find.
 
     Args:
@@ -108,9 +108,9 @@ def look(head: bytes, syntax: str) -> Look:
         dataset = _read(head, syntax)
         known = {name: one_uid(dataset, keyword) for name, keyword in NAMES.items()}
         modality = text(dataset, "Modality").upper()
-        return Look(**known, modality=modality if CODE.fullmatch(modality) else "")
+        return DataSetStart(**known, modality=modality if CODE.fullmatch(modality) else "")
     except (*UNREADABLE, Refusal, EOFError, struct.error, zlib.error):
-        return Look()
+        return DataSetStart()
 
 
 def _read(head: bytes, syntax: str) -> Dataset:

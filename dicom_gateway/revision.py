@@ -75,7 +75,7 @@ Value = str | int | tuple["Value", ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class FilmContent:
     """What two films are compared by."""
 
     values: dict[str, Value]
@@ -128,7 +128,7 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
     return Comparison(same=not changed, identity_changed=identity, demographics_changed=demographics, changed=changed)
 
 
-def read_film(path: Path) -> Film:
+def read_film(path: Path) -> FilmContent:
     """Read a Part 10 file without decoding its pixels. Raises Refusal or OSError."""
     with path.open("rb") as handle:
         # A deflated film was counted at the door.
@@ -139,7 +139,7 @@ def read_film(path: Path) -> Film:
             coding += " without pixels"
         elif scanned.pixels.encapsulated != (coding != "raw"):
             coding += " encapsulated" if scanned.pixels.encapsulated else " native"
-        return Film(
+        return FilmContent(
             values={keyword: _value(scanned.dataset, keyword, scanned.little_endian) for keyword in ALL_TAGS},
             kind=(age(scanned.dataset, date.max), derived(scanned.dataset)),
             lossless=bool(syntax and not syntax.lossy),
@@ -153,19 +153,19 @@ def spoken(keywords: Iterable[str]) -> str:
     return ", ".join(IN_WORDS.get(one) or dictionary_description(one) for one in keywords)
 
 
-def _differ(one: Film, other: Film, keywords: tuple[str, ...]) -> tuple[str, ...]:
+def _differ(one: FilmContent, other: FilmContent, keywords: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
         keyword for keyword in keywords if one.values[keyword] is None or one.values[keyword] != other.values[keyword]
     )
 
 
-def _kind_differs(one: Film, other: Film) -> tuple[str, ...]:
+def _kind_differs(one: FilmContent, other: FilmContent) -> tuple[str, ...]:
     """The age alone where dates say it; Patient's Age differs itself."""
     age_at_film = one.kind[0] != other.kind[0] and not _differ(one, other, ("PatientAge",))
     return (*((AGE,) if age_at_film else ()), *((DERIVED,) if one.kind[1] != other.kind[1] else ()))
 
 
-def _pixels_differ(one: Film, other: Film) -> tuple[str, ...]:
+def _pixels_differ(one: FilmContent, other: FilmContent) -> tuple[str, ...]:
     """Of two codings nobody knows it before they are decoded: then the coding is what differs."""
     if one.coding != other.coding:
         return (SYNTAX,)

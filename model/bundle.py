@@ -52,7 +52,7 @@ class Bundle:
     provenance: dict[str, Any]
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By precision: the same network computed in another way, its file and what was measured of it; see
-    `model.compile`. Empty in a bundle that was not compiled."""
+    `model.int8.compile`. Empty in a bundle that was not compiled."""
     conformal: Conformal | None = None
     """How prediction sets are made; None in a bundle that makes none."""
     gate: dict[str, Any] | None = None

@@ -1,7 +1,7 @@
 """Logits to probabilities, and what became of films with such a probability.
 
 Temperature scaling divides all logits by one number; vector scaling then gives each finding a scale and a bias of its
-own (Guo et al. 2017). `model.fitting` fits both and says which to take.
+own (Guo et al. 2017). `model.calibrating.fitting` fits both and says which to take.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -11,3 +11,6 @@ def in_order(findings: Iterable[str]) -> list[str]:
     """Sorted as in FINDINGS; others after them, by name."""
     rank = {name: index for index, name in enumerate(FINDINGS)}
     return sorted(findings, key=lambda name: (rank.get(name, len(rank)), name))
+
+
+SPOKEN = {"normal": "normal", "pneumonia": "pneumonia", "covid19": "COVID-19"}

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 
 from worker.alarms import ledger
-from worker.alarms.change import Change, State
-from worker.alarms.live import Limits
+from worker.alarms.change import AlarmState, Change
+from worker.alarms.live_rules import Limits
 from worker.alarms.rules import RULES, Condition, When
 from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand, instance
-from worker.errands import Kind
-from worker.refusals import Refusals
+from worker.queue.errands import Kind
+from worker.receiving.refusals import Refusals
 from worker.settings import Settings
 
 BOTH = (Kind.MAIL, Kind.WEBHOOK)
@@ -43,7 +43,7 @@ def condition(rule: str = "backlog", subject: str = "", value: float = 700, thre
     return Condition(rule=rule, subject=subject, value=value, threshold=threshold, text=f"{rule} is {value}")
 
 
-def change(state: str = State.RAISED, **other: Any) -> Change:
+def change(state: str = AlarmState.RAISED, **other: Any) -> Change:
     usual: dict[str, Any] = {"alarm": 7, "rule": "sender_silent", "subject": "CR1", "value": 12, "threshold": 10}
     return Change(**usual | {"state": str(state), "text": "CR1 sent no new film since noon", "at": AT} | other)
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from dicom_gateway.spool import Spool
 from worker.db import schema
 from worker.db.session import make_engine, sqlite_file
-from worker.redis_server import RedisServer
+from worker.processes.redis_server import RedisServer
 
 FILMS_VARIABLE = "XRAYQ_TEST_FILMS"
 

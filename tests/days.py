@@ -10,11 +10,11 @@ from sqlalchemy import Engine, func, insert, select
 from dicom_gateway.errors import CorruptPixels, NoPixelData
 from model import bundle
 from model.findings import FINDINGS
-from worker import trail
-from worker.audit.reconciliation import Span
+from worker.audit import trail
 from worker.db.session import reading, writing
+from worker.db.span import Span
 from worker.db.tables import alarm, film_measure, finding_score, instance, outbox, score, truth
-from worker.drift import DriftOptions
+from worker.monitoring.drift import DriftOptions
 from worker.states import State
 
 SENDERS = {"CR_EMERGENCY": 0.45, "DX_WARD": 0.4, "MOBILE_1": 0.15}

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import Engine, select
 
 from tests import days
-from worker import trail
-from worker.audit import made, night
-from worker.audit.schedule import Plan
+from worker.audit import trail
 from worker.db.session import reading, writing
 from worker.db.tables import errand
-from worker.errands import Kind
+from worker.nightly import published
+from worker.nightly.content import NightOptions
+from worker.nightly.schedule import NightlySchedule
+from worker.queue.errands import Kind
 
 FRIDAY = date(2026, 11, 20)
 SATURDAY_MORNING = datetime(2026, 11, 21, 2, tzinfo=UTC)
@@ -24,9 +25,11 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where no statement differs between the databases."""
 
 
-def plan_for(database_url: str, folder: Path, at: str = "01:00", zone: str = "UTC") -> Plan:
-    options = night.Options(zone=ZoneInfo(zone), drift=days.DRIFT, spool=folder, reports=folder / "reports")
-    return Plan(database_url=database_url, at=time.fromisoformat(at), folder=folder / "reports", options=options)
+def plan_for(database_url: str, folder: Path, at: str = "01:00", zone: str = "UTC") -> NightlySchedule:
+    options = NightOptions(zone=ZoneInfo(zone), drift=days.DRIFT, spool=folder, reports=folder / "reports")
+    return NightlySchedule(
+        database_url=database_url, at=time.fromisoformat(at), folder=folder / "reports", options=options
+    )
 
 
 def named(database: Engine) -> list[str]:
@@ -37,7 +40,7 @@ def named(database: Engine) -> list[str]:
 
 def reports(database: Engine) -> list[str]:
     with reading(database) as connection:
-        return [one.day.isoformat() for one in made.reports(connection)]
+        return [one.day.isoformat() for one in published.reports(connection)]
 
 
 def recorded(database: Engine, day: date, digest: str = "0" * 64, files: dict[str, str] | None = None) -> None:
@@ -45,10 +48,10 @@ def recorded(database: Engine, day: date, digest: str = "0" * 64, files: dict[st
     detail = {"date": day.isoformat(), "digest": digest, "files": files or {}}
     detail |= {"difference": 0, "alarms": [], "anchor": None}
     with writing(database) as connection:
-        trail.record(connection, action=made.ACTION, instance_id=None, actor="relay", detail=detail)
+        trail.record(connection, action=published.ACTION, instance_id=None, actor="relay", detail=detail)
 
 
-def in_folder(plan: Plan) -> list[str]:
+def in_folder(plan: NightlySchedule) -> list[str]:
     return sorted(path.name for path in plan.folder.iterdir()) if plan.folder.exists() else []
 
 
@@ -57,7 +60,7 @@ def makers(pid: int) -> list[int]:
     found = []
     for one in psutil.Process(pid).children():
         try:
-            if "worker.audit.child" in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
+            if "worker.nightly.child" in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
                 found.append(one.pid)
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, func, insert, select
 
-from worker.audit.reconciliation import Span
+from worker.db.film_measures import INPUTS
 from worker.db.session import reading, writing
+from worker.db.span import Span
 from worker.db.tables import film_measure, finding_score, instance, score
-from worker.film_measures import INPUTS
 
 FINDINGS = ("normal", "pneumonia", "covid19")
 BUNDLE = "b" * 64

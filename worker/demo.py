@@ -43,7 +43,7 @@ KEPT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class DemoObject:
     """One object to push."""
 
     name: str
@@ -58,7 +58,7 @@ class Film:
 class Ending:
     """What became of one push."""
 
-    film: Film
+    film: DemoObject
     status: int | None
     comment: str
     view: InstanceView | None
@@ -75,23 +75,25 @@ class Ending:
         return done and (not self.film.expect or self.film.expect == self.state)
 
 
-def sample_films(folder: Path) -> list[Film]:
+def sample_films(folder: Path) -> list[DemoObject]:
     """The public sample chest film in every transfer syntax, another body part, a truncated copy and a re-send.
 
     Raises NotFound when pydicom-data is not installed.
     """
     chest, other = sample_path(CHEST), sample_path(OTHER)
     source = dcmread(chest)
-    films: list[Film] = []
+    films: list[DemoObject] = []
     for syntax in TRANSFER_SYNTAXES:
         film = in_syntax(source, syntax.uid)
         path = save(film, folder / f"{len(films):02}.dcm")
         films.append(
-            Film(name="RG1 chest", path=path, sop_instance_uid=film.SOPInstanceUID, syntax=syntax.name, expect="scored")
+            DemoObject(
+                name="RG1 chest", path=path, sop_instance_uid=film.SOPInstanceUID, syntax=syntax.name, expect="scored"
+            )
         )
     tibia = dcmread(other)
     films.append(
-        Film(
+        DemoObject(
             name="RG3 tibia",
             path=save(in_syntax(tibia, TRANSFER_SYNTAXES[0].uid), folder / "tibia.dcm"),
             sop_instance_uid=derived_uid(str(tibia.SOPInstanceUID), TRANSFER_SYNTAXES[0].uid),
@@ -109,9 +111,9 @@ def sample_films(folder: Path) -> list[Film]:
     ]
 
 
-def own_films(source: Path, folder: Path) -> list[Film]:
+def own_films(source: Path, folder: Path) -> list[DemoObject]:
     """The DICOM, PNG and JPEG files under `source`; pictures are wrapped as DX. Raises NotFound when there are none."""
-    films: list[Film] = []
+    films: list[DemoObject] = []
     for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         try:
             if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -123,7 +125,7 @@ def own_films(source: Path, folder: Path) -> list[Film]:
         except (InvalidDicomError, ValueError, AttributeError, OSError):
             continue  # a folder may hold other things than films
         syntax = SYNTAX_BY_UID[syntax_uid].name if syntax_uid in SYNTAX_BY_UID else syntax_uid
-        films.append(Film(name=path.name, path=sent, sop_instance_uid=uid, syntax=syntax))
+        films.append(DemoObject(name=path.name, path=sent, sop_instance_uid=uid, syntax=syntax))
     if not films:
         raise NotFound(f"no DICOM, PNG or JPEG film under {source}")
     return films
@@ -161,7 +163,7 @@ def service(home: Path, log: Path) -> Iterator[int]:
             process.wait(timeout=60)
 
 
-def push(port: int, films: list[Film]) -> list[tuple[Film, int | None, str]]:
+def push(port: int, films: list[DemoObject]) -> list[tuple[DemoObject, int | None, str]]:
     """C-STORE each film over one association, as a PACS does."""
     answers = send(
         "127.0.0.1", port, [film.path for film in films], called_ae="XRAYQ", calling_ae=CALLING_AE, timeout=60
@@ -176,7 +178,7 @@ def waiting(database_url: str) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def endings(database_url: str, pushed: list[tuple[Film, int | None, str]]) -> list[Ending]:
+def endings(database_url: str, pushed: list[tuple[DemoObject, int | None, str]]) -> list[Ending]:
     views = {view.sop_instance_uid: view for view in list_instances(make_engine(database_url))}
     return [
         Ending(

@@ -10,13 +10,12 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select,
 from dicom_gateway.negotiation import class_name
 from dicom_gateway.views import all_views
 from model.findings import in_order
-from worker import trail
+from worker.audit import trail
+from worker.db.scores import ScoreView, of_instance
 from worker.db.session import database_time, reading, snapshot, writing
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
-from worker.deployment import Role
 from worker.errors import NotFound, WrongState
-from worker.score_rows import ScoreView, of_instance
-from worker.states import NO_STUDY, NOT_A_FILM, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, Role, State, sources
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ class GatewayMetrics(Observer):
 
 
 class RelayMetrics:
-    """What was published. The outbox itself is looked up at each scrape, see `worker.outbox_metrics`."""
+    """What was published. The outbox itself is looked up at each scrape, see `worker.health.outbox_metrics`."""
 
     def __init__(self) -> None:
         self.registry = make_registry("relay")

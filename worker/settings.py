@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from dicom_gateway.views import VIEWS, named_views
-from model.reasons import REASONS
+from model.gate.reasons import REASONS
 from worker import setting_values
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"

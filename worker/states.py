@@ -36,3 +36,9 @@ TRANSITIONS: dict[State, dict[State, str]] = {
 def sources(target: State) -> tuple[State, ...]:
     """The states from which `target` may be reached."""
     return tuple(state for state, targets in TRANSITIONS.items() if target in targets)
+
+
+class Role(StrEnum):
+    LIVE = "live"
+    SHADOW = "shadow"
+    RETIRED = "retired"

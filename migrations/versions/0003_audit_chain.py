@@ -53,7 +53,7 @@ def downgrade() -> None:
 
 
 def _chain() -> None:
-    """Chain the rows that are there, as `worker.trail` did when this was written."""
+    """Chain the rows that are there, as `worker.audit.trail` did when this was written."""
     connection, previous, last = op.get_bind(), "0" * 64, 0
     change = (
         sa.update(AUDIT_EVENT)

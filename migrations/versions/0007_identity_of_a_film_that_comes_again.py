@@ -12,7 +12,7 @@ down_revision = "0006"
 
 CHANGED = "of a revision: attributes of identity that differ from the revision before, keywords"
 BEFORE = "SHA-256; labels name films by it"
-AFTER = "keyed, see worker/pseudonyms.py; labels name films by it"
+AFTER = "keyed, see worker/db/pseudonyms.py; labels name films by it"
 
 
 def upgrade() -> None:

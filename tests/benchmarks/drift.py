@@ -11,14 +11,14 @@ from time import perf_counter
 
 import numpy as np
 
-from model.drift import compare
+from model.stats.shift import compare
 from tests.benchmarks.report import Cell, Row, Section
 from tests.nights import DEVICES, Device, day, draw, how_many, keep
-from worker import drift_reference
-from worker.audit.reconciliation import Span
 from worker.db import schema
 from worker.db.session import make_engine, reading
-from worker.drift import DriftOptions, evaluate
+from worker.db.span import Span
+from worker.monitoring import drift_reference
+from worker.monitoring.drift import DriftOptions, evaluate
 
 OPTIONS = DriftOptions(reference_films=500, least_films=50, alpha=0.001, psi=0.1)
 BEFORE = Span(start=day(-60).start, end=day(0).start)

@@ -30,9 +30,9 @@ from tests.benchmarks.processes import gateway, storescu
 from tests.benchmarks.report import Row, Section, Target, interleave, ratio, spread
 from worker.db.session import make_engine, reading
 from worker.db.tables import score
-from worker.decoding import DecodePool
 from worker.demo import CHEST, sample_path, service, wait_for
-from worker.outcomes import INFERENCE_BATCH
+from worker.scoring.decoding import DecodePool
+from worker.scoring.outcomes import INFERENCE_BATCH
 from worker.settings import Settings, cores
 
 LEAST_SHARE, LEAST_GAIN = 0.85, 4.0

@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 
 from tests import days
 from tests.benchmarks.report import Row, Section, Target
-from worker.audit import made, night
-from worker.audit.child import Order
 from worker.db import schema
 from worker.db.session import make_engine
-from worker.drift import DriftOptions
+from worker.monitoring.drift import DriftOptions
+from worker.nightly import published
+from worker.nightly.child import Order
+from worker.nightly.content import NightOptions
 
 FILMS = 100_000
 DAY = date(2026, 11, 20)
@@ -45,14 +46,14 @@ def _report(films: int) -> Row:
         days.fill(engine, date(2026, 11, 19), 1000, seed=2)
         days.fill(engine, DAY, films, shares=days.Shares(failed=0.02, labelled=0.01))
         engine.dispose()
-        options = night.Options(zone=ZoneInfo("UTC"), drift=DRIFT, spool=folder, reports=folder)
+        options = NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT, spool=folder, reports=folder)
         order = pickle.dumps(Order(database_url=url, day=DAY, options=options, folder=folder, parent=os.getpid()))
         begun, busy = perf_counter(), _cpu_seconds()
-        subprocess.run([sys.executable, "-m", "worker.audit.child"], input=order, check=True)
+        subprocess.run([sys.executable, "-m", "worker.nightly.child"], input=order, check=True)
         seconds, busy = perf_counter() - begun, _cpu_seconds() - busy
         # The largest child so far: sizes grow, so it is this one.
         memory = getrusage(RUSAGE_CHILDREN).ru_maxrss * 1024 / MEGABYTE
-        sizes = {path: (folder / path).stat().st_size / MEGABYTE for path in made.FILES}
+        sizes = {path: (folder / path).stat().st_size / MEGABYTE for path in published.FILES}
     return {
         "films": films,
         "s": Target(value=seconds, below=60.0),

@@ -16,7 +16,7 @@ from worker.db import schema
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event, finding_score, score
 from worker.instances import list_instances
-from worker.redis_server import RedisServer
+from worker.processes.redis_server import RedisServer
 
 pytestmark = pytest.mark.e2e
 

@@ -16,8 +16,8 @@ import pytest
 from tests.endpoints import ready, request, samples
 from tests.phantoms import write_film
 from tests.services import Xrayq, child, environment, free_port, kill, process, typed_in, wait_until
-from worker.queue import PROBE_TASK, make_app
-from worker.redis_server import RedisServer
+from worker.processes.redis_server import RedisServer
+from worker.queue.broker import PROBE_TASK, make_app
 
 pytestmark = pytest.mark.e2e
 

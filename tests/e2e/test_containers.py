@@ -305,7 +305,7 @@ def test_wheel_holds_what_runs_and_nothing_else(machine: Machine) -> None:
         *project["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
     }
     assert {"model/bundles/reference/model.onnx", "model/bundles/reference/manifest.json"} <= ours
-    assert {"model/report.css", "worker/audit/night.css"} <= ours
+    assert {"model/pages/report.css", "worker/nightly/page/night.css"} <= ours
     assert any(name.startswith("migrations/versions/") for name in ours)
 
 

@@ -15,7 +15,7 @@ from tests.endpoints import ready
 from tests.phantoms import chest_pixels, write_film
 from tests.postgres import administer, frozen, own_server, pgbouncer
 from tests.services import PATIENCE, environment, free_port, listening, process, wait_until
-from worker import trail
+from worker.audit import trail
 from worker.db.session import make_engine
 from worker.instances import list_instances
 

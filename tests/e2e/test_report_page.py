@@ -13,16 +13,16 @@ from dicom_gateway.spool import Spool
 from tests import days
 from tests.alarms import contexts_refused
 from tests.browser import Browser, browser
-from worker import trail
 from worker.alarms.deliver import GIVEN_UP
-from worker.audit import night
-from worker.audit.files import write
-from worker.audit.made import PAGE
-from worker.audit.reconciliation import Span
+from worker.audit import trail
 from worker.db import schema
 from worker.db.session import make_engine, writing
+from worker.db.span import Span
 from worker.db.tables import alarm
-from worker.drift_reference import freeze_missing
+from worker.monitoring.drift_reference import freeze_missing
+from worker.nightly.content import NightOptions
+from worker.nightly.files import write
+from worker.nightly.published import PAGE
 
 DAY = date(2026, 11, 20)
 ZONE = ZoneInfo("UTC")
@@ -90,7 +90,7 @@ def made(folder: Path, *, faults: bool = False) -> Path:
         noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
         days.stood(engine, "backlog", "", "the oldest waiting film has waited for 14 minutes", noon)
         days.stood(engine, "sender_silent", "MOBILE_1", "no film " + "since this morning " * 20, noon, noon)
-    options = night.Options(
+    options = NightOptions(
         zone=ZONE, drift=days.DRIFT, site="A Hospital with a Rather Long Name, Radiology", spool=folder, reports=folder
     )
     write(engine, DAY, options, folder)
@@ -107,7 +107,7 @@ def running(folder: Path) -> Path:
     zone = ZoneInfo(f"Etc/GMT{now.hour - 12:+d}" if now.hour != 12 else "UTC")
     days.fill(engine, now.date() - timedelta(days=1), 500)
     days.fill(engine, now.date(), 500)
-    options = night.Options(zone=zone, drift=days.DRIFT, site="Site A")
+    options = NightOptions(zone=zone, drift=days.DRIFT, site="Site A")
     with writing(engine) as connection:
         kept = {"at": now.isoformat(), "by": "operator:ann", "why": "nobreak" * 28, "value": 1, "about": ["1"]}
         row = {"rule": "performance", "subject": "covid19", "value": 1, "threshold": 0, "text": "left its interval"}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from dicom_gateway.spool import Spool
-from tests.integration.test_reconciliation import sent
+from tests.integration.audit.test_reconciliation import sent
 from tests.services import environment, wait_until
 from worker.db import schema
 from worker.db.session import make_engine

@@ -13,7 +13,7 @@ import pytest
 
 from tests.services import child, children, environment, free_port, kill, listening, wait_until
 from worker.errors import ConfigurationError
-from worker.supervisor import LONGEST_PAUSE, LONGEST_PAUSE_ELSE, ROLES, Child, Pause
+from worker.processes.up import LONGEST_PAUSE, LONGEST_PAUSE_ELSE, ROLES, Child, Pause
 
 pytestmark = pytest.mark.e2e
 
@@ -60,7 +60,7 @@ def test_pauses_grow_to_a_bound_and_begin_anew_after_a_steady_run(monkeypatch: p
         waits.append(round(pause.due - time.monotonic(), 1))
     assert waits == [0.5, 1, 2, 4, 4, 4]
     assert not pause.over
-    monkeypatch.setattr("worker.supervisor.STEADY_SECONDS", -1.0)
+    monkeypatch.setattr("worker.processes.up.STEADY_SECONDS", -1.0)
     pause.started()
     pause.fell()
     assert round(pause.due - time.monotonic(), 1) == 0.5

@@ -7,15 +7,15 @@ from sqlalchemy import Engine
 
 from tests import days
 from tests.nightly import FRIDAY, plan_for
-from worker import errands
-from worker.audit import schedule
-from worker.audit.schedule import Plan
 from worker.db.session import writing
-from worker.errands import Kind
+from worker.nightly import schedule
+from worker.nightly.schedule import NightlySchedule
+from worker.queue import errands
+from worker.queue.errands import Kind
 
 
 @pytest.fixture
-def plan(database: Engine, database_url: str, tmp_path: Path) -> Plan:
+def plan(database: Engine, database_url: str, tmp_path: Path) -> NightlySchedule:
     """Of a database with a few films of Friday, whose report is due."""
     days.fill(database, FRIDAY, 30, shares=days.Shares(failed=0.1))
     made_plan = plan_for(database_url, tmp_path)

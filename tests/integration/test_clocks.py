@@ -11,20 +11,22 @@ from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
 from model import bundle as bundles
 from model.engine.ort import OrtEngine
-from tests.integration.test_scoring import BrokenEngine, make_scoring
+from tests.integration.scoring.test_task import BrokenEngine, make_scoring
 from tests.phantoms import write_film
-from worker import deployment, errands, trail
 from worker.alarms import ledger
 from worker.alarms.rules import Condition
+from worker.audit import trail
+from worker.bundles import roles
 from worker.db import schema
 from worker.db.session import database_time, make_engine, reading, time_of, writing
 from worker.db.tables import alarm, audit_event, errand, instance, outbox, score, truth
-from worker.decoding import DecodePool
-from worker.errands import Kind
-from worker.ingest import ingest
 from worker.instances import reject, requeue
-from worker.outbox import Claims, RelayOptions, relay_once
-from worker.truth import import_labels
+from worker.monitoring.labels import import_labels
+from worker.queue import errands
+from worker.queue.errands import Kind
+from worker.queue.outbox import Claims, RelayOptions, relay_once
+from worker.receiving.ingest import ingest
+from worker.scoring.decoding import DecodePool
 
 OPTIONS = RelayOptions(batch_size=4, max_in_flight=8, lease_seconds=30, poll_seconds=0.01)
 NEAR = timedelta(minutes=20)
@@ -149,13 +151,13 @@ def test_times_rise_along_the_chain(skewed: Engine, film: int) -> None:
 
 
 def test_bundles_labels_and_references_are_of_the_databases_time(skewed: Engine, hours: int, tmp_path: Path) -> None:
-    new = deployment.by_settings(None)
-    deployment.activate(skewed, new, default=None, actor="operator:test")
+    new = roles.by_settings(None)
+    roles.activate(skewed, new, default=None, actor="operator:test")
     file = tmp_path / "labels.csv"
     file.write_text("sop_instance_uid,accession_number,reader,label,read_on\n1.2.3,,A,normal,2026-01-02\n")
     import_labels(skewed, file, ("normal",), "operator:test")
     with reading(skewed) as connection:
-        live, _ = deployment.in_service(connection)
+        live, _ = roles.in_service(connection)
         assert live is not None
         assert live.changed_at is not None
         assert far(live.changed_at, hours)

@@ -10,14 +10,14 @@ from pydicom import uid
 
 from dicom_gateway.encode import in_syntax, save, wrap_image
 from model import bundle as bundles
-from model.card import EVALUATION
-from model.dataset import load_dataset
+from model.data.dataset import load_dataset
+from model.data.prepare import prepare
+from model.data.raw_films import image_to_input, read_image
 from model.engine.ort import OrtEngine
 from model.findings import FINDINGS
-from model.prepare import prepare
-from model.raw_films import image_to_input, read_image
+from model.pages.card import EVALUATION
 from model.scorer import score
-from worker.decoding import REDUCED_SIDES, decode_film
+from worker.scoring.decoding import REDUCED_SIDES, decode_film
 
 FILMS = 12
 SYNTAXES = (uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2KLossless)

@@ -12,8 +12,8 @@ from prometheus_client.metrics_core import Metric
 
 from dicom_gateway.spool import Spool
 from tests.images import FOLDER, services
-from worker import outbox_metrics
 from worker.db.session import make_engine
+from worker.health import outbox_metrics
 from worker.metrics import GatewayMetrics, RelayMetrics, WorkerMetrics
 from worker.settings import Settings
 

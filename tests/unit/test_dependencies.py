@@ -21,11 +21,13 @@ NVIDIAS = {"tensorrt", "tensorrt_rtx"}
 """From NVIDIA's index or container, as the comment beside the extra `gpu` says."""
 EXTRA_ONLY = ("matplotlib", "onnx", "onnxscript", "scipy", "sklearn", "torch", "torchvision", "cuda")
 USED_WITHOUT_EXTRAS = (
-    "worker.cli", "worker.cli.run", "worker.cli.endpoints", "worker.cli.relay_tasks", "worker.scoring",
-    "worker.serving", "worker.checks", "worker.drift", "worker.replay", "worker.comparison", "worker.truth",
-    "worker.audit.night", "worker.audit.nightly", "worker.alarms.rules", "worker.status_view", "worker.supervisor",
-    "worker.demo", "dicom_gateway.scp", "model.bundle", "model.scorer", "model.gate", "model.drift",
-    "model.engine.choose", "model.prepare",
+    "worker.cli", "worker.cli.run", "worker.processes.endpoints", "worker.processes.relay_tasks",
+    "worker.scoring.task", "worker.bundles.loaded", "worker.status.doctor", "worker.monitoring.drift",
+    "worker.bundles.replay", "worker.monitoring.comparison", "worker.monitoring.labels", "worker.nightly.content",
+    "worker.nightly.run", "worker.alarms.rules", "worker.status.view", "worker.processes.up", "worker.demo",
+    "dicom_gateway.scp", "model.bundle", "model.scorer", "model.gate.rules", "model.stats.shift",
+    "model.engine.choose", "model.data.prepare", "worker.processes.gateway", "worker.processes.relay",
+    "worker.processes.worker",
 )  # fmt: skip
 
 

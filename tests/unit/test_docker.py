@@ -23,8 +23,8 @@ from tests.images import (
     stages,
 )
 from tests.unit.test_docs import VARIABLES
-from tests.unit.worker.test_cli import commands
-from worker.checks import CHECKS
+from tests.unit.worker.cli.test_cli import commands
+from worker.status.doctor import CHECKS
 
 OUR_USER = "10001:10001"
 IMAGES = {  # what runs, by Dockerfile and target

@@ -11,14 +11,14 @@ from dicom_gateway.contexts import FILM_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from dicom_gateway.errors import REFUSALS, Refusal
 from dicom_gateway.notes import NOTES
 from model.bundle import REFERENCE, load
-from model.card import EVALUATION, card
-from model.evaluate import read_study
+from model.evaluation.evaluate import read_study
 from model.findings import FINDINGS
-from model.promotion import RULE
-from tests.unit.worker.test_cli import commands
+from model.pages.card import EVALUATION, card
+from model.promotion.rule import RULE
+from tests.unit.worker.cli.test_cli import commands
 from worker import settings_page
 from worker.errors import EXIT_CODES
-from worker.outcomes import known_reasons
+from worker.scoring.outcomes import known_reasons
 from worker.settings import CONFIG_VARIABLE, Settings
 from worker.states import NOT_A_FILM, State
 

@@ -1,1 +1,1 @@
-"""Alarms: rules as a table, what is open, and how it is told."""
+"""Alarms: rules as a table, what is open, and how people hear of it."""

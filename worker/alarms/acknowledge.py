@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, update
 
-from worker import trail
 from worker.alarms import ledger
 from worker.alarms.rules import Condition
+from worker.audit import trail
 from worker.db.session import database_time, writing
 from worker.db.tables import alarm
 from worker.errors import NotFound

@@ -12,13 +12,14 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from worker import errands, trail
-from worker.alarms.change import Change, Send, State, Undelivered, key_of
+from worker.alarms.change import AlarmState, Change, Send, Undelivered, key_of
 from worker.alarms.ledger import ACTOR
+from worker.audit import trail
 from worker.bounded import within
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
-from worker.errands import Errand, Kind
+from worker.queue import errands
+from worker.queue.errands import Errand, Kind
 
 log = logging.getLogger("xrayq.alarm")
 
@@ -86,16 +87,16 @@ def send_bounded(send: Send, change: Change, seconds: float = SEND_SECONDS) -> i
 
 def tested(engine: Engine, kind: Kind, actor: str) -> None:
     """Record that a test message arrived: `undelivered.outages` takes the channel as mended."""
-    detail = {"channel": kind.value, "alarm": 0, "state": State.TEST.value}
+    detail = {"channel": kind.value, "alarm": 0, "state": AlarmState.TEST.value}
     with writing(engine) as connection:
         trail.record(connection, action=DELIVERED, instance_id=None, actor=actor, detail=detail)
 
 
 def _overtakes(engine: Engine, kind: Kind, change: Change) -> bool:
     """Whether the alarm's end would arrive before its beginning, which still waits."""
-    if change.state != State.CLEARED:
+    if change.state != AlarmState.CLEARED:
         return False
-    earlier = select(errand.c.id).where(errand.c.kind == kind, errand.c.key == key_of(change.alarm, State.RAISED))
+    earlier = select(errand.c.id).where(errand.c.kind == kind, errand.c.key == key_of(change.alarm, AlarmState.RAISED))
     with reading(engine) as connection:
         return connection.execute(earlier).first() is not None
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from worker import errands, trail
-from worker.alarms.change import Change, State
+from worker.alarms.change import AlarmState, Change
 from worker.alarms.rules import BY_ID, Condition
+from worker.audit import trail
 from worker.db.session import database_time
 from worker.db.tables import alarm
-from worker.errands import Kind
+from worker.queue import errands
+from worker.queue.errands import Kind
 
 log = logging.getLogger("xrayq.alarm")
 
@@ -102,15 +103,15 @@ def settle(
         values = asdict(one) | {"raised_at": now}
         del values["counted"]
         key = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
-        changes.append(_change(key, one, State.RAISED, now))
+        changes.append(_change(key, one, AlarmState.RAISED, now))
     for key, values in needed.stay:
         connection.execute(update(alarm).where(alarm.c.id == key).values(values))
     # Where the first message still waits, that one goes out: it says the same alarm is there.
-    changes += [_change(key, one, State.RAISED, now) for key, one in needed.again]
+    changes += [_change(key, one, AlarmState.RAISED, now) for key, one in needed.again]
     for row, words in needed.over:
         text = words or row.text
         connection.execute(update(alarm).where(alarm.c.id == row.id).values(cleared_at=now, text=text))
-        changes.append(replace(_change(row.id, row, State.CLEARED, now), text=text, gone=bool(words)))
+        changes.append(replace(_change(row.id, row, AlarmState.CLEARED, now), text=text, gone=bool(words)))
     for change in changes:
         for channel in channels:
             errands.add(connection, channel, change.key, now, change.as_dict())
@@ -122,7 +123,9 @@ def tell(changes: Iterable[Change]) -> None:
     """The log's line of each change."""
     for change in changes:
         extra = {"alarm": change.alarm, "rule": change.rule, "subject": change.subject, "value": change.value}
-        log.log(logging.WARNING if change.state == State.RAISED else logging.INFO, f"alarm {change.state}", extra=extra)
+        log.log(
+            logging.WARNING if change.state == AlarmState.RAISED else logging.INFO, f"alarm {change.state}", extra=extra
+        )
 
 
 def listed(connection: Connection, *, cleared: bool) -> list[dict[str, Any]]:
@@ -141,7 +144,7 @@ def listed(connection: Connection, *, cleared: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _change(key: int, of: Any, state: State, now: datetime) -> Change:
+def _change(key: int, of: Any, state: AlarmState, now: datetime) -> Change:
     """Of a condition or of a row, which call these values the same."""
     return Change(
         alarm=key,

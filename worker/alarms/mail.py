@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from worker.alarms.change import Change, State, Undelivered
+from worker.alarms.change import AlarmState, Change, Undelivered
 from worker.alarms.faults import code_of
 
 TIMEOUT = 10.0
@@ -66,11 +66,11 @@ def compose(options: MailOptions, change: Change) -> EmailMessage:
 def _lines(site: str, change: Change) -> Iterator[str]:
     name, moment = f"{change.rule} {change.subject}".rstrip(), datetime.fromisoformat(change.at).astimezone(UTC)
     at = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-    if change.state == State.CLEARED:
+    if change.state == AlarmState.CLEARED:
         first, second = ("No longer looked for", "") if change.gone else ("It is over", "It was: ")
         yield from (f"{first}: {name}.", f"{second}{change.text}", "", f"Cleared at {at}.")
         yield f"Last value {change.value:g}, threshold {change.threshold:g}."
-    elif change.state == State.RAISED:
+    elif change.state == AlarmState.RAISED:
         yield from (change.text, "", f"{name}, raised at {at}.")
         yield f"Value {change.value:g}, threshold {change.threshold:g}."
         yield f"First: {change.advice}"

@@ -16,7 +16,7 @@ class When(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class AlarmRule:
     id: str
     when: When
     setting: str
@@ -30,8 +30,8 @@ class Rule:
     """Times the threshold: where an open alarm is cleared, so that a value that wavers there raises it once."""
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(
+RULES: tuple[AlarmRule, ...] = (
+    AlarmRule(
         id="backlog",
         when=When.LIVE,
         setting="alarm_backlog_seconds",
@@ -39,7 +39,7 @@ RULES: tuple[Rule, ...] = (
         advice="xrayq status: is a worker ready?",
         release=0.5,
     ),
-    Rule(
+    AlarmRule(
         id="dead_letters",
         when=When.LIVE,
         setting="alarm_dead_letters",
@@ -47,7 +47,7 @@ RULES: tuple[Rule, ...] = (
         advice="xrayq instance list --state failed",
         counts=True,
     ),
-    Rule(
+    AlarmRule(
         id="spool_space",
         when=When.LIVE,
         setting="alarm_spool_mib",
@@ -55,7 +55,7 @@ RULES: tuple[Rule, ...] = (
         advice="make room: below the reserve C-STORE is answered with 0xA700",
         release=1.25,
     ),
-    Rule(
+    AlarmRule(
         id="refusals",
         when=When.LIVE,
         setting="alarm_refusals",
@@ -65,35 +65,35 @@ RULES: tuple[Rule, ...] = (
         "configuration on the device",
         counts=True,
     ),
-    Rule(
+    AlarmRule(
         id="database",
         when=When.LIVE,
         setting="",
         meaning="a relay cannot read or write the database for five minutes; told, not listed",
         advice="xrayq doctor; C-STORE is answered with 0xA702 meanwhile",
     ),
-    Rule(
+    AlarmRule(
         id="sender_silent",
         when=When.LIVE,
         setting="alarm_silent_films",
         meaning="an AE sent no new film, in hours in which it sent so many in each of the last weeks",
         advice="ask whether the device or its queue stands still",
     ),
-    Rule(
+    AlarmRule(
         id="report_late",
         when=When.LIVE,
         setting="alarm_report_hours",
         meaning="a nightly report is late by so many hours",
         advice="the relay's log names why",
     ),
-    Rule(
+    AlarmRule(
         id="report_failed",
         when=When.NIGHT,
         setting="",
         meaning="a day has no report: making it failed again and again",
         advice="xrayq audit report --date DAY --out REPORTS/DAY shows why; with a report there it is over",
     ),
-    Rule(
+    AlarmRule(
         id="unaccounted",
         when=When.NIGHT,
         setting="",
@@ -101,28 +101,28 @@ RULES: tuple[Rule, ...] = (
         advice="xrayq audit report names them; lost for good: xrayq alarm acknowledge",
         counts=True,
     ),
-    Rule(
+    AlarmRule(
         id="orphans",
         when=When.NIGHT,
         setting="",
         meaning="films of the spool are not in the database: lost by it, or never answered with success",
         advice="xrayq submit --orphans receives them",
     ),
-    Rule(
+    AlarmRule(
         id="trail_broken",
         when=When.NIGHT,
         setting="",
         meaning="the audit trail's chain is broken",
         advice="xrayq audit verify names the row; compare with a head kept elsewhere",
     ),
-    Rule(
+    AlarmRule(
         id="drift",
         when=When.NIGHT,
         setting="drift_psi",
         meaning="films or scores of an AE differ from its frozen reference",
         advice="xrayq drift show; look at films of that device",
     ),
-    Rule(
+    AlarmRule(
         id="performance",
         when=When.NIGHT,
         setting="",
@@ -132,7 +132,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-BY_ID: dict[str, Rule] = {rule.id: rule for rule in RULES}
+BY_ID: dict[str, AlarmRule] = {rule.id: rule for rule in RULES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,3 +158,7 @@ class Condition:
             return False
         known = acknowledged["about"]  # None of a release that did not keep it
         return known is None or set(self.about) <= set(known)
+
+
+USUAL_DAYS = 28
+"""Before the day; who sent nothing for so long is no sender any more."""

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Select, select
 
 from worker.alarms.deliver import DELIVERED, GIVEN_UP, NOT_CONFIGURED
 from worker.alarms.faults import in_words
-from worker.audit.reconciliation import Span
+from worker.db.span import Span
 from worker.db.tables import alarm, audit_event, errand
-from worker.errands import Kind
+from worker.queue.errands import Kind
 
 CHANNELS = (Kind.MAIL, Kind.WEBHOOK)
 TOLD_FOR = timedelta(days=7)

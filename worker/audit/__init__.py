@@ -1,1 +1,1 @@
-"""What a night's report holds, and how it is made."""
+"""The audit trail, and whether every film is accounted for by it."""

@@ -11,44 +11,20 @@ apart (`films_of`).
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
+from worker.audit.trail import ARRIVALS
+from worker.db.span import Span
 from worker.db.tables import audit_event, instance
 from worker.states import NOT_A_FILM, State
-from worker.trail import ARRIVALS
 
 SCORED = (State.SCORED, State.REPORTED)
 CHAINED = audit_event.c.digest != ""
 """A row without a digest is nobody's word."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A time span; films belong to it by when they were received."""
-
-    start: datetime
-    end: datetime
-    """Not part of it."""
-
-    @classmethod
-    def of_day(cls, day: date, zone: ZoneInfo) -> "Span":
-        """Midnight to midnight in a zone: 23 or 25 hours long where clocks change."""
-        edges = [datetime.combine(one, time(), zone).astimezone(UTC) for one in (day, day + timedelta(days=1))]
-        return cls(start=edges[0], end=edges[1])
-
-    def so_far(self, now: datetime) -> "Span":
-        """What is over of it, where it runs now; else all of it."""
-        return replace(self, end=now) if self.start < now < self.end else self
-
-    def covers(self, moment: ColumnElement[datetime]) -> ColumnElement[bool]:
-        """The condition that a column of times lies in it."""
-        return (moment >= self.start) & (moment < self.end)
 
 
 class Why(StrEnum):

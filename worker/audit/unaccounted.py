@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, not_, or_, select
 
-from worker.audit.reconciliation import CHAINED, SCORED, Span, Unaccounted, Why
+from worker.audit.reconciliation import CHAINED, SCORED, Unaccounted, Why
+from worker.audit.trail import ARRIVALS
+from worker.db.span import Span
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.states import State
-from worker.trail import ARRIVALS
 
 TOLD: dict[tuple[State, ...], tuple[str, ...]] = {
     (State.RECEIVED,): (*ARRIVALS, "requeued"),

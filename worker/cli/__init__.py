@@ -23,8 +23,8 @@ from worker.cli import (
     labels,
     prepare,
     replay,
+    roles,
     run,
-    service,
     status,
     study,
     submit,
@@ -54,7 +54,7 @@ app = typer.Typer(
 )
 run.register(app)
 submit.register(app)
-service.register(bundle.app)
+roles.register(bundle.app)
 compare.register(bundle.app)
 replay.register(instance.app)
 demo.register(app)

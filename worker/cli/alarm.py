@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.alarm_options import channels
-from worker.cli.common import JsonOption, clock, load_settings, open_database, operator, print_json, wide_console
+from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
 from worker.errors import Unhealthy, WorkerError
+from worker.processes.alarm_options import channels
+from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    from worker.errands import Kind
+    from worker.queue.errands import Kind
     from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how they are told.")
@@ -53,7 +54,7 @@ def list_(
         return
     from rich.text import Text
 
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     def until(row: dict[str, Any]) -> str | Text:
         if row["cleared_at"]:
@@ -145,7 +146,7 @@ def rules(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
         return
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     table = [
         (
@@ -176,7 +177,7 @@ def try_(as_json: JsonOption = False) -> None:
     """
     from datetime import UTC, datetime
 
-    from worker.alarms.change import Change, State, Undelivered
+    from worker.alarms.change import AlarmState, Change, Undelivered
     from worker.alarms.deliver import send_bounded
     from worker.alarms.faults import in_words
 
@@ -188,7 +189,7 @@ def try_(as_json: JsonOption = False) -> None:
         alarm=0,
         rule="test",
         subject="",
-        state=State.TEST.value,
+        state=AlarmState.TEST.value,
         value=0,
         threshold=0,
         text="This is a test. Alarms will arrive here.",

@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import (
-    JsonOption,
-    clock,
-    load_settings,
-    open_database,
-    past_day,
-    print_json,
-    wide_console,
-    writing_to,
-)
+from worker.cli.common import JsonOption, clock, load_settings, past_day, print_json, wide_console, writing_to
+from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -52,8 +44,8 @@ def report(
     """
     from importlib.util import find_spec
 
-    from worker.cli.night_options import night_options
     from worker.errors import ConfigurationError, Unhealthy, WorkerError
+    from worker.processes.night_options import night_options
 
     settings = load_settings()
     chosen = past_day(day, settings.zone, "--date")
@@ -61,10 +53,10 @@ def report(
         raise ConfigurationError(f"{out} is the night's, its digest is in the audit trail: take another --out")
     if find_spec("matplotlib") is None:
         raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
-    from worker.audit.files import write
     from worker.audit.reconciliation import films_of
-    from worker.audit.verdict import judge
-    from worker.audit.words import in_films, in_others
+    from worker.nightly.files import write
+    from worker.nightly.headline import judge
+    from worker.nightly.page.words import in_films, in_others
 
     database = open_database(settings)
     with writing_to(out):
@@ -104,16 +96,16 @@ def reports(as_json: JsonOption = False) -> None:
     xrayq audit reports
     xrayq audit reports --json | jq '.[] | select(.files != "as made")'
     """
-    from worker.audit import made
     from worker.db.session import reading
+    from worker.nightly import published
 
     settings = load_settings()
     with reading(open_database(settings)) as connection:
-        found = made.reports(connection)
+        found = published.reports(connection)
     rows = [
         one.as_dict()
-        | {"folder": str(made.folder_of(settings.reports, one.day))}
-        | {"files": made.state_of(one, made.folder_of(settings.reports, one.day))}
+        | {"folder": str(published.folder_of(settings.reports, one.day))}
+        | {"files": published.state_of(one, published.folder_of(settings.reports, one.day))}
         for one in reversed(found)
     ]
     if as_json:
@@ -129,7 +121,7 @@ def _print_reports(rows: list[dict[str, Any]], settings: "Settings") -> None:
         when = f"the relay makes one each night at {settings.report_time}" if settings.report_time else "none is due"
         typer.echo(f"no nightly report yet: {when} (XRAYQ_REPORT_TIME)")
         return
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     table = [
         (
@@ -165,7 +157,7 @@ def verify(
     xrayq audit verify
     xrayq audit verify --head 3f1c5a9be0d2
     """
-    from worker import trail
+    from worker.audit import trail
     from worker.errors import ConfigurationError, WorkerError
 
     if head is not None and (len(head) < 12 or set(head) - set("0123456789abcdef")):
@@ -199,7 +191,7 @@ def export(
     \b
     xrayq audit export --out audit.jsonl && tail -1 audit.jsonl | jq -r .digest
     """
-    from worker import trail
+    from worker.audit import trail
 
     lines = (json.dumps(trail.as_dict(row), sort_keys=True) for row in trail.events(open_database(load_settings())))
     if out is None:

@@ -31,7 +31,7 @@ def list_(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in rows])
         return
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     table = [
         (one.name, one.version, one.digest[:12], ", ".join(one.findings), "yes" if one.path == default else "")
@@ -68,8 +68,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         return
     from rich.text import Text
 
-    from model.card import plain
-    from worker.cli.tables import print_rows
+    from model.pages.card import plain
+    from worker.cli.console import print_rows
 
     console = wide_console()
     about = f" {bundle.version}  digest {bundle.digest[:12]}  {bundle.calibration.words}"
@@ -133,8 +133,8 @@ def run_once(bundle: "Bundle") -> list[str]:
         raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs") from None
     import numpy as np
 
-    from model.gate import Policy, open_gate
-    from model.gate_network import GateNetwork
+    from model.gate.network import GateNetwork
+    from model.gate.rules import Policy, open_gate
 
     names = []
     try:

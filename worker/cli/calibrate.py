@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from model.bundle import Bundle
-    from model.calibrate import Calibrated
-    from model.cross_fit import Wish
+    from model.calibrating.calibrate import Calibrated
+    from model.calibrating.cross_fit import Wish
 
 RATES = ("sensitivity", "specificity")
 SensitivityOption = Annotated[
@@ -97,8 +97,8 @@ def calibrate(
     must_exist(source)
     from rich.console import Console
 
-    from model.calibrate import calibrate_on_table
-    from model.calibration_report import write
+    from model.calibrating.calibrate import calibrate_on_table
+    from model.pages.calibration_report import write
 
     must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
@@ -116,13 +116,13 @@ def calibrate(
 
 def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
     """Raises ConfigurationError on a rate that is none, a finding that is none or named twice."""
-    from model.calibration_films import Target
-    from model.cross_fit import Wish, default_targets
+    from model.calibrating.cross_fit import Wish, default_targets
+    from model.calibrating.films import OperatingTarget
     from model.decision import SENSITIVITY, SPECIFICITY
 
     if not 0 < coverage < 1:
         raise ConfigurationError(f"--coverage {coverage:g} must lie between 0 and 1")
-    targets: dict[str, Target] = {}
+    targets: dict[str, OperatingTarget] = {}
     for rate, given in ((SENSITIVITY, sensitivity), (SPECIFICITY, specificity)):
         for text in given or ():
             finding, _, number = text.partition("=")
@@ -136,13 +136,13 @@ def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[s
                 raise ConfigurationError(f"--{rate} {text}: findings are {', '.join(bundle.findings)}")
             if finding in targets:
                 raise ConfigurationError(f"--{rate} {text}: {finding} has an operating point already, it takes one")
-            targets[finding] = Target(finding=finding, rate=rate, value=value)
+            targets[finding] = OperatingTarget(finding=finding, rate=rate, value=value)
     chosen = {target.finding: target for target in default_targets(bundle.findings)} | targets
     return Wish(targets=tuple(chosen[name] for name in bundle.findings if name in chosen), coverage=coverage)
 
 
 def _on_films(console: "Console", bundle: "Bundle", films: Path, out: Path, wish: "Wish", engine: str) -> "Calibrated":
-    from model.calibrate import calibrate_on_films
+    from model.calibrating.calibrate import calibrate_on_films
     from model.engine.choose import open_engine
 
     settings, threads = load_settings(), len(os.sched_getaffinity(0))
@@ -164,7 +164,7 @@ def _line(console: "Console") -> Any:
 
 def show(console: "Console", content: dict[str, Any], out: Path, place: Path) -> None:
     """calibration.json for people."""
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     parts = content["parts"]
     errors = [

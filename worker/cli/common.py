@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
     from rich.console import Console
-    from sqlalchemy import Engine
 
-    from dicom_gateway.spool import Spool
-    from model.preprocess import PreprocessSpec
-    from worker.comparing import Comparing
-    from worker.decoding import DecodePool
     from worker.settings import Settings
 
 TEST_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_SERVICES"}
@@ -82,65 +77,6 @@ def require(purpose: str) -> None:
         raise Unhealthy(f"{purpose} needs {', '.join(missing)}: pip install 'xrayq[train]'")
 
 
-def start_logging(settings: "Settings") -> None:
-    from worker import logs
-
-    logs.configure(settings.log_level, settings.log_format)
-
-
-def open_database(settings: "Settings", *, writes: bool = False) -> "Engine":
-    """An engine whose schema is this version's.
-
-    Args:
-        writes: without that the caller is of no use.
-
-    Raises Unhealthy when it is not, or when the database does not answer, or takes no rows where that matters.
-    """
-    from worker.db import schema
-
-    return schema.connect(settings.database, settings.database_timeout, writes=writes)
-
-
-def open_spool(settings: "Settings") -> "Spool":
-    from dicom_gateway.spool import MEBIBYTE, Spool
-
-    must_be_folder(settings.spool_folder, variable_of_spool(settings))
-    return Spool(
-        settings.spool_folder,
-        reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
-        max_bytes=settings.max_instance_mib * MEBIBYTE,
-    )
-
-
-def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int) -> "DecodePool":
-    from dicom_gateway.spool import MEBIBYTE
-    from worker.decoding import DecodePool
-
-    return DecodePool(
-        processes=processes,
-        timeout=settings.decode_timeout,
-        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-        spec=spec,
-        max_pixels=int(settings.max_megapixels * 1e6),
-        reduce=settings.reduced_resolution,
-    )
-
-
-def comparing(settings: "Settings") -> "Comparing":
-    from dicom_gateway.spool import MEBIBYTE
-    from worker.comparing import Comparing
-
-    return Comparing(memory_bytes=settings.decode_memory_mib * MEBIBYTE, max_pixels=int(settings.max_megapixels * 1e6))
-
-
-def broker_url(settings: "Settings") -> str:
-    if not settings.redis_url:
-        raise ConfigurationError(
-            "XRAYQ_REDIS_URL is not set: 'xrayq up' brings its own Redis, single processes need one"
-        )
-    return settings.redis_url
-
-
 def operator() -> str:
     """Who typed the command, for the audit trail."""
     try:
@@ -153,7 +89,7 @@ def wide_console() -> "Console":
     """A console that shows text of others as it is. As wide as the terminal or COLUMNS; 132 columns into a pipe."""
     import os
 
-    from worker.cli.tables import PlainConsole
+    from worker.cli.console import PlainConsole
 
     console = PlainConsole()
     return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=132)
@@ -222,49 +158,6 @@ def must_exist(*paths: "Path", first: str = "") -> None:
     for path in paths:
         if not path.exists():
             raise NotFound(f"no such folder or file: {path}" + (f": run '{first}' first" if first else ""))
-
-
-def make_folder(folder: "Path", variable: str) -> None:
-    """Where it is missing. Raises ConfigurationError where that is impossible, or this user may not write there."""
-    import os
-
-    must_be_folder(folder, variable)
-    with _usable(folder, variable):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{variable}: no permission to write in {folder}")
-
-
-def must_be_folder(folder: "Path", variable: str) -> None:
-    """It may be missing. Raises ConfigurationError where something else stands in its place, or in a parent's."""
-    with _usable(folder, variable):
-        for part in (folder, *folder.parents):
-            if part.is_symlink() and not part.exists():
-                raise ConfigurationError(f"{variable}: {part} is a link to something that is not there")
-            if part.exists():
-                if not part.is_dir():
-                    raise ConfigurationError(f"{variable}: {part} is a file and not a folder")
-                return
-
-
-@contextmanager
-def _usable(folder: "Path", variable: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(f"{variable}: cannot use {error.filename or folder}: {error.strerror}") from None
-
-
-def prepare_spool(settings: "Settings", spool: "Spool") -> int:
-    """Its folders. Returns how many half-written films were swept. Raises ConfigurationError."""
-    variable = variable_of_spool(settings)
-    make_folder(spool.root, variable)
-    with _usable(spool.root, variable):
-        return spool.prepare()
-
-
-def variable_of_spool(settings: "Settings") -> str:
-    return "XRAYQ_SPOOL" if settings.spool else "XRAYQ_HOME"
 
 
 @contextmanager

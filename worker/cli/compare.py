@@ -4,17 +4,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model.promotion import PROMOTE, RULE
-from worker.cli.common import JsonOption, load_settings, open_database, print_json, wide_console
-from worker.cli.instance import NOTICE
-from worker.cli.service import default_of
+from model.notice import NOTICE
+from model.promotion.rule import PROMOTE, RULE
+from worker.cli.common import JsonOption, load_settings, print_json, wide_console
+from worker.cli.roles import default_of
 from worker.errors import NotFound
+from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Engine
 
-    from worker.deployment import Placed
+    from worker.bundles.roles import Placed
 
 HELP = f"""Compare two bundles on the films in the database that both scored, and say whether to promote.
 
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(live: Digest = "", shadow: ShadowDigest = "", as_json: JsonOption = False) -> None:
-    from worker.comparison import compare_bundles
+    from worker.monitoring.comparison import compare_bundles
 
     settings = load_settings()
     engine = open_database(settings)
@@ -70,8 +71,8 @@ def compare(live: Digest = "", shadow: ShadowDigest = "", as_json: JsonOption = 
 
 def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> "tuple[Placed, Placed]":
     """The bundles that were named, or those in service."""
+    from worker.bundles.roles import find, in_service
     from worker.db.session import reading
-    from worker.deployment import find, in_service
 
     with reading(engine) as connection:
         active, shadows = in_service(connection)
@@ -94,7 +95,7 @@ def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> 
 def _show(console: "Console", content: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     for place in ("live", "shadow"):
         one = content[place]
@@ -117,7 +118,7 @@ def _show(console: "Console", content: dict[str, Any]) -> None:
 
 
 def _show_truth(console: "Console", content: dict[str, Any]) -> None:
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     console.print(
         f"truth is known of {content['truth_films']} of them; of {content['disputed_films']} more readers do not agree",

@@ -72,7 +72,7 @@ def _int8(
 ) -> dict[str, Any]:
     require("compile")
     must_exist(films, first=PREPARE)
-    from model.compile import INT8, compile_int8
+    from model.int8.compile import INT8, compile_int8
     from worker.settings import cores
 
     with one_line_errors():

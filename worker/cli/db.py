@@ -2,8 +2,9 @@
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, make_folder, open_database, print_json
+from worker.cli.common import JsonOption, load_settings, print_json
 from worker.errors import Unhealthy
+from worker.processes.parts import make_folder, open_database
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The database schema.")
 

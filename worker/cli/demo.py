@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import JsonOption, make_folder, must_exist, print_json, wide_console
-from worker.cli.instance import NOTICE, STATE_STYLES
+from model.notice import NOTICE
+from worker.cli.common import JsonOption, must_exist, print_json, wide_console
+from worker.cli.instance import STATE_STYLES
 from worker.errors import Unhealthy
+from worker.processes.parts import make_folder
 
 if TYPE_CHECKING:
     from rich.table import Table

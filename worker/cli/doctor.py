@@ -10,7 +10,7 @@ from worker.cli.common import JsonOption, load_settings, print_json
 from worker.errors import Unhealthy
 
 
-class Role(StrEnum):
+class ProcessName(StrEnum):
     """The processes that can be asked for."""
 
     GATEWAY = "gateway"
@@ -30,7 +30,8 @@ def doctor(as_json: JsonOption = False) -> None:
     xrayq doctor
     xrayq doctor --json
     """
-    from worker import checks, logs
+    from worker import logs
+    from worker.status import doctor as checks
 
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
@@ -46,7 +47,9 @@ def doctor(as_json: JsonOption = False) -> None:
         raise Unhealthy(f"{len(wrong)} of {len(findings)} checks failed: {', '.join(wrong)}")
 
 
-def health(role: Annotated[Role, typer.Argument(help="The process to ask for.")], as_json: JsonOption = False) -> None:
+def health(
+    role: Annotated[ProcessName, typer.Argument(help="The process to ask for.")], as_json: JsonOption = False
+) -> None:
     """Is this host's gateway, relay or worker ready? Asks its own /readyz. Exit code 5 if not.
 
     For health checks of containers. Prometheus finds /metrics on the same port.
@@ -55,12 +58,13 @@ def health(role: Annotated[Role, typer.Argument(help="The process to ask for.")]
     xrayq health gateway
     xrayq health worker --json
     """
-    from worker import logs, ready
-    from worker.cli.endpoints import processes
+    from worker import logs
+    from worker.health import client
+    from worker.processes.endpoints import processes
 
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
-    findings = ready.ask(processes(settings)[role])
+    findings = client.ask(processes(settings)[role])
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -4,25 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import (
-    JsonOption,
-    clock,
-    load_settings,
-    open_database,
-    operator,
-    past_day,
-    print_json,
-    wide_console,
-)
+from model.notice import NOTICE
+from worker.cli.common import JsonOption, clock, load_settings, operator, past_day, print_json, wide_console
+from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    from worker.drift import DriftOptions
-    from worker.settings import Settings
+    pass
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Films and scores of each AE beside a frozen reference."
 )
-NOTICE = "Research software, not a medical device."
 
 
 @app.command()
@@ -43,14 +34,15 @@ def show(
     xrayq drift show --date 2026-11-22
     xrayq drift show --json | jq '.tests[] | select(.alarm)'
     """
-    from worker.audit.reconciliation import Span
     from worker.db.session import snapshot
-    from worker.drift import evaluate
+    from worker.db.span import Span
+    from worker.monitoring.drift import evaluate
+    from worker.processes.night_options import drift_options
 
     settings = load_settings()
     chosen = past_day(day, settings.zone, "--date")
     with snapshot(open_database(settings)) as connection:
-        found = evaluate(connection, Span.of_day(chosen, settings.zone), options_of(settings))
+        found = evaluate(connection, Span.of_day(chosen, settings.zone), drift_options(settings))
     if as_json:
         print_json(found | {"date": chosen.isoformat(), "notice": NOTICE})
     else:
@@ -73,9 +65,9 @@ def freeze(
     \b
     xrayq drift freeze --ae CR1 --from 2026-11-01 --to 2026-11-14
     """
-    from worker.audit.reconciliation import Span
-    from worker.drift_reference import freeze as replace
+    from worker.db.span import Span
     from worker.errors import ConfigurationError
+    from worker.monitoring.drift_reference import freeze as replace
 
     settings = load_settings()
     spans = [
@@ -99,8 +91,8 @@ def references(as_json: JsonOption = False) -> None:
     xrayq drift references --json | jq '.[] | select(.as_audited | not)'
     """
     from worker.db.session import snapshot
-    from worker.drift_reference import audited_digests, digest_of, sample_of
-    from worker.drift_reference import references as frozen
+    from worker.monitoring.drift_reference import audited_digests, digest_of, sample_of
+    from worker.monitoring.drift_reference import references as frozen
 
     settings = load_settings()
     with snapshot(open_database(settings)) as connection:
@@ -121,7 +113,7 @@ def references(as_json: JsonOption = False) -> None:
         return
     from rich.text import Text
 
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     table = [
         (
@@ -141,22 +133,11 @@ def references(as_json: JsonOption = False) -> None:
     console.print(f"Days are {settings.time_zone}.", style="dim")
 
 
-def options_of(settings: "Settings") -> "DriftOptions":
-    from worker.drift import DriftOptions
-
-    return DriftOptions(
-        reference_films=settings.drift_reference_films,
-        least_films=settings.drift_least_films,
-        alpha=settings.drift_alpha,
-        psi=settings.drift_psi,
-    )
-
-
 def _show(found: dict[str, Any], title: str) -> None:
     from rich.text import Text
 
-    from worker.cli.tables import print_rows
-    from worker.drift import untested_words
+    from worker.cli.console import print_rows
+    from worker.monitoring.drift import untested_words
 
     table = [
         (

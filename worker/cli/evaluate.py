@@ -58,10 +58,10 @@ def evaluate(
     from rich.console import Console
 
     from model.engine.choose import open_engine
-    from model.evaluate import evaluate as run_evaluation
-    from model.evaluate import read_study, write
-    from model.gradcam import GradCam
-    from model.report import render
+    from model.evaluation.evaluate import evaluate as run_evaluation
+    from model.evaluation.evaluate import read_study, write
+    from model.evaluation.gradcam import GradCam
+    from model.pages.report import render
     from worker.settings import cores
 
     must_be_writable(out)
@@ -94,7 +94,7 @@ def _shipped_studies() -> list[Path]:
 def _show(console: "Console", content: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
-    from model.cells import engine_of
+    from model.pages.cells import engine_of
 
     bundle, parts, rivals = content["bundle"], content["parts"], content["baselines"]
     findings = bundle["findings"]

@@ -4,15 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import (
-    JsonOption,
-    load_settings,
-    open_database,
-    operator,
-    print_json,
-    to_the_second,
-    wide_console,
-)
+from model.notice import NOTICE
+from worker.cli.common import JsonOption, load_settings, operator, print_json, to_the_second, wide_console
+from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +20,6 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances
 
 STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
 TIMES = ("received_at", "scored_at")
-NOTICE = "Research software, not a medical device."
 ALIKE = "of films like it"
 EXPLAINED = (
     "Of films like it: of the calibration films with about this probability, so many had the finding (exact 95 % "
@@ -142,7 +135,7 @@ def reasons(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([{"state": state, "reason": reason, "instances": count} for state, reason, count in rows])
         return
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     console = wide_console()
     table = [(_styled(state), reason or "", str(count)) for state, reason, count in rows]
@@ -203,7 +196,7 @@ def _told(detail: dict[str, Any]) -> "Iterator[tuple[str, str]]":
 
 def print_score(console: "Console", score: dict[str, Any]) -> None:
     """What one bundle said of a film; `score` as of `ScoreView.as_dict`."""
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     console.print(f"{score['role']} score, bundle {score['bundle_digest'][:12]}, {score['engine']}")
     rows = []
@@ -234,7 +227,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
     from rich.text import Text
 
     from dicom_gateway.revision import spoken
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     def mark_of(view: "InstanceView") -> Text:
         changed = [f"changed: {spoken(view.identity_changed)}"] if view.identity_changed else []

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from model.notice import NOTICE
 from worker.cli.bundle import load_bundle
-from worker.cli.common import JsonOption, load_settings, open_database, operator, print_json, wide_console
-from worker.cli.service import live_bundle
+from worker.cli.common import JsonOption, load_settings, operator, print_json, wide_console
+from worker.cli.roles import live_bundle
+from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    from model.monitoring import Watch
-    from worker.performance import Performance
+    from model.stats.sequential import RateWatch
+    from worker.monitoring.performance import Performance
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Truth from readers, and live performance.")
-NOTICE = "Research software, not a medical device."
 
 
 @app.command("import")
@@ -34,7 +35,7 @@ def import_(
     xrayq labels import readings.csv --json
     """
     from model.findings import FINDINGS
-    from worker.truth import import_labels
+    from worker.monitoring.labels import import_labels
 
     imported = import_labels(open_database(load_settings()), path, FINDINGS, operator())
     if as_json:
@@ -61,7 +62,7 @@ def performance(
     xrayq labels performance
     xrayq labels performance --json | jq '.findings[] | select(.alarm)'
     """
-    from worker.performance import performance as measure
+    from worker.monitoring.performance import performance as measure
 
     settings = load_settings()
     engine = open_database(settings)
@@ -75,7 +76,7 @@ def performance(
 def _show(found: "Performance") -> None:
     from rich.text import Text
 
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     console = wide_console()
     table = []
@@ -105,7 +106,7 @@ def _show(found: "Performance") -> None:
     )
 
 
-def _words(rate: "Watch") -> str:
+def _words(rate: "RateWatch") -> str:
     if rate.value is None:
         return "-"
     low, high = rate.interval95

@@ -17,8 +17,8 @@ from worker.cli.common import (
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from model.prepare import Prepared
-    from model.raw_films import RawFilm
+    from model.data.prepare import Prepared
+    from model.data.raw_films import RawFilm
 
 SHOWN = 10
 """Most look-alikes in the table."""
@@ -52,7 +52,7 @@ def prepare(
     """
     from rich.console import Console
 
-    from model.prepare import prepare as run_prepare
+    from model.data.prepare import prepare as run_prepare
     from model.preprocess import PreprocessSpec
     from worker import logs
 
@@ -88,8 +88,8 @@ def prepare(
 
 def read_film(path: Path) -> "RawFilm":
     """A JPEG, PNG or DICOM file as a film. Raises DatasetError if it is none."""
+    from model.data.raw_films import RawFilm, read_image
     from model.errors import DatasetError
-    from model.raw_films import RawFilm, read_image
 
     with path.open("rb") as handle:
         handle.seek(128)
@@ -129,7 +129,7 @@ def _show(prepared: "Prepared", out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from model.dataset import SPLITS
+    from model.data.dataset import SPLITS
 
     console, counts = Console(), prepared.counts()
     table = Table(title="Films by class and split", title_justify="left")

@@ -5,18 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import (
-    JsonOption,
-    decode_pool,
-    load_settings,
-    one_line_errors,
-    open_database,
-    open_spool,
-    print_json,
-    wide_console,
-)
-from worker.cli.instance import NOTICE, Name
+from model.notice import NOTICE
+from worker.cli.common import JsonOption, load_settings, one_line_errors, print_json, wide_console
+from worker.cli.instance import Name
 from worker.errors import NotFound, Unhealthy, WrongState
+from worker.processes.parts import decode_pool, open_database, open_spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +20,7 @@ if TYPE_CHECKING:
 
     from model.bundle import Bundle
     from model.preprocess import PreprocessSpec
-    from worker.replay import Replayed
+    from worker.bundles.replay import Replayed
     from worker.settings import Settings
 
 
@@ -59,7 +52,7 @@ def replay(
     if find_spec("onnxruntime") is None:
         raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs")
     from model.engine.choose import open_engine
-    from worker import replay as replays
+    from worker.bundles import replay as replays
     from worker.instances import find, scores_of
     from worker.states import NOT_A_FILM
 
@@ -102,9 +95,9 @@ def _bundles(engine: "Engine", settings: "Settings", folders: list[Path]) -> "di
 
     from model.bundle import MANIFEST, SHIPPED, load
     from model.errors import BundleError
+    from worker.bundles.roles import path_of, placed
     from worker.cli.bundle import load_bundle
     from worker.db.session import reading
-    from worker.deployment import path_of, placed
 
     named = [load_bundle(str(folder)) for folder in folders]
     with reading(engine) as connection:
@@ -136,7 +129,7 @@ def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDA
 
 
 def _print(one: "Replayed") -> None:
-    from worker.cli.tables import print_rows
+    from worker.cli.console import print_rows
 
     console, of = wide_console(), one.tolerance.of
     stored = one.stored

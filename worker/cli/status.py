@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from worker.settings import Settings
-    from worker.status import Snapshot, StatusOptions, Watched
+    from worker.status.snapshot import Snapshot, StatusOptions, Watched
 
     Looked = Snapshot | BaseException
 
@@ -52,7 +52,7 @@ def status(
 
     from worker.cli.common import wide_console
     from worker.errors import Unhealthy
-    from worker.status import Watched
+    from worker.status.snapshot import Watched
 
     settings = load_settings()
     watched = Watched(_options(settings))
@@ -70,8 +70,8 @@ def status(
 
 
 def _options(settings: "Settings") -> "StatusOptions":
-    from worker.cli.endpoints import processes
-    from worker.status import StatusOptions
+    from worker.processes.endpoints import processes
+    from worker.status.snapshot import StatusOptions
 
     return StatusOptions(
         database_url=settings.database,
@@ -86,7 +86,7 @@ def _options(settings: "Settings") -> "StatusOptions":
 
 
 def _print(looked: "Snapshot", settings: "Settings", console: "Console") -> None:
-    from worker.status_view import page
+    from worker.status.view import page
 
     console.print(
         page(
@@ -114,7 +114,7 @@ def _live(watched: "Watched", settings: "Settings", console: "Console", every: f
     from rich.live import Live
     from rich.text import Text
 
-    from worker.status_view import page
+    from worker.status.view import page
 
     looks: queue.SimpleQueue[Looked] = queue.SimpleQueue()
     stop = threading.Event()

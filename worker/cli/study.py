@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from model.study import Bench, Study
+    from model.training.study import Bench, Study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,7 +60,7 @@ def split(
     \b
     xrayq study split --init runs/trunk.pt --seeds 2 --out runs/split.json
     """
-    from model.study import split_study
+    from model.training.study import split_study
 
     _run(split_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
 
@@ -82,7 +82,7 @@ def lr(
     \b
     xrayq study lr --init runs/trunk.pt --out runs/lr.json
     """
-    from model.study import rate_study
+    from model.training.study import rate_study
 
     _run(rate_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
 
@@ -105,7 +105,7 @@ def init_(
     \b
     xrayq study init --init random --init runs/trunk.pt --out runs/init.json
     """
-    from model.study import start_study
+    from model.training.study import start_study
 
     starts = {_name(start): _initial(start) for start in init or ["random"]}
     _run(
@@ -154,9 +154,9 @@ def calibration(
     wish = wish_of(bundle, sensitivity, specificity, coverage)
     from rich.console import Console
 
-    from model.calibration_films import labelled, open_films
+    from model.calibrating.films import labelled, open_films
+    from model.calibrating.resplits import pool, resplit
     from model.engine.ort import OrtEngine
-    from model.resplits import pool, resplit
     from worker.settings import cores
 
     with one_line_errors():
@@ -189,9 +189,9 @@ def _run(
 
     from rich.console import Console
 
-    from model.dataset import load_dataset
-    from model.loop import describe_device, pick_device
-    from model.study import Bench
+    from model.data.dataset import load_dataset
+    from model.training.loop import describe_device, pick_device
+    from model.training.study import Bench
 
     must_exist(films, first=PREPARE)
     if out and out.exists():

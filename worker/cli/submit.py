@@ -5,17 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.common import (
-    JsonOption,
-    comparing,
-    load_settings,
-    open_database,
-    open_spool,
-    prepare_spool,
-    print_json,
-    start_logging,
-)
+from worker.cli.common import JsonOption, load_settings, print_json
 from worker.errors import ConfigurationError, NotFound
+from worker.processes.parts import comparing, open_database, open_spool, prepare_spool, start_logging
 
 
 def register(app: typer.Typer) -> None:
@@ -40,11 +32,11 @@ def submit(
     from dicom_gateway.local import store_file
     from dicom_gateway.options import Received
     from dicom_gateway.revision import spoken
-    from worker import other_objects
-    from worker.arrivals import Outcome
-    from worker.ingest import ingest
     from worker.instances import history
-    from worker.orphans import orphans
+    from worker.receiving import other_objects
+    from worker.receiving.arrivals import ArrivalKind
+    from worker.receiving.ingest import ingest
+    from worker.receiving.orphans import orphans
     from worker.states import NOT_A_FILM
 
     if bool(paths) == orphaned:
@@ -68,7 +60,7 @@ def submit(
             else:
                 (outcome, instance_id), reason = other_objects.record(database, stored), NOT_A_FILM
             told = {"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": reason}
-            if outcome is Outcome.REVISION:
+            if outcome is ArrivalKind.REVISION:
                 told["changed"] = history(database, instance_id)[0]["detail"].get("changed", [])
             results.append(told)
         except OSError as error:

@@ -13,8 +13,8 @@ from worker.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from model.dataset import Dataset
-    from model.recipe import TrainConfig
+    from model.data.dataset import Dataset
+    from model.training.recipe import TrainConfig
 
 PRESETS = {
     "paper": "the 2020 paper's, 30 epochs with a learning-rate search",
@@ -62,12 +62,12 @@ def train(
     require("training")
     from rich.console import Console
 
-    from model.build import build_bundle
-    from model.dataset import load_dataset
-    from model.loop import Checkpoint, describe_device, pick_device
-    from model.network import fits
-    from model.train import Epoch, build
-    from model.train import train as run_training
+    from model.data.dataset import load_dataset
+    from model.training.build import build_bundle
+    from model.training.loop import Checkpoint, describe_device, pick_device
+    from model.training.network import fits
+    from model.training.train import Epoch, build
+    from model.training.train import train as run_training
 
     must_exist(films, first=PREPARE)
     if out.exists():
@@ -156,11 +156,11 @@ def pretrain(
     import torch
     from rich.console import Console
 
-    from model.auxiliary import load_auxiliary
+    from model.data.auxiliary import load_auxiliary
     from model.digest import file_digest
-    from model.loop import Checkpoint, describe_device, pick_device
-    from model.pretrain import PretrainConfig, PretrainEpoch, teaching
-    from model.pretrain import pretrain as run_pretraining
+    from model.training.loop import Checkpoint, describe_device, pick_device
+    from model.training.pretrain import PretrainConfig, PretrainEpoch, teaching
+    from model.training.pretrain import pretrain as run_pretraining
 
     console = Console()
     must_exist(films)
@@ -204,7 +204,7 @@ def recipe(
     preset: str, *, epochs: int | None = None, learning_rate: float | None = None, seed: int | None = None
 ) -> "TrainConfig":
     """A preset with overrides. Raises ConfigurationError."""
-    from model.recipe import PRESETS as CONFIGS
+    from model.training.recipe import PRESETS as CONFIGS
 
     if preset not in CONFIGS:
         raise ConfigurationError(f"--preset is one of {', '.join(CONFIGS)}")

@@ -91,7 +91,7 @@ instance = Table(
         String(64),
         nullable=False,
         server_default="",
-        comment="keyed, see worker/pseudonyms.py; labels name films by it",
+        comment="keyed, see worker/db/pseudonyms.py; labels name films by it",
     ),
     Column("state", String(16), nullable=False),
     Column("reason", String(64), comment="why ineligible or failed, a code"),

@@ -15,11 +15,7 @@ from dicom_gateway import openjpeg
 from dicom_gateway.codecs import decode_codestream, decode_rle
 from dicom_gateway.contexts import TRANSFER_SYNTAXES, TransferSyntax
 from dicom_gateway.encode import in_syntax, save
-from dicom_gateway.errors import (
-    CodestreamMismatch,
-    CorruptPixels,
-    PixelError,
-)
+from dicom_gateway.errors import CodestreamMismatch, CorruptPixels, PixelError
 from dicom_gateway.pixels import read_radiograph
 from tests.phantoms import chest_film, chest_pixels, write_film
 from tests.unit.gateway.films import SMALL, codestream, read

@@ -17,7 +17,7 @@ from dicom_gateway.views import (
     lie,
     named_views,
 )
-from model.gate import FRONTAL, NOT_FRONTAL
+from model.gate.rules import FRONTAL, NOT_FRONTAL
 
 DX_VIEW, DX_VIEW_MODIFIER, POSITION_MODIFIER = 4010, 4011, 20
 

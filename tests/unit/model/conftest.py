@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.calibration import Calibration
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from model.decision import OperatingPoint
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec, to_input
@@ -23,8 +23,8 @@ from tests.services import Xrayq, typed_in
 from tests.unit.model.films import dataset_for, rows_for
 
 if TYPE_CHECKING:
-    from model.evaluate import Evaluation
-    from model.network import ChestResNet50
+    from model.evaluation.evaluate import Evaluation
+    from model.training.network import ChestResNet50
 
 TEMPERATURE = 2.0
 THRESHOLDS = {"pneumonia": 0.0, "covid19": 1.0}
@@ -45,8 +45,8 @@ def network(images: NDArray[np.uint8]) -> "ChestResNet50":
     """Random weights, with batch norm statistics of the phantoms so that activations stay in range. The same in every
     process, to the bit: by one thread."""
     torch = pytest.importorskip("torch")
-    from model.recipe import TrainConfig
-    from model.train import build
+    from model.training.recipe import TrainConfig
+    from model.training.train import build
 
     made, threads = build(TrainConfig(dropout=0.0), None), torch.get_num_threads()
     made.train()
@@ -65,7 +65,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     pytest.importorskip("onnx")
 
     def make(folder: Path) -> None:
-        from model.export import export_onnx
+        from model.training.export import export_onnx
 
         export_onnx(request.getfixturevalue("network"), folder / "model.onnx", 224)
         write_bundle(folder / "random", folder / "model.onnx")
@@ -78,7 +78,7 @@ def int8_bundle(bundle: Bundle, images: NDArray[np.uint8], tmp_path_factory: pyt
     """The same network with an int8 variant, calibrated on the phantoms."""
 
     def make(folder: Path) -> None:
-        from model.quantize import Recipe, quantize
+        from model.int8.quantize import Recipe, quantize
 
         (folder / "int8.onnx").write_bytes(quantize(bundle.onnx.read_bytes(), images, Recipe()))
         record = {"passed": True, "val": {"share_with_other_flags": 0.01}}
@@ -146,7 +146,7 @@ def xrayq(tmp_path: Path) -> Iterator[Xrayq]:
 @pytest.fixture(scope="session")
 def evaluated_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 42 films of evaluation.py."""
-    from tests.unit.model.evaluation import prepared
+    from tests.unit.model.prepared_set import prepared
 
     return prepared(tmp_path_factory.mktemp("set"))
 
@@ -154,7 +154,7 @@ def evaluated_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def evaluation(bundle: Bundle, evaluated_films: Path) -> "Evaluation":
     """Theirs by the random network. Shared: nobody changes it."""
-    from tests.unit.model.evaluation import evaluated
+    from tests.unit.model.prepared_set import evaluated
 
     return evaluated(bundle, evaluated_films)
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import Dataset, Films, load_dataset, open_prepared
+from model.data.dataset import Dataset, Films, load_dataset, open_prepared
+from model.data.prepare import Prepared, prepare
+from model.data.raw_films import read_image
 from model.findings import FINDINGS
-from model.prepare import Prepared, prepare
 from model.preprocess import PreprocessSpec
-from model.raw_films import read_image
 from tests.phantoms import chest_pixels
 from worker.cli.prepare import read_film
 

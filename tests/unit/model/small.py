@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from model.findings import FINDINGS
-from model.recipe import TrainConfig
-from model.train import Epoch
+from model.training.recipe import TrainConfig
+from model.training.train import Epoch
 
 SIDE = 161  # the least at which the head's 3 x 3 x 2048 still fits
 TINY = TrainConfig(epochs=1, batch=6)

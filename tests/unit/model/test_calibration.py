@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model.calibration import fit_temperature, log_losses, probabilities
 from model.decision import OperatingPoint, flags
 from model.findings import FINDINGS
-from model.operating_points import choose
+from model.stats.operating_points import choose
 
 FINITE = st.floats(-80, 80, width=32)
 

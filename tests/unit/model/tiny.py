@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from model.bundle import Bundle
-from model.export import store_weights_as_fp16
+from model.training.export import store_weights_as_fp16
 from tests.unit.model.conftest import write_bundle
 
 SIZE = 32

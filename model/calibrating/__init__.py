@@ -1,0 +1,1 @@
+"""Calibration: probabilities, operating points and prediction sets fitted to labelled films."""

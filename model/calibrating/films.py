@@ -1,0 +1,157 @@
+"""Films to calibrate on: of a prepared set, scored here, or of a table with a site's own logits and labels.
+
+The table is CSV with a header. Columns: `label`, a `logit_` column for each finding (`logit_covid19`), and where known
+`patient_id` (or `patient`; without it each film counts as a patient of its own), `image_id` (not read), `bundle`
+(digest of the bundle that gave the logits, its first 12 digits or more) and `split` (rows of train and test are left
+out).
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil, isfinite
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle import Bundle
+from model.data.bundle_films import Advance, films_for, logits_of
+from model.data.dataset import Films
+from model.decision import SENSITIVITY
+from model.engine.base import Engine
+from model.errors import DatasetError
+
+FEWEST = 20
+"""Films of each finding. With fewer, the threshold for a sensitivity of .95 is that of the lowest positive film."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledLogits:
+    """Films with what the network said of them. Row i of everything is the same film."""
+
+    name: str
+    """Of the split: val, test; or site, for a table."""
+    logits: NDArray[np.float32]
+    """[N, findings]"""
+    labels: NDArray[np.int64]
+    """[N] index of the finding."""
+    patients: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> "LabelledLogits":
+        return LabelledLogits(
+            name=self.name,
+            logits=self.logits[rows],
+            labels=self.labels[rows],
+            patients=tuple(self.patients[row] for row in rows),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingTarget:
+    """What an operating point is chosen for."""
+
+    finding: str
+    rate: str
+    """sensitivity or specificity"""
+    value: float
+
+
+def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
+    """Films of the validation split and, where there is one, of the test split; and the digest of the prepared set.
+
+    Of the views that the bundle is for.
+
+    Raises:
+        DatasetError: not a prepared set, prepared otherwise than the bundle needs, or without validation films.
+    """
+    dataset = films_for(bundle, folder)
+    if "val" not in dataset.splits:
+        raise DatasetError(
+            f"{folder} has no films of the split val and of view {', '.join(dataset.views) or 'any'} to calibrate on"
+        )
+    return {name: films for name, films in dataset.splits.items() if name != "train"}, dataset.digest
+
+
+def labelled(name: str, films: Films, engine: Engine, advance: Advance = lambda _done, _all: None) -> LabelledLogits:
+    """Films of the split `name`, scored."""
+    return LabelledLogits(
+        name=name, logits=logits_of(engine, films, advance), labels=films.labels, patients=films.patients
+    )
+
+
+def read_table(bundle: Bundle, path: Path) -> LabelledLogits:
+    """A site's own films as the split "site".
+
+    Raises:
+        DatasetError: not such a table; the message names the column or the line, and no patient or film.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            columns = tuple(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader if row.get("split", "val") not in ("train", "test")]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a CSV table: {error}") from None
+    if missing := [name for name in ("label", *_logit_columns(bundle)) if name not in columns]:
+        raise DatasetError(f"{path} has no column {', '.join(missing)}; it needs label and a logit of each finding")
+    if not rows:
+        raise DatasetError(f"{path} has no films to calibrate on")
+    logits, labels, patients = [], [], []
+    for line, row in rows:
+        if row["label"] not in bundle.findings:
+            raise DatasetError(f"{path}, line {line}: label is not one of {', '.join(bundle.findings)}")
+        if row.get("bundle") and not _same(row["bundle"], bundle):
+            raise DatasetError(
+                f"{path}, line {line}: logits of bundle {row['bundle'][:12]}, not of {bundle.digest[:12]} or its parent"
+            )
+        logits.append([_finite(row[name], f"{path}, line {line}: {name}") for name in _logit_columns(bundle)])
+        labels.append(bundle.findings.index(row["label"]))
+        patients.append(row.get("patient_id") or row.get("patient") or f"line {line}")
+    return LabelledLogits(
+        name="site",
+        logits=np.array(logits, np.float32),
+        labels=np.array(labels, np.int64),
+        patients=tuple(patients),
+    )
+
+
+def check(part: LabelledLogits, findings: tuple[str, ...], targets: Iterable[OperatingTarget], coverage: float) -> None:
+    """Raises DatasetError when a logit is not finite or a finding has too few films for what is asked of it."""
+    if not np.isfinite(part.logits).all():
+        raise DatasetError(f"{int((~np.isfinite(part.logits)).any(axis=1).sum())} films have non-finite logits")
+    counts = {name: int((part.labels == index).sum()) for index, name in enumerate(findings)}
+    for name, count in counts.items():
+        needed = max(FEWEST, ceil(coverage / (1 - coverage) - 1e-9))
+        if count < needed:
+            raise DatasetError(f"{part.name} has {count} films of {name}: calibration needs {needed} of each finding")
+    for target in targets:
+        own = counts[target.finding]
+        count, which = (own, "of") if target.rate == SENSITIVITY else (len(part) - own, "without")
+        needed = ceil(1 / (1 - target.value) - 1e-9)
+        if count < needed:
+            raise DatasetError(
+                f"{part.name} has {count} films {which} {target.finding}: {target.rate} {target.value:g} needs {needed}"
+            )
+
+
+def _logit_columns(bundle: Bundle) -> list[str]:
+    return [f"logit_{name}" for name in bundle.findings]
+
+
+def _same(digest: str, bundle: Bundle) -> bool:
+    """Whether a digest, or its beginning, is that of the bundle or of the one it was derived from."""
+    return len(digest) >= 12 and any(known and known.startswith(digest) for known in (bundle.digest, bundle.parent))
+
+
+def _finite(text: str | None, where: str) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        raise DatasetError(f"{where} is not a number") from None
+    if not isfinite(value):
+        raise DatasetError(f"{where} is not finite")
+    return value

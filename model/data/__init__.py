@@ -1,0 +1,1 @@
+"""Labelled films: read, prepared, split, and opened again."""

@@ -1,0 +1,1 @@
+"""What a bundle is worth on labelled films, and what it must beat."""

@@ -1,0 +1,115 @@
+"""Films of a prepared set beside what a bundle says of them, scored exactly as served."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle import Bundle
+from model.data.bundle_films import BATCH, Advance
+from model.data.dataset import FilmRow, Films
+from model.engine.base import Engine
+from model.findings import FINDINGS
+from model.scorer import score
+
+CONFIDENT = 6
+"""Films of each class shown as the most confident right ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredFilms:
+    """Films and what the bundle says of them. Row i of everything is the same film."""
+
+    films: Films
+    logits: NDArray[np.float32]
+    """[N, findings]"""
+    chances: NDArray[np.float64]
+    """[N, findings], calibrated."""
+    flags: tuple[tuple[str, ...], ...]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        return self.films.labels
+
+    @property
+    def called(self) -> NDArray[np.int64]:
+        """[N] index of the most probable finding."""
+        return np.asarray(self.chances.argmax(axis=1), np.int64)
+
+    def where(self, wanted: Callable[[FilmRow], bool]) -> "ScoredFilms":
+        kept = [index for index, film in enumerate(self.films.records) if wanted(film)]
+        return ScoredFilms(
+            films=self.films.where(wanted),
+            logits=self.logits[kept],
+            chances=self.chances[kept],
+            flags=tuple(self.flags[index] for index in kept),
+        )
+
+
+def score_films(bundle: Bundle, engine: Engine, films: Films, advance: Advance) -> ScoredFilms:
+    found = []
+    for start in range(0, len(films), BATCH):
+        found += score(engine, bundle, films.take(np.arange(start, min(start + BATCH, len(films)))))
+        advance(len(found), len(films))
+    logits = np.array([list(one.logits.values()) for one in found], np.float32)
+    return ScoredFilms(
+        films=films,
+        logits=logits,
+        chances=bundle.calibration.probabilities(logits),
+        flags=tuple(one.flags for one in found),
+    )
+
+
+def wrong(part: ScoredFilms) -> list[dict[str, Any]]:
+    """Films called wrongly, most confident first."""
+    return [_about(part, index) for index in _ranked(part) if part.called[index] != part.labels[index]]
+
+
+def right(part: ScoredFilms) -> dict[str, list[dict[str, Any]]]:
+    """The most confident films called rightly, of each class."""
+    rows = [index for index in _ranked(part) if part.called[index] == part.labels[index]]
+    return {
+        name: [_about(part, index) for index in rows if part.labels[index] == number][:CONFIDENT]
+        for number, name in enumerate(FINDINGS)
+    }
+
+
+def predictions_text(scored: ScoredFilms) -> str:
+    """predictions.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    identity = ("identifier", "split", "view", "source", "label_basis", "label")
+    writer.writerow(
+        [*identity, "called", *(f"p_{name}" for name in FINDINGS), *(f"logit_{name}" for name in FINDINGS), "flags"]
+    )
+    for film, called, chances, logits, flags in zip(
+        scored.films.records, scored.called, scored.chances, scored.logits, scored.flags, strict=True
+    ):
+        numbers = [f"{value:.6f}" for value in chances] + [f"{value:.5f}" for value in logits]
+        writer.writerow([*(getattr(film, name) for name in identity), FINDINGS[called], *numbers, " ".join(flags)])
+    return text.getvalue()
+
+
+def _ranked(part: ScoredFilms) -> list[int]:
+    """Rows by falling probability of the called class; ties by identifier."""
+    confidence = part.chances.max(axis=1).round(6)
+    return sorted(range(len(confidence)), key=lambda row: (-confidence[row], part.films.records[row].identifier))
+
+
+def _about(part: ScoredFilms, row: int) -> dict[str, Any]:
+    film = part.films.records[row]
+    return {
+        "identifier": film.identifier,
+        "label": film.label,
+        "called": FINDINGS[part.called[row]],
+        "probabilities": {
+            name: round(float(value), 4) for name, value in zip(FINDINGS, part.chances[row], strict=True)
+        },
+        "view": film.view,
+        "source": film.source,
+        "label_basis": film.label_basis,
+    }

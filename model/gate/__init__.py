@@ -1,0 +1,1 @@
+"""Which films are scored: rules on header, image quality and what a small network sees."""

@@ -1,0 +1,3 @@
+"""What stands wherever results are shown."""
+
+NOTICE = "Research software, not a medical device."

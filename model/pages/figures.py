@@ -1,0 +1,290 @@
+"""The report's figures: matplotlib to SVG, each with the text that stands for it where it cannot be seen.
+
+No pyplot, so no global figure state; the same numbers draw the same bytes. Colours are told apart by the colour-blind
+and in grey, and line style says the same.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from model.findings import FINDINGS, SPOKEN
+from model.stats.binomial import interval
+
+INK, QUIET, PALE, ACCENT = "#1b1f24", "#6b7280", "#d9dde3", "#0b5cad"
+CLASS_STYLE: Any = {
+    "normal": {"color": "#0072B2", "linestyle": "-"},
+    "pneumonia": {"color": "#D98200", "linestyle": (0, (5, 1.5))},
+    "covid19": {"color": "#882255", "linestyle": (0, (3, 1.2, 1, 1.2))},
+}
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+STYLE: Any = {
+    "svg.hashsalt": "xrayq",
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # an AE title may be $$
+    "font.size": 8.5,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.linewidth": 0.7,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.frameon": False,
+    "text.color": INK,
+}
+WIDTH = 11.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    svg: bytes
+    alt: str
+    """What it shows, in words, with the numbers that matter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row of a forest plot."""
+
+    name: str
+    estimates: tuple[dict[str, Any] | None, ...]
+    """{"value", "interval95"} for each panel; None draws nothing."""
+    strong: bool = False
+    hollow: bool = False
+    """Measured on other films."""
+    head: bool = False
+    """A heading without estimates."""
+
+
+def forest(panels: Sequence[str], lines: Sequence[Line], *, reference: Sequence[float | None], what: str) -> Chart:
+    """Values with intervals, one row for each line and one panel for each measure.
+
+    Args:
+        reference: a dotted line for each panel, such as chance; None draws none.
+        what: begins the alternative text.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.55 + 0.245 * len(lines)), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for column, (axis, name) in enumerate(zip(axes, panels, strict=True)):
+            for row, line in enumerate(lines):
+                _estimate(axis, row, line, line.estimates[column] if line.estimates else None)
+            level = reference[column]
+            if level is not None:
+                axis.axvline(level, color=QUIET, linewidth=0.8, linestyle=":", zorder=0)
+            axis.set(title=name, xlim=(-0.01, 1.01), ylim=(len(lines) - 0.4, -0.6))
+            axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+            axis.grid(axis="x", color=PALE, linewidth=0.6)
+            axis.set_axisbelow(True)
+            axis.tick_params(axis="y", length=0)
+            axis.spines["left"].set_visible(False)
+        axes[0].set_yticks(range(len(lines)), [line.name for line in lines])
+        for label, line in zip(axes[0].get_yticklabels(), lines, strict=True):
+            label.set_fontweight("bold" if line.strong or line.head else "normal")
+        said = [
+            f"{line.name}: " + ", ".join(f"{panel} {said_estimate(one)}" for panel, one in zip(panels, line.estimates))  # noqa: B905
+            for line in lines
+            if not line.head
+        ]
+        return chart(figure, f"{what}. {'; '.join(said)}.")
+
+
+def said_estimate(estimate: dict[str, Any] | None) -> str:
+    """0.609 [0.52, 0.69]"""
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    bounds = estimate.get("interval95")
+    return f"{estimate['value']:.3f}" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else "")
+
+
+def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[str]) -> Chart:
+    """Films of each class and split; those of the bundle's views solid, others pale."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+        axes = figure.subplots(1, len(films), sharey=True, squeeze=False)[0]
+        most = 1
+        said = []
+        for axis, (split, by_view) in zip(axes, films.items(), strict=True):
+            solid = [sum(counts[c] for v, counts in by_view.items() if _within(v, views)) for c in FINDINGS]
+            pale = [sum(counts[c] for v, counts in by_view.items() if not _within(v, views)) for c in FINDINGS]
+            rows = np.arange(len(FINDINGS))
+            colours = [CLASS_STYLE[name]["color"] for name in FINDINGS]
+            axis.barh(rows, solid, color=colours, height=0.62)
+            axis.barh(
+                rows, pale, left=solid, color="white", edgecolor=colours, hatch="////", height=0.62, linewidth=0.8
+            )
+            for row, (inner, outer) in enumerate(zip(solid, pale, strict=True)):
+                axis.text(inner + outer, row, f"  {inner}" + (f" + {outer}" if outer else ""), va="center")
+                said.append(f"{split} {SPOKEN[FINDINGS[row]]} {inner} and {outer} of other views")
+                most = max(most, inner + outer)
+            axis.set_yticks(rows, [SPOKEN[name] for name in FINDINGS])
+            axis.set(title=SPLITS[split], xlabel="films")
+            axis.tick_params(axis="y", length=0)
+            axis.spines["left"].set_visible(False)
+        for axis in axes:
+            axis.set_xlim(0, most * 1.3)
+        axes[0].invert_yaxis()
+        words = ", ".join(views)
+        return chart(figure, f"Films of each class and split, of view {words} and of others: {'; '.join(said)}.")
+
+
+def confusions(matrices: dict[str, list[list[int]]]) -> Chart:
+    """Confusion matrices beside one another: counts, shaded by the share of their row."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / 4 * len(matrices), 2.75), layout="constrained")
+        axes = figure.subplots(1, len(matrices), squeeze=False)[0]
+        for column, (axis, (name, matrix)) in enumerate(zip(axes, matrices.items(), strict=True)):
+            counts = np.array(matrix, float)
+            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.25)
+            for (row, called), share in np.ndenumerate(shares):
+                colour = "white" if share > 0.65 else INK
+                axis.text(
+                    called, row, f"{int(counts[row, called])}", ha="center", va="bottom", color=colour, fontsize=10
+                )
+                axis.text(called, row, f"{share:.0%}", ha="center", va="top", color=colour, fontsize=7)
+            names = [SPOKEN[finding] for finding in FINDINGS]
+            axis.set_xticks(range(3), names, fontsize=7.5)
+            axis.set_yticks(range(3), names if column == 0 else [""] * 3, fontsize=7.5)
+            axis.set(title=name, xlabel="called", ylabel="truth" if column == 0 else "")
+            axis.tick_params(length=0)
+            for spine in axis.spines.values():
+                spine.set_visible(False)
+        said = [
+            f"{name}: "
+            + "; ".join(
+                f"of {sum(row)} {SPOKEN[FINDINGS[i]]} films "
+                + ", ".join(f"{count} called {SPOKEN[FINDINGS[j]]}" for j, count in enumerate(row))
+                for i, row in enumerate(matrix)
+            )
+            for name, matrix in matrices.items()
+        ]
+        return chart(figure, f"Confusion matrices. {'. '.join(said)}.")
+
+
+def curves(found: dict[str, dict[str, Any]], names: dict[str, str]) -> Chart:
+    """ROC and precision-recall curves, a row for each part of the films."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.9 * len(found)), layout="constrained")
+        rows = figure.subplots(len(found), 2, squeeze=False)
+        said = []
+        for (roc_axis, pr_axis), (part, classes) in zip(rows, found.items(), strict=True):
+            for finding, curve in classes.items():
+                roc, precision = curve["roc"], curve["pr"]
+                if roc["auroc"]["value"] is None:
+                    continue
+                style = CLASS_STYLE[finding] | {"linewidth": 1.7}
+                label = f"{SPOKEN[finding]}  {said_estimate(roc['auroc'])}"
+                roc_axis.plot(roc["false_positive_rate"], roc["true_positive_rate"], label=label, **style)
+                label = f"{SPOKEN[finding]}  {said_estimate(precision['average_precision'])}"
+                pr_axis.step(precision["recall"], precision["precision"], where="pre", label=label, **style)
+                share = precision["positives"] / (precision["positives"] + precision["negatives"])
+                pr_axis.axhline(share, color=CLASS_STYLE[finding]["color"], linewidth=0.7, linestyle=":")
+                said.append(
+                    f"{names[part]}, {SPOKEN[finding]}: AUROC {said_estimate(roc['auroc'])}, average precision "
+                    f"{said_estimate(precision['average_precision'])}"
+                )
+            roc_axis.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
+            roc_axis.set(title=f"{names[part]}: ROC", xlabel="false positive rate", ylabel="true positive rate")
+            pr_axis.set(title=f"{names[part]}: precision and recall", xlabel="recall", ylabel="precision")
+            roc_axis.legend(loc="lower right", title="AUROC [95 %]", alignment="left")
+            pr_axis.legend(loc="best", title="average precision [95 %]", alignment="left")
+            for axis in (roc_axis, pr_axis):
+                axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+                axis.grid(color=PALE, linewidth=0.6)
+        return chart(figure, f"ROC and precision-recall curves of each class against the rest. {'; '.join(said)}.")
+
+
+def reliability(panels: dict[str, dict[str, Any]]) -> Chart:
+    """Accuracy against stated confidence in bins of equal mass, with exact intervals; one panel for each entry."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        said = []
+        for axis, (name, found) in zip(axes, panels.items(), strict=True):
+            axis.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
+            for one in found["bins"]:
+                low, high = interval(round(one["accuracy"] * one["count"]), one["count"])
+                axis.plot([one["confidence"]] * 2, [low, high], color=PALE, linewidth=2.2, solid_capstyle="butt")
+            xs, ys = ([one[key] for one in found["bins"]] for key in ("confidence", "accuracy"))
+            axis.plot(xs, ys, color=ACCENT, marker="o", markersize=4.5, linewidth=1.2)
+            axis.set(title=f"{name}: ECE {found['ece']:.3f}", xlabel="stated probability of the called class")
+            axis.set(xlim=(0.3, 1.01), ylim=(-0.01, 1.02))
+            axis.grid(color=PALE, linewidth=0.6)
+            axis.set_axisbelow(True)
+            points = ", ".join(f"{one['confidence']:.2f} came true {one['accuracy']:.2f}" for one in found["bins"])
+            said.append(f"{name}, calibration error {found['ece']:.3f}: {points}")
+        axes[0].set_ylabel("share that is right")
+        return chart(figure, f"Reliability of stated probabilities. {'. '.join(said)}.")
+
+
+def learning(history: Sequence[dict[str, Any]]) -> Chart:
+    """Loss and validation accuracy over epochs, a line for each member."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+        loss, accuracy = figure.subplots(1, 2)
+        members = sorted({epoch.get("member", 1) for epoch in history})
+        for member in members:
+            own = [epoch for epoch in history if epoch.get("member", 1) == member]
+            xs = [epoch["epoch"] for epoch in own]
+            first = member == members[0]
+            pairs = (("train_loss", QUIET, "--", "training"), ("validation_loss", ACCENT, "-", "validation"))
+            for key, colour, line, label in pairs:
+                ys = [epoch[key] for epoch in own]
+                loss.plot(xs, ys, color=colour, linestyle=line, linewidth=1.3, label=label if first else None)
+            accuracy.plot(xs, [epoch["validation_accuracy"] for epoch in own], color=ACCENT, linewidth=1.3)
+            kept = [epoch for epoch in own if epoch.get("best")][-1:]
+            for epoch in kept:
+                spot = (epoch["epoch"], epoch["validation_accuracy"])
+                accuracy.plot(*spot, marker="o", color=ACCENT, markersize=6, markerfacecolor="white")
+        loss.set(title="Loss, weighted by class", xlabel="epoch", ylabel="loss")
+        loss.set_ylim(bottom=0)
+        loss.legend()
+        accuracy.set(title="Accuracy on validation (ring: best)", xlabel="epoch", ylabel="accuracy")
+        for axis in (loss, accuracy):
+            axis.grid(color=PALE, linewidth=0.6)
+        best = max(epoch["validation_accuracy"] for epoch in history)
+        last = history[-1]
+        return chart(
+            figure,
+            f"Learning curve over {len(history)} epochs of {len(members)} fine-tuning(s): best validation accuracy "
+            f"{best:.3f}; at the end training loss {last['train_loss']:.3f}, validation loss "
+            f"{last['validation_loss']:.3f}.",
+        )
+
+
+def _estimate(axis: Axes, row: int, line: Line, estimate: dict[str, Any] | None) -> None:
+    if estimate is None or estimate["value"] is None:
+        return
+    colour = ACCENT if line.strong else INK
+    bounds = estimate.get("interval95")
+    if bounds:
+        axis.plot(bounds, [row, row], color=colour, linewidth=2.4 if line.strong else 1.2, solid_capstyle="butt")
+    face = "white" if line.hollow else colour
+    axis.plot(estimate["value"], row, marker="o", markersize=5.5, color=colour, markerfacecolor=face, clip_on=False)
+
+
+def _within(view: str, views: Sequence[str]) -> bool:
+    return view in views or "all" in views
+
+
+def chart(figure: Figure, alt: str) -> Chart:
+    FigureCanvasSVG(figure)
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return Chart(svg=out.getvalue(), alt=alt)

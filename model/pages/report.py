@@ -1,0 +1,262 @@
+"""report.html: an evaluation as one page, in the order in which a reader asks."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from model.evaluation.evaluate import Evaluation
+from model.evaluation.gradcam import GradCam, overlay
+from model.findings import FINDINGS, SPOKEN
+from model.notice import NOTICE
+from model.pages import cells, figures, sections
+from model.pages.figures import Line
+from model.pages.html import Html, figure, film, films, page, paragraph, safe, section, table
+from model.pages.verdicts import verdicts
+
+EXAMPLES = 6
+SECTIONS = (
+    ("short", "In short"),
+    ("claims", "What it can and cannot do"),
+    ("films", "The films"),
+    ("calls", "Right and wrong calls"),
+    ("curves", "Ranking: ROC and precision-recall"),
+    ("calibration", "Probabilities and flags"),
+    ("slices", "Slices"),
+    ("origin", "Disease or origin?"),
+    ("paper", "Beside the 2020 paper"),
+    ("learning", "Learning curve"),
+    ("studies", "Studies"),
+    ("wrong", "Films called wrongly, one by one"),
+    ("right", "Films called rightly, most confident"),
+    ("made", "How it was made"),
+)
+
+
+def render(evaluation: Evaluation, gradcam: GradCam) -> str:
+    """The whole page; the same evaluation gives the same text."""
+    content = evaluation.content
+    bundle = content["bundle"]
+    built = {
+        "short": _short(content),
+        "claims": _claims(content),
+        "films": _films(evaluation),
+        "calls": sections.calls(content),
+        "curves": sections.ranking(content),
+        "calibration": sections.calibration(content),
+        "slices": sections.slices(content),
+        "origin": sections.origin(content),
+        "paper": sections.paper(content),
+        "learning": sections.learning(content),
+        "studies": sections.studies(content),
+        "wrong": _wrong(evaluation, gradcam),
+        "right": _right(evaluation, gradcam),
+        "made": _made(content),
+    }
+    links = "".join(f'<a href="#{anchor}">{safe(title)}</a>' for anchor, title in SECTIONS)
+    head = Html(
+        f"<h1>Evaluation of bundle {safe(bundle['name'])} {safe(bundle['version'])}</h1>"
+        f'<p class="quiet">Bundle {bundle["digest"][:12]}, data {content["data"]["digest"][:12]}, scored by '
+        f"{safe(cells.engine_of(content))}. Brackets are 95 % intervals: exact for shares of films, by bootstrap "
+        f"over patients for the rest.</p><nav>{links}</nav>"
+    )
+    body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
+    return page(f"Evaluation of {bundle['name']} {bundle['version']}", NOTICE, body)
+
+
+def _short(content: dict[str, Any]) -> Iterable[Html]:
+    parts, rivals, paper = content["parts"], content["baselines"], content["paper"]
+    test = parts["test"]
+    views = cells.views_of(content)
+    tiles = [
+        ("Accuracy", test["summary"]["accuracy"]),
+        ("Balanced accuracy", cells.balanced(test["summary"])),
+        *((f"AUROC, {SPOKEN[name]}", test["curves"][name]["roc"]["auroc"]) for name in FINDINGS),
+        (
+            "Calibration error",
+            {
+                "value": test["reliability"]["after"]["ece"],
+                "interval95": test["reliability"]["after"]["ece_interval95"],
+            },
+        ),
+    ]
+    yield paragraph(
+        f"{test['summary']['films']} test films of {test['patients']} patients, view {views}; all figures of this "
+        "section are on these unless they say otherwise. Epoch, temperature and flags were chosen on validation films."
+    )
+    yield Html('<div class="tiles">' + "".join(_tile(name, one) for name, one in tiles) + "</div>")
+    named = [
+        ("This network", test["summary"], "strong"),
+        ("SVM, same training films", rivals["svm"]["test"]["summary"], ""),
+        *(
+            [(f"SVM, training films of view {views}", rivals["svm_own_views"]["test"]["summary"], "")]
+            if "svm_own_views" in rivals
+            else []
+        ),
+        ("Source statistics, no lung seen", rivals["shortcut"]["test"]["summary"], ""),
+        ("Random guess, one draw", rivals["random"]["test"]["summary"], ""),
+        ("COVID-Net, published (other films)", rivals["covidnet"], "hollow"),
+    ]
+    lines = [
+        Line(
+            name=name,
+            estimates=(found["accuracy"], cells.balanced(found), found["recall"]["covid19"]),
+            strong=kind == "strong",
+            hollow=kind == "hollow",
+        )
+        for name, found, kind in named
+    ]
+    cnn = cells.published(paper, "cnn")
+    own = Line(
+        name="The paper's CNN, published (other films)",
+        estimates=(cnn["accuracy"], cells.balanced(cnn), cnn["recall"]["covid19"]),
+        hollow=True,
+    )
+    chart = figures.forest(
+        ("accuracy", "balanced accuracy", "recall of COVID-19"),
+        [*lines, own],
+        reference=(None, 1 / 3, 1 / 3),
+        what="This network beside what it must beat",
+    )
+    yield figure(chart, "Filled: on our test films. Hollow: published, on other films. Dotted: guessing.")
+    rows = [cells.row(name, found) for name, found, _ in named] + [cells.row(own.name, cnn)]
+    yield table(cells.columns_of("", "n"), rows, caption="The same, and recall and precision", strong=frozenset({0}))
+    yield paragraph("Intervals of published figures are ours, exact, from the number of films they rest on.", "quiet")
+
+
+def _claims(content: dict[str, Any]) -> Iterable[Html]:
+    rows = [(claim.text, Html(f"<b>{safe(claim.verdict)}</b>"), claim.evidence) for claim in verdicts(content)]
+    made = table(("claim", "verdict", "evidence"), rows, caption="Each verdict follows from the interval in its row")
+    yield Html(f'<div class="prose">{made}</div>')
+    yield paragraph(
+        "It is for research on posteroanterior films of adults. It must not be used to find, rule out or follow "
+        "disease in a person: no clinical study was made, the labels are partly words mined from reports, and all "
+        "COVID-19 films are from the first months of 2020."
+    )
+
+
+def _films(evaluation: Evaluation) -> Iterable[Html]:
+    content, scored = evaluation.content, evaluation.scored
+    basis, views = content["data"], cells.views_of(content)
+    yield figure(
+        figures.distribution(basis["films"], basis["views"]),
+        f"Films of each class. Solid: view {views}, which validation and test are measured on. Hatched: other views. "
+        f"Trained on: {', '.join(basis['train_views'])}.",
+    )
+    yield sections.tally("view", basis["films"], "Class distribution, films by view")
+    yield sections.tally(
+        "source",
+        basis["sources"],
+        "Films by source, all views: a class with a source of its own can be recognised by its source",
+    )
+    test = scored.where(
+        lambda film: film.split == "test" and (basis["views"] == ["all"] or film.view in basis["views"])
+    )
+    for index, name in enumerate(FINDINGS):
+        rows_of = np.flatnonzero(test.labels == index)
+        spread = rows_of[np.unique(np.linspace(0, len(rows_of) - 1, EXAMPLES).astype(int))]
+        yield Html(f"<h3>Example films: {SPOKEN[name]}</h3>")
+        images = test.films.take(spread)
+        records = [test.films.records[row] for row in spread]
+        yield films(
+            film([(image[0], f"Test film {one.identifier}, {SPOKEN[name]}")], f"{one.identifier}, {one.source}")
+            for image, one in zip(images, records, strict=True)
+        )
+    yield paragraph("Test films at even steps by name, as the network sees them: cropped, shrunk, stretched.", "quiet")
+
+
+def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Html]:
+    entries = evaluation.content["wrong"]
+    of = evaluation.content["parts"]["test"]["summary"]["films"]
+    if not entries:
+        yield paragraph(f"None of {of} test films.")
+        return
+    yield paragraph(
+        f"{len(entries)} of {of} test films: {_pairs(entries)}. Most confident first. Each: the film as the network "
+        "sees it; where its last feature map spoke for the class it called; where it spoke for the true class. "
+        "Brighter colours are more, the white line is half of the most (Grad-CAM, Selvaraju et al. 2017, in fp32). A "
+        "map shows where, never why. The head's pool leaves out the map's last row and column: the bottom and right "
+        "margin stay blank."
+    )
+    yield films(_explained(evaluation, gradcam, entries, both=True), "triples")
+
+
+def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Html]:
+    yield paragraph("Film, and where the map spoke for the class. Right for a wrong reason shows here, if anywhere.")
+    for name, entries in evaluation.content["right"].items():
+        yield Html(f"<h3>{SPOKEN[name]}</h3>")
+        if entries:
+            yield films(_explained(evaluation, gradcam, entries, both=False), "pairs")
+        else:
+            yield paragraph("None was called rightly.")
+
+
+def _explained(
+    evaluation: Evaluation, gradcam: GradCam, entries: Sequence[dict[str, Any]], *, both: bool
+) -> Iterable[Html]:
+    place = {name: row for row, name in enumerate(evaluation.scored.films.identifiers)}
+    for one in entries:
+        image = evaluation.scored.films.take(np.array([place[one["identifier"]]]))
+        name, truth, called = one["identifier"], one["label"], one["called"]
+        pictures = [(image[0, 0], f"Film {name}, {SPOKEN[truth]}, called {SPOKEN[called]}")]
+        explained = (called, truth) if both else (called,)
+        maps = gradcam.read(gradcam.maps(image, np.array([[FINDINGS.index(finding) for finding in explained]])))[0]
+        for finding, heat in zip(explained, maps, strict=True):
+            alt = f"Grad-CAM of {name} for {SPOKEN[finding]}, strongest {_where(heat)}"
+            pictures.append((overlay(image[0, 0], heat), alt))
+        chances = ", ".join(f"{SPOKEN[finding]} {chance:.2f}" for finding, chance in one["probabilities"].items())
+        verdict = f"<b>{SPOKEN[truth]}</b>" + (f", called <b>{SPOKEN[called]}</b>" if both else "")
+        rest = safe(f"{chances}. {name}, {one['source']}, label: {one['label_basis'] or 'not said'}")
+        yield film(pictures, Html(f"{verdict}. {rest}"))
+
+
+def _pairs(entries: Sequence[dict[str, Any]]) -> str:
+    counts = Counter((one["label"], one["called"]) for one in entries)
+    return ", ".join(
+        f"{count} {SPOKEN[label]} called {SPOKEN[called]}" for (label, called), count in counts.most_common()
+    )
+
+
+def _made(content: dict[str, Any]) -> Iterable[Html]:
+    bundle, basis = content["bundle"], content["data"]
+    made = bundle["provenance"]
+    if not basis["trained_on"]:
+        yield paragraph(
+            "The bundle names another digest of its data than these films have: it was trained on other films, or on "
+            "these as an earlier version prepared them. In the first case check that no test patient was trained on."
+        )
+    facts = [
+        ("bundle", f"{bundle['name']} {bundle['version']}, SHA-256 {bundle['digest']}"),
+        ("these films", f"digest {basis['digest']}, the bundle's: {made.get('data_digest', 'not said')}"),
+        ("patients", ", ".join(f"{name} {count}" for name, count in basis["patients"].items())),
+        ("engine", cells.engine_of(content)),
+        *(
+            (key.replace("_", " "), cells.plain(value))
+            for key, value in made.items()
+            if key not in ("history", "recipe")
+        ),
+    ]
+    inner = table(("", ""), facts, caption="Bundle, films and training run")
+    yield Html(f'<div class="prose">{inner}</div>')
+    yield Html("<h3>Recipe</h3>")
+    yield Html(f"<pre>{safe(json.dumps(made.get('recipe', {}), indent=1, sort_keys=True))}</pre>")
+    yield paragraph(
+        "Again: xrayq prepare FILMS --views all, then xrayq evaluate BUNDLE. The JSON is the same each time."
+    )
+
+
+def _tile(name: str, estimate: dict[str, Any]) -> str:
+    bounds = estimate["interval95"]
+    value = "–" if estimate["value"] is None else f"{estimate['value']:.3f}"
+    below = f"95 %: {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else "&nbsp;"
+    return f'<div class="tile"><span>{safe(name)}</span><b>{value}</b><span>{below}</span></div>'
+
+
+def _where(heat: Any) -> str:
+    if not heat.max() > 0:
+        return "nowhere"
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    third = [min(2, int(3 * at / size)) for at, size in zip((row, column), heat.shape, strict=True)]
+    return f"{('top', 'middle', 'bottom')[third[0]]} {('left', 'centre', 'right')[third[1]]} of the picture"

@@ -1,0 +1,279 @@
+"""The report's sections of figures and tables; `model.pages.report` puts them in order."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from model.findings import FINDINGS, SPOKEN
+from model.pages import figures
+from model.pages.cells import balanced, cell, columns_of, exact, plain, published, row, views_of
+from model.pages.figures import Line, said_estimate
+from model.pages.html import Html, bullets, figure, paragraph, safe, table
+
+PARTS = {
+    "train": "train",
+    "val": "validation",
+    "test": "test",
+    "test_all": "test, all views",
+}
+STATISTICS = {
+    "aspect": "width over height",
+    "shape": "distance from square",
+    "mean": "mean brightness",
+    "spread": "spread of brightness",
+    "black": "share of black",
+    "white": "share of white",
+}
+GROUPS = {
+    "all": "All test films",
+    "view": "By view (every view)",
+    "source": "By source",
+    "label": "By how the label was set",
+}
+RIVALS = {"svm": "SVM", "svm_own_views": "SVM of PA films", "shortcut": "source statistics"}
+
+
+def calls(content: dict[str, Any]) -> Iterable[Html]:
+    parts, rivals = content["parts"], content["baselines"]
+    own = {PARTS[name]: part["summary"]["confusion"] for name, part in parts.items()}
+    yield figure(figures.confusions(own), "This network: films, and share of the true class.")
+    others = {
+        "SVM, test": rivals["svm"]["test"]["summary"]["confusion"],
+        "source statistics, test": rivals["shortcut"]["test"]["summary"]["confusion"],
+        "random guess, test": rivals["random"]["test"]["summary"]["confusion"],
+        "COVID-Net, published": rivals["covidnet"]["confusion"],
+    }
+    yield figure(figures.confusions(others), f"Beside it. {rivals['covidnet']['basis']}")
+    rows = [row(PARTS[name], part["summary"]) for name, part in parts.items()]
+    yield table(
+        columns_of("this network", "n"),
+        rows,
+        caption=f"Accuracy, recall and precision, view {views_of(content)} but for the last",
+        strong=frozenset({2}),
+    )
+    rows = []
+    for rival, words in RIVALS.items():
+        shown = PARTS if rival == "svm" else ("test", "test_all")
+        rows += [row(f"{words}, {PARTS[name]}", rivals[rival][name]["summary"]) for name in shown if rival in rivals]
+    rows += [row(f"random guess, {PARTS[name]}", rivals["random"][name]["summary"]) for name in ("test", "test_all")]
+    yield table(columns_of("baseline", "n"), rows, caption="The same of what it must beat")
+    yield _against(content)
+
+
+def ranking(content: dict[str, Any]) -> Iterable[Html]:
+    found = {name: content["parts"][name]["curves"] for name in ("test", "train")}
+    yield figure(figures.curves(found, PARTS), "Each class against the rest. Dotted: guessing.")
+    rows = []
+    for name, part in content["parts"].items():
+        for finding, curve in part["curves"].items():
+            rows.append(
+                (
+                    f"{PARTS[name]}, {SPOKEN[finding]}",
+                    curve["roc"]["positives"],
+                    curve["roc"]["negatives"],
+                    said_estimate(curve["roc"]["auroc"]),
+                    said_estimate(curve["pr"]["average_precision"]),
+                )
+            )
+    columns = ("part, class", "films of it", "of others", "AUROC", "average precision")
+    yield table(columns, rows, caption="Area under the curves")
+
+
+def calibration(content: dict[str, Any]) -> Iterable[Html]:
+    parts, bundle = content["parts"], content["bundle"]
+    test = parts["test"]["reliability"]
+    panels = {"test, temperature 1": test["before"], f"test, {bundle['calibration']}": test["after"]}
+    yield figure(
+        figures.reliability(panels),
+        "Does a stated probability come true as often as stated? Bins of equal size, bars are exact intervals. "
+        "Calibrated on the validation split.",
+    )
+    rows = []
+    for name, part in parts.items():
+        for when, words in (("before", "temperature 1"), ("after", bundle["calibration"])):
+            one = part["reliability"][when]
+            scores = [
+                said_estimate({"value": one[key], "interval95": one[f"{key}_interval95"]})
+                for key in ("ece", "brier", "log_loss")
+            ]
+            rows.append((f"{PARTS[name]}, {words}", *scores))
+    columns = ("part", "calibration error (ECE)", "Brier score, 0 to 2", "log loss, nats")
+    yield table(columns, rows, caption="Calibration; a third each would score 0.667 and 1.099")
+    rows = [
+        (
+            f"{SPOKEN[finding]}, p ≥ {rates['threshold']:.4f}, {PARTS[name]}",
+            *(exact(rates[rate]) for rate in ("sensitivity", "specificity", "precision")),
+        )
+        for name, part in parts.items()
+        for finding, rates in part["flags"].items()
+    ]
+    points = {point["finding"]: point for point in bundle["operating_points"]}
+    chosen = "; ".join(f"{SPOKEN[name]}: {point['chosen_on']}" for name, point in points.items())
+    yield table(
+        ("flag, part", "sensitivity", "specificity", "share of flags that are right"),
+        rows,
+        caption=f"Flags at the operating points ({chosen})" if points else "This bundle has no operating points",
+    )
+
+
+def slices(content: dict[str, Any]) -> Iterable[Html]:
+    lines: list[Line] = []
+    seen = ""
+    rows = []
+    for one in content["slices"]:
+        if one["group"] != seen:
+            seen = one["group"]
+            lines.append(Line(name=GROUPS[seen], estimates=(), head=True))
+        name = one["of"] if seen == "all" else one["name"]
+        count = sum(one["films"].values())
+        auroc = one["auroc"]["covid19"]
+        lines.append(
+            Line(name=f"{name}  n={count}", estimates=(one["accuracy"], balanced(one), auroc), strong=seen == "all")
+        )
+        rows.append(
+            (
+                f"{seen}: {name}",
+                *one["films"].values(),
+                said_estimate(one["accuracy"]),
+                *(said_estimate(one["recall"][finding]) for finding in FINDINGS),
+            )
+        )
+    chart = figures.forest(
+        ("accuracy", "balanced accuracy", "AUROC, COVID-19"), lines, reference=(None, None, 0.5), what="Test slices"
+    )
+    yield figure(
+        chart,
+        "Balanced accuracy is over the classes that a slice has. No interval: too few patients, or one class only.",
+    )
+    yield table(
+        (
+            "slice",
+            *(f"{name} films" for name in SPOKEN.values()),
+            "accuracy",
+            *(f"recall, {name}" for name in SPOKEN.values()),
+        ),
+        rows,
+        caption=f"The same; sources and labels over view {views_of(content)}",
+    )
+
+
+def origin(content: dict[str, Any]) -> Iterable[Html]:
+    rivals, found = content["baselines"], content["fair"]
+    yield paragraph(
+        "COVID-19 films come from other sources than normal ones. Three questions tell whether a network has learnt "
+        "the disease or the source: how far does origin alone go, does the network do better than that, and does it "
+        "still tell diseases apart within one source?"
+    )
+    own = content["parts"]["test"]["curves"]["covid19"]["roc"]["auroc"]
+    lines = [Line(name="This network", estimates=(own,), strong=True)]
+    lines.append(Line(name="SVM", estimates=(rivals["svm"]["test"]["auroc"]["covid19"],)))
+    lines.append(Line(name="All five statistics", estimates=(rivals["shortcut"]["test"]["auroc"]["covid19"],)))
+    lines += [
+        Line(name=f"{STATISTICS[name]} alone (COVID-19 has {one['covid19_has']})", estimates=(one["auroc"],))
+        for name, one in rivals["statistics"]["test"].items()
+    ]
+    chart = figures.forest(("AUROC, COVID-19 against the rest",), lines, reference=(0.5,), what="Origin alone, test")
+    yield figure(
+        chart,
+        "Statistics of the whole film before cropping. The network sees a square and a stretched film: shape and "
+        "brightness were taken from it, borders, markers and the look of a journal figure were not.",
+    )
+    names = {"network": "This network", "svm": "SVM", "shortcut": "Source statistics"}
+    lines, rows = [], []
+    for part in ("test", "test_all"):
+        if found[part] is None:
+            continue
+        count = next(iter(found[part].values()))["films"]
+        lines.append(Line(name=f"{PARTS[part]}  n={count}", estimates=(), head=True))
+        for who, one in found[part].items():
+            lines.append(Line(name=names[who], estimates=(one["accuracy"], one["auroc"]), strong=who == "network"))
+            cells = [said_estimate(one[key]) for key in ("accuracy", "auroc", "sensitivity", "specificity")]
+            rows.append((f"{names[who]}, {PARTS[part]}", *cells))
+    yield Html(f"<h3>The fair slice: pneumonia against COVID-19 within {safe(found['source'])}</h3>")
+    if not lines:
+        yield paragraph(f"The test films have not both classes from {found['source']}: there is no fair slice.")
+        return
+    what = f"Pneumonia against COVID-19 within {found['source']}"
+    chart = figures.forest(("accuracy", "AUROC"), lines, reference=(0.5, 0.5), what=what)
+    yield figure(chart, "COVID-19 is called where it is likelier than pneumonia. Dotted: guessing.")
+    columns = ("", "accuracy", "AUROC", "recall, COVID-19", "recall, pneumonia")
+    yield table(columns, rows, caption="The fair slice")
+
+
+def paper(content: dict[str, Any]) -> Iterable[Html]:
+    paper, parts, rivals = content["paper"], content["parts"], content["baselines"]
+    rows: list[Sequence[object]] = []
+    strong = set()
+    for split in ("train", "val", "test"):
+        strong.add(len(rows))
+        rows.append(row(f"ours, {PARTS[split]}", parts[split]["summary"]))
+        rows.append(row(f"paper's CNN, {PARTS[split]}", published(paper, "cnn", split)))
+    rows.append(row("our SVM, test", rivals["svm"]["test"]["summary"]))
+    rows.append(row("paper's SVM, test", published(paper, "svm")))
+    rows.append(row("our random guess, test", rivals["random"]["test"]["summary"]))
+    rows.append(row("paper's random guess, test", published(paper, "random")))
+    rows.append(row("COVID-Net on the paper's test films", rivals["covidnet"]))
+    yield table(
+        columns_of("", "n"), rows, caption=f"Ours beside {paper['citation']}; other films", strong=frozenset(strong)
+    )
+    yield paragraph("The two were measured on other films, and differ in this:")
+    yield bullets(paper["why_different"])
+    rows = [
+        (one["train/val"], *(f"{one[split]:.4f}" for split in ("train", "val", "test"))) for one in paper["split_study"]
+    ]
+    yield table(
+        ("train/validation", "train", "validation", "test"),
+        rows,
+        caption="The paper's split study, accuracy",
+    )
+
+
+def learning(content: dict[str, Any]) -> Iterable[Html]:
+    history = content["learning_curve"]
+    if not history:
+        yield paragraph("This bundle was made by an earlier version, which kept no learning curve.")
+        return
+    kept = content["bundle"]["provenance"].get("kept", "")
+    yield figure(figures.learning(history), f"Kept: {kept}, chosen on validation." if kept else "")
+
+
+def studies(content: dict[str, Any]) -> Iterable[Html]:
+    if not content["studies"]:
+        yield paragraph("No study was given. 'xrayq study' makes them, 'xrayq evaluate --study FILE' shows them.")
+    for study in content["studies"]:
+        yield Html(f"<h3>{safe(study['title'])}</h3>")
+        yield table(study["columns"], [[cell(one) for one in row] for row in study["rows"]], caption=study["note"])
+        made = study["provenance"]
+        if made:
+            words = "; ".join(f"{key}: {plain(value)}" for key, value in made.items())
+            yield paragraph(words, "quiet")
+
+
+def tally(name: str, counts: dict[str, dict[str, dict[str, int]]], caption: str) -> Html:
+    """split -> row -> class -> films, with the splits side by side."""
+    names = sorted({row for by_row in counts.values() for row in by_row})
+    rows: list[list[object]] = [
+        [row or "not said", *(by_row.get(row, {}).get(one, 0) for by_row in counts.values() for one in FINDINGS)]
+        for row in names
+    ]
+    sums = [sum(by_row[row][one] for row in by_row) for by_row in counts.values() for one in FINDINGS]
+    columns = [name, *(f"{PARTS[split]}, {SPOKEN[one]}" for split in counts for one in FINDINGS)]
+    return table(columns, [*rows, ["all", *sums]], caption=caption, strong=frozenset({len(rows)}))
+
+
+def _against(content: dict[str, Any]) -> Html:
+    rows = []
+    for rival, by_part in content["against"].items():
+        for part, found in by_part.items():
+            test = found["mcnemar"]
+            rows.append(
+                (
+                    f"{RIVALS[rival]}, {PARTS[part]}",
+                    said_estimate(found["accuracy"]),
+                    said_estimate(found["balanced_accuracy"]),
+                    test["first_only"],
+                    test["second_only"],
+                    f"{test['p']:.4f}" if test["p"] >= 0.0001 else "< 0.0001",
+                )
+            )
+    columns = ("network minus", "accuracy", "balanced accuracy", "only network right", "only other right", "McNemar p")
+    return table(columns, rows, caption="Differences on the same films, by bootstrap over patients; exact McNemar test")

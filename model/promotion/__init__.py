@@ -1,0 +1,1 @@
+"""May a shadow take over from the live bundle?"""

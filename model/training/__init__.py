@@ -1,0 +1,1 @@
+"""Training: films in, a bundle out. Needs torch."""

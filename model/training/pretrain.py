@@ -1,0 +1,109 @@
+"""In-domain pretraining of the trunk on an auxiliary set: supervised, multi-label, each film judged only on labels
+its source reports."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.data.auxiliary import AuxiliaryFilms
+from model.errors import DatasetError
+from model.training.augment import Augmentation
+from model.training.loop import Advance, Checkpoint, Pass, Rows, nothing, pick_device, shuffled
+from model.training.network import PretrainingNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Recipe of one pretraining run."""
+
+    epochs: int = 40
+    batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 2020
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainEpoch:
+    epoch: int
+    loss: float
+    """Mean binary cross entropy over known labels."""
+    seconds: float
+
+
+def pretrain(
+    films: AuxiliaryFilms,
+    config: PretrainConfig,
+    *,
+    out: Path,
+    device: torch.device | None = None,
+    checkpoint: Checkpoint | None = None,
+    report: Callable[[PretrainEpoch], None] = lambda _: None,
+    advance: Advance = nothing,
+) -> None:
+    """Train and write the trunk's state dict to `out` (fp32, torch format). Continues from its checkpoint.
+
+    Raises:
+        DatasetError: nothing to learn from, or the checkpoint is of another training.
+    """
+    torch.manual_seed(config.seed)
+    device, checkpoint = device or pick_device("cpu"), checkpoint or Checkpoint(None, {})
+    informative, usable = teaching(films)
+    if not len(usable):
+        raise DatasetError("no label has films with it and films of the same source without it: nothing to learn from")
+    network = PretrainingNetwork(len(informative)).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    steps = -(-len(usable) // config.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=config.learning_rate, total_steps=steps * config.epochs, pct_start=0.15
+    )
+    training = Pass(
+        network=network,
+        optimiser=optimiser,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(config.seed),
+        device=device,
+        batch=config.batch,
+        augmentation=config.augmentation,
+    )
+    truth = torch.from_numpy(films.truth[:, informative]).to(device)
+    known = torch.from_numpy(films.known[:, informative]).to(device)
+
+    def loss_of(logits: Tensor, rows: Rows) -> tuple[Tensor, float]:
+        at = torch.from_numpy(rows).to(device)
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, truth[at], reduction="none") * known[at]
+        return losses.sum() / known[at].sum().clamp(min=1.0), float(films.known[rows][:, informative].sum())
+
+    saved = checkpoint.load()
+    if saved:
+        training.restore(saved["training"])
+    for epoch in range(saved["epoch"] + 1 if saved else 1, config.epochs + 1):
+        started = time.monotonic()
+        order = usable[shuffled(len(usable), training.generator)]
+        loss = training.run(order, lambda rows: films.images[rows], loss_of, advance)
+        checkpoint.save({"epoch": epoch, "training": training.state()})
+        report(PretrainEpoch(epoch=epoch, loss=loss, seconds=time.monotonic() - started))
+    draft = out.with_name(out.name + ".part")
+    torch.save({name: tensor.cpu() for name, tensor in network.trunk.state_dict().items()}, draft)
+    draft.replace(out)
+    checkpoint.remove()
+
+
+def teaching(films: AuxiliaryFilms) -> tuple[list[int], Rows]:
+    """Labels with positives and negatives among the films where they are known, and the films that have such a one.
+
+    The others are left out: a source whose every film has the same label teaches nothing but the source.
+    """
+    share = (films.truth * films.known).sum(axis=0) / films.known.sum(axis=0).clip(min=1.0)
+    labels = [int(index) for index in np.flatnonzero((share > 0) & (share < 1))]
+    return labels, np.flatnonzero(films.known[:, labels].any(axis=1))

@@ -1,0 +1,173 @@
+"""Two bundles compared from the database: which films count, whose truth, and the command's verdict."""
+
+import json
+import subprocess
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, insert
+
+from tests.services import typed, typed_in
+from worker.db import schema
+from worker.db.session import make_engine, writing
+from worker.db.tables import deployment, finding_score, instance, score, truth
+from worker.monitoring.comparison import compare_bundles
+
+LIVE, SHADOW, OTHER = "a" * 64, "b" * 64, "c" * 64
+NOW = datetime.now(UTC)
+POINT = 0.5
+
+
+def add_film(connection: Connection, number: int, said: dict[str, float]) -> int:
+    """A film and, by digest, the probability of covid19 that a bundle gave it."""
+    film = connection.execute(
+        insert(instance).returning(instance.c.id),
+        {
+            "sop_instance_uid": f"1.2.{number}",
+            "revision": 1,
+            "digest": "0" * 64,
+            "size": 1,
+            "state": "scored",
+            "received_at": NOW,
+        }
+        | dict.fromkeys(
+            ("sop_class_uid", "transfer_syntax_uid", "study_instance_uid", "series_instance_uid", "calling_ae",
+             "called_ae", "modality", "body_part", "view_position"), ""
+        ),
+    ).scalar_one()  # fmt: skip
+    for digest, probability in said.items():
+        key = connection.execute(
+            insert(score).returning(score.c.id),
+            {
+                "instance_id": film,
+                "bundle_digest": digest,
+                "role": "live" if digest == LIVE else "shadow",
+                "engine": "onnxruntime-0-fp32",
+                "software_version": "0",
+                "scored_at": NOW,
+            },
+        ).scalar_one()
+        for finding, value, point in (("normal", 1 - probability, None), ("covid19", probability, POINT)):
+            connection.execute(
+                insert(finding_score),
+                {
+                    "score_id": key,
+                    "finding": finding,
+                    "logit": 0.0,
+                    "probability": value,
+                    "operating_point": point,
+                    "flag": point is not None and value >= point,
+                },
+            )
+    return int(film)
+
+
+def add_truth(connection: Connection, number: int, label: str, reader: str = "one") -> None:
+    connection.execute(
+        insert(truth),
+        {
+            "sop_instance_uid": f"1.2.{number}",
+            "accession_digest": "",
+            "reader": reader,
+            "label": label,
+            "read_on": date(2026, 1, 1),
+            "imported_at": NOW,
+        },
+    )
+
+
+def add_bundle(connection: Connection, digest: str, role: str) -> None:
+    values = {"bundle_digest": digest, "name": digest[:3], "version": "1", "path": "/nowhere", "role": role}
+    connection.execute(insert(deployment), values | {"changed_at": NOW, "changed_by": "operator:test"})
+
+
+def test_films_of_both_with_their_truth(database: Engine) -> None:
+    with writing(database) as connection:
+        add_film(connection, 1, {LIVE: 0.9, SHADOW: 0.9})
+        add_film(connection, 2, {LIVE: 0.9, SHADOW: 0.2})
+        add_film(connection, 3, {LIVE: 0.1, SHADOW: 0.6, OTHER: 0.6})
+        add_film(connection, 4, {LIVE: 0.1, SHADOW: 0.1})
+        add_film(connection, 5, {LIVE: 0.1})
+        add_film(connection, 6, {SHADOW: 0.1, OTHER: 0.1})
+        for number, label in ((1, "covid19"), (2, "covid19"), (3, "normal"), (5, "covid19")):
+            add_truth(connection, number, label)
+        for reader in ("one", "two"):
+            add_truth(connection, 4, {"one": "normal", "two": "covid19"}[reader], reader)
+    found = compare_bundles(database, LIVE, SHADOW)
+    assert (found["films"], found["truth_films"], found["disputed_films"]) == (4, 3, 1)
+    assert (found["missed"]["value"], found["missed"]["n"]) == (0.2, 5)  # film 5 was scored live, and not by the shadow
+    one = found["findings"]["covid19"]
+    assert (one["flags"]["on"], one["flags"]["off"]) == (1, 1)
+    assert (one["shift"]["mean"], one["shift"]["largest"]) == (-0.05, -0.7)
+    sensitivity, specificity = (found["truth"]["covid19"][rate] for rate in ("sensitivity", "specificity"))
+    assert [sensitivity[who]["value"] for who in ("live", "shadow", "lost")] == [1.0, 0.5, 0.5]
+    assert [specificity[who]["value"] for who in ("live", "shadow", "lost")] == [1.0, 0.0, 1.0]
+    assert found["shadow"]["engines"] == ["onnxruntime-0-fp32"]
+    assert set(found["truth"]) == {"covid19"}
+    assert compare_bundles(database, LIVE, OTHER)["films"] == 1
+    assert compare_bundles(database, OTHER, "d" * 64)["films"] == 0
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with a live bundle, a shadow and 200 films."""
+    folder = tmp_path_factory.mktemp("home")
+    database = make_engine(f"sqlite:///{folder / 'xrayq.db'}")
+    schema.upgrade(database)
+    with writing(database) as connection:
+        for digest, role in ((LIVE, "live"), (SHADOW, "shadow"), (OTHER, "retired")):
+            add_bundle(connection, digest, role)
+        for number in range(200):
+            add_film(connection, number, {LIVE: 0.1, SHADOW: 0.2} | ({OTHER: 0.9} if number < 150 else {}))
+            if number < 40:
+                add_truth(connection, number, "normal")
+    return folder
+
+
+def compare(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return typed("bundle", "compare", *words, home=str(home))
+
+
+def test_the_command_takes_those_in_service(home: Path) -> None:
+    done = compare(home)
+    assert done.returncode == 0, done.stderr
+    assert "verdict: promote" in done.stdout
+    assert f"xrayq bundle activate {SHADOW[:12]}" in done.stdout
+    assert "not a medical device" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_every_value_is_whole_at_every_width(home: Path, columns: str) -> None:
+    with typed_in(home, home=str(home)) as xrayq, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", columns)
+        _, out, _ = xrayq("bundle", "compare", LIVE, OTHER)
+    assert "…" not in out
+    for text in ("normal", "covid19", "+0.8000", "1.000 [0.912, 1.000]", "specificity", "keep"):
+        assert text in out
+
+
+def test_the_command_takes_any_two(home: Path) -> None:
+    done = compare(home, LIVE[:6], OTHER[:12], "--json")
+    found = json.loads(done.stdout)
+    assert (found["live"]["name"], found["shadow"]["name"], found["films"]) == ("aaa", "ccc", 150)
+    assert (found["verdict"], "not a medical device" in found["notice"]) == ("keep", True)
+    states = {one["criterion"]: one["state"] for one in found["criteria"]}
+    assert states["films scored by both"] == "open"
+    assert states["films with other flags"] == "broken"
+    assert states["specificity of covid19, lost"] == "broken"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(["dddddd", SHADOW], "begins with dddddd"), ([LIVE, "zz"], "begins with zz")]
+)
+def test_unknown_bundles(home: Path, words: list[str], message: str) -> None:
+    done = compare(home, *words)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert message in done.stderr
+
+
+def test_without_a_shadow_both_must_be_named(tmp_path: Path) -> None:
+    schema.upgrade(make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}"))
+    done = compare(tmp_path)
+    assert (done.returncode, "0 shadows are in service" in done.stderr) == (3, True)

@@ -1,0 +1,246 @@
+"""Labels into both databases, and live performance from them."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, insert, select
+
+from model import bundle as bundles
+from model.bundle import Bundle
+from model.findings import FINDINGS
+from worker.db.pseudonyms import accession_digest, digest_key
+from worker.db.session import reading, writing
+from worker.db.tables import audit_event, finding_score, instance, score, truth
+from worker.errors import NotFound
+from worker.monitoring.labels import Imported, LabelsRefused, import_labels, read_labels, truths
+from worker.monitoring.performance import performance
+from worker.states import State
+
+HEAD = "sop_instance_uid,accession_number,label,reader,read_on"
+NUMBERS: Iterator[int] = count(1)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return bundles.load(bundles.REFERENCE)
+
+
+def film(
+    database: Engine,
+    *,
+    uid: str,
+    accession: str = "",
+    revision: int = 1,
+    flags: tuple[str, ...] | None = None,
+    digest: str = "",
+    role: str = "live",
+) -> int:
+    """An instance, scored when it has flags. Returns its id."""
+    now, named = datetime.now(UTC), accession_digest(digest_key(database), accession)
+    with writing(database) as connection:
+        key = int(
+            connection.execute(
+                insert(instance).returning(instance.c.id),
+                {
+                    "sop_instance_uid": uid,
+                    "revision": revision,
+                    "accession_digest": named,
+                    "digest": f"{next(NUMBERS):064}",
+                    "size": 1,
+                    "state": State.RECEIVED if flags is None else State.SCORED,
+                    "received_at": now,
+                }
+                | dict.fromkeys(("sop_class_uid", "transfer_syntax_uid", "study_instance_uid"), "1.2")
+                | dict.fromkeys(("series_instance_uid", "calling_ae", "called_ae"), "1.2")
+                | {"modality": "DX", "body_part": "CHEST", "view_position": "PA"},
+            ).scalar_one()
+        )
+        if flags is not None:
+            number = connection.execute(
+                insert(score).returning(score.c.id),
+                {"instance_id": key, "bundle_digest": digest, "role": role, "engine": "test", "scored_at": now}
+                | {"software_version": "0"},
+            ).scalar_one()
+            rows = [{"score_id": number, "finding": name, "flag": name in flags} for name in FINDINGS]
+            connection.execute(insert(finding_score), [row | {"logit": 0.0, "probability": 0.5} for row in rows])
+    return key
+
+
+def csv(folder: Path, *rows: str, head: str = HEAD) -> Path:
+    path = folder / f"labels{next(NUMBERS)}.csv"
+    path.write_text("\n".join((head, *rows)) + "\n")
+    return path
+
+
+def imported(database: Engine, path: Path) -> Imported:
+    return import_labels(database, path, FINDINGS, "operator:test")
+
+
+def found(database: Engine) -> dict[int, str | None]:
+    with reading(database) as connection:
+        return {key: label for key, (label, _) in truths(connection).items()}
+
+
+def test_labels_find_films_by_uid_and_by_accession_number(database: Engine, tmp_path: Path) -> None:
+    first, second, third = (
+        film(database, uid="1.1"),
+        film(database, uid="1.2", accession="A7"),
+        film(database, uid="1.3"),
+    )
+    sibling = film(database, uid="1.4", accession="A7")
+    path = csv(tmp_path, "1.1,,covid19,dr1,2026-11-01", ",A7,pneumonia,dr1,2026-11-02", "1.9,,normal,dr1,2026-11-02")
+    assert imported(database, path).as_dict() == {
+        "rows": 3,
+        "new": 3,
+        "corrected": 0,
+        "unchanged": 0,
+        "older": 0,
+        "without_film": 1,
+    }
+    assert found(database) == {first: "covid19", second: "pneumonia", sibling: "pneumonia"}
+    assert third not in found(database)
+    late = film(database, uid="1.9")
+    assert found(database)[late] == "normal"
+
+
+def test_a_corrected_accession_number_leaves_the_order_it_was_sent_under(database: Engine, tmp_path: Path) -> None:
+    film(database, uid="1.1", accession="WRONG")
+    corrected = film(database, uid="1.1", accession="RIGHT", revision=2)
+    window = film(database, uid="1.1", accession="RIGHT", revision=3)
+    imported(database, csv(tmp_path, ",WRONG,covid19,dr1,2026-11-05", ",RIGHT,normal,dr2,2026-11-01"))
+    assert corrected != window
+    assert found(database) == {window: "normal"}
+
+
+def test_the_same_file_again_changes_nothing(database: Engine, tmp_path: Path) -> None:
+    path = csv(tmp_path, "1.1,,covid19,dr1,2026-11-01", ",A7,pneumonia,dr1,2026-11-02")
+    imported(database, path)
+    again = imported(database, path)
+    assert (again.new, again.corrected, again.unchanged) == (0, 0, 2)
+    with reading(database) as connection:
+        assert len(connection.execute(select(truth.c.id)).all()) == 2
+        (event,) = connection.execute(select(audit_event)).all()
+    assert (event.action, event.actor, event.detail["new"]) == ("labels_imported", "operator:test", 2)
+
+
+def test_a_later_reading_corrects_and_an_older_one_does_not(database: Engine, tmp_path: Path) -> None:
+    key = film(database, uid="1.1")
+    imported(database, csv(tmp_path, "1.1,,covid19,dr1,2026-11-05"))
+    assert imported(database, csv(tmp_path, "1.1,,normal,dr1,2026-11-04")).older == 1
+    assert found(database) == {key: "covid19"}
+    assert imported(database, csv(tmp_path, "1.1,,pneumonia,dr1,2026-11-06")).corrected == 1
+    assert found(database) == {key: "pneumonia"}
+
+
+def test_the_majority_of_readers_is_the_truth(database: Engine, tmp_path: Path) -> None:
+    key = film(database, uid="1.1", accession="A1")
+    imported(database, csv(tmp_path, "1.1,,covid19,dr1,2026-11-05", "1.1,,normal,dr2,2026-11-05"))
+    assert found(database) == {key: None}
+    imported(database, csv(tmp_path, ",A1,normal,dr3,2026-11-05", ",A1,normal,dr2,2026-11-06"))
+    assert found(database) == {key: "normal"}  # dr2 counts once, though two rows name the film
+
+
+def test_truth_is_of_the_newest_revision(database: Engine, tmp_path: Path) -> None:
+    film(database, uid="1.1")
+    newest = film(database, uid="1.1", revision=2)
+    imported(database, csv(tmp_path, "1.1,,covid19,dr1,2026-11-05"))
+    assert found(database) == {newest: "covid19"}
+
+
+TOMORROW = (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
+FAULTS = {
+    "both names": ("1.1,A1,normal,dr1,2026-11-01", "line 2: fill sop_instance_uid or accession_number"),
+    "no name": (",,normal,dr1,2026-11-01", "line 2: fill sop_instance_uid or accession_number"),
+    "no UID": ("1.x,,normal,dr1,2026-11-01", "line 2: sop_instance_uid is no UID"),
+    "no finding": ("1.1,,tb,dr1,2026-11-01", "line 2: label is not one of normal, pneumonia, covid19"),
+    "no reader": ("1.1,,normal,,2026-11-01", "line 2: reader is empty"),
+    "long reader": (f"1.1,,normal,{'r' * 65},2026-11-01", "line 2: reader is longer than 64"),
+    "no date": ("1.1,,normal,dr1,1.11.2026", "line 2: read_on is not a date"),
+    "future": (f"1.1,,normal,dr1,{TOMORROW}", "line 2: read_on lies in the future"),
+    "short row": ("1.1", "line 2: reader is empty"),
+}
+
+
+@pytest.mark.parametrize(("row", "message"), FAULTS.values(), ids=FAULTS.keys())
+def test_faults_are_named_by_line(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(LabelsRefused, match="nothing imported") as caught:
+        read_labels(csv(tmp_path, row), FINDINGS, b"key")
+    assert message in str(caught.value)
+
+
+def test_one_fault_keeps_the_whole_file_out_and_no_content_is_told(database: Engine, tmp_path: Path) -> None:
+    path = csv(tmp_path, "1.1,,covid19,dr1,2026-11-01", ",SECRET7,tb,dr1,2026-11-01", "1.1,,normal,dr1,2026-11-03")
+    with pytest.raises(LabelsRefused) as caught:
+        imported(database, path)
+    assert caught.value.faults == [
+        "line 3: label is not one of normal, pneumonia, covid19",
+        "line 4: the same film and reader stand in a line before",
+    ]
+    assert "SECRET7" not in str(caught.value)
+    assert found(database) == {}
+
+
+def test_files_that_are_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="No such file"):
+        read_labels(tmp_path / "none.csv", FINDINGS, b"key")
+    with pytest.raises(LabelsRefused, match="needs the columns"):
+        read_labels(csv(tmp_path, "1", head="label"), FINDINGS, b"key")
+    (tmp_path / "image.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(LabelsRefused, match="not a CSV in UTF-8"):
+        read_labels(tmp_path / "image.csv", FINDINGS, b"key")
+
+
+def test_live_performance_counts_what_the_bundle_flagged(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
+    labels = []
+    flags = [("covid19",), (), ("covid19", "pneumonia"), ("pneumonia",), ()]
+    said = ["covid19", "covid19", "pneumonia", "normal", "normal"]
+    for number, (flagged, label) in enumerate(zip(flags, said, strict=True)):
+        film(database, uid=f"1.{number}", flags=flagged, digest=bundle.digest)
+        labels.append(f"1.{number},,{label},dr1,2026-11-0{number + 1}")
+    film(database, uid="1.77", flags=("covid19",), digest=bundle.digest)  # no label
+    film(database, uid="1.78", flags=("covid19",), digest="another")
+    film(database, uid="1.79", flags=("covid19",), digest=bundle.digest, role="shadow")
+    film(database, uid="1.80", flags=("covid19",), digest=bundle.digest)
+    disputed = ["1.80,,covid19,dr1,2026-11-01", "1.80,,normal,dr2,2026-11-01"]
+    others = ["1.78,,covid19,dr1,2026-11-01", "1.79,,covid19,dr1,2026-11-01"]
+    imported(database, csv(tmp_path, *labels, *disputed, *others))
+    got = performance(database, bundle)
+    assert (got.scored, got.flagged, got.labelled, got.labelled_flagged, got.disputed) == (7, 5, 5, 3, 1)
+    rates = {one.finding: one for one in got.findings}
+    covid = rates["covid19"]
+    assert (covid.sensitivity.successes, covid.sensitivity.trials) == (1, 2)
+    assert (covid.specificity.successes, covid.specificity.trials) == (2, 3)
+    assert (covid.ppv.successes, covid.ppv.trials) == (1, 2)
+    assert (rates["pneumonia"].specificity.successes, rates["pneumonia"].specificity.trials) == (3, 4)
+    assert covid.ppv.calibrated is None
+    point = next(point for point in bundle.operating_points if point.finding == "covid19")
+    assert covid.sensitivity.calibrated == point.sensitivity_interval95
+    assert covid.sensitivity.alarm_from == pytest.approx(80)  # 1 / .05, shared by two rates of two findings
+    assert not any(one.alarm for one in got.findings)
+
+
+def test_a_sensitivity_that_fell_raises_the_alarm(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
+    start = date(2026, 9, 1)
+    rows = []
+    for number in range(60):
+        hit = number < 20 or number % 4 == 0  # after twenty films three of four are missed
+        film(database, uid=f"2.{number}", flags=("covid19",) if hit else (), digest=bundle.digest)
+        rows.append(f"2.{number},,covid19,dr1,{start + timedelta(days=number)}")
+    imported(database, csv(tmp_path, *rows))
+    covid = next(one for one in performance(database, bundle).findings if one.finding == "covid19")
+    assert covid.alarm
+    assert covid.sensitivity.alarm_at is not None
+    assert 20 < covid.sensitivity.alarm_at <= 60
+    assert covid.specificity.alarm_at is None
+
+
+def test_labelling_only_what_was_flagged_is_told(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
+    for number in range(10):
+        film(database, uid=f"3.{number}", flags=("covid19",) if number < 5 else (), digest=bundle.digest)
+    imported(database, csv(tmp_path, *(f"3.{number},,covid19,dr1,2026-11-01" for number in range(5))))
+    assert performance(database, bundle).selected
+    imported(database, csv(tmp_path, *(f"3.{number},,normal,dr1,2026-11-01" for number in range(5, 10))))
+    assert not performance(database, bundle).selected

@@ -1,0 +1,89 @@
+"""The relay on both databases: leases, batches, skipped rows, a broker that is away."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from dicom_gateway.local import store_file
+from dicom_gateway.spool import Spool
+from tests.phantoms import chest_pixels, write_film
+from worker.db.session import reading, writing
+from worker.db.tables import outbox
+from worker.queue.outbox import Claims, PublishError, RelayOptions, lease, relay_once
+from worker.receiving.ingest import ingest
+
+OPTIONS = RelayOptions(batch_size=4, max_in_flight=8, lease_seconds=30, poll_seconds=0.01)
+
+
+@pytest.fixture
+def waiting(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
+    pixels = chest_pixels(64, 64)
+    films = [write_film(tmp_path, f"film{number}", pixels=pixels) for number in range(10)]
+    return [ingest(database, spool, store_file(film, spool, "XRAYQ"))[1] for film in films]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_rows_are_leased_oldest_first_up_to_the_limit_in_flight(database: Engine, waiting: list[int]) -> None:
+    assert list(lease(database, OPTIONS, now())) == waiting[:4]
+    assert list(lease(database, OPTIONS, now())) == waiting[4:8]
+    assert list(lease(database, OPTIONS, now())) == []  # two left, but eight are in flight
+
+
+def test_a_part_batch_waits_while_workers_are_busy(database: Engine, waiting: list[int]) -> None:
+    roomy = RelayOptions(batch_size=8, max_in_flight=100, lease_seconds=30, poll_seconds=0.01)
+    assert list(lease(database, roomy, now())) == waiting[:8]
+    assert list(lease(database, roomy, now())) == []
+    with writing(database) as connection:
+        connection.execute(outbox.delete().where(outbox.c.instance_id == waiting[0]))
+    assert list(lease(database, roomy, now())) == waiting[8:]
+
+
+def test_a_lease_that_passes_is_published_again(database: Engine, waiting: list[int]) -> None:
+    first = list(lease(database, OPTIONS, now()))
+    assert list(lease(database, OPTIONS, now() + timedelta(seconds=31))) == first
+
+
+def test_a_row_is_not_due_before_its_time(database: Engine, waiting: list[int]) -> None:
+    with writing(database) as connection:
+        connection.execute(update(outbox).values(next_attempt_at=now() + timedelta(hours=1)))
+    assert list(lease(database, OPTIONS, now())) == []
+
+
+def test_a_suspect_travels_alone(database: Engine, waiting: list[int]) -> None:
+    with writing(database) as connection:
+        connection.execute(update(outbox).where(outbox.c.instance_id == waiting[1]).values(attempts=2))
+    assert list(lease(database, OPTIONS, now())) == [waiting[1]]
+
+
+def test_a_broker_that_is_away_gives_the_lease_back(database: Engine, waiting: list[int]) -> None:
+    def refuse(claims: Claims) -> None:
+        raise PublishError("away")
+
+    with pytest.raises(PublishError):
+        relay_once(database, refuse, OPTIONS)
+    with reading(database) as connection:
+        assert set(connection.execute(select(outbox.c.lease_until)).scalars()) == {None}
+
+
+def test_several_relays_never_lease_a_row_twice(database: Engine, waiting: list[int]) -> None:
+    small = RelayOptions(batch_size=1, max_in_flight=100, lease_seconds=30, poll_seconds=0.01)
+    leased: list[int] = []
+    start = threading.Barrier(4)
+
+    def drain() -> None:
+        start.wait()
+        for _ in range(20):
+            leased.extend(lease(database, small, now()))
+
+    threads = [threading.Thread(target=drain, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(leased) == waiting

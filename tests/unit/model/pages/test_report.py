@@ -1,0 +1,163 @@
+"""report.html: complete, readable without pictures and without a network, and honest about what it does not know."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("onnx")
+
+from dataclasses import replace
+
+from model.bundle import Bundle
+from model.evaluation.evaluate import Evaluation
+from model.evaluation.gradcam import GradCam
+from model.notice import NOTICE
+from model.pages.report import SECTIONS, render
+from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, verdicts
+
+HISTORY = [
+    {
+        "member": 1,
+        "epoch": epoch,
+        "train_loss": 1.0 / epoch,
+        "validation_loss": 1.1,
+        "validation_accuracy": 0.5 + epoch / 100,
+    }
+    for epoch in (1, 2, 3)
+]
+STUDY: dict[str, Any] = {
+    "study": "lr",
+    "title": "<script>alert(1)</script>",
+    "columns": ["rate", "accuracy"],
+    "rows": [["1e-4", 0.61234], ["1e-3", None]],
+    "note": "Rates & more.",
+    "provenance": {},
+}
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text outside of styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        self._open = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open != "style":
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def gradcam(bundle: Bundle) -> GradCam:
+    return GradCam(bundle, threads=2)
+
+
+@pytest.fixture(scope="module")
+def html(evaluation: Evaluation, gradcam: GradCam) -> str:
+    return render(evaluation, gradcam)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Reader:
+    return Reader(html)
+
+
+def test_every_picture_has_its_words(page: Reader) -> None:
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) > 30
+    assert all(len(attributes.get("alt") or "") > 15 for attributes in pictures)
+    charts = [one["alt"] or "" for one in pictures if (one["src"] or "").startswith("data:image/svg+xml")]
+    assert len(charts) >= 8
+    assert all(re.search(r"\d", alt) for alt in charts), "a chart's words hold its numbers"
+    assert "svg" not in {tag for tag, _ in page.tags}, "an inline drawing would need its own alternative"
+
+
+def test_nothing_is_fetched(html: str, page: Reader) -> None:
+    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "poster", "data", "action", "background"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:image/", "#")), (tag, name, value[:60])
+    assert "url(" not in html
+    assert "@import" not in html
+    assert not re.search(r"https?://", page.text)
+
+
+def test_it_says_what_it_is(page: Reader) -> None:
+    assert page.text.count(NOTICE) >= 2
+
+
+def test_every_section_is_there_and_linked(page: Reader) -> None:
+    anchors = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert anchors == [anchor for anchor, _ in SECTIONS]
+    assert links == [f"#{anchor}" for anchor in anchors]
+
+
+def test_every_wrong_film_is_shown(page: Reader, evaluation: Evaluation) -> None:
+    alts = " ".join(attributes.get("alt") or "" for tag, attributes in page.tags if tag == "img")
+    assert evaluation.content["wrong"]
+    for one in evaluation.content["wrong"]:
+        assert f"Film {one['identifier']}, " in alts
+        assert f"Grad-CAM of {one['identifier']} for " in alts
+
+
+def test_headline_is_that_of_the_json(page: Reader, evaluation: Evaluation) -> None:
+    found = evaluation.content["parts"]["test"]["summary"]["accuracy"]
+    low, high = found["interval95"]
+    assert f"{found['value']:.3f}" in page.text
+    assert f"95 %: {low:.2f} to {high:.2f}" in page.text
+
+
+def test_same_evaluation_same_page(html: str, evaluation: Evaluation, gradcam: GradCam) -> None:
+    assert render(evaluation, gradcam) == html
+
+
+def test_no_trace_of_the_machine(html: str, bundle: Bundle) -> None:
+    assert str(bundle.path) not in html
+    assert str(Path.home()) + "/" not in re.sub(r'"data:[^"]*"', "", html)
+
+
+def test_missing_history_and_studies_are_said(page: Reader) -> None:
+    assert "kept no learning curve" in page.text
+    assert "No study was given" in page.text
+
+
+def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, gradcam: GradCam) -> None:
+    """History and studies are shown and escaped; only data of another digest are pointed out."""
+    known = {"data": evaluation.content["data"] | {"trained_on": True}}
+    content = evaluation.content | {"learning_curve": HISTORY, "studies": [STUDY]} | known
+    full = Reader(render(replace(evaluation, content=content), gradcam))
+    assert "script" not in {tag for tag, _ in full.tags}
+    assert "<script>alert(1)</script>" in full.text
+    assert "0.6123" in full.text
+    alts = [attributes["alt"] or "" for tag, attributes in full.tags if tag == "img"]
+    assert any("Learning curve over 3 epochs" in alt and "0.530" in alt for alt in alts)
+    assert "another digest" in page.text
+    assert "another digest" not in full.text
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [([0.01, 0.2], SHOWN), ([-0.1, 0.2], NOT_SHOWN), ([-0.3, -0.1], REFUTED), (None, "too few films")],
+)
+def test_verdict_follows_from_the_interval(bounds: list[float] | None, verdict: str, evaluation: Evaluation) -> None:
+    content = evaluation.content
+    other = {
+        "svm": {
+            "test": content["against"]["svm"]["test"] | {"balanced_accuracy": {"value": 0.05, "interval95": bounds}}
+        }
+    }
+    changed = content | {"against": content["against"] | other}
+    assert verdicts(changed)[0].verdict == verdict

@@ -1,0 +1,86 @@
+"""Operating points: for a sensitivity or a specificity, with exact intervals and the films that it would take."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from model.decision import OperatingPoint
+from model.stats.binomial import interval, proportion
+from model.stats.operating_points import HALF_WIDTH, choose, films_needed, rates, shortage
+
+
+@given(
+    positives=st.lists(st.floats(0, 1), min_size=1, max_size=30),
+    negatives=st.lists(st.floats(0, 1), min_size=1, max_size=30),
+    specificity=st.sampled_from([0.5, 0.8, 0.9, 0.95]),
+)
+def test_a_specificity_is_reached_and_by_no_lower_threshold(
+    positives: list[float], negatives: list[float], specificity: float
+) -> None:
+    scores = np.array(positives + negatives)
+    truth = np.arange(len(scores)) < len(positives)
+    point = choose("covid19", scores, truth, specificity=specificity, split="val")
+    assert (scores[~truth] < point.threshold).mean() >= specificity
+    assert (scores[~truth] < point.threshold - 1.01e-4).mean() < specificity
+    assert point.specificity == pytest.approx((scores[~truth] < point.threshold).mean(), abs=6e-5)
+
+
+def test_a_point_says_what_it_was_chosen_for_and_how_well_it_is_known() -> None:
+    scores = np.concatenate([np.linspace(0.5, 0.9, 36), np.linspace(0, 0.55, 153)])
+    truth = np.arange(189) < 36
+    point = choose("covid19", scores, truth, sensitivity=0.95, split="val")
+    assert (point.id, point.target, point.target_value) == ("covid19@sensitivity-0.95", "sensitivity", 0.95)
+    assert point.sensitivity == 0.9722  # 35 of 36: 34 would be .944
+    exact = binomtest(35, 36).proportion_ci(method="exact")
+    assert point.sensitivity_interval95 == pytest.approx((exact.low, exact.high), abs=6e-5)
+    unflagged = int((scores[~truth] < point.threshold).sum())
+    assert point.specificity_interval95 == interval(unflagged, 153)
+    assert OperatingPoint.read(point.as_dict()) == point
+    found = rates(point, scores, truth)
+    assert found == {"sensitivity": proportion(35, 36), "specificity": proportion(unflagged, 153)}
+
+
+@pytest.mark.parametrize("count", [20, 40, 100])
+def test_a_rate_of_whole_films_is_not_rounded_up(count: int) -> None:
+    """0.95 x 20 is 19.0 in decimals and may be a little more in binary."""
+    scores = np.concatenate([np.arange(1, count + 1) / (count + 1), [0.0]])
+    point = choose("covid19", scores, np.arange(count + 1) < count, sensitivity=0.95, split="val")
+    assert point.sensitivity == 0.95
+
+
+def test_one_rate_and_only_one() -> None:
+    scores, truth = np.array([0.1, 0.9]), np.array([False, True])
+    with pytest.raises(ValueError, match="a sensitivity or a specificity"):
+        choose("covid19", scores, truth, split="val")
+    with pytest.raises(ValueError, match="a sensitivity or a specificity"):
+        choose("covid19", scores, truth, sensitivity=0.9, specificity=0.9, split="val")
+
+
+def test_a_point_of_schema_1_still_loads() -> None:
+    old = {
+        "finding": "covid19",
+        "threshold": 0.1994,
+        "sensitivity": 0.9167,
+        "specificity": 0.9477,
+        "positives": 36,
+        "negatives": 153,
+        "chosen_on": "val: highest threshold with sensitivity >= 0.9",
+    }
+    point = OperatingPoint.read(old)
+    assert (point.id, point.target, point.target_value, point.sensitivity_interval95) == ("", "", None, None)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8, 0.9, 0.95])
+def test_films_needed_give_an_interval_narrow_enough(rate: float) -> None:
+    needed = films_needed(rate)
+    for count, enough in ((round(needed * 1.1), True), (round(needed * 0.8), False)):
+        low, high = interval(round(rate * count), count)
+        assert ((high - low) / 2 <= HALF_WIDTH + 0.002) == enough
+
+
+def test_a_shortage_is_said_only_where_there_is_one() -> None:
+    assert shortage(proportion(34, 36)) == films_needed(round(34 / 36, 4))
+    assert shortage(proportion(950, 1000)) is None
+    assert shortage(proportion(0, 0)) is None

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from model.stats.sequential import ALPHA, log_evidence, watch
+
+CALIBRATED = (0.80, 0.97)
+STREAMS, FILMS = 400, 600
+
+
+def streams(rate: float, seed: int) -> list[list[bool]]:
+    return (np.random.default_rng(seed).random((STREAMS, FILMS)) < rate).tolist()
+
+
+def alarms(rate: float, seed: int) -> list[int]:
+    found = [watch(outcomes, CALIBRATED).alarm_at for outcomes in streams(rate, seed)]
+    return [alarm for alarm in found if alarm]
+
+
+@pytest.mark.parametrize("rate", [0.80, 0.88, 0.97])
+def test_a_rate_inside_seldom_raises_an_alarm_however_often_one_looks(rate: float) -> None:
+    assert len(alarms(rate, seed=1)) <= ALPHA * STREAMS
+
+
+def test_an_interval_looked_at_after_every_film_would_cry_wolf() -> None:
+    """Why not the plain interval: at the edge of the calibrated one it leaves it far more often."""
+    counts = np.cumsum(streams(0.80, seed=1), axis=1)
+    trials = np.arange(1, FILMS + 1)
+    rates = counts / trials
+    upper = rates + 1.96 * np.sqrt(rates * (1 - rates) / trials)
+    left = ((upper < CALIBRATED[0]) & (trials > 20)).any(axis=1)
+    assert left.mean() > 3 * ALPHA
+
+
+@pytest.mark.parametrize(("rate", "within"), [(0.60, 100), (0.70, 350)])
+def test_a_rate_that_fell_is_found(rate: float, within: int) -> None:
+    found = alarms(rate, seed=2)
+    assert len(found) > 0.95 * STREAMS
+    assert np.median(found) < within
+
+
+def test_evidence_is_the_mixture_over_the_best_rate_inside() -> None:
+    successes, trials = 12, 20
+
+    def weighted(p: float) -> float:
+        return p**successes * (1 - p) ** (trials - successes) / (np.pi * np.sqrt(p * (1 - p)))
+
+    mixture = quad(weighted, 0, 1)[0]
+    best = 0.80**successes * 0.20 ** (trials - successes)  # 12/20 lies below: the interval's low end explains it best
+    assert log_evidence(successes, trials, CALIBRATED) == pytest.approx(np.log(mixture / best), abs=1e-6)
+
+
+def test_an_alarm_stays() -> None:
+    outcomes = [False] * 20 + [True] * 2000
+    found = watch(outcomes, CALIBRATED)
+    assert found.alarm_at is not None
+    assert found.alarm_at <= 20
+    assert found.value == pytest.approx(2000 / 2020)
+
+
+def test_nothing_to_compare_with_and_nothing_seen() -> None:
+    assert watch([True, False]).evidence is None
+    empty = watch([], CALIBRATED)
+    assert (empty.value, empty.interval95, empty.alarm_at) == (None, (0.0, 1.0), None)
+    assert empty.as_dict()["alarm"] is False
+
+
+def test_a_certain_rate_is_broken_by_one_film() -> None:
+    assert watch([True, False], (1.0, 1.0)).alarm_at == 2

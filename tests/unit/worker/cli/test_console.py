@@ -1,0 +1,115 @@
+"""Tables for people: at every width each value is whole, or its column is named as left out."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+
+from worker.cli.console import PlainConsole, print_rows
+from worker.cli.instance import ALIKE, print_score, print_table
+from worker.instances import InstanceView
+
+WIDTHS = range(60, 141)
+FILM = InstanceView(
+    id=10482,
+    sop_instance_uid="1.2.826.0.1.3680043.8.498.81370912345678901234567890123456789",
+    revision=1,
+    digest="0" * 64,
+    in_spool=True,
+    sop_class="Digital X-Ray Image Storage - For Presentation",
+    sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
+    transfer_syntax_uid="1.2.840.10008.1.2.4.70",
+    study_instance_uid="1.2.3",
+    series_instance_uid="1.2.3.4",
+    modality="DX",
+    body_part="CHEST",
+    view_position="PA",
+    view_code="",
+    patient_orientation="L\\F",
+    views=["PA"],
+    age_years=45.0,
+    burned_in="",
+    quality_control="",
+    derived="",
+    state="scored",
+    reason=None,
+    probabilities={"normal": 0.005, "pneumonia": 0.27, "covid19": 0.725},
+    flags=["pneumonia", "covid19"],
+    bundle_digest="b" * 64,
+    engine="onnxruntime-1-int8",
+    calling_ae="RADIOLOGY_MAIN_1",
+    called_ae="XRAYQ",
+    received_at=datetime(2026, 11, 23, tzinfo=UTC),
+    scored_at=datetime(2026, 11, 23, tzinfo=UTC),
+)
+REFUSED = replace(FILM, state="ineligible", reason="not_a_chest_film", probabilities=None, flags=None)
+SCORE = {
+    "role": "live",
+    "bundle_digest": "b" * 64,
+    "engine": "onnxruntime-1-int8",
+    "findings": {
+        "pneumonia": {
+            "logit": -1.25,
+            "probability": 0.6601,
+            "interval": (0.81, 0.999),
+            "operating_point": 0.2055,
+            "operating_point_id": "pneumonia@sensitivity-0.9",
+            "flag": True,
+        }
+    },
+    "prediction_set": ["normal", "pneumonia"],
+    "abstains": True,
+    "notes": [],
+}
+
+
+def console(width: int) -> PlainConsole:
+    return PlainConsole(width=width, file=io.StringIO())
+
+
+def shown(of: PlainConsole) -> str:
+    assert isinstance(of.file, io.StringIO)
+    return of.file.getvalue()
+
+
+@pytest.mark.parametrize(("columns", "longest"), list(product((3, 6, 9), (4, 9, 17))))
+def test_every_value_is_whole_or_named_as_left_out(columns: int, longest: int) -> None:
+    headings = [f"h{at}" for at in range(columns)]
+    row = [f"{at}".rjust(longest, "x") for at in range(columns)]
+    for width in WIDTHS:
+        of = console(width)
+        print_rows(of, headings, [row], drops=headings[1:3])
+        text = shown(of)
+        left_out = text.partition("Not shown for want of room: ")[2].partition(".")[0].split(", ")
+        for heading, value in zip(headings, row, strict=True):
+            assert (heading in left_out) != (heading in text.split() and value in text.split()), (width, text)
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_sentence_folds_beside_values_that_do_not() -> None:
+    sentence = "no film of this sender has come for longer than is usual at this hour"
+    for width in WIDTHS:
+        of = console(width)
+        print_rows(of, ("a", "what", "b"), [("x" * 16, sentence, "y" * 12)], folds=("what",))
+        words = shown(of).split()
+        assert {"x" * 16, "y" * 12, *sentence.split()} <= set(words), (width, words)
+
+
+def test_flags_of_a_film_are_whole_at_every_width() -> None:
+    for width in WIDTHS:
+        of = console(width)
+        print_table(of, [FILM, REFUSED])
+        for value in ("RADIOLOGY_MAIN_1", "not_a_chest_film", "pneumonia, covid19"):
+            assert value in shown(of), width
+
+
+def test_a_score_says_whose_the_interval_is() -> None:
+    for width in WIDTHS:
+        of = console(width)
+        print_score(of, SCORE)
+        for text in (ALIKE, "0.810 to 0.999", "0.2055", "prediction set: normal, pneumonia; abstains"):
+            assert text in shown(of), width
+        assert "ruled out" not in shown(of)
+    assert "pneumonia@sensitivity-0.9" in shown(of)

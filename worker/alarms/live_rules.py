@@ -1,0 +1,254 @@
+"""The rules that do not wait for the night: looked at in the database and on the spool's file system."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, func, select
+
+from dicom_gateway.spool import MEBIBYTE, free_bytes
+from worker.alarms import ledger, silence
+from worker.alarms.change import Change
+from worker.alarms.rules import BY_ID, Condition
+from worker.db.session import database_time, reading, writing
+from worker.db.span import Span
+from worker.db.tables import audit_event, errand, instance
+from worker.queue.errands import Kind
+from worker.queue.outbox import ahead
+from worker.receiving import refusals
+from worker.states import State
+from worker.words.sizes import size
+
+DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
+NAMED_REASONS, NAMED_CLASSES = 5, 2
+MOST_REFUSED, MOST_CODES = 20, 100
+"""AEs that have an alarm of their own for refusals, the others share one; and codes of each. Both are a stranger's
+words."""
+CHUNK = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The thresholds, as the settings have them."""
+
+    backlog_seconds: float
+    dead_letters: int
+    spool: Path
+    spool_mib: float
+    refusals: int
+    silent_films: int
+    report_hours: float
+    report_time: time | None
+    """When the report of the day before is due, in `zone`; None: never."""
+    zone: ZoneInfo
+    """In which a day, and a week's hour, is counted."""
+    since: datetime
+    """When this process began to look: on a machine that was off, the report of the night is not late yet."""
+    host: str
+    """Name of this machine: each relay tells of the disk that it sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveConditions:
+    """What one look found."""
+
+    rules: frozenset[str | tuple[str, str]]
+    """That could be looked at."""
+    conditions: tuple[Condition, ...]
+    gone: dict[tuple[str, str], str]
+    """Open alarms whose AE is gone."""
+
+
+def watch(
+    engine: Engine, limits: Limits, channels: Collection[Kind], free_mib: Callable[[], float | None] | None = None
+) -> list[Change]:
+    """Look, and where there is something to settle, look and settle in one transaction.
+
+    The first look holds up no writer. The second keeps a relay from acting on what another has overtaken.
+
+    Args:
+        free_mib: of the spool, or TimeoutError where its file system hangs; None: asked for here and waited for.
+    """
+    try:
+        free = free_mib() if free_mib else spool_free_mib(limits.spool)
+    except TimeoutError:
+        free = None  # the other rules are looked at all the same
+    with reading(engine) as connection:
+        seen = look(connection, limits, free, database_time(connection))
+        if not ledger.work(connection, seen.rules, seen.conditions, seen.gone):
+            return []
+    with writing(engine) as connection:
+        ledger.take_turn(connection)
+        seen = look(connection, limits, free, database_time(connection))
+        changes = ledger.settle(connection, seen.rules, seen.conditions, channels, seen.gone)
+    ledger.tell(changes)
+    return changes
+
+
+def look(connection: Connection, limits: Limits, free_mib: float | None, now: datetime) -> LiveConditions:
+    """Every live rule.
+
+    Args:
+        free_mib: of the spool; None where this process does not see it, and then its rule is not looked at.
+    """
+    standing = set(ledger.open_alarms(connection))
+    found = [
+        *_backlog(connection, limits, now, ("backlog", "") in standing),
+        *_dead_letters(connection, limits, now),
+        *_refusals(connection, limits, now),
+        *silence.conditions(connection, limits.silent_films, limits.zone, now),
+        *_report_late(connection, limits, now, ("report_late", "") in standing),
+    ]
+    rules: set[str | tuple[str, str]] = {"backlog", "dead_letters", "refusals", "sender_silent", "report_late"}
+    if free_mib is not None:
+        rules.add(("spool_space", limits.host))
+        found += _spool_space(limits, free_mib, ("spool_space", limits.host) in standing)
+    silent = [subject for rule, subject in standing if rule == silence.RULE]
+    gone = {(silence.RULE, subject): text for subject, text in silence.gone(connection, silent, now)}
+    return LiveConditions(rules=frozenset(rules), conditions=tuple(found), gone=gone)
+
+
+def spool_free_mib(spool: Path) -> float | None:
+    """Free space as the gateway counts it, MiB; None where no gateway prepared the folder or it cannot be read."""
+    try:
+        return free_bytes(spool) / MEBIBYTE
+    except OSError:
+        return None
+
+
+def _backlog(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:
+    oldest = _oldest(connection)
+    waited = (now - oldest).total_seconds() if oldest else 0.0
+    if oldest and waited > limits.backlog_seconds * (BY_ID["backlog"].release if standing else 1):
+        waits = select(func.count()).select_from(instance).where(instance.c.state == State.RECEIVED)
+        number = connection.execute(waits).scalar_one()
+        yield Condition(
+            rule="backlog",
+            value=round(waited),
+            threshold=limits.backlog_seconds,
+            text=f"{_films(number)} waiting, the oldest since {_clock(oldest, limits.zone)}",
+        )
+    elif early := ahead(connection, now):
+        yield Condition(
+            rule="backlog",
+            value=limits.backlog_seconds,  # or less, or more: nobody knows
+            threshold=limits.backlog_seconds,
+            text=f"{_films(early)} waiting that came in the future: a clock was ahead",
+        )
+
+
+def _oldest(connection: Connection) -> datetime | None:
+    """Since when a film waits: since it was received, or requeued. A postponed batch does not make it younger."""
+    requeued = (
+        select(func.max(audit_event.c.at))
+        .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action == "requeued")
+        .scalar_subquery()
+    )
+    waiting = select(instance.c.received_at, requeued).where(instance.c.state == State.RECEIVED)
+    oldest: datetime | None = None
+    with connection.execute(waiting.order_by(instance.c.received_at), execution_options={"yield_per": CHUNK}) as rows:
+        for received_at, requeued_at in rows:
+            if oldest and received_at >= oldest:
+                break  # what follows came later still, and is requeued no earlier than it came
+            oldest = min(oldest or requeued_at or received_at, requeued_at or received_at)
+    return oldest
+
+
+def _dead_letters(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
+    rows = connection.execute(
+        select(instance.c.reason, func.count())
+        .where(instance.c.state == State.FAILED, instance.c.finished_at > now - DAY)
+        .group_by(instance.c.reason)
+    )
+    reasons = Counter({str(reason or "unknown"): int(number) for reason, number in rows})
+    if reasons.total() >= limits.dead_letters:
+        named = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common(NAMED_REASONS))
+        yield Condition(
+            rule="dead_letters",
+            value=reasons.total(),
+            threshold=limits.dead_letters,
+            text=f"{_films(reasons.total())} became dead letters within 24 hours; reasons: {named}",
+        )
+
+
+def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
+    """C-STOREs and presentation contexts, each by itself over the threshold; one alarm for an AE."""
+    films = _refused(connection, limits, now, refusals.FILMS)
+    contexts = _refused(connection, limits, now, refusals.CONTEXTS)
+    for calling_ae in sorted({*films, *contexts}):
+        statuses, classes = films.get(calling_ae, Counter()), contexts.get(calling_ae, Counter())
+        asked = refusals.contexts_in(classes)
+        said = [
+            f"{number} {things} of {calling_ae} were refused within an hour; {codes}: {_named(counts, most)}"
+            for things, number, codes, counts, most in (
+                ("C-STOREs", statuses.total(), "statuses", statuses, NAMED_REASONS),
+                ("presentation contexts", asked, "SOP classes", classes, NAMED_CLASSES),
+            )
+            if counts
+        ]
+        yield Condition(
+            rule="refusals",
+            subject=calling_ae,
+            value=statuses.total() or asked,  # not their sum: an acknowledged one would hide as many C-STOREs
+            threshold=limits.refusals,
+            text=". ".join(said),
+            about=(*sorted(statuses), *sorted(classes)),
+            counted=statuses.total(),
+        )
+
+
+def _refused(connection: Connection, limits: Limits, now: datetime, action: str) -> dict[str, Counter[str]]:
+    """AE -> code -> number, of those over the threshold."""
+    found = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
+    number = refusals.contexts_in if action == refusals.CONTEXTS else lambda codes: sum(codes.values())
+    over = {calling_ae: of for calling_ae, of in found.items() if number(of) >= limits.refusals}
+    shown = refusals.most(over, titles=MOST_REFUSED, codes=MOST_CODES)
+    return {calling_ae: Counter(of) for calling_ae, of in shown.items()}
+
+
+def _named(counts: Counter[str], most: int) -> str:
+    """In the order of `refusals.most`: what is summed up comes last."""
+    named = ", ".join(f"{code} {number}" for code, number in list(counts.items())[:most])
+    return f"{named} and others" if len(counts) > most else named
+
+
+def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Condition]:
+    if free_mib < limits.spool_mib * (BY_ID["spool_space"].release if standing else 1):
+        yield Condition(
+            rule="spool_space",
+            subject=limits.host,
+            value=round(free_mib),
+            threshold=limits.spool_mib,
+            text=f"the spool has {size(free_mib * MEBIBYTE)} free, as {limits.host} sees it",
+        )
+
+
+def _report_late(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:
+    """Lateness by the clock: the errand's own time moves with each attempt. One errand names the next report.
+
+    An open alarm stays as long as the report is late, also with a relay that began to look a moment ago.
+    """
+    if limits.report_time is None:
+        return
+    nights = select(errand.c.key, errand.c.attempts).where(errand.c.kind == Kind.NIGHT).order_by(errand.c.key)
+    for day, attempts in connection.execute(nights.limit(1)):
+        due = datetime.combine(date.fromisoformat(day) + timedelta(days=1), limits.report_time, limits.zone)
+        begun = due if attempts > 1 or standing else max(due, limits.since)
+        if now - begun > timedelta(hours=limits.report_hours):
+            yield Condition(
+                rule="report_late",
+                value=round((now - due).total_seconds() / 3600, 1),
+                threshold=limits.report_hours,
+                text=f"the report of {day} is not made yet; attempts: {attempts}",
+            )
+
+
+def _films(number: int) -> str:
+    return f"{number} film" if number == 1 else f"{number} films"
+
+
+def _clock(moment: datetime, zone: ZoneInfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {zone.key}"

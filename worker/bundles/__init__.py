@@ -1,0 +1,1 @@
+"""Bundles in service: which is live, which are shadows, and what runs them."""

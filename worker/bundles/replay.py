@@ -1,0 +1,169 @@
+"""A stored score once more: the same film, bundle and engine must say the same. Writes nothing."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_gateway.spool import Spool
+from model.bundle import Bundle
+from model.digest import file_digest
+from model.engine import parity
+from model.engine.base import Engine
+from model.errors import EngineError
+from model.preprocess import PreprocessSpec
+from model.scorer import score
+from worker.db.scores import ScoreView
+from worker.errors import NotFound, Unhealthy
+
+SAME_ENGINE = 1e-4
+"""Largest difference of a logit where the engine is the stored one, to its version."""
+RUNTIMES: dict[str, str] = {
+    r"onnxruntime-.*-fp32": "onnxruntime",
+    r"onnxruntime-.*-int8": "onnxruntime-int8",
+    r"torch-.*": "torch-cuda",
+    r"tensorrt.*": "tensorrt",
+}
+"""By a pattern of the stored engine's name: the engine to open."""
+Opener = Callable[[Bundle, str], Engine]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a repeated score may be from the stored one."""
+
+    of: str
+    """logit or probability"""
+    largest: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """A stored score beside its repetition."""
+
+    stored: ScoreView
+    engine: str
+    """That repeated it."""
+    logits: dict[str, float]
+    probabilities: dict[str, float]
+    flags: list[str]
+    tolerance: Tolerance
+
+    @property
+    def differences(self) -> dict[str, float]:
+        """By finding, absolute, of what the tolerance is of."""
+        stored = {
+            name: said.logit if self.tolerance.of == "logit" else said.probability
+            for name, said in self.stored.findings.items()
+        }
+        repeated = self.logits if self.tolerance.of == "logit" else self.probabilities
+        return {name: abs(stored[name] - repeated[name]) for name in stored}
+
+    @property
+    def agrees(self) -> bool:
+        return (
+            max(self.differences.values()) <= self.tolerance.largest
+            and (self.engine != self.stored.engine or self._largest_change() <= SAME_ENGINE)
+            and not any(self._other_flag(name) for name in self.stored.findings)
+        )
+
+    def _largest_change(self) -> float:
+        """Of a probability: it shows what the logits do not, another calibration."""
+        return max(abs(said.probability - self.probabilities[name]) for name, said in self.stored.findings.items())
+
+    def _other_flag(self, finding: str) -> bool:
+        """Whether the flag changed. On another engine a probability may be carried over its operating point."""
+        said, point = self.stored.findings[finding], self.stored.findings[finding].operating_point
+        flag, probability = finding in self.flags, self.probabilities[finding]
+        if said.flag == flag:
+            return False
+        as_decided = point is not None and said.flag == (said.probability >= point) and flag == (probability >= point)
+        return self.engine == self.stored.engine or not as_decided
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "role": self.stored.role,
+            "bundle_digest": self.stored.bundle_digest,
+            "engine": {"stored": self.stored.engine, "replay": self.engine},
+            "software_version": self.stored.software_version,
+            "tolerance": asdict(self.tolerance),
+            "findings": {
+                name: {
+                    "stored": {"logit": said.logit, "probability": said.probability, "flag": said.flag},
+                    "replay": {
+                        "logit": self.logits[name],
+                        "probability": self.probabilities[name],
+                        "flag": name in self.flags,
+                    },
+                    "difference": self.differences[name],
+                }
+                for name, said in self.stored.findings.items()
+            },
+            "agrees": self.agrees,
+        }
+
+
+def spooled(spool: Spool, digest: str) -> Path:
+    """The film as it was received. Raises NotFound when it is gone, Unhealthy when it is another."""
+    path = spool.path_of(digest)
+    try:
+        found = file_digest(path)
+    except FileNotFoundError:
+        raise NotFound(f"the film {digest[:12]} is not in the spool {spool.root}: it cannot be scored again") from None
+    except OSError as error:
+        raise Unhealthy(f"the film {digest[:12]} cannot be read from the spool: {error.strerror}") from None
+    if found != digest:
+        raise Unhealthy(f"the film {digest[:12]} in the spool was altered: its digest is {found[:12]}")
+    return path
+
+
+def replay(
+    stored: ScoreView, bundle: Bundle, read: Callable[[PreprocessSpec], NDArray[np.uint8]], open_engine: Opener
+) -> Replayed:
+    """Score a film as it was scored.
+
+    Args:
+        bundle: of the stored score's digest.
+        read: the film as input [size, size].
+        open_engine: by a name of `model.engine.choose`. Raises ModelError where it cannot run.
+    """
+    with _engine(bundle, stored.engine, open_engine) as engine:
+        (again,) = score(engine, bundle, read(bundle.preprocess)[None, None])
+        return Replayed(
+            stored=stored,
+            engine=engine.spec.name,
+            logits=again.logits,
+            probabilities=again.probabilities,
+            flags=list(again.flags),
+            tolerance=tolerance(stored.engine, engine.spec.name, bundle),
+        )
+
+
+def tolerance(stored: str, used: str, bundle: Bundle) -> Tolerance:
+    """What a score of one engine may differ by on another."""
+    if stored == used:
+        return Tolerance(of="logit", largest=SAME_ENGINE, source="the same engine")
+    if "-int8" in stored + used and stored.rpartition("-")[2] != used.rpartition("-")[2]:
+        largest = float(bundle.variants["int8"]["val"]["largest_difference"])
+        return Tolerance(of="probability", largest=largest, source="largest of int8 on the bundle's validation films")
+    return Tolerance(of="logit", largest=parity.TOLERANCE, source="allowed between engines of the same network")
+
+
+@contextmanager
+def _engine(bundle: Bundle, stored: str, open_engine: Opener) -> Iterator[Engine]:
+    """The stored engine where it runs here, else the reference."""
+    name = next((name for pattern, name in RUNTIMES.items() if re.fullmatch(pattern, stored)), "onnxruntime")
+    try:
+        engine = open_engine(bundle, name)
+    except EngineError:
+        engine = open_engine(bundle, "onnxruntime")
+    try:
+        yield engine
+    finally:
+        engine.close()

@@ -1,0 +1,217 @@
+"""Bundles in service: which is live, which are shadows, and each change of it with its audit event.
+
+While no row is live, the bundle of the settings is: XRAYQ_BUNDLE, or the shipped reference.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from model import bundle as bundles
+from model.bundle import MANIFEST, SHIPPED, Bundle
+from model.errors import BundleError
+from worker.audit import trail
+from worker.db.session import database_time, reading, writing
+from worker.db.tables import audit_event, deployment
+from worker.errors import NotFound, WrongState
+from worker.states import Role
+
+SHORTEST_PREFIX = 6
+
+
+ACTIONS: dict[Role, str] = {
+    Role.LIVE: "bundle_activated",
+    Role.SHADOW: "bundle_shadowed",
+    Role.RETIRED: "bundle_retired",
+}
+"""The audit event of each change; its detail has `old`, the digest that was live or shadow, and `new`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A bundle and its place."""
+
+    digest: str
+    name: str
+    version: str
+    path: str
+    """Name of a shipped bundle, or a folder that is the same on every worker."""
+    role: Role
+    changed_at: datetime | None
+    """None for the bundle of the settings."""
+    changed_by: str
+
+
+def path_of(path: str) -> Path:
+    """The folder of a shipped bundle's name, or of a path."""
+    shipped = SHIPPED / path
+    return shipped if (shipped / MANIFEST).is_file() else Path(path)
+
+
+def open_bundle(placed: Placed) -> Bundle:
+    """The bundle where it was placed. Raises BundleError when it is not whole, or another."""
+    bundle = bundles.load(path_of(placed.path))
+    if bundle.digest != placed.digest:
+        raise BundleError(f"{placed.path} holds bundle {bundle.digest[:12]}, not {placed.digest[:12]}")
+    return bundle
+
+
+def place(bundle: Bundle) -> Placed:
+    """A bundle that is in no row yet, as live."""
+    shipped = bundle.path.parent == SHIPPED
+    return Placed(
+        digest=bundle.digest,
+        name=bundle.name,
+        version=bundle.version,
+        path=bundle.path.name if shipped else str(bundle.path),
+        role=Role.LIVE,
+        changed_at=None,
+        changed_by="settings",
+    )
+
+
+def by_settings(path: Path | None) -> Placed:
+    """The bundle of the settings, None for the shipped reference. Raises BundleError when it is not whole."""
+    return place(bundles.load(path or bundles.REFERENCE))
+
+
+def placed(connection: Connection) -> list[Placed]:
+    """Every row: live, then shadows by their time, then the retired, newest first."""
+    found = [_placed(row) for row in connection.execute(select(deployment).order_by(deployment.c.changed_at))]
+    retired = [one for one in found if one.role == Role.RETIRED]
+    live, shadows = ([one for one in found if one.role == role] for role in (Role.LIVE, Role.SHADOW))
+    return [*live, *shadows, *reversed(retired)]
+
+
+def in_service(connection: Connection, *, lock: bool = False) -> tuple[Placed | None, list[Placed]]:
+    """The live row, None while the settings decide, and the shadows.
+
+    Args:
+        lock: keep others from changing these rows until the transaction ends.
+    """
+    query = select(deployment).where(deployment.c.role != Role.RETIRED).order_by(deployment.c.changed_at)
+    found = [_placed(row) for row in connection.execute(query.with_for_update() if lock else query)]
+    live = next((one for one in found if one.role == Role.LIVE), None)
+    return live, [one for one in found if one.role == Role.SHADOW]
+
+
+def find(engine: Engine, prefix: str) -> Placed | None:
+    """The row whose digest begins so; None when none does or it is no digest. Raises NotFound when several do."""
+    if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}", prefix):
+        return None
+    with reading(engine) as connection:
+        found = [one for one in placed(connection) if one.digest.startswith(prefix)]
+    if len(found) > 1:
+        raise NotFound(f"{len(found)} bundles begin with {prefix}: give more of the digest")
+    return found[0] if found else None
+
+
+def activate(engine: Engine, new: Placed, *, default: Placed | None, actor: str, rollback: bool = False) -> str | None:
+    """Make a bundle live; the one before it retires. Returns the digest of the one before.
+
+    Args:
+        new: verified by the caller.
+        default: the bundle of the settings, which retires when nothing was activated before; None where it is broken.
+        rollback: take one activation back.
+
+    Raises:
+        WrongState: it is live already, or somebody else activated another meanwhile.
+    """
+    try:
+        with writing(engine) as connection:
+            live, _ = in_service(connection, lock=True)
+            before = live or default
+            if live and (live.digest, live.path) == (new.digest, new.path):  # in another folder it may be wanted again
+                raise WrongState(f"bundle {new.digest[:12]} is live already")
+            if before and before.digest != new.digest:
+                _put(connection, before, Role.RETIRED, actor)
+            _put(connection, new, Role.LIVE, actor)
+            old = before.digest if before else None
+            detail = {"old": old, "new": new.digest} | ({"rollback": True} if rollback else {})
+            trail.record(connection, action=ACTIONS[Role.LIVE], instance_id=None, actor=actor, detail=detail)
+            return old
+    except IntegrityError:  # the unique index on live
+        raise WrongState("another bundle was activated meanwhile: see 'xrayq bundle status'") from None
+
+
+def shadow(engine: Engine, new: Placed, *, default: Placed | None, actor: str) -> None:
+    """Let a verified bundle score silently. Raises WrongState when it is live or a shadow already.
+
+    Args:
+        default: the bundle of the settings, live while none is activated.
+    """
+    with writing(engine) as connection:
+        live, shadows = in_service(connection, lock=True)
+        if new.digest in {one.digest for one in (live or default, *shadows) if one}:
+            raise WrongState(f"bundle {new.digest[:12]} is live or a shadow already: see 'xrayq bundle status'")
+        _put(connection, new, Role.SHADOW, actor)
+        _record(connection, Role.SHADOW, actor, old=None, new=new.digest)
+
+
+def retire(engine: Engine, digest: str, actor: str) -> None:
+    """Take a shadow out of service. Raises WrongState for a bundle that is not one."""
+    with writing(engine) as connection:
+        _, shadows = in_service(connection, lock=True)
+        found = next((one for one in shadows if one.digest == digest), None)
+        if found is None:
+            raise WrongState(
+                f"bundle {digest[:12]} is no shadow: a live one retires when another is activated or it is rolled back"
+            )
+        _put(connection, found, Role.RETIRED, actor)
+        _record(connection, Role.RETIRED, actor, old=digest, new=None)
+
+
+def before_live(engine: Engine) -> Placed:
+    """The live bundle before, by the audit trail: each rollback takes one activation back.
+
+    Raises WrongState when there is none.
+    """
+    with reading(engine) as connection:
+        details = connection.execute(
+            select(audit_event.c.detail).where(audit_event.c.action == ACTIONS[Role.LIVE]).order_by(audit_event.c.id)
+        ).scalars()
+        before: list[str | None] = []
+        for detail in details:
+            if detail.get("rollback"):
+                before.pop()
+            elif detail["old"] != detail["new"]:  # the bundle of the settings made live by name
+                before.append(detail["old"])
+        by_digest = {one.digest: one for one in placed(connection)}
+    digest = before[-1] if before else None
+    if digest is None or digest not in by_digest:
+        raise WrongState("no live bundle before this one is on record: 'xrayq bundle activate' takes any")
+    return by_digest[digest]
+
+
+def _put(connection: Connection, one: Placed, role: Role, actor: str) -> None:
+    values = {
+        "name": one.name,
+        "version": one.version,
+        "path": one.path,
+        "role": role,
+        "changed_at": database_time(connection),
+        "changed_by": actor,
+    }
+    changed = connection.execute(update(deployment).where(deployment.c.bundle_digest == one.digest).values(**values))
+    if not changed.rowcount:
+        connection.execute(insert(deployment), values | {"bundle_digest": one.digest})
+
+
+def _record(connection: Connection, role: Role, actor: str, **detail: str | None) -> None:
+    trail.record(connection, action=ACTIONS[role], instance_id=None, actor=actor, detail=dict(detail))
+
+
+def _placed(row: Row[tuple[object, ...]]) -> Placed:
+    return Placed(
+        digest=row.bundle_digest,
+        name=row.name,
+        version=row.version,
+        path=row.path,
+        role=Role(row.role),
+        changed_at=row.changed_at,
+        changed_by=row.changed_by,
+    )

@@ -1,0 +1,85 @@
+"""Shadow scores: silently, after the live ones are committed. Nothing that fails here is felt outside."""
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from model.errors import BundleError, ModelError, first_line
+from model.preprocess import PreprocessSpec
+from model.scorer import score
+from worker.audit import trail
+from worker.bundles.roles import Placed
+from worker.db import scores
+from worker.db.causes import cause
+from worker.db.scores import NewScore
+from worker.db.session import database_time, writing
+from worker.db.tables import audit_event
+from worker.states import Role
+
+if TYPE_CHECKING:  # it brings ONNX Runtime, which is not where skipped films are only counted
+    from worker.bundles.loaded import Serving
+
+log = logging.getLogger("xrayq.worker")
+
+SKIPPED = "shadow_skipped"
+"""Audit event: films that have no score of a shadow. `detail`: bundle, films, reason. It is not made up for."""
+
+Images = list[tuple[NewScore, NDArray[np.uint8]]]
+"""Films with a live score, and the inputs [size, size] it was made from."""
+
+
+def score_shadows(
+    database: Engine, serving: "Serving", shadows: tuple[Placed, ...], films: Images, spec: PreprocessSpec, batch: int
+) -> None:
+    """Score films with each shadow, `batch` at once, and keep what it says.
+
+    A shadow that cannot score is logged and audited.
+    """
+    for shadow in shadows if films else ():
+        try:
+            _score_one(database, serving, shadow, films, spec, batch)
+        except (ModelError, SQLAlchemyError) as error:
+            reason = first_line(error) if isinstance(error, ModelError) else cause(error)
+            _skip(database, shadow, len(films), reason)
+
+
+def films_skipped(connection: Connection, digest: str, since: datetime | None = None) -> int:
+    """Films that a shadow did not score, by the audit trail."""
+    query = select(audit_event.c.detail).where(audit_event.c.action == SKIPPED)
+    details = connection.execute(query.where(audit_event.c.at >= since) if since else query).scalars()
+    return sum(detail["films"] for detail in details if detail["bundle"] == digest)
+
+
+def _score_one(
+    database: Engine, serving: "Serving", shadow: Placed, films: Images, spec: PreprocessSpec, batch: int
+) -> None:
+    with serving.using(shadow) as loaded:
+        if loaded.bundle.preprocess != spec:
+            raise BundleError("it reads films in another way than the live bundle")
+        scored = []
+        for at in range(0, len(films), batch):
+            part = films[at : at + batch]
+            results = score(loaded.engine, loaded.bundle, np.stack([image for _, image in part])[:, None])
+            scored += [
+                NewScore(instance_id=film.instance_id, score=result, notes=film.notes)
+                for (film, _), result in zip(part, results, strict=True)
+            ]
+        with writing(database) as connection:
+            scores.write(
+                connection, loaded.bundle, loaded.engine.spec.name, Role.SHADOW, scored, database_time(connection)
+            )
+
+
+def _skip(database: Engine, shadow: Placed, films: int, reason: str) -> None:
+    log.error("shadow skipped", extra={"bundle": shadow.digest[:12], "instances": films, "reason": reason})
+    detail = {"bundle": shadow.digest, "films": films, "reason": reason}
+    try:
+        with writing(database) as connection:
+            trail.record(connection, action=SKIPPED, instance_id=None, actor="worker", detail=detail)
+    except SQLAlchemyError as error:
+        log.error("skipped shadow not on record", extra={"reason": cause(error)})

@@ -1,0 +1,207 @@
+"""xrayq bundle activate, shadow, retire, rollback, status: which bundles score, and since when."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.bundle import load_bundle, run_once
+from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
+from worker.errors import NotFound, Unhealthy
+from worker.processes.parts import open_database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from model.bundle import Bundle
+    from worker.bundles.roles import Placed
+    from worker.settings import Settings
+
+Wanted = Annotated[
+    str,
+    typer.Argument(
+        help="A folder, the name of a shipped bundle, or the first digits of a digest that was in service.",
+        metavar="BUNDLE",
+    ),
+]
+Digest = Annotated[str, typer.Argument(help="The first digits of its digest, six or more.", metavar="DIGEST")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+    app.command()(activate)
+    app.command()(shadow)
+    app.command()(retire)
+    app.command()(rollback)
+
+
+def status(as_json: JsonOption = False) -> None:
+    """Show which bundle is live, which are shadows and which retired, since when and by whom.
+
+    Films: how many it scored, as which. Skipped: films without a score of
+    this shadow since then; the workers' logs say why.
+
+    \b
+    xrayq bundle status
+    xrayq bundle status --json
+    """
+    from worker.bundles.overview import overview
+
+    settings = load_settings()
+    rows = overview(open_database(settings), default_of(settings.bundle))
+    if as_json:
+        print_json(rows)
+        return
+    from worker.cli.console import print_rows
+
+    table = [
+        (
+            row["role"],
+            row["name"],
+            row["version"],
+            row["digest"][:12],
+            clock(row["since"], settings.zone) if row["since"] else "-",
+            row["by"],
+            ", ".join(f"{count} {role}" for role, count in row["films"].items() if count) or "0",
+            str(row["skipped"] or ""),
+            row["path"],
+        )
+        for row in rows
+    ]
+    headings = ("role", "bundle", "version", "digest", "since", "by", "films", "skipped", "path")
+    console = wide_console()
+    print_rows(console, headings, table, folds=("path",))
+    console.print(f"Times are {settings.time_zone}.", style="dim")
+
+
+def activate(name: Wanted) -> None:
+    """Make a bundle live, from the next message on, without a restart. The one before it retires.
+
+    It is checked first: every digest, and one run. Its folder must be there
+    under the same path for every worker: a worker that cannot load it scores
+    nothing, and its films wait.
+
+    \b
+    xrayq bundle activate runs/bundle
+    xrayq bundle activate 68a67c357ada
+    """
+    from worker.bundles import roles
+
+    settings = load_settings()
+    engine = open_database(settings)
+    new = _verified(engine, name)
+    before = roles.activate(engine, new, default=default_of(settings.bundle), actor=operator())
+    _say_live(new, before)
+
+
+def rollback() -> None:
+    """Make the bundle live again that was live before the last activation. Each call takes one activation back.
+
+    \b
+    xrayq bundle rollback
+    """
+    from worker.bundles import roles
+
+    settings = load_settings()
+    engine = open_database(settings)
+    earlier = roles.before_live(engine)
+    run_once(_open(earlier))
+    before = roles.activate(engine, earlier, default=default_of(settings.bundle), actor=operator(), rollback=True)
+    _say_live(earlier, before)
+
+
+def shadow(name: Wanted) -> None:
+    """Let a bundle score every film silently beside the live one, from the next message on.
+
+    Its scores are kept and shown by 'xrayq instance show' and 'xrayq bundle
+    compare', nowhere else. It must have the live bundle's findings and read
+    films in the same way. Live scores are committed before it starts; but it
+    takes its share of the machine. A worker that cannot load it skips it, and
+    says so in its log and in the audit trail.
+
+    \b
+    xrayq bundle shadow runs/candidate
+    """
+    from worker.bundles import roles
+    from worker.db.session import reading
+    from worker.errors import WrongState
+
+    settings = load_settings()
+    engine, default = open_database(settings), default_of(settings.bundle)
+    new = _verified(engine, name)
+    with reading(engine) as connection:
+        live = roles.in_service(connection)[0] or default
+    if live is None:
+        raise Unhealthy("no bundle is live: 'xrayq bundle activate' one, or correct XRAYQ_BUNDLE")
+    one, other = _open(live), _open(new)
+    if (one.preprocess, one.findings) != (other.preprocess, other.findings):
+        raise WrongState(f"{new.name} has other findings or reads films in another way than the live {live.name}")
+    roles.shadow(engine, new, default=default, actor=operator())
+    typer.echo(f"{new.name} {new.version} ({new.digest[:12]}) is a shadow of {live.name} {live.version}")
+
+
+def retire(digest: Digest) -> None:
+    """Take a shadow out of service. Its scores stay.
+
+    \b
+    xrayq bundle retire 68a67c357ada
+    """
+    from worker.bundles import roles
+
+    engine = open_database(load_settings())
+    found = roles.find(engine, digest)
+    if found is None:
+        raise NotFound(f"no bundle in service begins with {digest}: 'xrayq bundle status' shows digests")
+    roles.retire(engine, found.digest, operator())
+    typer.echo(f"{found.name} {found.version} ({found.digest[:12]}) is retired")
+
+
+def live_bundle(engine: "Engine", settings: "Settings") -> "Bundle":
+    """The bundle that is live now. Raises Unhealthy when it cannot be loaded here."""
+    from model.errors import BundleError
+    from worker.bundles.roles import by_settings, in_service
+    from worker.db.session import reading
+
+    with reading(engine) as connection:
+        live, _ = in_service(connection)
+    try:
+        return _open(live or by_settings(settings.bundle))
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
+
+
+def default_of(path: "Path | None") -> "Placed | None":
+    """The bundle of the settings; None where it is broken, which matters only while it is live."""
+    from model.errors import BundleError
+    from worker.bundles.roles import by_settings
+
+    try:
+        return by_settings(path)
+    except BundleError:
+        return None
+
+
+def _verified(engine: "Engine", name: str) -> "Placed":
+    """A bundle that was in service, by its digest, or any other; whole, and run once. Raises NotFound, Unhealthy."""
+    from worker.bundles import roles
+
+    found = roles.find(engine, name)
+    bundle = _open(found) if found else load_bundle(name)
+    run_once(bundle)
+    return found or roles.place(bundle)
+
+
+def _open(placed: "Placed") -> "Bundle":
+    from model.errors import BundleError
+    from worker.bundles.roles import open_bundle
+
+    try:
+        return open_bundle(placed)
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
+
+
+def _say_live(new: "Placed", before: str | None) -> None:
+    was = f"; before: {before[:12]}" if before else ""
+    typer.echo(f"{new.name} {new.version} ({new.digest[:12]}) is live from the next message on{was}")

@@ -1,0 +1,155 @@
+"""Scores in the database: written by a task, read by people and by a replay."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from model.bundle import Bundle
+from model.conformal import abstains
+from model.findings import in_order
+from model.scorer import Score
+from worker.db.tables import finding_score
+from worker.db.tables import score as score_table
+from worker.states import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewScore:
+    """One film's score, on its way into the database."""
+
+    instance_id: int
+    score: Score
+    notes: tuple[str, ...]
+    """Reasons of the gate under which it was scored all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingView:
+    """What a stored score says of one finding."""
+
+    logit: float
+    probability: float
+    interval: tuple[float, float] | None
+    operating_point: float | None
+    operating_point_id: str | None
+    flag: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreView:
+    """A stored score."""
+
+    role: str
+    bundle_digest: str
+    engine: str
+    software_version: str
+    scored_at: datetime
+    findings: dict[str, FindingView]
+    prediction_set: list[str] | None
+    notes: list[str]
+
+    @property
+    def flags(self) -> list[str]:
+        return [name for name, said in self.findings.items() if said.flag]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "abstains": abstains(self.prediction_set)}
+
+
+def write(
+    connection: Connection, bundle: Bundle, engine: str, role: Role, films: list[NewScore], now: datetime
+) -> None:
+    """One score row and its findings for each film.
+
+    Args:
+        engine: its name, as `engine.spec.name`.
+    """
+    if not films:
+        return
+    keys = connection.execute(
+        insert(score_table).returning(score_table.c.id, sort_by_parameter_order=True),
+        [
+            {
+                "instance_id": film.instance_id,
+                "bundle_digest": bundle.digest,
+                "role": role,
+                "engine": engine,
+                "software_version": _software_version(),
+                "scored_at": now,
+                "prediction_set": None if film.score.prediction_set is None else list(film.score.prediction_set),
+                "notes": list(film.notes) or None,
+            }
+            for film in films
+        ],
+    ).scalars()
+    connection.execute(
+        insert(finding_score),
+        [row for key, film in zip(keys, films, strict=True) for row in _finding_rows(key, film.score, bundle)],
+    )
+
+
+def of_instance(connection: Connection, instance_id: int) -> list[ScoreView]:
+    """Every score of an instance: live, then shadows as they were written."""
+    scores = connection.execute(
+        select(score_table)
+        .where(score_table.c.instance_id == instance_id)
+        .order_by(score_table.c.role, score_table.c.id)
+    ).all()
+    rows = connection.execute(
+        select(finding_score).where(finding_score.c.score_id.in_([row.id for row in scores]))
+    ).all()
+    findings: dict[int, dict[str, FindingView]] = defaultdict(dict)
+    for row in rows:
+        findings[row.score_id][row.finding] = FindingView(
+            logit=row.logit,
+            probability=row.probability,
+            interval=None if row.interval_low is None else (row.interval_low, row.interval_high),
+            operating_point=row.operating_point,
+            operating_point_id=row.operating_point_id,
+            flag=row.flag,
+        )
+    return [
+        ScoreView(
+            role=row.role,
+            bundle_digest=row.bundle_digest,
+            engine=row.engine,
+            software_version=row.software_version,
+            scored_at=row.scored_at,
+            findings={name: findings[row.id][name] for name in in_order(findings[row.id])},
+            prediction_set=row.prediction_set,
+            notes=row.notes or [],
+        )
+        for row in scores
+    ]
+
+
+def _finding_rows(key: int, result: Score, bundle: Bundle) -> list[dict[str, Any]]:
+    points = {point.finding: point for point in bundle.operating_points}
+    rows = []
+    for finding, probability in result.probabilities.items():
+        point = points.get(finding)
+        low, high = result.intervals.get(finding, (None, None))
+        rows.append(
+            {
+                "score_id": key,
+                "finding": finding,
+                "logit": result.logits[finding],
+                "probability": probability,
+                "interval_low": low,
+                "interval_high": high,
+                "operating_point": point.threshold if point else None,
+                "operating_point_id": (point.id or None) if point else None,
+                "flag": finding in result.flags,
+            }
+        )
+    return rows
+
+
+@cache
+def _software_version() -> str:
+    return version("xrayq")

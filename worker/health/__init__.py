@@ -1,0 +1,1 @@
+"""Probes, `/metrics`, `/healthz` and `/readyz`, and who asks for them."""

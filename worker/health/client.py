@@ -1,0 +1,69 @@
+"""Asking a process of this host for its `/readyz`."""
+
+import json
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+
+from worker.errors import ConfigurationError, Unhealthy
+from worker.health.probes import Finding, reachable
+from worker.words.printable import printable
+
+SECONDS = 10.0
+LARGEST_ANSWER = 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A process of ours."""
+
+    role: str
+    host: str
+    port: int
+    """0: it has no endpoint."""
+    installation: str
+    """Its database, as `worker.db.session.identity` has it."""
+
+
+def ask(asked: Asked, *, seconds: float = SECONDS) -> list[Finding]:
+    """What the checks of this process found.
+
+    Raises:
+        ConfigurationError: it has no endpoint.
+        Unhealthy: nobody answers, or somebody else does.
+    """
+    role, port = asked.role, asked.port
+    variable = f"XRAYQ_{role.upper()}_HTTP_PORT"
+    if not port:
+        raise ConfigurationError(f"{variable} is 0: the {role} has no endpoint to ask; give it a port")
+    connection = HTTPConnection(reachable(asked.host), port, timeout=seconds)
+    try:
+        connection.request("GET", "/readyz")
+        said = json.loads(connection.getresponse().read(LARGEST_ANSWER))
+        if said["role"] != role:
+            raise Unhealthy(f"port {port} is the {printable(said['role'])}'s, not the {role}'s: see {variable}")
+        if said["installation"] != asked.installation:
+            raise Unhealthy(
+                f"port {port} is the {role} of another installation, with another database: "
+                f"see {variable} and XRAYQ_DATABASE_URL"
+            )
+        return [
+            Finding(
+                check=printable(one["check"]),
+                ok=one["ok"] is True,
+                text=printable(one["text"]),
+                needed=one.get("needed") is not False,
+            )
+            for one in said["checks"]
+        ]
+    except TimeoutError:
+        raise Unhealthy(
+            f"the {role} listens on port {port} and does not answer within {seconds:g} s: it hangs; restart it"
+        ) from None
+    except OSError:
+        raise Unhealthy(
+            f"no {role} answers on port {port}: start 'xrayq up' or 'xrayq {role}', see {variable}"
+        ) from None
+    except (HTTPException, ValueError, KeyError, TypeError):
+        raise Unhealthy(f"what answers on port {port} is no xrayq {role}: see {variable}") from None
+    finally:
+        connection.close()

@@ -1,0 +1,107 @@
+"""The outbox as Prometheus sees it: read from the database at each scrape, and never an error page."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.alarms.rules import RULES
+from worker.bounded import Bounded
+from worker.db.session import database_time, snapshot
+from worker.db.tables import alarm, errand, instance, outbox
+from worker.errors import Unhealthy
+from worker.health.probes import require_file
+from worker.queue.errands import Kind
+from worker.queue.outbox import ahead
+from worker.states import State
+
+PATIENCE, FRESH = 4.0, 5.0
+"""Seconds that a scrape waits for the database, and for which what it said is said again."""
+
+Values = dict[tuple[str, ...], float]
+"""By label values."""
+
+FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("xrayq_outbox_films", "Films that wait for a worker, or are leased to one.", ("state",)),
+    (
+        "xrayq_oldest_waiting_film_seconds",
+        "Age of the oldest film that has not come to an end; 0: none, +Inf: one came in the future.",
+        (),
+    ),
+    ("xrayq_errands", "Errands that wait: night, mail, webhook.", ("kind",)),
+    ("xrayq_dead_letters", "Instances in state failed.", ()),
+    ("xrayq_alarms_open", "Alarms raised, and neither cleared nor acknowledged.", ("rule",)),
+    ("xrayq_alarms_acknowledged", "Alarms not cleared that somebody has acknowledged.", ("rule",)),
+)
+
+
+class OutboxCollector(Collector):
+    """`xrayq_database_up`, and where it is 1 everything of FAMILIES."""
+
+    def __init__(self, database: Engine) -> None:
+        self._read = Bounded(lambda: _read(database), patience=PATIENCE, fresh=FRESH)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            read = self._read()
+        except (SQLAlchemyError, Unhealthy, TimeoutError):
+            yield _up(0)
+            return
+        yield _up(1)
+        for (name, meaning, labels), values in zip(FAMILIES, read, strict=True):
+            family = GaugeMetricFamily(name, meaning, labels=labels)
+            for label_values, value in values.items():
+                family.add_metric(label_values, value)
+            yield family
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """So that registering asks no database."""
+        yield _up(0)
+        for name, meaning, labels in FAMILIES:
+            yield GaugeMetricFamily(name, meaning, labels=labels)
+
+
+def register(registry: CollectorRegistry, database: Engine) -> None:
+    registry.register(OutboxCollector(database))
+
+
+def _up(value: int) -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "xrayq_database_up", "Whether the database answers; while not, what is read from it is missing.", value
+    )
+
+
+def _read(database: Engine) -> tuple[Values, ...]:
+    """What FAMILIES name, in their order."""
+    require_file(database)
+    with snapshot(database, long=False) as connection:
+        now = database_time(connection)
+        films, leased = connection.execute(
+            select(func.count(), func.count(outbox.c.id).filter(outbox.c.lease_until > now)).select_from(outbox)
+        ).one()
+        oldest = connection.execute(
+            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+        ).scalar_one()
+        unknown = ahead(connection, now) > 0
+        failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
+        errands = Counter(connection.execute(select(errand.c.kind)).scalars())
+        standing = select(alarm.c.rule, alarm.c.acknowledged.is_not(None)).where(alarm.c.cleared_at.is_(None))
+        alarms = connection.execute(standing).all()
+    return (
+        {("waiting",): films - leased, ("leased",): leased},
+        {(): inf if unknown else max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
+        _each((kind.value for kind in Kind), errands),
+        {(): failed},
+        _each((rule.id for rule in RULES), Counter(rule for rule, known in alarms if not known)),
+        _each((rule.id for rule in RULES), Counter(rule for rule, known in alarms if known)),
+    )
+
+
+def _each(names: Iterable[str], counted: "Counter[str]") -> Values:
+    """Those that are none are 0, not missing: a rate or an alert needs the line."""
+    return {(name,): counted[name] for name in (*names, *sorted(counted))}

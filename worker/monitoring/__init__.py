@@ -1,0 +1,1 @@
+"""Drift, labels, live performance, and two bundles side by side."""

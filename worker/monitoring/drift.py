@@ -1,0 +1,221 @@
+"""Do a day's films and scores still look like the frozen reference? Per sending AE and measure, for the night's report.
+
+Each AE is held beside its own reference alone: devices differ. Drift is two things at once: sure (the two-sample test's
+q-value over all tests of the night) and large (the population stability index beyond what chance gives). See
+`model.stats.shift`.
+
+What it cannot say: whether the device changed or its patients did. A weekend, or an AE that begins to serve another
+ward, is drift too. The same reference is used every night, so that a reference that is unlike its device by chance
+raises its alarms again and again. Tests take films as independent. One film of each study counts, because with every
+film twice 81 of 600 quiet nights raised an alarm, and 0 with each once (bootstrap of 828 real films); patients who come
+on several days still count as others: with all films of a patient drawn together, 3 of 600 nights did.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from model.stats import shift
+from worker.db.film_measures import UNITS, Key, Value, of_pixels, of_scores
+from worker.db.span import Span
+from worker.db.tables import instance
+from worker.monitoring.drift_reference import Reference, references, sample_of
+
+RULE = "drift"
+LONGER_DAYS = 7
+"""Where a day has too few films. An alarm then stays for as many nights."""
+HINT_Q = 0.05
+"""A large difference that is this sure is noted, and raises no alarm. Few films differ largely by chance alone."""
+SHARES = (5, 25, 50, 75, 95)
+"""Percentiles shown of what raised an alarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftOptions:
+    reference_films: int
+    """First films of an AE that become its reference."""
+    least_films: int
+    """Below it nothing is tested."""
+    alpha: float
+    """False discovery rate of a night."""
+    psi: float
+    """Beyond chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What is tested for one key."""
+
+    values: "array[float]"
+    days: int
+
+
+def evaluate(connection: Connection, span: Span, options: DriftOptions) -> dict[str, Any]:
+    """Test a day against the references in force now. JSON-ready.
+
+    Films count once for each study. With fewer than `least_films` of a day, those of the seven times 24 hours before
+    its end are tested. Films of the time from which a reference was frozen are not tested against it.
+
+    Keys:
+        tests      [{"calling_ae", "measure", "bundle", "films", "days", "reference_films", "psi", "psi_by_chance",
+                   "p", "q", "median", "reference_median", "alarm", "note", "quantiles"}], by AE and measure;
+                   quantiles of an alarm: {"shares", "reference", "films"}, else None
+        untested   [{"calling_ae", "measure", "bundle", "films", "days", "why"}]
+        frozen     the references, `Reference.as_dict`
+        options    `DriftOptions`
+    """
+    frozen = references(connection)
+    day = _gather(connection, span, frozen)
+    seen = {(key.calling_ae, key.measure) for key in day}
+    current = {key for key in frozen if key in day or (key.calling_ae, key.measure) not in seen}  # no other bundle's
+    few = {key.calling_ae for key in current if len(day.get(key, ())) < options.least_films}
+    week = _gather(connection, Span(start=span.end - timedelta(days=LONGER_DAYS), end=span.end), frozen, few)
+    chosen: dict[Key, Chosen] = {}
+    for key in current | set(day):
+        today = day.get(key, array("d"))
+        days = LONGER_DAYS if key in frozen and len(today) < options.least_films else 1
+        chosen[key] = Chosen(values=today if days == 1 else week.get(key, array("d")), days=days)
+    tested = {key: one for key, one in chosen.items() if key in frozen and len(one.values) >= options.least_films}
+    return {
+        "tests": _tests(connection, frozen, tested, options),
+        "untested": _untested(frozen, {key: one for key, one in chosen.items() if key not in tested}, options),
+        "frozen": [frozen[key].as_dict() for key in sorted(frozen)],
+        "options": asdict(options),
+    }
+
+
+def in_units(measure: str, value: float) -> str:
+    """0.836 of the display range"""
+    return f"{value:.3g} {UNITS.get(measure, '')}".rstrip()
+
+
+def excess(test: Mapping[str, Any]) -> float:
+    """PSI beyond chance, of one of the tests."""
+    return float(test["psi"] - test["psi_by_chance"])
+
+
+def untested_words(evaluated: Mapping[str, Any]) -> list[str]:
+    """A sentence for each AE and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in evaluated["untested"]:
+        found.setdefault((one["calling_ae"], one["why"]), []).append(one["measure"])
+    partly = {one["calling_ae"] for one in evaluated["tests"]}
+    reasons = Counter(calling_ae for calling_ae, _ in found)
+    return [
+        f"{calling_ae}, {', '.join(measures) if calling_ae in partly or reasons[calling_ae] > 1 else 'all'}: {why}."
+        for (calling_ae, why), measures in found.items()
+    ]
+
+
+def _gather(
+    connection: Connection, span: Span, frozen: dict[Key, Reference], calling_aes: Iterable[str] | None = None
+) -> "dict[Key, array[float]]":
+    """The span's values of each key, without those of its reference. Eight bytes each."""
+    which = [span.covers(instance.c.received_at)]
+    if calling_aes is not None:
+        names = sorted(calling_aes)
+        if not names:
+            return {}
+        which.append(instance.c.calling_ae.in_(names))
+    found: dict[Key, array[float]] = {}
+    values: Iterable[Value] = chain(of_pixels(connection, *which), of_scores(connection, *which))
+    for key, at, value in values:
+        reference = frozen.get(key)
+        if reference is None or not reference.holds(at):
+            found.setdefault(key, array("d")).append(value)
+    return found
+
+
+def _tests(
+    connection: Connection, frozen: dict[Key, Reference], tested: dict[Key, Chosen], options: DriftOptions
+) -> list[dict[str, Any]]:
+    """All of them are one family."""
+    found = []
+    for key in sorted(tested):
+        reference, films = (np.asarray(values) for values in (sample_of(connection, key), tested[key].values))
+        compared = shift.compare(reference, films)
+        found.append((key, compared, _quantiles(reference, films)))
+    qs = shift.q_values([compared.p for _, compared, _ in found])
+    return [
+        _test(key, tested[key], frozen[key], compared, q, quantiles, options)
+        for (key, compared, quantiles), q in zip(found, qs, strict=True)
+    ]
+
+
+def _test(
+    key: Key,
+    films: Chosen,
+    reference: Reference,
+    compared: shift.Shift,
+    q: float,
+    quantiles: dict[str, Any],
+    options: DriftOptions,
+) -> dict[str, Any]:
+    alarm = q <= options.alpha and compared.excess >= options.psi
+    if alarm:
+        note = "drift"
+    elif q <= options.alpha:
+        note = "sure, but small"
+    elif q <= HINT_Q and compared.excess >= options.psi:
+        note = "large, not yet sure"
+    else:
+        note = ""
+    return {
+        "calling_ae": key.calling_ae,
+        "measure": key.measure,
+        "bundle": key.bundle_digest,
+        "films": len(films.values),
+        "days": films.days,
+        "reference_films": reference.films,
+        "psi": round(compared.psi, 4),
+        "psi_by_chance": round(compared.psi_by_chance, 4),
+        "p": float(f"{compared.p:.3g}"),
+        "q": float(f"{q:.3g}"),
+        "median": round(compared.median, 4),
+        "reference_median": round(compared.reference_median, 4),
+        "alarm": alarm,
+        "note": note,
+        "quantiles": quantiles if alarm else None,
+    }
+
+
+def _quantiles(reference: shift.Values, films: shift.Values) -> dict[str, Any]:
+    of_both = {"reference": reference, "films": films}
+    return {"shares": list(SHARES)} | {
+        name: [round(float(value), 4) for value in np.percentile(values, SHARES)] for name, values in of_both.items()
+    }
+
+
+def _untested(frozen: dict[Key, Reference], left: dict[Key, Chosen], options: DriftOptions) -> list[dict[str, Any]]:
+    bundles = Counter((key.calling_ae, key.measure) for key in frozen)
+    found = []
+    for key, one in sorted(left.items()):
+        if key in frozen and key.bundle_digest and not one.values:
+            continue  # nothing came, and `brightness` says so
+        if key in frozen:
+            why = f"too few films: {len(one.values)} of {options.least_films} needed, in {one.days} days"
+        elif bundles[key.calling_ae, key.measure]:
+            why = (
+                f"another bundle scores than the reference is of, and their scores cannot be compared; a new reference "
+                f"is frozen with {options.reference_films} films"
+            )
+        else:
+            why = f"no reference yet: it is frozen with {options.reference_films} films"
+        found.append(
+            {
+                "calling_ae": key.calling_ae,
+                "measure": key.measure,
+                "bundle": key.bundle_digest,
+                "films": len(one.values),
+                "days": one.days,
+                "why": why,
+            }
+        )
+    return found

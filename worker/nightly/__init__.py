@@ -1,0 +1,1 @@
+"""The night's report: its content, its files, its schedule."""

@@ -1,0 +1,1 @@
+"""The night's report as a page."""

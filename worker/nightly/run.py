@@ -1,0 +1,223 @@
+"""The report of each day, made once, when the day after reaches `at`.
+
+The chain is an errand: the one of kind `night` names the next day to report on. Making a report and naming the day
+after it are one transaction, so no day is left out and none comes twice, however many relays run, and a machine that
+was off for three nights makes three reports, oldest first.
+"""
+
+import json
+import logging
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.alarms import ledger
+from worker.alarms import night_rules as night_rules
+from worker.alarms.rules import Condition
+from worker.audit import trail
+from worker.db.session import reading, time_of, writing
+from worker.nightly import published
+from worker.nightly.child import ACTOR, TRY_AGAIN, Order
+from worker.nightly.schedule import NightlySchedule, due
+from worker.queue import errands
+from worker.queue.errands import Errand, Kind
+
+log = logging.getLogger("xrayq.relay")
+
+LOOK_SECONDS = 0.2
+"""How often a running child is looked at."""
+
+
+class NotMade(Exception):
+    """This time there is no report. The message says why, without a word of a film."""
+
+    def __init__(self, reason: str, *, of_day: bool = False) -> None:
+        """
+        Args:
+            of_day: whether what the day holds may be the cause, and not a disk or a database that will be back.
+        """
+        super().__init__(reason)
+        self.of_day = of_day
+
+
+def run_due(engine: Engine, plan: NightlySchedule, now: datetime) -> date | None:
+    """Make the report that is due, if one is and no other relay makes it. Returns its day.
+
+    A failure is logged, and the errand is put off.
+    """
+    one = errands.take(engine, (Kind.NIGHT,), now=now, lease_seconds=plan.lease_seconds)
+    if one is None:
+        return None
+    day = date.fromisoformat(one.key)
+    with reading(engine) as connection:
+        last = published.last(connection)
+    if last and day <= last:
+        with writing(engine) as connection:
+            errands.finish(connection, one)
+        return None
+    try:
+        with _scratch(plan, day) as folder:
+            content = _in_a_child(engine, plan, one, folder)
+            _commit(engine, plan, one, folder, content)
+    except (NotMade, OSError, ValueError, SQLAlchemyError) as error:
+        reason = str(error) if isinstance(error, NotMade) else type(error).__name__
+        if isinstance(error, NotMade) and error.of_day and one.attempt >= plan.attempts:
+            _give_up(engine, plan, one, reason)
+            return None
+        log.error(
+            f"no report of {day}, will try again; 'xrayq audit report --date {day}' shows more",
+            extra={"action": Kind.NIGHT.value, "attempt": one.attempt, "reason": reason},
+        )
+        errands.postpone(engine, one, now=time_of(engine), first_wait=plan.retry_seconds)
+        return None
+    for part in content["page_without"]:
+        log.error(
+            f"report of {day}: its page lacks the part {part['part']}",
+            extra={"action": published.ACTION, "reason": part["reason"]},
+        )
+    log.info(f"report of {day} made", extra={"action": published.ACTION, "count": content["difference"]})
+    return day
+
+
+@contextmanager
+def _scratch(plan: NightlySchedule, day: date) -> Iterator[Path]:
+    """A folder beside the reports, on their file system; what a killed relay left goes away too, of whichever day."""
+    plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in plan.folder.glob(".????-??-??.*"):
+        with suppress(FileNotFoundError):  # another relay sweeps too
+            if clock.time() - left.stat().st_mtime > plan.timeout_seconds + plan.lease_seconds:
+                shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{day.isoformat()}.", dir=plan.folder))
+    try:
+        (scratch / "new").mkdir(mode=0o700)
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _in_a_child(engine: Engine, plan: NightlySchedule, one: Errand, scratch: Path) -> dict[str, Any]:
+    """The report's files in `scratch`/new, and its content. Raises NotMade."""
+    order = Order(
+        database_url=plan.database_url,
+        database_seconds=plan.database_seconds,
+        day=date.fromisoformat(one.key),
+        options=plan.options,
+        folder=scratch / "new",
+        parent=os.getpid(),
+    )
+    command = [sys.executable, "-P", "-m", "worker.nightly.child"]  # -P: no module from the folder we happen to be in
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(pickle.dumps(order))
+            process.stdin.close()
+            _wait(process, engine, plan, one)
+            said = process.stdout.read(500).decode(errors="replace").strip()
+        finally:
+            process.kill()  # no more than a second look once it has ended
+    if process.returncode:
+        raise NotMade(said or f"exit {process.returncode}", of_day=process.returncode != TRY_AGAIN)
+    content: dict[str, Any] = json.loads((order.folder / published.REPORT).read_bytes())
+    return content
+
+
+def _wait(process: subprocess.Popen[bytes], engine: Engine, plan: NightlySchedule, one: Errand) -> None:
+    """Until the child ends, keeping the lease. Raises NotMade when it takes too long, or another has the errand."""
+    begun = extended = clock.monotonic()
+    while process.poll() is None:
+        if clock.monotonic() - begun > plan.timeout_seconds:
+            raise NotMade(f"took more than {plan.timeout_seconds:g} s", of_day=True)
+        if clock.monotonic() - extended > plan.lease_seconds / 4:
+            extended = clock.monotonic()
+            if not errands.extend(engine, one, now=time_of(engine), lease_seconds=plan.lease_seconds):
+                raise NotMade("another relay took it")
+        clock.sleep(LOOK_SECONDS)
+
+
+def _commit(engine: Engine, plan: NightlySchedule, one: Errand, scratch: Path, content: dict[str, Any]) -> None:
+    """The files into place, this day done, the next one named, and the audit event: all or nothing. Raises NotMade."""
+    new, day = scratch / "new", date.fromisoformat(one.key)
+    following = day + timedelta(days=1)
+    digest = published.digest_of(new)
+    for path in (*(new / name for name in published.FILES), new):
+        _sync(path)
+    detail = {
+        "date": one.key,
+        "digest": digest,
+        "files": published.digests_of(new),
+        "difference": content["difference"],
+        "alarms": sorted({one["rule"] for one in content["conditions"]}),
+        "anchor": content["chain"]["anchor"],
+        **{name: content[name] for name in ("start", "end", "looked_at")},
+        "page_without": [part["part"] for part in content["page_without"]],
+    }
+    with writing(engine) as connection:
+        if not errands.finish(connection, one):
+            raise NotMade("another relay took it")
+        errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
+        _move(new, published.folder_of(plan.folder, day), scratch)
+        changes = ledger.settle(
+            connection,
+            night_rules.looked_at(content),
+            [Condition(**one) for one in content["conditions"]],
+            plan.channels,
+            night_rules.gone(content),
+        )
+        trail.record(connection, action=published.ACTION, instance_id=None, actor=ACTOR, detail=detail)
+    ledger.tell(changes)
+
+
+def _give_up(engine: Engine, plan: NightlySchedule, one: Errand, reason: str) -> None:
+    """Go on with the day after. The alarm stands until somebody has made the report of this one by hand."""
+    following = date.fromisoformat(one.key) + timedelta(days=1)
+    with writing(engine) as connection:
+        if not errands.finish(connection, one):
+            return
+        errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
+        changes = ledger.settle(connection, (), [published.condition(one.key, reason)], plan.channels)
+        detail = {"date": one.key, "reason": reason, "attempts": one.attempt}
+        trail.record(connection, action=published.GIVEN_UP, instance_id=None, actor=ACTOR, detail=detail)
+    log.error(
+        f"no report of {one.key}, given up after {one.attempt} attempts",
+        extra={"action": published.GIVEN_UP, "attempt": one.attempt, "reason": reason},
+    )
+    ledger.tell(changes)
+
+
+def _move(new: Path, place: Path, scratch: Path) -> None:
+    """Under its name a report is whole or not there. One that stands there was made by hand, never committed, or
+    committed to a database that is gone: it may be the only proof of that, and is kept beside it."""
+    if place.exists():
+        place.rename(_aside(place, scratch))
+    new.rename(place)
+    _sync(place.parent)
+
+
+def _aside(place: Path, scratch: Path) -> Path:
+    """For what is no report, or is kept already, a place that goes away."""
+    try:
+        kept = published.replaced(place, published.digest_of(place))
+    except OSError:
+        return scratch / "old"
+    return scratch / "old" if kept.exists() else kept
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Gateway, relay, worker and `up`: parts put together from the settings."""

@@ -1,0 +1,62 @@
+"""What alarms need of the settings."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from worker.alarms.change import Send
+    from worker.alarms.live_rules import Limits
+    from worker.queue.errands import Kind
+    from worker.settings import Settings
+
+
+def channels(settings: "Settings") -> "dict[Kind, Send]":
+    """The configured channels beside the log, each with what delivers on it."""
+    from worker.alarms import mail, webhook
+    from worker.queue.errands import Kind
+
+    found: dict[Kind, Send] = {}
+    if settings.smtp_host:
+        found[Kind.MAIL] = partial(
+            mail.send,
+            mail.MailOptions(
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                security=settings.smtp_security,
+                user=settings.smtp_user,
+                password=settings.smtp_password.get_secret_value(),
+                sender=settings.mail_from,
+                recipients=settings.mail_to,
+                site=settings.site,
+            ),
+        )
+    if settings.webhook_url:
+        secret = settings.webhook_secret.get_secret_value()
+        found[Kind.WEBHOOK] = partial(
+            webhook.send, webhook.WebhookOptions(url=settings.webhook_url, secret=secret, site=settings.site)
+        )
+    return found
+
+
+def limits(settings: "Settings", since: "datetime") -> "Limits":
+    """`since`: when this process began to look, by the database's clock."""
+    import socket
+    from datetime import time
+
+    from worker.alarms.live_rules import Limits
+
+    return Limits(
+        backlog_seconds=settings.alarm_backlog_seconds,
+        dead_letters=settings.alarm_dead_letters,
+        spool=settings.spool_folder,
+        spool_mib=max(settings.alarm_spool_mib, settings.spool_reserve_mib),  # below the reserve films are refused
+        refusals=settings.alarm_refusals,
+        silent_films=settings.alarm_silent_films,
+        report_hours=settings.alarm_report_hours,
+        report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,
+        zone=settings.zone,
+        since=since,
+        host=socket.gethostname()[:64],
+    )

@@ -1,0 +1,72 @@
+"""The gateway process: a Storage SCP put together from the settings."""
+
+import logging
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_gateway.observer import Observers
+from dicom_gateway.options import GatewayOptions, Received
+from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.scp import Gateway
+from worker.health import probes
+from worker.metrics import GatewayMetrics
+from worker.processes import endpoints
+from worker.processes.parts import comparing, open_database, open_spool, prepare_spool, told_to_stop
+from worker.processes.up import cannot_listen
+from worker.queue import periodic
+from worker.queue.periodic import Periodic
+from worker.receiving import other_objects, refusals
+from worker.receiving.ingest import ingest
+from worker.receiving.refusals import Refusals
+from worker.settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """Receive films by C-STORE (Storage SCP). Needs the database and the spool, not Redis."""
+    database, spool = open_database(settings, writes=True), open_spool(settings)
+    swept = prepare_spool(settings, spool)
+    own_title = probes.own_title()
+    metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
+    refused = Refusals(own_title=own_title, known=settings.calling_aes)
+
+    pictures = comparing(settings)
+
+    def accept(arrived: Received | OtherObject) -> None:
+        if isinstance(arrived, Received):
+            ingest(database, spool, arrived, pictures.same_picture)
+        else:
+            other_objects.record(database, arrived)
+            metrics.other_object(arrived.calling_ae)
+
+    server = Gateway(
+        GatewayOptions(
+            host=settings.host,
+            port=settings.port,
+            ae_title=settings.ae_title,
+            require_called_ae=settings.require_called_ae,
+            calling_aes=(*settings.calling_aes, own_title) if settings.calling_aes else (),
+            max_associations=settings.max_associations,
+            association_timeout=settings.association_timeout,
+            network_timeout=settings.network_timeout,
+            idle_timeout=settings.idle_timeout,
+            keep_other_objects=settings.keep_other_objects,
+        ),
+        spool,
+        accept,
+        Observers(metrics, refused),
+    )
+    stop = told_to_stop()
+    try:
+        server.start()
+    except OSError as error:
+        raise cannot_listen(settings.host, settings.port, error) from None
+    endpoints.gateway(settings, metrics, server, database, spool, own_title)
+    tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
+    periodic.start([tell], stop)
+    logging.getLogger("xrayq.gateway").info("listening", extra={"port": server.port, "count": swept})
+    stop.wait()
+    server.stop()
+    pictures.close()
+    with suppress(SQLAlchemyError):
+        refused.write(database)

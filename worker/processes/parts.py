@@ -1,0 +1,130 @@
+"""Parts that several processes and commands are made of, each from the settings."""
+
+import _thread
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from dicom_gateway.spool import Spool
+    from model.preprocess import PreprocessSpec
+    from worker.receiving.same_picture import Comparing
+    from worker.scoring.decoding import DecodePool
+    from worker.settings import Settings
+
+
+def start_logging(settings: "Settings") -> None:
+    from worker import logs
+
+    logs.configure(settings.log_level, settings.log_format)
+
+
+def open_database(settings: "Settings", *, writes: bool = False) -> "Engine":
+    """An engine whose schema is this version's.
+
+    Args:
+        writes: without that the caller is of no use.
+
+    Raises Unhealthy when it is not, or when the database does not answer, or takes no rows where that matters.
+    """
+    from worker.db import schema
+
+    return schema.connect(settings.database, settings.database_timeout, writes=writes)
+
+
+def open_spool(settings: "Settings") -> "Spool":
+    from dicom_gateway.spool import MEBIBYTE, Spool
+
+    must_be_folder(settings.spool_folder, variable_of_spool(settings))
+    return Spool(
+        settings.spool_folder,
+        reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
+        max_bytes=settings.max_instance_mib * MEBIBYTE,
+    )
+
+
+def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int) -> "DecodePool":
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.scoring.decoding import DecodePool
+
+    return DecodePool(
+        processes=processes,
+        timeout=settings.decode_timeout,
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        spec=spec,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        reduce=settings.reduced_resolution,
+    )
+
+
+def comparing(settings: "Settings") -> "Comparing":
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.receiving.same_picture import Comparing
+
+    return Comparing(memory_bytes=settings.decode_memory_mib * MEBIBYTE, max_pixels=int(settings.max_megapixels * 1e6))
+
+
+def broker_url(settings: "Settings") -> str:
+    if not settings.redis_url:
+        raise ConfigurationError(
+            "XRAYQ_REDIS_URL is not set: 'xrayq up' brings its own Redis, single processes need one"
+        )
+    return settings.redis_url
+
+
+def make_folder(folder: Path, variable: str) -> None:
+    """Where it is missing. Raises ConfigurationError where that is impossible, or this user may not write there."""
+    must_be_folder(folder, variable)
+    with _usable(folder, variable):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{variable}: no permission to write in {folder}")
+
+
+def must_be_folder(folder: Path, variable: str) -> None:
+    """It may be missing. Raises ConfigurationError where something else stands in its place, or in a parent's."""
+    with _usable(folder, variable):
+        for part in (folder, *folder.parents):
+            if part.is_symlink() and not part.exists():
+                raise ConfigurationError(f"{variable}: {part} is a link to something that is not there")
+            if part.exists():
+                if not part.is_dir():
+                    raise ConfigurationError(f"{variable}: {part} is a file and not a folder")
+                return
+
+
+@contextmanager
+def _usable(folder: Path, variable: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{variable}: cannot use {error.filename or folder}: {error.strerror}") from None
+
+
+def prepare_spool(settings: "Settings", spool: "Spool") -> int:
+    """Its folders. Returns how many half-written films were swept. Raises ConfigurationError."""
+    variable = variable_of_spool(settings)
+    make_folder(spool.root, variable)
+    with _usable(spool.root, variable):
+        return spool.prepare()
+
+
+def variable_of_spool(settings: "Settings") -> str:
+    return "XRAYQ_SPOOL" if settings.spool else "XRAYQ_HOME"
+
+
+def told_to_stop() -> Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # In a thread: what it interrupted may be a wait for this event, and hold the lock that `set` needs.
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))
+    return stop

@@ -1,0 +1,80 @@
+"""What the relay does beside publishing, made from the settings."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from worker.queue.periodic import Periodic
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from worker.settings import Settings
+
+NIGHT_SECONDS = 10.0
+DELIVERY_SECONDS = 2.0
+REKEY_SECONDS = 3600.0
+SPOOL_SECONDS = 5.0  # for which a network file system may hang
+
+
+def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
+    from worker.db.pseudonyms import rekey
+
+    # Again and again: a gateway of the release before may run beside this relay.
+    digests = Periodic(name="digests", seconds=REKEY_SECONDS, run=partial(rekey, database))
+    return [*_night(settings, database), *_alarms(settings, database), digests]
+
+
+def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
+    """One that looks at the rules, and one for each channel, so that a mail server that hangs delays no webhook."""
+    from worker.alarms import database_rule, live_rules
+    from worker.alarms.deliver import DeliveryOptions, deliver_due, not_configured
+    from worker.bounded import Bounded
+    from worker.db.session import time_of
+    from worker.health import probes
+    from worker.processes.alarm_options import channels, limits
+    from worker.queue.errands import Kind
+
+    sends = channels(settings)
+    options = DeliveryOptions(attempts=settings.delivery_attempts)
+    free = Bounded(partial(live_rules.spool_free_mib, settings.spool_folder), patience=SPOOL_SECONDS, fresh=0.0)
+    of = limits(settings, time_of(database))
+
+    def look() -> None:
+        probes.database(database)
+        live_rules.watch(database, of, tuple(sends), free)
+
+    return [
+        Periodic(name="alarms", seconds=settings.alarm_seconds, run=database_rule.DatabaseWatch(look, sends, of.host)),
+        *(
+            Periodic(
+                name=f"alarms by {kind}",
+                seconds=DELIVERY_SECONDS,
+                run=partial(deliver_due, database, kind, sends.get(kind, not_configured), options),
+            )
+            for kind in (Kind.MAIL, Kind.WEBHOOK)
+        ),
+    ]
+
+
+def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
+    """The report of each day."""
+    import logging
+    from importlib.util import find_spec
+
+    from worker.db.session import time_of
+    from worker.nightly import run as nightly
+    from worker.nightly import schedule
+    from worker.processes.night_options import night_plan
+
+    if not settings.report_time:
+        return []
+    plan, able = night_plan(settings), find_spec("matplotlib") is not None
+    if not able:  # the days are named all the same, so that the alarm for a late report is raised
+        logging.getLogger("xrayq.relay").error("no nightly report: it needs matplotlib, pip install 'xrayq[report]'")
+
+    def run() -> None:
+        schedule.ensure_scheduled(database, plan, time_of(database))
+        if able:
+            nightly.run_due(database, plan, time_of(database))
+
+    return [Periodic(name="night", seconds=NIGHT_SECONDS, run=run)]

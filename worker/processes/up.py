@@ -1,0 +1,208 @@
+"""`xrayq up`: every process of the service on one machine, restarted when one falls, stopped together."""
+
+import errno
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.errors import ConfigurationError, Unhealthy
+from worker.lifetime import end_with_parent
+from worker.processes.redis_server import RedisServer
+from worker.settings import Settings
+
+log = logging.getLogger("xrayq.up")
+
+ROLES = ("gateway", "relay", "worker")
+STOP_SECONDS = 20.0
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = {"gateway": 2.0}
+"""Seconds before a process that fell soon starts again. While the gateway is away a PACS finds nobody, and may give up
+after a few tries. For the others films wait in the database, and a worker's start costs seconds of all cores."""
+LONGEST_PAUSE_ELSE = 30.0
+STEADY_SECONDS = 60.0
+PORT_SECONDS = 2.0
+
+
+@dataclass(kw_only=True)
+class Pause:
+    """How long to wait before the next start: twice as long each time that a process fell soon."""
+
+    longest: float
+    due: float = 0.0
+    _pause: float = FIRST_PAUSE / 2
+    _started: float = 0.0
+
+    def started(self) -> None:
+        self._started = time.monotonic()
+
+    def fell(self) -> None:
+        now = time.monotonic()
+        steady = now - self._started > STEADY_SECONDS
+        self._pause = FIRST_PAUSE if steady else min(self._pause * 2, self.longest)
+        self.due = now + self._pause
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.due
+
+
+@dataclass(kw_only=True)
+class Child:
+    """One supervised process."""
+
+    role: str
+    command: list[str]
+    pause: Pause
+    process: subprocess.Popen[bytes] | None = None
+    ends: int = 0
+
+    def start(self, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            self.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
+            preexec_fn=end_with_parent,
+        )
+        self.pause.started()
+        log.info("started", extra={"role": self.role, "pid": self.process.pid})
+
+    def look(self) -> None:
+        """Note an end. Raises ConfigurationError where it was the first, and the settings are at fault.
+
+        Later the file of settings has changed while we run: what works goes on, and it is tried again.
+        """
+        if self.process is None or self.process.poll() is None:
+            return
+        code = self.process.returncode
+        self.process = None
+        self.pause.fell()
+        self.ends += 1
+        if code == ConfigurationError.exit_code and self.ends == 1:
+            raise ConfigurationError(f"the {self.role} cannot start with these settings: see its line above")
+        log.error("ended, will restart", extra={"role": self.role, "exit_code": code})
+
+
+@dataclass(kw_only=True)
+class Told:
+    """How often SIGTERM or SIGINT came: the first is a wish to stop, the second one for at once."""
+
+    times: int = 0
+
+    def __call__(self, _signal: int, _frame: object) -> None:
+        self.times += 1
+
+
+def supervise(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. The schema must be up to date. Raises WorkerError where it cannot start."""
+    told = Told()
+    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGINT, told)
+    environment = dict(os.environ)
+    lock = _lock(settings.home)
+    _free(settings.host, settings.port)
+    redis = None if settings.redis_url else RedisServer(settings.home)
+    redis_pause = Pause(longest=LONGEST_PAUSE_ELSE)
+    children = [
+        Child(
+            role=role,
+            command=[sys.executable, "-m", "worker.cli", role],
+            pause=Pause(longest=LONGEST_PAUSE.get(role, LONGEST_PAUSE_ELSE)),
+        )
+        for role in ROLES
+    ]
+    try:
+        if redis:
+            redis.start()
+            redis_pause.started()
+            environment["XRAYQ_REDIS_URL"] = redis.url
+        while not told.times:
+            if redis and not redis.running and redis_pause.over:
+                _start_again(redis, redis_pause)
+            for child in children:
+                child.look()
+                if child.process is None and child.pause.over:
+                    child.start(environment)
+            time.sleep(0.1)
+    finally:
+        _stop(children, told)
+        if redis:
+            redis.stop()
+        os.close(lock)
+        log.info("stopped")
+
+
+def _start_again(redis: RedisServer, pause: Pause) -> None:
+    """Receiving goes on without Redis, so one that does not start is tried again."""
+    log.error("ended, will restart", extra={"role": "redis"})
+    pause.fell()
+    try:
+        redis.start()
+    except Unhealthy as error:
+        log.error(str(error), extra={"role": "redis"})
+    pause.started()
+
+
+def _lock(home: Path) -> int:
+    """One `up` for each home. Raises Unhealthy when another holds it."""
+    try:
+        descriptor = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unhealthy(f"cannot write {error.filename}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Unhealthy(f"another 'xrayq up' runs in {home}: stop it, or use --home") from None
+    return descriptor
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> Unhealthy:
+    """What to do, in one line."""
+    todo = "set XRAYQ_PORT or --port"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        todo = "set XRAYQ_HOST to an address of this machine"
+    elif error.errno == errno.EACCES:
+        todo = "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or set XRAYQ_PORT or --port"
+    return Unhealthy(f"cannot listen on {host}:{port}: {error.strerror}; {todo}")
+
+
+def _free(host: str, port: int) -> None:
+    """Whoever starts us sees at once that the DICOM port is taken. Raises Unhealthy.
+
+    Waits for a moment: the gateway of an 'up' that was killed is just leaving.
+    """
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise cannot_listen(host, port, error) from None
+        time.sleep(0.1)
+
+
+def _stop(children: list[Child], told: Told) -> None:
+    """SIGTERM to all. Who is not gone within STOP_SECONDS, or when we are told again, is killed: that loses nothing."""
+    running = {child.role: child.process for child in children if child.process and child.process.poll() is None}
+    for process in running.values():
+        process.terminate()
+    deadline, before = time.monotonic() + STOP_SECONDS, told.times
+    while any(process.poll() is None for process in running.values()):
+        if time.monotonic() > deadline or told.times > before:
+            break
+        time.sleep(0.05)
+    for role, process in running.items():
+        if process.poll() is None:
+            log.warning("did not end, killed", extra={"role": role, "pid": process.pid})
+            process.kill()
+            process.wait()

@@ -1,0 +1,1 @@
+"""The outbox and the errands, leased rows of the database, and Celery, which carries their ids."""

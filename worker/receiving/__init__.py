@@ -1,0 +1,1 @@
+"""What arrives: ingest, duplicates and revisions, refusals, orphans."""

@@ -1,0 +1,108 @@
+"""What arrives becomes a row of the ledger, a film and what is none alike: races for one UID, and the file beside."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from dicom_gateway.errors import StoreUnavailable
+from dicom_gateway.options import Received
+from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.spool import drop, promising
+from worker.db.causes import cause
+from worker.db.session import CommitUnknown, limited, reading
+from worker.db.tables import instance
+
+log = logging.getLogger("xrayq.ingest")
+
+RACES = 30
+PAUSE = 0.02
+"""Longest wait after the first lost race, seconds; after the second twice that."""
+
+
+class ArrivalKind(StrEnum):
+    NEW = "received"
+    DUPLICATE = "duplicate"
+    REVISION = "revision"
+
+
+Became = tuple[ArrivalKind, int]
+"""What it was, and the instance's id."""
+
+
+def settle(engine: Engine, arrived: Received | OtherObject, commit: Callable[[], Became | None]) -> Became:
+    """Commit what arrived. Its file leaves the spool where nothing was committed, and where the database has another.
+
+    Args:
+        commit: one try; None where another association was faster, so that it must look again.
+
+    Raises:
+        StoreUnavailable: the database did not take it, or did not say so in time (C-STORE status 0xA702).
+    """
+    removable = arrived.fresh
+    with limited(engine):
+        try:
+            with promising(arrived.path) if arrived.path else nullcontext():
+                outcome, instance_id = _raced(commit)
+            removable = (
+                outcome is ArrivalKind.DUPLICATE
+            )  # the film is kept under another name, or under this one and named
+        except SQLAlchemyError as error:
+            # After CommitUnknown the commit may still be on its way, and nobody sees it yet: the file stays.
+            removable = removable and not isinstance(error, CommitUnknown)
+            log.error("database refused an instance", extra={"reason": cause(error)})
+            raise StoreUnavailable from None
+        finally:
+            if removable and arrived.path:
+                drop(arrived.path, unless=lambda: _named(engine, arrived))
+    return outcome, instance_id
+
+
+def newest(connection: Connection, uid: str, *, is_film: bool) -> Any:
+    """(id, revision, digest) of the newest revision of a film, or of what is none, under a UID; None without one."""
+    return connection.execute(
+        select(instance.c.id, instance.c.revision, instance.c.digest)
+        .where(instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film))
+        .order_by(instance.c.revision.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def next_revision(connection: Connection, uid: str) -> int:
+    """Of all that came under a UID, whatever it is. Ask before `newest`, or a film between the two is overlooked."""
+    last = select(func.max(instance.c.revision)).where(instance.c.sop_instance_uid == uid)
+    return (connection.execute(last).scalar_one() or 0) + 1
+
+
+def _raced(commit: Callable[[], Became | None]) -> Became:
+    for race in range(RACES):
+        time.sleep(random.uniform(0, race * PAUSE))
+        try:
+            if became := commit():
+                return became
+        except IntegrityError:
+            continue  # another association committed the same UID between our look and our insert: look again
+    log.error("database refused an instance", extra={"reason": f"{RACES} races for one UID"})
+    raise StoreUnavailable
+
+
+def _named(engine: Engine, arrived: Received | OtherObject) -> bool:
+    """Whether an instance has this file, or the database does not say. Asked by the UID, which has an index."""
+    query = select(instance.c.id).where(
+        instance.c.sop_instance_uid == _uid(arrived), instance.c.digest == arrived.digest
+    )
+    try:
+        with reading(engine) as connection:
+            return connection.execute(query.limit(1)).first() is not None
+    except SQLAlchemyError:
+        return True
+
+
+def _uid(arrived: Received | OtherObject) -> str:
+    return arrived.header.sop_instance_uid if isinstance(arrived, Received) else arrived.sop_instance_uid

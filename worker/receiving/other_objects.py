@@ -1,0 +1,99 @@
+"""The ledger's row for what came beside the films and can never be one (`dicom_gateway.other_objects`).
+
+It begins and ends in one transaction: received, and ineligible with the reason NOT_A_FILM. Nothing waits for it, so it
+has no outbox row.
+"""
+
+import logging
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, update
+
+from dicom_gateway.other_objects import OtherObject
+from worker.audit import trail
+from worker.db.session import database_time, writing
+from worker.db.tables import instance
+from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle
+from worker.states import NOT_A_FILM, State
+
+log = logging.getLogger("xrayq.ingest")
+
+ACTOR = "gateway"
+"""Who says that it is none."""
+
+
+def record(engine: Engine, arrived: OtherObject) -> Became:
+    """Commit {instance, its two audit events}; of an object that is kept the file has been made durable before.
+
+    The same bytes again are audited and make no row; others under a known UID become the next revision. A film under
+    the same UID is another thing: none is a revision of the other, and none replaces the other.
+
+    Raises:
+        StoreUnavailable: the database did not take it (C-STORE status 0xA702).
+    """
+
+    def commit() -> Became:
+        with writing(engine) as connection:
+            return _record(connection, arrived)
+
+    outcome, instance_id = settle(engine, arrived, commit)
+    log.info(outcome.value, extra={"instance": instance_id, "calling_ae": arrived.calling_ae, "reason": NOT_A_FILM})
+    return outcome, instance_id
+
+
+def _record(connection: Connection, arrived: OtherObject) -> Became:
+    # First the revision, then the look: see `ingest`.
+    revision = next_revision(connection, arrived.sop_instance_uid)
+    latest = newest(connection, arrived.sop_instance_uid, is_film=False)
+    if latest and latest.digest == arrived.digest:
+        if arrived.path:  # it is kept now, and was not when it came first
+            connection.execute(update(instance).where(instance.c.id == latest.id).values(in_spool=True))
+        _audit(connection, latest.id, arrived, (ArrivalKind.DUPLICATE, {"digest": arrived.digest}))
+        return ArrivalKind.DUPLICATE, latest.id
+    now = database_time(connection)
+    instance_id = connection.execute(
+        insert(instance).returning(instance.c.id), _row(arrived, revision, now)
+    ).scalar_one()
+    outcome = ArrivalKind.REVISION if latest else ArrivalKind.NEW
+    _audit(connection, instance_id, arrived, (outcome, {"digest": arrived.digest, "size": arrived.size}), ended=True)
+    return outcome, instance_id
+
+
+def _row(arrived: OtherObject, revision: int, now: Any) -> dict[str, Any]:
+    return {
+        "sop_instance_uid": arrived.sop_instance_uid,
+        "revision": revision,
+        "sop_class_uid": arrived.sop_class_uid,
+        "transfer_syntax_uid": arrived.transfer_syntax_uid,
+        "study_instance_uid": arrived.study_instance_uid,
+        "series_instance_uid": arrived.series_instance_uid,
+        "digest": arrived.digest,
+        "size": arrived.size,
+        "calling_ae": arrived.calling_ae,
+        "called_ae": arrived.called_ae,
+        "modality": arrived.modality,
+        "body_part": "",
+        "view_position": "",
+        "is_film": False,
+        "in_spool": arrived.path is not None,
+        "state": State.INELIGIBLE,
+        "reason": NOT_A_FILM,
+        "received_at": now,
+        "finished_at": now,
+    }
+
+
+def _audit(
+    connection: Connection,
+    instance_id: int,
+    arrived: OtherObject,
+    arrival: tuple[ArrivalKind, dict[str, Any]],
+    *,
+    ended: bool = False,
+) -> None:
+    action, detail = arrival
+    events = [trail.event(action=action, instance_id=instance_id, actor=arrived.calling_ae, detail=detail)]
+    if ended:
+        why = {"reason": NOT_A_FILM, "sop_class": arrived.sop_class_uid}
+        events.append(trail.event(action=State.INELIGIBLE, instance_id=instance_id, actor=ACTOR, detail=why))
+    trail.record_all(connection, events)

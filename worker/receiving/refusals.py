@@ -1,0 +1,198 @@
+"""What a gateway turned away, in the audit trail: counts for each AE, so that a night tells of a device that was
+refused all day. The films were never received: they are still the sender's.
+
+Three kinds: C-STOREs, presentation contexts, associations.
+
+Written once a minute and when the gateway stops; one that is killed takes its last minute's counts along. Where the
+database vanishes between a commit and its answer, that minute's counts are written twice.
+
+Titles are a stranger's words, so in each minute MOST_STRANGERS of them are named, for each kind apart. The rest is
+counted in one row. An AE of which this gateway knows is always named: those of XRAYQ_CALLING_AES, and those of which it
+has kept a film since it started; other objects make no title known. SOP classes are a stranger's words too:
+MOST_CLASSES of each AE are named in a minute.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from dicom_gateway.observer import USED, Observer
+from worker.audit import trail
+from worker.db.session import writing
+from worker.db.span import Span
+from worker.db.tables import audit_event
+
+FILMS, CONTEXTS, ASSOCIATIONS = "refused", "context_refused", "not_associated"
+"""Actions of the trail: C-STOREs by status, such as 0xA700; presentation contexts by SOP class, and why where it is not
+the class; associations by reason, such as CALLED_AE."""
+KEYS = {FILMS: "statuses", CONTEXTS: "sop_classes", ASSOCIATIONS: "reasons"}
+NOT_THE_CLASS = {
+    "transfer_syntax": "no transfer syntax in common",
+    "context_id": "impossible context id",
+    USED: "C-STORE sent all the same",
+}
+"""Why a context was refused, where it was not for its SOP class."""
+SECONDS = 60.0
+MOST_STRANGERS, MOST_KNOWN, MOST_CLASSES = 100, 10_000, 10
+MOST_SUMMED = 10_000
+"""AE titles of a span that are told apart, and codes of each."""
+FURTHER, NAMELESS = "(further AE titles)", "(no AE title given)"
+"""Longer than the 16 characters of an AE title, so none is called so."""
+FURTHER_CLASSES = "(further SOP classes)"
+
+Counts = dict[str, dict[str, Counter[str]]]
+"""Action -> AE -> code -> number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """An AE's presentation contexts that were not accepted, once for each association and SOP class."""
+
+    calling_ae: str
+    contexts: int
+    """See `contexts_in`."""
+    sop_classes: dict[str, int]
+    """Highest first; with why, where it was not for the class."""
+
+
+class Refusals(Observer):
+    """What a gateway turned away, on its way into the trail. Its own C-ECHO, under `own_title`, is not counted."""
+
+    def __init__(self, *, own_title: str = "", known: Iterable[str] = ()) -> None:
+        self._own_title = own_title
+        self._known = set(known)
+        self._waiting = _nothing()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()  # the last writing, when the gateway stops, may meet the minute's
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:  # noqa: ARG002
+        if status:
+            self._add(FILMS, calling_ae, f"0x{status:04X}")
+
+    def kept(self, calling_ae: str) -> None:
+        if calling_ae not in self._known and len(self._known) < MOST_KNOWN:
+            with self._lock:
+                self._known.add(calling_ae)
+
+    def rejected(self, calling_ae: str, reason: str) -> None:
+        title = calling_ae or NAMELESS
+        if title != self._own_title:
+            self._add(ASSOCIATIONS, title, reason)
+
+    def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
+        if calling_ae != self._own_title:
+            words = NOT_THE_CLASS.get(reason)
+            self._add(CONTEXTS, calling_ae, f"{sop_class}: {words}" if words else sop_class)
+
+    def write(self, engine: Engine) -> None:
+        """What is new, in one transaction. Where that fails it is new the next time too."""
+        with self._writing:
+            with self._lock:
+                counts, self._waiting = self._waiting, _nothing()
+            try:
+                _record(engine, counts)
+            except BaseException:
+                self._put_back(counts)
+                raise
+
+    def _add(self, action: str, calling_ae: str, code: str, number: int = 1) -> None:
+        with self._lock:
+            named = self._waiting[action]
+            strange = calling_ae not in named and calling_ae not in self._known
+            if strange and len(named.keys() - self._known - {FURTHER, NAMELESS}) >= MOST_STRANGERS:
+                calling_ae = FURTHER
+            codes = named.setdefault(calling_ae, Counter())
+            if action == CONTEXTS and code not in codes and len(codes) >= MOST_CLASSES:
+                code = FURTHER_CLASSES
+            codes[code] += number
+
+    def _put_back(self, counts: Counts) -> None:
+        with self._lock:
+            newer, self._waiting = self._waiting, counts
+        for action, named in newer.items():
+            for calling_ae, codes in named.items():
+                for code, number in codes.items():
+                    self._add(action, calling_ae, code, number)
+
+
+def may_be_a_film(code: str) -> bool:
+    """Whether a film may have been meant by a presentation context that was refused: its SOP class is served here."""
+    if code.startswith("Verification SOP Class"):  # one that brought a C-STORE was meant for a film all the same
+        return code.endswith(NOT_THE_CLASS[USED])
+    return code.endswith(tuple(NOT_THE_CLASS.values()))
+
+
+def contexts_in(codes: Mapping[str, int]) -> int:
+    """Presentation contexts behind these codes: one that was used all the same has two, and is one.
+
+    Not so among FURTHER_CLASSES, where nobody can tell which is which.
+    """
+    refused, used = Counter[str](), Counter[str]()
+    for code, number in codes.items():
+        sop_class, _, why = code.partition(": ")
+        (used if why == NOT_THE_CLASS[USED] else refused)[sop_class] += number
+    return (refused | used).total()  # of each class the higher number
+
+
+def of_span(connection: Connection, span: Span, action: str = FILMS) -> dict[str, dict[str, int]]:
+    """AE -> code -> films, presentation contexts or associations that were turned away in the span."""
+    rows = connection.execute(
+        select(audit_event.c.actor, audit_event.c.detail)
+        .where(audit_event.c.action == action, span.covers(audit_event.c.at))
+        .order_by(audit_event.c.id)
+    )
+    found: dict[str, Counter[str]] = {}
+    for calling_ae, detail in rows:
+        told = calling_ae if calling_ae in found or len(found) < MOST_SUMMED else FURTHER
+        codes = found.setdefault(told, Counter())
+        for code, number in detail[KEYS[action]].items():
+            codes[code if code in codes or len(codes) < MOST_SUMMED else FURTHER_CLASSES] += number
+    return {calling_ae: dict(sorted(counts.items())) for calling_ae, counts in sorted(found.items())}
+
+
+def contexts_of(connection: Connection, span: Span, *, titles: int = 20, codes: int = 10) -> tuple[Refused, ...]:
+    """Presentation contexts by AE, most first; see `most`."""
+    found = most(of_span(connection, span, CONTEXTS), titles=titles, codes=codes)
+    rows = [Refused(calling_ae=one, contexts=contexts_in(of), sop_classes=of) for one, of in found.items()]
+    return tuple(sorted(rows, key=lambda one: (-one.contexts, one.calling_ae)))
+
+
+def most(counts: dict[str, dict[str, int]], *, titles: int, codes: int) -> dict[str, dict[str, int]]:
+    """The AEs with the highest counts, and of each the highest codes; the others are summed up, and none is lost."""
+    by_count = sorted(counts, key=lambda one: (one == FURTHER, -sum(counts[one].values()), one))
+    kept = {one: Counter(counts[one]) for one in by_count[:titles]}
+    for one in by_count[titles:]:
+        kept.setdefault(FURTHER, Counter()).update(counts[one])
+    return {calling_ae: _highest(of, codes) for calling_ae, of in sorted(kept.items())}
+
+
+def _highest(counts: Counter[str], codes: int) -> dict[str, int]:
+    """Highest first, what is summed up last."""
+    by_count = sorted(counts, key=lambda one: (one == FURTHER_CLASSES, -counts[one], one))
+    kept = {one: counts[one] for one in by_count[:codes]}
+    rest = sum(counts[one] for one in by_count[codes:])
+    return kept | ({FURTHER_CLASSES: kept.get(FURTHER_CLASSES, 0) + rest} if rest else {})
+
+
+def _nothing() -> Counts:
+    return {action: {} for action in KEYS}
+
+
+def _record(engine: Engine, counts: Counts) -> None:
+    events = [
+        _event(action, calling_ae, codes)
+        for action, named in counts.items()
+        for calling_ae, codes in sorted(named.items())
+    ]
+    if events:
+        with writing(engine) as connection:
+            trail.record_all(connection, events)
+
+
+def _event(action: str, calling_ae: str, codes: Counter[str]) -> dict[str, Any]:
+    detail = {KEYS[action]: dict(sorted(codes.items()))}
+    return trail.event(action=action, instance_id=None, actor=calling_ae, detail=detail)

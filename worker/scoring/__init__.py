@@ -1,0 +1,1 @@
+"""Received films to scores: decoding, gate, inference, one transaction."""

@@ -1,0 +1,180 @@
+"""What becomes of received films under one bundle: decoded, judged by the gate, scored. Nothing is written here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row
+
+from dicom_gateway.header import Header
+from dicom_gateway.spool import Spool
+from dicom_gateway.views import TURNED, all_views, lie
+from model.errors import EngineError
+from model.gate.reasons import REASONS
+from model.gate.rules import Facts, Verdict
+from model.scorer import Score, score
+from worker.bundles.loaded import Loaded
+from worker.db.scores import NewScore
+from worker.metrics import WorkerMetrics
+from worker.scoring import decoding
+from worker.scoring.decoding import DecodePool
+from worker.states import NO_STUDY, State
+
+INFERENCE_BATCH = 4
+ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+ENGINE_REFUSED = "engine_refused"
+"""The engine answers other films, and not this one."""
+
+Ready = tuple[int, NDArray[np.uint8], Verdict, tuple[str, ...]]
+"""An instance's id, its input [size, size], what the gate says of it, and what was odd about how it is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Where one instance ends: a score, or a state and its reason."""
+
+    instance_id: int
+    state: State
+    reason: str | None = None
+    score: Score | None = None
+    notes: tuple[str, ...] = ()
+    """Marked reasons of the gate, of a film that was scored all the same."""
+    display: tuple[str, ...] = ()
+    """What was odd about how a film that was decoded is shown, codes of `dicom_gateway.notes`."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """What the gate measured of a film that was decoded."""
+    image: NDArray[np.uint8] | None = None
+    """[size, size], what was scored."""
+
+    @property
+    def scored(self) -> NewScore | None:
+        if self.score is None:
+            return None
+        return NewScore(instance_id=self.instance_id, score=self.score, notes=self.notes)
+
+
+def known_reasons() -> dict[State, list[str]]:
+    """Every reason under which a film can end here, by state."""
+    return {
+        State.SCORED: [""],
+        State.INELIGIBLE: list(REASONS),
+        State.FAILED: [*decoding.reasons(), NO_STUDY, ATTEMPTS_EXHAUSTED, ENGINE_REFUSED],
+    }
+
+
+def facts_of(told: Row[Any] | Header) -> Facts:
+    """What the gate goes by, of a row of `instance` that `was_read`, or of a header that was read anew."""
+    return Facts(
+        modality=told.modality,
+        body_part=told.body_part,
+        views=all_views(told.view_position, told.view_code, told.patient_orientation),
+        turned=lie(told.patient_orientation) == TURNED,
+        age_years=told.age_years,
+        derived=told.derived,
+        burned_in=told.burned_in,
+        quality_control=told.quality_control,
+    )
+
+
+def was_read(row: Row[Any]) -> bool:
+    """Whether the gateway read all that the gate goes by. One of the release before did not."""
+    return None not in (row.view_code, row.patient_orientation, row.derived, row.quality_control)
+
+
+def outcomes_of(
+    rows: list[Row[Any]], live: Loaded, spool: Spool, decoders: DecodePool, metrics: WorkerMetrics
+) -> Iterator[Outcome]:
+    """One for each row of `instance`, as soon as it is known. Raises EngineError when the engine does not run."""
+    waiting = {}
+    for row in rows:
+        if was_read(row) and (ended := _by_header(row, facts_of(row), live)):
+            yield ended
+        else:
+            waiting[row.id] = row
+    paths = {row.id: spool.path_of(row.digest) for row in waiting.values()}
+    digests = {row.id: row.digest for row in waiting.values()}
+    unread = {row.id: row.received_at.date() for row in waiting.values() if not was_read(row)}
+    ready: list[Ready] = []
+    for instance_id, decoded in decoders.decode(paths, live.bundle.preprocess, digests, unread):
+        row = waiting[instance_id]
+        if decoded.seconds is not None:
+            metrics.decode_seconds.observe(decoded.seconds)
+        if decoded.header and (ended := _by_header(row, facts_of(decoded.header), live)):
+            yield ended
+            continue
+        if decoded.image is None or decoded.quality is None:
+            yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
+            continue
+        known = replace(facts_of(decoded.header or row), for_processing=decoded.for_processing)
+        verdict = live.gate.judge(known, decoded.quality, decoded.image)
+        if verdict.reason:
+            yield Outcome(
+                instance_id=instance_id,
+                state=State.INELIGIBLE,
+                reason=verdict.reason,
+                display=decoded.notes,
+                measured=verdict.measured,
+            )
+            continue
+        ready.append((instance_id, decoded.image, verdict, decoded.notes))
+        if len(ready) == INFERENCE_BATCH:
+            yield from _infer(ready, live, metrics)
+            ready = []
+    if ready:
+        yield from _infer(ready, live, metrics)
+
+
+def _by_header(row: Row[Any], facts: Facts, live: Loaded) -> Outcome | None:
+    """Where the film ends by what its header says, None where its pixels decide."""
+    if reason := live.gate.header(facts):
+        return Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
+    if not row.study_instance_uid or not row.series_instance_uid:
+        return Outcome(instance_id=row.id, state=State.FAILED, reason=NO_STUDY)
+    return None
+
+
+def _infer(ready: list[Ready], live: Loaded, metrics: WorkerMetrics) -> list[Outcome]:
+    """Score films together, or one by one when that fails. One that fails alone, on an engine that runs, is at fault.
+
+    Raises EngineError when the engine does not run.
+    """
+    with metrics.inference_seconds.time():
+        try:
+            return _score(ready, live)
+        except EngineError:
+            return [_score_alone(film, live) for film in ready]
+
+
+def _score_alone(film: Ready, live: Loaded) -> Outcome:
+    try:
+        return _score([film], live)[0]
+    except EngineError:
+        live.engine.warm_up()
+        instance_id, _, verdict, display = film
+        return Outcome(
+            instance_id=instance_id,
+            state=State.FAILED,
+            reason=ENGINE_REFUSED,
+            display=display,
+            measured=verdict.measured,
+        )
+
+
+def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:
+    images = np.stack([image for _, image, _, _ in ready])[:, None]
+    return [
+        Outcome(
+            instance_id=instance_id,
+            state=State.SCORED,
+            score=result,
+            notes=verdict.notes,
+            display=display,
+            measured=verdict.measured,
+            image=image,
+        )
+        for (instance_id, image, verdict, display), result in zip(
+            ready, score(live.engine, live.bundle, images), strict=True
+        )
+    ]

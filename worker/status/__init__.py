@@ -1,0 +1,1 @@
+"""What `xrayq status` and `xrayq doctor` read and draw."""

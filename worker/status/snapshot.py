@@ -1,0 +1,203 @@
+"""What `xrayq status` shows: one frozen look at the database, the spool and the three processes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_gateway.spool import free_bytes
+from model.errors import BundleError
+from model.notice import NOTICE
+from worker.bundles.roles import by_settings
+from worker.db import schema
+from worker.db.causes import cause
+from worker.db.session import DATABASE_SECONDS, database_time, snapshot
+from worker.errors import Unhealthy
+from worker.health import client, probes
+from worker.health.client import Asked
+from worker.receiving.refusals import NAMELESS
+from worker.status.queries import DatabaseContent, named, read
+
+ANSWER_SECONDS = 4.0  # one of its checks may take three
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """What a process says of itself."""
+
+    role: str
+    ready: bool | None
+    """None where it was not asked."""
+    text: str
+    """Why it is not ready."""
+    trouble: str = ""
+    """What a person should see to while it works."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolSpace:
+    free: int | None
+    """Bytes; None where the folder does not answer."""
+    reserve: int
+    """Bytes; with less free C-STORE is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One look."""
+
+    at: datetime
+    processes: tuple[Process, ...]
+    spool: SpoolSpace
+    database: str
+    """What is wrong with it, "" when it answers."""
+    stored: DatabaseContent | None
+    """None while the database does not answer."""
+    backlog_seconds: float
+    """Age of the oldest waiting film from which it waits too long."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What needs a person, worst first; empty when all is well."""
+        found = [f"database: {self.database}"] if self.database else []
+        found += [f"{one.role} not ready" for one in self.processes if one.ready is False]
+        found += [f"{one.role}: {one.trouble}" for one in self.processes if one.trouble]
+        if self.spool.free is None:
+            found.append("the spool is not there")
+        elif self.spool.free < self.spool.reserve:
+            found.append("the spool is below its reserve: C-STORE is refused")
+        if self.stored:
+            waiting = self.stored.waiting
+            open_ = sum(one.acknowledged is None for one in self.stored.alarms)
+            if waiting.oldest_seconds > self.backlog_seconds:
+                found.append("films wait too long")
+            if waiting.ahead:
+                found.append("films wait that came in the future: a clock was ahead")
+            if open_:
+                found.append(f"{open_} open alarm{'s' * (open_ > 1)}")
+            if self.stored.outages:
+                found.append(f"alarms do not arrive by {' or '.join(one.channel for one in self.stored.outages)}")
+        return tuple(found)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is no fault here, and what a person should look at: films of today that never came in."""
+        if not self.stored:
+            return ()
+        films = sum(one.number for one in self.stored.films_refused)
+        peers = sum(one.number for one in self.stored.not_let_in if one.calling_ae != NAMELESS)
+        found = [f"{films:,} C-STORE{'s' * (films > 1)} refused today"] if films else []
+        return (*found, *([f"{peers:,} association{'s' * (peers > 1)} not let in today"] if peers else []))
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        fields: dict[str, Any] = _plain(asdict(self))
+        return {
+            "notice": NOTICE,
+            "well": not self.faults,
+            "faults": list(self.faults),
+            "remarks": list(self.remarks),
+        } | fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusOptions:
+    database_url: str
+    database_seconds: float = DATABASE_SECONDS
+    """After which a silent one is given up."""
+    spool: Path
+    reserve_bytes: int
+    bundle: Path | None
+    """Of the settings, live while none is activated."""
+    zone: ZoneInfo
+    """In which today begins."""
+    backlog_seconds: float
+    processes: tuple[Asked, ...]
+
+
+class Watched:
+    """Looks again and again, on one engine while the database answers."""
+
+    def __init__(self, options: StatusOptions) -> None:
+        self._options = options
+        self._engine: Engine | None = None
+        self._default: str | None = None
+
+    def look(self) -> Snapshot:
+        """A Snapshot, whatever is away."""
+        options, now = self._options, datetime.now(UTC)
+        with ThreadPoolExecutor(max_workers=len(options.processes)) as threads:
+            processes = threads.map(ask, options.processes)
+            stored, fault = self._stored()
+            return Snapshot(
+                at=now,
+                processes=tuple(processes),
+                spool=SpoolSpace(free=_free(options.spool), reserve=options.reserve_bytes),
+                database=fault,
+                stored=stored,
+                backlog_seconds=options.backlog_seconds,
+            )
+
+    def _stored(self) -> tuple[DatabaseContent | None, str]:
+        try:
+            if self._engine is None:
+                self._engine = schema.connect(self._options.database_url, self._options.database_seconds)
+            with snapshot(self._engine, long=False) as connection:
+                now = database_time(connection)
+                stored = read(connection, now=now, zone=self._options.zone, default=self._default_bundle())
+        except Unhealthy as error:
+            return None, str(error)
+        except SQLAlchemyError as error:
+            if self._engine:
+                self._engine.dispose()
+            self._engine = None  # the next look checks the schema again
+            return None, f"does not answer: {cause(error)}"
+        try:
+            probes.database(self._engine)
+        except (Unhealthy, SQLAlchemyError) as error:
+            return stored, str(error) if isinstance(error, Unhealthy) else f"does not answer: {cause(error)}"
+        return stored, ""
+
+    def _default_bundle(self) -> str:
+        """Read once: its digests take as long as reading all of its network."""
+        if self._default is None:
+            try:
+                self._default = named(by_settings(self._options.bundle))
+            except BundleError as error:
+                self._default = f"cannot be read: {error}"
+        return self._default
+
+
+def ask(asked: Asked) -> Process:
+    """What a process says on /readyz, or why it does not."""
+    if not asked.port:
+        return Process(role=asked.role, ready=None, text="not asked: it has no port")
+    try:
+        findings = client.ask(asked, seconds=ANSWER_SECONDS)
+    except Unhealthy as error:
+        return Process(role=asked.role, ready=False, text=str(error))
+    failing = next((one for one in findings if one.stops), None)
+    text = f"not ready: {failing.check}, {failing.text}" if failing else ""
+    trouble = "; ".join(one.text for one in findings if not one.ok and not one.needed)
+    return Process(role=asked.role, ready=failing is None, text=text, trouble=trouble)
+
+
+def _free(folder: Path) -> int | None:
+    try:
+        return free_bytes(folder)
+    except OSError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready: times in ISO 8601 with zone."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

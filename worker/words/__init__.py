@@ -1,0 +1,1 @@
+"""Text and sizes as a person reads them."""
