@@ -31,11 +31,11 @@ def doctor(as_json: JsonOption = False) -> None:
     xrayq doctor --json
     """
     from worker import logs
-    from worker.status import doctor as checks
+    from worker.status.doctor import run
 
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
-    findings = checks.run(settings)
+    findings = run(settings)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

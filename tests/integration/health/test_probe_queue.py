@@ -19,10 +19,10 @@ PROBES = 20
 CONSUMER = """
 import gc, json, os, signal, sys, threading
 from kombu.transport.redis import QoS
-from worker import queue
+from worker.queue import broker
 
-app = queue.make_app(sys.argv[1], visibility_seconds=60)
-probe = queue.prober(app, queue.add_probe_queue(app))
+app = broker.make_app(sys.argv[1], visibility_seconds=60)
+probe = broker.prober(app, broker.add_probe_queue(app))
 back = threading.Semaphore(0)
 
 def drive():
@@ -36,13 +36,13 @@ def drive():
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=drive, daemon=True).start()
-queue.consume(app, print, concurrency=2, seen=back.release)
+broker.consume(app, print, concurrency=2, seen=back.release)
 """
 FAILING = """
 import os, signal, sys, threading
-from worker import queue
+from worker.queue import broker
 
-app = queue.make_app(sys.argv[1], visibility_seconds=60)
+app = broker.make_app(sys.argv[1], visibility_seconds=60)
 failed = threading.Event()
 
 def score(claims):
@@ -50,12 +50,12 @@ def score(claims):
     raise ValueError("DETAIL: Doe^Jane")
 
 def drive():
-    queue.publisher(app)({1: 0})
+    broker.publisher(app)({1: 0})
     failed.wait(20)
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=drive, daemon=True).start()
-queue.consume(app, score, concurrency=1)
+broker.consume(app, score, concurrency=1)
 """
 
 

@@ -91,8 +91,8 @@ def relay_with(tmp_path: Path) -> Iterator[Callable[[NightlySchedule], int]]:
     """Starts a process that makes the report due on Monday; gives its pid."""
     started: list[subprocess.Popen[bytes]] = []
     code = (
-        "import pickle, sys; from worker.audit import nightly; from worker.db.session import make_engine; "
-        "plan, now = pickle.load(sys.stdin.buffer); nightly.run_due(make_engine(plan.database_url), plan, now)"
+        "import pickle, sys; from worker.nightly import run; from worker.db.session import make_engine; "
+        "plan, now = pickle.load(sys.stdin.buffer); run.run_due(make_engine(plan.database_url), plan, now)"
     )
 
     def start(plan: NightlySchedule) -> int:

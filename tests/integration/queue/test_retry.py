@@ -99,10 +99,10 @@ DIES = """
 import os, signal, sys
 from pathlib import Path
 from model import bundle as bundles
-from model.gate import Policy
+from model.gate.rules import Policy
 from worker.db.session import make_engine
-from worker.scoring import RetryOptions, Scoring
-from worker.serving import Serving
+from worker.scoring.task import RetryOptions, Scoring
+from worker.bundles.loaded import Serving
 url, instance, claims, retry, lease = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:])
 serving = Serving(default=bundles.REFERENCE, open_engine=None, policy=Policy())
 options = RetryOptions(max_attempts=5, retry_seconds=retry, lease_seconds=lease)

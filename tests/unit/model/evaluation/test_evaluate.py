@@ -247,8 +247,8 @@ def test_missing_things_are_named(bundle: Bundle, films: Path, tmp_path: Path) -
 
 
 def test_split_without_a_class_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    from tests.unit.model.prepared_set import rows
     from tests.unit.model.films import prepare_films, write_films
+    from tests.unit.model.prepared_set import rows
 
     few = [row for row in rows() if (row["split"], row["label"]) != ("val", "covid19")]
     prepare_films(write_films(tmp_path / "raw", few), tmp_path / "films", size=224, views=())

@@ -136,9 +136,9 @@ class Blocker:
         if name in blocked:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
-from worker import comparing, ingest
+from worker.receiving import ingest, same_picture
 print(json.dumps(sorted({"imagecodecs", "dicom_gateway.codecs"} & set(sys.modules))))
-print(json.dumps(comparing._same_picture(sys.argv[1], sys.argv[2], 1 << 31)))
+print(json.dumps(same_picture._same_picture(sys.argv[1], sys.argv[2], 1 << 31)))
 """
 
 

@@ -234,7 +234,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from model.preprocess import PreprocessSpec
-from worker.decoding import DecodePool
+from worker.scoring.decoding import DecodePool
 if __name__ == "__main__":
     made = DecodePool(processes=2, timeout=60, memory_bytes=4 << 30, spec=PreprocessSpec(), max_pixels=1 << 31)
     print(dict(made.decode({1: Path(sys.argv[1])}))[1].reason, flush=True)
