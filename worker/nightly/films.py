@@ -7,6 +7,7 @@ from math import ceil, inf, isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from sqlalchemy import Connection, Engine, func, select
 
 from model.findings import in_order
@@ -204,9 +205,11 @@ def _clock(timestamp: float, zone: ZoneInfo) -> str:
 
 def _percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
     """The time within which that share of the films were scored; None where it falls among those without an end."""
-    ordered = sorted(seconds)
-    values = {f"p{share}": ordered[ceil(share / 100 * len(ordered)) - 1] for share in PERCENTILES}
-    return {name: round(value, 2) if isfinite(value) else None for name, value in values.items()}
+    values = np.percentile(seconds, PERCENTILES, method="inverted_cdf").tolist()
+    return {
+        f"p{share}": round(value, 2) if isfinite(value) else None
+        for share, value in zip(PERCENTILES, values, strict=True)
+    }
 
 
 def _throughput(hours: list[dict[str, Any]], minutes: Counter[int], zone: ZoneInfo) -> dict[str, Any]:
