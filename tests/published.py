@@ -179,7 +179,7 @@ def _night(database: Engine, clock: Clock) -> list[int]:
         connection.execute(update(score).where(score.c.id.in_(first_score)).values(sure))
         intervals = {"interval_low": 0.125, "interval_high": 0.25, "flag": True}
         connection.execute(update(finding_score).where(finding_score.c.score_id.in_(first_score)).values(intervals))
-    _audit(database, "labels_imported", OPERATOR, {"digest": "8" * 64, "rows": 44, "new": 44})
+    _audit(database, "labels_imported", OPERATOR, {"digest": "8" * 64, "new": 44, "corrected": 0})
     return found
 
 

@@ -27,6 +27,9 @@ PICTURE = re.compile(r'src="data:image/[^"]+"')
 STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 READY = {"check": "database", "ok": True, "text": "answers, schema is up to date"}
 NEEDED = {"check": "broker", "ok": False, "text": "no Redis answers", "needed": True}
+LABELS = """sop_instance_uid,label,reader,read_on
+1.2.826.0.1.3680043.10.1.9999,normal,reader3,2026-11-20
+"""
 BESIDE = {"check": "mail", "ok": False, "text": "2 mails wait", "needed": False}
 
 
@@ -53,12 +56,16 @@ def commands(names: dict[str, int]) -> dict[str, str]:
         "audit-reports": "audit reports",
         "audit-verify": "audit verify",
         "bundle-compare": "bundle compare",
+        "bundle-list": "bundle list",
+        "bundle-show": "bundle show",
         "bundle-status": "bundle status",
         "drift-references": "drift references",
         "drift-show": "drift show",
+        "health": "health relay",
         "instance-list": "instance list --limit 12",
         "instance-reasons": "instance reasons",
         "instance-show": f"instance show 1.2.826.0.1.3680043.10.1.{names['changed']}",
+        "labels-import": "labels import labels.csv",
         "labels-performance": "labels performance",
     }
 
@@ -109,6 +116,7 @@ def test_an_installation_publishes_what_it_published(
     ):
         names = fill(database, clock, home / "spool")
         (home / "reports").mkdir()
+        (tmp_path / "labels.csv").write_text(LABELS, encoding="utf-8")
         documents = printed(xrayq, commands(names)) | night(xrayq, tmp_path / "night")
         break_trail(database)
         documents |= printed(xrayq, BROKEN)
