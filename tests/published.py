@@ -5,21 +5,17 @@ Nothing in it comes from a clock, a disk or a network of the machine: times are 
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
-import time_machine
-from matplotlib.figure import Figure
 from sqlalchemy import Engine, func, insert, select, text, update
 
 from dicom_gateway.spool import Spool
 from model import bundle as bundles
 from tests import days
+from tests.still import Clock
 from worker import deployment, errands, trail
 from worker.alarms import acknowledge, deliver, ledger
 from worker.alarms.change import Change, Undelivered
@@ -41,73 +37,20 @@ NEXT, OLD = "5" * 64, "6" * 64
 """Digests of bundles that are nowhere on the disk."""
 GONE = 9000
 """Id of an instance that was removed."""
-FREE, TOTAL = 300 << 30, 1 << 40
-"""Bytes of every disk."""
 
 
-class Clock:
-    """The clock of this process and, where the database has one of its own, that one; both stand still."""
-
-    def __init__(self, database: Engine, here: time_machine.Traveller) -> None:
-        self._database = database
-        self._here = here
-
-    def set(self, at: datetime) -> None:
-        self._here.move_to(at)
-        if self._database.dialect.name == "postgresql":
-            with writing(self._database) as connection:
-                connection.execute(
-                    text(
-                        "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql "
-                        f"AS $$ SELECT timestamptz '{at.isoformat()}' $$"
-                    )
-                )
-
-
-@contextmanager
-def clock_of(database: Engine, at: datetime) -> Iterator[Clock]:
-    """A clock that stands at this time, until the block ends."""
-    if database.dialect.name == "postgresql":
-        # Names of `public` then come before the server's own, so that ours is its clock.
-        with writing(database) as connection:
-            name = connection.execute(select(func.current_database())).scalar_one()
-            connection.execute(text(f'ALTER DATABASE "{name}" SET search_path = public, pg_catalog'))
-        database.dispose()
-    with time_machine.travel(at, tick=False) as here:
-        clock = Clock(database, here)
-        clock.set(at)
-        yield clock
-
-
-def disks(patch: pytest.MonkeyPatch) -> None:
-    """Every disk has the same room."""
-    real = os.statvfs
-
-    def room(path: Any) -> Any:
-        real(path)  # one that is not there still fails
-        blocks = {"f_bavail": FREE >> 12, "f_bfree": FREE >> 12, "f_blocks": TOTAL >> 12}
-        return SimpleNamespace(f_frsize=1 << 12, f_bsize=1 << 12, **blocks)
-
-    patch.setattr(os, "statvfs", room)
-
-
-def no_pictures(patch: pytest.MonkeyPatch) -> None:
-    """Figures are made and not drawn: another matplotlib draws them otherwise."""
-    patch.setattr(Figure, "savefig", lambda _figure, file, **_: file.write(type(file.getvalue())()))
-
-
-def fill(database: Engine, clock: Clock, spool: Path) -> dict[str, int]:
-    """Three weeks up to NOW, where the clock then stands. Returns ids of single films by what befell them."""
+def fill(database: Engine, clock: Clock, spool: Path) -> int:
+    """Three weeks up to NOW, where the clock then stands. Returns the id of a film that came again as another's."""
     _weeks_before(database, clock)
     keys = _night(database, clock)
-    named = {name: keys[place] for place, name in enumerate(("changed", "unread", "unlabelled", "disputed"))}
     _came_again(database, clock, keys)
-    _turned_away(database, clock)
+    clock.set(_at(15))
+    _turned_away(database)
     _alarms(database, clock)
     _lost(database, clock, keys)
     _orphans(spool)
     _today(database, clock)
-    return named
+    return keys[0]
 
 
 def _at(hour: float, day: date = DAY) -> datetime:
@@ -125,16 +68,9 @@ def _weeks_before(database: Engine, clock: Clock) -> None:
     clock.set(_at(-48))
     detail = {"date": "2026-11-17", "reason": "took more than 600 s", "attempts": 3}
     _audit(database, made.GIVEN_UP, "relay", detail)
-    for digest, name, role in ((OLD, "older", Role.SHADOW), (NEXT, "next", Role.SHADOW)):
-        one = Placed(
-            digest=digest,
-            name=name,
-            version="0.2.0",
-            path=f"/srv/bundles/{name}",
-            role=role,
-            changed_at=None,
-            changed_by="",
-        )
+    fixed: dict[str, Any] = {"version": "0.2.0", "role": Role.SHADOW, "changed_at": None, "changed_by": ""}
+    for digest, name in ((OLD, "older"), (NEXT, "next")):
+        one = Placed(digest=digest, name=name, path=f"/srv/bundles/{name}", **fixed)
         deployment.shadow(database, one, default=None, actor=OPERATOR)
     deployment.retire(database, OLD, OPERATOR)
     thursday = days.fill(database, DAY - timedelta(days=1), 12, seed=22)
@@ -159,28 +95,22 @@ def _night(database: Engine, clock: Clock) -> list[int]:
     _round(database)
     _shadow(database, keys)
     with writing(database) as connection:
-        labelled = connection.execute(
-            select(instance.c.id)
-            .join(truth, truth.c.sop_instance_uid == instance.c.sop_instance_uid)
-            .where(instance.c.id.in_(keys))
-            .order_by(instance.c.id)
-        ).scalars()
-        found = list(labelled)
-        row = connection.execute(
-            select(truth).join(instance, truth.c.sop_instance_uid == instance.c.sop_instance_uid)
-            .where(instance.c.id == found[3])
-        ).one()  # fmt: skip
-        other = "normal" if row.label != "normal" else "pneumonia"
-        values = dict(row._mapping) | {"reader": "reader2", "label": other}
-        del values["id"]
-        connection.execute(insert(truth), values)
-        first_score = select(score.c.id).where(score.c.instance_id == found[0], score.c.role == "live")
+        of_film = truth.c.sop_instance_uid == instance.c.sop_instance_uid
+        which = instance.c.id.in_(keys)
+        rows = connection.execute(
+            select(instance.c.id, truth).join(truth, of_film).where(which).order_by(instance.c.id)
+        )
+        labelled = rows.all()
+        disputed = {name: getattr(labelled[3], name) for name in truth.c.keys() if name != "id"}  # noqa: SIM118
+        other = "normal" if disputed["label"] != "normal" else "pneumonia"
+        connection.execute(insert(truth), disputed | {"reader": "reader2", "label": other})
+        first_score = select(score.c.id).where(score.c.instance_id == labelled[0].id, score.c.role == "live")
         sure = {"prediction_set": ["normal", "pneumonia"], "notes": ["view"]}
         connection.execute(update(score).where(score.c.id.in_(first_score)).values(sure))
         intervals = {"interval_low": 0.125, "interval_high": 0.25, "flag": True}
         connection.execute(update(finding_score).where(finding_score.c.score_id.in_(first_score)).values(intervals))
     _audit(database, "labels_imported", OPERATOR, {"digest": "8" * 64, "new": 44, "corrected": 0})
-    return found
+    return [row.id for row in labelled]
 
 
 def _shadow(database: Engine, keys: list[int]) -> None:
@@ -200,8 +130,7 @@ def _shadow(database: Engine, keys: list[int]) -> None:
                 said = {"score_id": first + number, "probability": probability}
                 said["flag"] = point is not None and probability >= point
                 connection.execute(insert(finding_score), dict(one._mapping) | said)
-    detail = {"bundle": NEXT, "films": 5, "reason": "ModelError"}
-    _audit(database, "shadow_skipped", "worker", detail)
+    _audit(database, "shadow_skipped", "worker", {"bundle": NEXT, "films": 5, "reason": "ModelError"})
 
 
 def _came_again(database: Engine, clock: Clock, keys: list[int]) -> None:
@@ -224,17 +153,12 @@ def _came_again(database: Engine, clock: Clock, keys: list[int]) -> None:
         events[0]["detail"] = {"before": keys[0], "identity_changed": ["PatientID", "Laterality"]}
         events += [trail.event(action="ineligible", instance_id=key, actor="worker") for _, key in arrived]
         for demographics in ({"demographics_changed": ["PatientName"]}, {}):
-            twice = trail.event(action="duplicate", instance_id=keys[4], actor="DX_WARD", detail=demographics)
-            events.append(twice)
+            events.append(trail.event(action="duplicate", instance_id=keys[4], actor="DX_WARD", detail=demographics))
         trail.record_all(connection, [event | {"at": _at(13)} for event in events])
 
 
-def _turned_away(database: Engine, clock: Clock) -> None:
-    clock.set(_at(15))
-    _refuse(database)
-
-
-def _refuse(database: Engine) -> None:
+def _turned_away(database: Engine) -> None:
+    """C-STOREs, presentation contexts and associations."""
     counts = Refusals()
     for status in (0xA700, 0xA700, 0xC002):
         counts.stored("DX_WARD", status, 0, 0.0)
@@ -337,7 +261,7 @@ def _today(database: Engine, clock: Clock) -> None:
     with writing(database) as connection:
         leased = outbox.c.instance_id == keys[-3]
         connection.execute(update(outbox).where(leased).values(lease_until=NOW + timedelta(minutes=1), claims=1))
-    _refuse(database)
+    _turned_away(database)
 
 
 def _ended(database: Engine, key: int, state: str, at: datetime, reason: str | None = None) -> None:

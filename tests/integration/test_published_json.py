@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 
 from model.bundle import SHIPPED
 from tests import golden
-from tests.published import FREE, NOW, break_trail, clock_of, disks, fill, no_pictures
+from tests.published import NOW, break_trail, fill
 from tests.services import Xrayq, free_port, typed_in
+from tests.still import FREE, clock_of, disks, no_pictures
 from worker.audit import made
 from worker.db.session import identity
 from worker.http_endpoint import Answer, Endpoint
@@ -46,8 +47,12 @@ def answering(role: str, installation: str, *checks: dict[str, object]) -> Itera
         endpoint.server_close()
 
 
-def commands(names: dict[str, int]) -> dict[str, str]:
-    """Every command whose JSON others read, by the name of its file."""
+def commands(again: int) -> dict[str, str]:
+    """Every command whose JSON others read, by the name of its file.
+
+    Args:
+        again: id of a film that came again.
+    """
     return {
         "status": "status",
         "doctor": "doctor",
@@ -64,7 +69,7 @@ def commands(names: dict[str, int]) -> dict[str, str]:
         "health": "health relay",
         "instance-list": "instance list --limit 12",
         "instance-reasons": "instance reasons",
-        "instance-show": f"instance show 1.2.826.0.1.3680043.10.1.{names['changed']}",
+        "instance-show": f"instance show 1.2.826.0.1.3680043.10.1.{again}",
         "labels-import": "labels import labels.csv",
         "labels-performance": "labels performance",
     }
@@ -114,10 +119,10 @@ def test_an_installation_publishes_what_it_published(
         answering("relay", ours, READY, NEEDED, BESIDE) as relay,
         typed_in(tmp_path, gateway_http_port=gateway, relay_http_port=relay, **settings) as xrayq,
     ):
-        names = fill(database, clock, home / "spool")
+        again = fill(database, clock, home / "spool")
         (home / "reports").mkdir()
         (tmp_path / "labels.csv").write_text(LABELS, encoding="utf-8")
-        documents = printed(xrayq, commands(names)) | night(xrayq, tmp_path / "night")
+        documents = printed(xrayq, commands(again)) | night(xrayq, tmp_path / "night")
         break_trail(database)
         documents |= printed(xrayq, BROKEN)
     assert json.loads(documents["status.json"])["spool"]["free"] == FREE

@@ -25,8 +25,8 @@ from model.engine.base import EngineSpec
 from model.findings import FINDINGS
 from tests import golden
 from tests.integration.test_published_json import PICTURE, STYLE
-from tests.published import no_pictures
 from tests.services import Xrayq, typed_in
+from tests.still import no_pictures
 from tests.unit.model.conftest import write_bundle
 from tests.unit.model.evaluation import rows
 from tests.unit.model.films import prepare_films, rows_for, write_films
