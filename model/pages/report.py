@@ -11,7 +11,7 @@ from markupsafe import Markup
 from model.evaluation.evaluate import Evaluation
 from model.evaluation.gradcam import GradCam, overlay
 from model.findings import FINDINGS, SPOKEN
-from model.notice import NOTICE
+from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, sections
 from model.pages.figures import Line
 from model.pages.html import figure, film, films, page, paragraph, section, table
@@ -70,7 +70,7 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         links=Markup("").join(links),
     )
     body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
-    return page(f"Evaluation of {bundle['name']} {bundle['version']}", NOTICE, body)
+    return page(f"Evaluation of {bundle['name']} {bundle['version']}", MEASURES_NOTICE, body)
 
 
 def _short(content: dict[str, Any]) -> Iterable[Markup]:
