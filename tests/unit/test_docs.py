@@ -29,10 +29,9 @@ BOTH = (README, CONFORMANCE)
 ALL = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.rglob("*.md")
-    if not {".venv", "node_modules", ".git"} & set(path.relative_to(ROOT).parts)
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
-FOR_USERS = [name for name in ALL if name.count("/") == 1 and not name.startswith(("tests/", "migrations/"))]
-"""Pages of the three packages and of docker: whoever runs this may open any of them first."""
+FOR_USERS = (*BOTH, COMMANDS, CARD, "worker/README.md", "model/README.md", "model/TRAINING.md", "model/CALIBRATION.md")
 REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), NOT_A_FILM, "operator"})
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
@@ -66,7 +65,7 @@ def test_every_command_that_shows_has_json() -> None:
     assert without == changes | PROCESSES | {words for words in commands() if words.startswith("study ")}
 
 
-@pytest.mark.parametrize("name", [README, *FOR_USERS])
+@pytest.mark.parametrize("name", FOR_USERS)
 def test_every_page_says_what_this_is_not(name: str) -> None:
     assert "Not a medical device" in page(name)
 
@@ -142,7 +141,8 @@ def test_no_document_names_a_setting_that_does_not_exist() -> None:
 def test_no_document_names_a_command_that_does_not_exist() -> None:
     known = set(commands())
     first = {words.split()[0] for words in known}
-    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*xrayq ([a-z]+(?: [a-z]+)?)", page(*ALL), re.MULTILINE))
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page(*ALL), re.DOTALL))
+    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*xrayq ([a-z]+(?: [a-z]+)?)", code, re.MULTILINE))
     wrong = {
         words
         for words in named
