@@ -16,8 +16,9 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 
-from worker.alarms.change import Change, Undelivered
+from worker.alarms.change import Change
 from worker.alarms.faults import code_of
+from worker.errors import Undelivered
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.db import causes
-from worker.errors import Unhealthy
-from worker.queue.outbox import Claims, PublishError
+from worker.errors import PublishError, Unhealthy
+from worker.queue.outbox import Claims
 
 log = logging.getLogger("xrayq.worker")
 

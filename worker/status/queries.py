@@ -65,7 +65,7 @@ class TurnedAway:
     calling_ae: str
     number: int
     codes: dict[str, int]
-    """Highest first: DIMSE statuses such as 0xA700, or reasons such as CALLED_AE."""
+    """Highest first: DIMSE statuses in hexadecimal, or reasons such as CALLED_AE."""
 
 
 @dataclass(frozen=True, kw_only=True)
