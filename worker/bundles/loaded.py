@@ -82,7 +82,7 @@ class Serving:
 
     def keep(self, roles: Roles) -> None:
         """Close what has no role and no user. What is still used is closed another time."""
-        wanted = {one.digest for one in (roles.live, *roles.shadows)}
+        wanted = {placed.digest for placed in (roles.live, *roles.shadows)}
         with self._lock:
             free = [digest for digest, place in self._places.items() if digest not in wanted and not place.users]
             dropped = {digest: self._places.pop(digest) for digest in free}
