@@ -64,7 +64,7 @@ class ScoreView:
 
     @property
     def flags(self) -> list[str]:
-        return [name for name, said in self.findings.items() if said.flag]
+        return [name for name, view in self.findings.items() if view.flag]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"scored_at": self.scored_at.isoformat(), "abstains": abstains(self.prediction_set)}

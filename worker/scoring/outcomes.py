@@ -70,17 +70,17 @@ def known_reasons() -> dict[State, list[str]]:
     }
 
 
-def facts_of(told: Row[Any] | Header) -> Facts:
+def facts_of(header: Row[Any] | Header) -> Facts:
     """What the gate goes by, of a row of `instance` that `was_read`, or of a header that was read anew."""
     return Facts(
-        modality=told.modality,
-        body_part=told.body_part,
-        views=all_views(told.view_position, told.view_code, told.patient_orientation),
-        turned=lie(told.patient_orientation) == TURNED,
-        age_years=told.age_years,
-        derived=told.derived,
-        burned_in=told.burned_in,
-        quality_control=told.quality_control,
+        modality=header.modality,
+        body_part=header.body_part,
+        views=all_views(header.view_position, header.view_code, header.patient_orientation),
+        turned=lie(header.patient_orientation) == TURNED,
+        age_years=header.age_years,
+        derived=header.derived,
+        burned_in=header.burned_in,
+        quality_control=header.quality_control,
     )
 
 

@@ -254,7 +254,7 @@ class Scoring:
 
     @contextmanager
     def _owed_where_unknown(self, rows: list[Row[Any]]) -> Iterator[None]:
-        """An attempt that may be counted, of which nobody told us that we may begin."""
+        """Attempts that may be counted, although they did not begin: nobody knows whether the claim was committed."""
         try:
             yield
         except CommitUnknown:
