@@ -10,10 +10,11 @@ from model.bundle import Bundle
 from model.errors import BundleError
 from model.stats.binomial import interval
 from worker.bundles.roles import by_settings, in_service, open_bundle
+from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
 from worker.monitoring.labels import truths
-from worker.monitoring.performance import LIVE, performance
+from worker.monitoring.performance import performance
 
 CHUNK = 500
 
@@ -61,7 +62,7 @@ def calibration(connection: Connection, bundle: Bundle) -> list[dict[str, Any]]:
             .where(
                 score.c.instance_id.in_(keys[at : at + CHUNK]),
                 score.c.bundle_digest == bundle.digest,
-                score.c.role == LIVE,
+                IS_LIVE,
                 finding_score.c.finding.in_(bundle.findings),
             )
         )

@@ -46,7 +46,8 @@ def run(settings: Settings) -> list[Finding]:
 
 
 def _gateway(settings: Settings) -> str:
-    from dicom_gateway.scu import PeerUnavailable, Rejected, echo
+    from dicom_gateway.errors import PeerUnavailable, Rejected
+    from dicom_gateway.scu import echo
 
     host = reachable(settings.host)
     try:
@@ -88,8 +89,8 @@ def _orphans(settings: Settings) -> str:
 
 
 def _redis(settings: Settings) -> str:
+    from worker.errors import PublishError
     from worker.queue import broker
-    from worker.queue.outbox import PublishError
 
     url = _broker(settings)
     try:

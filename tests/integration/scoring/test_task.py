@@ -32,9 +32,10 @@ from worker.db.tables import audit_event, film_measure, finding_score, instance,
 from worker.errors import WrongState
 from worker.instances import InstanceView, list_instances, reject, requeue
 from worker.metrics import WorkerMetrics
+from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.scoring.decoding import DecodePool
-from worker.scoring.task import RetryOptions, Scoring
+from worker.scoring.task import Scoring
 from worker.states import State
 
 BRIGHT = 114.0
