@@ -1,3 +1,5 @@
 """What stands wherever results are shown."""
 
-NOTICE = "Research software, not a medical device."
+NOT_A_DEVICE = "not a medical device"
+"""Where a line has room for no more."""
+NOTICE = f"Research software, {NOT_A_DEVICE}."

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
+from model.notice import NOTICE
 from worker.alarms.change import AlarmState, Change, Undelivered
 from worker.alarms.faults import code_of
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""
-NOTICE = "Sent by xrayq. Research software, not a medical device."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def _lines(site: str, change: Change) -> Iterator[str]:
         yield from (change.text, "", f"Sent at {at}.")
     if change.alarm:
         yield f"Alarm {change.alarm}" + (f" of {site}" if site else "")
-    yield from ("", NOTICE, "")
+    yield from ("", f"Sent by xrayq. {NOTICE}", "")
 
 
 def subject(site: str, change: Change) -> str:

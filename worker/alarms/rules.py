@@ -69,7 +69,7 @@ RULES: tuple[AlarmRule, ...] = (
         id="database",
         when=When.LIVE,
         setting="",
-        meaning="a relay cannot read or write the database for five minutes; told, not listed",
+        meaning="a relay cannot read or write the database for five minutes; sent to people, not listed",
         advice="xrayq doctor; C-STORE is answered with 0xA702 meanwhile",
     ),
     AlarmRule(

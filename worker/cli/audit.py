@@ -89,7 +89,7 @@ def reports(as_json: JsonOption = False) -> None:
     """List the nightly reports that were made, newest first, and whether their files are still the same.
 
     The audit trail holds the SHA-256 of each file. A file that was changed or
-    removed since is told, and a report that a later one replaced. Exit code 1
+    removed since is marked, and a report that a later one replaced. Exit code 1
     when a file was changed.
 
     \b

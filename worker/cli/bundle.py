@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.notice import NOTICE
 from worker.cli.common import JsonOption, load_settings, print_json, wide_console
 from worker.errors import NotFound, Unhealthy
 
@@ -105,7 +106,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
         console.print(f"  {key.replace('_', ' ')}: {plain(value)}", style="dim")
-    console.print("Brackets are exact 95 % intervals. Research software, not a medical device.", style="dim")
+    console.print(f"Brackets are exact 95 % intervals. {NOTICE}", style="dim")
 
 
 @app.command()

@@ -217,7 +217,7 @@ def print_score(console: "Console", score: dict[str, Any]) -> None:
     print_rows(console, headings, rows, drops=("logit", "operating point"))
     if score["prediction_set"] is not None:
         found = ", ".join(score["prediction_set"]) or "nothing, the film is unlike those it was calibrated on"
-        console.print(f"  prediction set: {found}{'; abstains' if score['abstains'] else ''}")
+        console.print(f"  prediction set: {found}{'; unsure' if score['unsure'] else ''}")
     if score["notes"]:
         console.print(f"  scored in spite of: {', '.join(score['notes'])}")
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from model.bundle import Bundle
-from model.conformal import abstains
+from model.conformal import unsure
 from model.findings import in_order
 from model.scorer import Score
 from worker.db.tables import finding_score
@@ -58,7 +58,7 @@ class ScoreView:
         return [name for name, said in self.findings.items() if said.flag]
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "abstains": abstains(self.prediction_set)}
+        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "unsure": unsure(self.prediction_set)}
 
 
 def write(

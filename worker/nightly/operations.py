@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, or_, select
 
 from dicom_gateway.spool import is_spool
-from worker.alarms.acknowledge import said
+from worker.alarms.acknowledge import Acknowledgement
 from worker.alarms.rules import USUAL_DAYS
 from worker.audit.reconciliation import CHAINED
 from worker.audit.trail import ChainCheck
@@ -97,7 +97,7 @@ def alarms(connection: Connection, span: Span) -> list[dict[str, Any]]:
             "text": row.text,
             "raised_at": row.raised_at.isoformat(timespec="seconds"),
             "cleared_at": row.cleared_at.isoformat(timespec="seconds") if row.cleared_at else None,
-            "acknowledged": said(row.acknowledged) if row.acknowledged else None,
+            "acknowledged": Acknowledgement.of_row(row.acknowledged).as_dict() if row.acknowledged else None,
             "open_at_end": row.cleared_at is None or row.cleared_at >= span.end,
         }
         for row in rows

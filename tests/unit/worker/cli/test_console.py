@@ -60,7 +60,7 @@ SCORE = {
         }
     },
     "prediction_set": ["normal", "pneumonia"],
-    "abstains": True,
+    "unsure": True,
     "notes": [],
 }
 
@@ -109,7 +109,7 @@ def test_a_score_says_whose_the_interval_is() -> None:
     for width in WIDTHS:
         of = console(width)
         print_score(of, SCORE)
-        for text in (ALIKE, "0.810 to 0.999", "0.2055", "prediction set: normal, pneumonia; abstains"):
+        for text in (ALIKE, "0.810 to 0.999", "0.2055", "prediction set: normal, pneumonia; unsure"):
             assert text in shown(of), width
         assert "ruled out" not in shown(of)
     assert "pneumonia@sensitivity-0.9" in shown(of)
