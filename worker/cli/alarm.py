@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from worker.queue.errands import Kind
     from worker.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how people hear of them.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how people hear of them."
+)
 
 UNITS = {
     "seconds": "seconds",
