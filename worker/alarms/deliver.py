@@ -6,9 +6,9 @@ password or URL is mended within hours, and a dozen requests harm nobody.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Engine, select
 
@@ -101,9 +101,9 @@ def _overtakes(engine: Engine, kind: Kind, change: Change) -> bool:
         return connection.execute(earlier).first() is not None
 
 
-def _finish(engine: Engine, one: Errand, change: Change, action: str, more: dict[str, Any]) -> bool:
+def _finish(engine: Engine, one: Errand, change: Change, action: str, more: Mapping[str, str | int]) -> bool:
     """False when the lease passed and another process has the errand: it records what becomes of it."""
-    detail = {"channel": one.kind.value, "alarm": change.alarm, "state": change.state} | more
+    detail = {"channel": one.kind.value, "alarm": change.alarm, "state": change.state} | dict(more)
     with writing(engine) as connection:
         ours = errands.finish(connection, one)
         if ours:

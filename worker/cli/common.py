@@ -131,15 +131,16 @@ def clock(moment: "datetime | str", zone: "ZoneInfo") -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
-def to_the_second(moment: str, zone: "ZoneInfo") -> str:
-    """On the site's clock with its offset, so that an hour that comes twice is told apart.
+def to_the_second(moment: "datetime | str", zone: "ZoneInfo") -> str:
+    """On the site's clock with its offset, which tells an hour that comes twice apart.
 
     Args:
-        moment: ISO 8601 with zone.
+        moment: with its zone; as text in ISO 8601.
     """
     from datetime import datetime
 
-    return datetime.fromisoformat(moment).astimezone(zone).isoformat(sep=" ", timespec="seconds")
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return at.astimezone(zone).isoformat(sep=" ", timespec="seconds")
 
 
 @contextmanager

@@ -49,25 +49,25 @@ def status(as_json: JsonOption = False) -> None:
     from worker.bundles.overview import overview
 
     settings = load_settings()
-    rows = overview(open_database(settings), default_of(settings.bundle))
+    bundles = overview(open_database(settings), default_of(settings.bundle))
     if as_json:
-        print_json(rows)
+        print_json([bundle.as_dict() for bundle in bundles])
         return
     from worker.cli.console import print_rows
 
     table = [
         (
-            row["role"],
-            row["name"],
-            row["version"],
-            row["digest"][:12],
-            clock(row["since"], settings.zone) if row["since"] else "-",
-            row["by"],
-            ", ".join(f"{count} {role}" for role, count in row["films"].items() if count) or "0",
-            str(row["skipped"] or ""),
-            row["path"],
+            bundle.role,
+            bundle.name,
+            bundle.version,
+            bundle.digest[:12],
+            clock(bundle.since, settings.zone) if bundle.since else "-",
+            bundle.by,
+            ", ".join(f"{films} {role}" for role, films in bundle.films.items() if films) or "0",
+            str(bundle.skipped or ""),
+            bundle.path,
         )
-        for row in rows
+        for bundle in bundles
     ]
     headings = ("role", "bundle", "version", "digest", "since", "by", "films", "skipped", "path")
     console = wide_console()

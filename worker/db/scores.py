@@ -55,10 +55,15 @@ class ScoreView:
 
     @property
     def flags(self) -> list[str]:
-        return [name for name, said in self.findings.items() if said.flag]
+        return [name for name, finding in self.findings.items() if finding.flag]
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set names several findings, or none."""
+        return unsure(self.prediction_set)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "unsure": unsure(self.prediction_set)}
+        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "unsure": self.unsure}
 
 
 def write(

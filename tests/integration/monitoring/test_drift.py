@@ -179,7 +179,7 @@ def test_an_alarm_stands_until_its_ae_is_tested_without_drift_or_is_gone(
         found = {"drift": evaluated(database, number), "performance": None, "orphans": None}
         with writing(database) as connection:
             found |= {"sources": operations.sources(connection, day(number))}
-            found |= {"alarms": ledger.listed(connection, cleared=False)}
+            found |= {"alarms": [alarm.as_dict() for alarm in ledger.listed(connection, cleared=False)]}
             broken = drift_conditions(found["drift"])
             changes = ledger.settle(connection, night_rules.looked_at(found), broken, (), night_rules.gone(found))
         return [(one.subject, one.state) for one in changes]
