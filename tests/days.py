@@ -1,5 +1,6 @@
 """Whole days of films as rows, for what reads days: the nightly report, its page and its benchmark."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -34,16 +35,29 @@ class Shares:
     """Of the scored ones."""
 
 
-def fill(engine: Engine, day: date, films: int, *, shares: Shares = Shares(), seed: int = 1) -> list[int]:
-    """Write a day of films in UTC with their scores and audited arrivals. Returns their instance ids."""
+def fill(
+    engine: Engine,
+    day: date,
+    films: int,
+    *,
+    shares: Shares = Shares(),
+    seed: int = 1,
+    came: Sequence[datetime] | None = None,
+) -> list[int]:
+    """Write a day of films in UTC with their scores and audited arrivals. Returns their instance ids.
+
+    Args:
+        came: when each was received; default: over the day as in a hospital.
+    """
     random = np.random.default_rng(seed)
     span = Span(start=datetime(day.year, day.month, day.day, tzinfo=UTC), end=datetime.max.replace(tzinfo=UTC))
     with reading(engine) as connection:
         first = 1 + (connection.execute(select(func.max(instance.c.id))).scalar_one() or 0)
         first_score = 1 + (connection.execute(select(func.max(score.c.id))).scalar_one() or 0)
-    hours = np.sort(random.choice(24, films, p=HOURS / HOURS.sum()))
-    came = [span.start + timedelta(hours=int(hour), seconds=float(random.uniform(0, 3600))) for hour in hours]
-    came.sort()
+    if came is None:
+        hours = np.sort(random.choice(24, films, p=HOURS / HOURS.sum()))
+        drawn = [span.start + timedelta(hours=int(hour), seconds=float(random.uniform(0, 3600))) for hour in hours]
+        came = sorted(drawn)
     for at in range(0, films, CHUNK):
         rows = [_instance(first + number, came[number], random, shares) for number in range(at, min(at + CHUNK, films))]
         _write(engine, rows, first_score + at, random, shares)

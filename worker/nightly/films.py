@@ -238,4 +238,7 @@ def _scores(connection: Connection, ids: list[int]) -> dict[int, dict[str, Any]]
         one["probabilities"][row.finding] = row.probability
         if row.flag:
             one["flags"].append(row.finding)
+    for one in found.values():
+        one["probabilities"] = {name: one["probabilities"][name] for name in in_order(one["probabilities"])}
+        one["flags"] = in_order(one["flags"])
     return found
