@@ -78,7 +78,7 @@ def _connect(settings: Settings) -> Engine:
 def _orphans(settings: Settings) -> str:
     found = orphans.orphans(_connect(settings), settings.spool_folder)
     if found:
-        raise Unhealthy(orphans.told(found))
+        raise Unhealthy(orphans.in_words(found))
     if found is not None:
         return "every film of the spool is in the database"
     if not settings.spool_folder.exists():
