@@ -16,18 +16,21 @@ from dicom_gateway.spool import Spool
 from model import bundle as bundles
 from tests import days
 from tests.still import Clock
-from worker import deployment, errands, trail
 from worker.alarms import acknowledge, deliver, ledger
 from worker.alarms.change import Change, Undelivered
 from worker.alarms.rules import Condition
-from worker.audit import made
-from worker.audit.reconciliation import Span
+from worker.audit import trail
+from worker.bundles import roles as deployment
+from worker.bundles.roles import Placed
 from worker.db.session import writing
+from worker.db.span import Span
 from worker.db.tables import audit_event, errand, film_measure, finding_score, instance, outbox, score, truth
-from worker.deployment import Placed, Role
-from worker.drift_reference import freeze_missing
-from worker.errands import Kind
-from worker.refusals import Refusals
+from worker.monitoring.drift_reference import freeze_missing
+from worker.nightly import published as made
+from worker.queue import errands
+from worker.queue.errands import Kind
+from worker.receiving.refusals import Refusals
+from worker.states import Role
 
 DAY = date(2026, 11, 20)
 """A Friday, the one that the night reports on."""

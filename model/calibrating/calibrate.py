@@ -33,7 +33,7 @@ from model.data.dataset import Films
 from model.digest import file_digest
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
-from model.notice import NOTICE
+from model.notice import MEASURES_NOTICE
 from model.stats.agreement import Agreement, compare
 from model.stats.binomial import proportion
 from model.stats.calibration_error import by_finding, if_true
@@ -199,7 +199,7 @@ def _calibrate(
     )
     content = {
         "schema": SCHEMA,
-        "notice": NOTICE,
+        "notice": MEASURES_NOTICE,
         "bundle": {
             "name": bundle.name,
             "version": bundle.version,

@@ -39,7 +39,7 @@ from model.errors import DatasetError
 from model.evaluation.scored import ScoredFilms, predictions_text, right, score_films, wrong
 from model.evaluation.slices import measure, slices
 from model.findings import FINDINGS
-from model.notice import NOTICE
+from model.notice import MEASURES_NOTICE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def evaluate(
     rivals = baselines(parts, fitted)
     content = {
         "schema": 1,
-        "notice": NOTICE,
+        "notice": MEASURES_NOTICE,
         "bundle": {
             "name": bundle.name,
             "version": bundle.version,

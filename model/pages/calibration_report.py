@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from model.calibrating.calibrate import Calibrated
 from model.decision import SENSITIVITY, SPECIFICITY
 from model.evaluation.evaluate import json_text
-from model.notice import NOTICE
+from model.notice import MEASURES_NOTICE
 from model.pages import figures
 from model.pages.figures import ACCENT, PALE, QUIET, STYLE, WIDTH, Chart, said_estimate
 from model.pages.html import Html, figure, page, paragraph, safe, section, table
@@ -42,7 +42,7 @@ def render(content: dict[str, Any]) -> str:
         ("variants", "Faster variants", _variants(content)),
     )
     body = [head, *(section(anchor, title, *built) for anchor, title, built in parts)]
-    return page(f"Calibration of {bundle['name']} {bundle['version']}", NOTICE, body)
+    return page(f"Calibration of {bundle['name']} {bundle['version']}", MEASURES_NOTICE, body)
 
 
 def _probabilities(content: dict[str, Any]) -> Iterable[Html]:

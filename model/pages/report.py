@@ -10,7 +10,7 @@ import numpy as np
 from model.evaluation.evaluate import Evaluation
 from model.evaluation.gradcam import GradCam, overlay
 from model.findings import FINDINGS, SPOKEN
-from model.notice import NOTICE
+from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, sections
 from model.pages.figures import Line
 from model.pages.html import Html, figure, film, films, page, paragraph, safe, section, table
@@ -63,7 +63,7 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         f"over patients for the rest.</p><nav>{links}</nav>"
     )
     body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
-    return page(f"Evaluation of {bundle['name']} {bundle['version']}", NOTICE, body)
+    return page(f"Evaluation of {bundle['name']} {bundle['version']}", MEASURES_NOTICE, body)
 
 
 def _short(content: dict[str, Any]) -> Iterable[Html]:

@@ -20,9 +20,9 @@ from tests import golden
 from tests.published import NOW, break_trail, fill
 from tests.services import Xrayq, free_port, typed_in
 from tests.still import FREE, clock_of, disks, no_pictures
-from worker.audit import made
 from worker.db.session import identity
-from worker.http_endpoint import Answer, Endpoint
+from worker.health.server import Answer, Endpoint
+from worker.nightly import published as made
 
 PICTURE = re.compile(r'src="data:image/[^"]+"')
 STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)

@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 
 pytest.importorskip("sklearn")
 
-from model import calibrate, gradcam
 from model.bundle import Bundle
-from model.dataset import open_prepared
+from model.calibrating import calibrate
+from model.data.dataset import open_prepared
 from model.engine import choose
 from model.engine.base import EngineSpec
+from model.evaluation import gradcam
 from model.findings import FINDINGS
 from tests import golden
 from tests.integration.test_published_json import PICTURE, STYLE
 from tests.services import Xrayq, typed_in
 from tests.still import no_pictures
 from tests.unit.model.conftest import write_bundle
-from tests.unit.model.evaluation import rows
 from tests.unit.model.films import prepare_films, rows_for, write_films
+from tests.unit.model.prepared_set import rows
 
 SIDE = 32
 FITTED = re.compile(r"\d+\.\d{5,}(e-?\d+)?|\d+(\.\d+)?e-\d+")
