@@ -2,11 +2,15 @@
 it may hold a password."""
 
 import os
+from base64 import b64decode
 from pathlib import Path
 from urllib.parse import urlsplit
 
 BROKERS = ("redis", "rediss", "redis+socket")
 LONGEST_TITLE = 16
+WEBHOOK_PREFIX = "whsec_"
+LEAST_SECRET, LEAST_KEY = 16, 24
+"""Characters of a plain secret, and bytes behind `whsec_`, as the specification has them."""
 
 
 def broker(url: str) -> str:
@@ -51,3 +55,22 @@ def place(path: Path) -> Path:
     if any(len(os.fsencode(part)) > longest for part in whole.parts):
         raise ValueError(f"has a name of more than {longest} bytes")
     return whole
+
+
+def webhook_key(secret: str) -> bytes:
+    """The key that a webhook is signed with: the bytes whose base64 follows `whsec_`, else the text itself.
+
+    The error completes "XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, ...".
+    """
+    if not secret.startswith(WEBHOOK_PREFIX):
+        if len(secret) < LEAST_SECRET:
+            raise ValueError(f"{LEAST_SECRET} characters or more")
+        return secret.encode()
+    coded = secret.removeprefix(WEBHOOK_PREFIX)
+    try:
+        key = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except ValueError:  # of characters, or of their number
+        raise ValueError(f"with base64 after {WEBHOOK_PREFIX}") from None
+    if len(key) < LEAST_KEY:
+        raise ValueError(f"with {LEAST_KEY} bytes or more in base64 after {WEBHOOK_PREFIX}")
+    return key

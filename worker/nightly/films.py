@@ -8,6 +8,7 @@ from math import ceil, inf, isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from sqlalchemy import Connection, func, select
 
 from model.findings import in_order
@@ -260,9 +261,8 @@ def _clock(timestamp: float, zone: ZoneInfo) -> str:
 
 
 def _percentiles(seconds: Sequence[float]) -> Percentiles:
-    ordered = sorted(seconds)
-    p50, p95, p99 = (round(ordered[ceil(share / 100 * len(ordered)) - 1], 2) for share in (50, 95, 99))
-    return Percentiles(p50=p50, p95=p95, p99=p99)
+    p50, p95, p99 = np.percentile(seconds, (50, 95, 99), method="inverted_cdf").tolist()
+    return Percentiles(p50=round(p50, 2), p95=round(p95, 2), p99=round(p99, 2))
 
 
 def _throughput(hours: Sequence[Hour], minutes: Counter[int], zone: ZoneInfo) -> Throughput:
