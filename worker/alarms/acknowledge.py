@@ -92,9 +92,7 @@ def acknowledged_among(connection: Connection, conditions: Iterable[Condition]) 
         row = opened.get((condition.rule, condition.subject))
         if row and row.acknowledged and condition.is_known(row.acknowledged):
             known = Acknowledgement.of_row(row.acknowledged)
-            found.append(
-                AcknowledgedCondition(rule=condition.rule, subject=condition.subject, acknowledgement=known)
-            )
+            found.append(AcknowledgedCondition(rule=condition.rule, subject=condition.subject, acknowledgement=known))
     return tuple(found)
 
 

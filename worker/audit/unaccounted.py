@@ -80,7 +80,10 @@ def _in_another_state(which: Any) -> Select[Any]:
         .scalar_subquery()
     )
     agrees = or_(
-        *(and_(instance.c.state.in_(states), audit_event.c.action.in_(actions)) for states, actions in LAST_ACTIONS.items())
+        *(
+            and_(instance.c.state.in_(states), audit_event.c.action.in_(actions))
+            for states, actions in LAST_ACTIONS.items()
+        )
     )
     return _instances().join(audit_event, audit_event.c.id == last).where(which, not_(agrees))
 

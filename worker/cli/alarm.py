@@ -114,9 +114,9 @@ def acknowledge(
     about = "" if subject == "-" else subject
     kept = known.acknowledge(open_database(load_settings()), rule, about, why=why, actor=operator())
     if as_json:
-        print_json({"rule": rule, "subject": about} | kept)
+        print_json({"rule": rule, "subject": about} | kept.as_dict())
         return
-    films = f" ({', '.join(kept['about'])})" if kept["about"] else ""
+    films = f" ({', '.join(kept.about)})" if kept.about else ""
     typer.echo(f"{f'{rule} {about}'.rstrip()}{films} is acknowledged; it is raised again when it gets worse")
 
 

@@ -82,7 +82,79 @@ class DriftTest:
     """Of an alarm."""
 
     @property
-    def untested_words(result: DriftResult) -> list[str]:
+    def excess(self) -> float:
+        """PSI beyond chance."""
+        return self.psi - self.psi_by_chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untested:
+    """One measure of an AE that could not be held beside a reference."""
+
+    calling_ae: str
+    measure: str
+    bundle: str
+    films: int
+    days: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftResult:
+    """A day held beside the references in force."""
+
+    tests: tuple[DriftTest, ...]
+    """By AE and measure."""
+    untested: tuple[Untested, ...]
+    frozen: tuple[Reference, ...]
+    options: DriftOptions
+
+    @property
+    def alarms(self) -> tuple[DriftTest, ...]:
+        return tuple(test for test in self.tests if test.alarm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What is tested for one key."""
+
+    values: "array[float]"
+    days: int
+
+
+def evaluate(connection: Connection, span: Span, options: DriftOptions) -> DriftResult:
+    """Test a day against the references in force now.
+
+    Films count once for each study. With fewer than `least_films` of a day, those of the seven times 24 hours before
+    its end are tested. Films of the time from which a reference was frozen are not tested against it.
+    """
+    frozen = references(connection)
+    day = _gather(connection, span, frozen)
+    seen = {(key.calling_ae, key.measure) for key in day}
+    current = {key for key in frozen if key in day or (key.calling_ae, key.measure) not in seen}  # no other bundle's
+    few = {key.calling_ae for key in current if len(day.get(key, ())) < options.least_films}
+    week = _gather(connection, Span(start=span.end - timedelta(days=LONGER_DAYS), end=span.end), frozen, few)
+    chosen: dict[Key, Chosen] = {}
+    for key in current | set(day):
+        today = day.get(key, array("d"))
+        days = LONGER_DAYS if key in frozen and len(today) < options.least_films else 1
+        chosen[key] = Chosen(values=today if days == 1 else week.get(key, array("d")), days=days)
+    tested = {key: films for key, films in chosen.items() if key in frozen and len(films.values) >= options.least_films}
+    left = {key: films for key, films in chosen.items() if key not in tested}
+    return DriftResult(
+        tests=tuple(_tests(connection, frozen, tested, options)),
+        untested=tuple(_untested(frozen, left, options)),
+        frozen=tuple(frozen[key] for key in sorted(frozen)),
+        options=options,
+    )
+
+
+def in_units(measure: str, value: float) -> str:
+    """0.836 of the display range"""
+    return f"{value:.3g} {UNITS.get(measure, '')}".rstrip()
+
+
+def untested_words(result: DriftResult) -> list[str]:
     """A sentence for each AE and reason."""
     found: dict[tuple[str, str], list[str]] = {}
     for left in result.untested:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from math import ceil, inf, isfinite
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np

@@ -146,9 +146,7 @@ def _remarks(report: NightReport) -> Iterator[str]:
     if report.follows and report.follows != report.span.start:
         yield _seam(report.follows, report.span.start)
     for missing in report.page_without:
-        yield (
-            f"The page's part '{missing.part}' could not be drawn ({missing.reason}); report.json has its numbers."
-        )
+        yield (f"The page's part '{missing.part}' could not be drawn ({missing.reason}); report.json has its numbers.")
     left = report.storage.days_left
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate at which films come the spool is full in {left:g} days."
@@ -171,9 +169,7 @@ def _turned_away(report: NightReport) -> Iterator[str]:
             )
     for calling_ae, reasons in report.not_associated.items():
         count = sum(reasons.values())
-        yield (
-            f"{calling_ae}: not let in {_times(count)} ({_listed(reasons)}); the gateway's log has the addresses."
-        )
+        yield (f"{calling_ae}: not let in {_times(count)} ({_listed(reasons)}); the gateway's log has the addresses.")
 
 
 def _known(report: NightReport) -> Iterator[str]:

@@ -90,10 +90,12 @@ def instances(engine: Engine, span: Span) -> Iterator[InstanceRow]:
                 finished_at=row.finished_at,
                 state=row.state,
                 reason=row.reason,
-                bundle_digest=live and live.bundle_digest,
-                engine=live and live.engine,
-                probabilities=live and {name: live.probabilities[name] for name in in_order(live.probabilities)},
-                flags=live and in_order(live.flags),
+                bundle_digest=live.bundle_digest if live else None,
+                engine=live.engine if live else None,
+                probabilities={name: live.probabilities[name] for name in in_order(live.probabilities)}
+                if live
+                else None,
+                flags=in_order(live.flags) if live else None,
                 identity_changed=row.identity_changed,
             )
         if len(rows) < CHUNK:

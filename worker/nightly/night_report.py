@@ -36,7 +36,7 @@ class MissingPart:
 
 @dataclass(frozen=True, kw_only=True)
 class NightReport:
-    """One day of instances, by when they were received. Films are named by their instance ids alone: no UID is in it."""
+    """One day of instances, by when they were received. Films are named by instance id alone: no UID is in it."""
 
     day: date
     zone: ZoneInfo

@@ -170,9 +170,7 @@ def _commit(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path,
             raise NotMade("another relay took it")
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
         _move(new, published.folder_of(plan.folder, day), scratch)
-        changes = ledger.settle(
-            connection, summary.rules_looked_at, summary.conditions, plan.channels, summary.gone
-        )
+        changes = ledger.settle(connection, summary.rules_looked_at, summary.conditions, plan.channels, summary.gone)
         trail.record(connection, action=published.ACTION, instance_id=None, actor=ACTOR, detail=detail)
     ledger.tell(changes)
 
@@ -184,7 +182,9 @@ def _give_up(engine: Engine, plan: NightlySchedule, night: Errand, reason: str) 
         if not errands.finish(connection, night):
             return
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
-        changes = ledger.settle(connection, (), [published.condition_of(DayGivenUp(date=night.key, reason=reason))], plan.channels)
+        changes = ledger.settle(
+            connection, (), [published.condition_of(DayGivenUp(date=night.key, reason=reason))], plan.channels
+        )
         detail = {"date": night.key, "reason": reason, "attempts": night.attempt}
         trail.record(connection, action=published.GIVEN_UP, instance_id=None, actor=ACTOR, detail=detail)
     log.error(

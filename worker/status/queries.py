@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from worker.alarms import undelivered
-from worker.alarms.acknowledge import said
+from worker.alarms.acknowledge import Acknowledgement
 from worker.audit.reconciliation import SCORED
 from worker.audit.trail import ARRIVALS
 from worker.bundles.roles import Placed, in_service
@@ -289,7 +289,10 @@ def _alarms(connection: Connection) -> tuple[OpenAlarm, ...]:
         .order_by(alarm.c.acknowledged.is_not(None), alarm.c.raised_at.desc(), alarm.c.id.desc())
     )
     return tuple(
-        OpenAlarm(**dict(row._mapping) | {"acknowledged": said(row.acknowledged) if row.acknowledged else None})
+        OpenAlarm(
+            **dict(row._mapping)
+            | {"acknowledged": Acknowledgement.of_row(row.acknowledged).as_dict() if row.acknowledged else None}
+        )
         for row in rows
     )
 
