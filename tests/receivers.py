@@ -111,4 +111,4 @@ def mailer(port: int, **other: Any) -> mail.MailOptions:
 
 
 def hook(url: str) -> webhook.WebhookOptions:
-    return webhook.WebhookOptions(url=url, secret=SECRET, site="North")
+    return webhook.WebhookOptions(url=url, key=SECRET.encode(), site="North")

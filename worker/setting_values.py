@@ -3,6 +3,7 @@ it may hold a password."""
 
 import os
 import re
+from base64 import b64decode
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,6 +13,9 @@ from model.gate.reasons import REASONS
 
 BROKERS = ("redis", "rediss", "redis+socket")
 LONGEST_TITLE = 16
+WEBHOOK_PREFIX = "whsec_"
+LEAST_SECRET, LEAST_KEY = 16, 24
+"""Characters of a plain secret, and bytes behind `whsec_`, as the specification has them."""
 
 
 def broker(url: str) -> str:
@@ -93,6 +97,25 @@ def web_address(url: str) -> str:
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
         raise ValueError("should be http://... or https://...")
     return url
+
+
+def webhook_key(secret: str) -> bytes:
+    """The key that a webhook is signed with: the bytes whose base64 follows `whsec_`, else the text itself.
+
+    The error completes "XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, ...".
+    """
+    if not secret.startswith(WEBHOOK_PREFIX):
+        if len(secret) < LEAST_SECRET:
+            raise ValueError(f"{LEAST_SECRET} characters or more")
+        return secret.encode()
+    coded = secret.removeprefix(WEBHOOK_PREFIX)
+    try:
+        key = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except ValueError:  # of characters, or of their number
+        raise ValueError(f"with base64 after {WEBHOOK_PREFIX}") from None
+    if len(key) < LEAST_KEY:
+        raise ValueError(f"with {LEAST_KEY} bytes or more in base64 after {WEBHOOK_PREFIX}")
+    return key
 
 
 def gate_reasons(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from dicom_gateway.views import VIEWS
 from worker import setting_values
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
-LEAST_SECRET = 16
 Names = Annotated[tuple[str, ...], NoDecode]
 Title = Annotated[str, AfterValidator(setting_values.title)]
 Place = Annotated[Path, AfterValidator(setting_values.place)]
@@ -175,7 +174,10 @@ class Settings(BaseSettings):
         "", description="URL that alarms are posted to; empty: none."
     )
     webhook_secret: SecretStr = Field(
-        SecretStr(""), description=f"Key of the webhook's HMAC-SHA256 signature, {LEAST_SECRET} characters or more."
+        SecretStr(""),
+        description="Key of the webhook's signature: `whsec_` and base64, as Standard Webhooks has it, or plain text "
+        f"of {setting_values.LEAST_SECRET} characters or more, whose bytes are the key (for a library that wants "
+        "`whsec_`: `whsec_` and the base64 of that text).",
     )
     delivery_attempts: int = Field(12, gt=0, description="Attempts to deliver an alarm; waits double up to an hour.")
 
@@ -207,8 +209,11 @@ class Settings(BaseSettings):
                 "XRAYQ_SMTP_USER needs XRAYQ_SMTP_SECURITY starttls or tls: a password is not sent in plain text"
             )
         secret = self.webhook_secret.get_secret_value()
-        if self.webhook_url and len(secret) < LEAST_SECRET:
-            raise ValueError(f"XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, {LEAST_SECRET} characters or more")
+        if self.webhook_url:
+            try:
+                setting_values.webhook_key(secret)
+            except ValueError as error:
+                raise ValueError(f"XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, {error}") from None
         if secret and not self.webhook_url:
             raise ValueError("XRAYQ_WEBHOOK_SECRET needs XRAYQ_WEBHOOK_URL: without it nothing is posted")
         return self

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from model.promotion.rule import criteria, verdict
 from model.stats.binomial import proportion, sign_test
 
@@ -62,22 +64,15 @@ def compare(films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: in
 
 def _shift(films: Sequence[ComparedFilm], finding: str) -> dict[str, Any] | None:
     """Shadow's probability minus live's; None without films. Four digits."""
-    shifts: list[float] = sorted(one.shadow[finding].probability - one.live[finding].probability for one in films)
+    shifts: list[float] = sorted(film.shadow[finding].probability - film.live[finding].probability for film in films)
     if not shifts:
         return None
+    quantiles = np.quantile(shifts, QUANTILES, method="linear").tolist()
     return {
         "mean": round(fmean(shifts), 4),
-        "quantiles": {f"{share:g}": round(_quantile(shifts, share), 4) for share in QUANTILES},
+        "quantiles": {f"{share:g}": round(value, 4) for share, value in zip(QUANTILES, quantiles, strict=True)},
         "largest": round(shifts[0] if -shifts[0] > shifts[-1] else shifts[-1], 4),
     }
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Linear between the nearest two, as numpy's default."""
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 def _flags(films: Sequence[ComparedFilm], finding: str) -> dict[str, Any]:

@@ -46,6 +46,18 @@ class KeptAcknowledgement(Acknowledgement):
     """What the alarm was about then; None of one that an older release raised."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AcknowledgedCondition:
+    """A condition that somebody knows of."""
+
+    rule: str
+    subject: str
+    acknowledgement: Acknowledgement
+
+    def as_dict(self) -> dict[str, str]:
+        return {"rule": self.rule, "subject": self.subject} | self.acknowledgement.as_dict()
+
+
 def acknowledge(engine: Engine, rule: str, subject: str, *, why: str, actor: str) -> KeptAcknowledgement:
     """Keep who knows, since when and why; audited. Of one that is acknowledged already, the new reason counts.
 
@@ -72,16 +84,16 @@ def acknowledge(engine: Engine, rule: str, subject: str, *, why: str, actor: str
     return kept
 
 
-def of(connection: Connection, conditions: Iterable[Condition]) -> list[dict[str, Any]]:
-    """Those of the conditions that are acknowledged: rule, subject, at, by, why."""
+def acknowledged_among(connection: Connection, conditions: Iterable[Condition]) -> tuple[AcknowledgedCondition, ...]:
+    """Those of the conditions that somebody has acknowledged, and that did not get worse since."""
     opened = ledger.open_alarms(connection)
     found = []
-    for one in conditions:
-        row = opened.get((one.rule, one.subject))
-        if row and row.acknowledged and one.is_known(row.acknowledged):
+    for condition in conditions:
+        row = opened.get((condition.rule, condition.subject))
+        if row and row.acknowledged and condition.is_known(row.acknowledged):
             known = Acknowledgement.of_row(row.acknowledged)
-            found.append({"rule": one.rule, "subject": one.subject} | known.as_dict())
-    return found
+            found.append(AcknowledgedCondition(rule=condition.rule, subject=condition.subject, acknowledgement=known))
+    return tuple(found)
 
 
 def _not_open(rule: str, subject: str, opened: Iterable[tuple[str, str]]) -> str:

@@ -1,7 +1,7 @@
 """Bring each change to each channel: at least once, and in the order in which an alarm was raised and cleared.
 
 A process that dies between the server's answer and our commit sends the message again; its identity (Message-ID,
-Idempotency-Key) stays the same. Every failure is tried again, a refusal (SMTP 5xx, HTTP 4xx) like a silence: a wrong
+webhook-id) stays the same. Every failure is tried again, a refusal (SMTP 5xx, HTTP 4xx) like a silence: a wrong
 password or URL is mended within hours, and a dozen requests harm nobody.
 """
 

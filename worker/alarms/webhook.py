@@ -1,48 +1,45 @@
-"""Alarms posted to a URL, signed so that the receiver knows who sent them and when.
+"""Alarms posted to a URL, signed as Standard Webhooks has it (https://www.standardwebhooks.com).
 
-    X-Xrayq-Signature: t=1764000000,v1=<hex HMAC-SHA256 of "1764000000." + body under the shared secret>
-    Idempotency-Key: <the same for every attempt of one message>
+    webhook-id: <the same for every attempt of one message>
+    webhook-timestamp: 1764000000
+    webhook-signature: v1,<base64 HMAC-SHA256 of "id.timestamp.body" under the shared key>
 
-A receiver computes the same, compares in constant time, refuses a `t` that is minutes old, and does a known key once
-(the key's header: draft-ietf-httpapi-idempotency-key-header).
+A receiver checks these with a library of that specification, which also refuses a timestamp that is minutes old, and
+does nothing for an id that it has seen.
 """
 
-import hashlib
-import hmac
 import http.client
 import json
 import ssl
-import time
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from standardwebhooks import Webhook
 
 from worker.alarms.change import Change, Undelivered
 from worker.alarms.faults import code_of
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""
-SIGNATURE = "X-Xrayq-Signature"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookOptions:
     url: str = field(repr=False)
     """http or https. Many services put a secret into it."""
-    secret: str = field(repr=False)
+    key: bytes = field(repr=False)
+    """See `setting_values.webhook_key`."""
     site: str
 
 
 def send(options: WebhookOptions, change: Change) -> int:
     """Post the message as JSON. Any answer but 2xx, a redirect too, raises Undelivered."""
-    body = json.dumps(change.message(options.site)).encode()
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "xrayq",
-        "Idempotency-Key": change.identity(options.site),
-        SIGNATURE: sign(options.secret, body, int(time.time())),
-    }
+    body = json.dumps(change.message(options.site))
+    headers = {"Content-Type": "application/json", "User-Agent": "xrayq"}
+    headers |= signed(options.key, change.identity(options.site), body, datetime.now(UTC))
     try:
-        request = urllib.request.Request(options.url, data=body, headers=headers)
+        request = urllib.request.Request(options.url, data=body.encode(), headers=headers)
         with _opener().open(request, timeout=TIMEOUT) as answer:
             status = int(answer.status)
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: not a URL
@@ -52,10 +49,13 @@ def send(options: WebhookOptions, change: Change) -> int:
     return 0
 
 
-def sign(secret: str, body: bytes, at: int) -> str:
-    """The header's value at a Unix time."""
-    digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={at},v1={digest}"
+def signed(key: bytes, identity: str, body: str, at: datetime) -> dict[str, str]:
+    """The three headers of the specification. `at` is in UTC."""
+    return {
+        "webhook-id": identity,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(key).sign(identity, at, body),
+    }
 
 
 def _opener() -> urllib.request.OpenerDirector:

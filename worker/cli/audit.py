@@ -53,30 +53,28 @@ def report(
         raise ConfigurationError(f"{out} is the night's, its digest is in the audit trail: take another --out")
     if find_spec("matplotlib") is None:
         raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
-    from worker.audit.reconciliation import films_of
-    from worker.nightly.files import write
+    from worker.nightly.files import write_report
     from worker.nightly.headline import judge
     from worker.nightly.page.words import in_films, in_others
 
     database = open_database(settings)
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
-        content = write(database, chosen, night_options(settings), out)
-    verdict = judge(content)
+        made = write_report(database, chosen, night_options(settings), out)
+    verdict = judge(made)
     if as_json:
-        print_json(content)
+        print_json(made.as_dict())
     else:
-        if not content["day_over"]:
-            until = f"{clock(content['end'], settings.zone)} {settings.time_zone}"
+        if not made.day_over:
+            until = f"{clock(made.span.end.isoformat(), settings.zone)} {settings.time_zone}"
             typer.echo(f"{chosen} is not over: films received until {until} are counted")
-        films = [films_of(one) for one in content["senders"]]
-        received, other = (sum(one[name] for one in films) for name in ("received", "other_objects"))
+        received = sum(sender.films_received for sender in made.senders)
+        other = sum(sender.other_objects for sender in made.senders)
         beside = f" and {in_others(other)}" if other else ""
-        dead = len(content["failed"])
+        dead = len(made.failed)
         typer.echo(
-            f"{content['date']} ({content['zone']}): {in_films(received)}{beside} received, "
-            f"{content['flags']['scored']} scored, "
-            f"{dead} dead letter{'s' * (dead != 1)}, {content['difference']} not accounted for. Wrote {out}"
+            f"{made.day} ({made.zone.key}): {in_films(received)}{beside} received, {made.scored} scored, "
+            f"{dead} dead letter{'s' * (dead != 1)}, {made.difference} not accounted for. Wrote {out}"
         )
         for known in verdict.known:
             typer.echo(known)
@@ -103,10 +101,10 @@ def reports(as_json: JsonOption = False) -> None:
     with reading(open_database(settings)) as connection:
         found = published.reports(connection)
     rows = [
-        one.as_dict()
-        | {"folder": str(published.folder_of(settings.reports, one.day))}
-        | {"files": published.state_of(one, published.folder_of(settings.reports, one.day))}
-        for one in reversed(found)
+        report.as_dict()
+        | {"folder": str(published.folder_of(settings.reports, report.day))}
+        | {"files": published.state_of(report, published.folder_of(settings.reports, report.day))}
+        for report in reversed(found)
     ]
     if as_json:
         print_json(rows)

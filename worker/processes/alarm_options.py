@@ -16,6 +16,7 @@ def channels(settings: "Settings") -> "dict[Kind, Send]":
     """The configured channels beside the log, each with what delivers on it."""
     from worker.alarms import mail, webhook
     from worker.queue.errands import Kind
+    from worker.setting_values import webhook_key
 
     found: dict[Kind, Send] = {}
     if settings.smtp_host:
@@ -33,9 +34,9 @@ def channels(settings: "Settings") -> "dict[Kind, Send]":
             ),
         )
     if settings.webhook_url:
-        secret = settings.webhook_secret.get_secret_value()
+        key = webhook_key(settings.webhook_secret.get_secret_value())
         found[Kind.WEBHOOK] = partial(
-            webhook.send, webhook.WebhookOptions(url=settings.webhook_url, secret=secret, site=settings.site)
+            webhook.send, webhook.WebhookOptions(url=settings.webhook_url, key=key, site=settings.site)
         )
     return found
 

@@ -75,6 +75,6 @@ def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
     def run() -> None:
         schedule.ensure_scheduled(database, plan, time_of(database))
         if able:
-            nightly.run_due(database, plan, time_of(database))
+            nightly.make_due_report(database, plan, time_of(database))
 
     return [Periodic(name="night", seconds=NIGHT_SECONDS, run=run)]

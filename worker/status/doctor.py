@@ -100,7 +100,7 @@ def _connect(options: DoctorOptions) -> Engine:
 def _orphans(options: DoctorOptions) -> str:
     digests = orphans.orphans(_connect(options), options.spool)
     if digests:
-        raise Unhealthy(orphans.told(digests))
+        raise Unhealthy(orphans.in_words(digests))
     if digests is not None:
         return "every film of the spool is in the database"
     if not options.spool.exists():

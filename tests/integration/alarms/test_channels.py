@@ -1,16 +1,17 @@
 """Mail and webhook: real servers, also such that refuse, redirect, hang, die, or have a certificate of their own."""
 
-import hashlib
-import hmac
 import json
 import socket
 import ssl
 import subprocess
 import time
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.alarms import change
 from tests.receivers import SECRET, hook, mailer, post, web
@@ -19,6 +20,7 @@ from worker.alarms import mail, webhook
 from worker.alarms.change import AlarmState, Undelivered
 from worker.alarms.faults import WORDS, in_words
 from worker.errors import Unhealthy
+from worker.setting_values import webhook_key
 
 
 @pytest.fixture(scope="session")
@@ -138,13 +140,9 @@ def test_the_receiver_can_check_who_sent_it_and_when() -> None:
     with web() as found:
         webhook.send(hook(found.url), change())
     ((headers, body),) = found.requests
-    stamp, digest = (part.partition("=")[2] for part in headers["X-Xrayq-Signature"].split(","))
-    assert abs(time.time() - int(stamp)) < 60
-    wanted = hmac.new(SECRET.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    assert hmac.compare_digest(digest, wanted)
     assert headers["Content-Type"] == "application/json"
-    assert headers["Idempotency-Key"] == change().identity("North")
-    assert json.loads(body) == {
+    assert headers["Webhook-Id"] == change().identity("North")
+    assert Webhook(f"whsec_{b64encode(SECRET.encode()).decode()}").verify(body, dict(headers)) == {
         "site": "North",
         "alarm": 7,
         "rule": "sender_silent",
@@ -159,11 +157,40 @@ def test_the_receiver_can_check_who_sent_it_and_when() -> None:
     }
 
 
-def test_another_secret_another_second_or_another_body_is_another_signature() -> None:
-    signed = webhook.sign(SECRET, b"body", 1)
-    assert signed == "t=1,v1=" + hmac.new(SECRET.encode(), b"1.body", hashlib.sha256).hexdigest()
-    others = [webhook.sign("other", b"body", 1), webhook.sign(SECRET, b"body", 2), webhook.sign(SECRET, b"bodx", 1)]
-    assert len({signed.partition("v1=")[2], *(other.partition("v1=")[2] for other in others)}) == 4
+KEY = SECRET.encode()
+
+
+def test_the_signature_is_that_of_the_specification() -> None:
+    """The example that the specification's own libraries are tested with."""
+    key = webhook_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    at = datetime.fromtimestamp(1614265330, UTC)
+    assert webhook.signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', at) == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "body"),
+    [
+        (b"another key of some length", {}, "{}"),
+        (KEY, {"webhook-id": "b"}, "{}"),
+        (KEY, {"webhook-timestamp": str(int(time.time()) - 1)}, "{}"),
+        (KEY, {}, "[]"),
+    ],
+)
+def test_what_was_changed_on_the_way_is_refused(key: bytes, changes: dict[str, str], body: str) -> None:
+    headers = webhook.signed(KEY, "a", "{}", datetime.now(UTC))
+    assert Webhook(KEY).verify("{}", headers) == {}
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
+        Webhook(key).verify(body, headers | changes)
+
+
+def test_a_message_that_is_sent_again_by_a_third_party_is_too_old() -> None:
+    headers = webhook.signed(KEY, "a", "{}", datetime.now(UTC) - timedelta(minutes=6))
+    with pytest.raises(WebhookVerificationError, match="too old"):
+        Webhook(KEY).verify("{}", headers)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -52,7 +52,7 @@ def test_an_answer_500_is_tried_again(database: Engine, caplog: pytest.LogCaptur
     with web(500, 200) as found:
         until_none_waits(database, Kind.WEBHOOK, partial(webhook.send, hook(found.url)))
     assert [json.loads(body)["alarm"] for _, body in found.requests] == [one.alarm] * 2
-    assert len({headers["Idempotency-Key"] for headers, _ in found.requests}) == 1
+    assert len({headers["Webhook-Id"] for headers, _ in found.requests}) == 1
     detail = {"channel": "webhook", "alarm": one.alarm, "state": "raised"}
     assert deliveries(database) == [("alarm_delivered", detail)]
     assert [record.__dict__["reason"] for record in caplog.records if "try again" in record.message] == ["http_500"]
@@ -163,7 +163,7 @@ def test_two_relays_deliver_each_message_once(database_url: str, database: Engin
 
         with ThreadPoolExecutor(2) as threads:
             tried = sum(threads.map(relay, relays))
-    keys = [headers["Idempotency-Key"] for headers, _ in hooked.requests]
+    keys = [headers["Webhook-Id"] for headers, _ in hooked.requests]
     assert (tried, len(keys), len(set(keys))) == (20, 20, 20)
     assert len(deliveries(database)) == 20
     for engine in relays:
@@ -183,7 +183,7 @@ def test_a_relay_that_dies_after_sending_lets_it_be_sent_again_under_the_same_ke
         with writing(database) as connection:
             connection.execute(update(errand).values(lease_until=now))
         assert deliver_due(database, Kind.WEBHOOK, send, OPTIONS) == 1
-    assert len({headers["Idempotency-Key"] for headers, _ in found.requests}) == 1
+    assert len({headers["Webhook-Id"] for headers, _ in found.requests}) == 1
     assert len(deliveries(database)) == 1
 
 

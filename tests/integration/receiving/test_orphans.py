@@ -60,7 +60,7 @@ def test_the_night_tells_of_them_by_the_beginning_of_their_digests(
     content = night_content(database, today, options)
     assert content["orphans"] == [lost.digest[:12]]
     assert [one["rule"] for one in content["conditions"]] == ["orphans"]
-    assert faults(content) == [f"{orphans.told([lost.digest])}."]
+    assert faults(content) == [f"{orphans.in_words([lost.digest])}."]
     page = render(content)
     assert "1 film of the spool not in the database" in page
     assert lost.digest[:12] in page

@@ -1,9 +1,11 @@
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from worker.setting_values import webhook_key
 from worker.settings import CONFIG_VARIABLE, Settings, cores
 
 NAMES = sorted(Settings.model_fields)
@@ -159,6 +161,8 @@ def test_whole_channels_of_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
         (MAIL | {"MAIL_TO": "a@hospital.test,short"}, "should be mail addresses"),
         (MAIL | {"SMTP_USER": "x", "SMTP_SECURITY": "none"}, "a password is not sent in plain text"),
         (WEBHOOK | {"WEBHOOK_SECRET": "short"}, "XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, 16 characters or more"),
+        (WEBHOOK | {"WEBHOOK_SECRET": "whsec_short!"}, "XRAYQ_WEBHOOK_SECRET, with base64 after whsec_"),
+        (WEBHOOK | {"WEBHOOK_SECRET": "whsec_shorts"}, "24 bytes or more in base64 after whsec_"),
         (WEBHOOK | {"WEBHOOK_URL": ""}, "XRAYQ_WEBHOOK_SECRET needs XRAYQ_WEBHOOK_URL"),
         (WEBHOOK | {"WEBHOOK_URL": "file:///etc/passwd"}, "should be http://... or https://..."),
         (WEBHOOK | {"WEBHOOK_URL": "https://"}, "should be http://... or https://..."),
@@ -171,6 +175,13 @@ def test_half_a_channel_is_refused(given: dict[str, str], fault: str, monkeypatc
     with pytest.raises(ValidationError, match=fault) as refused:
         Settings()
     assert "short" not in "; ".join(one["msg"] for one in refused.value.errors())
+
+
+def test_a_webhook_secret_is_a_coded_key_or_plain_text() -> None:
+    """Plain text of earlier versions stays the key, byte for byte. Some tools leave out the base64's `=`."""
+    coded = b64encode(bytes(range(25))).decode()
+    assert webhook_key(f"whsec_{coded}") == webhook_key(f"whsec_{coded.rstrip('=')}") == bytes(range(25))
+    assert webhook_key("0123456789abcdéf") == "0123456789abcdéf".encode()
 
 
 @pytest.mark.parametrize(
