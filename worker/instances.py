@@ -1,6 +1,5 @@
 """Instances as people see them: listing, one in full, requeue and reject."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -10,13 +9,12 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, se
 
 from dicom_gateway.negotiation import class_name
 from dicom_gateway.views import all_views
-from model.findings import in_order
 from worker.audit import trail
-from worker.db.scores import ScoreView, of_instance
+from worker.db.scores import LiveScore, ScoreView, live_scores, of_instance
 from worker.db.session import database_time, reading, snapshot, writing
-from worker.db.tables import audit_event, finding_score, instance, outbox, score
+from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
-from worker.states import NO_STUDY, NOT_A_FILM, Role, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, State, sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +87,6 @@ class HistoryEvent:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {"at": self.at.isoformat(), "action": self.action, "actor": self.actor, "detail": self.detail}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _LiveScore:
-    """The part of an instance's live score that a list shows."""
-
-    probabilities: dict[str, float]
-    flags: list[str]
-    bundle_digest: str
-    engine: str
-    scored_at: datetime
 
 
 def list_instances(
@@ -193,11 +180,12 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     same = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.is_film == instance.c.is_film)
     next_revision = select(later.c.id).where(same, later.c.revision > instance.c.revision).order_by(later.c.revision)
     rows = connection.execute(query.add_columns(next_revision.limit(1).scalar_subquery().label("replaced_by"))).all()
-    scores = _live_scores(connection, query)
+    chosen = query.with_only_columns(instance.c.id).subquery()
+    scores = live_scores(connection, instance.c.id.in_(select(chosen.c.id)))
     return [_view(row, scores.get(row.id)) for row in rows]
 
 
-def _view(row: Row[Any], live: _LiveScore | None) -> InstanceView:
+def _view(row: Row[Any], live: LiveScore | None) -> InstanceView:
     return InstanceView(
         id=row.id,
         sop_instance_uid=row.sop_instance_uid,
@@ -231,33 +219,4 @@ def _view(row: Row[Any], live: _LiveScore | None) -> InstanceView:
         bundle_digest=live.bundle_digest if live else None,
         engine=live.engine if live else None,
         scored_at=live.scored_at if live else None,
-    )
-
-
-def _live_scores(connection: Connection, query: Select[Any]) -> dict[int, _LiveScore]:
-    """By instance, the newest live score of each that the query chooses."""
-    chosen = query.with_only_columns(instance.c.id).subquery()
-    rows = connection.execute(
-        select(score.c.instance_id, score.c.bundle_digest, score.c.engine, score.c.scored_at, finding_score)
-        .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(score.c.instance_id.in_(select(chosen.c.id)), score.c.role == Role.LIVE)
-        .order_by(score.c.id)
-    ).all()
-    findings: dict[int, dict[str, Row[Any]]] = defaultdict(dict)
-    newest: dict[int, int] = {}
-    for row in rows:
-        findings[row.score_id][row.finding] = row
-        newest[row.instance_id] = row.score_id
-    return {instance_id: _live_score(findings[score_id]) for instance_id, score_id in newest.items()}
-
-
-def _live_score(by_finding: Mapping[str, Row[Any]]) -> _LiveScore:
-    ordered = {name: by_finding[name] for name in in_order(by_finding)}
-    row = next(iter(ordered.values()))
-    return _LiveScore(
-        probabilities={name: row.probability for name, row in ordered.items()},
-        flags=[name for name, row in ordered.items() if row.flag],
-        bundle_digest=row.bundle_digest,
-        engine=row.engine,
-        scored_at=row.scored_at,
     )

@@ -9,8 +9,9 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from model.notice import NOTICE
-from worker.alarms.change import AlarmState, Change, Undelivered
+from worker.alarms.change import AlarmState, Change
 from worker.alarms.faults import code_of
+from worker.errors import Undelivered
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""

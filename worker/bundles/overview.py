@@ -76,8 +76,8 @@ def _skipped(connection: Connection, bundle: Placed) -> int:
     return films_skipped(connection, bundle.digest, bundle.changed_at) if bundle.role == Role.SHADOW else 0
 
 
-def _films(connection: Connection) -> dict[tuple[str, str], int]:
+def _films(connection: Connection) -> dict[tuple[str, Role], int]:
     counted = connection.execute(
         select(score.c.bundle_digest, score.c.role, func.count()).group_by(score.c.bundle_digest, score.c.role)
     )
-    return {(digest, role): count for digest, role, count in counted}
+    return {(digest, Role(role)): count for digest, role, count in counted}

@@ -67,7 +67,8 @@ def run(options: DoctorOptions) -> list[Check]:
 
 
 def _gateway(options: DoctorOptions) -> str:
-    from dicom_gateway.scu import PeerUnavailable, Rejected, echo
+    from dicom_gateway.errors import PeerUnavailable, Rejected
+    from dicom_gateway.scu import echo
 
     host = reachable(options.host)
     try:
@@ -109,8 +110,8 @@ def _orphans(options: DoctorOptions) -> str:
 
 
 def _redis(options: DoctorOptions) -> str:
+    from worker.errors import PublishError
     from worker.queue import broker
-    from worker.queue.outbox import PublishError
 
     url = _broker(options)
     try:
@@ -121,8 +122,8 @@ def _redis(options: DoctorOptions) -> str:
 
 
 def _worker(options: DoctorOptions) -> str:
+    from worker.errors import PublishError
     from worker.queue import broker
-    from worker.queue.outbox import PublishError
 
     try:
         count = broker.ping(broker.make_app(_broker(options), visibility_seconds=options.lease_seconds))

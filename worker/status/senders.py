@@ -7,10 +7,11 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from worker.audit.reconciliation import SCORED
+from worker.db.scores import LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import finding_score, instance, score
 from worker.receiving import refusals
-from worker.states import Role, State
+from worker.states import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class TurnedAway:
     calling_ae: str
     number: int
     codes: dict[str, int]
-    """Highest first: DIMSE statuses such as 0xA700, or reasons such as CALLED_AE."""
+    """Highest first: DIMSE statuses in hexadecimal, or reasons such as CALLED_AE."""
 
 
 def senders_of(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
@@ -62,7 +63,7 @@ def senders_of(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
         select(func.count())
         .select_from(score)
         .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(score.c.instance_id == instance.c.id, score.c.role == Role.LIVE, finding_score.c.flag)
+        .where(LIVE_OF_FILM, finding_score.c.flag)
         .scalar_subquery()
     )
     flagged = connection.execute(

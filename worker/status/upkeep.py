@@ -7,9 +7,9 @@ from sqlalchemy import Connection, select
 
 from worker.alarms.acknowledge import Acknowledgement
 from worker.bundles.roles import Placed, in_service
+from worker.db.scores import IS_LIVE
 from worker.db.tables import alarm, audit_event, errand, score
 from worker.queue.errands import Kind
-from worker.states import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def open_alarms(connection: Connection) -> tuple[OpenAlarm, ...]:
 def bundles_in_service(connection: Connection, default: str) -> InService:
     live, shadows = in_service(connection)
     newest = connection.execute(
-        select(score.c.engine, score.c.scored_at).where(score.c.role == Role.LIVE).order_by(score.c.id.desc()).limit(1)
+        select(score.c.engine, score.c.scored_at).where(IS_LIVE).order_by(score.c.id.desc()).limit(1)
     ).one_or_none()
     return InService(
         bundle=named(live) if live else default,

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from rich.text import Text
 
-from dicom_gateway.errors import REFUSALS
+from dicom_gateway.errors import REFUSALS, in_hexadecimal
 from worker.receiving.refusals import Refused
 from worker.status.flow import DeadLetter, LastHour
 from worker.status.queries import DatabaseContent
@@ -14,7 +14,7 @@ from worker.status.senders import SenderToday, TurnedAway
 from worker.status.snapshot import Snapshot
 from worker.status.view_text import BAD, GOOD, QUIET, STRONG, WARN, labelled, short_time, span, sparkline, steps
 
-COMMENTS = {f"0x{refusal.status:04X}": refusal.comment for refusal in REFUSALS}
+COMMENTS = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}
 NOT_LET_IN = {
     "CALLING_AE": "CALLING_AE: not in XRAYQ_CALLING_AES",
     "CALLED_AE": "CALLED_AE: called by another title than XRAYQ_AE_TITLE",

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert, make_url, update
 
+from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.scp import Gateway
-from dicom_gateway.scu import PeerUnavailable, echo, send
+from dicom_gateway.scu import echo, send
 from dicom_gateway.spool import Spool
 from tests.endpoints import Reply, request, samples
 from tests.phantoms import write_film

@@ -23,9 +23,10 @@ from tests.phantoms import NOT_REAL, write_film
 from worker.bundles.loaded import Serving
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import outbox
-from worker.queue.outbox import SUSPECT_ATTEMPTS, RelayOptions, lease
+from worker.queue.outbox import RelayOptions, lease_batch
+from worker.queue.retry import LONGEST_WAIT, SUSPECT_ATTEMPTS, RetryOptions
 from worker.scoring.decoding import DecodePool
-from worker.scoring.task import LONGEST_WAIT, RetryOptions, Scoring
+from worker.scoring.task import Scoring
 
 RETRY, LEASE = 10.0, 40.0
 OPTIONS = RelayOptions(batch_size=4, max_in_flight=8, lease_seconds=LEASE, poll_seconds=0.01)
@@ -70,7 +71,7 @@ def row_of(database: Engine) -> Row[Any]:
 
 def published(database: Engine, now: datetime) -> bool:
     """Whether the relay would send the film at that time. It stays free."""
-    found = lease(database, OPTIONS, now)
+    found = lease_batch(database, OPTIONS, now)
     with writing(database) as connection:
         connection.execute(outbox.update().where(outbox.c.instance_id.in_(list(found))).values(lease_until=None))
     return bool(found)
@@ -101,7 +102,8 @@ from pathlib import Path
 from model import bundle as bundles
 from model.gate.rules import Policy
 from worker.db.session import make_engine
-from worker.scoring.task import RetryOptions, Scoring
+from worker.queue.retry import RetryOptions
+from worker.scoring.task import Scoring
 from worker.bundles.loaded import Serving
 url, instance, claims, retry, lease = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:])
 serving = Serving(default=bundles.REFERENCE, open_engine=None, policy=Policy())
@@ -130,5 +132,5 @@ def test_a_worker_that_died_is_an_attempt_that_failed(
     other = take(database, spool, write_film(tmp_path, "other"))
     assert SUSPECT_ATTEMPTS == 2
     later = time_of(database) + timedelta(minutes=10)
-    assert lease(database, OPTIONS, later) == {instance_id: 2}, "one that took workers down travels alone"
-    assert lease(database, OPTIONS, later) == {other: 0}
+    assert lease_batch(database, OPTIONS, later) == {instance_id: 2}, "one that took workers down travels alone"
+    assert lease_batch(database, OPTIONS, later) == {other: 0}
