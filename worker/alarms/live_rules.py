@@ -181,7 +181,7 @@ def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator
     for calling_ae in sorted({*films, *contexts}):
         statuses, classes = films.get(calling_ae, Counter()), contexts.get(calling_ae, Counter())
         asked = refusals.contexts_in(classes)
-        said = [
+        sentences = [
             f"{number} {things} of {calling_ae} were refused within an hour; {codes}: {_named(counts, most)}"
             for things, number, codes, counts, most in (
                 ("C-STOREs", statuses.total(), "statuses", statuses, NAMED_REASONS),
@@ -194,7 +194,7 @@ def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator
             subject=calling_ae,
             value=statuses.total() or asked,  # not their sum: an acknowledged one would hide as many C-STOREs
             threshold=limits.refusals,
-            text=". ".join(said),
+            text=". ".join(sentences),
             about=(*sorted(statuses), *sorted(classes)),
             counted=statuses.total(),
         )
@@ -202,11 +202,11 @@ def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator
 
 def _refused(connection: Connection, limits: Limits, now: datetime, action: str) -> dict[str, Counter[str]]:
     """AE -> code -> number, of those over the threshold."""
-    found = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
+    refused = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
     number = refusals.contexts_in if action == refusals.CONTEXTS else lambda codes: sum(codes.values())
-    over = {calling_ae: of for calling_ae, of in found.items() if number(of) >= limits.refusals}
+    over = {calling_ae: codes for calling_ae, codes in refused.items() if number(codes) >= limits.refusals}
     shown = refusals.most(over, titles=MOST_REFUSED, codes=MOST_CODES)
-    return {calling_ae: Counter(of) for calling_ae, of in shown.items()}
+    return {calling_ae: Counter(codes) for calling_ae, codes in shown.items()}
 
 
 def _named(counts: Counter[str], most: int) -> str:

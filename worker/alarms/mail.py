@@ -37,7 +37,7 @@ def send(options: MailOptions, change: Change) -> int:
     Raises Undelivered: no connection, certificate, log-in, every recipient refused, or some for now (a 4xx reply, as
     greylisting gives: RFC 6647).
     """
-    recipients = [one for one in options.recipients if not change.to or one in change.to]
+    recipients = [address for address in options.recipients if not change.to or address in change.to]
     try:
         with _connect(options) as server:
             if options.user:

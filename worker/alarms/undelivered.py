@@ -93,11 +93,11 @@ def _failing(connection: Connection) -> dict[str, list[Any]]:
             errand.c.kind.in_(CHANNELS), errand.c.attempts > 0
         )
     )
-    found: dict[str, list[Any]] = defaultdict(list)
+    failing: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         if _failed(row):
-            found[row.kind].append(row)
-    return found
+            failing[row.kind].append(row)
+    return failing
 
 
 def _failed(row: Any) -> int:
@@ -108,15 +108,15 @@ def _failed(row: Any) -> int:
 def _since_the_last_that_arrived(connection: Connection, now: datetime) -> dict[str, list[Any]]:
     """Events of messages that were given up, newest first."""
     newest = _events(DELIVERED, GIVEN_UP).where(audit_event.c.at > now - SHOWN_FOR).order_by(audit_event.c.id.desc())
-    found: dict[str, list[Any]] = defaultdict(list)
+    lost: dict[str, list[Any]] = defaultdict(list)
     arrived = set()
     for event in connection.execute(newest):
         channel = event.detail["channel"]
         if event.action == DELIVERED:
             arrived.add(channel)
         elif channel not in arrived and event.detail["reason"] != NOT_CONFIGURED:
-            found[channel].append(event)
-    return found
+            lost[channel].append(event)
+    return lost
 
 
 def _events(*actions: str) -> Select[Any]:

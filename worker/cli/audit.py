@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from worker.cli.common import JsonOption, clock, load_settings, past_day, print_
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
+    from worker.nightly.published import ReportRecord
     from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail and the report of a day.")
@@ -99,22 +100,20 @@ def reports(as_json: JsonOption = False) -> None:
 
     settings = load_settings()
     with reading(open_database(settings)) as connection:
-        found = published.reports(connection)
-    rows = [
-        report.as_dict()
-        | {"folder": str(published.folder_of(settings.reports, report.day))}
-        | {"files": published.state_of(report, published.folder_of(settings.reports, report.day))}
-        for report in reversed(found)
-    ]
+        records = published.reports(connection)[::-1]
+    folders = [published.folder_of(settings.reports, report.day) for report in records]
+    states = [published.state_of(report, folder) for report, folder in zip(records, folders, strict=True)]
+    rows = list(zip(records, folders, states, strict=True))
     if as_json:
-        print_json(rows)
+        print_json([report.as_dict() | {"folder": str(folder), "files": state} for report, folder, state in rows])
     else:
         _print_reports(rows, settings)
-    if any(row["files"] == "changed" for row in rows):
+    if "changed" in states:
         raise typer.Exit(1)
 
 
-def _print_reports(rows: list[dict[str, Any]], settings: "Settings") -> None:
+def _print_reports(rows: "list[tuple[ReportRecord, Path, str]]", settings: "Settings") -> None:
+    """Args: rows: each report with its folder, and whether its files are as they were made."""
     if not rows:
         when = f"the relay makes one each night at {settings.report_time}" if settings.report_time else "none is due"
         typer.echo(f"no nightly report yet: {when} (XRAYQ_REPORT_TIME)")
@@ -123,15 +122,15 @@ def _print_reports(rows: list[dict[str, Any]], settings: "Settings") -> None:
 
     table = [
         (
-            row["date"],
-            clock(row["made_at"], settings.zone),
-            str(row["difference"]),
-            ", ".join(row["alarms"]) or "-",
-            row["digest"][:12],
-            row["files"],
-            row["folder"],
+            report.day.isoformat(),
+            clock(report.at, settings.zone),
+            str(report.difference),
+            ", ".join(report.alarms) or "-",
+            report.digest[:12],
+            state,
+            str(folder),
         )
-        for row in rows
+        for report, folder, state in rows
     ]
     headings = ("date", "made at", "difference", "alarms", "digest", "files", "folder")
     console = wide_console()

@@ -28,15 +28,21 @@ def list_(as_json: JsonOption = False) -> None:
 
     default = load_settings().bundle or REFERENCE
     folders = sorted({manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")} | {default})
-    rows = [load_bundle(str(folder)) for folder in folders]
+    bundles = [load_bundle(str(folder)) for folder in folders]
     if as_json:
-        print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in rows])
+        print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in bundles])
         return
     from worker.cli.console import print_rows
 
     table = [
-        (one.name, one.version, one.digest[:12], ", ".join(one.findings), "yes" if one.path == default else "")
-        for one in rows
+        (
+            bundle.name,
+            bundle.version,
+            bundle.digest[:12],
+            ", ".join(bundle.findings),
+            "yes" if bundle.path == default else "",
+        )
+        for bundle in bundles
     ]
     print_rows(wide_console(), ("bundle", "version", "digest", "findings", "default"), table)
     typer.echo("default: live while no other is activated; 'xrayq bundle status' says what is")

@@ -78,9 +78,9 @@ def freeze(
     if spans[1].start < spans[0].start:
         raise ConfigurationError("--to is a day before --from")
     span = Span(start=spans[0].start, end=spans[1].end)
-    for one in replace(open_database(settings), calling_ae, span, actor=operator()):
-        bundle = f" by bundle {one.key.bundle_digest[:12]}" if one.key.bundle_digest else ""
-        typer.echo(f"{calling_ae} {one.key.measure}{bundle}: {one.films} films")
+    for reference in replace(open_database(settings), calling_ae, span, actor=operator()):
+        bundle = f" by bundle {reference.key.bundle_digest[:12]}" if reference.key.bundle_digest else ""
+        typer.echo(f"{calling_ae} {reference.key.measure}{bundle}: {reference.films} films")
 
 
 @app.command()

@@ -134,8 +134,8 @@ def shadow(name: Wanted) -> None:
         live = roles.in_service(connection)[0] or default
     if live is None:
         raise Unhealthy("no bundle is live: 'xrayq bundle activate' one, or correct XRAYQ_BUNDLE")
-    one, other = _open(live), _open(new)
-    if (one.preprocess, one.findings) != (other.preprocess, other.findings):
+    live_bundle, new_bundle = _open(live), _open(new)
+    if (live_bundle.preprocess, live_bundle.findings) != (new_bundle.preprocess, new_bundle.findings):
         raise WrongState(f"{new.name} has other findings or reads films in another way than the live {live.name}")
     roles.shadow(engine, new, default=default, actor=operator())
     typer.echo(f"{new.name} {new.version} ({new.digest[:12]}) is a shadow of {live.name} {live.version}")
@@ -150,11 +150,11 @@ def retire(digest: Digest) -> None:
     from worker.bundles import roles
 
     engine = open_database(load_settings())
-    found = roles.find(engine, digest)
-    if found is None:
+    shadow = roles.find(engine, digest)
+    if shadow is None:
         raise NotFound(f"no bundle in service begins with {digest}: 'xrayq bundle status' shows digests")
-    roles.retire(engine, found.digest, operator())
-    typer.echo(f"{found.name} {found.version} ({found.digest[:12]}) is retired")
+    roles.retire(engine, shadow.digest, operator())
+    typer.echo(f"{shadow.name} {shadow.version} ({shadow.digest[:12]}) is retired")
 
 
 def live_bundle(engine: "Engine", settings: "Settings") -> "Bundle":
@@ -186,10 +186,10 @@ def _verified(engine: "Engine", name: str) -> "Placed":
     """A bundle that was in service, by its digest, or any other; whole, and run once. Raises NotFound, Unhealthy."""
     from worker.bundles import roles
 
-    found = roles.find(engine, name)
-    bundle = _open(found) if found else load_bundle(name)
+    known = roles.find(engine, name)
+    bundle = _open(known) if known else load_bundle(name)
     run_once(bundle)
-    return found or roles.place(bundle)
+    return known or roles.place(bundle)
 
 
 def _open(placed: "Placed") -> "Bundle":

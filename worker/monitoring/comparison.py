@@ -22,21 +22,21 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
     """
     with snapshot(engine) as connection:
         first, last, points = _scores(connection, live, shadow)
-        labels = {one: label for one, (label, _) in truths(connection).items() if one in first}
+        labels = {key: film.label for key, film in truths(connection).items() if key in first}
         begun, ended = _span(connection, shadow)
         missed = _missed(connection, live, shadow)
         engines = {digest: _engines(connection, digest) for digest in (live, shadow)}
     films = [
-        ComparedFilm(live=first[one], shadow=last[one], truth=labels.get(one))
-        for one in sorted(first)
-        if set(first[one]) == set(last[one])
+        ComparedFilm(live=first[key], shadow=last[key], truth=labels.get(key))
+        for key in sorted(first)
+        if set(first[key]) == set(last[key])
     ]
     return {
         "live": {"digest": live, "engines": engines[live]},
         "shadow": {"digest": shadow, "engines": engines[shadow]},
         "from": begun.isoformat() if begun else None,
         "to": ended.isoformat() if ended else None,
-        "truth_films": sum(one.truth is not None for one in films),
+        "truth_films": sum(film.truth is not None for film in films),
         "disputed_films": sum(label is None for label in labels.values()),
     } | compare(films, flagged=in_order(points), missed=missed)
 
@@ -64,16 +64,17 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[Scores, Sco
         .join(finding_score, finding_score.c.score_id == score.c.id)
         .where(score.c.bundle_digest.in_((live, shadow)), score.c.instance_id.in_(by_both))
     )
-    found: dict[str, Scores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
+    scores: dict[str, Scores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
     points = set()
     for row in rows:
-        said = FindingScore(probability=row.probability, flag=row.flag)
-        found[row.bundle_digest][row.instance_id][row.finding] = said
+        scores[row.bundle_digest][row.instance_id][row.finding] = FindingScore(
+            probability=row.probability, flag=row.flag
+        )
         if row.operating_point is not None:
             points.add(row.finding)
     return (
-        {one: {name: said[name] for name in in_order(said)} for one, said in found[live].items()},
-        found[shadow],
+        {key: {name: findings[name] for name in in_order(findings)} for key, findings in scores[live].items()},
+        scores[shadow],
         points,
     )
 

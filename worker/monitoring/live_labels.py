@@ -86,7 +86,7 @@ def against_labels(engine: Engine, default: Path | None) -> AgainstLabels:
 
 def calibration(connection: Connection, bundle: Bundle) -> tuple[StatedProbability, ...]:
     """For each finding over the labelled films: how many should have it by the probabilities, and how many have it."""
-    labels = {key: label for key, (label, _) in truths(connection).items() if label is not None}
+    labels = {key: film.label for key, film in truths(connection).items() if film.label is not None}
     keys = sorted(labels)
     stated: dict[str, list[float]] = {name: [] for name in bundle.findings}
     observed = dict.fromkeys(bundle.findings, 0)
