@@ -90,7 +90,8 @@ def _show(measured: "Performance") -> None:
     print_rows(console, ("finding", "rate", "now", "calibrated", "evidence", "alarm"), table, folds=("alarm",))
     console.print(
         f"{measured.labelled} of {measured.scored} films scored live by bundle {measured.bundle_digest[:12]} "
-        f"have a truth ({measured.labelled_flagged} of the {measured.flagged} flagged); readers disagree on {measured.disputed}.",
+        f"have a truth ({measured.labelled_flagged} of the {measured.flagged} flagged); "
+        f"readers disagree on {measured.disputed}.",
     )
     if measured.selected:
         console.print(
