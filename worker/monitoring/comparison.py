@@ -22,14 +22,14 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
     """
     with snapshot(engine) as connection:
         first, last, points = _scores(connection, live, shadow)
-        labels = {key: film.label for key, film in truths(connection).items() if key in first}
+        labels = {film: truth.label for film, truth in truths(connection).items() if film in first}
         begun, ended = _span(connection, shadow)
         missed = _missed(connection, live, shadow)
         engines = {digest: _engines(connection, digest) for digest in (live, shadow)}
     films = [
-        ComparedFilm(live=first[key], shadow=last[key], truth=labels.get(key))
-        for key in sorted(first)
-        if set(first[key]) == set(last[key])
+        ComparedFilm(live=first[film], shadow=last[film], truth=labels.get(film))
+        for film in sorted(first)
+        if set(first[film]) == set(last[film])
     ]
     return {
         "live": {"digest": live, "engines": engines[live]},
@@ -67,13 +67,12 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[Scores, Sco
     scores: dict[str, Scores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
     points = set()
     for row in rows:
-        scores[row.bundle_digest][row.instance_id][row.finding] = FindingScore(
-            probability=row.probability, flag=row.flag
-        )
+        finding_scores = scores[row.bundle_digest][row.instance_id]
+        finding_scores[row.finding] = FindingScore(probability=row.probability, flag=row.flag)
         if row.operating_point is not None:
             points.add(row.finding)
     return (
-        {key: {name: findings[name] for name in in_order(findings)} for key, findings in scores[live].items()},
+        {film: {name: findings[name] for name in in_order(findings)} for film, findings in scores[live].items()},
         scores[shadow],
         points,
     )
