@@ -51,7 +51,8 @@ def load_settings(**overrides: Any) -> "Settings":
             raise ConfigurationError(f"settings file {config} ({CONFIG_VARIABLE}) is not there")
         return Settings(**overrides)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_fault(fault, config) for fault in error.errors())) from None
+        faults = dict.fromkeys(_fault(fault, config) for fault in error.errors())  # of a list each entry has one
+        raise ConfigurationError("; ".join(faults)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"settings file {config} is no TOML: {error}") from None
     except OSError as error:
@@ -60,7 +61,7 @@ def load_settings(**overrides: Any) -> "Settings":
 
 def _fault(fault: "ErrorDetails", config: str) -> str:
     """What pydantic found, in words; never the value, which may be a password."""
-    name = ".".join(str(part) for part in fault["loc"])
+    name = str(fault["loc"][0]) if fault["loc"] else ""
     if fault["type"] == "extra_forbidden":
         return f"{name} in {config} is not a setting; worker/SETTINGS.md lists them"
     words = fault["msg"]
