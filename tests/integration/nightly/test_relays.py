@@ -197,7 +197,14 @@ def test_the_report_needs_nothing_that_the_relays_image_leaves_out(tmp_path: Pat
     schema.upgrade(engine)
     days.fill(engine, FRIDAY, 30, shares=days.Shares(labelled=0.5))
     engine.dispose()
-    order = Order(database_url=plan.database_url, day=FRIDAY, options=plan.options, folder=tmp_path, parent=os.getpid())
+    order = Order(
+        database_url=plan.database_url,
+        day=FRIDAY,
+        options=plan.options,
+        folder=tmp_path,
+        summary=tmp_path / "summary",
+        parent=os.getpid(),
+    )
     blocked = f"import sys; sys.modules.update(dict.fromkeys({gone!r}))"
     code = f"{blocked}; from worker.nightly.child import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(order), capture_output=True, timeout=60)
