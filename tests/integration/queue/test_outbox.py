@@ -13,6 +13,7 @@ from tests.phantoms import chest_pixels, write_film
 from worker.db.session import reading, writing
 from worker.db.tables import outbox
 from worker.errors import PublishError
+from worker.queue import lease
 from worker.queue.outbox import Claims, RelayOptions, lease_batch, relay_once
 from worker.receiving.ingest import ingest
 
@@ -70,6 +71,24 @@ def test_a_broker_that_is_away_gives_the_lease_back(database: Engine, waiting: l
         relay_once(database, refuse, OPTIONS)
     with reading(database) as connection:
         assert set(connection.execute(select(outbox.c.lease_until)).scalars()) == {None}
+
+
+def test_a_broker_that_took_a_message_and_did_not_say_so(database: Engine, waiting: list[int]) -> None:
+    """A worker has its first film by then: that one's lease is the worker's."""
+    until = now() + timedelta(minutes=5)
+
+    def take_and_hang_up(claims: Claims) -> None:
+        with writing(database) as connection:
+            row_id = connection.execute(select(outbox.c.id).where(outbox.c.instance_id == waiting[0])).scalar_one()
+            assert lease.take(connection, lease.OUTBOX, row_id, claims[waiting[0]], lease_until=until)
+        raise PublishError("away")
+
+    with pytest.raises(PublishError):
+        relay_once(database, take_and_hang_up, OPTIONS)
+    with reading(database) as connection:
+        held = connection.execute(select(outbox.c.instance_id).where(outbox.c.lease_until == until)).scalars().all()
+        free = connection.execute(select(outbox.c.instance_id).where(outbox.c.lease_until.is_(None))).scalars().all()
+    assert (held, sorted(free)) == (waiting[:1], waiting[1:])
 
 
 def test_several_relays_never_lease_a_row_twice(database: Engine, waiting: list[int]) -> None:
