@@ -5,11 +5,16 @@ Every figure is from the bundle's manifest or from `EVALUATION`, the evaluation.
 
 import json
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from model.bundle import REFERENCE, SHIPPED, Bundle, load
+from model.evaluation.evaluate import EvaluationContent
+from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
+from model.pages.words import estimate_text, plain
+from model.stats.estimate import Estimate
+from model.stats.summaries import Summary
 
 EVALUATION = SHIPPED / "reference.evaluation.json"
 PARTS = {"train": "train, PA", "val": "val, PA (chosen on it)", "test": "**test, PA**", "test_all": "test, all views"}
@@ -70,10 +75,15 @@ COVID-19 collections (research use). The trunk was first trained on {pretrained:
 """
 
 
-def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
+def read_evaluation(path: Path) -> EvaluationContent:
+    """An evaluation.json, of this release or an earlier one. Raises OSError or ValueError."""
+    return EvaluationContent.read(json.loads(path.read_text(encoding="utf-8")))
+
+
+def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
     """The card as Markdown. Raises ValueError when the evaluation is of another bundle."""
-    if evaluation["bundle"]["digest"] != bundle.digest:
-        raise ValueError(f"the evaluation is of bundle {evaluation['bundle']['digest'][:12]}, not {bundle.digest[:12]}")
+    if evaluation.bundle.digest != bundle.digest:
+        raise ValueError(f"the evaluation is of bundle {evaluation.bundle.digest[:12]}, not {bundle.digest[:12]}")
     made = bundle.provenance
     head = HEAD.format(
         name=bundle.name,
@@ -84,7 +94,7 @@ def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
         low=bundle.preprocess.stretch_low,
         high=bundle.preprocess.stretch_high,
         calibration=bundle.calibration.words,
-        engine=evaluation["engine"]["name"],
+        engine=evaluation.engine.name,
         fp32=" and ".join(f"{bundle.metrics[name]['accuracy']['value']:.3f} on {name}" for name in ("val", "test")),
     )
     lines = [f"- {key.replace('_', ' ')}: {plain(value)}" for key, value in made.items() if key not in NOT_SHOWN]
@@ -94,9 +104,8 @@ def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
     return head + "\n".join(_measured(evaluation)) + "\n" + tail + "\n".join(lines) + "\n"
 
 
-def _measured(evaluation: dict[str, Any]) -> Iterable[str]:
-    parts = evaluation["parts"]
-    yield from _table(["", *PARTS.values()], _of_parts([parts[name] for name in PARTS]))
+def _measured(evaluation: EvaluationContent) -> Iterable[str]:
+    yield from _table(["", *PARTS.values()], _rows_of_parts([evaluation.parts[name] for name in PARTS]))
     yield ""
     yield "Beside others on the same test films:"
     yield ""
@@ -118,92 +127,79 @@ def _measured(evaluation: dict[str, Any]) -> Iterable[str]:
         ["", "films", "accuracy", *(f"recall, {name}" for name in FINDINGS)],
         (
             [
-                f"{one['group']}: {one['name']}",
-                str(sum(one["films"].values())),
-                _estimate(one["accuracy"]),
-                *(_estimate(one["recall"][name]) for name in FINDINGS),
+                f"{part.group}: {part.name}",
+                str(sum(part.films.values())),
+                _estimate(part.accuracy),
+                *(_estimate(part.recall[name]) for name in FINDINGS),
             ]
-            for one in evaluation["slices"]
-            if one["group"] != "all"
+            for part in evaluation.slices
+            if part.group != "all"
         ),
     )
-    fair = evaluation["fair"]["test_all"]
-    yield ""
-    yield (
-        f"The fair slice, pneumonia against COVID-19 within one source ({evaluation['fair']['source']}, all views, "
-        f"{fair['network']['films']} films): AUROC {_estimate(fair['network']['auroc'])} +, source statistics "
-        f"{_estimate(fair['shortcut']['auroc'])} +, SVM {_estimate(fair['svm']['auroc'])} +."
-    )
-    for study in evaluation["studies"]:
+    answers = evaluation.fair.test_all or {}
+    if answers:
+        network, shortcut, svm = (answers[who] for who in ("network", "shortcut", "svm"))
         yield ""
-        yield f"{study['title']}. {study['note']}"
+        yield (
+            f"The fair slice, pneumonia against COVID-19 within one source ({evaluation.fair.source}, all views, "
+            f"{network.films} films): AUROC {_estimate(network.auroc)} +, source statistics "
+            f"{_estimate(shortcut.auroc)} +, SVM {_estimate(svm.auroc)} +."
+        )
+    for study in evaluation.studies:
         yield ""
-        rows = (row for row in study["rows"] if not str(row[0]).isdigit())  # the report has each resplit
-        yield from _table(study["columns"], ([str(cell) for cell in row] for row in rows))
+        yield f"{study.title}. {study.note}"
+        yield ""
+        rows = (row for row in study.rows if not str(row[0]).isdigit())  # the report has each resplit
+        yield from _table(study.columns, (list(map(str, row)) for row in rows))
 
 
-def _of_parts(parts: list[dict[str, Any]]) -> Iterable[list[str]]:
-    def row(name: str, cells: Iterable[str]) -> list[str]:
-        return [name, *cells]
+def _rows_of_parts(parts: list[PartMeasures]) -> Iterable[list[str]]:
+    def row(name: str, estimates: Iterable[Estimate]) -> list[str]:
+        return [name, *map(_estimate, estimates)]
 
-    summaries = [part["summary"] for part in parts]
-    yield row("films", (str(one["films"]) for one in summaries))
-    yield row("accuracy", (_estimate(one["accuracy"]) for one in summaries))
-    balanced = (
-        {"value": one["balanced_accuracy"], "interval95": one["bootstrap"]["balanced_accuracy"]} for one in summaries
-    )
-    yield row("balanced accuracy +", map(_estimate, balanced))
-    for measure in ("recall", "precision"):
-        for name in FINDINGS:
-            yield row(f"{measure}, {name}", (_estimate(one[measure][name]) for one in summaries))
+    summaries = [part.summary for part in parts]
+    yield ["films", *(str(summary.films) for summary in summaries)]
+    yield row("accuracy", (summary.accuracy for summary in summaries))
+    yield row("balanced accuracy +", (summary.balanced for summary in summaries))
     for name in FINDINGS:
-        yield row(f"AUROC, {name} +", (_estimate(part["curves"][name]["roc"]["auroc"]) for part in parts))
-    after = [part["reliability"]["after"] for part in parts]
-    errors = ({"value": one["ece"], "interval95": one["ece_interval95"]} for one in after)
-    yield row("calibration error (ECE) +", map(_estimate, errors))
-    for name, flag in parts[0]["flags"].items():
-        for rate in ("sensitivity", "specificity"):
-            cells = (_estimate(part["flags"][name][rate]) for part in parts)
-            yield row(f"flag {name} at {flag['threshold']:.4f}, {rate}", cells)
+        yield row(f"recall, {name}", (summary.recall[name] for summary in summaries))
+    for name in FINDINGS:
+        yield row(f"precision, {name}", (summary.precision[name] for summary in summaries))
+    for name in FINDINGS:
+        yield row(f"AUROC, {name} +", (part.curves[name].roc.auroc for part in parts))
+    yield row("calibration error (ECE) +", (part.reliability.after.scores[0] for part in parts))
+    for name, flag in parts[0].flags.items():
+        words = f"flag {name} at {flag.threshold:.4f}"
+        yield row(f"{words}, sensitivity", (part.flags[name].sensitivity for part in parts))
+        yield row(f"{words}, specificity", (part.flags[name].specificity for part in parts))
 
 
-def _beside(evaluation: dict[str, Any]) -> Iterable[list[str]]:
-    def figures(test: dict[str, Any], everything: dict[str, Any]) -> list[str]:
-        return [_estimate(test["accuracy"]), _estimate(test["recall"]["covid19"]), _estimate(everything["accuracy"])]
+def _beside(evaluation: EvaluationContent) -> Iterable[list[str]]:
+    def figures(test: Summary, test_all: Summary) -> list[str]:
+        return [_estimate(test.accuracy), _estimate(test.recall["covid19"]), _estimate(test_all.accuracy)]
 
-    parts = evaluation["parts"]
-    yield ["**this network**", *figures(parts["test"]["summary"], parts["test_all"]["summary"]), "", ""]
-    for name, words in RIVALS.items():
-        rival, against = evaluation["baselines"].get(name), evaluation["against"].get(name)
-        if rival and against:
-            measured = figures(rival["test"]["summary"], rival["test_all"]["summary"])
-            difference, p = against["test"]["accuracy"], against["test"]["mcnemar"]["p"]
-            low, high = difference["interval95"]
-            yield [words, *measured, f"{difference['value']:+.3f} [{low:+.2f}, {high:+.2f}]", f"{p:.3f}"]
+    parts = evaluation.parts
+    yield ["**this network**", *figures(parts["test"].summary, parts["test_all"].summary), "", ""]
+    for name, rival in evaluation.baselines.fitted().items():
+        measured = figures(rival.test.summary, rival.test_all.summary)
+        difference = evaluation.against[name]["test"]
+        gain = difference.accuracy
+        interval = f" [{gain.interval95[0]:+.2f}, {gain.interval95[1]:+.2f}]" if gain.interval95 else ""
+        yield [RIVALS[name], *measured, f"{gain.value:+.3f}{interval}", f"{difference.mcnemar.p:.3f}"]
     yield ["guessing", "0.333", "0.333", "0.333", "", ""]
-    theirs = evaluation["paper"]["cnn"]["test"]
-    yield ["the 2020 paper, on its own films", f"{theirs['accuracy']}", f"{theirs['recall']['covid19']}", "", "", ""]
+    theirs = evaluation.paper.cnn["test"]
+    yield ["the 2020 paper, on its own films", f"{theirs.accuracy}", f"{theirs.recall['covid19']}", "", "", ""]
 
 
-def _table(columns: list[str], rows: Iterable[list[str]]) -> Iterable[str]:
+def _table(columns: Sequence[str], rows: Iterable[list[str]]) -> Iterable[str]:
     yield f"| {' | '.join(columns)} |"
     yield "|" + "---|" * len(columns)
     yield from (f"| {' | '.join(row)} |" for row in rows)
 
 
-def _estimate(found: dict[str, Any]) -> str:
-    if found["value"] is None:
-        return "-"
-    interval = found["interval95"]
-    return f"{found['value']:.3f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
-
-
-def plain(value: object) -> str:
-    """A value of a manifest in one line."""
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {plain(one)}" for key, one in value.items())
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+def _estimate(estimate: Estimate) -> str:
+    return "-" if estimate.value is None else estimate_text(estimate)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(card(load(REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8"))))
+    sys.stdout.write(card(load(REFERENCE), read_evaluation(EVALUATION)))
