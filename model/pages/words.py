@@ -5,10 +5,10 @@ from model.stats.estimate import Estimate
 
 def estimate_text(estimate: Estimate | None) -> str:
     """0.609 [0.52, 0.69]"""
-    if estimate is None:
+    if estimate is None or estimate.value is None:
         return "–"
     bounds = estimate.interval95
-    return number_text(estimate.value) + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else "")
+    return f"{estimate.value:.3f}" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else "")
 
 
 def number_text(value: float | None) -> str:

@@ -202,8 +202,9 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
         "report says how much of it is chance.",
         style="dim",
     )
+    made = f"{out}, digest {content.made[:12]}, {content.calibration.method} scaling"
     console.print(
-        f"wrote {out}, digest {content.made[:12]}, {content.calibration.method} scaling; report in {place}. {content.notice}",
+        f"wrote {made}; report in {place}. {content.notice}",
         highlight=False,
         soft_wrap=True,
     )
