@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from model.evaluation import baselines
-from model.evaluation.baselines import SVM_COSTS, Baseline, covidnet, random_guess, shortcut_probe, svm
+from model.evaluation.baselines import SVM_COSTS, Baseline, ProbeChoice, covidnet, random_guess, shortcut_probe, svm
 from model.findings import FINDINGS
 from model.preprocess import shrink
 from model.stats.summaries import confusion_summary, summary
@@ -165,7 +165,7 @@ def test_shortcut_probe_is_the_documented_recipe() -> None:
     assert np.allclose(found.scores["test"], model.predict_proba(test))
     assert (found.predictions["test"] == model.predict(test)).all()
     assert found.scores["none"].shape == (0, 3)
-    assert found.chosen == {"scores": "probability", "cost": 1.0, "columns": 5}
+    assert found.chosen == ProbeChoice(cost=1.0, columns=5)
     assert 0.55 < (found.predictions["test"] == truth).mean() < 0.9
     assert same(found, shortcut_probe({"train": train, "test": test, "none": test[:0]}, {"train": labels}))
 
