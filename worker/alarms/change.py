@@ -1,4 +1,4 @@
-"""What is told of an alarm: that it was raised, or cleared. Audit trail, log, mail and webhook hold the same values."""
+"""A change of an alarm: raised, or cleared. Audit trail, log, mail and webhook hold the same values."""
 
 import hashlib
 import json

@@ -44,7 +44,7 @@ class Work:
     again: list[tuple[int, Condition]] = field(default_factory=list)
     """Of those, alarms that were acknowledged, and it is worse now."""
     over: list[tuple[Any, str]] = field(default_factory=list)
-    """Rows of open alarms, and what is said where nothing was mended, else ""."""
+    """Rows of open alarms, each with a text that replaces its own where nothing was mended, else ""."""
 
     def __bool__(self) -> bool:
         return bool(self.new or self.stay or self.over)
@@ -96,7 +96,7 @@ def settle(
     Args:
         looked_at: rules, or rules with one subject, whose conditions are all here; other alarms are left alone.
         channels: each change becomes an errand for each of them.
-        gone: rule and subject of alarms that end though nothing was mended, and what is said then.
+        gone: rule and subject of alarms that end though nothing was mended, with the text that says so.
 
     Returns:
         The changes, for `tell` after the commit.
