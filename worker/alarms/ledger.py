@@ -35,7 +35,7 @@ def open_alarms(connection: Connection) -> dict[tuple[str, str], Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class LedgerWork:
     """What a look asks of the ledger."""
 
     new: list[Condition] = field(default_factory=list)
@@ -55,11 +55,11 @@ def work(
     looked_at: Collection[str | tuple[str, str]],
     conditions: Iterable[Condition],
     gone: Mapping[tuple[str, str], str] | None = None,
-) -> Work:
+) -> LedgerWork:
     """What `settle` would do, with the same arguments."""
     broken = {(condition.rule, condition.subject): condition for condition in conditions}
     opened, gone = open_alarms(connection), gone or {}
-    needed = Work()
+    needed = LedgerWork()
     for place, condition in broken.items():
         row = opened.get(place)
         if row is None:

@@ -15,7 +15,7 @@ from worker.db.span import Span
 from worker.receiving import refusals
 from worker.states import State
 from worker.status.flow import (
-    DeadLetter,
+    FailedFilm,
     LastHour,
     Waiting,
     films_in,
@@ -42,7 +42,7 @@ class DatabaseContent:
     """Presentation contexts of today that were not accepted, by AE, most first."""
     hour: LastHour
     failed: int
-    dead_letters: tuple[DeadLetter, ...]
+    dead_letters: tuple[FailedFilm, ...]
     """The newest MOST_DEAD_LETTERS, newest first."""
     alarms: tuple[OpenAlarm, ...]
     """Newest first, acknowledged ones last."""
