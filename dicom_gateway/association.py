@@ -21,14 +21,21 @@ from dicom_gateway.dimse import (
     C_ECHO_RQ,
     C_STORE_RQ,
     NO_DATA_SET,
-    SUCCESS,
-    UNRECOGNISED_OPERATION,
     Response,
     decode_command,
     encode_response,
     values,
 )
-from dicom_gateway.errors import Refusal
+from dicom_gateway.errors import (
+    SUCCESS,
+    UNRECOGNISED_OPERATION,
+    Abort,
+    AbortReason,
+    PeerGone,
+    PeerSilent,
+    Refusal,
+    in_hexadecimal,
+)
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.negotiation import Reject
 from dicom_gateway.observer import NO_REQUEST, Observer, tell
@@ -37,7 +44,7 @@ from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
-from dicom_gateway.wire import Abort, AbortReason, PeerGone, PeerSilent, Wire
+from dicom_gateway.wire import Wire
 
 log = logging.getLogger("xrayq.gateway")
 
@@ -280,7 +287,7 @@ class Association:
             extra=self._peer()
             | {
                 "sop_class": negotiation.class_name(self._contexts[message.context_id][0]),
-                "status": f"0x{refusal.status:04X}",
+                "status": in_hexadecimal(refusal.status),
                 "reason": type(refusal).__name__,
             },
         )

@@ -8,10 +8,9 @@ from io import BytesIO
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode
 
-from dicom_gateway.wire import Abort, AbortReason
+from dicom_gateway.errors import Abort, AbortReason
 
 C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
-SUCCESS, UNRECOGNISED_OPERATION = 0x0000, 0x0211
 NO_DATA_SET = 0x0101
 RESPONSE_BIT = 0x8000
 

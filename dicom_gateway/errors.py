@@ -1,9 +1,63 @@
-"""Errors of the gateway, one tree. A refusal carries the DIMSE status that answers it; a film's fault carries its
-reason code.
+"""Errors of the gateway, one tree, and every DIMSE status that it answers with.
 
-Statuses: PS3.4 Table B.2-1 (Storage) and PS3.7 Annex C. Comments go into Error Comment (0000,0902): no more than 64
-characters, and never a word from the data set.
+    GatewayError
+    ├── Refusal                 a C-STORE that is not answered with success; it carries the status
+    │   ├── NoSpace
+    │   ├── TooLarge
+    │   ├── StoreUnavailable
+    │   ├── ClassMismatch
+    │   ├── InstanceMismatch
+    │   ├── Truncated
+    │   ├── Malformed
+    │   ├── TooDeep
+    │   ├── MissingIdentifier
+    │   ├── NoDataSet
+    │   └── InvalidInstance
+    ├── PixelError              a stored film that gives no radiograph; it carries the reason code
+    │   ├── NoPixelData
+    │   ├── HeaderIncomplete
+    │   ├── TooManyPixels
+    │   ├── NotGrayscale
+    │   ├── MultiFrame
+    │   ├── UnsupportedSyntax
+    │   ├── CodestreamMismatch
+    │   └── CorruptPixels
+    ├── Abort                   an association that we end
+    ├── PeerGone                an association that the peer ended
+    │   └── PeerSilent
+    └── PeerUnavailable         as SCU: no association
+        └── Rejected
+
+Which status answers what (PS3.4 Table B.2-1 and PS3.7 Annex C; in the ranges A7xx, A9xx and Cxxx the last two digits
+are ours):
+
+    0x0000  success             C-STORE: the film is durable and its row committed. C-ECHO: always
+    0x0110  Refusal             processing failure; only the kinds of it below are raised
+    0x0117  InvalidInstance     the command names no valid SOP Instance UID
+    0x0211  -                   a command that is neither C-STORE, C-ECHO nor C-CANCEL
+    0xA700  NoSpace             the spool's file system has less free space than the reserve
+    0xA701  TooLarge            the data set, or what is before its pixels, is larger than this node accepts
+    0xA702  StoreUnavailable    the spool cannot be written, or the database did not take the row, or not in time
+    0xA900  ClassMismatch       the data set, the command and the context do not name one SOP Class
+    0xA901  InstanceMismatch    the data set and the command do not name one SOP Instance
+    0xC001  Truncated           the data set ends before its last element
+    0xC002  Malformed           the data set cannot be parsed
+    0xC003  TooDeep             its sequences are nested too deep
+    0xC004  MissingIdentifier   it lacks the SOP Class or Instance UID
+    0xC005  NoDataSet           the command announces no data set
+
+Whoever finds the fault raises the class; `association` answers with its status. No other module knows a number.
+Comments go into Error Comment (0000,0902): no more than 64 characters, and never a word from the data set.
 """
+
+from enum import Enum
+
+SUCCESS, UNRECOGNISED_OPERATION = 0x0000, 0x0211
+
+
+def in_hexadecimal(status: int) -> str:
+    """As logs, metrics and pages write a DIMSE status: 0xA702."""
+    return f"0x{status:04X}"
 
 
 class GatewayError(Exception):
@@ -158,3 +212,36 @@ PIXEL_ERRORS: tuple[type[PixelError], ...] = (
     CodestreamMismatch,
     CorruptPixels,
 )
+
+
+class AbortReason(Enum):
+    """Provider reason of A-ABORT (PS3.8 Table 9-26)."""
+
+    NOT_SPECIFIED = 0
+    UNRECOGNISED_PDU = 1
+    UNEXPECTED_PDU = 2
+    INVALID_PARAMETER = 6
+
+
+class Abort(GatewayError):
+    """End the association with an A-ABORT."""
+
+    def __init__(self, reason: AbortReason, why: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+
+
+class PeerGone(GatewayError):
+    """The peer closed, released or aborted: nothing to answer. The text says how."""
+
+
+class PeerSilent(PeerGone):
+    """No PDU began in the time allowed."""
+
+
+class PeerUnavailable(GatewayError):
+    """No association: nobody listens, or the peer rejected or aborted it."""
+
+
+class Rejected(PeerUnavailable):
+    """What an A-ASSOCIATE-RJ says."""

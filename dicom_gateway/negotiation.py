@@ -12,10 +12,10 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from dicom_gateway import items
 from dicom_gateway.contexts import choose
+from dicom_gateway.errors import Abort, AbortReason
 from dicom_gateway.items import Item
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-from dicom_gateway.wire import Abort, AbortReason
 
 FIXED_BYTES = 68
 """Of the PDU behind its header: protocol version, both titles and what is reserved (PS3.8 Table 9-11)."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from dicom_gateway.errors import Abort, AbortReason
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.negotiation import Accepted
 from dicom_gateway.observer import USED, Observer, tell
-from dicom_gateway.wire import Abort, AbortReason
 
 MOST_NAMED = 10
 """Of one association that get a line in the log. A stranger may propose any number of classes."""

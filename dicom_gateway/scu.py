@@ -14,11 +14,11 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.contexts import VERIFICATION
-from dicom_gateway.dimse import C_ECHO_RQ, NO_DATA_SET, SUCCESS, decode_command
-from dicom_gateway.errors import GatewayError
+from dicom_gateway.dimse import C_ECHO_RQ, NO_DATA_SET, decode_command
+from dicom_gateway.errors import SUCCESS, Abort, PeerGone, PeerUnavailable, Rejected
 from dicom_gateway.negotiation import APPLICATION_CONTEXT
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID
-from dicom_gateway.wire import Abort, PeerGone, Wire
+from dicom_gateway.wire import Wire
 
 ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA = 0x02, 0x03, 0x04
 REJECTIONS: dict[tuple[int, ...], str] = {
@@ -32,14 +32,6 @@ ECHO = ((0x0100, C_ECHO_RQ), (0x0110, 1), (0x0800, NO_DATA_SET))
 """Element and value of a C-ECHO-RQ (PS3.7 9.3.5.1), after its SOP Class."""
 LONGEST_ANSWER = 16 << 10
 """Bytes of a PDU."""
-
-
-class PeerUnavailable(GatewayError):
-    """No association: nobody listens, or the peer rejected or aborted it."""
-
-
-class Rejected(PeerUnavailable):
-    """What an A-ASSOCIATE-RJ says."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,39 +5,15 @@ import math
 import socket
 import struct
 import time
-from enum import Enum
 
 from pynetdicom.pdu import A_ABORT_RQ
+
+from dicom_gateway.errors import Abort, AbortReason, PeerGone, PeerSilent
 
 log = logging.getLogger("xrayq.gateway")
 
 LEAST_RATE = 1024
 """Bytes a second of a PDU, once its network time-out has passed: a tenth of what a shared VPN gives on a bad day."""
-
-
-class AbortReason(Enum):
-    """Provider reason of A-ABORT (PS3.8 Table 9-26)."""
-
-    NOT_SPECIFIED = 0
-    UNRECOGNISED_PDU = 1
-    UNEXPECTED_PDU = 2
-    INVALID_PARAMETER = 6
-
-
-class Abort(Exception):
-    """End the association with an A-ABORT."""
-
-    def __init__(self, reason: AbortReason, why: str) -> None:
-        super().__init__(why)
-        self.reason = reason
-
-
-class PeerGone(Exception):
-    """The peer closed, released or aborted: nothing to answer. The text says how."""
-
-
-class PeerSilent(PeerGone):
-    """No PDU began in the time allowed."""
 
 
 class Wire:

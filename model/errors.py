@@ -1,4 +1,15 @@
-"""Errors of the model package, one tree."""
+"""Errors of the model package, one tree.
+
+    ModelError
+    ├── BundleError             a bundle is not whole, or of another schema
+    ├── EngineError             an engine does not open or run, or gives no score
+    │   ├── NoGpuError
+    │   └── OutOfMemoryError
+    ├── ParityError             a faster variant disagrees with its reference
+    └── DatasetError            a training data set breaks a rule
+
+Only these cross the border of the package: errors of ONNX Runtime, torch and TensorRT become EngineError.
+"""
 
 
 class ModelError(Exception):
@@ -11,6 +22,14 @@ class BundleError(ModelError):
 
 class EngineError(ModelError):
     """An engine cannot load its bundle, or answered with something that is not a score."""
+
+
+class NoGpuError(EngineError):
+    """No CUDA device can be used, or no driver or cuda-python is there to ask."""
+
+
+class OutOfMemoryError(EngineError):
+    """The GPU has no memory left for this."""
 
 
 class ParityError(ModelError):

@@ -17,7 +17,7 @@ from model import bundle as bundles
 from tests import days
 from tests.still import Clock
 from worker.alarms import acknowledge, deliver, ledger
-from worker.alarms.change import Change, Undelivered
+from worker.alarms.change import Change
 from worker.alarms.rules import Condition
 from worker.audit import trail
 from worker.bundles import roles as deployment
@@ -25,6 +25,7 @@ from worker.bundles.roles import Placed
 from worker.db.session import writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, film_measure, finding_score, instance, outbox, score, truth
+from worker.errors import Undelivered
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly import published as made
 from worker.queue import errands

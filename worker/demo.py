@@ -18,7 +18,8 @@ from sqlalchemy import func, select
 
 from dicom_gateway.contexts import SYNTAX_BY_UID, TRANSFER_SYNTAXES
 from dicom_gateway.encode import derived_uid, in_syntax, save, wrap_image
-from dicom_gateway.scu import PeerUnavailable, echo, send
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.scu import echo, send
 from worker.db.session import make_engine, reading
 from worker.db.tables import instance
 from worker.errors import NotFound, Unhealthy

@@ -1,4 +1,25 @@
-"""Errors of the service that a person can act on. The command line prints the message and leaves with `exit_code`."""
+"""Errors of the service, one tree. The command line prints the message and leaves with `exit_code`.
+
+    WorkerError                 exit code 1
+    ├── ConfigurationError      2
+    ├── NotFound                3
+    ├── WrongState              4
+    ├── Unhealthy               5
+    ├── LabelsRefused           1: a file of labels has faults
+    ├── PublishError            the broker did not take a message; the relay tries again
+    ├── NotMade                 this time there is no report of a night; the relay tries again
+    └── Undelivered             an alarm's message did not arrive; it is sent again
+    SQLAlchemyError
+    └── CommitUnknown           in `worker.db.errors`
+
+CommitUnknown is caught wherever an error of the database is, so it must be one of SQLAlchemy's. It has a module of its
+own because the command line imports this one, and begins without SQLAlchemy: that takes longer than the rest of it.
+"""
+
+from pathlib import Path
+
+SHOWN_FAULTS = 20
+"""Of a file of labels."""
 
 
 class WorkerError(Exception):
@@ -27,6 +48,43 @@ class Unhealthy(WorkerError):
     """A service, file or schema that is needed is missing or broken."""
 
     exit_code = 5
+
+
+class LabelsRefused(WorkerError):
+    """The file has faults; nothing of it was imported. `faults` name lines and columns, never their content."""
+
+    def __init__(self, path: Path, faults: list[str]) -> None:
+        more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        super().__init__(f"{path}: nothing imported: {'; '.join(faults[:SHOWN_FAULTS])}{more}")
+        self.faults = faults
+
+
+class PublishError(WorkerError):
+    """The broker did not take the message, or does not answer. Its text says why, and names no host."""
+
+
+class NotMade(WorkerError):
+    """This time there is no report of a night. The message says why, without a word of a film."""
+
+    def __init__(self, reason: str, *, of_day: bool = False) -> None:
+        """
+        Args:
+            of_day: whether what the day holds may be the cause, and not a disk or a database that will be back.
+        """
+        super().__init__(reason)
+        self.of_day = of_day
+
+
+class Undelivered(WorkerError):
+    """An alarm's message did not arrive. The text is a code such as `http_500`; never what the other side said."""
+
+    def __init__(self, reason: str, *, to: tuple[str, ...] = ()) -> None:
+        """
+        Args:
+            to: recipients that it did not reach, where it reached others; () for all.
+        """
+        super().__init__(reason)
+        self.to = to
 
 
 EXIT_CODES: dict[int, str] = {

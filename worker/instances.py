@@ -1,7 +1,6 @@
 """Instances as people see them: listing, one in full, requeue and reject."""
 
-from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +8,12 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select,
 
 from dicom_gateway.negotiation import class_name
 from dicom_gateway.views import all_views
-from model.findings import in_order
 from worker.audit import trail
-from worker.db.scores import ScoreView, of_instance
+from worker.db.scores import LiveScore, ScoreView, live_scores, of_instance
 from worker.db.session import database_time, reading, snapshot, writing
-from worker.db.tables import audit_event, finding_score, instance, outbox, score
+from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
-from worker.states import NO_STUDY, NOT_A_FILM, Role, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, State, sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +164,8 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     same = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.is_film == instance.c.is_film)
     next_one = select(later.c.id).where(same, later.c.revision > instance.c.revision).order_by(later.c.revision)
     rows = connection.execute(query.add_columns(next_one.limit(1).scalar_subquery().label("replaced_by"))).all()
-    scores = _live_scores(connection, query)
+    chosen = query.with_only_columns(instance.c.id).subquery()
+    scores = live_scores(connection, instance.c.id.in_(select(chosen.c.id)))
     return [
         InstanceView(
             id=row.id,
@@ -196,37 +195,12 @@ def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
             received_at=row.received_at,
             identity_changed=row.identity_changed,
             replaced_by=row.replaced_by,
-            **scores.get(row.id, dict.fromkeys(("probabilities", "flags", "bundle_digest", "engine", "scored_at"))),
+            **_of_score(scores.get(row.id)),
         )
         for row in rows
     ]
 
 
-def _live_scores(connection: Connection, query: Select[Any]) -> dict[int, dict[str, Any]]:
-    chosen = query.with_only_columns(instance.c.id).subquery()
-    rows = connection.execute(
-        select(score.c.instance_id, score.c.bundle_digest, score.c.engine, score.c.scored_at, finding_score)
-        .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(score.c.instance_id.in_(select(chosen.c.id)), score.c.role == Role.LIVE)
-        .order_by(score.c.id)
-    ).all()
-    scores: dict[int, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for row in rows:
-        one = scores[row.instance_id].setdefault(
-            row.score_id,
-            {
-                "probabilities": {},
-                "flags": [],
-                "bundle_digest": row.bundle_digest,
-                "engine": row.engine,
-                "scored_at": row.scored_at,
-            },
-        )
-        one["probabilities"][row.finding] = row.probability
-        if row.flag:
-            one["flags"].append(row.finding)
-    newest = {instance_id: list(by_score.values())[-1] for instance_id, by_score in scores.items()}
-    for one in newest.values():
-        one["probabilities"] = {name: one["probabilities"][name] for name in in_order(one["probabilities"])}
-        one["flags"] = in_order(one["flags"])
-    return newest
+def _of_score(live: LiveScore | None) -> dict[str, Any]:
+    """The fields of a view that come from its live score; None where the film has none."""
+    return {field.name: getattr(live, field.name, None) for field in fields(LiveScore)}

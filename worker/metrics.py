@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from dicom_gateway.errors import NoSpace, in_hexadecimal
 from dicom_gateway.observer import Observer
 from dicom_gateway.spool import Spool, free_bytes
 from worker import logs
@@ -125,7 +126,7 @@ class GatewayMetrics(Observer):
         _gauge(
             self.registry,
             "xrayq_spool_reserve_bytes",
-            "Free space below which C-STORE is answered with 0xA700.",
+            f"Free space below which C-STORE is answered with {in_hexadecimal(NoSpace.status)}.",
             lambda: spool.reserve_bytes,
         )
 
@@ -147,7 +148,7 @@ class GatewayMetrics(Observer):
 
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
         label = self._titles.if_known(calling_ae)
-        self._stores.labels(label, f"0x{status:04X}").inc()
+        self._stores.labels(label, in_hexadecimal(status)).inc()
         self._bytes.labels(label).inc(size)
         self._seconds.observe(seconds)
 

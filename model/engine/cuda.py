@@ -10,17 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from model.errors import EngineError
+from model.errors import EngineError, NoGpuError, OutOfMemoryError
 
 OUT_OF_MEMORY = "cudaErrorMemoryAllocation"
-
-
-class NoGpuError(EngineError):
-    """No CUDA device can be used, or no driver or cuda-python is there to ask."""
-
-
-class OutOfMemoryError(EngineError):
-    """The GPU has no memory left for this."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from typing import Any
 
 from model.bundle import Bundle
 from model.engine import build_plan, seal
-from model.engine.cuda import Cuda, NoGpuError
-from model.errors import EngineError
+from model.engine.cuda import Cuda
+from model.errors import EngineError, NoGpuError
 
 SCHEMA = 1
 INPUT, OUTPUT = "images", "logits"

@@ -13,8 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.engine.cuda import OutOfMemoryError
-from model.errors import EngineError
+from model.errors import EngineError, OutOfMemoryError
 
 BUCKETS = (1, 8, 32, 64)
 SLOTS = 2

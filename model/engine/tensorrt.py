@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from model.bundle import Bundle
 from model.engine import build_plan, parity, slots
 from model.engine.base import Engine
-from model.engine.cuda import Cuda, OutOfMemoryError
+from model.engine.cuda import Cuda
 from model.engine.plans import BATCHES, INPUT, OUTPUT, open_plan
 from model.engine.slot_engine import SlotEngine
-from model.errors import EngineError
+from model.errors import EngineError, OutOfMemoryError
 
 log = logging.getLogger("xrayq.model")
 

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from model.bundle import Bundle
 from model.engine import parity, slots, torch_graph
 from model.engine.base import Engine
-from model.engine.cuda import NoGpuError, OutOfMemoryError
 from model.engine.half import to_half
 from model.engine.slot_engine import SlotEngine
-from model.errors import EngineError, first_line
+from model.errors import EngineError, NoGpuError, OutOfMemoryError, first_line
 
 log = logging.getLogger("xrayq.model")
 

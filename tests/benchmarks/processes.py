@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydicom import uid
 
-from dicom_gateway.scu import PeerUnavailable, echo
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.scu import echo
 from tests.services import tool
 from worker.demo import free_port, wait_for
 

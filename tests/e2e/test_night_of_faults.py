@@ -19,7 +19,8 @@ import pytest
 import redis
 from sqlalchemy import Engine, func, select, update
 
-from dicom_gateway.scu import PeerUnavailable, send
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.scu import send
 from tests.e2e.night_films import Film, Night, make_nights
 from tests.e2e.test_up import Up, service
 from tests.services import child, kill, listening, wait_until

@@ -22,7 +22,8 @@ from pydicom import dcmread, uid
 from sqlalchemy import Engine, func, select
 
 from dicom_gateway.contexts import TRANSFER_SYNTAXES
-from dicom_gateway.scu import PeerUnavailable, send
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.scu import send
 from tests.phantoms import chest_pixels, write_film
 from tests.services import (
     child,

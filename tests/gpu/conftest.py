@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from model.bundle import REFERENCE, Bundle, load
-from model.engine.cuda import Cuda, NoGpuError
+from model.engine.cuda import Cuda
 from model.engine.ort import OrtEngine
 from model.engine.parity import films
+from model.errors import NoGpuError
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

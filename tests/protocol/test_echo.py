@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dicom_gateway.scu import PeerUnavailable, Rejected, echo
+from dicom_gateway.errors import PeerUnavailable, Rejected
+from dicom_gateway.scu import echo
 from tests.protocol.conftest import Node
 from tests.services import free_port
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dicom_gateway.errors import StoreUnavailable
+from dicom_gateway.errors import PeerUnavailable, StoreUnavailable
 from dicom_gateway.observer import NO_REQUEST, Observer
 from dicom_gateway.options import Received
-from dicom_gateway.scu import PeerUnavailable, echo, send
+from dicom_gateway.scu import echo, send
 from tests.phantoms import write_film
 from tests.protocol.conftest import Node
 from tests.protocol.raw import Peer

@@ -18,6 +18,7 @@ from pynetdicom.pdu_primitives import (
 
 from dicom_gateway import scu
 from dicom_gateway.contexts import FILM_CLASSES, TRANSFER_SYNTAXES, TransferSyntax
+from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.header import read_header
 from tests.phantoms import write_film
 from tests.protocol.conftest import Node
@@ -153,7 +154,7 @@ def test_our_own_scu_echoes_and_says_when_nobody_listens(node: Node) -> None:
     scu.echo("127.0.0.1", node.port, called_ae="XRAYQ")
     port = node.port
     node.gateway.stop()
-    with pytest.raises(scu.PeerUnavailable):
+    with pytest.raises(PeerUnavailable):
         scu.echo("127.0.0.1", port, called_ae="XRAYQ", timeout=2)
 
 

@@ -60,18 +60,6 @@ class Change:
         return hashlib.sha256(json.dumps(self.message(site), sort_keys=True).encode()).hexdigest()[:32]
 
 
-class Undelivered(Exception):
-    """The message did not arrive. The text is a code such as `http_500`; never what the other side said."""
-
-    def __init__(self, reason: str, *, to: tuple[str, ...] = ()) -> None:
-        """
-        Args:
-            to: recipients that it did not reach, where it reached others; () for all.
-        """
-        super().__init__(reason)
-        self.to = to
-
-
 Send = Callable[[Change], int]
 """Deliver one message or raise Undelivered. Returns how many of several recipients were refused."""
 

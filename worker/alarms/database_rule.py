@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alarms import ledger
-from worker.alarms.change import AlarmState, Change, Send, Undelivered
+from worker.alarms.change import AlarmState, Change, Send
 from worker.alarms.deliver import send_bounded
 from worker.db.causes import cause
-from worker.errors import Unhealthy
+from worker.errors import Undelivered, Unhealthy
 from worker.queue.errands import Kind
 
 log = logging.getLogger("xrayq.alarm")

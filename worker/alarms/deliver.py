@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from worker.alarms.change import AlarmState, Change, Send, Undelivered, key_of
+from worker.alarms.change import AlarmState, Change, Send, key_of
 from worker.alarms.ledger import ACTOR
 from worker.audit import trail
 from worker.bounded import within
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
+from worker.errors import Undelivered
 from worker.queue import errands
 from worker.queue.errands import Errand, Kind
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from worker.alarms.change import AlarmState, Change, Undelivered
+from worker.alarms.change import AlarmState, Change
 from worker.alarms.faults import code_of
+from worker.errors import Undelivered
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from dicom_gateway.errors import NoSpace, StoreUnavailable, in_hexadecimal
+
 
 class When(StrEnum):
     """When a rule is looked at."""
@@ -52,7 +54,7 @@ RULES: tuple[AlarmRule, ...] = (
         when=When.LIVE,
         setting="alarm_spool_mib",
         meaning="the spool has less free space than this",
-        advice="make room: below the reserve C-STORE is answered with 0xA700",
+        advice=f"make room: below the reserve C-STORE is answered with {in_hexadecimal(NoSpace.status)}",
         release=1.25,
     ),
     AlarmRule(
@@ -70,7 +72,7 @@ RULES: tuple[AlarmRule, ...] = (
         when=When.LIVE,
         setting="",
         meaning="a relay cannot read or write the database for five minutes; told, not listed",
-        advice="xrayq doctor; C-STORE is answered with 0xA702 meanwhile",
+        advice=f"xrayq doctor; C-STORE is answered with {in_hexadecimal(StoreUnavailable.status)} meanwhile",
     ),
     AlarmRule(
         id="sender_silent",

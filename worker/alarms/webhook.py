@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
 
-from worker.alarms.change import Change, Undelivered
+from worker.alarms.change import Change
 from worker.alarms.faults import code_of
+from worker.errors import Undelivered
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, and_, func, not_, or_, select
 
 from worker.audit.reconciliation import CHAINED, SCORED, Unaccounted, Why
 from worker.audit.trail import ARRIVALS
+from worker.db.scores import LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.states import State
@@ -66,8 +67,7 @@ def _without_row(which: Any) -> Select[Any]:
 
 
 def _without_score(which: Any) -> Select[Any]:
-    live = (score.c.instance_id == instance.c.id) & (score.c.role == "live")
-    return _instances().outerjoin(score, live).where(which, instance.c.state.in_(SCORED), score.c.id.is_(None))
+    return _instances().outerjoin(score, LIVE_OF_FILM).where(which, instance.c.state.in_(SCORED), score.c.id.is_(None))
 
 
 def _in_another_state(which: Any) -> Select[Any]:

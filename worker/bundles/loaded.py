@@ -19,11 +19,9 @@ from model.engine.base import Engine
 from model.errors import EngineError, ModelError, first_line
 from model.gate.rules import Gate, Policy, open_gate
 from worker.bundles.roles import Placed, by_settings, in_service, open_bundle
+from worker.queue.retry import BUNDLE_SECONDS
 
 log = logging.getLogger("xrayq.worker")
-
-RETRY_SECONDS = 30.0
-"""A bundle that cannot be loaded is looked at again after this long, not with every message: its digests take time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ class Serving:
 
     def keep(self, roles: Roles) -> None:
         """Close what has no role and no user. What is still used is closed another time."""
-        wanted = {one.digest for one in (roles.live, *roles.shadows)}
+        wanted = {placed.digest for placed in (roles.live, *roles.shadows)}
         with self._lock:
             free = [digest for digest, place in self._places.items() if digest not in wanted and not place.users]
             dropped = {digest: self._places.pop(digest) for digest in free}
@@ -120,7 +118,7 @@ class _Place:
             try:
                 self.loaded = open_(placed)
             except (ModelError, OSError) as error:
-                self._fault, self._again = first_line(error), time.monotonic() + RETRY_SECONDS
+                self._fault, self._again = first_line(error), time.monotonic() + BUNDLE_SECONDS
                 log.error("bundle cannot be loaded", extra={"bundle": placed.digest[:12], "reason": self._fault})
                 raise EngineError(self._fault) from error
             log.info(

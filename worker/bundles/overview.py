@@ -19,27 +19,29 @@ def overview(engine: Engine, default: Placed | None) -> list[dict[str, Any]]:
     """
     with snapshot(engine) as connection:
         rows = placed(connection)
-        if default and not any(one.role == Role.LIVE for one in rows):
-            rows = [default, *(one for one in rows if one.digest != default.digest)]
+        if default and not any(bundle.role is Role.LIVE for bundle in rows):
+            rows = [default, *(bundle for bundle in rows if bundle.digest != default.digest)]
         films = _films(connection)
         return [
             {
-                "role": one.role.value,
-                "name": one.name,
-                "version": one.version,
-                "digest": one.digest,
-                "since": one.changed_at.isoformat() if one.changed_at else None,
-                "by": one.changed_by,
-                "films": {role.value: films.get((one.digest, role), 0) for role in (Role.LIVE, Role.SHADOW)},
-                "skipped": films_skipped(connection, one.digest, one.changed_at) if one.role == Role.SHADOW else 0,
-                "path": one.path,
+                "role": bundle.role.value,
+                "name": bundle.name,
+                "version": bundle.version,
+                "digest": bundle.digest,
+                "since": bundle.changed_at.isoformat() if bundle.changed_at else None,
+                "by": bundle.changed_by,
+                "films": {role.value: films.get((bundle.digest, role), 0) for role in (Role.LIVE, Role.SHADOW)},
+                "skipped": films_skipped(connection, bundle.digest, bundle.changed_at)
+                if bundle.role == Role.SHADOW
+                else 0,
+                "path": bundle.path,
             }
-            for one in rows
+            for bundle in rows
         ]
 
 
-def _films(connection: Connection) -> dict[tuple[str, str], int]:
+def _films(connection: Connection) -> dict[tuple[str, Role], int]:
     counted = connection.execute(
         select(score.c.bundle_digest, score.c.role, func.count()).group_by(score.c.bundle_digest, score.c.role)
     )
-    return {(digest, role): count for digest, role, count in counted}
+    return {(digest, Role(role)): count for digest, role, count in counted}

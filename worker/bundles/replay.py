@@ -59,8 +59,8 @@ class Replayed:
     def differences(self) -> dict[str, float]:
         """By finding, absolute, of what the tolerance is of."""
         stored = {
-            name: said.logit if self.tolerance.of == "logit" else said.probability
-            for name, said in self.stored.findings.items()
+            name: value.logit if self.tolerance.of == "logit" else value.probability
+            for name, value in self.stored.findings.items()
         }
         repeated = self.logits if self.tolerance.of == "logit" else self.probabilities
         return {name: abs(stored[name] - repeated[name]) for name in stored}
@@ -75,15 +75,15 @@ class Replayed:
 
     def _largest_change(self) -> float:
         """Of a probability: it shows what the logits do not, another calibration."""
-        return max(abs(said.probability - self.probabilities[name]) for name, said in self.stored.findings.items())
+        return max(abs(value.probability - self.probabilities[name]) for name, value in self.stored.findings.items())
 
     def _other_flag(self, finding: str) -> bool:
         """Whether the flag changed. On another engine a probability may be carried over its operating point."""
-        said, point = self.stored.findings[finding], self.stored.findings[finding].operating_point
+        value, point = self.stored.findings[finding], self.stored.findings[finding].operating_point
         flag, probability = finding in self.flags, self.probabilities[finding]
-        if said.flag == flag:
+        if value.flag == flag:
             return False
-        as_decided = point is not None and said.flag == (said.probability >= point) and flag == (probability >= point)
+        as_decided = point is not None and value.flag == (value.probability >= point) and flag == (probability >= point)
         return self.engine == self.stored.engine or not as_decided
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Replayed:
             "tolerance": asdict(self.tolerance),
             "findings": {
                 name: {
-                    "stored": {"logit": said.logit, "probability": said.probability, "flag": said.flag},
+                    "stored": {"logit": value.logit, "probability": value.probability, "flag": value.flag},
                     "replay": {
                         "logit": self.logits[name],
                         "probability": self.probabilities[name],
@@ -103,7 +103,7 @@ class Replayed:
                     },
                     "difference": self.differences[name],
                 }
-                for name, said in self.stored.findings.items()
+                for name, value in self.stored.findings.items()
             },
             "agrees": self.agrees,
         }
@@ -113,13 +113,13 @@ def spooled(spool: Spool, digest: str) -> Path:
     """The film as it was received. Raises NotFound when it is gone, Unhealthy when it is another."""
     path = spool.path_of(digest)
     try:
-        found = file_digest(path)
+        actual = file_digest(path)
     except FileNotFoundError:
         raise NotFound(f"the film {digest[:12]} is not in the spool {spool.root}: it cannot be scored again") from None
     except OSError as error:
         raise Unhealthy(f"the film {digest[:12]} cannot be read from the spool: {error.strerror}") from None
-    if found != digest:
-        raise Unhealthy(f"the film {digest[:12]} in the spool was altered: its digest is {found[:12]}")
+    if actual != digest:
+        raise Unhealthy(f"the film {digest[:12]} in the spool was altered: its digest is {actual[:12]}")
     return path
 
 

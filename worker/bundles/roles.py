@@ -81,9 +81,9 @@ def by_settings(path: Path | None) -> Placed:
 
 def placed(connection: Connection) -> list[Placed]:
     """Every row: live, then shadows by their time, then the retired, newest first."""
-    found = [_placed(row) for row in connection.execute(select(deployment).order_by(deployment.c.changed_at))]
-    retired = [one for one in found if one.role == Role.RETIRED]
-    live, shadows = ([one for one in found if one.role == role] for role in (Role.LIVE, Role.SHADOW))
+    every = [_placed(row) for row in connection.execute(select(deployment).order_by(deployment.c.changed_at))]
+    retired = [bundle for bundle in every if bundle.role is Role.RETIRED]
+    live, shadows = ([bundle for bundle in every if bundle.role is role] for role in (Role.LIVE, Role.SHADOW))
     return [*live, *shadows, *reversed(retired)]
 
 
@@ -94,9 +94,9 @@ def in_service(connection: Connection, *, lock: bool = False) -> tuple[Placed | 
         lock: keep others from changing these rows until the transaction ends.
     """
     query = select(deployment).where(deployment.c.role != Role.RETIRED).order_by(deployment.c.changed_at)
-    found = [_placed(row) for row in connection.execute(query.with_for_update() if lock else query)]
-    live = next((one for one in found if one.role == Role.LIVE), None)
-    return live, [one for one in found if one.role == Role.SHADOW]
+    serving = [_placed(row) for row in connection.execute(query.with_for_update() if lock else query)]
+    live = next((bundle for bundle in serving if bundle.role is Role.LIVE), None)
+    return live, [bundle for bundle in serving if bundle.role is Role.SHADOW]
 
 
 def find(engine: Engine, prefix: str) -> Placed | None:
@@ -104,10 +104,10 @@ def find(engine: Engine, prefix: str) -> Placed | None:
     if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}", prefix):
         return None
     with reading(engine) as connection:
-        found = [one for one in placed(connection) if one.digest.startswith(prefix)]
-    if len(found) > 1:
-        raise NotFound(f"{len(found)} bundles begin with {prefix}: give more of the digest")
-    return found[0] if found else None
+        fitting = [bundle for bundle in placed(connection) if bundle.digest.startswith(prefix)]
+    if len(fitting) > 1:
+        raise NotFound(f"{len(fitting)} bundles begin with {prefix}: give more of the digest")
+    return fitting[0] if fitting else None
 
 
 def activate(engine: Engine, new: Placed, *, default: Placed | None, actor: str, rollback: bool = False) -> str | None:
@@ -146,7 +146,7 @@ def shadow(engine: Engine, new: Placed, *, default: Placed | None, actor: str) -
     """
     with writing(engine) as connection:
         live, shadows = in_service(connection, lock=True)
-        if new.digest in {one.digest for one in (live or default, *shadows) if one}:
+        if new.digest in {bundle.digest for bundle in (live or default, *shadows) if bundle}:
             raise WrongState(f"bundle {new.digest[:12]} is live or a shadow already: see 'xrayq bundle status'")
         _put(connection, new, Role.SHADOW, actor)
         _record(connection, Role.SHADOW, actor, old=None, new=new.digest)
@@ -156,12 +156,12 @@ def retire(engine: Engine, digest: str, actor: str) -> None:
     """Take a shadow out of service. Raises WrongState for a bundle that is not one."""
     with writing(engine) as connection:
         _, shadows = in_service(connection, lock=True)
-        found = next((one for one in shadows if one.digest == digest), None)
-        if found is None:
+        retiring = next((bundle for bundle in shadows if bundle.digest == digest), None)
+        if retiring is None:
             raise WrongState(
                 f"bundle {digest[:12]} is no shadow: a live one retires when another is activated or it is rolled back"
             )
-        _put(connection, found, Role.RETIRED, actor)
+        _put(connection, retiring, Role.RETIRED, actor)
         _record(connection, Role.RETIRED, actor, old=digest, new=None)
 
 
@@ -180,25 +180,25 @@ def before_live(engine: Engine) -> Placed:
                 before.pop()
             elif detail["old"] != detail["new"]:  # the bundle of the settings made live by name
                 before.append(detail["old"])
-        by_digest = {one.digest: one for one in placed(connection)}
+        by_digest = {bundle.digest: bundle for bundle in placed(connection)}
     digest = before[-1] if before else None
     if digest is None or digest not in by_digest:
         raise WrongState("no live bundle before this one is on record: 'xrayq bundle activate' takes any")
     return by_digest[digest]
 
 
-def _put(connection: Connection, one: Placed, role: Role, actor: str) -> None:
+def _put(connection: Connection, bundle: Placed, role: Role, actor: str) -> None:
     values = {
-        "name": one.name,
-        "version": one.version,
-        "path": one.path,
+        "name": bundle.name,
+        "version": bundle.version,
+        "path": bundle.path,
         "role": role,
         "changed_at": database_time(connection),
         "changed_by": actor,
     }
-    changed = connection.execute(update(deployment).where(deployment.c.bundle_digest == one.digest).values(**values))
+    changed = connection.execute(update(deployment).where(deployment.c.bundle_digest == bundle.digest).values(**values))
     if not changed.rowcount:
-        connection.execute(insert(deployment), values | {"bundle_digest": one.digest})
+        connection.execute(insert(deployment), values | {"bundle_digest": bundle.digest})
 
 
 def _record(connection: Connection, role: Role, actor: str, **detail: str | None) -> None:

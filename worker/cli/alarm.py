@@ -177,9 +177,10 @@ def try_(as_json: JsonOption = False) -> None:
     """
     from datetime import UTC, datetime
 
-    from worker.alarms.change import AlarmState, Change, Undelivered
+    from worker.alarms.change import AlarmState, Change
     from worker.alarms.deliver import send_bounded
     from worker.alarms.faults import in_words
+    from worker.errors import Undelivered
 
     settings = load_settings()
     sends = channels(settings)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dicom_gateway.errors import in_hexadecimal
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, must_exist, print_json, wide_console
 from worker.cli.instance import STATE_STYLES
@@ -116,7 +117,7 @@ def _row(ending: "Ending") -> dict[str, Any] | None:
 
 
 def _refusal(ending: "Ending") -> str:
-    return "no answer" if ending.status is None else f"0x{ending.status:04X} {ending.comment}"
+    return "no answer" if ending.status is None else f"{in_hexadecimal(ending.status)} {ending.comment}"
 
 
 def _table(ends: "list[Ending]") -> "Table":

@@ -8,7 +8,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from worker.db.session import CommitUnknown
+from worker.db.errors import CommitUnknown
 from worker.words.printable import printable
 
 STATES: dict[str, str] = {

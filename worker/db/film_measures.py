@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
+from worker.db.scores import live_findings
 from worker.db.tables import film_measure, finding_score, instance, score
 
 INPUTS = ("brightness", "contrast", "entropy", "clipped")
@@ -88,9 +89,7 @@ def of_scores(connection: Connection, *which: Any) -> Iterator[Value]:
         which: conditions on `instance` and `score`.
     """
     query = (
-        select(*_ABOUT, score.c.bundle_digest, finding_score.c.finding, finding_score.c.probability)
-        .join(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
-        .join(finding_score, finding_score.c.score_id == score.c.id)
+        live_findings(*_ABOUT, score.c.bundle_digest, finding_score.c.finding, finding_score.c.probability)
         .where(*which)
         .order_by(instance.c.received_at, instance.c.id)
     )

@@ -1,4 +1,9 @@
-"""Scores in the database: written by a task, read by people and by a replay."""
+"""Scores in the database: written by a task, read by people and by a replay.
+
+A film has one live score, of the bundle that was live when it was scored, and one of each bundle that was a shadow
+then. Whoever wants live scores asks here: by `live_findings` and `live_scores`, or in a query of another shape by
+IS_LIVE and LIVE_OF_FILM.
+"""
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -7,15 +12,19 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, select
 
 from model.bundle import Bundle
 from model.conformal import abstains
 from model.findings import in_order
 from model.scorer import Score
-from worker.db.tables import finding_score
+from worker.db.tables import finding_score, instance
 from worker.db.tables import score as score_table
 from worker.states import Role
+
+IS_LIVE: ColumnElement[bool] = score_table.c.role == Role.LIVE
+LIVE_OF_FILM: ColumnElement[bool] = and_(score_table.c.instance_id == instance.c.id, IS_LIVE)
+"""Joins `score` to `instance`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,7 @@ class FindingView:
 class ScoreView:
     """A stored score."""
 
-    role: str
+    role: Role
     bundle_digest: str
     engine: str
     software_version: str
@@ -55,7 +64,7 @@ class ScoreView:
 
     @property
     def flags(self) -> list[str]:
-        return [name for name, said in self.findings.items() if said.flag]
+        return [name for name, view in self.findings.items() if view.flag]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"scored_at": self.scored_at.isoformat(), "abstains": abstains(self.prediction_set)}
@@ -115,7 +124,7 @@ def of_instance(connection: Connection, instance_id: int) -> list[ScoreView]:
         )
     return [
         ScoreView(
-            role=row.role,
+            role=Role(row.role),
             bundle_digest=row.bundle_digest,
             engine=row.engine,
             software_version=row.software_version,
@@ -126,6 +135,54 @@ def of_instance(connection: Connection, instance_id: int) -> list[ScoreView]:
         )
         for row in scores
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveScore:
+    """What lists show of a film's live score."""
+
+    bundle_digest: str
+    engine: str
+    scored_at: datetime
+    probabilities: dict[str, float]
+    """By finding, in the order of `model.findings`."""
+    flags: list[str]
+
+
+def live_findings(*columns: Any) -> Select[Any]:
+    """A select from `instance`, `score` and `finding_score`: films that have a live score, a row for each finding."""
+    return (
+        select(*columns)
+        .select_from(instance)
+        .join(score_table, LIVE_OF_FILM)
+        .join(finding_score, finding_score.c.score_id == score_table.c.id)
+    )
+
+
+def live_scores(connection: Connection, which: ColumnElement[bool]) -> dict[int, LiveScore]:
+    """By instance id.
+
+    Args:
+        which: a condition on `instance` or `score`.
+    """
+    about = (score_table.c.instance_id, score_table.c.bundle_digest, score_table.c.engine, score_table.c.scored_at)
+    values = (finding_score.c.finding, finding_score.c.probability, finding_score.c.flag)
+    of_film: dict[int, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(live_findings(*about, *values).where(which)):
+        of_film[row.instance_id].append(row)
+    return {instance_id: _live_score(rows) for instance_id, rows in of_film.items()}
+
+
+def _live_score(rows: list[Row[Any]]) -> LiveScore:
+    """Of its findings."""
+    probabilities = {row.finding: row.probability for row in rows}
+    return LiveScore(
+        bundle_digest=rows[0].bundle_digest,
+        engine=rows[0].engine,
+        scored_at=rows[0].scored_at,
+        probabilities={name: probabilities[name] for name in in_order(probabilities)},
+        flags=in_order([row.finding for row in rows if row.flag]),
+    )
 
 
 def _finding_rows(key: int, result: Score, bundle: Bundle) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from worker.db import postgresql
+from worker.db.errors import CommitUnknown
 from worker.db.postgresql import SNAPSHOT, WRITING, left
 from worker.errors import ConfigurationError
 
@@ -21,10 +22,6 @@ DATABASE_SECONDS = 20.0
 """For which nothing waits longer, unless XRAYQ_DATABASE_TIMEOUT says otherwise."""
 CONNECTIONS = 16
 SECONDS, PLACES, TURN = "xrayq_seconds", "xrayq_places", "xrayq_turn"
-
-
-class CommitUnknown(SQLAlchemyError):
-    """The connection broke while a commit was under way: it may be done, or not, or be done later."""
 
 
 def make_engine(url: str, seconds: float = DATABASE_SECONDS) -> Engine:

@@ -157,7 +157,8 @@ def log() -> str:
 
 def echo(host: str, port: int, *, called_ae: str, calling_ae: str) -> str:
     """The gateway answers a C-ECHO."""
-    from dicom_gateway.scu import PeerUnavailable, echo
+    from dicom_gateway.errors import PeerUnavailable
+    from dicom_gateway.scu import echo
 
     try:
         echo(reachable(host), port, called_ae=called_ae, calling_ae=calling_ae, timeout=ECHO_SECONDS)

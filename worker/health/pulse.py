@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from worker.errors import Unhealthy
-from worker.queue.outbox import PublishError
+from worker.errors import PublishError, Unhealthy
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from model.findings import in_order
 from model.promotion.side_by_side import ComparedFilm, FindingScore, compare
+from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import deployment, finding_score, score
 from worker.monitoring.labels import truths
@@ -98,9 +99,7 @@ def _missed(connection: Connection, live: str, shadow: str) -> int:
         select(func.count())
         .select_from(score)
         .outerjoin(silent, (silent.c.instance_id == score.c.instance_id) & (silent.c.bundle_digest == shadow))
-        .where(
-            score.c.bundle_digest == live, score.c.role == Role.LIVE, score.c.scored_at >= begun, silent.c.id.is_(None)
-        )
+        .where(score.c.bundle_digest == live, IS_LIVE, score.c.scored_at >= begun, silent.c.id.is_(None))
     )
     return int(connection.execute(query.where(score.c.scored_at <= ended) if ended else query).scalar_one())
 

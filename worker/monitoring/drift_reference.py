@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from worker.audit import trail
 from worker.db.film_measures import DISTANCE, INPUTS, PROBABILITY, Key, Value, of_pixels, of_scores
+from worker.db.scores import live_findings
 from worker.db.session import database_time, snapshot, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, drift_reference, film_measure, finding_score, instance, score
@@ -168,11 +169,7 @@ def _measured(connection: Connection, span: Span) -> set[Key]:
     films = select(
         instance.c.calling_ae, film_measure.c.bundle_digest, film_measure.c.distance.is_not(None).label("has_distance")
     ).join(film_measure, film_measure.c.instance_id == instance.c.id)
-    scores = (
-        select(instance.c.calling_ae, finding_score.c.finding, score.c.bundle_digest)
-        .join(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
-        .join(finding_score, finding_score.c.score_id == score.c.id)
-    )
+    scores = live_findings(instance.c.calling_ae, finding_score.c.finding, score.c.bundle_digest)
     found = set()
     for calling_ae, bundle, has_distance in connection.execute(
         films.where(span.covers(instance.c.received_at)).distinct()

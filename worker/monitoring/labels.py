@@ -19,22 +19,12 @@ from worker.audit import trail
 from worker.db.pseudonyms import accession_digest, digest_key, rekey
 from worker.db.session import database_time, writing
 from worker.db.tables import instance, truth
-from worker.errors import NotFound, WorkerError
+from worker.errors import LabelsRefused, NotFound
 
 COLUMNS = ("sop_instance_uid", "accession_number", "label", "reader", "read_on")
 LONGEST = {"accession_number": 64, "reader": 64}
 """Characters. Accession Number has 16 (SH, PS3.5 6.2), but real ones are longer."""
-SHOWN = 20
 CHUNK = 500
-
-
-class LabelsRefused(WorkerError):
-    """The file has faults; nothing of it was imported. `faults` name lines and columns, never their content."""
-
-    def __init__(self, path: Path, faults: list[str]) -> None:
-        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        super().__init__(f"{path}: nothing imported: {'; '.join(faults[:SHOWN])}{more}")
-        self.faults = faults
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ from model.bundle import Bundle
 from model.errors import BundleError
 from model.stats.binomial import interval
 from worker.bundles.roles import by_settings, in_service, open_bundle
+from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
 from worker.monitoring.labels import truths
-from worker.monitoring.performance import LIVE, Performance, performance
+from worker.monitoring.performance import Performance, performance
 from worker.words.json_values import as_json
 
 CHUNK = 500
@@ -96,7 +97,7 @@ def calibration(connection: Connection, bundle: Bundle) -> tuple[StatedProbabili
             .where(
                 score.c.instance_id.in_(keys[at : at + CHUNK]),
                 score.c.bundle_digest == bundle.digest,
-                score.c.role == LIVE,
+                IS_LIVE,
                 finding_score.c.finding.in_(bundle.findings),
             )
         )

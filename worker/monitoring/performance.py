@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Engine, func, select
 from model.bundle import Bundle
 from model.stats.binomial import interval
 from model.stats.sequential import ALPHA, RateWatch, watch
+from worker.db.scores import IS_LIVE, live_findings
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, instance, score
 from worker.monitoring.labels import truths
 
-LIVE = "live"
 CHUNK = 500
 
 
@@ -112,7 +112,7 @@ def _rates(point: Any, labelled: Sequence[LabelledScore], alpha: float) -> Findi
 
 def _counts(connection: Connection, digest: str) -> tuple[int, int]:
     """Live scores of the bundle, and those with any flag."""
-    of_bundle = (score.c.bundle_digest == digest) & (score.c.role == LIVE)
+    of_bundle = (score.c.bundle_digest == digest) & IS_LIVE
     scored = connection.execute(select(func.count()).select_from(score).where(of_bundle)).scalar_one()
     flagged = connection.execute(
         select(func.count(func.distinct(score.c.id)))
@@ -127,10 +127,9 @@ def _flags(connection: Connection, digest: str, instances: list[int]) -> dict[in
     found: dict[int, set[str]] = {}
     for at in range(0, len(instances), CHUNK):
         rows = connection.execute(
-            select(instance.c.id, finding_score.c.finding, finding_score.c.flag)
-            .join(score, score.c.instance_id == instance.c.id)
-            .join(finding_score, finding_score.c.score_id == score.c.id)
-            .where(instance.c.id.in_(instances[at : at + CHUNK]), score.c.bundle_digest == digest, score.c.role == LIVE)
+            live_findings(instance.c.id, finding_score.c.finding, finding_score.c.flag).where(
+                instance.c.id.in_(instances[at : at + CHUNK]), score.c.bundle_digest == digest
+            )
         )
         for row in rows:
             found.setdefault(row.id, set()).update({row.finding} if row.flag else ())

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, null, select
 from dicom_gateway.revision import UNKNOWN
 from model.findings import in_order
 from worker.audit.reconciliation import CHAINED, SCORED
+from worker.db.scores import LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
 
@@ -69,7 +70,7 @@ def _earlier(connection: Connection, film: Any) -> tuple[EarlierFilm, ...]:
     before = same_uid & (instance.c.revision < film.revision)
     rows = connection.execute(
         select(instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, finding_score.c.finding)
-        .outerjoin(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
+        .outerjoin(score, LIVE_OF_FILM)
         .outerjoin(finding_score, (finding_score.c.score_id == score.c.id) & finding_score.c.flag)
         .where(before)
         .order_by(instance.c.revision)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from model.findings import in_order
 from worker.audit.reconciliation import SCORED
+from worker.db.scores import IS_LIVE, LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
@@ -167,7 +168,7 @@ def flagged(connection: Connection, span: Span) -> tuple[FlaggedFilm, ...]:
     """Instances with any flag, by id."""
     rows = connection.execute(
         select(instance.c.id, instance.c.calling_ae, finding_score.c.finding)
-        .join(score, (score.c.instance_id == instance.c.id) & (score.c.role == "live"))
+        .join(score, LIVE_OF_FILM)
         .join(finding_score, finding_score.c.score_id == score.c.id)
         .where(span.covers(instance.c.received_at), finding_score.c.flag)
         .order_by(instance.c.id)
@@ -214,7 +215,7 @@ def late(
     for key, finding in connection.execute(
         select(score.c.instance_id, finding_score.c.finding)
         .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(score.c.role == "live", finding_score.c.flag, score.c.instance_id.in_(ended))
+        .where(IS_LIVE, finding_score.c.flag, score.c.instance_id.in_(ended))
     ):
         flags.setdefault(key, []).append(finding)
     columns = (instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, instance.c.reason)
@@ -237,7 +238,7 @@ def distributions(connection: Connection, span: Span) -> tuple[Distribution, ...
     rows = connection.execute(
         select(*columns, finding_score.c.probability)
         .join(score, score.c.id == finding_score.c.score_id)
-        .join(instance, (instance.c.id == score.c.instance_id) & (score.c.role == "live"))
+        .join(instance, LIVE_OF_FILM)
         .where(span.covers(instance.c.received_at)),
         execution_options={"yield_per": CHUNK},
     )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, select
 
 from model.findings import in_order
 from model.notice import NOTICE
+from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.span import Span
 from worker.db.tables import finding_score, instance, score
@@ -110,7 +111,7 @@ def _live_scores(connection: Connection, ids: list[int]) -> dict[int, LiveScore]
     rows = connection.execute(
         select(score.c.instance_id, score.c.bundle_digest, score.c.engine, finding_score)
         .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(score.c.role == "live", score.c.instance_id.between(ids[0], ids[-1]))
+        .where(IS_LIVE, score.c.instance_id.between(ids[0], ids[-1]))
     )
     scores: dict[int, LiveScore] = {}
     for row in rows:

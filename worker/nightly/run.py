@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.alarms import ledger
 from worker.audit import trail
 from worker.db.session import reading, time_of, writing
+from worker.errors import NotMade
 from worker.nightly import published
 from worker.nightly.child import ACTOR, TRY_AGAIN, Order
 from worker.nightly.published import DayGivenUp
@@ -36,18 +37,6 @@ log = logging.getLogger("xrayq.relay")
 
 LOOK_SECONDS = 0.2
 """How often a running child is looked at."""
-
-
-class NotMade(Exception):
-    """This time there is no report. The message says why, without a word of a film."""
-
-    def __init__(self, reason: str, *, of_day: bool = False) -> None:
-        """
-        Args:
-            of_day: whether what the day holds may be the cause, and not a disk or a database that will be back.
-        """
-        super().__init__(reason)
-        self.of_day = of_day
 
 
 def make_due_report(engine: Engine, plan: NightlySchedule, now: datetime) -> date | None:

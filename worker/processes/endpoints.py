@@ -134,9 +134,8 @@ def _serve(
 
 
 def _redis(app: "Celery") -> str:
-    from worker.errors import Unhealthy
+    from worker.errors import PublishError, Unhealthy
     from worker.queue import broker
-    from worker.queue.outbox import PublishError
 
     try:
         broker.answers(app)

@@ -17,8 +17,9 @@ from worker.metrics import WorkerMetrics
 from worker.processes import endpoints
 from worker.processes.parts import broker_url, decode_pool, open_database, open_spool
 from worker.queue import broker
+from worker.queue.retry import RetryOptions
 from worker.scoring.outcomes import known_reasons
-from worker.scoring.task import MOST_RENEWALS, RetryOptions, Scoring
+from worker.scoring.task import MOST_RENEWALS, Scoring
 from worker.settings import Settings
 
 PLAN_SECONDS = 900.0  # a shadow's TensorRT plan is built inside a task

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.db import causes
-from worker.errors import Unhealthy
-from worker.queue.outbox import Claims, PublishError
+from worker.errors import PublishError, Unhealthy
+from worker.queue.outbox import Claims
 
 log = logging.getLogger("xrayq.worker")
 
@@ -57,8 +57,8 @@ CAUSES: tuple[tuple[str, str], ...] = (
 
 def cause(error: BaseException) -> str:
     """Why Redis did not do what it was asked for, in words that everybody may read."""
-    said = str(error).lower()
-    return next((words for part, words in CAUSES if part in said), type(error).__name__)
+    text = str(error).lower()
+    return next((words for part, words in CAUSES if part in text), type(error).__name__)
 
 
 def address(redis_url: str) -> str:

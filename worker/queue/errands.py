@@ -1,7 +1,7 @@
 """Errands: the outbox of what is not a film. The night's report, a mail, a webhook call: each one row, done once.
 
-A row is written in the transaction that makes it necessary, taken under a lease, and removed in the transaction that
-records that it is done. A process that dies leaves it to the next when the lease passes.
+A row is written in the transaction that makes it necessary, taken under a lease (`worker.queue.lease`), and removed in
+the transaction that records that it is done.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, or_, select, update
+from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.db.session import reading, writing
+from worker.db.session import writing
 from worker.db.tables import errand
+from worker.queue import lease
+from worker.queue.lease import ERRANDS, Claim
+from worker.queue.retry import back_off
 
 LONGEST_WAIT = 3600.0
 
@@ -35,6 +38,10 @@ class Errand:
     attempt: int
     """1 for the first."""
 
+    @property
+    def claim(self) -> Claim:
+        return Claim(row_id=self.id, number=self.attempt)
+
 
 def add(connection: Connection, kind: Kind, key: str, due: datetime, payload: dict[str, Any] | None = None) -> None:
     """Write the row, unless one of this kind and key waits already."""
@@ -45,62 +52,39 @@ def add(connection: Connection, kind: Kind, key: str, due: datetime, payload: di
 
 def take(engine: Engine, kinds: tuple[Kind, ...], *, now: datetime, lease_seconds: float) -> Errand | None:
     """The oldest due row, now leased to us; None when there is none."""
-    due = (errand.c.kind.in_(kinds)) & (errand.c.next_attempt_at <= now)
-    free = or_(errand.c.lease_until.is_(None), errand.c.lease_until <= now)
-    with reading(engine) as connection:  # the common case: nothing to do, and no writer's lock taken to find out
-        if connection.execute(select(errand.c.id).where(due, free).limit(1)).first() is None:
-            return None
+    of_kinds = errand.c.kind.in_(kinds)
+    if not lease.any_due(engine, ERRANDS, now, of_kinds):
+        return None
+    until = now + timedelta(seconds=lease_seconds)
     with writing(engine) as connection:
-        row = connection.execute(
-            select(errand)
-            .where(due, free)
-            .order_by(errand.c.next_attempt_at, errand.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        ).one_or_none()
-        if row is None:
-            return None
-        connection.execute(
-            update(errand)
-            .where(errand.c.id == row.id)
-            .values(attempts=row.attempts + 1, lease_until=now + timedelta(seconds=lease_seconds))
-        )
-    return Errand(id=row.id, kind=Kind(row.kind), key=row.key, payload=row.payload or {}, attempt=row.attempts + 1)
+        for row in lease.oldest_due(connection, ERRANDS, now, 1, of_kinds):
+            if claim := lease.take(connection, ERRANDS, row.id, row.attempts, lease_until=until):
+                return Errand(
+                    id=row.id, kind=Kind(row.kind), key=row.key, payload=row.payload or {}, attempt=claim.number
+                )
+    return None
 
 
-def extend(engine: Engine, one: Errand, *, now: datetime, lease_seconds: float) -> bool:
+def extend(engine: Engine, taken: Errand, *, now: datetime, lease_seconds: float) -> bool:
     """Keep it for longer. False when the lease passed and another took it."""
     with writing(engine) as connection:
-        ours = connection.execute(
-            update(errand)
-            .where(errand.c.id == one.id, errand.c.attempts == one.attempt)
-            .values(lease_until=now + timedelta(seconds=lease_seconds))
-        )
-    return ours.rowcount == 1
+        return lease.change(connection, ERRANDS, taken.claim, lease_until=now + timedelta(seconds=lease_seconds))
 
 
-def finish(connection: Connection, one: Errand) -> bool:
+def finish(connection: Connection, taken: Errand) -> bool:
     """Remove it. False when the lease passed and another took it: then nothing of ours may be committed."""
-    gone = connection.execute(delete(errand).where(errand.c.id == one.id, errand.c.attempts == one.attempt))
-    return gone.rowcount == 1
+    return lease.remove(connection, ERRANDS, taken.claim)
 
 
 def postpone(
-    engine: Engine, one: Errand, *, now: datetime, first_wait: float, payload: dict[str, Any] | None = None
+    engine: Engine, taken: Errand, *, now: datetime, first_wait: float, payload: dict[str, Any] | None = None
 ) -> None:
     """Give it back for later: `first_wait` seconds, doubled with each attempt, an hour at most.
 
     Args:
         payload: what is left of it to do; None: all of it.
     """
-    wait = min(first_wait * 2 ** min(one.attempt - 1, 20), LONGEST_WAIT)
+    due = now + timedelta(seconds=back_off(first_wait, taken.attempt, LONGEST_WAIT))
+    left = taken.payload if payload is None else payload
     with writing(engine) as connection:
-        connection.execute(
-            update(errand)
-            .where(errand.c.id == one.id, errand.c.attempts == one.attempt)
-            .values(
-                next_attempt_at=now + timedelta(seconds=wait),
-                lease_until=None,
-                payload=one.payload if payload is None else payload,
-            )
-        )
+        lease.change(connection, ERRANDS, taken.claim, next_attempt_at=due, lease_until=None, payload=left)

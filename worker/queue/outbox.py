@@ -10,29 +10,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.db.causes import cause
-from worker.db.session import reading, time_of, writing
+from worker.db.session import time_of, writing
 from worker.db.tables import instance, outbox
+from worker.errors import PublishError
+from worker.queue import lease
+from worker.queue.lease import OUTBOX
+from worker.queue.retry import SUSPECT_ATTEMPTS, back_off
 from worker.states import State
 
 log = logging.getLogger("xrayq.relay")
 
-SUSPECT_ATTEMPTS = 2  # rows that took a worker down this often travel alone
 LONGEST_PAUSE = 5.0
 SLACK = timedelta(minutes=1)
-"""That a film may be ahead of whoever looks: he asked for the time before he looked."""
+"""A film may seem to come from the future by so much: the time was asked for before the film was looked at."""
 
 
 Claims = dict[int, int]
 """A message: instance id -> how often its row had been claimed when it was published. A task takes the row only while
 that still holds, so an old or doubled message does nothing."""
-
-
-class PublishError(Exception):
-    """The broker did not take the message. Its text says why, and names no host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +57,16 @@ def relay(
         publish: sends one message, or raises PublishError.
         turned: called after each look at the outbox, with what kept it from publishing or "".
     """
-    pause = options.poll_seconds
+    failures = 0
     while not stopping():
         try:
             published = relay_once(engine, publish, options)
             turned("")
+            failures = 0
             pause = 0.0 if published == options.batch_size else options.poll_seconds
         except (SQLAlchemyError, PublishError) as error:
-            pause = min(max(pause, options.poll_seconds) * 2, LONGEST_PAUSE)
+            failures += 1
+            pause = back_off(2 * options.poll_seconds, failures, LONGEST_PAUSE)
             reason = f"Redis: {error}" if isinstance(error, PublishError) else cause(error)
             turned(reason)
             log.warning("cannot publish, will try again", extra={"reason": reason})
@@ -75,42 +76,33 @@ def relay(
 
 def relay_once(engine: Engine, publish: Callable[[Claims], None], options: RelayOptions) -> int:
     """Lease and publish at most one batch. Returns how many rows. On PublishError the lease is given back."""
-    leased = lease(engine, options, time_of(engine))
+    leased = lease_batch(engine, options, time_of(engine))
     if not leased:
         return 0
     try:
         publish(leased)
     except PublishError:
-        _release(engine, list(leased))
+        _release(engine, leased)
         raise
     log.debug("published", extra={"count": len(leased)})
     return len(leased)
 
 
-def lease(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
+def lease_batch(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
     """Due rows, oldest first, now leased. Rows another relay holds are skipped. `now` is the database's time."""
-    free = or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= now)
-    with reading(engine) as connection:  # the common case: nothing to do, and no writer's lock taken to find out
-        due = connection.execute(select(outbox.c.id).where(outbox.c.next_attempt_at <= now, free).limit(1)).first()
-    if due is None:
+    if not lease.any_due(engine, OUTBOX, now):
         return {}
     with writing(engine) as connection:
         in_flight = connection.execute(select(func.count()).where(outbox.c.lease_until > now)).scalar_one()
         room = min(options.batch_size, options.max_in_flight - in_flight)
         if room <= 0:
             return {}
-        waiting = connection.execute(select(func.count()).where(outbox.c.next_attempt_at <= now, free)).scalar_one()
+        waiting = connection.execute(select(func.count()).where(lease.is_due(OUTBOX, now))).scalar_one()
         if waiting < options.batch_size <= in_flight:
             return {}  # workers are busy: let the batch fill
-        rows = connection.execute(
-            select(outbox.c.id, outbox.c.instance_id, outbox.c.attempts, outbox.c.claims)
-            .where(outbox.c.next_attempt_at <= now, free)
-            .order_by(outbox.c.next_attempt_at, outbox.c.id)
-            .limit(room)
-            .with_for_update(skip_locked=True)
-        ).all()
-        if any(row.attempts >= SUSPECT_ATTEMPTS for row in rows):
-            rows = [next(row for row in rows if row.attempts >= SUSPECT_ATTEMPTS)]
+        rows = lease.oldest_due(connection, OUTBOX, now, room)
+        if suspect := next((row for row in rows if row.attempts >= SUSPECT_ATTEMPTS), None):
+            rows = [suspect]
         connection.execute(
             update(outbox)
             .where(outbox.c.id.in_([row.id for row in rows]))
@@ -125,6 +117,9 @@ def ahead(connection: Connection, now: datetime) -> int:
     return int(connection.execute(waits.where(instance.c.received_at > now + SLACK)).scalar_one())
 
 
-def _release(engine: Engine, ids: list[int]) -> None:
+def _release(engine: Engine, leased: Claims) -> None:
+    """Give back what the broker did not take. It may have taken it without saying so: what a worker has is kept."""
     with writing(engine) as connection:
-        connection.execute(update(outbox).where(outbox.c.instance_id.in_(ids)).values(lease_until=None))
+        for instance_id, claims in leased.items():
+            unclaimed = (outbox.c.instance_id == instance_id) & (outbox.c.claims == claims)
+            connection.execute(update(outbox).where(unclaimed).values(lease_until=None))

@@ -16,7 +16,8 @@ from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.spool import drop, promising
 from worker.db.causes import cause
-from worker.db.session import CommitUnknown, limited, reading
+from worker.db.errors import CommitUnknown
+from worker.db.session import limited, reading
 from worker.db.tables import instance
 
 log = logging.getLogger("xrayq.ingest")
@@ -43,7 +44,7 @@ def settle(engine: Engine, arrived: Received | OtherObject, commit: Callable[[],
         commit: one try; None where another association was faster, so that it must look again.
 
     Raises:
-        StoreUnavailable: the database did not take it, or did not say so in time (C-STORE status 0xA702).
+        StoreUnavailable: the database did not take it, or did not say so in time.
     """
     removable = arrived.fresh
     with limited(engine):

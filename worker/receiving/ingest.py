@@ -39,7 +39,7 @@ def ingest(
         same_picture: see `revision.compare`.
 
     Raises:
-        StoreUnavailable: the database did not take it, or did not say so in time (C-STORE status 0xA702). The time of
+        StoreUnavailable: the database did not take it, or did not say so in time. The time of
             a comparison is not the database's, and comes on top.
     """
     compared: dict[str, Comparison] = {received.digest: Comparison(same=True)}

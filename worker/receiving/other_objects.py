@@ -29,7 +29,7 @@ def record(engine: Engine, arrived: OtherObject) -> Became:
     the same UID is another thing: none is a revision of the other, and none replaces the other.
 
     Raises:
-        StoreUnavailable: the database did not take it (C-STORE status 0xA702).
+        StoreUnavailable: the database did not take it.
     """
 
     def commit() -> Became:

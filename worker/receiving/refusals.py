@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
+from dicom_gateway.errors import in_hexadecimal
 from dicom_gateway.observer import USED, Observer
 from worker.audit import trail
 from worker.db.session import writing
@@ -27,7 +28,7 @@ from worker.db.span import Span
 from worker.db.tables import audit_event
 
 FILMS, CONTEXTS, ASSOCIATIONS = "refused", "context_refused", "not_associated"
-"""Actions of the trail: C-STOREs by status, such as 0xA700; presentation contexts by SOP class, and why where it is not
+"""Actions of the trail: C-STOREs by DIMSE status; presentation contexts by SOP class, and why where it is not
 the class; associations by reason, such as CALLED_AE."""
 KEYS = {FILMS: "statuses", CONTEXTS: "sop_classes", ASSOCIATIONS: "reasons"}
 NOT_THE_CLASS = {
@@ -71,7 +72,7 @@ class Refusals(Observer):
 
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:  # noqa: ARG002
         if status:
-            self._add(FILMS, calling_ae, f"0x{status:04X}")
+            self._add(FILMS, calling_ae, in_hexadecimal(status))
 
     def kept(self, calling_ae: str) -> None:
         if calling_ae not in self._known and len(self._known) < MOST_KNOWN:

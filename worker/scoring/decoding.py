@@ -23,23 +23,22 @@ from model.digest import file_digest
 from model.gate.quality import Quality, measure
 from model.preprocess import PreprocessSpec, to_input
 from worker.confined import confine
+from worker.queue.retry import Again, Fault, decide, fault_of_reason
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
 
 REDUCED_SIDES = 4  # a film decoded at a lower resolution keeps at least this many times the input's side. With 2, one
 # probability of 24 real films moved by .018; with 4 none by more than .005.
 LOOK_AFTER = 1.0
-UNAVAILABLE = "decoder_unavailable"
-"""Never kept: the spool or the pool itself failed, and the film is tried again later."""
-
 CRASH_REASONS: dict[str, str] = {
-    "decoder_crashed": "the decoder process died on this film, twice",
-    "decoder_timeout": "decoding took longer than decode_timeout, twice",
-    "decoder_memory": "decoding wanted more memory than decode_memory_mib",
-    "decoder_error": "the decoder failed in a way we do not know",
-    "spool_missing": "the film is not in the spool",
-    "spool_damaged": "the file in the spool is not the film that was received: its SHA-256 is another",
+    Fault.DECODER_CRASHED: "the decoder process died on this film, twice",
+    Fault.DECODER_TIMEOUT: "decoding took longer than decode_timeout, twice",
+    Fault.DECODER_MEMORY: "decoding wanted more memory than decode_memory_mib",
+    Fault.DECODER_ERROR: "the decoder failed in a way we do not know",
+    Fault.SPOOL_MISSING: "the film is not in the spool",
+    Fault.SPOOL_DAMAGED: "the file in the spool is not the film that was received: its SHA-256 is another",
 }
+"""Of the faults in `worker.queue.retry`, those that decoding finds and that end a film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,7 @@ class Decoded:
     image: NDArray[np.uint8] | None
     """uint8 [size, size]"""
     reason: str | None
+    """The name of a Fault, or the code of a PixelError."""
     quality: Quality | None = None
     """Of the whole film, for the gate; None where there is no input."""
     for_processing: bool = False
@@ -101,7 +101,7 @@ class DecodePool:
     ) -> Iterator[tuple[int, Decoded]]:
         """Decode films by key, yielding each as it is ready.
 
-        A film that killed or hung its process is tried once more.
+        A film is decoded once more where `worker.queue.retry` says so.
 
         Args:
             spec: of a bundle that reads films in another way than the pool was made for.
@@ -111,7 +111,7 @@ class DecodePool:
         spec, digests, received = spec or self._spec, digests or {}, received or {}
         again: dict[int, Path] = {}
         for key, decoded in self._decode_once(paths, spec, digests, received):
-            if decoded.reason in ("decoder_crashed", "decoder_timeout"):
+            if decoded.reason and isinstance(decide(fault_of_reason(decoded.reason), decoded=1), Again):
                 again[key] = paths[key]
             else:
                 yield key, decoded
@@ -133,9 +133,9 @@ class DecodePool:
             for future in done:
                 yield keys[future], _result(future)
             # A pool that stopped answers nobody; another thread may have replaced it meanwhile.
-            for future in [one for one in pending if not pools[one].active and not one.done()]:
+            for future in [left for left in pending if not pools[left].active and not left.done()]:
                 pending.remove(future)
-                yield keys[future], Decoded(image=None, reason=UNAVAILABLE)
+                yield keys[future], Decoded(image=None, reason=Fault.DECODER_UNAVAILABLE)
 
     def close(self) -> None:
         self._pool.stop()
@@ -190,7 +190,7 @@ def _decode(
     header = None
     try:
         if digest and file_digest(Path(path)) != digest:
-            return Decoded(image=None, reason="spool_damaged")
+            return Decoded(image=None, reason=Fault.SPOOL_DAMAGED)
         header = read_header(Path(path), received) if received else None
         radiograph = read_radiograph(Path(path), max_pixels=max_pixels, least_side=least_side)
     except Refusal:  # of a header that an earlier release took
@@ -199,13 +199,13 @@ def _decode(
         return Decoded(image=None, reason=error.reason, header=header)
     except FileNotFoundError:
         mounted = Path(path).parent.is_dir()
-        return Decoded(image=None, reason="spool_missing" if mounted else UNAVAILABLE)
+        return Decoded(image=None, reason=Fault.SPOOL_MISSING if mounted else Fault.DECODER_UNAVAILABLE)
     except MemoryError:
-        return Decoded(image=None, reason="decoder_memory")
+        return Decoded(image=None, reason=Fault.DECODER_MEMORY)
     except OSError as error:
         if error.errno == errno.ENOMEM:  # a mapping of the file that does not fit the address space
-            return Decoded(image=None, reason="decoder_memory")
-        return Decoded(image=None, reason=UNAVAILABLE)
+            return Decoded(image=None, reason=Fault.DECODER_MEMORY)
+        return Decoded(image=None, reason=Fault.DECODER_UNAVAILABLE)
     image = to_input(
         radiograph.pixels,
         low=radiograph.low,
@@ -249,15 +249,15 @@ def _result(future: "Future[Decoded]") -> Decoded:
     try:
         return future.result()
     except (BrokenExecutor, CancelledError):
-        return Decoded(image=None, reason=UNAVAILABLE)
+        return Decoded(image=None, reason=Fault.DECODER_UNAVAILABLE)
     except ProcessExpired:
-        return Decoded(image=None, reason="decoder_crashed")
+        return Decoded(image=None, reason=Fault.DECODER_CRASHED)
     except TimeoutError:
-        return Decoded(image=None, reason="decoder_timeout")
+        return Decoded(image=None, reason=Fault.DECODER_TIMEOUT)
     except MemoryError:
-        return Decoded(image=None, reason="decoder_memory")
+        return Decoded(image=None, reason=Fault.DECODER_MEMORY)
     except Exception:  # noqa: BLE001 - whatever a child raised, it is about this film alone
-        return Decoded(image=None, reason="decoder_error")
+        return Decoded(image=None, reason=Fault.DECODER_ERROR)
 
 
 def _limit(memory_bytes: int) -> None:

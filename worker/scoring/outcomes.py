@@ -18,14 +18,12 @@ from model.scorer import Score, score
 from worker.bundles.loaded import Loaded
 from worker.db.scores import NewScore
 from worker.metrics import WorkerMetrics
+from worker.queue.retry import DeadLetter, Fault, decide, fault_of_reason
 from worker.scoring import decoding
 from worker.scoring.decoding import DecodePool
 from worker.states import NO_STUDY, State
 
 INFERENCE_BATCH = 4
-ATTEMPTS_EXHAUSTED = "attempts_exhausted"
-ENGINE_REFUSED = "engine_refused"
-"""The engine answers other films, and not this one."""
 
 Ready = tuple[int, NDArray[np.uint8], Verdict, tuple[str, ...]]
 """An instance's id, its input [size, size], what the gate says of it, and what was odd about how it is shown."""
@@ -55,26 +53,34 @@ class Outcome:
         return NewScore(instance_id=self.instance_id, score=self.score, notes=self.notes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """An instance that is tried again later."""
+
+    instance_id: int
+    fault: Fault
+
+
 def known_reasons() -> dict[State, list[str]]:
     """Every reason under which a film can end here, by state."""
     return {
         State.SCORED: [""],
         State.INELIGIBLE: list(REASONS),
-        State.FAILED: [*decoding.reasons(), NO_STUDY, ATTEMPTS_EXHAUSTED, ENGINE_REFUSED],
+        State.FAILED: [*decoding.reasons(), NO_STUDY, Fault.ATTEMPTS_EXHAUSTED, Fault.ENGINE_REFUSED],
     }
 
 
-def facts_of(told: Row[Any] | Header) -> Facts:
+def facts_of(header: Row[Any] | Header) -> Facts:
     """What the gate goes by, of a row of `instance` that `was_read`, or of a header that was read anew."""
     return Facts(
-        modality=told.modality,
-        body_part=told.body_part,
-        views=all_views(told.view_position, told.view_code, told.patient_orientation),
-        turned=lie(told.patient_orientation) == TURNED,
-        age_years=told.age_years,
-        derived=told.derived,
-        burned_in=told.burned_in,
-        quality_control=told.quality_control,
+        modality=header.modality,
+        body_part=header.body_part,
+        views=all_views(header.view_position, header.view_code, header.patient_orientation),
+        turned=lie(header.patient_orientation) == TURNED,
+        age_years=header.age_years,
+        derived=header.derived,
+        burned_in=header.burned_in,
+        quality_control=header.quality_control,
     )
 
 
@@ -85,7 +91,7 @@ def was_read(row: Row[Any]) -> bool:
 
 def outcomes_of(
     rows: list[Row[Any]], live: Loaded, spool: Spool, decoders: DecodePool, metrics: WorkerMetrics
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome | Unfinished]:
     """One for each row of `instance`, as soon as it is known. Raises EngineError when the engine does not run."""
     waiting = {}
     for row in rows:
@@ -105,7 +111,7 @@ def outcomes_of(
             yield ended
             continue
         if decoded.image is None or decoded.quality is None:
-            yield Outcome(instance_id=instance_id, state=State.FAILED, reason=decoded.reason)
+            yield _without_picture(instance_id, decoded.reason or Fault.DECODER_ERROR)
             continue
         known = replace(facts_of(decoded.header or row), for_processing=decoded.for_processing)
         verdict = live.gate.judge(known, decoded.quality, decoded.image)
@@ -135,6 +141,14 @@ def _by_header(row: Row[Any], facts: Facts, live: Loaded) -> Outcome | None:
     return None
 
 
+def _without_picture(instance_id: int, reason: str) -> Outcome | Unfinished:
+    fault = fault_of_reason(reason)
+    decision = decide(fault, reason=reason)
+    if isinstance(decision, DeadLetter):
+        return Outcome(instance_id=instance_id, state=State.FAILED, reason=decision.reason)
+    return Unfinished(instance_id=instance_id, fault=fault)
+
+
 def _infer(ready: list[Ready], live: Loaded, metrics: WorkerMetrics) -> list[Outcome]:
     """Score films together, or one by one when that fails. One that fails alone, on an engine that runs, is at fault.
 
@@ -156,7 +170,7 @@ def _score_alone(film: Ready, live: Loaded) -> Outcome:
         return Outcome(
             instance_id=instance_id,
             state=State.FAILED,
-            reason=ENGINE_REFUSED,
+            reason=Fault.ENGINE_REFUSED,
             display=display,
             measured=verdict.measured,
         )

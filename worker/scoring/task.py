@@ -1,6 +1,7 @@
 """The score task: ids in, one transaction out. Safe to run twice on the same ids, and to die at any line.
 
-`worker.scoring.outcomes` says what becomes of each film; here it is claimed before, written after, or given back.
+`worker.scoring.outcomes` says what becomes of each film; here it is claimed before, written after, or given back, as
+`worker.queue.retry` decides.
 """
 
 import logging
@@ -9,11 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, select, update
+from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from dicom_gateway.spool import Spool
@@ -23,30 +23,28 @@ from worker.bundles.loaded import Loaded, Roles, Serving
 from worker.bundles.shadows import score_shadows
 from worker.db import film_measures, scores
 from worker.db.causes import cause
-from worker.db.session import CommitUnknown, database_time, writing
+from worker.db.errors import CommitUnknown
+from worker.db.session import database_time, writing
 from worker.db.tables import instance, outbox
 from worker.metrics import WorkerMetrics
+from worker.queue import lease
+from worker.queue.lease import OUTBOX, Claim
 from worker.queue.outbox import Claims
-from worker.scoring.decoding import UNAVAILABLE, DecodePool
-from worker.scoring.outcomes import ATTEMPTS_EXHAUSTED, INFERENCE_BATCH, Outcome, outcomes_of
+from worker.queue.retry import Count, Fault, Postpone, RetryOptions, decide, exhausted
+from worker.scoring.decoding import DecodePool
+from worker.scoring.outcomes import INFERENCE_BATCH, Outcome, Unfinished, outcomes_of
 from worker.states import Role, State
 
 log = logging.getLogger("xrayq.worker")
 
-LONGEST_WAIT = 60.0
 MOST_RENEWALS = 30  # at a third of a lease each: ten leases
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetryOptions:
-    max_attempts: int
-    retry_seconds: float
-    """Wait after the first failed attempt; doubles."""
-    lease_seconds: float
-
-    def wait(self, failed: int) -> timedelta:
-        """Before the next attempt, after so many that failed."""
-        return timedelta(seconds=min(self.retry_seconds * 2 ** min(failed - 1, 10), LONGEST_WAIT))
+FAULTS: tuple[tuple[type[Exception], Fault], ...] = (  # the first that fits
+    (DataError, Fault.ROW_REFUSED),
+    (IntegrityError, Fault.ROW_REFUSED),
+    (SQLAlchemyError, Fault.DATABASE_AWAY),
+    (ModelError, Fault.ENGINE_DOWN),
+)
+"""What an error says that ended the work on a whole batch; any other is UNKNOWN."""
 
 
 class Scoring:
@@ -90,19 +88,22 @@ class Scoring:
             self._serving.keep(roles)
             with self._keeping_leases(rows), self._serving.using(roles.live) as live:
                 self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
-                outcomes = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
-                finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
+                ends = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
+                outcomes = [end for end in ends if isinstance(end, Outcome)]
+                finished = self._finish(outcomes, live)
         except Exception as error:
-            if isinstance(error, (ModelError, SQLAlchemyError)) and not isinstance(error, (DataError, IntegrityError)):
-                words = cause(error) if isinstance(error, SQLAlchemyError) else first_line(error)
-                self._postpone(rows, type(error).__name__, words)
-                return
-            self._put_off(rows)  # what a film brought may be the cause: the attempt counts
-            raise
-        ours = {outcome.instance_id for outcome in outcomes if outcome.reason == UNAVAILABLE}
-        if ours:
-            self._postpone([row for row in rows if row.id in ours], UNAVAILABLE)
-        ended = Counter(one.state for one in outcomes if one.instance_id in finished)
+            fault = next((fault for kind, fault in FAULTS if isinstance(error, kind)), Fault.UNKNOWN)
+            if isinstance(decide(fault), Count):
+                with suppress(SQLAlchemyError):  # then the leases pass
+                    self._put_back(rows, fault)
+                raise
+            words = cause(error) if isinstance(error, SQLAlchemyError) else first_line(error)
+            self._postpone(rows, fault, type(error).__name__, words)
+            return
+        unfinished = {end.instance_id: end.fault for end in ends if isinstance(end, Unfinished)}
+        for fault in sorted(set(unfinished.values())):
+            self._postpone([row for row in rows if unfinished.get(row.id) is fault], fault, fault)
+        ended = Counter(outcome.state for outcome in outcomes if outcome.instance_id in finished)
         log.info(
             "finished a batch",
             extra={
@@ -114,9 +115,9 @@ class Scoring:
             },
         )
         films = [
-            (one.scored, one.image)
-            for one in outcomes
-            if one.scored and one.image is not None and one.instance_id in finished
+            (outcome.scored, outcome.image)
+            for outcome in outcomes
+            if outcome.scored and outcome.image is not None and outcome.instance_id in finished
         ]
         score_shadows(
             self._database, self._serving, roles.shadows, films, live.bundle.preprocess, batch=INFERENCE_BATCH
@@ -131,34 +132,34 @@ class Scoring:
         left: list[Row[Any]] = []
         with self._owed_where_unknown(left), writing(self._database) as connection:
             rows = connection.execute(
-                select(instance, outbox.c.attempts, outbox.c.claims)
+                select(instance, outbox.c.id.label("outbox_id"), outbox.c.attempts, outbox.c.claims)
                 .join(outbox, outbox.c.instance_id == instance.c.id)
                 .where(instance.c.id.in_(list(claims)), instance.c.state == State.RECEIVED, outbox.c.kind == "score")
                 .order_by(instance.c.id)
             ).all()
             mine = [row for row in rows if row.claims == claims[row.id]]
-            exhausted = [row for row in mine if row.attempts >= self._retry.max_attempts]
             now = database_time(connection)
-            able = [row for row in mine if row.attempts < self._retry.max_attempts]
+            able = [row for row in mine if not exhausted(row.attempts, self._retry)]
             left += [row for row in able if self._claim(connection, row, now)]
             roles = self._serving.current(connection)
-            lost = [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted]
+            lost = [
+                Outcome(instance_id=row.id, state=State.FAILED, reason=Fault.ATTEMPTS_EXHAUSTED)
+                for row in mine
+                if exhausted(row.attempts, self._retry)
+            ]
             finished = self._write(connection, lost)
         self._count(lost, finished)
         return left, roles
 
     def _claim(self, connection: Connection, row: Row[Any], now: datetime) -> bool:
-        claimed = connection.execute(
-            update(outbox)
-            .where(outbox.c.instance_id == row.id, outbox.c.claims == row.claims)
-            .values(claims=row.claims + 1, attempts=row.attempts + 1, **self._lease(row, now))
-        )
-        return claimed.rowcount == 1
+        values = {"attempts": row.attempts + 1} | self._lease(row, now)
+        return lease.take(connection, OUTBOX, row.outbox_id, row.claims, **values) is not None
 
     def _lease(self, row: Row[Any], now: datetime) -> dict[str, datetime]:
-        """Who lets it pass is dead: that attempt failed, and the next one waits as after any other."""
+        """What is decided of a worker that dies is written while it lives."""
         end = now + timedelta(seconds=self._retry.lease_seconds)
-        return {"lease_until": end, "next_attempt_at": end + self._retry.wait(row.attempts + 1)}
+        wait = self._retry.wait(decide(Fault.WORKER_DIED, attempts=row.attempts + 1))
+        return {"lease_until": end, "next_attempt_at": end + wait}
 
     @contextmanager
     def _keeping_leases(self, rows: list[Row[Any]]) -> Iterator[None]:
@@ -173,7 +174,7 @@ class Scoring:
                     with writing(self._database) as connection:
                         now = database_time(connection)
                         for row in rows:
-                            connection.execute(update(outbox).where(_ours(row)).values(**self._lease(row, now)))
+                            lease.change(connection, OUTBOX, _claim_of(row), **self._lease(row, now))
                 except SQLAlchemyError as error:
                     log.warning("leases not renewed", extra={"reason": cause(error)})
 
@@ -207,7 +208,9 @@ class Scoring:
         if live:
             scored = [outcome.scored for outcome in mine if outcome.scored]
             scores.write(connection, live.bundle, live.engine.spec.name, Role.LIVE, scored, now)
-            film_measures.write(connection, live.bundle.digest, {one.instance_id: one.measured for one in mine})
+            film_measures.write(
+                connection, live.bundle.digest, {outcome.instance_id: outcome.measured for outcome in mine}
+            )
         connection.execute(delete(outbox).where(outbox.c.instance_id.in_([outcome.instance_id for outcome in mine])))
         trail.record_all(connection, [_event(outcome, live) for outcome in mine])
         return {outcome.instance_id for outcome in mine}
@@ -220,16 +223,19 @@ class Scoring:
         )
         return changed.rowcount == 1
 
-    def _put_off(self, rows: list[Row[Any]]) -> None:
-        """Free rows for the attempt after this one. Where the database does not take that, their leases pass."""
-        with suppress(SQLAlchemyError), writing(self._database) as connection:
+    def _put_back(self, rows: list[Row[Any]], fault: Fault) -> None:
+        """Free rows for the attempt after this one. Raises SQLAlchemyError; then their leases pass."""
+        with writing(self._database) as connection:
             now = database_time(connection)
             for row in rows:
-                due = now + self._retry.wait(row.attempts + 1)
-                connection.execute(update(outbox).where(_ours(row)).values(next_attempt_at=due, lease_until=None))
+                decision = decide(fault, attempts=row.attempts + 1, claims=row.claims + 1)
+                values = {"next_attempt_at": now + self._retry.wait(decision), "lease_until": None}
+                if isinstance(decision, Postpone):
+                    values["attempts"] = row.attempts
+                lease.change(connection, OUTBOX, _claim_of(row), **values)
 
-    def _postpone(self, rows: list[Row[Any]], reason: str, words: str = "") -> None:
-        """Give rows back for later, without counting the attempt: the fault is ours, not the films'.
+    def _postpone(self, rows: list[Row[Any]], fault: Fault, reason: str, words: str = "") -> None:
+        """Put rows back after a fault of ours, with words.
 
         While the database does not take that either, this worker owes the films their attempts.
 
@@ -240,12 +246,7 @@ class Scoring:
         log.error("batch postponed", extra={"instances": len(rows), "reason": words or reason})
         self._metrics.postponed(reason)
         try:
-            with writing(self._database) as connection:
-                now = database_time(connection)
-                for row in rows:
-                    due = now + self._retry.wait(row.claims + 1)
-                    values = {"attempts": row.attempts, "next_attempt_at": due, "lease_until": None}
-                    connection.execute(update(outbox).where(_ours(row)).values(**values))
+            self._put_back(rows, fault)
         except SQLAlchemyError as error:
             log.error("not postponed", extra={"instances": len(rows), "reason": cause(error)})
             with self._owing:
@@ -253,7 +254,7 @@ class Scoring:
 
     @contextmanager
     def _owed_where_unknown(self, rows: list[Row[Any]]) -> Iterator[None]:
-        """An attempt that may be counted, of which nobody told us that we may begin."""
+        """Attempts that may be counted, although they did not begin: nobody knows whether the claim was committed."""
         try:
             yield
         except CommitUnknown:
@@ -275,9 +276,9 @@ class Scoring:
             self._owed.clear()
 
 
-def _ours(row: Row[Any]) -> ColumnElement[bool]:
-    """The outbox row of a film, while nobody has claimed it after us."""
-    return and_(outbox.c.instance_id == row.id, outbox.c.claims == row.claims + 1)
+def _claim_of(row: Row[Any]) -> Claim:
+    """Of a film that we claimed, by its row from before."""
+    return Claim(row_id=row.outbox_id, number=row.claims + 1)
 
 
 def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def run(settings: Settings) -> list[Finding]:
 
 
 def _gateway(settings: Settings) -> str:
-    from dicom_gateway.scu import PeerUnavailable, Rejected, echo
+    from dicom_gateway.errors import PeerUnavailable, Rejected
+    from dicom_gateway.scu import echo
 
     host = reachable(settings.host)
     try:
@@ -87,8 +88,8 @@ def _orphans(settings: Settings) -> str:
 
 
 def _redis(settings: Settings) -> str:
+    from worker.errors import PublishError
     from worker.queue import broker
-    from worker.queue.outbox import PublishError
 
     url = _broker(settings)
     try:

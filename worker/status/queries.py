@@ -17,6 +17,7 @@ from worker.alarms.acknowledge import Acknowledgement
 from worker.audit.reconciliation import SCORED
 from worker.audit.trail import ARRIVALS
 from worker.bundles.roles import Placed, in_service
+from worker.db.scores import IS_LIVE, LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import alarm, audit_event, errand, finding_score, instance, outbox, score
 from worker.queue.errands import Kind
@@ -65,7 +66,7 @@ class TurnedAway:
     calling_ae: str
     number: int
     codes: dict[str, int]
-    """Highest first: DIMSE statuses such as 0xA700, or reasons such as CALLED_AE."""
+    """Highest first: DIMSE statuses in hexadecimal, or reasons such as CALLED_AE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +212,7 @@ def _senders(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
         select(func.count())
         .select_from(score)
         .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(score.c.instance_id == instance.c.id, score.c.role == "live", finding_score.c.flag)
+        .where(LIVE_OF_FILM, finding_score.c.flag)
         .scalar_subquery()
     )
     flagged = connection.execute(
@@ -300,7 +301,7 @@ def _alarms(connection: Connection) -> tuple[OpenAlarm, ...]:
 def _service(connection: Connection, default: str) -> InService:
     live, shadows = in_service(connection)
     newest = connection.execute(
-        select(score.c.engine, score.c.scored_at).where(score.c.role == "live").order_by(score.c.id.desc()).limit(1)
+        select(score.c.engine, score.c.scored_at).where(IS_LIVE).order_by(score.c.id.desc()).limit(1)
     ).one_or_none()
     return InService(
         bundle=named(live) if live else default,

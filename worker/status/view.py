@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Group
 from rich.text import Text
 
-from dicom_gateway.errors import REFUSALS
+from dicom_gateway.errors import REFUSALS, in_hexadecimal
 from worker.alarms.undelivered import Outage
 from worker.receiving.refusals import Refused
 from worker.status.queries import DatabaseContent, DeadLetter, LastHour, OpenAlarm, SenderToday, TurnedAway
@@ -27,7 +27,7 @@ LATE = timedelta(seconds=10)
 """Age of a look, then time a report is overdue, from which the view says so."""
 REPORT_LATE = timedelta(minutes=10)
 BAD, WARN, GOOD, QUIET, STRONG = "bold red", "yellow", "green", "dim", "bold"
-COMMENTS = {f"0x{one.status:04X}": one.comment for one in REFUSALS}
+COMMENTS = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}
 NOT_LET_IN = {
     "CALLING_AE": "CALLING_AE: not in XRAYQ_CALLING_AES",
     "CALLED_AE": "CALLED_AE: called by another title than XRAYQ_AE_TITLE",

@@ -17,9 +17,9 @@ from tests.alarms import change
 from tests.receivers import SECRET, hook, mailer, post, web
 from tests.services import free_port, tool, typed_in
 from worker.alarms import mail, webhook
-from worker.alarms.change import AlarmState, Undelivered
+from worker.alarms.change import AlarmState
 from worker.alarms.faults import WORDS, in_words
-from worker.errors import Unhealthy
+from worker.errors import Undelivered, Unhealthy
 from worker.setting_values import webhook_key
 
 

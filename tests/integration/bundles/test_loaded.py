@@ -32,9 +32,10 @@ from worker.bundles.shadows import SKIPPED
 from worker.db.session import reading
 from worker.db.tables import audit_event, outbox, score
 from worker.instances import list_instances, scores_of
+from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.scoring.decoding import DecodePool
-from worker.scoring.task import RetryOptions, Scoring
+from worker.scoring.task import Scoring
 
 WHO = "operator:test"
 PHANTOMS = Policy(mark=frozenset((*NOT_REAL, "too_small")))

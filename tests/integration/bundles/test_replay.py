@@ -32,9 +32,10 @@ from worker.db.scores import FindingView, ScoreView
 from worker.db.session import make_engine, writing
 from worker.db.tables import finding_score, score
 from worker.instances import list_instances, scores_of
+from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.scoring.decoding import DecodePool, decode_film
-from worker.scoring.task import RetryOptions, Scoring
+from worker.scoring.task import Scoring
 
 PHANTOMS = Policy(mark=frozenset((*NOT_REAL, "too_small")))
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert, make_url, update
 
+from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.scp import Gateway
-from dicom_gateway.scu import PeerUnavailable, echo, send
+from dicom_gateway.scu import echo, send
 from dicom_gateway.spool import Spool
 from tests.endpoints import Reply, request, samples
 from tests.phantoms import write_film
@@ -196,7 +197,7 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> None:
     now = datetime.now(UTC)
     for number in range(6):
         ingest(database, spool, store_file(write_film(tmp_path, f"film{number}"), spool, "XRAYQ"))
-    outbox.lease(database, OPTIONS, datetime.now(UTC))
+    outbox.lease_batch(database, OPTIONS, datetime.now(UTC))
     with writing(database) as connection:
         connection.execute(update(instance).where(instance.c.id == 6).values(state="failed", reason="corrupt_pixels"))
         connection.execute(outbox_table.delete().where(outbox_table.c.instance_id == 6))

@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from tests.services import environment
+from worker.errors import PublishError
 from worker.processes.redis_server import RedisServer
 from worker.queue.broker import PROBE_EXPIRES, PROBE_TASK, add_probe_queue, make_app, prober
-from worker.queue.outbox import PublishError
 
 ROOT = Path(__file__).parents[3]
 PROBES = 20

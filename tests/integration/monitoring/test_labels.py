@@ -14,8 +14,8 @@ from model.findings import FINDINGS
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, instance, score, truth
-from worker.errors import NotFound
-from worker.monitoring.labels import Imported, LabelsRefused, import_labels, read_labels, truths
+from worker.errors import LabelsRefused, NotFound
+from worker.monitoring.labels import Imported, import_labels, read_labels, truths
 from worker.monitoring.performance import performance
 from worker.states import State
 

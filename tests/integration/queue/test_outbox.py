@@ -12,7 +12,9 @@ from dicom_gateway.spool import Spool
 from tests.phantoms import chest_pixels, write_film
 from worker.db.session import reading, writing
 from worker.db.tables import outbox
-from worker.queue.outbox import Claims, PublishError, RelayOptions, lease, relay_once
+from worker.errors import PublishError
+from worker.queue import lease
+from worker.queue.outbox import Claims, RelayOptions, lease_batch, relay_once
 from worker.receiving.ingest import ingest
 
 OPTIONS = RelayOptions(batch_size=4, max_in_flight=8, lease_seconds=30, poll_seconds=0.01)
@@ -30,35 +32,35 @@ def now() -> datetime:
 
 
 def test_rows_are_leased_oldest_first_up_to_the_limit_in_flight(database: Engine, waiting: list[int]) -> None:
-    assert list(lease(database, OPTIONS, now())) == waiting[:4]
-    assert list(lease(database, OPTIONS, now())) == waiting[4:8]
-    assert list(lease(database, OPTIONS, now())) == []  # two left, but eight are in flight
+    assert list(lease_batch(database, OPTIONS, now())) == waiting[:4]
+    assert list(lease_batch(database, OPTIONS, now())) == waiting[4:8]
+    assert list(lease_batch(database, OPTIONS, now())) == []  # two left, but eight are in flight
 
 
 def test_a_part_batch_waits_while_workers_are_busy(database: Engine, waiting: list[int]) -> None:
     roomy = RelayOptions(batch_size=8, max_in_flight=100, lease_seconds=30, poll_seconds=0.01)
-    assert list(lease(database, roomy, now())) == waiting[:8]
-    assert list(lease(database, roomy, now())) == []
+    assert list(lease_batch(database, roomy, now())) == waiting[:8]
+    assert list(lease_batch(database, roomy, now())) == []
     with writing(database) as connection:
         connection.execute(outbox.delete().where(outbox.c.instance_id == waiting[0]))
-    assert list(lease(database, roomy, now())) == waiting[8:]
+    assert list(lease_batch(database, roomy, now())) == waiting[8:]
 
 
 def test_a_lease_that_passes_is_published_again(database: Engine, waiting: list[int]) -> None:
-    first = list(lease(database, OPTIONS, now()))
-    assert list(lease(database, OPTIONS, now() + timedelta(seconds=31))) == first
+    first = list(lease_batch(database, OPTIONS, now()))
+    assert list(lease_batch(database, OPTIONS, now() + timedelta(seconds=31))) == first
 
 
 def test_a_row_is_not_due_before_its_time(database: Engine, waiting: list[int]) -> None:
     with writing(database) as connection:
         connection.execute(update(outbox).values(next_attempt_at=now() + timedelta(hours=1)))
-    assert list(lease(database, OPTIONS, now())) == []
+    assert list(lease_batch(database, OPTIONS, now())) == []
 
 
 def test_a_suspect_travels_alone(database: Engine, waiting: list[int]) -> None:
     with writing(database) as connection:
         connection.execute(update(outbox).where(outbox.c.instance_id == waiting[1]).values(attempts=2))
-    assert list(lease(database, OPTIONS, now())) == [waiting[1]]
+    assert list(lease_batch(database, OPTIONS, now())) == [waiting[1]]
 
 
 def test_a_broker_that_is_away_gives_the_lease_back(database: Engine, waiting: list[int]) -> None:
@@ -71,6 +73,24 @@ def test_a_broker_that_is_away_gives_the_lease_back(database: Engine, waiting: l
         assert set(connection.execute(select(outbox.c.lease_until)).scalars()) == {None}
 
 
+def test_a_broker_that_took_a_message_and_did_not_say_so(database: Engine, waiting: list[int]) -> None:
+    """A worker has its first film by then: that one's lease is the worker's."""
+    until = now() + timedelta(minutes=5)
+
+    def take_and_hang_up(claims: Claims) -> None:
+        with writing(database) as connection:
+            row_id = connection.execute(select(outbox.c.id).where(outbox.c.instance_id == waiting[0])).scalar_one()
+            assert lease.take(connection, lease.OUTBOX, row_id, claims[waiting[0]], lease_until=until)
+        raise PublishError("away")
+
+    with pytest.raises(PublishError):
+        relay_once(database, take_and_hang_up, OPTIONS)
+    with reading(database) as connection:
+        held = connection.execute(select(outbox.c.instance_id).where(outbox.c.lease_until == until)).scalars().all()
+        free = connection.execute(select(outbox.c.instance_id).where(outbox.c.lease_until.is_(None))).scalars().all()
+    assert (held, sorted(free)) == (waiting[:1], waiting[1:])
+
+
 def test_several_relays_never_lease_a_row_twice(database: Engine, waiting: list[int]) -> None:
     small = RelayOptions(batch_size=1, max_in_flight=100, lease_seconds=30, poll_seconds=0.01)
     leased: list[int] = []
@@ -79,7 +99,7 @@ def test_several_relays_never_lease_a_row_twice(database: Engine, waiting: list[
     def drain() -> None:
         start.wait()
         for _ in range(20):
-            leased.extend(lease(database, small, now()))
+            leased.extend(lease_batch(database, small, now()))
 
     threads = [threading.Thread(target=drain, daemon=True) for _ in range(4)]
     for thread in threads:

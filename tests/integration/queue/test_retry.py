@@ -1,14 +1,18 @@
-"""XRAYQ_RETRY_SECONDS: an attempt that failed is followed by the next after a wait that doubles."""
+"""What `worker.queue.retry` decides, with real decoders and workers that die: attempts, waits and ends."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 from sqlalchemy import Engine, Row, select, text
@@ -20,12 +24,15 @@ from model.engine.ort import OrtEngine
 from model.gate.rules import Policy
 from tests.integration.scoring.test_task import take
 from tests.phantoms import NOT_REAL, write_film
+from tests.services import wait_until
+from tests.unit.worker.scoring.test_decoding import opened_by_a_reader
 from worker.bundles.loaded import Serving
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import outbox
-from worker.queue.outbox import SUSPECT_ATTEMPTS, RelayOptions, lease
+from worker.queue.outbox import RelayOptions, lease_batch
+from worker.queue.retry import LONGEST_WAIT, SUSPECT_ATTEMPTS, RetryOptions
 from worker.scoring.decoding import DecodePool
-from worker.scoring.task import LONGEST_WAIT, RetryOptions, Scoring
+from worker.scoring.task import Scoring
 
 RETRY, LEASE = 10.0, 40.0
 OPTIONS = RelayOptions(batch_size=4, max_in_flight=8, lease_seconds=LEASE, poll_seconds=0.01)
@@ -70,7 +77,7 @@ def row_of(database: Engine) -> Row[Any]:
 
 def published(database: Engine, now: datetime) -> bool:
     """Whether the relay would send the film at that time. It stays free."""
-    found = lease(database, OPTIONS, now)
+    found = lease_batch(database, OPTIONS, now)
     with writing(database) as connection:
         connection.execute(outbox.update().where(outbox.c.instance_id.in_(list(found))).values(lease_until=None))
     return bool(found)
@@ -95,13 +102,50 @@ def test_each_attempt_that_fails_doubles_the_wait(
         assert connection.execute(text("SELECT state, reason FROM instance")).one() == ("failed", "attempts_exhausted")
 
 
+def reader_of(path: Path) -> int | None:
+    """The child process that has the file open."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(OSError):
+            if path in {descriptor.readlink() for descriptor in Path(f"/proc/{child.pid}/fd").iterdir()}:
+                return int(child.pid)
+    return None
+
+
+def test_a_film_whose_decoder_dies_twice_is_failed_and_gets_no_third(
+    database: Engine, spool: Spool, bundle: Bundle, decoders: DecodePool, tmp_path: Path
+) -> None:
+    """It lies on storage that does not answer, until the decoder that waits for it is killed."""
+    instance_id = take(database, spool, write_film(tmp_path))
+    (path,) = spool.root.glob("*/*.dcm")
+    path.unlink()
+    os.mkfifo(path)
+    work = scoring(database, spool, bundle, decoders, 3)
+    thread = threading.Thread(target=work.run, args=({instance_id: 0},), daemon=True)
+    thread.start()
+    writer = wait_until(lambda: opened_by_a_reader(path), 60, "a decoder that reads the film")
+    killed: list[int] = []
+    for _ in range(2):
+        pid = wait_until(lambda: {reader_of(path)} - {None, *killed}, 20, "a decoder in mid-film").pop()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert reader_of(path) is None
+    os.close(writer)
+    with reading(database) as connection:
+        assert connection.execute(text("SELECT state, reason FROM instance")).one() == ("failed", "decoder_crashed")
+        assert connection.execute(select(outbox)).all() == []
+
+
 DIES = """
 import os, signal, sys
 from pathlib import Path
 from model import bundle as bundles
 from model.gate.rules import Policy
 from worker.db.session import make_engine
-from worker.scoring.task import RetryOptions, Scoring
+from worker.queue.retry import RetryOptions
+from worker.scoring.task import Scoring
 from worker.bundles.loaded import Serving
 url, instance, claims, retry, lease = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:])
 serving = Serving(default=bundles.REFERENCE, open_engine=None, policy=Policy())
@@ -130,5 +174,5 @@ def test_a_worker_that_died_is_an_attempt_that_failed(
     other = take(database, spool, write_film(tmp_path, "other"))
     assert SUSPECT_ATTEMPTS == 2
     later = time_of(database) + timedelta(minutes=10)
-    assert lease(database, OPTIONS, later) == {instance_id: 2}, "one that took workers down travels alone"
-    assert lease(database, OPTIONS, later) == {other: 0}
+    assert lease_batch(database, OPTIONS, later) == {instance_id: 2}, "one that took workers down travels alone"
+    assert lease_batch(database, OPTIONS, later) == {other: 0}

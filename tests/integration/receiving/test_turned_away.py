@@ -12,9 +12,9 @@ import redis
 from tests.services import environment, free_port, typed
 from worker.db import schema
 from worker.db.session import make_engine
+from worker.errors import PublishError
 from worker.processes.redis_server import RedisServer
 from worker.queue import broker
-from worker.queue.outbox import PublishError
 
 Client = Any  # redis.Redis, whose types differ between releases
 REFUSES: dict[str, Callable[[Client], object]] = {

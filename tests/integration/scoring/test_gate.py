@@ -32,9 +32,10 @@ from worker.db.session import reading
 from worker.db.tables import audit_event
 from worker.demo import CHEST, OTHER, sample_path
 from worker.instances import count_by_reason, list_instances
+from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.scoring.decoding import DecodePool
-from worker.scoring.task import RetryOptions, Scoring
+from worker.scoring.task import Scoring
 
 FINE = Quality(rows=1024, columns=1024, contrast=0.8, entropy=5.5, clipped=0.0, brightness=0.5)
 

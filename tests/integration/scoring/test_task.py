@@ -32,9 +32,10 @@ from worker.db.tables import audit_event, film_measure, finding_score, outbox, s
 from worker.errors import WrongState
 from worker.instances import InstanceView, list_instances, reject, requeue
 from worker.metrics import WorkerMetrics
+from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.scoring.decoding import DecodePool
-from worker.scoring.task import RetryOptions, Scoring
+from worker.scoring.task import Scoring
 
 BRIGHT = 114.0
 """Mean of an input, between a phantom's and a brightened one's."""

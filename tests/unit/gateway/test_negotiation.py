@@ -13,9 +13,9 @@ from pynetdicom.pdu import A_ASSOCIATE_AC
 from dicom_gateway import items
 from dicom_gateway.association import MAX_ASSOCIATE_PDU
 from dicom_gateway.contexts import TRANSFER_SYNTAXES
+from dicom_gateway.errors import Abort
 from dicom_gateway.negotiation import MOST_REFUSED, NO_CLASS, Accepted, accept, class_name, decode_request, fault_of
 from dicom_gateway.options import GatewayOptions
-from dicom_gateway.wire import Abort
 from tests.protocol.raw import associate_rq, context_item, contexts, item, request_body
 
 OPTIONS = GatewayOptions(host="", port=0)

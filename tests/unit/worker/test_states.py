@@ -1,7 +1,10 @@
+import re
 from itertools import product
+from pathlib import Path
 
 import pytest
 
+import worker
 from worker.states import TRANSITIONS, State, sources
 
 ALLOWED = {
@@ -31,3 +34,14 @@ def test_every_state_is_reached_and_only_the_last_ones_end() -> None:
         reached |= new
     assert reached == set(State)
     assert {state for state, targets in TRANSITIONS.items() if not targets} == {State.REPORTED, State.INELIGIBLE}
+
+
+def test_one_module_knows_which_scores_are_live() -> None:
+    """The others take `live_findings`, `live_scores`, IS_LIVE or LIVE_OF_FILM from it, and a Role is no string."""
+    by_hand = {}
+    for path in sorted(Path(worker.__file__).parent.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(r"score\w*\.c\.role\s*==.*|\brole\s*(?:==|!=|=)\s*[\"'].*", text)
+        if found and path.name != "scores.py":
+            by_hand[path.name] = found
+    assert by_hand == {}

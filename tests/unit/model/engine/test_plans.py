@@ -24,7 +24,7 @@ from model.engine.half import to_half
 from model.engine.ort import OrtEngine
 from model.engine.plan_cache import compile_plan
 from model.engine.plans import Plan, Target, open_plan
-from model.errors import EngineError
+from model.errors import EngineError, NoGpuError
 from tests.unit.model.tiny import SIZE, network, tiny_bundle, tiny_network
 
 # TensorRT-RTX keeps the timing cache's calls and does nothing with them.
@@ -143,7 +143,7 @@ def test_tensorrt_itself_does_not_build_without_a_gpu(
     tiny: Bundle, cache: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build_plan, "import_trt", lambda: SimpleNamespace(__name__="tensorrt", __version__="11.4.0"))
-    with pytest.raises(cuda.NoGpuError, match="no usable NVIDIA GPU"):
+    with pytest.raises(NoGpuError, match="no usable NVIDIA GPU"):
         compile_plan(tiny, cache)
 
 
@@ -335,6 +335,6 @@ def test_a_cache_that_cannot_be_written_says_so(rtx: Any, tiny: Bundle, tmp_path
 def test_without_a_gpu_nothing_is_opened(tiny: Bundle, cache: Path, no_gpu: None) -> None:
     from model.engine.tensorrt import TensorRTEngine
 
-    with pytest.raises(cuda.NoGpuError, match=r"install its driver.*or use the CPU") as caught:
+    with pytest.raises(NoGpuError, match=r"install its driver.*or use the CPU") as caught:
         TensorRTEngine(tiny, cache, reference=OrtEngine(tiny, threads=1))
     assert "\n" not in str(caught.value)

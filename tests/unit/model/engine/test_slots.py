@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.engine.cuda import OutOfMemoryError
 from model.engine.slots import BUCKETS, Slot, Slots, cut, fill
-from model.errors import EngineError
+from model.errors import EngineError, OutOfMemoryError
 
 
 class Recorded:

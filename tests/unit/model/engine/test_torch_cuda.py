@@ -17,14 +17,13 @@ from onnx import TensorProto, helper  # noqa: E402
 
 from model.bundle import REFERENCE, load  # noqa: E402
 from model.engine import torch_cuda  # noqa: E402
-from model.engine.cuda import NoGpuError  # noqa: E402
 from model.engine.half import to_half  # noqa: E402
 from model.engine.ort import OrtEngine  # noqa: E402
 from model.engine.parity import films  # noqa: E402
 from model.engine.slots import BUCKETS  # noqa: E402
 from model.engine.torch_cuda import TorchCudaEngine  # noqa: E402
 from model.engine.torch_graph import OPERATIONS, OnnxModule  # noqa: E402
-from model.errors import EngineError  # noqa: E402
+from model.errors import EngineError, NoGpuError  # noqa: E402
 from tests.unit.model.tiny import SIZE, network, tiny_bundle, tiny_network  # noqa: E402
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.services import wait_until
-from worker.errors import Unhealthy
+from worker.errors import PublishError, Unhealthy
 from worker.health.pulse import LONGEST_SILENCE, Pulse, watch
-from worker.queue.outbox import PublishError
 
 STALL = 0.1
 

@@ -20,7 +20,8 @@ from dicom_gateway.pixels import read_radiograph
 from model.preprocess import PreprocessSpec, to_input
 from tests.phantoms import chest_film, chest_pixels, write_film
 from tests.services import children, environment, kill, wait_until
-from worker.scoring.decoding import CRASH_REASONS, UNAVAILABLE, Decoded, DecodePool, decode_film, reasons
+from worker.queue.retry import Fault
+from worker.scoring.decoding import CRASH_REASONS, Decoded, DecodePool, decode_film, reasons
 
 SPEC = PreprocessSpec()
 MAX_PIXELS = 1 << 31
@@ -121,7 +122,7 @@ FAULTS: dict[str, Callable[[Path], Path]] = {
     "corrupt_pixels": lambda folder: write_film(folder, "e", Rows=4000),
     "pixels_unreadable": lambda folder: cut(write_film(folder, "f"), 300),
     "spool_missing": lambda folder: folder / "missing.dcm",
-    UNAVAILABLE: lambda folder: folder,  # cannot be read: not the film's fault
+    Fault.DECODER_UNAVAILABLE: lambda folder: folder,  # cannot be read: not the film's fault
 }
 
 
@@ -143,7 +144,7 @@ def test_one_pool_decodes_good_films_and_names_the_faults_of_bad_ones(good: Path
         assert np.array_equal(by_key[key].image, expected(good))
     assert [by_key[key].reason for key in range(10, 10 + len(bad))] == list(bad)
     assert all(by_key[key].image is None for key in range(10, 10 + len(bad)))
-    assert set(bad) - {UNAVAILABLE} <= set(reasons())
+    assert set(bad) - {Fault.DECODER_UNAVAILABLE} <= set(reasons())
 
 
 def test_nothing_to_decode() -> None:
@@ -276,4 +277,4 @@ def test_films_in_a_pool_that_stops_are_given_back_though_another_took_its_place
         assert dict(decoders.decode({2: good}))[2].image is not None
         thread.join(30)
         assert not thread.is_alive()
-    assert [(key, decoded.reason) for key, decoded in answers] == [(1, UNAVAILABLE)]
+    assert [(key, decoded.reason) for key, decoded in answers] == [(1, Fault.DECODER_UNAVAILABLE)]
