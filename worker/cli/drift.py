@@ -38,14 +38,14 @@ def show(
     from worker.db.span import Span
     from worker.monitoring.drift import evaluate
     from worker.processes.night_options import drift_options
-    from worker.words.json_values import as_json as json_of
+    from worker.words.json_values import to_json
 
     settings = load_settings()
     chosen = past_day(day, settings.zone, "--date")
     with snapshot(open_database(settings)) as connection:
         result = evaluate(connection, Span.of_day(chosen, settings.zone), drift_options(settings))
     if as_json:
-        print_json(json_of(result) | {"date": chosen.isoformat(), "notice": NOTICE})
+        print_json(to_json(result) | {"date": chosen.isoformat(), "notice": NOTICE})
     else:
         _show(result, f"Films of {chosen} ({settings.time_zone})")
 
@@ -79,8 +79,9 @@ def freeze(
         raise ConfigurationError("--to is a day before --from")
     span = Span(start=spans[0].start, end=spans[1].end)
     for reference in replace(open_database(settings), calling_ae, span, actor=operator()):
-        bundle = f" by bundle {reference.key.bundle_digest[:12]}" if reference.key.bundle_digest else ""
-        typer.echo(f"{calling_ae} {reference.key.measure}{bundle}: {reference.films} films")
+        key = reference.key
+        bundle = f" by bundle {key.bundle_digest[:12]}" if key.bundle_digest else ""
+        typer.echo(f"{calling_ae} {key.measure}{bundle}: {reference.films} films")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
 from worker.monitoring.labels import truths
 from worker.monitoring.performance import Performance, performance
-from worker.words.json_values import as_json
+from worker.words.json_values import to_json
 
 CHUNK = 500
 
@@ -49,7 +49,7 @@ class LivePerformance:
     """One for each finding."""
 
     def as_dict(self) -> dict[str, Any]:
-        about = {"name": self.name, "version": self.version, "calibration": as_json(self.calibration)}
+        about = {"name": self.name, "version": self.version, "calibration": to_json(self.calibration)}
         return self.rates.as_dict() | about
 
 
