@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydicom import uid
 
-from dicom_gateway.scu import PeerUnavailable, echo
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.scu import echo
 from tests.benchmarks.films import write_set
 from tests.benchmarks.processes import gateway, peak_rss_mb, plain_receiver, storescu
 from tests.benchmarks.report import Cell, Row, Section, spread

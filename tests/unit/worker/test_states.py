@@ -42,6 +42,6 @@ def test_one_module_knows_which_scores_are_live() -> None:
     for path in sorted(Path(worker.__file__).parent.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         found = re.findall(r"score\w*\.c\.role\s*==.*|\brole\s*(?:==|!=|=)\s*[\"'].*", text)
-        if found and path.name != "scores.py":
+        if found and path.name not in ("scores.py", "tables.py"):  # an index of the schema is SQL
             by_hand[path.name] = found
     assert by_hand == {}
