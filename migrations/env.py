@@ -6,13 +6,14 @@
 from alembic import context
 from sqlalchemy import Connection
 
+from worker.db.schema import plain_type
 from worker.db.session import make_engine, writing
 from worker.db.tables import metadata
 from worker.settings import Settings
 
 
 def run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, render_item=plain_type)
     with context.begin_transaction():
         context.run_migrations()
 
