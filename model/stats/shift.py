@@ -93,8 +93,8 @@ def kolmogorov_smirnov(first: Values, second: Values) -> float:
     """Two-sided p-value of the two-sample test: exact for `EXACT_FILMS`, else Kolmogorov's limit, which is practically
     larger: of 120 points one was smaller, by .05 %.
 
-    The tests hold the exact value to `scipy.stats.ks_2samp(method="exact")`, to 1e-12 of it. Not SciPy itself: only this
-    would need it where films are scored, and it is 143 MB on disk, 1.5 to 2 s to import and 73 MB of memory.
+    The tests hold the exact value to `scipy.stats.ks_2samp(method="exact")`, to 1e-12 of it. SciPy itself would be
+    needed for this alone where films are scored: 143 MB on disk, 1.5 to 2 s to import, 73 MB of memory.
 
     Ties make it conservative. Think of each value with a random fraction that breaks ties: the exact test looks at
     every point of the finer order, but the distance only at the ends of ties, so it can only be smaller than the one

@@ -91,7 +91,7 @@ class Scoring:
             with self._keeping_leases(rows), self._serving.using(roles.live) as live:
                 self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
                 outcomes = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
-                finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live)
+                finished = self._finish([outcome for outcome in outcomes if outcome.reason != UNAVAILABLE], live, rows)
         except Exception as error:
             if isinstance(error, (ModelError, SQLAlchemyError)) and not isinstance(error, (DataError, IntegrityError)):
                 words = cause(error) if isinstance(error, SQLAlchemyError) else first_line(error)
@@ -144,7 +144,7 @@ class Scoring:
             roles = self._serving.current(connection)
             lost = [Outcome(instance_id=row.id, state=State.FAILED, reason=ATTEMPTS_EXHAUSTED) for row in exhausted]
             finished = self._write(connection, lost)
-        self._count(lost, finished)
+        self._tell(lost, finished, exhausted)
         return left, roles
 
     def _claim(self, connection: Connection, row: Row[Any], now: datetime) -> bool:
@@ -185,16 +185,26 @@ class Scoring:
             done.set()
             thread.join()
 
-    def _finish(self, outcomes: list[Outcome], live: Loaded) -> set[int]:
+    def _finish(self, outcomes: list[Outcome], live: Loaded, rows: list[Row[Any]]) -> set[int]:
         with self._metrics.commit_seconds.time(), writing(self._database) as connection:
             finished = self._write(connection, outcomes, live)
-        self._count(outcomes, finished)
+        self._tell(outcomes, finished, rows)
         return finished
 
-    def _count(self, outcomes: list[Outcome], finished: set[int]) -> None:
+    def _tell(self, outcomes: list[Outcome], finished: set[int], rows: list[Row[Any]]) -> None:
+        """Count and log how each film ended."""
+        digests = {row.id: row.digest[:12] for row in rows}
         for outcome in outcomes:
-            if outcome.instance_id in finished:
-                self._metrics.ended(outcome.state, outcome.reason, outcome.score)
+            if outcome.instance_id not in finished:
+                continue
+            self._metrics.ended(outcome.state, outcome.reason, outcome.score)
+            known = {"instance": outcome.instance_id, "digest": digests[outcome.instance_id]}
+            reason = {"reason": outcome.reason} if outcome.reason else {}
+            log.log(
+                logging.WARNING if outcome.state is State.FAILED else logging.INFO,
+                outcome.state.value,
+                extra=known | reason,
+            )
 
     def _write(self, connection: Connection, outcomes: list[Outcome], live: Loaded | None = None) -> set[int]:
         """State, scores, outbox and audit.

@@ -19,6 +19,7 @@ from worker.db.tables import instance, outbox
 from worker.errors import Unhealthy, WorkerError
 from worker.health import probes
 from worker.health.probes import Finding, reachable
+from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.settings import Settings
@@ -159,6 +160,12 @@ def _backlog(settings: Settings) -> str:
     return f"{waiting} films wait, {failed} dead letters"
 
 
+def _report(settings: Settings) -> str:
+    if fault := drawing.fault():
+        raise Unhealthy(f"no nightly report: {drawing.advice(fault)}")
+    return f"can be drawn, each day at {settings.report_time}" if settings.report_time else "can be drawn by hand"
+
+
 def _broker(settings: Settings) -> str:
     from worker.processes.redis_server import running_socket
 
@@ -177,4 +184,5 @@ CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("worker", _worker),
     ("bundle", _bundle),
     ("backlog", _backlog),
+    ("report", _report),
 )
