@@ -272,7 +272,7 @@ class Association:
         if isinstance(received, Received):
             tell(self._observer.kept, self.calling_ae)
         self._respond_store(message, store, started, SUCCESS)
-        log.info(
+        log.debug(  # the line of the film is written by whoever took it, and knows its id
             "stored",
             extra={
                 "calling_ae": self.calling_ae,

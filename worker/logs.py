@@ -56,8 +56,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
+    """One line for people, on the clock of the process (`TZ`) with its offset."""
+
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        when = datetime.fromtimestamp(record.created).astimezone().isoformat(sep=" ", timespec="milliseconds")
         extras = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         return f"{when} {record.levelname:<7} {record.name:<14} {record.getMessage()} {extras}".rstrip()
 

@@ -13,11 +13,11 @@ evaluation.json:
     engine          what ran the network: name, precision, device
     data            digest; trained_on: whether the bundle names the same one; views, train_views;
                     films: split -> view -> class -> count; sources: split -> source -> class -> count
-    parts           train, val, test (the bundle's views) and test_all (every view), each `measure`
-    slices          test films by view, source, and how their label was set, each `slice_of`
-    fair            pneumonia against COVID-19 within one source, each `two_classes`; see `model.evaluation.comparisons`
-    baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet
-    against         the network against a baseline on test and test_all: McNemar, differences
+    parts           train, val, test (the bundle's views) and test_all (every view), each `PartMeasures`
+    slices          test films by view, source, and how their label was set, each `SliceMeasures`
+    fair            pneumonia against COVID-19 within one source: `FairSlice`
+    baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
+    against         the network against a baseline on test and test_all, each `Difference`
     paper           published figures, and why they differ
     learning_curve  epochs of the training run; [] where the bundle has none
     studies         what `xrayq study` measured, as given

@@ -21,7 +21,7 @@ from model.data.bundle_films import require
 from model.data.dataset import Films, open_prepared
 from model.errors import DatasetError
 from model.gate.films import GateFilms, load_auxiliary_views, of_prepared, others
-from model.gate.measure import Seen, adult, measure
+from model.gate.gate_measures import Seen, adult, measure
 from model.gate.network import TURNS, VIEWS, GateNetwork, Sight
 from model.gate.rules import Policy, Thresholds, scored_view
 

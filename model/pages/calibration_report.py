@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from model.calibrating.calibrate import Calibrated, CalibrationContent
-from model.calibrating.measure import MeasuredPart
+from model.calibrating.measured_part import MeasuredPart
 from model.calibration import Bin
 from model.decision import SENSITIVITY, SPECIFICITY
 from model.evaluation.evaluate import json_text

@@ -12,7 +12,7 @@ from model.bundle import REFERENCE, SHIPPED, Bundle, load
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
-from model.gate.measure import GateMeasures
+from model.gate.gate_measures import GateMeasures
 from model.pages.words import estimate_text, plain
 from model.stats.agreement import Agreement
 from model.stats.binomial import Proportion

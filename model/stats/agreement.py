@@ -52,7 +52,7 @@ def compare(
 ) -> Agreement:
     """Logits [N, findings] of both on the same N >= 1 films, labels [N] as indexes of the bundle's findings."""
     before, after = (bundle.calibration.probabilities(logits) for logits in (reference, variant))
-    changed = sum(one != other for one, other in zip(_flags(bundle, before), _flags(bundle, after), strict=True))
+    changed = sum(old != new for old, new in zip(_flags(bundle, before), _flags(bundle, after), strict=True))
     difference = np.abs(before - after)
     areas = {
         finding: (auroc(before[:, index], labels == index), auroc(after[:, index], labels == index))

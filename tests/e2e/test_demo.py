@@ -1,7 +1,9 @@
 """`xrayq demo` on the public sample film, and on films of one's own."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +18,7 @@ from tests.phantoms import chest_pixels, write_film
 from tests.services import environment, typed
 from worker.cli.demo import AGREEMENT
 from worker.db.session import make_engine
-from worker.demo import KEPT
+from worker.demo import KEPT, wait_for
 from worker.instances import list_instances
 from worker.settings import Settings
 
@@ -94,6 +96,51 @@ def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:
     assert {str(view.engine).rpartition("-")[2] for view in views} == {"fp32"}
     assert "not a medical device" in ran.stdout.replace("\n", " ")
     assert f"database {home / 'xrayq.db'}" in ran.stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_demos_folder_goes_unless_it_is_to_be_kept(tmp_path: Path, keep: bool) -> None:
+    films, place = tmp_path / "films", tmp_path / "tmp"
+    films.mkdir()
+    place.mkdir()
+    write_film(films, "one")
+    ran = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "demo", "--films", str(films), *(["--keep"] if keep else [])],
+        env=environment() | {"TMPDIR": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert ran.returncode == 0, ran.stderr
+    left = list(place.glob("xrayq-demo-*"))
+    assert len(left) == keep
+    if keep:
+        assert f"kept {left[0]}" in ran.stderr.replace("\n", "")
+        assert (left[0] / "xrayq.db").is_file()
+    else:
+        assert str(place) not in ran.stdout + ran.stderr
+
+
+def test_the_demos_folder_goes_after_ctrl_c(tmp_path: Path) -> None:
+    films, place = tmp_path / "films", tmp_path / "tmp"
+    films.mkdir()
+    place.mkdir()
+    write_film(films, "one")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "worker.cli", "demo", "--films", str(films)],
+        env=environment() | {"TMPDIR": str(place)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: any(place.glob("xrayq-demo-*/up.log")), 60, "no log of `up`")
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all of them
+        assert running.wait(timeout=90) != 0
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+    assert list(place.glob("xrayq-demo-*")) == []
 
 
 def test_what_the_demo_heeds_are_settings() -> None:

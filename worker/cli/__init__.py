@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+from typing import Annotated
 
 import typer
 
@@ -34,10 +35,18 @@ from worker.errors import EXIT_CODES, Unhealthy, WorkerError
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
+
+def print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"xrayq {version('xrayq')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="xrayq",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog=EPILOG,
@@ -46,7 +55,8 @@ app = typer.Typer(
     \b
     See it work:                    [bold]xrayq demo[/bold]
     Run everything on one machine:  [bold]xrayq up[/bold]
-    Send it a film:                 [bold]dcmsend 127.0.0.1 11112 film.dcm[/bold]
+    Score a film of this machine:   [bold]xrayq submit film.dcm[/bold]
+    Send one, if DCMTK is here:     [bold]dcmsend 127.0.0.1 11112 film.dcm[/bold]
     Look at the scores:             [bold]xrayq instance list[/bold]
     Is all well?                    [bold]xrayq status[/bold]
     What is wrong?                  [bold]xrayq doctor[/bold]
@@ -74,6 +84,15 @@ calibrate.register(app)
 app.add_typer(gate.app, name="gate", rich_help_panel="Train")
 app.add_typer(study.app, name="study", rich_help_panel="Train")
 evaluate.register(app)
+
+
+@app.callback()
+def xrayq(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None:
+    """Nothing: each command builds what it needs."""
 
 
 def main() -> None:

@@ -43,17 +43,16 @@ def report(
     xrayq audit report --date today
     xrayq audit report --date 2026-11-22 --out /srv/reports/2026-11-22
     """
-    from importlib.util import find_spec
-
     from worker.errors import ConfigurationError, Unhealthy, WorkerError
+    from worker.nightly import drawing
     from worker.processes.night_options import night_options
 
     settings = load_settings()
     chosen = past_day(day, settings.zone, "--date")
     if out.exists() and out.resolve().is_relative_to(settings.reports.resolve()):
         raise ConfigurationError(f"{out} is the night's, its digest is in the audit trail: take another --out")
-    if find_spec("matplotlib") is None:
-        raise Unhealthy("the report needs matplotlib: pip install 'xrayq[report]'")
+    if fault := drawing.fault():
+        raise Unhealthy(f"no report: {drawing.advice(fault)}")
     from worker.nightly.files import write_report
     from worker.nightly.headline import judge
     from worker.nightly.page.words import in_films, in_others

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common import JsonOption, load_settings, print_json, wide_console
+from worker.cli.common import JsonOption, did_you_mean, load_settings, print_json, wide_console
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ def load_bundle(name: str) -> "Bundle":
     shipped, folder = SHIPPED / name, Path(name).absolute()
     path = shipped if (shipped / MANIFEST).is_file() else folder
     if not path.is_dir():
-        raise NotFound(f"no bundle {name}: neither shipped ('xrayq bundle list') nor a folder")
+        hint = did_you_mean(name, (manifest.parent.name for manifest in SHIPPED.glob(f"*/{MANIFEST}")))
+        raise NotFound(f"no bundle {name}: neither shipped ('xrayq bundle list') nor a folder{hint}")
     if not (path / MANIFEST).exists():
         raise NotFound(f"{name} is not a bundle, it has no {MANIFEST}: 'xrayq bundle list' shows those shipped")
     try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from model.bundle import Bundle
     from model.calibrating.calibrate import Calibrated, CalibrationContent
     from model.calibrating.cross_fit import Wish
-    from model.calibrating.measure import FilmsNeeded
+    from model.calibrating.measured_part import FilmsNeeded
     from model.stats.estimate import Estimate
 
 RATES = ("sensitivity", "specificity")

@@ -2,7 +2,7 @@
 
 import getpass
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +29,8 @@ LIBRARIES = {
 }
 """Of the `train` extra, by what needs them."""
 PREPARE = "xrayq prepare"
+UNBOUNDED = 100_000
+"""Columns of what is not a terminal: no table is folded or leaves out a column."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -44,7 +46,10 @@ def load_settings(**overrides: Any) -> "Settings":
 
     known = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE} | TEST_VARIABLES
     if unknown := sorted(name for name in os.environ if name.startswith("XRAYQ_") and name not in known):
-        raise ConfigurationError(f"settings: {', '.join(unknown)} is not a setting; worker/SETTINGS.md lists them")
+        hint = did_you_mean(unknown[0], known)
+        raise ConfigurationError(
+            f"settings: {', '.join(unknown)} is not a setting; worker/SETTINGS.md lists them{hint}"
+        )
     config = os.environ.get(CONFIG_VARIABLE, CONFIG_FILE)
     try:
         if os.environ.get(CONFIG_VARIABLE) and (not Path(config).exists() or Path(config).is_dir()):
@@ -63,7 +68,10 @@ def _fault(fault: "ErrorDetails", config: str) -> str:
     """What pydantic found, in words; never the value, which may be a password."""
     name = str(fault["loc"][0]) if fault["loc"] else ""
     if fault["type"] == "extra_forbidden":
-        return f"{name} in {config} is not a setting; worker/SETTINGS.md lists them"
+        from worker.settings import Settings
+
+        hint = did_you_mean(name, Settings.model_fields)
+        return f"{name} in {config} is not a setting; worker/SETTINGS.md lists them{hint}"
     words = fault["msg"]
     for prefix in ("Value error, ", "Input ", "String "):
         words = words.removeprefix(prefix)
@@ -87,13 +95,21 @@ def operator() -> str:
 
 
 def wide_console() -> "Console":
-    """A console that shows text of others as it is. As wide as the terminal or COLUMNS; 132 columns into a pipe."""
+    """A console that shows text of others as it is. As wide as the terminal or COLUMNS; a file or pipe takes all."""
     import os
 
     from worker.cli.console import PlainConsole
 
     console = PlainConsole()
-    return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=132)
+    return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=UNBOUNDED)
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """A question that ends an error message; "" where no known word is like this one."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(words), n=1)
+    return f". Did you mean {close[0]}?" if close else ""
 
 
 def print_json(value: Any) -> None:

@@ -1,5 +1,6 @@
 """xrayq demo: the main job, seen from outside."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from worker.errors import Unhealthy
 from worker.processes.parts import make_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from worker.demo import Ending
@@ -29,8 +32,9 @@ def register(app: typer.Typer) -> None:
 def demo(
     films: Annotated[Path | None, typer.Option(help="Push your own DICOM, PNG or JPEG films instead.")] = None,
     home: Annotated[
-        Path | None, typer.Option(help="Keep database and spool here; default: a new folder in /tmp.")
+        Path | None, typer.Option(help="Keep database and spool here; default: a new folder, removed at the end.")
     ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Do not remove the new folder, and say where it is.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start everything in a new folder, push films by C-STORE, and show the scores.
@@ -40,21 +44,62 @@ def demo(
     \b
     xrayq demo
     XRAYQ_ENGINE=onnxruntime xrayq demo
-    xrayq demo --films ~/radiographs
+    xrayq demo --films ~/radiographs --keep
     xrayq demo --json | jq '.[].probabilities'
     """
-    import tempfile
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from worker import demo as demonstration
     from worker import logs
 
     logs.configure("ERROR", "text")
     if films:
         must_exist(films)
-    folder = (home or Path(tempfile.mkdtemp(prefix="xrayq-demo-"))).absolute()
+    with _folder(home, keep=keep) as folder:
+        ends = _run(folder, films)
+        if as_json:
+            print_json([row for ending in ends if (row := _row(ending))])
+        else:
+            console = wide_console()
+            console.print(_table(ends))
+            console.print(_summary(ends))
+            if home or keep:
+                console.print(f"database {folder / 'xrayq.db'}\nspool    {folder / 'spool'}", style="dim")
+        surprises = [f"{end.film.name} ({end.film.syntax}): {end.state}" for end in ends if not end.as_expected]
+        if surprises:
+            raise Unhealthy(f"not as expected: {'; '.join(surprises)}")
+        if not films and _spread(ends) > AGREEMENT:
+            raise Unhealthy(
+                f"the same film differs by {_spread(ends):.3f} between transfer syntaxes, more than {AGREEMENT}"
+            )
+
+
+@contextmanager
+def _folder(home: Path | None, *, keep: bool) -> "Iterator[Path]":
+    """`home`, else a new folder that goes when the block ends, also by Ctrl-C. One where something failed stays."""
+    import shutil
+    import tempfile
+
+    if home:
+        yield home.absolute()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="xrayq-demo-"))
+    try:
+        yield folder
+    except Unhealthy:
+        keep = True
+        raise
+    finally:
+        if keep:
+            typer.echo(f"xrayq: kept {folder}", err=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(folder: Path, films: Path | None) -> "list[Ending]":
+    """Push the films to a service in `folder`, and wait until none of them waits."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from worker import demo as demonstration
+
     sent_folder = folder / "sent"
     make_folder(sent_folder, "--home")
     database = f"sqlite:///{folder / 'xrayq.db'}"
@@ -83,20 +128,7 @@ def demo(
                 demonstration.wait_for(done, seconds, f"films still wait, see {folder / 'up.log'}")
             finally:
                 ends = demonstration.endings(database, pushed)
-    if as_json:
-        print_json([row for ending in ends if (row := _row(ending))])
-    else:
-        console = wide_console()
-        console.print(_table(ends))
-        console.print(_summary(ends))
-        console.print(f"database {folder / 'xrayq.db'}\nspool    {folder / 'spool'}", style="dim")
-    surprises = [f"{end.film.name} ({end.film.syntax}): {end.state}" for end in ends if not end.as_expected]
-    if surprises:
-        raise Unhealthy(f"not as expected: {'; '.join(surprises)}")
-    if not films and _spread(ends) > AGREEMENT:
-        raise Unhealthy(
-            f"the same film differs by {_spread(ends):.3f} between transfer syntaxes, more than {AGREEMENT}"
-        )
+    return ends
 
 
 def _row(ending: "Ending") -> dict[str, Any] | None:

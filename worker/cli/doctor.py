@@ -68,6 +68,7 @@ def _options(settings: "Settings") -> "DoctorOptions":
         lease_seconds=settings.lease_seconds,
         bundle=settings.bundle,
         engine=settings.engine,
+        report_time=settings.report_time,
     )
 
 

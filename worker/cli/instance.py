@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common import JsonOption, load_settings, operator, print_json, to_the_second, wide_console
+from worker.cli.common import JsonOption, did_you_mean, load_settings, operator, print_json, to_the_second, wide_console
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances
 STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
 TIMES = ("received_at", "scored_at")
 ALIKE = "of films like it"
+WHOLE_UID = 200
+"""Columns from which a list shows the whole UID."""
 EXPLAINED = (
     "Of films like it: of the calibration films with about this probability, so many had the finding (exact 95 % "
     "interval). It is no interval around the probability, which may lie outside. A prediction set is meant to hold the "
@@ -30,9 +32,18 @@ EXPLAINED = (
 Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID.", metavar="ID")]
 
 
+def _states(begun: str) -> list[str]:
+    """For the shell's completion."""
+    from worker.states import State
+
+    return [state for state in State if state.startswith(begun)]
+
+
 @app.command("list")
 def list_(
-    state: Annotated[str, typer.Option(help="received, scored, ineligible, failed or reported.")] = "",
+    state: Annotated[
+        str, typer.Option(help="received, scored, ineligible, failed or reported.", autocompletion=_states)
+    ] = "",
     reason: Annotated[str, typer.Option(help="Why ineligible or failed, a code of 'xrayq instance reasons'.")] = "",
     limit: Annotated[int, typer.Option(help="Newest so many; 0 shows all.")] = 0,
     as_json: JsonOption = False,
@@ -46,16 +57,19 @@ def list_(
     xrayq instance list --json | jq '.[] | select(.state == "failed") | .reason'
     """
     from worker.errors import ConfigurationError
-    from worker.instances import list_instances
+    from worker.instances import count_by_reason, list_instances
     from worker.states import State
 
     if state and state not in set(State):
-        raise ConfigurationError(f"--state is one of {', '.join(State)}")
+        raise ConfigurationError(f"--state is one of {', '.join(State)}{did_you_mean(state, State)}")
     engine = open_database(load_settings())
     views = list_instances(
         engine, state=State(state) if state else None, reason=reason, limit=limit, newest_first=bool(limit)
     )
     views.sort(key=lambda view: view.id)
+    seen = {of_some for _, of_some, _ in count_by_reason(engine) if of_some} if reason and not views else set()
+    if seen and (hint := did_you_mean(reason, seen)):
+        typer.echo(f"xrayq: no instance has reason {reason}{hint}", err=True)
     if as_json:
         print_json([view.as_dict() for view in views])
         return
@@ -244,7 +258,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
     rows: list[tuple[str | Text, ...]] = [
         (
             str(view.id),
-            _short(view.sop_instance_uid),
+            view.sop_instance_uid if console.width >= WHOLE_UID else _short(view.sop_instance_uid),
             str(view.revision),
             view.calling_ae,
             view.view or "-",

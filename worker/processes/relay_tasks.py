@@ -59,22 +59,21 @@ def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
 def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
     """The report of each day."""
     import logging
-    from importlib.util import find_spec
 
     from worker.db.session import time_of
+    from worker.nightly import drawing, schedule
     from worker.nightly import run as nightly
-    from worker.nightly import schedule
     from worker.processes.night_options import night_plan
 
     if not settings.report_time:
         return []
-    plan, able = night_plan(settings), find_spec("matplotlib") is not None
-    if not able:  # the days are named all the same, so that the alarm for a late report is raised
-        logging.getLogger("xrayq.relay").error("no nightly report: it needs matplotlib, pip install 'xrayq[report]'")
+    plan, fault = night_plan(settings), drawing.fault()
+    if fault:  # the days are named all the same, so that the alarm for a late report is raised
+        logging.getLogger("xrayq.relay").error(f"no nightly report: {drawing.advice(fault)}")
 
     def run() -> None:
         schedule.ensure_scheduled(database, plan, time_of(database))
-        if able:
+        if not fault:
             nightly.make_due_report(database, plan, time_of(database))
 
     return [Periodic(name="night", seconds=NIGHT_SECONDS, run=run)]

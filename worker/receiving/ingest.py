@@ -44,7 +44,8 @@ def ingest(
     """
     compared: dict[str, Comparison] = {received.digest: Comparison(same=True)}
     outcome, instance_id = settle(engine, received, lambda: _commit(engine, spool, received, same_picture, compared))
-    log.info(outcome.value, extra={"instance": instance_id, "calling_ae": received.calling_ae})
+    digest = received.digest[:12]
+    log.info(outcome.value, extra={"instance": instance_id, "digest": digest, "calling_ae": received.calling_ae})
     return outcome, instance_id
 
 

@@ -37,7 +37,8 @@ def record(engine: Engine, arrived: OtherObject) -> Became:
             return _record(connection, arrived)
 
     outcome, instance_id = settle(engine, arrived, commit)
-    log.info(outcome.value, extra={"instance": instance_id, "calling_ae": arrived.calling_ae, "reason": NOT_A_FILM})
+    known = {"instance": instance_id, "digest": arrived.digest[:12], "calling_ae": arrived.calling_ae}
+    log.info(outcome.value, extra=known | {"reason": NOT_A_FILM})
     return outcome, instance_id
 
 

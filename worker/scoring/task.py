@@ -90,7 +90,7 @@ class Scoring:
                 self._metrics.serves(live.engine, bundle=live.bundle.digest, bundle_version=live.bundle.version)
                 ends = list(outcomes_of(rows, live, self._spool, self._decoders, self._metrics))
                 outcomes = [end for end in ends if isinstance(end, Outcome)]
-                finished = self._finish(outcomes, live)
+                finished = self._finish(outcomes, live, rows)
         except Exception as error:
             fault = next((fault for kind, fault in FAULTS if isinstance(error, kind)), Fault.UNKNOWN)
             if isinstance(decide(fault), Count):
@@ -148,7 +148,7 @@ class Scoring:
                 if exhausted(row.attempts, self._retry)
             ]
             finished = self._write(connection, lost)
-        self._count(lost, finished)
+        self._report_ends(lost, finished, mine)
         return left, roles
 
     def _claim(self, connection: Connection, row: Row[Any], now: datetime) -> bool:
@@ -186,16 +186,23 @@ class Scoring:
             done.set()
             thread.join()
 
-    def _finish(self, outcomes: list[Outcome], live: Loaded) -> set[int]:
+    def _finish(self, outcomes: list[Outcome], live: Loaded, rows: list[Row[Any]]) -> set[int]:
         with self._metrics.commit_seconds.time(), writing(self._database) as connection:
             finished = self._write(connection, outcomes, live)
-        self._count(outcomes, finished)
+        self._report_ends(outcomes, finished, rows)
         return finished
 
-    def _count(self, outcomes: list[Outcome], finished: set[int]) -> None:
+    def _report_ends(self, outcomes: list[Outcome], finished: set[int], rows: list[Row[Any]]) -> None:
+        """Count and log how each film ended."""
+        digests = {row.id: row.digest[:12] for row in rows}
         for outcome in outcomes:
-            if outcome.instance_id in finished:
-                self._metrics.ended(outcome.state, outcome.reason, outcome.score)
+            if outcome.instance_id not in finished:
+                continue
+            self._metrics.ended(outcome.state, outcome.reason, outcome.score)
+            extra = {"instance": outcome.instance_id, "digest": digests[outcome.instance_id]}
+            extra |= {"reason": outcome.reason} if outcome.reason else {}
+            level = logging.WARNING if outcome.state is State.FAILED else logging.INFO
+            log.log(level, outcome.state.value, extra=extra)
 
     def _write(self, connection: Connection, outcomes: list[Outcome], live: Loaded | None = None) -> set[int]:
         """State, scores, outbox and audit.

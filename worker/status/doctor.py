@@ -20,6 +20,7 @@ from worker.db.tables import instance, outbox
 from worker.errors import Unhealthy, WorkerError
 from worker.health import probes
 from worker.health.probes import Check, reachable
+from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.states import State
@@ -51,6 +52,8 @@ class DoctorOptions:
     bundle: Path | None
     """Of the settings, live while none is activated."""
     engine: str
+    report_time: str
+    """HH:MM of the nightly report, "" where none is made."""
 
 
 def run(options: DoctorOptions) -> list[Check]:
@@ -183,6 +186,12 @@ def _backlog(options: DoctorOptions) -> str:
     return f"{waiting} films wait, {failed} dead letters"
 
 
+def _report(options: DoctorOptions) -> str:
+    if fault := drawing.fault():
+        raise Unhealthy(f"no nightly report: {drawing.advice(fault)}")
+    return f"can be drawn, each day at {options.report_time}" if options.report_time else "can be drawn by hand"
+
+
 def _broker(options: DoctorOptions) -> str:
     if not options.redis_url:
         raise Unhealthy("no Redis: 'xrayq up' is not running in this home, and XRAYQ_REDIS_URL is not set")
@@ -198,4 +207,5 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("worker", _worker),
     ("bundle", _bundle),
     ("backlog", _backlog),
+    ("report", _report),
 )

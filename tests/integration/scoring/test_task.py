@@ -28,7 +28,7 @@ from tests.services import typed_in, wait_until
 from worker.bundles.loaded import Serving
 from worker.db import schema
 from worker.db.session import reading, writing
-from worker.db.tables import audit_event, film_measure, finding_score, outbox, score
+from worker.db.tables import audit_event, film_measure, finding_score, instance, outbox, score
 from worker.errors import WrongState
 from worker.instances import InstanceView, list_instances, reject, requeue
 from worker.metrics import WorkerMetrics
@@ -36,6 +36,7 @@ from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.scoring.decoding import DecodePool
 from worker.scoring.task import Scoring
+from worker.states import State
 
 BRIGHT = 114.0
 """Mean of an input, between a phantom's and a brightened one's."""
@@ -487,6 +488,18 @@ def test_a_finished_batch_is_told_by_its_ends(
         scoring.run(dict.fromkeys(ids, 0))
     (line,) = [vars(one) for one in caplog.records if one.message == "finished a batch"]
     assert [line[name] for name in ("instances", "scored", "ineligible", "failed")] == [4, 1, 2, 1]
+    with reading(database) as connection:
+        digests = dict(connection.execute(select(instance.c.id, instance.c.digest)).tuples().all())
+    lines = [vars(one) for one in caplog.records if one.message in set(State)]
+    assert {(one["instance"], one["digest"], one["message"], one.get("reason")) for one in lines} == {
+        (key, digests[key][:12], *end)
+        for key, end in zip(
+            ids,
+            [("scored", None), ("ineligible", "modality"), ("failed", "multi_frame"), ("ineligible", "modality")],
+            strict=True,
+        )
+    }
+    assert len(lines) == 4
 
 
 def test_what_conflicts_is_shown_and_reasons_are_listed(

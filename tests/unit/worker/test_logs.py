@@ -2,6 +2,8 @@ import json
 import logging
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -42,6 +44,18 @@ def test_other_fields_are_dropped(field: str) -> None:
         line = formatter.format(record(**{field: SECRET}))
         assert SECRET not in line
         assert field not in line.split()
+
+
+@pytest.mark.parametrize(("zone", "expected"), [("UTC", "12:00:00.250+00:00"), ("Europe/Berlin", "13:00:00.250+01:00")])
+def test_a_line_for_people_has_its_date_and_zone(zone: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = record(instance=7, digest="0123456789ab")
+    line.created = datetime(2026, 11, 20, 12, 0, 0, 250_000, tzinfo=UTC).timestamp()
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    text = TextFormatter().format(line)
+    monkeypatch.undo()
+    time.tzset()
+    assert text == f"2026-11-20 {expected} INFO    xrayq.x        film seven instance=7 digest=0123456789ab"
 
 
 def test_json_line() -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,42 @@ def test_every_command_has_help_with_an_example(words: str) -> None:
 @pytest.mark.parametrize("words", commands())
 def test_every_parameter_is_explained(words: str) -> None:
     assert [one.name for one in commands()[words].params if not getattr(one, "help", None)] == []
+
+
+def test_version() -> None:
+    shown = CliRunner().invoke(app, ["--version"], prog_name="xrayq")
+    assert (shown.exit_code, shown.stdout) == (0, f"xrayq {version('xrayq')}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed_so_far", "offered"),
+    [("xrayq inst", {"instance"}), ("xrayq instance s", {"show"}), ("xrayq instance list --state s", {"scored"})],
+)
+def test_the_shell_completes_without_anything_heavy(typed_so_far: str, offered: set[str]) -> None:
+    told = {
+        "_XRAYQ_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed_so_far,
+        "COMP_CWORD": str(len(typed_so_far.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "worker.cli"],
+        cwd=ROOT,
+        env=environment() | told,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert set(done.stdout.split()) == offered, done.stderr[-500:]
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert imported & HEAVY <= {"pydantic"}  # some versions of typer read a command line with it
+
+
+def test_help_sends_with_what_is_here_first() -> None:
+    """`storescu` of a virtual environment is pynetdicom's, and DCMTK may not be installed."""
+    text = CliRunner().invoke(app, ["--help"], prog_name="xrayq", env={"COLUMNS": "200"}).stdout
+    assert "storescu" not in text
+    assert text.index("xrayq submit film.dcm") < text.index("dcmsend")
+    assert re.search(r"DCMTK.*dcmsend 127", text)
 
 
 def test_help_of_everything() -> None:
@@ -207,6 +245,9 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("instance list", {}, 5, "no database at"),
     ("instance show 1", {}, 5, "no database at"),
     ("instance list --state done", {}, 2, "--state is one of received"),
+    ("instance list --state scord", {}, 2, "ineligible, failed. Did you mean scored?"),
+    ("bundle show refrence", {}, 3, "nor a folder. Did you mean reference?"),
+    ("bundle list", {"spol": "/srv/spool"}, 2, "worker/SETTINGS.md lists them. Did you mean XRAYQ_SPOOL?"),
     ("db check", {}, 5, "no database at"),
     ("relay", {}, 5, "no database at"),
     ("worker", {}, 2, "XRAYQ_REDIS_URL is not set"),
@@ -234,6 +275,7 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("bundle list", {"report_time": "25:00"}, 2, "xrayq: XRAYQ_REPORT_TIME should be HH:MM, or empty"),
     ("bundle list", {"smtp_host": "mail"}, 2, "xrayq: XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO"),
     ("bundle list", {"engine": "fast"}, 2, "xrayq: XRAYQ_ENGINE should be 'auto', "),
+    ("bundle list", {"config": "unknown.toml"}, 2, "lists them. Did you mean port?"),
     ("bundle list", {"config": "unknown.toml"}, 2, "xrayq: prot in unknown.toml is not a setting"),
     (
         "worker",
@@ -314,6 +356,14 @@ def test_wrong_usage(words: str) -> None:
     assert done.returncode == 2
     assert "Usage: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [("instnce list", "'instance'"), ("instance lst", "'list'"), ("instance list --sttate x", "--state")],
+)
+def test_a_wrong_word_is_answered_with_the_one_that_was_meant(words: str, meant: str) -> None:
+    assert meant in typed(*words.split()).stderr
 
 
 def test_settings_error_names_every_wrong_setting(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 
+from worker.cli.common import wide_console
 from worker.cli.console import PlainConsole, print_rows
 from worker.cli.instance import ALIKE, print_score, print_table
 from worker.db.scores import FindingView, ScoreView
@@ -105,6 +106,22 @@ def test_flags_of_a_film_are_whole_at_every_width() -> None:
         print_table(of, [FILM, REFUSED])
         for value in ("RADIOLOGY_MAIN_1", "not_a_chest_film", "pneumonia, covid19"):
             assert value in shown(of), width
+
+
+def test_a_pipe_gets_every_column_and_the_whole_uid(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `xrayq instance list | cat` and `> file` do: one line a film, nothing left out."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    again = replace(FILM, identity_changed=["PatientID", "StudyInstanceUID", "PatientBirthDate"], replaced_by=10483)
+    print_table(wide_console(), [FILM, again])
+    heading, _, *rows = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert len(rows) == 2
+    assert heading.split()[:5] == ["id", "SOP", "Instance", "UID", "rev"]
+    assert all(FILM.sop_instance_uid in row for row in rows)
+    assert all(name in heading for name in ("normal", "pneumonia", "covid19", "flags", "came again"))
+    assert rows[1].rstrip().endswith("pneumonia, covid19")
+    assert "replaced by 10483" in rows[1]
 
 
 def test_a_score_says_whose_the_interval_is() -> None:
