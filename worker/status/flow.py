@@ -42,7 +42,7 @@ class LastHour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailedFilm:
+class ShownDeadLetter:
     id: int
     calling_ae: str
     reason: str
@@ -96,7 +96,7 @@ def last_hour(connection: Connection, now: datetime) -> LastHour:
     return LastHour(received=tuple(received), ended=tuple(ended), p50=p50, p95=p95)
 
 
-def newest_dead_letters(connection: Connection) -> tuple[FailedFilm, ...]:
+def newest_dead_letters(connection: Connection) -> tuple[ShownDeadLetter, ...]:
     rows = connection.execute(
         select(instance.c.id, instance.c.calling_ae, instance.c.reason, instance.c.received_at)
         .where(instance.c.state == State.FAILED)
@@ -104,6 +104,6 @@ def newest_dead_letters(connection: Connection) -> tuple[FailedFilm, ...]:
         .limit(MOST_DEAD_LETTERS)
     )
     return tuple(
-        FailedFilm(id=row.id, calling_ae=row.calling_ae, reason=row.reason or "", received_at=row.received_at)
+        ShownDeadLetter(id=row.id, calling_ae=row.calling_ae, reason=row.reason or "", received_at=row.received_at)
         for row in rows
     )

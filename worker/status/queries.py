@@ -15,8 +15,8 @@ from worker.db.span import Span
 from worker.receiving import refusals
 from worker.states import State
 from worker.status.flow import (
-    FailedFilm,
     LastHour,
+    ShownDeadLetter,
     Waiting,
     films_in,
     last_hour,
@@ -42,7 +42,7 @@ class DatabaseContent:
     """Presentation contexts of today that were not accepted, by AE, most first."""
     hour: LastHour
     failed: int
-    dead_letters: tuple[FailedFilm, ...]
+    dead_letters: tuple[ShownDeadLetter, ...]
     """The newest MOST_DEAD_LETTERS, newest first."""
     alarms: tuple[OpenAlarm, ...]
     """Newest first, acknowledged ones last."""

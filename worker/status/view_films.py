@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dicom_gateway.errors import REFUSALS, in_hexadecimal
 from worker.receiving.refusals import Refused
-from worker.status.flow import FailedFilm, LastHour
+from worker.status.flow import LastHour, ShownDeadLetter
 from worker.status.queries import DatabaseContent
 from worker.status.senders import SenderToday, TurnedAway
 from worker.status.snapshot import Snapshot
@@ -107,6 +107,6 @@ def dead_letters_line(stored: DatabaseContent) -> Text:
     return labelled("dead letters", Text(f"{stored.failed:,}", BAD if stored.failed else GOOD))
 
 
-def dead_letter_line(film: FailedFilm, now: datetime, zone: ZoneInfo) -> Text:
+def dead_letter_line(film: ShownDeadLetter, now: datetime, zone: ZoneInfo) -> Text:
     came = f"{short_time(film.received_at, now, zone):<11}"
     return Text.assemble("  ", (came, QUIET), f"  {film.id:>8}  {film.calling_ae:<16}  ", (film.reason, "red"))
