@@ -3,30 +3,20 @@
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine, select
 
-from model.findings import in_order
 from model.notice import NOTICE
-from worker.db.scores import IS_LIVE
+from worker.db.scores import live_scores
 from worker.db.session import snapshot
 from worker.db.span import Span
-from worker.db.tables import finding_score, instance, score
+from worker.db.tables import instance
 
 CHUNK = 5000
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveScore:
-    bundle_digest: str
-    engine: str
-    probabilities: dict[str, float] = field(default_factory=dict)
-    """In the order of findings."""
-    flags: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +69,7 @@ def instances(engine: Engine, span: Span) -> Iterator[InstanceRow]:
                 .limit(CHUNK)
             )
             rows = connection.execute(query).all()
-            scores = _live_scores(connection, [row.id for row in rows])
+            scores = live_scores(connection, instance.c.id.between(rows[0].id, rows[-1].id)) if rows else {}
         for row in rows:
             live = scores.get(row.id)
             yield InstanceRow(
@@ -93,30 +83,10 @@ def instances(engine: Engine, span: Span) -> Iterator[InstanceRow]:
                 reason=row.reason,
                 bundle_digest=live.bundle_digest if live else None,
                 engine=live.engine if live else None,
-                probabilities={name: live.probabilities[name] for name in in_order(live.probabilities)}
-                if live
-                else None,
-                flags=in_order(live.flags) if live else None,
+                probabilities=live.probabilities if live else None,
+                flags=live.flags if live else None,
                 identity_changed=row.identity_changed,
             )
         if len(rows) < CHUNK:
             return
         last = rows[-1].id
-
-
-def _live_scores(connection: Connection, ids: list[int]) -> dict[int, LiveScore]:
-    """The live score of each of those instances."""
-    if not ids:
-        return {}
-    rows = connection.execute(
-        select(score.c.instance_id, score.c.bundle_digest, score.c.engine, finding_score)
-        .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(IS_LIVE, score.c.instance_id.between(ids[0], ids[-1]))
-    )
-    scores: dict[int, LiveScore] = {}
-    for row in rows:
-        live = scores.setdefault(row.instance_id, LiveScore(bundle_digest=row.bundle_digest, engine=row.engine))
-        live.probabilities[row.finding] = row.probability
-        if row.flag:
-            live.flags.append(row.finding)
-    return scores

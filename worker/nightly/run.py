@@ -118,7 +118,15 @@ def _made_by_a_child(engine: Engine, plan: NightlySchedule, night: Errand, scrat
             process.kill()  # no more than a second look once it has ended
     if process.returncode:
         raise NotMade(printed or f"exit {process.returncode}", of_day=process.returncode != TRY_AGAIN)
-    summary: Summary = pickle.loads(order.summary.read_bytes())  # from our own child
+    return _read(order.summary)
+
+
+def _read(file: Path) -> Summary:
+    """Raises NotMade where the file is not whole, OSError where it is not there."""
+    try:
+        summary: Summary = pickle.loads(file.read_bytes())  # from our own child
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise NotMade("its summary cannot be read") from error
     return summary
 
 
