@@ -10,6 +10,7 @@ from worker.log_sink import Sink
 
 FIELDS = (
     "instance",
+    "digest",
     "instances",
     "action",
     "state",
@@ -22,7 +23,6 @@ FIELDS = (
     "sop_class",
     "peer",
     "status",
-    "digest",
     "bundle",
     "engine",
     "attempt",

@@ -67,9 +67,10 @@ def list_(
         engine, state=State(state) if state else None, reason=reason, limit=limit, newest_first=bool(limit)
     )
     views.sort(key=lambda view: view.id)
-    seen = {of_some for _, of_some, _ in count_by_reason(engine) if of_some} if reason and not views else set()
-    if seen and (hint := did_you_mean(reason, seen)):
-        typer.echo(f"xrayq: no instance has reason {reason}{hint}", err=True)
+    if reason and not views:
+        known = {known_reason for _, known_reason, _ in count_by_reason(engine) if known_reason}
+        if reason not in known:
+            typer.echo(f"xrayq: no instance has reason {reason}{did_you_mean(reason, known)}", err=True)
     if as_json:
         print_json([view.as_dict() for view in views])
         return

@@ -516,7 +516,13 @@ def test_what_conflicts_is_shown_and_reasons_are_listed(
             [one["id"] for one in json.loads(xrayq("instance", "list", *words, "--json")[1])]
             for words in (("--reason", "view_conflict"), ("--reason", "age"), ("--state", "ineligible"))
         ]
+        _, nothing, hint = xrayq("instance", "list", "--reason", "view_conflit", "--json")
+    assert (json.loads(nothing), hint) == (
+        [],
+        "xrayq: no instance has reason view_conflit. Did you mean view_conflict?\n",
+    )
     dataset = pydicom.dcmread(film)
+    assert view["study_instance_uid"] == dataset.StudyInstanceUID
     for line in (
         "reason view_conflict",
         "view_position PA",

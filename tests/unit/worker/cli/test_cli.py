@@ -90,7 +90,7 @@ def test_version() -> None:
     [("xrayq inst", {"instance"}), ("xrayq instance s", {"show"}), ("xrayq instance list --state s", {"scored"})],
 )
 def test_the_shell_completes_without_anything_heavy(typed_so_far: str, offered: set[str]) -> None:
-    told = {
+    asked = {
         "_XRAYQ_COMPLETE": "complete_bash",
         "COMP_WORDS": typed_so_far,
         "COMP_CWORD": str(len(typed_so_far.split()) - 1),
@@ -98,7 +98,7 @@ def test_the_shell_completes_without_anything_heavy(typed_so_far: str, offered: 
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "worker.cli"],
         cwd=ROOT,
-        env=environment() | told,
+        env=environment() | asked,
         capture_output=True,
         text=True,
         timeout=60,
