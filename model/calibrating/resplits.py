@@ -24,7 +24,7 @@ from model.stats.calibration_error import error_by_finding, if_true
 from model.stats.estimate import Interval
 from model.stats.operating_points import flag_rates
 from model.stats.reliability import reliability
-from model.study import Cell, Study
+from model.study_table import Cell, Study
 
 Report = Callable[[str], None]
 MEASURES = ("ece", "by_finding", "log_loss")

@@ -45,7 +45,7 @@ from model.evaluation.slices import PartMeasures, SliceMeasures, measure, slices
 from model.findings import FINDINGS
 from model.json_value import JsonValue
 from model.notice import MEASURES_NOTICE
-from model.study import Study
+from model.study_table import Study
 
 Counts = dict[str, dict[str, dict[str, int]]]
 """Split -> view or source -> class -> films."""
@@ -152,7 +152,7 @@ def evaluate(
     Args:
         engine: runs this bundle.
         folder: what `xrayq prepare` wrote.
-        studies: from `model.study.read_study`.
+        studies: from `model.study_table.read_study`.
         advance: called with (films scored, films).
 
     Raises:

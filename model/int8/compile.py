@@ -57,7 +57,7 @@ class Quantized(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits(JsonValue):
+class VariantLimits(JsonValue):
     flag_tolerance: float
     auroc_tolerance: float
 
@@ -67,7 +67,7 @@ class Int8Variant(JsonValue):
     """What the manifest says of the variant; the head of this module names each field."""
 
     made: Quantized
-    limits: Limits
+    limits: VariantLimits
     tried: int
     val: Agreement
     test: Agreement | None
@@ -138,7 +138,7 @@ def compile_int8(
                     recipe=recipe,
                     onnxruntime=onnxruntime.__version__,
                 ),
-                limits=Limits(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance),
+                limits=VariantLimits(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance),
                 tried=tried,
                 val=agreement["val"],
                 test=agreement.get("test"),

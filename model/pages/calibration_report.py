@@ -16,7 +16,7 @@ from model.notice import MEASURES_NOTICE
 from model.pages import figures
 from model.pages.figures import ACCENT, PALE, QUIET, STYLE, WIDTH, Chart
 from model.pages.html import figure, page, paragraph, section, table
-from model.pages.words import estimate_text
+from model.pages.texts import estimate_text
 from model.stats.estimate import Interval
 
 PARTS = {"val": "validation", "test": "test", "site": "the site's films"}

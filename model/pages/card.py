@@ -13,7 +13,7 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
 from model.gate.gate_measures import GateMeasures
-from model.pages.words import estimate_text, plain
+from model.pages.texts import estimate_text, plain
 from model.stats.agreement import Agreement
 from model.stats.binomial import Proportion
 from model.stats.estimate import Estimate

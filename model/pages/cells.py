@@ -9,7 +9,7 @@ from markupsafe import Markup
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.published import PublishedRates
 from model.findings import FINDINGS, SPOKEN
-from model.pages.words import estimate_text
+from model.pages.texts import estimate_text
 from model.stats.binomial import Proportion, interval
 from model.stats.estimate import Estimate
 

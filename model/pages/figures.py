@@ -16,7 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from model.findings import FINDINGS, SPOKEN
-from model.pages.words import estimate_text, number_text
+from model.pages.texts import estimate_text, number_text
 from model.stats.binomial import interval
 from model.stats.estimate import Estimate
 

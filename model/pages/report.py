@@ -16,8 +16,8 @@ from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, sections
 from model.pages.figures import Line
 from model.pages.html import figure, film, films, page, paragraph, section, table
+from model.pages.texts import number_text, plain
 from model.pages.verdicts import verdicts
-from model.pages.words import number_text, plain
 from model.stats.estimate import Estimate
 
 EXAMPLES = 6

@@ -10,7 +10,7 @@ from model.pages import figures
 from model.pages.cells import cell, columns_of, exact, published, row, views_of
 from model.pages.figures import Line
 from model.pages.html import bullets, figure, paragraph, table
-from model.pages.words import estimate_text, plain
+from model.pages.texts import estimate_text, plain
 
 PARTS = {
     "train": "train",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from model.evaluation.evaluate import EvaluationContent
 from model.findings import SPOKEN
-from model.pages.words import estimate_text, number_text
+from model.pages.texts import estimate_text, number_text
 from model.stats.estimate import Estimate
 
 SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "no"

@@ -12,7 +12,7 @@ from model.data.splits import assign
 from model.findings import FINDINGS
 from model.stats.binomial import Proportion, interval
 from model.stats.summaries import summary
-from model.study import Cell, Study
+from model.study_table import Cell, Study
 from model.training.loop import predict
 from model.training.recipe import TrainConfig
 from model.training.train import Trained, build, train

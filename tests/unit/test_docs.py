@@ -15,7 +15,7 @@ from model.evaluation.evaluate import json_text
 from model.findings import FINDINGS
 from model.pages.card import EVALUATION, card, read_evaluation
 from model.promotion.rule import RULE
-from model.study import read_study
+from model.study_table import read_study
 from tests.unit.worker.cli.test_cli import commands
 from worker import settings_page
 from worker.errors import EXIT_CODES

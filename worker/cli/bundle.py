@@ -75,7 +75,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         return
     from rich.text import Text
 
-    from model.pages.words import plain
+    from model.pages.texts import plain
     from worker.cli.console import print_rows
 
     console = wide_console()

@@ -66,7 +66,7 @@ def evaluate(
     from model.evaluation.evaluate import write
     from model.evaluation.gradcam import GradCam
     from model.pages.report import render
-    from model.study import read_study
+    from model.study_table import read_study
     from worker.settings import cores
 
     must_be_writable(out)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from model.study import Study
+    from model.study_table import Study
     from model.training.study import Bench
 
 app = typer.Typer(

@@ -24,7 +24,7 @@ from model.errors import BundleError, DatasetError
 from model.evaluation.evaluate import json_text
 from model.findings import FINDINGS
 from model.scorer import score
-from model.study import read_study
+from model.study_table import read_study
 from tests.services import typed
 from tests.unit.model.films import prepare_films, rows_for, write_films
 from worker.cli.calibrate import show as show_calibration

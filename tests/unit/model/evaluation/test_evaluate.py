@@ -27,7 +27,7 @@ from model.evaluation.slices import share_interval
 from model.findings import FINDINGS
 from model.scorer import score
 from model.stats.reliability import mean_interval
-from model.study import read_study
+from model.study_table import read_study
 from tests.services import environment, typed
 from tests.unit.model.conftest import TEMPERATURE, THRESHOLDS
 from tests.unit.model.prepared_set import evaluated, prepared

@@ -18,7 +18,7 @@ from model.notice import MEASURES_NOTICE
 from model.pages.report import SECTIONS, render
 from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, verdicts
 from model.stats.estimate import Estimate, Interval
-from model.study import Study
+from model.study_table import Study
 
 HISTORY = [
     {
