@@ -56,9 +56,9 @@ class Calibration:
         scale, bias = (tuple(map(float, found[name])) if method == VECTOR else () for name in ("scale", "bias"))
         if method == VECTOR and not len(scale) == len(bias) == len(findings):
             raise ValueError("vector scaling needs a scale and a bias for each finding")
-        if not all(one > 0 for one in scale) or not all(map(isfinite, (temperature, *scale, *bias))):
+        if not all(value > 0 for value in scale) or not all(map(isfinite, (temperature, *scale, *bias))):
             raise ValueError("scales must be positive, scales and biases finite")
-        bins = {name: tuple(_bin(one) for one in bins) for name, bins in found.get("bins", {}).items()}
+        bins = {name: tuple(map(_bin, bins)) for name, bins in found.get("bins", {}).items()}
         if unknown := set(bins) - set(findings):
             raise ValueError(f"bins for {', '.join(sorted(unknown))}, not findings")
         return cls(temperature=temperature, scale=scale, bias=bias, bins=bins, record=dict(found.get("record", {})))
@@ -77,7 +77,7 @@ class Calibration:
         if self.scale:
             plain |= {"scale": list(self.scale), "bias": list(self.bias)}
         if self.bins:
-            plain |= {"bins": {name: [asdict(one) for one in bins] for name, bins in self.bins.items()}}
+            plain |= {"bins": {name: [asdict(own) for own in bins] for name, bins in self.bins.items()}}
         return plain | ({"record": self.record} if self.record else {})
 
     def probabilities(self, logits: Logits) -> Probabilities:
@@ -96,7 +96,7 @@ class Calibration:
         bins = self.bins.get(finding)
         if not bins:
             return None
-        return next((one for one in bins if probability <= one.up_to), bins[-1]).interval95
+        return next((own for own in bins if probability <= own.up_to), bins[-1]).interval95
 
 
 def probabilities(logits: NDArray[np.floating[Any]], temperature: float) -> Probabilities:

@@ -95,6 +95,6 @@ def limit(values: NDArray[np.float64], coverage: float) -> float:
     return round(float(np.floor(np.sort(values)[::-1][rank - 1] * 10**DIGITS) / 10**DIGITS), DIGITS)
 
 
-def abstains(found: Sequence[str] | None) -> bool:
-    """Whether a prediction set names several findings, or none. None: the bundle makes no sets, and never abstains."""
+def unsure(found: Sequence[str] | None) -> bool:
+    """Whether a prediction set names several findings, or none. None: the bundle makes no sets, and is never unsure."""
     return found is not None and len(found) != 1

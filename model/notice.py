@@ -1,5 +1,7 @@
 """What stands wherever results are shown."""
 
-NOTICE = "Research software, not a medical device."
+NOT_A_DEVICE = "not a medical device"
+"""Where a line has room for no more."""
+NOTICE = f"Research software, {NOT_A_DEVICE}."
 MEASURES_NOTICE = "Research software. Not a medical device."
 """The same in evaluation.json and calibration.json, which must not change from one release to the next."""

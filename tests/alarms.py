@@ -9,7 +9,7 @@ from sqlalchemy import Engine, insert, select
 
 from worker.alarms import ledger
 from worker.alarms.change import AlarmState, Change
-from worker.alarms.live_rules import Limits
+from worker.alarms.live_rules import AlarmLimits
 from worker.alarms.rules import RULES, Condition, When
 from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand, instance
@@ -22,7 +22,7 @@ LIVE = frozenset(rule.id for rule in RULES if rule.when is When.LIVE)
 AT = "2026-11-20T12:00:00.000000+00:00"
 
 
-def limits(**other: Any) -> Limits:
+def limits(**other: Any) -> AlarmLimits:
     usual: dict[str, Any] = {
         "backlog_seconds": 600,
         "dead_letters": 1,
@@ -36,7 +36,7 @@ def limits(**other: Any) -> Limits:
         "since": datetime(2026, 1, 1, tzinfo=UTC),
         "host": "relay1",
     }
-    return Limits(**usual | other)
+    return AlarmLimits(**usual | other)
 
 
 def condition(rule: str = "backlog", subject: str = "", value: float = 700, threshold: float = 600) -> Condition:

@@ -1,10 +1,11 @@
 """Instances as people see them: listing, one in full, requeue and reject."""
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
 
 from dicom_gateway.negotiation import class_name
 from dicom_gateway.views import all_views
@@ -67,9 +68,25 @@ class InstanceView:
         return self.view_position or self.view_code or ""
 
     def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
         return {
             name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEvent:
+    """What the audit trail says of an instance at one time."""
+
+    at: datetime
+    action: str
+    actor: str
+    detail: Mapping[str, Any]
+    """JSON-ready; what it holds goes by the action."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"at": self.at.isoformat(), "action": self.action, "actor": self.actor, "detail": self.detail}
 
 
 def list_instances(
@@ -90,10 +107,10 @@ def find(engine: Engine, name: str) -> list[InstanceView]:
     is_id = name.isascii() and name.isdigit() and len(name) < 19  # fits a 64-bit column
     query = select(instance).where(instance.c.id == int(name) if is_id else instance.c.sop_instance_uid == name)
     with reading(engine) as connection:
-        found = _views(connection, query.order_by(instance.c.revision))
-    if not found:
+        views = _views(connection, query.order_by(instance.c.revision))
+    if not views:
         raise NotFound(f"no instance {name}: 'xrayq instance list' shows ids and UIDs")
-    return found
+    return views
 
 
 def count_by_reason(engine: Engine) -> list[tuple[str, str | None, int]]:
@@ -105,13 +122,13 @@ def count_by_reason(engine: Engine) -> list[tuple[str, str | None, int]]:
     return [(state, reason, number) for state, reason, number in rows]
 
 
-def history(engine: Engine, instance_id: int) -> list[dict[str, Any]]:
+def history(engine: Engine, instance_id: int) -> list[HistoryEvent]:
     """The instance's audit events, oldest first."""
     with reading(engine) as connection:
         rows = connection.execute(
             select(audit_event).where(audit_event.c.instance_id == instance_id).order_by(audit_event.c.id)
         ).all()
-    return [{"at": row.at.isoformat(), "action": row.action, "actor": row.actor, "detail": row.detail} for row in rows]
+    return [HistoryEvent(at=row.at, action=row.action, actor=row.actor, detail=row.detail) for row in rows]
 
 
 def scores_of(engine: Engine, instance_id: int) -> list[ScoreView]:
@@ -138,69 +155,68 @@ def reject(engine: Engine, instance_id: int, actor: str) -> None:
 
 
 def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:
-    found = connection.execute(
+    row = connection.execute(
         select(instance.c.state, instance.c.reason, instance.c.is_film)
         .where(instance.c.id == instance_id)
         .with_for_update()
     ).one_or_none()
-    if found is None:
+    if row is None:
         raise NotFound(f"no instance {instance_id}")
-    if not found.is_film:
+    if not row.is_film:
         raise WrongState(f"instance {instance_id} is no film ({NOT_A_FILM}): there is nothing to score")
-    if target is State.RECEIVED and found.reason == NO_STUDY:
+    if target is State.RECEIVED and row.reason == NO_STUDY:
         raise WrongState(
             f"instance {instance_id} has no Study or Series Instance UID ({NO_STUDY}) and would fail again: correct "
             f"the UIDs at the sender and send it again, then 'xrayq instance reject {instance_id}'"
         )
-    state = found.state
-    if State(state) not in sources(target):
+    if State(row.state) not in sources(target):
         allowed = " or ".join(sources(target))
-        raise WrongState(f"instance {instance_id} is {state}; this needs {allowed}")
+        raise WrongState(f"instance {instance_id} is {row.state}; this needs {allowed}")
     connection.execute(update(instance).where(instance.c.id == instance_id).values(state=target, **values))
 
 
 def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     later = instance.alias()
     same = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.is_film == instance.c.is_film)
-    next_one = select(later.c.id).where(same, later.c.revision > instance.c.revision).order_by(later.c.revision)
-    rows = connection.execute(query.add_columns(next_one.limit(1).scalar_subquery().label("replaced_by"))).all()
+    next_revision = select(later.c.id).where(same, later.c.revision > instance.c.revision).order_by(later.c.revision)
+    rows = connection.execute(query.add_columns(next_revision.limit(1).scalar_subquery().label("replaced_by"))).all()
     chosen = query.with_only_columns(instance.c.id).subquery()
     scores = live_scores(connection, instance.c.id.in_(select(chosen.c.id)))
-    return [
-        InstanceView(
-            id=row.id,
-            sop_instance_uid=row.sop_instance_uid,
-            revision=row.revision,
-            digest=row.digest,
-            in_spool=row.in_spool,
-            sop_class=class_name(row.sop_class_uid),
-            sop_class_uid=row.sop_class_uid,
-            transfer_syntax_uid=row.transfer_syntax_uid,
-            study_instance_uid=row.study_instance_uid,
-            series_instance_uid=row.series_instance_uid,
-            modality=row.modality,
-            body_part=row.body_part,
-            view_position=row.view_position,
-            view_code=row.view_code,
-            patient_orientation=row.patient_orientation,
-            views=list(all_views(row.view_position, row.view_code or "", row.patient_orientation or "")),
-            age_years=row.age_years,
-            burned_in=row.burned_in,
-            quality_control=row.quality_control,
-            derived=row.derived,
-            state=row.state,
-            reason=row.reason,
-            calling_ae=row.calling_ae,
-            called_ae=row.called_ae,
-            received_at=row.received_at,
-            identity_changed=row.identity_changed,
-            replaced_by=row.replaced_by,
-            **_of_score(scores.get(row.id)),
-        )
-        for row in rows
-    ]
+    return [_view(row, scores.get(row.id)) for row in rows]
 
 
-def _of_score(live: LiveScore | None) -> dict[str, Any]:
-    """The fields of a view that come from its live score; None where the film has none."""
-    return {field.name: getattr(live, field.name, None) for field in fields(LiveScore)}
+def _view(row: Row[Any], live: LiveScore | None) -> InstanceView:
+    return InstanceView(
+        id=row.id,
+        sop_instance_uid=row.sop_instance_uid,
+        revision=row.revision,
+        digest=row.digest,
+        in_spool=row.in_spool,
+        sop_class=class_name(row.sop_class_uid),
+        sop_class_uid=row.sop_class_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        study_instance_uid=row.study_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        modality=row.modality,
+        body_part=row.body_part,
+        view_position=row.view_position,
+        view_code=row.view_code,
+        patient_orientation=row.patient_orientation,
+        views=list(all_views(row.view_position, row.view_code or "", row.patient_orientation or "")),
+        age_years=row.age_years,
+        burned_in=row.burned_in,
+        quality_control=row.quality_control,
+        derived=row.derived,
+        state=row.state,
+        reason=row.reason,
+        calling_ae=row.calling_ae,
+        called_ae=row.called_ae,
+        received_at=row.received_at,
+        identity_changed=row.identity_changed,
+        replaced_by=row.replaced_by,
+        probabilities=live.probabilities if live else None,
+        flags=live.flags if live else None,
+        bundle_digest=live.bundle_digest if live else None,
+        engine=live.engine if live else None,
+        scored_at=live.scored_at if live else None,
+    )

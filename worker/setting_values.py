@@ -2,9 +2,14 @@
 it may hold a password."""
 
 import os
+import re
 from base64 import b64decode
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dicom_gateway.views import VIEWS, named_views
+from model.gate.reasons import REASONS
 
 BROKERS = ("redis", "rediss", "redis+socket")
 LONGEST_TITLE = 16
@@ -57,6 +62,43 @@ def place(path: Path) -> Path:
     return whole
 
 
+def time_zone(name: str) -> str:
+    """A zone that this machine knows."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no time zone {name!r} on this machine") from None
+    return name
+
+
+def time_of_day(text: str) -> str:
+    """HH:MM, or empty."""
+    if not re.fullmatch(r"(([01]\d|2[0-3]):[0-5]\d)?", text):
+        raise ValueError("should be HH:MM, or empty")
+    return text
+
+
+def printable_line(text: str) -> str:
+    """Text that mails, reports and terminals can show."""
+    if not text.isprintable():
+        raise ValueError("should have no control characters: it stands in mails, reports and terminals")
+    return text
+
+
+def mail_address(text: str) -> str:
+    """An address, or empty."""
+    if text and ("@" not in text or not text.isprintable()):
+        raise ValueError("should be mail addresses, such as xrayq@hospital.example")
+    return text
+
+
+def web_address(url: str) -> str:
+    """http or https with a host, or empty."""
+    if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+        raise ValueError("should be http://... or https://...")
+    return url
+
+
 def webhook_key(secret: str) -> bytes:
     """The key that a webhook is signed with: the bytes whose base64 follows `whsec_`, else the text itself.
 
@@ -74,3 +116,18 @@ def webhook_key(secret: str) -> bytes:
     if len(key) < LEAST_KEY:
         raise ValueError(f"with {LEAST_KEY} bytes or more in base64 after {WEBHOOK_PREFIX}")
     return key
+
+
+def gate_reasons(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Reasons that the gate has."""
+    if unknown := sorted(set(names) - set(REASONS)):
+        raise ValueError(f"has {', '.join(unknown)}, not a reason of the gate: choose from {', '.join(REASONS)}")
+    return names
+
+
+def views(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The views that these names mean. A name that no film bears would score nothing, or what nobody asked for."""
+    named = [(name, named_views(name)) for name in names]
+    if unknown := [name for name, found in named if not found or not set(found) <= set(VIEWS)]:
+        raise ValueError(f"has {', '.join(unknown)}, not a view: choose from {', '.join(VIEWS)}")
+    return tuple(dict.fromkeys(view for _, found in named for view in found))

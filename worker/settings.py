@@ -4,11 +4,9 @@ Only the command line and `migrations/env.py` build a `Settings`; everything els
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -19,13 +17,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from dicom_gateway.views import VIEWS, named_views
-from model.gate.reasons import REASONS
+from dicom_gateway.views import VIEWS
 from worker import setting_values
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
 Names = Annotated[tuple[str, ...], NoDecode]
 Title = Annotated[str, AfterValidator(setting_values.title)]
+Place = Annotated[Path, AfterValidator(setting_values.place)]
+MailAddress = Annotated[str, AfterValidator(setting_values.mail_address)]
 
 
 class Settings(BaseSettings):
@@ -33,7 +32,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="XRAYQ_", extra="forbid", frozen=True)
 
-    home: Path = Field(Path("~/.xrayq"), description="Folder for everything that has no place of its own.")
+    home: Place = Field(Path("~/.xrayq"), description="Folder for everything that has no place of its own.")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite (WAL) in `home`.")
     database_timeout: float = Field(
         20.0,
@@ -46,7 +45,7 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(setting_values.broker)] = Field(
         "", description="Celery broker, redis://, rediss:// or redis+socket://; `xrayq up` starts one if empty."
     )
-    spool: Path | None = Field(None, description="Folder of received films; default `home`/spool.")
+    spool: Place | None = Field(None, description="Folder of received films; default `home`/spool.")
     spool_reserve_mib: int = Field(1024, ge=0, description="Free space a film must leave; below it C-STORE gets A700.")
     max_instance_mib: int = Field(
         512, gt=0, description="Largest data set that is kept, also when inflated; a larger one gets A701."
@@ -69,7 +68,7 @@ class Settings(BaseSettings):
     network_timeout: float = Field(30.0, gt=0, description="Seconds of silence inside a PDU or message before abort.")
     idle_timeout: float = Field(600.0, gt=0, description="Seconds an association may rest between messages.")
 
-    bundle: Path | None = Field(
+    bundle: Place | None = Field(
         None, description="Bundle that is live while none is activated; default: the shipped reference."
     )
     engine: Literal["auto", "onnxruntime", "onnxruntime-int8", "torch-cuda", "tensorrt"] = Field(
@@ -84,16 +83,18 @@ class Settings(BaseSettings):
     flag_tolerance: float = Field(
         0.02, ge=0, le=1, description="Share of validation films whose flags a faster variant of a bundle may change."
     )
-    plan_cache: Path | None = Field(None, description="Folder of compiled TensorRT plans; default `home`/plans.")
+    plan_cache: Place | None = Field(None, description="Folder of compiled TensorRT plans; default `home`/plans.")
     modalities: Names = Field(("CR", "DX"), description="Modalities that are scored; empty: all.")
     body_parts: Names = Field(
         ("CHEST", "THORAX", "LUNG"), description="Body Part Examined that is scored; a missing one passes."
     )
-    views: Names = Field(
+    views: Annotated[Names, AfterValidator(setting_values.views)] = Field(
         ("PA",), description=f"Views that are scored, of {', '.join(VIEWS)}; a synonym such as PA ERECT is the view."
     )
     min_age: float = Field(18.0, ge=0, description="Youngest patient scored, years; a missing age passes.")
-    mark: Names = Field((), description="Reasons of the gate that do not refuse: the film is scored and marked.")
+    mark: Annotated[Names, AfterValidator(setting_values.gate_reasons)] = Field(
+        (), description="Reasons of the gate that do not refuse: the film is scored and marked."
+    )
 
     batch_size: int = Field(8, gt=0, le=256, description="Films in one task.")
     max_in_flight: int = Field(128, gt=0, description="Films published and not yet finished, over all workers.")
@@ -116,14 +117,18 @@ class Settings(BaseSettings):
     )
     max_megapixels: float = Field(64.0, gt=0, description="Largest Rows x Columns, million pixels.")
 
-    time_zone: str = Field("UTC", description="Zone in which a day of the audit report begins, such as Europe/Berlin.")
+    time_zone: Annotated[str, AfterValidator(setting_values.time_zone)] = Field(
+        "UTC", description="Zone in which a day of the audit report begins, such as Europe/Berlin."
+    )
 
-    report_time: str = Field(
+    report_time: Annotated[str, AfterValidator(setting_values.time_of_day)] = Field(
         "01:00",
         description="When the report of the day before is made, HH:MM; empty: never.",
     )
-    report_folder: Path | None = Field(None, description="Folder of the nightly reports; default `home`/reports.")
-    site: str = Field("", max_length=64, description="Name of this installation, shown in reports and alarms.")
+    report_folder: Place | None = Field(None, description="Folder of the nightly reports; default `home`/reports.")
+    site: Annotated[str, AfterValidator(setting_values.printable_line)] = Field(
+        "", max_length=64, description="Name of this installation, shown in reports and alarms."
+    )
 
     drift_reference_films: int = Field(500, ge=100, description="First films of an AE that become its drift reference.")
     drift_least_films: int = Field(
@@ -163,9 +168,11 @@ class Settings(BaseSettings):
     )
     smtp_user: str = Field("", description="Empty: no log-in.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password of `smtp_user`.")
-    mail_from: str = Field("", description="Sender address of alarms.")
-    mail_to: Names = Field((), description="Who gets alarms by mail.")
-    webhook_url: str = Field("", description="URL that alarms are posted to; empty: none.")
+    mail_from: MailAddress = Field("", description="Sender address of alarms.")
+    mail_to: Annotated[tuple[MailAddress, ...], NoDecode] = Field((), description="Who gets alarms by mail.")
+    webhook_url: Annotated[str, AfterValidator(setting_values.web_address)] = Field(
+        "", description="URL that alarms are posted to; empty: none."
+    )
     webhook_secret: SecretStr = Field(
         SecretStr(""),
         description="Key of the webhook's signature: `whsec_` and base64, as Standard Webhooks has it, or plain text "
@@ -189,60 +196,6 @@ class Settings(BaseSettings):
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"no time zone {value!r} on this machine") from None
-        return value
-
-    @field_validator("report_time")
-    @classmethod
-    def _time_of_day(cls, value: str) -> str:
-        if not re.fullmatch(r"(([01]\d|2[0-3]):[0-5]\d)?", value):
-            raise ValueError("should be HH:MM, or empty")
-        return value
-
-    @field_validator("site")
-    @classmethod
-    def _one_line(cls, value: str) -> str:
-        if not value.isprintable():
-            raise ValueError("should have no control characters: it stands in mails, reports and terminals")
-        return value
-
-    @field_validator("mail_from", "mail_to")
-    @classmethod
-    def _addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for one in (value,) if isinstance(value, str) else value:
-            if one and ("@" not in one or not one.isprintable()):
-                raise ValueError("should be mail addresses, such as xrayq@hospital.example")
-        return value
-
-    @field_validator("mark", mode="after")
-    @classmethod
-    def _reasons(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := sorted(set(value) - set(REASONS)):
-            raise ValueError(f"has {', '.join(unknown)}, not a reason of the gate: choose from {', '.join(REASONS)}")
-        return value
-
-    @field_validator("views", mode="after")
-    @classmethod
-    def _known_views(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """A name that no film bears would score nothing, or what nobody asked for."""
-        named = [(name, named_views(name)) for name in value]
-        if unknown := [name for name, views in named if not views or not set(views) <= set(VIEWS)]:
-            raise ValueError(f"has {', '.join(unknown)}, not a view: choose from {', '.join(VIEWS)}")
-        return tuple(dict.fromkeys(view for _, views in named for view in views))
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _web_address(cls, value: str) -> str:
-        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-            raise ValueError("should be http://... or https://...")
-        return value
 
     @model_validator(mode="after")
     def _whole_channels(self) -> Self:
@@ -275,11 +228,6 @@ class Settings(BaseSettings):
                 raise ValueError(f"{names[port]} and {variable} are both {port}: give each its own")
             names[port] = variable
         return self
-
-    @field_validator("home", "spool", "bundle", "plan_cache", "report_folder", mode="after")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return setting_values.place(value) if value else value
 
     @property
     def database(self) -> str:

@@ -45,14 +45,16 @@ def _shown(default: Any) -> str:
 
 
 def _range(metadata: list[Any]) -> str:
-    bounds = ((BOUNDS[type(one)], one) for one in metadata if type(one) in BOUNDS)
-    words = [text.format(getattr(one, name)) for (name, text), one in bounds]
+    bounds = ((BOUNDS[type(bound)], bound) for bound in metadata if type(bound) in BOUNDS)
+    words = [text.format(getattr(bound, name)) for (name, text), bound in bounds]
     return f" {', '.join(words).capitalize()}." if words else ""
 
 
 def _choices(annotation: Any) -> str:
     return (
-        f" One of {', '.join(f'`{one}`' for one in get_args(annotation))}." if get_origin(annotation) is Literal else ""
+        f" One of {', '.join(f'`{choice}`' for choice in get_args(annotation))}."
+        if get_origin(annotation) is Literal
+        else ""
     )
 
 

@@ -76,7 +76,9 @@ def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]
     chances = fitted.calibration.probabilities(logits)
     return Predictions(
         chances=chances,
-        flags=np.stack([chances[:, findings.index(one.finding)] >= one.threshold for one in fitted.points], axis=1),
+        flags=np.stack(
+            [chances[:, findings.index(point.finding)] >= point.threshold for point in fitted.points], axis=1
+        ),
         sets=chances >= np.array([fitted.conformal.limits[name] for name in findings]),
     )
 
@@ -84,10 +86,10 @@ def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]
 def cross_fit(part: LabelledLogits, findings: tuple[str, ...], wish: Wish) -> Predictions:
     """What is said of each film by a calibration fitted on the other folds."""
     count = (len(part), len(findings))
-    said = Predictions(
+    predictions = Predictions(
         chances=np.zeros(count), flags=np.zeros((len(part), len(wish.targets)), bool), sets=np.zeros(count, bool)
     )
     for others, held in splits(part.labels, part.patients, FOLDS, seed=0):
-        found = apply(fit_all(part.take(others), findings, wish), part.logits[held], findings)
-        said.chances[held], said.flags[held], said.sets[held] = found.chances, found.flags, found.sets
-    return said
+        own = apply(fit_all(part.take(others), findings, wish), part.logits[held], findings)
+        predictions.chances[held], predictions.flags[held], predictions.sets[held] = own.chances, own.flags, own.sets
+    return predictions

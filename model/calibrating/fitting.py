@@ -97,10 +97,10 @@ def folds(labels: Labels, patients: Sequence[str], count: int, seed: int) -> NDA
     own: dict[str, int] = {}
     for label, patient in zip(labels.tolist(), patients, strict=True):
         other = own.setdefault(patient, label)
-        own[patient] = min(label, other, key=lambda one: (rarity[one], one))
+        own[patient] = min(label, other, key=lambda finding: (rarity[finding], finding))
     random, fold, dealt = np.random.default_rng(seed), {}, 0
     for label in sorted(rarity):
-        names = sorted(patient for patient, one in own.items() if one == label)
+        names = sorted(patient for patient, finding in own.items() if finding == label)
         for place in random.permutation(len(names)):
             fold[names[place]] = dealt % count
             dealt += 1
@@ -141,23 +141,23 @@ def fit_vector(logits: Logits, labels: Labels, temperature: float) -> Calibratio
             break
     if not (found[:findings] > 0).all():
         return Calibration(temperature=temperature)
-    scale, bias = (tuple(round(float(one), 5) for one in part) for part in (found[:findings], found[findings:]))
+    scale, bias = (tuple(round(float(value), 5) for value in part) for part in (found[:findings], found[findings:]))
     return Calibration(temperature=temperature, scale=scale, bias=bias)
 
 
 def bins(chances: Probabilities, labels: Labels, findings: tuple[str, ...]) -> dict[str, tuple[Bin, ...]]:
     """At most BINS bins of each finding with films in equal number, bounds midway between films; ties share a bin."""
-    made = {}
+    by_finding = {}
     for index, name in enumerate(findings):
         order = np.argsort(chances[:, index], kind="stable")
         ranked, positive = chances[order, index], (labels == index)[order]
         cuts = [ranked[round(len(ranked) * number / BINS) - 1] for number in range(1, BINS + 1)]
         ends = np.unique(np.searchsorted(ranked, cuts, side="right")).tolist()  # after the last film of a tie
         bounds = [*(round(float(ranked[end - 1] + ranked[end]) / 2, 9) for end in ends[:-1]), 1.0]
-        made[name] = tuple(
+        by_finding[name] = tuple(
             _bin(bound, positive[begin:end]) for bound, begin, end in zip(bounds, [0, *ends[:-1]], ends, strict=True)
         )
-    return made
+    return by_finding
 
 
 def _bin(bound: float, positive: NDArray[np.bool_]) -> Bin:

@@ -6,6 +6,7 @@ the promise is for `xrayq calibrate --labels` to show there.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,84 @@ from scipy.stats import binom
 from model.calibrating.cross_fit import Wish, apply, fit_all
 from model.calibrating.films import LabelledLogits, check
 from model.calibrating.fitting import folds
-from model.calibration import probabilities
+from model.calibration import VECTOR, probabilities
 from model.conformal import limit
+from model.json_value import JsonValue
+from model.stats.binomial import Proportion
 from model.stats.calibration_error import error_by_finding, if_true
-from model.stats.operating_points import rates_of
+from model.stats.estimate import Interval
+from model.stats.operating_points import flag_rates
 from model.stats.reliability import reliability
+from model.study_table import Cell, Study
 
 Report = Callable[[str], None]
 MEASURES = ("ece", "by_finding", "log_loss")
 SCORES = tuple(f"{score}_{when}" for score in MEASURES for when in ("before", "after"))
 SCORE_NAMES = ("ECE", "error by finding", "log loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldRate(Proportion):
+    holds: bool
+    """Whether the target lies in its interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resplit(JsonValue):
+    """One halving: what the calibration of one half shows on the other. Before: temperature 1."""
+
+    fitted_on: int
+    films: int
+    """Of the other half."""
+    method: str
+    temperature: float
+    ece_before: float | None
+    ece_after: float | None
+    ece_if_true: float
+    by_finding_before: float
+    by_finding_after: float
+    log_loss_before: float | None
+    log_loss_after: float | None
+    flags: dict[str, HeldRate]
+    """By operating point's id, the rate that it was chosen for."""
+    coverage: float
+    coverage_by_finding: dict[str, float]
+    abstentions: float
+    binomial95: Interval
+    """Holds 95 % of the coverages of so many films at exactly the promised rate."""
+    coverage_one_limit: float
+    """With one limit for all findings, which is not what is served, as the next two."""
+    coverage_by_finding_one_limit: dict[str, float]
+    abstentions_one_limit: float
+
+    def score(self, name: str) -> float:
+        """By a name of SCORES, or of another number that `summarize` takes the mean of."""
+        return float(getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResplitSummary(JsonValue):
+    resplits: int
+    vector: int
+    """Resplits that took vector scaling."""
+    mean: dict[str, float]
+    """By measure and by operating point's id."""
+    mean_by_finding: dict[str, dict[str, float]]
+    kept: dict[str, int]
+    """Resplits that keep what is promised: a score that falls, a coverage within its interval, a flag that holds."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All means stand under "mean"."""
+        means = self.mean | self.mean_by_finding
+        return {"resplits": self.resplits, "vector": self.vector, "mean": means, "kept": self.kept}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResplitStudy(Study):
+    resplits: tuple[Resplit, ...]
+    """The rows."""
+    summary: ResplitSummary
+    """The last two rows."""
 
 
 def pool(parts: list[LabelledLogits]) -> LabelledLogits:
@@ -43,42 +112,41 @@ def resplit(
     *,
     count: int = 20,
     report: Report = lambda _line: None,
-) -> dict[str, Any]:
+) -> ResplitStudy:
     """Halve the films `count` times, by patient and class, seeds 0, 1, ...
 
     Raises:
         DatasetError: too few films of a finding.
 
     Returns:
-        A study as `evaluate.read_study` takes it: a row for each resplit, one of means, one that counts the resplits
-        that keep each promise; and under "resplits" the same rows as `halve` gives them, under "summary" the last two.
+        A row for each resplit, one of means, one that counts the resplits that keep each promise.
     """
     check(films, findings, (), wish.coverage)
-    found = []
+    resplits = []
     for seed in range(count):
-        found.append(halve(films, findings, wish, seed))
-        report(f"resplit {seed + 1} of {count}: {found[-1]['method']}, coverage {found[-1]['coverage']:.3f}")
-    summary = summarize(found)
-    names = list(found[0]["flags"])
+        resplits.append(halve(films, findings, wish, seed))
+        report(f"resplit {seed + 1} of {count}: {resplits[-1].method}, coverage {resplits[-1].coverage:.3f}")
+    summary, first = summarize(resplits), resplits[0]
+    names = list(first.flags)
     scores = [f"{score}, {when}" for score in SCORE_NAMES for when in ("temperature 1", "calibrated")]
     columns = ["resplit", "method", *scores, *names, "coverage", "its binomial interval", "coverage, one limit for all"]
-    mean, kept = summary["mean"], summary["kept"]
+    mean, kept = summary.mean, summary.kept
     lower = [cell for score in MEASURES for cell in ("", f"lower in {kept[score]}")]
     hold = [f"hold the target: {kept[name]}" for name in names]
     within = [f"within: {kept['coverage']}", "", f"within: {kept['coverage_one_limit']}"]
     means = [mean[name] for name in (*SCORES, *names)]
-    rows = [
-        *([str(seed + 1), *_cells(one)] for seed, one in enumerate(found)),
-        ["mean", "", *means, mean["coverage"], "", mean["coverage_one_limit"]],
-        [f"of {count}", f"vector in {summary['vector']}", *lower, *hold, *within],
-    ]
-    halves = f"{found[0]['fitted_on']} and {found[0]['films']} of {len(films)} films"
-    return {
-        "study": "calibration",
-        "title": f"Calibration study: {films.name}, halved by patient {count} times",
-        "columns": columns,
-        "rows": rows,
-        "note": f"Each resplit calibrates on one half and measures on the other, {halves} in the first. ECE is of the "
+    rows: tuple[tuple[Cell, ...], ...] = (
+        *((str(seed + 1), *_cells(resplit)) for seed, resplit in enumerate(resplits)),
+        ("mean", "", *means, mean["coverage"], "", mean["coverage_one_limit"]),
+        (f"of {count}", f"vector in {summary.vector}", *lower, *hold, *within),
+    )
+    halves = f"{first.fitted_on} and {first.films} of {len(films)} films"
+    return ResplitStudy(
+        study="calibration",
+        title=f"Calibration study: {films.name}, halved by patient {count} times",
+        columns=tuple(columns),
+        rows=rows,
+        note=f"Each resplit calibrates on one half and measures on the other, {halves} in the first. ECE is of the "
         f"called class: were every probability true, it would still be {mean['ece_if_true']:.3f} on so few films on "
         "average, so it says little here. Error by finding: the same for each finding's own probability, the mean of "
         "all. Log loss: nats. Flags: the rate that they were chosen for, with its exact 95 % interval; * marks one "
@@ -86,100 +154,116 @@ def resplit(
         "finding; * marks one outside the binomial interval, which holds 95 % of the coverages of so many films at "
         "exactly that rate. It takes the limits as known, so somewhat fewer than 95 % are within. One limit for all "
         "findings, which is not what is served, stands beside it.",
-        "provenance": {
+        provenance={
             "films": {name: int((films.labels == index).sum()) for index, name in enumerate(findings)},
             "patients": len(set(films.patients)),
             "resplits": count,
             "coverage": wish.coverage,
         },
-        "resplits": found,
-        "summary": summary,
-    }
+        resplits=tuple(resplits),
+        summary=summary,
+    )
 
 
-def halve(films: LabelledLogits, findings: tuple[str, ...], wish: Wish, seed: int) -> dict[str, Any]:
+def halve(films: LabelledLogits, findings: tuple[str, ...], wish: Wish, seed: int) -> Resplit:
     """One resplit: what the calibration of one half shows on the other."""
     half = folds(films.labels, films.patients, 2, seed)
     ours, theirs = films.take(np.flatnonzero(half == 0)), films.take(np.flatnonzero(half == 1))
     fitted = fit_all(ours, findings, wish)
-    said = apply(fitted, theirs.logits, findings)
+    predictions = apply(fitted, theirs.logits, findings)
     raw = probabilities(theirs.logits, 1.0)
-    before, after = (reliability(one, theirs.labels) for one in (raw, said.chances))
+    before, after = (reliability(chances, theirs.labels) for chances in (raw, predictions.chances))
     flags = {}
-    for point, target, flagged in zip(fitted.points, wish.targets, said.flags.T, strict=True):
-        rate = rates_of(flagged, theirs.labels == findings.index(target.finding))[target.rate]
-        low, high = rate["interval95"]
-        flags[point.id] = rate | {"holds": low <= target.value <= high}
+    for point, target, flagged in zip(fitted.points, wish.targets, predictions.flags.T, strict=True):
+        rate = flag_rates(flagged, theirs.labels == findings.index(target.finding)).rate(target.rate)
+        low, high = rate.interval95
+        flags[point.id] = HeldRate(**vars(rate), holds=low <= target.value <= high)
     low, high = (float(binom.ppf(tail, len(theirs), wish.coverage)) / len(theirs) for tail in (0.025, 0.975))
     chances = fitted.calibration.probabilities(ours.logits)
     one_limit = limit(_true(chances, ours.labels), wish.coverage)
-    return {
-        "fitted_on": len(ours),
-        "films": len(theirs),
-        "method": fitted.calibration.method,
-        "temperature": fitted.calibration.temperature,
-        "ece_before": before["ece"],
-        "ece_after": after["ece"],
-        "ece_if_true": if_true(said.chances)["mean"],
-        "by_finding_before": error_by_finding(raw, theirs.labels),
-        "by_finding_after": error_by_finding(said.chances, theirs.labels),
-        "log_loss_before": before["log_loss"],
-        "log_loss_after": after["log_loss"],
-        "flags": flags,
-        "coverage": round(float(_true(said.sets, theirs.labels).mean()), 4),
-        "coverage_by_finding": {
-            name: round(float(said.sets[theirs.labels == index, index].mean()), 4)
+    return Resplit(
+        fitted_on=len(ours),
+        films=len(theirs),
+        method=fitted.calibration.method,
+        temperature=fitted.calibration.temperature,
+        ece_before=before.ece,
+        ece_after=after.ece,
+        ece_if_true=if_true(predictions.chances).mean,
+        by_finding_before=error_by_finding(raw, theirs.labels),
+        by_finding_after=error_by_finding(predictions.chances, theirs.labels),
+        log_loss_before=before.log_loss,
+        log_loss_after=after.log_loss,
+        flags=flags,
+        coverage=round(float(_true(predictions.sets, theirs.labels).mean()), 4),
+        coverage_by_finding={
+            name: round(float(predictions.sets[theirs.labels == index, index].mean()), 4)
             for index, name in enumerate(findings)
         },
-        "abstentions": round(float((said.sets.sum(axis=1) != 1).mean()), 4),
-        "binomial95": [round(low, 4), round(high, 4)],
-        "coverage_one_limit": round(float((_true(said.chances, theirs.labels) >= one_limit).mean()), 4),
-        "coverage_by_finding_one_limit": {
-            name: round(float((said.chances[theirs.labels == index, index] >= one_limit).mean()), 4)
+        abstentions=round(float((predictions.sets.sum(axis=1) != 1).mean()), 4),
+        binomial95=(round(low, 4), round(high, 4)),
+        coverage_one_limit=round(float((_true(predictions.chances, theirs.labels) >= one_limit).mean()), 4),
+        coverage_by_finding_one_limit={
+            name: round(float((predictions.chances[theirs.labels == index, index] >= one_limit).mean()), 4)
             for index, name in enumerate(findings)
         },
-        "abstentions_one_limit": round(float(((said.chances >= one_limit).sum(axis=1) != 1).mean()), 4),
-    }
+        abstentions_one_limit=round(float(((predictions.chances >= one_limit).sum(axis=1) != 1).mean()), 4),
+    )
 
 
-def summarize(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """{"resplits", "vector": how many took vector scaling, "mean", "kept": how many keep what is promised}"""
-    names = list(found[0]["flags"])
+def summarize(resplits: list[Resplit]) -> ResplitSummary:
+    names = list(resplits[0].flags)
 
     def mean(values: list[float]) -> float:
         return round(float(np.mean(values)), 4)
 
     def within(name: str) -> int:
-        return sum(one["binomial95"][0] <= one[name] <= one["binomial95"][1] for one in found)
+        return sum(resplit.binomial95[0] <= resplit.score(name) <= resplit.binomial95[1] for resplit in resplits)
+
+    def by_finding(rates: list[dict[str, float]]) -> dict[str, float]:
+        return {finding: mean([rate[finding] for rate in rates]) for finding in rates[0]}
 
     plain = (*SCORES, "ece_if_true", "coverage", "coverage_one_limit", "abstentions", "abstentions_one_limit")
-    return {
-        "resplits": len(found),
-        "vector": sum(one["method"] == "vector" for one in found),
-        "mean": {name: mean([one[name] for one in found]) for name in plain}
-        | {name: mean([one["flags"][name]["value"] for one in found]) for name in names}
-        | {
-            which: {name: mean([one[which][name] for one in found]) for name in found[0][which]}
-            for which in ("coverage_by_finding", "coverage_by_finding_one_limit")
+    flag_rates = {name: [resplit.flags[name].value for resplit in resplits] for name in names}
+    return ResplitSummary(
+        resplits=len(resplits),
+        vector=sum(resplit.method == VECTOR for resplit in resplits),
+        mean={name: mean([resplit.score(name) for resplit in resplits]) for name in plain}
+        | {name: mean([rate for rate in rates if rate is not None]) for name, rates in flag_rates.items()},
+        mean_by_finding={
+            "coverage_by_finding": by_finding([resplit.coverage_by_finding for resplit in resplits]),
+            "coverage_by_finding_one_limit": by_finding(
+                [resplit.coverage_by_finding_one_limit for resplit in resplits]
+            ),
         },
-        "kept": {score: sum(one[f"{score}_after"] < one[f"{score}_before"] for one in found) for score in MEASURES}
-        | {
-            "coverage": within("coverage"),
-            "coverage_one_limit": within("coverage_one_limit"),
+        kept={
+            score: sum(resplit.score(f"{score}_after") < resplit.score(f"{score}_before") for resplit in resplits)
+            for score in MEASURES
         }
-        | {name: sum(one["flags"][name]["holds"] for one in found) for name in names},
-    }
+        | {name: within(name) for name in ("coverage", "coverage_one_limit")}
+        | {name: sum(resplit.flags[name].holds for resplit in resplits) for name in names},
+    )
 
 
-def _cells(one: dict[str, Any]) -> list[Any]:
+def _cells(resplit: Resplit) -> list[Cell]:
+    low, high = resplit.binomial95
+
+    def within(coverage: float) -> str:
+        return f"{coverage:.3f}{'' if low <= coverage <= high else ' *'}"
+
     flags = [
-        f"{rate['value']:.3f} [{rate['interval95'][0]:.2f}, {rate['interval95'][1]:.2f}]{'' if rate['holds'] else ' *'}"
-        for rate in one["flags"].values()
+        f"{rate.value:.3f} [{rate.interval95[0]:.2f}, {rate.interval95[1]:.2f}]{'' if rate.holds else ' *'}"
+        for rate in resplit.flags.values()
     ]
-    low, high = one["binomial95"]
-    coverage = f"{one['coverage']:.3f}{'' if low <= one['coverage'] <= high else ' *'}"
-    single = f"{one['coverage_one_limit']:.3f}{'' if low <= one['coverage_one_limit'] <= high else ' *'}"
-    return [one["method"], *(one[name] for name in SCORES), *flags, coverage, f"{low:.3f} to {high:.3f}", single]
+    scores = (resplit.score(name) for name in SCORES)
+    binomial = f"{low:.3f} to {high:.3f}"
+    return [
+        resplit.method,
+        *scores,
+        *flags,
+        within(resplit.coverage),
+        binomial,
+        within(resplit.coverage_one_limit),
+    ]
 
 
 def _true(values: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[Any]:

@@ -88,7 +88,7 @@ class Cuda:
         calls: list[tuple[str, Any]] = [] if graph is None else [("cudaGraphExecDestroy", graph)]
         calls += [] if stream is None else [("cudaStreamDestroy", stream)]
         calls += [("cudaFree", address) for address in memory]
-        calls += [("cudaFreeHost", one.address) for one in pinned]
+        calls += [("cudaFreeHost", memory.address) for memory in pinned]
         for name, argument in calls:
             getattr(self._runtime, name)(argument)
 

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from model.bundle import Bundle
@@ -33,16 +32,15 @@ def compile_plan(
     started = time.monotonic()
     content = bundle.onnx.read_bytes()
     facts = plans.facts_of(content, bundle, plans.current_target())
-    key = plans.key_of(facts)
-    report(f"plan {key} of {bundle.name} {bundle.version} for {plans.target_of(facts)}")
+    report(f"plan {facts.key} of {bundle.name} {bundle.version} for {facts.target}")
     with seal.locked(cache):
         secret = seal.make_key(cache)
-        if (cache / f"{key}.json").exists() and not rebuild:
+        if (cache / f"{facts.key}.json").exists() and not rebuild:
             plan, _ = plans.verify(cache, secret, facts, started)
             report("found in the cache, seal holds")
             return plan
         graph = to_half(content)
-        timing = cache / f"timing-{plans.key_of(asdict(plans.target_of(facts)))}.bin"
+        timing = cache / f"timing-{plans.timing_key(facts.target)}.bin"
         built = build_plan.build(graph, _profiles(bundle), timing=_read_timing(timing, secret), report=report)
         plans.write(cache, secret, facts, built.plan)
         if built.timing:

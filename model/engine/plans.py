@@ -48,6 +48,29 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanFacts:
+    """Everything a plan depends on."""
+
+    schema: int = SCHEMA
+    onnx: str
+    """SHA-256 of the network, hex."""
+    recipe: str = RECIPE
+    profile: tuple[int, ...] = BATCHES
+    size: int
+    """Side of a film, pixels."""
+    target: Target
+
+    @property
+    def key(self) -> str:
+        return _digest(self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in the manifest: the target's fields stand beside the others."""
+        own = {name: value for name, value in vars(self).items() if name != "target"}
+        return own | {"profile": list(self.profile)} | asdict(self.target)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A sealed plan in the cache."""
 
@@ -86,39 +109,28 @@ def open_plan(bundle: Bundle, cache: Path) -> tuple[Plan, bytes]:
     started = time.monotonic()
     Cuda()
     facts = facts_of(bundle.onnx.read_bytes(), bundle, current_target())
-    if not (cache / f"{key_of(facts)}.json").exists():
-        others = _others(cache, facts)
+    if not (cache / f"{facts.key}.json").exists():
+        others = _others(cache, facts.onnx)
         known = f"; it has plans for {'; '.join(others)}" if others else ""
-        raise EngineError(f"{cache} has no plan of this bundle for {target_of(facts)}{known}: run `xrayq compile`")
+        raise EngineError(f"{cache} has no plan of this bundle for {facts.target}{known}: run `xrayq compile`")
     return verify(cache, seal.read_key(cache), facts, started)
 
 
-def facts_of(onnx: bytes, bundle: Bundle, target: Target) -> dict[str, Any]:
-    """Everything a plan depends on."""
-    return {
-        "schema": SCHEMA,
-        "onnx": hashlib.sha256(onnx).hexdigest(),
-        "recipe": RECIPE,
-        "profile": list(BATCHES),
-        "size": bundle.preprocess.size,
-        **asdict(target),
-    }
+def facts_of(onnx: bytes, bundle: Bundle, target: Target) -> PlanFacts:
+    return PlanFacts(onnx=hashlib.sha256(onnx).hexdigest(), size=bundle.preprocess.size, target=target)
 
 
-def key_of(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical(facts)).hexdigest()[:32]
+def timing_key(target: Target) -> str:
+    """Names the timing cache of this machine."""
+    return _digest(asdict(target))
 
 
-def target_of(facts: dict[str, Any]) -> Target:
-    return Target(**{name: str(facts.get(name, "")) for name in ("library", "version", "gpu", "capability")})
-
-
-def write(cache: Path, secret: bytes, facts: dict[str, Any], content: bytes) -> None:
+def write(cache: Path, secret: bytes, facts: PlanFacts, content: bytes) -> None:
     """The plan under its own digest first, then the manifest that names it: no moment has one without the other."""
-    key, digest = key_of(facts), hashlib.sha256(content).hexdigest()
+    key, digest = facts.key, hashlib.sha256(content).hexdigest()
     path = _path(cache, key, digest)
     seal.write_atomically(path, content)
-    manifest = {**facts, "sha256": digest, "bytes": len(content)}
+    manifest = {**facts.as_dict(), "sha256": digest, "bytes": len(content)}
     sealed = {**manifest, "seal": seal.seal(secret, _canonical(manifest))}
     seal.write_atomically(cache / f"{key}.json", json.dumps(sealed, indent=2, sort_keys=True).encode() + b"\n")
     for old in cache.glob(f"{key}.*.plan"):
@@ -126,21 +138,20 @@ def write(cache: Path, secret: bytes, facts: dict[str, Any], content: bytes) -> 
             old.unlink()
 
 
-def verify(cache: Path, secret: bytes, facts: dict[str, Any], started: float) -> tuple[Plan, bytes]:
-    key = key_of(facts)
-    path = cache / f"{key}.json"
+def verify(cache: Path, secret: bytes, facts: PlanFacts, started: float) -> tuple[Plan, bytes]:
+    path = cache / f"{facts.key}.json"
     refused = "was altered or written by another installation: run `xrayq compile --rebuild`"
     manifest = _manifest(path)
     if not seal.holds(secret, _canonical({**manifest, "seal": None}), str(manifest.get("seal"))):
         raise EngineError(f"{path} {refused}")
-    wrong = [name for name, value in facts.items() if manifest.get(name) != value]
+    wrong = [name for name, value in facts.as_dict().items() if manifest.get(name) != value]
     if wrong:
         raise EngineError(
-            f"{path} is for {target_of(manifest)}, this is {target_of(facts)} (differs in {', '.join(wrong)}): "
+            f"{path} is for {_target_in(manifest)}, this is {facts.target} (differs in {', '.join(wrong)}): "
             f"run `xrayq compile --rebuild`"
         )
     digest = str(manifest["sha256"])
-    plan = _path(cache, key, digest)
+    plan = _path(cache, facts.key, digest)
     try:
         content = plan.read_bytes()
     except OSError as error:
@@ -160,24 +171,29 @@ def _manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _others(cache: Path, facts: dict[str, Any]) -> list[str]:
+def _target_in(manifest: dict[str, Any]) -> Target:
+    """Only to be shown: nothing of it is trusted."""
+    return Target(**{name: str(manifest.get(name, "")) for name in ("library", "version", "gpu", "capability")})
+
+
+def _others(cache: Path, onnx: str) -> list[str]:
     """Which machines this folder has plans of the same network for. Only to be shown: nothing here is trusted."""
-    found = []
+    machines = []
     for path in sorted(cache.glob("*.json")):
         try:
             manifest = _manifest(path)
         except EngineError:
             continue
-        if manifest.get("onnx") == facts["onnx"]:
-            found.append(str(target_of(manifest)))
-    return found
+        if manifest.get("onnx") == onnx:
+            machines.append(str(_target_in(manifest)))
+    return machines
 
 
-def describe(cache: Path, facts: dict[str, Any], digest: str, size: int, *, built: bool, started: float) -> Plan:
+def describe(cache: Path, facts: PlanFacts, digest: str, size: int, *, built: bool, started: float) -> Plan:
     return Plan(
-        path=_path(cache, key_of(facts), digest),
-        key=key_of(facts),
-        target=target_of(facts),
+        path=_path(cache, facts.key, digest),
+        key=facts.key,
+        target=facts.target,
         digest=digest,
         size=size,
         built=built,
@@ -187,6 +203,10 @@ def describe(cache: Path, facts: dict[str, Any], digest: str, size: int, *, buil
 
 def _path(cache: Path, key: str, digest: str) -> Path:
     return cache / f"{key}.{digest[:16]}.plan"
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical(fields)).hexdigest()[:32]
 
 
 def _canonical(fields: dict[str, Any]) -> bytes:

@@ -102,8 +102,8 @@ class TensorRTSlot:
             self._stream = cuda.stream()
             self._pinned = [cuda.pinned(shape, np.uint8)]
             self._pinned.append(cuda.pinned((shape[0], findings), np.float32))
-            for one in self._pinned:
-                self._device.append(cuda.memory(one.array.nbytes))
+            for pinned in self._pinned:
+                self._device.append(cuda.memory(pinned.array.nbytes))
             self._context = self._make_context(trt, engine, shape)
             self._enqueue()  # once unrecorded: the first call may allocate, which cannot be recorded
             cuda.wait(self._stream)

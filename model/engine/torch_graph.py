@@ -38,7 +38,7 @@ class OnnxModule(nn.Module):
             make = OPERATIONS.get(node.op_type)
             if make is None or node.domain:
                 raise EngineError(f"the torch engine does not know the operation {node.op_type} ({node.name})")
-            attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+            attributes = {field.name: helper.get_attribute_value(field) for field in node.attribute}
             if len(node.output) != 1 or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
                 raise EngineError(f"the torch engine does not know this form of {node.op_type} ({node.name})")
             inputs = [name for name in node.input if name]

@@ -5,12 +5,13 @@ scikit-learn is imported where it is used: it belongs to the `train` extra, and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.findings import FINDINGS
+from model.json_value import JsonValue
 from model.preprocess import shrink
 
 Images = NDArray[np.uint8]
@@ -30,15 +31,36 @@ COVIDNET_BASIS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class SvmChoice(JsonValue):
+    scores: Literal["decision"] = "decision"
+    """Signed distances."""
+    size: int
+    """Side of a film as it sees it, pixels."""
+    components: int
+    cost: float
+    """The penalty that was chosen."""
+    validation_balanced_accuracy: dict[str, float]
+    """By penalty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeChoice(JsonValue):
+    scores: Literal["probability"] = "probability"
+    cost: float
+    columns: int
+    """Statistics of a film."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Baseline:
     """One fitted baseline's answers on every split it was given."""
 
     scores: dict[str, Scores]
-    """split -> [N, classes]: probabilities, or signed distances where `chosen["scores"]` says decision"""
+    """split -> [N, classes]: probabilities, or signed distances where `chosen.scores` says decision"""
     predictions: dict[str, Labels]
     """split -> [N], the class with the highest score"""
-    chosen: dict[str, Any]
-    """what was fixed and what was selected, JSON-ready"""
+    chosen: SvmChoice | ProbeChoice
+    """what was fixed and what was selected"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +122,14 @@ def svm(
     best = int(np.argmax(reached))
     return _baseline(
         {split: _decisions(models[best], rows) for split, rows in features.items()},
-        {
-            "scores": "decision",
-            "size": SVM_SIZE,
-            "components": components,
-            "cost": SVM_COSTS[best],
-            "validation_balanced_accuracy": {
+        SvmChoice(
+            size=SVM_SIZE,
+            components=components,
+            cost=SVM_COSTS[best],
+            validation_balanced_accuracy={
                 str(cost): round(value, 4) for cost, value in zip(SVM_COSTS, reached, strict=True)
             },
-        },
+        ),
     )
 
 
@@ -146,7 +167,7 @@ def shortcut_probe(
         scores[split] = np.zeros((len(rows), len(FINDINGS)))
         if len(rows):
             scores[split][:, model.classes_] = model.predict_proba(rows)
-    return _baseline(scores, {"scores": "probability", "cost": 1.0, "columns": int(statistics[train].shape[1])})
+    return _baseline(scores, ProbeChoice(cost=1.0, columns=int(statistics[train].shape[1])))
 
 
 def random_guess(labels: Labels, *, seed: int = 0) -> Guess:
@@ -182,7 +203,7 @@ def covidnet() -> NDArray[np.int64]:
     return np.array([[95, 5, 0], [8, 91, 1], [1, 1, 8]], np.int64)
 
 
-def _baseline(scores: dict[str, Scores], chosen: dict[str, Any]) -> Baseline:
+def _baseline(scores: dict[str, Scores], chosen: SvmChoice | ProbeChoice) -> Baseline:
     predictions = {split: rows.argmax(axis=1).astype(np.int64) for split, rows in scores.items()}
     return Baseline(scores=scores, predictions=predictions, chosen=chosen)
 

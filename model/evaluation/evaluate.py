@@ -13,11 +13,11 @@ evaluation.json:
     engine          what ran the network: name, precision, device
     data            digest; trained_on: whether the bundle names the same one; views, train_views;
                     films: split -> view -> class -> count; sources: split -> source -> class -> count
-    parts           train, val, test (the bundle's views) and test_all (every view), each `measure`
-    slices          test films by view, source, and how their label was set, each `slice_of`
-    fair            pneumonia against COVID-19 within one source, each `two_classes`; see `model.evaluation.comparisons`
-    baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet
-    against         the network against a baseline on test and test_all: McNemar, differences
+    parts           train, val, test (the bundle's views) and test_all (every view), each `PartMeasures`
+    slices          test films by view, source, and how their label was set, each `SliceMeasures`
+    fair            pneumonia against COVID-19 within one source: `FairSlice`
+    baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
+    against         the network against a baseline on test and test_all, each `Difference`
     paper           published figures, and why they differ
     learning_curve  epochs of the training run; [] where the bundle has none
     studies         what `xrayq study` measured, as given
@@ -27,25 +27,114 @@ evaluation.json:
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from model.bundle import Bundle
 from model.data.bundle_films import Advance, films_for
-from model.data.dataset import SPLITS, FilmRow, Films, open_prepared
+from model.data.dataset import SPLITS, Dataset, FilmRow, Films, open_prepared
+from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError
-from model.evaluation.scored import ScoredFilms, predictions_text, right, score_films, wrong
-from model.evaluation.slices import measure, slices
+from model.evaluation.comparisons import Difference, FairSlice, against, fair
+from model.evaluation.published import PAPER, Paper
+from model.evaluation.rivals import Baselines, baselines, fit_baselines
+from model.evaluation.scored import CalledFilm, ScoredFilms, predictions_text, right, score_films, wrong
+from model.evaluation.slices import PartMeasures, SliceMeasures, measure, slices
 from model.findings import FINDINGS
+from model.json_value import JsonValue
 from model.notice import MEASURES_NOTICE
+from model.study_table import Study
+
+Counts = dict[str, dict[str, dict[str, int]]]
+"""Split -> view or source -> class -> films."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedBundle(JsonValue):
+    name: str
+    version: str
+    digest: str
+    findings: tuple[str, ...]
+    temperature: float
+    calibration: str
+    """In words."""
+    operating_points: tuple[OperatingPoint, ...]
+    provenance: dict[str, Any]
+    """As in the manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredBy(JsonValue):
+    """What ran the network."""
+
+    name: str
+    precision: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedFilms(JsonValue):
+    digest: str
+    trained_on: bool
+    """Whether the bundle names the same digest."""
+    views: tuple[str, ...]
+    """That validation and test are measured on; all for every view."""
+    train_views: tuple[str, ...]
+    films: Counts
+    """By view."""
+    sources: Counts
+    patients: dict[str, int]
+    """By split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningEpoch(JsonValue):
+    """What one epoch of the training run did."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    member: int = 1
+    best: bool = False
+    """The best of its member so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationContent(JsonValue):
+    """What evaluation.json holds."""
+
+    schema: int = 1
+    notice: str = MEASURES_NOTICE
+    bundle: EvaluatedBundle
+    engine: ScoredBy
+    data: EvaluatedFilms
+    parts: dict[str, PartMeasures]
+    """train, val and test of the bundle's views, and test_all."""
+    slices: tuple[SliceMeasures, ...]
+    fair: FairSlice
+    baselines: Baselines
+    against: dict[str, dict[str, Difference]]
+    """Fitted baseline -> part."""
+    learning_curve: list[Any]
+    """Epochs as the manifest has them; `epochs` reads them."""
+    studies: tuple[Study, ...]
+    wrong: tuple[CalledFilm, ...]
+    """Test films called wrongly, most confident first."""
+    right: dict[str, tuple[CalledFilm, ...]]
+    """The most confident test films called rightly, by class."""
+    paper: Paper
+
+    @property
+    def epochs(self) -> tuple[LearningEpoch, ...]:
+        return tuple(LearningEpoch.read(epoch) for epoch in self.learning_curve)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    content: dict[str, Any]
-    """What evaluation.json holds."""
+    content: EvaluationContent
     scored: ScoredFilms
     """Every film of the prepared set."""
 
@@ -55,7 +144,7 @@ def evaluate(
     engine: Engine,
     folder: Path,
     *,
-    studies: Sequence[dict[str, Any]] = (),
+    studies: Sequence[Study] = (),
     advance: Advance = lambda _done, _all: None,
 ) -> Evaluation:
     """Score every film of a prepared set and measure.
@@ -63,64 +152,70 @@ def evaluate(
     Args:
         engine: runs this bundle.
         folder: what `xrayq prepare` wrote.
-        studies: from `read_study`.
+        studies: from `model.study_table.read_study`.
         advance: called with (films scored, films).
 
     Raises:
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, or a split lacks a class.
     """
-    from model.evaluation.comparisons import against, baselines, fair  # scikit-learn takes a second to import
-
     dataset = films_for(bundle, folder)
     films, _ = open_prepared(folder)
-    views, train_views = dataset.views, dataset.train_views
+    views = dataset.views
     for name in SPLITS:
         if name not in dataset.splits or 0 in dataset.splits[name].counts().values():
             raise DatasetError(f"evaluation needs films of every class in {name}; {folder} has not, of these views")
     scored = score_films(bundle, engine, films, advance)
     parts = {name: scored.where(_chosen(name, views)) for name in SPLITS}
     parts["test_all"] = scored.where(_chosen("test", ()))
-    fitted = scored.where(_chosen("train", train_views))
-    rivals = baselines(parts, fitted)
-    content = {
-        "schema": 1,
-        "notice": MEASURES_NOTICE,
-        "bundle": {
-            "name": bundle.name,
-            "version": bundle.version,
-            "digest": bundle.digest,
-            "findings": list(bundle.findings),
-            "temperature": bundle.calibration.temperature,
-            "calibration": bundle.calibration.words,
-            "operating_points": [point.as_dict() for point in bundle.operating_points],
-            "provenance": bundle.provenance,
-        },
-        "engine": {"name": engine.spec.name, "precision": engine.spec.precision, "device": engine.spec.device},
-        "data": {
-            "digest": dataset.digest,
-            "trained_on": bundle.provenance.get("data_digest") == dataset.digest,
-            "views": list(views) or ["all"],
-            "train_views": list(train_views) or ["all"],
-            "films": {name: _tally(films, name, "view") for name in SPLITS},
-            "sources": {name: _tally(films, name, "source") for name in SPLITS},
-            "patients": {name: len({film.patient for film in films.records if film.split == name}) for name in SPLITS},
-        },
-        "parts": {name: measure(part, bundle) for name, part in parts.items()},
-        "slices": slices(parts["test"], parts["test_all"]),
-        "fair": fair(parts, rivals),
-        "baselines": {name: rival.content for name, rival in rivals.items()},
-        "against": against(parts, rivals),
-        "learning_curve": bundle.provenance.get("history", []),
-        "studies": list(studies),
-        "wrong": wrong(parts["test"]),
-        "right": right(parts["test"]),
-    }
-    from model.evaluation.published import PAPER, WHY_DIFFERENT
-
-    theirs = f"It starts from ImageNet weights and has 1,562 training films; ours has {len(fitted.films)}"
-    ours = f"{theirs}, and {_start(bundle)}."
-    content["paper"] = PAPER | {"why_different": [*WHY_DIFFERENT, ours]}
+    fitted = scored.where(_chosen("train", dataset.train_views))
+    answers = fit_baselines(parts, fitted)
+    content = EvaluationContent(
+        bundle=_bundle(bundle),
+        engine=ScoredBy(name=engine.spec.name, precision=engine.spec.precision, device=engine.spec.device),
+        data=_data(bundle, dataset, films),
+        parts={name: measure(part, bundle) for name, part in parts.items()},
+        slices=slices(parts["test"], parts["test_all"]),
+        fair=fair(parts, answers),
+        baselines=baselines(parts, fitted, answers),
+        against=against(parts, answers),
+        learning_curve=bundle.provenance.get("history", []),
+        studies=tuple(studies),
+        wrong=wrong(parts["test"]),
+        right=right(parts["test"]),
+        paper=_paper(bundle, len(fitted.films)),
+    )
     return Evaluation(content=content, scored=scored)
+
+
+def _bundle(bundle: Bundle) -> EvaluatedBundle:
+    return EvaluatedBundle(
+        name=bundle.name,
+        version=bundle.version,
+        digest=bundle.digest,
+        findings=bundle.findings,
+        temperature=bundle.calibration.temperature,
+        calibration=bundle.calibration.words,
+        operating_points=bundle.operating_points,
+        provenance=bundle.provenance,
+    )
+
+
+def _data(bundle: Bundle, dataset: Dataset, films: Films) -> EvaluatedFilms:
+    return EvaluatedFilms(
+        digest=dataset.digest,
+        trained_on=bundle.provenance.get("data_digest") == dataset.digest,
+        views=dataset.views or ("all",),
+        train_views=dataset.train_views or ("all",),
+        films={name: _tally(films, name, "view") for name in SPLITS},
+        sources={name: _tally(films, name, "source") for name in SPLITS},
+        patients={name: len({film.patient for film in films.records if film.split == name}) for name in SPLITS},
+    )
+
+
+def _paper(bundle: Bundle, films: int) -> Paper:
+    """The paper's figures, and how its start differs from this bundle's, fitted on so many films."""
+    start = f"It starts from ImageNet weights and has 1,562 training films; ours has {films}, and {_start(bundle)}."
+    return replace(PAPER, why_different=(*PAPER.why_different, start))
 
 
 def _start(bundle: Bundle) -> str:
@@ -131,22 +226,8 @@ def _start(bundle: Bundle) -> str:
     return f"starts from: {bundle.provenance.get('initial_weights', 'weights not said')}"
 
 
-def read_study(path: Path) -> dict[str, Any]:
-    """A study's JSON, as `xrayq study` wrote it. Raises DatasetError."""
-    try:
-        study = json.loads(path.read_text(encoding="utf-8"))
-        width = len(study["columns"])
-        if not all(isinstance(study[key], str) for key in ("study", "title", "note")):
-            raise ValueError("study, title and note are texts")
-        if not all(len(row) == width for row in study["rows"]):
-            raise ValueError(f"a row has not {width} cells")
-        return {key: study[key] for key in ("study", "title", "columns", "rows", "note", "provenance")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is not a study of 'xrayq study': {error}") from None
-
-
-def json_text(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+def json_text(content: JsonValue) -> str:
+    return json.dumps(content.as_dict(), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def write(evaluation: Evaluation, out: Path, report: str) -> None:

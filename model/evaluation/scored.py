@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from model.data.bundle_films import BATCH, Advance
 from model.data.dataset import FilmRow, Films
 from model.engine.base import Engine
 from model.findings import FINDINGS
+from model.json_value import JsonValue
 from model.scorer import score
 
 CONFIDENT = 6
@@ -50,30 +50,45 @@ class ScoredFilms:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class CalledFilm(JsonValue):
+    """One film that the report shows."""
+
+    identifier: str
+    label: str
+    """Its true finding."""
+    called: str
+    """The most probable finding."""
+    probabilities: dict[str, float]
+    view: str
+    source: str
+    label_basis: str
+
+
 def score_films(bundle: Bundle, engine: Engine, films: Films, advance: Advance) -> ScoredFilms:
-    found = []
+    scores = []
     for start in range(0, len(films), BATCH):
-        found += score(engine, bundle, films.take(np.arange(start, min(start + BATCH, len(films)))))
-        advance(len(found), len(films))
-    logits = np.array([list(one.logits.values()) for one in found], np.float32)
+        scores += score(engine, bundle, films.take(np.arange(start, min(start + BATCH, len(films)))))
+        advance(len(scores), len(films))
+    logits = np.array([list(film.logits.values()) for film in scores], np.float32)
     return ScoredFilms(
         films=films,
         logits=logits,
         chances=bundle.calibration.probabilities(logits),
-        flags=tuple(one.flags for one in found),
+        flags=tuple(film.flags for film in scores),
     )
 
 
-def wrong(part: ScoredFilms) -> list[dict[str, Any]]:
+def wrong(part: ScoredFilms) -> tuple[CalledFilm, ...]:
     """Films called wrongly, most confident first."""
-    return [_about(part, index) for index in _ranked(part) if part.called[index] != part.labels[index]]
+    return tuple(_about(part, index) for index in _ranked(part) if part.called[index] != part.labels[index])
 
 
-def right(part: ScoredFilms) -> dict[str, list[dict[str, Any]]]:
+def right(part: ScoredFilms) -> dict[str, tuple[CalledFilm, ...]]:
     """The most confident films called rightly, of each class."""
     rows = [index for index in _ranked(part) if part.called[index] == part.labels[index]]
     return {
-        name: [_about(part, index) for index in rows if part.labels[index] == number][:CONFIDENT]
+        name: tuple(_about(part, index) for index in rows if part.labels[index] == number)[:CONFIDENT]
         for number, name in enumerate(FINDINGS)
     }
 
@@ -100,16 +115,14 @@ def _ranked(part: ScoredFilms) -> list[int]:
     return sorted(range(len(confidence)), key=lambda row: (-confidence[row], part.films.records[row].identifier))
 
 
-def _about(part: ScoredFilms, row: int) -> dict[str, Any]:
+def _about(part: ScoredFilms, row: int) -> CalledFilm:
     film = part.films.records[row]
-    return {
-        "identifier": film.identifier,
-        "label": film.label,
-        "called": FINDINGS[part.called[row]],
-        "probabilities": {
-            name: round(float(value), 4) for name, value in zip(FINDINGS, part.chances[row], strict=True)
-        },
-        "view": film.view,
-        "source": film.source,
-        "label_basis": film.label_basis,
-    }
+    return CalledFilm(
+        identifier=film.identifier,
+        label=film.label,
+        called=FINDINGS[part.called[row]],
+        probabilities={name: round(float(value), 4) for name, value in zip(FINDINGS, part.chances[row], strict=True)},
+        view=film.view,
+        source=film.source,
+        label_basis=film.label_basis,
+    )

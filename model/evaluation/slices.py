@@ -1,7 +1,7 @@
 """What a part of the scored films shows, measured as a whole and in slices."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,40 +11,104 @@ from model.calibration import probabilities
 from model.decision import OperatingPoint
 from model.evaluation.scored import ScoredFilms
 from model.findings import FINDINGS, REPORT_MINED
-from model.stats.binomial import proportion
-from model.stats.curves import curves, roc_curve
-from model.stats.reliability import reliability_of
-from model.stats.summaries import Weights, bootstrap, ratio, summary
+from model.json_value import JsonValue
+from model.stats.binomial import Proportion, proportion
+from model.stats.curves import Area, Curves, curves, roc_curve
+from model.stats.estimate import Estimate, Interval
+from model.stats.reliability import PatientReliability, patient_reliability
+from model.stats.summaries import PatientIntervals, PatientSummary, Weights, bootstrap, patient_summary, ratio
 
 
-def measure(part: ScoredFilms, bundle: Bundle) -> dict[str, Any]:
-    """One part of the films.
+@dataclass(frozen=True, kw_only=True)
+class PatientProportion(Proportion):
+    bootstrap95: Interval | None
+    """Over patients, whose films are not independent; the exact interval takes them as independent."""
 
-    Returns:
-        {"films", "patients", "summary": as `metrics.summary` with a bootstrap interval in each proportion, "curves": as
-        `curves.curves`, "reliability": {"before" (temperature 1), "after"}: as `reliability.reliability_of`, "flags":
-        finding -> {"threshold", "sensitivity", "specificity", "precision"}}
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeAndAfter(JsonValue):
+    """Of the bundle's calibration; before is temperature 1."""
+
+    before: PatientReliability
+    after: PatientReliability
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagRates(JsonValue):
+    """What a finding's flags are worth; precision is the share of flags that are right."""
+
+    threshold: float
+    sensitivity: PatientProportion
+    specificity: PatientProportion
+    precision: PatientProportion
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSummary(PatientSummary):
+    recall: Mapping[str, PatientProportion]
+    precision: Mapping[str, PatientProportion]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartMeasures(JsonValue):
+    """One part of the films."""
+
+    films: dict[str, int]
+    """By class."""
+    patients: int
+    summary: PartSummary
+    curves: dict[str, Curves]
+    """By class."""
+    reliability: BeforeAndAfter
+    flags: dict[str, FlagRates]
+    """By finding with an operating point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceMeasures(JsonValue):
+    """Test films that are alike in one thing."""
+
+    group: str
+    """all, view, source or label."""
+    name: str
+    of: str
+    """Films it was taken from: the bundle's views, or every view."""
+    films: dict[str, int]
+    """By class."""
+    accuracy: Proportion
+    balanced_accuracy: float | None
+    """Over the classes that occur."""
+    bootstrap: PatientIntervals
+    recall: Mapping[str, Proportion]
+    auroc: dict[str, Area]
+
+    @property
+    def balanced(self) -> Estimate:
+        return Estimate(value=self.balanced_accuracy, interval95=self.bootstrap.balanced_accuracy)
+
+
+def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
     labels, patients, called = part.labels, part.films.patients, part.called
-    found = summary(part.chances, labels, FINDINGS, patients=patients)
+    found = patient_summary(part.chances, labels, FINDINGS, patients)
+    recall, precision = {}, {}
     for index, name in enumerate(FINDINGS):
         hit = (called == index) & (labels == index)
-        found["recall"][name] |= {"bootstrap95": share_interval(hit, labels == index, patients)}
-        found["precision"][name] |= {"bootstrap95": share_interval(hit, called == index, patients)}
-    return {
-        "films": part.films.counts(),
-        "patients": len(set(patients)),
-        "summary": found,
-        "curves": curves(part.chances, labels, FINDINGS, patients),
-        "reliability": {
-            "before": reliability_of(probabilities(part.logits, 1.0), labels, patients),
-            "after": reliability_of(part.chances, labels, patients),
-        },
-        "flags": {point.finding: _flag(point, part) for point in bundle.operating_points},
-    }
+        recall[name] = _over_patients(found.recall[name], hit, labels == index, patients)
+        precision[name] = _over_patients(found.precision[name], hit, called == index, patients)
+    return PartMeasures(
+        films=part.films.counts(),
+        patients=len(set(patients)),
+        summary=PartSummary(**vars(found) | {"recall": recall, "precision": precision}),
+        curves=curves(part.chances, labels, FINDINGS, patients),
+        reliability=BeforeAndAfter(
+            before=patient_reliability(probabilities(part.logits, 1.0), labels, patients),
+            after=patient_reliability(part.chances, labels, patients),
+        ),
+        flags={point.finding: _flag(point, part) for point in bundle.operating_points},
+    )
 
 
-def slices(test: ScoredFilms, test_all: ScoredFilms) -> list[dict[str, Any]]:
+def slices(test: ScoredFilms, test_all: ScoredFilms) -> tuple[SliceMeasures, ...]:
     """Test films in groups; views over all of them, sources and labels over the bundle's views."""
     groups: list[tuple[str, str, str, ScoredFilms]] = [
         ("all", "test", "bundle's views", test),
@@ -58,23 +122,28 @@ def slices(test: ScoredFilms, test_all: ScoredFilms) -> list[dict[str, Any]]:
     for name, mined in (("confirmed", False), ("report-mined", True)):
         part = test.where(lambda film, mined=mined: (film.label_basis in REPORT_MINED) == mined)  # type: ignore[misc]
         groups.append(("label", name, "bundle's views", part))
-    return [
-        {"group": group, "name": name, "of": of} | slice_of(part) for group, name, of, part in groups if len(part.films)
-    ]
+    return tuple(_slice(group, name, of, part) for group, name, of, part in groups if len(part.films))
 
 
-def slice_of(part: ScoredFilms) -> dict[str, Any]:
-    """{"films", "accuracy", "balanced_accuracy": over the classes that occur, "bootstrap", "recall", "auroc"}"""
-    found = summary(part.chances, part.labels, FINDINGS, patients=part.films.patients)
-    kept = {name: found[name] for name in ("accuracy", "balanced_accuracy", "bootstrap", "recall")}
-    auroc = {
-        name: roc_curve(part.chances[:, index], part.labels == index, part.films.patients)["auroc"]
-        for index, name in enumerate(FINDINGS)
-    }
-    return {"films": part.films.counts()} | kept | {"auroc": auroc}
+def _slice(group: str, name: str, of: str, part: ScoredFilms) -> SliceMeasures:
+    found = patient_summary(part.chances, part.labels, FINDINGS, part.films.patients)
+    return SliceMeasures(
+        group=group,
+        name=name,
+        of=of,
+        films=part.films.counts(),
+        accuracy=found.accuracy,
+        balanced_accuracy=found.balanced_accuracy,
+        bootstrap=found.bootstrap,
+        recall=found.recall,
+        auroc={
+            finding: roc_curve(part.chances[:, index], part.labels == index, part.films.patients).auroc
+            for index, finding in enumerate(FINDINGS)
+        },
+    )
 
 
-def share_interval(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]) -> list[float] | None:
+def share_interval(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]) -> Interval | None:
     """Patient-bootstrap interval of the share of `among` that is `hit`; both [N]."""
 
     def statistic(weights: Weights) -> NDArray[np.float64]:
@@ -83,17 +152,23 @@ def share_interval(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: S
     return bootstrap(statistic, patients)
 
 
-def _flag(point: OperatingPoint, part: ScoredFilms) -> dict[str, Any]:
+def _over_patients(
+    share: Proportion, hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]
+) -> PatientProportion:
+    return PatientProportion(**vars(share), bootstrap95=share_interval(hit, among, patients))
+
+
+def _flag(point: OperatingPoint, part: ScoredFilms) -> FlagRates:
     positive = part.labels == FINDINGS.index(point.finding)
     flagged = np.array([point.finding in flags for flags in part.flags])
 
-    def rate(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> dict[str, Any]:
-        found = proportion(int((hit & among).sum()), int(among.sum()))
-        return found | {"bootstrap95": share_interval(hit, among, part.films.patients)}
+    def rate(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> PatientProportion:
+        share = proportion(int((hit & among).sum()), int(among.sum()))
+        return _over_patients(share, hit, among, part.films.patients)
 
-    return {
-        "threshold": point.threshold,
-        "sensitivity": rate(flagged, positive),
-        "specificity": rate(~flagged, ~positive),
-        "precision": rate(positive, flagged),
-    }
+    return FlagRates(
+        threshold=point.threshold,
+        sensitivity=rate(flagged, positive),
+        specificity=rate(~flagged, ~positive),
+        precision=rate(positive, flagged),
+    )

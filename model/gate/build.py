@@ -6,9 +6,8 @@ measured, through the same `Gate.decide` that serves.
 """
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ from numpy.typing import NDArray
 
 from model.bundle import GATE, Bundle, derive, refuse_existing
 from model.data.bundle_films import require
-from model.data.dataset import FilmRow, Films, open_prepared
+from model.data.dataset import Films, open_prepared
 from model.errors import DatasetError
-from model.gate.films import KINDS, GateFilms, load_auxiliary_views, of_prepared, others
+from model.gate.films import GateFilms, load_auxiliary_views, of_prepared, others
+from model.gate.gate_measures import Seen, adult, measure
 from model.gate.network import TURNS, VIEWS, GateNetwork, Sight
-from model.gate.quality import Quality
-from model.gate.rules import Facts, Gate, Policy, Thresholds, Verdict, scored_view
-from model.stats.binomial import proportion
+from model.gate.rules import Policy, Thresholds, scored_view
 
 BUDGET = 0.02
 """Largest share of eligible validation films that all rules on pixels refuse together."""
@@ -35,26 +33,8 @@ EVEN = 0.5
 """No probability under this refuses, however well the films are told apart."""
 PICTURES = 350
 BATCH = 64
-GOOD = Quality(rows=1024, columns=1024, contrast=1.0, entropy=6.0, clipped=0.0, brightness=0.5)
-"""Prepared films have lost their size and grey scale: the rules on quality are measured elsewhere."""
 Train = Callable[[GateFilms, Path], dict[str, Any]]
 """Films to learn from, and where gate.onnx goes -> the recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What the network sees in the films of one split, as they are and changed."""
-
-    films: Films
-    plain: list[Sight]
-    turned: dict[int, list[Sight]]
-    """By degrees."""
-    inverted: list[Sight]
-    others: list[Sight]
-
-    def eligible(self, min_age: float) -> list[int]:
-        """Numbers of the films that should be scored."""
-        return [number for number, film in enumerate(self.films.records) if film.view == "PA" and adult(film, min_age)]
 
 
 def build_gate(
@@ -105,7 +85,7 @@ def build_gate(
         record = {
             "labels": list(VIEWS),
             "thresholds": asdict(limit),
-            "metrics": {name: measure(one, limit, policy) for name, one in seen.items()},
+            "metrics": {name: measure(sights, limit, policy).as_dict() for name, sights in seen.items()},
             "provenance": {
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "command": command,
@@ -121,10 +101,6 @@ def build_gate(
             },
         }
         return derive(bundle, out, files={GATE: Path(scratch) / GATE}, gate=record)
-
-
-def adult(film: FilmRow, min_age: float) -> bool:
-    return film.age is None or film.age >= min_age
 
 
 def look(network: GateNetwork, films: Films, pictures: int) -> Seen:
@@ -163,77 +139,6 @@ def choose(seen: Seen, policy: Policy) -> Thresholds:
     ]
     accepted = max(EVEN, _above(sorted(ap, reverse=True)[int(ACCEPTED_AP * len(ap)) :]))
     return Thresholds(view=view, accepted=accepted, **sure)
-
-
-def measure(seen: Seen, limit: Thresholds, policy: Policy) -> dict[str, Any]:
-    """Rates with exact 95 % intervals, of films of one split. JSON-ready."""
-    gate, good = Gate(policy, limit=limit), seen.eligible(policy.min_age)
-    records = seen.films.records
-    ap = [number for number, film in enumerate(records) if film.view == "AP"]
-    known = [(records[number], seen.plain[number]) for number in (*good, *ap)]
-
-    def verdicts(sights: Iterable[Sight], tag: str = "PA") -> list[Verdict]:
-        facts = Facts(modality=policy.modalities[0], body_part="", views=(tag,) if tag else (), age_years=None)
-        return [gate.decide(facts, GOOD, sight) for sight in sights]
-
-    def share(found: list[Verdict], reason: str | None = None) -> dict[str, Any]:
-        """Refused for this reason, or for any."""
-        return proportion(sum(one.reason == reason if reason else one.reason is not None for one in found), len(found))
-
-    def accuracy(pairs: list[tuple[FilmRow, Sight]]) -> dict[str, Any]:
-        right = [film.view == ("PA" if sight.view["PA"] >= sight.view["AP"] else "AP") for film, sight in pairs]
-        return proportion(sum(right), len(right))
-
-    eligible, wrong_tag = verdicts(seen.plain[number] for number in good), verdicts(seen.plain[number] for number in ap)
-    untagged = {
-        "PA": verdicts((seen.plain[number] for number in good), ""),
-        "AP": verdicts((seen.plain[number] for number in ap), ""),
-    }
-
-    def by(name: str, found: list[Verdict]) -> dict[str, Any]:
-        """Of the eligible films, those that are not scored, by source or label: a gate must not pick out a disease."""
-        groups = [getattr(records[number], name) for number in good]
-        pairs = list(zip(groups, found, strict=True))
-        return {group: share([one for other, one in pairs if other == group]) for group in sorted(set(groups))}
-
-    sources = sorted({film.source for film, _ in known})
-    kinds = list(KINDS)
-    return {
-        "view": {
-            "accuracy": accuracy(known),
-            "recall": {name: accuracy([pair for pair in known if pair[0].view == name]) for name in ("PA", "AP")},
-            "by_source": {
-                source: {
-                    name: accuracy([pair for pair in known if pair[0].source == source and pair[0].view == name])
-                    for name in ("PA", "AP")
-                }
-                for source in sources
-            },
-        },
-        "eligible_refused": share(eligible)
-        | {"reasons": dict(Counter(one.reason for one in eligible if one.reason))}
-        | {"by_source": by("source", eligible), "by_label": by("label", eligible)},
-        "ap_tagged_pa_refused": share(wrong_tag),
-        "untagged_pa_refused": {"by_source": by("source", untagged["PA"]), "by_label": by("label", untagged["PA"])},
-        "untagged_scored": {
-            name: proportion(sum(one.reason is None for one in found), len(found)) for name, found in untagged.items()
-        },
-        "turned": {
-            str(degrees): {
-                "refused": share(found := verdicts(sights[number] for number in good)),
-                "rotated": share(found, "rotated"),
-            }
-            for degrees, sights in seen.turned.items()
-        },
-        "inverted": {
-            "refused": share(found := verdicts(seen.inverted[number] for number in good)),
-            "inverted": share(found, "inverted"),
-        },
-        "made_others": {
-            name: share(verdicts(seen.others[number :: len(kinds)]), "not_a_chest_film")
-            for number, name in enumerate(kinds)
-        },
-    }
 
 
 def _sights(network: GateNetwork, images: NDArray[np.uint8]) -> list[Sight]:

@@ -51,7 +51,7 @@ class GateNetwork:
             found = self._session.run(list(OUTPUTS), {"images": images})
         except Exception as error:
             raise EngineError(f"ONNX Runtime failed: {first_line(error)}") from error
-        if not all(np.isfinite(one).all() for one in found):
+        if not all(np.isfinite(output).all() for output in found):
             raise EngineError("the gate's network gives values that are not finite")
         return [
             Sight(

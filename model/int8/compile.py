@@ -17,7 +17,7 @@ Recipes are tried from the fastest to the most careful, and the first that agree
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +33,7 @@ from model.engine.base import Engine
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError, ParityError
 from model.int8.quantize import Recipe, quantize
+from model.json_value import JsonValue
 from model.stats.agreement import AUROC_TOLERANCE, Agreement, compare
 
 INT8 = "int8"
@@ -41,6 +42,43 @@ RECIPES = (Recipe(), Recipe(keep_first=8, keep_last=16))
 CALIBRATION_FILMS = 192
 BATCH, ROUNDS = 8, 5
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized(JsonValue):
+    """How the variant was made."""
+
+    films: int
+    """That activations were measured on."""
+    split: str
+    data_digest: str
+    recipe: Recipe
+    onnxruntime: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantLimits(JsonValue):
+    flag_tolerance: float
+    auroc_tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Variant(JsonValue):
+    """What the manifest says of the variant; the head of this module names each field."""
+
+    made: Quantized
+    limits: VariantLimits
+    tried: int
+    val: Agreement
+    test: Agreement | None
+    """None, and not in the manifest, without such films."""
+    images_per_s: dict[str, float]
+    passed: bool
+    file: str
+
+    def as_dict(self) -> dict[str, Any]:
+        plain = super().as_dict()
+        return {name: value for name, value in plain.items() if value is not None}
 
 
 def compile_int8(
@@ -79,45 +117,53 @@ def compile_int8(
     expected = {split: logits_of(reference, films) for split, films in measured.items()}
     faults: list[str] = []
     for tried, recipe in enumerate(recipes, 1):
-        report(f"quantizing on {len(chosen)} training films: {_words(recipe.as_dict())}")
+        report(f"quantizing on {len(chosen)} training films: {_words(recipe)}")
         with tempfile.TemporaryDirectory() as scratch:
             draft = replace(bundle, path=Path(scratch), variants={INT8: {"file": VARIANT.format(INT8)}})
             draft.variant(INT8).write_bytes(quantize(content, images, recipe))
             variant = OrtEngine(draft, threads=threads, precision=INT8)
-            found = {
+            agreement = {
                 split: compare(bundle, expected[split], logits_of(variant, films), films.labels)
                 for split, films in measured.items()
             }
-            report(f"{found['val'].films} validation films: {_summary(found['val'])}")
-            faults = found["val"].faults(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance)
+            report(f"{agreement['val'].films} validation films: {_summary(agreement['val'])}")
+            faults = agreement["val"].faults(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance)
             if faults:
                 continue
-            made = {"films": len(chosen), "split": "train", "data_digest": digest, "recipe": recipe.as_dict()}
-            record = {
-                "made": made | {"onnxruntime": onnxruntime.__version__},
-                "limits": {"flag_tolerance": flag_tolerance, "auroc_tolerance": auroc_tolerance},
-                "tried": tried,
-                **{split: agreement.as_dict() for split, agreement in found.items()},
-                "images_per_s": speeds(
+            record = Int8Variant(
+                made=Quantized(
+                    films=len(chosen),
+                    split="train",
+                    data_digest=digest,
+                    recipe=recipe,
+                    onnxruntime=onnxruntime.__version__,
+                ),
+                limits=VariantLimits(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance),
+                tried=tried,
+                val=agreement["val"],
+                test=agreement.get("test"),
+                images_per_s=speeds(
                     {"fp32": OrtEngine(bundle, threads=1), INT8: OrtEngine(draft, threads=1, precision=INT8)}, images
                 ),
-                "passed": True,
-            }
-            return _write(bundle, out, draft.variant(INT8), record)
+                passed=True,
+                file=VARIANT.format(INT8),
+            )
+            variants = bundle.variants | {INT8: record.as_dict()}
+            return derive(bundle, out, files={record.file: draft.variant(INT8)}, variants=variants)
     raise ParityError(f"no int8 of {bundle.name} agrees with fp32, nothing is written: {'; '.join(faults)}")
 
 
 def speeds(engines: dict[str, Engine], images: NDArray[np.uint8]) -> dict[str, float]:
     """Images/s of each engine on the first few images, in turns; medians."""
-    found: dict[str, list[float]] = {name: [] for name in engines}
+    rates: dict[str, list[float]] = {name: [] for name in engines}
     for engine in engines.values():
         engine.warm_up()
     for _ in range(ROUNDS):
         for name, engine in engines.items():
             started = time.perf_counter()
             engine.infer(images[:BATCH])
-            found[name].append(len(images[:BATCH]) / (time.perf_counter() - started))
-    return {name: round(median(rates), 1) for name, rates in found.items()}
+            rates[name].append(len(images[:BATCH]) / (time.perf_counter() - started))
+    return {name: round(median(own), 1) for name, own in rates.items()}
 
 
 def _films(bundle: Bundle, folder: Path) -> tuple[Films, dict[str, Films], str]:
@@ -129,17 +175,12 @@ def _films(bundle: Bundle, folder: Path) -> tuple[Films, dict[str, Films], str]:
     return dataset.splits["train"], measured, dataset.digest
 
 
-def _write(bundle: Bundle, out: Path, file: Path, record: dict[str, Any]) -> Bundle:
-    name = VARIANT.format(INT8)
-    return derive(bundle, out, files={name: file}, variants=bundle.variants | {INT8: record | {"file": name}})
-
-
-def _summary(found: Agreement) -> str:
+def _summary(agreement: Agreement) -> str:
     return (
-        f"probabilities differ by {found.mean_difference:.4f}, at most {found.largest_difference:.3f}; flags change on "
-        f"{found.films_with_other_flags}"
+        f"probabilities differ by {agreement.mean_difference:.4f}, at most {agreement.largest_difference:.3f}; "
+        f"flags change on {agreement.films_with_other_flags}"
     )
 
 
-def _words(recipe: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in recipe.items())
+def _words(recipe: Recipe) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in recipe.as_dict().items())

@@ -5,13 +5,19 @@ Every figure is from the bundle's manifest or from `EVALUATION`, the evaluation.
 
 import json
 import sys
-from collections.abc import Iterable
-from functools import reduce
-from operator import getitem
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from model.bundle import REFERENCE, SHIPPED, Bundle, load
+from model.evaluation.evaluate import EvaluationContent
+from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
+from model.gate.gate_measures import GateMeasures
+from model.pages.texts import estimate_text, plain
+from model.stats.agreement import Agreement
+from model.stats.binomial import Proportion
+from model.stats.estimate import Estimate
+from model.stats.summaries import Summary
 
 EVALUATION = SHIPPED / "reference.evaluation.json"
 PARTS = {"train": "train, PA", "val": "val, PA (chosen on it)", "test": "**test, PA**", "test_all": "test, all views"}
@@ -115,10 +121,15 @@ COVID-19 collections (research use). The trunk was first trained on {pretrained:
 """
 
 
-def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
+def read_evaluation(path: Path) -> EvaluationContent:
+    """An evaluation.json, of this release or an earlier one. Raises OSError or ValueError."""
+    return EvaluationContent.read(json.loads(path.read_text(encoding="utf-8")))
+
+
+def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
     """The card as Markdown. Raises ValueError when the evaluation is of another bundle."""
-    if evaluation["bundle"]["digest"] != bundle.digest:
-        raise ValueError(f"the evaluation is of bundle {evaluation['bundle']['digest'][:12]}, not {bundle.digest[:12]}")
+    if evaluation.bundle.digest != bundle.digest:
+        raise ValueError(f"the evaluation is of bundle {evaluation.bundle.digest[:12]}, not {bundle.digest[:12]}")
     made = bundle.provenance
     head = HEAD.format(
         name=bundle.name,
@@ -129,7 +140,7 @@ def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
         low=bundle.preprocess.stretch_low,
         high=bundle.preprocess.stretch_high,
         calibration=bundle.calibration.words,
-        engine=evaluation["engine"]["name"],
+        engine=evaluation.engine.name,
         fp32=" and ".join(f"{bundle.metrics[name]['accuracy']['value']:.3f} on {name}" for name in ("val", "test")),
     )
     lines = [f"- {key.replace('_', ' ')}: {plain(value)}" for key, value in made.items() if key not in NOT_SHOWN]
@@ -137,14 +148,21 @@ def card(bundle: Bundle, evaluation: dict[str, Any]) -> str:
     lines += [f"- pretraining, {key.replace('_', ' ')}: {plain(value)}" for key, value in pretraining.items()]
     tail = TAIL.format(pretrained=pretraining["films"])
     variant, gate = bundle.variants.get("int8"), bundle.gate
-    int8 = INT8 + "\n".join(_int8(variant)) + "\n" + INT8_LIMITS if variant else ""
-    looked = GATE + "\n".join(_gate(gate["metrics"])) + "\n" + GATE_LIMITS if gate else ""
+    int8 = (
+        INT8 + "\n".join(_int8([Agreement.read(variant[name]) for name in SPLITS])) + "\n" + INT8_LIMITS
+        if variant
+        else ""
+    )
+    looked = (
+        GATE + "\n".join(_gate([GateMeasures.read(gate["metrics"][name]) for name in SPLITS])) + "\n" + GATE_LIMITS
+        if gate
+        else ""
+    )
     return head + "\n".join(_measured(evaluation)) + "\n" + int8 + looked + tail + "\n".join(lines) + "\n"
 
 
-def _measured(evaluation: dict[str, Any]) -> Iterable[str]:
-    parts = evaluation["parts"]
-    yield from _table(["", *PARTS.values()], _of_parts([parts[name] for name in PARTS]))
+def _measured(evaluation: EvaluationContent) -> Iterable[str]:
+    yield from _table(["", *PARTS.values()], _rows_of_parts([evaluation.parts[name] for name in PARTS]))
     yield ""
     yield "Beside others on the same test films:"
     yield ""
@@ -156,141 +174,126 @@ def _measured(evaluation: dict[str, Any]) -> Iterable[str]:
         ["", "films", "accuracy", *(f"recall, {name}" for name in FINDINGS)],
         (
             [
-                f"{one['group']}: {one['name']}",
-                str(sum(one["films"].values())),
-                _estimate(one["accuracy"]),
-                *(_estimate(one["recall"][name]) for name in FINDINGS),
+                f"{part.group}: {part.name}",
+                str(sum(part.films.values())),
+                _estimate(part.accuracy),
+                *(_estimate(part.recall[name]) for name in FINDINGS),
             ]
-            for one in evaluation["slices"]
-            if one["group"] != "all"
+            for part in evaluation.slices
+            if part.group != "all"
         ),
     )
-    fair = evaluation["fair"]["test_all"]
-    yield ""
-    yield (
-        f"The fair slice, pneumonia against COVID-19 within one source ({evaluation['fair']['source']}, all views, "
-        f"{fair['network']['films']} films): AUROC {_estimate(fair['network']['auroc'])} +, source statistics "
-        f"{_estimate(fair['shortcut']['auroc'])} +, SVM {_estimate(fair['svm']['auroc'])} +."
-    )
-    for study in evaluation["studies"]:
+    answers = evaluation.fair.test_all or {}
+    if answers:
+        network, shortcut, svm = (answers[who] for who in ("network", "shortcut", "svm"))
         yield ""
-        yield f"{study['title']}. {study['note']}"
+        yield (
+            f"The fair slice, pneumonia against COVID-19 within one source ({evaluation.fair.source}, all views, "
+            f"{network.films} films): AUROC {_estimate(network.auroc)} +, source statistics "
+            f"{_estimate(shortcut.auroc)} +, SVM {_estimate(svm.auroc)} +."
+        )
+    for study in evaluation.studies:
         yield ""
-        rows = (row for row in study["rows"] if not str(row[0]).isdigit())  # the report has each resplit
-        yield from _table(study["columns"], ([str(cell) for cell in row] for row in rows))
+        yield f"{study.title}. {study.note}"
+        yield ""
+        rows = (row for row in study.rows if not str(row[0]).isdigit())  # the report has each resplit
+        yield from _table(study.columns, (list(map(str, row)) for row in rows))
 
 
-def _of_parts(parts: list[dict[str, Any]]) -> Iterable[list[str]]:
-    def row(name: str, cells: Iterable[str]) -> list[str]:
-        return [name, *cells]
+def _rows_of_parts(parts: list[PartMeasures]) -> Iterable[list[str]]:
+    def row(name: str, estimates: Iterable[Estimate]) -> list[str]:
+        return [name, *map(_estimate, estimates)]
 
-    summaries = [part["summary"] for part in parts]
-    yield row("films", (str(one["films"]) for one in summaries))
-    yield row("accuracy", (_estimate(one["accuracy"]) for one in summaries))
-    balanced = (
-        {"value": one["balanced_accuracy"], "interval95": one["bootstrap"]["balanced_accuracy"]} for one in summaries
-    )
-    yield row("balanced accuracy +", map(_estimate, balanced))
-    for measure in ("recall", "precision"):
-        for name in FINDINGS:
-            yield row(f"{measure}, {name}", (_estimate(one[measure][name]) for one in summaries))
+    summaries = [part.summary for part in parts]
+    yield ["films", *(str(summary.films) for summary in summaries)]
+    yield row("accuracy", (summary.accuracy for summary in summaries))
+    yield row("balanced accuracy +", (summary.balanced for summary in summaries))
     for name in FINDINGS:
-        yield row(f"AUROC, {name} +", (_estimate(part["curves"][name]["roc"]["auroc"]) for part in parts))
-    after = [part["reliability"]["after"] for part in parts]
-    errors = ({"value": one["ece"], "interval95": one["ece_interval95"]} for one in after)
-    yield row("calibration error (ECE) +", map(_estimate, errors))
-    for name, flag in parts[0]["flags"].items():
-        for rate in ("sensitivity", "specificity"):
-            cells = (_estimate(part["flags"][name][rate]) for part in parts)
-            yield row(f"flag {name} at {flag['threshold']:.4f}, {rate}", cells)
+        yield row(f"recall, {name}", (summary.recall[name] for summary in summaries))
+    for name in FINDINGS:
+        yield row(f"precision, {name}", (summary.precision[name] for summary in summaries))
+    for name in FINDINGS:
+        yield row(f"AUROC, {name} +", (part.curves[name].roc.auroc for part in parts))
+    yield row("calibration error (ECE) +", (part.reliability.after.scores[0] for part in parts))
+    for name, flag in parts[0].flags.items():
+        words = f"flag {name} at {flag.threshold:.4f}"
+        yield row(f"{words}, sensitivity", (part.flags[name].sensitivity for part in parts))
+        yield row(f"{words}, specificity", (part.flags[name].specificity for part in parts))
 
 
-def _beside(evaluation: dict[str, Any]) -> Iterable[list[str]]:
-    def figures(test: dict[str, Any], everything: dict[str, Any]) -> list[str]:
-        recalls = (_estimate(test["recall"][name]) for name in FINDINGS)
-        return [_estimate(test["accuracy"]), *recalls, _estimate(everything["accuracy"])]
+def _beside(evaluation: EvaluationContent) -> Iterable[list[str]]:
+    def figures(test: Summary, test_all: Summary) -> list[str]:
+        return list(map(_estimate, (test.accuracy, *(test.recall[name] for name in FINDINGS), test_all.accuracy)))
 
-    parts = evaluation["parts"]
-    yield ["**this network**", *figures(parts["test"]["summary"], parts["test_all"]["summary"]), "", ""]
-    for name, words in RIVALS.items():
-        rival, against = evaluation["baselines"].get(name), evaluation["against"].get(name)
-        if rival and against:
-            measured = figures(rival["test"]["summary"], rival["test_all"]["summary"])
-            difference, p = against["test"]["accuracy"], against["test"]["mcnemar"]["p"]
-            low, high = difference["interval95"]
-            yield [words, *measured, f"{difference['value']:+.3f} [{low:+.2f}, {high:+.2f}]", f"{p:.3f}"]
+    parts = evaluation.parts
+    yield ["**this network**", *figures(parts["test"].summary, parts["test_all"].summary), "", ""]
+    for name, rival in evaluation.baselines.fitted().items():
+        measured = figures(rival.test.summary, rival.test_all.summary)
+        difference = evaluation.against[name]["test"]
+        gain = difference.accuracy
+        interval = f" [{gain.interval95[0]:+.2f}, {gain.interval95[1]:+.2f}]" if gain.interval95 else ""
+        yield [RIVALS[name], *measured, f"{gain.value:+.3f}{interval}", f"{difference.mcnemar.p:.3f}"]
     yield ["guessing", *["0.333"] * (len(FINDINGS) + 2), "", ""]
-    theirs = evaluation["paper"]["cnn"]["test"]
-    recalls = (f"{theirs['recall'][name]}" for name in FINDINGS)
-    yield ["the 2020 paper, on its own films", f"{theirs['accuracy']}", *recalls, "", "", ""]
+    theirs = evaluation.paper.cnn["test"]
+    recalls = (f"{theirs.recall[name]}" for name in FINDINGS)
+    yield ["the 2020 paper, on its own films", f"{theirs.accuracy}", *recalls, "", "", ""]
 
 
-def _int8(variant: dict[str, Any]) -> Iterable[str]:
-    measured = [variant[name] for name in SPLITS]
+def _int8(agreements: list[Agreement]) -> Iterable[str]:
     rows = [
-        ["films", *(str(one["films"]) for one in measured)],
-        ["mean difference", *(f"{one['mean_difference']:.4f}" for one in measured)],
-        ["largest difference", *(f"{one['largest_difference']:.4f}" for one in measured)],
-        ["films with other flags", *(str(one["films_with_other_flags"]) for one in measured)],
+        ["films", *(str(found.films) for found in agreements)],
+        ["mean difference", *(f"{found.mean_difference:.4f}" for found in agreements)],
+        ["largest difference", *(f"{found.largest_difference:.4f}" for found in agreements)],
+        ["films with other flags", *(str(found.films_with_other_flags) for found in agreements)],
     ]
     yield from _table(["", "val", "**test**"], rows)
 
 
-def _gate(metrics: dict[str, Any]) -> Iterable[str]:
-    measured = [metrics[name] for name in SPLITS]
-
-    def row(words: str, *path: str) -> list[str]:
-        return [words, *(_share(reduce(getitem, path, one)) for one in measured)]
+def _gate(measures: list[GateMeasures]) -> Iterable[str]:
+    def row(words: str, share_of: Callable[[GateMeasures], Proportion]) -> list[str]:
+        return [words, *(_share(share_of(found)) for found in measures)]
 
     yield from _table(
         ["", *SPLITS.values()],
         [
-            row("PA told from AP", "view", "accuracy"),
-            row("PA films refused", "eligible_refused"),
-            row("AP films called PA by their tag: refused", "ap_tagged_pa_refused"),
-            row("without a tag: PA films scored", "untagged_scored", "PA"),
-            row("without a tag: AP films scored", "untagged_scored", "AP"),
-            *(row(f"turned by {turn} degrees: refused", "turned", turn, "refused") for turn in ("90", "180", "270")),
-            row("inverted: refused", "inverted", "refused"),
+            row("PA told from AP", lambda found: found.view.accuracy),
+            row("PA films refused", lambda found: found.eligible_refused),
+            row("AP films called PA by their tag: refused", lambda found: found.ap_tagged_pa_refused),
+            row("without a tag: PA films scored", lambda found: found.untagged_scored["PA"]),
+            row("without a tag: AP films scored", lambda found: found.untagged_scored["AP"]),
+            row("turned by 90 degrees: refused", lambda found: found.turned["90"].refused),
+            row("turned by 180 degrees: refused", lambda found: found.turned["180"].refused),
+            row("turned by 270 degrees: refused", lambda found: found.turned["270"].refused),
+            row("inverted: refused", lambda found: found.inverted.refused),
         ],
     )
+    test = measures[-1]
     yield ""
     yield "By source and label, PA films:"
     yield ""
-    told, refused = metrics["test"]["view"]["by_source"], metrics["test"]["untagged_pa_refused"]
-    rows = [[f"{name}: called PA", _share(told[name]["PA"])] for name in sorted(told) if told[name]["PA"]["n"]]
-    rows += [[f"{name}, without a tag: refused", _share(refused["by_label"][name])] for name in FINDINGS]
+    called, refused = test.view.by_source, test.untagged_pa_refused.by_label
+    rows = [[f"{name}: called PA", _share(called[name]["PA"])] for name in sorted(called) if called[name]["PA"].n]
+    rows += [[f"{name}, without a tag: refused", _share(refused[name])] for name in FINDINGS]
     yield from _table(["", SPLITS["test"]], rows)
     yield ""
     yield "Pictures drawn for this, which are no films: share refused."
     yield ""
-    made = metrics["test"]["made_others"]
-    yield from _table(["", "share"], [[words, _share(made[name])] for name, words in DRAWN.items()])
+    yield from _table(["", "share"], [[words, _share(test.made_others[name])] for name, words in DRAWN.items()])
 
 
-def _share(found: dict[str, Any]) -> str:
-    return f"{_estimate(found)} ({found['n']})"
+def _share(share: Proportion) -> str:
+    return f"{_estimate(share)} ({share.n})"
 
 
-def _table(columns: list[str], rows: Iterable[list[str]]) -> Iterable[str]:
+def _table(columns: Sequence[str], rows: Iterable[list[str]]) -> Iterable[str]:
     yield f"| {' | '.join(columns)} |"
     yield "|" + "---|" * len(columns)
     yield from (f"| {' | '.join(row)} |" for row in rows)
 
 
-def _estimate(found: dict[str, Any]) -> str:
-    if found["value"] is None:
-        return "-"
-    interval = found["interval95"]
-    return f"{found['value']:.3f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
-
-
-def plain(value: object) -> str:
-    """A value of a manifest in one line."""
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {plain(one)}" for key, one in value.items())
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+def _estimate(estimate: Estimate) -> str:
+    return "-" if estimate.value is None else estimate_text(estimate)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(card(load(REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8"))))
+    sys.stdout.write(card(load(REFERENCE), read_evaluation(EVALUATION)))

@@ -1,12 +1,43 @@
 """Rows and cells of the report's tables, and the words in them."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from markupsafe import Markup
 
+from model.evaluation.evaluate import EvaluationContent
+from model.evaluation.published import PublishedRates
 from model.findings import FINDINGS, SPOKEN
-from model.pages.figures import said_estimate
-from model.stats.binomial import interval
+from model.pages.texts import estimate_text
+from model.stats.binomial import Proportion, interval
+from model.stats.estimate import Estimate
+
+
+class Rated(Protocol):
+    """What a row shows: a `Summary`, or what was published."""
+
+    @property
+    def films(self) -> int: ...
+    @property
+    def accuracy(self) -> Estimate: ...
+    @property
+    def balanced(self) -> Estimate: ...
+    @property
+    def recall(self) -> Mapping[str, Estimate]: ...
+    @property
+    def precision(self) -> Mapping[str, Estimate]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRow:
+    """Published rates, with exact intervals where the number of films is known."""
+
+    films: int
+    accuracy: Estimate
+    balanced: Estimate
+    recall: dict[str, Estimate]
+    precision: dict[str, Estimate]
 
 
 def columns_of(first: str, second: str) -> list[object]:
@@ -14,59 +45,46 @@ def columns_of(first: str, second: str) -> list[object]:
     return [first, second, "accuracy", "balanced accuracy", *rates]
 
 
-def row(name: str, found: dict[str, Any]) -> list[object]:
-    rates = [found[rate][finding] for rate in ("recall", "precision") for finding in FINDINGS]
-    return [name, found["films"], *(_stacked(one) for one in (found["accuracy"], balanced(found), *rates))]
+def row(name: str, rated: Rated) -> list[object]:
+    rates = [by_class[finding] for by_class in (rated.recall, rated.precision) for finding in FINDINGS]
+    return [name, rated.films, *map(_stacked, (rated.accuracy, rated.balanced, *rates))]
 
 
-def balanced(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "value": found["balanced_accuracy"],
-        "interval95": found["bootstrap"]["balanced_accuracy"] if "bootstrap" in found else None,
-    }
+def published(rates: PublishedRates, counts: dict[str, int]) -> PublishedRow:
+    """Rates on so many films of each class."""
+    films = sum(counts.values())
+
+    def share(value: float, n: int) -> Estimate:
+        return Estimate(value=value, interval95=interval(round(value * n), n))
+
+    balanced = round(sum(rates.recall.values()) / len(FINDINGS), 4)
+    return PublishedRow(
+        films=films,
+        accuracy=share(rates.accuracy, films),
+        balanced=Estimate(value=balanced, interval95=None),
+        recall={name: share(rates.recall[name], counts[name]) for name in FINDINGS},
+        precision={name: Estimate(value=rates.precision[name], interval95=None) for name in FINDINGS},
+    )
 
 
-def published(paper: dict[str, Any], who: str, split: str = "test") -> dict[str, Any]:
-    """A published row in the form of `metrics.summary`, with exact intervals where the number of films is known."""
-    rates, counts = paper[who][split], paper["films"][split]
-    films_all = sum(counts.values())
-
-    def share(value: float, n: int) -> dict[str, Any]:
-        return {"value": value, "interval95": list(interval(round(value * n), n)), "n": n}
-
-    return {
-        "films": films_all,
-        "accuracy": share(rates["accuracy"], films_all),
-        "balanced_accuracy": round(sum(rates["recall"].values()) / len(FINDINGS), 4),
-        "recall": {name: share(rates["recall"][name], counts[name]) for name in FINDINGS},
-        "precision": {name: {"value": rates["precision"][name], "interval95": None} for name in FINDINGS},
-    }
+def engine_of(content: EvaluationContent) -> str:
+    return f"{content.engine.name} on {content.engine.device}"
 
 
-def engine_of(content: dict[str, Any]) -> str:
-    return f"{content['engine']['name']} on {content['engine']['device']}"
+def views_of(content: EvaluationContent) -> str:
+    return ", ".join(content.data.views)
 
 
-def views_of(content: dict[str, Any]) -> str:
-    return ", ".join(content["data"]["views"])
-
-
-def plain(value: object) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {plain(one)}" for key, one in value.items())
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
-
-
-def _stacked(estimate: dict[str, Any]) -> Markup:
-    if estimate["value"] is None:
+def _stacked(estimate: Estimate) -> Markup:
+    if estimate.value is None:
         return Markup("–")
-    bounds = estimate["interval95"]
-    value = Markup("{:.3f}").format(estimate["value"])
+    bounds = estimate.interval95
+    value = Markup("{:.3f}").format(estimate.value)
     return value + (Markup("<br><small>{:.2f}–{:.2f}</small>").format(*bounds) if bounds else "")
 
 
-def exact(estimate: dict[str, Any]) -> str:
-    return f"{said_estimate(estimate)} of {estimate['n']}"
+def exact(share: Proportion) -> str:
+    return f"{estimate_text(share)} of {share.n}"
 
 
 def cell(value: object) -> str:

@@ -5,9 +5,9 @@ and in grey, and line style says the same.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -16,7 +16,14 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from model.findings import FINDINGS, SPOKEN
+from model.pages.texts import estimate_text, number_text
 from model.stats.binomial import interval
+from model.stats.estimate import Estimate
+
+if TYPE_CHECKING:  # the gateway's image, where the relay draws the nightly report, has neither SciPy nor OpenCV
+    from model.evaluation.evaluate import LearningEpoch
+    from model.stats.curves import Curves
+    from model.stats.reliability import Reliability
 
 INK, QUIET, PALE, ACCENT = "#1b1f24", "#6b7280", "#d9dde3", "#0b5cad"
 CLASS_STYLE: Any = {
@@ -62,8 +69,8 @@ class Line:
     """One row of a forest plot."""
 
     name: str
-    estimates: tuple[dict[str, Any] | None, ...]
-    """{"value", "interval95"} for each panel; None draws nothing."""
+    estimates: tuple[Estimate | None, ...]
+    """For each panel; None draws nothing."""
     strong: bool = False
     hollow: bool = False
     """Measured on other films."""
@@ -96,20 +103,12 @@ def forest(panels: Sequence[str], lines: Sequence[Line], *, reference: Sequence[
         axes[0].set_yticks(range(len(lines)), [line.name for line in lines])
         for label, line in zip(axes[0].get_yticklabels(), lines, strict=True):
             label.set_fontweight("bold" if line.strong or line.head else "normal")
-        said = [
-            f"{line.name}: " + ", ".join(f"{panel} {said_estimate(one)}" for panel, one in zip(panels, line.estimates))  # noqa: B905
-            for line in lines
-            if not line.head
-        ]
-        return chart(figure, f"{what}. {'; '.join(said)}.")
-
-
-def said_estimate(estimate: dict[str, Any] | None) -> str:
-    """0.609 [0.52, 0.69]"""
-    if estimate is None or estimate["value"] is None:
-        return "–"
-    bounds = estimate.get("interval95")
-    return f"{estimate['value']:.3f}" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else "")
+        words = []
+        for line in lines:
+            if not line.head:
+                values = zip(panels, line.estimates)  # noqa: B905 - a line may have fewer
+                words.append(f"{line.name}: " + ", ".join(f"{panel} {estimate_text(value)}" for panel, value in values))
+        return chart(figure, f"{what}. {'; '.join(words)}.")
 
 
 def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[str]) -> Chart:
@@ -118,7 +117,7 @@ def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[st
         figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
         axes = figure.subplots(1, len(films), sharey=True, squeeze=False)[0]
         most = 1
-        said = []
+        words = []
         for axis, (split, by_view) in zip(axes, films.items(), strict=True):
             solid = [sum(counts[c] for v, counts in by_view.items() if _within(v, views)) for c in FINDINGS]
             pale = [sum(counts[c] for v, counts in by_view.items() if not _within(v, views)) for c in FINDINGS]
@@ -130,7 +129,7 @@ def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[st
             )
             for row, (inner, outer) in enumerate(zip(solid, pale, strict=True)):
                 axis.text(inner + outer, row, f"  {inner}" + (f" + {outer}" if outer else ""), va="center")
-                said.append(f"{split} {SPOKEN[FINDINGS[row]]} {inner} and {outer} of other views")
+                words.append(f"{split} {SPOKEN[FINDINGS[row]]} {inner} and {outer} of other views")
                 most = max(most, inner + outer)
             axis.set_yticks(rows, [SPOKEN[name] for name in FINDINGS])
             axis.set(title=SPLITS[split], xlabel="films")
@@ -139,11 +138,12 @@ def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[st
         for axis in axes:
             axis.set_xlim(0, most * 1.3)
         axes[0].invert_yaxis()
-        words = ", ".join(views)
-        return chart(figure, f"Films of each class and split, of view {words} and of others: {'; '.join(said)}.")
+        return chart(
+            figure, f"Films of each class and split, of view {', '.join(views)} and of others: {'; '.join(words)}."
+        )
 
 
-def confusions(matrices: dict[str, list[list[int]]]) -> Chart:
+def confusions(matrices: dict[str, tuple[tuple[int, ...], ...]]) -> Chart:
     """Confusion matrices beside one another: counts, shaded by the share of their row."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH / 4 * len(matrices), 2.75), layout="constrained")
@@ -165,7 +165,7 @@ def confusions(matrices: dict[str, list[list[int]]]) -> Chart:
             axis.tick_params(length=0)
             for spine in axis.spines.values():
                 spine.set_visible(False)
-        said = [
+        words = [
             f"{name}: "
             + "; ".join(
                 f"of {sum(row)} {SPOKEN[FINDINGS[i]]} films "
@@ -174,30 +174,35 @@ def confusions(matrices: dict[str, list[list[int]]]) -> Chart:
             )
             for name, matrix in matrices.items()
         ]
-        return chart(figure, f"Confusion matrices. {'. '.join(said)}.")
+        return chart(figure, f"Confusion matrices. {'. '.join(words)}.")
 
 
-def curves(found: dict[str, dict[str, Any]], names: dict[str, str]) -> Chart:
-    """ROC and precision-recall curves, a row for each part of the films."""
+def curves(parts: "dict[str, dict[str, Curves]]", names: dict[str, str]) -> Chart:
+    """ROC and precision-recall curves of each class, a row for each part of the films.
+
+    Args:
+        parts: part -> class.
+        names: of the parts.
+    """
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.9 * len(found)), layout="constrained")
-        rows = figure.subplots(len(found), 2, squeeze=False)
-        said = []
-        for (roc_axis, pr_axis), (part, classes) in zip(rows, found.items(), strict=True):
+        figure = Figure(figsize=(WIDTH, 3.9 * len(parts)), layout="constrained")
+        rows = figure.subplots(len(parts), 2, squeeze=False)
+        words = []
+        for (roc_axis, pr_axis), (part, classes) in zip(rows, parts.items(), strict=True):
             for finding, curve in classes.items():
-                roc, precision = curve["roc"], curve["pr"]
-                if roc["auroc"]["value"] is None:
+                roc, pr = curve.roc, curve.pr
+                if roc.false_positive_rate is None or pr.recall is None:
                     continue
                 style = CLASS_STYLE[finding] | {"linewidth": 1.7}
-                label = f"{SPOKEN[finding]}  {said_estimate(roc['auroc'])}"
-                roc_axis.plot(roc["false_positive_rate"], roc["true_positive_rate"], label=label, **style)
-                label = f"{SPOKEN[finding]}  {said_estimate(precision['average_precision'])}"
-                pr_axis.step(precision["recall"], precision["precision"], where="pre", label=label, **style)
-                share = precision["positives"] / (precision["positives"] + precision["negatives"])
+                label = f"{SPOKEN[finding]}  {estimate_text(roc.auroc)}"
+                roc_axis.plot(roc.false_positive_rate, roc.true_positive_rate, label=label, **style)
+                label = f"{SPOKEN[finding]}  {estimate_text(pr.average_precision)}"
+                pr_axis.step(pr.recall, pr.precision, where="pre", label=label, **style)
+                share = pr.positives / (pr.positives + pr.negatives)
                 pr_axis.axhline(share, color=CLASS_STYLE[finding]["color"], linewidth=0.7, linestyle=":")
-                said.append(
-                    f"{names[part]}, {SPOKEN[finding]}: AUROC {said_estimate(roc['auroc'])}, average precision "
-                    f"{said_estimate(precision['average_precision'])}"
+                words.append(
+                    f"{names[part]}, {SPOKEN[finding]}: AUROC {estimate_text(roc.auroc)}, average precision "
+                    f"{estimate_text(pr.average_precision)}"
                 )
             roc_axis.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
             roc_axis.set(title=f"{names[part]}: ROC", xlabel="false positive rate", ylabel="true positive rate")
@@ -207,50 +212,52 @@ def curves(found: dict[str, dict[str, Any]], names: dict[str, str]) -> Chart:
             for axis in (roc_axis, pr_axis):
                 axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
                 axis.grid(color=PALE, linewidth=0.6)
-        return chart(figure, f"ROC and precision-recall curves of each class against the rest. {'; '.join(said)}.")
+        return chart(figure, f"ROC and precision-recall curves of each class against the rest. {'; '.join(words)}.")
 
 
-def reliability(panels: dict[str, dict[str, Any]]) -> Chart:
+def reliability(panels: "Mapping[str, Reliability]") -> Chart:
     """Accuracy against stated confidence in bins of equal mass, with exact intervals; one panel for each entry."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        said = []
+        words = []
         for axis, (name, found) in zip(axes, panels.items(), strict=True):
             axis.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
-            for one in found["bins"]:
-                low, high = interval(round(one["accuracy"] * one["count"]), one["count"])
-                axis.plot([one["confidence"]] * 2, [low, high], color=PALE, linewidth=2.2, solid_capstyle="butt")
-            xs, ys = ([one[key] for one in found["bins"]] for key in ("confidence", "accuracy"))
+            for group in found.bins:
+                low, high = interval(round(group.accuracy * group.count), group.count)
+                axis.plot([group.confidence] * 2, [low, high], color=PALE, linewidth=2.2, solid_capstyle="butt")
+            xs, ys = [group.confidence for group in found.bins], [group.accuracy for group in found.bins]
             axis.plot(xs, ys, color=ACCENT, marker="o", markersize=4.5, linewidth=1.2)
-            axis.set(title=f"{name}: ECE {found['ece']:.3f}", xlabel="stated probability of the called class")
+            axis.set(title=f"{name}: ECE {number_text(found.ece)}", xlabel="stated probability of the called class")
             axis.set(xlim=(0.3, 1.01), ylim=(-0.01, 1.02))
             axis.grid(color=PALE, linewidth=0.6)
             axis.set_axisbelow(True)
-            points = ", ".join(f"{one['confidence']:.2f} came true {one['accuracy']:.2f}" for one in found["bins"])
-            said.append(f"{name}, calibration error {found['ece']:.3f}: {points}")
+            points = ", ".join(f"{group.confidence:.2f} came true {group.accuracy:.2f}" for group in found.bins)
+            words.append(f"{name}, calibration error {number_text(found.ece)}: {points}")
         axes[0].set_ylabel("share that is right")
-        return chart(figure, f"Reliability of stated probabilities. {'. '.join(said)}.")
+        return chart(figure, f"Reliability of stated probabilities. {'. '.join(words)}.")
 
 
-def learning(history: Sequence[dict[str, Any]]) -> Chart:
+def learning(history: "Sequence[LearningEpoch]") -> Chart:
     """Loss and validation accuracy over epochs, a line for each member."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         loss, accuracy = figure.subplots(1, 2)
-        members = sorted({epoch.get("member", 1) for epoch in history})
+        members = sorted({epoch.member for epoch in history})
         for member in members:
-            own = [epoch for epoch in history if epoch.get("member", 1) == member]
-            xs = [epoch["epoch"] for epoch in own]
+            own = [epoch for epoch in history if epoch.member == member]
+            xs = [epoch.epoch for epoch in own]
             first = member == members[0]
-            pairs = (("train_loss", QUIET, "--", "training"), ("validation_loss", ACCENT, "-", "validation"))
-            for key, colour, line, label in pairs:
-                ys = [epoch[key] for epoch in own]
+            pairs = (
+                ([epoch.train_loss for epoch in own], QUIET, "--", "training"),
+                ([epoch.validation_loss for epoch in own], ACCENT, "-", "validation"),
+            )
+            for ys, colour, line, label in pairs:
                 loss.plot(xs, ys, color=colour, linestyle=line, linewidth=1.3, label=label if first else None)
-            accuracy.plot(xs, [epoch["validation_accuracy"] for epoch in own], color=ACCENT, linewidth=1.3)
-            kept = [epoch for epoch in own if epoch.get("best")][-1:]
+            accuracy.plot(xs, [epoch.validation_accuracy for epoch in own], color=ACCENT, linewidth=1.3)
+            kept = [epoch for epoch in own if epoch.best][-1:]
             for epoch in kept:
-                spot = (epoch["epoch"], epoch["validation_accuracy"])
+                spot = (epoch.epoch, epoch.validation_accuracy)
                 accuracy.plot(*spot, marker="o", color=ACCENT, markersize=6, markerfacecolor="white")
         loss.set(title="Loss, weighted by class", xlabel="epoch", ylabel="loss")
         loss.set_ylim(bottom=0)
@@ -258,25 +265,25 @@ def learning(history: Sequence[dict[str, Any]]) -> Chart:
         accuracy.set(title="Accuracy on validation (ring: best)", xlabel="epoch", ylabel="accuracy")
         for axis in (loss, accuracy):
             axis.grid(color=PALE, linewidth=0.6)
-        best = max(epoch["validation_accuracy"] for epoch in history)
+        best = max(epoch.validation_accuracy for epoch in history)
         last = history[-1]
         return chart(
             figure,
             f"Learning curve over {len(history)} epochs of {len(members)} fine-tuning(s): best validation accuracy "
-            f"{best:.3f}; at the end training loss {last['train_loss']:.3f}, validation loss "
-            f"{last['validation_loss']:.3f}.",
+            f"{best:.3f}; at the end training loss {last.train_loss:.3f}, validation loss "
+            f"{last.validation_loss:.3f}.",
         )
 
 
-def _estimate(axis: Axes, row: int, line: Line, estimate: dict[str, Any] | None) -> None:
-    if estimate is None or estimate["value"] is None:
+def _estimate(axis: Axes, row: int, line: Line, estimate: Estimate | None) -> None:
+    if estimate is None or estimate.value is None:
         return
     colour = ACCENT if line.strong else INK
-    bounds = estimate.get("interval95")
+    bounds = estimate.interval95
     if bounds:
         axis.plot(bounds, [row, row], color=colour, linewidth=2.4 if line.strong else 1.2, solid_capstyle="butt")
     face = "white" if line.hollow else colour
-    axis.plot(estimate["value"], row, marker="o", markersize=5.5, color=colour, markerfacecolor=face, clip_on=False)
+    axis.plot(estimate.value, row, marker="o", markersize=5.5, color=colour, markerfacecolor=face, clip_on=False)
 
 
 def _within(view: str, views: Sequence[str]) -> bool:

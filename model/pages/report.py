@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from model.evaluation.evaluate import Evaluation
+from model.evaluation.evaluate import Evaluation, EvaluationContent
 from model.evaluation.gradcam import GradCam, overlay
+from model.evaluation.scored import CalledFilm
 from model.findings import FINDINGS, SPOKEN
 from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, sections
 from model.pages.figures import Line
 from model.pages.html import figure, film, films, page, paragraph, section, table
+from model.pages.texts import number_text, plain
 from model.pages.verdicts import verdicts
+from model.stats.estimate import Estimate
 
 EXAMPLES = 6
 SECTIONS = (
@@ -39,7 +42,7 @@ SECTIONS = (
 def render(evaluation: Evaluation, gradcam: GradCam) -> str:
     """The whole page; the same evaluation gives the same text."""
     content = evaluation.content
-    bundle = content["bundle"]
+    bundle = content.bundle
     built = {
         "short": _short(content),
         "claims": _claims(content),
@@ -62,78 +65,67 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         '<p class="quiet">Bundle {digest}, data {films}, scored by {engine}. Brackets are 95 % intervals: exact for '
         "shares of films, by bootstrap over patients for the rest.</p><nav>{links}</nav>"
     ).format(
-        name=bundle["name"],
-        version=bundle["version"],
-        digest=bundle["digest"][:12],
-        films=content["data"]["digest"][:12],
+        name=bundle.name,
+        version=bundle.version,
+        digest=bundle.digest[:12],
+        films=content.data.digest[:12],
         engine=cells.engine_of(content),
         links=Markup("").join(links),
     )
     body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
-    return page(f"Evaluation of {bundle['name']} {bundle['version']}", MEASURES_NOTICE, body)
+    return page(f"Evaluation of {bundle.name} {bundle.version}", MEASURES_NOTICE, body)
 
 
-def _short(content: dict[str, Any]) -> Iterable[Markup]:
-    parts, rivals, paper = content["parts"], content["baselines"], content["paper"]
-    test = parts["test"]
+def _short(content: EvaluationContent) -> Iterable[Markup]:
+    test, rivals, paper = content.parts["test"], content.baselines, content.paper
     views = cells.views_of(content)
     tiles = [
-        ("Accuracy", test["summary"]["accuracy"]),
-        ("Balanced accuracy", cells.balanced(test["summary"])),
-        *((f"AUROC, {SPOKEN[name]}", test["curves"][name]["roc"]["auroc"]) for name in FINDINGS),
-        (
-            "Calibration error",
-            {
-                "value": test["reliability"]["after"]["ece"],
-                "interval95": test["reliability"]["after"]["ece_interval95"],
-            },
-        ),
+        ("Accuracy", test.summary.accuracy),
+        ("Balanced accuracy", test.summary.balanced),
+        *((f"AUROC, {SPOKEN[name]}", test.curves[name].roc.auroc) for name in FINDINGS),
+        ("Calibration error", test.reliability.after.scores[0]),
     ]
     yield paragraph(
-        f"{test['summary']['films']} test films of {test['patients']} patients, view {views}; all figures of this "
+        f"{test.summary.films} test films of {test.patients} patients, view {views}; all figures of this "
         "section are on these unless they say otherwise. Epoch, temperature and flags were chosen on validation films."
     )
     yield Markup('<div class="tiles">{}</div>').format(Markup("").join(_tile(name, value) for name, value in tiles))
-    named = [
-        ("This network", test["summary"], "strong"),
-        ("SVM, same training films", rivals["svm"]["test"]["summary"], ""),
-        *(
-            [(f"SVM, training films of view {views}", rivals["svm_own_views"]["test"]["summary"], "")]
-            if "svm_own_views" in rivals
-            else []
+    own_views = rivals.svm_own_views
+    named: list[tuple[str, cells.Rated, str]] = [
+        ("This network", test.summary, "strong"),
+        ("SVM, same training films", rivals.svm.test.summary, ""),
+        *([(f"SVM, training films of view {views}", own_views.test.summary, "")] if own_views else []),
+        ("Source statistics, no lung seen", rivals.shortcut.test.summary, ""),
+        ("Random guess, one draw", rivals.random["test"].summary, ""),
+        ("COVID-Net, published (other films)", rivals.covidnet, "hollow"),
+        (
+            "The paper's CNN, published (other films)",
+            cells.published(paper.cnn["test"], paper.films["test"]),
+            "hollow",
         ),
-        ("Source statistics, no lung seen", rivals["shortcut"]["test"]["summary"], ""),
-        ("Random guess, one draw", rivals["random"]["test"]["summary"], ""),
-        ("COVID-Net, published (other films)", rivals["covidnet"], "hollow"),
     ]
     lines = [
         Line(
             name=name,
-            estimates=(found["accuracy"], cells.balanced(found), found["recall"]["covid19"]),
+            estimates=(rated.accuracy, rated.balanced, rated.recall["covid19"]),
             strong=kind == "strong",
             hollow=kind == "hollow",
         )
-        for name, found, kind in named
+        for name, rated, kind in named
     ]
-    cnn = cells.published(paper, "cnn")
-    own = Line(
-        name="The paper's CNN, published (other films)",
-        estimates=(cnn["accuracy"], cells.balanced(cnn), cnn["recall"]["covid19"]),
-        hollow=True,
-    )
     chart = figures.forest(
         ("accuracy", "balanced accuracy", "recall of COVID-19"),
-        [*lines, own],
+        lines,
         reference=(None, 1 / 3, 1 / 3),
         what="This network beside what it must beat",
     )
     yield figure(chart, "Filled: on our test films. Hollow: published, on other films. Dotted: guessing.")
-    rows = [cells.row(name, found) for name, found, _ in named] + [cells.row(own.name, cnn)]
+    rows = [cells.row(name, rated) for name, rated, _ in named]
     yield table(cells.columns_of("", "n"), rows, caption="The same, and recall and precision", strong=frozenset({0}))
     yield paragraph("Intervals of published figures are ours, exact, from the number of films they rest on.", "quiet")
 
 
-def _claims(content: dict[str, Any]) -> Iterable[Markup]:
+def _claims(content: EvaluationContent) -> Iterable[Markup]:
     rows = [(claim.text, Markup("<b>{}</b>").format(claim.verdict), claim.evidence) for claim in verdicts(content)]
     made = table(("claim", "verdict", "evidence"), rows, caption="Each verdict follows from the interval in its row")
     yield Markup('<div class="prose">{}</div>').format(made)
@@ -146,21 +138,19 @@ def _claims(content: dict[str, Any]) -> Iterable[Markup]:
 
 def _films(evaluation: Evaluation) -> Iterable[Markup]:
     content, scored = evaluation.content, evaluation.scored
-    basis, views = content["data"], cells.views_of(content)
+    basis, views = content.data, cells.views_of(content)
     yield figure(
-        figures.distribution(basis["films"], basis["views"]),
+        figures.distribution(basis.films, basis.views),
         f"Films of each class. Solid: view {views}, which validation and test are measured on. Hatched: other views. "
-        f"Trained on: {', '.join(basis['train_views'])}.",
+        f"Trained on: {', '.join(basis.train_views)}.",
     )
-    yield sections.tally("view", basis["films"], "Class distribution, films by view")
+    yield sections.tally("view", basis.films, "Class distribution, films by view")
     yield sections.tally(
         "source",
-        basis["sources"],
+        basis.sources,
         "Films by source, all views: a class with a source of its own can be recognised by its source",
     )
-    test = scored.where(
-        lambda film: film.split == "test" and (basis["views"] == ["all"] or film.view in basis["views"])
-    )
+    test = scored.where(lambda film: film.split == "test" and (basis.views == ("all",) or film.view in basis.views))
     for index, name in enumerate(FINDINGS):
         rows_of = np.flatnonzero(test.labels == index)
         spread = rows_of[np.unique(np.linspace(0, len(rows_of) - 1, EXAMPLES).astype(int))]
@@ -168,15 +158,17 @@ def _films(evaluation: Evaluation) -> Iterable[Markup]:
         images = test.films.take(spread)
         records = [test.films.records[row] for row in spread]
         yield films(
-            film([(image[0], f"Test film {one.identifier}, {SPOKEN[name]}")], f"{one.identifier}, {one.source}")
-            for image, one in zip(images, records, strict=True)
+            film(
+                [(image[0], f"Test film {record.identifier}, {SPOKEN[name]}")], f"{record.identifier}, {record.source}"
+            )
+            for image, record in zip(images, records, strict=True)
         )
     yield paragraph("Test films at even steps by name, as the network sees them: cropped, shrunk, stretched.", "quiet")
 
 
 def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
-    entries = evaluation.content["wrong"]
-    of = evaluation.content["parts"]["test"]["summary"]["films"]
+    entries = evaluation.content.wrong
+    of = evaluation.content.parts["test"].summary.films
     if not entries:
         yield paragraph(f"None of {of} test films.")
         return
@@ -192,7 +184,7 @@ def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
 
 def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
     yield paragraph("Film, and where the map spoke for the class. Right for a wrong reason shows here, if anywhere.")
-    for name, entries in evaluation.content["right"].items():
+    for name, entries in evaluation.content.right.items():
         yield Markup("<h3>{}</h3>").format(SPOKEN[name])
         if entries:
             yield films(_explained(evaluation, gradcam, entries, both=False), "pairs")
@@ -201,52 +193,46 @@ def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
 
 
 def _explained(
-    evaluation: Evaluation, gradcam: GradCam, entries: Sequence[dict[str, Any]], *, both: bool
+    evaluation: Evaluation, gradcam: GradCam, entries: Sequence[CalledFilm], *, both: bool
 ) -> Iterable[Markup]:
     place = {name: row for row, name in enumerate(evaluation.scored.films.identifiers)}
-    for one in entries:
-        image = evaluation.scored.films.take(np.array([place[one["identifier"]]]))
-        name, truth, called = one["identifier"], one["label"], one["called"]
+    for entry in entries:
+        image = evaluation.scored.films.take(np.array([place[entry.identifier]]))
+        name, truth, called = entry.identifier, entry.label, entry.called
         pictures = [(image[0, 0], f"Film {name}, {SPOKEN[truth]}, called {SPOKEN[called]}")]
         explained = (called, truth) if both else (called,)
         maps = gradcam.read(gradcam.maps(image, np.array([[FINDINGS.index(finding) for finding in explained]])))[0]
         for finding, heat in zip(explained, maps, strict=True):
             alt = f"Grad-CAM of {name} for {SPOKEN[finding]}, strongest {_where(heat)}"
             pictures.append((overlay(image[0, 0], heat), alt))
-        chances = ", ".join(f"{SPOKEN[finding]} {chance:.2f}" for finding, chance in one["probabilities"].items())
+        chances = ", ".join(f"{SPOKEN[finding]} {chance:.2f}" for finding, chance in entry.probabilities.items())
         verdict = Markup("<b>{}</b>").format(SPOKEN[truth])
         if both:
             verdict += Markup(", called <b>{}</b>").format(SPOKEN[called])
-        yield film(
-            pictures, verdict + f". {chances}. {name}, {one['source']}, label: {one['label_basis'] or 'not said'}"
-        )
+        yield film(pictures, verdict + f". {chances}. {name}, {entry.source}, label: {entry.label_basis or 'not said'}")
 
 
-def _pairs(entries: Sequence[dict[str, Any]]) -> str:
-    counts = Counter((one["label"], one["called"]) for one in entries)
+def _pairs(entries: Sequence[CalledFilm]) -> str:
+    counts = Counter((entry.label, entry.called) for entry in entries)
     return ", ".join(
         f"{count} {SPOKEN[label]} called {SPOKEN[called]}" for (label, called), count in counts.most_common()
     )
 
 
-def _made(content: dict[str, Any]) -> Iterable[Markup]:
-    bundle, basis = content["bundle"], content["data"]
-    made = bundle["provenance"]
-    if not basis["trained_on"]:
+def _made(content: EvaluationContent) -> Iterable[Markup]:
+    bundle, basis = content.bundle, content.data
+    made = bundle.provenance
+    if not basis.trained_on:
         yield paragraph(
             "The bundle names another digest of its data than these films have: it was trained on other films, or on "
             "these as an earlier version prepared them. In the first case check that no test patient was trained on."
         )
     facts = [
-        ("bundle", f"{bundle['name']} {bundle['version']}, SHA-256 {bundle['digest']}"),
-        ("these films", f"digest {basis['digest']}, the bundle's: {made.get('data_digest', 'not said')}"),
-        ("patients", ", ".join(f"{name} {count}" for name, count in basis["patients"].items())),
+        ("bundle", f"{bundle.name} {bundle.version}, SHA-256 {bundle.digest}"),
+        ("these films", f"digest {basis.digest}, the bundle's: {made.get('data_digest', 'not said')}"),
+        ("patients", ", ".join(f"{name} {count}" for name, count in basis.patients.items())),
         ("engine", cells.engine_of(content)),
-        *(
-            (key.replace("_", " "), cells.plain(value))
-            for key, value in made.items()
-            if key not in ("history", "recipe")
-        ),
+        *((key.replace("_", " "), plain(value)) for key, value in made.items() if key not in ("history", "recipe")),
     ]
     inner = table(("", ""), facts, caption="Bundle, films and training run")
     yield Markup('<div class="prose">{}</div>').format(inner)
@@ -257,11 +243,12 @@ def _made(content: dict[str, Any]) -> Iterable[Markup]:
     )
 
 
-def _tile(name: str, estimate: dict[str, Any]) -> Markup:
-    bounds = estimate["interval95"]
-    value = "–" if estimate["value"] is None else f"{estimate['value']:.3f}"
+def _tile(name: str, estimate: Estimate) -> Markup:
+    bounds = estimate.interval95
     below = f"95 %: {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else Markup("&nbsp;")
-    return Markup('<div class="tile"><span>{}</span><b>{}</b><span>{}</span></div>').format(name, value, below)
+    return Markup('<div class="tile"><span>{}</span><b>{}</b><span>{}</span></div>').format(
+        name, number_text(estimate.value), below
+    )
 
 
 def _where(heat: Any) -> str:

@@ -1,15 +1,16 @@
 """The report's sections of figures and tables; `model.pages.report` puts them in order."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from markupsafe import Markup
 
+from model.evaluation.evaluate import Counts, EvaluationContent
 from model.findings import FINDINGS, SPOKEN
 from model.pages import figures
-from model.pages.cells import balanced, cell, columns_of, exact, plain, published, row, views_of
-from model.pages.figures import Line, said_estimate
+from model.pages.cells import cell, columns_of, exact, published, row, views_of
+from model.pages.figures import Line
 from model.pages.html import bullets, figure, paragraph, table
+from model.pages.texts import estimate_text, plain
 
 PARTS = {
     "train": "train",
@@ -34,18 +35,18 @@ GROUPS = {
 RIVALS = {"svm": "SVM", "svm_own_views": "SVM of PA films", "shortcut": "source statistics"}
 
 
-def calls(content: dict[str, Any]) -> Iterable[Markup]:
-    parts, rivals = content["parts"], content["baselines"]
-    own = {PARTS[name]: part["summary"]["confusion"] for name, part in parts.items()}
+def calls(content: EvaluationContent) -> Iterable[Markup]:
+    parts, rivals = content.parts, content.baselines
+    own = {PARTS[name]: part.summary.confusion for name, part in parts.items()}
     yield figure(figures.confusions(own), "This network: films, and share of the true class.")
     others = {
-        "SVM, test": rivals["svm"]["test"]["summary"]["confusion"],
-        "source statistics, test": rivals["shortcut"]["test"]["summary"]["confusion"],
-        "random guess, test": rivals["random"]["test"]["summary"]["confusion"],
-        "COVID-Net, published": rivals["covidnet"]["confusion"],
+        "SVM, test": rivals.svm.test.summary.confusion,
+        "source statistics, test": rivals.shortcut.test.summary.confusion,
+        "random guess, test": rivals.random["test"].summary.confusion,
+        "COVID-Net, published": rivals.covidnet.confusion,
     }
-    yield figure(figures.confusions(others), f"Beside it. {rivals['covidnet']['basis']}")
-    rows = [row(PARTS[name], part["summary"]) for name, part in parts.items()]
+    yield figure(figures.confusions(others), f"Beside it. {rivals.covidnet.basis}")
+    rows = [row(PARTS[name], part.summary) for name, part in parts.items()]
     yield table(
         columns_of("this network", "n"),
         rows,
@@ -53,37 +54,37 @@ def calls(content: dict[str, Any]) -> Iterable[Markup]:
         strong=frozenset({2}),
     )
     rows = []
-    for rival, words in RIVALS.items():
-        shown = PARTS if rival == "svm" else ("test", "test_all")
-        rows += [row(f"{words}, {PARTS[name]}", rivals[rival][name]["summary"]) for name in shown if rival in rivals]
-    rows += [row(f"random guess, {PARTS[name]}", rivals["random"][name]["summary"]) for name in ("test", "test_all")]
+    for name, fitted in rivals.fitted().items():
+        shown = PARTS if name == "svm" else ("test", "test_all")
+        rows += [row(f"{RIVALS[name]}, {PARTS[part]}", fitted.parts()[part].summary) for part in shown]
+    rows += [row(f"random guess, {PARTS[part]}", rivals.random[part].summary) for part in ("test", "test_all")]
     yield table(columns_of("baseline", "n"), rows, caption="The same of what it must beat")
     yield _against(content)
 
 
-def ranking(content: dict[str, Any]) -> Iterable[Markup]:
-    found = {name: content["parts"][name]["curves"] for name in ("test", "train")}
-    yield figure(figures.curves(found, PARTS), "Each class against the rest. Dotted: guessing.")
+def ranking(content: EvaluationContent) -> Iterable[Markup]:
+    drawn = {name: content.parts[name].curves for name in ("test", "train")}
+    yield figure(figures.curves(drawn, PARTS), "Each class against the rest. Dotted: guessing.")
     rows = []
-    for name, part in content["parts"].items():
-        for finding, curve in part["curves"].items():
+    for name, part in content.parts.items():
+        for finding, curve in part.curves.items():
             rows.append(
                 (
                     f"{PARTS[name]}, {SPOKEN[finding]}",
-                    curve["roc"]["positives"],
-                    curve["roc"]["negatives"],
-                    said_estimate(curve["roc"]["auroc"]),
-                    said_estimate(curve["pr"]["average_precision"]),
+                    curve.roc.positives,
+                    curve.roc.negatives,
+                    estimate_text(curve.roc.auroc),
+                    estimate_text(curve.pr.average_precision),
                 )
             )
     columns = ("part, class", "films of it", "of others", "AUROC", "average precision")
     yield table(columns, rows, caption="Area under the curves")
 
 
-def calibration(content: dict[str, Any]) -> Iterable[Markup]:
-    parts, bundle = content["parts"], content["bundle"]
-    test = parts["test"]["reliability"]
-    panels = {"test, temperature 1": test["before"], f"test, {bundle['calibration']}": test["after"]}
+def calibration(content: EvaluationContent) -> Iterable[Markup]:
+    parts, bundle = content.parts, content.bundle
+    test = parts["test"].reliability
+    panels = {"test, temperature 1": test.before, f"test, {bundle.calibration}": test.after}
     yield figure(
         figures.reliability(panels),
         "Does a stated probability come true as often as stated? Bins of equal size, bars are exact intervals. "
@@ -91,25 +92,21 @@ def calibration(content: dict[str, Any]) -> Iterable[Markup]:
     )
     rows = []
     for name, part in parts.items():
-        for when, words in (("before", "temperature 1"), ("after", bundle["calibration"])):
-            one = part["reliability"][when]
-            scores = [
-                said_estimate({"value": one[key], "interval95": one[f"{key}_interval95"]})
-                for key in ("ece", "brier", "log_loss")
-            ]
-            rows.append((f"{PARTS[name]}, {words}", *scores))
+        both = (("temperature 1", part.reliability.before), (bundle.calibration, part.reliability.after))
+        for words, reliability in both:
+            rows.append((f"{PARTS[name]}, {words}", *map(estimate_text, reliability.scores)))
     columns = ("part", "calibration error (ECE)", "Brier score, 0 to 2", "log loss, nats")
     yield table(columns, rows, caption="Calibration; a third each would score 0.667 and 1.099")
     rows = [
         (
-            f"{SPOKEN[finding]}, p ≥ {rates['threshold']:.4f}, {PARTS[name]}",
-            *(exact(rates[rate]) for rate in ("sensitivity", "specificity", "precision")),
+            f"{SPOKEN[finding]}, p ≥ {flag.threshold:.4f}, {PARTS[name]}",
+            *(exact(rate) for rate in (flag.sensitivity, flag.specificity, flag.precision)),
         )
         for name, part in parts.items()
-        for finding, rates in part["flags"].items()
+        for finding, flag in part.flags.items()
     ]
-    points = {point["finding"]: point for point in bundle["operating_points"]}
-    chosen = "; ".join(f"{SPOKEN[name]}: {point['chosen_on']}" for name, point in points.items())
+    points = bundle.operating_points
+    chosen = "; ".join(f"{SPOKEN[point.finding]}: {point.chosen_on}" for point in points)
     yield table(
         ("flag, part", "sensitivity", "specificity", "share of flags that are right"),
         rows,
@@ -117,26 +114,24 @@ def calibration(content: dict[str, Any]) -> Iterable[Markup]:
     )
 
 
-def slices(content: dict[str, Any]) -> Iterable[Markup]:
+def slices(content: EvaluationContent) -> Iterable[Markup]:
     lines: list[Line] = []
     seen = ""
     rows = []
-    for one in content["slices"]:
-        if one["group"] != seen:
-            seen = one["group"]
+    for part in content.slices:
+        if part.group != seen:
+            seen = part.group
             lines.append(Line(name=GROUPS[seen], estimates=(), head=True))
-        name = one["of"] if seen == "all" else one["name"]
-        count = sum(one["films"].values())
-        auroc = one["auroc"]["covid19"]
-        lines.append(
-            Line(name=f"{name}  n={count}", estimates=(one["accuracy"], balanced(one), auroc), strong=seen == "all")
-        )
+        name = part.of if seen == "all" else part.name
+        count = sum(part.films.values())
+        estimates = (part.accuracy, part.balanced, part.auroc["covid19"])
+        lines.append(Line(name=f"{name}  n={count}", estimates=estimates, strong=seen == "all"))
         rows.append(
             (
                 f"{seen}: {name}",
-                *one["films"].values(),
-                said_estimate(one["accuracy"]),
-                *(said_estimate(one["recall"][finding]) for finding in FINDINGS),
+                *part.films.values(),
+                estimate_text(part.accuracy),
+                *(estimate_text(part.recall[finding]) for finding in FINDINGS),
             )
         )
     chart = figures.forest(
@@ -158,20 +153,20 @@ def slices(content: dict[str, Any]) -> Iterable[Markup]:
     )
 
 
-def origin(content: dict[str, Any]) -> Iterable[Markup]:
-    rivals, found = content["baselines"], content["fair"]
+def origin(content: EvaluationContent) -> Iterable[Markup]:
+    rivals, fair = content.baselines, content.fair
     yield paragraph(
         "COVID-19 films come from other sources than normal ones. Three questions tell whether a network has learnt "
         "the disease or the source: how far does origin alone go, does the network do better than that, and does it "
         "still tell diseases apart within one source?"
     )
-    own = content["parts"]["test"]["curves"]["covid19"]["roc"]["auroc"]
+    own = content.parts["test"].curves["covid19"].roc.auroc
     lines = [Line(name="This network", estimates=(own,), strong=True)]
-    lines.append(Line(name="SVM", estimates=(rivals["svm"]["test"]["auroc"]["covid19"],)))
-    lines.append(Line(name="All five statistics", estimates=(rivals["shortcut"]["test"]["auroc"]["covid19"],)))
+    lines.append(Line(name="SVM", estimates=(rivals.svm.test.auroc["covid19"],)))
+    lines.append(Line(name="All five statistics", estimates=(rivals.shortcut.test.auroc["covid19"],)))
     lines += [
-        Line(name=f"{STATISTICS[name]} alone (COVID-19 has {one['covid19_has']})", estimates=(one["auroc"],))
-        for name, one in rivals["statistics"]["test"].items()
+        Line(name=f"{STATISTICS[name]} alone (COVID-19 has {alone.covid19_has})", estimates=(alone.auroc,))
+        for name, alone in rivals.statistics["test"].items()
     ]
     chart = figures.forest(("AUROC, COVID-19 against the rest",), lines, reference=(0.5,), what="Origin alone, test")
     yield figure(
@@ -181,46 +176,44 @@ def origin(content: dict[str, Any]) -> Iterable[Markup]:
     )
     names = {"network": "This network", "svm": "SVM", "shortcut": "Source statistics"}
     lines, rows = [], []
-    for part in ("test", "test_all"):
-        if found[part] is None:
-            continue
-        count = next(iter(found[part].values()))["films"]
-        lines.append(Line(name=f"{PARTS[part]}  n={count}", estimates=(), head=True))
-        for who, one in found[part].items():
-            lines.append(Line(name=names[who], estimates=(one["accuracy"], one["auroc"]), strong=who == "network"))
-            cells = [said_estimate(one[key]) for key in ("accuracy", "auroc", "sensitivity", "specificity")]
-            rows.append((f"{names[who]}, {PARTS[part]}", *cells))
-    yield Markup("<h3>The fair slice: pneumonia against COVID-19 within {}</h3>").format(found["source"])
+    for name, answers in fair.parts().items():
+        lines.append(Line(name=f"{PARTS[name]}  n={answers['network'].films}", estimates=(), head=True))
+        for who, rates in answers.items():
+            lines.append(Line(name=names[who], estimates=(rates.accuracy, rates.auroc), strong=who == "network"))
+            estimates = (rates.accuracy, rates.auroc, rates.sensitivity, rates.specificity)
+            rows.append((f"{names[who]}, {PARTS[name]}", *map(estimate_text, estimates)))
+    yield Markup("<h3>The fair slice: pneumonia against COVID-19 within {}</h3>").format(fair.source)
     if not lines:
-        yield paragraph(f"The test films have not both classes from {found['source']}: there is no fair slice.")
+        yield paragraph(f"The test films have not both classes from {fair.source}: there is no fair slice.")
         return
-    what = f"Pneumonia against COVID-19 within {found['source']}"
+    what = f"Pneumonia against COVID-19 within {fair.source}"
     chart = figures.forest(("accuracy", "AUROC"), lines, reference=(0.5, 0.5), what=what)
     yield figure(chart, "COVID-19 is called where it is likelier than pneumonia. Dotted: guessing.")
     columns = ("", "accuracy", "AUROC", "recall, COVID-19", "recall, pneumonia")
     yield table(columns, rows, caption="The fair slice")
 
 
-def paper(content: dict[str, Any]) -> Iterable[Markup]:
-    paper, parts, rivals = content["paper"], content["parts"], content["baselines"]
+def paper(content: EvaluationContent) -> Iterable[Markup]:
+    paper, parts, rivals = content.paper, content.parts, content.baselines
     rows: list[Sequence[object]] = []
     strong = set()
     for split in ("train", "val", "test"):
         strong.add(len(rows))
-        rows.append(row(f"ours, {PARTS[split]}", parts[split]["summary"]))
-        rows.append(row(f"paper's CNN, {PARTS[split]}", published(paper, "cnn", split)))
-    rows.append(row("our SVM, test", rivals["svm"]["test"]["summary"]))
-    rows.append(row("paper's SVM, test", published(paper, "svm")))
-    rows.append(row("our random guess, test", rivals["random"]["test"]["summary"]))
-    rows.append(row("paper's random guess, test", published(paper, "random")))
-    rows.append(row("COVID-Net on the paper's test films", rivals["covidnet"]))
+        rows.append(row(f"ours, {PARTS[split]}", parts[split].summary))
+        rows.append(row(f"paper's CNN, {PARTS[split]}", published(paper.cnn[split], paper.films[split])))
+    rows.append(row("our SVM, test", rivals.svm.test.summary))
+    rows.append(row("paper's SVM, test", published(paper.svm["test"], paper.films["test"])))
+    rows.append(row("our random guess, test", rivals.random["test"].summary))
+    rows.append(row("paper's random guess, test", published(paper.random["test"], paper.films["test"])))
+    rows.append(row("COVID-Net on the paper's test films", rivals.covidnet))
     yield table(
-        columns_of("", "n"), rows, caption=f"Ours beside {paper['citation']}; other films", strong=frozenset(strong)
+        columns_of("", "n"), rows, caption=f"Ours beside {paper.citation}; other films", strong=frozenset(strong)
     )
     yield paragraph("The two were measured on other films, and differ in this:")
-    yield bullets(paper["why_different"])
+    yield bullets(paper.why_different)
     rows = [
-        (one["train/val"], *(f"{one[split]:.4f}" for split in ("train", "val", "test"))) for one in paper["split_study"]
+        (shares["train/val"], *(f"{shares[split]:.4f}" for split in ("train", "val", "test")))
+        for shares in paper.split_study
     ]
     yield table(
         ("train/validation", "train", "validation", "test"),
@@ -229,52 +222,53 @@ def paper(content: dict[str, Any]) -> Iterable[Markup]:
     )
 
 
-def learning(content: dict[str, Any]) -> Iterable[Markup]:
-    history = content["learning_curve"]
-    if not history:
+def learning(content: EvaluationContent) -> Iterable[Markup]:
+    if not content.learning_curve:
         yield paragraph("This bundle was made by an earlier version, which kept no learning curve.")
         return
-    kept = content["bundle"]["provenance"].get("kept", "")
-    yield figure(figures.learning(history), f"Kept: {kept}, chosen on validation." if kept else "")
+    kept = content.bundle.provenance.get("kept", "")
+    yield figure(figures.learning(content.epochs), f"Kept: {kept}, chosen on validation." if kept else "")
 
 
-def studies(content: dict[str, Any]) -> Iterable[Markup]:
-    if not content["studies"]:
+def studies(content: EvaluationContent) -> Iterable[Markup]:
+    if not content.studies:
         yield paragraph("No study was given. 'xrayq study' makes them, 'xrayq evaluate --study FILE' shows them.")
-    for study in content["studies"]:
-        yield Markup("<h3>{}</h3>").format(study["title"])
-        yield table(study["columns"], [[cell(one) for one in row] for row in study["rows"]], caption=study["note"])
-        made = study["provenance"]
-        if made:
-            words = "; ".join(f"{key}: {plain(value)}" for key, value in made.items())
+    for study in content.studies:
+        yield Markup("<h3>{}</h3>").format(study.title)
+        yield table(study.columns, [list(map(cell, row)) for row in study.rows], caption=study.note)
+        if study.provenance:
+            words = "; ".join(f"{key}: {plain(value)}" for key, value in study.provenance.items())
             yield paragraph(words, "quiet")
 
 
-def tally(name: str, counts: dict[str, dict[str, dict[str, int]]], caption: str) -> Markup:
+def tally(name: str, counts: Counts, caption: str) -> Markup:
     """split -> row -> class -> films, with the splits side by side."""
     names = sorted({row for by_row in counts.values() for row in by_row})
     rows: list[list[object]] = [
-        [row or "not said", *(by_row.get(row, {}).get(one, 0) for by_row in counts.values() for one in FINDINGS)]
+        [
+            row or "not said",
+            *(by_row.get(row, {}).get(finding, 0) for by_row in counts.values() for finding in FINDINGS),
+        ]
         for row in names
     ]
-    sums = [sum(by_row[row][one] for row in by_row) for by_row in counts.values() for one in FINDINGS]
-    columns = [name, *(f"{PARTS[split]}, {SPOKEN[one]}" for split in counts for one in FINDINGS)]
+    sums = [sum(by_row[row][finding] for row in by_row) for by_row in counts.values() for finding in FINDINGS]
+    columns = [name, *(f"{PARTS[split]}, {SPOKEN[finding]}" for split in counts for finding in FINDINGS)]
     return table(columns, [*rows, ["all", *sums]], caption=caption, strong=frozenset({len(rows)}))
 
 
-def _against(content: dict[str, Any]) -> Markup:
+def _against(content: EvaluationContent) -> Markup:
     rows = []
-    for rival, by_part in content["against"].items():
-        for part, found in by_part.items():
-            test = found["mcnemar"]
+    for rival, by_part in content.against.items():
+        for part, difference in by_part.items():
+            test = difference.mcnemar
             rows.append(
                 (
                     f"{RIVALS[rival]}, {PARTS[part]}",
-                    said_estimate(found["accuracy"]),
-                    said_estimate(found["balanced_accuracy"]),
-                    test["first_only"],
-                    test["second_only"],
-                    f"{test['p']:.4f}" if test["p"] >= 0.0001 else "< 0.0001",
+                    estimate_text(difference.accuracy),
+                    estimate_text(difference.balanced_accuracy),
+                    test.first_only,
+                    test.second_only,
+                    f"{test.p:.4f}" if test.p >= 0.0001 else "< 0.0001",
                 )
             )
     columns = ("network minus", "accuracy", "balanced accuracy", "only network right", "only other right", "McNemar p")

@@ -1,10 +1,11 @@
 """What an evaluation lets one say, and what not: claims judged by their intervals, not by their values."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from model.evaluation.evaluate import EvaluationContent
 from model.findings import SPOKEN
-from model.pages.figures import said_estimate
+from model.pages.texts import estimate_text, number_text
+from model.stats.estimate import Estimate
 
 SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "no"
 
@@ -16,15 +17,15 @@ class Claim:
     evidence: str
 
 
-def verdicts(content: dict[str, Any]) -> list[Claim]:
+def verdicts(content: EvaluationContent) -> list[Claim]:
     """Claims about the test films, in the order in which a reader would doubt them."""
-    found = [_beats(content, rival, words) for rival, words in RIVALS.items()]
-    found += [_ranks(content, name) for name in content["bundle"]["findings"]]
-    found.append(_fair(content))
-    found += [_flag(content, name) for name in content["parts"]["test"]["flags"]]
-    found.append(_calibrated(content))
-    found.append(_views(content))
-    return found
+    claims = [_beats(content, rival, words) for rival, words in RIVALS.items()]
+    claims += [_ranks(content, name) for name in content.bundle.findings]
+    claims.append(_fair(content))
+    claims += [_flag(content, name) for name in content.parts["test"].flags]
+    claims.append(_calibrated(content))
+    claims.append(_views(content))
+    return claims
 
 
 RIVALS = {
@@ -33,64 +34,62 @@ RIVALS = {
 }
 
 
-def _beats(content: dict[str, Any], rival: str, words: str) -> Claim:
-    found = content["against"][rival]["test"]
+def _beats(content: EvaluationContent, rival: str, words: str) -> Claim:
+    difference = content.against[rival]["test"]
     return Claim(
         text=f"It calls films better than {words}",
-        verdict=_over(found["balanced_accuracy"], 0.0),
-        evidence=f"balanced accuracy {_signed(found['balanced_accuracy'])}, accuracy {_signed(found['accuracy'])}, "
-        f"McNemar p = {found['mcnemar']['p']:.3f}",
+        verdict=_over(difference.balanced_accuracy, 0.0),
+        evidence=f"balanced accuracy {_signed(difference.balanced_accuracy)}, "
+        f"accuracy {_signed(difference.accuracy)}, McNemar p = {difference.mcnemar.p:.3f}",
     )
 
 
-def _ranks(content: dict[str, Any], name: str) -> Claim:
-    auroc = content["parts"]["test"]["curves"][name]["roc"]["auroc"]
+def _ranks(content: EvaluationContent, name: str) -> Claim:
+    auroc = content.parts["test"].curves[name].roc.auroc
     return Claim(
         text=f"It ranks {SPOKEN[name]} films above others, better than chance",
         verdict=_over(auroc, 0.5),
-        evidence=f"AUROC {said_estimate(auroc)}",
+        evidence=f"AUROC {estimate_text(auroc)}",
     )
 
 
-def _fair(content: dict[str, Any]) -> Claim:
-    found = content["fair"]["test_all"] or {}
-    auroc = found.get("network", {}).get("auroc", {"value": None, "interval95": None})
+def _fair(content: EvaluationContent) -> Claim:
+    answers = content.fair.test_all
+    auroc = answers["network"].auroc if answers else Estimate(value=None, interval95=None)
     return Claim(
         text="It tells COVID-19 from other pneumonia within one source, where origin cannot help",
         verdict=_over(auroc, 0.5),
-        evidence=f"AUROC {said_estimate(auroc)}, {content['fair']['source']} test films of all views",
+        evidence=f"AUROC {estimate_text(auroc)}, {content.fair.source} test films of all views",
     )
 
 
-def _flag(content: dict[str, Any], name: str) -> Claim:
-    rates = content["parts"]["test"]["flags"][name]
-    points = {point["finding"]: point for point in content["bundle"]["operating_points"]}
-    aimed = points[name]["sensitivity"]
-    low, high = rates["sensitivity"]["interval95"]
+def _flag(content: EvaluationContent, name: str) -> Claim:
+    rates = content.parts["test"].flags[name]
+    (aimed,) = (point.sensitivity for point in content.bundle.operating_points if point.finding == name)
+    low, high = rates.sensitivity.interval95
     return Claim(
         text=f"The {SPOKEN[name]} flag keeps the sensitivity of {aimed:.2f} that it had on validation",
         verdict="in keeping" if low <= aimed <= high else SHOWN if low > aimed else REFUTED,
-        evidence=", ".join(f"{rate} {said_estimate(rates[rate])}" for rate in ("sensitivity", "specificity")),
+        evidence=f"sensitivity {estimate_text(rates.sensitivity)}, specificity {estimate_text(rates.specificity)}",
     )
 
 
-def _calibrated(content: dict[str, Any]) -> Claim:
-    found = content["parts"]["test"]["reliability"]
-    before, after = found["before"], found["after"]
-    better = after["log_loss"] < before["log_loss"]
+def _calibrated(content: EvaluationContent) -> Claim:
+    before, after = content.parts["test"].reliability.before, content.parts["test"].reliability.after
+    better = after.log_loss is not None and before.log_loss is not None and after.log_loss < before.log_loss
     return Claim(
         text="Calibration makes its probabilities more honest",
         verdict="yes, on these films" if better else "no difference" if after == before else REFUTED,
-        evidence=f"log loss {before['log_loss']:.3f} to {after['log_loss']:.3f}, "
-        f"calibration error {before['ece']:.3f} to {after['ece']:.3f}",
+        evidence=f"log loss {number_text(before.log_loss)} to {number_text(after.log_loss)}, "
+        f"calibration error {number_text(before.ece)} to {number_text(after.ece)}",
     )
 
 
-def _views(content: dict[str, Any]) -> Claim:
-    by_view = {one["name"]: one for one in content["slices"] if one["group"] == "view"}
-    own = content["data"]["views"]
-    others = [one for name, one in by_view.items() if name not in own and own != ["all"]]
-    words = ", ".join(f"{name} {said_estimate(one['accuracy'])}" for name, one in by_view.items())
+def _views(content: EvaluationContent) -> Claim:
+    by_view = [part for part in content.slices if part.group == "view"]
+    own = content.data.views
+    others = [part for part in by_view if part.name not in own and own != ("all",)]
+    words = ", ".join(f"{part.name} {estimate_text(part.accuracy)}" for part in by_view)
     return Claim(
         text="It works on other views than it is measured for",
         verdict="do not use it so" if others else "no such films",
@@ -98,13 +97,13 @@ def _views(content: dict[str, Any]) -> Claim:
     )
 
 
-def _over(estimate: dict[str, Any], level: float) -> str:
-    bounds = estimate["interval95"]
-    if estimate["value"] is None or not bounds:
+def _over(estimate: Estimate, level: float) -> str:
+    bounds = estimate.interval95
+    if estimate.value is None or not bounds:
         return "too few films"
     return SHOWN if bounds[0] > level else REFUTED if bounds[1] < level else NOT_SHOWN
 
 
-def _signed(estimate: dict[str, Any]) -> str:
-    bounds = estimate["interval95"]
-    return f"{estimate['value']:+.3f}" + (f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]" if bounds else "")
+def _signed(estimate: Estimate) -> str:
+    bounds = estimate.interval95
+    return f"{estimate.value:+.3f}" + (f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]" if bounds else "")

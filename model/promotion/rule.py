@@ -1,8 +1,12 @@
 """May a shadow take over from the live bundle? A written rule, held against what both said of the same films."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from model.json_value import JsonValue
+from model.stats.binomial import Proportion
+from model.stats.estimate import Interval
 
 PROMOTE, KEEP, NOT_ENOUGH = "promote", "keep", "not enough films"
 MET, OPEN, BROKEN, NOT_JUDGED = "met", "open", "broken", "not judged"
@@ -31,31 +35,56 @@ class PromotionRule:
 RULE = PromotionRule()
 
 
-def criteria(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `side_by_side.compare` found, held against the rule: name, value, limit and state of each. JSON-ready."""
-    films, missed, other = content["films"], content["missed"], content["films_with_other_flags"]
-    truth = [
-        _criterion(f"{rate} of {finding}, lost", found[rate]["lost"], RULE.lost, fewest=RULE.judged)
-        for finding, found in content["truth"].items()
-        for rate in ("sensitivity", "specificity")
-    ]
-    harmless = bool(truth) and all(one["state"] == MET for one in truth)
-    flags = _criterion("films with other flags", other, RULE.other_flags)
-    if harmless and flags["state"] != MET:
-        flags |= {"state": MET, "because": "the truth of every flag is judged and met"}
-    enough = {
-        "criterion": "films scored by both",
-        "value": films,
-        "limit": RULE.films,
-        "state": MET if films >= RULE.films else OPEN,
-    }
-    gaps = {
-        "criterion": "films the shadow could not score",
-        "value": missed["value"],
-        "limit": RULE.missed,
-        "state": MET if (missed["value"] or 0.0) <= RULE.missed else BROKEN,
-    }
-    return [enough, gaps, flags, *truth]
+@dataclass(frozen=True, kw_only=True)
+class Criterion(JsonValue):
+    """One line of the rule, and how the shadow stands to it."""
+
+    criterion: str
+    value: float | None
+    interval95: Interval | None = None
+    """None, and not in the JSON, where the value is judged without one, as `because`."""
+    limit: float
+    state: str
+    """MET, OPEN, BROKEN or NOT_JUDGED."""
+    because: str | None = None
+    """Why it is met although its interval is not."""
+
+    def as_dict(self) -> dict[str, Any]:
+        plain = super().as_dict()
+        absent = {name for name in ("interval95", "because") if plain[name] is None}
+        return {name: value for name, value in plain.items() if name not in absent}
+
+
+def counts_criteria(films: int, missed: Proportion) -> tuple[Criterion, Criterion]:
+    """Enough films scored by both, and few enough that the shadow should have scored and could not."""
+    return (
+        Criterion(
+            criterion="films scored by both",
+            value=films,
+            limit=RULE.films,
+            state=MET if films >= RULE.films else OPEN,
+        ),
+        Criterion(
+            criterion="films the shadow could not score",
+            value=missed.value,
+            limit=RULE.missed,
+            state=MET if (missed.value or 0.0) <= RULE.missed else BROKEN,
+        ),
+    )
+
+
+def flags_criteria(other_flags: Proportion, lost: Mapping[str, Proportion]) -> tuple[Criterion, ...]:
+    """Few enough films with other flags, and little enough lost.
+
+    Args:
+        other_flags: films with other flags.
+        lost: what live alone got right, by rate and finding, such as "sensitivity of covid19"; empty without truth.
+    """
+    truth = [_criterion(f"{rate}, lost", share, RULE.lost, fewest=RULE.judged) for rate, share in lost.items()]
+    flags = _criterion("films with other flags", other_flags, RULE.other_flags)
+    if flags.state != MET and truth and all(criterion.state == MET for criterion in truth):
+        flags = replace(flags, state=MET, because="the truth of every flag is judged and met")
+    return flags, *truth
 
 
 def verdict(states: Sequence[str]) -> str:
@@ -65,11 +94,11 @@ def verdict(states: Sequence[str]) -> str:
     return NOT_ENOUGH if OPEN in states else PROMOTE
 
 
-def _criterion(name: str, share: dict[str, Any], limit: float, *, fewest: int = 0) -> dict[str, Any]:
+def _criterion(name: str, share: Proportion, limit: float, *, fewest: int = 0) -> Criterion:
     """A share held against its limit by its interval; below `fewest` trials it is not judged, unless
     something was lost."""
-    low, high = share["interval95"]
+    low, high = share.interval95
     state = MET if high <= limit else BROKEN if low > limit else OPEN
-    if share["n"] < fewest and state != BROKEN:
-        state = OPEN if share["value"] else NOT_JUDGED
-    return {"criterion": name, "value": share["value"], "interval95": [low, high], "limit": limit, "state": state}
+    if share.n < fewest and state != BROKEN:
+        state = OPEN if share.value else NOT_JUDGED
+    return Criterion(criterion=name, value=share.value, interval95=share.interval95, limit=limit, state=state)

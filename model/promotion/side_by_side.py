@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
-from model.promotion.rule import criteria, verdict
-from model.stats.binomial import proportion, sign_test
+from model.json_value import JsonValue
+from model.promotion.rule import Criterion, counts_criteria, flags_criteria, verdict
+from model.stats.binomial import Proportion, proportion, sign_test
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -32,8 +32,77 @@ class ComparedFilm:
     """A finding, None where nobody who read the film said."""
 
 
-def compare(films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: int) -> dict[str, Any]:
-    """The shadow beside live, and the verdict.
+@dataclass(frozen=True, kw_only=True)
+class ProbabilityShift(JsonValue):
+    """Shadow's probability minus live's, four digits."""
+
+    mean: float
+    quantiles: dict[str, float]
+    """By share, as text: 0.05, 0.5, ..."""
+    largest: float
+    """By its absolute value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagChanges(JsonValue):
+    on: int
+    """Films that the shadow alone flags."""
+    off: int
+    """Films that live alone flags."""
+    changed: Proportion
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingChange(JsonValue):
+    shift: ProbabilityShift | None
+    """None without films."""
+    flags: FlagChanges | None
+    """None without an operating point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateOfBoth(JsonValue):
+    """A rate of each bundle's flags, and the share of films that live alone got right."""
+
+    live: Proportion
+    shadow: Proportion
+    lost: Proportion
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneSided(JsonValue):
+    """Films that one bundle alone flagged rightly, and McNemar's exact p."""
+
+    live_only: int
+    shadow_only: int
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagsAgainstTruth(JsonValue):
+    sensitivity: RateOfBoth
+    specificity: RateOfBoth
+    mcnemar: OneSided
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide(JsonValue):
+    """The shadow beside live, and the verdict."""
+
+    films: int
+    """Scored by both."""
+    missed: Proportion
+    """Films that the shadow should have scored and could not."""
+    films_with_other_flags: Proportion
+    findings: dict[str, FindingChange]
+    truth: dict[str, FlagsAgainstTruth]
+    """By finding with an operating point; empty where the truth of no film is known."""
+    criteria: tuple[Criterion, ...]
+    verdict: str
+
+
+def compare(films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: int) -> SideBySide:
+    """Both bundles on the same films, held against the rule.
 
     Films count as independent: several of one patient make the intervals too narrow.
 
@@ -41,72 +110,72 @@ def compare(films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: in
         films: scored by both.
         flagged: findings with an operating point.
         missed: films that the shadow should have scored and could not.
-
-    Returns:
-        JSON-ready: {"films", "missed", "films_with_other_flags", "findings", "truth", "criteria", "verdict"}.
     """
     findings = list(films[0].live) if films else list(flagged)
-    content = {
-        "films": len(films),
-        "missed": proportion(missed, len(films) + missed),
-        "films_with_other_flags": proportion(
-            sum(any(one.live[name].flag != one.shadow[name].flag for name in flagged) for one in films), len(films)
-        ),
-        "findings": {
-            name: {"shift": _shift(films, name), "flags": _flags(films, name) if name in flagged else None}
+    not_scored = proportion(missed, len(films) + missed)
+    changed = sum(any(film.live[name].flag != film.shadow[name].flag for name in flagged) for film in films)
+    other_flags = proportion(changed, len(films))
+    truth = {name: _truth(films, name) for name in flagged if any(film.truth for film in films)}
+    lost = {}
+    for finding, rates in truth.items():
+        lost[f"sensitivity of {finding}"] = rates.sensitivity.lost
+        lost[f"specificity of {finding}"] = rates.specificity.lost
+    criteria = (*counts_criteria(len(films), not_scored), *flags_criteria(other_flags, lost))
+    return SideBySide(
+        films=len(films),
+        missed=not_scored,
+        films_with_other_flags=other_flags,
+        findings={
+            name: FindingChange(shift=_shift(films, name), flags=_flags(films, name) if name in flagged else None)
             for name in findings
         },
-        "truth": {name: _truth(films, name) for name in flagged if any(one.truth for one in films)},
-    }
-    judged = criteria(content)
-    return content | {"criteria": judged, "verdict": verdict([one["state"] for one in judged])}
+        truth=truth,
+        criteria=criteria,
+        verdict=verdict([criterion.state for criterion in criteria]),
+    )
 
 
-def _shift(films: Sequence[ComparedFilm], finding: str) -> dict[str, Any] | None:
-    """Shadow's probability minus live's; None without films. Four digits."""
+def _shift(films: Sequence[ComparedFilm], finding: str) -> ProbabilityShift | None:
     shifts: list[float] = sorted(film.shadow[finding].probability - film.live[finding].probability for film in films)
     if not shifts:
         return None
     quantiles = np.quantile(shifts, QUANTILES, method="linear").tolist()
-    return {
-        "mean": round(fmean(shifts), 4),
-        "quantiles": {f"{share:g}": round(value, 4) for share, value in zip(QUANTILES, quantiles, strict=True)},
-        "largest": round(shifts[0] if -shifts[0] > shifts[-1] else shifts[-1], 4),
-    }
+    return ProbabilityShift(
+        mean=round(fmean(shifts), 4),
+        quantiles={f"{share:g}": round(value, 4) for share, value in zip(QUANTILES, quantiles, strict=True)},
+        largest=round(shifts[0] if -shifts[0] > shifts[-1] else shifts[-1], 4),
+    )
 
 
-def _flags(films: Sequence[ComparedFilm], finding: str) -> dict[str, Any]:
-    on = sum(one.shadow[finding].flag and not one.live[finding].flag for one in films)
-    off = sum(one.live[finding].flag and not one.shadow[finding].flag for one in films)
-    return {"on": on, "off": off, "changed": proportion(on + off, len(films))}
+def _flags(films: Sequence[ComparedFilm], finding: str) -> FlagChanges:
+    on = sum(film.shadow[finding].flag and not film.live[finding].flag for film in films)
+    off = sum(film.live[finding].flag and not film.shadow[finding].flag for film in films)
+    return FlagChanges(on=on, off=off, changed=proportion(on + off, len(films)))
 
 
-def _truth(films: Sequence[ComparedFilm], finding: str) -> dict[str, Any]:
-    """Both flags against the truth: rates with intervals, what only one of them got right, McNemar's exact p."""
-    read = [one for one in films if one.truth is not None]
-    positives = [one for one in read if one.truth == finding]
-    negatives = [one for one in read if one.truth != finding]
+def _truth(films: Sequence[ComparedFilm], finding: str) -> FlagsAgainstTruth:
+    """Both flags against the truth: rates with intervals, and what only one of them got right."""
+    read = [film for film in films if film.truth is not None]
+    positives = [film for film in read if film.truth == finding]
+    negatives = [film for film in read if film.truth != finding]
 
-    counts = {
-        rate: Counter((one.live[finding].flag == wanted, one.shadow[finding].flag == wanted) for one in part)
-        for rate, part, wanted in (("sensitivity", positives, True), ("specificity", negatives, False))
-    }
-    live_only = sum(found[True, False] for found in counts.values())
-    shadow_only = sum(found[False, True] for found in counts.values())
-    return {rate: _rates(found) for rate, found in counts.items()} | {
-        "mcnemar": {
-            "live_only": live_only,
-            "shadow_only": shadow_only,
-            "p": round(sign_test(live_only, shadow_only), 4),
-        }
-    }
+    def right(part: list[ComparedFilm], wanted: bool) -> Counter[tuple[bool, bool]]:
+        """How often (live, shadow) were right."""
+        return Counter((film.live[finding].flag == wanted, film.shadow[finding].flag == wanted) for film in part)
+
+    hits, passes = right(positives, True), right(negatives, False)
+    live_only, shadow_only = hits[True, False] + passes[True, False], hits[False, True] + passes[False, True]
+    return FlagsAgainstTruth(
+        sensitivity=_rate(hits),
+        specificity=_rate(passes),
+        mcnemar=OneSided(live_only=live_only, shadow_only=shadow_only, p=round(sign_test(live_only, shadow_only), 4)),
+    )
 
 
-def _rates(right: Counter[tuple[bool, bool]]) -> dict[str, Any]:
-    """From how often (live, shadow) were right: the rate of each, and the share that live alone had."""
+def _rate(right: Counter[tuple[bool, bool]]) -> RateOfBoth:
     films = right.total()
-    return {
-        "live": proportion(right[True, True] + right[True, False], films),
-        "shadow": proportion(right[True, True] + right[False, True], films),
-        "lost": proportion(right[True, False], films),
-    }
+    return RateOfBoth(
+        live=proportion(right[True, True] + right[True, False], films),
+        shadow=proportion(right[True, True] + right[False, True], films),
+        lost=proportion(right[True, False], films),
+    )

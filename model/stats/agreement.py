@@ -1,7 +1,6 @@
 """Does a faster variant say the same as the reference? Measured on labelled films, against stated limits."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +8,13 @@ from scipy.stats import rankdata
 
 from model.bundle import Bundle
 from model.decision import flags
+from model.json_value import JsonValue
 
 AUROC_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class Agreement(JsonValue):
     """A variant beside the reference on the same films. Pairs are (reference, variant)."""
 
     films: int
@@ -27,9 +27,6 @@ class Agreement:
     auroc: dict[str, tuple[float, float]]
     """By finding, against all other films. Findings with no film, or only such, are left out."""
     accuracy: tuple[float, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def faults(self, *, flag_tolerance: float, auroc_tolerance: float = AUROC_TOLERANCE) -> list[str]:
         """What is beyond the limits, in words; empty when the variant may serve.
@@ -55,7 +52,7 @@ def compare(
 ) -> Agreement:
     """Logits [N, findings] of both on the same N >= 1 films, labels [N] as indexes of the bundle's findings."""
     before, after = (bundle.calibration.probabilities(logits) for logits in (reference, variant))
-    changed = sum(one != other for one, other in zip(_flags(bundle, before), _flags(bundle, after), strict=True))
+    changed = sum(old != new for old, new in zip(_flags(bundle, before), _flags(bundle, after), strict=True))
     difference = np.abs(before - after)
     areas = {
         finding: (auroc(before[:, index], labels == index), auroc(after[:, index], labels == index))

@@ -6,15 +6,26 @@ all the same: so the same is asked here of each finding (classwise calibration e
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.json_value import JsonValue
+from model.stats.estimate import Estimate
 from model.stats.reliability import BINS, membership
 from model.stats.summaries import Labels, Probabilities, Weights, bootstrap
 
 DRAWS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorByChance(JsonValue):
+    """Calibration error that films would show if every probability were true."""
+
+    mean: float
+    high95: float
+    """95 % of the draws are below."""
 
 
 def error_by_finding(probabilities: Probabilities, labels: Labels) -> float:
@@ -22,30 +33,27 @@ def error_by_finding(probabilities: Probabilities, labels: Labels) -> float:
     return round(float(_errors(_gaps(probabilities, labels), np.ones((1, len(labels))))[0]), 4)
 
 
-def by_finding(probabilities: Probabilities, labels: Labels, patients: Sequence[str]) -> dict[str, Any]:
-    """{"value": `error_by_finding`, "interval95": by bootstrap over patients, which leans to the high side}"""
+def by_finding(probabilities: Probabilities, labels: Labels, patients: Sequence[str]) -> Estimate:
+    """`error_by_finding` with its interval by bootstrap over patients, which leans to the high side."""
     gaps = _gaps(probabilities, labels)
-    return {
-        "value": error_by_finding(probabilities, labels),
-        "interval95": bootstrap(lambda weights: _errors(gaps, weights), patients),
-    }
+    return Estimate(
+        value=error_by_finding(probabilities, labels),
+        interval95=bootstrap(lambda weights: _errors(gaps, weights), patients),
+    )
 
 
-def if_true(probabilities: Probabilities) -> dict[str, float]:
+def if_true(probabilities: Probabilities) -> ErrorByChance:
     """What `reliability`'s calibration error would be on so many films if every probability were true.
 
     It is above 0, because in a bin of n films the share that is right strays from its expectation by about 1 / sqrt(n)
     and the error adds up absolute values. A measured error under `high95` is no sign of wrong probabilities
     (consistency resampling, Broecker & Smith 2007). Films are drawn as independent.
-
-    Returns:
-        {"mean", "high95": 95 % of the draws are below}
     """
     confidence = probabilities.max(axis=1)
     shares = np.eye(BINS)[membership(confidence, BINS)]
     right = np.random.default_rng(0).random((DRAWS, len(confidence))) < confidence
     errors = np.abs((confidence - right) @ shares).sum(axis=1) / len(confidence)
-    return {"mean": round(float(errors.mean()), 4), "high95": round(float(np.quantile(errors, 0.95)), 4)}
+    return ErrorByChance(mean=round(float(errors.mean()), 4), high95=round(float(np.quantile(errors, 0.95)), 4))
 
 
 def _gaps(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:

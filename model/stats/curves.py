@@ -1,34 +1,76 @@
 """ROC and precision-recall curves and the areas under them, each with its patient-bootstrap interval.
 
-JSON-ready, four digits. What is not defined, such as the AUROC of a slice with one class, is None.
+Four digits. What is not defined, such as the AUROC of a slice with one class, is None.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.json_value import JsonValue
+from model.stats.estimate import Estimate
 from model.stats.summaries import Labels, Probabilities, Weights, bootstrap, four_digits, ratio
 
 CURVE_POINTS = 200
 """Most points of one curve."""
+Points = tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area(Estimate):
+    """Under a curve, 0..1."""
+
+    n: int
+    """Films, of the class or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RocCurve(JsonValue):
+    """From the highest threshold to the lowest, corners alone; both lists are None where the area is."""
+
+    auroc: Area
+    positives: int
+    negatives: int
+    false_positive_rate: Points | None
+    true_positive_rate: Points | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionRecallCurve(JsonValue):
+    """From the highest threshold to the lowest after the usual first point, recall 0 and precision 1; both lists are
+    None where the area is."""
+
+    average_precision: Area
+    positives: int
+    negatives: int
+    recall: Points | None
+    precision: Points | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves(JsonValue):
+    """One class against the rest."""
+
+    roc: RocCurve
+    pr: PrecisionRecallCurve
 
 
 def curves(
     probabilities: Probabilities, labels: Labels, names: tuple[str, ...], patients: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Each class against the rest: name -> {"roc": `roc_curve`, "pr": `pr_curve`}. Probabilities [N, classes]."""
+) -> dict[str, Curves]:
+    """Each class against the rest, by name. Probabilities [N, classes]."""
     return {
-        name: {
-            "roc": roc_curve(probabilities[:, index], labels == index, patients),
-            "pr": pr_curve(probabilities[:, index], labels == index, patients),
-        }
+        name: Curves(
+            roc=roc_curve(probabilities[:, index], labels == index, patients),
+            pr=pr_curve(probabilities[:, index], labels == index, patients),
+        )
         for index, name in enumerate(names)
     }
 
 
-def roc_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients: Sequence[str]) -> dict[str, Any]:
+def roc_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients: Sequence[str]) -> RocCurve:
     """Receiver operating characteristic and the area under it, ties counting half (Hanley & McNeil 1982).
 
     Args:
@@ -37,38 +79,50 @@ def roc_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients
         patients: the patient of each film, [N].
 
     Returns:
-        {"auroc": {"value", "interval95", "n"}, "positives", "negatives", "false_positive_rate": [...],
-        "true_positive_rate": [...]}, from the highest threshold to the lowest, corners alone. Without a positive or
-        without a negative the value, its interval and both lists are None.
+        Without a positive or without a negative the area, its interval and both lists are None.
     """
     hits, alarms = _counts(scores, positive, np.ones((1, len(scores))))
-    area = {"auroc": _estimate(_auroc, scores, positive, patients)} | _sizes(positive)
-    if area["auroc"]["value"] is None:
-        return area | {"false_positive_rate": None, "true_positive_rate": None}
+    area, (positives, negatives) = _area(_auroc, scores, positive, patients), _sizes(positive)
+    if area.value is None:
+        return RocCurve(
+            auroc=area, positives=positives, negatives=negatives, false_positive_rate=None, true_positive_rate=None
+        )
     curve = np.stack([alarms[0] / alarms[0, -1], hits[0] / hits[0, -1]], axis=1)
     bends = (np.diff(hits[0], 2) != 0) | (np.diff(alarms[0], 2) != 0)
     curve = _thin(curve[np.concatenate([[True], bends, [True]])])
-    return area | {"false_positive_rate": curve[:, 0].tolist(), "true_positive_rate": curve[:, 1].tolist()}
+    return RocCurve(
+        auroc=area,
+        positives=positives,
+        negatives=negatives,
+        false_positive_rate=tuple(curve[:, 0].tolist()),
+        true_positive_rate=tuple(curve[:, 1].tolist()),
+    )
 
 
-def pr_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients: Sequence[str]) -> dict[str, Any]:
+def pr_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients: Sequence[str]) -> PrecisionRecallCurve:
     """Precision against recall and average precision: the step-wise sum, not the optimistic trapezoid
     (Davis & Goadrich 2006).
 
     Arguments as of `roc_curve`.
 
     Returns:
-        {"average_precision": {"value", "interval95", "n"}, "positives", "negatives", "recall": [...], "precision":
-        [...]}, from the highest threshold to the lowest after the usual first point, recall 0 and precision 1. Without
-        a positive or without a negative the value, its interval and both lists are None.
+        Without a positive or without a negative the area, its interval and both lists are None.
     """
     hits, alarms = _counts(scores, positive, np.ones((1, len(scores))))
-    area = {"average_precision": _estimate(_average_precision, scores, positive, patients)} | _sizes(positive)
-    if area["average_precision"]["value"] is None:
-        return area | {"recall": None, "precision": None}
+    area, (positives, negatives) = _area(_average_precision, scores, positive, patients), _sizes(positive)
+    if area.value is None:
+        return PrecisionRecallCurve(
+            average_precision=area, positives=positives, negatives=negatives, recall=None, precision=None
+        )
     precision = np.append(1.0, hits[0, 1:] / (hits[0, 1:] + alarms[0, 1:]))
     curve = _thin(np.stack([hits[0] / hits[0, -1], precision], axis=1))
-    return area | {"recall": curve[:, 0].tolist(), "precision": curve[:, 1].tolist()}
+    return PrecisionRecallCurve(
+        average_precision=area,
+        positives=positives,
+        negatives=negatives,
+        recall=tuple(curve[:, 0].tolist()),
+        precision=tuple(curve[:, 1].tolist()),
+    )
 
 
 def _counts(
@@ -99,23 +153,24 @@ def _average_precision(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -
     return ratio(np.where(alarms[:, -1] > 0, area, np.nan), hits[:, -1])
 
 
-def _estimate(
-    area: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+def _area(
+    area_of: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
     scores: NDArray[np.float64],
     positive: NDArray[np.bool_],
     patients: Sequence[str],
-) -> dict[str, Any]:
+) -> Area:
     def statistic(weights: Weights) -> NDArray[np.float64]:
-        return area(*_counts(scores, positive, weights))
+        return area_of(*_counts(scores, positive, weights))
 
     value = float(statistic(np.ones((1, len(scores))))[0])
     if not np.isfinite(value):
-        return {"value": None, "interval95": None, "n": len(scores)}
-    return {"value": four_digits(value), "interval95": bootstrap(statistic, patients), "n": len(scores)}
+        return Area(value=None, interval95=None, n=len(scores))
+    return Area(value=four_digits(value), interval95=bootstrap(statistic, patients), n=len(scores))
 
 
-def _sizes(positive: NDArray[np.bool_]) -> dict[str, Any]:
-    return {"positives": int(positive.sum()), "negatives": int((~positive).sum())}
+def _sizes(positive: NDArray[np.bool_]) -> tuple[int, int]:
+    """Positives, negatives."""
+    return int(positive.sum()), int((~positive).sum())
 
 
 def _thin(curve: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Operating points chosen for a sensitivity or a specificity, and how many films it takes to know them well."""
 
+from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +9,36 @@ from scipy.stats import beta
 
 from model.calibration import log_losses
 from model.decision import SENSITIVITY, SPECIFICITY, OperatingPoint
-from model.stats.binomial import interval, proportion
-from model.stats.summaries import summary
+from model.json_value import JsonValue
+from model.stats.binomial import Proportion, interval, proportion
+from model.stats.summaries import Summary, summary
 
 HALF_WIDTH = 0.05
 """Of the interval of a rate that is known well enough."""
 MOST = 100_000
 """Films beyond which nobody counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates(JsonValue):
+    """What the flags of one operating point do on films."""
+
+    sensitivity: Proportion
+    specificity: Proportion
+
+    def rate(self, name: str) -> Proportion:
+        """By SENSITIVITY or SPECIFICITY."""
+        return self.sensitivity if name == SENSITIVITY else self.specificity
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleMetrics(Summary):
+    """What a bundle's manifest says of one split."""
+
+    log_loss: float
+    """Nats."""
+    flags: dict[str, Rates]
+    """By finding with an operating point."""
 
 
 def choose(
@@ -83,25 +106,25 @@ def films_needed(rate: float) -> int:
     return low
 
 
-def shortage(found: dict[str, Any]) -> int | None:
-    """Films that a rate of `exact.proportion` needs to be known to +- HALF_WIDTH; None where it is."""
-    low, high = found["interval95"]
-    if found["value"] is None or (high - low) / 2 <= HALF_WIDTH:
+def shortage(rate: Proportion) -> int | None:
+    """Films that a rate needs to be known to +- HALF_WIDTH; None where it is."""
+    low, high = rate.interval95
+    if rate.value is None or (high - low) / 2 <= HALF_WIDTH:
         return None
-    return films_needed(found["value"])
+    return films_needed(rate.value)
 
 
-def rates(point: OperatingPoint, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
-    """What an operating point does on films: sensitivity and specificity as of `exact.proportion`."""
-    return rates_of(scores >= point.threshold, positive)
+def rates(point: OperatingPoint, scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Rates:
+    """Of an operating point on films; probabilities of its finding [N], truth [N]."""
+    return flag_rates(scores >= point.threshold, positive)
 
 
-def rates_of(flagged: NDArray[np.bool_], positive: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
+def flag_rates(flagged: NDArray[np.bool_], positive: NDArray[np.bool_]) -> Rates:
     """The same of flags [N]."""
-    return {
-        SENSITIVITY: proportion(int((flagged & positive).sum()), int(positive.sum())),
-        SPECIFICITY: proportion(int((~flagged & ~positive).sum()), int((~positive).sum())),
-    }
+    return Rates(
+        sensitivity=proportion(int((flagged & positive).sum()), int(positive.sum())),
+        specificity=proportion(int((~flagged & ~positive).sum()), int((~positive).sum())),
+    )
 
 
 def bundle_metrics(
@@ -109,11 +132,12 @@ def bundle_metrics(
     labels: NDArray[np.int64],
     findings: tuple[str, ...],
     points: tuple[OperatingPoint, ...],
-) -> dict[str, Any]:
-    """What a bundle's manifest says of one split; probabilities [N, findings], labels [N]."""
-    return summary(chances, labels, findings) | {
-        "log_loss": round(float(log_losses(chances, labels).mean()), 4),
-        "flags": {
+) -> BundleMetrics:
+    """Probabilities [N, findings], labels [N]."""
+    return BundleMetrics(
+        **vars(summary(chances, labels, findings)),
+        log_loss=round(float(log_losses(chances, labels).mean()), 4),
+        flags={
             point.finding: rates(
                 point,
                 chances[:, findings.index(point.finding)],
@@ -121,7 +145,7 @@ def bundle_metrics(
             )
             for point in points
         },
-    }
+    )
 
 
 def _half(rate: float, count: int) -> float:

@@ -37,12 +37,23 @@ class RateWatch:
     def value(self) -> float | None:
         return self.successes / self.trials if self.trials else None
 
+    @property
+    def published_value(self) -> float | None:
+        """To four places."""
+        return None if self.value is None else round(self.value, 4)
+
+    @property
+    def published_evidence(self) -> float | None:
+        """To three places."""
+        return None if self.evidence is None else round(self.evidence, 3)
+
+    @property
+    def alarm(self) -> bool:
+        return self.alarm_at is not None
+
     def as_dict(self) -> dict[str, Any]:
-        rounded = {
-            "value": None if self.value is None else round(self.value, 4),
-            "evidence": None if self.evidence is None else round(self.evidence, 3),
-        }
-        return asdict(self) | rounded | {"alarm": self.alarm_at is not None}
+        published = {"value": self.published_value, "evidence": self.published_evidence}
+        return asdict(self) | published | {"alarm": self.alarm}
 
 
 def watch(

@@ -65,7 +65,7 @@ def binned(reference: Values, sample: Values) -> tuple[Values, Values]:
     edges, times = np.unique(deciles, return_counts=True)
     edges = np.union1d(edges, np.nextafter(edges[times > 1], -np.inf))
     counts = [np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) for values in (reference, sample)]
-    first, second = (one[counts[0] + counts[1] > 0].astype(np.float64) for one in counts)
+    first, second = (films[counts[0] + counts[1] > 0].astype(np.float64) for films in counts)
     return first, second
 
 
@@ -76,7 +76,7 @@ def psi(reference: Values, sample: Values) -> float:
     samples together are: of two that agree, PSI stays 0.
     """
     together = (reference + sample) / (reference.sum() + sample.sum())
-    p, q = ((one + PSEUDO_FILMS * together) / (one.sum() + PSEUDO_FILMS) for one in (reference, sample))
+    p, q = ((films + PSEUDO_FILMS * together) / (films.sum() + PSEUDO_FILMS) for films in (reference, sample))
     return float(((p - q) * np.log(p / q)).sum())
 
 
@@ -118,7 +118,7 @@ def q_values(p: Sequence[float]) -> list[float]:
     adjusted = np.minimum.accumulate(np.asarray(p, np.float64)[order] * len(order) / ranks)
     found = np.empty(len(order))
     found[order] = np.minimum(adjusted, 1.0)
-    return [float(one) for one in found]
+    return [float(value) for value in found]
 
 
 def _distance(first: Values, second: Values) -> int:

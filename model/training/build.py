@@ -70,7 +70,7 @@ def build_bundle(
             calibration=Calibration(temperature=temperature),
             operating_points=points,
             metrics={
-                split: bundle_metrics(chances[split], films.labels, FINDINGS, points)
+                split: bundle_metrics(chances[split], films.labels, FINDINGS, points).as_dict()
                 for split, films in dataset.splits.items()
             },
             provenance={

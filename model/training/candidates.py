@@ -34,7 +34,9 @@ class Candidate:
 def validate(network: nn.Module, films: Films, weights: Tensor, device: torch.device, name: str) -> Candidate:
     logits = torch.from_numpy(predict(network, films.take, len(films), device=device))
     loss = nn.functional.cross_entropy(logits, torch.from_numpy(films.labels), weight=weights)
-    accuracy = summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, FINDINGS)["accuracy"]["value"]
+    accuracy = summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, FINDINGS).accuracy.value
+    if accuracy is None:
+        raise AssertionError("validation films were checked before")
     return Candidate(state=copy_state(network), loss=float(loss), accuracy=accuracy, name=name)
 
 

@@ -222,7 +222,7 @@ def _groups(network: GateTrunk, chest: NDArray[np.uint8], config: GateConfig) ->
     centres, rest = [], []
     for turn in range(len(TURNS)):
         for inverted in (False, True):
-            images = torch.from_numpy(np.stack([_shown(one, turn, inverted, False) for one in chest])).float()
+            images = torch.from_numpy(np.stack([_shown(film, turn, inverted, False) for film in chest])).float()
             images = torch.cat([images, augment(images, generator, config.augmentation)])
             found = torch.cat([network.logits_and_features(part)[1] for part in torch.split(images, 256)])
             centres.append(found.mean(dim=0))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +10,9 @@ import torch
 from model.data.dataset import SPLITS, Dataset, Films, dataset_of
 from model.data.splits import assign
 from model.findings import FINDINGS
-from model.stats.binomial import interval
+from model.stats.binomial import Proportion, interval
 from model.stats.summaries import summary
+from model.study_table import Cell, Study
 from model.training.loop import predict
 from model.training.recipe import TrainConfig
 from model.training.train import Trained, build, train
@@ -22,18 +22,6 @@ SPLIT_SHARES = ((0.7, 0.3), (0.6, 0.4), (0.5, 0.5))
 """Of train and validation, as in the paper."""
 RATES = (1e-3, 5e-4, 2e-4, 1e-4, 3e-5)
 """Learning rates of the search phase."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """One finished study, JSON-ready through `vars`."""
-
-    study: str
-    title: str
-    columns: list[str]
-    rows: list[list[Any]]
-    note: str
-    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +115,7 @@ def start_study(bench: Bench, starts: dict[str, Path | str | None]) -> Study:
     )
 
 
-def _study(bench: Bench, name: str, title: str, columns: list[str], rows: list[list[Any]]) -> Study:
+def _study(bench: Bench, name: str, title: str, columns: list[str], rows: Sequence[Sequence[Cell]]) -> Study:
     count = len(bench.seeds)
     means = f"Mean (least to greatest) over {count} seeds. " if count > 1 else "One seed. "
     test = bench.dataset.splits.get("test")
@@ -143,7 +131,14 @@ def _study(bench: Bench, name: str, title: str, columns: list[str], rows: list[l
         "views": list(bench.dataset.views) or ["all"],
         "films": {split: films.counts() for split, films in bench.dataset.splits.items()},
     }
-    return Study(study=name, title=title, columns=columns, rows=rows, note=note, provenance=provenance)
+    return Study(
+        study=name,
+        title=title,
+        columns=tuple(columns),
+        rows=tuple(map(tuple, rows)),
+        note=note,
+        provenance=provenance,
+    )
 
 
 def _divided(dataset: Dataset, shares: tuple[float, ...], seed: int) -> Dataset:
@@ -161,11 +156,15 @@ def _measure(trained: Trained, dataset: Dataset, device: torch.device) -> _Resul
     for split, films in dataset.splits.items():
         logits = predict(network, films.take, len(films), device=device)
         found = summary(logits.astype(np.float64), films.labels, FINDINGS)
-        accuracy[split] = found["accuracy"]["value"]
+        accuracy[split] = _number(found.accuracy)
         if split == "test":
-            recall = {finding: found["recall"][finding]["value"] for finding in FINDINGS}
+            recall = {finding: _number(found.recall[finding]) for finding in FINDINGS}
     network.to("cpu")
     return _Result(trained=trained, accuracy=accuracy, recall=recall or dict.fromkeys(FINDINGS, float("nan")))
+
+
+def _number(share: Proportion) -> float:
+    return float("nan") if share.value is None else share.value
 
 
 def _accuracies(results: list[_Result]) -> list[str]:

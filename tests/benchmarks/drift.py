@@ -18,7 +18,7 @@ from worker.db import schema
 from worker.db.session import make_engine, reading
 from worker.db.span import Span
 from worker.monitoring import drift_reference
-from worker.monitoring.drift import DriftOptions, evaluate
+from worker.monitoring.drift import DriftOptions, DriftTest, evaluate
 
 OPTIONS = DriftOptions(reference_films=500, least_films=50, alpha=0.001, psi=0.1)
 BEFORE = Span(start=day(-60).start, end=day(0).start)
@@ -38,12 +38,12 @@ def quiet(repetitions: int) -> Section:
     for repetition in range(repetitions):
         for found in _quiet_month(repetition):
             tests += len(found)
-            p += [one["p"] for one in found]
-            raised = {one["calling_ae"] for one in found if one["alarm"]}
+            p += [test.p for test in found]
+            raised = {test.calling_ae for test in found if test.alarm}
             alarms[repetition] += len(raised)
             nights += bool(raised)
-            bare += any(one["psi"] >= OPTIONS.psi for one in found)
-            alone += any(one["p"] <= 0.05 for one in found)
+            bare += any(test.psi >= OPTIONS.psi for test in found)
+            alone += any(test.p <= 0.05 for test in found)
     total = repetitions * NIGHTS
     row: Row = {"nights": total, "tests": tests, "alarms": alarms.total(), "nights with one": nights}
     row |= {f"largest in {NIGHTS} nights": max(alarms.values()), "with PSI ≥ .1": bare, "with any p ≤ .05": alone}
@@ -55,7 +55,7 @@ def quiet(repetitions: int) -> Section:
     )
 
 
-def _quiet_month(seed: int) -> Iterator[list[dict[str, object]]]:
+def _quiet_month(seed: int) -> Iterator[tuple[DriftTest, ...]]:
     random = np.random.default_rng(seed)
     with TemporaryDirectory(prefix="xrayq-bench-") as folder:
         database = make_engine(f"sqlite:///{Path(folder) / 'xrayq.db'}")
@@ -67,7 +67,7 @@ def _quiet_month(seed: int) -> Iterator[list[dict[str, object]]]:
             for device in DEVICES:
                 keep(database, device.ae, day(number), draw(device, how_many(device, number, random), random))
             with reading(database) as connection:
-                yield evaluate(connection, day(number), OPTIONS)["tests"]
+                yield evaluate(connection, day(number), OPTIONS).tests
         database.dispose()
 
 

@@ -47,9 +47,11 @@ def _report(films: int) -> Row:
         days.fill(engine, DAY, films, shares=days.Shares(failed=0.02, labelled=0.01))
         engine.dispose()
         options = NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT, spool=folder, reports=folder)
-        order = pickle.dumps(Order(database_url=url, day=DAY, options=options, folder=folder, parent=os.getpid()))
+        order = Order(
+            database_url=url, day=DAY, options=options, folder=folder, summary=folder / "summary", parent=os.getpid()
+        )
         begun, busy = perf_counter(), _cpu_seconds()
-        subprocess.run([sys.executable, "-m", "worker.nightly.child"], input=order, check=True)
+        subprocess.run([sys.executable, "-m", "worker.nightly.child"], input=pickle.dumps(order), check=True)
         seconds, busy = perf_counter() - begun, _cpu_seconds() - busy
         # The largest child so far: sizes grow, so it is this one.
         memory = getrusage(RUSAGE_CHILDREN).ru_maxrss * 1024 / MEGABYTE

@@ -21,7 +21,7 @@ from worker.db.span import Span
 from worker.db.tables import alarm
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly.content import NightOptions
-from worker.nightly.files import write
+from worker.nightly.files import write_report
 from worker.nightly.published import PAGE
 
 DAY = date(2026, 11, 20)
@@ -93,7 +93,7 @@ def made(folder: Path, *, faults: bool = False) -> Path:
     options = NightOptions(
         zone=ZONE, drift=days.DRIFT, site="A Hospital with a Rather Long Name, Radiology", spool=folder, reports=folder
     )
-    write(engine, DAY, options, folder)
+    write_report(engine, DAY, options, folder)
     engine.dispose()
     return folder / PAGE
 
@@ -117,7 +117,7 @@ def running(folder: Path) -> Path:
     for number in range(12):
         classes = [f"1.2.{'3' * 59}{kind}" for kind in "123456789"]
         contexts_refused(engine, f"SCANNER_OF_WARD{number:X}", *classes)
-    write(engine, now.astimezone(zone).date(), options, folder)
+    write_report(engine, now.astimezone(zone).date(), options, folder)
     engine.dispose()
     return folder / PAGE
 

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +102,9 @@ def test_a_plan_from_another_machine_is_refused(
     folder = Path(shutil.copytree(cache, tmp_path / "plans"))
     facts = plans.facts_of(bundle.onnx.read_bytes(), bundle, plan.target)
     secret = seal.read_key(folder)
-    other = facts | {field: "another"}
+    other = replace(facts, target=replace(plan.target, **{field: "another"}))
     plans.write(folder, secret, other, plan.path.read_bytes())
-    (folder / f"{plans.key_of(other)}.json").replace(folder / f"{plan.key}.json")
+    (folder / f"{other.key}.json").replace(folder / f"{plan.key}.json")
     with pytest.raises(EngineError, match=f"differs in {field}"):
         TensorRTEngine(bundle, folder, reference=reference)
 

@@ -1,6 +1,7 @@
 """An alarm that somebody knows of and nobody can mend: listed, and no longer called wrong, until it gets worse."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, update
@@ -17,10 +18,50 @@ MOST_CHARACTERS = 200
 """Of the reason."""
 
 
-def acknowledge(engine: Engine, rule: str, subject: str, *, why: str, actor: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """Who knows of an alarm."""
+
+    at: str
+    """ISO 8601, UTC."""
+    by: str
+    why: str
+
+    @classmethod
+    def of_row(cls, kept: Mapping[str, Any]) -> "Acknowledgement":
+        """From the column `acknowledged` of an alarm's row, which keeps more."""
+        return cls(at=kept["at"], by=kept["by"], why=kept["why"])
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptAcknowledgement(Acknowledgement):
+    """What the alarm's row keeps of an acknowledgement."""
+
+    value: float
+    """The alarm's, of then."""
+    about: list[str] | None
+    """What the alarm was about then; None of one that an older release raised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcknowledgedCondition:
+    """A condition that somebody knows of."""
+
+    rule: str
+    subject: str
+    acknowledgement: Acknowledgement
+
+    def as_dict(self) -> dict[str, str]:
+        return {"rule": self.rule, "subject": self.subject} | self.acknowledgement.as_dict()
+
+
+def acknowledge(engine: Engine, rule: str, subject: str, *, why: str, actor: str) -> KeptAcknowledgement:
     """Keep who knows, since when and why; audited. Of one that is acknowledged already, the new reason counts.
 
-    Returns what is kept: at (ISO 8601), by, why, and the alarm's value and what it was about. Raises NotFound.
+    Raises NotFound.
     """
     with writing(engine) as connection:
         ledger.take_turn(connection)
@@ -28,32 +69,35 @@ def acknowledge(engine: Engine, rule: str, subject: str, *, why: str, actor: str
         row = opened.get((rule, subject))
         if row is None:
             raise NotFound(_not_open(rule, subject, opened))
-        what = {"why": why, "value": row.value, "about": row.about}
-        kept = {"at": database_time(connection).isoformat(timespec="seconds"), "by": actor} | what
-        connection.execute(update(alarm).where(alarm.c.id == row.id).values(acknowledged=kept))
-        detail = {"alarm": row.id, "rule": rule, "subject": subject} | what
+        at = database_time(connection).isoformat(timespec="seconds")
+        kept = KeptAcknowledgement(at=at, by=actor, why=why, value=row.value, about=row.about)
+        connection.execute(update(alarm).where(alarm.c.id == row.id).values(acknowledged=kept.as_dict()))
+        detail = {
+            "alarm": row.id,
+            "rule": rule,
+            "subject": subject,
+            "why": why,
+            "value": kept.value,
+            "about": kept.about,
+        }
         trail.record(connection, action=ACTION, instance_id=None, actor=actor, detail=detail)
     return kept
 
 
-def of(connection: Connection, conditions: Iterable[Condition]) -> list[dict[str, Any]]:
-    """Those of the conditions that are acknowledged: rule, subject, at, by, why."""
+def acknowledged_among(connection: Connection, conditions: Iterable[Condition]) -> tuple[AcknowledgedCondition, ...]:
+    """Those of the conditions that somebody has acknowledged, and that did not get worse since."""
     opened = ledger.open_alarms(connection)
     found = []
-    for one in conditions:
-        row = opened.get((one.rule, one.subject))
-        if row and row.acknowledged and one.is_known(row.acknowledged):
-            found.append({"rule": one.rule, "subject": one.subject} | said(row.acknowledged))
-    return found
-
-
-def said(kept: dict[str, Any]) -> dict[str, str]:
-    """What people read of it."""
-    return {name: kept[name] for name in ("at", "by", "why")}
+    for condition in conditions:
+        row = opened.get((condition.rule, condition.subject))
+        if row and row.acknowledged and condition.is_known(row.acknowledged):
+            known = Acknowledgement.of_row(row.acknowledged)
+            found.append(AcknowledgedCondition(rule=condition.rule, subject=condition.subject, acknowledgement=known))
+    return tuple(found)
 
 
 def _not_open(rule: str, subject: str, opened: Iterable[tuple[str, str]]) -> str:
-    others = [of for other, of in opened if other == rule and of]
+    others = [about for other, about in opened if other == rule and about]
     if others and not subject:
         return f"{rule} is open for {', '.join(sorted(others))}: name one"
     name = f"{rule} {subject}".rstrip()

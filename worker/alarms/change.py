@@ -1,4 +1,4 @@
-"""What is told of an alarm: that it was raised, or cleared. Audit trail, log, mail and webhook hold the same values."""
+"""A change of an alarm: raised, or cleared. Audit trail, log, mail and webhook hold the same values."""
 
 import hashlib
 import json
@@ -52,8 +52,8 @@ class Change:
 
     def message(self, site: str) -> dict[str, Any]:
         """What is sent. Of an alarm that is over, `text` says how it was, and there is no advice."""
-        told = {name: value for name, value in self.as_dict().items() if name != "to"}
-        return {"site": site} | told | ({"advice": self.advice} if self.state == AlarmState.RAISED else {})
+        content = {name: value for name, value in self.as_dict().items() if name != "to"}
+        return {"site": site} | content | ({"advice": self.advice} if self.state == AlarmState.RAISED else {})
 
     def identity(self, site: str) -> str:
         """The same for every attempt, another for every other message of any installation; 32 hex digits."""

@@ -1,4 +1,4 @@
-"""The one alarm that cannot be a row: that the database takes none. Told from memory, by each relay."""
+"""The one alarm that cannot be a row: that the database takes none. Sent from memory, by each relay."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ PATIENCE = 300.0
 
 
 class DatabaseWatch:
-    """The live rules, and what is said where the database keeps us from them."""
+    """Looks at the live rules; where the database does not let it, it sends the alarm itself."""
 
     def __init__(self, look: Callable[[], object], sends: Mapping[Kind, Send], host: str, patience: float = PATIENCE):
         """
@@ -37,7 +37,7 @@ class DatabaseWatch:
         self._patience = patience
         self._since: float | None = None
         self._raised: Change | None = None
-        self._told: set[Kind] = set()
+        self._reached: set[Kind] = set()
 
     def __call__(self) -> None:
         try:
@@ -55,17 +55,17 @@ class DatabaseWatch:
         if self._raised is None:
             self._raised = self._change(AlarmState.RAISED, round(away), f"no film is accepted or scored: {fault}")
             ledger.tell([self._raised])
-        for channel in self._sends.keys() - self._told:
+        for channel in self._sends.keys() - self._reached:
             if self._sent(channel, self._raised):
-                self._told.add(channel)
+                self._reached.add(channel)
 
     def _back(self) -> None:
         self._since = None
         if self._raised is None:
             return
         over = self._change(AlarmState.CLEARED, self._raised.value, self._raised.text)
-        self._told -= {channel for channel in self._told if self._sent(channel, over)}
-        if not self._told:
+        self._reached -= {channel for channel in self._reached if self._sent(channel, over)}
+        if not self._reached:
             self._raised = None
             ledger.tell([over])
 

@@ -6,9 +6,9 @@ password or URL is mended within hours, and a dozen requests harm nobody.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Engine, select
 
@@ -45,8 +45,8 @@ class DeliveryOptions:
 def deliver_due(engine: Engine, kind: Kind, send: Send, options: DeliveryOptions) -> int:
     """Everything of this channel that is due. Returns how many messages were tried."""
     tried = 0
-    while one := errands.take(engine, (kind,), now=time_of(engine), lease_seconds=LEASE_SECONDS):
-        deliver(engine, one, send, options)
+    while message := errands.take(engine, (kind,), now=time_of(engine), lease_seconds=LEASE_SECONDS):
+        deliver(engine, message, send, options)
         tried += 1
     return tried
 
@@ -56,23 +56,23 @@ def not_configured(_change: Change) -> int:
     raise Undelivered(NOT_CONFIGURED)
 
 
-def deliver(engine: Engine, one: Errand, send: Send, options: DeliveryOptions) -> None:
-    change = Change(**one.payload)
-    extra = {"channel": one.kind.value, "alarm": change.alarm, "state": change.state, "attempt": one.attempt}
+def deliver(engine: Engine, message: Errand, send: Send, options: DeliveryOptions) -> None:
+    change = Change(**message.payload)
+    extra = {"channel": message.kind.value, "alarm": change.alarm, "state": change.state, "attempt": message.attempt}
     try:
-        if _overtakes(engine, one.kind, change):
+        if _overtakes(engine, message.kind, change):
             raise Undelivered("raised_waits")
         refused = send_bounded(send, change, options.send_seconds)
     except Undelivered as failure:
         reason = str(failure)
-        if one.attempt < options.attempts:
+        if message.attempt < options.attempts:
             payload = replace(change, to=failure.to or change.to).as_dict()
-            errands.postpone(engine, one, now=time_of(engine), first_wait=options.first_wait, payload=payload)
+            errands.postpone(engine, message, now=time_of(engine), first_wait=options.first_wait, payload=payload)
             log.warning("cannot deliver, will try again", extra=extra | {"reason": reason})
-        elif _finish(engine, one, change, GIVEN_UP, {"reason": reason, "attempts": one.attempt}):
+        elif _finish(engine, message, change, GIVEN_UP, {"reason": reason, "attempts": message.attempt}):
             log.error("not delivered, given up", extra=extra | {"reason": reason})
         return
-    if _finish(engine, one, change, DELIVERED, {"refused": refused} if refused else {}):
+    if _finish(engine, message, change, DELIVERED, {"refused": refused} if refused else {}):
         log.info("delivered", extra=extra)
         if refused:
             log.warning("some recipients refused", extra=extra | {"count": refused})
@@ -102,11 +102,11 @@ def _overtakes(engine: Engine, kind: Kind, change: Change) -> bool:
         return connection.execute(earlier).first() is not None
 
 
-def _finish(engine: Engine, one: Errand, change: Change, action: str, more: dict[str, Any]) -> bool:
+def _finish(engine: Engine, message: Errand, change: Change, action: str, more: Mapping[str, str | int]) -> bool:
     """False when the lease passed and another process has the errand: it records what becomes of it."""
-    detail = {"channel": one.kind.value, "alarm": change.alarm, "state": change.state} | more
+    detail = {"channel": message.kind.value, "alarm": change.alarm, "state": change.state} | dict(more)
     with writing(engine) as connection:
-        ours = errands.finish(connection, one)
+        ours = errands.finish(connection, message)
         if ours:
             trail.record(connection, action=action, instance_id=None, actor=ACTOR, detail=detail)
     return ours

@@ -35,7 +35,7 @@ def open_alarms(connection: Connection) -> dict[tuple[str, str], Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class LedgerWork:
     """What a look asks of the ledger."""
 
     new: list[Condition] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Work:
     again: list[tuple[int, Condition]] = field(default_factory=list)
     """Of those, alarms that were acknowledged, and it is worse now."""
     over: list[tuple[Any, str]] = field(default_factory=list)
-    """Rows of open alarms, and what is said where nothing was mended, else ""."""
+    """Rows of open alarms, each with a text that replaces its own where nothing was mended, else ""."""
 
     def __bool__(self) -> bool:
         return bool(self.new or self.stay or self.over)
@@ -55,23 +55,29 @@ def work(
     looked_at: Collection[str | tuple[str, str]],
     conditions: Iterable[Condition],
     gone: Mapping[tuple[str, str], str] | None = None,
-) -> Work:
+) -> LedgerWork:
     """What `settle` would do, with the same arguments."""
-    found, opened, gone = {(one.rule, one.subject): one for one in conditions}, open_alarms(connection), gone or {}
-    needed = Work()
-    for place, one in found.items():
+    broken = {(condition.rule, condition.subject): condition for condition in conditions}
+    opened, gone = open_alarms(connection), gone or {}
+    needed = LedgerWork()
+    for place, condition in broken.items():
         row = opened.get(place)
         if row is None:
-            needed.new.append(one)
+            needed.new.append(condition)
             continue
-        values = {"value": one.value, "threshold": one.threshold, "text": one.text, "about": list(one.about)}
-        if row.acknowledged and not one.is_known(row.acknowledged):
+        values = {
+            "value": condition.value,
+            "threshold": condition.threshold,
+            "text": condition.text,
+            "about": list(condition.about),
+        }
+        if row.acknowledged and not condition.is_known(row.acknowledged):
             values["acknowledged"] = None
-            needed.again.append((row.id, one))
+            needed.again.append((row.id, condition))
         if any(getattr(row, name) != value for name, value in values.items()):
             needed.stay.append((row.id, values))
     for place, row in opened.items():
-        if place not in found and (row.rule in looked_at or place in looked_at or place in gone):
+        if place not in broken and (row.rule in looked_at or place in looked_at or place in gone):
             needed.over.append((row, gone.get(place, "")))
     return needed
 
@@ -90,7 +96,7 @@ def settle(
     Args:
         looked_at: rules, or rules with one subject, whose conditions are all here; other alarms are left alone.
         channels: each change becomes an errand for each of them.
-        gone: rule and subject of alarms that end though nothing was mended, and what is said then.
+        gone: rule and subject of alarms that end though nothing was mended, with the text that says so.
 
     Returns:
         The changes, for `tell` after the commit.
@@ -99,15 +105,15 @@ def settle(
     needed = work(connection, looked_at, conditions, gone)
     now = database_time(connection)
     changes = []
-    for one in needed.new:
-        values = asdict(one) | {"raised_at": now}
+    for condition in needed.new:
+        values = asdict(condition) | {"raised_at": now}
         del values["counted"]
         key = connection.execute(insert(alarm).values(values).returning(alarm.c.id)).scalar_one()
-        changes.append(_change(key, one, AlarmState.RAISED, now))
+        changes.append(_change(key, condition, AlarmState.RAISED, now))
     for key, values in needed.stay:
         connection.execute(update(alarm).where(alarm.c.id == key).values(values))
     # Where the first message still waits, that one goes out: it says the same alarm is there.
-    changes += [_change(key, one, AlarmState.RAISED, now) for key, one in needed.again]
+    changes += [_change(key, condition, AlarmState.RAISED, now) for key, condition in needed.again]
     for row, words in needed.over:
         text = words or row.text
         connection.execute(update(alarm).where(alarm.c.id == row.id).values(cleared_at=now, text=text))
@@ -128,32 +134,55 @@ def tell(changes: Iterable[Change]) -> None:
         )
 
 
-def listed(connection: Connection, *, cleared: bool) -> list[dict[str, Any]]:
-    """Alarms, JSON-ready, the open ones first, each part newest first. With `cleared`, also those that are over."""
+@dataclass(frozen=True, kw_only=True)
+class ListedAlarm:
+    """An alarm's row, with what to do first."""
+
+    id: int
+    rule: str
+    subject: str
+    value: float
+    threshold: float
+    text: str
+    raised_at: datetime
+    cleared_at: datetime | None
+    about: list[str] | None
+    acknowledged: Mapping[str, Any] | None
+    """As `acknowledge.KeptAcknowledgement`."""
+    advice: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {
+            "raised_at": self.raised_at.isoformat(timespec="seconds"),
+            "cleared_at": self.cleared_at and self.cleared_at.isoformat(timespec="seconds"),
+        }
+
+
+def listed(connection: Connection, *, cleared: bool) -> list[ListedAlarm]:
+    """Alarms, the open ones first, each part newest first. With `cleared`, also those that are over."""
     query = select(alarm).order_by(alarm.c.cleared_at.is_not(None), alarm.c.raised_at.desc(), alarm.c.id.desc())
     if not cleared:
         query = query.where(alarm.c.cleared_at.is_(None))
     return [
-        dict(row._mapping)
-        | {
-            "raised_at": row.raised_at.isoformat(timespec="seconds"),
-            "cleared_at": row.cleared_at and row.cleared_at.isoformat(timespec="seconds"),
-            "advice": BY_ID[row.rule].advice if row.rule in BY_ID else "",
-        }
+        ListedAlarm(**row._mapping, advice=BY_ID[row.rule].advice if row.rule in BY_ID else "")
         for row in connection.execute(query)
     ]
 
 
-def _change(key: int, of: Any, state: AlarmState, now: datetime) -> Change:
-    """Of a condition or of a row, which call these values the same."""
+def _change(key: int, broken: Any, state: AlarmState, now: datetime) -> Change:
+    """
+    Args:
+        broken: a condition or a row, which call these values the same.
+    """
     return Change(
         alarm=key,
-        rule=of.rule,
-        subject=of.subject,
+        rule=broken.rule,
+        subject=broken.subject,
         state=state.value,
-        value=of.value,
-        threshold=of.threshold,
-        text=of.text,
+        value=broken.value,
+        threshold=broken.threshold,
+        text=broken.text,
         at=now.isoformat(timespec="microseconds"),
     )
 

@@ -31,7 +31,7 @@ CHUNK = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class AlarmLimits:
     """The thresholds, as the settings have them."""
 
     backlog_seconds: float
@@ -63,7 +63,7 @@ class LiveConditions:
 
 
 def watch(
-    engine: Engine, limits: Limits, channels: Collection[Kind], free_mib: Callable[[], float | None] | None = None
+    engine: Engine, limits: AlarmLimits, channels: Collection[Kind], free_mib: Callable[[], float | None] | None = None
 ) -> list[Change]:
     """Look, and where there is something to settle, look and settle in one transaction.
 
@@ -88,7 +88,7 @@ def watch(
     return changes
 
 
-def look(connection: Connection, limits: Limits, free_mib: float | None, now: datetime) -> LiveConditions:
+def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, now: datetime) -> LiveConditions:
     """Every live rule.
 
     Args:
@@ -119,7 +119,7 @@ def spool_free_mib(spool: Path) -> float | None:
         return None
 
 
-def _backlog(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:
+def _backlog(connection: Connection, limits: AlarmLimits, now: datetime, standing: bool) -> Iterator[Condition]:
     oldest = _oldest(connection)
     waited = (now - oldest).total_seconds() if oldest else 0.0
     if oldest and waited > limits.backlog_seconds * (BY_ID["backlog"].release if standing else 1):
@@ -157,7 +157,7 @@ def _oldest(connection: Connection) -> datetime | None:
     return oldest
 
 
-def _dead_letters(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
+def _dead_letters(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
     rows = connection.execute(
         select(instance.c.reason, func.count())
         .where(instance.c.state == State.FAILED, instance.c.finished_at > now - DAY)
@@ -174,14 +174,14 @@ def _dead_letters(connection: Connection, limits: Limits, now: datetime) -> Iter
         )
 
 
-def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator[Condition]:
+def _refusals(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
     """C-STOREs and presentation contexts, each by itself over the threshold; one alarm for an AE."""
     films = _refused(connection, limits, now, refusals.FILMS)
     contexts = _refused(connection, limits, now, refusals.CONTEXTS)
     for calling_ae in sorted({*films, *contexts}):
         statuses, classes = films.get(calling_ae, Counter()), contexts.get(calling_ae, Counter())
         asked = refusals.contexts_in(classes)
-        said = [
+        sentences = [
             f"{number} {things} of {calling_ae} were refused within an hour; {codes}: {_named(counts, most)}"
             for things, number, codes, counts, most in (
                 ("C-STOREs", statuses.total(), "statuses", statuses, NAMED_REASONS),
@@ -194,19 +194,19 @@ def _refusals(connection: Connection, limits: Limits, now: datetime) -> Iterator
             subject=calling_ae,
             value=statuses.total() or asked,  # not their sum: an acknowledged one would hide as many C-STOREs
             threshold=limits.refusals,
-            text=". ".join(said),
+            text=". ".join(sentences),
             about=(*sorted(statuses), *sorted(classes)),
             counted=statuses.total(),
         )
 
 
-def _refused(connection: Connection, limits: Limits, now: datetime, action: str) -> dict[str, Counter[str]]:
+def _refused(connection: Connection, limits: AlarmLimits, now: datetime, action: str) -> dict[str, Counter[str]]:
     """AE -> code -> number, of those over the threshold."""
-    found = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
+    refused = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
     number = refusals.contexts_in if action == refusals.CONTEXTS else lambda codes: sum(codes.values())
-    over = {calling_ae: of for calling_ae, of in found.items() if number(of) >= limits.refusals}
+    over = {calling_ae: codes for calling_ae, codes in refused.items() if number(codes) >= limits.refusals}
     shown = refusals.most(over, titles=MOST_REFUSED, codes=MOST_CODES)
-    return {calling_ae: Counter(of) for calling_ae, of in shown.items()}
+    return {calling_ae: Counter(codes) for calling_ae, codes in shown.items()}
 
 
 def _named(counts: Counter[str], most: int) -> str:
@@ -215,7 +215,7 @@ def _named(counts: Counter[str], most: int) -> str:
     return f"{named} and others" if len(counts) > most else named
 
 
-def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Condition]:
+def _spool_space(limits: AlarmLimits, free_mib: float, standing: bool) -> Iterator[Condition]:
     if free_mib < limits.spool_mib * (BY_ID["spool_space"].release if standing else 1):
         yield Condition(
             rule="spool_space",
@@ -226,7 +226,7 @@ def _spool_space(limits: Limits, free_mib: float, standing: bool) -> Iterator[Co
         )
 
 
-def _report_late(connection: Connection, limits: Limits, now: datetime, standing: bool) -> Iterator[Condition]:
+def _report_late(connection: Connection, limits: AlarmLimits, now: datetime, standing: bool) -> Iterator[Condition]:
     """Lateness by the clock: the errand's own time moves with each attempt. One errand names the next report.
 
     An open alarm stays as long as the report is late, also with a relay that began to look a moment ago.

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 
+from model.notice import NOTICE
 from worker.alarms.change import AlarmState, Change
 from worker.alarms.faults import code_of
 from worker.errors import Undelivered
 
 TIMEOUT = 10.0
 """Seconds for each answer of the server."""
-NOTICE = "Sent by xrayq. Research software, not a medical device."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def send(options: MailOptions, change: Change) -> int:
     Raises Undelivered: no connection, certificate, log-in, every recipient refused, or some for now (a 4xx reply, as
     greylisting gives: RFC 6647).
     """
-    recipients = [one for one in options.recipients if not change.to or one in change.to]
+    recipients = [address for address in options.recipients if not change.to or address in change.to]
     try:
         with _connect(options) as server:
             if options.user:
@@ -79,7 +79,7 @@ def _lines(site: str, change: Change) -> Iterator[str]:
         yield from (change.text, "", f"Sent at {at}.")
     if change.alarm:
         yield f"Alarm {change.alarm}" + (f" of {site}" if site else "")
-    yield from ("", NOTICE, "")
+    yield from ("", f"Sent by xrayq. {NOTICE}", "")
 
 
 def subject(site: str, change: Change) -> str:

@@ -71,7 +71,7 @@ RULES: tuple[AlarmRule, ...] = (
         id="database",
         when=When.LIVE,
         setting="",
-        meaning="a relay cannot read or write the database for five minutes; told, not listed",
+        meaning="a relay cannot read or write the database for five minutes; sent to people, not listed",
         advice=f"xrayq doctor; C-STORE is answered with {in_hexadecimal(StoreUnavailable.status)} meanwhile",
     ),
     AlarmRule(

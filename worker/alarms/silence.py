@@ -3,7 +3,7 @@
 The silence is moved back by 1, 2, 3 and 4 weeks on the site's clock. Where the AE was known already, and there are two
 such weeks at least, it must have sent so many films in each of them. A device that rests at night or on Sundays rested
 then too; one that comes and goes had a week in which it did not send. A public holiday on a working day is silent like
-a fault, and is told like one.
+a fault, and raises the alarm like one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -45,7 +45,7 @@ def conditions(connection: Connection, least: int, zone: ZoneInfo, now: datetime
 
 
 def gone(connection: Connection, calling_aes: Iterable[str], now: datetime) -> Iterator[tuple[str, str]]:
-    """Which of these AEs are taken as gone, and what is said when their alarm ends."""
+    """Which of these AEs are taken as gone, each with the text of the end of its alarm."""
     for calling_ae in calling_aes:
         last = connection.execute(
             select(func.max(instance.c.received_at)).where(instance.c.calling_ae == calling_ae, instance.c.is_film)

@@ -14,8 +14,8 @@ from worker.db.tables import alarm, audit_event, errand
 from worker.queue.errands import Kind
 
 CHANNELS = (Kind.MAIL, Kind.WEBHOOK)
-TOLD_FOR = timedelta(days=7)
-"""So long one that was given up is told of, unless a later one arrives on the same channel."""
+SHOWN_FOR = timedelta(days=7)
+"""So long a message that was given up is shown, unless a later one arrives on the same channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,21 @@ class Outage:
         return in_words(self.reason)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LostMessage:
+    """A message about an alarm that was given up."""
+
+    at: datetime
+    channel: str
+    state: str
+    """raised or cleared"""
+    reason: str
+    """A code of `faults`."""
+    rule: str
+    """Of the alarm, "" where that is gone, like `subject`."""
+    subject: str
+
+
 def outages(connection: Connection, now: datetime) -> tuple[Outage, ...]:
     """Channels on which something does not arrive now; empty when all is well.
 
@@ -58,21 +73,18 @@ def outages(connection: Connection, now: datetime) -> tuple[Outage, ...]:
     return tuple(_outage(kind, failing[kind], lost[kind]) for kind in CHANNELS if failing[kind] or lost[kind])
 
 
-def given_up(connection: Connection, span: Span) -> list[dict[str, Any]]:
-    """Messages that were given up in the span, oldest first.
-
-    Keys: at, channel, rule, subject, state (raised or cleared), reason.
-    """
+def given_up(connection: Connection, span: Span) -> tuple[LostMessage, ...]:
+    """Messages that were given up in the span, oldest first."""
     events = connection.execute(_events(GIVEN_UP).where(span.covers(audit_event.c.at)).order_by(audit_event.c.id)).all()
     about = select(alarm.c.id, alarm.c.rule, alarm.c.subject)
-    rows = connection.execute(about.where(alarm.c.id.in_({one.detail["alarm"] for one in events})))
-    alarms = {row.id: {"rule": row.rule, "subject": row.subject} for row in rows}
-    return [
-        {"at": one.at.isoformat(timespec="seconds")}
-        | {name: one.detail[name] for name in ("channel", "state", "reason")}
-        | alarms.get(one.detail["alarm"], {"rule": "", "subject": ""})
-        for one in events
-    ]
+    rows = connection.execute(about.where(alarm.c.id.in_({event.detail["alarm"] for event in events})))
+    alarms = {row.id: (row.rule, row.subject) for row in rows}
+    messages = []
+    for event in events:
+        rule, subject = alarms.get(event.detail["alarm"], ("", ""))
+        words = {name: event.detail[name] for name in ("channel", "state", "reason")}
+        messages.append(LostMessage(at=event.at, rule=rule, subject=subject, **words))
+    return tuple(messages)
 
 
 def _failing(connection: Connection) -> dict[str, list[Any]]:
@@ -81,11 +93,11 @@ def _failing(connection: Connection) -> dict[str, list[Any]]:
             errand.c.kind.in_(CHANNELS), errand.c.attempts > 0
         )
     )
-    found: dict[str, list[Any]] = defaultdict(list)
+    failing: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         if _failed(row):
-            found[row.kind].append(row)
-    return found
+            failing[row.kind].append(row)
+    return failing
 
 
 def _failed(row: Any) -> int:
@@ -95,16 +107,16 @@ def _failed(row: Any) -> int:
 
 def _since_the_last_that_arrived(connection: Connection, now: datetime) -> dict[str, list[Any]]:
     """Events of messages that were given up, newest first."""
-    newest = _events(DELIVERED, GIVEN_UP).where(audit_event.c.at > now - TOLD_FOR).order_by(audit_event.c.id.desc())
-    found: dict[str, list[Any]] = defaultdict(list)
+    newest = _events(DELIVERED, GIVEN_UP).where(audit_event.c.at > now - SHOWN_FOR).order_by(audit_event.c.id.desc())
+    lost: dict[str, list[Any]] = defaultdict(list)
     arrived = set()
-    for one in connection.execute(newest):
-        channel = one.detail["channel"]
-        if one.action == DELIVERED:
+    for event in connection.execute(newest):
+        channel = event.detail["channel"]
+        if event.action == DELIVERED:
             arrived.add(channel)
-        elif channel not in arrived and one.detail["reason"] != NOT_CONFIGURED:
-            found[channel].append(one)
-    return found
+        elif channel not in arrived and event.detail["reason"] != NOT_CONFIGURED:
+            lost[channel].append(event)
+    return lost
 
 
 def _events(*actions: str) -> Select[Any]:

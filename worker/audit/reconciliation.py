@@ -6,12 +6,12 @@ The audit trail says what was received; the instances say what became of it. For
 
 and a difference is a film that was lost, or a row that somebody removed. `worker.audit.unaccounted` names such films;
 what their rows say they became does not count. Objects that are no film take part, as ineligible: a page shows them
-apart (`films_of`).
+apart (`Sender.films_received`).
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -24,7 +24,7 @@ from worker.states import NOT_A_FILM, State
 
 SCORED = (State.SCORED, State.REPORTED)
 CHAINED = audit_event.c.digest != ""
-"""A row without a digest is nobody's word."""
+"""Rows that are part of the chain. One without a digest was written past xrayq, and proves nothing."""
 
 
 class Why(StrEnum):
@@ -32,7 +32,7 @@ class Why(StrEnum):
 
     NO_ROW = "waits without a place in the queue"
     NO_SCORE = "called scored, and has no score"
-    UNTOLD = "its state is not the one that the audit trail tells of"
+    OTHER_STATE = "its state is not the one that the audit trail tells of"
     NO_ARRIVAL = "has no arrival in the audit trail"
     GONE = "arrived by the audit trail, and its row is gone"
 
@@ -77,25 +77,28 @@ class Sender:
         return self.ineligible.get(NOT_A_FILM, 0)
 
     @property
+    def films_received(self) -> int:
+        """Received, without other objects."""
+        return self.received - self.other_objects
+
+    @property
+    def ineligible_films(self) -> dict[str, int]:
+        """By reason, without other objects."""
+        return {reason: number for reason, number in self.ineligible.items() if reason != NOT_A_FILM}
+
+    @property
     def difference(self) -> int:
         """0, or the count of films that are not accounted for."""
-        told = self.scored + sum(self.ineligible.values()) + sum(self.failed.values()) + self.pending
-        return self.received - told
+        accounted = self.scored + sum(self.ineligible.values()) + sum(self.failed.values()) + self.pending
+        return self.received - accounted
+
+    @property
+    def wrong(self) -> int:
+        """Films that are not accounted for, or are not what the audit trail says."""
+        return max(abs(self.difference), self.lost)
 
     def as_dict(self) -> dict[str, Any]:
-        names = (
-            "calling_ae",
-            "received",
-            "revisions",
-            "duplicates",
-            "scored",
-            "ineligible",
-            "failed",
-            "pending",
-            "lost",
-            "other_objects",
-        )
-        return {name: getattr(self, name) for name in names} | {"difference": self.difference}
+        return asdict(self) | {"other_objects": self.other_objects, "difference": self.difference}
 
 
 def reconcile(connection: Connection, span: Span, unaccounted: Sequence[Unaccounted]) -> list[Sender]:
@@ -106,12 +109,12 @@ def reconcile(connection: Connection, span: Span, unaccounted: Sequence[Unaccoun
     """
     arrivals, duplicates = _arrivals(connection, span), _duplicates(connection, span)
     states = _states(connection, span)
-    for one in unaccounted:
-        if one.why is Why.GONE:
-            arrivals[one.calling_ae]["received"] += 1
-        elif one.state and one.why is not Why.NO_ARRIVAL:
-            states[one.calling_ae][one.state][one.reason] -= 1
-    lost = Counter(one.calling_ae for one in unaccounted)
+    for film in unaccounted:
+        if film.why is Why.GONE:
+            arrivals[film.calling_ae]["received"] += 1
+        elif film.state and film.why is not Why.NO_ARRIVAL:
+            states[film.calling_ae][film.state][film.reason] -= 1
+    lost = Counter(film.calling_ae for film in unaccounted)
     senders = []
     for calling_ae in sorted({*arrivals, *states, *duplicates}):
         came, became = arrivals[calling_ae], states[calling_ae]
@@ -129,17 +132,6 @@ def reconcile(connection: Connection, span: Span, unaccounted: Sequence[Unaccoun
             )
         )
     return senders
-
-
-def films_of(sender: dict[str, Any]) -> dict[str, Any]:
-    """`Sender.as_dict` without the objects that are no film, which are counted under `other_objects`."""
-    ineligible = {reason: number for reason, number in sender["ineligible"].items() if reason != NOT_A_FILM}
-    return sender | {"received": sender["received"] - sender["other_objects"], "ineligible": ineligible}
-
-
-def total(count: int | dict[str, int]) -> int:
-    """Films, where a count may be by reason."""
-    return sum(count.values()) if isinstance(count, dict) else count
 
 
 def _arrivals(connection: Connection, span: Span) -> dict[str, Counter[str]]:

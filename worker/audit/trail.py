@@ -74,9 +74,9 @@ def record_all(connection: Connection, events: list[dict[str, Any]]) -> None:
     previous, now = _head(connection)
     rows = []
     for event_ in events:
-        one = {"at": now} | event_
-        digest = digest_of(previous, one)
-        rows.append(one | {"previous": previous, "digest": digest})
+        row = {"at": now} | event_
+        digest = digest_of(previous, row)
+        rows.append(row | {"previous": previous, "digest": digest})
         previous = digest
     connection.execute(insert(audit_event), rows)
 

@@ -1,4 +1,4 @@
-"""Films that are not accounted for: in the queue of nobody, without their score, or told otherwise by the audit trail.
+"""Films that are not accounted for: in no queue, without their score, or in another state than the audit trail says.
 
 A day's report looks at its own films, and again at those of days before: a film may be lost after the report of its day
 was made.
@@ -17,7 +17,7 @@ from worker.db.span import Span
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.states import State
 
-TOLD: dict[tuple[State, ...], tuple[str, ...]] = {
+LAST_ACTIONS: dict[tuple[State, ...], tuple[str, ...]] = {
     (State.RECEIVED,): (*ARRIVALS, "requeued"),
     SCORED: ("scored",),
     (State.INELIGIBLE,): ("ineligible", "rejected"),
@@ -32,19 +32,19 @@ def of_day(connection: Connection, span: Span) -> list[Unaccounted]:
     queries = {
         Why.NO_ROW: _without_row(which),
         Why.NO_SCORE: _without_score(which),
-        Why.UNTOLD: _untold(which),
+        Why.OTHER_STATE: _in_another_state(which),
         Why.NO_ARRIVAL: _without_arrival(which),
         Why.GONE: _gone(span),
     }
     found: dict[int, Unaccounted] = {}
     for why, query in queries.items():
-        for one in _read(connection, why, query):
-            found.setdefault(one.id, one)
+        for film in _read(connection, why, query):
+            found.setdefault(film.id, film)
     return [found[key] for key in sorted(found)]
 
 
 def of_earlier_days(connection: Connection, span: Span, since: datetime) -> list[Unaccounted]:
-    """Films of the time from `since` to the span, and whatever came before it and waits for nobody, by id."""
+    """Films of the time from `since` to the span, and whatever came before it and is in no queue, by id."""
     long_ago = _read(connection, Why.NO_ROW, _without_row(instance.c.received_at < since))
     return [*long_ago, *of_day(connection, Span(start=since, end=span.start))]
 
@@ -70,17 +70,20 @@ def _without_score(which: Any) -> Select[Any]:
     return _instances().outerjoin(score, LIVE_OF_FILM).where(which, instance.c.state.in_(SCORED), score.c.id.is_(None))
 
 
-def _untold(which: Any) -> Select[Any]:
+def _in_another_state(which: Any) -> Select[Any]:
     """Instances whose state is not what their last event in the trail says."""
     event = audit_event.alias()
-    told = [action for actions in TOLD.values() for action in actions]
+    ends = [action for actions in LAST_ACTIONS.values() for action in actions]
     last = (
         select(func.max(event.c.id))
-        .where(event.c.instance_id == instance.c.id, event.c.action.in_(told), event.c.digest != "")
+        .where(event.c.instance_id == instance.c.id, event.c.action.in_(ends), event.c.digest != "")
         .scalar_subquery()
     )
     agrees = or_(
-        *(and_(instance.c.state.in_(states), audit_event.c.action.in_(actions)) for states, actions in TOLD.items())
+        *(
+            and_(instance.c.state.in_(states), audit_event.c.action.in_(actions))
+            for states, actions in LAST_ACTIONS.items()
+        )
     )
     return _instances().join(audit_event, audit_event.c.id == last).where(which, not_(agrees))
 

@@ -10,10 +10,13 @@ from worker.processes.alarm_options import channels
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
+    from worker.alarms.ledger import ListedAlarm
     from worker.queue.errands import Kind
     from worker.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how they are told.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Alarms, their rules, and how people hear of them."
+)
 
 UNITS = {
     "seconds": "seconds",
@@ -45,38 +48,38 @@ def list_(
 
     settings = load_settings()
     with reading(open_database(settings)) as connection:
-        rows = listed(connection, cleared=everything)
+        alarms = listed(connection, cleared=everything)
     if as_json:
-        print_json(rows)
+        print_json([alarm.as_dict() for alarm in alarms])
         return
-    if not rows:
+    if not alarms:
         typer.echo("no alarms" if everything else "no open alarms: 'xrayq alarm rules' says what raises one")
         return
     from rich.text import Text
 
     from worker.cli.console import print_rows
 
-    def until(row: dict[str, Any]) -> str | Text:
-        if row["cleared_at"]:
-            return clock(row["cleared_at"], settings.zone)
-        return Text("acknowledged", "yellow") if row["acknowledged"] else Text("open", "red")
+    def until(alarm: "ListedAlarm") -> str | Text:
+        if alarm.cleared_at:
+            return clock(alarm.cleared_at, settings.zone)
+        return Text("acknowledged", "yellow") if alarm.acknowledged else Text("open", "red")
 
-    def first(row: dict[str, Any]) -> str:
-        if kept := row["acknowledged"]:
+    def first(alarm: "ListedAlarm") -> str:
+        if kept := alarm.acknowledged:
             return f"{kept['by']} {clock(kept['at'], settings.zone)}: {kept['why']}"
-        return "" if row["cleared_at"] else str(row["advice"])
+        return "" if alarm.cleared_at else alarm.advice
 
     table = [
         (
-            str(row["id"]),
-            row["rule"],
-            row["subject"] or "-",
-            clock(row["raised_at"], settings.zone),
-            until(row),
-            row["text"],
-            first(row),
+            str(alarm.id),
+            alarm.rule,
+            alarm.subject or "-",
+            clock(alarm.raised_at, settings.zone),
+            until(alarm),
+            alarm.text,
+            first(alarm),
         )
-        for row in rows
+        for alarm in alarms
     ]
     console = wide_console()
     print_rows(console, ("id", "rule", "subject", "since", "until", "what", "first"), table, folds=("what", "first"))
@@ -114,9 +117,9 @@ def acknowledge(
     about = "" if subject == "-" else subject
     kept = known.acknowledge(open_database(load_settings()), rule, about, why=why, actor=operator())
     if as_json:
-        print_json({"rule": rule, "subject": about} | kept)
+        print_json({"rule": rule, "subject": about} | kept.as_dict())
         return
-    films = f" ({', '.join(kept['about'])})" if kept["about"] else ""
+    films = f" ({', '.join(kept.about)})" if kept.about else ""
     typer.echo(f"{f'{rule} {about}'.rstrip()}{films} is acknowledged; it is raised again when it gets worse")
 
 
@@ -209,10 +212,10 @@ def try_(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(results)
     else:
-        for one in results:
-            beside = "" if one["recorded"] or not one["delivered"] else ", not recorded: no database answers"
-            typer.echo(f"{one['channel']:<8} {one['outcome']}{beside}")
-    if not all(one["delivered"] for one in results):
+        for result in results:
+            beside = "" if result["recorded"] or not result["delivered"] else ", not recorded: no database answers"
+            typer.echo(f"{result['channel']:<8} {result['outcome']}{beside}")
+    if not all(result["delivered"] for result in results):
         raise typer.Exit(Unhealthy.exit_code)
 
 

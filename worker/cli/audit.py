@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from worker.cli.common import JsonOption, clock, load_settings, past_day, print_
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
+    from worker.nightly.published import ReportRecord
     from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The audit trail and the report of a day.")
@@ -52,30 +53,28 @@ def report(
         raise ConfigurationError(f"{out} is the night's, its digest is in the audit trail: take another --out")
     if fault := drawing.fault():
         raise Unhealthy(f"no report: {drawing.advice(fault)}")
-    from worker.audit.reconciliation import films_of
-    from worker.nightly.files import write
+    from worker.nightly.files import write_report
     from worker.nightly.headline import judge
     from worker.nightly.page.words import in_films, in_others
 
     database = open_database(settings)
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
-        content = write(database, chosen, night_options(settings), out)
-    verdict = judge(content)
+        made = write_report(database, chosen, night_options(settings), out)
+    verdict = judge(made)
     if as_json:
-        print_json(content)
+        print_json(made.as_dict())
     else:
-        if not content["day_over"]:
-            until = f"{clock(content['end'], settings.zone)} {settings.time_zone}"
+        if not made.day_over:
+            until = f"{clock(made.span.end.isoformat(), settings.zone)} {settings.time_zone}"
             typer.echo(f"{chosen} is not over: films received until {until} are counted")
-        films = [films_of(one) for one in content["senders"]]
-        received, other = (sum(one[name] for one in films) for name in ("received", "other_objects"))
+        received = sum(sender.films_received for sender in made.senders)
+        other = sum(sender.other_objects for sender in made.senders)
         beside = f" and {in_others(other)}" if other else ""
-        dead = len(content["failed"])
+        dead = len(made.failed)
         typer.echo(
-            f"{content['date']} ({content['zone']}): {in_films(received)}{beside} received, "
-            f"{content['flags']['scored']} scored, "
-            f"{dead} dead letter{'s' * (dead != 1)}, {content['difference']} not accounted for. Wrote {out}"
+            f"{made.day} ({made.zone.key}): {in_films(received)}{beside} received, {made.scored} scored, "
+            f"{dead} dead letter{'s' * (dead != 1)}, {made.difference} not accounted for. Wrote {out}"
         )
         for known in verdict.known:
             typer.echo(known)
@@ -88,7 +87,7 @@ def reports(as_json: JsonOption = False) -> None:
     """List the nightly reports that were made, newest first, and whether their files are still the same.
 
     The audit trail holds the SHA-256 of each file. A file that was changed or
-    removed since is told, and a report that a later one replaced. Exit code 1
+    removed since is marked, and a report that a later one replaced. Exit code 1
     when a file was changed.
 
     \b
@@ -100,22 +99,20 @@ def reports(as_json: JsonOption = False) -> None:
 
     settings = load_settings()
     with reading(open_database(settings)) as connection:
-        found = published.reports(connection)
-    rows = [
-        one.as_dict()
-        | {"folder": str(published.folder_of(settings.reports, one.day))}
-        | {"files": published.state_of(one, published.folder_of(settings.reports, one.day))}
-        for one in reversed(found)
-    ]
+        records = published.reports(connection)[::-1]
+    folders = [published.folder_of(settings.reports, report.day) for report in records]
+    states = [published.state_of(report, folder) for report, folder in zip(records, folders, strict=True)]
+    rows = list(zip(records, folders, states, strict=True))
     if as_json:
-        print_json(rows)
+        print_json([report.as_dict() | {"folder": str(folder), "files": state} for report, folder, state in rows])
     else:
         _print_reports(rows, settings)
-    if any(row["files"] == "changed" for row in rows):
+    if "changed" in states:
         raise typer.Exit(1)
 
 
-def _print_reports(rows: list[dict[str, Any]], settings: "Settings") -> None:
+def _print_reports(rows: "list[tuple[ReportRecord, Path, str]]", settings: "Settings") -> None:
+    """Args: rows: each report with its folder, and whether its files are as they were made."""
     if not rows:
         when = f"the relay makes one each night at {settings.report_time}" if settings.report_time else "none is due"
         typer.echo(f"no nightly report yet: {when} (XRAYQ_REPORT_TIME)")
@@ -124,15 +121,15 @@ def _print_reports(rows: list[dict[str, Any]], settings: "Settings") -> None:
 
     table = [
         (
-            row["date"],
-            clock(row["made_at"], settings.zone),
-            str(row["difference"]),
-            ", ".join(row["alarms"]) or "-",
-            row["digest"][:12],
-            row["files"],
-            row["folder"],
+            report.day.isoformat(),
+            clock(report.at, settings.zone),
+            str(report.difference),
+            ", ".join(report.alarms) or "-",
+            report.digest[:12],
+            state,
+            str(folder),
         )
-        for row in rows
+        for report, folder, state in rows
     ]
     headings = ("date", "made at", "difference", "alarms", "digest", "files", "folder")
     console = wide_console()

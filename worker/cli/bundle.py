@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.notice import NOTICE
 from worker.cli.common import JsonOption, did_you_mean, load_settings, print_json, wide_console
 from worker.errors import NotFound, Unhealthy
 
@@ -27,15 +28,21 @@ def list_(as_json: JsonOption = False) -> None:
 
     default = load_settings().bundle or REFERENCE
     folders = sorted({manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")} | {default})
-    rows = [load_bundle(str(folder)) for folder in folders]
+    bundles = [load_bundle(str(folder)) for folder in folders]
     if as_json:
-        print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in rows])
+        print_json([_summary(bundle) | {"default": bundle.path == default} for bundle in bundles])
         return
     from worker.cli.console import print_rows
 
     table = [
-        (one.name, one.version, one.digest[:12], ", ".join(one.findings), "yes" if one.path == default else "")
-        for one in rows
+        (
+            bundle.name,
+            bundle.version,
+            bundle.digest[:12],
+            ", ".join(bundle.findings),
+            "yes" if bundle.path == default else "",
+        )
+        for bundle in bundles
     ]
     print_rows(wide_console(), ("bundle", "version", "digest", "findings", "default"), table)
     typer.echo("default: live while no other is activated; 'xrayq bundle status' says what is")
@@ -68,7 +75,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         return
     from rich.text import Text
 
-    from model.pages.card import plain
+    from model.pages.texts import plain
     from worker.cli.console import print_rows
 
     console = wide_console()
@@ -105,7 +112,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
         console.print(f"  {key.replace('_', ' ')}: {plain(value)}", style="dim")
-    console.print("Brackets are exact 95 % intervals. Research software, not a medical device.", style="dim")
+    console.print(f"Brackets are exact 95 % intervals. {NOTICE}", style="dim")
 
 
 @app.command()

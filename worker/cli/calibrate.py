@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from model.bundle import Bundle
-    from model.calibrating.calibrate import Calibrated
+    from model.calibrating.calibrate import Calibrated, CalibrationContent
     from model.calibrating.cross_fit import Wish
+    from model.calibrating.measured_part import FilmsNeeded
+    from model.stats.estimate import Estimate
 
 RATES = ("sensitivity", "specificity")
 SensitivityOption = Annotated[
@@ -104,14 +106,14 @@ def calibrate(
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
     with one_line_errors():
         if films is not None:
-            made = _on_films(console, bundle, films, out, wish, engine)
+            calibrated = _on_films(console, bundle, films, out, wish, engine)
         else:
-            made = calibrate_on_table(bundle, source, out, wish, report=_line(console))
-        write(made, place)
+            calibrated = calibrate_on_table(bundle, source, out, wish, report=_line(console))
+        write(calibrated, place)
     if as_json:
-        print_json(made.content | {"path": str(out), "report": str(place)})
+        print_json(calibrated.content.as_dict() | {"path": str(out), "report": str(place)})
     else:
-        show(wide_console(), made.content, out, place)
+        show(wide_console(), calibrated.content, out, place)
 
 
 def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
@@ -162,60 +164,59 @@ def _line(console: "Console") -> Any:
     return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def show(console: "Console", content: dict[str, Any], out: Path, place: Path) -> None:
+def show(console: "Console", content: "CalibrationContent", out: Path, place: Path) -> None:
     """calibration.json for people."""
     from worker.cli.console import print_rows
 
-    parts = content["parts"]
+    parts = content.parts
     errors = [
         (
-            f"{name}, {part['how']}",
+            f"{name}, {part.how}",
             when,
-            _pair(one["ece"], one["ece_interval95"]),
-            _pair(one["by_finding"]["value"], one["by_finding"]["interval95"]),
-            *(_pair(one[key], one[f"{key}_interval95"]) for key in ("brier", "log_loss")),
+            *map(_words, (reliability.scores[0], reliability.by_finding, *reliability.scores[1:])),
         )
         for name, part in parts.items()
-        for when, one in part["reliability"].items()
+        for when, reliability in part.reliability.items()
     ]
     print_rows(console, ("films", "probabilities", "ECE", "error by finding", "Brier", "log loss"), errors)
-    thresholds = {point["id"]: point["threshold"] for point in content["operating_points"]}
+    thresholds = {point.id: point.threshold for point in content.operating_points}
     flags = [
         (
             identifier,
             f"{thresholds[identifier]:.4f}",
             name,
-            *(f"{_pair(found[rate]['value'], found[rate]['interval95'])} n={found[rate]['n']}" for rate in RATES),
-            _needed(found["films_needed"]),
+            *(f"{_words(rate)} n={rate.n}" for rate in (flag.sensitivity, flag.specificity)),
+            _needed(flag.films_needed),
         )
         for name, part in parts.items()
-        for identifier, found in part["flags"].items()
+        for identifier, flag in part.flags.items()
     ]
     print_rows(console, ("operating point", "p at or over", "films", *RATES, "needed"), flags, folds=("needed",))
     sets = []
     for name, part in parts.items():
-        shares = [part["sets"]["coverage"], *part["sets"]["by_finding"].values(), part["sets"]["abstentions"]]
-        sets.append((name, *(_pair(one["value"], one["interval95"]) for one in shares)))
-    print_rows(console, ("prediction sets", "coverage", *content["bundle"]["findings"], "abstentions"), sets)
+        shares = [part.sets.coverage, *part.sets.by_finding.values(), part.sets.abstentions]
+        sets.append((name, *map(_words, shares)))
+    print_rows(console, ("prediction sets", "coverage", *content.bundle.findings, "abstentions"), sets)
     console.print(
         "Brackets are 95 % intervals. Needed: films for an interval of at most +- .05. ECE: of the called class; the "
         "report says how much of it is chance.",
         style="dim",
     )
-    made = content["calibration"]
+    made = f"{out}, digest {content.made[:12]}, {content.calibration.method} scaling"
     console.print(
-        f"wrote {out}, digest {content['made'][:12]}, {made['method']} scaling; report in {place}. {content['notice']}",
+        f"wrote {made}; report in {place}. {content.notice}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _needed(films: dict[str, int | None]) -> str:
-    short = zip(RATES, ("positives", "negatives"), strict=True)
-    return ", ".join(f"{films[rate]} {which}" for rate, which in short if films[rate]) or "enough"
+def _needed(films: "FilmsNeeded") -> str:
+    short = ((films.sensitivity, "positives"), (films.specificity, "negatives"))
+    return ", ".join(f"{count} {which}" for count, which in short if count) or "enough"
 
 
-def _pair(value: float | None, interval: list[float] | None) -> str:
-    if value is None:
+def _words(estimate: "Estimate") -> str:
+    if estimate.value is None:
         return "-"
-    return f"{value:.3f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+    bounds = estimate.interval95
+    return f"{estimate.value:.3f}" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else "")

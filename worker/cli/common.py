@@ -56,7 +56,8 @@ def load_settings(**overrides: Any) -> "Settings":
             raise ConfigurationError(f"settings file {config} ({CONFIG_VARIABLE}) is not there")
         return Settings(**overrides)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_fault(fault, config) for fault in error.errors())) from None
+        faults = dict.fromkeys(_fault(fault, config) for fault in error.errors())  # of a list each entry has one
+        raise ConfigurationError("; ".join(faults)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"settings file {config} is no TOML: {error}") from None
     except OSError as error:
@@ -65,7 +66,7 @@ def load_settings(**overrides: Any) -> "Settings":
 
 def _fault(fault: "ErrorDetails", config: str) -> str:
     """What pydantic found, in words; never the value, which may be a password."""
-    name = ".".join(str(part) for part in fault["loc"])
+    name = str(fault["loc"][0]) if fault["loc"] else ""
     if fault["type"] == "extra_forbidden":
         from worker.settings import Settings
 
@@ -147,15 +148,16 @@ def clock(moment: "datetime | str", zone: "ZoneInfo") -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
-def to_the_second(moment: str, zone: "ZoneInfo") -> str:
-    """On the site's clock with its offset, so that an hour that comes twice is told apart.
+def to_the_second(moment: "datetime | str", zone: "ZoneInfo") -> str:
+    """On the site's clock with its offset, which tells an hour that comes twice apart.
 
     Args:
-        moment: ISO 8601 with zone.
+        moment: with its zone; as text in ISO 8601.
     """
     from datetime import datetime
 
-    return datetime.fromisoformat(moment).astimezone(zone).isoformat(sep=" ", timespec="seconds")
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return at.astimezone(zone).isoformat(sep=" ", timespec="seconds")
 
 
 @contextmanager

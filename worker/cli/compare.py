@@ -1,6 +1,6 @@
 """xrayq bundle compare: may the shadow take over?"""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Engine
 
+    from model.promotion.side_by_side import FlagChanges, ProbabilityShift, RateOfBoth
+    from model.stats.binomial import Proportion
+    from model.stats.estimate import Interval
     from worker.bundles.roles import Placed
+    from worker.monitoring.comparison import BundleComparison
 
 HELP = f"""Compare two bundles on the films in the database that both scored, and say whether to promote.
 
@@ -59,14 +63,15 @@ def compare(live: Digest = "", shadow: ShadowDigest = "", as_json: JsonOption = 
 
     settings = load_settings()
     engine = open_database(settings)
-    one, other = _two(engine, live, shadow, default_of(settings.bundle))
-    content = compare_bundles(engine, one.digest, other.digest)
-    for place, bundle in (("live", one), ("shadow", other)):
-        content[place] |= {"name": bundle.name, "version": bundle.version}
+    live_bundle, shadow_bundle = _two(engine, live, shadow, default_of(settings.bundle))
+    comparison = compare_bundles(engine, live_bundle.digest, shadow_bundle.digest)
     if as_json:
-        print_json(content | {"notice": NOTICE})
+        content = comparison.as_dict() | {"notice": NOTICE}
+        for place, bundle in (("live", live_bundle), ("shadow", shadow_bundle)):
+            content[place] |= {"name": bundle.name, "version": bundle.version}
+        print_json(content)
     else:
-        _show(wide_console(), content)
+        _show(wide_console(), comparison, live_bundle, shadow_bundle)
 
 
 def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> "tuple[Placed, Placed]":
@@ -86,76 +91,81 @@ def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> 
             raise NotFound(f"no bundle in service begins with {prefix}: 'xrayq bundle status' shows digests")
         return found
 
-    one = named(live) if live else active
-    if one is None:
+    live_bundle = named(live) if live else active
+    if live_bundle is None:
         raise NotFound("no bundle is live: name both bundles by their digests")
-    return one, named(shadow) if shadow else shadows[0]
+    return live_bundle, named(shadow) if shadow else shadows[0]
 
 
-def _show(console: "Console", content: dict[str, Any]) -> None:
+def _show(console: "Console", comparison: "BundleComparison", live: "Placed", shadow: "Placed") -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
 
-    for place in ("live", "shadow"):
-        one = content[place]
-        engines = ", ".join(one["engines"]) or "no score"
-        about = f" {one['version']}  {one['digest'][:12]}  {engines}"
-        console.print(Text.assemble(f"{place:<7}", (one["name"], "bold"), about))
-    other = content["films_with_other_flags"]
-    console.print(f"{content['films']} films scored by both, other flags on {_share(other)}")
+    result = comparison.result
+    for place, bundle in (("live", live), ("shadow", shadow)):
+        engines = ", ".join(comparison.engines[bundle.digest]) or "no score"
+        about = f" {bundle.version}  {bundle.digest[:12]}  {engines}"
+        console.print(Text.assemble(f"{place:<7}", (bundle.name, "bold"), about))
+    console.print(f"{result.films} films scored by both, other flags on {_share(result.films_with_other_flags)}")
     columns = ("finding", "shift, mean", "5 %", "median", "95 %", "largest", "flag on", "off", "changed")
-    rows = [(name, *_shift(found["shift"]), *_changes(found["flags"])) for name, found in content["findings"].items()]
+    rows = [(name, *_shift(change.shift), *_changes(change.flags)) for name, change in result.findings.items()]
     print_rows(console, columns, rows, drops=("5 %", "95 %", "median"))
-    if content["truth"]:
-        _show_truth(console, content)
-    criteria = [(one["criterion"], _value(one), f"{one['limit']:g}", one["state"]) for one in content["criteria"]]
+    if result.truth:
+        _show_truth(console, comparison)
+    criteria = [
+        (line.criterion, _number(line.value, line.interval95), f"{line.limit:g}", line.state)
+        for line in result.criteria
+    ]
     print_rows(console, ("criterion", "found", "limit", "state"), criteria, folds=("criterion",))
-    console.print(Text.assemble("verdict: ", (content["verdict"], "bold")))
-    if content["verdict"] == PROMOTE:
-        console.print(f"  xrayq bundle activate {content['shadow']['digest'][:12]}")
+    console.print(Text.assemble("verdict: ", (result.verdict, "bold")))
+    if result.verdict == PROMOTE:
+        console.print(f"  xrayq bundle activate {comparison.shadow[:12]}")
     console.print(f"Brackets are exact 95 % intervals, films taken as independent. {NOTICE}", style="dim")
 
 
-def _show_truth(console: "Console", content: dict[str, Any]) -> None:
+def _show_truth(console: "Console", comparison: "BundleComparison") -> None:
     from worker.cli.console import print_rows
 
     console.print(
-        f"truth is known of {content['truth_films']} of them; of {content['disputed_films']} more readers do not agree",
+        f"truth is known of {comparison.truth_films} of them; of {comparison.disputed_films} more readers do not agree",
     )
     columns = ("flag", "rate", "films", "live", "shadow", "lost", "live only right", "shadow only", "McNemar p")
     rows = []
-    for name, found in content["truth"].items():
-        test = found["mcnemar"]
-        tested = (str(test["live_only"]), str(test["shadow_only"]), f"{test['p']:.4f}")
-        for rate in ("sensitivity", "specificity"):
-            shares = [_value(found[rate][which]) for which in ("live", "shadow", "lost")]
-            films = str(found[rate]["live"]["n"])
-            rows.append((name, rate, films, *shares, *(tested if rate == "sensitivity" else ("", "", ""))))
+    for name, flag in comparison.result.truth.items():
+        test = flag.mcnemar
+        tested = (str(test.live_only), str(test.shadow_only), f"{test.p:.4f}")
+        rows.append((name, "sensitivity", *_rate(flag.sensitivity), *tested))
+        rows.append((name, "specificity", *_rate(flag.specificity), "", "", ""))
     print_rows(console, columns, rows, drops=("McNemar p", "shadow only", "live only right"))
 
 
-def _shift(shift: dict[str, Any] | None) -> list[str]:
+def _rate(rate: "RateOfBoth") -> tuple[str, str, str, str]:
+    shares = (rate.live, rate.shadow, rate.lost)
+    live, shadow, lost = (_number(share.value, share.interval95) for share in shares)
+    return str(rate.live.n), live, shadow, lost
+
+
+def _shift(shift: "ProbabilityShift | None") -> list[str]:
     if shift is None:
         return ["-"] * 5
-    quantiles = [shift["quantiles"][share] for share in ("0.05", "0.5", "0.95")]
-    return [f"{number:+.4f}" for number in (shift["mean"], *quantiles, shift["largest"])]
+    quantiles = [shift.quantiles[share] for share in ("0.05", "0.5", "0.95")]
+    return [f"{number:+.4f}" for number in (shift.mean, *quantiles, shift.largest)]
 
 
-def _changes(flags: dict[str, Any] | None) -> tuple[str, str, str]:
-    return ("-", "-", "-") if flags is None else (str(flags["on"]), str(flags["off"]), _share(flags["changed"]))
+def _changes(flags: "FlagChanges | None") -> tuple[str, str, str]:
+    return ("-", "-", "-") if flags is None else (str(flags.on), str(flags.off), _share(flags.changed))
 
 
-def _value(found: dict[str, Any]) -> str:
+def _number(value: float | None, interval: "Interval | None") -> str:
     """A share with its interval, or a plain number."""
-    value = found["value"]
     if value is None:
         return "-"
-    if "interval95" not in found:
+    if interval is None:
         return f"{value:g}"
-    low, high = found["interval95"]
+    low, high = interval
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _share(found: dict[str, Any]) -> str:
-    return _value(found) + (f" n={found['n']}" if found["n"] else "")
+def _share(share: "Proportion") -> str:
+    return _number(share.value, share.interval95) + (f" n={share.n}" if share.n else "")

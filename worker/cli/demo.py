@@ -197,4 +197,4 @@ def _spread(ends: "list[Ending]") -> float:
     scores = [end.view.probabilities for end in ends if end.view and end.view.probabilities]
     if not scores:
         return 1.0
-    return max(max(one[name] for one in scores) - min(one[name] for one in scores) for name in scores[0])
+    return max(max(film[name] for film in scores) - min(film[name] for film in scores) for name in scores[0])

@@ -2,12 +2,16 @@
 
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.common import JsonOption, load_settings, print_json
 from worker.errors import Unhealthy
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+    from worker.status.doctor import DoctorOptions
 
 
 class ProcessName(StrEnum):
@@ -35,16 +39,37 @@ def doctor(as_json: JsonOption = False) -> None:
 
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
-    findings = run(settings)
+    checks = run(_options(settings))
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        print_json([asdict(check) for check in checks])
     else:
-        for finding in findings:
-            mark = typer.style("ok   ", fg="green") if finding.ok else typer.style("WRONG", fg="red", bold=True)
-            typer.echo(f"{mark}  {finding.check:<9} {finding.text}")
-    wrong = [finding.check for finding in findings if not finding.ok]
+        for check in checks:
+            mark = typer.style("ok   ", fg="green") if check.ok else typer.style("WRONG", fg="red", bold=True)
+            typer.echo(f"{mark}  {check.check:<9} {check.text}")
+    wrong = [check.check for check in checks if not check.ok]
     if wrong:
-        raise Unhealthy(f"{len(wrong)} of {len(findings)} checks failed: {', '.join(wrong)}")
+        raise Unhealthy(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")
+
+
+def _options(settings: "Settings") -> "DoctorOptions":
+    from worker.processes.redis_server import running_socket
+    from worker.status.doctor import DoctorOptions
+
+    return DoctorOptions(
+        host=settings.host,
+        port=settings.port,
+        ae_title=settings.ae_title,
+        calling_aes=settings.calling_aes,
+        spool=settings.spool_folder,
+        reserve_bytes=settings.spool_reserve_mib << 20,
+        database_url=settings.database,
+        database_seconds=settings.database_timeout,
+        redis_url=settings.redis_url or running_socket(settings.home),
+        lease_seconds=settings.lease_seconds,
+        bundle=settings.bundle,
+        engine=settings.engine,
+        report_time=settings.report_time,
+    )
 
 
 def health(
@@ -64,11 +89,11 @@ def health(
 
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
-    findings = client.ask(processes(settings)[role])
+    checks = client.ask(processes(settings)[role])
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        print_json([asdict(check) for check in checks])
     else:
-        typer.echo(f"{role}: {'; '.join(f'{one.check}: {one.text}' for one in findings)}")
-    wrong = [f"{finding.check}: {finding.text}" for finding in findings if finding.stops]
+        typer.echo(f"{role}: {'; '.join(f'{check.check}: {check.text}' for check in checks)}")
+    wrong = [f"{check.check}: {check.text}" for check in checks if check.stops]
     if wrong:
         raise Unhealthy(f"{role} is not ready: {'; '.join(wrong)}")

@@ -1,6 +1,6 @@
 """xrayq drift: do films and scores still look as they did when all was well?"""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,7 @@ from worker.cli.common import JsonOption, clock, load_settings, operator, past_d
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    pass
+    from worker.monitoring.drift import DriftResult
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Films and scores of each AE beside a frozen reference."
@@ -38,15 +38,16 @@ def show(
     from worker.db.span import Span
     from worker.monitoring.drift import evaluate
     from worker.processes.night_options import drift_options
+    from worker.words.json_values import to_json
 
     settings = load_settings()
     chosen = past_day(day, settings.zone, "--date")
     with snapshot(open_database(settings)) as connection:
-        found = evaluate(connection, Span.of_day(chosen, settings.zone), drift_options(settings))
+        result = evaluate(connection, Span.of_day(chosen, settings.zone), drift_options(settings))
     if as_json:
-        print_json(found | {"date": chosen.isoformat(), "notice": NOTICE})
+        print_json(to_json(result) | {"date": chosen.isoformat(), "notice": NOTICE})
     else:
-        _show(found, f"Films of {chosen} ({settings.time_zone})")
+        _show(result, f"Films of {chosen} ({settings.time_zone})")
 
 
 @app.command()
@@ -77,9 +78,10 @@ def freeze(
     if spans[1].start < spans[0].start:
         raise ConfigurationError("--to is a day before --from")
     span = Span(start=spans[0].start, end=spans[1].end)
-    for one in replace(open_database(settings), calling_ae, span, actor=operator()):
-        bundle = f" by bundle {one.key.bundle_digest[:12]}" if one.key.bundle_digest else ""
-        typer.echo(f"{calling_ae} {one.key.measure}{bundle}: {one.films} films")
+    for reference in replace(open_database(settings), calling_ae, span, actor=operator()):
+        key = reference.key
+        bundle = f" by bundle {key.bundle_digest[:12]}" if key.bundle_digest else ""
+        typer.echo(f"{calling_ae} {key.measure}{bundle}: {reference.films} films")
 
 
 @app.command()
@@ -133,7 +135,7 @@ def references(as_json: JsonOption = False) -> None:
     console.print(f"Days are {settings.time_zone}.", style="dim")
 
 
-def _show(found: dict[str, Any], title: str) -> None:
+def _show(result: "DriftResult", title: str) -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
@@ -141,17 +143,17 @@ def _show(found: dict[str, Any], title: str) -> None:
 
     table = [
         (
-            one["calling_ae"],
-            one["measure"],
-            f"{one['films']}" + (f" in {one['days']} days" if one["days"] > 1 else ""),
-            f"{one['psi']:.3f}",
-            f"{one['psi_by_chance']:.3f}",
-            f"{one['q']:.2g}",
-            f"{one['median']:.4g}",
-            f"{one['reference_median']:.4g}",
-            Text("DRIFT", "red") if one["alarm"] else one["note"],
+            test.calling_ae,
+            test.measure,
+            f"{test.films}" + (f" in {test.days} days" if test.days > 1 else ""),
+            f"{test.psi:.3f}",
+            f"{test.psi_by_chance:.3f}",
+            f"{test.q:.2g}",
+            f"{test.median:.4g}",
+            f"{test.reference_median:.4g}",
+            Text("DRIFT", "red") if test.alarm else test.note,
         )
-        for one in found["tests"]
+        for test in result.tests
     ]
     headings = ("AE", "measure", "films", "PSI", "by chance", "q", "median", "reference", "drift")
     console = wide_console()
@@ -159,10 +161,10 @@ def _show(found: dict[str, Any], title: str) -> None:
     print_rows(console, headings, table, folds=("drift",), drops=("reference", "median", "by chance"))
     if not table:
         console.print("Nothing tested: a test needs films of the day and a reference, see 'xrayq drift references'.")
-    for words in untested_words(found):
+    for words in untested_words(result):
         console.print(f"Not tested: {words}", style="yellow")
-    limits = found["options"]
+    limits = result.options
     console.print(
-        f"Drift: q of {limits['alpha']:g} or less, and a PSI beyond chance of {limits['psi']:g} or more. {NOTICE}",
+        f"Drift: q of {limits.alpha:g} or less, and a PSI beyond chance of {limits.psi:g} or more. {NOTICE}",
         style="dim",
     )

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ from worker.cli.common import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from model.evaluation.evaluate import EvaluationContent
+    from model.stats.estimate import Estimate
+    from model.stats.summaries import Summary
 
 
 def register(app: typer.Typer) -> None:
@@ -59,9 +63,10 @@ def evaluate(
 
     from model.engine.choose import open_engine
     from model.evaluation.evaluate import evaluate as run_evaluation
-    from model.evaluation.evaluate import read_study, write
+    from model.evaluation.evaluate import write
     from model.evaluation.gradcam import GradCam
     from model.pages.report import render
+    from model.study_table import read_study
     from worker.settings import cores
 
     must_be_writable(out)
@@ -80,7 +85,7 @@ def evaluate(
         with console.status("writing the report"):
             write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
     if as_json:
-        print_json(evaluation.content)
+        print_json(evaluation.content.as_dict())
     else:
         _show(wide_console(), evaluation.content, out)
 
@@ -91,39 +96,39 @@ def _shipped_studies() -> list[Path]:
     return sorted((Path(model.__file__).parent / "studies").glob("*.json"))
 
 
-def _show(console: "Console", content: dict[str, Any], out: Path) -> None:
+def _show(console: "Console", content: "EvaluationContent", out: Path) -> None:
     from rich.table import Table
 
     from model.pages.cells import engine_of
 
-    bundle, parts, rivals = content["bundle"], content["parts"], content["baselines"]
-    findings = bundle["findings"]
-    title = f"Bundle {bundle['name']} {bundle['digest'][:12]}, scored by {engine_of(content)}"
+    bundle, parts, rivals = content.bundle, content.parts, content.baselines
+    title = f"Bundle {bundle.name} {bundle.digest[:12]}, scored by {engine_of(content)}"
     table = Table(title=title, title_justify="left")
-    for column in ("", "films", "accuracy", "balanced", *(f"recall {finding}" for finding in findings)):
+    for column in ("", "films", "accuracy", "balanced", *(f"recall {finding}" for finding in bundle.findings)):
         table.add_column(column, justify="left" if not column else "right")
-    rows = [(f"network, {part.replace('_all', ' all')}", parts[part]["summary"]) for part in parts]
-    rows += [
-        ("SVM, test", rivals["svm"]["test"]["summary"]),
-        ("statistics, test", rivals["shortcut"]["test"]["summary"]),
-        ("random, test", rivals["random"]["test"]["summary"]),
+    rows: list[tuple[str, Summary]] = [
+        (f"network, {name.replace('_all', ' all')}", part.summary) for name, part in parts.items()
     ]
-    for label, found in rows:
-        balanced = {"value": found["balanced_accuracy"], "interval95": found["bootstrap"]["balanced_accuracy"]}
-        cells = [_words(one) for one in (found["accuracy"], balanced, *found["recall"].values())]
-        table.add_row(label, str(found["films"]), *cells)
+    rows += [
+        ("SVM, test", rivals.svm.test.summary),
+        ("statistics, test", rivals.shortcut.test.summary),
+        ("random, test", rivals.random["test"].summary),
+    ]
+    for label, summary in rows:
+        cells = map(_words, (summary.accuracy, summary.balanced, *summary.recall.values()))
+        table.add_row(label, str(summary.films), *cells)
     console.print(table)
     console.print(
         "balanced: mean recall. Brackets are 95 % intervals, exact; of balanced by bootstrap over patients.",
         style="dim",
     )
-    if not content["data"]["trained_on"]:
+    if not content.data.trained_on:
         console.print("The bundle was trained on another prepared set than this one: see the report.", style="yellow")
-    console.print(f"wrote {out / 'report.html'}, evaluation.json and predictions.csv. {content['notice']}")
+    console.print(f"wrote {out / 'report.html'}, evaluation.json and predictions.csv. {content.notice}")
 
 
-def _words(value: dict[str, Any]) -> str:
-    if value["value"] is None:
+def _words(estimate: "Estimate") -> str:
+    if estimate.value is None:
         return "-"
-    low, high = value["interval95"] or (None, None)
-    return f"{value['value']:.3f}" + ("" if low is None else f" [{low:.2f} {high:.2f}]")
+    bounds = estimate.interval95
+    return f"{estimate.value:.3f}" + (f" [{bounds[0]:.2f} {bounds[1]:.2f}]" if bounds else "")

@@ -1,6 +1,6 @@
 """xrayq instance: what arrived, what became of it, and what to do about it."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from worker.instances import InstanceView
+    from worker.db.scores import ScoreView
+    from worker.instances import HistoryEvent, InstanceView
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances and their scores.")
 
@@ -96,23 +97,25 @@ def show(name: Name, as_json: JsonOption = False) -> None:
 
     settings = load_settings()
     engine = open_database(settings)
-    views = [
-        view.as_dict()
-        | {"scores": [one.as_dict() for one in scores_of(engine, view.id)], "history": history(engine, view.id)}
-        for view in find(engine, name)
-    ]
+    found = [(view, scores_of(engine, view.id), history(engine, view.id)) for view in find(engine, name)]
     if as_json:
-        print_json(views)
+        print_json(
+            [
+                view.as_dict()
+                | {"scores": [score.as_dict() for score in scores], "history": [event.as_dict() for event in events]}
+                for view, scores, events in found
+            ]
+        )
         return
     from rich.table import Table
 
     console = wide_console()
-    for view in views:
+    for view, scores, events in found:
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        console.print(f"instance {view['id']}, revision {view['revision']}")
-        for key, value in view.items():
+        console.print(f"instance {view.id}, revision {view.revision}")
+        for key, value in view.as_dict().items():
             if key in TIMES and value:
                 table.add_row(key, to_the_second(value, settings.zone))
             elif key == "identity_changed" and value:
@@ -120,18 +123,18 @@ def show(name: Name, as_json: JsonOption = False) -> None:
             elif key == "sop_class_uid":
                 continue
             elif key == "sop_class":
-                table.add_row(key, value if value == view["sop_class_uid"] else f"{value}, {view['sop_class_uid']}")
-            elif key not in ("id", "revision", "scores", "history"):
+                table.add_row(key, value if value == view.sop_class_uid else f"{value}, {view.sop_class_uid}")
+            elif key not in ("id", "revision"):
                 table.add_row(key, _plain(value))
         console.print(table)
-        for score in view["scores"]:
+        for score in scores:
             print_score(console, score)
-        for event in view["history"]:
-            at = to_the_second(event["at"], settings.zone)
-            console.print(f"  {at}  {event['action']:<12} by {event['actor']}", style="dim")
-            for line, style in _told(event["detail"]):
+        for event in events:
+            at = to_the_second(event.at, settings.zone)
+            console.print(f"  {at}  {event.action:<12} by {event.actor}", style="dim")
+            for line, style in _detail_lines(event):
                 console.print(f"    {line}", style=style)
-    if any(view["scores"] for view in views):
+    if any(scores for _, scores, _ in found):
         console.print(EXPLAINED, style="dim")
     console.print(NOTICE, style="dim")
 
@@ -190,11 +193,12 @@ def reject(name: Name) -> None:
     typer.echo(f"instance {instance_id} is ineligible (operator)")
 
 
-def _told(detail: dict[str, Any]) -> "Iterator[tuple[str, str]]":
-    """What an audit event's detail says, as lines with their styles."""
+def _detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
+    """What the event's detail says, as lines with their styles."""
     from dicom_gateway.notes import NOTES
     from dicom_gateway.revision import spoken
 
+    detail = event.detail
     for code in detail.get("display", ()):
         yield f"shown with {code}: {NOTES.get(code, 'unknown here')}", "dim"
     if measured := detail.get("measured"):
@@ -203,38 +207,38 @@ def _told(detail: dict[str, Any]) -> "Iterator[tuple[str, str]]":
         yield f"scored in spite of: {_plain(notes)}", "dim"
     if identity := detail.get("identity_changed"):
         yield f"differs from instance {detail['before']} in: {spoken(identity)}", "red"
-    if others := [one for one in detail.get("changed", ()) if one not in (identity or ())]:
+    if others := [keyword for keyword in detail.get("changed", ()) if keyword not in (identity or ())]:
         yield f"differs from instance {detail['before']} {'also ' if identity else ''}in: {spoken(others)}", "dim"
     if corrected := detail.get("demographics_changed"):
         yield f"of the same Patient ID, corrected: {spoken(corrected)}", "dim"
 
 
-def print_score(console: "Console", score: dict[str, Any]) -> None:
-    """What one bundle said of a film; `score` as of `ScoreView.as_dict`."""
+def print_score(console: "Console", score: "ScoreView") -> None:
+    """What one bundle says of a film."""
     from worker.cli.console import print_rows
 
-    console.print(f"{score['role']} score, bundle {score['bundle_digest'][:12]}, {score['engine']}")
+    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}")
     rows = []
-    for finding, said in score["findings"].items():
-        interval, threshold = said["interval"], said["operating_point"]
+    for name, finding in score.findings.items():
+        interval, threshold = finding.interval, finding.operating_point
         rows.append(
             (
-                finding,
-                f"{said['logit']:.4f}",
-                f"{said['probability']:.4f}",
+                name,
+                f"{finding.logit:.4f}",
+                f"{finding.probability:.4f}",
                 f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-",
                 "-" if threshold is None else f"{threshold:.4f}",
-                said["operating_point_id"] or "-",
-                "yes" if said["flag"] else "",
+                finding.operating_point_id or "-",
+                "yes" if finding.flag else "",
             )
         )
     headings = ("finding", "logit", "probability", ALIKE, "flag at or over", "operating point", "flag")
     print_rows(console, headings, rows, drops=("logit", "operating point"))
-    if score["prediction_set"] is not None:
-        found = ", ".join(score["prediction_set"]) or "nothing, the film is unlike those it was calibrated on"
-        console.print(f"  prediction set: {found}{'; abstains' if score['abstains'] else ''}")
-    if score["notes"]:
-        console.print(f"  scored in spite of: {', '.join(score['notes'])}")
+    if score.prediction_set is not None:
+        findings = ", ".join(score.prediction_set) or "nothing, the film is unlike those it was calibrated on"
+        console.print(f"  prediction set: {findings}{'; unsure' if score.unsure else ''}")
+    if score.notes:
+        console.print(f"  scored in spite of: {', '.join(score.notes)}")
 
 
 def print_table(console: "Console", views: "list[InstanceView]") -> None:
@@ -291,5 +295,5 @@ def _plain(value: object) -> str:
     if isinstance(value, dict):
         return "  ".join(f"{key} {number:.4f}" for key, number in value.items())
     if isinstance(value, list):
-        return ", ".join(str(one) for one in value) or "none"
+        return ", ".join(map(str, value)) or "none"
     return "-" if value is None or value == "" else str(value)

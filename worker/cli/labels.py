@@ -66,39 +66,40 @@ def performance(
 
     settings = load_settings()
     engine = open_database(settings)
-    found = measure(engine, load_bundle(bundle) if bundle else live_bundle(engine, settings))
+    measured = measure(engine, load_bundle(bundle) if bundle else live_bundle(engine, settings))
     if as_json:
-        print_json(found.as_dict() | {"notice": NOTICE})
+        print_json(measured.as_dict() | {"notice": NOTICE})
     else:
-        _show(found)
+        _show(measured)
 
 
-def _show(found: "Performance") -> None:
+def _show(measured: "Performance") -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
 
     console = wide_console()
     table = []
-    for one in found.findings:
+    for rates in measured.findings:
         for name in ("sensitivity", "specificity", "ppv"):
-            rate = getattr(one, name)
+            rate = getattr(rates, name)
             alarm = Text(f"ALARM since labelled film {rate.alarm_at} of its kind", "red") if rate.alarm_at else ""
             calibrated = "" if rate.calibrated is None else f"{rate.calibrated[0]:.3f} to {rate.calibrated[1]:.3f}"
             evidence = "" if rate.evidence is None else f"{rate.evidence:.3g}"
-            table.append((one.finding, name, _words(rate), calibrated, evidence, alarm))
+            table.append((rates.finding, name, _words(rate), calibrated, evidence, alarm))
     print_rows(console, ("finding", "rate", "now", "calibrated", "evidence", "alarm"), table, folds=("alarm",))
     console.print(
-        f"{found.labelled} of {found.scored} films scored live by bundle {found.bundle_digest[:12]} have a truth "
-        f"({found.labelled_flagged} of the {found.flagged} flagged); readers disagree on {found.disputed}.",
+        f"{measured.labelled} of {measured.scored} films scored live by bundle {measured.bundle_digest[:12]} "
+        f"have a truth ({measured.labelled_flagged} of the {measured.flagged} flagged); "
+        f"readers disagree on {measured.disputed}.",
     )
-    if found.selected:
+    if measured.selected:
         console.print(
             "Flagged films were labelled more often than the others, so the sensitivity above is too high: "
             "label a random sample too.",
             style="yellow",
         )
-    limits = {one.sensitivity.alarm_from for one in found.findings}
+    limits = {rates.sensitivity.alarm_from for rates in measured.findings}
     console.print(
         f"Evidence of {max(limits, default=0):.0f} or more raises the alarm. Calibrated: on the films that the "
         f"flags were chosen on, by the engine of then (fp32 as a rule; int8 changes a few flags). {NOTICE}",

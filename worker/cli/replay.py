@@ -59,31 +59,31 @@ def replay(
     settings = load_settings()
     engine = open_database(settings)
     views = find(engine, name)
-    view = next((one for one in reversed(views) if one.reason != NOT_A_FILM), views[-1])
+    view = next((view for view in reversed(views) if view.reason != NOT_A_FILM), views[-1])
     stored = scores_of(engine, view.id)
     if not stored:
         raise WrongState(f"instance {view.id} is {view.state}: there is no score to repeat")
     film = replays.spooled(open_spool(settings), view.digest)
-    found = _bundles(engine, settings, bundle or [])
-    if missing := {one.bundle_digest[:12] for one in stored} - {digest[:12] for digest in found}:
+    bundles = _bundles(engine, settings, bundle or [])
+    if missing := {score.bundle_digest[:12] for score in stored} - {digest[:12] for digest in bundles}:
         raise NotFound(f"bundle {', '.join(sorted(missing))} is not here: name its folder with --bundle")
     with one_line_errors():
         again = [
             replays.replay(
-                one,
-                found[one.bundle_digest],
+                score,
+                bundles[score.bundle_digest],
                 _reader(settings, film),
-                lambda of, engine: open_engine(of, engine, plans=settings.plan_folder, flag_tolerance=1.0),
+                lambda bundle, engine: open_engine(bundle, engine, plans=settings.plan_folder, flag_tolerance=1.0),
             )
-            for one in stored
+            for score in stored
         ]
-    agrees = all(one.agrees for one in again)
+    agrees = all(replayed.agrees for replayed in again)
     if as_json:
-        scores = [one.as_dict() for one in again]
+        scores = [replayed.as_dict() for replayed in again]
         print_json({"instance": view.id, "agrees": agrees, "scores": scores, "notice": NOTICE})
     else:
-        for one in again:
-            _print(one)
+        for replayed in again:
+            _print(replayed)
         typer.echo(f"instance {view.id} {'agrees' if agrees else 'differs'}. {NOTICE}")
     if not agrees:
         raise typer.Exit(1)
@@ -101,15 +101,15 @@ def _bundles(engine: "Engine", settings: "Settings", folders: list[Path]) -> "di
 
     named = [load_bundle(str(folder)) for folder in folders]
     with reading(engine) as connection:
-        paths = [path_of(one.path) for one in placed(connection)]
+        paths = [path_of(bundle.path) for bundle in placed(connection)]
     paths += [settings.bundle] if settings.bundle else []
     paths += [manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")]
-    found = {bundle.digest: bundle for bundle in named}
+    bundles = {bundle.digest: bundle for bundle in named}
     for path in dict.fromkeys(paths):
         with suppress(BundleError):
             bundle = load(path)
-            found.setdefault(bundle.digest, bundle)
-    return found
+            bundles.setdefault(bundle.digest, bundle)
+    return bundles
 
 
 def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDArray[np.uint8]]":
@@ -128,22 +128,26 @@ def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDA
     return read
 
 
-def _print(one: "Replayed") -> None:
+def _print(replayed: "Replayed") -> None:
     from worker.cli.console import print_rows
 
-    console, of = wide_console(), one.tolerance.of
-    stored = one.stored
+    console, compared = wide_console(), replayed.tolerance.of
+    stored = replayed.stored
     console.print(
-        f"{stored.role} score, bundle {stored.bundle_digest[:12]}: {'agrees' if one.agrees else 'differs'}",
+        f"{stored.role} score, bundle {stored.bundle_digest[:12]}: {'agrees' if replayed.agrees else 'differs'}",
     )
     rows = []
-    for name, said in stored.findings.items():
-        before, now = (said.logit, one.logits) if of == "logit" else (said.probability, one.probabilities)
-        flags = ("yes" if said.flag else "", "yes" if name in one.flags else "")
-        rows.append((name, f"{before:.6f}", f"{now[name]:.6f}", f"{one.differences[name]:.1e}", *flags))
-    print_rows(console, ("finding", f"{of} stored", f"{of} now", "difference", "flag stored", "flag now"), rows)
+    for name, finding in stored.findings.items():
+        before, now = (
+            (finding.logit, replayed.logits) if compared == "logit" else (finding.probability, replayed.probabilities)
+        )
+        flags = ("yes" if finding.flag else "", "yes" if name in replayed.flags else "")
+        rows.append((name, f"{before:.6f}", f"{now[name]:.6f}", f"{replayed.differences[name]:.1e}", *flags))
+    print_rows(
+        console, ("finding", f"{compared} stored", f"{compared} now", "difference", "flag stored", "flag now"), rows
+    )
     console.print(
-        f"  {stored.engine} then, {one.engine} now; {of}s may differ by {one.tolerance.largest:g} "
-        f"({one.tolerance.source})",
+        f"  {stored.engine} then, {replayed.engine} now; {compared}s may differ by {replayed.tolerance.largest:g} "
+        f"({replayed.tolerance.source})",
         style="dim",
     )

@@ -49,25 +49,25 @@ def status(as_json: JsonOption = False) -> None:
     from worker.bundles.overview import overview
 
     settings = load_settings()
-    rows = overview(open_database(settings), default_of(settings.bundle))
+    bundles = overview(open_database(settings), default_of(settings.bundle))
     if as_json:
-        print_json(rows)
+        print_json([bundle.as_dict() for bundle in bundles])
         return
     from worker.cli.console import print_rows
 
     table = [
         (
-            row["role"],
-            row["name"],
-            row["version"],
-            row["digest"][:12],
-            clock(row["since"], settings.zone) if row["since"] else "-",
-            row["by"],
-            ", ".join(f"{count} {role}" for role, count in row["films"].items() if count) or "0",
-            str(row["skipped"] or ""),
-            row["path"],
+            bundle.role,
+            bundle.name,
+            bundle.version,
+            bundle.digest[:12],
+            clock(bundle.since, settings.zone) if bundle.since else "-",
+            bundle.by,
+            ", ".join(f"{films} {role}" for role, films in bundle.films.items() if films) or "0",
+            str(bundle.skipped or ""),
+            bundle.path,
         )
-        for row in rows
+        for bundle in bundles
     ]
     headings = ("role", "bundle", "version", "digest", "since", "by", "films", "skipped", "path")
     console = wide_console()
@@ -134,8 +134,8 @@ def shadow(name: Wanted) -> None:
         live = roles.in_service(connection)[0] or default
     if live is None:
         raise Unhealthy("no bundle is live: 'xrayq bundle activate' one, or correct XRAYQ_BUNDLE")
-    one, other = _open(live), _open(new)
-    if (one.preprocess, one.findings) != (other.preprocess, other.findings):
+    live_bundle, new_bundle = _open(live), _open(new)
+    if (live_bundle.preprocess, live_bundle.findings) != (new_bundle.preprocess, new_bundle.findings):
         raise WrongState(f"{new.name} has other findings or reads films in another way than the live {live.name}")
     roles.shadow(engine, new, default=default, actor=operator())
     typer.echo(f"{new.name} {new.version} ({new.digest[:12]}) is a shadow of {live.name} {live.version}")
@@ -150,11 +150,11 @@ def retire(digest: Digest) -> None:
     from worker.bundles import roles
 
     engine = open_database(load_settings())
-    found = roles.find(engine, digest)
-    if found is None:
+    shadow = roles.find(engine, digest)
+    if shadow is None:
         raise NotFound(f"no bundle in service begins with {digest}: 'xrayq bundle status' shows digests")
-    roles.retire(engine, found.digest, operator())
-    typer.echo(f"{found.name} {found.version} ({found.digest[:12]}) is retired")
+    roles.retire(engine, shadow.digest, operator())
+    typer.echo(f"{shadow.name} {shadow.version} ({shadow.digest[:12]}) is retired")
 
 
 def live_bundle(engine: "Engine", settings: "Settings") -> "Bundle":
@@ -186,10 +186,10 @@ def _verified(engine: "Engine", name: str) -> "Placed":
     """A bundle that was in service, by its digest, or any other; whole, and run once. Raises NotFound, Unhealthy."""
     from worker.bundles import roles
 
-    found = roles.find(engine, name)
-    bundle = _open(found) if found else load_bundle(name)
+    known = roles.find(engine, name)
+    bundle = _open(known) if known else load_bundle(name)
     run_once(bundle)
-    return found or roles.place(bundle)
+    return known or roles.place(bundle)
 
 
 def _open(placed: "Placed") -> "Bundle":

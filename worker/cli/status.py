@@ -38,7 +38,7 @@ def status(
     leaves with exit code 5 when the database, the spool or a process is not
     ready, films wait longer than XRAYQ_ALARM_BACKLOG_SECONDS, an alarm is open
     that nobody has acknowledged, or its mail or webhook call does not arrive.
-    C-STOREs refused today and peers not let in are told, and change no exit code.
+    C-STOREs refused today and peers not let in are shown, and change no exit code.
     A process is asked at its port of this machine, 0 says that it runs elsewhere:
     the gateway at XRAYQ_GATEWAY_HTTP_PORT, the relay at XRAYQ_RELAY_HTTP_PORT,
     the worker at XRAYQ_WORKER_HTTP_PORT.
@@ -118,14 +118,14 @@ def _live(watched: "Watched", settings: "Settings", console: "Console", every: f
 
     looks: queue.SimpleQueue[Looked] = queue.SimpleQueue()
     stop = threading.Event()
-    told: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the terminal is put back however this ends
-        signal.signal(number, lambda number, _: told.append(number))
+        signal.signal(number, lambda number, _: signals.append(number))
     threading.Thread(target=_look, args=(watched, every, stop, looks.put), daemon=True).start()
     looked, shown = None, None
     try:
         with _keys() as key, Live(Text("looking ..."), console=console, screen=True, auto_refresh=False) as live:
-            while not told and key() not in LEAVE:
+            while not signals and key() not in LEAVE:
                 while not looks.empty():
                     newest = looks.get()
                     if isinstance(newest, BaseException):

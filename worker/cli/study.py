@@ -1,7 +1,8 @@
 """xrayq study: one thing changed, everything else alike, as a table for the evaluation report."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from model.training.study import Bench, Study
+    from model.study_table import Study
+    from model.training.study import Bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -166,7 +168,8 @@ def calibration(
             raise ConfigurationError(f"{films} has no films of {', '.join(sorted(missing))}: choose another --on")
         parts = [labelled(split, by_split[split], engine) for split in by_split if split in wanted]
         result = resplit(pool(parts), bundle.findings, wish, count=resplits)
-    result["provenance"] |= {"bundle": bundle.digest, "data_digest": digest, "command": command_line()}
+    made = {"bundle": bundle.digest, "data_digest": digest, "command": command_line()}
+    result = replace(result, provenance=result.provenance | made)
     _finish(Console() if Console().is_terminal else Console(width=220), result, out)
 
 
@@ -185,8 +188,6 @@ def _run(
     described: list[str] | None = None,
 ) -> None:
     require("training")
-    from dataclasses import replace
-
     from rich.console import Console
 
     from model.data.dataset import load_dataset
@@ -210,30 +211,29 @@ def _run(
             seeds=range(config.seed, config.seed + seeds),
             report=lambda line: console.print(line, highlight=False),
         )
-        done = study(bench)
-    result = vars(done)
-    result["provenance"] |= {
+        result = study(bench)
+    made = {
         "start": described or [describe_start(init)],
         "device": describe_device(chosen),
         "command": command_line(),
     }
-    _finish(console, result, out)
+    _finish(console, replace(result, provenance=result.provenance | made), out)
 
 
-def _finish(console: "Console", result: dict[str, Any], out: Path | None) -> None:
+def _finish(console: "Console", study: "Study", out: Path | None) -> None:
     """Show a study and write it."""
     import json
 
     from rich.table import Table
 
-    table = Table(*result["columns"], title=result["title"], title_justify="left")
-    for row in result["rows"]:
+    table = Table(*study.columns, title=study.title, title_justify="left")
+    for row in study.rows:
         table.add_row(*map(str, row))
     console.print(table)
-    console.print(result["note"], highlight=False)
+    console.print(study.note, highlight=False)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(study.as_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         console.print(f"wrote {out}: 'xrayq evaluate --study {out}' shows it in the report", highlight=False)
 
 

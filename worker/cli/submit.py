@@ -1,5 +1,6 @@
 """xrayq submit: feeds files through the same ingest as the gateway."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,31 @@ import typer
 from worker.cli.common import JsonOption, load_settings, print_json
 from worker.errors import ConfigurationError, NotFound
 from worker.processes.parts import comparing, open_database, open_spool, prepare_spool, start_logging
+
+REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What became of a file."""
+
+    file: Path
+    outcome: str
+    """An `ArrivalKind`, or REFUSED."""
+    instance: int | None = None
+    reason: str | None = None
+    changed: list[str] | None = None
+    """Keywords of what a revision has otherwise; None where it is none."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        changed = {} if self.changed is None else {"changed": self.changed}
+        return {
+            "file": str(self.file),
+            "outcome": self.outcome,
+            "instance": self.instance,
+            "reason": self.reason,
+        } | changed
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +75,7 @@ def submit(
         files = [spool.path_of(digest) for digest in orphans(database, spool.root) or ()]
     else:
         files = _files(paths or [])
-    results: list[dict[str, Any]] = []
+    results: list[Submitted] = []
     pictures = comparing(settings)
     for file in files:
         try:
@@ -59,25 +85,25 @@ def submit(
                 (outcome, instance_id), reason = ingest(database, spool, stored, pictures.same_picture), None
             else:
                 (outcome, instance_id), reason = other_objects.record(database, stored), NOT_A_FILM
-            told = {"file": str(file), "outcome": outcome.value, "instance": instance_id, "reason": reason}
+            changed = None
             if outcome is ArrivalKind.REVISION:
-                told["changed"] = history(database, instance_id)[0]["detail"].get("changed", [])
-            results.append(told)
-        except OSError as error:
+                changed = list(history(database, instance_id)[0].detail.get("changed", []))
             results.append(
-                {"file": str(file), "outcome": "refused", "instance": None, "reason": error.strerror or "not readable"}
+                Submitted(file=file, outcome=outcome.value, instance=instance_id, reason=reason, changed=changed)
             )
+        except OSError as error:
+            results.append(Submitted(file=file, outcome=REFUSED, reason=error.strerror or "not readable"))
         except Refusal as refusal:
-            results.append({"file": str(file), "outcome": "refused", "instance": None, "reason": refusal.comment})
+            results.append(Submitted(file=file, outcome=REFUSED, reason=refusal.comment))
     pictures.close()
-    refused = [one for one in results if one["outcome"] == "refused"]
+    refused = sum(result.outcome == REFUSED for result in results)
     if as_json:
-        print_json(results)
+        print_json([result.as_dict() for result in results])
     else:
-        for one in results:
-            why = f"changed: {spoken(one['changed'])}" if one.get("changed") else one["reason"] or ""
-            typer.echo(f"{one['outcome']:<10} {one['instance'] or '-':>6}  {one['file']}  {why}".rstrip())
-        typer.echo(f"{len(results) - len(refused)} of {len(results)} taken")
+        for result in results:
+            why = f"changed: {spoken(result.changed)}" if result.changed else result.reason or ""
+            typer.echo(f"{result.outcome:<10} {result.instance or '-':>6}  {result.file}  {why}".rstrip())
+        typer.echo(f"{len(results) - refused} of {len(results)} taken")
     if refused:
         raise typer.Exit(1)
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, select
 
 from model.bundle import Bundle
-from model.conformal import abstains
+from model.conformal import unsure
 from model.findings import in_order
 from model.scorer import Score
 from worker.db.tables import finding_score, instance
@@ -64,10 +64,15 @@ class ScoreView:
 
     @property
     def flags(self) -> list[str]:
-        return [name for name, view in self.findings.items() if view.flag]
+        return [name for name, finding in self.findings.items() if finding.flag]
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set names several findings, or none."""
+        return unsure(self.prediction_set)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "abstains": abstains(self.prediction_set)}
+        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "unsure": self.unsure}
 
 
 def write(

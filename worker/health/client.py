@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from worker.errors import ConfigurationError, Unhealthy
-from worker.health.probes import Finding, reachable
+from worker.health.probes import Check, reachable
 from worker.words.printable import printable
 
 SECONDS = 10.0
@@ -24,7 +24,7 @@ class Asked:
     """Its database, as `worker.db.session.identity` has it."""
 
 
-def ask(asked: Asked, *, seconds: float = SECONDS) -> list[Finding]:
+def ask(asked: Asked, *, seconds: float = SECONDS) -> list[Check]:
     """What the checks of this process found.
 
     Raises:
@@ -47,13 +47,13 @@ def ask(asked: Asked, *, seconds: float = SECONDS) -> list[Finding]:
                 f"see {variable} and XRAYQ_DATABASE_URL"
             )
         return [
-            Finding(
-                check=printable(one["check"]),
-                ok=one["ok"] is True,
-                text=printable(one["text"]),
-                needed=one.get("needed") is not False,
+            Check(
+                check=printable(check["check"]),
+                ok=check["ok"] is True,
+                text=printable(check["text"]),
+                needed=check.get("needed") is not False,
             )
-            for one in said["checks"]
+            for check in said["checks"]
         ]
     except TimeoutError:
         raise Unhealthy(

@@ -27,13 +27,13 @@ Values = dict[tuple[str, ...], float]
 """By label values."""
 
 FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("xrayq_outbox_films", "Films that wait for a worker, or are leased to one.", ("state",)),
+    ("xrayq_outbox_films", "Films that wait for a worker, or are in work (leased to one).", ("state",)),
     (
         "xrayq_oldest_waiting_film_seconds",
         "Age of the oldest film that has not come to an end; 0: none, +Inf: one came in the future.",
         (),
     ),
-    ("xrayq_errands", "Errands that wait: night, mail, webhook.", ("kind",)),
+    ("xrayq_errands", "What waits beside films: the night's report (night), mails, webhook calls.", ("kind",)),
     ("xrayq_dead_letters", "Instances in state failed.", ()),
     ("xrayq_alarms_open", "Alarms raised, and neither cleared nor acknowledged.", ("rule",)),
     ("xrayq_alarms_acknowledged", "Alarms not cleared that somebody has acknowledged.", ("rule",)),

@@ -28,12 +28,13 @@ ECHO_SECONDS = 2.0
 DATABASE_MIB = 16
 """Free on the disk of an SQLite database: less, and a transaction may find no room."""
 
-Check = Callable[[], str]
+Look = Callable[[], str]
+"""Says what is there, or raises Unhealthy with what is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One check's outcome."""
+class Check:
+    """What was looked at, and how it is."""
 
     check: str
     ok: bool
@@ -50,27 +51,27 @@ class Finding:
 class Probe:
     """Some checks, asked together; none of them waits for another or for ever."""
 
-    def __init__(self, checks: Mapping[str, Check], beside: Mapping[str, Check] | None = None) -> None:
-        """Args: beside: checks without which the process works."""
+    def __init__(self, looks: Mapping[str, Look], beside: Mapping[str, Look] | None = None) -> None:
+        """Args: beside: those without which the process works."""
         self._beside = frozenset(beside or ())
-        every = {**checks, **(beside or {})}
-        self._checks = {name: Bounded(check, patience=PATIENCE, fresh=FRESH) for name, check in every.items()}
+        every = {**looks, **(beside or {})}
+        self._looks = {name: Bounded(look, patience=PATIENCE, fresh=FRESH) for name, look in every.items()}
 
-    def __call__(self) -> list[Finding]:
-        asked = {name: check.ask() for name, check in self._checks.items()}
-        found = [_finding(name, answer) for name, answer in asked.items()]
-        return [replace(one, needed=one.check not in self._beside) for one in found]
+    def __call__(self) -> list[Check]:
+        asked = {name: look.ask() for name, look in self._looks.items()}
+        checks = [_checked(name, answer) for name, answer in asked.items()]
+        return [replace(check, needed=check.check not in self._beside) for check in checks]
 
 
-def _finding(name: str, check: Check) -> Finding:
+def _checked(name: str, answer: Look) -> Check:
     try:
-        return Finding(check=name, ok=True, text=check())
+        return Check(check=name, ok=True, text=answer())
     except WorkerError as error:
-        return Finding(check=name, ok=False, text=str(error))
+        return Check(check=name, ok=False, text=str(error))
     except TimeoutError:
-        return Finding(check=name, ok=False, text=f"no answer within {PATIENCE:g} s")
+        return Check(check=name, ok=False, text=f"no answer within {PATIENCE:g} s")
     except Exception as error:  # noqa: BLE001 - a check that breaks is an answer too, and its text may say too much
-        return Finding(check=name, ok=False, text=type(error).__name__)
+        return Check(check=name, ok=False, text=type(error).__name__)
 
 
 class Turns:

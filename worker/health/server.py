@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from worker.health.probes import Finding
+from worker.health.probes import Check
 
 log = logging.getLogger("xrayq.http")
 
@@ -132,7 +132,7 @@ def metrics_page(registry: CollectorRegistry) -> Page:
     return lambda: Answer(status=200, content_type=CONTENT_TYPE_LATEST, body=generate_latest(registry))
 
 
-def probe_page(role: str, installation: str, probe: Callable[[], list[Finding]]) -> Page:
+def probe_page(role: str, installation: str, probe: Callable[[], list[Check]]) -> Page:
     """200 when every needed check is well, else 503; as JSON either way.
 
     Args:
@@ -140,11 +140,10 @@ def probe_page(role: str, installation: str, probe: Callable[[], list[Finding]])
     """
 
     def page() -> Answer:
-        findings = probe()
-        ok = not any(finding.stops for finding in findings)
-        checks = [asdict(finding) for finding in findings]
-        said = {"role": role, "installation": installation, "ok": ok, "checks": checks}
-        body = json.dumps(said, indent=2).encode() + b"\n"
+        checks = probe()
+        ok = not any(check.stops for check in checks)
+        content = {"role": role, "installation": installation, "ok": ok, "checks": [asdict(check) for check in checks]}
+        body = json.dumps(content, indent=2).encode() + b"\n"
         return Answer(status=200 if ok else 503, content_type="application/json", body=body)
 
     return page

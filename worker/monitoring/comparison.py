@@ -1,13 +1,14 @@
 """Two bundles side by side, on the films in the database that both scored."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
 from model.findings import in_order
-from model.promotion.side_by_side import ComparedFilm, FindingScore, compare
+from model.promotion.side_by_side import ComparedFilm, FindingScore, SideBySide, compare
 from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import deployment, finding_score, score
@@ -15,30 +16,58 @@ from worker.monitoring.labels import truths
 from worker.states import Role
 
 
-def compare_bundles(engine: Engine, live: str, shadow: str) -> dict[str, Any]:
-    """`side_by_side.compare` of two digests over the films of both, with where the films come from.
+@dataclass(frozen=True, kw_only=True)
+class BundleComparison:
+    """Two bundles over the films of both, with where the films come from."""
 
-    JSON-ready.
-    """
+    live: str
+    """Digest, as the next."""
+    shadow: str
+    engines: dict[str, list[str]]
+    """By digest, what ran the network."""
+    begun: datetime | None
+    """When the shadow scored its first film; None where it scored none, as the next, its last."""
+    ended: datetime | None
+    truth_films: int
+    """Films whose truth is known."""
+    disputed_films: int
+    """Films that readers disagree on."""
+    result: SideBySide
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "live": {"digest": self.live, "engines": self.engines[self.live]},
+            "shadow": {"digest": self.shadow, "engines": self.engines[self.shadow]},
+            "from": self.begun.isoformat() if self.begun else None,
+            "to": self.ended.isoformat() if self.ended else None,
+            "truth_films": self.truth_films,
+            "disputed_films": self.disputed_films,
+        } | self.result.as_dict()
+
+
+def compare_bundles(engine: Engine, live: str, shadow: str) -> BundleComparison:
+    """Compare two bundles, by digest, on the films that both scored."""
     with snapshot(engine) as connection:
         first, last, points = _scores(connection, live, shadow)
-        labels = {one: label for one, (label, _) in truths(connection).items() if one in first}
+        labels = {film: truth.label for film, truth in truths(connection).items() if film in first}
         begun, ended = _span(connection, shadow)
         missed = _missed(connection, live, shadow)
         engines = {digest: _engines(connection, digest) for digest in (live, shadow)}
     films = [
-        ComparedFilm(live=first[one], shadow=last[one], truth=labels.get(one))
-        for one in sorted(first)
-        if set(first[one]) == set(last[one])
+        ComparedFilm(live=first[film], shadow=last[film], truth=labels.get(film))
+        for film in sorted(first)
+        if set(first[film]) == set(last[film])
     ]
-    return {
-        "live": {"digest": live, "engines": engines[live]},
-        "shadow": {"digest": shadow, "engines": engines[shadow]},
-        "from": begun.isoformat() if begun else None,
-        "to": ended.isoformat() if ended else None,
-        "truth_films": sum(one.truth is not None for one in films),
-        "disputed_films": sum(label is None for label in labels.values()),
-    } | compare(films, flagged=in_order(points), missed=missed)
+    return BundleComparison(
+        live=live,
+        shadow=shadow,
+        engines=engines,
+        begun=begun,
+        ended=ended,
+        truth_films=sum(film.truth is not None for film in films),
+        disputed_films=sum(label is None for label in labels.values()),
+        result=compare(films, flagged=in_order(points), missed=missed),
+    )
 
 
 Scores = dict[int, dict[str, FindingScore]]
@@ -64,16 +93,16 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[Scores, Sco
         .join(finding_score, finding_score.c.score_id == score.c.id)
         .where(score.c.bundle_digest.in_((live, shadow)), score.c.instance_id.in_(by_both))
     )
-    found: dict[str, Scores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
+    scores: dict[str, Scores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
     points = set()
     for row in rows:
-        said = FindingScore(probability=row.probability, flag=row.flag)
-        found[row.bundle_digest][row.instance_id][row.finding] = said
+        finding_scores = scores[row.bundle_digest][row.instance_id]
+        finding_scores[row.finding] = FindingScore(probability=row.probability, flag=row.flag)
         if row.operating_point is not None:
             points.add(row.finding)
     return (
-        {one: {name: said[name] for name in in_order(said)} for one, said in found[live].items()},
-        found[shadow],
+        {film: {name: findings[name] for name in in_order(findings)} for film, findings in scores[live].items()},
+        scores[shadow],
         points,
     )
 

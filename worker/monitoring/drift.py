@@ -13,11 +13,10 @@ on several days still count as others: with all films of a patient drawn togethe
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
@@ -28,7 +27,6 @@ from worker.db.span import Span
 from worker.db.tables import instance
 from worker.monitoring.drift_reference import Reference, references, sample_of
 
-RULE = "drift"
 LONGER_DAYS = 7
 """Where a day has too few films. An alarm then stays for as many nights."""
 HINT_Q = 0.05
@@ -50,6 +48,73 @@ class DriftOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quantiles:
+    """Of what raised an alarm, side by side."""
+
+    shares: tuple[int, ...]
+    """Percent."""
+    reference: tuple[float, ...]
+    films: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftTest:
+    """One measure of an AE held beside its reference. Numbers are rounded as they are published."""
+
+    calling_ae: str
+    measure: str
+    bundle: str
+    """Digest, "" of a measure that depends on none."""
+    films: int
+    days: int
+    """That the films are of."""
+    reference_films: int
+    psi: float
+    psi_by_chance: float
+    p: float
+    q: float
+    median: float
+    reference_median: float
+    alarm: bool
+    note: str
+    """In words; "" where nothing is to be seen."""
+    quantiles: Quantiles | None
+    """Of an alarm."""
+
+    @property
+    def excess(self) -> float:
+        """PSI beyond chance."""
+        return self.psi - self.psi_by_chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untested:
+    """One measure of an AE that could not be held beside a reference."""
+
+    calling_ae: str
+    measure: str
+    bundle: str
+    films: int
+    days: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftResult:
+    """A day held beside the references in force."""
+
+    tests: tuple[DriftTest, ...]
+    """By AE and measure."""
+    untested: tuple[Untested, ...]
+    frozen: tuple[Reference, ...]
+    options: DriftOptions
+
+    @property
+    def alarms(self) -> tuple[DriftTest, ...]:
+        return tuple(test for test in self.tests if test.alarm)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chosen:
     """What is tested for one key."""
 
@@ -57,19 +122,11 @@ class Chosen:
     days: int
 
 
-def evaluate(connection: Connection, span: Span, options: DriftOptions) -> dict[str, Any]:
-    """Test a day against the references in force now. JSON-ready.
+def evaluate(connection: Connection, span: Span, options: DriftOptions) -> DriftResult:
+    """Test a day against the references in force now.
 
     Films count once for each study. With fewer than `least_films` of a day, those of the seven times 24 hours before
     its end are tested. Films of the time from which a reference was frozen are not tested against it.
-
-    Keys:
-        tests      [{"calling_ae", "measure", "bundle", "films", "days", "reference_films", "psi", "psi_by_chance",
-                   "p", "q", "median", "reference_median", "alarm", "note", "quantiles"}], by AE and measure;
-                   quantiles of an alarm: {"shares", "reference", "films"}, else None
-        untested   [{"calling_ae", "measure", "bundle", "films", "days", "why"}]
-        frozen     the references, `Reference.as_dict`
-        options    `DriftOptions`
     """
     frozen = references(connection)
     day = _gather(connection, span, frozen)
@@ -82,13 +139,14 @@ def evaluate(connection: Connection, span: Span, options: DriftOptions) -> dict[
         today = day.get(key, array("d"))
         days = LONGER_DAYS if key in frozen and len(today) < options.least_films else 1
         chosen[key] = Chosen(values=today if days == 1 else week.get(key, array("d")), days=days)
-    tested = {key: one for key, one in chosen.items() if key in frozen and len(one.values) >= options.least_films}
-    return {
-        "tests": _tests(connection, frozen, tested, options),
-        "untested": _untested(frozen, {key: one for key, one in chosen.items() if key not in tested}, options),
-        "frozen": [frozen[key].as_dict() for key in sorted(frozen)],
-        "options": asdict(options),
-    }
+    tested = {key: films for key, films in chosen.items() if key in frozen and len(films.values) >= options.least_films}
+    left = {key: films for key, films in chosen.items() if key not in tested}
+    return DriftResult(
+        tests=tuple(_tests(connection, frozen, tested, options)),
+        untested=tuple(_untested(frozen, left, options)),
+        frozen=tuple(frozen[key] for key in sorted(frozen)),
+        options=options,
+    )
 
 
 def in_units(measure: str, value: float) -> str:
@@ -96,17 +154,12 @@ def in_units(measure: str, value: float) -> str:
     return f"{value:.3g} {UNITS.get(measure, '')}".rstrip()
 
 
-def excess(test: Mapping[str, Any]) -> float:
-    """PSI beyond chance, of one of the tests."""
-    return float(test["psi"] - test["psi_by_chance"])
-
-
-def untested_words(evaluated: Mapping[str, Any]) -> list[str]:
+def untested_words(result: DriftResult) -> list[str]:
     """A sentence for each AE and reason."""
     found: dict[tuple[str, str], list[str]] = {}
-    for one in evaluated["untested"]:
-        found.setdefault((one["calling_ae"], one["why"]), []).append(one["measure"])
-    partly = {one["calling_ae"] for one in evaluated["tests"]}
+    for left in result.untested:
+        found.setdefault((left.calling_ae, left.why), []).append(left.measure)
+    partly = {test.calling_ae for test in result.tests}
     reasons = Counter(calling_ae for calling_ae, _ in found)
     return [
         f"{calling_ae}, {', '.join(measures) if calling_ae in partly or reasons[calling_ae] > 1 else 'all'}: {why}."
@@ -135,7 +188,7 @@ def _gather(
 
 def _tests(
     connection: Connection, frozen: dict[Key, Reference], tested: dict[Key, Chosen], options: DriftOptions
-) -> list[dict[str, Any]]:
+) -> list[DriftTest]:
     """All of them are one family."""
     found = []
     for key in sorted(tested):
@@ -155,9 +208,9 @@ def _test(
     reference: Reference,
     compared: shift.Shift,
     q: float,
-    quantiles: dict[str, Any],
+    quantiles: Quantiles,
     options: DriftOptions,
-) -> dict[str, Any]:
+) -> DriftTest:
     alarm = q <= options.alpha and compared.excess >= options.psi
     if alarm:
         note = "drift"
@@ -167,40 +220,40 @@ def _test(
         note = "large, not yet sure"
     else:
         note = ""
-    return {
-        "calling_ae": key.calling_ae,
-        "measure": key.measure,
-        "bundle": key.bundle_digest,
-        "films": len(films.values),
-        "days": films.days,
-        "reference_films": reference.films,
-        "psi": round(compared.psi, 4),
-        "psi_by_chance": round(compared.psi_by_chance, 4),
-        "p": float(f"{compared.p:.3g}"),
-        "q": float(f"{q:.3g}"),
-        "median": round(compared.median, 4),
-        "reference_median": round(compared.reference_median, 4),
-        "alarm": alarm,
-        "note": note,
-        "quantiles": quantiles if alarm else None,
-    }
+    return DriftTest(
+        calling_ae=key.calling_ae,
+        measure=key.measure,
+        bundle=key.bundle_digest,
+        films=len(films.values),
+        days=films.days,
+        reference_films=reference.films,
+        psi=round(compared.psi, 4),
+        psi_by_chance=round(compared.psi_by_chance, 4),
+        p=float(f"{compared.p:.3g}"),
+        q=float(f"{q:.3g}"),
+        median=round(compared.median, 4),
+        reference_median=round(compared.reference_median, 4),
+        alarm=alarm,
+        note=note,
+        quantiles=quantiles if alarm else None,
+    )
 
 
-def _quantiles(reference: shift.Values, films: shift.Values) -> dict[str, Any]:
-    of_both = {"reference": reference, "films": films}
-    return {"shares": list(SHARES)} | {
-        name: [round(float(value), 4) for value in np.percentile(values, SHARES)] for name, values in of_both.items()
-    }
+def _quantiles(reference: shift.Values, films: shift.Values) -> Quantiles:
+    of_reference, of_films = (
+        tuple(round(float(value), 4) for value in np.percentile(values, SHARES)) for values in (reference, films)
+    )
+    return Quantiles(shares=SHARES, reference=of_reference, films=of_films)
 
 
-def _untested(frozen: dict[Key, Reference], left: dict[Key, Chosen], options: DriftOptions) -> list[dict[str, Any]]:
+def _untested(frozen: dict[Key, Reference], left: dict[Key, Chosen], options: DriftOptions) -> list[Untested]:
     bundles = Counter((key.calling_ae, key.measure) for key in frozen)
     found = []
-    for key, one in sorted(left.items()):
-        if key in frozen and key.bundle_digest and not one.values:
+    for key, films in sorted(left.items()):
+        if key in frozen and key.bundle_digest and not films.values:
             continue  # nothing came, and `brightness` says so
         if key in frozen:
-            why = f"too few films: {len(one.values)} of {options.least_films} needed, in {one.days} days"
+            why = f"too few films: {len(films.values)} of {options.least_films} needed, in {films.days} days"
         elif bundles[key.calling_ae, key.measure]:
             why = (
                 f"another bundle scores than the reference is of, and their scores cannot be compared; a new reference "
@@ -209,13 +262,13 @@ def _untested(frozen: dict[Key, Reference], left: dict[Key, Chosen], options: Dr
         else:
             why = f"no reference yet: it is frozen with {options.reference_films} films"
         found.append(
-            {
-                "calling_ae": key.calling_ae,
-                "measure": key.measure,
-                "bundle": key.bundle_digest,
-                "films": len(one.values),
-                "days": one.days,
-                "why": why,
-            }
+            Untested(
+                calling_ae=key.calling_ae,
+                measure=key.measure,
+                bundle=key.bundle_digest,
+                films=len(films.values),
+                days=films.days,
+                why=why,
+            )
         )
     return found

@@ -113,8 +113,8 @@ def audited_digests(connection: Connection) -> dict[Key, str]:
         select(audit_event.c.detail).where(audit_event.c.action == ACTION).order_by(audit_event.c.id)
     ).scalars()
     for detail in rows:
-        for measure, one in detail["measures"].items():
-            found[Key(detail["calling_ae"], measure, detail["bundle"])] = one["digest"]
+        for measure, sample in detail["measures"].items():
+            found[Key(detail["calling_ae"], measure, detail["bundle"])] = sample["digest"]
     return found
 
 
@@ -216,18 +216,18 @@ def _filled(values: Iterable[Value], wanted: set[Key], films: int) -> dict[Key, 
 def _write(connection: Connection, samples: dict[Key, Sample], actor: str) -> list[Reference]:
     """Insert or replace, and audit: one event for each AE and bundle."""
     now = database_time(connection)
-    events, made = [], []
+    events, references_written = [], []
     in_order = sorted(samples, key=lambda key: (key.calling_ae, key.bundle_digest, key.measure))
     for (calling_ae, bundle), keys in groupby(in_order, key=lambda key: (key.calling_ae, key.bundle_digest)):
         measures = {}
         for key in keys:
             reference, old, new = _replace(connection, key, samples[key], now)
-            made.append(reference)
+            references_written.append(reference)
             measures[key.measure] = {"films": reference.films, "digest": new, "old": old}
         detail = {"calling_ae": calling_ae, "bundle": bundle, "measures": measures}
         events.append(trail.event(action=ACTION, instance_id=None, actor=actor, detail=detail))
     trail.record_all(connection, events)
-    return made
+    return references_written
 
 
 def _replace(connection: Connection, key: Key, sample: Sample, now: datetime) -> tuple[Reference, str | None, str]:

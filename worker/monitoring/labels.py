@@ -168,9 +168,18 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
         )
 
 
-def truths(connection: Connection) -> dict[int, tuple[str | None, int]]:
-    """The truth of each labelled instance: its label, None where its readers do not agree; and its place in the order
-    in which films were first labelled.
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Of a film."""
+
+    label: str | None
+    """None where its readers do not agree."""
+    place: int
+    """In the order in which films were first labelled."""
+
+
+def truths(connection: Connection) -> dict[int, Truth]:
+    """The truth of each labelled instance, by its id.
 
     Of several revisions under a UID, the newest one: a film whose Accession Number was corrected is not of the order
     that it was sent under before. Of a reader who named a film twice, the last reading.
@@ -185,8 +194,8 @@ def truths(connection: Connection) -> dict[int, tuple[str | None, int]]:
     readings: dict[str, dict[str, tuple[date, str]]] = defaultdict(dict)
     places: dict[str, int] = {}
     for how in (by_uid, by_accession):  # two joins that each have an index, instead of one with OR that has none
-        said = (truth.c.label, truth.c.reader, truth.c.read_on, truth.c.id.label("place"))
-        query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *said).select_from(instance)
+        reading = (truth.c.label, truth.c.reader, truth.c.read_on, truth.c.id.label("place"))
+        query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *reading).select_from(instance)
         rows = connection.execute(query.join(truth, how).where(instance.c.is_film).order_by(truth.c.id))
         for row in rows:
             uid = row.sop_instance_uid
@@ -196,7 +205,8 @@ def truths(connection: Connection) -> dict[int, tuple[str | None, int]]:
             if before is None or before[0] < row.read_on:  # on the same day, what names the film itself
                 readings[uid][row.reader] = row.read_on, row.label
     return {
-        newest[uid][1]: (_majority([label for _, label in of.values()]), places[uid]) for uid, of in readings.items()
+        newest[uid][1]: Truth(label=_majority([label for _, label in by_reader.values()]), place=places[uid])
+        for uid, by_reader in readings.items()
     }
 
 
@@ -215,12 +225,12 @@ def _kind(label: Label, known: Any) -> str:
 
 
 def _known(connection: Connection, labels: list[Label]) -> dict[tuple[str, str, str], Any]:
-    found = {}
+    known = {}
     for column in ("sop_instance_uid", "accession_digest"):
         for chunk in _chunks(sorted({getattr(label, column) for label in labels} - {""})):
             for row in connection.execute(select(truth).where(truth.c[column].in_(chunk))):
-                found[row.sop_instance_uid, row.accession_digest, row.reader] = row
-    return found
+                known[row.sop_instance_uid, row.accession_digest, row.reader] = row
+    return known
 
 
 def _without_film(connection: Connection, labels: list[Label]) -> int:

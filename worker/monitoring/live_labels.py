@@ -1,5 +1,6 @@
 """The live bundle against its labels: rates with intervals, and whether stated probabilities come true."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,53 @@ from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
 from worker.monitoring.labels import truths
-from worker.monitoring.performance import performance
+from worker.monitoring.performance import Performance, performance
+from worker.words.json_values import to_json
 
 CHUNK = 500
 
 
-def against_labels(engine: Engine, default: Path | None) -> dict[str, Any]:
-    """The live bundle over all its labels.
+@dataclass(frozen=True, kw_only=True)
+class StatedProbability:
+    """What the probabilities of a finding say over the labelled films, and what the readers say."""
 
-    Keys: performance (`performance.Performance.as_dict` with "name" and "version" of the bundle and "calibration", one
-    entry for each finding; None where there is none) and performance_missing (why there is none, else "").
+    finding: str
+    films: int
+    expected: float
+    """Films that should have it: the sum of the probabilities."""
+    observed: int
+    """Films that have it."""
+    interval95: tuple[float, float]
+    """Exact, of the observed share."""
+    holds: bool
+    """Whether the expected share lies in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePerformance:
+    """A bundle's live scores against readers' labels."""
+
+    rates: Performance
+    name: str
+    version: str
+    """Of the bundle."""
+    calibration: tuple[StatedProbability, ...]
+    """One for each finding."""
+
+    def as_dict(self) -> dict[str, Any]:
+        about = {"name": self.name, "version": self.version, "calibration": to_json(self.calibration)}
+        return self.rates.as_dict() | about
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstLabels:
+    performance: LivePerformance | None
+    missing: str = ""
+    """Why there is none."""
+
+
+def against_labels(engine: Engine, default: Path | None) -> AgainstLabels:
+    """The live bundle over all its labels.
 
     Args:
         default: the bundle that is live while none is activated; None: the shipped reference.
@@ -34,24 +72,21 @@ def against_labels(engine: Engine, default: Path | None) -> dict[str, Any]:
         bundle = open_bundle(live or by_settings(default))
     except BundleError:
         return _missing("The live bundle cannot be opened on the machine that made this report.")
-    found = performance(engine, bundle)
-    if not found.labelled:
+    rates = performance(engine, bundle)
+    if not rates.labelled:
         return _missing(
             "No film that the live bundle scored has a label; 'xrayq labels import' takes what readers say."
         )
     with snapshot(engine) as connection:
         stated = calibration(connection, bundle)
-    named = {"name": bundle.name, "version": bundle.version, "calibration": stated}
-    return {"performance": found.as_dict() | named, "performance_missing": ""}
+    return AgainstLabels(
+        performance=LivePerformance(rates=rates, name=bundle.name, version=bundle.version, calibration=stated)
+    )
 
 
-def calibration(connection: Connection, bundle: Bundle) -> list[dict[str, Any]]:
-    """For each finding over the labelled films: how many should have it by the probabilities, and how many have it.
-
-    Keys: finding, films, expected (sum of probabilities), observed, interval95 (exact, of the observed share), holds
-    (whether the expected share lies in it).
-    """
-    labels = {key: label for key, (label, _) in truths(connection).items() if label is not None}
+def calibration(connection: Connection, bundle: Bundle) -> tuple[StatedProbability, ...]:
+    """For each finding over the labelled films: how many should have it by the probabilities, and how many have it."""
+    labels = {key: film.label for key, film in truths(connection).items() if film.label is not None}
     keys = sorted(labels)
     stated: dict[str, list[float]] = {name: [] for name in bundle.findings}
     observed = dict.fromkeys(bundle.findings, 0)
@@ -69,21 +104,21 @@ def calibration(connection: Connection, bundle: Bundle) -> list[dict[str, Any]]:
         for key, finding, probability in rows:
             stated[finding].append(probability)
             observed[finding] += labels[key] == finding
-    return [_held(name, stated[name], observed[name]) for name in bundle.findings if stated[name]]
+    return tuple(_held(name, stated[name], observed[name]) for name in bundle.findings if stated[name])
 
 
-def _missing(reason: str) -> dict[str, Any]:
-    return {"performance": None, "performance_missing": reason}
+def _missing(reason: str) -> AgainstLabels:
+    return AgainstLabels(performance=None, missing=reason)
 
 
-def _held(finding: str, stated: list[float], observed: int) -> dict[str, Any]:
+def _held(finding: str, stated: list[float], observed: int) -> StatedProbability:
     expected, films = float(np.sum(stated)), len(stated)
     low, high = interval(observed, films)
-    return {
-        "finding": finding,
-        "films": films,
-        "expected": round(expected, 1),
-        "observed": observed,
-        "interval95": [round(low, 4), round(high, 4)],
-        "holds": low <= expected / films <= high,
-    }
+    return StatedProbability(
+        finding=finding,
+        films=films,
+        expected=round(expected, 1),
+        observed=observed,
+        interval95=(round(low, 4), round(high, 4)),
+        holds=low <= expected / films <= high,
+    )

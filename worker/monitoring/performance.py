@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 
 from model.bundle import Bundle
+from model.decision import OperatingPoint
 from model.stats.binomial import interval
 from model.stats.sequential import ALPHA, RateWatch, watch
 from worker.db.scores import IS_LIVE, live_findings
@@ -69,20 +70,22 @@ class Performance:
 
     def as_dict(self) -> dict[str, Any]:
         names = ("bundle_digest", "scored", "flagged", "labelled", "labelled_flagged", "disputed", "selected")
-        return {name: getattr(self, name) for name in names} | {"findings": [one.as_dict() for one in self.findings]}
+        return {name: getattr(self, name) for name in names} | {
+            "findings": [rates.as_dict() for rates in self.findings]
+        }
 
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
     """Compare every live score of a bundle with its film's truth, in the order in which labels came."""
     with snapshot(engine) as connection:
         scored, flagged = _counts(connection, bundle.digest)
-        found = truths(connection)
-        flags = _flags(connection, bundle.digest, sorted(found))
-    disputed = sum(found[key][0] is None for key in flags)
+        labels = truths(connection)
+        flags = _flags(connection, bundle.digest, sorted(labels))
+    disputed = sum(labels[key].label is None for key in flags)
     labelled = [
-        LabelledScore(instance_id=key, truth=label, flags=flags[key], place=place)
-        for key, (label, place) in found.items()
-        if key in flags and label is not None
+        LabelledScore(instance_id=key, truth=film.label, flags=flags[key], place=film.place)
+        for key, film in labels.items()
+        if key in flags and film.label is not None
     ]
     alpha = ALPHA / max(1, 2 * len(bundle.operating_points))  # a sensitivity and a specificity each
     labelled.sort(key=lambda film: (film.place, film.instance_id))
@@ -97,7 +100,7 @@ def performance(engine: Engine, bundle: Bundle) -> Performance:
     )
 
 
-def _rates(point: Any, labelled: Sequence[LabelledScore], alpha: float) -> FindingRates:
+def _rates(point: OperatingPoint, labelled: Sequence[LabelledScore], alpha: float) -> FindingRates:
     name = point.finding
     with_it = [name in film.flags for film in labelled if film.truth == name]
     without = [name not in film.flags for film in labelled if film.truth != name]
@@ -124,7 +127,7 @@ def _counts(connection: Connection, digest: str) -> tuple[int, int]:
 
 def _flags(connection: Connection, digest: str, instances: list[int]) -> dict[int, frozenset[str]]:
     """The flags of those instances that the bundle scored live."""
-    found: dict[int, set[str]] = {}
+    flags: dict[int, set[str]] = {}
     for at in range(0, len(instances), CHUNK):
         rows = connection.execute(
             live_findings(instance.c.id, finding_score.c.finding, finding_score.c.flag).where(
@@ -132,5 +135,5 @@ def _flags(connection: Connection, digest: str, instances: list[int]) -> dict[in
             )
         )
         for row in rows:
-            found.setdefault(row.id, set()).update({row.finding} if row.flag else ())
-    return {key: frozenset(flags) for key, flags in found.items()}
+            flags.setdefault(row.id, set()).update({row.finding} if row.flag else ())
+    return {key: frozenset(names) for key, names in flags.items()}

@@ -2,7 +2,7 @@
 
 What matplotlib and a hundred thousand films take of memory goes away with this process, and it is nice: the relay's
 publishing is not slowed. It gets an `Order` by standard input (a database URL may hold a password, which no list of
-processes should show), writes the report's files, and ends with the relay, however that ends.
+processes should show), writes the report's files and a `Summary` of it, and ends with the relay, however that ends.
 """
 
 import os
@@ -21,6 +21,7 @@ from worker.errors import WorkerError
 from worker.lifetime import end_with_parent
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly.content import NightOptions
+from worker.nightly.summary import summary_of
 
 ACTOR = "relay"
 NICE = 10
@@ -40,6 +41,8 @@ class Order:
     options: NightOptions
     folder: Path
     """Exists; gets the files."""
+    summary: Path
+    """File that gets the pickled `Summary`."""
     parent: int
     """Process that waits for the report."""
 
@@ -52,12 +55,13 @@ def main() -> int:
     os.nice(NICE)
     try:
         from worker.db import schema
-        from worker.nightly.files import write  # brings matplotlib
+        from worker.nightly.files import write_report  # brings matplotlib
 
         engine = schema.connect(order.database_url, order.database_seconds)
         span = Span.of_day(order.day, order.options.zone)
         freeze_missing(engine, span, films=order.options.drift.reference_films, actor=ACTOR)
-        write(engine, order.day, order.options, order.folder)
+        report = write_report(engine, order.day, order.options, order.folder)
+        order.summary.write_bytes(pickle.dumps(summary_of(report)))
     except WorkerError as error:
         print(error)  # noqa: T201 - the parent logs it
         return TRY_AGAIN

@@ -1,39 +1,71 @@
 """A day's films that came again under their SOP Instance UID as another patient's, study's or side's."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, null, select
 
 from dicom_gateway.revision import UNKNOWN
 from model.findings import in_order
-from worker.audit.reconciliation import CHAINED
+from worker.audit.reconciliation import CHAINED, SCORED
 from worker.db.scores import LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
 
 
-def of_day(connection: Connection, span: Span) -> list[dict[str, Any]]:
-    """Revisions of the day of another identity than the revision before, or of which nobody can tell.
+@dataclass(frozen=True, kw_only=True)
+class EarlierFilm:
+    """A revision before the one that changed."""
 
-    Keys: id, calling_ae, received_at, identity_changed (keywords, or ["unknown"]), earlier: every revision before it,
-    with id, calling_ae, received_at, state and flags.
-    """
+    id: int
+    calling_ae: str
+    state: str
+    flags: tuple[str, ...]
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityChange:
+    """A revision of another identity than the revision before, or of which nobody can tell."""
+
+    id: int
+    calling_ae: str
+    identity_changed: tuple[str, ...]
+    """Keywords of the attributes that differ, or UNKNOWN alone."""
+    received_at: datetime
+    earlier: tuple[EarlierFilm, ...]
+    """Every revision before it."""
+
+    @property
+    def compared(self) -> bool:
+        """False where the earlier file could not be read."""
+        return self.identity_changed != (UNKNOWN,)
+
+
+def identity_changes(connection: Connection, span: Span) -> tuple[IdentityChange, ...]:
+    """Those of the day, by id."""
     changed = span.covers(instance.c.received_at) & instance.c.identity_changed.is_not(null())
     rows = [
         row
         for row in connection.execute(select(instance).where(changed).order_by(instance.c.id))
         if row.identity_changed
     ]
-    return [
-        {name: getattr(row, name) for name in ("id", "calling_ae", "identity_changed")}
-        | {"received_at": row.received_at.isoformat(timespec="seconds"), "earlier": _earlier(connection, row)}
+    return tuple(
+        IdentityChange(
+            id=row.id,
+            calling_ae=row.calling_ae,
+            identity_changed=tuple(row.identity_changed),
+            received_at=row.received_at,
+            earlier=_earlier(connection, row),
+        )
         for row in rows
-    ]
+    )
 
 
-def _earlier(connection: Connection, film: Any) -> list[dict[str, Any]]:
+def _earlier(connection: Connection, film: Any) -> tuple[EarlierFilm, ...]:
     same_uid = (instance.c.sop_instance_uid == film.sop_instance_uid) & instance.c.is_film
     before = same_uid & (instance.c.revision < film.revision)
     rows = connection.execute(
@@ -43,14 +75,22 @@ def _earlier(connection: Connection, film: Any) -> list[dict[str, Any]]:
         .where(before)
         .order_by(instance.c.revision)
     )
-    found: dict[int, dict[str, Any]] = {}
+    flags: dict[int, list[str]] = defaultdict(list)
+    revisions: dict[int, Any] = {}
     for row in rows:
-        one = {name: getattr(row, name) for name in ("id", "calling_ae", "state")} | {"flags": []}
-        one["received_at"] = row.received_at.isoformat(timespec="seconds")
-        flags = found.setdefault(row.id, one)["flags"]
+        revisions.setdefault(row.id, row)
         if row.finding:
-            flags.append(row.finding)
-    return [one | {"flags": in_order(one["flags"])} for one in found.values()]
+            flags[row.id].append(row.finding)
+    return tuple(
+        EarlierFilm(
+            id=key,
+            calling_ae=row.calling_ae,
+            state=row.state,
+            flags=tuple(in_order(flags[key])),
+            received_at=row.received_at,
+        )
+        for key, row in revisions.items()
+    )
 
 
 def demographics(connection: Connection, span: Span) -> dict[str, int]:
@@ -63,21 +103,21 @@ def demographics(connection: Connection, span: Span) -> dict[str, int]:
     return dict(sorted(Counter(row.actor for row in rows if row.detail.get("demographics_changed")).items()))
 
 
-def remarks(content: dict[str, Any]) -> Iterable[str]:
+def remarks(changes: Iterable[IdentityChange]) -> Iterable[str]:
     """A sentence for each sender, and one more for what could not be compared."""
-    changed, unread = parted(content)
+    changed, unread = parted(changes)
     for calling_ae, films in _by_sender(changed):
-        scores = sum(bool(_scored(one)) for one in films)
-        said = f"{calling_ae}: {_films(films)} came again as another patient's, study's or side's (see Corrections)."
+        scores = sum(any(earlier.state in SCORED for earlier in film.earlier) for film in films)
+        remark = f"{calling_ae}: {_films(films)} came again as another patient's, study's or side's (see Corrections)."
         if scores:
             stand = (
                 "1 has an earlier score that stands" if scores == 1 else f"{scores:,} have earlier scores that stand"
             )
-            said += (
+            remark += (
                 f" Of these, {stand} under the identity before. Find out who received the earlier "
                 f"{'score' if scores == 1 else 'scores'}, and correct it there."
             )
-        yield said
+        yield remark
     for calling_ae, films in _by_sender(unread):
         file = "file" if len(films) == 1 else "files"
         yield (
@@ -86,23 +126,18 @@ def remarks(content: dict[str, Any]) -> Iterable[str]:
         )
 
 
-def parted(content: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def parted(changes: Iterable[IdentityChange]) -> tuple[list[IdentityChange], list[IdentityChange]]:
     """Films whose identity changed, and those that could not be compared with the film before."""
-    films = content["identity_changed"]
-    unread = [one for one in films if one["identity_changed"] == [UNKNOWN]]
-    return [one for one in films if one["identity_changed"] != [UNKNOWN]], unread
+    changes = list(changes)
+    return [film for film in changes if film.compared], [film for film in changes if not film.compared]
 
 
-def _by_sender(films: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    of_sender: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for one in films:
-        of_sender[one["calling_ae"]].append(one)
+def _by_sender(changes: Iterable[IdentityChange]) -> list[tuple[str, list[IdentityChange]]]:
+    of_sender: dict[str, list[IdentityChange]] = defaultdict(list)
+    for film in changes:
+        of_sender[film.calling_ae].append(film)
     return sorted(of_sender.items())
 
 
-def _films(films: list[dict[str, Any]]) -> str:
+def _films(films: Sequence[IdentityChange]) -> str:
     return "1 film" if len(films) == 1 else f"{len(films):,} films"
-
-
-def _scored(film: dict[str, Any]) -> list[int]:
-    return [one["id"] for one in film["earlier"] if one["state"] in ("scored", "reported")]

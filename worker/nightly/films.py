@@ -1,24 +1,22 @@
 """A day's films: when they came, how long they took, what was flagged and what failed."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from math import ceil, inf, isfinite
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, func, select
 
 from model.findings import in_order
 from worker.audit.reconciliation import SCORED
 from worker.db.scores import IS_LIVE, LIVE_OF_FILM
-from worker.db.session import snapshot
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
 
-PERCENTILES = (50, 95, 99)
 UNFINISHED = (State.RECEIVED, State.FAILED)
 """Films that are to be scored, and have no score."""
 BINS = 20
@@ -26,31 +24,105 @@ BINS = 20
 CHUNK = 5000
 ENDS = (State.SCORED, State.INELIGIBLE, State.FAILED, "rejected")
 """Audit events with which a film's way is over."""
-INSTANCE_COLUMNS = (
-    "id",
-    "sop_instance_uid",
-    "revision",
-    "calling_ae",
-    "received_at",
-    "finished_at",
-    "state",
-    "reason",
-    "bundle_digest",
-    "engine",
-    "probabilities",
-    "flags",
-    "identity_changed",
-)
 
 
-def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Percentiles:
+    """Seconds within which that share of the films were scored; infinite where it falls among those without an end."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """JSON has no infinity: null."""
+        return {name: value if isfinite(value) else None for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hour:
+    """Films that were received in it."""
+
+    hour: str
+    """Its beginning on the clock; of an hour that comes twice with its offset."""
+    received: int
+    scored: int
+    """Of those received."""
+    seconds: Percentiles | None
+    """Received to scored, of those scored; None without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    received_in_an_hour: int
+    busiest_hour: str | None
+    """None where nothing came."""
+    scored_in_a_minute: int
+    busiest_minute: str | None
+    """None where nothing was scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turnaround:
+    """When the day's films came, and how long they took from received to scored."""
+
+    hours: tuple[Hour, ...]
+    """24 of them, 23 or 25 where clocks change."""
+    films: int
+    """All that are to be scored, with those that wait or failed, without those of `untimed`."""
+    seconds: Percentiles | None
+    """Of these films. None without one."""
+    untimed: int
+    """Films scored before they came, by clocks that differed."""
+    throughput: Throughput
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlaggedFilm:
+    id: int
+    calling_ae: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedFilm:
+    """A dead letter."""
+
+    id: int
+    calling_ae: str
+    reason: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LateFilm:
+    """A film of a day before that came to an end on this one, as it is now."""
+
+    id: int
+    calling_ae: str
+    received_at: datetime
+    state: str
+    reason: str | None
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """The day's live probabilities of a finding."""
+
+    finding: str
+    counts: tuple[int, ...]
+    """Films in each of BINS bins of 0..1."""
+    operating_points: tuple[float, ...]
+    """In force on the day, ascending."""
+
+
+def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> Turnaround:
     """Films, and seconds from received to scored, by hour of receipt and of the day; and the busiest hour and minute.
 
     By hour the seconds are of those scored. Those of the day are of all that are to be scored: a film that waits or
     failed takes longer than any other, so that a queue that stands still does not look quick.
     A film that ended before it came, by clocks that differed, has no such time.
-
-    Keys: hours, seconds, untimed, throughput; see `content.night_content`.
     """
     rows = connection.execute(
         select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(
@@ -73,22 +145,27 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> dict[str, 
             minutes[int(finished_at.timestamp() // 60)] += 1
         elif state in UNFINISHED:
             endless += 1
-    hours = [
-        {"hour": _clock(span.start.timestamp() + 3600 * hour, zone), "received": received[hour], "scored": scored[hour]}
-        | {"seconds": _percentiles(took) if took else None}
+    hours = tuple(
+        Hour(
+            hour=_clock(span.start.timestamp() + 3600 * hour, zone),
+            received=received[hour],
+            scored=scored[hour],
+            seconds=_percentiles(took) if took else None,
+        )
         for hour, took in enumerate(seconds)
-    ]
-    of_day = [one for took in seconds for one in took] + [inf] * endless
-    return {
-        "hours": hours,
-        "seconds": {"films": len(of_day), **_percentiles(of_day)} if of_day else None,
-        "untimed": sum(scored) - sum(len(took) for took in seconds),
-        "throughput": _throughput(hours, minutes, zone),
-    }
+    )
+    of_day = [value for took in seconds for value in took] + [inf] * endless
+    return Turnaround(
+        hours=hours,
+        films=len(of_day),
+        seconds=_percentiles(of_day) if of_day else None,
+        untimed=sum(scored) - sum(len(took) for took in seconds),
+        throughput=_throughput(hours, minutes, zone),
+    )
 
 
-def flagged(connection: Connection, span: Span) -> list[dict[str, Any]]:
-    """Instances with any flag: id, calling_ae, flags."""
+def flagged(connection: Connection, span: Span) -> tuple[FlaggedFilm, ...]:
+    """Instances with any flag, by id."""
     rows = connection.execute(
         select(instance.c.id, instance.c.calling_ae, finding_score.c.finding)
         .join(score, LIVE_OF_FILM)
@@ -96,35 +173,38 @@ def flagged(connection: Connection, span: Span) -> list[dict[str, Any]]:
         .where(span.covers(instance.c.received_at), finding_score.c.flag)
         .order_by(instance.c.id)
     )
-    found: dict[int, dict[str, Any]] = {}
+    flags: dict[tuple[int, str], list[str]] = {}
     for key, calling_ae, finding in rows:
-        found.setdefault(key, {"id": key, "calling_ae": calling_ae, "flags": []})["flags"].append(finding)
-    return [one | {"flags": in_order(one["flags"])} for one in found.values()]
+        flags.setdefault((key, calling_ae), []).append(finding)
+    return tuple(
+        FlaggedFilm(id=key, calling_ae=calling_ae, flags=tuple(in_order(names)))
+        for (key, calling_ae), names in flags.items()
+    )
 
 
-def failed(connection: Connection, span: Span) -> list[dict[str, Any]]:
-    """Dead letters: id, calling_ae, reason, received_at."""
+def failed(connection: Connection, span: Span) -> tuple[FailedFilm, ...]:
+    """Dead letters, by id."""
     rows = connection.execute(
         select(instance.c.id, instance.c.calling_ae, instance.c.reason, instance.c.received_at)
         .where(span.covers(instance.c.received_at), instance.c.state == State.FAILED)
         .order_by(instance.c.id)
     )
-    return [dict(row._mapping) | {"received_at": row.received_at.isoformat(timespec="seconds")} for row in rows]
+    return tuple(FailedFilm(**row._mapping) for row in rows)
 
 
-def late(connection: Connection, span: Span, eve: datetime | None, told_until: datetime | None) -> list[dict[str, Any]]:
+def late(
+    connection: Connection, span: Span, eve: datetime | None, reported_until: datetime | None
+) -> tuple[LateFilm, ...]:
     """Films received before the day that came to an end on it: they waited or were requeued, so the report of their own
     day lacks it.
 
-    Keys: id, calling_ae, received_at, state, reason, flags; as they are now.
-
     Args:
         eve: start of the day before, where that has a report.
-        told_until: what a film of the day before came to by then, that report has.
+        reported_until: what a film of the day before came to by then, that report has.
     """
     on_day = span.covers(audit_event.c.at) & audit_event.c.action.in_(ENDS)
-    if eve and told_until:
-        on_day &= (instance.c.received_at < eve) | (audit_event.c.at > told_until)
+    if eve and reported_until:
+        on_day &= (instance.c.received_at < eve) | (audit_event.c.at > reported_until)
     ended = (
         select(instance.c.id)
         .join(audit_event, audit_event.c.instance_id == instance.c.id)
@@ -140,11 +220,7 @@ def late(connection: Connection, span: Span, eve: datetime | None, told_until: d
         flags.setdefault(key, []).append(finding)
     columns = (instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, instance.c.reason)
     rows = connection.execute(select(*columns).where(instance.c.id.in_(ended)).order_by(instance.c.id))
-    return [
-        dict(row._mapping)
-        | {"received_at": row.received_at.isoformat(timespec="seconds"), "flags": in_order(flags.get(row.id, []))}
-        for row in rows
-    ]
+    return tuple(LateFilm(**row._mapping, flags=tuple(in_order(flags.get(row.id, [])))) for row in rows)
 
 
 def scored(connection: Connection, span: Span) -> int:
@@ -156,8 +232,8 @@ def scored(connection: Connection, span: Span) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def distributions(connection: Connection, span: Span) -> list[dict[str, Any]]:
-    """The live probabilities of each finding: counts in BINS bins of 0..1, and the operating points in force."""
+def distributions(connection: Connection, span: Span) -> tuple[Distribution, ...]:
+    """The live probabilities of each finding that was scored on the day."""
     columns = (finding_score.c.finding, finding_score.c.operating_point)
     rows = connection.execute(
         select(*columns, finding_score.c.probability)
@@ -171,30 +247,10 @@ def distributions(connection: Connection, span: Span) -> list[dict[str, Any]]:
     for finding, point, probability in rows:
         counts.setdefault(finding, [0] * BINS)[min(int(probability * BINS), BINS - 1)] += 1
         points.setdefault(finding, set()).update(() if point is None else (point,))
-    return [
-        {"finding": name, "counts": counts[name], "operating_points": sorted(points[name])} for name in in_order(counts)
-    ]
-
-
-def instances(engine: Engine, span: Span) -> Iterator[dict[str, Any]]:
-    """A row for each instance of the span with its live score, INSTANCE_COLUMNS, oldest first, a chunk at a time."""
-    last = 0
-    while True:
-        with snapshot(engine) as connection:
-            query = (
-                select(instance)
-                .where(span.covers(instance.c.received_at), instance.c.id > last)
-                .order_by(instance.c.id)
-                .limit(CHUNK)
-            )
-            rows = connection.execute(query).all()
-            scores = _scores(connection, [row.id for row in rows])
-        for row in rows:
-            values = dict(row._mapping) | scores.get(row.id, {})
-            yield {name: values.get(name) for name in INSTANCE_COLUMNS}
-        if len(rows) < CHUNK:
-            return
-        last = rows[-1].id
+    return tuple(
+        Distribution(finding=name, counts=tuple(counts[name]), operating_points=tuple(sorted(points[name])))
+        for name in in_order(counts)
+    )
 
 
 def _clock(timestamp: float, zone: ZoneInfo) -> str:
@@ -204,45 +260,17 @@ def _clock(timestamp: float, zone: ZoneInfo) -> str:
     return moment.isoformat(timespec="minutes")[11:] if twice else f"{moment:%H:%M}"
 
 
-def _percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """The time within which that share of the films were scored; None where it falls among those without an end."""
-    values = np.percentile(seconds, PERCENTILES, method="inverted_cdf").tolist()
-    return {
-        f"p{share}": round(value, 2) if isfinite(value) else None
-        for share, value in zip(PERCENTILES, values, strict=True)
-    }
+def _percentiles(seconds: Sequence[float]) -> Percentiles:
+    p50, p95, p99 = np.percentile(seconds, (50, 95, 99), method="inverted_cdf").tolist()
+    return Percentiles(p50=round(p50, 2), p95=round(p95, 2), p99=round(p99, 2))
 
 
-def _throughput(hours: list[dict[str, Any]], minutes: Counter[int], zone: ZoneInfo) -> dict[str, Any]:
-    busiest = max(hours, key=lambda one: int(one["received"]))
+def _throughput(hours: Sequence[Hour], minutes: Counter[int], zone: ZoneInfo) -> Throughput:
+    busiest = max(hours, key=lambda hour: hour.received)
     ((minute, most),) = minutes.most_common(1) or ((0, 0),)
-    return {
-        "received_in_an_hour": busiest["received"],
-        "busiest_hour": busiest["hour"] if busiest["received"] else None,
-        "scored_in_a_minute": most,
-        "busiest_minute": _clock(60 * minute, zone) if most else None,
-    }
-
-
-def _scores(connection: Connection, ids: list[int]) -> dict[int, dict[str, Any]]:
-    """The live score of each of those instances."""
-    if not ids:
-        return {}
-    rows = connection.execute(
-        select(score.c.instance_id, score.c.bundle_digest, score.c.engine, finding_score)
-        .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(IS_LIVE, score.c.instance_id.between(ids[0], ids[-1]))
+    return Throughput(
+        received_in_an_hour=busiest.received,
+        busiest_hour=busiest.hour if busiest.received else None,
+        scored_in_a_minute=most,
+        busiest_minute=_clock(60 * minute, zone) if most else None,
     )
-    found: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        one = found.setdefault(
-            row.instance_id,
-            {"bundle_digest": row.bundle_digest, "engine": row.engine, "probabilities": {}, "flags": []},
-        )
-        one["probabilities"][row.finding] = row.probability
-        if row.flag:
-            one["flags"].append(row.finding)
-    for one in found.values():
-        one["probabilities"] = {name: one["probabilities"][name] for name in in_order(one["probabilities"])}
-        one["flags"] = in_order(one["flags"])
-    return found

@@ -3,20 +3,23 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from zoneinfo import ZoneInfo
 
+from worker.alarms.acknowledge import Acknowledgement
 from worker.alarms.faults import in_words
-from worker.audit.reconciliation import films_of
+from worker.alarms.night_rules import ORPHANS, TRAIL_BROKEN, UNACCOUNTED
+from worker.audit.reconciliation import Sender, Unaccounted
 from worker.nightly import corrections
+from worker.nightly.night_report import NightReport
+from worker.nightly.operations import DayAlarm
 from worker.nightly.page.words import in_films, in_others, local
-from worker.receiving import refusals
-from worker.receiving.orphans import told
+from worker.receiving import orphans, refusals
 
 SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
-ACCOUNTS = ("unaccounted", "trail_broken", "orphans")
+ACCOUNTS = (UNACCOUNTED, TRAIL_BROKEN, ORPHANS)
 """Alarms that say what `faults` says."""
 DEAD_LETTERS = "dead_letters"
 """An alarm that says what a remark says, unless it counts films of other days too."""
@@ -40,73 +43,81 @@ class Headline:
     """What somebody has acknowledged, and is still so."""
 
 
-def judge(content: dict[str, Any]) -> Headline:
-    """See `content.night_content`."""
-    wrong, look = faults(content), list(_remarks(content))
+def judge(report: NightReport) -> Headline:
+    wrong, look = faults(report), list(_remarks(report))
     level = Level.BAD if wrong else Level.LOOK if look else Level.GOOD
-    headline = _headline(content, bool(wrong), len(look))
-    return Headline(level=level, headline=headline, faults=wrong, remarks=look, known=list(_known(content)))
+    headline = _worst(report) if wrong else _accounted(report, len(look))
+    return Headline(level=level, headline=headline, faults=wrong, remarks=look, known=list(_known(report)))
 
 
-def faults(content: dict[str, Any]) -> list[str]:
+def faults(report: NightReport) -> list[str]:
     """What must not be overlooked, one sentence each; empty on a good day, and where all of it is acknowledged."""
-    senders, before = unknown(content, "senders"), unknown(content, "unaccounted_before")
+    senders = unknown_senders(report)
     found = [
-        f"{one['calling_ae']}: {abs(one['difference'])} of {one['received']} films received are not accounted for."
-        for one in senders
-        if one["difference"]
+        f"{sender.calling_ae}: {abs(sender.difference)} of {sender.received} films received are not accounted for."
+        for sender in senders
+        if sender.difference
     ]
     found += [
-        f"{one['calling_ae']}: {one['lost']} films received are not what the audit trail says."
-        for one in senders
-        if one["lost"] and not one["difference"]
+        f"{sender.calling_ae}: {sender.lost} films received are not what the audit trail says."
+        for sender in senders
+        if sender.lost and not sender.difference
     ]
-    films = Counter(one["calling_ae"] for one in before)
+    films = Counter(film.calling_ae for film in _unknown_of_earlier_days(report))
     found += [f"{ae}: {in_films(number)} of earlier days not accounted for." for ae, number in sorted(films.items())]
-    if _orphans(content):
-        found.append(_sentence(told(content["orphans"])))
-    if _broken(content):
-        chain = content["chain"]
-        found.append(f"The audit trail is broken after {chain['rows']} whole rows: {chain['fault']}.")
+    if lost := _unknown_orphans(report):
+        found.append(_sentence(orphans.in_words(lost)))
+    if _broken(report):
+        check = report.chain.check
+        found.append(f"The audit trail is broken after {check.rows} whole rows: {check.fault}.")
     return found
 
 
-def unknown(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """Of senders or films, those of an AE whose missing films nobody has acknowledged."""
-    known = _acknowledged(content)
-    return [one for one in content[key] if ("unaccounted", one["calling_ae"]) not in known]
+def unknown_senders(report: NightReport) -> list[Sender]:
+    """Those whose missing films nobody has acknowledged."""
+    return [sender for sender in report.senders if (UNACCOUNTED, sender.calling_ae) not in report.known]
 
 
-def _broken(content: dict[str, Any]) -> bool:
-    return not content["chain"]["whole"] and ("trail_broken", "") not in _acknowledged(content)
+def _unknown_of_earlier_days(report: NightReport) -> list[Unaccounted]:
+    return [film for film in report.unaccounted_before if (UNACCOUNTED, film.calling_ae) not in report.known]
 
 
-def _orphans(content: dict[str, Any]) -> bool:
-    return bool(content["orphans"]) and ("orphans", "") not in _acknowledged(content)
+def _unknown_orphans(report: NightReport) -> tuple[str, ...]:
+    return () if (ORPHANS, "") in report.known else report.orphans or ()
 
 
-def _acknowledged(content: dict[str, Any]) -> dict[tuple[str, str], dict[str, str]]:
-    return {(one["rule"], one["subject"]): one for one in content["acknowledged"]}
+def _broken(report: NightReport) -> bool:
+    return not report.chain.check.whole and (TRAIL_BROKEN, "") not in report.known
 
 
-def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
-    senders, before = unknown(content, "senders"), len(unknown(content, "unaccounted_before"))
-    if wrong:
-        difference, lost = sum(abs(one["difference"]) for one in senders), sum(one["lost"] for one in senders)
-        said = {
-            f"{in_films(difference)} not accounted for": difference,
-            f"{in_films(lost)} not as the audit trail says": lost and not difference,
-            f"{in_films(before)} of earlier days not accounted for": before,
-            f"{in_films(len(content['orphans'] or ()))} of the spool not in the database": _orphans(content),
-            "the audit trail is broken": _broken(content),
-        }
-        words = ", and ".join(text for text, true in said.items() if true)
-        return words[0].upper() + words[1:]
-    so_far = "" if content["day_over"] else " so far"
+def _worst(report: NightReport) -> str:
+    """The headline of a bad day."""
+    senders, before = unknown_senders(report), len(_unknown_of_earlier_days(report))
+    difference = sum(abs(sender.difference) for sender in senders)
+    lost = sum(sender.lost for sender in senders)
+    lost_orphans = len(_unknown_orphans(report))
+    faults_in_words = {
+        f"{in_films(difference)} not accounted for": difference,
+        f"{in_films(lost)} not as the audit trail says": lost and not difference,
+        f"{in_films(before)} of earlier days not accounted for": before,
+        f"{in_films(lost_orphans)} of the spool not in the database": lost_orphans,
+        "the audit trail is broken": _broken(report),
+    }
+    words = ", and ".join(text for text, true in faults_in_words.items() if true)
+    return words[0].upper() + words[1:]
+
+
+def _accounted(report: NightReport, look: int) -> str:
+    """The headline of a day on which nothing is wrong that nobody knows of.
+
+    Args:
+        look: things that need one.
+    """
+    so_far = "" if report.day_over else " so far"
     rest = f"{so_far}; {look} {'thing needs' if look == 1 else 'things need'} a look" if look else so_far
-    films = [films_of(one) for one in content["senders"]]
-    received, other = (sum(one[name] for one in films) for name in ("received", "other_objects"))
-    missing = sum(max(abs(one["difference"]), one["lost"]) for one in content["senders"])
+    received = sum(sender.films_received for sender in report.senders)
+    other = sum(sender.other_objects for sender in report.senders)
+    missing = sum(sender.wrong for sender in report.senders)
     but = f" but {missing}, acknowledged" if missing else ""
     beside = f" and {in_others(other)}" if other else ""
     if not received and not missing:
@@ -114,94 +125,99 @@ def _headline(content: dict[str, Any], wrong: bool, look: int) -> str:
     return f"All {in_films(received)}{beside} accounted for{but}{rest}"
 
 
-def _remarks(content: dict[str, Any]) -> Iterator[str]:
-    dead, pending = len(content["failed"]), sum(one["pending"] for one in content["senders"])
+def _remarks(report: NightReport) -> Iterator[str]:
+    dead, pending = len(report.failed), sum(sender.pending for sender in report.senders)
     if dead:
         waits = "waits" if dead == 1 else "wait"
         yield f"{in_films(dead)} could not be scored and {waits} for a person (dead letters)."
     if pending:
         yield f"{in_films(pending)} of this day still waited when the report was made."
-    yield from corrections.remarks(content)
-    for calling_ae, statuses in content["refused"].items():
-        words = ", ".join(f"{status} {number}" for status, number in statuses.items())
-        count = sum(statuses.values())
-        yield (
-            f"{calling_ae}: C-STORE was refused {_times(count)} ({words}). A film may be counted more than once, and "
-            "may have come later."
-        )
-    for calling_ae, classes in content["contexts_refused"].items():
-        lost = {name: number for name, number in classes.items() if refusals.may_be_a_film(name)}
-        if lost:
-            words = ", ".join(f"{name} {number}" for name, number in lost.items())
-            count = refusals.contexts_in(lost)
-            yield f"{calling_ae}: {_contexts(count)} that may have brought a film {_was(count)} refused ({words})."
-    for calling_ae, reasons in content["not_associated"].items():
-        words = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
-        count = sum(reasons.values())
-        yield f"{calling_ae}: not let in {_times(count)} ({words}); the gateway's log has the addresses."
-    acknowledged = _acknowledged(content)
-    for one in content["conditions"]:
-        if one["rule"] not in ACCOUNTS and (one["rule"], one["subject"]) not in acknowledged:
-            yield _sentence(one["text"])
-    for one in _other_alarms(content):
-        if not one["acknowledged"] and not (one["rule"] == DEAD_LETTERS and one["value"] <= dead):
-            yield f"Alarm: {_sentence(one['text'])}"
-    yield from _unheard(content)
-    if late := sum(bool(one["flags"]) for one in content["late"]):
+    yield from corrections.remarks(report.identity_changed)
+    yield from _turned_away(report)
+    for condition in report.conditions:
+        if condition.rule not in ACCOUNTS and (condition.rule, condition.subject) not in report.known:
+            yield _sentence(condition.text)
+    for alarm in _other_alarms(report):
+        if not alarm.acknowledged and not (alarm.rule == DEAD_LETTERS and alarm.value <= dead):
+            yield f"Alarm: {_sentence(alarm.text)}"
+    yield from _unheard(report)
+    if late := sum(bool(film.flags) for film in report.late):
         yield f"{in_films(late)} of days before ended on this day with a flag, which the report of their own day lacks."
-    if content["follows"] and content["follows"] != content["start"]:
-        yield _seam(content["follows"], content["start"])
-    for one in content["page_without"]:
-        yield f"The page's part '{one['part']}' could not be drawn ({one['reason']}); report.json has its numbers."
-    left = content["storage"]["days_left"]
+    if report.follows and report.follows != report.span.start:
+        yield _seam(report.follows, report.span.start)
+    for missing in report.page_without:
+        yield (f"The page's part '{missing.part}' could not be drawn ({missing.reason}); report.json has its numbers.")
+    left = report.storage.days_left
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate at which films come the spool is full in {left:g} days."
 
 
-def _known(content: dict[str, Any]) -> Iterator[str]:
-    acknowledged = _acknowledged(content)
-    for one in content["conditions"]:
-        if kept := acknowledged.get((one["rule"], one["subject"])):
-            yield with_reason(one["text"], kept, content)
-    for one in _other_alarms(content):
-        if one["acknowledged"]:
-            yield with_reason(one["text"], one["acknowledged"], content)
+def _turned_away(report: NightReport) -> Iterator[str]:
+    for calling_ae, statuses in report.refused.items():
+        count = sum(statuses.values())
+        yield (
+            f"{calling_ae}: C-STORE was refused {_times(count)} ({_listed(statuses)}). A film may be counted more than "
+            "once, and may have come later."
+        )
+    for calling_ae, classes in report.contexts_refused.items():
+        lost = {name: number for name, number in classes.items() if refusals.may_be_a_film(name)}
+        if lost:
+            count = refusals.contexts_in(lost)
+            yield (
+                f"{calling_ae}: {_contexts(count)} that may have brought a film {_was(count)} refused "
+                f"({_listed(lost)})."
+            )
+    for calling_ae, reasons in report.not_associated.items():
+        count = sum(reasons.values())
+        yield (f"{calling_ae}: not let in {_times(count)} ({_listed(reasons)}); the gateway's log has the addresses.")
 
 
-def with_reason(text: str, kept: dict[str, str] | None, content: dict[str, Any]) -> str:
+def _known(report: NightReport) -> Iterator[str]:
+    for condition in report.conditions:
+        if known := report.known.get((condition.rule, condition.subject)):
+            yield with_reason(condition.text, known, report.zone)
+    for alarm in _other_alarms(report):
+        if alarm.acknowledged:
+            yield with_reason(alarm.text, alarm.acknowledged, report.zone)
+
+
+def with_reason(text: str, known: Acknowledgement | None, zone: ZoneInfo) -> str:
     """What is wrong, and who knows of it since when, and why."""
-    if kept is None:
+    if known is None:
         return text
-    when = local(kept["at"], content)
-    return f"{_sentence(text)} Acknowledged on {when} by {kept['by']}: {_sentence(kept['why'])}"
+    when = local(datetime.fromisoformat(known.at), zone)
+    return f"{_sentence(text)} Acknowledged on {when} by {known.by}: {_sentence(known.why)}"
 
 
-def _other_alarms(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _other_alarms(report: NightReport) -> Iterator[DayAlarm]:
     """Of those that stood when the day ended, what this report did not find itself."""
-    told = {(one["rule"], one["subject"]) for one in content["conditions"]}
-    for one in content["alarms"]:
-        if one["open_at_end"] and (one["rule"], one["subject"]) not in told and one["rule"] not in ACCOUNTS:
-            yield one
+    found = {(condition.rule, condition.subject) for condition in report.conditions}
+    for alarm in report.alarms:
+        if alarm.open_at_end and (alarm.rule, alarm.subject) not in found and alarm.rule not in ACCOUNTS:
+            yield alarm
 
 
-def _unheard(content: dict[str, Any]) -> Iterator[str]:
-    given_up = Counter((one["channel"], in_words(one["reason"])) for one in content["undelivered"])
+def _unheard(report: NightReport) -> Iterator[str]:
+    given_up = Counter((message.channel, in_words(message.reason)) for message in report.undelivered)
     for (channel, why), number in given_up.items():
         yield f"{_messages(number)} about alarms did not arrive by {channel}: {why}."
-    for one in content["outages"]:
-        if one["failing"]:
+    for outage in report.outages:
+        if outage.failing:
             yield (
-                f"{_messages(one['failing'])} about alarms did not arrive by {one['channel']} yet: 'xrayq alarm test' "
+                f"{_messages(outage.failing)} about alarms did not arrive by {outage.channel} yet: 'xrayq alarm test' "
                 "says why."
             )
 
 
-def _seam(follows: str, start: str) -> str:
+def _seam(follows: datetime, start: datetime) -> str:
     """Between the report of the day before and this one."""
-    gap = datetime.fromisoformat(start) > datetime.fromisoformat(follows)
-    first, last = (one[:16].replace("T", " ") for one in sorted((follows, start)))
-    where = "no report" if gap else "the report of the day before too"
+    first, last = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in sorted((follows, start)))
+    where = "no report" if start > follows else "the report of the day before too"
     return f"XRAYQ_TIME_ZONE was changed: films received from {first} to {last} UTC are in {where}."
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{code} {number}" for code, number in counts.items())
 
 
 def _times(number: int) -> str:

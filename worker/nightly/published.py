@@ -25,8 +25,8 @@ CLOCK_SLACK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """One `report_made` event."""
+class ReportRecord:
+    """A report that was made, by its `report_made` event."""
 
     day: date
     at: datetime
@@ -56,7 +56,16 @@ class Made:
         }
 
 
-def reports(connection: Connection) -> list[Made]:
+@dataclass(frozen=True, kw_only=True)
+class DayGivenUp:
+    """A day that has no report: making it failed again and again."""
+
+    date: str
+    """ISO 8601."""
+    reason: str
+
+
+def reports(connection: Connection) -> list[ReportRecord]:
     """Oldest first."""
     rows = connection.execute(
         select(audit_event.c.at, audit_event.c.detail)
@@ -64,7 +73,7 @@ def reports(connection: Connection) -> list[Made]:
         .order_by(audit_event.c.id)
     )
     return [
-        Made(
+        ReportRecord(
             day=date.fromisoformat(row.detail["date"]),
             at=row.at,
             digest=row.detail["digest"],
@@ -80,12 +89,12 @@ def reports(connection: Connection) -> list[Made]:
     ]
 
 
-def of(connection: Connection, day: date) -> Made | None:
+def report_of(connection: Connection, day: date) -> ReportRecord | None:
     """The newest of this day."""
-    return next((one for one in reversed(reports(connection)) if one.day == day), None)
+    return next((report for report in reversed(reports(connection)) if report.day == day), None)
 
 
-def last(connection: Connection) -> date | None:
+def last_day(connection: Connection) -> date | None:
     """The newest day that has a report or was given up."""
     newest: date | None = None
     for row in _turns(connection):
@@ -94,7 +103,7 @@ def last(connection: Connection) -> date | None:
     return newest
 
 
-def ahead(connection: Connection, now: datetime) -> date | None:
+def first_early_day(connection: Connection, now: datetime) -> date | None:
     """The first day whose report was made at a time that has yet to come: a clock was ahead, and is right again.
 
     None for a day after each set back: while the clocks of two relays differ, days are not made over and over.
@@ -110,23 +119,22 @@ def ahead(connection: Connection, now: datetime) -> date | None:
     return min(early, default=None)
 
 
-def given_up(connection: Connection, since: datetime, reports_folder: Path | None) -> list[dict[str, str]]:
-    """Days given up since then of which there is still no report: date and reason."""
-    have = {one.day.isoformat() for one in reports(connection)}
-    return [
-        {name: row.detail[name] for name in ("date", "reason")}
+def given_up(connection: Connection, since: datetime, reports_folder: Path | None) -> tuple[DayGivenUp, ...]:
+    """Days given up since then of which there is still no report."""
+    have = {report.day.isoformat() for report in reports(connection)}
+    return tuple(
+        DayGivenUp(date=row.detail["date"], reason=row.detail["reason"])
         for row in _turns(connection)
         if row.action == GIVEN_UP
         and row.at >= since
         and row.detail["date"] not in have
         and not (reports_folder and (reports_folder / row.detail["date"] / REPORT).exists())
-    ]
+    )
 
 
-def condition(day: str, reason: str) -> Condition:
-    """Of a day that was given up."""
-    text = f"{day} has no report: making it failed again and again ({reason})"
-    return Condition(rule="report_failed", subject=day, value=1, threshold=0, text=text)
+def condition_of(missing: DayGivenUp) -> Condition:
+    text = f"{missing.date} has no report: making it failed again and again ({missing.reason})"
+    return Condition(rule="report_failed", subject=missing.date, value=1, threshold=0, text=text)
 
 
 def lost_anchor(connection: Connection, folder: Path) -> str | None:
@@ -153,18 +161,18 @@ def digests_of(folder: Path, names: Sequence[str] = FILES) -> dict[str, str]:
     return {name: file_digest(folder / name) for name in names}
 
 
-def replaced(folder: Path, digest: str) -> Path:
+def replaced_folder(folder: Path, digest: str) -> Path:
     """Where a report of the same day is kept that another took the place of."""
     return folder.with_name(f"{folder.name}.replaced-{digest[:12]}")
 
 
-def state_of(one: Made, folder: Path) -> str:
+def state_of(report: ReportRecord, folder: Path) -> str:
     """ "as made", "changed", "missing" or "replaced": its files beside their digests in the audit trail."""
-    if replaced(folder, one.digest).exists():
+    if replaced_folder(folder, report.digest).exists():
         return "replaced"
     try:
-        names = tuple(one.files) or FILES  # an older release made fewer files
-        return "as made" if digests_of(folder, names) == one.files else "changed"
+        names = tuple(report.files) or FILES  # an older release made fewer files
+        return "as made" if digests_of(folder, names) == report.files else "changed"
     except OSError:
         return "missing"
 

@@ -5,7 +5,6 @@ after it are one transaction, so no day is left out and none comes twice, howeve
 was off for three nights makes three reports, oldest first.
 """
 
-import json
 import logging
 import os
 import pickle
@@ -18,20 +17,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alarms import ledger
-from worker.alarms import night_rules as night_rules
-from worker.alarms.rules import Condition
 from worker.audit import trail
 from worker.db.session import reading, time_of, writing
 from worker.errors import NotMade
 from worker.nightly import published
 from worker.nightly.child import ACTOR, TRY_AGAIN, Order
+from worker.nightly.published import DayGivenUp
 from worker.nightly.schedule import NightlySchedule, due
+from worker.nightly.summary import Summary
 from worker.queue import errands
 from worker.queue.errands import Errand, Kind
 
@@ -41,42 +39,42 @@ LOOK_SECONDS = 0.2
 """How often a running child is looked at."""
 
 
-def run_due(engine: Engine, plan: NightlySchedule, now: datetime) -> date | None:
+def make_due_report(engine: Engine, plan: NightlySchedule, now: datetime) -> date | None:
     """Make the report that is due, if one is and no other relay makes it. Returns its day.
 
     A failure is logged, and the errand is put off.
     """
-    one = errands.take(engine, (Kind.NIGHT,), now=now, lease_seconds=plan.lease_seconds)
-    if one is None:
+    night = errands.take(engine, (Kind.NIGHT,), now=now, lease_seconds=plan.lease_seconds)
+    if night is None:
         return None
-    day = date.fromisoformat(one.key)
+    day = date.fromisoformat(night.key)
     with reading(engine) as connection:
-        last = published.last(connection)
+        last = published.last_day(connection)
     if last and day <= last:
         with writing(engine) as connection:
-            errands.finish(connection, one)
+            errands.finish(connection, night)
         return None
     try:
         with _scratch(plan, day) as folder:
-            content = _in_a_child(engine, plan, one, folder)
-            _commit(engine, plan, one, folder, content)
+            summary = _made_by_a_child(engine, plan, night, folder)
+            _commit(engine, plan, night, folder, summary)
     except (NotMade, OSError, ValueError, SQLAlchemyError) as error:
         reason = str(error) if isinstance(error, NotMade) else type(error).__name__
-        if isinstance(error, NotMade) and error.of_day and one.attempt >= plan.attempts:
-            _give_up(engine, plan, one, reason)
+        if isinstance(error, NotMade) and error.of_day and night.attempt >= plan.attempts:
+            _give_up(engine, plan, night, reason)
             return None
         log.error(
             f"no report of {day}, will try again; 'xrayq audit report --date {day}' shows more",
-            extra={"action": Kind.NIGHT.value, "attempt": one.attempt, "reason": reason},
+            extra={"action": Kind.NIGHT.value, "attempt": night.attempt, "reason": reason},
         )
-        errands.postpone(engine, one, now=time_of(engine), first_wait=plan.retry_seconds)
+        errands.postpone(engine, night, now=time_of(engine), first_wait=plan.retry_seconds)
         return None
-    for part in content["page_without"]:
+    for missing in summary.page_without:
         log.error(
-            f"report of {day}: its page lacks the part {part['part']}",
-            extra={"action": published.ACTION, "reason": part["reason"]},
+            f"report of {day}: its page lacks the part {missing.part}",
+            extra={"action": published.ACTION, "reason": missing.reason},
         )
-    log.info(f"report of {day} made", extra={"action": published.ACTION, "count": content["difference"]})
+    log.info(f"report of {day} made", extra={"action": published.ACTION, "count": summary.difference})
     return day
 
 
@@ -96,14 +94,15 @@ def _scratch(plan: NightlySchedule, day: date) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _in_a_child(engine: Engine, plan: NightlySchedule, one: Errand, scratch: Path) -> dict[str, Any]:
-    """The report's files in `scratch`/new, and its content. Raises NotMade."""
+def _made_by_a_child(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path) -> Summary:
+    """The report's files in `scratch`/new, and what is to be known of it. Raises NotMade."""
     order = Order(
         database_url=plan.database_url,
         database_seconds=plan.database_seconds,
-        day=date.fromisoformat(one.key),
+        day=date.fromisoformat(night.key),
         options=plan.options,
         folder=scratch / "new",
+        summary=scratch / "summary",
         parent=os.getpid(),
     )
     command = [sys.executable, "-P", "-m", "worker.nightly.child"]  # -P: no module from the folder we happen to be in
@@ -113,17 +112,25 @@ def _in_a_child(engine: Engine, plan: NightlySchedule, one: Errand, scratch: Pat
             assert process.stdout is not None
             process.stdin.write(pickle.dumps(order))
             process.stdin.close()
-            _wait(process, engine, plan, one)
-            said = process.stdout.read(500).decode(errors="replace").strip()
+            _wait(process, engine, plan, night)
+            printed = process.stdout.read(500).decode(errors="replace").strip()
         finally:
             process.kill()  # no more than a second look once it has ended
     if process.returncode:
-        raise NotMade(said or f"exit {process.returncode}", of_day=process.returncode != TRY_AGAIN)
-    content: dict[str, Any] = json.loads((order.folder / published.REPORT).read_bytes())
-    return content
+        raise NotMade(printed or f"exit {process.returncode}", of_day=process.returncode != TRY_AGAIN)
+    return _read(order.summary)
 
 
-def _wait(process: subprocess.Popen[bytes], engine: Engine, plan: NightlySchedule, one: Errand) -> None:
+def _read(file: Path) -> Summary:
+    """Raises NotMade where the file is not whole, OSError where it is not there."""
+    try:
+        summary: Summary = pickle.loads(file.read_bytes())  # from our own child
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise NotMade("its summary cannot be read") from error
+    return summary
+
+
+def _wait(process: subprocess.Popen[bytes], engine: Engine, plan: NightlySchedule, night: Errand) -> None:
     """Until the child ends, keeping the lease. Raises NotMade when it takes too long, or another has the errand."""
     begun = extended = clock.monotonic()
     while process.poll() is None:
@@ -131,57 +138,55 @@ def _wait(process: subprocess.Popen[bytes], engine: Engine, plan: NightlySchedul
             raise NotMade(f"took more than {plan.timeout_seconds:g} s", of_day=True)
         if clock.monotonic() - extended > plan.lease_seconds / 4:
             extended = clock.monotonic()
-            if not errands.extend(engine, one, now=time_of(engine), lease_seconds=plan.lease_seconds):
+            if not errands.extend(engine, night, now=time_of(engine), lease_seconds=plan.lease_seconds):
                 raise NotMade("another relay took it")
         clock.sleep(LOOK_SECONDS)
 
 
-def _commit(engine: Engine, plan: NightlySchedule, one: Errand, scratch: Path, content: dict[str, Any]) -> None:
+def _commit(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path, summary: Summary) -> None:
     """The files into place, this day done, the next one named, and the audit event: all or nothing. Raises NotMade."""
-    new, day = scratch / "new", date.fromisoformat(one.key)
+    new, day = scratch / "new", date.fromisoformat(night.key)
     following = day + timedelta(days=1)
     digest = published.digest_of(new)
     for path in (*(new / name for name in published.FILES), new):
         _sync(path)
     detail = {
-        "date": one.key,
+        "date": night.key,
         "digest": digest,
         "files": published.digests_of(new),
-        "difference": content["difference"],
-        "alarms": sorted({one["rule"] for one in content["conditions"]}),
-        "anchor": content["chain"]["anchor"],
-        **{name: content[name] for name in ("start", "end", "looked_at")},
-        "page_without": [part["part"] for part in content["page_without"]],
+        "difference": summary.difference,
+        "alarms": sorted({condition.rule for condition in summary.conditions}),
+        "anchor": summary.anchor,
+        "start": summary.span.start.isoformat(),
+        "end": summary.span.end.isoformat(),
+        "looked_at": summary.looked_at.isoformat(),
+        "page_without": [missing.part for missing in summary.page_without],
     }
     with writing(engine) as connection:
-        if not errands.finish(connection, one):
+        if not errands.finish(connection, night):
             raise NotMade("another relay took it")
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
         _move(new, published.folder_of(plan.folder, day), scratch)
-        changes = ledger.settle(
-            connection,
-            night_rules.looked_at(content),
-            [Condition(**one) for one in content["conditions"]],
-            plan.channels,
-            night_rules.gone(content),
-        )
+        changes = ledger.settle(connection, summary.rules_looked_at, summary.conditions, plan.channels, summary.gone)
         trail.record(connection, action=published.ACTION, instance_id=None, actor=ACTOR, detail=detail)
     ledger.tell(changes)
 
 
-def _give_up(engine: Engine, plan: NightlySchedule, one: Errand, reason: str) -> None:
+def _give_up(engine: Engine, plan: NightlySchedule, night: Errand, reason: str) -> None:
     """Go on with the day after. The alarm stands until somebody has made the report of this one by hand."""
-    following = date.fromisoformat(one.key) + timedelta(days=1)
+    following = date.fromisoformat(night.key) + timedelta(days=1)
     with writing(engine) as connection:
-        if not errands.finish(connection, one):
+        if not errands.finish(connection, night):
             return
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
-        changes = ledger.settle(connection, (), [published.condition(one.key, reason)], plan.channels)
-        detail = {"date": one.key, "reason": reason, "attempts": one.attempt}
+        changes = ledger.settle(
+            connection, (), [published.condition_of(DayGivenUp(date=night.key, reason=reason))], plan.channels
+        )
+        detail = {"date": night.key, "reason": reason, "attempts": night.attempt}
         trail.record(connection, action=published.GIVEN_UP, instance_id=None, actor=ACTOR, detail=detail)
     log.error(
-        f"no report of {one.key}, given up after {one.attempt} attempts",
-        extra={"action": published.GIVEN_UP, "attempt": one.attempt, "reason": reason},
+        f"no report of {night.key}, given up after {night.attempt} attempts",
+        extra={"action": published.GIVEN_UP, "attempt": night.attempt, "reason": reason},
     )
     ledger.tell(changes)
 
@@ -198,7 +203,7 @@ def _move(new: Path, place: Path, scratch: Path) -> None:
 def _aside(place: Path, scratch: Path) -> Path:
     """For what is no report, or is kept already, a place that goes away."""
     try:
-        kept = published.replaced(place, published.digest_of(place))
+        kept = published.replaced_folder(place, published.digest_of(place))
     except OSError:
         return scratch / "old"
     return scratch / "old" if kept.exists() else kept

@@ -67,7 +67,7 @@ def ensure_scheduled(engine: Engine, plan: NightlySchedule, now: datetime) -> No
     today = now.astimezone(plan.options.zone).date()
     with reading(engine) as connection:
         row = connection.execute(_night()).one_or_none()
-        early = published.ahead(connection, now) if row and date.fromisoformat(row.key) > today else None
+        early = published.first_early_day(connection, now) if row and date.fromisoformat(row.key) > today else None
     if early:
         _set_back(engine, plan, early)
         return
@@ -76,7 +76,7 @@ def ensure_scheduled(engine: Engine, plan: NightlySchedule, now: datetime) -> No
     with writing(engine) as connection:
         row = connection.execute(_night()).one_or_none()
         if row is None:
-            last = published.last(connection)
+            last = published.last_day(connection)
             day = last + timedelta(days=1) if last else today
             errands.add(connection, Kind.NIGHT, day.isoformat(), due(day, plan))
         elif not row.attempts:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.alarms.change import Send
-    from worker.alarms.live_rules import Limits
+    from worker.alarms.live_rules import AlarmLimits
     from worker.queue.errands import Kind
     from worker.settings import Settings
 
@@ -41,14 +41,14 @@ def channels(settings: "Settings") -> "dict[Kind, Send]":
     return found
 
 
-def limits(settings: "Settings", since: "datetime") -> "Limits":
+def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
     """`since`: when this process began to look, by the database's clock."""
     import socket
     from datetime import time
 
-    from worker.alarms.live_rules import Limits
+    from worker.alarms.live_rules import AlarmLimits
 
-    return Limits(
+    return AlarmLimits(
         backlog_seconds=settings.alarm_backlog_seconds,
         dead_letters=settings.alarm_dead_letters,
         spool=settings.spool_folder,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dicom_gateway.scp import Gateway
     from dicom_gateway.spool import Spool
     from worker.health.client import Asked
-    from worker.health.probes import Check, Turns
+    from worker.health.probes import Look, Turns
     from worker.health.pulse import Pulse
     from worker.metrics import GatewayMetrics, RelayMetrics, WorkerMetrics
     from worker.queue.outbox import Claims
@@ -117,8 +117,8 @@ def _serve(
     settings: "Settings",
     registry: "CollectorRegistry",
     *,
-    alive: "dict[str, Check]",
-    ready: "dict[str, Check]",
+    alive: "dict[str, Look]",
+    ready: "dict[str, Look]",
 ) -> None:
     from worker.health import probes
     from worker.health import server as http_endpoint

@@ -74,6 +74,6 @@ def _night(settings: "Settings", database: "Engine") -> list[Periodic]:
     def run() -> None:
         schedule.ensure_scheduled(database, plan, time_of(database))
         if not fault:
-            nightly.run_due(database, plan, time_of(database))
+            nightly.make_due_report(database, plan, time_of(database))
 
     return [Periodic(name="night", seconds=NIGHT_SECONDS, run=run)]

@@ -238,5 +238,8 @@ def answers(app: Celery) -> None:
 
 
 def ping(app: Celery, timeout: float = 2.0) -> int:
-    """How many workers answer."""
-    return len(app.control.ping(timeout=timeout) or [])
+    """How many workers answer. Raises PublishError when the broker does not."""
+    try:
+        return len(app.control.ping(timeout=timeout) or [])
+    except (KombuError, RedisError, OSError) as error:
+        raise PublishError(cause(error)) from None

@@ -7,6 +7,7 @@ A database that lost its last transactions proves itself: its trail ends early, 
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Engine, select
@@ -42,7 +43,7 @@ def orphans(engine: Engine, spool: Path) -> list[str] | None:
         return None
 
 
-def told(digests: list[str]) -> str:
+def in_words(digests: Sequence[str]) -> str:
     """One sentence for a person, with the first twelve digits of some."""
     number, named = len(digests), ", ".join(digest[:12] for digest in digests[:NAMED])
     films = "1 film of the spool is" if number == 1 else f"{number:,} films of the spool are"

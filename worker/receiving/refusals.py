@@ -1,14 +1,14 @@
-"""What a gateway turned away, in the audit trail: counts for each AE, so that a night tells of a device that was
-refused all day. The films were never received: they are still the sender's.
+"""What a gateway turned away, in the audit trail: counts for each AE, so that the night's report shows a device that
+was refused all day. The films were never received: they are still the sender's.
 
 Three kinds: C-STOREs, presentation contexts, associations.
 
 Written once a minute and when the gateway stops; one that is killed takes its last minute's counts along. Where the
 database vanishes between a commit and its answer, that minute's counts are written twice.
 
-Titles are a stranger's words, so in each minute MOST_STRANGERS of them are named, for each kind apart. The rest is
+Anybody can send any title, so in each minute MOST_STRANGERS of them are named, for each kind apart. The rest is
 counted in one row. An AE of which this gateway knows is always named: those of XRAYQ_CALLING_AES, and those of which it
-has kept a film since it started; other objects make no title known. SOP classes are a stranger's words too:
+has kept a film since it started; other objects make no title known. Anybody can send any SOP class too:
 MOST_CLASSES of each AE are named in a minute.
 """
 
@@ -148,8 +148,8 @@ def of_span(connection: Connection, span: Span, action: str = FILMS) -> dict[str
     )
     found: dict[str, Counter[str]] = {}
     for calling_ae, detail in rows:
-        told = calling_ae if calling_ae in found or len(found) < MOST_SUMMED else FURTHER
-        codes = found.setdefault(told, Counter())
+        title = calling_ae if calling_ae in found or len(found) < MOST_SUMMED else FURTHER
+        codes = found.setdefault(title, Counter())
         for code, number in detail[KEYS[action]].items():
             codes[code if code in codes or len(codes) < MOST_SUMMED else FURTHER_CLASSES] += number
     return {calling_ae: dict(sorted(counts.items())) for calling_ae, counts in sorted(found.items())}
@@ -158,24 +158,27 @@ def of_span(connection: Connection, span: Span, action: str = FILMS) -> dict[str
 def contexts_of(connection: Connection, span: Span, *, titles: int = 20, codes: int = 10) -> tuple[Refused, ...]:
     """Presentation contexts by AE, most first; see `most`."""
     found = most(of_span(connection, span, CONTEXTS), titles=titles, codes=codes)
-    rows = [Refused(calling_ae=one, contexts=contexts_in(of), sop_classes=of) for one, of in found.items()]
-    return tuple(sorted(rows, key=lambda one: (-one.contexts, one.calling_ae)))
+    rows = [
+        Refused(calling_ae=calling_ae, contexts=contexts_in(classes), sop_classes=classes)
+        for calling_ae, classes in found.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.contexts, row.calling_ae)))
 
 
 def most(counts: dict[str, dict[str, int]], *, titles: int, codes: int) -> dict[str, dict[str, int]]:
     """The AEs with the highest counts, and of each the highest codes; the others are summed up, and none is lost."""
-    by_count = sorted(counts, key=lambda one: (one == FURTHER, -sum(counts[one].values()), one))
-    kept = {one: Counter(counts[one]) for one in by_count[:titles]}
-    for one in by_count[titles:]:
-        kept.setdefault(FURTHER, Counter()).update(counts[one])
-    return {calling_ae: _highest(of, codes) for calling_ae, of in sorted(kept.items())}
+    by_count = sorted(counts, key=lambda title: (title == FURTHER, -sum(counts[title].values()), title))
+    kept = {title: Counter(counts[title]) for title in by_count[:titles]}
+    for title in by_count[titles:]:
+        kept.setdefault(FURTHER, Counter()).update(counts[title])
+    return {title: _highest(of_title, codes) for title, of_title in sorted(kept.items())}
 
 
 def _highest(counts: Counter[str], codes: int) -> dict[str, int]:
     """Highest first, what is summed up last."""
-    by_count = sorted(counts, key=lambda one: (one == FURTHER_CLASSES, -counts[one], one))
-    kept = {one: counts[one] for one in by_count[:codes]}
-    rest = sum(counts[one] for one in by_count[codes:])
+    by_count = sorted(counts, key=lambda code: (code == FURTHER_CLASSES, -counts[code], code))
+    kept = {code: counts[code] for code in by_count[:codes]}
+    rest = sum(counts[code] for code in by_count[codes:])
     return kept | ({FURTHER_CLASSES: kept.get(FURTHER_CLASSES, 0) + rest} if rest else {})
 
 

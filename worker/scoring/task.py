@@ -148,7 +148,7 @@ class Scoring:
                 if exhausted(row.attempts, self._retry)
             ]
             finished = self._write(connection, lost)
-        self._tell(lost, finished, mine)
+        self._report_ends(lost, finished, mine)
         return left, roles
 
     def _claim(self, connection: Connection, row: Row[Any], now: datetime) -> bool:
@@ -189,23 +189,20 @@ class Scoring:
     def _finish(self, outcomes: list[Outcome], live: Loaded, rows: list[Row[Any]]) -> set[int]:
         with self._metrics.commit_seconds.time(), writing(self._database) as connection:
             finished = self._write(connection, outcomes, live)
-        self._tell(outcomes, finished, rows)
+        self._report_ends(outcomes, finished, rows)
         return finished
 
-    def _tell(self, outcomes: list[Outcome], finished: set[int], rows: list[Row[Any]]) -> None:
+    def _report_ends(self, outcomes: list[Outcome], finished: set[int], rows: list[Row[Any]]) -> None:
         """Count and log how each film ended."""
         digests = {row.id: row.digest[:12] for row in rows}
         for outcome in outcomes:
             if outcome.instance_id not in finished:
                 continue
             self._metrics.ended(outcome.state, outcome.reason, outcome.score)
-            known = {"instance": outcome.instance_id, "digest": digests[outcome.instance_id]}
-            reason = {"reason": outcome.reason} if outcome.reason else {}
-            log.log(
-                logging.WARNING if outcome.state is State.FAILED else logging.INFO,
-                outcome.state.value,
-                extra=known | reason,
-            )
+            extra = {"instance": outcome.instance_id, "digest": digests[outcome.instance_id]}
+            extra |= {"reason": outcome.reason} if outcome.reason else {}
+            level = logging.WARNING if outcome.state is State.FAILED else logging.INFO
+            log.log(level, outcome.state.value, extra=extra)
 
     def _write(self, connection: Connection, outcomes: list[Outcome], live: Loaded | None = None) -> set[int]:
         """State, scores, outbox and audit.

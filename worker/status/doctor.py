@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_gateway.spool import MEBIBYTE
 from model.errors import BundleError
 from worker.bundles.roles import Placed, by_settings, in_service, open_bundle
 from worker.db import schema
@@ -18,11 +19,10 @@ from worker.db.session import database_time, reading
 from worker.db.tables import instance, outbox
 from worker.errors import Unhealthy, WorkerError
 from worker.health import probes
-from worker.health.probes import Finding, reachable
+from worker.health.probes import Check, reachable
 from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
-from worker.settings import Settings
 from worker.states import State
 from worker.words.sizes import size
 
@@ -32,121 +32,146 @@ if TYPE_CHECKING:
 STUCK_MINUTES = 15
 
 
-def run(settings: Settings) -> list[Finding]:
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """Where everything is that is looked at."""
+
+    host: str
+    port: int
+    """Of the gateway."""
+    ae_title: str
+    calling_aes: tuple[str, ...]
+    spool: Path
+    reserve_bytes: int
+    database_url: str = field(repr=False)
+    database_seconds: float
+    """After which a silent one is given up."""
+    redis_url: str = field(repr=False)
+    """"" where no Redis is known."""
+    lease_seconds: float
+    bundle: Path | None
+    """Of the settings, live while none is activated."""
+    engine: str
+    report_time: str
+    """HH:MM of the nightly report, "" where none is made."""
+
+
+def run(options: DoctorOptions) -> list[Check]:
     """Every check, in the order of the data flow; a failing one does not stop the others."""
-    findings = []
-    for name, check in CHECKS:
+    checks = []
+    for name, look in CHECKS:
         try:
-            findings.append(Finding(check=name, ok=True, text=check(settings)))
+            checks.append(Check(check=name, ok=True, text=look(options)))
         except WorkerError as error:
-            findings.append(Finding(check=name, ok=False, text=str(error)))
+            checks.append(Check(check=name, ok=False, text=str(error)))
         except SQLAlchemyError as error:
-            findings.append(Finding(check=name, ok=False, text=f"the database does not answer: {cause(error)}"))
-    return findings
+            checks.append(Check(check=name, ok=False, text=f"the database does not answer: {cause(error)}"))
+    return checks
 
 
-def _gateway(settings: Settings) -> str:
+def _gateway(options: DoctorOptions) -> str:
     from dicom_gateway.errors import PeerUnavailable, Rejected
     from dicom_gateway.scu import echo
 
-    host = reachable(settings.host)
+    host = reachable(options.host)
     try:
-        echo(host, settings.port, called_ae=settings.ae_title, calling_ae=(*settings.calling_aes, "XRAYQ-DOCTOR")[0])
+        echo(host, options.port, called_ae=options.ae_title, calling_ae=(*options.calling_aes, "XRAYQ-DOCTOR")[0])
     except Rejected as error:
         raise Unhealthy(f"{error}: see XRAYQ_AE_TITLE and XRAYQ_CALLING_AES, and whether that is ours") from None
     except PeerUnavailable as error:
         raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
-    return f"{settings.ae_title} answers C-ECHO on {host}:{settings.port}"
+    return f"{options.ae_title} answers C-ECHO on {host}:{options.port}"
 
 
-def _spool(settings: Settings) -> str:
-    folder = settings.spool_folder
+def _spool(options: DoctorOptions) -> str:
+    folder = options.spool
     if not folder.is_dir():
         raise Unhealthy(f"spool {folder} does not exist: the gateway makes it when it starts")
-    free, reserve = shutil.disk_usage(folder).free, settings.spool_reserve_mib * MEBIBYTE
+    free, reserve = shutil.disk_usage(folder).free, options.reserve_bytes
     if free < reserve:
         raise Unhealthy(f"spool has {size(free)} free, below the reserve of {size(reserve)}")
     return f"{size(free)} free"
 
 
-def _database(settings: Settings) -> str:
-    return probes.database(_connect(settings))
+def _database(options: DoctorOptions) -> str:
+    return probes.database(_connect(options))
 
 
-def _connect(settings: Settings) -> Engine:
-    return schema.connect(settings.database, settings.database_timeout)
+def _connect(options: DoctorOptions) -> Engine:
+    return schema.connect(options.database_url, options.database_seconds)
 
 
-def _orphans(settings: Settings) -> str:
-    found = orphans.orphans(_connect(settings), settings.spool_folder)
-    if found:
-        raise Unhealthy(orphans.told(found))
-    if found is not None:
+def _orphans(options: DoctorOptions) -> str:
+    digests = orphans.orphans(_connect(options), options.spool)
+    if digests:
+        raise Unhealthy(orphans.in_words(digests))
+    if digests is not None:
         return "every film of the spool is in the database"
-    if not settings.spool_folder.exists():
+    if not options.spool.exists():
         return "no film yet: the gateway makes the spool when it starts"
-    return f"not known: the spool {settings.spool_folder} cannot be read from here"
+    return f"not known: the spool {options.spool} cannot be read from here"
 
 
-def _redis(settings: Settings) -> str:
+def _redis(options: DoctorOptions) -> str:
     from worker.errors import PublishError
     from worker.queue import broker
 
-    url = _broker(settings)
+    url = _broker(options)
     try:
-        broker.answers(broker.make_app(url, visibility_seconds=settings.lease_seconds))
+        broker.answers(broker.make_app(url, visibility_seconds=options.lease_seconds))
     except PublishError as error:
         raise Unhealthy(f"Redis at {broker.address(url)}: {error}; check it and XRAYQ_REDIS_URL") from None
     return f"answers at {broker.address(url)}"
 
 
-def _worker(settings: Settings) -> str:
-    from kombu.exceptions import KombuError
-    from redis.exceptions import RedisError
-
+def _worker(options: DoctorOptions) -> str:
+    from worker.errors import PublishError
     from worker.queue import broker
 
     try:
-        count = broker.ping(broker.make_app(_broker(settings), visibility_seconds=settings.lease_seconds))
-    except (KombuError, RedisError, OSError) as error:
-        raise Unhealthy(f"cannot ask for workers: {broker.cause(error)}") from None
+        count = broker.ping(broker.make_app(_broker(options), visibility_seconds=options.lease_seconds))
+    except PublishError as error:
+        raise Unhealthy(f"cannot ask for workers: {error}") from None
     if not count:
         raise Unhealthy("no worker answers: start 'xrayq up' or 'xrayq worker'")
     return f"{count} answering"
 
 
-def _bundle(settings: Settings) -> str:
-    found: tuple[Placed | None, list[Placed]] = None, []
+def _bundle(options: DoctorOptions) -> str:
+    live: Placed | None = None
+    shadows: list[Placed] = []
     with suppress(WorkerError, SQLAlchemyError):  # the database has a check of its own
-        found = _placed(settings)
+        live, shadows = _placed(options)
     try:
-        bundle = open_bundle(found[0] or by_settings(settings.bundle))
-        silent = [open_bundle(one) for one in found[1]]
+        bundle = open_bundle(live or by_settings(options.bundle))
+        shadow_bundles = [open_bundle(shadow) for shadow in shadows]
     except BundleError as error:
         raise Unhealthy(str(error)) from None
     precisions = ", ".join(("fp32", *bundle.variants))
-    text = f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {settings.engine}"
+    text = f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {options.engine}"
     text += f"; gate: {_gate_of(bundle)}"
-    return text + "".join(f"; shadow {one.name} {one.version}, digest {one.digest[:12]}" for one in silent)
+    return text + "".join(
+        f"; shadow {shadow.name} {shadow.version}, digest {shadow.digest[:12]}" for shadow in shadow_bundles
+    )
 
 
-def _placed(settings: Settings) -> tuple[Placed | None, list[Placed]]:
-    with reading(_connect(settings)) as connection:
+def _placed(options: DoctorOptions) -> tuple[Placed | None, list[Placed]]:
+    with reading(_connect(options)) as connection:
         return in_service(connection)
 
 
 def _gate_of(bundle: "Bundle") -> str:
     if bundle.gate is None:
         return "header and image quality alone"
-    found = bundle.gate["metrics"]["val"]
+    rates = bundle.gate["metrics"]["val"]
     return (
-        f"refuses {found['eligible_refused']['value']:.1%} of eligible validation films and "
-        f"{found['ap_tagged_pa_refused']['value']:.1%} of AP films called PA"
+        f"refuses {rates['eligible_refused']['value']:.1%} of eligible validation films and "
+        f"{rates['ap_tagged_pa_refused']['value']:.1%} of AP films called PA"
     )
 
 
-def _backlog(settings: Settings) -> str:
-    with reading(_connect(settings)) as connection:
+def _backlog(options: DoctorOptions) -> str:
+    with reading(_connect(options)) as connection:
         waiting = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
         oldest = connection.execute(
@@ -161,22 +186,19 @@ def _backlog(settings: Settings) -> str:
     return f"{waiting} films wait, {failed} dead letters"
 
 
-def _report(settings: Settings) -> str:
+def _report(options: DoctorOptions) -> str:
     if fault := drawing.fault():
         raise Unhealthy(f"no nightly report: {drawing.advice(fault)}")
-    return f"can be drawn, each day at {settings.report_time}" if settings.report_time else "can be drawn by hand"
+    return f"can be drawn, each day at {options.report_time}" if options.report_time else "can be drawn by hand"
 
 
-def _broker(settings: Settings) -> str:
-    from worker.processes.redis_server import running_socket
-
-    url = settings.redis_url or running_socket(settings.home)
-    if not url:
+def _broker(options: DoctorOptions) -> str:
+    if not options.redis_url:
         raise Unhealthy("no Redis: 'xrayq up' is not running in this home, and XRAYQ_REDIS_URL is not set")
-    return url
+    return options.redis_url
 
 
-CHECKS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
+CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("gateway", _gateway),
     ("spool", _spool),
     ("database", _database),

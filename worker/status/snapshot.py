@@ -21,7 +21,8 @@ from worker.errors import Unhealthy
 from worker.health import client, probes
 from worker.health.client import Asked
 from worker.receiving.refusals import NAMELESS
-from worker.status.queries import DatabaseContent, named, read
+from worker.status.queries import DatabaseContent, read
+from worker.status.upkeep import named
 
 ANSWER_SECONDS = 4.0  # one of its checks may take three
 
@@ -65,15 +66,15 @@ class Snapshot:
     def faults(self) -> tuple[str, ...]:
         """What needs a person, worst first; empty when all is well."""
         found = [f"database: {self.database}"] if self.database else []
-        found += [f"{one.role} not ready" for one in self.processes if one.ready is False]
-        found += [f"{one.role}: {one.trouble}" for one in self.processes if one.trouble]
+        found += [f"{process.role} not ready" for process in self.processes if process.ready is False]
+        found += [f"{process.role}: {process.trouble}" for process in self.processes if process.trouble]
         if self.spool.free is None:
             found.append("the spool is not there")
         elif self.spool.free < self.spool.reserve:
             found.append("the spool is below its reserve: C-STORE is refused")
         if self.stored:
             waiting = self.stored.waiting
-            open_ = sum(one.acknowledged is None for one in self.stored.alarms)
+            open_ = sum(alarm.acknowledged is None for alarm in self.stored.alarms)
             if waiting.oldest_seconds > self.backlog_seconds:
                 found.append("films wait too long")
             if waiting.ahead:
@@ -81,7 +82,7 @@ class Snapshot:
             if open_:
                 found.append(f"{open_} open alarm{'s' * (open_ > 1)}")
             if self.stored.outages:
-                found.append(f"alarms do not arrive by {' or '.join(one.channel for one in self.stored.outages)}")
+                found.append(f"alarms do not arrive by {' or '.join(outage.channel for outage in self.stored.outages)}")
         return tuple(found)
 
     @property
@@ -89,8 +90,8 @@ class Snapshot:
         """What is no fault here, and what a person should look at: films of today that never came in."""
         if not self.stored:
             return ()
-        films = sum(one.number for one in self.stored.films_refused)
-        peers = sum(one.number for one in self.stored.not_let_in if one.calling_ae != NAMELESS)
+        films = sum(peer.number for peer in self.stored.films_refused)
+        peers = sum(peer.number for peer in self.stored.not_let_in if peer.calling_ae != NAMELESS)
         found = [f"{films:,} C-STORE{'s' * (films > 1)} refused today"] if films else []
         return (*found, *([f"{peers:,} association{'s' * (peers > 1)} not let in today"] if peers else []))
 
@@ -178,12 +179,12 @@ def ask(asked: Asked) -> Process:
     if not asked.port:
         return Process(role=asked.role, ready=None, text="not asked: it has no port")
     try:
-        findings = client.ask(asked, seconds=ANSWER_SECONDS)
+        checks = client.ask(asked, seconds=ANSWER_SECONDS)
     except Unhealthy as error:
         return Process(role=asked.role, ready=False, text=str(error))
-    failing = next((one for one in findings if one.stops), None)
+    failing = next((check for check in checks if check.stops), None)
     text = f"not ready: {failing.check}, {failing.text}" if failing else ""
-    trouble = "; ".join(one.text for one in findings if not one.ok and not one.needed)
+    trouble = "; ".join(check.text for check in checks if not check.ok and not check.needed)
     return Process(role=asked.role, ready=failing is None, text=text, trouble=trouble)
 
 
@@ -199,5 +200,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

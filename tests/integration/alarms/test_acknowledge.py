@@ -1,10 +1,10 @@
 """Alarms that somebody knows of and nobody can mend: on both databases, and with the report that finds them."""
 
 import json
+import pickle
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +16,7 @@ from tests.alarms import BOTH, alarms, audited, condition, errand_keys, settled
 from tests.integration.audit.test_reconciliation import sent
 from tests.integration.status.test_status import options, shown
 from tests.services import typed_in
-from worker.alarms import ledger, night_rules
+from worker.alarms import ledger
 from worker.alarms.acknowledge import MOST_CHARACTERS, acknowledge
 from worker.alarms.change import Change
 from worker.alarms.rules import Condition
@@ -25,9 +25,11 @@ from worker.db.session import reading, writing
 from worker.db.tables import errand, instance, outbox
 from worker.errors import NotFound
 from worker.health.outbox_metrics import OutboxCollector
-from worker.nightly.content import NightOptions, night_content
+from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import Level, judge
+from worker.nightly.night_report import NightReport
 from worker.nightly.page.page import render
+from worker.nightly.summary import summary_of
 from worker.status.snapshot import Watched
 
 NOON = datetime.now(UTC) - timedelta(days=3)
@@ -154,13 +156,13 @@ def lose(database: Engine, *keys: int) -> None:
         connection.execute(update(instance).where(instance.c.id.in_(keys)).values(received_at=NOON))
 
 
-def report(database: Engine, day: Any = DAY) -> tuple[dict[str, Any], list[str]]:
+def report(database: Engine, day: date = DAY) -> tuple[NightReport, list[str]]:
     """Of a day, and what it changed, as the relay does it."""
-    content = json.loads(json.dumps(night_content(database, day, OPTIONS)))
-    found = [Condition(**one) for one in content["conditions"]]
+    made = night_report(database, day, OPTIONS)
+    summary = pickle.loads(pickle.dumps(summary_of(made)))  # it comes from the relay's child
     with writing(database) as connection:
-        changes = ledger.settle(connection, night_rules.looked_at(content), found, BOTH, night_rules.gone(content))
-    return content, [f"{one.state} {one.rule} {one.subject}".rstrip() for one in changes]
+        changes = ledger.settle(connection, summary.rules_looked_at, summary.conditions, BOTH, summary.gone)
+    return made, [f"{one.state} {one.rule} {one.subject}".rstrip() for one in changes]
 
 
 def test_a_film_that_is_lost_for_good(database: Engine, database_url: str, spool: Spool, tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ def test_a_film_that_is_lost_for_good(database: Engine, database_url: str, spool
         assert verdict.headline.startswith(headline)
         (said,) = verdict.known
         assert said.endswith("by operator:ann: film 1 came again as 7.")
-        page = render(content)
+        page = render(content).html
         assert f"<small>{keys[0]}</small>" in page, "it stays in the list"
         assert page.count("film 1 came again as 7") >= 2
     look = watched.look()

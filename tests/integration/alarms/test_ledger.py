@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from dicom_gateway.spool import Spool
 from tests import days
 from tests.alarms import BOTH, LIVE, alarms, arrived, audited, condition, errand_keys, limits, refused, settled
 from tests.integration.audit.test_reconciliation import ended, sent
+from tests.night_reports import labelled, rate
 from tests.phantoms import write_film
 from worker.alarms import ledger, live_rules, mail, night_rules
 from worker.alarms.change import Change
@@ -25,7 +27,7 @@ from worker.audit import trail
 from worker.db.session import make_engine, reading, writing
 from worker.db.tables import audit_event, errand, instance, outbox
 from worker.logs import JsonFormatter
-from worker.nightly.content import NightOptions, night_content
+from worker.nightly.content import NightOptions, night_report
 from worker.queue import errands
 from worker.queue.errands import Kind
 
@@ -144,12 +146,14 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     lost = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ").path
     os.utime(lost, (0, 0))
     options_ = NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT, spool=spool.root)
-    content = night_content(database, now.date(), options_) | {"performance": PERFORMANCE}
+    content = replace(
+        night_report(database, now.date(), options_), performance=labelled(sensitivity=rate(24, 40, alarm=True))
+    )
     with caplog.at_level(logging.INFO, "xrayq"):
         changes = live_rules.watch(database, limits(spool=spool.root, spool_mib=1 << 40, backlog_seconds=0), BOTH)
         with writing(database) as connection:
-            found = night_rules.conditions(content)
-            changes += ledger.settle(connection, night_rules.looked_at(content), found, BOTH)
+            found = night_rules.conditions(content.facts)
+            changes += ledger.settle(connection, night_rules.looked_at(content.facts), found, BOTH)
         ledger.tell(changes)
     told = {change.rule for change in changes}
     assert told == {rule.id for rule in RULES} - {"drift", "report_failed", "database"}
@@ -171,7 +175,3 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     secrets.add(lost.stem)
     assert all(secrets)
     assert [(secret, place) for secret in secrets for place in places if secret in place] == []
-
-
-RATE = {"value": 0.6, "trials": 40, "calibrated": [0.8, 0.95], "alarm": True}
-PERFORMANCE = {"findings": [{"finding": "pneumonia", "alarm": True, "sensitivity": RATE, "specificity": RATE}]}

@@ -1,6 +1,5 @@
 """Messages that do not arrive are seen where no mail is needed: in `xrayq status` and in the report."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,12 +17,12 @@ from tests.receivers import hook, mailer, post, web
 from tests.services import free_port, typed_in
 from worker.alarms import ledger, mail, webhook
 from worker.alarms.deliver import DeliveryOptions, deliver_due, not_configured
-from worker.alarms.undelivered import TOLD_FOR, Outage, given_up, outages
+from worker.alarms.undelivered import SHOWN_FOR, Outage, given_up, outages
 from worker.db import schema
 from worker.db.session import make_engine, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event
-from worker.nightly.content import NightOptions, night_content
+from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.page.page import render
 from worker.queue import errands
@@ -75,7 +74,7 @@ def test_what_was_given_up_is_told_until_a_message_arrives(database: Engine, nob
         deliver_due(database, Kind.WEBHOOK, partial(webhook.send, hook(hooked.url)), ONCE)
     (one,) = found(database)
     assert (one.channel, one.failing, one.given_up, one.why) == ("mail", 0, 2, "nothing listens there")
-    assert found(database, TOLD_FOR + timedelta(minutes=1)) == ()
+    assert found(database, SHOWN_FOR + timedelta(minutes=1)) == ()
     raise_(database, "CR3", Kind.MAIL)
     with post() as (_, port):
         deliver_due(database, Kind.MAIL, partial(mail.send, mailer(port)), ONCE)
@@ -113,8 +112,8 @@ def test_the_report_says_so(database: Engine, nobody: Send) -> None:
     deliver_due(database, Kind.MAIL, nobody, ONCE)
     raise_(database, "CR2", Kind.MAIL)
     deliver_due(database, Kind.MAIL, nobody, PATIENT)
-    content = json.loads(json.dumps(night_content(database, datetime.now(UTC).date(), night_options)))
-    (one,) = content["undelivered"]
+    report = night_report(database, datetime.now(UTC).date(), night_options)
+    (one,) = report.as_dict()["undelivered"]
     assert {name: one[name] for name in one if name != "at"} == {
         "channel": "mail",
         "rule": "sender_silent",
@@ -122,10 +121,10 @@ def test_the_report_says_so(database: Engine, nobody: Send) -> None:
         "state": "raised",
         "reason": "connection_refused",
     }
-    remarks = judge(content).remarks
+    remarks = judge(report).remarks
     assert "1 message about alarms did not arrive by mail: nothing listens there." in remarks
     assert "1 message about alarms did not arrive by mail yet: 'xrayq alarm test' says why." in remarks
-    assert "Messages about alarms that did not arrive" in render(content)
+    assert "Messages about alarms that did not arrive" in render(report).html
 
 
 def test_what_was_given_up_on_another_day_is_in_that_days_report(database: Engine, nobody: Send) -> None:
@@ -134,7 +133,7 @@ def test_what_was_given_up_on_another_day_is_in_that_days_report(database: Engin
     now = datetime.now(UTC)
     with reading(database) as connection:
         assert len(given_up(connection, Span(start=now - timedelta(hours=1), end=now))) == 1
-        assert given_up(connection, Span(start=now, end=now + timedelta(hours=1))) == []
+        assert given_up(connection, Span(start=now, end=now + timedelta(hours=1))) == ()
 
 
 def test_a_test_that_arrives_ends_the_outage(tmp_path: Path, nobody: Send) -> None:

@@ -22,7 +22,7 @@ from worker.db.span import Span
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.instances import reject, requeue
 from worker.nightly import published
-from worker.nightly.content import NightOptions, night_content
+from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import faults
 from worker.nightly.page.page import render
 from worker.receiving.ingest import ingest
@@ -196,16 +196,16 @@ def one_film(database: Engine, spool: Spool, tmp_path: Path) -> int:
 def night_of(database: Engine, days_later: int) -> tuple[list[str], list[tuple[str, str]]]:
     """A night as the relay makes it: what is wrong with films of earlier days, and how the alarms changed."""
     day = DAY + timedelta(days=days_later)
-    content = night_content(database, day, NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT))
-    broken = night_rules.conditions(content)
-    detail = {"date": day.isoformat(), "digest": "", "files": {}, "difference": content["difference"], "anchor": None}
+    report = night_report(database, day, NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT))
+    broken = night_rules.conditions(report.facts)
+    detail = {"date": day.isoformat(), "digest": "", "files": {}, "difference": report.difference, "anchor": None}
     with writing(database) as connection:
-        changes = ledger.settle(connection, night_rules.looked_at(content), broken, ())
+        changes = ledger.settle(connection, night_rules.looked_at(report.facts), broken, ())
         detail |= {"alarms": sorted({one.rule for one in broken})}
         trail.record(connection, action=published.ACTION, instance_id=None, actor="relay", detail=detail)
-    render(content)
-    why = [one["why"] for one in content["unaccounted_before"]]
-    assert bool(faults(content)) == bool(why or content["difference"])
+    render(report)
+    why = [film.why for film in report.unaccounted_before]
+    assert bool(faults(report)) == bool(why or report.difference)
     return why, [(one.rule, one.state) for one in changes]
 
 
@@ -235,9 +235,9 @@ def test_a_film_that_is_changed_after_its_own_report_is_found_and_not_forgotten(
     with writing(database) as connection:
         connection.execute(update(instance).values(state="ineligible", reason="view"))
         connection.execute(delete(outbox))
-    assert night_of(database, 7) == ([Why.UNTOLD], [("unaccounted", "raised")])
-    assert night_of(database, 8) == ([Why.UNTOLD], [])
-    assert night_of(database, 28) == ([Why.UNTOLD], [])
+    assert night_of(database, 7) == ([Why.OTHER_STATE], [("unaccounted", "raised")])
+    assert night_of(database, 8) == ([Why.OTHER_STATE], [])
+    assert night_of(database, 28) == ([Why.OTHER_STATE], [])
     with writing(database) as connection:
         trail.record(connection, action="ineligible", instance_id=one_film, actor="worker")
     assert night_of(database, 29) == ([], [("unaccounted", "cleared")])

@@ -223,7 +223,7 @@ def test_a_shadow_that_cannot_score_hurts_nobody_and_is_on_record(
     assert reasons[second.digest] == (3, "device lost")
     assert reasons[coarse.digest] == (3, "it reads films in another way than the live bundle")
     assert "manifest.json" in reasons[gone.digest][1]
-    skipped = {row["digest"]: row["skipped"] for row in overview(site.database, site.default)}
+    skipped = {row.digest: row.skipped for row in overview(site.database, site.default)}
     assert skipped == {first.digest: 0, second.digest: 3, third.digest: 0, gone.digest: 3, coarse.digest: 3}
 
 

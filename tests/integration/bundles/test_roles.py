@@ -161,11 +161,11 @@ def test_a_shipped_bundle_is_placed_by_its_name() -> None:
 def test_status_shows_the_settings_bundle_while_none_is_activated(database: Engine, family: list[Placed]) -> None:
     default, one, two, _ = family
     (only,) = overview(database, default)
-    assert (only["role"], only["digest"], only["since"], only["by"]) == ("live", default.digest, None, "settings")
+    assert (only.role, only.digest, only.since, only.by) == ("live", default.digest, None, "settings")
     deployment.shadow(database, two, default=default, actor=WHO)
-    assert [row["role"] for row in overview(database, default)] == ["live", "shadow"]
+    assert [row.role for row in overview(database, default)] == ["live", "shadow"]
     deployment.activate(database, one, default=default, actor=WHO)
     found = overview(database, default)
-    assert [(row["role"], row["version"]) for row in found] == [("live", "1"), ("shadow", "2"), ("retired", "0")]
-    assert {row["by"] for row in found} == {WHO}
-    assert all(row["since"] for row in found)
+    assert [(row.role, row.version) for row in found] == [("live", "1"), ("shadow", "2"), ("retired", "0")]
+    assert {row.by for row in found} == {WHO}
+    assert all(row.since for row in found)

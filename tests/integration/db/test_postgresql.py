@@ -221,7 +221,7 @@ def test_what_reads_whole_tables_has_the_time_of_a_report(
     assert len(list_instances(impatient)) == 1
     assert count_by_reason(impatient) == [("received", None, 1)]
     assert overview(impatient, None) == []
-    assert against_labels(impatient, None)["performance"] is None
+    assert against_labels(impatient, None).performance is None
     with pytest.raises(DBAPIError):
         OutboxCollector(impatient)._read.ask()()  # a scrape has another time, and its reader must not hang for long
     impatient.dispose()
@@ -252,6 +252,7 @@ def test_a_report_whose_statement_takes_too_long_counts_as_an_attempt_of_its_day
         day=FRIDAY,
         options=plan.options,
         folder=folder,
+        summary=tmp_path / "summary",
         parent=os.getpid(),
     )
     code = "from worker.db import postgresql; postgresql.LONG = 1; from worker.nightly.child import main; exit(main())"

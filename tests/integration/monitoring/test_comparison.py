@@ -94,19 +94,21 @@ def test_films_of_both_with_their_truth(database: Engine) -> None:
             add_truth(connection, number, label)
         for reader in ("one", "two"):
             add_truth(connection, 4, {"one": "normal", "two": "covid19"}[reader], reader)
-    found = compare_bundles(database, LIVE, SHADOW)
-    assert (found["films"], found["truth_films"], found["disputed_films"]) == (4, 3, 1)
-    assert (found["missed"]["value"], found["missed"]["n"]) == (0.2, 5)  # film 5 was scored live, and not by the shadow
-    one = found["findings"]["covid19"]
-    assert (one["flags"]["on"], one["flags"]["off"]) == (1, 1)
-    assert (one["shift"]["mean"], one["shift"]["largest"]) == (-0.05, -0.7)
-    sensitivity, specificity = (found["truth"]["covid19"][rate] for rate in ("sensitivity", "specificity"))
-    assert [sensitivity[who]["value"] for who in ("live", "shadow", "lost")] == [1.0, 0.5, 0.5]
-    assert [specificity[who]["value"] for who in ("live", "shadow", "lost")] == [1.0, 0.0, 1.0]
-    assert found["shadow"]["engines"] == ["onnxruntime-0-fp32"]
-    assert set(found["truth"]) == {"covid19"}
-    assert compare_bundles(database, LIVE, OTHER)["films"] == 1
-    assert compare_bundles(database, OTHER, "d" * 64)["films"] == 0
+    comparison = compare_bundles(database, LIVE, SHADOW)
+    found = comparison.result
+    assert (found.films, comparison.truth_films, comparison.disputed_films) == (4, 3, 1)
+    assert (found.missed.value, found.missed.n) == (0.2, 5)  # film 5 was scored live, and not by the shadow
+    change, truth = found.findings["covid19"], found.truth["covid19"]
+    assert change.flags is not None
+    assert (change.flags.on, change.flags.off) == (1, 1)
+    assert change.shift is not None
+    assert (change.shift.mean, change.shift.largest) == (-0.05, -0.7)
+    assert [getattr(truth.sensitivity, who).value for who in ("live", "shadow", "lost")] == [1.0, 0.5, 0.5]
+    assert [getattr(truth.specificity, who).value for who in ("live", "shadow", "lost")] == [1.0, 0.0, 1.0]
+    assert comparison.engines[SHADOW] == ["onnxruntime-0-fp32"]
+    assert set(found.truth) == {"covid19"}
+    assert compare_bundles(database, LIVE, OTHER).result.films == 1
+    assert compare_bundles(database, OTHER, "d" * 64).result.films == 0
 
 
 @pytest.fixture(scope="module")

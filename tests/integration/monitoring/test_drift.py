@@ -1,9 +1,9 @@
 """Drift on both databases: references that are frozen once and audited, and the day that is held beside them."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +11,12 @@ from sqlalchemy import Engine, select, update
 
 from model.pages.html import page
 from model.preprocess import PreprocessSpec
+from tests.night_reports import GOOD, stood
 from tests.nights import BUNDLE, DEVICES, FINDINGS, Films, day, draw, how_many, keep
 from tests.phantoms import chest_pixels, write_film
 from tests.services import typed_in
 from worker.alarms import ledger, night_rules
-from worker.alarms.night_rules import drift_conditions
+from worker.alarms.rules import Condition
 from worker.audit import trail
 from worker.db import film_measures, schema
 from worker.db.film_measures import Key
@@ -25,10 +26,11 @@ from worker.db.tables import audit_event
 from worker.db.tables import drift_reference as rows_of_references
 from worker.errors import NotFound
 from worker.monitoring import drift_reference
-from worker.monitoring.drift import DriftOptions, evaluate
+from worker.monitoring.drift import DriftOptions, DriftResult, evaluate
 from worker.nightly import operations
 from worker.nightly.page.drift import section
 from worker.scoring.decoding import decode_film
+from worker.words.json_values import to_json
 
 CR1, CR2 = (device for device in DEVICES if device.ae in ("CR1", "CR2"))
 OPTIONS = DriftOptions(reference_films=300, least_films=50, alpha=0.001, psi=0.1)
@@ -44,19 +46,21 @@ def references(database: Engine) -> list[drift_reference.Reference]:
     return drift_reference.freeze_missing(database, day(0), films=300, actor="night")
 
 
-def evaluated(database: Engine, number: int) -> dict[str, Any]:
+def evaluated(database: Engine, number: int) -> DriftResult:
     with reading(database) as connection:
         return evaluate(connection, day(number), OPTIONS)
 
 
-def alarms(found: dict[str, Any]) -> set[str]:
-    return {one["calling_ae"] for one in found["tests"] if one["alarm"]}
+def alarms(found: DriftResult) -> set[str]:
+    return {test.calling_ae for test in found.alarms}
 
 
-def films_tested(found: dict[str, Any], ae: str, measure: str = "brightness") -> list[tuple[int, int]]:
-    return [
-        (one["films"], one["days"]) for one in found["tests"] if (one["calling_ae"], one["measure"]) == (ae, measure)
-    ]
+def films_tested(found: DriftResult, ae: str, measure: str = "brightness") -> list[tuple[int, int]]:
+    return [(test.films, test.days) for test in found.tests if (test.calling_ae, test.measure) == (ae, measure)]
+
+
+def drift_conditions(found: DriftResult) -> list[Condition]:
+    return night_rules.conditions(replace(GOOD, drift=found).facts)
 
 
 def test_the_first_films_are_frozen_once_and_audited(
@@ -88,9 +92,7 @@ def test_too_few_films_wait_for_their_reference(database: Engine) -> None:
     keep(database, "CR1", day(0), draw(CR1, 299, random))
     keep(database, "CR1", day(1), draw(CR1, 50, random))
     assert drift_reference.freeze_missing(database, day(0), films=300, actor="night") == []
-    assert {one["why"] for one in evaluated(database, 0)["untested"]} == {
-        "no reference yet: it is frozen with 300 films"
-    }
+    assert {left.why for left in evaluated(database, 0).untested} == {"no reference yet: it is frozen with 300 films"}
     assert {one.films for one in drift_reference.freeze_missing(database, day(1), films=300, actor="night")} == {300}
 
 
@@ -129,16 +131,16 @@ def test_one_device_becomes_brighter(database: Engine, references: list[drift_re
     keep(database, "CR1", day(1), draw(CR1, 100, random, brighter=0.05))
     keep(database, "CR2", day(1), draw(CR2, 100, random))
     found = evaluated(database, 1)
-    assert {(one["calling_ae"], one["measure"]) for one in found["tests"] if one["alarm"]} == {("CR1", "brightness")}
-    assert len(found["tests"]) == 2 * len(MEASURES)
+    assert {(test.calling_ae, test.measure) for test in found.alarms} == {("CR1", "brightness")}
+    assert len(found.tests) == 2 * len(MEASURES)
     (alarm,) = drift_conditions(found)
     assert (alarm.rule, alarm.subject, alarm.threshold) == ("drift", "CR1", 0.1)
     assert alarm.value > 0.1
-    brightness = next(one for one in found["tests"] if one["alarm"])
-    assert brightness["median"] - brightness["reference_median"] == pytest.approx(0.05, abs=0.02)
-    medians = [f"{brightness[name]:.3g}" for name in ("median", "reference_median")]
+    (brightness,) = found.alarms
+    assert brightness.median - brightness.reference_median == pytest.approx(0.05, abs=0.02)
+    medians = [f"{median:.3g}" for median in (brightness.median, brightness.reference_median)]
     assert "brightness {} of the display range (reference {})".format(*medians) in alarm.text
-    json.dumps(found)
+    json.dumps(to_json(found))
 
 
 def test_films_of_the_reference_are_not_held_beside_it(
@@ -146,8 +148,8 @@ def test_films_of_the_reference_are_not_held_beside_it(
 ) -> None:
     """Of the 340 of day 0, only 40 came after it: too few, and the week has no more."""
     found = evaluated(database, 0)
-    assert found["tests"] == []
-    assert {(one["films"], one["days"], one["why"]) for one in found["untested"]} == {
+    assert found.tests == ()
+    assert {(left.films, left.days, left.why) for left in found.untested} == {
         (40, 7, "too few films: 40 of 50 needed, in 7 days")
     }
 
@@ -162,7 +164,7 @@ def test_few_films_of_a_day_are_tested_with_the_week(
     assert films_tested(evaluated(database, 8), "CR1") == [(90, 7)]
     assert films_tested(evaluated(database, 8), "CR2") == [(60, 1)]
     assert films_tested(evaluated(database, 14), "CR1") == []
-    silent = [one["why"] for one in evaluated(database, 20)["untested"] if one["calling_ae"] == "CR1"]
+    silent = [left.why for left in evaluated(database, 20).untested if left.calling_ae == "CR1"]
     assert silent == ["too few films: 0 of 50 needed, in 7 days"] * len(film_measures.INPUTS)
 
 
@@ -176,12 +178,14 @@ def test_an_alarm_stands_until_its_ae_is_tested_without_drift_or_is_gone(
     keep(database, "CR2", day(16), draw(DEVICES[1], 120, random))
 
     def night(number: int) -> list[tuple[str, str]]:
-        found = {"drift": evaluated(database, number), "performance": None, "orphans": None}
+        found = evaluated(database, number)
         with writing(database) as connection:
-            found |= {"sources": operations.sources(connection, day(number))}
-            found |= {"alarms": ledger.listed(connection, cleared=False)}
-            broken = drift_conditions(found["drift"])
-            changes = ledger.settle(connection, night_rules.looked_at(found), broken, (), night_rules.gone(found))
+            sources = operations.sources(connection, day(number))
+            open_now = tuple(stood(*place, "") for place in ledger.open_alarms(connection))
+            report = replace(GOOD, drift=found, sources=sources, alarms=open_now)
+            broken = night_rules.conditions(report.facts)
+            looked_at = night_rules.looked_at(report.facts)
+            changes = ledger.settle(connection, looked_at, broken, (), night_rules.gone(report.facts))
         return [(one.subject, one.state) for one in changes]
 
     assert night(8) == [("CR1", "raised"), ("CR2", "raised")]
@@ -197,18 +201,18 @@ def test_another_bundle_is_not_held_beside_the_reference_of_the_first(
     random, other = np.random.default_rng(8), "c" * 64
     keep(database, "CR1", day(1), draw(CR1, 100, random), bundle=other)
     found = evaluated(database, 1)
-    assert {one["measure"] for one in found["tests"]} == set(film_measures.INPUTS)
-    stale = [one for one in found["untested"] if one["calling_ae"] == "CR1"]
-    assert {(one["measure"], one["bundle"]) for one in stale} == {
+    assert {test.measure for test in found.tests} == set(film_measures.INPUTS)
+    stale = [left for left in found.untested if left.calling_ae == "CR1"]
+    assert {(left.measure, left.bundle) for left in stale} == {
         (measure, other) for measure in set(MEASURES) - set(film_measures.INPUTS)
     }
-    assert all(one["why"].startswith("another bundle scores than the reference is of") for one in stale)
+    assert all(left.why.startswith("another bundle scores than the reference is of") for left in stale)
 
     keep(database, "CR1", day(2), draw(CR1, 300, random), bundle=other)
     made = drift_reference.freeze_missing(database, day(2), films=300, actor="night")
-    assert {one.key for one in made} == {Key("CR1", one["measure"], other) for one in stale}
+    assert {one.key for one in made} == {Key("CR1", left.measure, other) for left in stale}
     keep(database, "CR1", day(3), draw(CR1, 100, random), bundle=other)
-    assert len([one for one in evaluated(database, 3)["tests"] if one["calling_ae"] == "CR1"]) == len(MEASURES)
+    assert len([test for test in evaluated(database, 3).tests if test.calling_ae == "CR1"]) == len(MEASURES)
 
 
 def test_an_operator_replaces_a_reference(database: Engine, references: list[drift_reference.Reference]) -> None:
@@ -247,9 +251,9 @@ def test_thirty_quiet_nights(tmp_path: Path) -> None:
         for device in DEVICES:
             keep(database, device.ae, day(number), draw(device, how_many(device, number, random), random))
         found = evaluated(database, number)
-        tests, raised = tests + len(found["tests"]), raised + len(drift_conditions(found))
-        by_psi += any(one["psi"] >= OPTIONS.psi for one in found["tests"])
-        by_p += any(one["p"] <= 0.05 for one in found["tests"])
+        tests, raised = tests + len(found.tests), raised + len(drift_conditions(found))
+        by_psi += any(test.psi >= OPTIONS.psi for test in found.tests)
+        by_p += any(test.p <= 0.05 for test in found.tests)
     database.dispose()
     assert tests > 30 * 4 * len(MEASURES)
     assert raised <= 1
@@ -280,8 +284,8 @@ def test_pixels_that_become_brighter(tmp_path: Path) -> None:
     keep(database, "CR1", day(1), decoded(100, 0.0))
     keep(database, "CR1", day(2), decoded(100, 0.03))
     assert alarms(evaluated(database, 1)) == set()
-    changed = {one["measure"]: one for one in evaluated(database, 2)["tests"] if one["alarm"]}["brightness"]
-    assert changed["median"] - changed["reference_median"] == pytest.approx(0.03, abs=0.005)
+    changed = {test.measure: test for test in evaluated(database, 2).alarms}["brightness"]
+    assert changed.median - changed.reference_median == pytest.approx(0.03, abs=0.005)
     database.dispose()
 
 
@@ -289,14 +293,14 @@ def test_the_section_says_what_drifted(database: Engine, references: list[drift_
     random = np.random.default_rng(12)
     keep(database, "CR1", day(1), draw(CR1, 100, random, brighter=0.05))
     keep(database, "CR2", day(1), draw(CR2, 5, random))
-    written = page("test", "test", section(evaluated(database, 1)))
+    written = page("test", "test", section(replace(GOOD, drift=evaluated(database, 1))))
     assert "Drift in 1 of 1 sending AEs. CR1: brightness." in written
     assert written.count("<img ") == written.count(' alt="') == 2
     assert "What drifted, medians: CR1 brightness" in written
     assert "brightness, of the display range" in written
     assert "three pseudo-films" in written
     assert "CR2, all: too few films: 45 of 50 needed, in 7 days." in written
-    quiet = page("test", "test", section(evaluated(database, 30)))
+    quiet = page("test", "test", section(replace(GOOD, drift=evaluated(database, 30))))
     assert "Nothing was tested" in quiet
 
 

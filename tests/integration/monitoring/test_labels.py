@@ -81,7 +81,7 @@ def imported(database: Engine, path: Path) -> Imported:
 
 def found(database: Engine) -> dict[int, str | None]:
     with reading(database) as connection:
-        return {key: label for key, (label, _) in truths(connection).items()}
+        return {key: film.label for key, film in truths(connection).items()}
 
 
 def test_labels_find_films_by_uid_and_by_accession_number(database: Engine, tmp_path: Path) -> None:

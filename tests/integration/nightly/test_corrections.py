@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,9 +16,10 @@ from tests.phantoms import chest_pixels, write_film
 from tests.services import typed_in
 from worker.db.session import writing
 from worker.db.tables import finding_score, instance, score
-from worker.nightly.content import NightOptions, night_content
-from worker.nightly.files import write
+from worker.nightly.content import NightOptions, night_report
+from worker.nightly.files import write_report
 from worker.nightly.headline import Level, judge
+from worker.nightly.night_report import NightReport
 from worker.nightly.page.page import render
 from worker.receiving.ingest import ArrivalKind
 
@@ -45,8 +45,8 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> tuple[int, int, int
     return wrong, window, corrected
 
 
-def tonight(database: Engine) -> dict[str, Any]:
-    return night_content(database, datetime.now(UTC).date(), OPTIONS)
+def tonight(database: Engine) -> NightReport:
+    return night_report(database, datetime.now(UTC).date(), OPTIONS)
 
 
 def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
@@ -54,18 +54,18 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
 ) -> None:
     wrong, window, corrected = films
     found = tonight(database)
-    (one,) = found["identity_changed"]
-    assert (one["id"], one["calling_ae"], one["identity_changed"]) == (
+    (change,) = found.identity_changed
+    assert (change.id, change.calling_ae, change.identity_changed) == (
         corrected,
         "LOCAL",
-        ["PatientID", "StudyInstanceUID"],
+        ("PatientID", "StudyInstanceUID"),
     )
-    assert [(film["id"], film["state"], film["flags"]) for film in one["earlier"]] == [
-        (wrong, "scored", ["covid19"]),
-        (window, "received", []),
+    assert [(film.id, film.state, film.flags) for film in change.earlier] == [
+        (wrong, "scored", ("covid19",)),
+        (window, "received", ()),
     ]
-    assert found["demographics_changed"] == {"LOCAL": 1}
-    assert found["difference"] == 0
+    assert found.demographics_changed == {"LOCAL": 1}
+    assert found.difference == 0
     said = judge(found)
     assert said.level is Level.LOOK
     assert (
@@ -73,12 +73,13 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
         "earlier score that stands under the identity before. Find out who received the earlier score, and correct it "
         "there." in said.remarks
     )
-    page = render(found)
-    assert found["page_without"] == []
+    drawn = render(found)
+    page = drawn.html
+    assert drawn.without == ()
     assert f"{wrong}: scored, flagged covid19<br>{window}: received" in page
     assert "Patient ID, Study Instance UID" in page
-    assert "of the same Patient ID, which is taken as a correction of the patient&#x27;s data: LOCAL 1." in page
-    write(database, datetime.now(UTC).date(), OPTIONS, tmp_path)
+    assert "of the same Patient ID, which is taken as a correction of the patient&#39;s data: LOCAL 1." in page
+    write_report(database, datetime.now(UTC).date(), OPTIONS, tmp_path)
     for name in ("report.json", "report.html", "instances.csv"):
         assert "SECRET" not in (tmp_path / name).read_text().upper(), name
 
@@ -94,13 +95,14 @@ def test_a_film_whose_earlier_file_is_gone_is_not_called_another_patients(
     other = write_film(tmp_path, pixels=chest_pixels(64, 64), WindowWidth=9)
     _, again = take(database, spool, other)
     found = tonight(database)
-    assert [(one["id"], one["identity_changed"]) for one in found["identity_changed"]] == [(again, ["unknown"])]
+    assert [(film.id, film.identity_changed) for film in found.identity_changed] == [(again, ("unknown",))]
     assert [one for one in judge(found).remarks if "came again" in one] == [
         "LOCAL: 1 film came again and could not be compared: the earlier file could not be read (see Corrections). "
         "Where the spool was cleaned, this is no fault."
     ]
-    page = render(found)
-    assert found["page_without"] == []
+    drawn = render(found)
+    page = drawn.html
+    assert drawn.without == ()
     assert "an attribute says that it belongs to another patient" not in page
     assert "Films that came again and could not be compared" in page
 
@@ -117,8 +119,8 @@ def test_a_score_of_a_day_before_is_named_too(database: Engine, films: tuple[int
     with writing(database) as connection:
         early = {"received_at": datetime.now(UTC) - timedelta(days=3)}
         connection.execute(update(instance).where(instance.c.id == wrong).values(early))
-    (one,) = tonight(database)["identity_changed"]
-    assert (one["id"], one["earlier"][0]["id"]) == (corrected, wrong)
+    (change,) = tonight(database).identity_changed
+    assert (change.id, change.earlier[0].id) == (corrected, wrong)
 
 
 def test_a_day_without_corrections(database: Engine, spool: Spool, tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_a_day_without_corrections(database: Engine, spool: Spool, tmp_path: Pat
     take(database, spool, write_film(tmp_path, **small))
     take(database, spool, write_film(tmp_path, WindowCenter=2000, WindowWidth=9, **small))
     found = tonight(database)
-    assert (found["identity_changed"], found["demographics_changed"]) == ([], {})
+    assert (found.identity_changed, found.demographics_changed) == ((), {})
     assert not [one for one in judge(found).remarks if "came again" in one]
 
 

@@ -19,8 +19,8 @@ from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, outbox, score
-from worker.nightly import films as day_films
-from worker.nightly.content import NightOptions, night_content
+from worker.nightly import instances_csv
+from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import faults, judge
 from worker.nightly.page.page import render
 
@@ -49,7 +49,8 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
 
 
 def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
-    found = night_content(database, DAY, OPTIONS)
+    report = night_report(database, DAY, OPTIONS)
+    found = report.as_dict()
     assert found["difference"] == 0
     assert found["hours"][12] == {
         "hour": "12:00",
@@ -66,27 +67,27 @@ def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
     ]
     assert found["backlog"]["waiting"] == 1
     assert found["chain"]["whole"]
-    assert faults(found) == []
+    assert faults(report) == []
 
 
 def test_the_anchor_is_the_head_when_the_day_ended(database: Engine, films: list[int]) -> None:
     today = datetime.now(UTC).date()
-    assert night_content(database, DAY, OPTIONS)["chain"]["anchor"] is None
+    assert night_report(database, DAY, OPTIONS).chain.anchor is None
     head = trail.verify(database).head
-    assert night_content(database, today, OPTIONS)["chain"]["anchor"] == head
+    assert night_report(database, today, OPTIONS).chain.anchor == head
 
 
 def test_rows_come_in_chunks_with_their_scores(
     database: Engine, films: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(day_films, "CHUNK", 3)
-    rows = list(day_films.instances(database, Span.of_day(DAY, ZONE)))
-    assert [row["id"] for row in rows] == films
-    assert [row["flags"] for row in rows] == [None, ["covid19"], None, None]
+    monkeypatch.setattr(instances_csv, "CHUNK", 3)
+    rows = list(instances_csv.instances(database, Span.of_day(DAY, ZONE)))
+    assert [row.id for row in rows] == films
+    assert [row.flags for row in rows] == [None, ["covid19"], None, None]
 
 
 def test_the_page_opens_without_a_network_and_says_its_figures(database: Engine, films: list[int]) -> None:
-    page = render(night_content(database, DAY, OPTIONS))
+    page = render(night_report(database, DAY, OPTIONS)).html
     assert not re.search(r"https?://|src=\"(?!data:)|<script|<link", page)
     alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
     assert len(alts) == page.count("<img ") == 3
@@ -99,7 +100,7 @@ def test_the_page_opens_without_a_network_and_says_its_figures(database: Engine,
 
 
 def test_a_day_without_films_is_told(database: Engine) -> None:
-    page = render(night_content(database, DAY, OPTIONS))
+    page = render(night_report(database, DAY, OPTIONS)).html
     assert "No film came on this day." in page
 
 
@@ -117,15 +118,15 @@ def running(database: Engine, films: list[int]) -> ZoneInfo:
 
 def test_a_day_that_is_not_over_is_counted_until_now(database: Engine, films: list[int], running: ZoneInfo) -> None:
     now = datetime.now(UTC)
-    found = night_content(database, now.astimezone(running).date(), NightOptions(zone=running, drift=days.DRIFT))
-    assert not found["day_over"]
-    assert now <= datetime.fromisoformat(found["end"]) <= datetime.now(UTC)
-    assert [one["received"] for one in found["senders"]] == [1]
-    assert len(found["hours"]) == 7
-    assert [one["silent_hours"] for one in found["sources"]] == [1.0]
+    found = night_report(database, now.astimezone(running).date(), NightOptions(zone=running, drift=days.DRIFT))
+    assert not found.day_over
+    assert now <= found.span.end <= datetime.now(UTC)
+    assert [sender.received for sender in found.senders] == [1]
+    assert len(found.turnaround.hours) == 7
+    assert [source.silent_hours for source in found.sources] == [1.0]
     assert judge(found).headline.startswith("All 1 film accounted for so far")
-    page = render(found)
-    until = f"{datetime.fromisoformat(found['end']).astimezone(running):%H:%M}"
+    page = render(found).html
+    until = f"{found.span.end.astimezone(running):%H:%M}"
     assert f"<b>This day is not over.</b> It counts films received until {until}, {running.key}." in page
     assert page.index("This day is not over") < page.index('class="verdict')
     assert f"chest films of {now.astimezone(running):%A %Y-%m-%d}, until {until}</title>" in page
@@ -133,9 +134,9 @@ def test_a_day_that_is_not_over_is_counted_until_now(database: Engine, films: li
 
 
 def test_a_day_that_is_over_has_no_banner(database: Engine, films: list[int]) -> None:
-    found = night_content(database, DAY, OPTIONS)
-    assert (found["day_over"], found["end"]) == (True, "2026-11-21T00:00:00+00:00")
-    page = render(found)
+    found = night_report(database, DAY, OPTIONS)
+    assert (found.day_over, found.as_dict()["end"]) == (True, "2026-11-21T00:00:00+00:00")
+    page = render(found).html
     assert "not over" not in page
     assert "so far" not in page
     assert "from midnight to midnight" in page
@@ -145,7 +146,7 @@ def test_a_difference_and_a_broken_trail_stand_in_red(database: Engine, films: l
     with writing(database) as connection:
         connection.execute(delete(outbox).where(outbox.c.instance_id == films[3]))
         connection.execute(update(audit_event).where(audit_event.c.instance_id == films[0]).values(actor="CR1 "))
-    page = render(night_content(database, DAY, OPTIONS))
+    page = render(night_report(database, DAY, OPTIONS)).html
     assert '<b class="bad">' in page
     assert "1 of 3 films received are not accounted for" in page or "not accounted for" in page
     assert "its content was altered" in page

@@ -47,7 +47,7 @@ def test_two_relays_make_one_report(database: Engine, database_url: str, plan: N
     other = make_engine(database_url)
     found: list[date | None] = []
     both = [
-        Thread(target=lambda engine=engine: found.append(run.run_due(engine, plan, SATURDAY_MORNING)))
+        Thread(target=lambda engine=engine: found.append(run.make_due_report(engine, plan, SATURDAY_MORNING)))
         for engine in (database, other)
     ]
     for one in both:
@@ -63,7 +63,7 @@ def test_two_relays_make_one_report(database: Engine, database_url: str, plan: N
 def test_who_lost_the_lease_puts_nothing_into_place(
     database: Engine, plan: NightlySchedule, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow = Thread(target=run.run_due, args=(database, plan, MONDAY_NOON))
+    slow = Thread(target=run.make_due_report, args=(database, plan, MONDAY_NOON))
     slow.start()
     wait_until(lambda: makers(os.getpid()), 20, "the child")
     with writing(database) as connection:  # as another relay's `take` after the lease
@@ -82,8 +82,8 @@ def test_a_relay_killed_over_a_report_leaves_it_to_the_next(
     wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie", 20, "its end")
     assert (reports(database), named(database)) == ([], ["2026-11-20"])
     assert "2026-11-20" not in in_folder(plan)
-    assert run.run_due(database, plan, MONDAY_NOON) is None  # its lease stands
-    assert run.run_due(database, plan, MONDAY_NOON + timedelta(seconds=2 * plan.lease_seconds)) == FRIDAY
+    assert run.make_due_report(database, plan, MONDAY_NOON) is None  # its lease stands
+    assert run.make_due_report(database, plan, MONDAY_NOON + timedelta(seconds=2 * plan.lease_seconds)) == FRIDAY
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def relay_with(tmp_path: Path) -> Iterator[Callable[[NightlySchedule], int]]:
     started: list[subprocess.Popen[bytes]] = []
     code = (
         "import pickle, sys; from worker.nightly import run; from worker.db.session import make_engine; "
-        "plan, now = pickle.load(sys.stdin.buffer); run.run_due(make_engine(plan.database_url), plan, now)"
+        "plan, now = pickle.load(sys.stdin.buffer); run.make_due_report(make_engine(plan.database_url), plan, now)"
     )
 
     def start(plan: NightlySchedule) -> int:
@@ -136,7 +136,7 @@ def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
     schema.upgrade(engine)
     digest = hashlib.sha256(b"first").hexdigest()
-    kept = published.replaced(tmp_path / "reports" / "2026-11-19", digest)
+    kept = published.replaced_folder(tmp_path / "reports" / "2026-11-19", digest)
     kept.mkdir(parents=True)
     (kept / published.REPORT).write_text("first")
     recorded(engine, date(2026, 11, 19), digest)
@@ -200,7 +200,14 @@ def test_the_report_needs_nothing_that_the_relays_image_leaves_out(tmp_path: Pat
     schema.upgrade(engine)
     days.fill(engine, FRIDAY, 30, shares=days.Shares(labelled=0.5))
     engine.dispose()
-    order = Order(database_url=plan.database_url, day=FRIDAY, options=plan.options, folder=tmp_path, parent=os.getpid())
+    order = Order(
+        database_url=plan.database_url,
+        day=FRIDAY,
+        options=plan.options,
+        folder=tmp_path,
+        summary=tmp_path / "summary",
+        parent=os.getpid(),
+    )
     blocked = f"import sys; sys.modules.update(dict.fromkeys({gone!r}))"
     code = f"{blocked}; from worker.nightly.child import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(order), capture_output=True, timeout=60)

@@ -29,7 +29,7 @@ def test_a_report_its_event_and_the_next_night(database: Engine, plan: NightlySc
     folder = plan.folder / "2026-11-20"
     folder.mkdir(parents=True)
     (folder / "half").touch()  # made by hand, or by a relay that died over the commit: it is replaced
-    assert run.run_due(database, plan, MONDAY_NOON) == FRIDAY
+    assert run.make_due_report(database, plan, MONDAY_NOON) == FRIDAY
     assert in_folder(plan) == ["2026-11-20"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(published.FILES)
     assert {path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())} == {0}
@@ -54,7 +54,7 @@ def test_a_report_its_event_and_the_next_night(database: Engine, plan: NightlySc
 @sqlite
 def test_two_nights_off_are_two_reports_oldest_first(database: Engine, plan: NightlySchedule) -> None:
     sunday = MONDAY_NOON - timedelta(days=1)
-    assert [run.run_due(database, plan, sunday) for _ in range(3)] == [FRIDAY, FRIDAY + timedelta(days=1), None]
+    assert [run.make_due_report(database, plan, sunday) for _ in range(3)] == [FRIDAY, FRIDAY + timedelta(days=1), None]
     assert reports(database) == ["2026-11-20", "2026-11-21"] == in_folder(plan)
     assert named(database) == ["2026-11-22"]
 
@@ -62,7 +62,7 @@ def test_two_nights_off_are_two_reports_oldest_first(database: Engine, plan: Nig
 @sqlite
 def test_a_day_that_has_a_report_gets_no_second(database: Engine, plan: NightlySchedule) -> None:
     recorded(database, FRIDAY)
-    assert run.run_due(database, plan, MONDAY_NOON) is None
+    assert run.make_due_report(database, plan, MONDAY_NOON) is None
     assert (reports(database), named(database)) == (["2026-11-20"], [])
     schedule.ensure_scheduled(database, plan, MONDAY_NOON)
     assert named(database) == ["2026-11-21"]
@@ -77,14 +77,14 @@ def test_a_failure_is_logged_and_tried_again(
 ) -> None:
     plan.folder.touch()  # a file where the folder should be
     with caplog.at_level(logging.ERROR, "xrayq.relay"):
-        assert run.run_due(database, plan, MONDAY_NOON) is None
+        assert run.make_due_report(database, plan, MONDAY_NOON) is None
     (record,) = caplog.records
     assert record.__dict__["reason"] == "FileExistsError"
     assert "no report of 2026-11-20" in record.message
     assert (reports(database), named(database)) == ([], ["2026-11-20"])
-    assert run.run_due(database, plan, datetime.now(UTC)) is None  # not before its wait is over
+    assert run.make_due_report(database, plan, datetime.now(UTC)) is None  # not before its wait is over
     plan.folder.unlink()
-    assert run.run_due(database, plan, datetime.now(UTC) + timedelta(hours=1)) == FRIDAY
+    assert run.make_due_report(database, plan, datetime.now(UTC) + timedelta(hours=1)) == FRIDAY
 
 
 @sqlite
@@ -96,23 +96,23 @@ def test_a_day_that_cannot_be_made_does_not_hold_back_later_ones(
     no_drift = replace(plan.options, drift=replace(days.DRIFT, least_films=1000))
     patient = replace(plan, attempts=2, options=no_drift)
     attempts = (MONDAY_NOON, datetime.now(UTC) + timedelta(hours=1))
-    assert [run.run_due(database, patient, now) for now in attempts] == [None, None]
+    assert [run.make_due_report(database, patient, now) for now in attempts] == [None, None]
     assert [one.__dict__["reason"] for one in caplog.records if one.name == "xrayq.relay"] == ["OverflowError"] * 2
     assert "no report of 2026-11-20, given up after 2 attempts" in caplog.text
     with reading(database) as connection:
         (alarmed,) = connection.execute(select(alarm)).all()
         detail = connection.execute(select(audit_event.c.detail).where(audit_event.c.action == published.GIVEN_UP))
         assert detail.scalar_one() == {"date": "2026-11-20", "reason": "OverflowError", "attempts": 2}
-        assert published.last(connection) == FRIDAY
+        assert published.last_day(connection) == FRIDAY
     assert (alarmed.rule, alarmed.subject, alarmed.cleared_at) == ("report_failed", "2026-11-20", None)
 
-    assert run.run_due(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=1)
+    assert run.make_due_report(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=1)
     page = (plan.folder / "2026-11-21" / published.PAGE).read_text()
     assert "2026-11-20 has no report: making it failed again and again (OverflowError)." in page
     by_hand = plan.folder / "2026-11-20"
     by_hand.mkdir()
     (by_hand / published.REPORT).write_text("{}")
-    assert run.run_due(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=2)
+    assert run.make_due_report(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=2)
     with reading(database) as connection:
         assert connection.execute(select(alarm.c.cleared_at)).scalar_one() is not None
 
@@ -122,7 +122,7 @@ def test_no_day_is_given_up_for_a_database_that_is_away(
     database: Engine, plan: NightlySchedule, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = replace(plan, database_url="sqlite:////nowhere/xrayq.db", attempts=1)
-    assert run.run_due(database, away, MONDAY_NOON) is None
+    assert run.make_due_report(database, away, MONDAY_NOON) is None
     assert "/nowhere/xrayq.db" in caplog.records[0].__dict__["reason"], "the child says why"
     assert (named(database), in_folder(plan)) == (["2026-11-20"], [])
 
@@ -142,9 +142,9 @@ def test_days_that_a_clock_that_was_ahead_ended_are_reported_again(
     first = today.date() - timedelta(days=5)
     assert named(database) == [first.isoformat()]
     assert "the clock was ahead" in caplog.text
-    assert run.run_due(database, plan, right) == first
+    assert run.make_due_report(database, plan, right) == first
     with reading(database) as connection:
-        assert published.last(connection) == first
+        assert published.last_day(connection) == first
     schedule.ensure_scheduled(database, plan, right)  # two relays whose clocks differ: one more time a day, not always
     assert named(database) == [(first + timedelta(days=1)).isoformat()]
 
@@ -152,14 +152,14 @@ def test_days_that_a_clock_that_was_ahead_ended_are_reported_again(
 @sqlite
 def test_a_report_that_another_replaces_is_kept(database: Engine, plan: NightlySchedule) -> None:
     """The database is restored from a backup of before the report: what it lost, the report has."""
-    assert run.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
+    assert run.make_due_report(database, plan, SATURDAY_MORNING) == FRIDAY
     folder = plan.folder / "2026-11-20"
     first = json.loads((folder / published.REPORT).read_text())
     with writing(database) as connection:
         connection.execute(audit_event.delete().where(audit_event.c.digest == first["chain"]["anchor"]))
         connection.execute(audit_event.delete().where(audit_event.c.action == published.ACTION))
         connection.execute(update(errand).values(key="2026-11-20", next_attempt_at=SATURDAY_MORNING))
-    assert run.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
+    assert run.make_due_report(database, plan, SATURDAY_MORNING) == FRIDAY
     kept = [path for path in plan.folder.iterdir() if path != folder]
     assert [path.name.startswith("2026-11-20.replaced-") for path in kept] == [True]
     assert json.loads((kept[0] / published.REPORT).read_text()) == first
@@ -175,7 +175,7 @@ def test_what_killed_relays_left_goes_away_whatever_its_day(database: Engine, pl
         left.mkdir(parents=True)
         (left / published.INSTANCES).touch()
     os.utime(old, (0, 0))
-    assert run.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
+    assert run.make_due_report(database, plan, SATURDAY_MORNING) == FRIDAY
     assert in_folder(plan) == [fresh.name, "2026-11-20"]
 
 
@@ -185,14 +185,14 @@ def test_the_child_runs_nothing_of_the_relays_folder(
 ) -> None:
     (tmp_path / "csv.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert run.run_due(database, plan, SATURDAY_MORNING) == FRIDAY
+    assert run.make_due_report(database, plan, SATURDAY_MORNING) == FRIDAY
 
 
 @sqlite
 def test_a_child_that_takes_too_long_is_ended(
     database: Engine, plan: NightlySchedule, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run.run_due(database, replace(plan, timeout_seconds=0.0), MONDAY_NOON) is None
+    assert run.make_due_report(database, replace(plan, timeout_seconds=0.0), MONDAY_NOON) is None
     assert caplog.records[0].__dict__["reason"] == "took more than 0 s"
     assert in_folder(plan) == []
     assert makers(os.getpid()) == []

@@ -52,7 +52,7 @@ def test_the_first_night_is_that_of_today(database: Engine, database_url: str, t
     schedule.ensure_scheduled(database, plan, now)
     schedule.ensure_scheduled(database, plan, now + timedelta(days=1))
     assert named(database) == ["2026-11-21"]
-    assert run.run_due(database, plan, now) is None
+    assert run.make_due_report(database, plan, now) is None
 
 
 def test_a_lost_row_goes_on_after_the_last_report(database: Engine, plan: NightlySchedule) -> None:

@@ -23,7 +23,7 @@ from worker.audit import trail
 from worker.db import schema
 from worker.db.session import make_engine, reading
 from worker.db.tables import instance
-from worker.nightly.content import NightOptions, night_content
+from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import faults
 from worker.nightly.page.page import render
 from worker.receiving import orphans
@@ -54,20 +54,20 @@ def test_the_night_tells_of_them_by_the_beginning_of_their_digests(
     options = NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT, spool=spool.root)
     today = datetime.now(UTC).date()
     sent(database, spool, tmp_path, "film")
-    assert night_content(database, today, options)["orphans"] == []
+    assert night_report(database, today, options).orphans == ()
     lost = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ")
     settled(lost.path)
-    content = night_content(database, today, options)
-    assert content["orphans"] == [lost.digest[:12]]
-    assert [one["rule"] for one in content["conditions"]] == ["orphans"]
-    assert faults(content) == [f"{orphans.told([lost.digest])}."]
-    page = render(content)
+    report = night_report(database, today, options)
+    assert report.orphans == (lost.digest[:12],)
+    assert [condition.rule for condition in report.conditions] == ["orphans"]
+    assert faults(report) == [f"{orphans.in_words([lost.digest])}."]
+    page = render(report).html
     assert "1 film of the spool not in the database" in page
     assert lost.digest[:12] in page
-    assert lost.digest not in page + json.dumps(content)
-    elsewhere = night_content(database, today, replace(options, spool=tmp_path))
-    assert elsewhere["orphans"] is None
-    assert "orphans" not in night_rules.looked_at(elsewhere)
+    assert lost.digest not in page + json.dumps(report.as_dict())
+    elsewhere = night_report(database, today, replace(options, spool=tmp_path))
+    assert elsewhere.orphans is None
+    assert "orphans" not in night_rules.looked_at(elsewhere.facts)
 
 
 def test_films_lost_by_a_restored_backup_are_received_again(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ from worker.db.session import make_engine, reading, writing
 from worker.db.tables import audit_event, instance, outbox
 from worker.errors import WrongState
 from worker.instances import find, reject, requeue
-from worker.monitoring.labels import import_labels, truths
-from worker.nightly.content import NightOptions, night_content
+from worker.monitoring.labels import Truth, import_labels, truths
+from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.page.page import render
 from worker.receiving import orphans
@@ -130,7 +130,7 @@ def test_it_replaces_no_film_of_its_uid_and_no_film_replaces_it(database: Engine
     outcome, other = record(database, dose(uid))
     assert outcome is ArrivalKind.NEW
     with reading(database) as connection:
-        assert truths(connection) == {film: (None, 1)}
+        assert truths(connection) == {film: Truth(label=None, place=1)}
     assert ingest(database, spool, store_file(path, spool, "XRAYQ")) == (ArrivalKind.DUPLICATE, film)
     assert record(database, dose(uid)) == (ArrivalKind.DUPLICATE, other)
     corrected = store_file(write_film(tmp_path, PatientID="PID-SECRET-2"), spool, "XRAYQ")
@@ -144,7 +144,7 @@ def test_it_replaces_no_film_of_its_uid_and_no_film_replaces_it(database: Engine
     ]
     assert find(database, str(second))[0].identity_changed == ["PatientID"]
     with reading(database) as connection:
-        assert truths(connection) == {second: (None, 1)}
+        assert truths(connection) == {second: Truth(label=None, place=1)}
     by_sender = {one.calling_ae: (one.received, one.revisions, one.difference) for one in found(database)}
     assert sum(received for received, _, _ in by_sender.values()) == 3
     assert {difference for _, _, difference in by_sender.values()} == {0}
@@ -194,21 +194,21 @@ def test_a_study_rule_is_no_refusal_in_the_report(database: Engine, spool: Spool
     for number in range(3):
         record(database, dose(f"1.2.{number}"))
     record(database, dose("1.2.9", calling_ae="CT1"))
-    content = night_content(database, datetime.now(UTC).date(), NightOptions(zone=UTC_ZONE, drift=days.DRIFT))
-    assert night_rules.conditions(content) == []
-    assert content["late"] == []
-    assert [one["calling_ae"] for one in content["sources"]] == ["CR1"]
-    assert sum(hour["received"] for hour in content["hours"]) == 1
+    content = night_report(database, datetime.now(UTC).date(), NightOptions(zone=UTC_ZONE, drift=days.DRIFT))
+    assert night_rules.conditions(content.facts) == []
+    assert content.late == ()
+    assert [source.calling_ae for source in content.sources] == ["CR1"]
+    assert sum(hour.received for hour in content.turnaround.hours) == 1
     with reading(database) as connection:
         of_film = connection.execute(select(instance.c.size).where(instance.c.is_film)).scalar_one()
-    assert content["storage"]["received"] == of_film
+    assert content.storage.received == of_film
     headline = judge(content).headline
     assert headline.startswith("All 1 film and 4 other objects accounted for")
     assert "refused" not in " ".join(judge(content).remarks)
     page = render(content)
-    assert content["page_without"] == []
-    assert "other objects, not scored" in page
-    assert "not_a_film" not in page
+    assert page.without == ()
+    assert "other objects, not scored" in page.html
+    assert "not_a_film" not in page.html
 
 
 def test_status_counts_them_apart(database: Engine, database_url: str, spool: Spool, tmp_path: Path) -> None:

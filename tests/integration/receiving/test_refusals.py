@@ -4,7 +4,6 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,8 +27,9 @@ from worker.db.session import make_engine, reading
 from worker.db.span import Span
 from worker.db.tables import audit_event
 from worker.metrics import MOST_TITLES, OTHER, GatewayMetrics
-from worker.nightly.content import MOST_CODES, MOST_REFUSED, NightOptions, night_content
+from worker.nightly.content import MOST_CODES, MOST_REFUSED, NightOptions, night_report
 from worker.nightly.headline import judge
+from worker.nightly.night_report import NightReport
 from worker.nightly.page.page import render
 from worker.receiving import refusals
 from worker.receiving.ingest import ingest
@@ -88,11 +88,11 @@ def test_refused_films_are_counted_by_ae_and_status(database: Engine, spool: Spo
         gateway.stop(grace=1)
     refused.write(database)
     assert told(database) == {"CR1": {"0xC001": 2}, "CR2": {"0xC001": 2}}
-    night = night_content(database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT))
-    assert night["difference"] == 0
+    night = night_report(database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT))
+    assert night.difference == 0
     said = "CR2: C-STORE was refused 2 times (0xC001 2). A film may be counted more than once, and may have come later."
     assert said in judge(night).remarks  # one film, sent twice
-    table = re.search(r"<caption>C-STOREs answered with an error.*?</table>", render(night), re.DOTALL)
+    table = re.search(r"<caption>C-STOREs answered with an error.*?</table>", render(night).html, re.DOTALL)
     assert table
     assert ">refusals<" in table[0]
     assert "<td>2</td><td>0xC001 2<" in table[0]
@@ -198,7 +198,7 @@ def test_peers_that_were_not_let_in(database: Engine, spool: Spool) -> None:
         "CR1": {"CALLED_AE": 1, "LOCAL_LIMIT": 1},
         NAMELESS: {"NO_REQUEST": 1},
     }
-    night = night_content(database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT))
+    night = night_report(database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT))
     said = "CR1: not let in 2 times (CALLED_AE 1, LOCAL_LIMIT 1); the gateway's log has the addresses."
     assert said in judge(night).remarks
 
@@ -207,8 +207,8 @@ COMMITMENT = "Storage Commitment Push Model SOP Class"
 FILM = "Digital X-Ray Image Storage - For Presentation"
 
 
-def night(database: Engine) -> dict[str, Any]:
-    return night_content(database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT))
+def night(database: Engine) -> NightReport:
+    return night_report(database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT))
 
 
 def test_presentation_contexts_that_were_not_accepted(database: Engine, spool: Spool) -> None:
@@ -237,11 +237,13 @@ def test_presentation_contexts_that_were_not_accepted(database: Engine, spool: S
     assert told(database, CONTEXTS) == {"CR1": {COMMITMENT: 2}, "CR2": {COMMITMENT: 1, no_syntax: 1, used: 1}}
     assert trail.verify(database).whole
     found = night(database)
-    assert found["contexts_refused"] == told(database, CONTEXTS)
+    assert found.contexts_refused == told(database, CONTEXTS)
     assert [remark for remark in judge(found).remarks if "CR" in remark] == [
         f"CR2: 1 presentation context that may have brought a film was refused ({used} 1, {no_syntax} 1)."
     ], "no film comes by storage commitment"
-    table = re.search(r"<caption>Presentation contexts that were not accepted.*?</table>", render(found), re.DOTALL)
+    table = re.search(
+        r"<caption>Presentation contexts that were not accepted.*?</table>", render(found).html, re.DOTALL
+    )
     assert table
     assert f"<td>2</td><td>{COMMITMENT} 2<" in table[0]
     with reading(database) as connection:
@@ -268,7 +270,7 @@ def test_a_scanner_leaves_little_in_trail_and_report(database: Engine) -> None:
     assert sum(sum(of.values()) for of in found.values()) == asked
     assert found["CR1"] == {COMMITMENT: minutes}
     report = night(database)
-    shown = report["contexts_refused"]
+    shown = report.contexts_refused
     assert len(shown) <= MOST_REFUSED + 1
     assert max(map(len, shown.values())) <= MOST_CODES + 1
     assert sum(sum(of.values()) for of in shown.values()) == asked

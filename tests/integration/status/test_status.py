@@ -26,7 +26,8 @@ from worker.health.server import Answer, Endpoint
 from worker.receiving.refusals import Refusals
 from worker.status import snapshot
 from worker.status.snapshot import Snapshot, StatusOptions, Watched, ask
-from worker.status.view import page, share, span, sparkline
+from worker.status.view import page, share
+from worker.status.view_text import span, sparkline
 
 ZONE = ZoneInfo("UTC")
 SIZES = ((80, 24), (120, 40))
@@ -121,7 +122,7 @@ def test_what_is_read(database: Engine, database_url: str, spool: Spool, films: 
         "CR1", 5, 2, 1, 1, 1, 1,
     )  # fmt: skip
     assert (other.calling_ae, other.received, other.pending, other.flagged) == ("CR2", 1, 1, 0)
-    assert (stored.waiting.films, stored.waiting.leased) == (2, 0)
+    assert (stored.waiting.films, stored.waiting.in_work) == (2, 0)
     assert stored.waiting.oldest_at == one.last_at
     assert (sum(stored.hour.received), sum(stored.hour.ended)) == (6, 4)
     assert stored.hour.p50 is not None
@@ -175,7 +176,7 @@ def test_it_fits_the_terminal(
     assert "not a medical device" in lines[0]
     assert lines[1] == "NOT WELL  31 open alarms"
     text = "\n".join(lines)
-    for said in ("gateway", "2 waiting, 0 of them leased", "31 open", "CR1", "corrupt_pixels", "reference", "made"):
+    for said in ("gateway", "2 waiting, 0 of them in work", "31 open", "CR1", "corrupt_pixels", "reference", "made"):
         assert said in text
     assert " more" in text
 

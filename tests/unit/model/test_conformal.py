@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import betabinom, binom
 
-from model.conformal import Conformal, abstains, fit, limit
+from model.conformal import Conformal, fit, limit, unsure
 from model.findings import FINDINGS
 
 SETS = Conformal(
@@ -81,11 +81,11 @@ def test_a_set_is_what_reaches_its_limit(chances: tuple[float, ...], expected: t
     by_finding = dict(zip(FINDINGS, chances, strict=True))
     found = SETS.prediction_set(by_finding)
     assert found == expected
-    assert abstains(found) == (len(expected) != 1)
+    assert unsure(found) == (len(expected) != 1)
 
 
-def test_a_bundle_without_sets_never_abstains() -> None:
-    assert not abstains(None)
+def test_a_bundle_without_sets_is_never_unsure() -> None:
+    assert not unsure(None)
 
 
 def test_sets_read_back() -> None:

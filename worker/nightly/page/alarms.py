@@ -1,63 +1,80 @@
 """Alarms in the night's page: what this report found, what stood on its day, and who did not hear of it."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from markupsafe import Markup
 
 from model.pages.html import paragraph, table
+from worker.alarms.acknowledge import Acknowledgement
 from worker.alarms.faults import in_words
 from worker.nightly.headline import with_reason
-from worker.nightly.page.film_sections import whole
+from worker.nightly.night_report import NightReport
+from worker.nightly.page.lists import whole
 from worker.nightly.page.words import at_the_end, local
 
 
-def section(content: dict[str, Any]) -> Iterable[Markup]:
-    if content["conditions"]:
-        known = {(one["rule"], one["subject"]): one for one in content["acknowledged"]}
-        rows = [
-            (one["rule"], _about(one), _what(one, known.get((one["rule"], one["subject"])), content))
-            for one in content["conditions"]
-        ]
-        yield table(("rule", "about", "what"), rows, caption="Found by this report")
-    if content["alarms"]:
-        stood = [
-            (
-                one["rule"],
-                _about(one),
-                whole(local(one["raised_at"], content)),
-                whole(local(one["cleared_at"], content)) if one["cleared_at"] else "",
-                "open" if one["open_at_end"] else "over",
-                _what(one, one["acknowledged"], content),
-            )
-            for one in content["alarms"]
-        ]
-        columns = ("rule", "about", "raised", "cleared", at_the_end(content), "what")
-        yield table(columns, stood, caption="Alarms that stood at some time of this day")
-    if not content["conditions"] and not content["alarms"]:
+def section(report: NightReport) -> Iterable[Markup]:
+    if report.conditions:
+        yield _found(report)
+    if report.alarms:
+        yield _stood(report)
+    if not report.conditions and not report.alarms:
         yield paragraph("None stood on this day.")
-    if content["undelivered"]:
-        lost = [
-            (
-                whole(local(one["at"], content)),
-                one["channel"],
-                one["rule"],
-                _about(one),
-                one["state"],
-                in_words(one["reason"]),
-            )
-            for one in content["undelivered"]
-        ]
-        yield table(
-            ("given up", "channel", "rule", "about", "message", "why"),
-            lost,
-            caption="Messages about alarms that did not arrive; 'xrayq alarm test' tries it now",
+    if report.undelivered:
+        yield _undelivered(report)
+
+
+def _found(report: NightReport) -> Markup:
+    known = report.known
+    rows = [
+        (
+            condition.rule,
+            _about(condition.subject),
+            _what(condition.text, known.get((condition.rule, condition.subject)), report),
         )
+        for condition in report.conditions
+    ]
+    return table(("rule", "about", "what"), rows, caption="Found by this report")
 
 
-def _what(one: dict[str, Any], kept: dict[str, str] | None, content: dict[str, Any]) -> Markup:
-    return Markup('<span class="breaks">{}</span>').format(with_reason(one["text"], kept, content))
+def _stood(report: NightReport) -> Markup:
+    rows = [
+        (
+            alarm.rule,
+            _about(alarm.subject),
+            whole(local(alarm.raised_at, report.zone)),
+            whole(local(alarm.cleared_at, report.zone)) if alarm.cleared_at else "",
+            "open" if alarm.open_at_end else "over",
+            _what(alarm.text, alarm.acknowledged, report),
+        )
+        for alarm in report.alarms
+    ]
+    columns = ("rule", "about", "raised", "cleared", at_the_end(report), "what")
+    return table(columns, rows, caption="Alarms that stood at some time of this day")
 
 
-def _about(one: dict[str, Any]) -> str:
-    return one["subject"] or "the service"
+def _undelivered(report: NightReport) -> Markup:
+    rows = [
+        (
+            whole(local(message.at, report.zone)),
+            message.channel,
+            message.rule,
+            _about(message.subject),
+            message.state,
+            in_words(message.reason),
+        )
+        for message in report.undelivered
+    ]
+    return table(
+        ("given up", "channel", "rule", "about", "message", "why"),
+        rows,
+        caption="Messages about alarms that did not arrive; 'xrayq alarm test' tries it now",
+    )
+
+
+def _what(text: str, known: Acknowledgement | None, report: NightReport) -> Markup:
+    return Markup('<span class="breaks">{}</span>').format(with_reason(text, known, report.zone))
+
+
+def _about(subject: str) -> str:
+    return subject or "the service"

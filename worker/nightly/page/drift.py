@@ -1,15 +1,17 @@
 """Drift in the night's page: which AE changed, in what, and how far."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import groupby
-from typing import Any
 
 from markupsafe import Markup
 
 from model.pages.html import bullets, figure, paragraph, table
 from worker.db.film_measures import UNITS
-from worker.monitoring.drift import excess, untested_words
-from worker.nightly.page import drift_figures
+from worker.monitoring.drift import DriftResult, DriftTest, untested_words
+from worker.monitoring.drift_reference import Reference
+from worker.nightly.night_report import NightReport
+from worker.nightly.page import drift_charts
 
 MOST_LISTED = 50
 MEASURES = (
@@ -25,64 +27,63 @@ NOTE = (
 )
 
 
-def section(drift: Mapping[str, Any]) -> Iterable[Markup]:
-    """Parts of a section; `drift` as `worker.monitoring.drift.evaluate` gives it."""
-    tests, untested, options = drift["tests"], drift["untested"], drift["options"]
-    alarms = [one for one in tests if one["alarm"]]
-    yield _verdict(tests, alarms)
-    if tests:
+def section(report: NightReport) -> Iterable[Markup]:
+    result = report.drift
+    yield _verdict(result)
+    if result.tests:
         yield figure(
-            drift_figures.heat_map(tests, untested, options),
+            drift_charts.heat_map(result),
             "Population stability index beyond what chance gives; shaded where chance alone would not do.",
         )
-    if alarms:
+    if result.alarms:
         yield figure(
-            drift_figures.quantiles(alarms),
+            drift_charts.quantiles(result.alarms),
             "What drifted. Line: 5 to 95 % of the films; bar: the middle half; mark: the median.",
         )
-        yield _listed(alarms, "Drift")
-    noted = [one for one in tests if one["note"] and not one["alarm"]]
+        yield _listed(result.alarms, "Drift")
+    noted = [test for test in result.tests if test.note and not test.alarm]
     if noted:
         yield _listed(noted, "No alarm, but look again")
-    if untested:
+    if result.untested:
         yield paragraph("Not tested:")
-        yield bullets(untested_words(drift))
-    if references := list(_references(drift["frozen"])):
+        yield bullets(untested_words(result))
+    if references := list(_references(result.frozen)):
         yield table(
             ("sending AE", "bundle", "measures", "films", "from", "to", "frozen"),
             references[:MOST_LISTED],
             caption=f"Frozen references{_more(references)}; 'xrayq drift freeze' replaces one",
         )
-    yield paragraph(f"{MEASURES} {NOTE} Limits: q {options['alpha']:g}, PSI beyond chance {options['psi']:g}.", "quiet")
+    limits = f"Limits: q {result.options.alpha:g}, PSI beyond chance {result.options.psi:g}."
+    yield paragraph(f"{MEASURES} {NOTE} {limits}", "quiet")
 
 
-def _verdict(tests: Sequence[Mapping[str, Any]], alarms: Sequence[Mapping[str, Any]]) -> Markup:
-    senders = len({one["calling_ae"] for one in tests})
-    if not tests:
+def _verdict(result: DriftResult) -> Markup:
+    senders = len({test.calling_ae for test in result.tests})
+    if not result.tests:
         return paragraph("Nothing was tested: no AE has both a frozen reference and enough films.")
-    if not alarms:
-        return paragraph(f"No drift: {len(tests)} tests of {senders} sending AEs.")
+    if not result.alarms:
+        return paragraph(f"No drift: {len(result.tests)} tests of {senders} sending AEs.")
     by_sender: dict[str, list[str]] = {}
-    for one in alarms:
-        by_sender.setdefault(one["calling_ae"], []).append(one["measure"])
+    for test in result.alarms:
+        by_sender.setdefault(test.calling_ae, []).append(test.measure)
     words = "; ".join(f"{name}: {', '.join(measures)}" for name, measures in by_sender.items())
     return paragraph(f"Drift in {len(by_sender)} of {senders} sending AEs. {words}.", "bad")
 
 
-def _listed(tests: Sequence[Mapping[str, Any]], caption: str) -> Markup:
+def _listed(tests: Sequence[DriftTest], caption: str) -> Markup:
     rows = [
         (
-            one["calling_ae"],
-            ", ".join(filter(None, (one["measure"], UNITS.get(one["measure"])))),
-            f"{one['films']:,}" + (f" in {one['days']} days" if one["days"] > 1 else ""),
-            f"{one['reference_median']:.4g}",
-            f"{one['median']:.4g}",
-            f"{one['psi']:.3f}",
-            f"{one['psi_by_chance']:.3f}",
-            f"{one['q']:.2g}",
-            one["note"],
+            test.calling_ae,
+            ", ".join(filter(None, (test.measure, UNITS.get(test.measure)))),
+            f"{test.films:,}" + (f" in {test.days} days" if test.days > 1 else ""),
+            f"{test.reference_median:.4g}",
+            f"{test.median:.4g}",
+            f"{test.psi:.3f}",
+            f"{test.psi_by_chance:.3f}",
+            f"{test.q:.2g}",
+            test.note,
         )
-        for one in sorted(tests, key=excess, reverse=True)[:MOST_LISTED]
+        for test in sorted(tests, key=lambda test: test.excess, reverse=True)[:MOST_LISTED]
     ]
     columns = ("sending AE", "measure", "films", "reference median", "median", "PSI", "by chance", "q", "")
     return table(columns, rows, caption=caption + _more(tests))
@@ -92,13 +93,14 @@ def _more(rows: Sequence[object]) -> str:
     return f", the first {MOST_LISTED} of {len(rows)}; report.json has all" if len(rows) > MOST_LISTED else ""
 
 
-def _references(frozen: Sequence[Mapping[str, Any]]) -> Iterable[tuple[object, ...]]:
+def _references(frozen: Sequence[Reference]) -> Iterable[tuple[object, ...]]:
     """One row for what was frozen together."""
-    shown = ("calling_ae", "bundle", "films", "from", "to", "frozen_at")
-    for about, group in groupby(
-        sorted(frozen, key=lambda one: [str(one[name]) for name in shown]),
-        key=lambda one: [one[name] for name in shown],
-    ):
-        calling_ae, bundle, films, first, last, at = about
-        measures = drift_figures.in_display_order({one["measure"] for one in group})
-        yield calling_ae, bundle[:12] or "any", ", ".join(measures), films, first[:10], last[:10], at[:10]
+
+    def together(reference: Reference) -> tuple[str, str, str, datetime, datetime, datetime]:
+        times = (reference.first_received_at, reference.last_received_at, reference.frozen_at)
+        return (reference.key.calling_ae, reference.key.bundle_digest, str(reference.films), *times)
+
+    for (calling_ae, bundle, films, *times), group in groupby(sorted(frozen, key=together), key=together):
+        measures = drift_charts.in_display_order({reference.key.measure for reference in group})
+        days = (f"{moment:%Y-%m-%d}" for moment in times)
+        yield calling_ae, bundle[:12] or "any", ", ".join(measures), films, *days

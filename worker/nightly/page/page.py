@@ -2,60 +2,44 @@
 physicist looks up."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
+from model.notice import NOTICE
 from model.pages.html import page, paragraph, section
-from worker.audit.reconciliation import films_of, total
-from worker.nightly.headline import Headline, Level, judge, unknown
-from worker.nightly.page import alarms, corrections, drift, film_sections, late, performance
+from worker.nightly.headline import Headline, Level, judge, unknown_senders
+from worker.nightly.night_report import MissingPart, NightReport
+from worker.nightly.page import accounts, alarms, corrections, day, drift, performance, service
 from worker.nightly.page.words import local, reached, shown, until
 
 STYLE = Path(__file__).with_name("night.css")
 SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}
 
-
-def _drift(content: dict[str, Any]) -> Iterable[Markup]:
-    return drift.section(content["drift"])
-
-
-PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Markup]]], ...] = (
-    ("senders", "Accounts", "Is every film accounted for?", film_sections.senders),
-    ("failed", "Failed films", "Films that failed (dead letters)", film_sections.failed),
+Draw = Callable[[NightReport], Iterable[Markup]]
+PARTS: tuple[tuple[str, str, str, Draw], ...] = (
+    ("senders", "Accounts", "Is every film accounted for?", accounts.senders),
+    ("failed", "Failed films", "Films that failed (dead letters)", accounts.failed),
     ("corrections", "Corrections", "Films that came again with another identity", corrections.section),
     ("alarms", "Alarms", "Alarms", alarms.section),
-    ("day", "Hour by hour", "The day, hour by hour", film_sections.day),
-    ("flags", "Flags and scores", "Flags and scores", film_sections.flags),
-    ("late", "Late films", "Films of days before that ended on this one", late.section),
+    ("day", "Hour by hour", "The day, hour by hour", day.hours),
+    ("flags", "Flags and scores", "Flags and scores", day.flags),
+    ("late", "Late films", "Films of days before that ended on this one", day.late),
     ("performance", "Performance", "Live performance", performance.section),
-    ("drift", "Drift", "Do films and scores look as they used to?", _drift),
-    ("force", "What scored", "What scored", film_sections.force),
-    ("storage", "Disks", "Room on the disks", film_sections.storage),
-    ("chain", "Audit trail", "The audit trail", film_sections.chain),
+    ("drift", "Drift", "Do films and scores look as they used to?", drift.section),
+    ("force", "What scored", "What scored", service.force),
+    ("storage", "Disks", "Room on the disks", service.storage),
+    ("chain", "Audit trail", "The audit trail", service.chain),
 )
 """Anchor, name in the list of contents, title, and what is in it."""
 
 
-def render(content: dict[str, Any]) -> str:
-    """The whole page; see `content.night_content`.
-
-    Sets content["page_without"], the parts that could not be drawn and why.
-    """
-    drawn = [_part(content, *part) for part in PARTS]
-    content["page_without"] = [{"part": one.anchor, "reason": one.fault} for one in drawn if one.fault]
-    site = f"{content['site']}: " if content["site"] else ""
-    so_far = "" if content["day_over"] else f", until {until(content)}"
-    day = f"{date.fromisoformat(content['date']):%A %Y-%m-%d}{so_far}"
-    return page(
-        f"{site}chest films of {day}",
-        content["notice"],
-        [_first(content, site, day), *(one.html for one in drawn)],
-        more_style=STYLE.read_text(encoding="utf-8"),
-    )
+@dataclass(frozen=True, kw_only=True)
+class NightPage:
+    html: str
+    without: tuple[MissingPart, ...]
+    """Parts that could not be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,41 +50,56 @@ class Part:
     """What kept it from being drawn."""
 
 
-def _part(
-    content: dict[str, Any], anchor: str, _: str, title: str, of: Callable[[dict[str, Any]], Iterable[Markup]]
-) -> Part:
-    """A part that nobody thought of in full must not cost the night its proof: then it says so."""
+def render(report: NightReport) -> NightPage:
+    """The whole page. Its first screen says what it lacks."""
+    parts = [_part(report, anchor, title, draw) for anchor, _, title, draw in PARTS]
+    without = tuple(MissingPart(part=part.anchor, reason=part.fault) for part in parts if part.fault)
+    site = f"{report.site}: " if report.site else ""
+    so_far = "" if report.day_over else f", until {until(report)}"
+    day_in_words = f"{report.day:%A %Y-%m-%d}{so_far}"
+    html = page(
+        f"{site}chest films of {day_in_words}",
+        NOTICE,
+        [_first(replace(report, page_without=without), site, day_in_words), *(part.html for part in parts)],
+        more_style=STYLE.read_text(encoding="utf-8"),
+    )
+    return NightPage(html=html, without=without)
+
+
+def _part(report: NightReport, anchor: str, title: str, draw: Draw) -> Part:
+    """One section. Where its values cannot be drawn it says so, and the rest of the report is still made."""
     try:
-        return Part(anchor=anchor, html=section(anchor, title, *of(content)))
+        return Part(anchor=anchor, html=section(anchor, title, *draw(report)))
     except Exception as error:  # noqa: BLE001 - whatever a value of the day does to matplotlib, say
         fault = type(error).__name__
-        said = paragraph(f"This part could not be drawn ({fault}). report.json has its numbers.", "mark")
-        return Part(anchor=anchor, html=section(anchor, title, said), fault=fault)
+        words = paragraph(f"This part could not be drawn ({fault}). report.json has its numbers.", "mark")
+        return Part(anchor=anchor, html=section(anchor, title, words), fault=fault)
 
 
-def _first(content: dict[str, Any], site: str, day: str) -> Markup:
+def _first(report: NightReport, site: str, day_in_words: str) -> Markup:
     """The first screen."""
-    verdict = judge(content)
+    verdict = judge(report)
+    title = Markup('<h1>{}{}hest films of <span class="whole">{}</span></h1>')
     body = [
-        Markup('<h1>{}{}hest films of <span class="whole">{}</span></h1>').format(site, "c" if site else "C", day),
+        title.format(site, "c" if site else "C", day_in_words),
         Markup('<p class="quiet">Films received from midnight to {}, {}. Made on {}.</p>').format(
-            until(content), content["zone"], local(content["made_at"], content)
+            until(report), report.zone.key, local(report.made_at, report.zone)
         ),
-        *_running(content),
+        *_running(report),
         _banner(verdict),
-        _tiles(content),
+        _tiles(report),
         *_todo(verdict),
         _contents(),
     ]
     return Markup("<header>\n{}\n</header>").format(Markup("\n").join(body))
 
 
-def _running(content: dict[str, Any]) -> Iterator[Markup]:
-    if not content["day_over"]:
+def _running(report: NightReport) -> Iterator[Markup]:
+    if not report.day_over:
         yield Markup(
             '<p class="running"><b>This day is not over.</b> It counts films received until {}, {}. '
             "Make the report again when the day is over.</p>"
-        ).format(until(content), content["zone"])
+        ).format(until(report), report.zone.key)
 
 
 def _banner(verdict: Headline) -> Markup:
@@ -119,21 +118,21 @@ def _todo(verdict: Headline) -> Iterator[Markup]:
         yield Markup('<ul class="todo">{}</ul>').format(Markup("").join(lines))
 
 
-def _tiles(content: dict[str, Any]) -> Markup:
-    seconds, flags = content["seconds"], content["flags"]
-    wrong = sum(abs(one["difference"]) for one in unknown(content, "senders"))
-    films = [films_of(one) for one in content["senders"]]
-    refused, other = sum(total(one["ineligible"]) for one in films), sum(one["other_objects"] for one in films)
-    share = f" ({flags['flagged'] / flags['scored']:.0%})" if flags["scored"] else ""
+def _tiles(report: NightReport) -> Markup:
+    turnaround, flagged = report.turnaround, len(report.flagged)
+    unknown = sum(abs(sender.difference) for sender in unknown_senders(report))
+    ineligible = sum(sum(sender.ineligible_films.values()) for sender in report.senders)
+    other = sum(sender.other_objects for sender in report.senders)
+    share = f" ({flagged / report.scored:.0%})" if report.scored else ""
     tiles: list[tuple[str, object, bool]] = [
-        ("films received", sum(one["received"] for one in films), False),
-        ("scored", flags["scored"], False),
-        (f"flagged{share}", flags["flagged"], False),
-        ("not eligible", refused, False),
-        ("failed", len(content["failed"]), False),
-        ("not accounted for", content["difference"], bool(wrong)),
-        ("95 % scored within", reached(seconds["p95"]) if seconds else "–", False),
-        ("in the busiest hour", content["throughput"]["received_in_an_hour"], False),
+        ("films received", sum(sender.films_received for sender in report.senders), False),
+        ("scored", report.scored, False),
+        (f"flagged{share}", flagged, False),
+        ("not eligible", ineligible, False),
+        ("failed", len(report.failed), False),
+        ("not accounted for", report.difference, bool(unknown)),
+        ("95 % scored within", reached(turnaround.seconds.p95) if turnaround.seconds else "–", False),
+        ("in the busiest hour", turnaround.throughput.received_in_an_hour, False),
     ]
     if other:
         tiles.append(("other objects, not scored", other, False))

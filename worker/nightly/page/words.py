@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from math import isinf
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from worker.nightly.night_report import NightReport
 
 
 def shown(value: object) -> object:
@@ -19,18 +22,18 @@ def in_others(number: int) -> str:
     return f"{number:,} other {'object' if number == 1 else 'objects'}"
 
 
-def local(moment: str, content: dict[str, Any]) -> str:
-    """An ISO time in the report's zone, to the minute."""
-    return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(content['zone'])):%Y-%m-%d %H:%M}"
+def local(moment: datetime, zone: ZoneInfo) -> str:
+    """A time in the report's zone, to the minute."""
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
-def until(content: dict[str, Any]) -> str:
+def until(report: NightReport) -> str:
     """Where the time that is reported on ends, on the clock: midnight, or when a day that is not over was looked at."""
-    return "midnight" if content["day_over"] else local(content["end"], content)[-5:]
+    return "midnight" if report.day_over else local(report.span.end, report.zone)[-5:]
 
 
-def at_the_end(content: dict[str, Any]) -> str:
-    return "at the end of the day" if content["day_over"] else f"at {until(content)}"
+def at_the_end(report: NightReport) -> str:
+    return "at the end of the day" if report.day_over else f"at {until(report)}"
 
 
 def lasted(seconds: float) -> str:
@@ -41,16 +44,16 @@ def lasted(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def reached(seconds: float | None) -> str:
+def reached(seconds: float) -> str:
     """A percentile of times to an end that some films do not have."""
-    return "not reached" if seconds is None else f"{seconds:g} s"
+    return "not reached" if isinf(seconds) else f"{seconds:g} s"
 
 
 def frozen(detail: Mapping[str, Any]) -> str:
-    """The audit detail of a frozen reference."""
+    """The audit detail of a frozen reference, as the audit trail has it."""
     measures, bundle = detail["measures"], detail["bundle"]
-    counts = sorted({one["films"] for one in measures.values()})
+    counts = sorted({sample["films"] for sample in measures.values()})
     films = " to ".join(f"{number:,}" for number in dict.fromkeys((counts[0], counts[-1])))
-    first = "replaced" if any(one["old"] for one in measures.values()) else "new"
+    first = "replaced" if any(sample["old"] for sample in measures.values()) else "new"
     scored = f", bundle {bundle[:12]}" if bundle else ""
     return f"{detail['calling_ae']}, {first}: {', '.join(measures)}; {films} films{scored}"

@@ -21,9 +21,10 @@ from model.calibrating.resplits import pool, resplit
 from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import BundleError, DatasetError
-from model.evaluation.evaluate import read_study
+from model.evaluation.evaluate import json_text
 from model.findings import FINDINGS
 from model.scorer import score
+from model.study_table import read_study
 from tests.services import typed
 from tests.unit.model.films import prepare_films, rows_for, write_films
 from worker.cli.calibrate import show as show_calibration
@@ -125,9 +126,9 @@ def test_a_variant_stays_where_it_says_the_same(bundle: Bundle, made: Calibrated
     record = made.bundle.variants["int8"]
     assert (record["val"]["films"], record["val"]["films_with_other_flags"], record["test"]["films"]) == (75, 0, 23)
     assert record["limits"] == VARIANT["limits"]
-    found = made.content["variants"]
-    assert (found["int8"]["kept"], found["fp16"]["kept"]) == (True, False)
-    assert any("of 75 films" in fault or "AUROC" in fault for fault in found["fp16"]["faults"])
+    found = made.content.variants
+    assert (found["int8"].kept, found["fp16"].kept) == (True, False)
+    assert any("of 75 films" in fault or "AUROC" in fault for fault in found["fp16"].faults)
     assert not (made.bundle.path / "model.fp16.onnx").exists()
 
 
@@ -163,10 +164,10 @@ def test_the_page_needs_no_network_and_can_be_heard(made: Calibrated) -> None:
     assert page.count("<img") == page.count('alt="') == 3
     assert "http" not in page.replace("http://www.w3.org", "")
     assert page.count("Not a medical device") == 2
-    for part in made.content["parts"].values():
-        assert f"{part['reliability']['calibrated']['ece']:.3f}" in page
-    for point in made.content["operating_points"]:
-        assert point["id"] in page
+    for part in made.content.parts.values():
+        assert f"{part.reliability['calibrated'].ece:.3f}" in page
+    for point in made.content.operating_points:
+        assert point.id in page
 
 
 def test_a_table_gives_what_its_films_give(
@@ -179,8 +180,8 @@ def test_a_table_gives_what_its_films_give(
     ]
     assert site.bundle.variants == {}
     assert set(site.bundle.files) == {MODEL}
-    assert "no films" in site.content["variants"]["int8"]["faults"][0]
-    written = json.dumps(site.content) + render(site.content)
+    assert "no films" in site.content.variants["int8"].faults[0]
+    written = json_text(site.content) + render(site.content)
     assert not [name for name in val.patients if name in written]
 
 
@@ -271,14 +272,14 @@ def test_an_existing_bundle_is_left_alone(bundle: Bundle, films: Path, tmp_path:
 def test_resplits_count_what_their_rows_show(val: LabelledLogits, tmp_path: Path) -> None:
     study = resplit(pool([val, val]), FINDINGS, WISH, count=3)
     assert study == resplit(pool([val, val]), FINDINGS, WISH, count=3)
-    (tmp_path / "study.json").write_text(json.dumps(study))
+    (tmp_path / "study.json").write_text(json.dumps(study.as_dict()))
     shown = read_study(tmp_path / "study.json")
-    assert len(shown["rows"]) == 3 + 2
-    found, kept = study["resplits"], study["summary"]["kept"]
-    assert kept["ece"] == sum(one["ece_after"] < one["ece_before"] for one in found)
-    assert kept["coverage"] == sum(one["binomial95"][0] <= one["coverage"] <= one["binomial95"][1] for one in found)
-    assert sum("*" in str(row[10]) for row in shown["rows"][:3]) == 3 - kept["coverage"]
-    assert all(one["fitted_on"] + one["films"] == 150 for one in found)
+    assert len(shown.rows) == 3 + 2
+    found, kept = study.resplits, study.summary.kept
+    assert kept["ece"] == sum(one.score("ece_after") < one.score("ece_before") for one in found)
+    assert kept["coverage"] == sum(one.binomial95[0] <= one.coverage <= one.binomial95[1] for one in found)
+    assert sum("*" in str(row[10]) for row in shown.rows[:3]) == 3 - kept["coverage"]
+    assert all(one.fitted_on + one.films == 150 for one in found)
 
 
 def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
@@ -295,9 +296,13 @@ def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     assert new.conformal.coverage == 0.8
     assert sorted(one.name for one in (tmp_path / "new-report").iterdir()) == ["calibration.html", "calibration.json"]
     assert "fp16 is left out" in done.stderr
+    pneumonia = OperatingTarget(finding="pneumonia", rate="specificity", value=0.8)
+    wish = Wish(targets=(pneumonia, *WISH.targets[1:]), coverage=0.8)
+    again = calibrate_on_films(bundle, OrtEngine(bundle, threads=1), films, tmp_path / "again", wish).content
+    assert json.loads(json_text(again)).items() <= content.items()
     for width in (60, 80, 100, 132):
         printed = PlainConsole(width=width, file=StringIO())
-        show_calibration(printed, content, Path("new"), Path("new-report"))
+        show_calibration(printed, again, Path("new"), Path("new-report"))
         text = printed.file.getvalue()
         assert "…" not in text
         for value in ("operating point", "pneumonia@specificity-0.8", "error by finding", "covid19", "abstentions"):
@@ -310,7 +315,7 @@ def test_the_study_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     words = ("study", "calibration", str(bundle.path), "--films", str(films), "--on", "val", "--resplits", "2")
     done = typed(*words, "--out", "study.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert read_study(tmp_path / "study.json")["provenance"]["resplits"] == 2
+    assert read_study(tmp_path / "study.json").provenance["resplits"] == 2
 
 
 @pytest.mark.parametrize(

@@ -182,18 +182,19 @@ def test_a_wrong_calibration_is_refused(changes: dict[str, Any], said: str) -> N
 
 def test_true_probabilities_show_the_error_that_chance_alone_gives() -> None:
     chances = TRUE_VECTOR.probabilities(films(150, TRUE_VECTOR)[0])
-    measured = [reliability(chances, drawn(chances, seed))["ece"] for seed in range(200)]
+    measured = [reliability(chances, drawn(chances, seed)).ece for seed in range(200)]
     expected = if_true(chances)
-    assert expected["mean"] == pytest.approx(np.mean(measured), abs=0.006)
-    assert np.mean(np.array(measured) < expected["high95"]) == pytest.approx(0.95, abs=0.05)
+    assert expected.mean == pytest.approx(np.mean(measured), abs=0.006)
+    assert np.mean(np.array(measured) < expected.high95) == pytest.approx(0.95, abs=0.05)
 
 
 def test_error_by_finding_sees_what_the_called_class_hides() -> None:
     """Normal is called, rightly, of each film; the other two are stated the wrong way round."""
     labels = np.repeat([0, 1, 2], [60, 30, 10])
     chances = np.tile([0.6, 0.1, 0.3], (100, 1))
-    assert reliability(chances, labels)["ece"] == 0
+    assert reliability(chances, labels).ece == 0
     assert error_by_finding(chances, labels) == pytest.approx((0 + 0.2 + 0.2) / 3, abs=1e-4)
     found = by_finding(chances, labels, [str(row) for row in range(100)])
-    assert found["value"] == error_by_finding(chances, labels)
-    assert found["interval95"][0] < found["value"] < found["interval95"][1]
+    assert found.value == error_by_finding(chances, labels)
+    assert found.interval95 is not None
+    assert found.interval95[0] < (found.value or 0.0) < found.interval95[1]

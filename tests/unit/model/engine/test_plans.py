@@ -1,11 +1,12 @@
 """Plans: built for real through TensorRT-RTX without a GPU, sealed, cached, and refused when altered."""
 
 import copy
+import hashlib
 import json
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -184,10 +185,26 @@ def test_every_fact_is_in_the_key(tiny: Bundle) -> None:
         plans.facts_of(b"other", tiny, L4),
         plans.facts_of(b"onnx", replace(tiny, preprocess=replace(tiny.preprocess, size=64)), L4),
         *(plans.facts_of(b"onnx", tiny, replace(L4, **{name: "x"})) for name in vars(L4)),
-        base | {"recipe": "x"},
-        base | {"profile": [1, 2, 3]},
+        replace(base, recipe="x"),
+        replace(base, profile=(1, 2, 3)),
     ]
-    assert len({plans.key_of(facts) for facts in (base, *others)}) == 1 + len(others)
+    assert len({facts.key for facts in (base, *others)}) == 1 + len(others)
+
+
+def test_plans_that_earlier_releases_built_keep_their_key(tiny: Bundle) -> None:
+    """A digest of the manifest's own fields, which stand side by side in it."""
+    facts = plans.facts_of(b"onnx", tiny, L4)
+    fields = {
+        "schema": 1,
+        "onnx": hashlib.sha256(b"onnx").hexdigest(),
+        "recipe": plans.RECIPE,
+        "profile": [1, 32, 64],
+        "size": tiny.preprocess.size,
+        **asdict(L4),
+    }
+    written = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    assert facts.as_dict() == fields
+    assert facts.key == hashlib.sha256(written).hexdigest()[:32]
 
 
 def test_a_served_plan_is_the_bytes_that_were_checked(
@@ -219,7 +236,7 @@ def test_a_plan_from_another_machine_is_refused(
         open_plan(tiny, cache)
     assert str(other) in str(caught.value)
     # Renamed to what this machine looks for, it is still sealed, and still another's.
-    key = plans.key_of(plans.facts_of(tiny.onnx.read_bytes(), tiny, L4))
+    key = plans.facts_of(tiny.onnx.read_bytes(), tiny, L4).key
     (cache / f"{made.key}.json").rename(cache / f"{key}.json")
     made.path.rename(cache / made.path.name.replace(made.key, key))
     with pytest.raises(EngineError, match=r"differs in (gpu, capability|version|library)\)"):

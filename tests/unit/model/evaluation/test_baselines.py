@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from model.evaluation import baselines
-from model.evaluation.baselines import SVM_COSTS, Baseline, covidnet, random_guess, shortcut_probe, svm
+from model.evaluation.baselines import SVM_COSTS, Baseline, ProbeChoice, covidnet, random_guess, shortcut_probe, svm
 from model.findings import FINDINGS
 from model.preprocess import shrink
 from model.stats.summaries import confusion_summary, summary
@@ -69,24 +69,24 @@ def test_svm_is_the_documented_recipe(splits: tuple[dict[str, Images], dict[str,
     model = make_pipeline(
         StandardScaler(),
         PCA(62, svd_solver="full"),
-        SVC(C=fitted.chosen["cost"], kernel="rbf", gamma="scale", class_weight="balanced"),
+        SVC(C=fitted.chosen.cost, kernel="rbf", gamma="scale", class_weight="balanced"),
     ).fit(small["train"], labels["train"])
-    assert fitted.chosen["components"] == 62
+    assert fitted.chosen.components == 62
     assert np.allclose(fitted.scores["test"], model.decision_function(small["test"]), atol=1e-4)
 
 
 def test_svm_takes_the_smallest_of_the_best_penalties(fitted: Baseline) -> None:
-    reached = fitted.chosen["validation_balanced_accuracy"]
+    reached = fitted.chosen.validation_balanced_accuracy
     assert list(reached) == [str(cost) for cost in SVM_COSTS]
-    assert fitted.chosen["cost"] == min(cost for cost in SVM_COSTS if reached[str(cost)] == max(reached.values()))
+    assert fitted.chosen.cost == min(cost for cost in SVM_COSTS if reached[str(cost)] == max(reached.values()))
 
 
 def test_svm_chooses_its_penalty_on_the_validation_split(splits: tuple[dict[str, Images], dict[str, Labels]]) -> None:
     images, labels = splits
     mixed = np.random.default_rng(6).permutation(labels["val"])  # so that training and validation must differ
     found = svm(images, labels | {"val": mixed})
-    reached = found.chosen["validation_balanced_accuracy"][str(found.chosen["cost"])]
-    assert reached == summary(found.scores["val"], mixed, FINDINGS)["balanced_accuracy"] < 0.7
+    reached = found.chosen.validation_balanced_accuracy[str(found.chosen.cost)]
+    assert reached == summary(found.scores["val"], mixed, FINDINGS).balanced_accuracy < 0.7
 
 
 def test_svm_never_looks_at_the_test_split(
@@ -111,7 +111,7 @@ def test_svm_sees_area_averages(splits: tuple[dict[str, Images], dict[str, Label
 def test_svm_with_hardly_any_films() -> None:
     train, labels = films((2, 2, 2), 4, noise=5)
     found = svm({"train": train, "val": train, "none": train[:0]}, {"train": labels, "val": labels})
-    assert found.chosen["components"] == 5
+    assert found.chosen.components == 5
     assert found.scores["none"].shape == (0, 3)
     assert found.predictions["none"].shape == (0,)
     assert (found.predictions["train"] == labels).all()
@@ -165,7 +165,7 @@ def test_shortcut_probe_is_the_documented_recipe() -> None:
     assert np.allclose(found.scores["test"], model.predict_proba(test))
     assert (found.predictions["test"] == model.predict(test)).all()
     assert found.scores["none"].shape == (0, 3)
-    assert found.chosen == {"scores": "probability", "cost": 1.0, "columns": 5}
+    assert found.chosen == ProbeChoice(cost=1.0, columns=5)
     assert 0.55 < (found.predictions["test"] == truth).mean() < 0.9
     assert same(found, shortcut_probe({"train": train, "test": test, "none": test[:0]}, {"train": labels}))
 
@@ -211,7 +211,9 @@ PRECISION, RECALL = (0.913, 0.938, 0.889), (0.95, 0.91, 0.80)
 
 def published(matrix: NDArray[np.int64]) -> bool:
     report = confusion_summary(matrix, FINDINGS)
-    found = [[round(report[rate][name]["value"], 3) for name in FINDINGS] for rate in ("precision", "recall")]
+    found = [
+        [round(getattr(report, rate)[name].value or 0.0, 3) for name in FINDINGS] for rate in ("precision", "recall")
+    ]
     return found == [list(PRECISION), list(RECALL)]
 
 
@@ -219,7 +221,7 @@ def test_covidnet_has_its_published_figures() -> None:
     report = confusion_summary(covidnet(), FINDINGS)
     assert covidnet().sum(axis=1).tolist() == [100, 100, 10]
     assert published(covidnet())
-    assert round(report["accuracy"]["value"], 3) == 0.924
+    assert round(report.accuracy.value or 0.0, 3) == 0.924
 
 
 def test_one_other_matrix_fits_covidnet_as_its_docstring_says() -> None:

@@ -21,12 +21,13 @@ from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError
 from model.evaluation.comparisons import difference
-from model.evaluation.evaluate import Evaluation, json_text, read_study
+from model.evaluation.evaluate import Evaluation, json_text
 from model.evaluation.scored import predictions_text
 from model.evaluation.slices import share_interval
 from model.findings import FINDINGS
 from model.scorer import score
 from model.stats.reliability import mean_interval
+from model.study_table import read_study
 from tests.services import environment, typed
 from tests.unit.model.conftest import TEMPERATURE, THRESHOLDS
 from tests.unit.model.prepared_set import evaluated, prepared
@@ -63,7 +64,7 @@ def films(evaluated_films: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def content(evaluation: Evaluation) -> dict[str, Any]:
-    return evaluation.content
+    return evaluation.content.as_dict()
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +94,11 @@ def test_second_run_elsewhere_writes_the_same_bytes(
 
 def test_another_answer_changes_the_bytes(evaluation: Evaluation) -> None:
     """The comparison above can fail: a flipped call shows."""
-    changed = json.loads(json_text(evaluation.content))
-    changed["parts"]["test"]["summary"]["confusion"][0][0] += 1
-    assert json_text(changed) != json_text(evaluation.content)
+    content = evaluation.content
+    test = content.parts["test"]
+    (first, *cells), *rows = test.summary.confusion
+    flipped = replace(test, summary=replace(test.summary, confusion=((first + 1, *cells), *rows)))
+    assert json_text(replace(content, parts=content.parts | {"test": flipped})) != json_text(content)
 
 
 def test_every_film_is_scored_as_the_service_does(
@@ -195,7 +198,7 @@ def test_training_on_more_views_is_read_off_the_bundle(content: dict[str, Any], 
     assert "svm_own_views" not in content["baselines"]
     digest = load_dataset(films, views=("PA",), train_views=()).digest
     made = {"views": ["PA"], "train_views": ["all"], "data_digest": digest, "history": [{"epoch": 1}]}
-    found = evaluated(replace(bundle, provenance=made), films).content
+    found = evaluated(replace(bundle, provenance=made), films).content.as_dict()
     assert found["data"]["trained_on"]
     assert found["learning_curve"] == [{"epoch": 1}]
     assert found["baselines"]["svm"]["fitted"]["summary"]["films"] == 18
@@ -208,20 +211,20 @@ def test_difference_by_hand() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1])
     first, second = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 0, 0, 0, 1])
     found = difference(first, second, labels, list("abcdef"))
-    assert found["accuracy"]["value"] == round(5 / 6 - 4 / 6, 4)
-    assert found["balanced_accuracy"]["value"] == round((3 / 4 + 1) / 2 - (3 / 4 + 1 / 2) / 2, 4)
-    assert (found["mcnemar"]["first_only"], found["mcnemar"]["second_only"]) == (2, 1)
-    low, high = found["accuracy"]["interval95"]
-    assert low < found["accuracy"]["value"] < high
+    assert found.accuracy.value == round(5 / 6 - 4 / 6, 4)
+    assert found.balanced_accuracy.value == round((3 / 4 + 1) / 2 - (3 / 4 + 1 / 2) / 2, 4)
+    assert (found.mcnemar.first_only, found.mcnemar.second_only) == (2, 1)
+    low, high = found.accuracy.interval95 or (1.0, 0.0)
+    assert low < (found.accuracy.value or 0.0) < high
 
 
 def test_intervals() -> None:
     patients = [str(number) for number in range(40)]
     hit = np.arange(40) % 2 == 0
-    low, high = share_interval(hit, np.ones(40, bool), patients) or [0, 0]
+    low, high = share_interval(hit, np.ones(40, bool), patients) or (0.0, 0.0)
     assert 0.3 < low < 0.5 < high < 0.7
     assert share_interval(hit, np.zeros(40, bool), patients) is None
-    assert mean_interval(np.full(40, 0.25), patients) == [0.25, 0.25]
+    assert mean_interval(np.full(40, 0.25), patients) == (0.25, 0.25)
 
 
 def test_set_prepared_otherwise_is_refused(bundle: Bundle, tmp_path: Path) -> None:
@@ -273,7 +276,7 @@ def test_malformed_study_is_refused(change: dict[str, Any], said: str, tmp_path:
 
 def test_study_is_read_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(json.dumps(STUDY))
-    assert read_study(tmp_path / "study.json") == STUDY
+    assert read_study(tmp_path / "study.json").as_dict() == STUDY
 
 
 def test_command_without_torch(bundle: Bundle, films: Path, evaluation: Evaluation, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,8 @@ from model.evaluation.gradcam import GradCam
 from model.notice import MEASURES_NOTICE
 from model.pages.report import SECTIONS, render
 from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, verdicts
+from model.stats.estimate import Estimate, Interval
+from model.study_table import Study
 
 HISTORY = [
     {
@@ -29,14 +30,14 @@ HISTORY = [
     }
     for epoch in (1, 2, 3)
 ]
-STUDY: dict[str, Any] = {
-    "study": "lr",
-    "title": "<script>alert(1)</script>",
-    "columns": ["rate", "accuracy"],
-    "rows": [["1e-4", 0.61234], ["1e-3", None]],
-    "note": "Rates & more.",
-    "provenance": {},
-}
+STUDY = Study(
+    study="lr",
+    title="<script>alert(1)</script>",
+    columns=("rate", "accuracy"),
+    rows=(("1e-4", 0.61234), ("1e-3", None)),
+    note="Rates & more.",
+    provenance={},
+)
 
 
 class Reader(HTMLParser):
@@ -107,16 +108,16 @@ def test_every_section_is_there_and_linked(page: Reader) -> None:
 
 def test_every_wrong_film_is_shown(page: Reader, evaluation: Evaluation) -> None:
     alts = " ".join(attributes.get("alt") or "" for tag, attributes in page.tags if tag == "img")
-    assert evaluation.content["wrong"]
-    for one in evaluation.content["wrong"]:
-        assert f"Film {one['identifier']}, " in alts
-        assert f"Grad-CAM of {one['identifier']} for " in alts
+    assert evaluation.content.wrong
+    for film in evaluation.content.wrong:
+        assert f"Film {film.identifier}, " in alts
+        assert f"Grad-CAM of {film.identifier} for " in alts
 
 
 def test_headline_is_that_of_the_json(page: Reader, evaluation: Evaluation) -> None:
-    found = evaluation.content["parts"]["test"]["summary"]["accuracy"]
-    low, high = found["interval95"]
-    assert f"{found['value']:.3f}" in page.text
+    accuracy = evaluation.content.parts["test"].summary.accuracy
+    low, high = accuracy.interval95
+    assert f"{accuracy.value:.3f}" in page.text
     assert f"95 %: {low:.2f} to {high:.2f}" in page.text
 
 
@@ -136,8 +137,8 @@ def test_missing_history_and_studies_are_said(page: Reader) -> None:
 
 def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, gradcam: GradCam) -> None:
     """History and studies are shown and escaped; only data of another digest are pointed out."""
-    known = {"data": evaluation.content["data"] | {"trained_on": True}}
-    content = evaluation.content | {"learning_curve": HISTORY, "studies": [STUDY]} | known
+    known = replace(evaluation.content.data, trained_on=True)
+    content = replace(evaluation.content, learning_curve=HISTORY, studies=(STUDY,), data=known)
     full = Reader(render(replace(evaluation, content=content), gradcam))
     assert "script" not in {tag for tag, _ in full.tags}
     assert "<script>alert(1)</script>" in full.text
@@ -150,14 +151,11 @@ def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, gr
 
 @pytest.mark.parametrize(
     ("bounds", "verdict"),
-    [([0.01, 0.2], SHOWN), ([-0.1, 0.2], NOT_SHOWN), ([-0.3, -0.1], REFUTED), (None, "too few films")],
+    [((0.01, 0.2), SHOWN), ((-0.1, 0.2), NOT_SHOWN), ((-0.3, -0.1), REFUTED), (None, "too few films")],
 )
-def test_verdict_follows_from_the_interval(bounds: list[float] | None, verdict: str, evaluation: Evaluation) -> None:
+def test_verdict_follows_from_the_interval(bounds: Interval | None, verdict: str, evaluation: Evaluation) -> None:
     content = evaluation.content
-    other = {
-        "svm": {
-            "test": content["against"]["svm"]["test"] | {"balanced_accuracy": {"value": 0.05, "interval95": bounds}}
-        }
-    }
-    changed = content | {"against": content["against"] | other}
+    gain = Estimate(value=0.05, interval95=bounds)
+    other = {"svm": {"test": replace(content.against["svm"]["test"], balanced_accuracy=gain)}}
+    changed = replace(content, against=content.against | other)
     assert verdicts(changed)[0].verdict == verdict

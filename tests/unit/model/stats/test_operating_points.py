@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from model.decision import OperatingPoint
 from model.stats.binomial import interval, proportion
-from model.stats.operating_points import HALF_WIDTH, choose, films_needed, rates, shortage
+from model.stats.operating_points import HALF_WIDTH, Rates, choose, films_needed, rates, shortage
 
 
 @given(
@@ -39,7 +39,7 @@ def test_a_point_says_what_it_was_chosen_for_and_how_well_it_is_known() -> None:
     assert point.specificity_interval95 == interval(unflagged, 153)
     assert OperatingPoint.read(point.as_dict()) == point
     found = rates(point, scores, truth)
-    assert found == {"sensitivity": proportion(35, 36), "specificity": proportion(unflagged, 153)}
+    assert found == Rates(sensitivity=proportion(35, 36), specificity=proportion(unflagged, 153))
 
 
 @pytest.mark.parametrize("count", [20, 40, 100])

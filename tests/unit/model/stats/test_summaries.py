@@ -11,10 +11,11 @@ from scipy import stats
 
 from model.calibration import probabilities
 from model.findings import FINDINGS, in_order
+from model.json_value import plain
 from model.stats.binomial import interval, proportion
 from model.stats.curves import curves, roc_curve
-from model.stats.reliability import calibration_error_interval, reliability
-from model.stats.summaries import RESAMPLES, bootstrap, confusion_summary, mcnemar, summary
+from model.stats.reliability import ReliabilityBin, calibration_error_interval, reliability
+from model.stats.summaries import RESAMPLES, bootstrap, confusion_summary, mcnemar, patient_summary, summary
 from tests.unit.model.draws import drawn_films, drawn_weights
 
 
@@ -36,32 +37,32 @@ def test_clopper_pearson(successes: int, trials: int, low: float, high: float) -
 
 
 def test_proportion() -> None:
-    assert proportion(5, 10) == {"value": 0.5, "interval95": [0.1871, 0.8129], "n": 10}
-    assert proportion(0, 0) == {"value": None, "interval95": [0.0, 1.0], "n": 0}
+    assert proportion(5, 10).as_dict() == {"value": 0.5, "interval95": [0.1871, 0.8129], "n": 10}
+    assert proportion(0, 0).as_dict() == {"value": None, "interval95": [0.0, 1.0], "n": 0}
 
 
 def test_summary_counts_what_was_called_what() -> None:
     truth = np.array([0, 0, 0, 1, 1, 2])
     called = [0, 0, 1, 1, 2, 2]
     report = summary(np.eye(3)[called], truth, FINDINGS)
-    assert report["confusion"] == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
-    assert (report["films"], report["accuracy"]["value"]) == (6, 0.6667)
-    assert {name: report["recall"][name]["value"] for name in FINDINGS} == {
+    assert report.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 1))
+    assert (report.films, report.accuracy.value) == (6, 0.6667)
+    assert {name: report.recall[name].value for name in FINDINGS} == {
         "normal": 0.6667,
         "pneumonia": 0.5,
         "covid19": 1.0,
     }
-    assert {name: report["precision"][name]["value"] for name in FINDINGS} == {
+    assert {name: report.precision[name].value for name in FINDINGS} == {
         "normal": 1.0,
         "pneumonia": 0.5,
         "covid19": 0.5,
     }
-    assert report["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3, abs=1e-4)
+    assert report.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2 + 1) / 3, abs=1e-4)
 
 
 def test_summary_of_a_split_without_a_class() -> None:
     report = summary(np.eye(3)[[0, 0]], np.array([0, 0]), FINDINGS)
-    assert report["recall"]["covid19"] == {"value": None, "interval95": [0.0, 1.0], "n": 0}
+    assert report.recall["covid19"] == proportion(0, 0)
 
 
 def test_findings_in_the_papers_order() -> None:
@@ -71,14 +72,14 @@ def test_findings_in_the_papers_order() -> None:
 def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur() -> None:
     truth, called = np.array([0, 0, 0, 1, 1]), [0, 0, 2, 1, 0]
     report = summary(np.eye(3)[called], truth, FINDINGS)
-    assert report["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2, abs=1e-4)
-    assert summary(np.zeros((0, 3)), np.zeros(0, int), FINDINGS)["balanced_accuracy"] is None
+    assert report.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2) / 2, abs=1e-4)
+    assert summary(np.zeros((0, 3)), np.zeros(0, int), FINDINGS).balanced_accuracy is None
 
 
 def test_summary_of_a_confusion_matrix_is_that_of_its_films() -> None:
     films = drawn_films(50)
     report = summary(films["chances"], films["truth"], FINDINGS)
-    assert confusion_summary(np.array(report["confusion"]), FINDINGS) == report
+    assert confusion_summary(np.array(report.confusion), FINDINGS) == report
 
 
 def mean_of(values: NDArray[np.float64]) -> Any:
@@ -134,18 +135,18 @@ def test_bootstrap_without_a_population_is_none() -> None:
 def test_an_interval_needs_three_patients_of_a_class(held_by: int, defined: bool) -> None:
     truth = np.array([True] * held_by + [False] * 30)
     scores = np.arange(len(truth), dtype=float)[::-1] % 7
-    found = roc_curve(scores, truth, [str(index) for index in range(len(truth))])["auroc"]
-    assert found["value"] is not None
-    assert (found["interval95"] is not None) == defined
+    found = roc_curve(scores, truth, [str(index) for index in range(len(truth))]).auroc
+    assert found.value is not None
+    assert (found.interval95 is not None) == defined
 
 
 def test_summary_with_patients_adds_their_intervals_and_changes_nothing_else() -> None:
     films = drawn_films(120)
     chances, truth, patients = films["chances"], films["truth"], films["patients"]
-    plain, full = summary(chances, truth, FINDINGS), summary(chances, truth, FINDINGS, patients=patients)
-    added = full.pop("bootstrap")
-    assert full == plain
-    assert (added["patients"], added["resamples"]) == (48, RESAMPLES)
+    plain, full = summary(chances, truth, FINDINGS), patient_summary(chances, truth, FINDINGS, patients)
+    added = full.bootstrap
+    assert full.as_dict() == plain.as_dict() | {"bootstrap": added.as_dict()}
+    assert (added.patients, added.resamples) == (48, RESAMPLES)
     weights, called = drawn_weights(patients), chances.argmax(axis=1)
     hits = (called == truth).astype(float)
     accuracies = [np.average(hits, weights=row) for row in weights]
@@ -153,17 +154,17 @@ def test_summary_with_patients_adds_their_intervals_and_changes_nothing_else() -
         np.mean([np.average(hits[truth == index], weights=row[truth == index]) for index in range(3)])
         for row in weights
     ]
-    assert added["accuracy"] == pytest.approx(np.quantile(accuracies, [0.025, 0.975]), abs=6e-5)
-    assert added["balanced_accuracy"] == pytest.approx(np.quantile(balanced, [0.025, 0.975]), abs=6e-5)
+    assert added.accuracy == pytest.approx(np.quantile(accuracies, [0.025, 0.975]), abs=6e-5)
+    assert added.balanced_accuracy == pytest.approx(np.quantile(balanced, [0.025, 0.975]), abs=6e-5)
 
 
 def test_a_class_that_never_occurs_leaves_the_intervals_defined() -> None:
     films = drawn_films(60)
     kept = np.flatnonzero(films["truth"] != 2)
     patients = [films["patients"][row] for row in kept]
-    found = summary(films["chances"][kept], films["truth"][kept], FINDINGS, patients=patients)
-    low, high = found["bootstrap"]["balanced_accuracy"]
-    assert low < found["balanced_accuracy"] < high
+    found = patient_summary(films["chances"][kept], films["truth"][kept], FINDINGS, patients)
+    low, high = found.bootstrap.balanced_accuracy or (1.0, 0.0)
+    assert low < (found.balanced_accuracy or 0.0) < high
 
 
 @pytest.mark.parametrize(
@@ -175,26 +176,23 @@ def test_mcnemar_by_hand(first_only: int, second_only: int, p: float) -> None:
     truth = np.zeros(both_right + first_only + second_only + both_wrong, np.int64)
     first = np.array([0] * both_right + [0] * first_only + [1] * second_only + [2] * both_wrong)
     second = np.array([0] * both_right + [1] * first_only + [0] * second_only + [1] * both_wrong)
-    assert mcnemar(first, second, truth) == {
-        "both_right": both_right,
-        "first_only": first_only,
-        "second_only": second_only,
-        "both_wrong": both_wrong,
-        "p": pytest.approx(p, abs=6e-5),
-    }
+    found = mcnemar(first, second, truth)
+    assert (found.both_right, found.both_wrong) == (both_right, both_wrong)
+    assert (found.first_only, found.second_only) == (first_only, second_only)
+    assert found.p == pytest.approx(p, abs=6e-5)
 
 
 def test_reliability_by_hand() -> None:
     chances = np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]])
     found = reliability(chances, np.array([0, 1, 1, 2]), bins=2)
-    assert found["bins"] == [
-        {"confidence": 0.55, "accuracy": 0.5, "count": 2},
-        {"confidence": 0.9, "accuracy": 1.0, "count": 2},
-    ]
-    assert found["ece"] == pytest.approx((2 * 0.05 + 2 * 0.1) / 4)
-    assert found["brier"] == pytest.approx((0.38 + 0.72 + 0.06 + 0.0) / 4, abs=6e-5)
-    assert found["log_loss"] == pytest.approx(-np.log([0.5, 0.4, 0.8, 1.0]).mean(), abs=6e-5)
-    assert found["films"] == 4
+    assert found.bins == (
+        ReliabilityBin(confidence=0.55, accuracy=0.5, count=2),
+        ReliabilityBin(confidence=0.9, accuracy=1.0, count=2),
+    )
+    assert found.ece == pytest.approx((2 * 0.05 + 2 * 0.1) / 4)
+    assert found.brier == pytest.approx((0.38 + 0.72 + 0.06 + 0.0) / 4, abs=6e-5)
+    assert found.log_loss == pytest.approx(-np.log([0.5, 0.4, 0.8, 1.0]).mean(), abs=6e-5)
+    assert found.films == 4
 
 
 def test_reliability_is_that_of_scikit_learn() -> None:
@@ -202,11 +200,11 @@ def test_reliability_is_that_of_scikit_learn() -> None:
     logits = random.normal(0, 2, (300, 3)).astype(np.float32)
     truth, chances = random.integers(3, size=300), probabilities(logits, 1.3)
     found = reliability(chances, truth)
-    assert found["log_loss"] == pytest.approx(reference.log_loss(truth, chances), abs=6e-5)
+    assert found.log_loss == pytest.approx(reference.log_loss(truth, chances), abs=6e-5)
     one_by_one = [reference.brier_score_loss(truth == index, chances[:, index]) for index in range(3)]
-    assert found["brier"] == pytest.approx(sum(one_by_one), abs=6e-5)
-    assert [one["count"] for one in found["bins"]] == [30] * 10
-    confidences = [one["confidence"] for one in found["bins"]]
+    assert found.brier == pytest.approx(sum(one_by_one), abs=6e-5)
+    assert [one.count for one in found.bins] == [30] * 10
+    confidences = [one.confidence for one in found.bins]
     assert confidences == sorted(confidences)
 
 
@@ -215,17 +213,17 @@ def test_reliability_tells_calibrated_from_overconfident() -> None:
     logits = random.normal(0, 2, (20_000, 3)).astype(np.float32)
     honest = probabilities(logits, 1.0)
     truth = (random.random((len(logits), 1)) > honest.cumsum(axis=1)).sum(axis=1).clip(max=2)
-    assert reliability(honest, truth)["ece"] < 0.015
+    assert (reliability(honest, truth).ece or 1.0) < 0.015
     boastful = reliability(probabilities(logits, 0.5), truth)
-    assert boastful["ece"] > 0.05
-    assert all(one["confidence"] >= one["accuracy"] - 0.02 for one in boastful["bins"])
+    assert (boastful.ece or 0.0) > 0.05
+    assert all(one.confidence >= one.accuracy - 0.02 for one in boastful.bins)
 
 
 def test_equally_confident_films_share_a_bin() -> None:
     found = reliability(np.tile([0.2, 0.7, 0.1], (9, 1)), np.array([1, 0, 1, 1, 1, 1, 0, 1, 1]))
-    assert found["bins"] == [{"confidence": 0.7, "accuracy": 0.7778, "count": 9}]
-    assert found["ece"] == pytest.approx(7 / 9 - 0.7, abs=6e-5)
-    assert sum(one["count"] for one in reliability(drawn_films(77)["chances"], drawn_films(77)["truth"])["bins"]) == 77
+    assert found.bins == (ReliabilityBin(confidence=0.7, accuracy=0.7778, count=9),)
+    assert found.ece == pytest.approx(7 / 9 - 0.7, abs=6e-5)
+    assert sum(one.count for one in reliability(drawn_films(77)["chances"], drawn_films(77)["truth"]).bins) == 77
 
 
 def test_two_runs_write_the_same_bytes_in_whatever_order_the_films_come() -> None:
@@ -236,11 +234,12 @@ def test_two_runs_write_the_same_bytes_in_whatever_order_the_films_come() -> Non
         patients = [films["patients"][row] for row in order]
         return json.dumps(
             {
-                "summary": summary(chances, truth, FINDINGS, patients=patients),
+                "summary": patient_summary(chances, truth, FINDINGS, patients),
                 "curves": curves(chances, truth, FINDINGS, patients),
                 "reliability": reliability(chances, truth),
                 "mcnemar": mcnemar(chances.argmax(axis=1), chances.argmin(axis=1), truth),
             },
+            default=plain,
             allow_nan=False,
         )
 
@@ -255,12 +254,12 @@ def test_calibration_error_has_an_interval_over_patients() -> None:
     stated = generator.dirichlet((4, 2, 1), 300)
     honest = np.array([generator.choice(3, p=row) for row in stated])
     patients = [f"patient {index // 2}" for index in range(300)]
-    found = reliability(stated, honest)["ece"]
+    found = reliability(stated, honest).ece
     low, high = calibration_error_interval(stated, honest, patients) or (1.0, 0.0)
-    assert 0 < low < found < high < 0.2
+    assert 0 < low < (found or 0.0) < high < 0.2
     overconfident = stated**4 / (stated**4).sum(axis=1, keepdims=True)
     worse_low, _ = calibration_error_interval(overconfident, honest, patients) or (0.0, 0.0)
     assert worse_low > high
-    assert calibration_error_interval(stated, honest, patients) == [low, high]
+    assert calibration_error_interval(stated, honest, patients) == (low, high)
     assert calibration_error_interval(stated[:0], honest[:0], []) is None
     assert calibration_error_interval(stated[:4], honest[:4], ["one"] * 4) is None

@@ -1,33 +1,25 @@
 """The night's rules from a report's values."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from worker.alarms.night_rules import conditions, gone, looked_at
+from model.stats.sequential import RateWatch
+from tests import night_reports
+from tests.night_reports import GOOD, SENDER, drift_test, lost
+from worker.alarms.night_rules import NightFacts, conditions, gone, looked_at
 from worker.alarms.rules import RULES, When
+from worker.audit.trail import ChainCheck
+from worker.nightly.operations import Source
 from worker.settings import Settings
 
-SENDER = {"calling_ae": "CR1", "received": 40, "difference": 0, "lost": 0}
-CHAIN = {"whole": True, "rows": 9, "broken": None, "fault": ""}
-GOOD = {"value": 0.9, "trials": 50, "calibrated": [0.8, 0.95], "alarm": False}
-QUIET: dict[str, Any] = {
-    "date": "2026-11-20",
-    "senders": [SENDER],
-    "unaccounted": [],
-    "unaccounted_before": [],
-    "orphans": None,
-    "chain": CHAIN,
-    "performance": None,
-    "drift": {"tests": []},
-    "sources": [],
-    "alarms": [],
-}
+FORTY = replace(SENDER, received=40, scored=40)
+QUIET = replace(GOOD, senders=(FORTY,)).facts
 
 
-def labelled(**rates: dict[str, Any]) -> dict[str, Any]:
-    one = {"finding": "pneumonia", "sensitivity": GOOD, "specificity": GOOD, "ppv": GOOD} | rates
-    return QUIET | {"performance": {"findings": [one]}}
+def labelled(**rates: RateWatch) -> NightFacts:
+    return replace(QUIET, performance=night_reports.labelled(**rates))
 
 
 def test_a_quiet_night_has_none() -> None:
@@ -37,8 +29,8 @@ def test_a_quiet_night_has_none() -> None:
 
 @pytest.mark.parametrize(("difference", "lost", "value"), [(2, 0, 2), (-1, 0, 1), (1, 1, 1), (0, 1, 1)])
 def test_films_that_are_not_accounted_for(difference: int, lost: int, value: int) -> None:
-    other = SENDER | {"calling_ae": "CR2", "difference": difference, "lost": lost}
-    (found,) = conditions(QUIET | {"senders": [SENDER, other]})
+    other = replace(FORTY, calling_ae="CR2", scored=40 - difference, lost=lost)
+    (found,) = conditions(replace(QUIET, senders=(FORTY, other)))
     assert (found.rule, found.subject, found.value) == ("unaccounted", "CR2", value)
     assert found.text == (
         f"2026-11-20: 40 films received from CR2, difference {difference}; "
@@ -47,8 +39,8 @@ def test_films_that_are_not_accounted_for(difference: int, lost: int, value: int
 
 
 def test_films_of_earlier_days() -> None:
-    before = [{"calling_ae": ae, "id": key} for key, ae in ((7, "CR1"), (9, "CR9"), (8, "CR9"))]
-    found = conditions(QUIET | {"senders": [SENDER | {"difference": 2, "lost": 1}], "unaccounted_before": before})
+    before = lost((7, "CR1"), (9, "CR9"), (8, "CR9"))
+    found = conditions(replace(QUIET, senders=(replace(FORTY, scored=38, lost=1),), unaccounted_before=before))
     assert [(one.subject, one.value) for one in found] == [("CR1", 3), ("CR9", 2)]
     assert [one.about for one in found] == [("7",), ("8", "9")]
     assert found[1].text == (
@@ -57,28 +49,28 @@ def test_films_of_earlier_days() -> None:
 
 
 def test_a_broken_chain() -> None:
-    chain = {"whole": False, "rows": 9, "broken": 12, "fault": "its content was altered"}
-    (found,) = conditions(QUIET | {"chain": chain})
+    chain = ChainCheck(rows=9, head="d" * 64, broken=12, fault="its content was altered")
+    (found,) = conditions(replace(QUIET, chain=chain))
     assert (found.rule, found.subject) == ("trail_broken", "")
     assert found.text == "the audit trail is broken at row 12: its content was altered; 9 rows before are whole"
-    (found,) = conditions(QUIET | {"chain": chain | {"broken": None, "fault": "no row has the digest"}})
+    (found,) = conditions(replace(QUIET, chain=replace(chain, broken=None, fault="no row has the digest")))
     assert found.text == "the audit trail is broken: no row has the digest; 9 rows before are whole"
 
 
 def test_films_that_only_the_spool_knows() -> None:
-    assert conditions(QUIET | {"orphans": []}) == []
-    (found,) = conditions(QUIET | {"orphans": ["0123456789ab", "89ab01234567"]})
+    assert conditions(replace(QUIET, orphans=())) == []
+    (found,) = conditions(replace(QUIET, orphans=("0123456789ab", "89ab01234567")))
     assert (found.rule, found.subject, found.value) == ("orphans", "", 2)
     assert "2 films of the spool are not in the database (0123456789ab, 89ab01234567)" in found.text
-    (many,) = conditions(QUIET | {"orphans": ["0123456789ab"] * 100_000})
+    (many,) = conditions(replace(QUIET, orphans=("0123456789ab",) * 100_000))
     assert "99,995 more" in many.text
     assert len(many.text) <= 500
 
 
-@pytest.mark.parametrize(("value", "threshold"), [(0.6, 0.8), (0.99, 0.95)])
+@pytest.mark.parametrize(("value", "threshold"), [(0.6, 0.8), (0.98, 0.95)])
 @pytest.mark.parametrize("name", ["sensitivity", "specificity"])
 def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float) -> None:
-    (found,) = conditions(labelled(**{name: GOOD | {"alarm": True, "value": value}}))
+    (found,) = conditions(labelled(**{name: night_reports.rate(round(50 * value), 50, alarm=True)}))
     assert (found.rule, found.subject, found.value, found.threshold) == ("performance", "pneumonia", value, threshold)
     assert found.text == (
         f"pneumonia: live {name} is {value:.3f} on 50 labelled films; it was calibrated at 0.800 to 0.950"
@@ -87,14 +79,16 @@ def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float
 
 def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:
     assert looked_at(QUIET) == {"unaccounted", "trail_broken", "report_failed"}
-    tested = {"drift": {"tests": [{"calling_ae": "CR1"}, {"calling_ae": "CR1"}]}}
+    tests = (drift_test("CR1"), drift_test("CR1", "contrast"))
+    tested = replace(labelled(), drift=replace(QUIET.drift, tests=tests), orphans=())
     rules = {rule.id for rule in RULES if rule.when is When.NIGHT}
-    assert looked_at(labelled() | tested | {"orphans": []}) == rules - {"drift"} | {("drift", "CR1")}
+    assert looked_at(tested) == rules - {"drift"} | {("drift", "CR1")}
 
 
 def test_an_alarm_of_drift_ends_with_its_ae() -> None:
-    stood = [{"rule": "drift", "subject": "CR1"}, {"rule": "drift", "subject": "CR2"}, {"rule": "x", "subject": "CR3"}]
-    assert gone(QUIET | {"alarms": stood, "sources": [{"calling_ae": "CR2"}]}) == {
+    stood = tuple(night_reports.stood(rule, ae, "") for rule, ae in (("drift", "CR1"), ("drift", "CR2"), ("x", "CR3")))
+    source = Source(calling_ae="CR2", last_film=GOOD.span.start, silent_hours=1.0, films=1, usual=None)
+    assert gone(replace(GOOD, alarms=stood, sources=(source,)).facts) == {
         ("drift", "CR1"): "CR1 sent no film for 28 days and is taken as gone; its drift was not looked at again"
     }
 

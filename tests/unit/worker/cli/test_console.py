@@ -10,6 +10,7 @@ import pytest
 from worker.cli.common import wide_console
 from worker.cli.console import PlainConsole, print_rows
 from worker.cli.instance import ALIKE, print_score, print_table
+from worker.db.scores import FindingView, ScoreView
 from worker.instances import InstanceView
 
 WIDTHS = range(60, 141)
@@ -46,24 +47,25 @@ FILM = InstanceView(
     scored_at=datetime(2026, 11, 23, tzinfo=UTC),
 )
 REFUSED = replace(FILM, state="ineligible", reason="not_a_chest_film", probabilities=None, flags=None)
-SCORE = {
-    "role": "live",
-    "bundle_digest": "b" * 64,
-    "engine": "onnxruntime-1-int8",
-    "findings": {
-        "pneumonia": {
-            "logit": -1.25,
-            "probability": 0.6601,
-            "interval": (0.81, 0.999),
-            "operating_point": 0.2055,
-            "operating_point_id": "pneumonia@sensitivity-0.9",
-            "flag": True,
-        }
+SCORE = ScoreView(
+    role="live",
+    bundle_digest="b" * 64,
+    engine="onnxruntime-1-int8",
+    software_version="1",
+    scored_at=datetime(2026, 11, 23, tzinfo=UTC),
+    findings={
+        "pneumonia": FindingView(
+            logit=-1.25,
+            probability=0.6601,
+            interval=(0.81, 0.999),
+            operating_point=0.2055,
+            operating_point_id="pneumonia@sensitivity-0.9",
+            flag=True,
+        )
     },
-    "prediction_set": ["normal", "pneumonia"],
-    "abstains": True,
-    "notes": [],
-}
+    prediction_set=["normal", "pneumonia"],
+    notes=[],
+)
 
 
 def console(width: int) -> PlainConsole:
@@ -126,7 +128,7 @@ def test_a_score_says_whose_the_interval_is() -> None:
     for width in WIDTHS:
         of = console(width)
         print_score(of, SCORE)
-        for text in (ALIKE, "0.810 to 0.999", "0.2055", "prediction set: normal, pneumonia; abstains"):
+        for text in (ALIKE, "0.810 to 0.999", "0.2055", "prediction set: normal, pneumonia; unsure"):
             assert text in shown(of), width
         assert "ruled out" not in shown(of)
     assert "pneumonia@sensitivity-0.9" in shown(of)

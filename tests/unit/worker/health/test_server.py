@@ -16,11 +16,11 @@ from worker.db.session import identity
 from worker.errors import ConfigurationError, Unhealthy
 from worker.health import client, probes
 from worker.health.client import Asked
-from worker.health.probes import Finding, Probe
+from worker.health.probes import Check, Probe
 from worker.health.server import MOST_REQUESTS, Answer, Endpoint, metrics_page, probe_page, serve
 from worker.metrics import make_registry
 
-GOOD, BAD = Finding(check="spool", ok=True, text="writable"), Finding(check="redis", ok=False, text="away")
+GOOD, BAD = Check(check="spool", ok=True, text="writable"), Check(check="redis", ok=False, text="away")
 
 
 def broken() -> Answer:
@@ -148,9 +148,9 @@ def test_checks_that_hang_or_break_are_answers_and_hold_up_no_other(monkeypatch:
     began = time.monotonic()
     database, redis, spool = probe()
     assert time.monotonic() - began < 0.4, "they are waited for together"
-    assert database == Finding(check="database", ok=False, text="no answer within 0.2 s")
+    assert database == Check(check="database", ok=False, text="no answer within 0.2 s")
     assert not redis.ok
-    assert spool == Finding(check="spool", ok=False, text="KeyError")
+    assert spool == Check(check="spool", ok=False, text="KeyError")
     assert not probe()[0].ok
     assert len(asked) == 2, "a question that hangs is not asked again"
     answer.set()

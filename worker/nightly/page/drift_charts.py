@@ -1,7 +1,6 @@
 """Figures of drift; see `model.pages.figures`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -12,9 +11,8 @@ from matplotlib.patches import Patch, Rectangle
 from model.findings import in_order
 from model.pages.figures import ACCENT, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
 from worker.db.film_measures import DISTANCE, INPUTS, PROBABILITY, UNITS
-from worker.monitoring.drift import excess
+from worker.monitoring.drift import DriftResult, DriftTest
 
-Test = Mapping[str, Any]
 MOST_ROWS, MOST_PANELS, PANELS_A_ROW = 30, 12, 4
 STEPS = (1.0, 2.5, 5.0)
 """Times the least PSI that counts as drift: with .1, the customary .1 and .25, and .5."""
@@ -22,16 +20,18 @@ SHADES = ("#f6f8fa", "#cfe0f1", "#7fb0dd", ACCENT)
 UNTESTED = "#e7e9ec"
 
 
-def heat_map(tests: Sequence[Test], untested: Sequence[Test], options: Mapping[str, Any]) -> Chart:
+def heat_map(result: DriftResult) -> Chart:
     """PSI beyond chance of each AE and measure. AEs that drifted come first; `MOST_ROWS` of them are drawn."""
-    worst: dict[tuple[str, str], Test] = {}
-    for one in sorted(tests, key=lambda one: (bool(one["alarm"]), excess(one))):
-        worst[one["calling_ae"], one["measure"]] = one
-    alarms = {one["calling_ae"] for one in tests if one["alarm"]}
-    names = {one["calling_ae"] for one in (*tests, *untested)}
+    worst: dict[tuple[str, str], DriftTest] = {}
+    for test in sorted(result.tests, key=lambda test: (test.alarm, test.excess)):
+        worst[test.calling_ae, test.measure] = test
+    alarms = {test.calling_ae for test in result.alarms}
+    looked_at = {(test.calling_ae, test.measure) for test in result.tests}
+    looked_at |= {(left.calling_ae, left.measure) for left in result.untested}
+    names = {calling_ae for calling_ae, _ in looked_at}
     senders = sorted(names, key=lambda name: (name not in alarms, name))[:MOST_ROWS]
-    measures = in_display_order({one["measure"] for one in (*tests, *untested)})
-    steps = [step * (options["psi"] or 0.1) for step in STEPS]
+    measures = in_display_order({measure for _, measure in looked_at})
+    steps = [step * (result.options.psi or 0.1) for step in STEPS]
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.0 + 0.32 * len(senders)), layout="constrained")
         axis = figure.subplots()
@@ -49,28 +49,29 @@ def heat_map(tests: Sequence[Test], untested: Sequence[Test], options: Mapping[s
         shown.append(Patch(facecolor="none", edgecolor=INK, linewidth=1.6, label="drift: large and sure"))
         shown.append(Patch(facecolor=UNTESTED, edgecolor=QUIET, hatch="///", linewidth=0, label="not tested"))
         figure.legend(handles=shown, loc="outside lower left", ncols=len(shown), labelcolor=QUIET)
-    said = "; ".join(f"{one['calling_ae']} {one['measure']} {excess(one):.2f}" for one in tests if one["alarm"])
+    words = "; ".join(f"{test.calling_ae} {test.measure} {test.excess:.2f}" for test in result.alarms)
     return chart(
         figure,
-        f"PSI beyond chance of {len(names)} sending AEs in {len(measures)} measures, {len(tests)} tests. "
-        + (f"Drift: {said}." if said else "No drift."),
+        f"PSI beyond chance of {len(names)} sending AEs in {len(measures)} measures, {len(result.tests)} tests. "
+        + (f"Drift: {words}." if words else "No drift."),
     )
 
 
-def quantiles(alarms: Sequence[Test]) -> Chart:
+def quantiles(alarms: Sequence[DriftTest]) -> Chart:
     """Reference and films of what drifted: 5 to 95 %, the middle half, and the median."""
-    drawn = sorted(alarms, key=excess, reverse=True)[:MOST_PANELS]
+    drawn = sorted(alarms, key=lambda test: test.excess, reverse=True)[:MOST_PANELS]
     columns = min(PANELS_A_ROW, len(drawn))
     rows = -(-len(drawn) // columns)
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, 1.4 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis, one in zip(axes, drawn, strict=False):
-            _strip(axis, 0, one["quantiles"]["reference"], QUIET)
-            _strip(axis, 1, one["quantiles"]["films"], ACCENT)
-            axis.set(title=f"{one['calling_ae']} {one['measure']}", ylim=(1.6, -0.6))
-            axis.set_xlabel(UNITS.get(one["measure"], ""), fontsize=7.5)
-            axis.set_yticks([0, 1], ["reference", f"{one['films']} films"])
+        for axis, test in zip(axes, drawn, strict=False):
+            if test.quantiles:
+                _strip(axis, 0, test.quantiles.reference, QUIET)
+                _strip(axis, 1, test.quantiles.films, ACCENT)
+            axis.set(title=f"{test.calling_ae} {test.measure}", ylim=(1.6, -0.6))
+            axis.set_xlabel(UNITS.get(test.measure, ""), fontsize=7.5)
+            axis.set_yticks([0, 1], ["reference", f"{test.films} films"])
             axis.tick_params(axis="y", length=0)
             axis.spines["left"].set_visible(False)
             axis.grid(axis="x", color=PALE, linewidth=0.6)
@@ -78,11 +79,11 @@ def quantiles(alarms: Sequence[Test]) -> Chart:
             axis.margins(x=0.08)
         for axis in axes[len(drawn) :]:
             axis.set_visible(False)
-        said = "; ".join(
-            f"{one['calling_ae']} {one['measure']} {one['reference_median']:.3g} before, {one['median']:.3g} now"
-            for one in drawn
+        words = "; ".join(
+            f"{test.calling_ae} {test.measure} {test.reference_median:.3g} before, {test.median:.3g} now"
+            for test in drawn
         )
-        return chart(figure, f"What drifted, medians: {said}.")
+        return chart(figure, f"What drifted, medians: {words}.")
 
 
 def in_display_order(measures: set[str]) -> list[str]:
@@ -91,23 +92,23 @@ def in_display_order(measures: set[str]) -> list[str]:
     return [name for name in (*INPUTS, DISTANCE) if name in measures] + [PROBABILITY + name for name in findings]
 
 
-def _cell(axis: Axes, row: int, column: int, test: Test | None, steps: Sequence[float]) -> None:
+def _cell(axis: Axes, row: int, column: int, test: DriftTest | None, steps: Sequence[float]) -> None:
     corner = (column - 0.47, row - 0.44)
     if test is None:
         axis.add_patch(Rectangle(corner, 0.94, 0.88, facecolor=UNTESTED, edgecolor="white", hatch="///", linewidth=0))
         return
-    shade = int(np.searchsorted(steps, excess(test), side="right")) if test["note"] else 0
-    line = {"edgecolor": INK, "linewidth": 1.8} if test["alarm"] else {"linewidth": 0}
-    axis.add_patch(Rectangle(corner, 0.94, 0.88, facecolor=SHADES[shade], zorder=2 if test["alarm"] else 1, **line))
+    shade = int(np.searchsorted(steps, test.excess, side="right")) if test.note else 0
+    line = {"edgecolor": INK, "linewidth": 1.8} if test.alarm else {"linewidth": 0}
+    axis.add_patch(Rectangle(corner, 0.94, 0.88, facecolor=SHADES[shade], zorder=2 if test.alarm else 1, **line))
     axis.text(
         column,
         row,
-        f"{max(excess(test), 0):.2f}",
+        f"{max(test.excess, 0):.2f}",
         ha="center",
         va="center",
         zorder=3,
-        color="white" if shade == len(SHADES) - 1 else INK if test["note"] else QUIET,
-        fontweight="bold" if test["alarm"] else "normal",
+        color="white" if shade == len(SHADES) - 1 else INK if test.note else QUIET,
+        fontweight="bold" if test.alarm else "normal",
     )
 
 

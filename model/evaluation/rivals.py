@@ -1,0 +1,182 @@
+"""The baselines fitted and measured on the films that the network is measured on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.dataset import STATISTICS, Films
+from model.errors import DatasetError, first_line
+from model.evaluation.baselines import (
+    COVIDNET_BASIS,
+    Baseline,
+    ProbeChoice,
+    SvmChoice,
+    covidnet,
+    random_guess,
+    shortcut_probe,
+    svm,
+)
+from model.evaluation.scored import ScoredFilms
+from model.findings import FINDINGS
+from model.json_value import JsonValue
+from model.stats.curves import Area, curves, roc_curve
+from model.stats.summaries import PatientSummary, Summary, confusion_summary, patient_summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselinePart(JsonValue):
+    """What a fitted baseline reaches on one part of the films."""
+
+    summary: PatientSummary
+    auroc: dict[str, Area]
+    """By class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedBaseline(JsonValue):
+    chosen: SvmChoice | ProbeChoice
+    train: BaselinePart
+    val: BaselinePart
+    test: BaselinePart
+    test_all: BaselinePart
+    fitted: BaselinePart
+    """The films that it was fitted for: those of the network's training views."""
+
+    def parts(self) -> dict[str, BaselinePart]:
+        """Those that the network is measured on, too."""
+        return {"train": self.train, "val": self.val, "test": self.test, "test_all": self.test_all}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticAlone(JsonValue):
+    """COVID-19 against the rest by one statistic of the whole film."""
+
+    covid19_has: str
+    """more or less of it, on the films of the training."""
+    auroc: Area
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected(JsonValue):
+    """Means over all draws."""
+
+    accuracy: float
+    recall: tuple[float, ...]
+    """By class, as the next."""
+    precision: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomGuess(JsonValue):
+    summary: PatientSummary
+    """Of one draw."""
+    expected: Expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class CovidNet(Summary):
+    basis: str
+    """Where the matrix is from, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baselines(JsonValue):
+    svm: FittedBaseline
+    svm_own_views: FittedBaseline | None = None
+    """Fitted on the bundle's views alone; None, and not in the JSON, where the network saw no others either."""
+    shortcut: FittedBaseline
+    """Logistic regression on statistics that show no lung."""
+    statistics: dict[str, dict[str, StatisticAlone]]
+    """Part -> statistic."""
+    random: dict[str, RandomGuess]
+    """By part."""
+    covidnet: CovidNet
+
+    def fitted(self) -> dict[str, FittedBaseline]:
+        own = {"svm_own_views": self.svm_own_views} if self.svm_own_views else {}
+        return {"svm": self.svm} | own | {"shortcut": self.shortcut}
+
+    def as_dict(self) -> dict[str, Any]:
+        plain = super().as_dict()
+        return {name: value for name, value in plain.items() if value is not None}
+
+
+def fit_baselines(parts: Mapping[str, ScoredFilms], fitted: ScoredFilms) -> dict[str, Baseline]:
+    """Answers of svm and shortcut (fitted on `fitted`), and of svm_own_views (on the bundle's views alone, where these
+    are fewer).
+
+    Args:
+        parts: films to answer for, `train`, `val`, `test` and `test_all`.
+        fitted: the films that the network was fitted on.
+
+    Raises:
+        DatasetError: a baseline cannot be fitted.
+    """
+    films = _films(parts, fitted)
+    labels = {name: part.labels for name, part in films.items()}
+    images = {name: part.images for name, part in films.items()}
+    statistics = {name: part.statistics for name, part in films.items()}
+    try:
+        answers = {"svm": svm(images, labels, train="fitted")}
+        if len(films["fitted"]) > len(films["train"]):
+            answers["svm_own_views"] = svm(images, labels, train="train")
+        answers["shortcut"] = shortcut_probe(statistics, labels, train="fitted")
+    except ValueError as error:
+        raise DatasetError(f"a baseline cannot be fitted: {first_line(error)}") from None
+    return answers
+
+
+def baselines(parts: Mapping[str, ScoredFilms], fitted: ScoredFilms, answers: Mapping[str, Baseline]) -> Baselines:
+    """Everything to set beside the network, measured; arguments as of `fit_baselines`, and its answers."""
+    films = _films(parts, fitted)
+    return Baselines(
+        **{name: _measured(given, films) for name, given in answers.items()},
+        statistics={name: _alone(fitted.films, films[name]) for name in ("test", "test_all")},
+        random={name: _random(films[name]) for name in ("test", "test_all")},
+        covidnet=CovidNet(**vars(confusion_summary(covidnet(), FINDINGS)), basis=COVIDNET_BASIS),
+    )
+
+
+def _films(parts: Mapping[str, ScoredFilms], fitted: ScoredFilms) -> dict[str, Films]:
+    return {name: part.films for name, part in parts.items()} | {"fitted": fitted.films}
+
+
+def _measured(answers: Baseline, films: Mapping[str, Films]) -> FittedBaseline:
+    def measure(name: str, part: Films) -> BaselinePart:
+        called = np.eye(len(FINDINGS))[answers.predictions[name]]
+        by_class = curves(answers.scores[name], part.labels, FINDINGS, part.patients)
+        return BaselinePart(
+            summary=patient_summary(called, part.labels, FINDINGS, part.patients),
+            auroc={finding: found.roc.auroc for finding, found in by_class.items()},
+        )
+
+    return FittedBaseline(chosen=answers.chosen, **{name: measure(name, part) for name, part in films.items()})
+
+
+def _alone(fitted: Films, films: Films) -> dict[str, StatisticAlone]:
+    """AUROC of each statistic alone for COVID-19 against the rest; which way it points is read off the fitted films."""
+    wanted = FINDINGS.index("covid19")
+
+    def columns(part: Films) -> dict[str, NDArray[np.float64]]:
+        found = dict(zip(STATISTICS, part.statistics.T, strict=True))
+        return found | {"shape": np.abs(found["aspect"] - 1)}
+
+    before = columns(fitted)
+    result = {}
+    for name, values in columns(films).items():
+        area = roc_curve(before[name], fitted.labels == wanted, fitted.patients).auroc.value
+        lower = area is not None and area < 0.5
+        roc = roc_curve(-values if lower else values, films.labels == wanted, films.patients)
+        result[name] = StatisticAlone(covid19_has="less" if lower else "more", auroc=roc.auroc)
+    return result
+
+
+def _random(films: Films) -> RandomGuess:
+    guess = random_guess(films.labels)
+    return RandomGuess(
+        summary=patient_summary(np.eye(len(FINDINGS))[guess.predictions], films.labels, FINDINGS, films.patients),
+        expected=Expected(accuracy=guess.accuracy, recall=guess.recall, precision=guess.precision),
+    )

@@ -1,0 +1,112 @@
+"""Lines of the view about films: waiting, today by sender, turned away, the last hour, dead letters."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from rich.text import Text
+
+from dicom_gateway.errors import REFUSALS, in_hexadecimal
+from worker.receiving.refusals import Refused
+from worker.status.flow import LastHour, ShownDeadLetter
+from worker.status.queries import DatabaseContent
+from worker.status.senders import SenderToday, TurnedAway
+from worker.status.snapshot import Snapshot
+from worker.status.view_text import BAD, GOOD, QUIET, STRONG, WARN, labelled, short_time, span, sparkline, steps
+
+COMMENTS = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}
+NOT_LET_IN = {
+    "CALLING_AE": "CALLING_AE: not in XRAYQ_CALLING_AES",
+    "CALLED_AE": "CALLED_AE: called by another title than XRAYQ_AE_TITLE",
+    "NO_REQUEST": "NO_REQUEST: no whole A-ASSOCIATE-RQ",
+    "NO_PLACE": "NO_PLACE: too many peers asked",
+}
+"""Reasons that say what to look at; the others by their name."""
+COLUMNS = (("received", 9), ("scored", 8), ("ineligible", 11), ("failed", 7), ("pending", 8), ("flagged", 8))
+
+
+def waiting_line(snapshot: Snapshot, stored: DatabaseContent) -> Text:
+    waiting = stored.waiting
+    text = Text(f"{waiting.films:,} waiting, {waiting.in_work:,} of them in work")
+    if waiting.oldest_at:
+        late = BAD if waiting.oldest_seconds > snapshot.backlog_seconds else ""
+        text.append(", oldest ").append(span(waiting.oldest_seconds), late)
+    if waiting.ahead:
+        text.append(f", {waiting.ahead:,} of them came in the future", BAD)
+    return labelled("films", text)
+
+
+def columns_line() -> Text:
+    heads = "".join(f"{name:>{wide}}" for name, wide in COLUMNS)
+    return Text(f"{'today':<18}{heads}  last film", STRONG)
+
+
+def sender_line(sender: SenderToday, now: datetime, zone: ZoneInfo) -> Text:
+    return _counts(f"  {sender.calling_ae}", [sender]).append(f"  {short_time(sender.last_at, now, zone)}", QUIET)
+
+
+def total_line(senders: Sequence[SenderToday]) -> Text:
+    return _counts("  all" if any(sender.received for sender in senders) else "  no film yet", senders)
+
+
+def other_objects_lines(senders: Sequence[SenderToday]) -> list[Text]:
+    number = sum(sender.other for sender in senders)
+    objects = "object that is no film" if number == 1 else "objects that are no films"
+    return [Text(f"  beside them {number:,} {objects}", QUIET)] if number else []
+
+
+def _counts(name: str, senders: Sequence[SenderToday]) -> Text:
+    text = Text(f"{name:<18}")
+    for column, wide in COLUMNS:
+        films = sum(getattr(sender, column) for sender in senders)
+        text.append(f"{films:>{wide},}", BAD if films and column == "failed" else "" if films else QUIET)
+    return text
+
+
+def turned_away_lines(label: str, number: int, what: str, style: str = WARN) -> list[Text]:
+    """Of today; nothing where none was turned away."""
+    return [labelled(label, Text(f"{number:,} {what}{'s' * (number > 1)} today", style))] if number else []
+
+
+def film_refused_line(peer: TurnedAway) -> Text:
+    return _turned_away(peer, [f"{number:,} x {code} {COMMENTS.get(code, '')}" for code, number in peer.codes.items()])
+
+
+def not_let_in_line(peer: TurnedAway) -> Text:
+    return _turned_away(peer, [f"{number:,} x {NOT_LET_IN.get(code, code)}" for code, number in peer.codes.items()])
+
+
+def _turned_away(peer: TurnedAway, words: list[str]) -> Text:
+    return Text.assemble(f"  {peer.calling_ae:<16}", (f"  {', '.join(word.strip() for word in words)}", QUIET))
+
+
+def contexts_line(peer: Refused) -> Text:
+    classes = ", ".join(f"{name} {number:,}" for name, number in peer.sop_classes.items())
+    return Text.assemble(f"  {peer.calling_ae:<16}", (f"  {classes}", QUIET))
+
+
+def hour_lines(hour: LastHour, columns: int, marks: str) -> list[Text]:
+    """Both on one scale: films that come and do not go are seen."""
+    came, went = steps(hour.received, columns), steps(hour.ended, columns)
+    most = max(*came, *went)
+    received, ended = (
+        labelled(name, Text.assemble((sparkline(films, most, marks), "cyan"), f"  {sum(films):,}"))
+        for name, films in (("hour in", came), ("hour out", went))
+    )
+    received.append(f", at most {max(hour.received):,} a minute")
+    if hour.p50 is not None and hour.p95 is not None:
+        ended.append(f", p50 {_seconds(hour.p50)}, p95 {_seconds(hour.p95)}")
+    return [received, ended]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 60 else span(value)
+
+
+def dead_letters_line(stored: DatabaseContent) -> Text:
+    return labelled("dead letters", Text(f"{stored.failed:,}", BAD if stored.failed else GOOD))
+
+
+def dead_letter_line(film: ShownDeadLetter, now: datetime, zone: ZoneInfo) -> Text:
+    came = f"{short_time(film.received_at, now, zone):<11}"
+    return Text.assemble("  ", (came, QUIET), f"  {film.id:>8}  {film.calling_ae:<16}  ", (film.reason, "red"))
