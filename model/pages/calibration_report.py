@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
@@ -13,7 +14,7 @@ from model.evaluation.evaluate import json_text
 from model.notice import MEASURES_NOTICE
 from model.pages import figures
 from model.pages.figures import ACCENT, PALE, QUIET, STYLE, WIDTH, Chart, said_estimate
-from model.pages.html import Html, figure, page, paragraph, safe, section, table
+from model.pages.html import figure, page, paragraph, section, table
 
 PARTS = {"val": "validation", "test": "test", "site": "the site's films"}
 FILES = ("calibration.json", "calibration.html")
@@ -28,11 +29,18 @@ def write(made: Calibrated, out: Path) -> None:
 def render(content: dict[str, Any]) -> str:
     """The whole page; the same calibration gives the same text."""
     bundle, basis = content["bundle"], content["data"]
-    head = Html(
-        f"<h1>Calibration of bundle {safe(bundle['name'])} {safe(bundle['version'])}</h1>"
-        f'<p class="quiet">New bundle {content["made"][:12]} from {bundle["digest"][:12]}, the same network. Films: '
-        f"{safe(basis['origin'])}, digest {basis['digest'][:12]}. Brackets are 95 % intervals: exact for shares of "
-        "films, by bootstrap over patients for the rest; exact ones take films as independent.</p>"
+    head = Markup(
+        "<h1>Calibration of bundle {name} {version}</h1>"
+        '<p class="quiet">New bundle {made} from {digest}, the same network. Films: {origin}, digest {films}. '
+        "Brackets are 95 % intervals: exact for shares of films, by bootstrap over patients for the rest; exact ones "
+        "take films as independent.</p>"
+    ).format(
+        name=bundle["name"],
+        version=bundle["version"],
+        made=content["made"][:12],
+        digest=bundle["digest"][:12],
+        origin=basis["origin"],
+        films=basis["digest"][:12],
     )
     parts = (
         ("probabilities", "Are the probabilities true?", _probabilities(content)),
@@ -45,7 +53,7 @@ def render(content: dict[str, Any]) -> str:
     return page(f"Calibration of {bundle['name']} {bundle['version']}", MEASURES_NOTICE, body)
 
 
-def _probabilities(content: dict[str, Any]) -> Iterable[Html]:
+def _probabilities(content: dict[str, Any]) -> Iterable[Markup]:
     for name, part in content["parts"].items():
         yield figure(
             figures.reliability(part["reliability"]),
@@ -82,7 +90,7 @@ def _probabilities(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def _intervals(content: dict[str, Any]) -> Iterable[Html]:
+def _intervals(content: dict[str, Any]) -> Iterable[Markup]:
     bins = content["calibration"]["bins"]
     yield figure(
         intervals(bins),
@@ -121,7 +129,7 @@ def intervals(bins: dict[str, list[dict[str, Any]]]) -> Chart:
         return figures.chart(drawn, f"Observed share by stated probability, with exact intervals. {'; '.join(said)}.")
 
 
-def _flags(content: dict[str, Any]) -> Iterable[Html]:
+def _flags(content: dict[str, Any]) -> Iterable[Markup]:
     rows = [
         (
             one["id"],
@@ -150,7 +158,7 @@ def _flags(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def _sets(content: dict[str, Any]) -> Iterable[Html]:
+def _sets(content: dict[str, Any]) -> Iterable[Markup]:
     sets = content["conformal"]
     limits = ", ".join(f"{name} p ≥ {limit:.4f}" for name, limit in sets["limits"].items())
     yield paragraph(
@@ -174,7 +182,7 @@ def _sets(content: dict[str, Any]) -> Iterable[Html]:
     yield table(columns, rows, caption="As measured")
 
 
-def _variants(content: dict[str, Any]) -> Iterable[Html]:
+def _variants(content: dict[str, Any]) -> Iterable[Markup]:
     if not content["variants"]:
         yield paragraph("The bundle had none.")
     for name, found in content["variants"].items():

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from markupsafe import Markup
+
 from model.findings import FINDINGS, SPOKEN
 from model.pages.figures import said_estimate
-from model.pages.html import Html
 from model.stats.binomial import interval
 
 
@@ -56,11 +57,12 @@ def plain(value: object) -> str:
     return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
-def _stacked(estimate: dict[str, Any]) -> Html:
+def _stacked(estimate: dict[str, Any]) -> Markup:
     if estimate["value"] is None:
-        return Html("–")
+        return Markup("–")
     bounds = estimate["interval95"]
-    return Html(f"{estimate['value']:.3f}" + (f"<br><small>{bounds[0]:.2f}–{bounds[1]:.2f}</small>" if bounds else ""))
+    value = Markup("{:.3f}").format(estimate["value"])
+    return value + (Markup("<br><small>{:.2f}–{:.2f}</small>").format(*bounds) if bounds else "")
 
 
 def exact(estimate: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from model.evaluation.evaluate import Evaluation
 from model.evaluation.gradcam import GradCam, overlay
@@ -13,7 +14,7 @@ from model.findings import FINDINGS, SPOKEN
 from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, sections
 from model.pages.figures import Line
-from model.pages.html import Html, figure, film, films, page, paragraph, safe, section, table
+from model.pages.html import figure, film, films, page, paragraph, section, table
 from model.pages.verdicts import verdicts
 
 EXAMPLES = 6
@@ -55,18 +56,24 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         "right": _right(evaluation, gradcam),
         "made": _made(content),
     }
-    links = "".join(f'<a href="#{anchor}">{safe(title)}</a>' for anchor, title in SECTIONS)
-    head = Html(
-        f"<h1>Evaluation of bundle {safe(bundle['name'])} {safe(bundle['version'])}</h1>"
-        f'<p class="quiet">Bundle {bundle["digest"][:12]}, data {content["data"]["digest"][:12]}, scored by '
-        f"{safe(cells.engine_of(content))}. Brackets are 95 % intervals: exact for shares of films, by bootstrap "
-        f"over patients for the rest.</p><nav>{links}</nav>"
+    links = (Markup('<a href="#{}">{}</a>').format(anchor, title) for anchor, title in SECTIONS)
+    head = Markup(
+        "<h1>Evaluation of bundle {name} {version}</h1>"
+        '<p class="quiet">Bundle {digest}, data {films}, scored by {engine}. Brackets are 95 % intervals: exact for '
+        "shares of films, by bootstrap over patients for the rest.</p><nav>{links}</nav>"
+    ).format(
+        name=bundle["name"],
+        version=bundle["version"],
+        digest=bundle["digest"][:12],
+        films=content["data"]["digest"][:12],
+        engine=cells.engine_of(content),
+        links=Markup("").join(links),
     )
     body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
     return page(f"Evaluation of {bundle['name']} {bundle['version']}", MEASURES_NOTICE, body)
 
 
-def _short(content: dict[str, Any]) -> Iterable[Html]:
+def _short(content: dict[str, Any]) -> Iterable[Markup]:
     parts, rivals, paper = content["parts"], content["baselines"], content["paper"]
     test = parts["test"]
     views = cells.views_of(content)
@@ -86,7 +93,7 @@ def _short(content: dict[str, Any]) -> Iterable[Html]:
         f"{test['summary']['films']} test films of {test['patients']} patients, view {views}; all figures of this "
         "section are on these unless they say otherwise. Epoch, temperature and flags were chosen on validation films."
     )
-    yield Html('<div class="tiles">' + "".join(_tile(name, one) for name, one in tiles) + "</div>")
+    yield Markup('<div class="tiles">{}</div>').format(Markup("").join(_tile(name, value) for name, value in tiles))
     named = [
         ("This network", test["summary"], "strong"),
         ("SVM, same training films", rivals["svm"]["test"]["summary"], ""),
@@ -126,10 +133,10 @@ def _short(content: dict[str, Any]) -> Iterable[Html]:
     yield paragraph("Intervals of published figures are ours, exact, from the number of films they rest on.", "quiet")
 
 
-def _claims(content: dict[str, Any]) -> Iterable[Html]:
-    rows = [(claim.text, Html(f"<b>{safe(claim.verdict)}</b>"), claim.evidence) for claim in verdicts(content)]
+def _claims(content: dict[str, Any]) -> Iterable[Markup]:
+    rows = [(claim.text, Markup("<b>{}</b>").format(claim.verdict), claim.evidence) for claim in verdicts(content)]
     made = table(("claim", "verdict", "evidence"), rows, caption="Each verdict follows from the interval in its row")
-    yield Html(f'<div class="prose">{made}</div>')
+    yield Markup('<div class="prose">{}</div>').format(made)
     yield paragraph(
         "It is for research on posteroanterior films of adults. It must not be used to find, rule out or follow "
         "disease in a person: no clinical study was made, the labels are partly words mined from reports, and all "
@@ -137,7 +144,7 @@ def _claims(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def _films(evaluation: Evaluation) -> Iterable[Html]:
+def _films(evaluation: Evaluation) -> Iterable[Markup]:
     content, scored = evaluation.content, evaluation.scored
     basis, views = content["data"], cells.views_of(content)
     yield figure(
@@ -157,7 +164,7 @@ def _films(evaluation: Evaluation) -> Iterable[Html]:
     for index, name in enumerate(FINDINGS):
         rows_of = np.flatnonzero(test.labels == index)
         spread = rows_of[np.unique(np.linspace(0, len(rows_of) - 1, EXAMPLES).astype(int))]
-        yield Html(f"<h3>Example films: {SPOKEN[name]}</h3>")
+        yield Markup("<h3>Example films: {}</h3>").format(SPOKEN[name])
         images = test.films.take(spread)
         records = [test.films.records[row] for row in spread]
         yield films(
@@ -167,7 +174,7 @@ def _films(evaluation: Evaluation) -> Iterable[Html]:
     yield paragraph("Test films at even steps by name, as the network sees them: cropped, shrunk, stretched.", "quiet")
 
 
-def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Html]:
+def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
     entries = evaluation.content["wrong"]
     of = evaluation.content["parts"]["test"]["summary"]["films"]
     if not entries:
@@ -183,10 +190,10 @@ def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Html]:
     yield films(_explained(evaluation, gradcam, entries, both=True), "triples")
 
 
-def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Html]:
+def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
     yield paragraph("Film, and where the map spoke for the class. Right for a wrong reason shows here, if anywhere.")
     for name, entries in evaluation.content["right"].items():
-        yield Html(f"<h3>{SPOKEN[name]}</h3>")
+        yield Markup("<h3>{}</h3>").format(SPOKEN[name])
         if entries:
             yield films(_explained(evaluation, gradcam, entries, both=False), "pairs")
         else:
@@ -195,7 +202,7 @@ def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Html]:
 
 def _explained(
     evaluation: Evaluation, gradcam: GradCam, entries: Sequence[dict[str, Any]], *, both: bool
-) -> Iterable[Html]:
+) -> Iterable[Markup]:
     place = {name: row for row, name in enumerate(evaluation.scored.films.identifiers)}
     for one in entries:
         image = evaluation.scored.films.take(np.array([place[one["identifier"]]]))
@@ -207,9 +214,12 @@ def _explained(
             alt = f"Grad-CAM of {name} for {SPOKEN[finding]}, strongest {_where(heat)}"
             pictures.append((overlay(image[0, 0], heat), alt))
         chances = ", ".join(f"{SPOKEN[finding]} {chance:.2f}" for finding, chance in one["probabilities"].items())
-        verdict = f"<b>{SPOKEN[truth]}</b>" + (f", called <b>{SPOKEN[called]}</b>" if both else "")
-        rest = safe(f"{chances}. {name}, {one['source']}, label: {one['label_basis'] or 'not said'}")
-        yield film(pictures, Html(f"{verdict}. {rest}"))
+        verdict = Markup("<b>{}</b>").format(SPOKEN[truth])
+        if both:
+            verdict += Markup(", called <b>{}</b>").format(SPOKEN[called])
+        yield film(
+            pictures, verdict + f". {chances}. {name}, {one['source']}, label: {one['label_basis'] or 'not said'}"
+        )
 
 
 def _pairs(entries: Sequence[dict[str, Any]]) -> str:
@@ -219,7 +229,7 @@ def _pairs(entries: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _made(content: dict[str, Any]) -> Iterable[Html]:
+def _made(content: dict[str, Any]) -> Iterable[Markup]:
     bundle, basis = content["bundle"], content["data"]
     made = bundle["provenance"]
     if not basis["trained_on"]:
@@ -239,19 +249,19 @@ def _made(content: dict[str, Any]) -> Iterable[Html]:
         ),
     ]
     inner = table(("", ""), facts, caption="Bundle, films and training run")
-    yield Html(f'<div class="prose">{inner}</div>')
-    yield Html("<h3>Recipe</h3>")
-    yield Html(f"<pre>{safe(json.dumps(made.get('recipe', {}), indent=1, sort_keys=True))}</pre>")
+    yield Markup('<div class="prose">{}</div>').format(inner)
+    yield Markup("<h3>Recipe</h3>")
+    yield Markup("<pre>{}</pre>").format(json.dumps(made.get("recipe", {}), indent=1, sort_keys=True))
     yield paragraph(
         "Again: xrayq prepare FILMS --views all, then xrayq evaluate BUNDLE. The JSON is the same each time."
     )
 
 
-def _tile(name: str, estimate: dict[str, Any]) -> str:
+def _tile(name: str, estimate: dict[str, Any]) -> Markup:
     bounds = estimate["interval95"]
     value = "–" if estimate["value"] is None else f"{estimate['value']:.3f}"
-    below = f"95 %: {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else "&nbsp;"
-    return f'<div class="tile"><span>{safe(name)}</span><b>{value}</b><span>{below}</span></div>'
+    below = f"95 %: {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else Markup("&nbsp;")
+    return Markup('<div class="tile"><span>{}</span><b>{}</b><span>{}</span></div>').format(name, value, below)
 
 
 def _where(heat: Any) -> str:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from model.findings import FINDINGS, SPOKEN
 from model.pages import figures
 from model.pages.cells import balanced, cell, columns_of, exact, plain, published, row, views_of
 from model.pages.figures import Line, said_estimate
-from model.pages.html import Html, bullets, figure, paragraph, safe, table
+from model.pages.html import bullets, figure, paragraph, table
 
 PARTS = {
     "train": "train",
@@ -32,7 +34,7 @@ GROUPS = {
 RIVALS = {"svm": "SVM", "svm_own_views": "SVM of PA films", "shortcut": "source statistics"}
 
 
-def calls(content: dict[str, Any]) -> Iterable[Html]:
+def calls(content: dict[str, Any]) -> Iterable[Markup]:
     parts, rivals = content["parts"], content["baselines"]
     own = {PARTS[name]: part["summary"]["confusion"] for name, part in parts.items()}
     yield figure(figures.confusions(own), "This network: films, and share of the true class.")
@@ -59,7 +61,7 @@ def calls(content: dict[str, Any]) -> Iterable[Html]:
     yield _against(content)
 
 
-def ranking(content: dict[str, Any]) -> Iterable[Html]:
+def ranking(content: dict[str, Any]) -> Iterable[Markup]:
     found = {name: content["parts"][name]["curves"] for name in ("test", "train")}
     yield figure(figures.curves(found, PARTS), "Each class against the rest. Dotted: guessing.")
     rows = []
@@ -78,7 +80,7 @@ def ranking(content: dict[str, Any]) -> Iterable[Html]:
     yield table(columns, rows, caption="Area under the curves")
 
 
-def calibration(content: dict[str, Any]) -> Iterable[Html]:
+def calibration(content: dict[str, Any]) -> Iterable[Markup]:
     parts, bundle = content["parts"], content["bundle"]
     test = parts["test"]["reliability"]
     panels = {"test, temperature 1": test["before"], f"test, {bundle['calibration']}": test["after"]}
@@ -115,7 +117,7 @@ def calibration(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def slices(content: dict[str, Any]) -> Iterable[Html]:
+def slices(content: dict[str, Any]) -> Iterable[Markup]:
     lines: list[Line] = []
     seen = ""
     rows = []
@@ -156,7 +158,7 @@ def slices(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def origin(content: dict[str, Any]) -> Iterable[Html]:
+def origin(content: dict[str, Any]) -> Iterable[Markup]:
     rivals, found = content["baselines"], content["fair"]
     yield paragraph(
         "COVID-19 films come from other sources than normal ones. Three questions tell whether a network has learnt "
@@ -188,7 +190,7 @@ def origin(content: dict[str, Any]) -> Iterable[Html]:
             lines.append(Line(name=names[who], estimates=(one["accuracy"], one["auroc"]), strong=who == "network"))
             cells = [said_estimate(one[key]) for key in ("accuracy", "auroc", "sensitivity", "specificity")]
             rows.append((f"{names[who]}, {PARTS[part]}", *cells))
-    yield Html(f"<h3>The fair slice: pneumonia against COVID-19 within {safe(found['source'])}</h3>")
+    yield Markup("<h3>The fair slice: pneumonia against COVID-19 within {}</h3>").format(found["source"])
     if not lines:
         yield paragraph(f"The test films have not both classes from {found['source']}: there is no fair slice.")
         return
@@ -199,7 +201,7 @@ def origin(content: dict[str, Any]) -> Iterable[Html]:
     yield table(columns, rows, caption="The fair slice")
 
 
-def paper(content: dict[str, Any]) -> Iterable[Html]:
+def paper(content: dict[str, Any]) -> Iterable[Markup]:
     paper, parts, rivals = content["paper"], content["parts"], content["baselines"]
     rows: list[Sequence[object]] = []
     strong = set()
@@ -227,7 +229,7 @@ def paper(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def learning(content: dict[str, Any]) -> Iterable[Html]:
+def learning(content: dict[str, Any]) -> Iterable[Markup]:
     history = content["learning_curve"]
     if not history:
         yield paragraph("This bundle was made by an earlier version, which kept no learning curve.")
@@ -236,11 +238,11 @@ def learning(content: dict[str, Any]) -> Iterable[Html]:
     yield figure(figures.learning(history), f"Kept: {kept}, chosen on validation." if kept else "")
 
 
-def studies(content: dict[str, Any]) -> Iterable[Html]:
+def studies(content: dict[str, Any]) -> Iterable[Markup]:
     if not content["studies"]:
         yield paragraph("No study was given. 'xrayq study' makes them, 'xrayq evaluate --study FILE' shows them.")
     for study in content["studies"]:
-        yield Html(f"<h3>{safe(study['title'])}</h3>")
+        yield Markup("<h3>{}</h3>").format(study["title"])
         yield table(study["columns"], [[cell(one) for one in row] for row in study["rows"]], caption=study["note"])
         made = study["provenance"]
         if made:
@@ -248,7 +250,7 @@ def studies(content: dict[str, Any]) -> Iterable[Html]:
             yield paragraph(words, "quiet")
 
 
-def tally(name: str, counts: dict[str, dict[str, dict[str, int]]], caption: str) -> Html:
+def tally(name: str, counts: dict[str, dict[str, dict[str, int]]], caption: str) -> Markup:
     """split -> row -> class -> films, with the splits side by side."""
     names = sorted({row for by_row in counts.values() for row in by_row})
     rows: list[list[object]] = [
@@ -260,7 +262,7 @@ def tally(name: str, counts: dict[str, dict[str, dict[str, int]]], caption: str)
     return table(columns, [*rows, ["all", *sums]], caption=caption, strong=frozenset({len(rows)}))
 
 
-def _against(content: dict[str, Any]) -> Html:
+def _against(content: dict[str, Any]) -> Markup:
     rows = []
     for rival, by_part in content["against"].items():
         for part, found in by_part.items():

@@ -19,6 +19,7 @@ def main(port: int, folder: Path) -> None:
     entity = AE(ae_title="PLAIN")
     entity.supported_contexts = AllStoragePresentationContexts + VerificationPresentationContexts
     entity.maximum_pdu_size = 128 * 1024
+    entity.maximum_associations = 2000
     entity.start_server(("127.0.0.1", port), evt_handlers=[(evt.EVT_C_STORE, store)])
 
 

@@ -1,6 +1,7 @@
 """`xrayq demo` on the public sample film, and on films of one's own."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,8 @@ from worker.instances import list_instances
 from worker.settings import Settings
 
 pytestmark = pytest.mark.e2e
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def demo(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +52,23 @@ def test_demo_scores_the_sample_film_in_every_syntax(tmp_path: Path) -> None:
     assert {row["reason"] for row in rows if row["state"] == "ineligible"} == {"body_part"}
     assert all(row["reason"].startswith("0xC001") for row in rows if row["state"] == "refused")
     assert (tmp_path / "home" / "xrayq.db").is_file()
+
+
+def test_the_readme_shows_rows_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its five rows are printed by the demo, but for the view and the latency. Scores may differ by machine."""
+    (shown,) = re.findall(r"<!-- demo -->\n(.*)\n<!-- /demo -->", README.read_text(encoding="utf-8"), re.DOTALL)
+    wanted = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.splitlines()[2:]]
+    assert [row[2] for row in wanted] == ["scored", "scored", "ineligible", "refused", "duplicate"]
+    monkeypatch.setenv("COLUMNS", "200")
+    ran = demo("--home", str(tmp_path / "home"))
+    assert ran.returncode == 0, ran.stderr
+    printed = [re.split(r"\s{2,}", line.strip()) for line in ran.stdout.splitlines()]
+    ends = {(row[0], row[1]): [row[3], *row[4:8]] for row in printed if len(row) > 4}
+    for film, syntax, state, *scores, reason in wanted:
+        found = ends[film, syntax]
+        assert (found[0], found[-1]) == (state, reason)
+        said = [float(score) for score in scores if score]
+        assert [float(score) for score in found[1:-1]] == pytest.approx(said, abs=AGREEMENT)
 
 
 def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:

@@ -24,9 +24,14 @@ from worker.states import NOT_A_FILM, State
 
 ROOT = Path(__file__).parents[2]
 README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
-RUNNING, TRAINING = "worker/README.md", "model/README.md"
+COMMANDS, CARD, PROMOTION = "worker/COMMANDS.md", "model/CARD.md", "model/promotion/README.md"
 BOTH = (README, CONFORMANCE)
-ALL = (*BOTH, RUNNING, TRAINING, "docker/README.md")
+ALL = sorted(
+    str(path.relative_to(ROOT))
+    for path in ROOT.rglob("*.md")
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+FOR_USERS = (*BOTH, COMMANDS, CARD, "worker/README.md", "model/README.md", "model/TRAINING.md", "model/CALIBRATION.md")
 REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), NOT_A_FILM, "operator"})
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
@@ -49,8 +54,8 @@ def said(word: str, text: str) -> bool:
 def test_command_is_documented(words: str) -> None:
     """In full, or in a table row that begins with another command of its group: `xrayq db upgrade` · `check`."""
     *group, last = words.split()
-    rows = [line for line in page(README).splitlines() if line.startswith("| `xrayq " + " ".join(group))]
-    assert said(f"xrayq {words}", page(README)) or any(f"`{last}`" in row for row in rows)
+    rows = [line for line in page(COMMANDS).splitlines() if line.startswith("| `xrayq " + " ".join(group))]
+    assert said(f"xrayq {words}", page(COMMANDS)) or any(f"`{last}`" in row for row in rows)
 
 
 def test_every_command_that_shows_has_json() -> None:
@@ -60,7 +65,7 @@ def test_every_command_that_shows_has_json() -> None:
     assert without == changes | PROCESSES | {words for words in commands() if words.startswith("study ")}
 
 
-@pytest.mark.parametrize("name", [README, CONFORMANCE, RUNNING, TRAINING, "model/CARD.md"])
+@pytest.mark.parametrize("name", FOR_USERS)
 def test_every_page_says_what_this_is_not(name: str) -> None:
     assert "Not a medical device" in page(name)
 
@@ -68,7 +73,7 @@ def test_every_page_says_what_this_is_not(name: str) -> None:
 @pytest.mark.parametrize("code", EXIT_CODES)
 def test_exit_code_is_documented(code: int) -> None:
     meaning = re.escape(re.split(r"[;(]", EXIT_CODES[code])[0].strip())
-    assert re.search(rf"(?<!\w)`?{code}`?[\s|:]+{meaning}", " ".join(page(README).split()))
+    assert re.search(rf"(?<!\w)`?{code}`?[\s|:]+{meaning}", " ".join(page(COMMANDS).split()))
 
 
 @pytest.mark.parametrize("state", State)
@@ -129,15 +134,15 @@ def test_configuration_file_is_documented() -> None:
 
 
 def test_no_document_names_a_setting_that_does_not_exist() -> None:
-    pages = [path for path in ROOT.rglob("*.md") if not {".venv", "node_modules", ".git"} & set(path.parts)]
-    named = {name for path in pages for name in re.findall(r"\bXRAYQ_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))}
+    named = set(re.findall(r"\bXRAYQ_[A-Z_]*[A-Z]", page(*ALL)))
     assert named - VARIABLES - OTHER_VARIABLES == set()
 
 
 def test_no_document_names_a_command_that_does_not_exist() -> None:
     known = set(commands())
     first = {words.split()[0] for words in known}
-    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*xrayq ([a-z]+(?: [a-z]+)?)", page(*ALL), re.MULTILINE))
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page(*ALL), re.DOTALL))
+    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*xrayq ([a-z]+(?: [a-z]+)?)", code, re.MULTILINE))
     wrong = {
         words
         for words in named
@@ -148,7 +153,7 @@ def test_no_document_names_a_command_that_does_not_exist() -> None:
 
 
 def test_the_model_card_is_the_shipped_bundles() -> None:
-    assert page("model/CARD.md") == card(load(REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8")))
+    assert page(CARD) == card(load(REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8")))
 
 
 def test_the_shipped_evaluation_holds_every_shipped_study() -> None:
@@ -156,18 +161,39 @@ def test_the_shipped_evaluation_holds_every_shipped_study() -> None:
     assert json.loads(EVALUATION.read_text(encoding="utf-8"))["studies"] == [read_study(one) for one in shipped]
 
 
+def test_the_readme_quotes_the_evaluation() -> None:
+    """The accuracy on the PA test films, with its interval; the card has all else."""
+    found = json.loads(EVALUATION.read_text(encoding="utf-8"))["parts"]["test"]["summary"]["accuracy"]
+    low, high = found["interval95"]
+    quoted = f"accuracy {found['value']:.3f} [{low:.2f}, {high:.2f}]".replace("0.", ".")
+    assert quoted in " ".join(page(README).split())
+
+
 @pytest.mark.parametrize("name", ["network", "svm", "shortcut"])
-def test_the_readme_quotes_the_evaluation(name: str) -> None:
-    """Its table of the network and its rivals: accuracy and recalls on the PA test films, with intervals."""
+def test_the_card_sets_the_network_beside_its_rivals(name: str) -> None:
+    """Accuracy and recalls on the PA test films, with intervals, in one row."""
     found = json.loads(EVALUATION.read_text(encoding="utf-8"))
     part = found["parts"]["test"] if name == "network" else found["baselines"][name]["test"]
     figures = [part["summary"]["accuracy"], *(part["summary"]["recall"][finding] for finding in FINDINGS)]
     cells = [f"{one['value']:.3f} [{one['interval95'][0]:.2f}, {one['interval95'][1]:.2f}]" for one in figures]
-    assert f"| {' | '.join(cells).replace('0.', '.')} |" in page(README)
+    assert f"| {' | '.join(cells)} |" in page(CARD)
 
 
-def test_running_quotes_the_rule_of_promotion() -> None:
-    rows = dict(line.strip("| ").split(" | ", 1) for line in page(RUNNING).splitlines() if line.startswith("| "))
+def test_the_card_has_each_figure_of_the_gate() -> None:
+    """Each rate that was measured on all test films of a kind, as it stands in the bundle's manifest."""
+    gate = load(REFERENCE).gate
+    assert gate is not None
+    found = gate["metrics"]["test"]
+    rates = [found["eligible_refused"], found["ap_tagged_pa_refused"], found["view"]["accuracy"]]
+    rates += [*found["untagged_scored"].values(), found["inverted"]["refused"], *found["made_others"].values()]
+    rates += [turned["refused"] for turned in found["turned"].values()]
+    for one in rates:
+        low, high = one["interval95"]
+        assert f"| {one['value']:.3f} [{low:.2f}, {high:.2f}] ({one['n']}) |" in page(CARD)
+
+
+def test_the_page_of_promotion_quotes_its_rule() -> None:
+    rows = dict(line.strip("| ").split(" | ", 1) for line in page(PROMOTION).splitlines() if line.startswith("| "))
     assert rows["films scored by both"] == f"{RULE.films} or more"
     assert rows["films the shadow could not score"].startswith(f"{RULE.missed:.0%} or fewer".replace("%", " %"))
     assert rows["films with other flags"].startswith(f"{RULE.other_flags:.0%} or fewer".replace("%", " %"))
@@ -176,12 +202,11 @@ def test_running_quotes_the_rule_of_promotion() -> None:
     assert f"from {RULE.judged} positives" in lost
 
 
-def test_readme_and_card_name_the_evaluations_engine() -> None:
+def test_the_card_names_the_evaluations_engine() -> None:
     """And the reference's accuracy on the same films."""
     engine = json.loads(EVALUATION.read_text(encoding="utf-8"))["engine"]["name"]
     accuracy = f"{load(REFERENCE).metrics['test']['accuracy']['value']:.3f}"
-    readme, shown = " ".join(page(README).split()), page("model/CARD.md")
-    assert f"scored by `{engine}` (in fp32 the accuracy is {accuracy[1:]}" in readme
+    shown = page(CARD)
     assert f"scored by `{engine}`" in shown
     assert re.search(rf"In fp32 the accuracy is .*{accuracy} on test", shown)
 

@@ -5,11 +5,11 @@ import re
 from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from markupsafe import escape
 from sqlalchemy import Engine, func, select, update
 
 from dicom_gateway.spool import Spool
@@ -298,6 +298,26 @@ def test_any_ae_title_can_be_drawn(database: Engine) -> None:
     for title in titles:
         assert any(title in subject for subject in drifted)  # so its figure is there too
         assert escape(f"{title} brightness") in page
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_name_from_outside_becomes_a_tag(database: Engine, films: list[int]) -> None:
+    """What a device, a site or a label file is called is shown as it is, in every section that names it."""
+    script = "<script>"  # fits the 16 characters of an AE title
+    with writing(database) as connection:
+        connection.execute(update(instance).values(calling_ae=script))
+        connection.execute(update(instance).where(instance.c.id == films[0]).values(reason="<img src=x>"))
+        connection.execute(update(score).values(bundle_digest="<svg onload=x>", engine="<iframe>"))
+    site = "St. Mary's <script>alert(1)</script>"
+    content = night_content(database, DAY, replace(OPTIONS, site=site))
+    page = render(content)
+    assert content["page_without"] == []
+    tags = set(re.findall(r"<[a-z]+", page))
+    assert not tags & {"<script", "<iframe", "<svg"}
+    assert set(re.findall(r'<img [a-z]+="[a-z]+', page)) == {'<img src="data'}
+    assert "St. Mary&#39;s &lt;script&gt;alert(1)&lt;/script&gt;: chest films of" in page
+    assert page.count("&lt;script&gt;") > 5
+    assert "&amp;lt;" not in page  # once, not twice
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -3,14 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
-from model.pages.html import Html, paragraph, safe, table
+from markupsafe import Markup
+
+from model.pages.html import paragraph, table
 from worker.alarms.faults import in_words
 from worker.nightly.headline import with_reason
 from worker.nightly.page.film_sections import whole
 from worker.nightly.page.words import at_the_end, local
 
 
-def section(content: dict[str, Any]) -> Iterable[Html]:
+def section(content: dict[str, Any]) -> Iterable[Markup]:
     if content["conditions"]:
         known = {(one["rule"], one["subject"]): one for one in content["acknowledged"]}
         rows = [
@@ -53,8 +55,8 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
         )
 
 
-def _what(one: dict[str, Any], kept: dict[str, str] | None, content: dict[str, Any]) -> Html:
-    return Html(f'<span class="breaks">{safe(with_reason(one["text"], kept, content))}</span>')
+def _what(one: dict[str, Any], kept: dict[str, str] | None, content: dict[str, Any]) -> Markup:
+    return Markup('<span class="breaks">{}</span>').format(with_reason(one["text"], kept, content))
 
 
 def _about(one: dict[str, Any]) -> str:

@@ -3,15 +3,17 @@
 from collections.abc import Iterable
 from typing import Any
 
+from markupsafe import Markup
+
 from dicom_gateway.revision import spoken
-from model.pages.html import Html, paragraph, safe, table
+from model.pages.html import paragraph, table
 from worker.nightly.corrections import parted
 from worker.nightly.page.words import local, shown
 
 MOST_LISTED = 200
 
 
-def section(content: dict[str, Any]) -> Iterable[Html]:
+def section(content: dict[str, Any]) -> Iterable[Markup]:
     changed, unread = parted(content)
     if not (changed or unread):
         yield paragraph("None.")
@@ -37,14 +39,14 @@ def section(content: dict[str, Any]) -> Iterable[Html]:
         )
 
 
-def _listed(films: list[dict[str, Any]], content: dict[str, Any], caption: str) -> Iterable[Html]:
+def _listed(films: list[dict[str, Any]], content: dict[str, Any], caption: str) -> Iterable[Markup]:
     rows = [
         (
             one["calling_ae"],
             str(one["id"]),
             local(one["received_at"], content),
             spoken(one["identity_changed"]),
-            Html("<br>".join(safe(_told(earlier)) for earlier in one["earlier"])),
+            Markup("<br>").join(_told(earlier) for earlier in one["earlier"]),
         )
         for one in films[:MOST_LISTED]
     ]

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from model.pages.html import Html, bullets, figure, paragraph, table
+from markupsafe import Markup
+
+from model.pages.html import bullets, figure, paragraph, table
 from worker.db.film_measures import UNITS
 from worker.monitoring.drift import excess, untested_words
 from worker.nightly.page import drift_figures
@@ -23,7 +25,7 @@ NOTE = (
 )
 
 
-def section(drift: Mapping[str, Any]) -> Iterable[Html]:
+def section(drift: Mapping[str, Any]) -> Iterable[Markup]:
     """Parts of a section; `drift` as `worker.monitoring.drift.evaluate` gives it."""
     tests, untested, options = drift["tests"], drift["untested"], drift["options"]
     alarms = [one for one in tests if one["alarm"]]
@@ -54,7 +56,7 @@ def section(drift: Mapping[str, Any]) -> Iterable[Html]:
     yield paragraph(f"{MEASURES} {NOTE} Limits: q {options['alpha']:g}, PSI beyond chance {options['psi']:g}.", "quiet")
 
 
-def _verdict(tests: Sequence[Mapping[str, Any]], alarms: Sequence[Mapping[str, Any]]) -> Html:
+def _verdict(tests: Sequence[Mapping[str, Any]], alarms: Sequence[Mapping[str, Any]]) -> Markup:
     senders = len({one["calling_ae"] for one in tests})
     if not tests:
         return paragraph("Nothing was tested: no AE has both a frozen reference and enough films.")
@@ -67,7 +69,7 @@ def _verdict(tests: Sequence[Mapping[str, Any]], alarms: Sequence[Mapping[str, A
     return paragraph(f"Drift in {len(by_sender)} of {senders} sending AEs. {words}.", "bad")
 
 
-def _listed(tests: Sequence[Mapping[str, Any]], caption: str) -> Html:
+def _listed(tests: Sequence[Mapping[str, Any]], caption: str) -> Markup:
     rows = [
         (
             one["calling_ae"],

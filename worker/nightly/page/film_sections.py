@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from markupsafe import Markup
+
 from model.findings import SPOKEN
-from model.pages.html import Html, figure, paragraph, safe, table
+from model.pages.html import figure, paragraph, table
 from worker.audit.reconciliation import films_of, total
 from worker.nightly.operations import RATE_DAYS
 from worker.nightly.page import film_figures
@@ -17,7 +19,7 @@ from worker.words.sizes import size
 MOST_LISTED = 40
 
 
-def senders(content: dict[str, Any]) -> Iterable[Html]:
+def senders(content: dict[str, Any]) -> Iterable[Markup]:
     if not content["senders"]:
         yield paragraph("No film came on this day.")
     else:
@@ -30,7 +32,7 @@ def senders(content: dict[str, Any]) -> Iterable[Html]:
                 _by_reason(one["ineligible"]),
                 _by_reason(one["failed"]),
                 shown(one["pending"]),
-                Html(f'<b class="bad">{one["difference"]} ✗</b>') if one["difference"] else 0,
+                Markup('<b class="bad">{} ✗</b>').format(one["difference"]) if one["difference"] else 0,
                 shown(one["other_objects"]),
                 shown(one["duplicates"]),
                 shown(one["revisions"]),
@@ -70,21 +72,22 @@ def _statuses(counts: dict[str, int]) -> str:
     return ", ".join(f"{status} {shown(count)}" for status, count in counts.items())
 
 
-def _unaccounted(films: list[dict[str, Any]], caption: str) -> Iterable[Html]:
+def _unaccounted(films: list[dict[str, Any]], caption: str) -> Iterable[Markup]:
     if films:
         groups = _grouped((one["calling_ae"], one["why"], one["id"]) for one in films)
-        rows = [(ae, Html(f'<b class="bad">{safe(why)}</b>'), _ids(ids, MOST_LISTED)) for (ae, why), ids in groups]
+        wrong = Markup('<b class="bad">{}</b>')
+        rows = [(ae, wrong.format(why), _ids(ids, MOST_LISTED)) for (ae, why), ids in groups]
         yield table(("sending AE", "what is wrong", "instances"), rows, caption=caption)
 
 
-def _sources(content: dict[str, Any]) -> Iterable[Html]:
+def _sources(content: dict[str, Any]) -> Iterable[Markup]:
     if content["sources"]:
         rows = [
             (
                 one["calling_ae"],
                 local(one["last_film"], content),
                 f"{one['silent_hours']:g} h",
-                shown(one["films"]) if one["films"] else Html('<span class="mark">none</span>'),
+                shown(one["films"]) if one["films"] else Markup('<span class="mark">none</span>'),
                 "first day" if one["usual"] is None else f"{one['usual']:g}",
             )
             for one in content["sources"]
@@ -93,7 +96,7 @@ def _sources(content: dict[str, Any]) -> Iterable[Html]:
         yield table(columns, rows, caption="Who sends. Usual: mean of the 28 days before.")
 
 
-def failed(content: dict[str, Any]) -> Iterable[Html]:
+def failed(content: dict[str, Any]) -> Iterable[Markup]:
     if not content["failed"]:
         yield paragraph("None.")
         return
@@ -106,7 +109,7 @@ def failed(content: dict[str, Any]) -> Iterable[Html]:
     yield table(("sending AE", "reason", "films", "instances"), rows, caption="Every dead letter of the day")
 
 
-def day(content: dict[str, Any]) -> Iterable[Html]:
+def day(content: dict[str, Any]) -> Iterable[Markup]:
     throughput, seconds = content["throughput"], content["seconds"]
     yield figure(film_figures.day(content["hours"]), "Grey: received. Blue, narrow: of these, scored.")
     words = []
@@ -135,7 +138,7 @@ def day(content: dict[str, Any]) -> Iterable[Html]:
         )
 
 
-def flags(content: dict[str, Any]) -> Iterable[Html]:
+def flags(content: dict[str, Any]) -> Iterable[Markup]:
     of_day = content["flags"]
     if content["distributions"]:
         yield figure(
@@ -158,7 +161,7 @@ def flags(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def force(content: dict[str, Any]) -> Iterable[Html]:
+def force(content: dict[str, Any]) -> Iterable[Markup]:
     rows = [
         (one["bundle_digest"][:12], one["role"], one["engine"], one["software_version"], shown(one["scores"]))
         for one in content["in_force"]
@@ -177,7 +180,7 @@ def force(content: dict[str, Any]) -> Iterable[Html]:
         yield paragraph("No bundle and no reference was changed, and no label came.")
 
 
-def storage(content: dict[str, Any]) -> Iterable[Html]:
+def storage(content: dict[str, Any]) -> Iterable[Markup]:
     found = content["storage"]
     rows = [
         (name, size(one["free"]), size(one["total"]), f"{one['free'] / one['total']:.0%}")
@@ -199,11 +202,11 @@ def storage(content: dict[str, Any]) -> Iterable[Html]:
     yield paragraph(rate)
 
 
-def chain(content: dict[str, Any]) -> Iterable[Html]:
+def chain(content: dict[str, Any]) -> Iterable[Markup]:
     found = content["chain"]
     verdict = "whole" if found["whole"] else f"broken: {found['fault']}"
     yield paragraph(f"{found['rows']:,} rows, {verdict}. Its head {at_the_end(content)}:")
-    yield Html(f"<pre>{safe(found['anchor'] or 'nothing was audited yet')}</pre>")
+    yield Markup("<pre>{}</pre>").format(found["anchor"] or "nothing was audited yet")
     yield paragraph(
         "Kept where nobody here can write, it proves later that nothing before it was changed: "
         "'xrayq audit verify --head' takes it.",
@@ -216,9 +219,9 @@ def chain(content: dict[str, Any]) -> Iterable[Html]:
     )
 
 
-def _by_reason(reasons: dict[str, int]) -> Html:
-    words = ", ".join(f"{safe(reason)} {count:,}" for reason, count in reasons.items())
-    return Html(f"{total(reasons):,}" + (f" <small>({words})</small>" if words else ""))
+def _by_reason(reasons: dict[str, int]) -> Markup:
+    words = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+    return Markup("{:,}").format(total(reasons)) + (Markup(" <small>({})</small>").format(words) if words else "")
 
 
 def _detail(detail: dict[str, Any]) -> str:
@@ -231,9 +234,9 @@ def _spoken(findings: Iterable[str]) -> str:
     return ", ".join(SPOKEN.get(name, name) for name in findings)
 
 
-def whole(names: str) -> Html:
+def whole(names: str) -> Markup:
     """Without a line break inside a name."""
-    return Html(", ".join(f'<span class="whole">{safe(name)}</span>' for name in names.split(", ")))
+    return Markup(", ").join(Markup('<span class="whole">{}</span>').format(name) for name in names.split(", "))
 
 
 def _grouped(films: Iterable[tuple[str, str, int]]) -> list[tuple[tuple[str, str], list[int]]]:
@@ -244,6 +247,6 @@ def _grouped(films: Iterable[tuple[str, str, int]]) -> list[tuple[tuple[str, str
     return sorted(groups.items())
 
 
-def _ids(ids: list[int], most: int) -> Html:
+def _ids(ids: list[int], most: int) -> Markup:
     more = f" and {len(ids) - most:,} more, in report.json" if len(ids) > most else ""
-    return Html(f"<small>{', '.join(map(str, ids[:most]))}{more}</small>")
+    return Markup("<small>{}{}</small>").format(", ".join(map(str, ids[:most])), more)

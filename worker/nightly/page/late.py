@@ -4,14 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from markupsafe import Markup
+
 from model.findings import SPOKEN
-from model.pages.html import Html, paragraph, safe, table
+from model.pages.html import paragraph, table
 from worker.nightly.page.words import shown
 
 MOST_LISTED = 40
 
 
-def section(content: dict[str, Any]) -> Iterable[Html]:
+def section(content: dict[str, Any]) -> Iterable[Markup]:
     if not content["late"]:
         yield paragraph("None.")
         return
@@ -31,6 +33,6 @@ def _what(one: dict[str, Any]) -> str:
     return f"flagged: {flags}" if flags else " ".join(filter(None, (one["state"], one["reason"])))
 
 
-def _ids(ids: list[int]) -> Html:
+def _ids(ids: list[int]) -> Markup:
     more = f" and {len(ids) - MOST_LISTED:,} more, in report.json" if len(ids) > MOST_LISTED else ""
-    return Html(f"<small>{safe(', '.join(map(str, ids[:MOST_LISTED])))}{more}</small>")
+    return Markup("<small>{}{}</small>").format(", ".join(map(str, ids[:MOST_LISTED])), more)

@@ -7,7 +7,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from model.pages.html import Html, page, paragraph, safe, section
+from markupsafe import Markup
+
+from model.pages.html import page, paragraph, section
 from worker.audit.reconciliation import films_of, total
 from worker.nightly.headline import Headline, Level, judge, unknown
 from worker.nightly.page import alarms, corrections, drift, film_sections, late, performance
@@ -17,11 +19,11 @@ STYLE = Path(__file__).with_name("night.css")
 SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}
 
 
-def _drift(content: dict[str, Any]) -> Iterable[Html]:
+def _drift(content: dict[str, Any]) -> Iterable[Markup]:
     return drift.section(content["drift"])
 
 
-PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Html]]], ...] = (
+PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], Iterable[Markup]]], ...] = (
     ("senders", "Accounts", "Is every film accounted for?", film_sections.senders),
     ("failed", "Failed films", "Films that failed (dead letters)", film_sections.failed),
     ("corrections", "Corrections", "Films that came again with another identity", corrections.section),
@@ -59,13 +61,13 @@ def render(content: dict[str, Any]) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Part:
     anchor: str
-    html: Html
+    html: Markup
     fault: str = ""
     """What kept it from being drawn."""
 
 
 def _part(
-    content: dict[str, Any], anchor: str, _: str, title: str, of: Callable[[dict[str, Any]], Iterable[Html]]
+    content: dict[str, Any], anchor: str, _: str, title: str, of: Callable[[dict[str, Any]], Iterable[Markup]]
 ) -> Part:
     """A part that nobody thought of in full must not cost the night its proof: then it says so."""
     try:
@@ -76,47 +78,48 @@ def _part(
         return Part(anchor=anchor, html=section(anchor, title, said), fault=fault)
 
 
-def _first(content: dict[str, Any], site: str, day: str) -> Html:
+def _first(content: dict[str, Any], site: str, day: str) -> Markup:
     """The first screen."""
     verdict = judge(content)
     body = [
-        f'<h1>{safe(site)}{"c" if site else "C"}hest films of <span class="whole">{day}</span></h1>',
-        f'<p class="quiet">Films received from midnight to {until(content)}, {safe(content["zone"])}. '
-        f"Made on {safe(local(content['made_at'], content))}.</p>",
+        Markup('<h1>{}{}hest films of <span class="whole">{}</span></h1>').format(site, "c" if site else "C", day),
+        Markup('<p class="quiet">Films received from midnight to {}, {}. Made on {}.</p>').format(
+            until(content), content["zone"], local(content["made_at"], content)
+        ),
         *_running(content),
         _banner(verdict),
         _tiles(content),
         *_todo(verdict),
         _contents(),
     ]
-    return Html("<header>\n" + "\n".join(body) + "\n</header>")
+    return Markup("<header>\n{}\n</header>").format(Markup("\n").join(body))
 
 
-def _running(content: dict[str, Any]) -> Iterator[str]:
+def _running(content: dict[str, Any]) -> Iterator[Markup]:
     if not content["day_over"]:
-        yield (
-            f'<p class="running"><b>This day is not over.</b> It counts films received until {until(content)}, '
-            f"{safe(content['zone'])}. Make the report again when the day is over.</p>"
-        )
+        yield Markup(
+            '<p class="running"><b>This day is not over.</b> It counts films received until {}, {}. '
+            "Make the report again when the day is over.</p>"
+        ).format(until(content), content["zone"])
 
 
-def _banner(verdict: Headline) -> str:
+def _banner(verdict: Headline) -> Markup:
     sign, word = SIGNS[verdict.level]
-    return (
-        f'<div class="verdict {verdict.level}"><span class="sign" aria-hidden="true">{sign}</span>'
-        f'<div><span class="word">{word}</span><b>{safe(verdict.headline)}</b></div></div>'
-    )
+    return Markup(
+        '<div class="verdict {}"><span class="sign" aria-hidden="true">{}</span>'
+        '<div><span class="word">{}</span><b>{}</b></div></div>'
+    ).format(verdict.level, sign, word, verdict.headline)
 
 
-def _todo(verdict: Headline) -> Iterator[str]:
-    lines = [f'<li class="bad">{safe(one)}</li>' for one in verdict.faults]
-    lines += [f"<li>{safe(one)}</li>" for one in verdict.remarks]
-    lines += [f'<li class="known breaks">{safe(one)}</li>' for one in verdict.known]
+def _todo(verdict: Headline) -> Iterator[Markup]:
+    lines = [Markup('<li class="bad">{}</li>').format(fault) for fault in verdict.faults]
+    lines += [Markup("<li>{}</li>").format(remark) for remark in verdict.remarks]
+    lines += [Markup('<li class="known breaks">{}</li>').format(known) for known in verdict.known]
     if lines:
-        yield f'<ul class="todo">{"".join(lines)}</ul>'
+        yield Markup('<ul class="todo">{}</ul>').format(Markup("").join(lines))
 
 
-def _tiles(content: dict[str, Any]) -> Html:
+def _tiles(content: dict[str, Any]) -> Markup:
     seconds, flags = content["seconds"], content["flags"]
     wrong = sum(abs(one["difference"]) for one in unknown(content, "senders"))
     films = [films_of(one) for one in content["senders"]]
@@ -134,13 +137,13 @@ def _tiles(content: dict[str, Any]) -> Html:
     ]
     if other:
         tiles.append(("other objects, not scored", other, False))
-    made = "".join(
-        f'<div class="tile{" bad" if wrong else ""}"><b>{safe(shown(value))}</b><span>{safe(name)}</span></div>'
+    drawn = (
+        Markup('<div class="tile{}"><b>{}</b><span>{}</span></div>').format(" bad" if wrong else "", shown(value), name)
         for name, value, wrong in tiles
     )
-    return Html(f'<div class="tiles">{made}</div>')
+    return Markup('<div class="tiles">{}</div>').format(Markup("").join(drawn))
 
 
-def _contents() -> str:
-    links = " ".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, *_ in PARTS)
-    return f'<nav aria-label="Sections">{links}</nav>'
+def _contents() -> Markup:
+    links = (Markup('<a href="#{}">{}</a>').format(anchor, name) for anchor, name, *_ in PARTS)
+    return Markup('<nav aria-label="Sections">{}</nav>').format(Markup(" ").join(links))

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from markupsafe import Markup
+
 from model.findings import SPOKEN
-from model.pages.html import Html, figure, paragraph, table
+from model.pages.html import figure, paragraph, table
 from worker.nightly.page import film_figures
 from worker.nightly.page.words import shown
 
 
-def section(content: dict[str, Any]) -> Iterable[Html]:
+def section(content: dict[str, Any]) -> Iterable[Markup]:
     found = content["performance"]
     if found is None:
         yield paragraph(content["performance_missing"])
@@ -67,7 +69,7 @@ def _rates(findings: Iterable[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
                 shown(rate["trials"]),
                 _bounds(rate["calibrated"]) if rate["calibrated"] else "–",
                 "–" if rate["evidence"] is None else f"{rate['evidence']:.3g}",
-                Html('<b class="bad">alarm ✗</b>') if rate["alarm"] else "",
+                Markup('<b class="bad">alarm ✗</b>') if rate["alarm"] else "",
             )
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from model.bundle import Bundle
 from model.evaluation.evaluate import Evaluation
 from model.evaluation.gradcam import GradCam
-from model.notice import NOTICE
+from model.notice import MEASURES_NOTICE
 from model.pages.report import SECTIONS, render
 from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, verdicts
 
@@ -95,7 +95,7 @@ def test_nothing_is_fetched(html: str, page: Reader) -> None:
 
 
 def test_it_says_what_it_is(page: Reader) -> None:
-    assert page.text.count(NOTICE) >= 2
+    assert page.text.count(MEASURES_NOTICE) >= 2
 
 
 def test_every_section_is_there_and_linked(page: Reader) -> None:
