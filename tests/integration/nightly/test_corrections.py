@@ -77,7 +77,7 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
     assert found["page_without"] == []
     assert f"{wrong}: scored, flagged covid19<br>{window}: received" in page
     assert "Patient ID, Study Instance UID" in page
-    assert "of the same Patient ID, which is taken as a correction of the patient&#x27;s data: LOCAL 1." in page
+    assert "of the same Patient ID, which is taken as a correction of the patient&#39;s data: LOCAL 1." in page
     write(database, datetime.now(UTC).date(), OPTIONS, tmp_path)
     for name in ("report.json", "report.html", "instances.csv"):
         assert "SECRET" not in (tmp_path / name).read_text().upper(), name
