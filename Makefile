@@ -1,19 +1,25 @@
-# make demo   the main job on embedded defaults
-# make test   every test
-# Both do their whole set-up in .venv, from nothing.
+# make demo        the main job on embedded defaults
+# make test        the tests, but for the slowest ones
+# make test-slow   the slowest ones
+# Each does its whole set-up in .venv, from nothing.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Many tests wait for processes: a third one at a time uses what two leave of two cores.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test test-slow check bench format clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/xrayq demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/dev.stamp
+	$(PYTEST) -m slow
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -6,17 +6,47 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from dicom_gateway.spool import Spool
+from model import bundle
+from model.digest import file_digest
 from worker.db import schema
 from worker.db.session import make_engine, sqlite_file
 from worker.processes.redis_server import RedisServer
 
 FILMS_VARIABLE = "XRAYQ_TEST_FILMS"
+
+# A busy machine is no fault of an example, nor of how examples are drawn.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
+
+
+LARGE = 16 << 20
+"""Bytes. A file of this size takes longer to digest than a file system's clock ticks: no change of it goes unseen."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def networks_digested_once() -> Iterator[None]:
+    """Each report and each command digests the bundle's networks, 75 MB. Here once in a process, until one changes."""
+
+    @cache
+    def remembered(path: Path, _changed: int, _inode: int, _size: int) -> str:
+        return file_digest(path)
+
+    def digest(path: Path) -> str:
+        stat = path.stat()
+        large = path.is_file() and stat.st_size >= LARGE
+        return remembered(path, stat.st_ctime_ns, stat.st_ino, stat.st_size) if large else file_digest(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle, "file_digest", digest)
+        yield
 
 
 @pytest.fixture(scope="session")

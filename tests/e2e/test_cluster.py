@@ -18,7 +18,7 @@ from worker.db.tables import audit_event, finding_score, score
 from worker.instances import list_instances
 from worker.processes.redis_server import RedisServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 FILMS = 30
 BATCH = 8

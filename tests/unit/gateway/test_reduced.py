@@ -53,7 +53,7 @@ def test_values_are_those_of_the_full_film_shrunk(bits: int) -> None:
     assert np.abs(small - expected).mean() < 0.01 * 2**bits
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.integers(64, 300), columns=st.integers(64, 300), least=st.integers(8, 64))
 def test_every_size(rows: int, columns: int, least: int) -> None:
     """Sides are halved rounding up, as often as the shorter one stays at least as long as asked."""

@@ -83,7 +83,7 @@ def test_a_log_that_nobody_reads_costs_lines_and_no_time_and_says_how_many(
         begun = time.monotonic()
         for number in range(1000):
             log.error("%d", number)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10, "900 lines do not wait 0.2 s each"
         assert sink.dropped == 900
         wait_until(lambda: "nobody has taken a log line" in sink.trouble, 5)
         begun = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.data.dataset import STATISTICS, Dataset, FilmRow, load_dataset, open_prepared, table_text
@@ -119,7 +119,6 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the strategy
 @given(
     st.lists(
         st.builds(

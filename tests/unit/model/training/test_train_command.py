@@ -87,6 +87,7 @@ def test_the_bundle_is_verified_shown_and_not_overwritten(trained: Path) -> None
     assert load(trained / "runs" / "bundle") == bundle
 
 
+@pytest.mark.slow
 def test_resume(trained: Path, tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same training, stopped after its first epoch and continued."""
     words = ("train", str(trained / "runs/films"), *TRAIN[1:], "--version", "0.9.1", "--out", "again")
