@@ -11,9 +11,9 @@ from model.calibrating.films import LabelledLogits
 from model.calibration import probabilities
 from model.decision import SENSITIVITY
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion, proportion
+from model.stats.binomial import proportion
 from model.stats.calibration_error import ErrorByChance, by_finding, if_true
-from model.stats.estimate import Estimate
+from model.stats.estimate import Estimate, Proportion
 from model.stats.operating_points import Rates, flag_rates, shortage
 from model.stats.reliability import PatientReliability, patient_reliability
 

@@ -19,9 +19,8 @@ from model.calibrating.fitting import folds
 from model.calibration import VECTOR, probabilities
 from model.conformal import limit
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion
 from model.stats.calibration_error import error_by_finding, if_true
-from model.stats.estimate import Interval
+from model.stats.estimate import Interval, Proportion
 from model.stats.operating_points import flag_rates
 from model.stats.reliability import reliability
 from model.study_table import Cell, Study

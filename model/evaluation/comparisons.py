@@ -12,9 +12,9 @@ from model.evaluation.baselines import Baseline
 from model.evaluation.scored import ScoredFilms
 from model.findings import FINDINGS
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion, proportion
+from model.stats.binomial import proportion
 from model.stats.curves import Area, roc_curve
-from model.stats.estimate import Estimate
+from model.stats.estimate import Estimate, Proportion
 from model.stats.summaries import McNemar, Weights, bootstrap, four_digits, mcnemar
 
 FAIR_SOURCE = "ieee8023"

@@ -12,9 +12,9 @@ from model.decision import OperatingPoint
 from model.evaluation.scored import ScoredFilms
 from model.findings import FINDINGS, REPORT_MINED
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion, proportion
+from model.stats.binomial import proportion
 from model.stats.curves import Area, Curves, curves, roc_curve
-from model.stats.estimate import Estimate, Interval
+from model.stats.estimate import Estimate, Interval, Proportion
 from model.stats.reliability import PatientReliability, patient_reliability
 from model.stats.summaries import PatientIntervals, PatientSummary, Weights, bootstrap, patient_summary, ratio
 

@@ -10,7 +10,8 @@ from model.gate.network import Sight
 from model.gate.quality import Quality
 from model.gate.rules import Facts, Gate, Policy, Thresholds, Verdict
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion, proportion
+from model.stats.binomial import proportion
+from model.stats.estimate import Proportion
 
 GOOD = Quality(rows=1024, columns=1024, contrast=1.0, entropy=6.0, clipped=0.0, brightness=0.5)
 """Prepared films have lost their size and grey scale: the rules on quality are measured elsewhere."""

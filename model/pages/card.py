@@ -15,8 +15,7 @@ from model.findings import FINDINGS
 from model.gate.gate_measures import GateMeasures
 from model.pages.texts import estimate_text, plain
 from model.stats.agreement import Agreement
-from model.stats.binomial import Proportion
-from model.stats.estimate import Estimate
+from model.stats.estimate import Estimate, Proportion
 from model.stats.summaries import Summary
 
 EVALUATION = SHIPPED / "reference.evaluation.json"

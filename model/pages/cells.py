@@ -10,8 +10,8 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.published import PublishedRates
 from model.findings import FINDINGS, SPOKEN
 from model.pages.texts import estimate_text
-from model.stats.binomial import Proportion, interval
-from model.stats.estimate import Estimate
+from model.stats.binomial import interval
+from model.stats.estimate import Estimate, Proportion
 
 
 class Rated(Protocol):

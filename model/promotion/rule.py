@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion
-from model.stats.estimate import Interval
+from model.stats.estimate import Interval, Proportion
 
 PROMOTE, KEEP, NOT_ENOUGH = "promote", "keep", "not enough films"
 MET, OPEN, BROKEN, NOT_JUDGED = "met", "open", "broken", "not judged"

@@ -9,7 +9,8 @@ import numpy as np
 
 from model.json_value import JsonValue
 from model.promotion.rule import Criterion, counts_criteria, flags_criteria, verdict
-from model.stats.binomial import Proportion, proportion, sign_test
+from model.stats.binomial import proportion, sign_test
+from model.stats.estimate import Proportion
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

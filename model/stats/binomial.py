@@ -1,25 +1,14 @@
 """Exact binomial statistics in numpy alone, for what runs beside the service; a test compares them with SciPy's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.stats.estimate import Estimate, Interval
+from model.stats.estimate import Interval, Proportion
 
 STEPS = 60
 """Halvings of 0..1: more than a float can tell apart."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proportion(Estimate):
-    """A share of films; its value is None where there is none."""
-
-    interval95: Interval
-    """Clopper-Pearson."""
-    n: int
-    """Films that it is a share of."""
 
 
 def interval(successes: int, trials: int, level: float = 0.95) -> Interval:

@@ -14,3 +14,13 @@ class Estimate(JsonValue):
     """None where it is not defined, such as the AUROC of films of one class."""
     interval95: Interval | None
     """None where there are too few patients for one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proportion(Estimate):
+    """A share of films; its value is None where there is none."""
+
+    interval95: Interval
+    """Clopper-Pearson."""
+    n: int
+    """Films that it is a share of."""

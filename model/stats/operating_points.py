@@ -10,7 +10,8 @@ from scipy.stats import beta
 from model.calibration import log_losses
 from model.decision import SENSITIVITY, SPECIFICITY, OperatingPoint
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion, interval, proportion
+from model.stats.binomial import interval, proportion
+from model.stats.estimate import Proportion
 from model.stats.summaries import Summary, summary
 
 HALF_WIDTH = 0.05

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.json_value import JsonValue
-from model.stats.binomial import Proportion, proportion, sign_test
-from model.stats.estimate import Estimate, Interval
+from model.stats.binomial import proportion, sign_test
+from model.stats.estimate import Estimate, Interval, Proportion
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]

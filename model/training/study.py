@@ -10,7 +10,8 @@ import torch
 from model.data.dataset import SPLITS, Dataset, Films, dataset_of
 from model.data.splits import assign
 from model.findings import FINDINGS
-from model.stats.binomial import Proportion, interval
+from model.stats.binomial import interval
+from model.stats.estimate import Proportion
 from model.stats.summaries import summary
 from model.study_table import Cell, Study
 from model.training.loop import predict

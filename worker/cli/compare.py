@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from model.promotion.side_by_side import FlagChanges, ProbabilityShift, RateOfBoth
-    from model.stats.binomial import Proportion
-    from model.stats.estimate import Interval
+    from model.stats.estimate import Interval, Proportion
     from worker.bundles.roles import Placed
     from worker.monitoring.comparison import BundleComparison
 

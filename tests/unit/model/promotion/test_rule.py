@@ -7,7 +7,8 @@ import pytest
 
 from model.promotion.rule import BROKEN, KEEP, MET, NOT_ENOUGH, NOT_JUDGED, OPEN, PROMOTE, RULE, verdict
 from model.promotion.side_by_side import ComparedFilm, FindingScore, FlagChanges, OneSided, SideBySide, compare
-from model.stats.binomial import Proportion, interval
+from model.stats.binomial import interval
+from model.stats.estimate import Proportion
 
 FLAG, OTHER = "covid19", "normal"
 
