@@ -98,7 +98,12 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(8, gt=0, le=256, description="Films in one task.")
     max_in_flight: int = Field(128, gt=0, description="Films published and not yet finished, over all workers.")
-    lease_seconds: float = Field(60.0, gt=0, description="After this long without a result a film is published again.")
+    lease_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="Length of a lease. A film that no worker takes within it is published again; a worker that is at "
+        "work on one renews it.",
+    )
     max_attempts: int = Field(5, gt=0, description="Attempts before a film becomes a dead letter.")
     retry_seconds: float = Field(
         2.0,

@@ -13,6 +13,7 @@ from dicom_gateway.notes import NOTES
 from model.bundle import REFERENCE, load
 from model.evaluation.evaluate import json_text
 from model.findings import FINDINGS
+from model.gate.reasons import REASONS as GATE_REASONS
 from model.pages.card import EVALUATION, card, read_evaluation
 from model.promotion.rule import RULE
 from model.study_table import read_study
@@ -85,6 +86,11 @@ def test_state_is_documented(state: str) -> None:
 @pytest.mark.parametrize("reason", REASONS)
 def test_reason_is_documented(reason: str) -> None:
     assert f"`{reason}`" in page(*BOTH)
+
+
+def test_the_reasons_of_the_gate_stand_in_the_order_in_which_they_are_asked() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", page(CONFORMANCE), re.MULTILINE)
+    assert [reason for reason in listed if reason in GATE_REASONS] == list(GATE_REASONS)
 
 
 @pytest.mark.parametrize("code", NOTES)
