@@ -1,4 +1,4 @@
-"""Bring each change to each channel, until it arrives or is given up, and in the order in which an alarm was raised and cleared.
+"""Bring each change to each channel until it arrives or is given up, an alarm's beginning before its end.
 
 A process that dies between the server's answer and our commit sends the message again; its identity (Message-ID,
 webhook-id) stays the same. Every failure is tried again, a refusal (SMTP 5xx, HTTP 4xx) like a silence: a wrong
