@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -98,11 +100,17 @@ def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:
     assert f"database {home / 'xrayq.db'}" in ran.stdout.replace("\n", "")
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where temporary folders go. Its path is short: sockets are made there, and theirs may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="x", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("keep", [False, True])
-def test_the_demos_folder_goes_unless_it_is_to_be_kept(tmp_path: Path, keep: bool) -> None:
-    films, place = tmp_path / "films", tmp_path / "tmp"
+def test_the_demos_folder_goes_unless_it_is_to_be_kept(tmp_path: Path, place: Path, keep: bool) -> None:
+    films = tmp_path / "films"
     films.mkdir()
-    place.mkdir()
     write_film(films, "one")
     ran = subprocess.run(
         [sys.executable, "-m", "worker.cli", "demo", "--films", str(films), *(["--keep"] if keep else [])],
@@ -121,10 +129,9 @@ def test_the_demos_folder_goes_unless_it_is_to_be_kept(tmp_path: Path, keep: boo
         assert str(place) not in ran.stdout + ran.stderr
 
 
-def test_the_demos_folder_goes_after_ctrl_c(tmp_path: Path) -> None:
-    films, place = tmp_path / "films", tmp_path / "tmp"
+def test_the_demos_folder_goes_after_ctrl_c(tmp_path: Path, place: Path) -> None:
+    films = tmp_path / "films"
     films.mkdir()
-    place.mkdir()
     write_film(films, "one")
     running = subprocess.Popen(
         [sys.executable, "-m", "worker.cli", "demo", "--films", str(films)],

@@ -55,7 +55,7 @@ def test_an_alarm_of_the_release_before_stays_and_can_be_acknowledged(database: 
         connection.exec_driver_sql(f"INSERT INTO alarm {row}")
     assert schema.upgrade(database) == schema.head()
     kept = acknowledge(database, "unaccounted", "CR1", why="lost", actor="operator:test")
-    assert (kept["value"], kept["about"]) == (2, None)
+    assert (kept.value, kept.about) == (2, None)
     schema.downgrade(database, "0004")  # the release before goes on with what it wrote
     with database.connect() as connection:
         assert connection.exec_driver_sql("SELECT rule, cleared_at FROM alarm").one() == ("unaccounted", None)
