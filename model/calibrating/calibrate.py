@@ -23,7 +23,7 @@ from typing import Any
 
 from model.bundle import Bundle, derive, refuse_existing
 from model.calibrating.cross_fit import Wish, apply, cross_fit, fit_all
-from model.calibrating.films import LabelledLogits, check, labelled, open_films, read_table
+from model.calibrating.labelled_films import LabelledLogits, check, labelled, open_films, read_table
 from model.calibrating.measured_part import MeasuredPart, measure
 from model.calibration import Calibration
 from model.conformal import Conformal

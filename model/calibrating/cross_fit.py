@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import conformal
-from model.calibrating.films import LabelledLogits, OperatingTarget
 from model.calibrating.fitting import FOLDS, fit, splits
+from model.calibrating.labelled_films import LabelledLogits, OperatingTarget
 from model.calibration import Calibration
 from model.conformal import Conformal
 from model.decision import SENSITIVITY, OperatingPoint

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle
 from model.calibrating.cross_fit import Predictions, Wish
-from model.calibrating.films import LabelledLogits
+from model.calibrating.labelled_films import LabelledLogits
 from model.calibration import probabilities
 from model.decision import SENSITIVITY
 from model.json_value import JsonValue

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from model.calibrating.cross_fit import Wish, apply, fit_all
-from model.calibrating.films import LabelledLogits, check
 from model.calibrating.fitting import folds
+from model.calibrating.labelled_films import LabelledLogits, check
 from model.calibration import VECTOR, probabilities
 from model.conformal import limit
 from model.json_value import JsonValue

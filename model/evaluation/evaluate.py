@@ -38,7 +38,7 @@ from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError
 from model.evaluation.comparisons import Difference, FairSlice, against, fair
-from model.evaluation.published import PAPER, Paper
+from model.evaluation.papers import PAPER, Paper
 from model.evaluation.rivals import Baselines, baselines, fit_baselines
 from model.evaluation.scored import CalledFilm, ScoredFilms, predictions_text, right, score_films, wrong
 from model.evaluation.slices import PartMeasures, SliceMeasures, measure, slices

@@ -20,10 +20,10 @@ from model.bundle import GATE, Bundle, derive, refuse_existing
 from model.data.bundle_films import require
 from model.data.dataset import Films, open_prepared
 from model.errors import DatasetError
-from model.gate.films import GateFilms, load_auxiliary_views, of_prepared, others
 from model.gate.gate_measures import Seen, adult, measure
 from model.gate.network import TURNS, VIEWS, GateNetwork, Sight
 from model.gate.rules import Policy, Thresholds, scored_view
+from model.gate.training_films import GateFilms, load_auxiliary_views, of_prepared, others
 
 BUDGET = 0.02
 """Largest share of eligible validation films that all rules on pixels refuse together."""

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model.data.dataset import FilmRow, Films
-from model.gate.films import KINDS
 from model.gate.network import Sight
 from model.gate.quality import Quality
 from model.gate.rules import Facts, Gate, Policy, Thresholds, Verdict
+from model.gate.training_films import KINDS
 from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.estimate import Proportion

@@ -7,7 +7,7 @@ from typing import Protocol
 from markupsafe import Markup
 
 from model.evaluation.evaluate import EvaluationContent
-from model.evaluation.published import PublishedRates
+from model.evaluation.papers import PublishedRates
 from model.findings import FINDINGS, SPOKEN
 from model.pages.texts import estimate_text
 from model.stats.binomial import interval

@@ -1,4 +1,4 @@
-"""What an evaluation lets one say, and what not: claims judged by their intervals, not by their values."""
+"""What an evaluation lets one say, and what not: statements judged by their intervals, not by their values."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "no"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class Statement:
     text: str
     verdict: str
     evidence: str
 
 
-def verdicts(content: EvaluationContent) -> list[Claim]:
+def verdicts(content: EvaluationContent) -> list[Statement]:
     """Claims about the test films, in the order in which a reader would doubt them."""
-    claims = [_beats(content, rival, words) for rival, words in RIVALS.items()]
-    claims += [_ranks(content, name) for name in content.bundle.findings]
-    claims.append(_fair(content))
-    claims += [_flag(content, name) for name in content.parts["test"].flags]
-    claims.append(_calibrated(content))
-    claims.append(_views(content))
-    return claims
+    statements = [_beats(content, rival, words) for rival, words in RIVALS.items()]
+    statements += [_ranks(content, name) for name in content.bundle.findings]
+    statements.append(_fair(content))
+    statements += [_flag(content, name) for name in content.parts["test"].flags]
+    statements.append(_calibrated(content))
+    statements.append(_views(content))
+    return statements
 
 
 RIVALS = {
@@ -34,9 +34,9 @@ RIVALS = {
 }
 
 
-def _beats(content: EvaluationContent, rival: str, words: str) -> Claim:
+def _beats(content: EvaluationContent, rival: str, words: str) -> Statement:
     difference = content.against[rival]["test"]
-    return Claim(
+    return Statement(
         text=f"It calls films better than {words}",
         verdict=_over(difference.balanced_accuracy, 0.0),
         evidence=f"balanced accuracy {_signed(difference.balanced_accuracy)}, "
@@ -44,40 +44,40 @@ def _beats(content: EvaluationContent, rival: str, words: str) -> Claim:
     )
 
 
-def _ranks(content: EvaluationContent, name: str) -> Claim:
+def _ranks(content: EvaluationContent, name: str) -> Statement:
     auroc = content.parts["test"].curves[name].roc.auroc
-    return Claim(
+    return Statement(
         text=f"It ranks {SPOKEN[name]} films above others, better than chance",
         verdict=_over(auroc, 0.5),
         evidence=f"AUROC {estimate_text(auroc)}",
     )
 
 
-def _fair(content: EvaluationContent) -> Claim:
+def _fair(content: EvaluationContent) -> Statement:
     answers = content.fair.test_all
     auroc = answers["network"].auroc if answers else Estimate(value=None, interval95=None)
-    return Claim(
+    return Statement(
         text="It tells COVID-19 from other pneumonia within one source, where origin cannot help",
         verdict=_over(auroc, 0.5),
         evidence=f"AUROC {estimate_text(auroc)}, {content.fair.source} test films of all views",
     )
 
 
-def _flag(content: EvaluationContent, name: str) -> Claim:
+def _flag(content: EvaluationContent, name: str) -> Statement:
     rates = content.parts["test"].flags[name]
     (aimed,) = (point.sensitivity for point in content.bundle.operating_points if point.finding == name)
     low, high = rates.sensitivity.interval95
-    return Claim(
+    return Statement(
         text=f"The {SPOKEN[name]} flag keeps the sensitivity of {aimed:.2f} that it had on validation",
         verdict="in keeping" if low <= aimed <= high else SHOWN if low > aimed else REFUTED,
         evidence=f"sensitivity {estimate_text(rates.sensitivity)}, specificity {estimate_text(rates.specificity)}",
     )
 
 
-def _calibrated(content: EvaluationContent) -> Claim:
+def _calibrated(content: EvaluationContent) -> Statement:
     before, after = content.parts["test"].reliability.before, content.parts["test"].reliability.after
     better = after.log_loss is not None and before.log_loss is not None and after.log_loss < before.log_loss
-    return Claim(
+    return Statement(
         text="Calibration makes its probabilities more honest",
         verdict="yes, on these films" if better else "no difference" if after == before else REFUTED,
         evidence=f"log loss {number_text(before.log_loss)} to {number_text(after.log_loss)}, "
@@ -85,12 +85,12 @@ def _calibrated(content: EvaluationContent) -> Claim:
     )
 
 
-def _views(content: EvaluationContent) -> Claim:
+def _views(content: EvaluationContent) -> Statement:
     by_view = [part for part in content.slices if part.group == "view"]
     own = content.data.views
     others = [part for part in by_view if part.name not in own and own != ("all",)]
     words = ", ".join(f"{part.name} {estimate_text(part.accuracy)}" for part in by_view)
-    return Claim(
+    return Statement(
         text="It works on other views than it is measured for",
         verdict="do not use it so" if others else "no such films",
         evidence=f"accuracy {words}",

@@ -10,8 +10,8 @@ from model.data.dataset import Films
 from model.findings import FINDINGS
 from model.stats.summaries import summary
 from model.training.loop import copy_state, predict
-from model.training.network import ChestResNet50
 from model.training.recipe import TrainConfig
+from model.training.resnet import ChestResNet50
 
 
 @dataclass(kw_only=True)

@@ -15,7 +15,7 @@ from model.data.auxiliary import AuxiliaryFilms
 from model.errors import DatasetError
 from model.training.augment import Augmentation
 from model.training.loop import Advance, Checkpoint, Pass, Rows, nothing, pick_device, shuffled
-from model.training.network import PretrainingNetwork
+from model.training.resnet import PretrainingNetwork
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from model.errors import DatasetError, first_line
 from model.findings import FINDINGS, REPORT_MINED
 from model.training.candidates import Candidate, added, best_of, class_weights, settle, validate
 from model.training.loop import UNREADABLE, Advance, Checkpoint, Pass, Rows, copy_state, nothing, pick_device, shuffled
-from model.training.network import ChestResNet50
 from model.training.recipe import TrainConfig
+from model.training.resnet import ChestResNet50
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.engine.choose import open_engine
-from model.training.network import ChestResNet50
+from model.training.resnet import ChestResNet50
 from tests.benchmarks.report import Cell, Row, Section, Target, interleave, ratio, spread
 
 ENGINES = ("onnxruntime", "onnxruntime-int8")

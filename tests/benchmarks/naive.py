@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from model.findings import FINDINGS
-from model.training.network import ChestResNet50
+from model.training.resnet import ChestResNet50
 from tests.benchmarks.decode import usual
 
 

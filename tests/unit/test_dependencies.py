@@ -21,7 +21,7 @@ NVIDIAS = {"tensorrt", "tensorrt_rtx"}
 """From NVIDIA's index or container, as the comment beside the extra `gpu` says."""
 EXTRA_ONLY = ("matplotlib", "onnx", "onnxscript", "scipy", "sklearn", "torch", "torchvision", "cuda")
 USED_WITHOUT_EXTRAS = (
-    "worker.cli", "worker.cli.run", "worker.processes.endpoints", "worker.processes.relay_tasks",
+    "worker.cli", "worker.cli.processes", "worker.processes.endpoints", "worker.processes.relay_tasks",
     "worker.scoring.task", "worker.bundles.loaded", "worker.status.doctor", "worker.monitoring.drift",
     "worker.bundles.replay", "worker.monitoring.comparison", "worker.monitoring.labels", "worker.nightly.content",
     "worker.nightly.run", "worker.alarms.rules", "worker.status.view", "worker.processes.up", "worker.demo",

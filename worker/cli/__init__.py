@@ -23,9 +23,9 @@ from worker.cli import (
     instance,
     labels,
     prepare,
+    processes,
     replay,
     roles,
-    run,
     status,
     study,
     submit,
@@ -62,7 +62,7 @@ app = typer.Typer(
     What is wrong?                  [bold]xrayq doctor[/bold]
     """,
 )
-run.register(app)
+processes.register(app)
 submit.register(app)
 roles.register(bundle.app)
 compare.register(bundle.app)

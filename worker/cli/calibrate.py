@@ -119,7 +119,7 @@ def calibrate(
 def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
     """Raises ConfigurationError on a rate that is none, a finding that is none or named twice."""
     from model.calibrating.cross_fit import Wish, default_targets
-    from model.calibrating.films import OperatingTarget
+    from model.calibrating.labelled_films import OperatingTarget
     from model.decision import SENSITIVITY, SPECIFICITY
 
     if not 0 < coverage < 1:

@@ -10,7 +10,7 @@ from worker.cli.common import PREPARE, JsonOption, must_be_writable, must_exist,
 from worker.cli.train import command_line
 
 if TYPE_CHECKING:
-    from model.gate.films import GateFilms
+    from model.gate.training_films import GateFilms
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The gate: which films a bundle does not score.")
 
@@ -43,7 +43,7 @@ def train(
     from dataclasses import replace
 
     from model.gate.build import build_gate
-    from model.training.gate import GateConfig, GateEpoch, train_gate
+    from model.training.gate_network import GateConfig, GateEpoch, train_gate
 
     config = GateConfig()
     config = replace(config, epochs=epochs or config.epochs, seed=config.seed if seed is None else seed)

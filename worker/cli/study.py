@@ -156,7 +156,7 @@ def calibration(
     wish = wish_of(bundle, sensitivity, specificity, coverage)
     from rich.console import Console
 
-    from model.calibrating.films import labelled, open_films
+    from model.calibrating.labelled_films import labelled, open_films
     from model.calibrating.resplits import pool, resplit
     from model.engine.ort import OrtEngine
     from worker.settings import cores

@@ -63,9 +63,9 @@ def train(
     from rich.console import Console
 
     from model.data.dataset import load_dataset
-    from model.training.build import build_bundle
+    from model.training.finish import build_bundle
     from model.training.loop import Checkpoint, describe_device, pick_device
-    from model.training.network import fits
+    from model.training.resnet import fits
     from model.training.train import Epoch, build
     from model.training.train import train as run_training
 

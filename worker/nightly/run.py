@@ -29,7 +29,7 @@ from worker.nightly import published
 from worker.nightly.child import ACTOR, TRY_AGAIN, Order
 from worker.nightly.published import DayGivenUp
 from worker.nightly.schedule import NightlySchedule, due
-from worker.nightly.summary import Summary
+from worker.nightly.summary import ReportSummary
 from worker.queue import errands
 from worker.queue.errands import Errand, Kind
 
@@ -94,7 +94,7 @@ def _scratch(plan: NightlySchedule, day: date) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _made_by_a_child(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path) -> Summary:
+def _made_by_a_child(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path) -> ReportSummary:
     """The report's files in `scratch`/new, and what is to be known of it. Raises NotMade."""
     order = Order(
         database_url=plan.database_url,
@@ -121,10 +121,10 @@ def _made_by_a_child(engine: Engine, plan: NightlySchedule, night: Errand, scrat
     return _read(order.summary)
 
 
-def _read(file: Path) -> Summary:
+def _read(file: Path) -> ReportSummary:
     """Raises NotMade where the file is not whole, OSError where it is not there."""
     try:
-        summary: Summary = pickle.loads(file.read_bytes())  # from our own child
+        summary: ReportSummary = pickle.loads(file.read_bytes())  # from our own child
     except (EOFError, pickle.UnpicklingError) as error:
         raise NotMade("its summary cannot be read") from error
     return summary
@@ -143,7 +143,7 @@ def _wait(process: subprocess.Popen[bytes], engine: Engine, plan: NightlySchedul
         clock.sleep(LOOK_SECONDS)
 
 
-def _commit(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path, summary: Summary) -> None:
+def _commit(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path, summary: ReportSummary) -> None:
     """The files into place, this day done, the next one named, and the audit event: all or nothing. Raises NotMade."""
     new, day = scratch / "new", date.fromisoformat(night.key)
     following = day + timedelta(days=1)

@@ -10,7 +10,7 @@ from worker.nightly.night_report import MissingPart, NightReport
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class ReportSummary:
     """What the relay needs of a report: for the alarms, for its audit event, and for its log."""
 
     span: Span
@@ -26,8 +26,8 @@ class Summary:
     """See `night_rules.gone`."""
 
 
-def summary_of(report: NightReport) -> Summary:
-    return Summary(
+def summary_of(report: NightReport) -> ReportSummary:
+    return ReportSummary(
         span=report.span,
         looked_at=report.looked_at,
         difference=report.difference,

@@ -14,7 +14,7 @@ from dicom_gateway.spool import Spool
 from tests import days
 from tests.alarms import BOTH, alarms, audited, condition, errand_keys, settled
 from tests.integration.audit.test_reconciliation import sent
-from tests.integration.status.test_status import options, shown
+from tests.integration.status.test_snapshot import options, shown
 from tests.services import typed_in
 from worker.alarms import ledger
 from worker.alarms.acknowledge import MOST_CHARACTERS, acknowledge

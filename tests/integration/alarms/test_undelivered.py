@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from dicom_gateway.spool import Spool
 from tests import days
 from tests.alarms import condition
-from tests.integration.status.test_status import options, shown
+from tests.integration.status.test_snapshot import options, shown
 from tests.receivers import hook, mailer, post, web
 from tests.services import free_port, typed_in
 from worker.alarms import ledger, mail, webhook

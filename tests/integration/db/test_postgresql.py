@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
-from tests.integration.status.test_status import options
+from tests.integration.status.test_snapshot import options
 from tests.nightly import FRIDAY, plan_for
 from tests.phantoms import write_film
 from tests.postgres import administer, freeze, frozen, own_server, pgbouncer, thaw

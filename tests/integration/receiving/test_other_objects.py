@@ -24,7 +24,7 @@ from tests.integration.alarms.test_silence import at, mondays, silent
 from tests.integration.audit.test_reconciliation import ended, found, named, sent
 from tests.integration.receiving.test_ingest import after_look
 from tests.integration.receiving.test_orphans import settled
-from tests.integration.status.test_status import options, shown
+from tests.integration.status.test_snapshot import options, shown
 from tests.phantoms import chest_film, write_film
 from tests.services import typed_in
 from worker.alarms import night_rules

@@ -24,7 +24,7 @@ from tests.unit.model.films import dataset_for, rows_for
 
 if TYPE_CHECKING:
     from model.evaluation.evaluate import Evaluation
-    from model.training.network import ChestResNet50
+    from model.training.resnet import ChestResNet50
 
 TEMPERATURE = 2.0
 THRESHOLDS = {"pneumonia": 0.0, "covid19": 1.0}

@@ -15,8 +15,8 @@ from model import bundle as bundles
 from model.bundle import MANIFEST, MODEL, Bundle
 from model.calibrating.calibrate import Calibrated, calibrate_on_films, calibrate_on_table
 from model.calibrating.cross_fit import Wish, cross_fit, default_targets
-from model.calibrating.films import LabelledLogits, OperatingTarget, check, labelled, open_films, read_table
 from model.calibrating.fitting import FOLDS, folds
+from model.calibrating.labelled_films import LabelledLogits, OperatingTarget, check, labelled, open_films, read_table
 from model.calibrating.resplits import pool, resplit
 from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine

@@ -23,7 +23,7 @@ from tests.unit.model.conftest import TEMPERATURE, write_bundle
 from tests.unit.model.engine_contract import CHECKS, Subject
 
 if TYPE_CHECKING:
-    from model.training.network import ChestResNet50
+    from model.training.resnet import ChestResNet50
 
 TOLERANCES = {"fp32": 1e-6, "int8": 0.08}
 """Of a logit of the random network; between films its logits differ by up to 0.24. The real one is `xrayq compile`s."""

@@ -24,9 +24,9 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from model.gate.build import BUDGET, build_gate
-from model.gate.films import KINDS, GateFilms, load_auxiliary_views, of_prepared, others
 from model.gate.network import GateNetwork, Sight
-from model.training.gate import GateConfig, train_gate
+from model.gate.training_films import KINDS, GateFilms, load_auxiliary_views, of_prepared, others
+from model.training.gate_network import GateConfig, train_gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

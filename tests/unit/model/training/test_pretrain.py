@@ -15,8 +15,8 @@ from model.data.auxiliary import AuxiliaryFilms  # noqa: E402
 from model.digest import file_digest  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
 from model.training.loop import Checkpoint  # noqa: E402
-from model.training.network import ChestResNet50  # noqa: E402
 from model.training.pretrain import PretrainConfig, PretrainEpoch, pretrain  # noqa: E402
+from model.training.resnet import ChestResNet50  # noqa: E402
 from model.training.train import build  # noqa: E402
 from tests.services import Xrayq  # noqa: E402
 from tests.unit.model.data.test_auxiliary import write_auxiliary  # noqa: E402

@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from model.training.network import ChestResNet50, Normalise, PretrainingNetwork, fits  # noqa: E402
+from model.training.resnet import ChestResNet50, Normalise, PretrainingNetwork, fits  # noqa: E402
 
 
 def count(module: torch.nn.Module) -> int:

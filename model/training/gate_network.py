@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.gate.films import GateFilms, others
 from model.gate.network import OUTPUTS, TURNS, VIEWS
+from model.gate.training_films import GateFilms, others
 from model.training.augment import Augmentation, augment
 from model.training.export import export_onnx
 from model.training.loop import Advance, Pass, Rows, nothing, shuffled

@@ -7,13 +7,7 @@ import typer
 
 from worker.cli.common import load_settings
 from worker.errors import Unhealthy
-from worker.processes.parts import (
-    make_folder,
-    must_be_folder,
-    open_database,
-    start_logging,
-    variable_of_spool,
-)
+from worker.processes.parts import make_folder, must_be_folder, open_database, start_logging, variable_of_spool
 
 if TYPE_CHECKING:
     from worker.settings import Settings
