@@ -5,7 +5,7 @@ command line.
 """
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from worker.db.errors import CommitUnknown
@@ -95,6 +95,8 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("no such table", STATES["42P01"]),
 )
 """Of texts without a code: libpq's, a pooler's, SQLite's. The first that is found counts."""
+NOT_BOUND = ("Error binding parameter", "cannot adapt type")
+"""How sqlite3 and psycopg begin when they cannot hand a value to the database."""
 NEITHER = (("role", "does not exist", "there is no such user"), ("database", "does not exist", STATES["3D000"]))
 LONGEST = 200
 
@@ -102,6 +104,15 @@ LONGEST = 200
 def cause(error: SQLAlchemyError) -> str:
     """In a few words."""
     return known(error) or f"it refused ({type(error).__name__})"
+
+
+def is_of_a_value(error: Exception) -> bool:
+    """Whether a value is the cause, and not the database: it, its driver or SQLAlchemy does not take it."""
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    if isinstance(error, DBAPIError):
+        return str(error.orig).startswith(NOT_BOUND)
+    return isinstance(error, StatementError)  # SQLAlchemy's own, before the driver saw it
 
 
 def told(error: SQLAlchemyError, url: URL) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, select, update
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, ModelError, first_line
@@ -22,7 +22,7 @@ from worker.audit import trail
 from worker.bundles.loaded import Loaded, Roles, Serving
 from worker.bundles.shadows import score_shadows
 from worker.db import film_measures, scores
-from worker.db.causes import cause
+from worker.db.causes import cause, is_of_a_value
 from worker.db.errors import CommitUnknown
 from worker.db.session import database_time, writing
 from worker.db.tables import instance, outbox
@@ -38,13 +38,11 @@ from worker.states import Role, State
 log = logging.getLogger("xrayq.worker")
 
 MOST_RENEWALS = 30  # at a third of a lease each: ten leases
-FAULTS: tuple[tuple[type[Exception], Fault], ...] = (  # the first that fits
-    (DataError, Fault.ROW_REFUSED),
-    (IntegrityError, Fault.ROW_REFUSED),
+FAULTS: tuple[tuple[type[Exception], Fault], ...] = (
     (SQLAlchemyError, Fault.DATABASE_AWAY),
     (ModelError, Fault.ENGINE_DOWN),
 )
-"""What an error says that ended the work on a whole batch; any other is UNKNOWN."""
+"""What an error says that ended the work on a whole batch, where no value is the cause; any other is UNKNOWN."""
 
 
 class Scoring:
@@ -92,7 +90,7 @@ class Scoring:
                 outcomes = [end for end in ends if isinstance(end, Outcome)]
                 finished = self._finish(outcomes, live, rows)
         except Exception as error:
-            fault = next((fault for kind, fault in FAULTS if isinstance(error, kind)), Fault.UNKNOWN)
+            fault = _fault_of(error)
             if isinstance(decide(fault), Count):
                 with suppress(SQLAlchemyError):  # then the leases pass
                     self._put_back(rows, fault)
@@ -297,3 +295,9 @@ def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
     if outcome.state is State.INELIGIBLE and outcome.measured:
         detail["measured"] = outcome.measured
     return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)
+
+
+def _fault_of(error: Exception) -> Fault:
+    if is_of_a_value(error):
+        return Fault.ROW_REFUSED
+    return next((fault for kind, fault in FAULTS if isinstance(error, kind)), Fault.UNKNOWN)

@@ -2,7 +2,9 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
 from sqlalchemy import Connection, Engine, event, func, select, text, update
+from sqlalchemy.exc import StatementError
 
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
@@ -26,17 +29,19 @@ from model.gate.rules import Policy
 from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import typed_in, wait_until
 from worker.bundles.loaded import Serving
-from worker.db import schema
+from worker.db import schema, scores
+from worker.db.scores import NewScore
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, film_measure, finding_score, instance, outbox, score
 from worker.errors import WrongState
 from worker.instances import InstanceView, list_instances, reject, requeue
 from worker.metrics import WorkerMetrics
+from worker.queue.outbox import Claims, RelayOptions, relay_once
 from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.scoring.decoding import DecodePool
 from worker.scoring.task import Scoring
-from worker.states import State
+from worker.states import Role, State
 
 BRIGHT = 114.0
 """Mean of an input, between a phantom's and a brightened one's."""
@@ -360,6 +365,50 @@ def test_our_own_fault_is_not_the_films(
         row = connection.execute(select(outbox)).one()
     assert (row.attempts, row.claims, row.lease_until) == (0, 1, None)
     assert row.next_attempt_at > only(database).received_at
+
+
+def with_odd_notes(film: NewScore) -> NewScore:
+    """SQLAlchemy makes no JSON of it."""
+    return replace(film, notes=(object(),))  # type: ignore[arg-type]
+
+
+def with_odd_logits(film: NewScore) -> NewScore:
+    """The driver does not know its type."""
+    return replace(film, score=replace(film.score, logits=dict.fromkeys(film.score.logits, object())))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("made_odd", [with_odd_notes, with_odd_logits])
+def test_a_value_that_cannot_be_written_costs_its_film_alone(
+    database: Engine,
+    spool: Spool,
+    scoring: Scoring,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    made_odd: Callable[[NewScore], NewScore],
+) -> None:
+    ids = [take(database, spool, write_film(tmp_path, str(number))) for number in range(3)]
+    write = scores.write
+
+    def write_odd(
+        connection: Connection, bundle: Bundle, engine: str, role: Role, films: list[NewScore], now: datetime
+    ) -> None:
+        odd = [made_odd(film) if film.instance_id == ids[1] else film for film in films]
+        write(connection, bundle, engine, role, odd, now)
+
+    monkeypatch.setattr(scores, "write", write_odd)
+
+    def work(claims: Claims) -> None:
+        with suppress(StatementError, TypeError):  # counted, and raised for the log
+            scoring.run(claims)
+
+    def deliver_due() -> bool:
+        relay_once(database, work, options)
+        return count(database, outbox) == 0
+
+    options = RelayOptions(batch_size=8, max_in_flight=8, lease_seconds=30, poll_seconds=0.1)
+    wait_until(deliver_due, 20, "the end of each film")
+    ends = {view.id: (view.state, view.reason) for view in list_instances(database)}
+    assert [ends[film] for film in ids] == [("scored", None), ("failed", "attempts_exhausted"), ("scored", None)]
 
 
 def lock(database: Engine, table: str) -> Connection:
