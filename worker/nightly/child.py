@@ -34,6 +34,8 @@ TOOK_TOO_LONG = "57014"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
+    """What the child needs to make one report."""
+
     database_url: str
     database_seconds: float = DATABASE_SECONDS
     """After which a silent one is given up; see `session.make_engine`."""
@@ -48,7 +50,16 @@ class Order:
 
 
 def main() -> int:
-    order: Order = pickle.load(sys.stdin.buffer)  # from our own parent
+    """Make the report that standard input orders. Why there is no report goes to standard output.
+
+    Returns:
+        The exit code: 0; TRY_AGAIN; or 1 where what the day holds may be the cause.
+    """
+    try:
+        order: Order = pickle.load(sys.stdin.buffer)  # from our own parent
+    except Exception as error:  # noqa: BLE001 - the parent is of another release: it is no fault of the day
+        print(f"the order cannot be read: {type(error).__name__}")  # noqa: T201 - the parent logs it
+        return TRY_AGAIN
     end_with_parent()
     if os.getppid() != order.parent:  # it ended before we asked to end with it
         return 1
