@@ -1,4 +1,4 @@
-"""A question whose answer may never come, asked so that whoever asks gets on with his work."""
+"""Calls that may hang, with a limit on how long a caller waits."""
 
 import threading
 import time

@@ -21,7 +21,7 @@ FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "alarm": int,
     "rule": str,
     "subject": str,
-    "state": str,
+    "state": AlarmState,
     "value": (int, float),
     "threshold": (int, float),
     "text": str,
@@ -41,7 +41,7 @@ class Change:
     rule: str
     subject: str
     """An AE title or a finding; "" for the whole service."""
-    state: str
+    state: AlarmState
     value: float
     """When it is cleared: the last that broke the rule."""
     threshold: float
@@ -63,7 +63,7 @@ class Change:
         if isinstance(known.get("to"), list):
             known["to"] = tuple(known["to"])
         try:
-            change = Change(**known)
+            change = Change(**known | {"state": AlarmState(known.get("state", ""))})
         except TypeError as error:
             raise ValueError("a field is missing") from error
         for field in fields(Change):

@@ -13,8 +13,8 @@ from functools import partial
 from sqlalchemy import Engine, select
 
 from worker.alarms.change import AlarmState, Change, Send, key_of, key_parts
-from worker.alarms.ledger import ACTOR
 from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.bounded import within
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
@@ -24,7 +24,7 @@ from worker.queue.errands import Errand, Kind
 
 log = logging.getLogger("xrayq.alarm")
 
-DELIVERED, GIVEN_UP = "alarm_delivered", "alarm_undelivered"
+DELIVERED, GIVEN_UP = Action.ALARM_DELIVERED, Action.ALARM_UNDELIVERED
 """Audit events of a message, a test's too."""
 NOT_CONFIGURED, UNREADABLE = "not_configured", "unreadable"
 SEND_SECONDS = 120.0
@@ -108,12 +108,12 @@ def _overtakes(engine: Engine, kind: Kind, change: Change) -> bool:
         return connection.execute(earlier).first() is not None
 
 
-def _finish(engine: Engine, message: Errand, action: str, more: Mapping[str, str | int]) -> bool:
+def _finish(engine: Engine, message: Errand, action: Action, more: Mapping[str, str | int]) -> bool:
     """False when the lease passed and another process has the errand: it records what becomes of it."""
     alarm, state = key_parts(message.key)
     detail = {"channel": message.kind.value, "alarm": alarm, "state": state} | dict(more)
     with writing(engine) as connection:
         ours = errands.finish(connection, message)
         if ours:
-            trail.record(connection, action=action, instance_id=None, actor=ACTOR, detail=detail)
+            trail.record(connection, action=action, instance_id=None, actor=Actor.RELAY, detail=detail)
     return ours

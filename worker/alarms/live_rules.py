@@ -13,6 +13,7 @@ from dicom_gateway.spool import MEBIBYTE, free_bytes
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
+from worker.audit.actions import Action
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
@@ -200,7 +201,7 @@ def _refusals(connection: Connection, limits: AlarmLimits, now: datetime) -> Ite
         )
 
 
-def _refused(connection: Connection, limits: AlarmLimits, now: datetime, action: str) -> dict[str, Counter[str]]:
+def _refused(connection: Connection, limits: AlarmLimits, now: datetime, action: Action) -> dict[str, Counter[str]]:
     """AE -> code -> number, of those over the threshold."""
     refused = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
     number = refusals.contexts_in if action == refusals.CONTEXTS else lambda codes: sum(codes.values())

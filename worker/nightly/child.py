@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from worker.audit.actions import Actor
 from worker.db.causes import cause
 from worker.db.session import DATABASE_SECONDS
 from worker.db.span import Span
@@ -23,7 +24,6 @@ from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly.content import NightOptions
 from worker.nightly.summary import summary_of
 
-ACTOR = "relay"
 NICE = 10
 TRY_AGAIN = 75
 """Exit code when a disk or a database is at fault and not the day: EX_TEMPFAIL of sysexits.h."""
@@ -70,7 +70,7 @@ def main() -> int:
 
         engine = schema.connect(order.database_url, order.database_seconds)
         span = Span.of_day(order.day, order.options.zone)
-        freeze_missing(engine, span, films=order.options.drift.reference_films, actor=ACTOR)
+        freeze_missing(engine, span, films=order.options.drift.reference_films, actor=Actor.RELAY)
         report = write_report(engine, order.day, order.options, order.folder)
         order.summary.write_bytes(pickle.dumps(summary_of(report)))
     except WorkerError as error:

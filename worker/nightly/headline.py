@@ -14,7 +14,7 @@ from worker.audit.reconciliation import Sender, Unaccounted
 from worker.nightly import corrections
 from worker.nightly.night_report import NightReport
 from worker.nightly.operations import DayAlarm
-from worker.nightly.page.words import in_films, in_others, local
+from worker.nightly.words import in_films, in_others, local
 from worker.receiving import orphans, refusals
 
 SHORT_DAYS = 14.0

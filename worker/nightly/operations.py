@@ -8,14 +8,22 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from worker.alarms.acknowledge import Acknowledgement
 from worker.alarms.rules import USUAL_DAYS
+from worker.audit.actions import Action
 from worker.audit.reconciliation import CHAINED
 from worker.audit.trail import ChainCheck
 from worker.db.session import database_time
 from worker.db.span import Span
 from worker.db.tables import alarm, audit_event, instance, outbox, score
-from worker.states import State
+from worker.states import Role, State
 
-CHANGES = ("bundle_activated", "bundle_shadowed", "bundle_retired", "labels_imported", "reference_frozen")
+CHANGES = (
+    Action.BUNDLE_ACTIVATED,
+    Action.BUNDLE_SHADOWED,
+    Action.BUNDLE_RETIRED,
+    Action.LABELS_IMPORTED,
+    Action.REFERENCE_FROZEN,
+)
+"""What an operator or the service changed, as the page lists it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +45,7 @@ class InForce:
     """What wrote scores on the day."""
 
     bundle_digest: str
-    role: str
+    role: Role
     engine: str
     software_version: str
     scores: int
@@ -135,7 +143,7 @@ def in_force(connection: Connection, span: Span) -> tuple[InForce, ...]:
         .group_by(*columns)
         .order_by(*columns)
     )
-    return tuple(InForce(**row._mapping) for row in rows)
+    return tuple(InForce(**dict(row._mapping) | {"role": Role(row.role)}) for row in rows)
 
 
 def changes(connection: Connection, span: Span) -> tuple[ServiceChange, ...]:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Row, select
 
 from model.digest import file_digest
 from worker.alarms.rules import Condition
+from worker.audit.actions import Action
 from worker.db.tables import audit_event
 
-ACTION, GIVEN_UP, SET_BACK = "report_made", "report_failed", "reports_set_back"
+ACTION, GIVEN_UP, SET_BACK = Action.REPORT_MADE, Action.REPORT_FAILED, Action.REPORTS_SET_BACK
 """Audit events about a day: its report is there; is given up; the days from it on get another report."""
 REPORT, PAGE, INSTANCES, REFUSED = "report.json", "report.html", "instances.csv", "refused.csv"
 FILES = (PAGE, REPORT, INSTANCES, REFUSED)

@@ -23,10 +23,11 @@ from sqlalchemy import Engine
 
 from worker.alarms import ledger
 from worker.audit import trail
+from worker.audit.actions import Actor
 from worker.db.session import reading, time_of, writing
 from worker.errors import NotMade
 from worker.nightly import published
-from worker.nightly.child import ACTOR, TRY_AGAIN, Order
+from worker.nightly.child import TRY_AGAIN, Order
 from worker.nightly.published import DayGivenUp
 from worker.nightly.schedule import NightlySchedule, due
 from worker.nightly.summary import Summary
@@ -171,7 +172,7 @@ def _commit(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path,
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
         _move(new, published.folder_of(plan.folder, day), scratch)
         changes = ledger.settle(connection, summary.rules_looked_at, summary.conditions, plan.channels, summary.gone)
-        trail.record(connection, action=published.ACTION, instance_id=None, actor=ACTOR, detail=detail)
+        trail.record(connection, action=published.ACTION, instance_id=None, actor=Actor.RELAY, detail=detail)
     ledger.tell(changes)
 
 
@@ -186,7 +187,7 @@ def _give_up(engine: Engine, plan: NightlySchedule, night: Errand, reason: str) 
             connection, (), [published.condition_of(DayGivenUp(date=night.key, reason=reason))], plan.channels
         )
         detail = {"date": night.key, "reason": reason, "attempts": night.attempt}
-        trail.record(connection, action=published.GIVEN_UP, instance_id=None, actor=ACTOR, detail=detail)
+        trail.record(connection, action=published.GIVEN_UP, instance_id=None, actor=Actor.RELAY, detail=detail)
     log.error(
         f"no report of {night.key}, given up after {night.attempt} attempts",
         extra={"action": published.GIVEN_UP, "attempt": night.attempt, "reason": reason},

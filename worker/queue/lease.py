@@ -49,6 +49,11 @@ def is_due(work: Work, now: datetime) -> ColumnElement[bool]:
     return and_(table.c.next_attempt_at <= now, or_(table.c.lease_until.is_(None), table.c.lease_until <= now))
 
 
+def failed_attempts(row: Any) -> int:
+    """Attempts of an errand's row but the one that is under way."""
+    return int(row.attempts) - (row.lease_until is not None)
+
+
 def any_due(engine: Engine, work: Work, now: datetime, *which: ColumnElement[bool]) -> bool:
     """Whether there is anything to do: the common answer is no, and no writer's lock is taken to find out."""
     with reading(engine) as connection:

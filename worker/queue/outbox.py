@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.db.causes import cause
@@ -106,6 +106,11 @@ def lease_batch(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
             rows = [suspect]
         lease.hold(connection, OUTBOX, [row.id for row in rows], now + timedelta(seconds=options.lease_seconds))
         return {row.instance_id: row.claims for row in rows}
+
+
+def add(connection: Connection, instance_id: int, due: datetime) -> None:
+    """Put a film in the queue, in the transaction that makes it wait. `due` is of the database's clock."""
+    connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": due})
 
 
 def ahead(connection: Connection, now: datetime) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, ModelError, first_line
 from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.bundles.loaded import Loaded, Roles, Serving
 from worker.bundles.shadows import score_shadows
 from worker.db import film_measures, scores
@@ -304,4 +305,4 @@ def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
         detail["display"] = list(outcome.display)
     if outcome.state is State.INELIGIBLE and outcome.measured:
         detail["measured"] = outcome.measured
-    return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)
+    return trail.event(action=Action(outcome.state), instance_id=outcome.instance_id, actor=Actor.WORKER, detail=detail)
