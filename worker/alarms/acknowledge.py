@@ -42,7 +42,7 @@ class KeptAcknowledgement(Acknowledgement):
     """What the alarm's row keeps of an acknowledgement."""
 
     value: float
-    """The alarm's, of then."""
+    """The alarm's value when it was acknowledged."""
     about: list[str] | None
     """What the alarm was about then; None of one that an older release raised."""
 

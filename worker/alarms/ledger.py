@@ -40,7 +40,7 @@ class LedgerWork:
 
     new: list[Condition] = field(default_factory=list)
     stay: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    """Ids of open alarms, and values that are others now."""
+    """Ids of open alarms, each with its columns that changed."""
     again: list[tuple[int, Condition]] = field(default_factory=list)
     """Of those, alarms that were acknowledged, and it is worse now."""
     over: list[tuple[Any, str]] = field(default_factory=list)

@@ -31,7 +31,7 @@ class ChainCheck:
     """What verifying found."""
 
     rows: int
-    """That are whole, from the first on."""
+    """Number of whole rows, from the first on."""
     head: str
     """Digest of the last whole row."""
     broken: int | None = None

@@ -42,7 +42,7 @@ class NightOptions:
     spool: Path | None = None
     reports: Path | None = None
     reserve_bytes: int = 0
-    """Of the spool: a film must leave so much."""
+    """Bytes that a film must leave free in the spool."""
     bundle: Path | None = None
     """Live while none is activated; None: the shipped reference."""
 

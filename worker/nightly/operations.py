@@ -59,7 +59,7 @@ class ServiceChange:
     action: str
     actor: str
     detail: dict[str, Any]
-    """As the audit trail has it."""
+    """The event's detail, as the audit trail has it."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"at": self.at.isoformat()}
@@ -136,6 +136,7 @@ def _usual(films: int, first: datetime, span: Span) -> float | None:
 
 
 def in_force(connection: Connection, span: Span) -> tuple[InForce, ...]:
+    """Each bundle, role, engine and version that wrote scores in the span."""
     columns = (score.c.bundle_digest, score.c.role, score.c.engine, score.c.software_version)
     rows = connection.execute(
         select(*columns, func.count().label("scores"))
@@ -147,6 +148,7 @@ def in_force(connection: Connection, span: Span) -> tuple[InForce, ...]:
 
 
 def changes(connection: Connection, span: Span) -> tuple[ServiceChange, ...]:
+    """The events of CHANGES in the span, oldest first."""
     rows = connection.execute(
         select(audit_event)
         .where(span.covers(audit_event.c.at), audit_event.c.action.in_(CHANGES))
@@ -175,6 +177,7 @@ def alarms(connection: Connection, span: Span) -> tuple[DayAlarm, ...]:
 
 
 def backlog(connection: Connection) -> Backlog:
+    """Films in state received at this moment, and since when the oldest waits."""
     number, oldest = connection.execute(
         select(func.count(), func.min(instance.c.received_at))
         .select_from(instance)
@@ -186,6 +189,7 @@ def backlog(connection: Connection) -> Backlog:
 
 
 def chain(connection: Connection, span: Span, check: ChainCheck) -> DayChain:
+    """What verifying found, with the digest of the newest event before the span's end."""
     before = (audit_event.c.at < span.end) & CHAINED
     newest = select(audit_event.c.digest).where(before).order_by(audit_event.c.id.desc()).limit(1)
     return DayChain(check=check, anchor=connection.execute(newest).scalar_one_or_none())

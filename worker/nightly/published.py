@@ -22,7 +22,7 @@ FILES = (PAGE, REPORT, INSTANCES, REFUSED)
 sop_instance_uid for whoever looks films up in the PACS: it stays in the house."""
 
 CLOCK_SLACK = timedelta(hours=1)
-"""By which clocks may differ, or be set back, without a word."""
+"""Clocks may differ by this much before a report counts as made too early."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def folder_of(reports_folder: Path, day: date) -> Path:
 
 
 def digest_of(folder: Path) -> str:
-    """Of report.json."""
+    """SHA-256 of report.json."""
     return digests_of(folder, (REPORT,))[REPORT]
 
 

@@ -42,7 +42,7 @@ class NightlySchedule:
     """Each day has a folder of its own in it, named by its date."""
     options: NightOptions
     channels: tuple[Kind, ...] = ()
-    """That alarms go out by, beside the log."""
+    """Channels that alarms go out by, beside the log."""
     timeout_seconds: float = 900.0
     """A hundred thousand films take less than one."""
     lease_seconds: float = 60.0

@@ -40,7 +40,7 @@ class Claim:
 
     row_id: int
     number: int
-    """Of this taking: 1 for the first."""
+    """The row's number after this taking: 1 for the first."""
 
 
 def is_due(work: Work, now: datetime) -> ColumnElement[bool]:

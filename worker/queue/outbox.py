@@ -114,7 +114,7 @@ def add(connection: Connection, instance_id: int, due: datetime) -> None:
 
 
 def ahead(connection: Connection, now: datetime) -> int:
-    """Films that wait and came in the future: nobody knows since when. A clock was ahead and is right again."""
+    """Waiting films with a time of receipt in the future. A clock was ahead and is right again."""
     waits = select(func.count()).select_from(instance).where(instance.c.state == State.RECEIVED)
     return int(connection.execute(waits.where(instance.c.received_at > now + SLACK)).scalar_one())
 

@@ -23,7 +23,7 @@ from worker.states import State
 log = logging.getLogger("xrayq.ingest")
 
 
-def never(_one: Path, _other: Path) -> bool:
+def never(_first: Path, _second: Path) -> bool:
     """Where nothing can decode: two codings are two pictures."""
     return False
 
