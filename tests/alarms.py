@@ -45,7 +45,7 @@ def condition(rule: str = "backlog", subject: str = "", value: float = 700, thre
 
 def change(state: str = AlarmState.RAISED, **other: Any) -> Change:
     usual: dict[str, Any] = {"alarm": 7, "rule": "sender_silent", "subject": "CR1", "value": 12, "threshold": 10}
-    return Change(**usual | {"state": str(state), "text": "CR1 sent no new film since noon", "at": AT} | other)
+    return Change(**usual | {"state": AlarmState(state), "text": "CR1 sent no new film since noon", "at": AT} | other)
 
 
 def refused(database: Engine, **statuses: list[int]) -> None:

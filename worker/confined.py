@@ -1,10 +1,10 @@
 """What a child process that decodes strangers' films may do, and when it ends."""
 
-import fcntl
 import os
 import resource
 import warnings
-from multiprocessing import parent_process
+
+from worker.lifetime import end_with_worker
 
 
 def confine(memory_bytes: int) -> None:
@@ -14,7 +14,7 @@ def confine(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(1)
-    _end_with_parent()
+    end_with_worker()
 
 
 def _silence() -> None:
@@ -26,12 +26,3 @@ def _silence() -> None:
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)
     os.close(nowhere)
-
-
-def _end_with_parent() -> None:
-    """However that one ends. A process that waits for a film would notice, one that is busy would not: so the kernel
-    sends SIGIO, which ends it, when the other end of the pipe that the parent holds is closed.
-    """
-    if parent := parent_process():
-        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)

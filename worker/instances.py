@@ -5,15 +5,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, update
 
 from dicom_gateway.negotiation import class_name
 from dicom_gateway.views import all_views
 from worker.audit import trail
+from worker.audit.actions import Action
 from worker.db.scores import LiveScore, ScoreView, live_scores, of_instance
 from worker.db.session import database_time, reading, snapshot, writing
 from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
+from worker.queue import outbox as queue
 from worker.states import NO_STUDY, NOT_A_FILM, State, sources
 
 
@@ -47,7 +49,7 @@ class InstanceView:
     quality_control: str | None
     derived: str | None
     """What was made of the film, "" for the film itself; None as in `view_code`."""
-    state: str
+    state: State
     reason: str | None
     probabilities: dict[str, float] | None
     flags: list[str] | None
@@ -142,8 +144,8 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
     with writing(engine) as connection:
         _move(connection, instance_id, State.RECEIVED, reason=None, finished_at=None)
         due = database_time(connection)
-        connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": due})
-        trail.record(connection, action="requeued", instance_id=instance_id, actor=actor)
+        queue.add(connection, instance_id, due)
+        trail.record(connection, action=Action.REQUEUED, instance_id=instance_id, actor=actor)
 
 
 def reject(engine: Engine, instance_id: int, actor: str) -> None:
@@ -151,7 +153,7 @@ def reject(engine: Engine, instance_id: int, actor: str) -> None:
     with writing(engine) as connection:
         _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=database_time(connection))
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
-        trail.record(connection, action="rejected", instance_id=instance_id, actor=actor)
+        trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
 
 
 def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Engine, update
 from worker.alarms import ledger
 from worker.alarms.rules import Condition
 from worker.audit import trail
+from worker.audit.actions import Action
 from worker.db.session import database_time, writing
 from worker.db.tables import alarm
 from worker.errors import NotFound
 
-ACTION = "alarm_acknowledged"
+ACTION = Action.ALARM_ACKNOWLEDGED
 MOST_CHARACTERS = 200
 """Of the reason."""
 
@@ -41,7 +42,7 @@ class KeptAcknowledgement(Acknowledgement):
     """What the alarm's row keeps of an acknowledgement."""
 
     value: float
-    """The alarm's, of then."""
+    """The alarm's value when it was acknowledged."""
     about: list[str] | None
     """What the alarm was about then; None of one that an older release raised."""
 

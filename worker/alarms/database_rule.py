@@ -83,7 +83,7 @@ class DatabaseWatch:
             alarm=0,
             rule=RULE,
             subject=self._host,
-            state=state.value,
+            state=state,
             value=value,
             threshold=self._patience,
             text=text,

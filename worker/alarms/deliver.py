@@ -12,9 +12,9 @@ from functools import partial
 
 from sqlalchemy import Engine, select
 
-from worker.alarms.change import AlarmState, Change, Send, key_of
-from worker.alarms.ledger import ACTOR
+from worker.alarms.change import AlarmState, Change, Send, key_of, key_parts
 from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.bounded import within
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
@@ -24,13 +24,13 @@ from worker.queue.errands import Errand, Kind
 
 log = logging.getLogger("xrayq.alarm")
 
-DELIVERED, GIVEN_UP = "alarm_delivered", "alarm_undelivered"
+DELIVERED, GIVEN_UP = Action.ALARM_DELIVERED, Action.ALARM_UNDELIVERED
 """Audit events of a message, a test's too."""
-NOT_CONFIGURED = "not_configured"
+NOT_CONFIGURED, UNREADABLE = "not_configured", "unreadable"
 SEND_SECONDS = 120.0
 """For a delivery as a whole: each answer of a server may take ten seconds, and one that drips would never end."""
 LEASE_SECONDS = 300.0
-"""Longer than that."""
+"""Must exceed SEND_SECONDS, or a message under way is sent twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,13 @@ def not_configured(_change: Change) -> int:
 
 
 def deliver(engine: Engine, message: Errand, send: Send, options: DeliveryOptions) -> None:
-    change = Change(**message.payload)
+    """Send one message, and record what became of it: delivered, given up, or put off."""
+    try:
+        change = Change.read(message.payload)
+    except ValueError:  # a release that is older or newer wrote it
+        if _finish(engine, message, GIVEN_UP, {"reason": UNREADABLE, "attempts": message.attempt}):
+            log.error("not delivered, given up", extra={"channel": message.kind.value, "reason": UNREADABLE})
+        return
     extra = {"channel": message.kind.value, "alarm": change.alarm, "state": change.state, "attempt": message.attempt}
     try:
         if _overtakes(engine, message.kind, change):
@@ -69,10 +75,10 @@ def deliver(engine: Engine, message: Errand, send: Send, options: DeliveryOption
             payload = replace(change, to=failure.to or change.to).as_dict()
             errands.postpone(engine, message, now=time_of(engine), first_wait=options.first_wait, payload=payload)
             log.warning("cannot deliver, will try again", extra=extra | {"reason": reason})
-        elif _finish(engine, message, change, GIVEN_UP, {"reason": reason, "attempts": message.attempt}):
+        elif _finish(engine, message, GIVEN_UP, {"reason": reason, "attempts": message.attempt}):
             log.error("not delivered, given up", extra=extra | {"reason": reason})
         return
-    if _finish(engine, message, change, DELIVERED, {"refused": refused} if refused else {}):
+    if _finish(engine, message, DELIVERED, {"refused": refused} if refused else {}):
         log.info("delivered", extra=extra)
         if refused:
             log.warning("some recipients refused", extra=extra | {"count": refused})
@@ -102,11 +108,12 @@ def _overtakes(engine: Engine, kind: Kind, change: Change) -> bool:
         return connection.execute(earlier).first() is not None
 
 
-def _finish(engine: Engine, message: Errand, change: Change, action: str, more: Mapping[str, str | int]) -> bool:
+def _finish(engine: Engine, message: Errand, action: Action, more: Mapping[str, str | int]) -> bool:
     """False when the lease passed and another process has the errand: it records what becomes of it."""
-    detail = {"channel": message.kind.value, "alarm": change.alarm, "state": change.state} | dict(more)
+    alarm, state = key_parts(message.key)
+    detail = {"channel": message.kind.value, "alarm": alarm, "state": state} | dict(more)
     with writing(engine) as connection:
         ours = errands.finish(connection, message)
         if ours:
-            trail.record(connection, action=action, instance_id=None, actor=ACTOR, detail=detail)
+            trail.record(connection, action=action, instance_id=None, actor=Actor.RELAY, detail=detail)
     return ours

@@ -26,6 +26,7 @@ WORDS: dict[str, str] = {
     "connection_refused": "nothing listens there",
     "no_answer": "it does not answer",
     "not_configured": "the channel is no longer configured",
+    "unreadable": "another release wrote it, and this one cannot read it",
     "raised_waits": "the message that it was raised waits too",
 }
 ANSWERED = {"smtp": "the mail server answered", "http": "the server answered"}

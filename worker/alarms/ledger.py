@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from worker.alarms.change import AlarmState, Change
 from worker.alarms.rules import BY_ID, Condition
 from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.db.session import database_time
 from worker.db.tables import alarm
 from worker.queue import errands
@@ -18,7 +19,6 @@ from worker.queue.errands import Kind
 
 log = logging.getLogger("xrayq.alarm")
 
-ACTOR = "relay"
 TURN_LOCK = 0x616C61726D  # "alarm": one at a time on PostgreSQL; on SQLite a writing transaction is alone anyway
 
 
@@ -40,7 +40,7 @@ class LedgerWork:
 
     new: list[Condition] = field(default_factory=list)
     stay: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    """Ids of open alarms, and values that are others now."""
+    """Ids of open alarms, each with its columns that changed."""
     again: list[tuple[int, Condition]] = field(default_factory=list)
     """Of those, alarms that were acknowledged, and it is worse now."""
     over: list[tuple[Any, str]] = field(default_factory=list)
@@ -179,7 +179,7 @@ def _change(key: int, broken: Any, state: AlarmState, now: datetime) -> Change:
         alarm=key,
         rule=broken.rule,
         subject=broken.subject,
-        state=state.value,
+        state=state,
         value=broken.value,
         threshold=broken.threshold,
         text=broken.text,
@@ -190,4 +190,6 @@ def _change(key: int, broken: Any, state: AlarmState, now: datetime) -> Change:
 def _event(change: Change) -> dict[str, Any]:
     detail = {name: getattr(change, name) for name in ("alarm", "rule", "subject", "value", "threshold")}
     gone = {"gone": True} if change.gone else {}
-    return trail.event(action=f"alarm_{change.state}", instance_id=None, actor=ACTOR, detail=detail | gone)
+    return trail.event(
+        action=Action(f"alarm_{change.state}"), instance_id=None, actor=Actor.RELAY, detail=detail | gone
+    )

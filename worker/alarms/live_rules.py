@@ -13,6 +13,7 @@ from dicom_gateway.spool import MEBIBYTE, free_bytes
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
+from worker.audit.actions import Action
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
@@ -56,7 +57,7 @@ class LiveConditions:
     """What one look found."""
 
     rules: frozenset[str | tuple[str, str]]
-    """That could be looked at."""
+    """Rules that could be looked at."""
     conditions: tuple[Condition, ...]
     gone: dict[tuple[str, str], str]
     """Open alarms whose AE is gone."""
@@ -136,7 +137,8 @@ def _backlog(connection: Connection, limits: AlarmLimits, now: datetime, standin
             rule="backlog",
             value=limits.backlog_seconds,  # or less, or more: nobody knows
             threshold=limits.backlog_seconds,
-            text=f"{_films(early)} waiting that came in the future: a clock was ahead",
+            text=f"{_films(early)} waiting with a time of receipt in the future: "
+            "check the clock of the database's host",
         )
 
 
@@ -144,7 +146,7 @@ def _oldest(connection: Connection) -> datetime | None:
     """Since when a film waits: since it was received, or requeued. A postponed batch does not make it younger."""
     requeued = (
         select(func.max(audit_event.c.at))
-        .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action == "requeued")
+        .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action == Action.REQUEUED)
         .scalar_subquery()
     )
     waiting = select(instance.c.received_at, requeued).where(instance.c.state == State.RECEIVED)
@@ -200,7 +202,7 @@ def _refusals(connection: Connection, limits: AlarmLimits, now: datetime) -> Ite
         )
 
 
-def _refused(connection: Connection, limits: AlarmLimits, now: datetime, action: str) -> dict[str, Counter[str]]:
+def _refused(connection: Connection, limits: AlarmLimits, now: datetime, action: Action) -> dict[str, Counter[str]]:
     """AE -> code -> number, of those over the threshold."""
     refused = refusals.of_span(connection, Span(start=now - HOUR, end=now), action)
     number = refusals.contexts_in if action == refusals.CONTEXTS else lambda codes: sum(codes.values())

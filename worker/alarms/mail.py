@@ -52,6 +52,7 @@ def send(options: MailOptions, change: Change) -> int:
 
 
 def compose(options: MailOptions, change: Change) -> EmailMessage:
+    """The mail about a change, plain text, to all recipients. Raises ValueError where a header has a line break."""
     message = EmailMessage()
     message["Subject"] = subject(options.site, change)
     message["From"] = options.sender

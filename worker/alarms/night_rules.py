@@ -1,6 +1,6 @@
 """The rules that are looked at with the night's report, from its values.
 
-Such an alarm stands until the report of a later night is without it.
+The first later report that does not break the rule clears the alarm.
 """
 
 from collections import Counter, defaultdict

@@ -151,7 +151,7 @@ class Condition:
     about: tuple[str, ...] = ()
     """What is wrong, one by one: instance ids, measures. One that is new raises an acknowledged alarm again."""
     counted: float | None = None
-    """Films behind the value, where it may count something else; then it is 0."""
+    """Films in `value`; 0 where `value` counts other things; None where `value` is the number of films."""
 
     def is_known(self, acknowledged: Mapping[str, Any]) -> bool:
         """Whether it is what was acknowledged: nothing new, and not more films."""
@@ -163,4 +163,4 @@ class Condition:
 
 
 USUAL_DAYS = 28
-"""Before the day; who sent nothing for so long is no sender any more."""
+"""Days before the day of a report: an AE that sent nothing in all of them is no sender any more."""

@@ -1,4 +1,4 @@
-"""Messages that do not arrive. Who waits for a mail must see it where no mail is needed: in status and report."""
+"""Messages that did not arrive. Status and report show them, because a mail cannot."""
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
+from worker.alarms.change import AlarmState
 from worker.alarms.deliver import DELIVERED, GIVEN_UP, NOT_CONFIGURED
 from worker.alarms.faults import in_words
 from worker.db.span import Span
 from worker.db.tables import alarm, audit_event, errand
 from worker.queue.errands import Kind
+from worker.queue.lease import failed_attempts
 
 CHANNELS = (Kind.MAIL, Kind.WEBHOOK)
 SHOWN_FOR = timedelta(days=7)
@@ -26,15 +28,15 @@ class Outage:
     failing: int
     """Messages that failed and are tried again."""
     attempts: int
-    """That failed, of the one that was tried most."""
+    """Failed attempts of the message that was tried most."""
     next_at: datetime | None
-    """Of the next try."""
+    """Time of the next try."""
     given_up: int
     """Messages, since the last that arrived."""
     given_up_at: datetime | None
-    """The last."""
+    """Time of the last of them."""
     reason: str
-    """Why that was given up, a code of `faults`; "" while none was."""
+    """Why the last was given up, a code of `faults`; "" while none was."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -55,8 +57,7 @@ class LostMessage:
 
     at: datetime
     channel: str
-    state: str
-    """raised or cleared"""
+    state: AlarmState
     reason: str
     """A code of `faults`."""
     rule: str
@@ -82,8 +83,16 @@ def given_up(connection: Connection, span: Span) -> tuple[LostMessage, ...]:
     messages = []
     for event in events:
         rule, subject = alarms.get(event.detail["alarm"], ("", ""))
-        words = {name: event.detail[name] for name in ("channel", "state", "reason")}
-        messages.append(LostMessage(at=event.at, rule=rule, subject=subject, **words))
+        messages.append(
+            LostMessage(
+                at=event.at,
+                channel=event.detail["channel"],
+                state=AlarmState(event.detail["state"]),
+                reason=event.detail["reason"],
+                rule=rule,
+                subject=subject,
+            )
+        )
     return tuple(messages)
 
 
@@ -95,14 +104,9 @@ def _failing(connection: Connection) -> dict[str, list[Any]]:
     )
     failing: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        if _failed(row):
+        if failed_attempts(row):
             failing[row.kind].append(row)
     return failing
-
-
-def _failed(row: Any) -> int:
-    """Attempts but the one that is on its way."""
-    return int(row.attempts) - (row.lease_until is not None)
 
 
 def _since_the_last_that_arrived(connection: Connection, now: datetime) -> dict[str, list[Any]]:
@@ -130,7 +134,7 @@ def _outage(kind: Kind, failing: list[Any], lost: list[Any]) -> Outage:
     return Outage(
         channel=kind.value,
         failing=len(failing),
-        attempts=max(map(_failed, failing), default=0),
+        attempts=max(map(failed_attempts, failing), default=0),
         next_at=min((row.next_attempt_at for row in failing), default=None),
         given_up=len(lost),
         given_up_at=lost[0].at if lost else None,

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
+from worker.audit.actions import Action
 from worker.db.session import database_time, snapshot
 from worker.db.tables import audit_event, instance
 
@@ -21,7 +22,7 @@ FIRST = "0" * 64
 """What the first row holds as the digest before it."""
 CHAIN_LOCK = 0x7872617971  # "xrayq": one writer at a time on PostgreSQL; on SQLite a transaction is alone anyway
 CHUNK = 5000
-ARRIVALS = ("received", "revision")
+ARRIVALS = (Action.RECEIVED, Action.REVISION)
 """Actions with which a film's way begins."""
 
 
@@ -30,7 +31,7 @@ class ChainCheck:
     """What verifying found."""
 
     rows: int
-    """That are whole, from the first on."""
+    """Number of whole rows, from the first on."""
     head: str
     """Digest of the last whole row."""
     broken: int | None = None
@@ -46,14 +47,20 @@ class ChainCheck:
 
 
 def record(
-    connection: Connection, *, action: str, instance_id: int | None, actor: str, detail: dict[str, Any] | None = None
+    connection: Connection, *, action: Action, instance_id: int | None, actor: str, detail: dict[str, Any] | None = None
 ) -> None:
+    """Append one event, as `record_all` does."""
     record_all(connection, [event(action=action, instance_id=instance_id, actor=actor, detail=detail)])
 
 
-def event(*, action: str, instance_id: int | None, actor: str, detail: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A row for `record_all`, which says when. `detail` holds codes and digests, never patient data; of an acknowledged
-    alarm what its operator wrote, who was told so."""
+def event(
+    *, action: Action, instance_id: int | None, actor: str, detail: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A row for `record_all`, which says when.
+
+    `detail` holds codes and digests, never patient data. One free text is kept: the reason an operator gives for an
+    acknowledgement; the command asks for no patient data.
+    """
     return {
         "action": action,
         "instance_id": instance_id,

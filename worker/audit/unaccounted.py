@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, not_, or_, select
 
+from worker.audit.actions import Action
 from worker.audit.reconciliation import CHAINED, SCORED, Unaccounted, Why
 from worker.audit.trail import ARRIVALS
 from worker.db.scores import LIVE_OF_FILM
@@ -17,11 +18,11 @@ from worker.db.span import Span
 from worker.db.tables import audit_event, instance, outbox, score
 from worker.states import State
 
-LAST_ACTIONS: dict[tuple[State, ...], tuple[str, ...]] = {
-    (State.RECEIVED,): (*ARRIVALS, "requeued"),
-    SCORED: ("scored",),
-    (State.INELIGIBLE,): ("ineligible", "rejected"),
-    (State.FAILED,): ("failed",),
+LAST_ACTIONS: dict[tuple[State, ...], tuple[Action, ...]] = {
+    (State.RECEIVED,): (*ARRIVALS, Action.REQUEUED),
+    SCORED: (Action.SCORED,),
+    (State.INELIGIBLE,): (Action.INELIGIBLE, Action.REJECTED),
+    (State.FAILED,): (Action.FAILED,),
 }
 """States in which an instance may be after the last of these actions in the audit trail, of every release."""
 

@@ -15,6 +15,7 @@ from model import bundle as bundles
 from model.bundle import MANIFEST, SHIPPED, Bundle
 from model.errors import BundleError
 from worker.audit import trail
+from worker.audit.actions import Action
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, deployment
 from worker.errors import NotFound, WrongState
@@ -23,10 +24,10 @@ from worker.states import Role
 SHORTEST_PREFIX = 6
 
 
-ACTIONS: dict[Role, str] = {
-    Role.LIVE: "bundle_activated",
-    Role.SHADOW: "bundle_shadowed",
-    Role.RETIRED: "bundle_retired",
+ACTIONS: dict[Role, Action] = {
+    Role.LIVE: Action.BUNDLE_ACTIVATED,
+    Role.SHADOW: Action.BUNDLE_SHADOWED,
+    Role.RETIRED: Action.BUNDLE_RETIRED,
 }
 """The audit event of each change; its detail has `old`, the digest that was live or shadow, and `new`."""
 

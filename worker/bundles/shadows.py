@@ -13,6 +13,7 @@ from model.errors import BundleError, ModelError, first_line
 from model.preprocess import PreprocessSpec
 from model.scorer import score
 from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.bundles.roles import Placed
 from worker.db import scores
 from worker.db.causes import cause
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # it brings ONNX Runtime, which is not where skipped films ar
 
 log = logging.getLogger("xrayq.worker")
 
-SKIPPED = "shadow_skipped"
+SKIPPED = Action.SHADOW_SKIPPED
 """Audit event: films that have no score of a shadow. `detail`: bundle, films, reason. It is not made up for."""
 
 Images = list[tuple[NewScore, NDArray[np.uint8]]]
@@ -80,6 +81,6 @@ def _skip(database: Engine, shadow: Placed, films: int, reason: str) -> None:
     detail = {"bundle": shadow.digest, "films": films, "reason": reason}
     try:
         with writing(database) as connection:
-            trail.record(connection, action=SKIPPED, instance_id=None, actor="worker", detail=detail)
+            trail.record(connection, action=SKIPPED, instance_id=None, actor=Actor.WORKER, detail=detail)
     except SQLAlchemyError as error:
-        log.error("skipped shadow not on record", extra={"reason": cause(error)})
+        log.error("cannot record that a shadow was skipped", extra={"reason": cause(error)})

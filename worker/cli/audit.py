@@ -55,7 +55,7 @@ def report(
         raise Unhealthy(f"no report: {drawing.advice(fault)}")
     from worker.nightly.files import write_report
     from worker.nightly.headline import judge
-    from worker.nightly.page.words import in_films, in_others
+    from worker.nightly.words import in_films, in_others
 
     database = open_database(settings)
     with writing_to(out):

@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.common import load_settings
 from worker.errors import Unhealthy
-from worker.processes.parts import make_folder, must_be_folder, open_database, start_logging, variable_of_spool
+from worker.processes.parts import start_logging
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -33,22 +33,14 @@ def up(
     """
     import os
 
-    from worker.db import schema
-    from worker.db.session import make_engine
-    from worker.processes.up import supervise
+    from worker.processes import up
 
     overrides = {
         "XRAYQ_PORT": str(port) if port is not None else "",
         "XRAYQ_HOME": str(home.absolute()) if home else "",
     }
     os.environ.update({name: value for name, value in overrides.items() if value})
-    settings = _begin()
-    make_folder(settings.home, "XRAYQ_HOME")
-    make_folder(settings.spool_folder, variable_of_spool(settings))
-    must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
-    schema.upgrade(make_engine(settings.database, settings.database_timeout))
-    open_database(settings, writes=True).dispose()
-    supervise(settings)
+    up.run(_begin())
 
 
 def gateway() -> None:

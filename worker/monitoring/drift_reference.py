@@ -19,6 +19,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from worker.audit import trail
+from worker.audit.actions import Action
 from worker.db.film_measures import DISTANCE, INPUTS, PROBABILITY, Key, Value, of_pixels, of_scores
 from worker.db.scores import live_findings
 from worker.db.session import database_time, snapshot, writing
@@ -26,7 +27,7 @@ from worker.db.span import Span
 from worker.db.tables import audit_event, drift_reference, film_measure, finding_score, instance, score
 from worker.errors import NotFound
 
-ACTION = "reference_frozen"
+ACTION = Action.REFERENCE_FROZEN
 LEAST_FILMS = 100
 """Of a reference that an operator makes: its deciles then hold ten films each."""
 MOST_KEPT = 2000

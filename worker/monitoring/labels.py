@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from dicom_gateway.values import is_valid_uid
 from model.digest import file_digest
 from worker.audit import trail
+from worker.audit.actions import Action
 from worker.db.pseudonyms import accession_digest, digest_key, rekey
 from worker.db.session import database_time, writing
 from worker.db.tables import instance, truth
@@ -156,7 +157,7 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
         if counts["new"] or counts["corrected"]:
             trail.record(
                 connection,
-                action="labels_imported",
+                action=Action.LABELS_IMPORTED,
                 instance_id=None,
                 actor=actor,
                 detail={"digest": digest, "new": counts["new"], "corrected": counts["corrected"]},

@@ -2,7 +2,7 @@
 
 What matplotlib and a hundred thousand films take of memory goes away with this process, and it is nice: the relay's
 publishing is not slowed. It gets an `Order` by standard input (a database URL may hold a password, which no list of
-processes should show), writes the report's files and a `Summary` of it, and ends with the relay, however that ends.
+processes should show), writes the report's files and a `ReportSummary`, and ends with the relay, however that ends.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from worker.audit.actions import Actor
 from worker.db.causes import cause
 from worker.db.session import DATABASE_SECONDS
 from worker.db.span import Span
@@ -23,7 +24,6 @@ from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly.content import NightOptions
 from worker.nightly.summary import summary_of
 
-ACTOR = "relay"
 NICE = 10
 TRY_AGAIN = 75
 """Exit code when a disk or a database is at fault and not the day: EX_TEMPFAIL of sysexits.h."""
@@ -34,6 +34,8 @@ TOOK_TOO_LONG = "57014"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
+    """What the child needs to make one report."""
+
     database_url: str
     database_seconds: float = DATABASE_SECONDS
     """After which a silent one is given up; see `session.make_engine`."""
@@ -42,13 +44,22 @@ class Order:
     folder: Path
     """Exists; gets the files."""
     summary: Path
-    """File that gets the pickled `Summary`."""
+    """File that gets the pickled `ReportSummary`."""
     parent: int
     """Process that waits for the report."""
 
 
 def main() -> int:
-    order: Order = pickle.load(sys.stdin.buffer)  # from our own parent
+    """Make the report that standard input orders. Why there is no report goes to standard output.
+
+    Returns:
+        The exit code: 0; TRY_AGAIN; or 1 where what the day holds may be the cause.
+    """
+    try:
+        order: Order = pickle.load(sys.stdin.buffer)  # from our own parent
+    except Exception as error:  # noqa: BLE001 - the parent is of another release: it is no fault of the day
+        print(f"the order cannot be read: {type(error).__name__}")  # noqa: T201 - the parent logs it
+        return TRY_AGAIN
     end_with_parent()
     if os.getppid() != order.parent:  # it ended before we asked to end with it
         return 1
@@ -59,7 +70,7 @@ def main() -> int:
 
         engine = schema.connect(order.database_url, order.database_seconds)
         span = Span.of_day(order.day, order.options.zone)
-        freeze_missing(engine, span, films=order.options.drift.reference_films, actor=ACTOR)
+        freeze_missing(engine, span, films=order.options.drift.reference_films, actor=Actor.RELAY)
         report = write_report(engine, order.day, order.options, order.folder)
         order.summary.write_bytes(pickle.dumps(summary_of(report)))
     except WorkerError as error:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from worker.alarms import night_rules, undelivered
 from worker.alarms.acknowledge import acknowledged_among
 from worker.audit import trail, unaccounted
+from worker.audit.actions import Action
 from worker.audit.reconciliation import reconcile
 from worker.audit.trail import ChainCheck
 from worker.db.session import reading, snapshot, time_of
@@ -41,7 +42,7 @@ class NightOptions:
     spool: Path | None = None
     reports: Path | None = None
     reserve_bytes: int = 0
-    """Of the spool: a film must leave so much."""
+    """Bytes that a film must leave free in the spool."""
     bundle: Path | None = None
     """Live while none is activated; None: the shipped reference."""
 
@@ -115,7 +116,7 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
         )
 
 
-def _refused(connection: Connection, span: Span, action: str) -> Counts:
+def _refused(connection: Connection, span: Span, action: Action) -> Counts:
     return refusals.most(refusals.of_span(connection, span, action), titles=MOST_REFUSED, codes=MOST_CODES)
 
 

@@ -14,6 +14,7 @@ from worker.audit.reconciliation import CHAINED, SCORED
 from worker.db.scores import LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
+from worker.states import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class EarlierFilm:
 
     id: int
     calling_ae: str
-    state: str
+    state: State
     flags: tuple[str, ...]
     received_at: datetime
 
@@ -85,7 +86,7 @@ def _earlier(connection: Connection, film: Any) -> tuple[EarlierFilm, ...]:
         EarlierFilm(
             id=key,
             calling_ae=row.calling_ae,
-            state=row.state,
+            state=State(row.state),
             flags=tuple(in_order(flags[key])),
             received_at=row.received_at,
         )

@@ -12,12 +12,12 @@ from worker.db.span import Span
 from worker.db.tables import instance
 
 RATE_DAYS = 7
-"""At most, to the end of the day, so that a weekend is part of the rate at which the spool fills."""
+"""Most days, to the end of the day, that the rate is taken from, so that a weekend is part of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """Of a folder's file system, bytes."""
+    """Room on a folder's file system, bytes."""
 
     free: int
     total: int
@@ -31,20 +31,21 @@ class Storage:
     """None where the folder is not on this machine, like `reports`."""
     reports: Room | None
     reserve: int
-    """Of the spool: a film must leave so much."""
+    """Bytes that a film must leave free in the spool."""
     received: int
-    """On the day."""
+    """Bytes received on the day."""
     received_a_day: int
-    """Mean of `rate_days`."""
+    """Bytes received in a day, mean of `rate_days`."""
     rate_days: float
-    """Since the first film, 1 to RATE_DAYS."""
+    """Days since the first film, 1 to RATE_DAYS."""
     days_left: float | None
-    """Until the reserve; None where nothing came or the spool is elsewhere."""
+    """Days until the reserve is reached; None where nothing came or the spool is elsewhere."""
 
 
 def storage(
     connection: Connection, span: Span, *, spool: Path | None, reports: Path | None, reserve_bytes: int
 ) -> Storage:
+    """Room in both folders now, and how long the spool's lasts at the rate of the days before the span's end."""
     days = _rate_days(connection, span)
     rate = _bytes(connection, Span(start=span.end - timedelta(days=days), end=span.end)) / days
     room = _room(spool) if spool and is_spool(spool) else None

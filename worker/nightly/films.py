@@ -101,7 +101,7 @@ class LateFilm:
     id: int
     calling_ae: str
     received_at: datetime
-    state: str
+    state: State
     reason: str | None
     flags: tuple[str, ...]
 
@@ -220,7 +220,17 @@ def late(
         flags.setdefault(key, []).append(finding)
     columns = (instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, instance.c.reason)
     rows = connection.execute(select(*columns).where(instance.c.id.in_(ended)).order_by(instance.c.id))
-    return tuple(LateFilm(**row._mapping, flags=tuple(in_order(flags.get(row.id, [])))) for row in rows)
+    return tuple(
+        LateFilm(
+            id=row.id,
+            calling_ae=row.calling_ae,
+            received_at=row.received_at,
+            state=State(row.state),
+            reason=row.reason,
+            flags=tuple(in_order(flags.get(row.id, []))),
+        )
+        for row in rows
+    )
 
 
 def scored(connection: Connection, span: Span) -> int:

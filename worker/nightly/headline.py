@@ -14,7 +14,7 @@ from worker.audit.reconciliation import Sender, Unaccounted
 from worker.nightly import corrections
 from worker.nightly.night_report import NightReport
 from worker.nightly.operations import DayAlarm
-from worker.nightly.page.words import in_films, in_others, local
+from worker.nightly.words import in_films, in_others, local
 from worker.receiving import orphans, refusals
 
 SHORT_DAYS = 14.0
@@ -33,6 +33,8 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
+    """A report in a sentence, and what it rests on."""
+
     level: Level
     headline: str
     faults: list[str]
@@ -44,6 +46,7 @@ class Headline:
 
 
 def judge(report: NightReport) -> Headline:
+    """How the night went: BAD with a fault, LOOK with a remark alone, GOOD without either."""
     wrong, look = faults(report), list(_remarks(report))
     level = Level.BAD if wrong else Level.LOOK if look else Level.GOOD
     headline = _worst(report) if wrong else _accounted(report, len(look))

@@ -14,6 +14,7 @@ from worker.db.scores import live_scores
 from worker.db.session import snapshot
 from worker.db.span import Span
 from worker.db.tables import instance
+from worker.states import State
 
 CHUNK = 5000
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -29,7 +30,7 @@ class InstanceRow:
     calling_ae: str
     received_at: datetime
     finished_at: datetime | None
-    state: str
+    state: State
     reason: str | None
     bundle_digest: str | None
     engine: str | None
@@ -79,7 +80,7 @@ def instances(engine: Engine, span: Span) -> Iterator[InstanceRow]:
                 calling_ae=row.calling_ae,
                 received_at=row.received_at,
                 finished_at=row.finished_at,
-                state=row.state,
+                state=State(row.state),
                 reason=row.reason,
                 bundle_digest=live.bundle_digest if live else None,
                 engine=live.engine if live else None,

@@ -90,7 +90,7 @@ class NightReport:
     """Days of the last weeks that have no report."""
     backlog: Backlog
     performance: LivePerformance | None
-    """Of the live bundle."""
+    """How the live bundle did on films with labels."""
     performance_missing: str
     """Why there is none, else ""."""
     conditions: tuple[Condition, ...] = ()

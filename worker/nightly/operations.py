@@ -8,14 +8,22 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from worker.alarms.acknowledge import Acknowledgement
 from worker.alarms.rules import USUAL_DAYS
+from worker.audit.actions import Action
 from worker.audit.reconciliation import CHAINED
 from worker.audit.trail import ChainCheck
 from worker.db.session import database_time
 from worker.db.span import Span
 from worker.db.tables import alarm, audit_event, instance, outbox, score
-from worker.states import State
+from worker.states import Role, State
 
-CHANGES = ("bundle_activated", "bundle_shadowed", "bundle_retired", "labels_imported", "reference_frozen")
+CHANGES = (
+    Action.BUNDLE_ACTIVATED,
+    Action.BUNDLE_SHADOWED,
+    Action.BUNDLE_RETIRED,
+    Action.LABELS_IMPORTED,
+    Action.REFERENCE_FROZEN,
+)
+"""What an operator or the service changed, as the page lists it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +45,7 @@ class InForce:
     """What wrote scores on the day."""
 
     bundle_digest: str
-    role: str
+    role: Role
     engine: str
     software_version: str
     scores: int
@@ -51,7 +59,7 @@ class ServiceChange:
     action: str
     actor: str
     detail: dict[str, Any]
-    """As the audit trail has it."""
+    """The event's detail, as the audit trail has it."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"at": self.at.isoformat()}
@@ -128,6 +136,7 @@ def _usual(films: int, first: datetime, span: Span) -> float | None:
 
 
 def in_force(connection: Connection, span: Span) -> tuple[InForce, ...]:
+    """Each bundle, role, engine and version that wrote scores in the span."""
     columns = (score.c.bundle_digest, score.c.role, score.c.engine, score.c.software_version)
     rows = connection.execute(
         select(*columns, func.count().label("scores"))
@@ -135,10 +144,11 @@ def in_force(connection: Connection, span: Span) -> tuple[InForce, ...]:
         .group_by(*columns)
         .order_by(*columns)
     )
-    return tuple(InForce(**row._mapping) for row in rows)
+    return tuple(InForce(**dict(row._mapping) | {"role": Role(row.role)}) for row in rows)
 
 
 def changes(connection: Connection, span: Span) -> tuple[ServiceChange, ...]:
+    """The events of CHANGES in the span, oldest first."""
     rows = connection.execute(
         select(audit_event)
         .where(span.covers(audit_event.c.at), audit_event.c.action.in_(CHANGES))
@@ -167,6 +177,7 @@ def alarms(connection: Connection, span: Span) -> tuple[DayAlarm, ...]:
 
 
 def backlog(connection: Connection) -> Backlog:
+    """Films in state received at this moment, and since when the oldest waits."""
     number, oldest = connection.execute(
         select(func.count(), func.min(instance.c.received_at))
         .select_from(instance)
@@ -178,6 +189,7 @@ def backlog(connection: Connection) -> Backlog:
 
 
 def chain(connection: Connection, span: Span, check: ChainCheck) -> DayChain:
+    """What verifying found, with the digest of the newest event before the span's end."""
     before = (audit_event.c.at < span.end) & CHAINED
     newest = select(audit_event.c.digest).where(before).order_by(audit_event.c.id.desc()).limit(1)
     return DayChain(check=check, anchor=connection.execute(newest).scalar_one_or_none())

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Row, select
 
 from model.digest import file_digest
 from worker.alarms.rules import Condition
+from worker.audit.actions import Action
 from worker.db.tables import audit_event
 
-ACTION, GIVEN_UP, SET_BACK = "report_made", "report_failed", "reports_set_back"
+ACTION, GIVEN_UP, SET_BACK = Action.REPORT_MADE, Action.REPORT_FAILED, Action.REPORTS_SET_BACK
 """Audit events about a day: its report is there; is given up; the days from it on get another report."""
 REPORT, PAGE, INSTANCES, REFUSED = "report.json", "report.html", "instances.csv", "refused.csv"
 FILES = (PAGE, REPORT, INSTANCES, REFUSED)
@@ -21,7 +22,7 @@ FILES = (PAGE, REPORT, INSTANCES, REFUSED)
 sop_instance_uid for whoever looks films up in the PACS: it stays in the house."""
 
 CLOCK_SLACK = timedelta(hours=1)
-"""By which clocks may differ, or be set back, without a word."""
+"""Clocks may differ by this much before a report counts as made too early."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +153,7 @@ def folder_of(reports_folder: Path, day: date) -> Path:
 
 
 def digest_of(folder: Path) -> str:
-    """Of report.json."""
+    """SHA-256 of report.json."""
     return digests_of(folder, (REPORT,))[REPORT]
 
 

@@ -15,18 +15,19 @@ import tempfile
 import time as clock
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alarms import ledger
 from worker.audit import trail
+from worker.audit.actions import Actor
 from worker.db.session import reading, time_of, writing
 from worker.errors import NotMade
 from worker.nightly import published
-from worker.nightly.child import ACTOR, TRY_AGAIN, Order
+from worker.nightly.child import TRY_AGAIN, Order
 from worker.nightly.published import DayGivenUp
 from worker.nightly.schedule import NightlySchedule, due
 from worker.nightly.summary import ReportSummary
@@ -58,7 +59,7 @@ def make_due_report(engine: Engine, plan: NightlySchedule, now: datetime) -> dat
         with _scratch(plan, day) as folder:
             summary = _made_by_a_child(engine, plan, night, folder)
             _commit(engine, plan, night, folder, summary)
-    except (NotMade, OSError, ValueError, SQLAlchemyError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is: a try with each lease, without end, helps nobody
         reason = str(error) if isinstance(error, NotMade) else type(error).__name__
         if isinstance(error, NotMade) and error.of_day and night.attempt >= plan.attempts:
             _give_up(engine, plan, night, reason)
@@ -115,18 +116,23 @@ def _made_by_a_child(engine: Engine, plan: NightlySchedule, night: Errand, scrat
             _wait(process, engine, plan, night)
             printed = process.stdout.read(500).decode(errors="replace").strip()
         finally:
-            process.kill()  # no more than a second look once it has ended
+            process.kill()  # does nothing to a child that has ended
     if process.returncode:
         raise NotMade(printed or f"exit {process.returncode}", of_day=process.returncode != TRY_AGAIN)
     return _read(order.summary)
 
 
 def _read(file: Path) -> ReportSummary:
-    """Raises NotMade where the file is not whole, OSError where it is not there."""
+    """Raises NotMade where the file is not whole or of another release, OSError where it is not there."""
+    content = file.read_bytes()
     try:
-        summary: ReportSummary = pickle.loads(file.read_bytes())  # from our own child
-    except (EOFError, pickle.UnpicklingError) as error:
+        summary = pickle.loads(content)  # from our own child
+    except Exception as error:
         raise NotMade("its summary cannot be read") from error
+    if not (
+        isinstance(summary, ReportSummary) and {field.name for field in fields(ReportSummary)} <= vars(summary).keys()
+    ):
+        raise NotMade("its summary is of another release")
     return summary
 
 
@@ -168,7 +174,7 @@ def _commit(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path,
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
         _move(new, published.folder_of(plan.folder, day), scratch)
         changes = ledger.settle(connection, summary.rules_looked_at, summary.conditions, plan.channels, summary.gone)
-        trail.record(connection, action=published.ACTION, instance_id=None, actor=ACTOR, detail=detail)
+        trail.record(connection, action=published.ACTION, instance_id=None, actor=Actor.RELAY, detail=detail)
     ledger.tell(changes)
 
 
@@ -183,7 +189,7 @@ def _give_up(engine: Engine, plan: NightlySchedule, night: Errand, reason: str) 
             connection, (), [published.condition_of(DayGivenUp(date=night.key, reason=reason))], plan.channels
         )
         detail = {"date": night.key, "reason": reason, "attempts": night.attempt}
-        trail.record(connection, action=published.GIVEN_UP, instance_id=None, actor=ACTOR, detail=detail)
+        trail.record(connection, action=published.GIVEN_UP, instance_id=None, actor=Actor.RELAY, detail=detail)
     log.error(
         f"no report of {night.key}, given up after {night.attempt} attempts",
         extra={"action": published.GIVEN_UP, "attempt": night.attempt, "reason": reason},
@@ -201,7 +207,8 @@ def _move(new: Path, place: Path, scratch: Path) -> None:
 
 
 def _aside(place: Path, scratch: Path) -> Path:
-    """For what is no report, or is kept already, a place that goes away."""
+    """Where the old folder goes: kept under its digest; or into `scratch`, which is removed, if it is no report or kept
+    already."""
     try:
         kept = published.replaced_folder(place, published.digest_of(place))
     except OSError:

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Engine, delete, select, update
 
 from worker.audit import trail
+from worker.audit.actions import Actor
 from worker.db.session import DATABASE_SECONDS, reading, writing
 from worker.db.span import Span
 from worker.db.tables import errand
 from worker.nightly import published
-from worker.nightly.child import ACTOR
 from worker.nightly.content import NightOptions
 from worker.queue import errands
 from worker.queue.errands import Kind
@@ -42,7 +42,7 @@ class NightlySchedule:
     """Each day has a folder of its own in it, named by its date."""
     options: NightOptions
     channels: tuple[Kind, ...] = ()
-    """That alarms go out by, beside the log."""
+    """Channels that alarms go out by, beside the log."""
     timeout_seconds: float = 900.0
     """A hundred thousand films take less than one."""
     lease_seconds: float = 60.0
@@ -91,7 +91,7 @@ def _set_back(engine: Engine, plan: NightlySchedule, day: date) -> None:
         connection.execute(delete(errand).where(errand.c.kind == Kind.NIGHT))
         errands.add(connection, Kind.NIGHT, day.isoformat(), due(day, plan))
         detail = {"date": day.isoformat()}
-        trail.record(connection, action=published.SET_BACK, instance_id=None, actor=ACTOR, detail=detail)
+        trail.record(connection, action=published.SET_BACK, instance_id=None, actor=Actor.RELAY, detail=detail)
     log.error(
         f"the clock was ahead when the report of {day} was made; from this day on each gets another when it is over",
         extra={"action": published.SET_BACK},

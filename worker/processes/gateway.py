@@ -12,8 +12,7 @@ from dicom_gateway.scp import Gateway
 from worker.health import probes
 from worker.metrics import GatewayMetrics
 from worker.processes import endpoints
-from worker.processes.parts import comparing, open_database, open_spool, prepare_spool, told_to_stop
-from worker.processes.up import cannot_listen
+from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
 from worker.queue import periodic
 from worker.queue.periodic import Periodic
 from worker.receiving import other_objects, refusals

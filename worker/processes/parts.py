@@ -1,15 +1,17 @@
 """Parts that several processes and commands are made of, each from the settings."""
 
 import _thread
+import errno
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, Unhealthy
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -41,6 +43,7 @@ def open_database(settings: "Settings", *, writes: bool = False) -> "Engine":
 
 
 def open_spool(settings: "Settings") -> "Spool":
+    """The spool of the settings. Raises ConfigurationError where a file stands in its place."""
     from dicom_gateway.spool import MEBIBYTE, Spool
 
     must_be_folder(settings.spool_folder, variable_of_spool(settings))
@@ -52,6 +55,7 @@ def open_spool(settings: "Settings") -> "Spool":
 
 
 def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int) -> "DecodePool":
+    """Decoders with the limits of the settings, started. `spec` is how the live bundle reads a film."""
     from dicom_gateway.spool import MEBIBYTE
     from worker.scoring.decoding import DecodePool
 
@@ -73,6 +77,7 @@ def comparing(settings: "Settings") -> "Comparing":
 
 
 def broker_url(settings: "Settings") -> str:
+    """Where Redis is. Raises ConfigurationError where the settings do not say."""
     if not settings.redis_url:
         raise ConfigurationError(
             "XRAYQ_REDIS_URL is not set: 'xrayq up' brings its own Redis, single processes need one"
@@ -119,6 +124,16 @@ def prepare_spool(settings: "Settings", spool: "Spool") -> int:
 
 def variable_of_spool(settings: "Settings") -> str:
     return "XRAYQ_SPOOL" if settings.spool else "XRAYQ_HOME"
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> Unhealthy:
+    """Why the DICOM port cannot be had, and what to do, in one line."""
+    todo = "set XRAYQ_PORT or --port"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        todo = "set XRAYQ_HOST to an address of this machine"
+    elif error.errno == errno.EACCES:
+        todo = "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or set XRAYQ_PORT or --port"
+    return Unhealthy(f"cannot listen on {host}:{port}: {error.strerror}; {todo}")
 
 
 def told_to_stop() -> Event:

@@ -37,14 +37,18 @@ def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:
     sends = channels(settings)
     options = DeliveryOptions(attempts=settings.delivery_attempts)
     free = Bounded(partial(live_rules.spool_free_mib, settings.spool_folder), patience=SPOOL_SECONDS, fresh=0.0)
-    of = limits(settings, time_of(database))
+    rules = limits(settings, time_of(database))
 
     def look() -> None:
         probes.database(database)
-        live_rules.watch(database, of, tuple(sends), free)
+        live_rules.watch(database, rules, tuple(sends), free)
 
     return [
-        Periodic(name="alarms", seconds=settings.alarm_seconds, run=database_rule.DatabaseWatch(look, sends, of.host)),
+        Periodic(
+            name="alarms",
+            seconds=settings.alarm_seconds,
+            run=database_rule.DatabaseWatch(look, sends, rules.host),
+        ),
         *(
             Periodic(
                 name=f"alarms by {kind}",

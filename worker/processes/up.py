@@ -1,6 +1,5 @@
 """`xrayq up`: every process of the service on one machine, restarted when one falls, stopped together."""
 
-import errno
 import fcntl
 import logging
 import os
@@ -12,9 +11,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.db import schema
+from worker.db.session import make_engine
 from worker.errors import ConfigurationError, Unhealthy
 from worker.lifetime import end_with_parent
+from worker.processes.parts import cannot_listen, make_folder, must_be_folder, open_database, variable_of_spool
 from worker.processes.redis_server import RedisServer
+from worker.queue.retry import back_off
 from worker.settings import Settings
 
 log = logging.getLogger("xrayq.up")
@@ -36,7 +39,7 @@ class Pause:
 
     longest: float
     due: float = 0.0
-    _pause: float = FIRST_PAUSE / 2
+    _falls: int = 0
     _started: float = 0.0
 
     def started(self) -> None:
@@ -45,8 +48,8 @@ class Pause:
     def fell(self) -> None:
         now = time.monotonic()
         steady = now - self._started > STEADY_SECONDS
-        self._pause = FIRST_PAUSE if steady else min(self._pause * 2, self.longest)
-        self.due = now + self._pause
+        self._falls = 1 if steady else self._falls + 1
+        self.due = now + back_off(FIRST_PAUSE, self._falls, self.longest)
 
     @property
     def over(self) -> bool:
@@ -91,7 +94,7 @@ class Child:
 
 
 @dataclass(kw_only=True)
-class Told:
+class StopSignals:
     """How often SIGTERM or SIGINT came: the first is a wish to stop, the second one for at once."""
 
     times: int = 0
@@ -100,11 +103,21 @@ class Told:
         self.times += 1
 
 
+def run(settings: Settings) -> None:
+    """Make folders and schema, then run every process until a signal. Raises WorkerError where that is impossible."""
+    make_folder(settings.home, "XRAYQ_HOME")
+    make_folder(settings.spool_folder, variable_of_spool(settings))
+    must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
+    schema.upgrade(make_engine(settings.database, settings.database_timeout))
+    open_database(settings, writes=True).dispose()
+    supervise(settings)
+
+
 def supervise(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. The schema must be up to date. Raises WorkerError where it cannot start."""
-    told = Told()
-    signal.signal(signal.SIGTERM, told)
-    signal.signal(signal.SIGINT, told)
+    signals = StopSignals()
+    signal.signal(signal.SIGTERM, signals)
+    signal.signal(signal.SIGINT, signals)
     environment = dict(os.environ)
     lock = _lock(settings.home)
     _free(settings.host, settings.port)
@@ -123,7 +136,7 @@ def supervise(settings: Settings) -> None:
             redis.start()
             redis_pause.started()
             environment["XRAYQ_REDIS_URL"] = redis.url
-        while not told.times:
+        while not signals.times:
             if redis and not redis.running and redis_pause.over:
                 _start_again(redis, redis_pause)
             for child in children:
@@ -132,7 +145,7 @@ def supervise(settings: Settings) -> None:
                     child.start(environment)
             time.sleep(0.1)
     finally:
-        _stop(children, told)
+        _stop(children, signals)
         if redis:
             redis.stop()
         os.close(lock)
@@ -163,16 +176,6 @@ def _lock(home: Path) -> int:
     return descriptor
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> Unhealthy:
-    """What to do, in one line."""
-    todo = "set XRAYQ_PORT or --port"
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        todo = "set XRAYQ_HOST to an address of this machine"
-    elif error.errno == errno.EACCES:
-        todo = "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or set XRAYQ_PORT or --port"
-    return Unhealthy(f"cannot listen on {host}:{port}: {error.strerror}; {todo}")
-
-
 def _free(host: str, port: int) -> None:
     """Whoever starts us sees at once that the DICOM port is taken. Raises Unhealthy.
 
@@ -191,14 +194,14 @@ def _free(host: str, port: int) -> None:
         time.sleep(0.1)
 
 
-def _stop(children: list[Child], told: Told) -> None:
-    """SIGTERM to all. Who is not gone within STOP_SECONDS, or when we are told again, is killed: that loses nothing."""
+def _stop(children: list[Child], signals: StopSignals) -> None:
+    """SIGTERM to all. Who is not gone within STOP_SECONDS, or at the next signal, is killed: that loses nothing."""
     running = {child.role: child.process for child in children if child.process and child.process.poll() is None}
     for process in running.values():
         process.terminate()
-    deadline, before = time.monotonic() + STOP_SECONDS, told.times
+    deadline, before = time.monotonic() + STOP_SECONDS, signals.times
     while any(process.poll() is None for process in running.values()):
-        if time.monotonic() > deadline or told.times > before:
+        if time.monotonic() > deadline or signals.times > before:
             break
         time.sleep(0.05)
     for role, process in running.items():

@@ -1,13 +1,16 @@
 """How rows are shared out among processes: due, taken under a lease, fenced by a number. Outbox and errands use it.
 
 A row is due when its time has come and nobody holds it. Who takes it writes until when it is held; a process that dies
-leaves it to the next when that passes. Each taking adds one to the row's number, and every later statement of the taker
+leaves it to the next when that passes. Each `take` adds one to the row's number, and every later statement of the taker
 asks for the number that it wrote: who was too slow, and lost the row to another, changes nothing.
+
+The relay takes no film. It holds the row (`hold`) while the message is under way, and the number stays: the worker that
+gets the message takes the row by that number. `attempts` of a film is no part of this; `worker.scoring.task` counts it.
 
 All times are of the database's clock (`worker.db.session.database_time`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,12 +40,18 @@ class Claim:
 
     row_id: int
     number: int
-    """Of this taking: 1 for the first."""
+    """The row's number after this taking: 1 for the first."""
 
 
 def is_due(work: Work, now: datetime) -> ColumnElement[bool]:
+    """The rows whose time has come and that nobody holds."""
     table = work.table
     return and_(table.c.next_attempt_at <= now, or_(table.c.lease_until.is_(None), table.c.lease_until <= now))
+
+
+def failed_attempts(row: Any) -> int:
+    """Attempts of an errand's row but the one that is under way."""
+    return int(row.attempts) - (row.lease_until is not None)
 
 
 def any_due(engine: Engine, work: Work, now: datetime, *which: ColumnElement[bool]) -> bool:
@@ -74,6 +83,16 @@ def take(connection: Connection, work: Work, row_id: int, before: int, **values:
         .values({work.number.name: mine.number, **values})
     )
     return mine if taken.rowcount == 1 else None
+
+
+def hold(connection: Connection, work: Work, row_ids: Collection[int], until: datetime) -> None:
+    """Keep others from rows that `oldest_due` locked in this transaction. Nobody has taken them: their numbers stay."""
+    connection.execute(update(work.table).where(work.table.c.id.in_(row_ids)).values(lease_until=until))
+
+
+def let_go(connection: Connection, work: Work, number: int, *which: ColumnElement[bool]) -> None:
+    """Free rows that were held, where their number is still this one: what was taken since is kept."""
+    connection.execute(update(work.table).where(work.number == number, *which).values(lease_until=None))
 
 
 def change(connection: Connection, work: Work, claim: Claim, **values: Any) -> bool:

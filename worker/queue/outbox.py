@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.db.causes import cause
@@ -26,8 +26,7 @@ log = logging.getLogger("xrayq.relay")
 
 LONGEST_PAUSE = 5.0
 SLACK = timedelta(minutes=1)
-"""A film may seem to come from the future by so much: the time was asked for before the film was looked at."""
-
+"""A film received while this query runs is later than `now`; up to a minute is not the future."""
 
 Claims = dict[int, int]
 """A message: instance id -> how often its row had been claimed when it was published. A task takes the row only while
@@ -36,6 +35,8 @@ that still holds, so an old or doubled message does nothing."""
 
 @dataclass(frozen=True, kw_only=True)
 class RelayOptions:
+    """How much the relay sends, and how often it looks; from the settings."""
+
     batch_size: int
     """Films in one message."""
     max_in_flight: int
@@ -103,16 +104,17 @@ def lease_batch(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
         rows = lease.oldest_due(connection, OUTBOX, now, room)
         if suspect := next((row for row in rows if row.attempts >= SUSPECT_ATTEMPTS), None):
             rows = [suspect]
-        connection.execute(
-            update(outbox)
-            .where(outbox.c.id.in_([row.id for row in rows]))
-            .values(lease_until=now + timedelta(seconds=options.lease_seconds))
-        )
+        lease.hold(connection, OUTBOX, [row.id for row in rows], now + timedelta(seconds=options.lease_seconds))
         return {row.instance_id: row.claims for row in rows}
 
 
+def add(connection: Connection, instance_id: int, due: datetime) -> None:
+    """Put a film in the queue, in the transaction that makes it wait. `due` is of the database's clock."""
+    connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": due})
+
+
 def ahead(connection: Connection, now: datetime) -> int:
-    """Films that wait and came in the future: nobody knows since when. A clock was ahead and is right again."""
+    """Waiting films with a time of receipt in the future. A clock was ahead and is right again."""
     waits = select(func.count()).select_from(instance).where(instance.c.state == State.RECEIVED)
     return int(connection.execute(waits.where(instance.c.received_at > now + SLACK)).scalar_one())
 
@@ -121,5 +123,4 @@ def _release(engine: Engine, leased: Claims) -> None:
     """Give back what the broker did not take. It may have taken it without saying so: what a worker has is kept."""
     with writing(engine) as connection:
         for instance_id, claims in leased.items():
-            unclaimed = (outbox.c.instance_id == instance_id) & (outbox.c.claims == claims)
-            connection.execute(update(outbox).where(unclaimed).values(lease_until=None))
+            lease.let_go(connection, OUTBOX, claims, outbox.c.instance_id == instance_id)

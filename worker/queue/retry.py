@@ -10,6 +10,7 @@ counted, and after XRAYQ_MAX_ATTEMPTS of these the film is a dead letter. `xrayq
     decoder_memory       DeadLetter         it would want as much the next time
     decoder_error        DeadLetter         what the decoder raised, it would raise the next time
     decoder_unavailable  Postpone           the decoders stopped, or the spool cannot be read: any film would fail
+    spool_unreadable     Count              its folder can be read, and the file cannot: a bad sector, or its mode
     spool_missing        DeadLetter         the folder is there, and the file is not
     spool_damaged        DeadLetter         the file is not the one that was received, until the film is sent again
     no_radiograph        DeadLetter         the file gives no picture; `dicom_gateway.errors` has the reasons
@@ -23,6 +24,9 @@ counted, and after XRAYQ_MAX_ATTEMPTS of these the film is a dead letter. `xrayq
     attempts_exhausted   DeadLetter         the film is claimed once more, and its attempts are used up
 
 Again: once more in this attempt, at once, in a new process. Postpone and Count: after a wait that doubles.
+
+A film that is not yet claimed has begun no attempt. Where the live bundle cannot be found or opened then, nothing is
+written: the film is published again when the relay's lease has passed.
 
 So a film whose decoder dies is decoded once more, and when that decoder dies too, it is failed with decoder_crashed:
 no third decoder is given to it. A film that takes the whole worker down is tried again when its lease and then the wait
@@ -56,6 +60,7 @@ class Fault(StrEnum):
     DECODER_MEMORY = "decoder_memory"
     DECODER_ERROR = "decoder_error"
     DECODER_UNAVAILABLE = "decoder_unavailable"
+    SPOOL_UNREADABLE = "spool_unreadable"
     SPOOL_MISSING = "spool_missing"
     SPOOL_DAMAGED = "spool_damaged"
     NO_RADIOGRAPH = "no_radiograph"
@@ -102,21 +107,21 @@ Decision = Again | Postpone | Count | DeadLetter
 
 DECODED_TWICE = frozenset({Fault.DECODER_CRASHED, Fault.DECODER_TIMEOUT})
 POSTPONED = frozenset({Fault.DECODER_UNAVAILABLE, Fault.ENGINE_DOWN, Fault.DATABASE_AWAY})
-COUNTED = frozenset({Fault.ROW_REFUSED, Fault.UNKNOWN, Fault.WORKER_DIED})
+COUNTED = frozenset({Fault.SPOOL_UNREADABLE, Fault.ROW_REFUSED, Fault.UNKNOWN, Fault.WORKER_DIED})
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryOptions:
+    """How often and how soon a film is tried again; from the settings."""
+
     max_attempts: int
     retry_seconds: float
     """Wait after the first failure; doubles."""
     lease_seconds: float
     """A worker that was not heard of for so long is taken for dead."""
 
-    def wait(self, decision: Decision) -> timedelta:
-        """Before the next attempt; nothing before one that follows at once."""
-        if not isinstance(decision, Postpone | Count):
-            return timedelta()
+    def wait(self, decision: Postpone | Count) -> timedelta:
+        """Before the next attempt."""
         return timedelta(seconds=back_off(self.retry_seconds, decision.failures, LONGEST_WAIT))
 
 

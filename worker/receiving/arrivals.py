@@ -51,9 +51,7 @@ def settle(engine: Engine, arrived: Received | OtherObject, commit: Callable[[],
         try:
             with promising(arrived.path) if arrived.path else nullcontext():
                 outcome, instance_id = _raced(commit)
-            removable = (
-                outcome is ArrivalKind.DUPLICATE
-            )  # the film is kept under another name, or under this one and named
+            removable = outcome is ArrivalKind.DUPLICATE  # a row names the film that is kept
         except SQLAlchemyError as error:
             # After CommitUnknown the commit may still be on its way, and nobody sees it yet: the file stays.
             removable = removable and not isinstance(error, CommitUnknown)

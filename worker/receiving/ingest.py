@@ -11,17 +11,19 @@ from dicom_gateway.options import Received
 from dicom_gateway.revision import Comparison, compare
 from dicom_gateway.spool import Spool
 from worker.audit import trail
+from worker.audit.actions import Action
 from worker.db.postgresql import not_counted
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import database_time, reading, writing
-from worker.db.tables import instance, outbox
+from worker.db.tables import instance
+from worker.queue import outbox
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle
 from worker.states import State
 
 log = logging.getLogger("xrayq.ingest")
 
 
-def never(_one: Path, _other: Path) -> bool:
+def never(_first: Path, _second: Path) -> bool:
     """Where nothing can decode: two codings are two pictures."""
     return False
 
@@ -81,9 +83,7 @@ def _duplicate(connection: Connection, received: Received, instance_id: int, fou
     detail: dict[str, Any] = {"digest": received.digest}
     if found.demographics_changed:
         detail["demographics_changed"] = list(found.demographics_changed)
-    trail.record(
-        connection, action=ArrivalKind.DUPLICATE, instance_id=instance_id, actor=received.calling_ae, detail=detail
-    )
+    trail.record(connection, action=Action.DUPLICATE, instance_id=instance_id, actor=received.calling_ae, detail=detail)
     return instance_id
 
 
@@ -130,7 +130,7 @@ def _insert(
             "identity_changed": list(found.identity_changed) if found else None,
         },
     ).scalar_one()
-    connection.execute(insert(outbox), {"kind": "score", "instance_id": instance_id, "next_attempt_at": now})
+    outbox.add(connection, instance_id, now)
     detail: dict[str, Any] = {"digest": received.digest, "size": received.size}
     if found:
         detail |= {
@@ -142,7 +142,7 @@ def _insert(
             detail["demographics_changed"] = list(found.demographics_changed)
     trail.record(
         connection,
-        action=ArrivalKind.REVISION if found else ArrivalKind.NEW,
+        action=Action.REVISION if found else Action.RECEIVED,
         instance_id=instance_id,
         actor=received.calling_ae,
         detail=detail,

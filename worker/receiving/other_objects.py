@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, insert, update
 
 from dicom_gateway.other_objects import OtherObject
 from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, writing
 from worker.db.tables import instance
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle
@@ -18,7 +19,6 @@ from worker.states import NOT_A_FILM, State
 
 log = logging.getLogger("xrayq.ingest")
 
-ACTOR = "gateway"
 """Who says that it is none."""
 
 
@@ -92,9 +92,9 @@ def _audit(
     *,
     ended: bool = False,
 ) -> None:
-    action, detail = arrival
-    events = [trail.event(action=action, instance_id=instance_id, actor=arrived.calling_ae, detail=detail)]
+    kind, detail = arrival
+    events = [trail.event(action=Action(kind), instance_id=instance_id, actor=arrived.calling_ae, detail=detail)]
     if ended:
         why = {"reason": NOT_A_FILM, "sop_class": arrived.sop_class_uid}
-        events.append(trail.event(action=State.INELIGIBLE, instance_id=instance_id, actor=ACTOR, detail=why))
+        events.append(trail.event(action=Action.INELIGIBLE, instance_id=instance_id, actor=Actor.GATEWAY, detail=why))
     trail.record_all(connection, events)

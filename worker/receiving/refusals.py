@@ -23,11 +23,12 @@ from sqlalchemy import Connection, Engine, select
 from dicom_gateway.errors import in_hexadecimal
 from dicom_gateway.observer import USED, Observer
 from worker.audit import trail
+from worker.audit.actions import Action
 from worker.db.session import writing
 from worker.db.span import Span
 from worker.db.tables import audit_event
 
-FILMS, CONTEXTS, ASSOCIATIONS = "refused", "context_refused", "not_associated"
+FILMS, CONTEXTS, ASSOCIATIONS = Action.REFUSED, Action.CONTEXT_REFUSED, Action.NOT_ASSOCIATED
 """Actions of the trail: C-STOREs by DIMSE status; presentation contexts by SOP class, and why where it is not
 the class; associations by reason, such as CALLED_AE."""
 KEYS = {FILMS: "statuses", CONTEXTS: "sop_classes", ASSOCIATIONS: "reasons"}
@@ -45,7 +46,7 @@ FURTHER, NAMELESS = "(further AE titles)", "(no AE title given)"
 """Longer than the 16 characters of an AE title, so none is called so."""
 FURTHER_CLASSES = "(further SOP classes)"
 
-Counts = dict[str, dict[str, Counter[str]]]
+Counts = dict[Action, dict[str, Counter[str]]]
 """Action -> AE -> code -> number."""
 
 
@@ -100,7 +101,7 @@ class Refusals(Observer):
                 self._put_back(counts)
                 raise
 
-    def _add(self, action: str, calling_ae: str, code: str, number: int = 1) -> None:
+    def _add(self, action: Action, calling_ae: str, code: str, number: int = 1) -> None:
         with self._lock:
             named = self._waiting[action]
             strange = calling_ae not in named and calling_ae not in self._known
@@ -139,7 +140,7 @@ def contexts_in(codes: Mapping[str, int]) -> int:
     return (refused | used).total()  # of each class the higher number
 
 
-def of_span(connection: Connection, span: Span, action: str = FILMS) -> dict[str, dict[str, int]]:
+def of_span(connection: Connection, span: Span, action: Action = FILMS) -> dict[str, dict[str, int]]:
     """AE -> code -> films, presentation contexts or associations that were turned away in the span."""
     rows = connection.execute(
         select(audit_event.c.actor, audit_event.c.detail)
@@ -197,6 +198,6 @@ def _record(engine: Engine, counts: Counts) -> None:
             trail.record_all(connection, events)
 
 
-def _event(action: str, calling_ae: str, codes: Counter[str]) -> dict[str, Any]:
+def _event(action: Action, calling_ae: str, codes: Counter[str]) -> dict[str, Any]:
     detail = {KEYS[action]: dict(sorted(codes.items()))}
     return trail.event(action=action, instance_id=None, actor=calling_ae, detail=detail)

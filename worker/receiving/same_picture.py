@@ -45,7 +45,7 @@ class Comparing:
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
 
-    def same_picture(self, one: Path, other: Path) -> bool:
+    def same_picture(self, first: Path, second: Path) -> bool:
         """Whether both decode to the same values, shown the same way. False where that cannot be found out."""
         deadline = time.monotonic() + self._seconds
         if not self._places.acquire(timeout=self._seconds):
@@ -53,7 +53,7 @@ class Comparing:
             return False
         future: Future[bool] | None = None
         try:
-            future = self._submit(one, other)
+            future = self._submit(first, second)
             return future.result(timeout=deadline - time.monotonic())
         except TimeoutError:
             reason = "timeout"
@@ -73,7 +73,7 @@ class Comparing:
                 self._pool.join()
                 self._pool = None
 
-    def _submit(self, one: Path, other: Path) -> "Future[bool]":
+    def _submit(self, first: Path, second: Path) -> "Future[bool]":
         with self._lock:
             if self._pool is None or not self._pool.active:
                 self._pool = ProcessPool(
@@ -84,18 +84,18 @@ class Comparing:
                     context=get_context("forkserver"),
                 )
             future: Future[bool] = self._pool.schedule(
-                _same_picture, args=[str(one), str(other), self._max_pixels], timeout=self._seconds
+                _same_picture, args=[str(first), str(second), self._max_pixels], timeout=self._seconds
             )
             return future
 
 
-def _same_picture(one: str, other: str, max_pixels: int) -> bool:
+def _same_picture(first_path: str, second_path: str, max_pixels: int) -> bool:
     """What the child does. Raises PixelError, OSError, MemoryError."""
     import numpy as np
 
     from dicom_gateway.pixels import read_radiograph  # decoders stay out of the parent
 
-    first = read_radiograph(Path(one), max_pixels=max_pixels)
-    second = read_radiograph(Path(other), max_pixels=max_pixels)
+    first = read_radiograph(Path(first_path), max_pixels=max_pixels)
+    second = read_radiograph(Path(second_path), max_pixels=max_pixels)
     shown = [(film.low, film.high, film.inverted) for film in (first, second)]
     return shown[0] == shown[1] and bool(np.array_equal(first.pixels, second.pixels))

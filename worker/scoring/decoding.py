@@ -32,8 +32,8 @@ REDUCED_SIDES = 4  # a film decoded at a lower resolution keeps at least this ma
 LOOK_AFTER = 1.0
 CRASH_REASONS: dict[str, str] = {
     Fault.DECODER_CRASHED: "the decoder process died on this film, twice",
-    Fault.DECODER_TIMEOUT: "decoding took longer than decode_timeout, twice",
-    Fault.DECODER_MEMORY: "decoding wanted more memory than decode_memory_mib",
+    Fault.DECODER_TIMEOUT: "decoding took longer than XRAYQ_DECODE_TIMEOUT, twice",
+    Fault.DECODER_MEMORY: "decoding wanted more memory than XRAYQ_DECODE_MEMORY_MIB",
     Fault.DECODER_ERROR: "the decoder failed in a way we do not know",
     Fault.SPOOL_MISSING: "the film is not in the spool",
     Fault.SPOOL_DAMAGED: "the file in the spool is not the film that was received: its SHA-256 is another",
@@ -198,14 +198,15 @@ def _decode(
     except PixelError as error:
         return Decoded(image=None, reason=error.reason, header=header)
     except FileNotFoundError:
-        mounted = Path(path).parent.is_dir()
-        return Decoded(image=None, reason=Fault.SPOOL_MISSING if mounted else Fault.DECODER_UNAVAILABLE)
+        readable = _can_be_listed(Path(path).parent)
+        return Decoded(image=None, reason=Fault.SPOOL_MISSING if readable else Fault.DECODER_UNAVAILABLE)
     except MemoryError:
         return Decoded(image=None, reason=Fault.DECODER_MEMORY)
     except OSError as error:
         if error.errno == errno.ENOMEM:  # a mapping of the file that does not fit the address space
             return Decoded(image=None, reason=Fault.DECODER_MEMORY)
-        return Decoded(image=None, reason=Fault.DECODER_UNAVAILABLE)
+        readable = _can_be_listed(Path(path).parent)
+        return Decoded(image=None, reason=Fault.SPOOL_UNREADABLE if readable else Fault.DECODER_UNAVAILABLE)
     image = to_input(
         radiograph.pixels,
         low=radiograph.low,
@@ -226,6 +227,16 @@ def _decode(
     del radiograph  # it may be a mapping of the file, and mapped pages stay
     _leave_page_cache(path)
     return Decoded(image=image, reason=None, quality=quality, for_processing=for_processing, notes=notes, header=header)
+
+
+def _can_be_listed(folder: Path) -> bool:
+    """Whether the fault is of one file, and not of the spool or of this process."""
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except OSError:
+        return False
+    return True
 
 
 def _leave_page_cache(path: str) -> None:

@@ -1,6 +1,6 @@
 """What becomes of received films under one bundle: decoded, judged by the gate, scored. Nothing is written here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,6 +61,32 @@ class Unfinished:
     fault: Fault
 
 
+def after_fault(
+    instance_id: int,
+    fault: Fault,
+    *,
+    reason: str = "",
+    display: tuple[str, ...] = (),
+    measured: dict[str, float] | None = None,
+) -> Outcome | Unfinished:
+    """What becomes of a film with this fault, as `worker.queue.retry` decides.
+
+    Args:
+        reason: closer than the fault's name.
+        display, measured: as of an `Outcome`.
+    """
+    decision = decide(fault, reason=reason)
+    if not isinstance(decision, DeadLetter):
+        return Unfinished(instance_id=instance_id, fault=fault)
+    return Outcome(
+        instance_id=instance_id,
+        state=State.FAILED,
+        reason=decision.reason,
+        display=display,
+        measured=measured or {},
+    )
+
+
 def known_reasons() -> dict[State, list[str]]:
     """Every reason under which a film can end here, by state."""
     return {
@@ -111,7 +137,8 @@ def outcomes_of(
             yield ended
             continue
         if decoded.image is None or decoded.quality is None:
-            yield _without_picture(instance_id, decoded.reason or Fault.DECODER_ERROR)
+            reason = decoded.reason or Fault.DECODER_ERROR
+            yield after_fault(instance_id, fault_of_reason(reason), reason=reason)
             continue
         known = replace(facts_of(decoded.header or row), for_processing=decoded.for_processing)
         verdict = live.gate.judge(known, decoded.quality, decoded.image)
@@ -132,24 +159,16 @@ def outcomes_of(
         yield from _infer(ready, live, metrics)
 
 
-def _by_header(row: Row[Any], facts: Facts, live: Loaded) -> Outcome | None:
+def _by_header(row: Row[Any], facts: Facts, live: Loaded) -> Outcome | Unfinished | None:
     """Where the film ends by what its header says, None where its pixels decide."""
     if reason := live.gate.header(facts):
         return Outcome(instance_id=row.id, state=State.INELIGIBLE, reason=reason)
     if not row.study_instance_uid or not row.series_instance_uid:
-        return Outcome(instance_id=row.id, state=State.FAILED, reason=NO_STUDY)
+        return after_fault(row.id, Fault.STUDY_MISSING)
     return None
 
 
-def _without_picture(instance_id: int, reason: str) -> Outcome | Unfinished:
-    fault = fault_of_reason(reason)
-    decision = decide(fault, reason=reason)
-    if isinstance(decision, DeadLetter):
-        return Outcome(instance_id=instance_id, state=State.FAILED, reason=decision.reason)
-    return Unfinished(instance_id=instance_id, fault=fault)
-
-
-def _infer(ready: list[Ready], live: Loaded, metrics: WorkerMetrics) -> list[Outcome]:
+def _infer(ready: list[Ready], live: Loaded, metrics: WorkerMetrics) -> Sequence[Outcome | Unfinished]:
     """Score films together, or one by one when that fails. One that fails alone, on an engine that runs, is at fault.
 
     Raises EngineError when the engine does not run.
@@ -161,19 +180,13 @@ def _infer(ready: list[Ready], live: Loaded, metrics: WorkerMetrics) -> list[Out
             return [_score_alone(film, live) for film in ready]
 
 
-def _score_alone(film: Ready, live: Loaded) -> Outcome:
+def _score_alone(film: Ready, live: Loaded) -> Outcome | Unfinished:
     try:
         return _score([film], live)[0]
     except EngineError:
         live.engine.warm_up()
         instance_id, _, verdict, display = film
-        return Outcome(
-            instance_id=instance_id,
-            state=State.FAILED,
-            reason=Fault.ENGINE_REFUSED,
-            display=display,
-            measured=verdict.measured,
-        )
+        return after_fault(instance_id, Fault.ENGINE_REFUSED, display=display, measured=verdict.measured)
 
 
 def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:

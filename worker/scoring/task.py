@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,12 +17,13 @@ from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
-from model.errors import BundleError, ModelError, first_line
+from model.errors import BundleError, first_line
 from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.bundles.loaded import Loaded, Roles, Serving
 from worker.bundles.shadows import score_shadows
 from worker.db import film_measures, scores
-from worker.db.causes import cause, is_of_a_value
+from worker.db.causes import cause
 from worker.db.errors import CommitUnknown
 from worker.db.session import database_time, writing
 from worker.db.tables import instance, outbox
@@ -32,17 +33,13 @@ from worker.queue.lease import OUTBOX, Claim
 from worker.queue.outbox import Claims
 from worker.queue.retry import Count, Fault, Postpone, RetryOptions, decide, exhausted
 from worker.scoring.decoding import DecodePool
-from worker.scoring.outcomes import INFERENCE_BATCH, Outcome, Unfinished, outcomes_of
+from worker.scoring.faults import fault_of, in_words
+from worker.scoring.outcomes import INFERENCE_BATCH, Outcome, Unfinished, after_fault, outcomes_of
 from worker.states import Role, State
 
 log = logging.getLogger("xrayq.worker")
 
 MOST_RENEWALS = 30  # at a third of a lease each: ten leases
-FAULTS: tuple[tuple[type[Exception], Fault], ...] = (
-    (SQLAlchemyError, Fault.DATABASE_AWAY),
-    (ModelError, Fault.ENGINE_DOWN),
-)
-"""What an error says that ended the work on a whole batch, where no value is the cause; any other is UNKNOWN."""
 
 
 class Scoring:
@@ -77,7 +74,10 @@ class Scoring:
         try:
             rows, roles = self._begin(claims)
         except BundleError as error:  # the films' leases pass, and they are published again
-            log.error("no bundle scores", extra={"instances": len(claims), "reason": first_line(error)})
+            log.error(
+                "live bundle cannot be opened, films wait",
+                extra={"instances": len(claims), "reason": first_line(error)},
+            )
             return
         if not rows:
             return
@@ -90,17 +90,14 @@ class Scoring:
                 outcomes = [end for end in ends if isinstance(end, Outcome)]
                 finished = self._finish(outcomes, live, rows)
         except Exception as error:
-            fault = _fault_of(error)
+            fault = fault_of(error)
+            self._try_later(rows, fault, in_words(error))
             if isinstance(decide(fault), Count):
-                with suppress(SQLAlchemyError):  # then the leases pass
-                    self._put_back(rows, fault)
                 raise
-            words = cause(error) if isinstance(error, SQLAlchemyError) else first_line(error)
-            self._postpone(rows, fault, type(error).__name__, words)
             return
         unfinished = {end.instance_id: end.fault for end in ends if isinstance(end, Unfinished)}
         for fault in sorted(set(unfinished.values())):
-            self._postpone([row for row in rows if unfinished.get(row.id) is fault], fault, fault)
+            self._try_later([row for row in rows if unfinished.get(row.id) is fault], fault, fault)
         ended = Counter(outcome.state for outcome in outcomes if outcome.instance_id in finished)
         log.info(
             "finished a batch",
@@ -140,11 +137,10 @@ class Scoring:
             able = [row for row in mine if not exhausted(row.attempts, self._retry)]
             left += [row for row in able if self._claim(connection, row, now)]
             roles = self._serving.current(connection)
-            lost = [
-                Outcome(instance_id=row.id, state=State.FAILED, reason=Fault.ATTEMPTS_EXHAUSTED)
-                for row in mine
-                if exhausted(row.attempts, self._retry)
+            ends = [
+                after_fault(row.id, Fault.ATTEMPTS_EXHAUSTED) for row in mine if exhausted(row.attempts, self._retry)
             ]
+            lost = [end for end in ends if isinstance(end, Outcome)]
             finished = self._write(connection, lost)
         self._report_ends(lost, finished, mine)
         return left, roles
@@ -156,7 +152,8 @@ class Scoring:
     def _lease(self, row: Row[Any], now: datetime) -> dict[str, datetime]:
         """What is decided of a worker that dies is written while it lives."""
         end = now + timedelta(seconds=self._retry.lease_seconds)
-        wait = self._retry.wait(decide(Fault.WORKER_DIED, attempts=row.attempts + 1))
+        decision = decide(Fault.WORKER_DIED, attempts=row.attempts + 1)
+        wait = self._retry.wait(decision) if isinstance(decision, Postpone | Count) else timedelta()
         return {"lease_until": end, "next_attempt_at": end + wait}
 
     @contextmanager
@@ -228,34 +225,35 @@ class Scoring:
         )
         return changed.rowcount == 1
 
+    def _try_later(self, rows: list[Row[Any]], fault: Fault, words: str) -> None:
+        """Put rows back, with `words` in the log. While the database does not take that, leases pass.
+
+        Of a fault of ours, this worker then owes the films their attempts.
+        """
+        counted = isinstance(decide(fault), Count)
+        log.error("attempt failed" if counted else "batch postponed", extra={"instances": len(rows), "reason": words})
+        if not counted:
+            self._metrics.postponed(fault)
+        try:
+            self._put_back(rows, fault)
+        except SQLAlchemyError as error:
+            log.error("not put back", extra={"instances": len(rows), "reason": cause(error)})
+            if not counted:
+                with self._owing:
+                    self._owed += rows
+
     def _put_back(self, rows: list[Row[Any]], fault: Fault) -> None:
         """Free rows for the attempt after this one. Raises SQLAlchemyError; then their leases pass."""
         with writing(self._database) as connection:
             now = database_time(connection)
             for row in rows:
                 decision = decide(fault, attempts=row.attempts + 1, claims=row.claims + 1)
-                values = {"next_attempt_at": now + self._retry.wait(decision), "lease_until": None}
-                if isinstance(decision, Postpone):
-                    values["attempts"] = row.attempts
-                lease.change(connection, OUTBOX, _claim_of(row), **values)
-
-    def _postpone(self, rows: list[Row[Any]], fault: Fault, reason: str, words: str = "") -> None:
-        """Put rows back after a fault of ours, with words.
-
-        While the database does not take that either, this worker owes the films their attempts.
-
-        Args:
-            reason: a code, for the metric.
-            words: for the log, where they say more.
-        """
-        log.error("batch postponed", extra={"instances": len(rows), "reason": words or reason})
-        self._metrics.postponed(reason)
-        try:
-            self._put_back(rows, fault)
-        except SQLAlchemyError as error:
-            log.error("not postponed", extra={"instances": len(rows), "reason": cause(error)})
-            with self._owing:
-                self._owed += rows
+                if isinstance(decision, Postpone | Count):
+                    attempts = row.attempts + isinstance(decision, Count)
+                    due = now + self._retry.wait(decision)
+                    lease.change(
+                        connection, OUTBOX, _claim_of(row), attempts=attempts, next_attempt_at=due, lease_until=None
+                    )
 
     @contextmanager
     def _owed_where_unknown(self, rows: list[Row[Any]]) -> Iterator[None]:
@@ -294,10 +292,4 @@ def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
         detail["display"] = list(outcome.display)
     if outcome.state is State.INELIGIBLE and outcome.measured:
         detail["measured"] = outcome.measured
-    return trail.event(action=outcome.state, instance_id=outcome.instance_id, actor="worker", detail=detail)
-
-
-def _fault_of(error: Exception) -> Fault:
-    if is_of_a_value(error):
-        return Fault.ROW_REFUSED
-    return next((fault for kind, fault in FAULTS if isinstance(error, kind)), Fault.UNKNOWN)
+    return trail.event(action=Action(outcome.state), instance_id=outcome.instance_id, actor=Actor.WORKER, detail=detail)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from worker.audit.actions import Action
 from worker.audit.reconciliation import SCORED
 from worker.db.scores import LIVE_OF_FILM
 from worker.db.span import Span
@@ -87,7 +88,7 @@ def senders_of(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
     return tuple(sorted(senders, key=lambda sender: (-sender.received, sender.calling_ae)))
 
 
-def turned_away(connection: Connection, today: Span, action: str) -> tuple[TurnedAway, ...]:
+def turned_away(connection: Connection, today: Span, action: Action) -> tuple[TurnedAway, ...]:
     by_ae = refusals.most(refusals.of_span(connection, today, action), titles=20, codes=10)
     rows = [
         TurnedAway(calling_ae=calling_ae, number=sum(codes.values()), codes=codes)

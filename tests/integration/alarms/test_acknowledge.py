@@ -123,7 +123,7 @@ def test_the_message_that_it_is_worse_goes_out(database: Engine) -> None:
     assert errand_keys(database) == [(kind, f"{key}:raised") for kind in BOTH]
     with reading(database) as connection:
         payload = connection.execute(select(errand.c.payload)).scalars().first()
-    assert Change(**payload).text == "unaccounted 18"
+    assert Change.read(payload or {}).text == "unaccounted 18"
 
 
 def test_one_that_ends_and_comes_again_is_not_acknowledged(database: Engine) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from tests.alarms import audited, condition, errand_keys
+from tests.alarms import audited, change, condition, errand_keys
 from tests.receivers import SECRET, hook, mailer, post, web
 from tests.services import environment, free_port, process, wait_until
 from worker.alarms import ledger, mail, webhook
@@ -84,6 +84,34 @@ def test_messages_of_a_channel_that_was_taken_away_do_not_wait_for_ever(database
     until_none_waits(database, Kind.MAIL, not_configured)
     ((action, detail),) = deliveries(database)
     assert (action, detail["reason"]) == ("alarm_undelivered", "not_configured")
+
+
+def test_a_message_of_another_release_is_sent_or_given_up(database: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    (newer,) = raised(database, Kind.WEBHOOK)
+    (older,) = cleared(database, Kind.WEBHOOK)
+    for message, payload in (
+        (newer, newer.as_dict() | {"unit": "films"}),
+        (older, {name: value for name, value in older.as_dict().items() if name != "text"}),
+    ):
+        with writing(database) as connection:
+            connection.execute(update(errand).where(errand.c.key == message.key).values(payload=payload))
+    sent: list[Change] = []
+    deliver_due(database, Kind.WEBHOOK, lambda change: sent.append(change) or 0, OPTIONS)
+    assert sent == [newer]
+    detail = {"channel": "webhook", "alarm": newer.alarm}
+    assert deliveries(database) == [
+        ("alarm_delivered", detail | {"state": "raised"}),
+        ("alarm_undelivered", detail | {"state": "cleared", "reason": "unreadable", "attempts": 1}),
+    ]
+    assert errand_keys(database) == []
+
+
+@pytest.mark.parametrize("fault", [{"to": "a@b.c"}, {"alarm": "1"}, {"value": None}, {"at": 5}, {"gone": "no"}])
+def test_a_change_with_a_field_of_another_type_is_not_read(fault: dict[str, Any]) -> None:
+    good = change().as_dict()
+    assert Change.read(json.loads(json.dumps(good | {"to": ["a@b.c"]}))) == change(to=("a@b.c",))
+    with pytest.raises(ValueError, match=next(iter(fault))):
+        Change.read(good | fault)
 
 
 def test_the_end_does_not_arrive_before_the_beginning(database: Engine) -> None:
@@ -178,7 +206,7 @@ def test_a_relay_that_dies_after_sending_lets_it_be_sent_again_under_the_same_ke
         send = partial(webhook.send, hook(found.url))
         taken = errands.take(database, (Kind.WEBHOOK,), now=now, lease_seconds=300)
         assert taken is not None
-        send(Change(**taken.payload))  # and here the process ends
+        send(Change.read(taken.payload))  # and here the process ends
         assert deliver_due(database, Kind.WEBHOOK, send, OPTIONS) == 0
         with writing(database) as connection:
             connection.execute(update(errand).values(lease_until=now))

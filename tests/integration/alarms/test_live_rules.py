@@ -159,7 +159,7 @@ def test_films_of_the_future_are_a_backlog(database: Engine, waiting: list[int])
     assert seen(database, NOW) == []
     (found,) = seen(database, NOW - timedelta(minutes=1))
     assert (found.rule, found.value) == ("backlog", 600)
-    assert found.text == "1 film waiting that came in the future: a clock was ahead"
+    assert found.text == "1 film waiting with a time of receipt in the future: check the clock of the database's host"
 
 
 def test_an_open_backlog_is_cleared_at_half_of_it(database: Engine, waiting: list[int]) -> None:

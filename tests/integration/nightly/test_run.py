@@ -3,6 +3,9 @@
 import json
 import logging
 import os
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +18,11 @@ from tests.nightly import FRIDAY, MONDAY_NOON, SATURDAY_MORNING, in_folder, make
 from worker.audit import trail
 from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand, finding_score
+from worker.errors import NotMade
 from worker.nightly import published, run, schedule
+from worker.nightly.child import TRY_AGAIN
 from worker.nightly.schedule import NightlySchedule
+from worker.nightly.summary import ReportSummary
 
 # what
 
@@ -186,6 +192,49 @@ def test_the_child_runs_nothing_of_the_relays_folder(
     (tmp_path / "csv.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
     assert run.make_due_report(database, plan, SATURDAY_MORNING) == FRIDAY
+
+
+NEWER = """
+from worker.nightly import summary
+
+class Newer:
+    __module__, __qualname__ = "worker.nightly.summary", "Newer"
+
+summary.Newer, summary.summary_of = Newer, lambda report: Newer()
+"""
+
+
+@sqlite
+def test_a_summary_of_another_release_is_tried_again_later(
+    database: Engine,
+    plan: NightlySchedule,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The service was upgraded under a running relay: its child is of the new release."""
+    (tmp_path / "sitecustomize.py").write_text(NEWER)
+    with monkeypatch.context() as upgraded:
+        upgraded.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parents[3]}")
+        assert run.make_due_report(database, replace(plan, attempts=1), MONDAY_NOON) is None
+    assert caplog.records[-1].__dict__["reason"] == "its summary cannot be read"
+    with reading(database) as connection:
+        row = connection.execute(select(errand)).one()
+    assert (row.key, row.lease_until) == ("2026-11-20", None)
+    assert run.make_due_report(database, plan, row.next_attempt_at) == FRIDAY
+
+
+def test_a_summary_with_other_fields_is_of_another_release(tmp_path: Path) -> None:
+    older = ReportSummary.__new__(ReportSummary)
+    (tmp_path / "summary").write_bytes(pickle.dumps(older))
+    with pytest.raises(NotMade, match="of another release"):
+        run._read(tmp_path / "summary")
+
+
+def test_an_order_of_another_release_is_no_fault_of_the_day() -> None:
+    command = [sys.executable, "-m", "worker.nightly.child"]
+    child = subprocess.run(command, input=b"cworker.nightly.child\nOther\n.", capture_output=True, check=False)
+    assert (child.returncode, child.stdout) == (TRY_AGAIN, b"the order cannot be read: AttributeError\n")
 
 
 @sqlite

@@ -90,3 +90,18 @@ def test_only_rows_of_the_wanted_kind(database: Engine, work: Work) -> None:
     assert not lease.any_due(database, work, NOW, wanted)
     with writing(database) as connection:
         assert lease.oldest_due(connection, work, NOW, 3, wanted) == []
+
+
+def test_what_is_held_keeps_its_number_and_is_let_go_unless_it_was_taken(database: Engine, work: Work) -> None:
+    with writing(database) as connection:
+        row = lease.oldest_due(connection, work, NOW, 1)[0]
+        number = getattr(row, work.number.name)
+        lease.hold(connection, work, [row.id], NOW + timedelta(minutes=1))
+        assert row.id not in {other.id for other in lease.oldest_due(connection, work, NOW, 9)}
+        lease.let_go(connection, work, number, work.table.c.id == row.id)
+        assert row.id in {other.id for other in lease.oldest_due(connection, work, NOW, 9)}
+        until = NOW + timedelta(minutes=2)
+        claim = lease.take(connection, work, row.id, number, lease_until=until)
+        lease.let_go(connection, work, number, work.table.c.id == row.id)
+    assert claim is not None
+    assert row_of(database, work, claim).lease_until == until

@@ -300,7 +300,7 @@ def test_metrics_follow_the_films(
     with writing(database) as connection:
         connection.execute(update(outbox).where(outbox.c.instance_id == ids["worn out"]).values(attempts=3))
     make_scoring(database, spool, bundle, BrokenEngine(), decoders, metrics).run({ids["good"]: 0})
-    assert value("postponed_batches_total", reason="EngineError") == 1
+    assert value("postponed_batches_total", reason="engine_down") == 1
     assert value("films_total", outcome="scored", reason="") is None
     in_use = {"bundle": bundle.digest[:12], "bundle_version": bundle.version}
     assert value("engine_info", engine="broken", **in_use) == 1
@@ -614,6 +614,26 @@ def test_a_spool_that_is_away_is_not_the_films_fault(
     (tmp_path / "unmounted").rename(spool.root)
     scoring.run({instance_id: 1})
     assert only(database).state == "scored"
+
+
+def test_a_film_that_cannot_be_read_from_a_spool_that_can_is_tried_again_and_failed(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    bad, good = (take(database, spool, write_film(tmp_path, name)) for name in ("bad", "good"))
+    with reading(database) as connection:
+        digest = connection.execute(select(instance.c.digest).where(instance.c.id == bad)).scalar_one()
+    path = spool.path_of(digest)
+    path.unlink()
+    path.mkdir()  # reading it raises an OSError, for root too
+    scoring.run({bad: 0, good: 0})
+    with reading(database) as connection:
+        row = connection.execute(select(outbox)).one()
+    assert (row.instance_id, row.attempts, row.claims, row.lease_until) == (bad, 1, 1, None)
+    for claims in (1, 2, 3):
+        scoring.run({bad: claims})
+    with reading(database) as connection:
+        ends = {row.id: (row.state, row.reason) for row in connection.execute(select(instance))}
+    assert ends == {bad: ("failed", "attempts_exhausted"), good: ("scored", None)}
 
 
 def test_leases_are_renewed_while_the_work_lasts(

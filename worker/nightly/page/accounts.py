@@ -9,7 +9,7 @@ from worker.audit.reconciliation import Unaccounted
 from worker.nightly.night_report import Counts, NightReport
 from worker.nightly.page import charts
 from worker.nightly.page.lists import grouped, ids
-from worker.nightly.page.words import at_the_end, local, shown
+from worker.nightly.words import at_the_end, local, shown
 from worker.receiving import orphans
 from worker.receiving.refusals import contexts_in
 

@@ -10,7 +10,7 @@ from worker.alarms.faults import in_words
 from worker.nightly.headline import with_reason
 from worker.nightly.night_report import NightReport
 from worker.nightly.page.lists import whole
-from worker.nightly.page.words import at_the_end, local
+from worker.nightly.words import at_the_end, local
 
 
 def section(report: NightReport) -> Iterable[Markup]:

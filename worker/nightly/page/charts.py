@@ -14,7 +14,7 @@ from model.stats.sequential import RateWatch
 from worker.audit.reconciliation import Sender
 from worker.monitoring.performance import FindingRates
 from worker.nightly.films import Distribution, Hour
-from worker.nightly.page.words import in_films
+from worker.nightly.words import in_films
 
 PENDING, REFUSED, FAILED = "#D98200", "#9aa5b1", "#882255"
 RATES = ("sensitivity", "specificity", "positive predictive value")

@@ -9,7 +9,7 @@ from dicom_gateway.revision import spoken
 from model.pages.html import paragraph, table
 from worker.nightly.corrections import EarlierFilm, IdentityChange, parted
 from worker.nightly.night_report import NightReport
-from worker.nightly.page.words import local, shown
+from worker.nightly.words import local, shown
 
 MOST_LISTED = 200
 

@@ -11,7 +11,7 @@ from worker.nightly.films import LateFilm
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
 from worker.nightly.page.lists import grouped, ids, spoken, whole
-from worker.nightly.page.words import in_films, lasted, reached, shown
+from worker.nightly.words import in_films, lasted, reached, shown
 
 
 def hours(report: NightReport) -> Iterable[Markup]:

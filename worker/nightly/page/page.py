@@ -12,7 +12,7 @@ from model.pages.html import page, paragraph, section
 from worker.nightly.headline import Headline, Level, judge, unknown_senders
 from worker.nightly.night_report import MissingPart, NightReport
 from worker.nightly.page import accounts, alarms, corrections, day, drift, performance, service
-from worker.nightly.page.words import local, reached, shown, until
+from worker.nightly.words import local, reached, shown, until
 
 STYLE = Path(__file__).with_name("night.css")
 SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Level.BAD: ("✗", "Act now")}

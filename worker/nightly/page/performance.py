@@ -9,7 +9,7 @@ from model.pages.html import figure, paragraph, table
 from worker.monitoring.performance import FindingRates
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
-from worker.nightly.page.words import shown
+from worker.nightly.words import shown
 
 
 def section(report: NightReport) -> Iterable[Markup]:

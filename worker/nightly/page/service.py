@@ -8,7 +8,7 @@ from model.pages.html import paragraph, table
 from worker.nightly.disks import RATE_DAYS
 from worker.nightly.night_report import NightReport
 from worker.nightly.operations import ServiceChange
-from worker.nightly.page.words import at_the_end, frozen, local, shown
+from worker.nightly.words import at_the_end, frozen, local, shown
 from worker.words.sizes import size
 
 

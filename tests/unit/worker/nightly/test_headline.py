@@ -14,7 +14,7 @@ from worker.alarms.acknowledge import Acknowledgement
 from worker.alarms.rules import Condition
 from worker.nightly.headline import Level, judge
 from worker.nightly.night_report import MissingPart, NightReport
-from worker.nightly.page.words import frozen, lasted, local
+from worker.nightly.words import frozen, lasted, local
 from worker.words.sizes import size
 
 DIFFERS = "CR1 differs from its reference"

@@ -24,7 +24,7 @@ from worker.queue.retry import (
     fault_of_reason,
 )
 from worker.scoring import decoding
-from worker.scoring.outcomes import known_reasons
+from worker.scoring.outcomes import Outcome, Unfinished, after_fault, known_reasons
 from worker.states import State
 
 OPTIONS = RetryOptions(max_attempts=3, retry_seconds=2.0, lease_seconds=30.0)
@@ -34,6 +34,7 @@ DECISIONS: dict[Fault, tuple[type[Decision], ...]] = {
     Fault.DECODER_MEMORY: (DeadLetter,),
     Fault.DECODER_ERROR: (DeadLetter,),
     Fault.DECODER_UNAVAILABLE: (Postpone,),
+    Fault.SPOOL_UNREADABLE: (Count,),
     Fault.SPOOL_MISSING: (DeadLetter,),
     Fault.SPOOL_DAMAGED: (DeadLetter,),
     Fault.NO_RADIOGRAPH: (DeadLetter,),
@@ -78,9 +79,9 @@ def test_a_fault_of_ours_waits_by_claims_and_one_that_is_counted_by_attempts() -
 
 def test_waits_double_up_to_the_longest() -> None:
     decisions = [decide(Fault.UNKNOWN, attempts=attempts) for attempts in range(1, 8)]
-    assert [OPTIONS.wait(decision).total_seconds() for decision in decisions] == [2, 4, 8, 16, 32, LONGEST_WAIT, 60]
+    waits = [OPTIONS.wait(decision).total_seconds() for decision in decisions if isinstance(decision, Count)]
+    assert waits == [2, 4, 8, 16, 32, LONGEST_WAIT, 60]
     assert OPTIONS.wait(Postpone(failures=10_000)) == timedelta(seconds=LONGEST_WAIT)
-    assert OPTIONS.wait(Again()) == OPTIONS.wait(DeadLetter(reason="")) == timedelta()
     assert back_off(0.05, 1, 5.0) == 0.05
 
 
@@ -95,6 +96,22 @@ def test_a_dead_letter_has_the_closest_reason() -> None:
         assert fault is Fault.NO_RADIOGRAPH
         assert decide(fault, reason=error.reason) == DeadLetter(reason=error.reason)
     assert fault_of_reason("spool_damaged") is Fault.SPOOL_DAMAGED
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_the_end_of_a_film_is_the_decision(fault: Fault) -> None:
+    end = after_fault(7, fault)
+    if DECISIONS[fault][-1] is DeadLetter:
+        assert end == Outcome(instance_id=7, state=State.FAILED, reason=fault.value)
+    else:
+        assert end == Unfinished(instance_id=7, fault=fault)
+
+
+def test_no_other_module_fails_a_film() -> None:
+    root = Path(retry.__file__).parents[1]
+    failing = re.compile(r"state=State\.FAILED")
+    makers = {path.name: len(failing.findall(path.read_text())) for path in root.glob("scoring/*.py")}
+    assert {name: times for name, times in makers.items() if times} == {"outcomes.py": 1}
 
 
 def test_every_reason_of_a_dead_letter_is_decided_here() -> None:

@@ -122,7 +122,8 @@ FAULTS: dict[str, Callable[[Path], Path]] = {
     "corrupt_pixels": lambda folder: write_film(folder, "e", Rows=4000),
     "pixels_unreadable": lambda folder: cut(write_film(folder, "f"), 300),
     "spool_missing": lambda folder: folder / "missing.dcm",
-    Fault.DECODER_UNAVAILABLE: lambda folder: folder,  # cannot be read: not the film's fault
+    Fault.SPOOL_UNREADABLE: lambda folder: folder,  # EISDIR
+    Fault.DECODER_UNAVAILABLE: lambda folder: folder / "not_mounted" / "film.dcm",
 }
 
 
@@ -144,7 +145,7 @@ def test_one_pool_decodes_good_films_and_names_the_faults_of_bad_ones(good: Path
         assert np.array_equal(by_key[key].image, expected(good))
     assert [by_key[key].reason for key in range(10, 10 + len(bad))] == list(bad)
     assert all(by_key[key].image is None for key in range(10, 10 + len(bad)))
-    assert set(bad) - {Fault.DECODER_UNAVAILABLE} <= set(reasons())
+    assert set(bad) - {Fault.SPOOL_UNREADABLE, Fault.DECODER_UNAVAILABLE} <= set(reasons())
 
 
 def test_nothing_to_decode() -> None:

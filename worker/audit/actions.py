@@ -1,0 +1,51 @@
+"""What the audit trail can hold: every action, and every process that acts. A person acts as `operator:` and a name.
+
+These strings are kept in databases and in published reports: one that is here stays.
+"""
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """The column `action` of an audit event."""
+
+    # what comes
+    RECEIVED = "received"
+    REVISION = "revision"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+    CONTEXT_REFUSED = "context_refused"
+    NOT_ASSOCIATED = "not_associated"
+    # how a film ends
+    SCORED = "scored"
+    REPORTED = "reported"
+    INELIGIBLE = "ineligible"
+    FAILED = "failed"
+    REQUEUED = "requeued"
+    REJECTED = "rejected"
+    # bundles
+    BUNDLE_ACTIVATED = "bundle_activated"
+    BUNDLE_SHADOWED = "bundle_shadowed"
+    BUNDLE_RETIRED = "bundle_retired"
+    SHADOW_SKIPPED = "shadow_skipped"
+    # measures
+    LABELS_IMPORTED = "labels_imported"
+    REFERENCE_FROZEN = "reference_frozen"
+    # reports of the night
+    REPORT_MADE = "report_made"
+    REPORT_FAILED = "report_failed"
+    REPORTS_SET_BACK = "reports_set_back"
+    # alarms
+    ALARM_RAISED = "alarm_raised"
+    ALARM_CLEARED = "alarm_cleared"
+    ALARM_ACKNOWLEDGED = "alarm_acknowledged"
+    ALARM_DELIVERED = "alarm_delivered"
+    ALARM_UNDELIVERED = "alarm_undelivered"
+
+
+class Actor(StrEnum):
+    """The column `actor`, where a process acted of itself."""
+
+    GATEWAY = "gateway"
+    RELAY = "relay"
+    WORKER = "worker"
