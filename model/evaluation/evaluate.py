@@ -43,7 +43,7 @@ from model.evaluation.rivals import Baselines, baselines, fit_baselines
 from model.evaluation.scored import CalledFilm, ScoredFilms, predictions_text, right, score_films, wrong
 from model.evaluation.slices import PartMeasures, SliceMeasures, measure, slices
 from model.findings import FINDINGS
-from model.json_value import JsonValue
+from model.json_value import JsonValue, ReadableJson
 from model.notice import MEASURES_NOTICE
 from model.study_table import Study
 
@@ -90,7 +90,7 @@ class EvaluatedFilms(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningEpoch(JsonValue):
+class LearningEpoch(ReadableJson):
     """What one epoch of the training run did."""
 
     epoch: int
@@ -103,7 +103,7 @@ class LearningEpoch(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationContent(JsonValue):
+class EvaluationContent(ReadableJson):
     """What evaluation.json holds."""
 
     schema: int = 1

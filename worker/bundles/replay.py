@@ -15,9 +15,10 @@ from model.bundle import Bundle
 from model.digest import file_digest
 from model.engine import parity
 from model.engine.base import Engine
-from model.errors import EngineError
+from model.errors import BundleError, EngineError
 from model.preprocess import PreprocessSpec
 from model.scorer import score
+from model.stats.manifest_measures import variant_measures
 from worker.db.scores import ScoreView
 from worker.errors import NotFound, Unhealthy
 
@@ -146,11 +147,14 @@ def replay(
 
 
 def tolerance(stored: str, used: str, bundle: Bundle) -> Tolerance:
-    """What a score of one engine may differ by on another."""
+    """What a score of one engine may differ by on another. Raises Unhealthy where the bundle does not say."""
     if stored == used:
         return Tolerance(of="logit", largest=SAME_ENGINE, source="the same engine")
     if "-int8" in stored + used and stored.rpartition("-")[2] != used.rpartition("-")[2]:
-        largest = float(bundle.variants["int8"]["val"]["largest_difference"])
+        try:
+            largest = variant_measures(bundle, "int8").val.largest_difference
+        except BundleError as error:
+            raise Unhealthy(str(error)) from None
         return Tolerance(of="probability", largest=largest, source="largest of int8 on the bundle's validation films")
     return Tolerance(of="logit", largest=parity.TOLERANCE, source="allowed between engines of the same network")
 

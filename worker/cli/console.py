@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.words.printable import printable
+from worker.words import printable
 
 LEAST_FOLDED = 24
 """Columns below which a sentence is no longer read well when it is folded."""

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from worker.db.errors import CommitUnknown
-from worker.words.printable import printable
+from worker.words import printable
 
 STATES: dict[str, str] = {
     "0A000": "it cannot do what was asked: is it an old version, or no PostgreSQL?",

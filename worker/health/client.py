@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPException
 
 from worker.errors import ConfigurationError, Unhealthy
 from worker.health.probes import Check, reachable
-from worker.words.printable import printable
+from worker.words import printable
 
 SECONDS = 10.0
 LARGEST_ANSWER = 64 << 10

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import BundleError
+from model.stats.manifest_measures import gate_shares
 from worker.bundles.roles import Placed, by_settings, in_service, open_bundle
 from worker.db import schema
 from worker.db.causes import cause
@@ -24,10 +25,11 @@ from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.states import State
-from worker.words.sizes import size
+from worker.words import size
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
+    from model.stats.estimate import Proportion
 
 STUCK_MINUTES = 15
 
@@ -145,11 +147,12 @@ def _bundle(options: DoctorOptions) -> str:
     try:
         bundle = open_bundle(live or by_settings(options.bundle))
         shadow_bundles = [open_bundle(shadow) for shadow in shadows]
+        gate = _gate_of(bundle)
     except BundleError as error:
         raise Unhealthy(str(error)) from None
     precisions = ", ".join(("fp32", *bundle.variants))
     text = f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {options.engine}"
-    text += f"; gate: {_gate_of(bundle)}"
+    text += f"; gate: {gate}"
     return text + "".join(
         f"; shadow {shadow.name} {shadow.version}, digest {shadow.digest[:12]}" for shadow in shadow_bundles
     )
@@ -161,13 +164,18 @@ def _placed(options: DoctorOptions) -> tuple[Placed | None, list[Placed]]:
 
 
 def _gate_of(bundle: "Bundle") -> str:
+    """What it does, in words. Raises BundleError where that is not in the manifest."""
     if bundle.gate is None:
         return "header and image quality alone"
-    rates = bundle.gate["metrics"]["val"]
+    val = gate_shares(bundle)["val"]
     return (
-        f"refuses {rates['eligible_refused']['value']:.1%} of eligible validation films and "
-        f"{rates['ap_tagged_pa_refused']['value']:.1%} of AP films called PA"
+        f"refuses {_percent(val.eligible_refused)} of eligible validation films and "
+        f"{_percent(val.ap_tagged_pa_refused)} of AP films called PA"
     )
+
+
+def _percent(share: "Proportion") -> str:
+    return "none measured" if share.value is None else f"{share.value:.1%}"
 
 
 def _backlog(options: DoctorOptions) -> str:

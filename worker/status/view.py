@@ -36,7 +36,7 @@ from worker.status.view_upkeep import (
     shadows_lines,
     spool_line,
 )
-from worker.words.printable import printable
+from worker.words import printable
 
 ROOMY, WIDE = 32, 110
 """Rows from which sections stand apart; columns from which each minute of the hour has a column of its own."""

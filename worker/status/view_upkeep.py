@@ -10,7 +10,7 @@ from worker.status.queries import DatabaseContent
 from worker.status.snapshot import Process, Snapshot
 from worker.status.upkeep import OpenAlarm
 from worker.status.view_text import BAD, GOOD, QUIET, labelled, short_time, wrapped
-from worker.words.sizes import size
+from worker.words import counted, size
 
 REPORT_LATE = timedelta(minutes=10)
 """Time a report is overdue, from which the view says so."""
@@ -51,17 +51,14 @@ def outage_lines(outage: Outage, now: datetime, zone: ZoneInfo, width: int) -> l
     if outage.next_at:
         again = f"tried up to {outage.attempts} times" if outage.attempts > 1 else "tried once"
         words.append(
-            f"{_messages(outage.failing)} did not arrive, {again}, next try {short_time(outage.next_at, now, zone)}"
+            f"{counted(outage.failing, 'message')} did not arrive, {again}, "
+            f"next try {short_time(outage.next_at, now, zone)}"
         )
     if outage.given_up_at:
         last = short_time(outage.given_up_at, now, zone)
-        words.append(f"{_messages(outage.given_up)} given up, the last {last}: {outage.why}")
+        words.append(f"{counted(outage.given_up, 'message')} given up, the last {last}: {outage.why}")
     lines = wrapped("; ".join(words) + ". First: xrayq alarm test", width)
     return [labelled("" if number else outage.channel, Text(line, BAD)) for number, line in enumerate(lines)]
-
-
-def _messages(number: int) -> str:
-    return f"{number:,} {'message' if number == 1 else 'messages'}"
 
 
 def bundle_line(stored: DatabaseContent) -> Text:
@@ -79,7 +76,7 @@ def report_line(stored: DatabaseContent, now: datetime, zone: ZoneInfo) -> Text:
     if nightly.due_at is None:
         return labelled("report", Text(f"{made}, none is due"))
     when = short_time(nightly.due_at, now, zone)
-    tries = f"failed {nightly.failed} time{'s' * (nightly.failed > 1)}"
+    tries = f"failed {counted(nightly.failed, 'time')}"
     due = f"that of {nightly.due_day} {tries}, next try {when}" if nightly.failed else f"next due {when}"
     late = nightly.failed > 0 or nightly.due_at < now - REPORT_LATE
     return labelled("report", Text.assemble(f"{made}, ", (due, BAD if late else "")))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select, update
 
+from model.json_value import plain
 from model.pages.html import page
 from model.preprocess import PreprocessSpec
 from tests.night_reports import GOOD, stood
@@ -30,7 +31,6 @@ from worker.monitoring.drift import DriftOptions, DriftResult, evaluate
 from worker.nightly import operations
 from worker.nightly.page.drift import section
 from worker.scoring.decoding import decode_film
-from worker.words.json_values import to_json
 
 CR1, CR2 = (device for device in DEVICES if device.ae in ("CR1", "CR2"))
 OPTIONS = DriftOptions(reference_films=300, least_films=50, alpha=0.001, psi=0.1)
@@ -140,7 +140,7 @@ def test_one_device_becomes_brighter(database: Engine, references: list[drift_re
     assert brightness.median - brightness.reference_median == pytest.approx(0.05, abs=0.02)
     medians = [f"{median:.3g}" for median in (brightness.median, brightness.reference_median)]
     assert "brightness {} of the display range (reference {})".format(*medians) in alarm.text
-    json.dumps(to_json(found))
+    json.dumps(plain(found))
 
 
 def test_films_of_the_reference_are_not_held_beside_it(
