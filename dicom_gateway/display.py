@@ -18,12 +18,12 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway import notes as noted
 from dicom_gateway.aspect import aspect_of
-from dicom_gateway.lookup import Pixels, Table, table_of
-from dicom_gateway.shutter import Grid, grey_of, hidden_by
+from dicom_gateway.lookup import Table, table_of
+from dicom_gateway.shutter import Grid, Mask, grey_of, hidden_by
+from dicom_gateway.stored import Pixels
 from dicom_gateway.values import UNREADABLE, as_stored, is_present, number, numbers, text
 
 Bounds = tuple[float, float]
-Mask = NDArray[np.bool_]
 STEP = 1e-3
 """A window of width 1 has no slope, but a step (PS3.3 C.11.2.1.2.1)."""
 EXACT = 1 / 512
@@ -241,11 +241,11 @@ def _padding(stored: Pixels, dataset: Dataset, image: ImagePixel, notes: list[st
     return mask if mask.any() and not mask.all() else None
 
 
-def _either(one: Mask | None, other: Mask | None) -> Mask | None:
+def _either(first: Mask | None, second: Mask | None) -> Mask | None:
     """Pixels of one or the other; None where that is every pixel, or none."""
-    if one is None or other is None:
-        return one if other is None else other
-    both = one | other
+    if first is None or second is None:
+        return first if second is None else second
+    both = first | second
     return None if both.all() else both
 
 

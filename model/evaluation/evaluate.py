@@ -47,7 +47,7 @@ from model.json_value import JsonValue, ReadableJson
 from model.notice import MEASURES_NOTICE
 from model.study_table import Study
 
-Counts = dict[str, dict[str, dict[str, int]]]
+FilmCounts = dict[str, dict[str, dict[str, int]]]
 """Split -> view or source -> class -> films."""
 
 
@@ -80,11 +80,11 @@ class EvaluatedFilms(JsonValue):
     trained_on: bool
     """Whether the bundle names the same digest."""
     views: tuple[str, ...]
-    """That validation and test are measured on; all for every view."""
+    """Views that validation and test are measured on; all for every view."""
     train_views: tuple[str, ...]
-    films: Counts
+    films: FilmCounts
     """By view."""
-    sources: Counts
+    sources: FilmCounts
     patients: dict[str, int]
     """By split."""
 

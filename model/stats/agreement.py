@@ -19,7 +19,7 @@ class Agreement(ReadableJson):
 
     films: int
     largest_difference: float
-    """Of a probability, 0..1."""
+    """Largest difference of a probability, 0..1."""
     mean_difference: float
     """Absolute, over films and findings."""
     films_with_other_flags: int

@@ -54,7 +54,7 @@ class VariantDifferences(ReadableJson):
 
     films: int
     mean_difference: float
-    """Of a probability, 0..1."""
+    """Mean difference of a probability, 0..1."""
     largest_difference: float
     films_with_other_flags: int
 

@@ -78,7 +78,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     from rich.text import Text
 
     from model.errors import BundleError
-    from model.pages.texts import plain
+    from model.pages.texts import value_text
     from model.stats.manifest_measures import split_shares, variant_measures
     from worker.cli.console import print_rows
 
@@ -120,7 +120,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     for key, value in bundle.provenance.items():
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
-        console.print(f"  {key.replace('_', ' ')}: {plain(value)}", style="dim")
+        console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
     console.print(f"Brackets are exact 95 % intervals. {NOTICE}", style="dim")
 
 

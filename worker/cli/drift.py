@@ -93,13 +93,13 @@ def references(as_json: JsonOption = False) -> None:
     xrayq drift references --json | jq '.[] | select(.as_audited | not)'
     """
     from worker.db.session import snapshot
-    from worker.monitoring.drift_reference import audited_digests, digest_of, sample_of
+    from worker.monitoring.drift_reference import audited_digests, sample_digest, sample_of
     from worker.monitoring.drift_reference import references as frozen
 
     settings = load_settings()
     with snapshot(open_database(settings)) as connection:
         audited, found = audited_digests(connection), frozen(connection)
-        digests = {key: digest_of(sample_of(connection, key)) for key in sorted(found)}
+        digests = {key: sample_digest(sample_of(connection, key)) for key in sorted(found)}
     rows = [
         found[key].as_dict() | {"digest": digest, "as_audited": audited.get(key) == digest}
         for key, digest in digests.items()

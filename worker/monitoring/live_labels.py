@@ -44,7 +44,7 @@ class LivePerformance:
     rates: Performance
     name: str
     version: str
-    """Of the bundle."""
+    """Version of the bundle."""
     calibration: tuple[StatedProbability, ...]
     """One for each finding."""
 

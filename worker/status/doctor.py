@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import BundleError
 from model.stats.manifest_measures import gate_shares
-from worker.bundles.roles import Placed, by_settings, in_service, open_bundle
+from worker.bundles.roles import PlacedBundle, by_settings, in_service, open_bundle
 from worker.db import schema
 from worker.db.causes import cause
 from worker.db.session import database_time, reading
@@ -25,6 +25,7 @@ from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.states import State
+from worker.status.flow import ahead_text
 from worker.words import size
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class DoctorOptions:
 
     host: str
     port: int
-    """Of the gateway."""
+    """Port of the gateway."""
     ae_title: str
     calling_aes: tuple[str, ...]
     spool: Path
@@ -52,7 +53,7 @@ class DoctorOptions:
     """"" where no Redis is known."""
     lease_seconds: float
     bundle: Path | None
-    """Of the settings, live while none is activated."""
+    """The bundle of the settings, live while none is activated."""
     engine: str
     report_time: str
     """HH:MM of the nightly report, "" where none is made."""
@@ -140,8 +141,8 @@ def _worker(options: DoctorOptions) -> str:
 
 
 def _bundle(options: DoctorOptions) -> str:
-    live: Placed | None = None
-    shadows: list[Placed] = []
+    live: PlacedBundle | None = None
+    shadows: list[PlacedBundle] = []
     with suppress(WorkerError, SQLAlchemyError):  # the database has a check of its own
         live, shadows = _placed(options)
     try:
@@ -158,7 +159,7 @@ def _bundle(options: DoctorOptions) -> str:
     )
 
 
-def _placed(options: DoctorOptions) -> tuple[Placed | None, list[Placed]]:
+def _placed(options: DoctorOptions) -> tuple[PlacedBundle | None, list[PlacedBundle]]:
     with reading(_connect(options)) as connection:
         return in_service(connection)
 
@@ -188,7 +189,7 @@ def _backlog(options: DoctorOptions) -> str:
         now = database_time(connection)
         early = ahead(connection, now)
     if early:
-        raise Unhealthy(f"{early} films wait that came in the future: is the clock of the database's host right?")
+        raise Unhealthy(ahead_text(early))
     if oldest and now - oldest > timedelta(minutes=STUCK_MINUTES):
         raise Unhealthy(f"{waiting} films wait, the oldest since {oldest:%Y-%m-%d %H:%M} UTC: is a worker running?")
     return f"{waiting} films wait, {failed} dead letters"

@@ -20,8 +20,9 @@ from worker.db.causes import cause
 from worker.db.session import DATABASE_SECONDS, database_time, snapshot
 from worker.errors import Unhealthy
 from worker.health import client, probes
-from worker.health.client import Asked
+from worker.health.client import ProcessAddress
 from worker.receiving.refusals import NAMELESS
+from worker.status.flow import ahead_text
 from worker.status.queries import DatabaseContent, read
 from worker.status.upkeep import named
 from worker.words import counted
@@ -80,7 +81,7 @@ class Snapshot:
             if waiting.oldest_seconds > self.backlog_seconds:
                 found.append("films wait too long")
             if waiting.ahead:
-                found.append("films wait that came in the future: a clock was ahead")
+                found.append(ahead_text(waiting.ahead))
             if open_:
                 found.append(counted(open_, "open alarm"))
             if self.stored.outages:
@@ -116,14 +117,14 @@ class StatusOptions:
     spool: Path
     reserve_bytes: int
     bundle: Path | None
-    """Of the settings, live while none is activated."""
+    """The bundle of the settings, live while none is activated."""
     zone: ZoneInfo
-    """In which today begins."""
+    """The zone in which today begins."""
     backlog_seconds: float
-    processes: tuple[Asked, ...]
+    processes: tuple[ProcessAddress, ...]
 
 
-class Watched:
+class StatusReader:
     """Looks again and again, on one engine while the database answers."""
 
     def __init__(self, options: StatusOptions) -> None:
@@ -176,7 +177,7 @@ class Watched:
         return self._default
 
 
-def ask(asked: Asked) -> Process:
+def ask(asked: ProcessAddress) -> Process:
     """What a process says on /readyz, or why it does not."""
     if not asked.port:
         return Process(role=asked.role, ready=None, text="not asked: it has no port")

@@ -224,8 +224,8 @@ def test_a_gpu_score_is_repeated_by_the_reference(scored: Site, shift: float, ag
 def test_int8_may_differ_by_what_was_measured_of_it() -> None:
     reference = bundles.load(bundles.REFERENCE)
     found = replay.tolerance("onnxruntime-1.20.0-int8", "onnxruntime-1.20.0-fp32", reference)
-    assert (found.of, found.largest) == ("probability", reference.variants["int8"]["val"]["largest_difference"])
-    assert replay.tolerance("onnxruntime-1.20.0-int8", "onnxruntime-1.21.0-int8", reference).of == "logit"
+    assert (found.number, found.largest) == ("probability", reference.variants["int8"]["val"]["largest_difference"])
+    assert replay.tolerance("onnxruntime-1.20.0-int8", "onnxruntime-1.21.0-int8", reference).number == "logit"
 
 
 def test_a_flag_on_the_border_may_fall_to_the_other_side_on_another_engine_only(scored: Site) -> None:

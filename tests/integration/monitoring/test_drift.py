@@ -75,7 +75,7 @@ def test_the_first_films_are_frozen_once_and_audited(
         events = connection.execute(select(audit_event).order_by(audit_event.c.id)).all()
         audited = drift_reference.audited_digests(connection)
         digests = {
-            one.key: drift_reference.digest_of(drift_reference.sample_of(connection, one.key)) for one in references
+            one.key: drift_reference.sample_digest(drift_reference.sample_of(connection, one.key)) for one in references
         }
     assert [(event.action, event.detail["calling_ae"], event.detail["bundle"]) for event in events] == [
         ("reference_frozen", ae, bundle) for ae in ("CR1", "CR2") for bundle in ("", BUNDLE)
@@ -121,7 +121,7 @@ def test_a_large_sample_is_drawn_down_the_same_way_each_time(database: Engine) -
         with reading(database) as connection:
             sample = drift_reference.sample_of(connection, made[0].key)
         assert (made[0].films, len(sample), sample) == (2500, 2000, sorted(sample))
-        digests.append(drift_reference.digest_of(sample))
+        digests.append(drift_reference.sample_digest(sample))
     assert digests[0] == digests[1]
 
 
