@@ -108,8 +108,8 @@ def read_date(text: str, *, last: bool) -> date | None:
     if (match := YEAR_FIRST.match(text)) and (day := _day(int(match[1]), int(match[2] or 0), int(match[3] or 0), last)):
         return day
     if match := YEAR_LAST.match(text):
-        one, other, year = (int(part) for part in match.groups())
-        days = [day for day in (_day(year, other, one, last), _day(year, one, other, last)) if day]
+        first, second, year = (int(part) for part in match.groups())
+        days = [day for day in (_day(year, second, first, last), _day(year, first, second, last)) if day]
         return (max if last else min)(days) if days else None
     return None
 

@@ -121,11 +121,13 @@ def _values(stored: Pixels, left_out: Mask | None, dataset: Dataset, image: Imag
     """Modality transform, then VOI LUT, else the window, else the range of the pixels that are not left out."""
     least = -(1 << (image.bits_stored - 1)) if image.signed else 0
     modality = _table(dataset, "ModalityLUTSequence", least, noted.MODALITY_LUT, notes)
-    pixels, (slope, intercept) = (modality.of(stored), (1.0, 0.0)) if modality else (stored, _rescale(dataset, notes))
+    pixels, (slope, intercept) = (
+        (modality.apply(stored), (1.0, 0.0)) if modality else (stored, _rescale(dataset, notes))
+    )
     most = (1 << image.bits_stored) - 1 + least
     lowest = 0.0 if modality else min(least * slope, most * slope) + intercept
     if voi := _table(dataset, "VOILUTSequence", lowest, noted.VOI_LUT, notes):
-        looked_up = voi.of(_rescaled(pixels, slope, intercept))
+        looked_up = voi.apply(_rescaled(pixels, slope, intercept))
         return Values(pixels=looked_up, bounds=(0.0, voi.highest), flipped=False, by=By.VOI_LUT)
     window = _window(dataset, notes)
     if window is None:

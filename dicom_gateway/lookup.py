@@ -29,7 +29,7 @@ class Table:
     def highest(self) -> float:
         return float((1 << self.bits) - 1)
 
-    def of(self, values: Pixels) -> Pixels:
+    def apply(self, values: Pixels) -> Pixels:
         last = len(self.entries) - 1
         whole = np.rint(values.astype(np.float64)) if values.dtype.kind == "f" else values.astype(np.int32)
         return np.asarray(self.entries[np.clip(whole - self.first, 0, last).astype(np.int32)])

@@ -60,7 +60,7 @@ def open_bundle(placed: PlacedBundle) -> Bundle:
     return bundle
 
 
-def place(bundle: Bundle) -> PlacedBundle:
+def placed_bundle(bundle: Bundle) -> PlacedBundle:
     """A bundle that is in no row yet, as live."""
     shipped = bundle.path.parent == SHIPPED
     return PlacedBundle(
@@ -76,7 +76,7 @@ def place(bundle: Bundle) -> PlacedBundle:
 
 def by_settings(path: Path | None) -> PlacedBundle:
     """The bundle of the settings, None for the shipped reference. Raises BundleError when it is not whole."""
-    return place(bundles.load(path or bundles.REFERENCE))
+    return placed_bundle(bundles.load(path or bundles.REFERENCE))
 
 
 def placed(connection: Connection) -> list[PlacedBundle]:

@@ -189,7 +189,7 @@ def _verified(engine: "Engine", name: str) -> "PlacedBundle":
     known = roles.find(engine, name)
     bundle = _open(known) if known else load_bundle(name)
     run_once(bundle)
-    return known or roles.place(bundle)
+    return known or roles.placed_bundle(bundle)
 
 
 def _open(placed: "PlacedBundle") -> "Bundle":

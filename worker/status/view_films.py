@@ -13,6 +13,7 @@ from worker.status.queries import DatabaseContent
 from worker.status.senders import SenderToday, TurnedAway
 from worker.status.snapshot import Snapshot
 from worker.status.view_text import BAD, GOOD, QUIET, STRONG, WARN, duration, short_time, sparkline, steps, with_label
+from worker.words import counted
 
 COMMENTS = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}
 NOT_LET_IN = {
@@ -65,7 +66,7 @@ def _counts(name: str, senders: Sequence[SenderToday]) -> Text:
 
 def turned_away_lines(label: str, number: int, what: str, style: str = WARN) -> list[Text]:
     """Those turned away today; no line where there are none."""
-    return [with_label(label, Text(f"{number:,} {what}{'s' * (number > 1)} today", style))] if number else []
+    return [with_label(label, Text(f"{counted(number, what)} today", style))] if number else []
 
 
 def film_refused_line(peer: TurnedAway) -> Text:

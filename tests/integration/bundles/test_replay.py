@@ -26,7 +26,7 @@ from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import typed
 from worker.bundles import replay, roles
 from worker.bundles.loaded import Serving
-from worker.bundles.roles import by_settings, place
+from worker.bundles.roles import by_settings, placed_bundle
 from worker.db import schema
 from worker.db.scores import FindingView, ScoreView
 from worker.db.session import make_engine, writing
@@ -65,7 +65,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Site:
     schema.upgrade(database)
     spool.prepare()
     shadow = with_threshold(bundle, folder / "shadow", 0.2)
-    roles.shadow(database, place(shadow), default=by_settings(bundle.path), actor="operator:test")
+    roles.shadow(database, placed_bundle(shadow), default=by_settings(bundle.path), actor="operator:test")
     film = write_film(folder, pixels=chest_pixels(256, 224))
     ingest(database, spool, store_file(film, spool, "XRAYQ"))
     decoders = DecodePool(processes=1, timeout=60, memory_bytes=4 << 30, spec=bundle.preprocess, max_pixels=1 << 22)

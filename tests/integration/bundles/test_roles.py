@@ -12,7 +12,7 @@ from model.errors import BundleError
 from tests.bundles import small_bundle
 from worker.bundles import roles as deployment
 from worker.bundles.overview import overview
-from worker.bundles.roles import PlacedBundle, place
+from worker.bundles.roles import PlacedBundle, placed_bundle
 from worker.db.session import reading
 from worker.db.tables import audit_event
 from worker.errors import NotFound, WrongState
@@ -24,7 +24,7 @@ WHO = "operator:test"
 def family(tmp_path_factory: pytest.TempPathFactory) -> list[PlacedBundle]:
     """The settings' bundle, and three others."""
     folder = tmp_path_factory.mktemp("bundles")
-    return [place(small_bundle(folder / str(number), version=str(number))) for number in range(4)]
+    return [placed_bundle(small_bundle(folder / str(number), version=str(number))) for number in range(4)]
 
 
 def roles(database: Engine) -> dict[str, str]:
@@ -93,7 +93,7 @@ def test_the_live_one_again_only_from_another_folder(
     with pytest.raises(WrongState, match="live already"):
         deployment.activate(database, one, default=default, actor=WHO)
     (tmp_path / "moved").symlink_to(one.path)
-    moved = place(bundles.load(tmp_path / "moved"))
+    moved = placed_bundle(bundles.load(tmp_path / "moved"))
     deployment.activate(database, moved, default=default, actor=WHO)
     with reading(database) as connection:
         live, _ = deployment.in_service(connection)
