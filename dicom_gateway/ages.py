@@ -45,14 +45,14 @@ def age_at_film(ages: Sequence[str], births: Sequence[str], films: Iterable[str]
         films: dates of the film, in any attribute, DA or DT; the first is the Study Date, "" when missing.
         received: the latest day on which the film can have been made.
     """
-    told = [(age, years) for age in ages if (years := stated_age(age)) is not None]
+    patient_ages = [(age, years) for age in ages if (years := stated_age(age)) is not None]
     days = _film_days(tuple(films))
     by_dates: list[float] = []
     for born in (read_date(text, last=True) for text in births):
         if born:
             found = (_between(born, day) for day in (*days, received))
             by_dates += [years for years in found if years is not None and years <= OLDEST]
-    stated = [years for age, years in told if years <= OLDEST and not (by_dates and _is_zero_years(age))]
+    stated = [years for age, years in patient_ages if years <= OLDEST and not (by_dates and _is_zero_years(age))]
     return min((*stated, *by_dates), default=None)
 
 
@@ -108,8 +108,8 @@ def read_date(text: str, *, last: bool) -> date | None:
     if (match := YEAR_FIRST.match(text)) and (day := _day(int(match[1]), int(match[2] or 0), int(match[3] or 0), last)):
         return day
     if match := YEAR_LAST.match(text):
-        one, other, year = (int(part) for part in match.groups())
-        days = [day for day in (_day(year, other, one, last), _day(year, one, other, last)) if day]
+        first, second, year = (int(part) for part in match.groups())
+        days = [day for day in (_day(year, second, first, last), _day(year, first, second, last)) if day]
         return (max if last else min)(days) if days else None
     return None
 

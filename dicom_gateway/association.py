@@ -63,7 +63,7 @@ class Message:
     command_set: bytearray
     command: Dataset | None = None
     store: Store | None = None
-    """Of a C-STORE."""
+    """The state of a C-STORE under way; None between them."""
 
 
 class Association:

@@ -25,7 +25,7 @@ PADDING_AT_MOST = 16
 HOLE = bytes(400)
 """So many zeros come from a file that was not written, where a coder cannot write them."""
 HOLE_EDGE = 16
-"""Of its zeros, so many at both ends may be the data around it."""
+"""Zeros at each end of a hole that may belong to the data around it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ class TransferSyntax:
     lossy: bool = False
 
 
-# Uncompressed, lossless, lossy. Which one is taken is the order of the peer: see `choose`.
+# Uncompressed, lossless, lossy. Which one is taken is the order of the peer: see `choose_syntax`.
 TRANSFER_SYNTAXES: tuple[TransferSyntax, ...] = (
     TransferSyntax(uid.ExplicitVRLittleEndian, "Explicit VR Little Endian", "raw"),
     TransferSyntax(uid.ImplicitVRLittleEndian, "Implicit VR Little Endian", "raw"),
@@ -71,10 +71,10 @@ def is_storage(sop_class: str) -> bool:
     name, kind = known.name, known.type
     if name in ("", sop_class):  # reserved in the dictionary, or unknown or private
         return kind in ("", "SOP Class")
-    return kind == "SOP Class" and "Storage" in name and not any(one in name for one in NO_STORAGE)
+    return kind == "SOP Class" and "Storage" in name and not any(word in name for word in NO_STORAGE)
 
 
-def choose(sop_class: str, offered: Collection[str]) -> str | None:
+def choose_syntax(sop_class: str, offered: Collection[str]) -> str | None:
     """The transfer syntax for a proposed presentation context (PS3.8 9.3.2): of those offered the first, in the peer's
     order, that we decode; else the first.
 
@@ -85,7 +85,7 @@ def choose(sop_class: str, offered: Collection[str]) -> str | None:
         None where the class is not served, "" where no transfer syntax is that is offered.
     """
     if sop_class == VERIFICATION:
-        return next((one for one in offered if one in UNCOMPRESSED), "")
+        return next((syntax for syntax in offered if syntax in UNCOMPRESSED), "")
     if not is_storage(sop_class):
         return None
-    return next((one for one in offered if one in SYNTAX_BY_UID), next(iter(offered), ""))
+    return next((syntax for syntax in offered if syntax in SYNTAX_BY_UID), next(iter(offered), ""))

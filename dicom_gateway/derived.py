@@ -30,7 +30,7 @@ TYPE_WORDS: dict[str, str] = {
     for word in words
 }  # fmt: skip
 NOT_TYPE_WORDS = re.compile(r"HIGH[_ ]ENERGY")
-"""Of a dual-energy pair, this one is the ordinary film."""
+"""The ordinary film of a dual-energy pair."""
 
 DERIVATIONS: dict[str, str] = {
     # PS3.16 CID 7203 Image Derivation, scheme DCM. Those that are not here leave a film a film: lossy compression
@@ -120,9 +120,9 @@ def derived_as(
     harmless = all(code.value in HARMLESS for code in derivations)
     if harmless and conversion.upper() == DIGITISED_FILM:
         return ""
-    told = harmless if derivations else _is_compression(derivation_descriptions)
+    only_compressed = harmless if derivations else _is_compression(derivation_descriptions)
     # Some archives write DERIVED\\SECONDARY when they compress a film. A secondary capture was no film before.
-    if told and lossy == "01" and not sop_class_uid.startswith(SECONDARY_CAPTURE):
+    if only_compressed and lossy == "01" and not sop_class_uid.startswith(SECONDARY_CAPTURE):
         return ""
     return SECONDARY
 

@@ -18,12 +18,12 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway import notes as noted
 from dicom_gateway.aspect import aspect_of
-from dicom_gateway.lookup import Pixels, Table, table_of
-from dicom_gateway.shutter import Grid, grey_of, hidden_by
+from dicom_gateway.lookup import Table, table_of
+from dicom_gateway.shutter import Grid, Mask, grey_of, hidden_by
+from dicom_gateway.stored import Pixels
 from dicom_gateway.values import UNREADABLE, as_stored, is_present, number, numbers, text
 
 Bounds = tuple[float, float]
-Mask = NDArray[np.bool_]
 STEP = 1e-3
 """A window of width 1 has no slope, but a step (PS3.3 C.11.2.1.2.1)."""
 EXACT = 1 / 512
@@ -121,11 +121,13 @@ def _values(stored: Pixels, left_out: Mask | None, dataset: Dataset, image: Imag
     """Modality transform, then VOI LUT, else the window, else the range of the pixels that are not left out."""
     least = -(1 << (image.bits_stored - 1)) if image.signed else 0
     modality = _table(dataset, "ModalityLUTSequence", least, noted.MODALITY_LUT, notes)
-    pixels, (slope, intercept) = (modality.of(stored), (1.0, 0.0)) if modality else (stored, _rescale(dataset, notes))
+    pixels, (slope, intercept) = (
+        (modality.apply(stored), (1.0, 0.0)) if modality else (stored, _rescale(dataset, notes))
+    )
     most = (1 << image.bits_stored) - 1 + least
     lowest = 0.0 if modality else min(least * slope, most * slope) + intercept
     if voi := _table(dataset, "VOILUTSequence", lowest, noted.VOI_LUT, notes):
-        looked_up = voi.of(_rescaled(pixels, slope, intercept))
+        looked_up = voi.apply(_rescaled(pixels, slope, intercept))
         return Values(pixels=looked_up, bounds=(0.0, voi.highest), flipped=False, by=By.VOI_LUT)
     window = _window(dataset, notes)
     if window is None:
@@ -241,11 +243,11 @@ def _padding(stored: Pixels, dataset: Dataset, image: ImagePixel, notes: list[st
     return mask if mask.any() and not mask.all() else None
 
 
-def _either(one: Mask | None, other: Mask | None) -> Mask | None:
+def _either(first: Mask | None, second: Mask | None) -> Mask | None:
     """Pixels of one or the other; None where that is every pixel, or none."""
-    if one is None or other is None:
-        return one if other is None else other
-    both = one | other
+    if first is None or second is None:
+        return first if second is None else second
+    both = first | second
     return None if both.all() else both
 
 

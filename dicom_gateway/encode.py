@@ -12,14 +12,12 @@ from pathlib import Path
 import cv2
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
-
-Pixels = NDArray[np.generic]
+from dicom_gateway.stored import Pixels
 
 BITS_OF_LOSSY_JPEG = {uid.JPEGBaseline8Bit: 8, uid.JPEGExtended12Bit: 12}
 

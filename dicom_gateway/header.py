@@ -148,9 +148,9 @@ def read_header(path: Path, received: date | None = None, *, most_inflated: int 
         series_instance_uid=one_uid(dataset, "SeriesInstanceUID"),
         modality=text(dataset, "Modality").upper()[:MOST_KEPT],
         body_part=text(dataset, "BodyPartExamined").upper()[:MOST_KEPT],
-        view_position="\\".join(_told(dataset, "ViewPosition")).upper()[:MOST_KEPT],
+        view_position="\\".join(_filled(dataset, "ViewPosition")).upper()[:MOST_KEPT],
         view_code=view_code(dataset),
-        patient_orientation=directions(_told(dataset, "PatientOrientation")),
+        patient_orientation=directions(_filled(dataset, "PatientOrientation")),
         age_years=age(dataset, received or datetime.now(UTC).date()),
         derived=derived(dataset),
         burned_in=text(dataset, "BurnedInAnnotation").upper()[:16],
@@ -178,9 +178,9 @@ def codes(dataset: Dataset, keyword: str, within: str = "") -> list[Code]:
 
 def age(dataset: Dataset, received: date) -> float | None:
     """Header.age_years of a film that was received on this day."""
-    births = _told(dataset, "PatientBirthDate")
+    births = _filled(dataset, "PatientBirthDate")
     films = [text(dataset, keyword) for keyword in DATE_TAGS] if births else []
-    return age_at_film(_told(dataset, "PatientAge"), births, films, received)
+    return age_at_film(_filled(dataset, "PatientAge"), births, films, received)
 
 
 def view_code(dataset: Dataset) -> str:
@@ -205,6 +205,6 @@ def derived(dataset: Dataset) -> str:
     )
 
 
-def _told(dataset: Dataset, keyword: str) -> list[str]:
+def _filled(dataset: Dataset, keyword: str) -> list[str]:
     """Every value that is not empty."""
     return [value for value in texts(dataset, keyword) if value]

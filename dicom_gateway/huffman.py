@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_gateway.errors import CorruptPixels
-from dicom_gateway.jpeg_header import Codes, EntropyData, read_entropy_data
+from dicom_gateway.jpeg_header import EntropyData, HuffmanCodes, read_entropy_data
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -77,7 +77,7 @@ class _Walkers:
 
     start: Ints
     end: Ints
-    """Of its share, bits."""
+    """The end of its share, in bits."""
     segment_end: Ints
     first: Ints
     """The first walker of the same restart interval."""
@@ -264,7 +264,7 @@ def _follow(walkers: _Walkers, blocks: tuple[int, ...]) -> tuple[Ints, Ints, Int
     return final, before, due
 
 
-def _table(lossless: bool, state: int, codes: Codes) -> NDArray[np.int64]:
+def _table(lossless: bool, state: int, codes: HuffmanCodes) -> NDArray[np.int64]:
     table = np.full(1 << 16, INVALID, np.int64)
     code = 0
     for length, values in enumerate(codes, 1):

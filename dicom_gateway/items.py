@@ -18,7 +18,7 @@ class Item(IntEnum):
     PRESENTATION_CONTEXT = 0x20
     """Its id, an abstract syntax, transfer syntaxes."""
     PRESENTATION_CONTEXT_RESULT = 0x21
-    """Of an A-ASSOCIATE-AC."""
+    """Only in an A-ASSOCIATE-AC."""
     ABSTRACT_SYNTAX = 0x30
     TRANSFER_SYNTAX = 0x40
     USER_INFORMATION = 0x50
@@ -27,16 +27,16 @@ class Item(IntEnum):
     """The longest P-DATA-TF that the peer takes."""
     IMPLEMENTATION_CLASS = 0x52
     ASYNCHRONOUS_OPERATIONS = 0x53
-    """Without an answer one operation at a time (PS3.7 D.3.3.3)."""
+    """No answer means one operation at a time (PS3.7 D.3.3.3)."""
     ROLE_SELECTION = 0x54
     """Without an answer the requestor is SCU, and we are SCP (PS3.7 D.3.3.4)."""
     IMPLEMENTATION_VERSION = 0x55
     EXTENDED_NEGOTIATION = 0x56
-    """Without an answer nothing was extended (PS3.7 D.3.3.5)."""
+    """No answer means that nothing was extended (PS3.7 D.3.3.5)."""
     COMMON_EXTENDED_NEGOTIATION = 0x57
     """Has no answer (PS3.7 D.3.3.6)."""
     USER_IDENTITY = 0x58
-    """Without an answer it was not looked at (PS3.7 D.3.3.7)."""
+    """No answer means that it was not looked at (PS3.7 D.3.3.7)."""
 
 
 def read(data: bytes) -> tuple[list[tuple[int, bytes]], bool]:
@@ -56,7 +56,7 @@ def read(data: bytes) -> tuple[list[tuple[int, bytes]], bool]:
 
 def of_kind(found: list[tuple[int, bytes]], kind: Item) -> list[bytes]:
     """The values of one type."""
-    return [value for one, value in found if one == kind]
+    return [value for own_kind, value in found if own_kind == kind]
 
 
 def uid(value: bytes) -> str:

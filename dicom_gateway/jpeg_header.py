@@ -11,7 +11,7 @@ PROGRESSIVE, LOSSLESS = 0xC2, 0xC3
 SEQUENTIAL = (0xC0, 0xC1, LOSSLESS)
 MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 
-Codes = tuple[bytes, ...]
+HuffmanCodes = tuple[bytes, ...]
 """The values that have a code of 1, 2, ... 16 bits, in order (T.81 B.2.4.2)."""
 
 
@@ -22,13 +22,13 @@ class EntropyData:
     """Of a lossless stream: its selection value, 1 to 7 (T.81 Table H.1). Else the first coefficient, 0."""
     blocks: tuple[int, ...]
     """8 x 8 blocks in each restart interval; of a lossless stream, samples."""
-    codes: tuple[Codes, ...]
+    codes: tuple[HuffmanCodes, ...]
     """DC and AC table; of a lossless stream one, of the differences."""
     content: bytes
     """All intervals, without restart markers and stuffed zeros (T.81 B.1.1.5)."""
     begins: tuple[int, ...]
     ends: tuple[int, ...]
-    """Of each interval, in `content`."""
+    """Where each interval ends in `content`."""
 
 
 def read_entropy_data(encoded: bytes) -> EntropyData | None:
@@ -37,7 +37,7 @@ def read_entropy_data(encoded: bytes) -> EntropyData | None:
     Raises:
         CorruptPixels: a marker segment is no such thing, or restart markers are missing or out of order.
     """
-    tables: dict[int, Codes] = {}
+    tables: dict[int, HuffmanCodes] = {}
     interval = rows = columns = process = 0
     position = 2
     try:
@@ -85,7 +85,7 @@ def read_entropy_data(encoded: bytes) -> EntropyData | None:
     )
 
 
-def _tables(body: bytes) -> dict[int, Codes]:
+def _tables(body: bytes) -> dict[int, HuffmanCodes]:
     """DHT segments by class and destination."""
     tables, position = {}, 0
     while position < len(body):

@@ -43,7 +43,7 @@ def refusing_complaints() -> Iterator[None]:
 
     sys.unraisablehook = keep
     try:
-        with _standard_error() as said, redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        with _standard_error() as written, redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("error")
             for kind in NOT_OF_A_FILM:
                 warnings.simplefilter("ignore", kind)
@@ -54,25 +54,25 @@ def refusing_complaints() -> Iterator[None]:
         raise CorruptPixels(type(error).__name__) from None
     finally:
         sys.unraisablehook = hook
-    if swallowed or any(complaint in said for complaint in COMPLAINTS):
+    if swallowed or any(complaint in written for complaint in COMPLAINTS):
         raise CorruptPixels
 
 
 @contextmanager
 def _standard_error() -> Iterator[bytearray]:
     """Fills what native code wrote, and shows it to nobody."""
-    said = bytearray()
+    written = bytearray()
     try:
         outside = os.dup(STANDARD_ERROR)
     except OSError:  # closed
-        yield said
+        yield written
         return
     kept = os.memfd_create("decoder")
     try:
         os.dup2(kept, STANDARD_ERROR)
-        yield said
+        yield written
     finally:
         os.dup2(outside, STANDARD_ERROR)
         os.close(outside)
-        said += os.pread(kept, 1 << 16, 0)
+        written += os.pread(kept, 1 << 16, 0)
         os.close(kept)

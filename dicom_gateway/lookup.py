@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from dicom_gateway.stored import Pixels
 from dicom_gateway.values import is_little_endian, numbers, raw_value
 
-Pixels = NDArray[np.generic]
 USUAL_BITS = (8, 10, 12)
-"""Of devices' tables that are declared as 16."""
+"""Bits that the tables of some devices have, though they are declared as 16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Table:
     """The value that the first entry is for."""
     entries: NDArray[np.uint16]
     bits: int
-    """Of the output: black is 0, white 2^bits - 1."""
+    """Bits of the output: black is 0, white 2^bits - 1."""
     declared: int
     """The same as its descriptor says."""
 
@@ -29,7 +29,7 @@ class Table:
     def highest(self) -> float:
         return float((1 << self.bits) - 1)
 
-    def of(self, values: Pixels) -> Pixels:
+    def apply(self, values: Pixels) -> Pixels:
         last = len(self.entries) - 1
         whole = np.rint(values.astype(np.float64)) if values.dtype.kind == "f" else values.astype(np.int32)
         return np.asarray(self.entries[np.clip(whole - self.first, 0, last).astype(np.int32)])

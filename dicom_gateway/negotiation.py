@@ -11,7 +11,7 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from dicom_gateway import items
-from dicom_gateway.contexts import choose
+from dicom_gateway.contexts import choose_syntax
 from dicom_gateway.errors import Abort, AbortReason
 from dicom_gateway.items import Item
 from dicom_gateway.options import GatewayOptions
@@ -40,7 +40,7 @@ class Reject(Enum):
 
 
 class Result(IntEnum):
-    """Of a presentation context (PS3.8 Table 9-18)."""
+    """What was answered to a presentation context (PS3.8 Table 9-18)."""
 
     ACCEPTANCE = 0
     CONTEXT_ID = 2
@@ -169,7 +169,7 @@ def class_name(sop_class: str) -> str:
 
 def _choose(asked: Proposed) -> tuple[Result, str]:
     """What becomes of a presentation context, and in which transfer syntax."""
-    syntax = choose(asked.abstract_syntax, asked.transfer_syntaxes)
+    syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes)
     if syntax is None:
         return Result.ABSTRACT_SYNTAX, ""
     if not syntax:
@@ -181,11 +181,11 @@ def _proposed(value: bytes) -> Proposed:
     """Id, three reserved bytes, and items (PS3.8 Table 9-13)."""
     found, _ = items.read(value[4:])
     abstract = next(iter(items.of_kind(found, Item.ABSTRACT_SYNTAX)), b"")
-    syntaxes = {items.uid(one): one for one in items.of_kind(found, Item.TRANSFER_SYNTAX)}
+    syntaxes = {items.uid(value): value for value in items.of_kind(found, Item.TRANSFER_SYNTAX)}
     return Proposed(
         context_id=value[0] if value else 0,
         abstract_syntax=items.uid(abstract),
-        transfer_syntaxes={syntax: one for syntax, one in syntaxes.items() if syntax},
+        transfer_syntaxes={uid: value for uid, value in syntaxes.items() if uid},
     )
 
 
@@ -206,7 +206,7 @@ def _accept_pdu(request: Request, answers: dict[int, tuple[Result, bytes]], max_
             struct.pack(">Hxx", 1),  # protocol version
             request.answered_as_it_came,
             items.make(Item.APPLICATION_CONTEXT, request.application_context),
-            *(items.make(Item.PRESENTATION_CONTEXT_RESULT, one) for one in contexts),
+            *(items.make(Item.PRESENTATION_CONTEXT_RESULT, context) for context in contexts),
             items.make(Item.USER_INFORMATION, b"".join(information)),
         )
     )
@@ -219,4 +219,7 @@ def _title(field: bytes) -> str:
     Devices pad with NUL, or send letters of their own alphabet: each byte that DICOM does not allow becomes `?`.
     """
     text = field.split(b"\0")[0].decode("latin-1")
-    return "".join(one if " " <= one <= "~" and one != "\\" else "?" for one in text).strip() or NO_TITLE
+    return (
+        "".join(character if " " <= character <= "~" and character != "\\" else "?" for character in text).strip()
+        or NO_TITLE
+    )

@@ -62,28 +62,28 @@ class Observers(Observer):
         self._observers = observers
 
     def accepted(self, calling_ae: str) -> None:
-        for one in self._observers:
-            tell(one.accepted, calling_ae)
+        for observer in self._observers:
+            tell(observer.accepted, calling_ae)
 
     def rejected(self, calling_ae: str, reason: str) -> None:
-        for one in self._observers:
-            tell(one.rejected, calling_ae, reason)
+        for observer in self._observers:
+            tell(observer.rejected, calling_ae, reason)
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
-        for one in self._observers:
-            tell(one.context_refused, calling_ae, sop_class, reason)
+        for observer in self._observers:
+            tell(observer.context_refused, calling_ae, sop_class, reason)
 
     def aborted(self, calling_ae: str) -> None:
-        for one in self._observers:
-            tell(one.aborted, calling_ae)
+        for observer in self._observers:
+            tell(observer.aborted, calling_ae)
 
     def kept(self, calling_ae: str) -> None:
-        for one in self._observers:
-            tell(one.kept, calling_ae)
+        for observer in self._observers:
+            tell(observer.kept, calling_ae)
 
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
-        for one in self._observers:
-            tell(one.stored, calling_ae, status, size, seconds)
+        for observer in self._observers:
+            tell(observer.stored, calling_ae, status, size, seconds)
 
 
 def tell(hook: Callable[..., None], *values: object) -> None:

@@ -49,7 +49,7 @@ class OtherObject:
     digest: str
     """SHA-256, hex, of the file that it is in the spool, or would be."""
     size: int
-    """Of this file, bytes."""
+    """Size of this file, bytes."""
     path: Path | None
     """In the spool; None where nothing is kept."""
     calling_ae: str

@@ -30,9 +30,8 @@ from dicom_gateway.errors import (
 )
 from dicom_gateway.header import IMAGE_TAGS
 from dicom_gateway.inflated import InflatedStream
-from dicom_gateway.lookup import Pixels
 from dicom_gateway.part10 import PixelLocation, Scan, scan
-from dicom_gateway.stored import Cell, from_cells, from_samples
+from dicom_gateway.stored import Cell, Pixels, from_cells, from_samples
 from dicom_gateway.values import integer, text
 
 MAX_PIXELS = 64 << 20

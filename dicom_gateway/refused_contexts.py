@@ -25,8 +25,10 @@ class RefusedContexts:
         Args:
             peer: fields of the log's lines.
         """
-        self._classes = {one.context_id: one.sop_class for one in accepted.refused}
-        different = list(dict.fromkeys((one.sop_class, one.result.name.lower()) for one in accepted.refused))
+        self._classes = {context.context_id: context.sop_class for context in accepted.refused}
+        different = list(
+            dict.fromkeys((context.sop_class, context.result.name.lower()) for context in accepted.refused)
+        )
         for sop_class, reason in different[:MOST_NAMED]:
             self._log.warning("presentation context refused", {**peer, "sop_class": sop_class, "reason": reason})
         if further := len(different[MOST_NAMED:]):

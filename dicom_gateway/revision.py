@@ -42,7 +42,7 @@ IDENTITY_TAGS = (
 DEMOGRAPHIC_TAGS = ("PatientName", "PatientSex")
 """May be corrected while the patient stays the same. Without a Patient ID they are all that says who it is."""
 CONTENT_TAGS = tuple(
-    dict.fromkeys(one for one in (*IMAGE_TAGS, *IDENTIFYING_TAGS) if one not in (*IDENTITY_TAGS, "SOPInstanceUID"))
+    dict.fromkeys(tag for tag in (*IMAGE_TAGS, *IDENTIFYING_TAGS) if tag not in (*IDENTITY_TAGS, "SOPInstanceUID"))
 )
 """What the film is shown with, and what decides whether it is scored: all else that is read of a header."""
 ALL_TAGS = (*IDENTITY_TAGS, *DEMOGRAPHIC_TAGS, *CONTENT_TAGS)
@@ -70,7 +70,7 @@ IN_WORDS = {
 }
 CHUNK = 1 << 20
 
-Value = str | int | tuple["Value", ...] | None
+AttributeValue = str | int | tuple["AttributeValue", ...] | None
 """None where an element cannot be read: it is like no other."""
 
 
@@ -78,7 +78,7 @@ Value = str | int | tuple["Value", ...] | None
 class FilmContent:
     """What two films are compared by."""
 
-    values: dict[str, Value]
+    values: dict[str, AttributeValue]
     kind: tuple[float | None, str]
     """Age at the film, and what was made of it: of the many attributes that say so, only what they come to counts."""
     lossless: bool
@@ -112,18 +112,18 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
             different ways.
     """
     try:
-        one, other = read_film(earlier), read_film(later)
+        first, second = read_film(earlier), read_film(later)
     except (OSError, Refusal, struct.error, *UNREADABLE):
         return Comparison(same=False, identity_changed=(UNKNOWN,), changed=(UNKNOWN,))
-    identity, demographics = _differ(one, other, IDENTITY_TAGS), _differ(one, other, DEMOGRAPHIC_TAGS)
-    if demographics and not (one.values["PatientID"] and other.values["PatientID"]):
+    identity, demographics = _differ(first, second, IDENTITY_TAGS), _differ(first, second, DEMOGRAPHIC_TAGS)
+    if demographics and not (first.values["PatientID"] and second.values["PatientID"]):
         identity, demographics = (*identity, *demographics), ()
-    changed = (*identity, *_differ(one, other, CONTENT_TAGS), *_kind_differs(one, other))
-    pixels = _pixels_differ(one, other)
+    changed = (*identity, *_differ(first, second, CONTENT_TAGS), *_kind_differs(first, second))
+    pixels = _pixels_differ(first, second)
     if changed:
         changed += pixels
     elif pixels:
-        recoded = one.lossless and other.lossless and not one.coding == other.coding == "raw"
+        recoded = first.lossless and second.lossless and not first.coding == second.coding == "raw"
         changed = () if recoded and same_picture(earlier, later) else pixels
     return Comparison(same=not changed, identity_changed=identity, demographics_changed=demographics, changed=changed)
 
@@ -150,29 +150,31 @@ def read_film(path: Path) -> FilmContent:
 
 def spoken(keywords: Iterable[str]) -> str:
     """Changed attributes by their names in the standard."""
-    return ", ".join(IN_WORDS.get(one) or dictionary_description(one) for one in keywords)
+    return ", ".join(IN_WORDS.get(keyword) or dictionary_description(keyword) for keyword in keywords)
 
 
-def _differ(one: FilmContent, other: FilmContent, keywords: tuple[str, ...]) -> tuple[str, ...]:
+def _differ(first: FilmContent, second: FilmContent, keywords: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
-        keyword for keyword in keywords if one.values[keyword] is None or one.values[keyword] != other.values[keyword]
+        keyword
+        for keyword in keywords
+        if first.values[keyword] is None or first.values[keyword] != second.values[keyword]
     )
 
 
-def _kind_differs(one: FilmContent, other: FilmContent) -> tuple[str, ...]:
+def _kind_differs(first: FilmContent, second: FilmContent) -> tuple[str, ...]:
     """The age alone where dates say it; Patient's Age differs itself."""
-    age_at_film = one.kind[0] != other.kind[0] and not _differ(one, other, ("PatientAge",))
-    return (*((AGE,) if age_at_film else ()), *((DERIVED,) if one.kind[1] != other.kind[1] else ()))
+    age_at_film = first.kind[0] != second.kind[0] and not _differ(first, second, ("PatientAge",))
+    return (*((AGE,) if age_at_film else ()), *((DERIVED,) if first.kind[1] != second.kind[1] else ()))
 
 
-def _pixels_differ(one: FilmContent, other: FilmContent) -> tuple[str, ...]:
+def _pixels_differ(first: FilmContent, second: FilmContent) -> tuple[str, ...]:
     """Of two codings nobody knows it before they are decoded: then the coding is what differs."""
-    if one.coding != other.coding:
+    if first.coding != second.coding:
         return (SYNTAX,)
-    return (PIXELS,) if one.pixels != other.pixels else ()
+    return (PIXELS,) if first.pixels != second.pixels else ()
 
 
-def _value(dataset: Dataset, keyword: str, little_endian: bool) -> Value:
+def _value(dataset: Dataset, keyword: str, little_endian: bool) -> AttributeValue:
     """An element's whole value in one form for every coding; "" when it is missing or empty."""
     try:
         if keyword not in dataset:
@@ -193,7 +195,7 @@ def _value(dataset: Dataset, keyword: str, little_endian: bool) -> Value:
         return _raw(dataset, keyword)
 
 
-def _item(item: Dataset, little_endian: bool) -> Value:
+def _item(item: Dataset, little_endian: bool) -> AttributeValue:
     values = tuple(_value(item, keyword, little_endian) for keyword in PARTS_OF_ITEMS)
     if None in values:
         raise ValueError  # the whole sequence cannot be read
@@ -204,11 +206,11 @@ def _text(value: Any, vr: str) -> str:
     """Padding, and case where the standard has none (CS), make no difference (PS3.5 6.2)."""
     if value is None:
         return ""
-    parts = [str(one).strip(" \0") for one in (value if isinstance(value, MultiValue) else [value])]
+    parts = [str(part).strip(" \0") for part in (value if isinstance(value, MultiValue) else [value])]
     if vr == "PN":
-        parts = [one.rstrip("^= ") for one in parts]
+        parts = [part.rstrip("^= ") for part in parts]
     if vr == "DA":  # YYYY.MM.DD is the retired form
-        parts = [one.replace(".", "").replace("-", "") for one in parts]
+        parts = [part.replace(".", "").replace("-", "") for part in parts]
     joined = "\\".join(parts).rstrip("\\")
     return joined.upper() if vr == "CS" else joined
 
@@ -220,7 +222,7 @@ def _number(value: Any) -> str:
         return str(value).strip(" \0")
 
 
-def _raw(dataset: Dataset, keyword: str) -> Value:
+def _raw(dataset: Dataset, keyword: str) -> AttributeValue:
     """The bytes of a value that makes no sense, so that it is at least like itself."""
     value = getattr(dataset.get_item(keyword), "value", None)
     return f"bytes {value.strip(bytes(1) + b' ').hex()}" if isinstance(value, bytes) else None
@@ -247,7 +249,7 @@ def _samples(scanned: Scan, where: PixelLocation) -> Iterator[bytes]:
     """Native pixels in little endian, without what stands behind the last one."""
     dataset = scanned.dataset
     allocated = integer(dataset, "BitsAllocated") or 16
-    numbers = [max(integer(dataset, one) or 1, 1) for one in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
+    numbers = [max(integer(dataset, name) or 1, 1) for name in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
     count = numbers[0] * numbers[1] * numbers[2] * numbers[3]
     # PS3.5 A.3: two bytes of OW change places in big endian, also where they are two samples of 8 bits.
     swap = 0 if scanned.little_endian else max(allocated // 8, 2 if where.vr == "OW" else 1)

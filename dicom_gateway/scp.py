@@ -90,7 +90,7 @@ class Gateway:
                 self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() alone does not
             self._listener.close()
         deadline = time.monotonic() + grace
-        while time.monotonic() < deadline and any(one.in_message for one in self._snapshot()):
+        while time.monotonic() < deadline and any(association.in_message for association in self._snapshot()):
             time.sleep(0.02)
         for association, connection in self._snapshot().items():
             log.debug("closing", extra={"calling_ae": association.calling_ae})
@@ -131,7 +131,7 @@ class Gateway:
             if not self._asking:
                 return False
             ((address, _),) = Counter(self._asking.values()).most_common(1)
-            oldest = next(one for one, where in self._asking.items() if where == address)
+            oldest = next(association for association, place in self._asking.items() if place == address)
             del self._asking[oldest]
             connection = self._open.pop(oldest)
             with contextlib.suppress(OSError):

@@ -22,7 +22,7 @@ SIDEWAYS = 2
 LEAST_PART = 1
 """Blocks of the seam on either row."""
 CLIPPED_AT = 12.0
-"""In units of a usual step: above that a step is a step."""
+"""In units of a usual step: a larger step counts as one of this size."""
 LEAST_STEP = 2.0
 LEAST_ALIVE = 0.5
 """Part of the seam that must have a picture on both sides, for its energy to count in full. A black border with stairs

@@ -43,7 +43,7 @@ class Store:
         self._film = self._sop_class in FILM_CLASSES
         self._stored = self._film or keep_other_objects
         self._head = bytearray()
-        """Of what is no film: the first LOOK bytes."""
+        """The first LOOK bytes of an object that is no film."""
         self._incoming: Incoming | Passing | None = None
         self._refusal: Refusal | None = None
 

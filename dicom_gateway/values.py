@@ -44,7 +44,7 @@ UNREADABLE = (
 MOST_VALUES = 16
 """So many values or items of one attribute are looked at."""
 MOST_CHARACTERS = 1024
-"""Of a value: the most that ST holds (PS3.5 6.2)."""
+"""Longest text that is kept of a value: as much as ST holds (PS3.5 6.2)."""
 UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -110,13 +110,13 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
         found = list(value)[:MOST_VALUES] if several else [value]
     except UNREADABLE:
         return []
-    return [_plain(one) for one in found]
+    return [_plain(entry) for entry in found]
 
 
 def one_uid(dataset: Dataset, keyword: str) -> str:
     """The valid UID that is an element's only value, else "": one that is too long is none, and not cut."""
     found = {value for value in texts(dataset, keyword) if value}
-    return next((one for one in found if len(found) == 1 and is_valid_uid(one)), "")
+    return next((uid for uid in found if len(found) == 1 and is_valid_uid(uid)), "")
 
 
 def is_valid_uid(uid: str) -> bool:
@@ -130,7 +130,7 @@ def _plain(value: object) -> str:
         value = value[:MOST_TEXT].decode("ascii", "replace")
     shown = "" if value is None or isinstance(value, Dataset) else str(value)
     if not shown.isprintable():
-        shown = "".join(one if one.isprintable() else " " * one.isspace() for one in shown)
+        shown = "".join(character if character.isprintable() else " " * character.isspace() for character in shown)
     return shown.strip()[:MOST_CHARACTERS]
 
 

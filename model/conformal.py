@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIGITS = 6
-"""Of a limit, rounded down."""
+"""Decimal places of a limit, rounded down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def limit(values: NDArray[np.float64], coverage: float) -> float:
 
     0, so that the set always holds the finding, where n is too small for the promise.
     """
-    rank = ceil((len(values) + 1) * coverage - 1e-9)  # 10 x 0.9 is 9.000000000000002 to no one but floating point
+    rank = ceil((len(values) + 1) * coverage - 1e-9)  # rounded: 10 x 0.9 is 9.000000000000002 as a float
     if rank > len(values):
         return 0.0
     return round(float(np.floor(np.sort(values)[::-1][rank - 1] * 10**DIGITS) / 10**DIGITS), DIGITS)

@@ -21,7 +21,7 @@ from worker.alarms.change import Change
 from worker.alarms.rules import Condition
 from worker.audit import trail
 from worker.bundles import roles as deployment
-from worker.bundles.roles import Placed
+from worker.bundles.roles import PlacedBundle
 from worker.db.session import writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, film_measure, finding_score, instance, outbox, score, truth
@@ -74,7 +74,7 @@ def _weeks_before(database: Engine, clock: Clock) -> None:
     _audit(database, made.GIVEN_UP, "relay", detail)
     fixed: dict[str, Any] = {"version": "0.2.0", "role": Role.SHADOW, "changed_at": None, "changed_by": ""}
     for digest, name in ((OLD, "older"), (NEXT, "next")):
-        one = Placed(digest=digest, name=name, path=f"/srv/bundles/{name}", **fixed)
+        one = PlacedBundle(digest=digest, name=name, path=f"/srv/bundles/{name}", **fixed)
         deployment.shadow(database, one, default=None, actor=OPERATOR)
     deployment.retire(database, OLD, OPERATOR)
     thursday = days.fill(database, DAY - timedelta(days=1), 12, seed=22)

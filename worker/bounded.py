@@ -24,16 +24,16 @@ class Bounded(Generic[T]):
         self._patience = patience
         self._fresh = fresh
         self._lock = threading.Lock()
-        self._asked: _Question[T] | None = None
+        self._attempt: _Attempt[T] | None = None
 
     def ask(self) -> Callable[[], T]:
         """Ask, and return what waits for the answer: it raises what the question raised, or TimeoutError."""
         with self._lock:
-            asked = self._asked
-            if asked is None or asked.older_than(self._fresh):
-                asked = self._asked = _Question(self._question)
+            attempt = self._attempt
+            if attempt is None or attempt.older_than(self._fresh):
+                attempt = self._attempt = _Attempt(self._question)
         deadline = time.monotonic() + self._patience
-        return lambda: asked.wait(deadline - time.monotonic())
+        return lambda: attempt.wait(deadline - time.monotonic())
 
     def __call__(self) -> T:
         return self.ask()()
@@ -41,11 +41,11 @@ class Bounded(Generic[T]):
 
 def within(seconds: float, question: Callable[[], T]) -> T:
     """The answer, or TimeoutError after so many seconds; the thread that asked goes on to its own end."""
-    return _Question(question).wait(seconds)
+    return _Attempt(question).wait(seconds)
 
 
-class _Question(Generic[T]):
-    """A question that was asked, and its answer when it is there."""
+class _Attempt(Generic[T]):
+    """One time that the question was asked."""
 
     def __init__(self, question: Callable[[], T]) -> None:
         self._question = question

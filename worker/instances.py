@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, up
 
 from dicom_gateway.negotiation import class_name
 from dicom_gateway.views import all_views
+from model.json_value import plain
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.scores import LiveScore, ScoreView, live_scores, of_instance
@@ -71,9 +72,8 @@ class InstanceView:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {
-            name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
-        }
+        found: dict[str, Any] = plain(asdict(self), timespec="auto")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ calibration.json, the same bytes on every run:
     variants        precision -> `JudgedVariant`
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from model.calibrating.labelled_films import LabelledLogits, check, labelled, op
 from model.calibrating.measured_part import MeasuredPart, measure
 from model.calibration import Calibration
 from model.conformal import Conformal
-from model.data.bundle_films import Advance, logits_of
+from model.data.bundle_films import Advance, Progress, logits_of
 from model.data.dataset import Films
 from model.decision import OperatingPoint
 from model.digest import file_digest
@@ -39,7 +38,6 @@ from model.stats.agreement import Agreement, compare
 from model.stats.operating_points import bundle_metrics
 
 SCHEMA = 1
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ class CalibrationFilms(JsonValue):
     """prepared set, or table."""
     digest: str
     views: list[str] | None = None
-    """Of the prepared set; None, and not in the JSON, of a table."""
+    """Views of the prepared set; None, and not in the JSON, for a table."""
 
     def as_dict(self) -> dict[str, Any]:
         plain = super().as_dict()
@@ -122,7 +120,7 @@ def calibrate_on_films(
     wish: Wish,
     *,
     threads: int = 1,
-    report: Report = lambda _line: None,
+    report: Progress = lambda _line: None,
     advance: Advance = lambda _done, _all: None,
 ) -> Calibrated:
     """Calibrate on the validation split of a prepared set, measure on it and on its test split, write `out`.
@@ -151,7 +149,7 @@ def calibrate_on_films(
 
 
 def calibrate_on_table(
-    bundle: Bundle, table: Path, out: Path, wish: Wish, *, report: Report = lambda _line: None
+    bundle: Bundle, table: Path, out: Path, wish: Wish, *, report: Progress = lambda _line: None
 ) -> Calibrated:
     """The same on a site's own logits and labels. Variants are left out: there is no film to measure them on.
 
@@ -174,7 +172,7 @@ def _calibrate(
     engine: str,
     films: dict[str, Films],
     threads: int,
-    report: Report,
+    report: Progress,
 ) -> Calibrated:
     """The first of the parts is fitted on."""
     findings, (part, *others) = bundle.findings, parts.values()
@@ -229,7 +227,7 @@ def _calibrate(
 
 
 def _variants(
-    changed: Bundle, parts: dict[str, LabelledLogits], films: dict[str, Films], threads: int, report: Report
+    changed: Bundle, parts: dict[str, LabelledLogits], films: dict[str, Films], threads: int, report: Progress
 ) -> tuple[dict[str, dict[str, Any]], dict[str, JudgedVariant]]:
     """The manifest's records of the variants that stay, and what was found of each."""
     kept, judged = {}, {}

@@ -11,7 +11,7 @@ from model.calibrating.labelled_films import LabelledLogits, OperatingTarget
 from model.calibration import Calibration
 from model.conformal import Conformal
 from model.decision import SENSITIVITY, OperatingPoint
-from model.stats.operating_points import choose
+from model.stats.operating_points import choose_point
 
 COVERAGE = 0.9
 SENSITIVITY_TARGET = 0.95
@@ -59,7 +59,7 @@ def fit_all(part: LabelledLogits, findings: tuple[str, ...], wish: Wish) -> Fitt
     calibration = fit(part.logits, part.labels, part.patients, findings)
     chances = calibration.probabilities(part.logits)
     points = tuple(
-        choose(
+        choose_point(
             target.finding,
             chances[:, findings.index(target.finding)],
             part.labels == findings.index(target.finding),

@@ -26,6 +26,7 @@ from model.calibration import (
     probabilities,
 )
 from model.stats.binomial import interval
+from model.stats.summaries import Labels
 
 FOLDS, REPEATS = 5, 5
 PRIOR = 0.5
@@ -34,7 +35,6 @@ weighs as much as a few films; without it a finding that its logit tells apart w
 STEPS = 50
 BINS = 7
 """Of each finding. 189 films give 27 a bin, whose exact interval is at most .40 wide."""
-Labels = NDArray[np.int64]
 
 
 def fit(logits: Logits, labels: Labels, patients: Sequence[str], findings: tuple[str, ...]) -> Calibration:

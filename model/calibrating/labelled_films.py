@@ -31,7 +31,7 @@ class LabelledLogits:
     """Films with what the network said of them. Row i of everything is the same film."""
 
     name: str
-    """Of the split: val, test; or site, for a table."""
+    """Name of the split: val, test; or site, for a table."""
     logits: NDArray[np.float32]
     """[N, findings]"""
     labels: NDArray[np.int64]

@@ -102,7 +102,7 @@ def measure(part: LabelledLogits, predictions: Predictions, bundle: Bundle, wish
 
 
 def coverage(sets: NDArray[np.bool_], labels: NDArray[np.int64], findings: tuple[str, ...]) -> Coverage:
-    """Of prediction sets [N, findings]; labels [N]."""
+    """What prediction sets [N, findings] hold of the labels [N]."""
     held, sizes = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
     return Coverage(
         coverage=proportion(int(held.sum()), len(labels)),

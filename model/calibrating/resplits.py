@@ -5,7 +5,6 @@ are exchangeable, so this asks about the method, not about films of another kind
 the promise is for `xrayq calibrate --labels` to show there.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from model.calibrating.fitting import folds
 from model.calibrating.labelled_films import LabelledLogits, check
 from model.calibration import VECTOR, probabilities
 from model.conformal import limit
+from model.data.bundle_films import Progress
 from model.json_value import JsonValue
 from model.stats.calibration_error import error_by_finding, if_true
 from model.stats.estimate import Interval, Proportion
@@ -25,7 +25,6 @@ from model.stats.operating_points import flag_rates
 from model.stats.reliability import reliability
 from model.study_table import Cell, Study
 
-Report = Callable[[str], None]
 MEASURES = ("ece", "by_finding", "log_loss")
 SCORES = tuple(f"{score}_{when}" for score in MEASURES for when in ("before", "after"))
 SCORE_NAMES = ("ECE", "error by finding", "log loss")
@@ -43,7 +42,7 @@ class Resplit(JsonValue):
 
     fitted_on: int
     films: int
-    """Of the other half."""
+    """Films of the other half."""
     method: str
     temperature: float
     ece_before: float | None
@@ -110,7 +109,7 @@ def resplit(
     wish: Wish,
     *,
     count: int = 20,
-    report: Report = lambda _line: None,
+    report: Progress = lambda _line: None,
 ) -> ResplitStudy:
     """Halve the films `count` times, by patient and class, seeds 0, 1, ...
 
@@ -123,7 +122,7 @@ def resplit(
     check(films, findings, (), wish.coverage)
     resplits = []
     for seed in range(count):
-        resplits.append(halve(films, findings, wish, seed))
+        resplits.append(fit_on_half(films, findings, wish, seed))
         report(f"resplit {seed + 1} of {count}: {resplits[-1].method}, coverage {resplits[-1].coverage:.3f}")
     summary, first = summarize(resplits), resplits[0]
     names = list(first.flags)
@@ -164,7 +163,7 @@ def resplit(
     )
 
 
-def halve(films: LabelledLogits, findings: tuple[str, ...], wish: Wish, seed: int) -> Resplit:
+def fit_on_half(films: LabelledLogits, findings: tuple[str, ...], wish: Wish, seed: int) -> Resplit:
     """One resplit: what the calibration of one half shows on the other."""
     half = folds(films.labels, films.patients, 2, seed)
     ours, theirs = films.take(np.flatnonzero(half == 0)), films.take(np.flatnonzero(half == 1))
@@ -266,5 +265,5 @@ def _cells(resplit: Resplit) -> list[Cell]:
 
 
 def _true(values: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[Any]:
-    """Of each row, the column of its label."""
+    """The value of each row in the column of its label."""
     return np.asarray(values[np.arange(len(labels)), labels])

@@ -15,7 +15,9 @@ from model.preprocess import PreprocessSpec
 
 BATCH = 16
 Advance = Callable[[int, int], None]
-"""Called with (films done, films)."""
+"""Called with (films done, films in all)."""
+Progress = Callable[[str], None]
+"""Called with a line for each step."""
 
 
 def films_for(bundle: Bundle, folder: Path) -> Dataset:

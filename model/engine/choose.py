@@ -30,7 +30,7 @@ class Wanted:
 
     bundle: Bundle
     threads: int
-    """Of one inference on the CPU."""
+    """Threads of one inference on the CPU."""
     plans: Path | None
     """Folder of compiled TensorRT plans."""
     flag_tolerance: float

@@ -31,7 +31,7 @@ def compile_plan(
     """
     started = time.monotonic()
     content = bundle.onnx.read_bytes()
-    facts = plans.facts_of(content, bundle, plans.current_target())
+    facts = plans.plan_facts(content, bundle, plans.current_target())
     report(f"plan {facts.key} of {bundle.name} {bundle.version} for {facts.target}")
     with seal.locked(cache):
         secret = seal.make_key(cache)

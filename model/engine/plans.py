@@ -108,7 +108,7 @@ def open_plan(bundle: Bundle, cache: Path) -> tuple[Plan, bytes]:
     """
     started = time.monotonic()
     Cuda()
-    facts = facts_of(bundle.onnx.read_bytes(), bundle, current_target())
+    facts = plan_facts(bundle.onnx.read_bytes(), bundle, current_target())
     if not (cache / f"{facts.key}.json").exists():
         others = _others(cache, facts.onnx)
         known = f"; it has plans for {'; '.join(others)}" if others else ""
@@ -116,7 +116,7 @@ def open_plan(bundle: Bundle, cache: Path) -> tuple[Plan, bytes]:
     return verify(cache, seal.read_key(cache), facts, started)
 
 
-def facts_of(onnx: bytes, bundle: Bundle, target: Target) -> PlanFacts:
+def plan_facts(onnx: bytes, bundle: Bundle, target: Target) -> PlanFacts:
     return PlanFacts(onnx=hashlib.sha256(onnx).hexdigest(), size=bundle.preprocess.size, target=target)
 
 

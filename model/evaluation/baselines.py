@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from model.findings import FINDINGS
 from model.json_value import JsonValue
 from model.preprocess import shrink
+from model.stats.summaries import Labels
 
 Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 SVM_SIZE = 64

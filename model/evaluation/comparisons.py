@@ -15,12 +15,11 @@ from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.curves import Area, roc_curve
 from model.stats.estimate import Estimate, Proportion
-from model.stats.summaries import McNemar, Weights, bootstrap, four_digits, mcnemar
+from model.stats.summaries import Labels, McNemar, Weights, bootstrap, four_digits, mcnemar
 
 FAIR_SOURCE = "ieee8023"
 """The one source of cxr3 with both pneumonia and COVID-19: there, origin cannot tell them apart."""
 FAIR_CLASSES = ("pneumonia", "covid19")
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,11 +43,11 @@ from model.evaluation.rivals import Baselines, baselines, fit_baselines
 from model.evaluation.scored import CalledFilm, ScoredFilms, predictions_text, right, score_films, wrong
 from model.evaluation.slices import PartMeasures, SliceMeasures, measure, slices
 from model.findings import FINDINGS
-from model.json_value import JsonValue
+from model.json_value import JsonValue, ReadableJson
 from model.notice import MEASURES_NOTICE
 from model.study_table import Study
 
-Counts = dict[str, dict[str, dict[str, int]]]
+FilmCounts = dict[str, dict[str, dict[str, int]]]
 """Split -> view or source -> class -> films."""
 
 
@@ -80,17 +80,17 @@ class EvaluatedFilms(JsonValue):
     trained_on: bool
     """Whether the bundle names the same digest."""
     views: tuple[str, ...]
-    """That validation and test are measured on; all for every view."""
+    """Views that validation and test are measured on; all for every view."""
     train_views: tuple[str, ...]
-    films: Counts
+    films: FilmCounts
     """By view."""
-    sources: Counts
+    sources: FilmCounts
     patients: dict[str, int]
     """By split."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningEpoch(JsonValue):
+class LearningEpoch(ReadableJson):
     """What one epoch of the training run did."""
 
     epoch: int
@@ -103,7 +103,7 @@ class LearningEpoch(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationContent(JsonValue):
+class EvaluationContent(ReadableJson):
     """What evaluation.json holds."""
 
     schema: int = 1

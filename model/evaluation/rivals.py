@@ -65,14 +65,14 @@ class Expected(JsonValue):
 
     accuracy: float
     recall: tuple[float, ...]
-    """By class, as the next."""
+    """By class; so is the field below."""
     precision: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomGuess(JsonValue):
     summary: PatientSummary
-    """Of one draw."""
+    """What one draw gives."""
     expected: Expected
 
 

@@ -27,7 +27,7 @@ class PatientProportion(Proportion):
 
 @dataclass(frozen=True, kw_only=True)
 class BeforeAndAfter(JsonValue):
-    """Of the bundle's calibration; before is temperature 1."""
+    """Before and after the bundle's calibration; before is temperature 1."""
 
     before: PatientReliability
     after: PatientReliability

@@ -81,7 +81,7 @@ def build_gate(
         recipe = train(lessons, Path(scratch) / GATE)
         network = GateNetwork(replace(bundle, path=Path(scratch)))
         seen = {name: look(network, splits[name], pictures) for name in ("val", "test") if len(splits[name])}
-        limit = choose(seen["val"], policy)
+        limit = choose_thresholds(seen["val"], policy)
         record = {
             "labels": list(VIEWS),
             "thresholds": asdict(limit),
@@ -120,7 +120,7 @@ def look(network: GateNetwork, films: Films, pictures: int) -> Seen:
     )
 
 
-def choose(seen: Seen, policy: Policy) -> Thresholds:
+def choose_thresholds(seen: Seen, policy: Policy) -> Thresholds:
     """Thresholds from validation films."""
     numbers = seen.eligible(policy.min_age)
     good = [seen.plain[number] for number in numbers]

@@ -9,7 +9,7 @@ from model.gate.network import Sight
 from model.gate.quality import Quality
 from model.gate.rules import Facts, Gate, Policy, Thresholds, Verdict
 from model.gate.training_films import KINDS
-from model.json_value import JsonValue
+from model.json_value import JsonValue, ReadableJson
 from model.stats.binomial import proportion
 from model.stats.estimate import Proportion
 
@@ -81,7 +81,7 @@ class InvertedRefused(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateMeasures(JsonValue):
+class GateMeasures(ReadableJson):
     """Shares with exact 95 % intervals, of films of one split."""
 
     view: ViewMeasures

@@ -36,7 +36,7 @@ class Quality:
     contrast: float
     """99th less 1st percentile of the displayed values, 0..1."""
     entropy: float
-    """Of the histogram of the displayed values in 64 bins, bits."""
+    """Entropy of the histogram of the displayed values in 64 bins, bits."""
     clipped: float
     """Share of pixels at one end of the display range, whichever is more, in the middle half of rows and columns."""
     brightness: float

@@ -16,7 +16,6 @@ Recipes are tried from the fastest to the most careful, and the first that agree
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -27,7 +26,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model.bundle import VARIANT, Bundle, derive, refuse_existing
-from model.data.bundle_films import films_for, logits_of
+from model.data.bundle_films import Progress, films_for, logits_of
 from model.data.dataset import Films
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
@@ -41,7 +40,6 @@ RECIPES = (Recipe(), Recipe(keep_first=8, keep_last=16))
 """The fast one, and a careful one for networks that lose more by it."""
 CALIBRATION_FILMS = 192
 BATCH, ROUNDS = 8, 5
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ class Quantized(JsonValue):
     """How the variant was made."""
 
     films: int
-    """That activations were measured on."""
+    """Films that activations were measured on."""
     split: str
     data_digest: str
     recipe: Recipe
@@ -91,7 +89,7 @@ def compile_int8(
     threads: int,
     recipes: tuple[Recipe, ...] = RECIPES,
     calibration_films: int = CALIBRATION_FILMS,
-    report: Report = lambda _line: None,
+    report: Progress = lambda _line: None,
 ) -> Bundle:
     """Write `out`. model.int8.onnx is the same bytes on every run; the manifest differs in the measured speed.
 

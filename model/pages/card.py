@@ -13,7 +13,7 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
 from model.gate.gate_measures import GateMeasures
-from model.pages.texts import estimate_text, plain
+from model.pages.texts import estimate_text, value_text
 from model.stats.agreement import Agreement
 from model.stats.estimate import Estimate, Proportion
 from model.stats.summaries import Summary
@@ -142,9 +142,9 @@ def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
         engine=evaluation.engine.name,
         fp32=" and ".join(f"{bundle.metrics[name]['accuracy']['value']:.3f} on {name}" for name in ("val", "test")),
     )
-    lines = [f"- {key.replace('_', ' ')}: {plain(value)}" for key, value in made.items() if key not in NOT_SHOWN]
+    lines = [f"- {key.replace('_', ' ')}: {value_text(value)}" for key, value in made.items() if key not in NOT_SHOWN]
     pretraining = made["pretraining"]
-    lines += [f"- pretraining, {key.replace('_', ' ')}: {plain(value)}" for key, value in pretraining.items()]
+    lines += [f"- pretraining, {key.replace('_', ' ')}: {value_text(value)}" for key, value in pretraining.items()]
     tail = TAIL.format(pretrained=pretraining["films"])
     variant, gate = bundle.variants.get("int8"), bundle.gate
     int8 = (

@@ -16,7 +16,7 @@ from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, sections
 from model.pages.figures import Line
 from model.pages.html import figure, film, films, page, paragraph, section, table
-from model.pages.texts import number_text, plain
+from model.pages.texts import number_text, value_text
 from model.pages.verdicts import verdicts
 from model.stats.estimate import Estimate
 
@@ -232,7 +232,11 @@ def _made(content: EvaluationContent) -> Iterable[Markup]:
         ("these films", f"digest {basis.digest}, the bundle's: {made.get('data_digest', 'not said')}"),
         ("patients", ", ".join(f"{name} {count}" for name, count in basis.patients.items())),
         ("engine", cells.engine_of(content)),
-        *((key.replace("_", " "), plain(value)) for key, value in made.items() if key not in ("history", "recipe")),
+        *(
+            (key.replace("_", " "), value_text(value))
+            for key, value in made.items()
+            if key not in ("history", "recipe")
+        ),
     ]
     inner = table(("", ""), facts, caption="Bundle, films and training run")
     yield Markup('<div class="prose">{}</div>').format(inner)

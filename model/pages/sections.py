@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from model.evaluation.evaluate import Counts, EvaluationContent
+from model.evaluation.evaluate import EvaluationContent, FilmCounts
 from model.findings import FINDINGS, SPOKEN
 from model.pages import figures
 from model.pages.cells import cell, columns_of, exact, published, row, views_of
 from model.pages.figures import Line
 from model.pages.html import bullets, figure, paragraph, table
-from model.pages.texts import estimate_text, plain
+from model.pages.texts import estimate_text, value_text
 
 PARTS = {
     "train": "train",
@@ -237,11 +237,11 @@ def studies(content: EvaluationContent) -> Iterable[Markup]:
         yield Markup("<h3>{}</h3>").format(study.title)
         yield table(study.columns, [list(map(cell, row)) for row in study.rows], caption=study.note)
         if study.provenance:
-            words = "; ".join(f"{key}: {plain(value)}" for key, value in study.provenance.items())
+            words = "; ".join(f"{key}: {value_text(value)}" for key, value in study.provenance.items())
             yield paragraph(words, "quiet")
 
 
-def tally(name: str, counts: Counts, caption: str) -> Markup:
+def tally(name: str, counts: FilmCounts, caption: str) -> Markup:
     """split -> row -> class -> films, with the splits side by side."""
     names = sorted({row for by_row in counts.values() for row in by_row})
     rows: list[list[object]] = [

@@ -15,8 +15,8 @@ def number_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def plain(value: object) -> str:
+def value_text(value: object) -> str:
     """A value of a manifest in one line."""
     if isinstance(value, dict):
-        return "; ".join(f"{key} {plain(entry)}" for key, entry in value.items())
+        return "; ".join(f"{key} {value_text(entry)}" for key, entry in value.items())
     return ", ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)

@@ -8,18 +8,18 @@ from scipy.stats import rankdata
 
 from model.bundle import Bundle
 from model.decision import flags
-from model.json_value import JsonValue
+from model.json_value import ReadableJson
 
 AUROC_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement(JsonValue):
+class Agreement(ReadableJson):
     """A variant beside the reference on the same films. Pairs are (reference, variant)."""
 
     films: int
     largest_difference: float
-    """Of a probability, 0..1."""
+    """Largest difference of a probability, 0..1."""
     mean_difference: float
     """Absolute, over films and findings."""
     films_with_other_flags: int

@@ -20,7 +20,7 @@ Points = tuple[float, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Area(Estimate):
-    """Under a curve, 0..1."""
+    """Area under a curve, 0..1."""
 
     n: int
     """Films, of the class or not."""

@@ -15,7 +15,7 @@ from model.stats.estimate import Proportion
 from model.stats.summaries import Summary, summary
 
 HALF_WIDTH = 0.05
-"""Of the interval of a rate that is known well enough."""
+"""Half width of the interval of a rate that is known well enough."""
 MOST = 100_000
 """Films beyond which nobody counts."""
 
@@ -42,7 +42,7 @@ class BundleMetrics(Summary):
     """By finding with an operating point."""
 
 
-def choose(
+def choose_point(
     finding: str,
     scores: NDArray[np.float64],
     positive: NDArray[np.bool_],

@@ -59,13 +59,13 @@ def best_of(
         total = added(total, member.state)
     network.to(device)  # after an interruption no member may have moved it there
     network.load_state_dict({name: value / len(members) for name, value in (total or {}).items()}, strict=False)
-    settle(network, films, device)
+    measure_batch_norm(network, films, device)
     weights = class_weights(films, config.class_weight_power)
     mean = validate(network, validation, weights, device, f"mean of {len(members)} members")
     return mean if mean.beats(best, config.select) else best
 
 
-def settle(network: nn.Module, films: Films, device: torch.device, batch: int = 32) -> None:
+def measure_batch_norm(network: nn.Module, films: Films, device: torch.device, batch: int = 32) -> None:
     """Measure batch norm's statistics again: the mean of several networks' statistics is not that of their mean."""
     numbers = np.arange(len(films))
     images = (torch.from_numpy(films.take(numbers[at : at + batch])) for at in range(0, len(films), batch))

@@ -17,7 +17,7 @@ from model.data.bundle_films import logits_of
 from model.data.dataset import Dataset
 from model.engine.ort import OrtEngine
 from model.findings import FINDINGS
-from model.stats.operating_points import bundle_metrics, choose
+from model.stats.operating_points import bundle_metrics, choose_point
 from model.training.export import export_onnx
 from model.training.recipe import TrainConfig
 from model.training.train import Trained
@@ -61,7 +61,7 @@ def build_bundle(
         temperature = fit_temperature(logits["val"], labels)
         chances = {split: probabilities(rows, temperature) for split, rows in logits.items()}
         points = tuple(
-            choose(name, chances["val"][:, index], labels == index, sensitivity=TARGET_SENSITIVITY, split="val")
+            choose_point(name, chances["val"][:, index], labels == index, sensitivity=TARGET_SENSITIVITY, split="val")
             for index, name in enumerate(FINDINGS)
             if name != "normal"
         )

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.data.bundle_films import Advance
 from model.gate.network import OUTPUTS, TURNS, VIEWS
 from model.gate.training_films import GateFilms, others
 from model.training.augment import Augmentation, augment
 from model.training.export import export_onnx
-from model.training.loop import Advance, Pass, Rows, nothing, shuffled
+from model.training.loop import Pass, Rows, nothing, shuffled
 
 WIDTHS = ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (96, 2), (128, 1))
 """Channels and stride of each convolution, from a film of half the input's side."""
@@ -142,8 +143,8 @@ def train_gate(
 def _train(films: GateFilms, config: GateConfig, report: Callable[[GateEpoch], None], advance: Advance) -> "ServedGate":
     torch.manual_seed(config.seed)
     random = np.random.default_rng(config.seed)
-    chest, count = halve(films.images), len(films.images)
-    pictures = np.concatenate([chest, halve(others(films.images, config.others, config.seed))])
+    chest, count = half_size(films.images), len(films.images)
+    pictures = np.concatenate([chest, half_size(others(films.images, config.others, config.seed))])
     network = GateTrunk(config.dropout).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     each = count + int(config.others_share * count)
@@ -181,7 +182,7 @@ def _train(films: GateFilms, config: GateConfig, report: Callable[[GateEpoch], N
     return ServedGate(network, *_groups(network, chest[:: max(1, count // GROUP_FILMS)], config))
 
 
-def halve(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def half_size(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [N, 1, S, S] -> [N, 1, S/2, S/2], means of 2 x 2."""
     half = functional.avg_pool2d(torch.from_numpy(images).to(torch.float32), SHRINK)
     return half.round().to(torch.uint8).numpy()

@@ -13,12 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model.data.bundle_films import Advance
 from model.errors import DatasetError, first_line
 from model.training.augment import Augmentation, augment
 
 Rows = NDArray[np.int64]
-Advance = Callable[[int, int], None]
-"""Called with (films done, films in all) of a pass."""
 UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, ValueError, LookupError, AssertionError, struct.error)
 """What torch.load raises on a file that is damaged or none of its own."""
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from model.data.auxiliary import AuxiliaryFilms
+from model.data.bundle_films import Advance
 from model.errors import DatasetError
 from model.training.augment import Augmentation
-from model.training.loop import Advance, Checkpoint, Pass, Rows, nothing, pick_device, shuffled
+from model.training.loop import Checkpoint, Pass, Rows, nothing, pick_device, shuffled
 from model.training.resnet import PretrainingNetwork
 
 

@@ -1,12 +1,13 @@
 """Studies: the same training several times with one thing changed, as rows of a table."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from model.data.bundle_films import Progress
 from model.data.dataset import SPLITS, Dataset, Films, dataset_of
 from model.data.splits import assign
 from model.findings import FINDINGS
@@ -18,9 +19,8 @@ from model.training.loop import predict
 from model.training.recipe import TrainConfig
 from model.training.train import Trained, build, train
 
-Report = Callable[[str], None]
 SPLIT_SHARES = ((0.7, 0.3), (0.6, 0.4), (0.5, 0.5))
-"""Of train and validation, as in the paper."""
+"""Shares of train and validation, as in the paper."""
 RATES = (1e-3, 5e-4, 2e-4, 1e-4, 3e-5)
 """Learning rates of the search phase."""
 
@@ -35,7 +35,7 @@ class Bench:
     device: torch.device
     seeds: Sequence[int]
     """Each row is trained once with each; figures are means over them."""
-    report: Report
+    report: Progress
 
     def run(self, name: str, dataset: Dataset, config: TrainConfig, initial: Path | str | None) -> "list[_Result]":
         results = []
@@ -52,7 +52,7 @@ class _Result:
     trained: Trained
     accuracy: dict[str, float]
     recall: dict[str, float]
-    """Of each class on the test split."""
+    """Recall of each class on the test split."""
 
     def line(self) -> str:
         return ", ".join(f"{split} {value:.3f}" for split, value in self.accuracy.items())

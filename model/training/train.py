@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.data.bundle_films import Advance
 from model.data.dataset import Dataset, Films
 from model.errors import DatasetError, first_line
 from model.findings import FINDINGS, REPORT_MINED
-from model.training.candidates import Candidate, added, best_of, class_weights, settle, validate
-from model.training.loop import UNREADABLE, Advance, Checkpoint, Pass, Rows, copy_state, nothing, pick_device, shuffled
+from model.training.candidates import Candidate, added, best_of, class_weights, measure_batch_norm, validate
+from model.training.loop import UNREADABLE, Checkpoint, Pass, Rows, copy_state, nothing, pick_device, shuffled
 from model.training.recipe import TrainConfig
 from model.training.resnet import ChestResNet50
 
@@ -196,7 +197,7 @@ class _Member:
         if self.average is not None:
             mean = {name: total / config.average_last for name, total in self.average.items()}
             self.training.network.load_state_dict(mean, strict=False)
-            settle(self.training.network, self.films, self.device)
+            measure_batch_norm(self.training.network, self.films, self.device)
             name = f"mean of epochs {config.epochs - config.average_last + 1} to {config.epochs}"
             averaged = validate(self.training.network, self.validation, self.class_weights, self.device, name)
             best = averaged if averaged.beats(best, config.select) else best

@@ -100,7 +100,7 @@ def test_a_plan_from_another_machine_is_refused(
 ) -> None:
     """Sealed with this cache's key and renamed to what this machine looks for: only the manifest tells."""
     folder = Path(shutil.copytree(cache, tmp_path / "plans"))
-    facts = plans.facts_of(bundle.onnx.read_bytes(), bundle, plan.target)
+    facts = plans.plan_facts(bundle.onnx.read_bytes(), bundle, plan.target)
     secret = seal.read_key(folder)
     other = replace(facts, target=replace(plan.target, **{field: "another"}))
     plans.write(folder, secret, other, plan.path.read_bytes())
@@ -114,7 +114,7 @@ def test_what_tensorrt_cannot_load_is_refused(
 ) -> None:
     """Rightly sealed, but no plan: deserialising answers None."""
     folder = Path(shutil.copytree(cache, tmp_path / "plans"))
-    facts = plans.facts_of(bundle.onnx.read_bytes(), bundle, plan.target)
+    facts = plans.plan_facts(bundle.onnx.read_bytes(), bundle, plan.target)
     plans.write(folder, seal.read_key(folder), facts, b"garbage" * 1000)
     with pytest.raises(EngineError, match="TensorRT cannot load"):
         TensorRTEngine(bundle, folder, reference=reference)

@@ -21,7 +21,7 @@ from worker.queue.errands import Kind
 from worker.queue.outbox import ahead
 from worker.receiving import refusals
 from worker.states import State
-from worker.words.sizes import size
+from worker.words import size
 
 DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
 NAMED_REASONS, NAMED_CLASSES = 5, 2

@@ -18,7 +18,7 @@ from model.bundle import Bundle
 from model.engine.base import Engine
 from model.errors import EngineError, ModelError, first_line
 from model.gate.rules import Gate, Policy, open_gate
-from worker.bundles.roles import Placed, by_settings, in_service, open_bundle
+from worker.bundles.roles import PlacedBundle, by_settings, in_service, open_bundle
 from worker.queue.retry import BUNDLE_SECONDS
 
 log = logging.getLogger("xrayq.worker")
@@ -28,8 +28,8 @@ log = logging.getLogger("xrayq.worker")
 class Roles:
     """What scores the films of one message."""
 
-    live: Placed
-    shadows: tuple[Placed, ...]
+    live: PlacedBundle
+    shadows: tuple[PlacedBundle, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Serving:
             policy: the site's choices, for the gate of each bundle.
         """
         self._default = default
-        self._by_settings: Placed | None = None
+        self._by_settings: PlacedBundle | None = None
         self._open_engine = open_engine
         self._policy = policy
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class Serving:
         return Roles(live=live, shadows=tuple(shadows))
 
     @contextmanager
-    def using(self, placed: Placed) -> Iterator[Loaded]:
+    def using(self, placed: PlacedBundle) -> Iterator[Loaded]:
         """The bundle, loaded, and not closed before the block ends.
 
         Others go on meanwhile, unless they want the same bundle. Raises ModelError when it cannot be loaded.
@@ -92,7 +92,7 @@ class Serving:
                     place.loaded.engine.close()
                 log.info("bundle closed", extra={"bundle": digest[:12]})
 
-    def _open(self, placed: Placed) -> Loaded:
+    def _open(self, placed: PlacedBundle) -> Loaded:
         bundle = open_bundle(placed)
         gate = open_gate(bundle, self._policy)
         return Loaded(bundle=bundle, gate=gate, engine=self._open_engine(bundle))
@@ -108,7 +108,7 @@ class _Place:
         self._fault = ""
         self._again = 0.0
 
-    def load(self, placed: Placed, open_: Callable[[Placed], Loaded]) -> Loaded:
+    def load(self, placed: PlacedBundle, open_: Callable[[PlacedBundle], Loaded]) -> Loaded:
         with self._lock:
             if self.loaded:
                 return self.loaded

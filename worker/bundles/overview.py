@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from worker.bundles.roles import Placed, placed
+from worker.bundles.roles import PlacedBundle, placed
 from worker.bundles.shadows import films_skipped
 from worker.db.session import snapshot
 from worker.db.tables import score
@@ -25,7 +25,7 @@ class BundleOverview:
     """None while no bundle was activated: the settings name it."""
     by: str
     films: dict[Role, int]
-    """That it scored, as live and as shadow."""
+    """Films that it scored, as live and as shadow."""
     skipped: int
     """Films without a score of this shadow, since it is one."""
     path: str
@@ -45,7 +45,7 @@ class BundleOverview:
         }
 
 
-def overview(engine: Engine, default: Placed | None) -> list[BundleOverview]:
+def overview(engine: Engine, default: PlacedBundle | None) -> list[BundleOverview]:
     """Live first, then shadows, then the retired.
 
     Args:
@@ -72,7 +72,7 @@ def overview(engine: Engine, default: Placed | None) -> list[BundleOverview]:
         ]
 
 
-def _skipped(connection: Connection, bundle: Placed) -> int:
+def _skipped(connection: Connection, bundle: PlacedBundle) -> int:
     return films_skipped(connection, bundle.digest, bundle.changed_at) if bundle.role == Role.SHADOW else 0
 
 

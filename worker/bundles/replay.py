@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from model.bundle import Bundle
 from model.digest import file_digest
 from model.engine import parity
 from model.engine.base import Engine
-from model.errors import EngineError
+from model.errors import BundleError, EngineError
 from model.preprocess import PreprocessSpec
 from model.scorer import score
+from model.stats.manifest_measures import variant_measures
 from worker.db.scores import ScoreView
 from worker.errors import NotFound, Unhealthy
 
@@ -37,10 +38,13 @@ Opener = Callable[[Bundle, str], Engine]
 class Tolerance:
     """How far a repeated score may be from the stored one."""
 
-    of: str
+    number: str
     """logit or probability"""
     largest: float
     source: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"of": self.number, "largest": self.largest, "source": self.source}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,7 @@ class Replayed:
 
     stored: ScoreView
     engine: str
-    """That repeated it."""
+    """The engine that repeated it."""
     logits: dict[str, float]
     probabilities: dict[str, float]
     flags: list[str]
@@ -57,12 +61,12 @@ class Replayed:
 
     @property
     def differences(self) -> dict[str, float]:
-        """By finding, absolute, of what the tolerance is of."""
+        """Absolute differences by finding, of the number that the tolerance names."""
         stored = {
-            name: value.logit if self.tolerance.of == "logit" else value.probability
+            name: value.logit if self.tolerance.number == "logit" else value.probability
             for name, value in self.stored.findings.items()
         }
-        repeated = self.logits if self.tolerance.of == "logit" else self.probabilities
+        repeated = self.logits if self.tolerance.number == "logit" else self.probabilities
         return {name: abs(stored[name] - repeated[name]) for name in stored}
 
     @property
@@ -92,7 +96,7 @@ class Replayed:
             "bundle_digest": self.stored.bundle_digest,
             "engine": {"stored": self.stored.engine, "replay": self.engine},
             "software_version": self.stored.software_version,
-            "tolerance": asdict(self.tolerance),
+            "tolerance": self.tolerance.as_dict(),
             "findings": {
                 name: {
                     "stored": {"logit": value.logit, "probability": value.probability, "flag": value.flag},
@@ -146,13 +150,18 @@ def replay(
 
 
 def tolerance(stored: str, used: str, bundle: Bundle) -> Tolerance:
-    """What a score of one engine may differ by on another."""
+    """What a score of one engine may differ by on another. Raises Unhealthy where the bundle does not say."""
     if stored == used:
-        return Tolerance(of="logit", largest=SAME_ENGINE, source="the same engine")
+        return Tolerance(number="logit", largest=SAME_ENGINE, source="the same engine")
     if "-int8" in stored + used and stored.rpartition("-")[2] != used.rpartition("-")[2]:
-        largest = float(bundle.variants["int8"]["val"]["largest_difference"])
-        return Tolerance(of="probability", largest=largest, source="largest of int8 on the bundle's validation films")
-    return Tolerance(of="logit", largest=parity.TOLERANCE, source="allowed between engines of the same network")
+        try:
+            largest = variant_measures(bundle, "int8").val.largest_difference
+        except BundleError as error:
+            raise Unhealthy(str(error)) from None
+        return Tolerance(
+            number="probability", largest=largest, source="largest of int8 on the bundle's validation films"
+        )
+    return Tolerance(number="logit", largest=parity.TOLERANCE, source="allowed between engines of the same network")
 
 
 @contextmanager

@@ -33,7 +33,7 @@ ACTIONS: dict[Role, Action] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class PlacedBundle:
     """A bundle and its place."""
 
     digest: str
@@ -53,7 +53,7 @@ def path_of(path: str) -> Path:
     return shipped if (shipped / MANIFEST).is_file() else Path(path)
 
 
-def open_bundle(placed: Placed) -> Bundle:
+def open_bundle(placed: PlacedBundle) -> Bundle:
     """The bundle where it was placed. Raises BundleError when it is not whole, or another."""
     bundle = bundles.load(path_of(placed.path))
     if bundle.digest != placed.digest:
@@ -61,10 +61,10 @@ def open_bundle(placed: Placed) -> Bundle:
     return bundle
 
 
-def place(bundle: Bundle) -> Placed:
+def placed_bundle(bundle: Bundle) -> PlacedBundle:
     """A bundle that is in no row yet, as live."""
     shipped = bundle.path.parent == SHIPPED
-    return Placed(
+    return PlacedBundle(
         digest=bundle.digest,
         name=bundle.name,
         version=bundle.version,
@@ -75,12 +75,12 @@ def place(bundle: Bundle) -> Placed:
     )
 
 
-def by_settings(path: Path | None) -> Placed:
+def by_settings(path: Path | None) -> PlacedBundle:
     """The bundle of the settings, None for the shipped reference. Raises BundleError when it is not whole."""
-    return place(bundles.load(path or bundles.REFERENCE))
+    return placed_bundle(bundles.load(path or bundles.REFERENCE))
 
 
-def placed(connection: Connection) -> list[Placed]:
+def placed(connection: Connection) -> list[PlacedBundle]:
     """Every row: live, then shadows by their time, then the retired, newest first."""
     every = [_placed(row) for row in connection.execute(select(deployment).order_by(deployment.c.changed_at))]
     retired = [bundle for bundle in every if bundle.role is Role.RETIRED]
@@ -88,7 +88,7 @@ def placed(connection: Connection) -> list[Placed]:
     return [*live, *shadows, *reversed(retired)]
 
 
-def in_service(connection: Connection, *, lock: bool = False) -> tuple[Placed | None, list[Placed]]:
+def in_service(connection: Connection, *, lock: bool = False) -> tuple[PlacedBundle | None, list[PlacedBundle]]:
     """The live row, None while the settings decide, and the shadows.
 
     Args:
@@ -100,7 +100,7 @@ def in_service(connection: Connection, *, lock: bool = False) -> tuple[Placed | 
     return live, [bundle for bundle in serving if bundle.role is Role.SHADOW]
 
 
-def find(engine: Engine, prefix: str) -> Placed | None:
+def find(engine: Engine, prefix: str) -> PlacedBundle | None:
     """The row whose digest begins so; None when none does or it is no digest. Raises NotFound when several do."""
     if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}", prefix):
         return None
@@ -111,7 +111,9 @@ def find(engine: Engine, prefix: str) -> Placed | None:
     return fitting[0] if fitting else None
 
 
-def activate(engine: Engine, new: Placed, *, default: Placed | None, actor: str, rollback: bool = False) -> str | None:
+def activate(
+    engine: Engine, new: PlacedBundle, *, default: PlacedBundle | None, actor: str, rollback: bool = False
+) -> str | None:
     """Make a bundle live; the one before it retires. Returns the digest of the one before.
 
     Args:
@@ -139,7 +141,7 @@ def activate(engine: Engine, new: Placed, *, default: Placed | None, actor: str,
         raise WrongState("another bundle was activated meanwhile: see 'xrayq bundle status'") from None
 
 
-def shadow(engine: Engine, new: Placed, *, default: Placed | None, actor: str) -> None:
+def shadow(engine: Engine, new: PlacedBundle, *, default: PlacedBundle | None, actor: str) -> None:
     """Let a verified bundle score silently. Raises WrongState when it is live or a shadow already.
 
     Args:
@@ -166,7 +168,7 @@ def retire(engine: Engine, digest: str, actor: str) -> None:
         _record(connection, Role.RETIRED, actor, old=digest, new=None)
 
 
-def before_live(engine: Engine) -> Placed:
+def before_live(engine: Engine) -> PlacedBundle:
     """The live bundle before, by the audit trail: each rollback takes one activation back.
 
     Raises WrongState when there is none.
@@ -188,7 +190,7 @@ def before_live(engine: Engine) -> Placed:
     return by_digest[digest]
 
 
-def _put(connection: Connection, bundle: Placed, role: Role, actor: str) -> None:
+def _put(connection: Connection, bundle: PlacedBundle, role: Role, actor: str) -> None:
     values = {
         "name": bundle.name,
         "version": bundle.version,
@@ -206,8 +208,8 @@ def _record(connection: Connection, role: Role, actor: str, **detail: str | None
     trail.record(connection, action=ACTIONS[role], instance_id=None, actor=actor, detail=dict(detail))
 
 
-def _placed(row: Row[tuple[object, ...]]) -> Placed:
-    return Placed(
+def _placed(row: Row[tuple[object, ...]]) -> PlacedBundle:
+    return PlacedBundle(
         digest=row.bundle_digest,
         name=row.name,
         version=row.version,

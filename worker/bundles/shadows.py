@@ -14,7 +14,7 @@ from model.preprocess import PreprocessSpec
 from model.scorer import score
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
-from worker.bundles.roles import Placed
+from worker.bundles.roles import PlacedBundle
 from worker.db import scores
 from worker.db.causes import cause
 from worker.db.scores import NewScore
@@ -30,12 +30,17 @@ log = logging.getLogger("xrayq.worker")
 SKIPPED = Action.SHADOW_SKIPPED
 """Audit event: films that have no score of a shadow. `detail`: bundle, films, reason. It is not made up for."""
 
-Images = list[tuple[NewScore, NDArray[np.uint8]]]
+ScoredImages = list[tuple[NewScore, NDArray[np.uint8]]]
 """Films with a live score, and the inputs [size, size] it was made from."""
 
 
 def score_shadows(
-    database: Engine, serving: "Serving", shadows: tuple[Placed, ...], films: Images, spec: PreprocessSpec, batch: int
+    database: Engine,
+    serving: "Serving",
+    shadows: tuple[PlacedBundle, ...],
+    films: ScoredImages,
+    spec: PreprocessSpec,
+    batch: int,
 ) -> None:
     """Score films with each shadow, `batch` at once, and keep what it says.
 
@@ -57,7 +62,7 @@ def films_skipped(connection: Connection, digest: str, since: datetime | None = 
 
 
 def _score_one(
-    database: Engine, serving: "Serving", shadow: Placed, films: Images, spec: PreprocessSpec, batch: int
+    database: Engine, serving: "Serving", shadow: PlacedBundle, films: ScoredImages, spec: PreprocessSpec, batch: int
 ) -> None:
     with serving.using(shadow) as loaded:
         if loaded.bundle.preprocess != spec:
@@ -76,7 +81,7 @@ def _score_one(
             )
 
 
-def _skip(database: Engine, shadow: Placed, films: int, reason: str) -> None:
+def _skip(database: Engine, shadow: PlacedBundle, films: int, reason: str) -> None:
     log.error("shadow skipped", extra={"bundle": shadow.digest[:12], "instances": films, "reason": reason})
     detail = {"bundle": shadow.digest, "films": films, "reason": reason}
     try:

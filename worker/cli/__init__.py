@@ -118,7 +118,7 @@ def main() -> None:
         if not fault:
             _write_log()  # before the traceback that Python prints
             raise
-        _say(f"xrayq: the database did not do it: {fault}")
+        _say(f"xrayq: the database failed: {fault}")
         raise SystemExit(Unhealthy.exit_code) from None
 
 

@@ -27,7 +27,7 @@ UNITS = {
     "refusals": "refusals",
     "psi": "PSI",
 }
-"""Of a threshold, by the last word of its setting."""
+"""Unit of a threshold, by the last word of its setting."""
 
 
 @app.command("list")

@@ -56,30 +56,31 @@ def report(
     from worker.nightly.files import write_report
     from worker.nightly.headline import judge
     from worker.nightly.words import in_films, in_others
+    from worker.words import counted
 
     database = open_database(settings)
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
-        made = write_report(database, chosen, night_options(settings), out)
-    verdict = judge(made)
+        report = write_report(database, chosen, night_options(settings), out)
+    headline = judge(report)
     if as_json:
-        print_json(made.as_dict())
+        print_json(report.as_dict())
     else:
-        if not made.day_over:
-            until = f"{clock(made.span.end.isoformat(), settings.zone)} {settings.time_zone}"
+        if not report.day_over:
+            until = f"{clock(report.span.end.isoformat(), settings.zone)} {settings.time_zone}"
             typer.echo(f"{chosen} is not over: films received until {until} are counted")
-        received = sum(sender.films_received for sender in made.senders)
-        other = sum(sender.other_objects for sender in made.senders)
+        received = sum(sender.films_received for sender in report.senders)
+        other = sum(sender.other_objects for sender in report.senders)
         beside = f" and {in_others(other)}" if other else ""
-        dead = len(made.failed)
+        dead = len(report.failed)
         typer.echo(
-            f"{made.day} ({made.zone.key}): {in_films(received)}{beside} received, {made.scored} scored, "
-            f"{dead} dead letter{'s' * (dead != 1)}, {made.difference} not accounted for. Wrote {out}"
+            f"{report.day} ({report.zone.key}): {in_films(received)}{beside} received, {report.scored} scored, "
+            f"{counted(dead, 'dead letter')}, {report.difference} not accounted for. Wrote {out}"
         )
-        for known in verdict.known:
+        for known in headline.known:
             typer.echo(known)
-    if verdict.faults:
-        raise WorkerError(" ".join(verdict.faults))
+    if headline.faults:
+        raise WorkerError(" ".join(headline.faults))
 
 
 @app.command()
@@ -158,24 +159,24 @@ def verify(
 
     if head is not None and (len(head) < 12 or set(head) - set("0123456789abcdef")):
         raise ConfigurationError("--head takes the digest, at least twelve characters of it")
-    verdict = trail.verify(open_database(load_settings()), head=head or "")
+    chain = trail.verify(open_database(load_settings()), head=head or "")
     if as_json:
         print_json(
             {
-                "whole": verdict.whole,
-                "rows": verdict.rows,
-                "head": verdict.head,
-                "broken": verdict.broken,
-                "fault": verdict.fault,
+                "whole": chain.whole,
+                "rows": chain.rows,
+                "head": chain.head,
+                "broken": chain.broken,
+                "fault": chain.fault,
             }
         )
-        if not verdict.whole:
+        if not chain.whole:
             raise typer.Exit(1)
         return
-    if not verdict.whole:
-        where = f"row {verdict.broken}: " if verdict.broken else ""
-        raise WorkerError(f"the audit trail is broken after {verdict.rows} whole rows: {where}{verdict.fault}")
-    typer.echo(f"{verdict.rows} rows, whole. Head {verdict.head}")
+    if not chain.whole:
+        where = f"row {chain.broken}: " if chain.broken else ""
+        raise WorkerError(f"the audit trail is broken after {chain.rows} whole rows: {where}{chain.fault}")
+    typer.echo(f"{chain.rows} rows, whole. Head {chain.head}")
 
 
 @app.command()

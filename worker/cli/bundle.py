@@ -11,6 +11,8 @@ from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
+    from model.stats.estimate import Proportion
+    from model.stats.manifest_measures import VariantMeasures
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Bundles: weights with everything they need.")
 OTHERWISE = "; 'xrayq evaluate' measures what a variant, such as int8, does"
@@ -75,17 +77,24 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         return
     from rich.text import Text
 
-    from model.pages.texts import plain
+    from model.errors import BundleError
+    from model.pages.texts import value_text
+    from model.stats.manifest_measures import split_shares, variant_measures
     from worker.cli.console import print_rows
 
+    try:
+        splits, gate = split_shares(bundle), gate_lines(bundle)
+        variants = {precision: variant_measures(bundle, precision) for precision in bundle.variants}
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
     console = wide_console()
     about = f" {bundle.version}  digest {bundle.digest[:12]}  {bundle.calibration.words}"
     console.print(Text.assemble((bundle.name, "bold"), about))
     engine = bundle.provenance.get("calibrated", {}).get("engine", "fp32") or "the engine of the table's logits"
     console.print(f"measured with {engine}{OTHERWISE if bundle.variants else ''}")
     measured = [
-        (split, str(found["films"]), *map(_proportion, (found["accuracy"], *map(found["recall"].get, bundle.findings))))
-        for split, found in bundle.metrics.items()
+        (split, str(found.films), *map(_proportion, (found.accuracy, *map(found.recall.get, bundle.findings))))
+        for split, found in splits.items()
     ]
     print_rows(console, ("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings)), measured)
     flags = [
@@ -93,10 +102,10 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
             point.finding,
             f"{point.threshold:.4f}",
             f"{split}, chosen on it" if point.chosen_on.startswith(split) else split,
-            *(_proportion(found["flags"][point.finding][rate]) for rate in ("sensitivity", "specificity")),
+            *map(_proportion, (flag.sensitivity, flag.specificity) if flag else (None, None)),
         )
         for point in bundle.operating_points
-        for split, found in bundle.metrics.items()
+        for split, flag in ((split, found.flags.get(point.finding)) for split, found in splits.items())
     ]
     print_rows(console, ("flag", "p at or over", "split", "sensitivity", "specificity"), flags)
     if bundle.conformal:
@@ -104,14 +113,14 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         console.print(
             f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
         )
-    for precision, record in bundle.variants.items():
-        console.print(f"variant {precision}: {_agreement(precision, record)}")
-    for line in gate_lines(bundle):
+    for precision, variant in variants.items():
+        console.print(f"variant {precision}: {_agreement(precision, variant)}")
+    for line in gate:
         console.print(line)
     for key, value in bundle.provenance.items():
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
-        console.print(f"  {key.replace('_', ' ')}: {plain(value)}", style="dim")
+        console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
     console.print(f"Brackets are exact 95 % intervals. {NOTICE}", style="dim")
 
 
@@ -186,27 +195,33 @@ def _summary(bundle: "Bundle") -> dict[str, Any]:
 
 
 def gate_lines(bundle: "Bundle") -> list[str]:
-    """What was measured of the gate, a line for each split; that there is none."""
+    """What was measured of the gate, a line for each split; that there is none. Raises BundleError."""
+    from model.stats.manifest_measures import gate_shares
+
     if bundle.gate is None:
         return ["gate: header and image quality alone; 'xrayq gate train' adds one that looks at view and orientation"]
     return [
-        f"gate on {split}: PA from AP {_proportion(found['view']['accuracy'])}; refused: "
-        f"eligible films {_proportion(found['eligible_refused'])}, "
-        f"AP films called PA {_proportion(found['ap_tagged_pa_refused'])}"
-        for split, found in bundle.gate["metrics"].items()
+        f"gate on {split}: PA from AP {_proportion(found.view.accuracy)}; refused: "
+        f"eligible films {_proportion(found.eligible_refused)}, "
+        f"AP films called PA {_proportion(found.ap_tagged_pa_refused)}"
+        for split, found in gate_shares(bundle).items()
     ]
 
 
-def _agreement(precision: str, record: dict[str, Any]) -> str:
+def _agreement(precision: str, variant: "VariantMeasures") -> str:
     """What was measured of a variant, in words."""
-    val, speeds = record["val"], record["images_per_s"]
+    val, speeds = variant.val, variant.images_per_s
+    speed = f"{speeds[precision] / speeds['fp32']:.1f}" if {precision, "fp32"} <= speeds.keys() else "unknown"
     return (
-        f"on {val['films']} validation films probabilities differ by {val['mean_difference']:.4f}, at most "
-        f"{val['largest_difference']:.3f}; flags change on {val['films_with_other_flags']}; "
-        f"{speeds[precision] / speeds['fp32']:.1f} times as fast as fp32, one thread, where it was compiled"
+        f"on {val.films} validation films probabilities differ by {val.mean_difference:.4f}, at most "
+        f"{val.largest_difference:.3f}; flags change on {val.films_with_other_flags}; "
+        f"{speed} times as fast as fp32, one thread, where it was compiled"
     )
 
 
-def _proportion(value: dict[str, Any]) -> str:
-    low, high = value["interval95"]
-    return "-" if value["value"] is None else f"{value['value']:.3f} [{low:.2f}, {high:.2f}] n={value['n']}"
+def _proportion(share: "Proportion | None") -> str:
+    """A dash where it was not measured."""
+    if share is None or share.value is None:
+        return "-"
+    low, high = share.interval95
+    return f"{share.value:.3f} [{low:.2f}, {high:.2f}] n={share.n}"

@@ -27,7 +27,7 @@ LIBRARIES = {
     "calibration": ("matplotlib", "scipy"),
     "compile": ("onnx", "scipy"),
 }
-"""Of the `train` extra, by what needs them."""
+"""Packages of the `train` extra, by what needs them."""
 PREPARE = "xrayq prepare"
 UNBOUNDED = 100_000
 """Columns of what is not a terminal: no table is folded or leaves out a column."""

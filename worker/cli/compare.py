@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from model.promotion.side_by_side import FlagChanges, ProbabilityShift, RateOfBoth
     from model.stats.estimate import Interval, Proportion
-    from worker.bundles.roles import Placed
+    from worker.bundles.roles import PlacedBundle
     from worker.monitoring.comparison import BundleComparison
 
 HELP = f"""Compare two bundles on the films in the database that both scored, and say whether to promote.
@@ -49,7 +49,7 @@ HELP = f"""Compare two bundles on the films in the database that both scored, an
     xrayq bundle compare
     xrayq bundle compare 68a67c357ada 0c2f11d4e5aa --json
     """
-Digest = Annotated[str, typer.Argument(help="The first digits of its digest; default: the one live now.")]
+LiveDigest = Annotated[str, typer.Argument(help="The first digits of its digest; default: the one live now.")]
 ShadowDigest = Annotated[str, typer.Argument(help="Likewise; default: the only shadow.")]
 
 
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
     app.command(help=HELP)(compare)
 
 
-def compare(live: Digest = "", shadow: ShadowDigest = "", as_json: JsonOption = False) -> None:
+def compare(live: LiveDigest = "", shadow: ShadowDigest = "", as_json: JsonOption = False) -> None:
     from worker.monitoring.comparison import compare_bundles
 
     settings = load_settings()
@@ -73,7 +73,9 @@ def compare(live: Digest = "", shadow: ShadowDigest = "", as_json: JsonOption = 
         _show(wide_console(), comparison, live_bundle, shadow_bundle)
 
 
-def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> "tuple[Placed, Placed]":
+def _two(
+    engine: "Engine", live: str, shadow: str, default: "PlacedBundle | None"
+) -> "tuple[PlacedBundle, PlacedBundle]":
     """The bundles that were named, or those in service."""
     from worker.bundles.roles import find, in_service
     from worker.db.session import reading
@@ -84,7 +86,7 @@ def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> 
     if not shadow and len(shadows) != 1:
         raise NotFound(f"{len(shadows)} shadows are in service: name both bundles by their digests")
 
-    def named(prefix: str) -> "Placed":
+    def named(prefix: str) -> "PlacedBundle":
         found = default if default and default.digest.startswith(prefix) else find(engine, prefix)
         if found is None:
             raise NotFound(f"no bundle in service begins with {prefix}: 'xrayq bundle status' shows digests")
@@ -96,7 +98,7 @@ def _two(engine: "Engine", live: str, shadow: str, default: "Placed | None") -> 
     return live_bundle, named(shadow) if shadow else shadows[0]
 
 
-def _show(console: "Console", comparison: "BundleComparison", live: "Placed", shadow: "Placed") -> None:
+def _show(console: "Console", comparison: "BundleComparison", live: "PlacedBundle", shadow: "PlacedBundle") -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.words.printable import printable
+from worker.words import printable
 
 LEAST_FOLDED = 24
 """Columns below which a sentence is no longer read well when it is folded."""
 PADDING = 3
-"""Of a column: a space on each side, and one to the next."""
+"""Characters beside a column: a space on each side, and one to the next."""
 
 
 class PlainConsole(Console):

@@ -34,18 +34,18 @@ def show(
     xrayq drift show --date 2026-11-22
     xrayq drift show --json | jq '.tests[] | select(.alarm)'
     """
+    from model.json_value import plain
     from worker.db.session import snapshot
     from worker.db.span import Span
     from worker.monitoring.drift import evaluate
     from worker.processes.night_options import drift_options
-    from worker.words.json_values import to_json
 
     settings = load_settings()
     chosen = past_day(day, settings.zone, "--date")
     with snapshot(open_database(settings)) as connection:
         result = evaluate(connection, Span.of_day(chosen, settings.zone), drift_options(settings))
     if as_json:
-        print_json(to_json(result) | {"date": chosen.isoformat(), "notice": NOTICE})
+        print_json(plain(result) | {"date": chosen.isoformat(), "notice": NOTICE})
     else:
         _show(result, f"Films of {chosen} ({settings.time_zone})")
 
@@ -93,13 +93,13 @@ def references(as_json: JsonOption = False) -> None:
     xrayq drift references --json | jq '.[] | select(.as_audited | not)'
     """
     from worker.db.session import snapshot
-    from worker.monitoring.drift_reference import audited_digests, digest_of, sample_of
+    from worker.monitoring.drift_reference import audited_digests, sample_digest, sample_of
     from worker.monitoring.drift_reference import references as frozen
 
     settings = load_settings()
     with snapshot(open_database(settings)) as connection:
         audited, found = audited_digests(connection), frozen(connection)
-        digests = {key: digest_of(sample_of(connection, key)) for key in sorted(found)}
+        digests = {key: sample_digest(sample_of(connection, key)) for key in sorted(found)}
     rows = [
         found[key].as_dict() | {"digest": digest, "as_audited": audited.get(key) == digest}
         for key, digest in digests.items()

@@ -146,8 +146,8 @@ def _show(prepared: "Prepared", out: Path) -> None:
     console.print(f"{len(prepared.records)} films of {patients} patients; no patient is in two splits.")
     for reason, count in sorted(prepared.left_out.items()):
         console.print(f"left out: {count:>5}  {reason}", highlight=False)
-    for one, other in prepared.look_alikes[:SHOWN]:
-        console.print(f"look alike, in different splits: {one} and {other}", style="yellow", highlight=False)
+    for first, second in prepared.look_alikes[:SHOWN]:
+        console.print(f"look alike, in different splits: {first} and {second}", style="yellow", highlight=False)
     if more := len(prepared.look_alikes[SHOWN:]):
         console.print(f"and {more} more pairs look alike: --json lists them", style="yellow", highlight=False)
     console.print(f"wrote {out}: next, xrayq train {out}", highlight=False)

@@ -131,7 +131,7 @@ def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDA
 def _print(replayed: "Replayed") -> None:
     from worker.cli.console import print_rows
 
-    console, compared = wide_console(), replayed.tolerance.of
+    console, compared = wide_console(), replayed.tolerance.number
     stored = replayed.stored
     console.print(
         f"{stored.role} score, bundle {stored.bundle_digest[:12]}: {'agrees' if replayed.agrees else 'differs'}",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from model.bundle import Bundle
-    from worker.bundles.roles import Placed
+    from worker.bundles.roles import PlacedBundle
     from worker.settings import Settings
 
 Wanted = Annotated[
@@ -25,7 +25,7 @@ Wanted = Annotated[
         metavar="BUNDLE",
     ),
 ]
-Digest = Annotated[str, typer.Argument(help="The first digits of its digest, six or more.", metavar="DIGEST")]
+BundleDigest = Annotated[str, typer.Argument(help="The first digits of its digest, six or more.", metavar="DIGEST")]
 
 
 def register(app: typer.Typer) -> None:
@@ -141,7 +141,7 @@ def shadow(name: Wanted) -> None:
     typer.echo(f"{new.name} {new.version} ({new.digest[:12]}) is a shadow of {live.name} {live.version}")
 
 
-def retire(digest: Digest) -> None:
+def retire(digest: BundleDigest) -> None:
     """Take a shadow out of service. Its scores stay.
 
     \b
@@ -171,7 +171,7 @@ def live_bundle(engine: "Engine", settings: "Settings") -> "Bundle":
         raise Unhealthy(str(error)) from None
 
 
-def default_of(path: "Path | None") -> "Placed | None":
+def default_of(path: "Path | None") -> "PlacedBundle | None":
     """The bundle of the settings; None where it is broken, which matters only while it is live."""
     from model.errors import BundleError
     from worker.bundles.roles import by_settings
@@ -182,17 +182,17 @@ def default_of(path: "Path | None") -> "Placed | None":
         return None
 
 
-def _verified(engine: "Engine", name: str) -> "Placed":
+def _verified(engine: "Engine", name: str) -> "PlacedBundle":
     """A bundle that was in service, by its digest, or any other; whole, and run once. Raises NotFound, Unhealthy."""
     from worker.bundles import roles
 
     known = roles.find(engine, name)
     bundle = _open(known) if known else load_bundle(name)
     run_once(bundle)
-    return known or roles.place(bundle)
+    return known or roles.placed_bundle(bundle)
 
 
-def _open(placed: "Placed") -> "Bundle":
+def _open(placed: "PlacedBundle") -> "Bundle":
     from model.errors import BundleError
     from worker.bundles.roles import open_bundle
 
@@ -202,6 +202,6 @@ def _open(placed: "Placed") -> "Bundle":
         raise Unhealthy(str(error)) from None
 
 
-def _say_live(new: "Placed", before: str | None) -> None:
+def _say_live(new: "PlacedBundle", before: str | None) -> None:
     was = f"; before: {before[:12]}" if before else ""
     typer.echo(f"{new.name} {new.version} ({new.digest[:12]}) is live from the next message on{was}")

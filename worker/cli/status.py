@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from worker.settings import Settings
-    from worker.status.snapshot import Snapshot, StatusOptions, Watched
+    from worker.status.snapshot import Snapshot, StatusOptions, StatusReader
 
     Looked = Snapshot | BaseException
 
@@ -52,10 +52,10 @@ def status(
 
     from worker.cli.common import wide_console
     from worker.errors import Unhealthy
-    from worker.status.snapshot import Watched
+    from worker.status.snapshot import StatusReader
 
     settings = load_settings()
-    watched = Watched(_options(settings))
+    watched = StatusReader(_options(settings))
     console = Console()
     if console.is_terminal and not (once or as_json or console.is_dumb_terminal):
         _live(watched, settings, console, every)
@@ -100,7 +100,7 @@ def _print(looked: "Snapshot", settings: "Settings", console: "Console") -> None
     )
 
 
-def _live(watched: "Watched", settings: "Settings", console: "Console", every: float) -> None:
+def _live(watched: "StatusReader", settings: "Settings", console: "Console", every: float) -> None:
     """Show the newest look until a key of LEAVE or Ctrl-C. Looking happens beside, so that keys are never late.
 
     A signal is noted, and looked at between two looks. As an exception it could arrive anywhere: in the middle of what
@@ -149,7 +149,7 @@ def _live(watched: "Watched", settings: "Settings", console: "Console", every: f
         stop.set()
 
 
-def _look(watched: "Watched", every: float, stop: "threading.Event", show: "Callable[[Looked], None]") -> None:
+def _look(watched: "StatusReader", every: float, stop: "threading.Event", show: "Callable[[Looked], None]") -> None:
     while not stop.is_set():
         try:
             show(watched.look())

@@ -1,7 +1,7 @@
 """Why a database did not do what was asked, in words.
 
-`cause` names no host, user or path, so that it may stand on an endpoint and in a log. `told` is for a person at a
-command line.
+`cause` names no host, user or path, so that it may stand on an endpoint and in a log. `located_cause` is for a person
+at a command line.
 """
 
 from sqlalchemy import URL
@@ -9,7 +9,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from worker.db.errors import CommitUnknown
-from worker.words.printable import printable
+from worker.words import printable
 
 STATES: dict[str, str] = {
     "0A000": "it cannot do what was asked: is it an old version, or no PostgreSQL?",
@@ -27,7 +27,7 @@ STATES: dict[str, str] = {
     "53100": "its disk is full",
     "53200": "it is out of memory",
     "53300": "it has no connection free: too many are open",
-    "55000": "it lets nobody in",
+    "55000": "it accepts no connections",
     "55P03": "others held a lock for too long",
     "57014": "it took too long",
     "57P01": "it shuts down",
@@ -102,7 +102,7 @@ LONGEST = 200
 
 
 def cause(error: SQLAlchemyError) -> str:
-    """In a few words."""
+    """What is wrong, in a few words."""
     return known(error) or f"it refused ({type(error).__name__})"
 
 
@@ -115,17 +115,17 @@ def is_of_a_value(error: Exception) -> bool:
     return isinstance(error, StatementError)  # SQLAlchemy's own, before the driver saw it
 
 
-def told(error: SQLAlchemyError, url: URL) -> str:
+def located_cause(error: SQLAlchemyError, url: URL) -> str:
     """One line with the place; where the cause is not known, with the words of the database. Without a password."""
     words = known(error)
     if not words:
         own = str(error.orig).strip().splitlines() if isinstance(error, DBAPIError) and error.orig else []
         words = printable(own[-1])[:LONGEST] if own else f"it refused ({type(error).__name__})"
-    return f"{place(url)}: {words}"
+    return f"{database_place(url)}: {words}"
 
 
-def place(url: URL) -> str:
-    """Of a database, for a person."""
+def database_place(url: URL) -> str:
+    """Where a database is, for a person."""
     if url.get_backend_name() == "sqlite":
         return f"database {url.database}"
     host = url.host or url.query.get("host") or "this host's socket"

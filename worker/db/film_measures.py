@@ -11,7 +11,7 @@ from worker.db.scores import live_findings
 from worker.db.tables import film_measure, finding_score, instance, score
 
 INPUTS = ("brightness", "contrast", "entropy", "clipped")
-"""Of the pixels as displayed; see `model.gate.quality`."""
+"""Measures of the pixels as displayed; see `model.gate.quality`."""
 UNITS = {
     "brightness": "of the display range",
     "contrast": "of the display range",
@@ -35,7 +35,7 @@ class Key(NamedTuple):
     """"" where it depends on no bundle."""
 
 
-Value = tuple[Key, datetime, float]
+MeasuredValue = tuple[Key, datetime, float]
 """With when its film was received."""
 
 
@@ -53,7 +53,7 @@ def write(connection: Connection, bundle_digest: str, films: Mapping[int, Mappin
     connection.execute(insert(film_measure), rows)
 
 
-def of_pixels(connection: Connection, *which: Any) -> Iterator[Value]:
+def of_pixels(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     """INPUTS and DISTANCE of the instances, oldest first, a chunk of rows at a time.
 
     The first film of each study alone: several films of one study are of one patient and one exposure room, and tests
@@ -82,7 +82,7 @@ def of_pixels(connection: Connection, *which: Any) -> Iterator[Value]:
             yield Key(calling_ae, DISTANCE, bundle), at, distance
 
 
-def of_scores(connection: Connection, *which: Any) -> Iterator[Value]:
+def of_scores(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     """Live probabilities of the instances, oldest first: of the first scored film of each study, for each bundle.
 
     Args:

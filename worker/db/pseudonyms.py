@@ -74,7 +74,7 @@ def _each(engine: Engine, table: Table, change: Callable[[Connection, str], int]
         if not plain:
             return done
         with writing(engine) as connection:
-            done += sum(change(connection, one) for one in plain)
+            done += sum(change(connection, digest) for digest in plain)
         last = plain[-1]
 
 
@@ -92,7 +92,7 @@ def _rekey_labels(key: bytes, connection: Connection, plain: str) -> int:
     for row in old_rows:
         other = by_reader.get((row.sop_instance_uid, row.reader))
         if other:
-            older = min(row, other, key=lambda one: (one.read_on, one.imported_at))
+            older = min(row, other, key=lambda label: (label.read_on, label.imported_at))
             connection.execute(delete(truth).where(truth.c.id == older.id))
         connection.execute(update(truth).where(truth.c.id == row.id).values(accession_digest=new))
     return len(old_rows)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
 import migrations
-from worker.db.causes import STATES, place, told
+from worker.db.causes import STATES, database_place, located_cause
 from worker.db.session import DATABASE_SECONDS, make_engine, reading, sqlite_file, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
@@ -40,11 +40,11 @@ def connect(url: str, seconds: float = DATABASE_SECONDS, *, writes: bool = False
         revision = current(engine)
         refused = refusal(engine) if writes and revision == head() else ""
     except SQLAlchemyError as error:
-        raise Unhealthy(f"{told(error, engine.url)}: check XRAYQ_DATABASE_URL") from None
+        raise Unhealthy(f"{located_cause(error, engine.url)}: check XRAYQ_DATABASE_URL") from None
     if revision != head():
         raise Unhealthy(f"the database is at schema {revision}, this version needs {head()}: 'xrayq db upgrade'")
     if refused:
-        raise Unhealthy(f"{place(engine.url)} takes no rows: {refused}; check its role's rights and settings")
+        raise Unhealthy(f"{database_place(engine.url)} takes no rows: {refused}; check its role's rights and settings")
     return engine
 
 
@@ -58,7 +58,7 @@ def upgrade(engine: Engine, revision: str = "head") -> str:
             command.upgrade(config, revision)
         return current(engine) or ""
     except SQLAlchemyError as error:
-        raise Unhealthy(f"{told(error, engine.url)}: check XRAYQ_DATABASE_URL and its rights") from None
+        raise Unhealthy(f"{located_cause(error, engine.url)}: check XRAYQ_DATABASE_URL and its rights") from None
 
 
 def require_encoding(engine: Engine) -> None:
@@ -68,7 +68,9 @@ def require_encoding(engine: Engine) -> None:
     with reading(engine) as connection:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding not in ENCODINGS:
-        raise Unhealthy(f"{place(engine.url)} has the encoding {encoding}: xrayq needs one made with ENCODING 'UTF8'")
+        raise Unhealthy(
+            f"{database_place(engine.url)} has the encoding {encoding}: xrayq needs one made with ENCODING 'UTF8'"
+        )
 
 
 def refusal(engine: Engine) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, sel
 from model.bundle import Bundle
 from model.conformal import unsure
 from model.findings import in_order
+from model.json_value import plain
 from model.scorer import Score
 from worker.db.tables import finding_score, instance
 from worker.db.tables import score as score_table
@@ -72,7 +73,8 @@ class ScoreView:
         return unsure(self.prediction_set)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"scored_at": self.scored_at.isoformat(), "unsure": self.unsure}
+        found: dict[str, Any] = plain(asdict(self), timespec="auto")
+        return found | {"unsure": self.unsure}
 
 
 def write(
@@ -82,6 +84,10 @@ def write(
 
     Args:
         engine: its name, as `engine.spec.name`.
+        now: by the clock of the database.
+
+    Raises:
+        SQLAlchemyError: the database refuses a row; IntegrityError where a film has a score of this bundle.
     """
     if not films:
         return
@@ -179,7 +185,7 @@ def live_scores(connection: Connection, which: ColumnElement[bool]) -> dict[int,
 
 
 def _live_score(rows: list[Row[Any]]) -> LiveScore:
-    """Of its findings."""
+    """A score from the rows of its findings."""
     probabilities = {row.finding: row.probability for row in rows}
     return LiveScore(
         bundle_digest=rows[0].bundle_digest,

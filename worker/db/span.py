@@ -18,7 +18,7 @@ class Span:
     @classmethod
     def of_day(cls, day: date, zone: ZoneInfo) -> "Span":
         """Midnight to midnight in a zone: 23 or 25 hours long where clocks change."""
-        edges = [datetime.combine(one, time(), zone).astimezone(UTC) for one in (day, day + timedelta(days=1))]
+        edges = [datetime.combine(date_, time(), zone).astimezone(UTC) for date_ in (day, day + timedelta(days=1))]
         return cls(start=edges[0], end=edges[1])
 
     def so_far(self, now: datetime) -> "Span":

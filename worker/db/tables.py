@@ -50,7 +50,7 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 Identifier = BigInteger().with_variant(Integer, "sqlite")
-Codes = JSON(none_as_null=True)
+NullableJson = JSON(none_as_null=True)
 
 metadata = MetaData(naming_convention=NAMES)
 
@@ -99,7 +99,7 @@ instance = Table(
     Column("finished_at", Timestamp, comment="when it left the state received"),
     Column(
         "identity_changed",
-        Codes,
+        NullableJson,
         comment="of a revision: attributes of identity that differ from the revision before, keywords",
     ),
     UniqueConstraint("sop_instance_uid", "revision"),
@@ -130,10 +130,10 @@ score = Table(
     Column("scored_at", Timestamp, nullable=False),
     Column(
         "prediction_set",
-        Codes,
+        NullableJson,
         comment="findings of the conformal set, which rules nothing out; null where the bundle makes no sets",
     ),
-    Column("notes", Codes, comment="reasons of the gate under which this film was scored all the same"),
+    Column("notes", NullableJson, comment="reasons of the gate under which this film was scored all the same"),
     UniqueConstraint("instance_id", "bundle_digest"),
 )
 
@@ -215,7 +215,7 @@ errand = Table(
     Column("id", Identifier, primary_key=True),
     Column("kind", String(16), nullable=False, comment="night, mail or webhook"),
     Column("key", String(64), nullable=False, comment="what makes it one: a date, an alarm's event"),
-    Column("payload", Codes),
+    Column("payload", NullableJson),
     Column("next_attempt_at", Timestamp, nullable=False),
     Column("lease_until", Timestamp, comment="taken; taken again when this passes"),
     Column("attempts", Integer, nullable=False, server_default="0", comment="claims; fences old ones"),
@@ -234,8 +234,10 @@ alarm = Table(
     Column("text", String(500), nullable=False),
     Column("raised_at", Timestamp, nullable=False),
     Column("cleared_at", Timestamp),
-    Column("about", Codes, comment="what is wrong, one by one: instance ids, measures"),
-    Column("acknowledged", Codes, comment="at, by, why, and the value and about of then; null when raised again"),
+    Column("about", NullableJson, comment="what is wrong, one by one: instance ids, measures"),
+    Column(
+        "acknowledged", NullableJson, comment="at, by, why, and the value and about of then; null when raised again"
+    ),
     Index(
         None,
         "rule",

@@ -6,15 +6,15 @@ from http.client import HTTPConnection, HTTPException
 
 from worker.errors import ConfigurationError, Unhealthy
 from worker.health.probes import Check, reachable
-from worker.words.printable import printable
+from worker.words import printable
 
 SECONDS = 10.0
 LARGEST_ANSWER = 64 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A process of ours."""
+class ProcessAddress:
+    """Where a process of ours answers."""
 
     role: str
     host: str
@@ -24,24 +24,24 @@ class Asked:
     """Its database, as `worker.db.session.identity` has it."""
 
 
-def ask(asked: Asked, *, seconds: float = SECONDS) -> list[Check]:
+def ask(process: ProcessAddress, *, seconds: float = SECONDS) -> list[Check]:
     """What the checks of this process found.
 
     Raises:
         ConfigurationError: it has no endpoint.
         Unhealthy: nobody answers, or somebody else does.
     """
-    role, port = asked.role, asked.port
+    role, port = process.role, process.port
     variable = f"XRAYQ_{role.upper()}_HTTP_PORT"
     if not port:
         raise ConfigurationError(f"{variable} is 0: the {role} has no endpoint to ask; give it a port")
-    connection = HTTPConnection(reachable(asked.host), port, timeout=seconds)
+    connection = HTTPConnection(reachable(process.host), port, timeout=seconds)
     try:
         connection.request("GET", "/readyz")
-        said = json.loads(connection.getresponse().read(LARGEST_ANSWER))
-        if said["role"] != role:
-            raise Unhealthy(f"port {port} is the {printable(said['role'])}'s, not the {role}'s: see {variable}")
-        if said["installation"] != asked.installation:
+        answer = json.loads(connection.getresponse().read(LARGEST_ANSWER))
+        if answer["role"] != role:
+            raise Unhealthy(f"port {port} is the {printable(answer['role'])}'s, not the {role}'s: see {variable}")
+        if answer["installation"] != process.installation:
             raise Unhealthy(
                 f"port {port} is the {role} of another installation, with another database: "
                 f"see {variable} and XRAYQ_DATABASE_URL"
@@ -53,7 +53,7 @@ def ask(asked: Asked, *, seconds: float = SECONDS) -> list[Check]:
                 text=printable(check["text"]),
                 needed=check.get("needed") is not False,
             )
-            for check in said["checks"]
+            for check in answer["checks"]
         ]
     except TimeoutError:
         raise Unhealthy(

@@ -23,7 +23,7 @@ from worker.states import State
 PATIENCE, FRESH = 4.0, 5.0
 """Seconds that a scrape waits for the database, and for which what it said is said again."""
 
-Values = dict[tuple[str, ...], float]
+GaugeValues = dict[tuple[str, ...], float]
 """By label values."""
 
 FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -76,7 +76,7 @@ def _up(value: int) -> GaugeMetricFamily:
     )
 
 
-def _read(database: Engine) -> tuple[Values, ...]:
+def _read(database: Engine) -> tuple[GaugeValues, ...]:
     """What FAMILIES name, in their order."""
     require_file(database)
     with snapshot(database, long=False) as connection:
@@ -102,6 +102,6 @@ def _read(database: Engine) -> tuple[Values, ...]:
     )
 
 
-def _each(names: Iterable[str], counted: "Counter[str]") -> Values:
+def _each(names: Iterable[str], counted: "Counter[str]") -> GaugeValues:
     """Those that are none are 0, not missing: a rate or an alert needs the line."""
     return {(name,): counted[name] for name in (*names, *sorted(counted))}

@@ -20,7 +20,7 @@ from worker.bounded import Bounded
 from worker.db import schema
 from worker.db.causes import cause
 from worker.errors import Unhealthy, WorkerError
-from worker.words.sizes import size
+from worker.words import size
 
 PATIENCE, FRESH = 3.0, 0.5
 """Seconds that a check may take, and for which its answer is given again."""

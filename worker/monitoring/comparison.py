@@ -70,10 +70,10 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> BundleComparison:
     )
 
 
-Scores = dict[int, dict[str, FindingScore]]
+FilmScores = dict[int, dict[str, FindingScore]]
 
 
-def _scores(connection: Connection, live: str, shadow: str) -> tuple[Scores, Scores, set[str]]:
+def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores, FilmScores, set[str]]:
     """By instance, what each bundle said, of those that both scored; and the findings with an operating point."""
     by_both = (
         select(score.c.instance_id)
@@ -93,7 +93,7 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[Scores, Sco
         .join(finding_score, finding_score.c.score_id == score.c.id)
         .where(score.c.bundle_digest.in_((live, shadow)), score.c.instance_id.in_(by_both))
     )
-    scores: dict[str, Scores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
+    scores: dict[str, FilmScores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
     points = set()
     for row in rows:
         finding_scores = scores[row.bundle_digest][row.instance_id]

@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from model.stats import shift
-from worker.db.film_measures import UNITS, Key, Value, of_pixels, of_scores
+from worker.db.film_measures import UNITS, Key, MeasuredValue, of_pixels, of_scores
 from worker.db.span import Span
 from worker.db.tables import instance
 from worker.monitoring.drift_reference import Reference, references, sample_of
@@ -49,7 +49,7 @@ class DriftOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantiles:
-    """Of what raised an alarm, side by side."""
+    """Reference and films of a measure that raised an alarm, side by side."""
 
     shares: tuple[int, ...]
     """Percent."""
@@ -67,7 +67,7 @@ class DriftTest:
     """Digest, "" of a measure that depends on none."""
     films: int
     days: int
-    """That the films are of."""
+    """Days that the films are from."""
     reference_films: int
     psi: float
     psi_by_chance: float
@@ -79,7 +79,7 @@ class DriftTest:
     note: str
     """In words; "" where nothing is to be seen."""
     quantiles: Quantiles | None
-    """Of an alarm."""
+    """Only where there is an alarm."""
 
     @property
     def excess(self) -> float:
@@ -178,7 +178,7 @@ def _gather(
             return {}
         which.append(instance.c.calling_ae.in_(names))
     found: dict[Key, array[float]] = {}
-    values: Iterable[Value] = chain(of_pixels(connection, *which), of_scores(connection, *which))
+    values: Iterable[MeasuredValue] = chain(of_pixels(connection, *which), of_scores(connection, *which))
     for key, at, value in values:
         reference = frozen.get(key)
         if reference is None or not reference.holds(at):

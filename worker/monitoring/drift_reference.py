@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
-from worker.db.film_measures import DISTANCE, INPUTS, PROBABILITY, Key, Value, of_pixels, of_scores
+from worker.db.film_measures import DISTANCE, INPUTS, PROBABILITY, Key, MeasuredValue, of_pixels, of_scores
 from worker.db.scores import live_findings
 from worker.db.session import database_time, snapshot, writing
 from worker.db.span import Span
@@ -102,7 +102,7 @@ def sample_of(connection: Connection, key: Key) -> list[float]:
     return [float(value) for value in found]
 
 
-def digest_of(sample: Sequence[float]) -> str:
+def sample_digest(sample: Sequence[float]) -> str:
     """SHA-256 over the values as JSON, as in the audit trail, hex."""
     return hashlib.sha256(json.dumps(list(sample)).encode()).hexdigest()
 
@@ -200,7 +200,7 @@ def _first(connection: Connection, wanted: set[Key], end: datetime, films: int) 
     return found
 
 
-def _filled(values: Iterable[Value], wanted: set[Key], films: int) -> dict[Key, Sample]:
+def _filled(values: Iterable[MeasuredValue], wanted: set[Key], films: int) -> dict[Key, Sample]:
     """So many values of each wanted key. Reads on only while one is not full."""
     found: dict[Key, Sample] = {}
     waiting = set(wanted)
@@ -245,4 +245,4 @@ def _replace(connection: Connection, key: Key, sample: Sample, now: datetime) ->
     kept = sample.kept()
     values = {name: value for name, value in vars(reference).items() if name != "key"}
     connection.execute(insert(drift_reference).values(**key._asdict(), **values, sample=kept))
-    return reference, None if old is None else digest_of(old), digest_of(kept)
+    return reference, None if old is None else sample_digest(old), sample_digest(kept)

@@ -55,7 +55,7 @@ class Imported:
     older: int
     """Read before the reading that is kept already."""
     without_film: int
-    """Of all rows: their film has not arrived."""
+    """Rows whose film has not arrived."""
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -171,7 +171,7 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """Of a film."""
+    """The truth of a film."""
 
     label: str | None
     """None where its readers do not agree."""

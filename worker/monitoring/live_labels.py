@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, select
 
 from model.bundle import Bundle
 from model.errors import BundleError
+from model.json_value import plain
 from model.stats.binomial import interval
 from worker.bundles.roles import by_settings, in_service, open_bundle
 from worker.db.scores import IS_LIVE
@@ -16,7 +17,6 @@ from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
 from worker.monitoring.labels import truths
 from worker.monitoring.performance import Performance, performance
-from worker.words.json_values import to_json
 
 CHUNK = 500
 
@@ -44,12 +44,12 @@ class LivePerformance:
     rates: Performance
     name: str
     version: str
-    """Of the bundle."""
+    """Version of the bundle."""
     calibration: tuple[StatedProbability, ...]
     """One for each finding."""
 
     def as_dict(self) -> dict[str, Any]:
-        about = {"name": self.name, "version": self.version, "calibration": to_json(self.calibration)}
+        about = {"name": self.name, "version": self.version, "calibration": plain(self.calibration)}
         return self.rates.as_dict() | about
 
 

@@ -48,12 +48,12 @@ class FindingRates:
 
 @dataclass(frozen=True, kw_only=True)
 class Performance:
-    """Of one bundle's live scores."""
+    """How one bundle's live scores stand to the truth."""
 
     bundle_digest: str
     scored: int
     flagged: int
-    """Of the scored films, those with any flag."""
+    """Scored films with any flag."""
     labelled: int
     labelled_flagged: int
     disputed: int

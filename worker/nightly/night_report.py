@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from model.json_value import plain
 from model.notice import NOTICE
 from worker.alarms.acknowledge import AcknowledgedCondition, Acknowledgement
 from worker.alarms.night_rules import DRIFT, NightFacts
@@ -20,7 +21,6 @@ from worker.nightly.disks import Storage
 from worker.nightly.films import Distribution, FailedFilm, FlaggedFilm, LateFilm, Turnaround
 from worker.nightly.operations import Backlog, DayAlarm, DayChain, InForce, ServiceChange, Source
 from worker.nightly.published import DayGivenUp
-from worker.words.json_values import to_json
 
 Counts = dict[str, dict[str, int]]
 """AE title -> code -> number; see `refusals.most`."""
@@ -135,49 +135,49 @@ class NightReport:
         turnaround = self.turnaround
         seconds = turnaround.seconds and {"films": turnaround.films} | turnaround.seconds.as_dict()
         return {
-            "date": to_json(self.day),
+            "date": plain(self.day),
             "zone": self.zone.key,
             "start": self.span.start.isoformat(),
             "end": self.span.end.isoformat(),
             "day_over": self.day_over,
-            "made_at": to_json(self.made_at),
+            "made_at": plain(self.made_at),
             "looked_at": self.looked_at.isoformat(),
             "follows": self.follows and self.follows.isoformat(),
             "site": self.site,
             "notice": NOTICE,
-            "senders": to_json(self.senders),
+            "senders": plain(self.senders),
             "difference": self.difference,
-            "unaccounted": to_json(self.unaccounted),
-            "unaccounted_before": to_json(self.unaccounted_before),
-            "identity_changed": to_json(self.identity_changed),
+            "unaccounted": plain(self.unaccounted),
+            "unaccounted_before": plain(self.unaccounted_before),
+            "identity_changed": plain(self.identity_changed),
             "demographics_changed": self.demographics_changed,
-            "hours": to_json(turnaround.hours),
+            "hours": plain(turnaround.hours),
             "seconds": seconds,
             "untimed": turnaround.untimed,
-            "throughput": to_json(turnaround.throughput),
-            "orphans": to_json(self.orphans),
+            "throughput": plain(turnaround.throughput),
+            "orphans": plain(self.orphans),
             "refused": self.refused,
             "contexts_refused": self.contexts_refused,
             "not_associated": self.not_associated,
             "flags": {"scored": self.scored, "flagged": len(self.flagged), "by_finding": self.flags_by_finding},
-            "flagged": to_json(self.flagged),
-            "distributions": to_json(self.distributions),
-            "failed": to_json(self.failed),
-            "late": to_json(self.late),
-            "sources": to_json(self.sources),
-            "in_force": to_json(self.in_force),
-            "changes": to_json(self.changes),
-            "alarms": to_json(self.alarms),
-            "undelivered": to_json(self.undelivered),
-            "outages": to_json(self.outages),
-            "storage": to_json(self.storage),
-            "drift": to_json(self.drift),
-            "chain": to_json(self.chain),
-            "given_up": to_json(self.given_up),
-            "backlog": to_json(self.backlog),
-            "performance": to_json(self.performance),
+            "flagged": plain(self.flagged),
+            "distributions": plain(self.distributions),
+            "failed": plain(self.failed),
+            "late": plain(self.late),
+            "sources": plain(self.sources),
+            "in_force": plain(self.in_force),
+            "changes": plain(self.changes),
+            "alarms": plain(self.alarms),
+            "undelivered": plain(self.undelivered),
+            "outages": plain(self.outages),
+            "storage": plain(self.storage),
+            "drift": plain(self.drift),
+            "chain": plain(self.chain),
+            "given_up": plain(self.given_up),
+            "backlog": plain(self.backlog),
+            "performance": plain(self.performance),
             "performance_missing": self.performance_missing,
-            "conditions": to_json(self.conditions),
-            "acknowledged": to_json(self.acknowledged),
-            "page_without": to_json(self.page_without),
+            "conditions": plain(self.conditions),
+            "acknowledged": plain(self.acknowledged),
+            "page_without": plain(self.page_without),
         }

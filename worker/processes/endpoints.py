@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from dicom_gateway.scp import Gateway
     from dicom_gateway.spool import Spool
-    from worker.health.client import Asked
+    from worker.health.client import ProcessAddress
     from worker.health.probes import Look, Turns
     from worker.health.pulse import Pulse
     from worker.metrics import GatewayMetrics, RelayMetrics, WorkerMetrics
@@ -95,10 +95,10 @@ def counted(publish: "Callable[[Claims], None]", metrics: "RelayMetrics") -> "Ca
     return run
 
 
-def processes(settings: "Settings") -> "dict[str, Asked]":
+def processes(settings: "Settings") -> "dict[str, ProcessAddress]":
     """Whom to ask, by role."""
     from worker.db.session import identity
-    from worker.health.client import Asked
+    from worker.health.client import ProcessAddress
 
     ports = {
         "gateway": settings.gateway_http_port,
@@ -107,7 +107,7 @@ def processes(settings: "Settings") -> "dict[str, Asked]":
     }
     installation = identity(settings.database)
     return {
-        role: Asked(role=role, host=settings.http_host, port=port, installation=installation)
+        role: ProcessAddress(role=role, host=settings.http_host, port=port, installation=installation)
         for role, port in ports.items()
     }
 

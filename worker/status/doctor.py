@@ -12,7 +12,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import BundleError
-from worker.bundles.roles import Placed, by_settings, in_service, open_bundle
+from model.stats.manifest_measures import gate_shares
+from worker.bundles.roles import PlacedBundle, by_settings, in_service, open_bundle
 from worker.db import schema
 from worker.db.causes import cause
 from worker.db.session import database_time, reading
@@ -24,10 +25,12 @@ from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.states import State
-from worker.words.sizes import size
+from worker.status.flow import ahead_text
+from worker.words import size
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
+    from model.stats.estimate import Proportion
 
 STUCK_MINUTES = 15
 
@@ -38,7 +41,7 @@ class DoctorOptions:
 
     host: str
     port: int
-    """Of the gateway."""
+    """Port of the gateway."""
     ae_title: str
     calling_aes: tuple[str, ...]
     spool: Path
@@ -50,7 +53,7 @@ class DoctorOptions:
     """"" where no Redis is known."""
     lease_seconds: float
     bundle: Path | None
-    """Of the settings, live while none is activated."""
+    """The bundle of the settings, live while none is activated."""
     engine: str
     report_time: str
     """HH:MM of the nightly report, "" where none is made."""
@@ -138,36 +141,42 @@ def _worker(options: DoctorOptions) -> str:
 
 
 def _bundle(options: DoctorOptions) -> str:
-    live: Placed | None = None
-    shadows: list[Placed] = []
+    live: PlacedBundle | None = None
+    shadows: list[PlacedBundle] = []
     with suppress(WorkerError, SQLAlchemyError):  # the database has a check of its own
         live, shadows = _placed(options)
     try:
         bundle = open_bundle(live or by_settings(options.bundle))
         shadow_bundles = [open_bundle(shadow) for shadow in shadows]
+        gate = _gate_of(bundle)
     except BundleError as error:
         raise Unhealthy(str(error)) from None
     precisions = ", ".join(("fp32", *bundle.variants))
     text = f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {precisions}; engine {options.engine}"
-    text += f"; gate: {_gate_of(bundle)}"
+    text += f"; gate: {gate}"
     return text + "".join(
         f"; shadow {shadow.name} {shadow.version}, digest {shadow.digest[:12]}" for shadow in shadow_bundles
     )
 
 
-def _placed(options: DoctorOptions) -> tuple[Placed | None, list[Placed]]:
+def _placed(options: DoctorOptions) -> tuple[PlacedBundle | None, list[PlacedBundle]]:
     with reading(_connect(options)) as connection:
         return in_service(connection)
 
 
 def _gate_of(bundle: "Bundle") -> str:
+    """What it does, in words. Raises BundleError where that is not in the manifest."""
     if bundle.gate is None:
         return "header and image quality alone"
-    rates = bundle.gate["metrics"]["val"]
+    val = gate_shares(bundle)["val"]
     return (
-        f"refuses {rates['eligible_refused']['value']:.1%} of eligible validation films and "
-        f"{rates['ap_tagged_pa_refused']['value']:.1%} of AP films called PA"
+        f"refuses {_percent(val.eligible_refused)} of eligible validation films and "
+        f"{_percent(val.ap_tagged_pa_refused)} of AP films called PA"
     )
+
+
+def _percent(share: "Proportion") -> str:
+    return "none measured" if share.value is None else f"{share.value:.1%}"
 
 
 def _backlog(options: DoctorOptions) -> str:
@@ -180,7 +189,7 @@ def _backlog(options: DoctorOptions) -> str:
         now = database_time(connection)
         early = ahead(connection, now)
     if early:
-        raise Unhealthy(f"{early} films wait that came in the future: is the clock of the database's host right?")
+        raise Unhealthy(ahead_text(early))
     if oldest and now - oldest > timedelta(minutes=STUCK_MINUTES):
         raise Unhealthy(f"{waiting} films wait, the oldest since {oldest:%Y-%m-%d %H:%M} UTC: is a worker running?")
     return f"{waiting} films wait, {failed} dead letters"

@@ -10,6 +10,7 @@ from worker.audit.trail import ARRIVALS
 from worker.db.tables import audit_event, instance, outbox
 from worker.queue.outbox import ahead
 from worker.states import State
+from worker.words import counted
 
 MINUTES = 60
 MOST_DEAD_LETTERS = 20
@@ -21,12 +22,12 @@ ENDS = ("scored", "ineligible", "failed")
 class Waiting:
     films: int
     in_work: int
-    """Of them, on their way to a worker or with one."""
+    """Waiting films that are on their way to a worker or with one."""
     oldest_at: datetime | None
     oldest_seconds: float
-    """Since then; 0 where none waits."""
+    """Age of the oldest; 0 where none waits."""
     ahead: int
-    """Of them, came in the future: nobody knows since when they wait."""
+    """Waiting films with a time of receipt in the future: nobody knows since when they wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,12 @@ class ShownDeadLetter:
     calling_ae: str
     reason: str
     received_at: datetime
+
+
+def ahead_text(number: int) -> str:
+    """What is wrong where so many waiting films have a time of receipt in the future."""
+    films = f"{counted(number, 'waiting film')} {'has' if number == 1 else 'have'}"
+    return f"{films} a time of receipt in the future: check the clock of the database's host"
 
 
 def waiting_films(connection: Connection, now: datetime) -> Waiting:

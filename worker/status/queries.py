@@ -24,7 +24,14 @@ from worker.status.flow import (
     waiting_films,
 )
 from worker.status.senders import SenderToday, TurnedAway, senders_of, turned_away
-from worker.status.upkeep import InService, NightlyReport, OpenAlarm, bundles_in_service, nightly_report, open_alarms
+from worker.status.upkeep import (
+    InService,
+    NightlyReport,
+    OpenAlarm,
+    bundles_in_service,
+    nightly_report,
+    read_open_alarms,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +75,7 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
         hour=last_hour(connection, now),
         failed=films_in(connection, State.FAILED),
         dead_letters=newest_dead_letters(connection),
-        alarms=open_alarms(connection),
+        alarms=read_open_alarms(connection),
         outages=undelivered.outages(connection, now),
         service=bundles_in_service(connection, default),
         nightly=nightly_report(connection),

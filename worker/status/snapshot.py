@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
+from model.json_value import plain
 from model.notice import NOTICE
 from worker.bundles.roles import by_settings
 from worker.db import schema
@@ -19,10 +20,12 @@ from worker.db.causes import cause
 from worker.db.session import DATABASE_SECONDS, database_time, snapshot
 from worker.errors import Unhealthy
 from worker.health import client, probes
-from worker.health.client import Asked
+from worker.health.client import ProcessAddress
 from worker.receiving.refusals import NAMELESS
+from worker.status.flow import ahead_text
 from worker.status.queries import DatabaseContent, read
 from worker.status.upkeep import named
+from worker.words import counted
 
 ANSWER_SECONDS = 4.0  # one of its checks may take three
 
@@ -78,9 +81,9 @@ class Snapshot:
             if waiting.oldest_seconds > self.backlog_seconds:
                 found.append("films wait too long")
             if waiting.ahead:
-                found.append("films wait that came in the future: a clock was ahead")
+                found.append(ahead_text(waiting.ahead))
             if open_:
-                found.append(f"{open_} open alarm{'s' * (open_ > 1)}")
+                found.append(counted(open_, "open alarm"))
             if self.stored.outages:
                 found.append(f"alarms do not arrive by {' or '.join(outage.channel for outage in self.stored.outages)}")
         return tuple(found)
@@ -92,12 +95,12 @@ class Snapshot:
             return ()
         films = sum(peer.number for peer in self.stored.films_refused)
         peers = sum(peer.number for peer in self.stored.not_let_in if peer.calling_ae != NAMELESS)
-        found = [f"{films:,} C-STORE{'s' * (films > 1)} refused today"] if films else []
-        return (*found, *([f"{peers:,} association{'s' * (peers > 1)} not let in today"] if peers else []))
+        found = [f"{counted(films, 'C-STORE')} refused today"] if films else []
+        return (*found, *([f"{counted(peers, 'association')} not let in today"] if peers else []))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        fields: dict[str, Any] = _plain(asdict(self))
+        fields: dict[str, Any] = plain(asdict(self), timespec="auto")
         return {
             "notice": NOTICE,
             "well": not self.faults,
@@ -114,14 +117,14 @@ class StatusOptions:
     spool: Path
     reserve_bytes: int
     bundle: Path | None
-    """Of the settings, live while none is activated."""
+    """The bundle of the settings, live while none is activated."""
     zone: ZoneInfo
-    """In which today begins."""
+    """The zone in which today begins."""
     backlog_seconds: float
-    processes: tuple[Asked, ...]
+    processes: tuple[ProcessAddress, ...]
 
 
-class Watched:
+class StatusReader:
     """Looks again and again, on one engine while the database answers."""
 
     def __init__(self, options: StatusOptions) -> None:
@@ -174,7 +177,7 @@ class Watched:
         return self._default
 
 
-def ask(asked: Asked) -> Process:
+def ask(asked: ProcessAddress) -> Process:
     """What a process says on /readyz, or why it does not."""
     if not asked.port:
         return Process(role=asked.role, ready=None, text="not asked: it has no port")
@@ -193,12 +196,3 @@ def _free(folder: Path) -> int | None:
         return free_bytes(folder)
     except OSError:
         return None
-
-
-def _plain(value: Any) -> Any:
-    """JSON-ready: times in ISO 8601 with zone."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

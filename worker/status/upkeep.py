@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from worker.alarms.acknowledge import Acknowledgement
-from worker.bundles.roles import Placed, in_service
+from worker.bundles.roles import PlacedBundle, in_service
 from worker.db.scores import IS_LIVE
 from worker.db.tables import alarm, audit_event, errand, score
 from worker.queue.errands import Kind
@@ -19,7 +19,7 @@ class OpenAlarm:
     text: str
     raised_at: datetime
     acknowledged: Acknowledgement | None
-    """Where there is one, the alarm needs nobody."""
+    """An acknowledged alarm needs nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class InService:
     """Name, version and twelve characters of the digest."""
     shadows: tuple[str, ...]
     engine: str | None
-    """Of the last live score."""
+    """The engine of the last live score."""
     scored_at: datetime | None
 
 
@@ -36,16 +36,16 @@ class InService:
 class NightlyReport:
     made_at: datetime | None
     day: str
-    """Of the last report, "" where there is none."""
+    """Day of the last report, "" where there is none."""
     due_day: str
-    """Of the report that comes next, "" where none is due."""
+    """Day of the report that comes next, "" where none is due."""
     due_at: datetime | None
-    """Of the next try, where it failed."""
+    """When the next try is due, where it failed."""
     failed: int
     """Attempts so far."""
 
 
-def open_alarms(connection: Connection) -> tuple[OpenAlarm, ...]:
+def read_open_alarms(connection: Connection) -> tuple[OpenAlarm, ...]:
     rows = connection.execute(
         select(alarm.c.rule, alarm.c.subject, alarm.c.text, alarm.c.raised_at, alarm.c.acknowledged)
         .where(alarm.c.cleared_at.is_(None))
@@ -77,7 +77,7 @@ def bundles_in_service(connection: Connection, default: str) -> InService:
 
 
 def nightly_report(connection: Connection) -> NightlyReport:
-    made = connection.execute(
+    report = connection.execute(
         select(audit_event.c.at, audit_event.c.detail)
         # Few rows are about no film, and the index on instance_id finds them: no look through years of the trail.
         .where(audit_event.c.instance_id.is_(None), audit_event.c.action == "report_made")
@@ -91,13 +91,13 @@ def nightly_report(connection: Connection) -> NightlyReport:
         .limit(1)
     ).one_or_none()
     return NightlyReport(
-        made_at=made.at if made else None,
-        day=str(made.detail.get("date", "")) if made else "",
+        made_at=report.at if report else None,
+        day=str(report.detail.get("date", "")) if report else "",
         due_day=due.key if due else "",
         due_at=due.next_attempt_at if due else None,
         failed=due.attempts - (due.lease_until is not None) if due else 0,
     )
 
 
-def named(bundle: Placed) -> str:
+def named(bundle: PlacedBundle) -> str:
     return f"{bundle.name} {bundle.version} ({bundle.digest[:12]})"

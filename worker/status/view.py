@@ -25,7 +25,7 @@ from worker.status.view_films import (
     turned_away_lines,
     waiting_line,
 )
-from worker.status.view_text import ASCII, BAD, BLOCKS, GOOD, QUIET, STRONG, WARN, labelled, span
+from worker.status.view_text import ASCII, BAD, BLOCKS, GOOD, QUIET, STRONG, WARN, duration, with_label
 from worker.status.view_upkeep import (
     alarm_line,
     alarms_line,
@@ -36,7 +36,7 @@ from worker.status.view_upkeep import (
     shadows_lines,
     spool_line,
 )
-from worker.words.printable import printable
+from worker.words import printable
 
 ROOMY, WIDE = 32, 110
 """Rows from which sections stand apart; columns from which each minute of the hour has a column of its own."""
@@ -59,7 +59,7 @@ def page(
     processes = [line for process in snapshot.processes for line in process_lines(process, width)]
     if not snapshot.stored:
         return _group(
-            [title, processes, [labelled("database", Text(snapshot.database, BAD))], [spool_line(snapshot)]], width
+            [title, processes, [with_label("database", Text(snapshot.database, BAD))], [spool_line(snapshot)]], width
         )
     stored = snapshot.stored
     outages = [line for outage in stored.outages for line in outage_lines(outage, snapshot.at, zone, width)]
@@ -129,7 +129,7 @@ def _title(snapshot: Snapshot, now: datetime, zone: ZoneInfo, site: str, *, live
     text = Text.assemble(("xrayq", STRONG), f" {site}" if site else "", "  ")
     text.append(f"{there:%H:%M:%S}" if live else f"{there:%Y-%m-%d %H:%M:%S}").append(f" {zone.key}", QUIET)
     if age > LATE:
-        text.append(f", {span(age.total_seconds())} ago: looking takes long", BAD)
+        text.append(f", {duration(age.total_seconds())} ago: looking takes long", BAD)
     return text.append(f"  {NOT_A_DEVICE}{'  q leaves' if live else ''}", QUIET)
 
 

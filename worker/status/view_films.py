@@ -12,7 +12,8 @@ from worker.status.flow import LastHour, ShownDeadLetter
 from worker.status.queries import DatabaseContent
 from worker.status.senders import SenderToday, TurnedAway
 from worker.status.snapshot import Snapshot
-from worker.status.view_text import BAD, GOOD, QUIET, STRONG, WARN, labelled, short_time, span, sparkline, steps
+from worker.status.view_text import BAD, GOOD, QUIET, STRONG, WARN, duration, short_time, sparkline, steps, with_label
+from worker.words import counted
 
 COMMENTS = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}
 NOT_LET_IN = {
@@ -30,10 +31,10 @@ def waiting_line(snapshot: Snapshot, stored: DatabaseContent) -> Text:
     text = Text(f"{waiting.films:,} waiting, {waiting.in_work:,} of them in work")
     if waiting.oldest_at:
         late = BAD if waiting.oldest_seconds > snapshot.backlog_seconds else ""
-        text.append(", oldest ").append(span(waiting.oldest_seconds), late)
+        text.append(", oldest ").append(duration(waiting.oldest_seconds), late)
     if waiting.ahead:
         text.append(f", {waiting.ahead:,} of them came in the future", BAD)
-    return labelled("films", text)
+    return with_label("films", text)
 
 
 def columns_line() -> Text:
@@ -64,8 +65,8 @@ def _counts(name: str, senders: Sequence[SenderToday]) -> Text:
 
 
 def turned_away_lines(label: str, number: int, what: str, style: str = WARN) -> list[Text]:
-    """Of today; nothing where none was turned away."""
-    return [labelled(label, Text(f"{number:,} {what}{'s' * (number > 1)} today", style))] if number else []
+    """Those turned away today; no line where there are none."""
+    return [with_label(label, Text(f"{counted(number, what)} today", style))] if number else []
 
 
 def film_refused_line(peer: TurnedAway) -> Text:
@@ -90,7 +91,7 @@ def hour_lines(hour: LastHour, columns: int, marks: str) -> list[Text]:
     came, went = steps(hour.received, columns), steps(hour.ended, columns)
     most = max(*came, *went)
     received, ended = (
-        labelled(name, Text.assemble((sparkline(films, most, marks), "cyan"), f"  {sum(films):,}"))
+        with_label(name, Text.assemble((sparkline(films, most, marks), "cyan"), f"  {sum(films):,}"))
         for name, films in (("hour in", came), ("hour out", went))
     )
     received.append(f", at most {max(hour.received):,} a minute")
@@ -100,11 +101,11 @@ def hour_lines(hour: LastHour, columns: int, marks: str) -> list[Text]:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 60 else span(value)
+    return f"{value:.1f} s" if value < 60 else duration(value)
 
 
 def dead_letters_line(stored: DatabaseContent) -> Text:
-    return labelled("dead letters", Text(f"{stored.failed:,}", BAD if stored.failed else GOOD))
+    return with_label("dead letters", Text(f"{stored.failed:,}", BAD if stored.failed else GOOD))
 
 
 def dead_letter_line(film: ShownDeadLetter, now: datetime, zone: ZoneInfo) -> Text:

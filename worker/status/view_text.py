@@ -12,7 +12,7 @@ LABEL = 12
 BAD, WARN, GOOD, QUIET, STRONG = "bold red", "yellow", "green", "dim", "bold"
 
 
-def labelled(label: str, text: Text) -> Text:
+def with_label(label: str, text: Text) -> Text:
     return Text.assemble((f"{label:<{LABEL}}", STRONG), " ", text)
 
 
@@ -27,7 +27,7 @@ def short_time(at: datetime, now: datetime, zone: ZoneInfo) -> str:
     return f"{there:%H:%M:%S}" if there.date() == now.astimezone(zone).date() else f"{there:%m-%d %H:%M}"
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time span in its two largest units."""
     if seconds < 60:
         return f"{seconds:.0f} s"

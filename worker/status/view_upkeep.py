@@ -9,8 +9,8 @@ from worker.alarms.undelivered import Outage
 from worker.status.queries import DatabaseContent
 from worker.status.snapshot import Process, Snapshot
 from worker.status.upkeep import OpenAlarm
-from worker.status.view_text import BAD, GOOD, QUIET, labelled, short_time, wrapped
-from worker.words.sizes import size
+from worker.status.view_text import BAD, GOOD, QUIET, short_time, with_label, wrapped
+from worker.words import counted, size
 
 REPORT_LATE = timedelta(minutes=10)
 """Time a report is overdue, from which the view says so."""
@@ -21,21 +21,21 @@ def process_lines(process: Process, width: int) -> list[Text]:
     style = {True: GOOD, False: BAD, None: QUIET}[process.ready]
     lines = [Text(line, style) for line in wrapped("ready" if process.ready else process.text, width)]
     lines += [Text(line, BAD) for line in wrapped(process.trouble, width)]
-    return [labelled("" if number else process.role, line) for number, line in enumerate(lines)]
+    return [with_label("" if number else process.role, line) for number, line in enumerate(lines)]
 
 
 def spool_line(snapshot: Snapshot) -> Text:
     free, reserve = snapshot.spool.free, snapshot.spool.reserve
     if free is None:
-        return labelled("spool", Text("is not there", BAD))
-    return labelled("spool", Text(f"{size(free)} free, reserve {size(reserve)}", BAD if free < reserve else ""))
+        return with_label("spool", Text("is not there", BAD))
+    return with_label("spool", Text(f"{size(free)} free, reserve {size(reserve)}", BAD if free < reserve else ""))
 
 
 def alarms_line(stored: DatabaseContent) -> Text:
     known = sum(alarm.acknowledged is not None for alarm in stored.alarms)
     number = len(stored.alarms) - known
     text = Text(f"{number} open", BAD) if number else Text("none open", GOOD)
-    return labelled("alarms", text.append(f", {known} acknowledged", QUIET) if known else text)
+    return with_label("alarms", text.append(f", {known} acknowledged", QUIET) if known else text)
 
 
 def alarm_line(alarm: OpenAlarm, now: datetime, zone: ZoneInfo) -> Text:
@@ -51,35 +51,32 @@ def outage_lines(outage: Outage, now: datetime, zone: ZoneInfo, width: int) -> l
     if outage.next_at:
         again = f"tried up to {outage.attempts} times" if outage.attempts > 1 else "tried once"
         words.append(
-            f"{_messages(outage.failing)} did not arrive, {again}, next try {short_time(outage.next_at, now, zone)}"
+            f"{counted(outage.failing, 'message')} did not arrive, {again}, "
+            f"next try {short_time(outage.next_at, now, zone)}"
         )
     if outage.given_up_at:
         last = short_time(outage.given_up_at, now, zone)
-        words.append(f"{_messages(outage.given_up)} given up, the last {last}: {outage.why}")
+        words.append(f"{counted(outage.given_up, 'message')} given up, the last {last}: {outage.why}")
     lines = wrapped("; ".join(words) + ". First: xrayq alarm test", width)
-    return [labelled("" if number else outage.channel, Text(line, BAD)) for number, line in enumerate(lines)]
-
-
-def _messages(number: int) -> str:
-    return f"{number:,} {'message' if number == 1 else 'messages'}"
+    return [with_label("" if number else outage.channel, Text(line, BAD)) for number, line in enumerate(lines)]
 
 
 def bundle_line(stored: DatabaseContent) -> Text:
     service = stored.service
-    return labelled("bundle", Text(f"{service.bundle}, {service.engine or 'nothing scored yet'}"))
+    return with_label("bundle", Text(f"{service.bundle}, {service.engine or 'nothing scored yet'}"))
 
 
 def shadows_lines(stored: DatabaseContent) -> list[Text]:
-    return [labelled("shadows", Text(", ".join(stored.service.shadows)))] if stored.service.shadows else []
+    return [with_label("shadows", Text(", ".join(stored.service.shadows)))] if stored.service.shadows else []
 
 
 def report_line(stored: DatabaseContent, now: datetime, zone: ZoneInfo) -> Text:
     nightly = stored.nightly
     made = f"of {nightly.day} made {short_time(nightly.made_at, now, zone)}" if nightly.made_at else "none made yet"
     if nightly.due_at is None:
-        return labelled("report", Text(f"{made}, none is due"))
+        return with_label("report", Text(f"{made}, none is due"))
     when = short_time(nightly.due_at, now, zone)
-    tries = f"failed {nightly.failed} time{'s' * (nightly.failed > 1)}"
+    tries = f"failed {counted(nightly.failed, 'time')}"
     due = f"that of {nightly.due_day} {tries}, next try {when}" if nightly.failed else f"next due {when}"
     late = nightly.failed > 0 or nightly.due_at < now - REPORT_LATE
-    return labelled("report", Text.assemble(f"{made}, ", (due, BAD if late else "")))
+    return with_label("report", Text.assemble(f"{made}, ", (due, BAD if late else "")))

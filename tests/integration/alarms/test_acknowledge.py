@@ -30,7 +30,7 @@ from worker.nightly.headline import Level, judge
 from worker.nightly.night_report import NightReport
 from worker.nightly.page.page import render
 from worker.nightly.summary import summary_of
-from worker.status.snapshot import Watched
+from worker.status.snapshot import StatusReader
 
 NOON = datetime.now(UTC) - timedelta(days=3)
 DAY = NOON.date()
@@ -167,7 +167,7 @@ def report(database: Engine, day: date = DAY) -> tuple[NightReport, list[str]]:
 
 def test_a_film_that_is_lost_for_good(database: Engine, database_url: str, spool: Spool, tmp_path: Path) -> None:
     keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(3)]
-    watched = Watched(options(database_url, spool.root, backlog_seconds=1e9))
+    watched = StatusReader(options(database_url, spool.root, backlog_seconds=1e9))
     lose(database, keys[0])
     content, changes = report(database)
     assert (judge(content).level, changes) == (Level.BAD, ["raised unaccounted CR1"])

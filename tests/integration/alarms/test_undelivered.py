@@ -27,7 +27,7 @@ from worker.nightly.headline import judge
 from worker.nightly.page.page import render
 from worker.queue import errands
 from worker.queue.errands import Kind
-from worker.status.snapshot import Watched
+from worker.status.snapshot import StatusReader
 
 ONCE = DeliveryOptions(attempts=1)
 PATIENT = DeliveryOptions(attempts=12, first_wait=600)
@@ -89,7 +89,7 @@ def test_a_channel_that_was_taken_out_of_the_settings_is_no_outage(database: Eng
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_status_says_so(database: Engine, database_url: str, spool: Spool, nobody: Send, width: int) -> None:
-    watched = Watched(options(database_url, spool.root))
+    watched = StatusReader(options(database_url, spool.root))
     raise_(database, "CR1", Kind.MAIL)
     deliver_due(database, Kind.MAIL, nobody, ONCE)
     raise_(database, "CR2", Kind.MAIL)

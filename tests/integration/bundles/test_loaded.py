@@ -27,7 +27,7 @@ from tests.services import wait_until
 from worker.bundles import roles
 from worker.bundles.loaded import Serving
 from worker.bundles.overview import overview
-from worker.bundles.roles import by_settings, place
+from worker.bundles.roles import by_settings, placed_bundle
 from worker.bundles.shadows import SKIPPED
 from worker.db.session import reading
 from worker.db.tables import audit_event, outbox, score
@@ -123,10 +123,10 @@ class Site:
         return ids
 
     def activate(self, bundle: Bundle) -> None:
-        roles.activate(self.database, place(bundle), default=self.default, actor=WHO)
+        roles.activate(self.database, placed_bundle(bundle), default=self.default, actor=WHO)
 
     def shadow(self, bundle: Bundle) -> None:
-        roles.shadow(self.database, place(bundle), default=self.default, actor=WHO)
+        roles.shadow(self.database, placed_bundle(bundle), default=self.default, actor=WHO)
 
     def said(self, instance_id: int) -> list[tuple[str, str]]:
         return [(one.role, one.bundle_digest) for one in scores_of(self.database, instance_id)]

@@ -26,7 +26,7 @@ from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import typed
 from worker.bundles import replay, roles
 from worker.bundles.loaded import Serving
-from worker.bundles.roles import by_settings, place
+from worker.bundles.roles import by_settings, placed_bundle
 from worker.db import schema
 from worker.db.scores import FindingView, ScoreView
 from worker.db.session import make_engine, writing
@@ -65,7 +65,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Site:
     schema.upgrade(database)
     spool.prepare()
     shadow = with_threshold(bundle, folder / "shadow", 0.2)
-    roles.shadow(database, place(shadow), default=by_settings(bundle.path), actor="operator:test")
+    roles.shadow(database, placed_bundle(shadow), default=by_settings(bundle.path), actor="operator:test")
     film = write_film(folder, pixels=chest_pixels(256, 224))
     ingest(database, spool, store_file(film, spool, "XRAYQ"))
     decoders = DecodePool(processes=1, timeout=60, memory_bytes=4 << 30, spec=bundle.preprocess, max_pixels=1 << 22)
@@ -224,8 +224,8 @@ def test_a_gpu_score_is_repeated_by_the_reference(scored: Site, shift: float, ag
 def test_int8_may_differ_by_what_was_measured_of_it() -> None:
     reference = bundles.load(bundles.REFERENCE)
     found = replay.tolerance("onnxruntime-1.20.0-int8", "onnxruntime-1.20.0-fp32", reference)
-    assert (found.of, found.largest) == ("probability", reference.variants["int8"]["val"]["largest_difference"])
-    assert replay.tolerance("onnxruntime-1.20.0-int8", "onnxruntime-1.21.0-int8", reference).of == "logit"
+    assert (found.number, found.largest) == ("probability", reference.variants["int8"]["val"]["largest_difference"])
+    assert replay.tolerance("onnxruntime-1.20.0-int8", "onnxruntime-1.21.0-int8", reference).number == "logit"
 
 
 def test_a_flag_on_the_border_may_fall_to_the_other_side_on_another_engine_only(scored: Site) -> None:

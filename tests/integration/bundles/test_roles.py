@@ -12,7 +12,7 @@ from model.errors import BundleError
 from tests.bundles import small_bundle
 from worker.bundles import roles as deployment
 from worker.bundles.overview import overview
-from worker.bundles.roles import Placed, place
+from worker.bundles.roles import PlacedBundle, placed_bundle
 from worker.db.session import reading
 from worker.db.tables import audit_event
 from worker.errors import NotFound, WrongState
@@ -21,10 +21,10 @@ WHO = "operator:test"
 
 
 @pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> list[Placed]:
+def family(tmp_path_factory: pytest.TempPathFactory) -> list[PlacedBundle]:
     """The settings' bundle, and three others."""
     folder = tmp_path_factory.mktemp("bundles")
-    return [place(small_bundle(folder / str(number), version=str(number))) for number in range(4)]
+    return [placed_bundle(small_bundle(folder / str(number), version=str(number))) for number in range(4)]
 
 
 def roles(database: Engine) -> dict[str, str]:
@@ -40,7 +40,7 @@ def events(database: Engine) -> list[tuple[str, dict[str, Any]]]:
     return [(row.action, row.detail) for row in rows]
 
 
-def test_activate_and_roll_back_twice(database: Engine, family: list[Placed]) -> None:
+def test_activate_and_roll_back_twice(database: Engine, family: list[PlacedBundle]) -> None:
     default, one, two, _ = family
     deployment.activate(database, one, default=default, actor=WHO)
     assert roles(database) == {"0": "retired", "1": "live"}
@@ -60,7 +60,7 @@ def test_activate_and_roll_back_twice(database: Engine, family: list[Placed]) ->
     ]
 
 
-def test_shadow_and_retire(database: Engine, family: list[Placed]) -> None:
+def test_shadow_and_retire(database: Engine, family: list[PlacedBundle]) -> None:
     default, one, two, _ = family
     deployment.shadow(database, one, default=default, actor=WHO)
     deployment.shadow(database, two, default=default, actor=WHO)
@@ -85,13 +85,15 @@ def test_shadow_and_retire(database: Engine, family: list[Placed]) -> None:
     ]
 
 
-def test_the_live_one_again_only_from_another_folder(database: Engine, family: list[Placed], tmp_path: Path) -> None:
+def test_the_live_one_again_only_from_another_folder(
+    database: Engine, family: list[PlacedBundle], tmp_path: Path
+) -> None:
     default, one, *_ = family
     deployment.activate(database, one, default=default, actor=WHO)
     with pytest.raises(WrongState, match="live already"):
         deployment.activate(database, one, default=default, actor=WHO)
     (tmp_path / "moved").symlink_to(one.path)
-    moved = place(bundles.load(tmp_path / "moved"))
+    moved = placed_bundle(bundles.load(tmp_path / "moved"))
     deployment.activate(database, moved, default=default, actor=WHO)
     with reading(database) as connection:
         live, _ = deployment.in_service(connection)
@@ -100,12 +102,12 @@ def test_the_live_one_again_only_from_another_folder(database: Engine, family: l
     assert deployment.before_live(database).digest == default.digest
 
 
-def test_activated_at_once_by_several_one_is_live(database: Engine, family: list[Placed]) -> None:
+def test_activated_at_once_by_several_one_is_live(database: Engine, family: list[PlacedBundle]) -> None:
     """Whoever loses is told so; the trail tells one story."""
     default, *others = family
     refused: list[WrongState] = []
 
-    def activate(new: Placed) -> None:
+    def activate(new: PlacedBundle) -> None:
         try:
             deployment.activate(database, new, default=default, actor=WHO)
         except WrongState as error:
@@ -126,7 +128,7 @@ def test_activated_at_once_by_several_one_is_live(database: Engine, family: list
     assert live.digest == found[-1][1]["new"]
 
 
-def test_found_by_its_first_digits(database: Engine, family: list[Placed]) -> None:
+def test_found_by_its_first_digits(database: Engine, family: list[PlacedBundle]) -> None:
     default, one, *_ = family
     deployment.activate(database, one, default=default, actor=WHO)
     found = deployment.find(database, one.digest[:6])
@@ -136,20 +138,20 @@ def test_found_by_its_first_digits(database: Engine, family: list[Placed]) -> No
         assert deployment.find(database, wrong) is None
 
 
-def test_two_bundles_with_the_same_first_digits(database: Engine, family: list[Placed]) -> None:
+def test_two_bundles_with_the_same_first_digits(database: Engine, family: list[PlacedBundle]) -> None:
     default, one, *_ = family
-    twin = Placed(**{**vars(one), "digest": one.digest[:20] + "0" * 44})
+    twin = PlacedBundle(**{**vars(one), "digest": one.digest[:20] + "0" * 44})
     deployment.shadow(database, one, default=default, actor=WHO)
     deployment.shadow(database, twin, default=default, actor=WHO)
     with pytest.raises(NotFound, match="2 bundles begin with"):
         deployment.find(database, one.digest[:12])
 
 
-def test_another_bundle_in_its_folder_is_not_it(family: list[Placed]) -> None:
+def test_another_bundle_in_its_folder_is_not_it(family: list[PlacedBundle]) -> None:
     _, one, two, _ = family
     assert deployment.open_bundle(one).digest == one.digest
     with pytest.raises(BundleError, match="not"):
-        deployment.open_bundle(Placed(**{**vars(one), "path": two.path}))
+        deployment.open_bundle(PlacedBundle(**{**vars(one), "path": two.path}))
 
 
 def test_a_shipped_bundle_is_placed_by_its_name() -> None:
@@ -158,7 +160,7 @@ def test_a_shipped_bundle_is_placed_by_its_name() -> None:
     assert deployment.open_bundle(placed).path == bundles.REFERENCE
 
 
-def test_status_shows_the_settings_bundle_while_none_is_activated(database: Engine, family: list[Placed]) -> None:
+def test_status_shows_the_settings_bundle_while_none_is_activated(database: Engine, family: list[PlacedBundle]) -> None:
     default, one, two, _ = family
     (only,) = overview(database, default)
     assert (only.role, only.digest, only.since, only.by) == ("live", default.digest, None, "settings")

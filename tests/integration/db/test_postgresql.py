@@ -42,7 +42,7 @@ from worker.instances import count_by_reason, list_instances
 from worker.monitoring.live_labels import against_labels
 from worker.nightly.child import Order
 from worker.receiving.ingest import ArrivalKind, ingest
-from worker.status.snapshot import Watched
+from worker.status.snapshot import StatusReader
 
 SECONDS = 1.0
 """After which the engines here give a database up."""
@@ -225,7 +225,7 @@ def test_what_reads_whole_tables_has_the_time_of_a_report(
     with pytest.raises(DBAPIError):
         OutboxCollector(impatient)._read.ask()()  # a scrape has another time, and its reader must not hang for long
     impatient.dispose()
-    watched = Watched(replace(options(database_url, spool.root), database_seconds=SECONDS))
+    watched = StatusReader(replace(options(database_url, spool.root), database_seconds=SECONDS))
     assert watched.look().database == "does not answer: it took too long"
 
 

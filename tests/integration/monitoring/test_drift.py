@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select, update
 
+from model.json_value import plain
 from model.pages.html import page
 from model.preprocess import PreprocessSpec
 from tests.night_reports import GOOD, stood
@@ -30,7 +31,6 @@ from worker.monitoring.drift import DriftOptions, DriftResult, evaluate
 from worker.nightly import operations
 from worker.nightly.page.drift import section
 from worker.scoring.decoding import decode_film
-from worker.words.json_values import to_json
 
 CR1, CR2 = (device for device in DEVICES if device.ae in ("CR1", "CR2"))
 OPTIONS = DriftOptions(reference_films=300, least_films=50, alpha=0.001, psi=0.1)
@@ -75,7 +75,7 @@ def test_the_first_films_are_frozen_once_and_audited(
         events = connection.execute(select(audit_event).order_by(audit_event.c.id)).all()
         audited = drift_reference.audited_digests(connection)
         digests = {
-            one.key: drift_reference.digest_of(drift_reference.sample_of(connection, one.key)) for one in references
+            one.key: drift_reference.sample_digest(drift_reference.sample_of(connection, one.key)) for one in references
         }
     assert [(event.action, event.detail["calling_ae"], event.detail["bundle"]) for event in events] == [
         ("reference_frozen", ae, bundle) for ae in ("CR1", "CR2") for bundle in ("", BUNDLE)
@@ -121,7 +121,7 @@ def test_a_large_sample_is_drawn_down_the_same_way_each_time(database: Engine) -
         with reading(database) as connection:
             sample = drift_reference.sample_of(connection, made[0].key)
         assert (made[0].films, len(sample), sample) == (2500, 2000, sorted(sample))
-        digests.append(drift_reference.digest_of(sample))
+        digests.append(drift_reference.sample_digest(sample))
     assert digests[0] == digests[1]
 
 
@@ -140,7 +140,7 @@ def test_one_device_becomes_brighter(database: Engine, references: list[drift_re
     assert brightness.median - brightness.reference_median == pytest.approx(0.05, abs=0.02)
     medians = [f"{median:.3g}" for median in (brightness.median, brightness.reference_median)]
     assert "brightness {} of the display range (reference {})".format(*medians) in alarm.text
-    json.dumps(to_json(found))
+    json.dumps(plain(found))
 
 
 def test_films_of_the_reference_are_not_held_beside_it(

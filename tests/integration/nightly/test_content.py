@@ -14,6 +14,7 @@ from sqlalchemy import Engine, func, select, update
 
 from dicom_gateway.spool import Spool
 from model.findings import SPOKEN
+from model.json_value import plain
 from tests import days
 from tests.alarms import contexts_refused
 from worker.audit import trail
@@ -31,7 +32,6 @@ from worker.nightly.page import charts
 from worker.nightly.page import day as day_page
 from worker.nightly.page.page import render
 from worker.receiving.refusals import CONTEXTS
-from worker.words.json_values import to_json
 
 DAY = date(2026, 11, 20)
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_throughput_is_of_the_busiest_hour_and_minute(database: Engine, films: l
             update(instance).where(instance.c.id.in_(films[:5])).values(finished_at=at + timedelta(minutes=3))
         )
     berlin = replace(OPTIONS, zone=ZoneInfo("Europe/Berlin"))
-    assert to_json(night_report(database, DAY, berlin).turnaround.throughput) == {
+    assert plain(night_report(database, DAY, berlin).turnaround.throughput) == {
         "received_in_an_hour": 40,
         "busiest_hour": "08:00",
         "scored_in_a_minute": 35,

@@ -42,7 +42,7 @@ from worker.receiving import orphans
 from worker.receiving.ingest import ArrivalKind, ingest
 from worker.receiving.other_objects import record
 from worker.status.queries import read
-from worker.status.snapshot import Watched
+from worker.status.snapshot import StatusReader
 
 SR = "1.2.840.10008.5.1.4.1.1.88.67"
 UTC_ZONE = ZoneInfo("UTC")
@@ -222,7 +222,7 @@ def test_status_counts_them_apart(database: Engine, database_url: str, spool: Sp
         ("CT1", 0, 0, 1),
     ]
     assert (sum(stored.hour.received), sum(stored.hour.ended)) == (1, 0)
-    lines = shown(Watched(options(database_url, spool.root)).look(), 80)
+    lines = shown(StatusReader(options(database_url, spool.root)).look(), 80)
     assert "  beside them 2 objects that are no films" in [line.rstrip() for line in lines]
     assert not any("CT1" in line for line in lines)
 

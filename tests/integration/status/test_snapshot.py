@@ -21,21 +21,21 @@ from worker.audit import trail
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import alarm, errand, finding_score, instance, score
-from worker.health.client import Asked
+from worker.health.client import ProcessAddress
 from worker.health.server import Answer, Endpoint
 from worker.receiving.refusals import Refusals
 from worker.status import snapshot
-from worker.status.snapshot import Snapshot, StatusOptions, Watched, ask
+from worker.status.snapshot import Snapshot, StatusOptions, StatusReader, ask
 from worker.status.view import page, share
-from worker.status.view_text import span, sparkline
+from worker.status.view_text import duration, sparkline
 
 ZONE = ZoneInfo("UTC")
 SIZES = ((80, 24), (120, 40))
 LARGE = ("instance", "score", "finding_score", "audit_event")
 
 
-def asked(role: str, port: int = 0) -> Asked:
-    return Asked(role=role, host="127.0.0.1", port=port, installation="ours")
+def asked(role: str, port: int = 0) -> ProcessAddress:
+    return ProcessAddress(role=role, host="127.0.0.1", port=port, installation="ours")
 
 
 def options(url: str, folder: Path, **changes: Any) -> StatusOptions:
@@ -105,16 +105,18 @@ def test_films_of_the_future_are_not_well(
 ) -> None:
     with writing(database) as connection:
         connection.execute(update(instance).values(received_at=datetime.now(UTC) + timedelta(hours=1)))
-    looked = Watched(options(database_url, spool.root)).look()
+    looked = StatusReader(options(database_url, spool.root)).look()
     assert looked.stored is not None
     assert (looked.stored.waiting.ahead, looked.stored.waiting.oldest_seconds) == (2, 0)
-    assert "films wait that came in the future: a clock was ahead" in looked.faults
+    assert (
+        "2 waiting films have a time of receipt in the future: check the clock of the database's host" in looked.faults
+    )
     assert "2 of them came in the future" in "".join(shown(looked, 120))
     assert looked.stored.hour.p50 is None, "scored before they came: no time"
 
 
 def test_what_is_read(database: Engine, database_url: str, spool: Spool, films: list[int], alarms: None) -> None:
-    found = Watched(options(database_url, spool.root)).look()
+    found = StatusReader(options(database_url, spool.root)).look()
     stored = found.stored
     assert stored is not None
     one, other = stored.senders
@@ -140,7 +142,7 @@ def test_every_query_goes_by_an_index(tmp_path: Path, spool: Spool) -> None:
     """By SQLite's own plans: none scans a table that grows with the films."""
     database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
     schema.upgrade(database)
-    watched = Watched(options(f"sqlite:///{tmp_path / 'xrayq.db'}", spool.root))
+    watched = StatusReader(options(f"sqlite:///{tmp_path / 'xrayq.db'}", spool.root))
     watched.look()
     asked: list[tuple[str, Any]] = []
     assert watched._engine is not None
@@ -169,7 +171,7 @@ def test_it_fits_the_terminal(
     with writing(database) as connection:
         row = {"value": 1.0, "threshold": 0.0, "text": "Long words. " * 40, "raised_at": datetime.now(UTC)}
         connection.execute(insert(alarm), [row | {"rule": "drift", "subject": f"CR{number}"} for number in range(30)])
-    lines = shown(Watched(options(database_url, spool.root)).look(), width, height)
+    lines = shown(StatusReader(options(database_url, spool.root)).look(), width, height)
     assert len(lines) <= height
     assert max(len(line) for line in lines) <= width
     assert lines[0].startswith("xrayq Site A")
@@ -182,7 +184,7 @@ def test_it_fits_the_terminal(
 
 
 def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool, films: list[int]) -> None:
-    lines = shown(Watched(options(database_url, spool.root)).look(), 132)
+    lines = shown(StatusReader(options(database_url, spool.root)).look(), 132)
     assert "All is well." in lines
     assert not any(" more" in line for line in lines)
     assert any(line.split()[:7] == ["CR1", "5", "2", "1", "1", "1", "1"] for line in lines)
@@ -190,7 +192,7 @@ def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool,
 
 
 def test_contexts_that_were_not_accepted_today(database: Engine, database_url: str, spool: Spool) -> None:
-    watched = Watched(options(database_url, spool.root))
+    watched = StatusReader(options(database_url, spool.root))
     assert not any("not accepted" in line for line in shown(watched.look(), 132))
     contexts_refused(database, "CR1", "Storage Commitment", "Storage Commitment", "1.2.3")
     contexts_refused(database, "SCAN", *[f"1.2.{number}" for number in range(128)])
@@ -207,7 +209,7 @@ def test_contexts_that_were_not_accepted_today(database: Engine, database_url: s
 
 
 def test_films_that_were_refused_today_and_peers_not_let_in(database: Engine, database_url: str, spool: Spool) -> None:
-    watched = Watched(options(database_url, spool.root))
+    watched = StatusReader(options(database_url, spool.root))
     refused(database, CR1=[0xA701], CR2=[0xA700, 0xC002, 0xA700])
     counts = Refusals()
     counts.rejected("STRANGER", "CALLING_AE")
@@ -240,7 +242,7 @@ def test_refused_contexts_are_dropped_first(
 ) -> None:
     refused(database, CR1=[0xA701] * 2, CR2=[0xA701], CR3=[0xA701], CR4=[0xA701])
     contexts_refused(database, "SCAN", "Storage Commitment", "1.2.3")
-    lines = shown(Watched(options(database_url, spool.root)).look(), 80, 24)
+    lines = shown(StatusReader(options(database_url, spool.root)).look(), 80, 24)
     assert len(lines) <= 24
     assert any(line.startswith("  CR1               2 x 0xA701") for line in lines)
     assert "dead letters 1" in lines
@@ -249,7 +251,7 @@ def test_refused_contexts_are_dropped_first(
 
 
 def test_a_report_that_failed_says_so(database: Engine, database_url: str, spool: Spool, alarms: None) -> None:
-    watched = Watched(options(database_url, spool.root))
+    watched = StatusReader(options(database_url, spool.root))
     assert "next due" in shown(watched.look(), 132)[-1]
     with writing(database) as connection:
         connection.execute(update(errand).values(attempts=2))
@@ -261,7 +263,7 @@ def test_a_report_that_failed_says_so(database: Engine, database_url: str, spool
 
 def test_what_is_wrong_and_what_to_do_are_not_cut(tmp_path: Path) -> None:
     processes = tuple(asked(role, free_port()) for role in ("gateway", "relay", "worker"))
-    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path / "x", processes=processes)).look()
+    found = StatusReader(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path / "x", processes=processes)).look()
     lines = shown(found, 60)
     assert max(map(len, lines)) <= 60
     text = " ".join(" ".join(lines).split())
@@ -275,12 +277,12 @@ def test_a_database_that_is_away_is_a_line_and_comes_back(
     away = f"sqlite:///{tmp_path / 'nowhere.db'}"
     if database_url.startswith("postgresql"):
         away = f"postgresql://nobody@127.0.0.1:{free_port()}/x"
-    found = Watched(options(away, spool.root)).look()
+    found = StatusReader(options(away, spool.root)).look()
     assert found.stored is None
     lines = shown(found, 80, 24)
     assert lines[1].startswith("NOT WELL  database: ")
     assert any(line.startswith("spool") and "GiB free" in line for line in lines)
-    watched = Watched(options(database_url, spool.root))
+    watched = StatusReader(options(database_url, spool.root))
     assert watched.look().stored is not None
     with writing(database) as connection:
         connection.exec_driver_sql("ALTER TABLE outbox RENAME TO gone")
@@ -291,18 +293,18 @@ def test_a_database_that_is_away_is_a_line_and_comes_back(
 
 
 def test_a_look_that_takes_long_is_told(tmp_path: Path) -> None:
-    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path)).look()
+    found = StatusReader(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path)).look()
     assert "ago" not in shown(found, 80, 24, late=5)[0]
     assert "1 min 5 s ago: looking takes long" in shown(found, 80, 24, late=65)[0]
 
 
 def test_faults_are_named(database: Engine, database_url: str, spool: Spool, films: list[int], tmp_path: Path) -> None:
     changes = {"backlog_seconds": 10.0, "reserve_bytes": 1 << 60}
-    assert Watched(options(database_url, spool.root, **changes)).look().faults == (
+    assert StatusReader(options(database_url, spool.root, **changes)).look().faults == (
         "the spool is below its reserve: C-STORE is refused",
         "films wait too long",
     )
-    assert Watched(options(database_url, tmp_path / "nowhere")).look().faults == ("the spool is not there",)
+    assert StatusReader(options(database_url, tmp_path / "nowhere")).look().faults == ("the spool is not there",)
 
 
 CHECKS = [
@@ -344,7 +346,7 @@ def test_a_process_that_hangs_is_told_from_one_that_is_not_there(monkeypatch: py
 
 def test_a_process_that_is_not_there_is_a_fault_and_one_elsewhere_is_none(tmp_path: Path) -> None:
     processes = (asked("gateway", free_port()), asked("relay"), asked("worker"))
-    found = Watched(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path, processes=processes)).look()
+    found = StatusReader(options(f"sqlite:///{tmp_path / 'nowhere.db'}", tmp_path, processes=processes)).look()
     assert [one.ready for one in found.processes] == [False, None, None]
     assert "gateway not ready" in found.faults
     assert not any("relay" in fault for fault in found.faults)
@@ -380,6 +382,6 @@ def test_rows_are_shared_in_turn() -> None:
 def test_the_line_of_the_hour() -> None:
     assert sparkline((0, 1, 4, 8), 8) == " ▁▄█"
     assert sparkline((0, 0), 0) == "  "
-    assert [span(seconds) for seconds in (4.4, 61, 3700, 90_000, 200_000)] == [
+    assert [duration(seconds) for seconds in (4.4, 61, 3700, 90_000, 200_000)] == [
         "4 s", "1 min 1 s", "1 h 1 min", "25 h 0 min", "2 days",
     ]  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model.calibration import fit_temperature, log_losses, probabilities
 from model.decision import OperatingPoint, flags
 from model.findings import FINDINGS
-from model.stats.operating_points import choose
+from model.stats.operating_points import choose_point
 
 FINITE = st.floats(-80, 80, width=32)
 
@@ -79,7 +79,7 @@ def test_operating_point(
 ) -> None:
     scores = np.array(positives + negatives)
     truth = np.arange(len(scores)) < len(positives)
-    point = choose("covid19", scores, truth, sensitivity=sensitivity, split="val")
+    point = choose_point("covid19", scores, truth, sensitivity=sensitivity, split="val")
     assert point.threshold == pytest.approx(threshold)
     assert point.specificity == pytest.approx(specificity, abs=1e-4)
     assert point.sensitivity >= sensitivity
@@ -97,7 +97,7 @@ def test_operating_point_reaches_its_sensitivity_and_no_higher_one_does(
 ) -> None:
     scores = np.array(positives + negatives)
     truth = np.arange(len(scores)) < len(positives)
-    point = choose("covid19", scores, truth, sensitivity=sensitivity, split="val")
+    point = choose_point("covid19", scores, truth, sensitivity=sensitivity, split="val")
     assert (scores[truth] >= point.threshold).mean() >= sensitivity
     assert (scores[truth] >= point.threshold + 1.01e-4).mean() < sensitivity
 

@@ -9,7 +9,7 @@ from worker.nightly.disks import RATE_DAYS
 from worker.nightly.night_report import NightReport
 from worker.nightly.operations import ServiceChange
 from worker.nightly.words import at_the_end, frozen, local, shown
-from worker.words.sizes import size
+from worker.words import size
 
 
 def force(report: NightReport) -> Iterable[Markup]:

@@ -180,11 +180,11 @@ def test_one_builds_and_the_others_wait(rtx: Any, tiny: Bundle, cache: Path, no_
 
 
 def test_every_fact_is_in_the_key(tiny: Bundle) -> None:
-    base = plans.facts_of(b"onnx", tiny, L4)
+    base = plans.plan_facts(b"onnx", tiny, L4)
     others = [
-        plans.facts_of(b"other", tiny, L4),
-        plans.facts_of(b"onnx", replace(tiny, preprocess=replace(tiny.preprocess, size=64)), L4),
-        *(plans.facts_of(b"onnx", tiny, replace(L4, **{name: "x"})) for name in vars(L4)),
+        plans.plan_facts(b"other", tiny, L4),
+        plans.plan_facts(b"onnx", replace(tiny, preprocess=replace(tiny.preprocess, size=64)), L4),
+        *(plans.plan_facts(b"onnx", tiny, replace(L4, **{name: "x"})) for name in vars(L4)),
         replace(base, recipe="x"),
         replace(base, profile=(1, 2, 3)),
     ]
@@ -193,7 +193,7 @@ def test_every_fact_is_in_the_key(tiny: Bundle) -> None:
 
 def test_plans_that_earlier_releases_built_keep_their_key(tiny: Bundle) -> None:
     """A digest of the manifest's own fields, which stand side by side in it."""
-    facts = plans.facts_of(b"onnx", tiny, L4)
+    facts = plans.plan_facts(b"onnx", tiny, L4)
     fields = {
         "schema": 1,
         "onnx": hashlib.sha256(b"onnx").hexdigest(),
@@ -236,7 +236,7 @@ def test_a_plan_from_another_machine_is_refused(
         open_plan(tiny, cache)
     assert str(other) in str(caught.value)
     # Renamed to what this machine looks for, it is still sealed, and still another's.
-    key = plans.facts_of(tiny.onnx.read_bytes(), tiny, L4).key
+    key = plans.plan_facts(tiny.onnx.read_bytes(), tiny, L4).key
     (cache / f"{made.key}.json").rename(cache / f"{key}.json")
     made.path.rename(cache / made.path.name.replace(made.key, key))
     with pytest.raises(EngineError, match=r"differs in (gpu, capability|version|library)\)"):

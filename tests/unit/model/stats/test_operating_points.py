@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from model.decision import OperatingPoint
 from model.stats.binomial import interval, proportion
-from model.stats.operating_points import HALF_WIDTH, Rates, choose, films_needed, rates, shortage
+from model.stats.operating_points import HALF_WIDTH, Rates, choose_point, films_needed, rates, shortage
 
 
 @given(
@@ -21,7 +21,7 @@ def test_a_specificity_is_reached_and_by_no_lower_threshold(
 ) -> None:
     scores = np.array(positives + negatives)
     truth = np.arange(len(scores)) < len(positives)
-    point = choose("covid19", scores, truth, specificity=specificity, split="val")
+    point = choose_point("covid19", scores, truth, specificity=specificity, split="val")
     assert (scores[~truth] < point.threshold).mean() >= specificity
     assert (scores[~truth] < point.threshold - 1.01e-4).mean() < specificity
     assert point.specificity == pytest.approx((scores[~truth] < point.threshold).mean(), abs=6e-5)
@@ -30,7 +30,7 @@ def test_a_specificity_is_reached_and_by_no_lower_threshold(
 def test_a_point_says_what_it_was_chosen_for_and_how_well_it_is_known() -> None:
     scores = np.concatenate([np.linspace(0.5, 0.9, 36), np.linspace(0, 0.55, 153)])
     truth = np.arange(189) < 36
-    point = choose("covid19", scores, truth, sensitivity=0.95, split="val")
+    point = choose_point("covid19", scores, truth, sensitivity=0.95, split="val")
     assert (point.id, point.target, point.target_value) == ("covid19@sensitivity-0.95", "sensitivity", 0.95)
     assert point.sensitivity == 0.9722  # 35 of 36: 34 would be .944
     exact = binomtest(35, 36).proportion_ci(method="exact")
@@ -46,16 +46,16 @@ def test_a_point_says_what_it_was_chosen_for_and_how_well_it_is_known() -> None:
 def test_a_rate_of_whole_films_is_not_rounded_up(count: int) -> None:
     """0.95 x 20 is 19.0 in decimals and may be a little more in binary."""
     scores = np.concatenate([np.arange(1, count + 1) / (count + 1), [0.0]])
-    point = choose("covid19", scores, np.arange(count + 1) < count, sensitivity=0.95, split="val")
+    point = choose_point("covid19", scores, np.arange(count + 1) < count, sensitivity=0.95, split="val")
     assert point.sensitivity == 0.95
 
 
 def test_one_rate_and_only_one() -> None:
     scores, truth = np.array([0.1, 0.9]), np.array([False, True])
     with pytest.raises(ValueError, match="a sensitivity or a specificity"):
-        choose("covid19", scores, truth, split="val")
+        choose_point("covid19", scores, truth, split="val")
     with pytest.raises(ValueError, match="a sensitivity or a specificity"):
-        choose("covid19", scores, truth, sensitivity=0.9, specificity=0.9, split="val")
+        choose_point("covid19", scores, truth, sensitivity=0.9, specificity=0.9, split="val")
 
 
 def test_a_point_of_schema_1_still_loads() -> None:

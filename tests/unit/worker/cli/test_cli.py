@@ -511,3 +511,17 @@ def test_up_says_at_once_that_the_port_is_taken(tmp_path: Path) -> None:
         done = started("up", "--port", port, home=str(tmp_path / "home"))
     assert (done.returncode, f"cannot listen on 127.0.0.1:{port}: " in done.stderr) == (5, True)
     assert "started" not in done.stderr
+
+
+def test_a_bundle_whose_gate_lacks_a_measure_is_named(tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    shutil.copytree(REFERENCE, odd)
+    manifest = json.loads((odd / MANIFEST).read_text())
+    del manifest["gate"]["metrics"]["val"]["eligible_refused"]
+    (odd / MANIFEST).write_text(json.dumps(manifest))
+    shown = typed("bundle", "show", str(odd), cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (5, "")
+    assert "gate of val cannot be read: eligible_refused" in shown.stderr
+    looked = typed("doctor", "--json", cwd=tmp_path, home=str(tmp_path / "home"), bundle=str(odd))
+    (found,) = [check for check in json.loads(looked.stdout) if check["check"] == "bundle"]
+    assert (found["ok"], "eligible_refused" in found["text"]) == (False, True)

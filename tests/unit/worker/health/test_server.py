@@ -15,7 +15,7 @@ from tests.services import typed_in, wait_until
 from worker.db.session import identity
 from worker.errors import ConfigurationError, Unhealthy
 from worker.health import client, probes
-from worker.health.client import Asked
+from worker.health.client import ProcessAddress
 from worker.health.probes import Check, Probe
 from worker.health.server import MOST_REQUESTS, Answer, Endpoint, metrics_page, probe_page, serve
 from worker.metrics import make_registry
@@ -50,8 +50,8 @@ def endpoint(registry: CollectorRegistry) -> Iterator[Endpoint]:
     end(made)
 
 
-def asked(role: str, port: int, host: str = "127.0.0.1") -> Asked:
-    return Asked(role=role, host=host, port=port, installation="ours")
+def asked(role: str, port: int, host: str = "127.0.0.1") -> ProcessAddress:
+    return ProcessAddress(role=role, host=host, port=port, installation="ours")
 
 
 def end(endpoint: Endpoint) -> None:

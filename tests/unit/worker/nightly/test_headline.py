@@ -15,7 +15,7 @@ from worker.alarms.rules import Condition
 from worker.nightly.headline import Level, judge
 from worker.nightly.night_report import MissingPart, NightReport
 from worker.nightly.words import frozen, lasted, local
-from worker.words.sizes import size
+from worker.words import size
 
 DIFFERS = "CR1 differs from its reference"
 DRIFT = Condition(rule="drift", subject="CR1", value=1, threshold=0, text=DIFFERS)

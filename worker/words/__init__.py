@@ -1,1 +1,0 @@
-"""Text and sizes as a person reads them."""
