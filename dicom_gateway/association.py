@@ -122,7 +122,7 @@ class Association:
             log.warning("association aborted", extra=self._peer() | {"reason": str(abort)})
             self._wire.abort(abort.reason)
         except OSError as error:
-            log.info("connection lost", extra=self._peer() | {"reason": type(error).__name__})
+            log.info("connection lost", extra=self._peer() | {"reason": _why_lost(error)})
             self._wire.abort(AbortReason.NOT_SPECIFIED)  # the lost connection may be the database's
         except Exception as error:  # noqa: BLE001 - the thread's edge: one peer must not end the gateway
             log.error("association failed", extra=self._peer() | {"reason": type(error).__name__})
@@ -288,7 +288,7 @@ class Association:
             | {
                 "sop_class": negotiation.class_name(self._contexts[message.context_id][0]),
                 "status": in_hexadecimal(refusal.status),
-                "reason": type(refusal).__name__,
+                "reason": refusal.comment,  # as the peer gets it; never a word of the data set
             },
         )
         self._respond_store(message, store, started, refusal.status, refusal.comment)
@@ -304,3 +304,8 @@ class Association:
         self._message = None
         response = Response.to(message.command or Dataset(), status=status, comment=comment)
         self._wire.send(encode_response(response, message.context_id, self._peer_max_pdu))
+
+
+def _why_lost(error: OSError) -> str:
+    """In the words of the operating system, such as "Connection reset by peer"."""
+    return "no answer in time" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, delete, func, select, update
 
 from dicom_gateway.negotiation import class_name
 from dicom_gateway.views import all_views
@@ -95,13 +95,21 @@ def list_instances(
     engine: Engine, *, state: State | None = None, reason: str = "", limit: int = 0, newest_first: bool = False
 ) -> list[InstanceView]:
     """Instances by id, oldest first unless `newest_first`; `limit` 0 is all."""
-    query = select(instance).order_by(instance.c.id.desc() if newest_first else instance.c.id)
-    if state:
-        query = query.where(instance.c.state == state)
-    if reason:
-        query = query.where(instance.c.reason == reason)
+    query = select(instance).where(*_wanted(state, reason))
+    query = query.order_by(instance.c.id.desc() if newest_first else instance.c.id)
     with snapshot(engine) as connection:
         return _views(connection, query.limit(limit) if limit else query)
+
+
+def count_instances(engine: Engine, *, state: State | None = None, reason: str = "") -> int:
+    """How many `list_instances` would list without a limit."""
+    query = select(func.count()).select_from(instance).where(*_wanted(state, reason))
+    with reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _wanted(state: State | None, reason: str) -> list[ColumnElement[bool]]:
+    return ([instance.c.state == state] if state else []) + ([instance.c.reason == reason] if reason else [])
 
 
 def find(engine: Engine, name: str) -> list[InstanceView]:

@@ -67,7 +67,7 @@ def time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"no time zone {name!r} on this machine") from None
+        raise ValueError(f"names no time zone of this machine: {name!r}") from None
     return name
 
 

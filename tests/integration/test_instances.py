@@ -101,7 +101,7 @@ def test_text_of_others_is_shown_as_it_is(home: Path, words: str, columns: str) 
         code, out, err = xrayq(*words.split())
     assert code == (5 if words == "status --once" else 0), err
     for text in LISTINGS[words]:
-        assert text in out
+        assert text in out or (words == "instance list" and "Not shown for want of room: " in out)
     assert "\x1b" not in out
     assert words in SHORTENED or "…" not in out
     assert all(len(line) <= int(columns) for line in out.splitlines())
@@ -116,6 +116,36 @@ def test_times_are_those_of_the_site(home: Path) -> None:
         _, listed, _ = xrayq("alarm", "list", "--json")
     there = datetime.fromisoformat(json.loads(listed)[0]["raised_at"]).astimezone(ZoneInfo("Asia/Kathmandu"))
     assert f"{there:%Y-%m-%d %H:%M}" in out
+
+
+def test_a_part_of_a_list_says_of_how_many(tmp_path: Path) -> None:
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
+    spool = Spool(tmp_path / "spool", reserve_bytes=1, max_bytes=1 << 30)
+    spool.prepare()
+    for name in ("one", "two", "three"):
+        ended(database, sent(database, spool, tmp_path, name), "failed", "corrupt_pixels")
+    sent(database, spool, tmp_path, "waiting")
+    database.dispose()
+    with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
+        for words, said in {
+            "": "4 instances. ",
+            "--limit 2": "2 of 4 instances. ",
+            "--limit 4": "4 instances. ",
+            "--limit 2 --state failed": "2 of 3 instances. ",
+            "--limit 1 --reason corrupt_pixels --state received": "0 instances. ",
+        }.items():
+            assert xrayq("instance", "list", *words.split())[1].splitlines()[-1].startswith(said), words
+        assert xrayq("instance", "list", "--limit", "-1")[0] == 2
+
+
+def test_a_failed_film_says_why_and_what_to_do(home: Path) -> None:
+    with typed_in(home, home=str(home)) as xrayq:
+        shown = xrayq("instance", "show", "1")[1]
+    assert (
+        "The codestream is damaged, or shorter than the header says. "
+        "Look at the film in the PACS, then 'xrayq instance reject 1'.\n" in shown
+    )
 
 
 def test_thresholds_have_units(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Not a word of a patient reaches a log, whatever happens to the film."""
 
 import logging
+import socket
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from dicom_gateway.errors import NoSpace
 from dicom_gateway.options import Received
 from dicom_gateway.spool import Spool
 from tests.phantoms import chest_film
@@ -93,6 +96,18 @@ def test_no_log_record_names_the_patient(
     assert [secret for secret in SECRETS if secret in shown] == []
 
 
+def test_a_connection_that_is_lost_is_told_in_plain_words(
+    start: Callable[..., Node], as_in_production: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = start()
+    with Peer(node.port) as peer:
+        peer.associate()
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing it resets it
+    wait_until(lambda: "connection lost" in caplog.text, 5, "the line")
+    (line,) = [vars(one) for one in caplog.records if one.message == "connection lost"]
+    assert line["reason"] == "Connection reset by peer"
+
+
 def test_a_full_disk_names_nobody(
     start: Callable[..., Node], as_in_production: None, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -101,7 +116,7 @@ def test_a_full_disk_names_nobody(
         peer.associate()
         assert peer.store(PLAIN_BYTES, PLAIN.SOPInstanceUID).Status == 0xA700
     (line,) = [vars(one) for one in caplog.records if one.message == "C-STORE refused"]
-    assert (line["status"], line["reason"], line["sop_class"]) == ("0xA700", "NoSpace", PLAIN.SOPClassUID.name)
+    assert (line["status"], line["reason"], line["sop_class"]) == ("0xA700", NoSpace.comment, PLAIN.SOPClassUID.name)
     assert (line["calling_ae"], line["called_ae"]) == ("RAW", "XRAYQ")
     assert line["peer"].startswith("127.0.0.1")
     assert [secret for secret in SECRETS if secret in everything(caplog.records)] == []

@@ -172,7 +172,7 @@ def _dead_letters(connection: Connection, limits: AlarmLimits, now: datetime) ->
             rule="dead_letters",
             value=reasons.total(),
             threshold=limits.dead_letters,
-            text=f"{_films(reasons.total())} became dead letters within 24 hours; reasons: {named}",
+            text=f"{_films(reasons.total())} failed within 24 hours; reasons: {named}",
         )
 
 

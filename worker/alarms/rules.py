@@ -45,7 +45,7 @@ RULES: tuple[AlarmRule, ...] = (
         id="dead_letters",
         when=When.LIVE,
         setting="alarm_dead_letters",
-        meaning="so many films became dead letters within 24 hours",
+        meaning="so many films failed within 24 hours",
         advice="xrayq instance list --state failed",
         counts=True,
     ),

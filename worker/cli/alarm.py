@@ -35,9 +35,9 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also the alarms that are over.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the open alarms: since when, what is wrong, and what to do first.
+    """Show the open alarms: since when, what is wrong, and what to do.
 
-    One that was acknowledged says who did, when and why.
+    One that was acknowledged says by whom, when and why.
 
     \b
     xrayq alarm list
@@ -64,11 +64,14 @@ def list_(
             return clock(alarm.cleared_at, settings.zone)
         return Text("acknowledged", "yellow") if alarm.acknowledged else Text("open", "red")
 
-    def first(alarm: "ListedAlarm") -> str:
-        if kept := alarm.acknowledged:
-            return f"{kept['by']} {clock(kept['at'], settings.zone)}: {kept['why']}"
-        return "" if alarm.cleared_at else alarm.advice
+    def to_do(alarm: "ListedAlarm") -> str:
+        return "" if alarm.cleared_at or alarm.acknowledged else alarm.advice
 
+    def known_to(alarm: "ListedAlarm") -> str:
+        kept = alarm.acknowledged
+        return f"{kept['by']} {clock(kept['at'], settings.zone)}: {kept['why']}" if kept else ""
+
+    any_known = any(alarm.acknowledged for alarm in alarms)
     table = [
         (
             str(alarm.id),
@@ -77,12 +80,14 @@ def list_(
             clock(alarm.raised_at, settings.zone),
             until(alarm),
             alarm.text,
-            first(alarm),
+            to_do(alarm),
+            *([known_to(alarm)] if any_known else []),
         )
         for alarm in alarms
     ]
     console = wide_console()
-    print_rows(console, ("id", "rule", "subject", "since", "until", "what", "first"), table, folds=("what", "first"))
+    sentences = ("what", "what to do", *(["acknowledged by"] if any_known else []))
+    print_rows(console, ("id", "rule", "subject", "since", "until", *sentences), table, folds=sentences)
     console.print(f"Times are {settings.time_zone}.", style="dim")
 
 
@@ -162,8 +167,8 @@ def rules(as_json: JsonOption = False) -> None:
         )
         for row in rows
     ]
-    headings = ("rule", "looked at", "threshold", "setting", "meaning", "first")
-    print_rows(wide_console(), headings, table, folds=("meaning", "first"))
+    headings = ("rule", "looked at", "threshold", "setting", "meaning", "what to do")
+    print_rows(wide_console(), headings, table, folds=("meaning", "what to do"))
 
 
 @app.command("test")

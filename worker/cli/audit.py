@@ -143,7 +143,7 @@ def verify(
     head: Annotated[str | None, typer.Option(help="A digest kept elsewhere, which the chain must hold.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every row of the audit trail's chain. Exit code 1 names the first row that is not whole.
+    """Is the audit trail whole? Exit code 1 when a row was altered, removed or slipped in; the message names the first.
 
     Each row carries the digest of the row before. Somebody who can write the
     database can compute a new chain, or cut its end: a digest that was kept

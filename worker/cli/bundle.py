@@ -52,7 +52,7 @@ def list_(as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
-    """Show what a bundle is, how it was made and what it was measured to do.
+    """Show what a bundle is, how it was made and what it was measured to do. Without a name: the shipped one.
 
     \b
     xrayq bundle show
@@ -127,6 +127,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
 @app.command()
 def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     """Check every digest of a bundle, load its network and run it once. Exit code 5 if anything is wrong.
+
+    Without a name: the shipped bundle.
 
     \b
     xrayq bundle verify

@@ -29,6 +29,8 @@ LIBRARIES = {
 }
 """Packages of the `train` extra, by what needs them."""
 PREPARE = "xrayq prepare"
+LIKE = 0.7
+"""Share of letters, as difflib counts them, from which one word may have been meant by another."""
 UNBOUNDED = 100_000
 """Columns of what is not a terminal: no table is folded or leaves out a column."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -46,7 +48,8 @@ def load_settings(**overrides: Any) -> "Settings":
 
     known = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE} | TEST_VARIABLES
     if unknown := sorted(name for name in os.environ if name.startswith("XRAYQ_") and name not in known):
-        hint = did_you_mean(unknown[0], known)
+        hints = (did_you_mean(name, known, prefix="XRAYQ_") for name in unknown)
+        hint = next(filter(None, hints), "")
         raise ConfigurationError(
             f"settings: {', '.join(unknown)} is not a setting; worker/SETTINGS.md lists them{hint}"
         )
@@ -104,12 +107,24 @@ def wide_console() -> "Console":
     return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=UNBOUNDED)
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """A question that ends an error message; "" where no known word is like this one."""
+def did_you_mean(word: str, words: Iterable[str], *, prefix: str = "") -> str:
+    """A question that ends an error message; "" where no known word is like this one.
+
+    Args:
+        prefix: which all have, so that it makes no two words alike.
+    """
     from difflib import get_close_matches
 
-    close = get_close_matches(word, list(words), n=1)
-    return f". Did you mean {close[0]}?" if close else ""
+    known = [other.removeprefix(prefix) for other in words]
+    close = get_close_matches(word.removeprefix(prefix), known, n=1, cutoff=LIKE)
+    return f". Did you mean {prefix}{close[0]}?" if close else ""
+
+
+def must_be_one_of(word: str, words: Iterable[str], name: str) -> None:
+    """Raises ConfigurationError, which says what an argument or option may be. Typer's own words are a library's."""
+    known = list(words)
+    if word not in known:
+        raise ConfigurationError(f"{name} is one of {', '.join(known)}{did_you_mean(word, known)}")
 
 
 def print_json(value: Any) -> None:

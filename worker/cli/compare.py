@@ -129,7 +129,7 @@ def _show_truth(console: "Console", comparison: "BundleComparison") -> None:
     from worker.cli.console import print_rows
 
     console.print(
-        f"truth is known of {comparison.truth_films} of them; of {comparison.disputed_films} more readers do not agree",
+        f"{comparison.truth_films} of them have a label; of {comparison.disputed_films} more the readers disagree",
     )
     columns = ("flag", "rate", "films", "live", "shadow", "lost", "live only right", "shadow only", "McNemar p")
     rows = []

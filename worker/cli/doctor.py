@@ -1,12 +1,11 @@
 """xrayq doctor and health: is everything there that is needed? Is one process at work?"""
 
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, load_settings, print_json
+from worker.cli.common import JsonOption, load_settings, must_be_one_of, print_json
 from worker.errors import Unhealthy
 
 if TYPE_CHECKING:
@@ -14,12 +13,12 @@ if TYPE_CHECKING:
     from worker.status.doctor import DoctorOptions
 
 
-class ProcessName(StrEnum):
-    """The processes that can be asked for."""
+PROCESSES = ("gateway", "relay", "worker")
 
-    GATEWAY = "gateway"
-    RELAY = "relay"
-    WORKER = "worker"
+
+def _processes(begun: str) -> list[str]:
+    """For the shell's completion."""
+    return [name for name in PROCESSES if name.startswith(begun)]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check gateway, spool, database, Redis, worker, bundle and backlog. Exit code 5 names what is wrong.
+    """Check gateway, spool, database, Redis, worker, bundle and backlog. Exit code 5 when something is wrong.
 
     \b
     xrayq doctor
@@ -73,7 +72,10 @@ def _options(settings: "Settings") -> "DoctorOptions":
 
 
 def health(
-    role: Annotated[ProcessName, typer.Argument(help="The process to ask for.")], as_json: JsonOption = False
+    role: Annotated[
+        str, typer.Argument(help="gateway, relay or worker.", metavar="PROCESS", autocompletion=_processes)
+    ],
+    as_json: JsonOption = False,
 ) -> None:
     """Is this host's gateway, relay or worker ready? Asks its own /readyz. Exit code 5 if not.
 
@@ -87,6 +89,7 @@ def health(
     from worker.health import client
     from worker.processes.endpoints import processes
 
+    must_be_one_of(role, PROCESSES, "PROCESS")
     settings = load_settings()
     logs.configure("ERROR", settings.log_format)
     checks = client.ask(processes(settings)[role])

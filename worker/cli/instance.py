@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common import JsonOption, did_you_mean, load_settings, operator, print_json, to_the_second, wide_console
+from worker.cli.common import (
+    JsonOption,
+    did_you_mean,
+    load_settings,
+    must_be_one_of,
+    operator,
+    print_json,
+    to_the_second,
+    wide_console,
+)
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
@@ -45,7 +54,7 @@ def list_(
         str, typer.Option(help="received, scored, ineligible, failed or reported.", autocompletion=_states)
     ] = "",
     reason: Annotated[str, typer.Option(help="Why ineligible or failed, a code of 'xrayq instance reasons'.")] = "",
-    limit: Annotated[int, typer.Option(help="Newest so many; 0 shows all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Newest so many; 0 shows all.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """List instances, oldest first.
@@ -56,12 +65,11 @@ def list_(
     xrayq instance list --reason view_conflict
     xrayq instance list --json | jq '.[] | select(.state == "failed") | .reason'
     """
-    from worker.errors import ConfigurationError
-    from worker.instances import count_by_reason, list_instances
+    from worker.instances import count_by_reason, count_instances, list_instances
     from worker.states import State
 
-    if state and state not in set(State):
-        raise ConfigurationError(f"--state is one of {', '.join(State)}{did_you_mean(state, State)}")
+    if state:
+        must_be_one_of(state, State, "--state")
     engine = open_database(load_settings())
     views = list_instances(
         engine, state=State(state) if state else None, reason=reason, limit=limit, newest_first=bool(limit)
@@ -76,12 +84,14 @@ def list_(
         return
     console = wide_console()
     print_table(console, views)
-    console.print(f"{len(views)} instance{'' if len(views) == 1 else 's'}. {NOTICE}", style="dim")
+    number = count_instances(engine, state=State(state) if state else None, reason=reason) if limit else len(views)
+    shown = f"{len(views)} of " if len(views) < number else ""
+    console.print(f"{shown}{number} instance{'' if number == 1 else 's'}. {NOTICE}", style="dim")
 
 
 @app.command()
 def show(name: Name, as_json: JsonOption = False) -> None:
-    """Show every revision of an instance, its scores, and its history.
+    """Show an instance, its scores and its history; with a SOP Instance UID, every revision of it.
 
     Beside the live score stand the shadows', with operating points, prediction
     sets and the gate's notes, where the bundle has them; and what became of
@@ -109,6 +119,9 @@ def show(name: Name, as_json: JsonOption = False) -> None:
         return
     from rich.table import Table
 
+    from worker.dead_letters import in_words
+    from worker.states import State
+
     console = wide_console()
     for view, scores, events in found:
         table = Table.grid(padding=(0, 2))
@@ -127,6 +140,8 @@ def show(name: Name, as_json: JsonOption = False) -> None:
             elif key not in ("id", "revision"):
                 table.add_row(key, _plain(value))
         console.print(table)
+        if view.state == State.FAILED and view.reason:
+            console.print(in_words(view.reason, view.id), style="yellow")
         for score in scores:
             print_score(console, score)
         for event in events:
@@ -242,7 +257,7 @@ def print_score(console: "Console", score: "ScoreView") -> None:
 
 
 def print_table(console: "Console", views: "list[InstanceView]") -> None:
-    """The instances, one a row. What came again with another identity is marked, and what it replaces."""
+    """The instances, one a row. What came again is marked: beside it where the terminal is wide, else below."""
     from rich.text import Text
 
     from dicom_gateway.revision import spoken
@@ -253,13 +268,14 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
         return Text("; ".join(changed + ([f"replaced by {view.replaced_by}"] if view.replaced_by else [])), "red")
 
     marks = [mark_of(view) for view in views]
-    marked = ("came again",) if any(map(str, marks)) else ()
+    wide = console.width >= WHOLE_UID
+    marked = ("came again",) if wide and any(map(str, marks)) else ()
     findings = next((list(view.probabilities) for view in views if view.probabilities), [])
     headings = ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason", *marked, *findings, "flags")
     rows: list[tuple[str | Text, ...]] = [
         (
             str(view.id),
-            view.sop_instance_uid if console.width >= WHOLE_UID else _short(view.sop_instance_uid),
+            view.sop_instance_uid if wide else _short(view.sop_instance_uid),
             str(view.revision),
             view.calling_ae,
             view.view or "-",
@@ -271,7 +287,10 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
         )
         for view, mark in zip(views, marks, strict=True)
     ]
-    print_rows(console, headings, rows, folds=marked, drops=("SOP Instance UID", "rev", *findings))
+    print_rows(console, headings, rows, folds=marked, drops=("SOP Instance UID", "from", "view", "rev", *findings))
+    for view, mark in zip(views, marks, strict=True):
+        if mark and not wide:
+            console.print(Text.assemble(f"instance {view.id} ", mark))
 
 
 def _reason(view: "InstanceView") -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model.stats.sequential import RateWatch
     from worker.monitoring.performance import Performance
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Truth from readers, and live performance.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Labels from readers, and live performance.")
 
 
 @app.command("import")
@@ -90,7 +90,7 @@ def _show(measured: "Performance") -> None:
     print_rows(console, ("finding", "rate", "now", "calibrated", "evidence", "alarm"), table, folds=("alarm",))
     console.print(
         f"{measured.labelled} of {measured.scored} films scored live by bundle {measured.bundle_digest[:12]} "
-        f"have a truth ({measured.labelled_flagged} of the {measured.flagged} flagged); "
+        f"have a label ({measured.labelled_flagged} of the {measured.flagged} flagged); "
         f"readers disagree on {measured.disputed}.",
     )
     if measured.selected:

@@ -51,14 +51,17 @@ def gateway() -> None:
 
 
 def relay() -> None:
-    """Publish received films to Redis, and again when a lease passes without a result."""
+    """Send the ids of received films to the workers, and again when no result comes.
+
+    Also alarms and the night's report.
+    """
     from worker.processes import relay
 
     relay.run(_begin())
 
 
 def worker() -> None:
-    """Decode and score films from Redis. One process for each GPU or CPU host."""
+    """Score received films; Redis brings their ids. One process for each GPU or CPU host."""
     settings = _begin()
     from worker.processes import worker
 

@@ -40,8 +40,8 @@ def replay(
     The film must have the digest it was received with, the bundle the one the
     score names. The same engine must give logits within 0.0001 and the same
     flags; where it does not run here, ONNX Runtime does, within what is
-    recorded for it. Exit code 1 when a score differs. Nothing is written. Of a
-    UID, the newest film.
+    recorded for it. Exit code 1 when a score differs. Nothing is written. A UID
+    means its newest film.
 
     \b
     xrayq instance replay 17

@@ -38,10 +38,10 @@ def status(
     leaves with exit code 5 when the database, the spool or a process is not
     ready, films wait longer than XRAYQ_ALARM_BACKLOG_SECONDS, an alarm is open
     that nobody has acknowledged, or its mail or webhook call does not arrive.
-    C-STOREs refused today and peers not let in are shown, and change no exit code.
-    A process is asked at its port of this machine, 0 says that it runs elsewhere:
-    the gateway at XRAYQ_GATEWAY_HTTP_PORT, the relay at XRAYQ_RELAY_HTTP_PORT,
-    the worker at XRAYQ_WORKER_HTTP_PORT.
+    Failed films, C-STOREs refused today and peers not let in change no exit code.
+    Each process is asked on this machine's port. Set the port to 0 for a process
+    that runs elsewhere: XRAYQ_GATEWAY_HTTP_PORT, XRAYQ_RELAY_HTTP_PORT
+    or XRAYQ_WORKER_HTTP_PORT.
 
     \b
     xrayq status

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""The same several times with one thing changed; the table is for 'xrayq evaluate'.
+    help="""Train several times with one thing changed. 'xrayq evaluate' shows the table.
 
     \b
     xrayq study split --init runs/trunk.pt --out runs/split.json

@@ -63,7 +63,10 @@ def run(settings: Settings) -> None:
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
-    logging.getLogger("xrayq.gateway").info("listening", extra={"port": server.port, "count": swept})
+    log = logging.getLogger("xrayq.gateway")
+    if swept:
+        log.info("removed half-written films that nobody was promised", extra={"count": swept})
+    log.info("listening", extra={"port": server.port})
     stop.wait()
     server.stop()
     pictures.close()

@@ -10,7 +10,7 @@ from worker.settings import Settings
 
 
 def run(settings: Settings) -> None:
-    """Publish received films to Redis, and again when a lease passes without a result."""
+    """Send the ids of received films to the workers, and again when no result comes."""
     must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
     database = open_database(settings, writes=True)
     app = broker.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)

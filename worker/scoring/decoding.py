@@ -23,6 +23,7 @@ from model.digest import file_digest
 from model.gate.quality import Quality, measure
 from model.preprocess import PreprocessSpec, to_input
 from worker.confined import confine
+from worker.dead_letters import OF_SERVICE
 from worker.queue.retry import Again, Fault, decide, fault_of_reason
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
@@ -31,12 +32,15 @@ REDUCED_SIDES = 4  # a film decoded at a lower resolution keeps at least this ma
 # probability of 24 real films moved by .018; with 4 none by more than .005.
 LOOK_AFTER = 1.0
 CRASH_REASONS: dict[str, str] = {
-    Fault.DECODER_CRASHED: "the decoder process died on this film, twice",
-    Fault.DECODER_TIMEOUT: "decoding took longer than XRAYQ_DECODE_TIMEOUT, twice",
-    Fault.DECODER_MEMORY: "decoding wanted more memory than XRAYQ_DECODE_MEMORY_MIB",
-    Fault.DECODER_ERROR: "the decoder failed in a way we do not know",
-    Fault.SPOOL_MISSING: "the film is not in the spool",
-    Fault.SPOOL_DAMAGED: "the file in the spool is not the film that was received: its SHA-256 is another",
+    fault: OF_SERVICE[fault][0]
+    for fault in (
+        Fault.DECODER_CRASHED,
+        Fault.DECODER_TIMEOUT,
+        Fault.DECODER_MEMORY,
+        Fault.DECODER_ERROR,
+        Fault.SPOOL_MISSING,
+        Fault.SPOOL_DAMAGED,
+    )
 }
 """Of the faults in `worker.queue.retry`, those that decoding finds and that end a film."""
 

@@ -1,6 +1,5 @@
 """What `xrayq doctor` looks at. Each check returns what it found, or raises with what is wrong and what to do."""
 
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
 from model.stats.manifest_measures import gate_shares
 from worker.bundles.roles import PlacedBundle, by_settings, in_service, open_bundle
@@ -83,14 +83,15 @@ def _gateway(options: DoctorOptions) -> str:
         raise Unhealthy(f"{error}: see XRAYQ_AE_TITLE and XRAYQ_CALLING_AES, and whether that is ours") from None
     except PeerUnavailable as error:
         raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
-    return f"{options.ae_title} answers C-ECHO on {host}:{options.port}"
+    return f"a gateway answers C-ECHO on {host}:{options.port}, called {options.ae_title}"
 
 
 def _spool(options: DoctorOptions) -> str:
     folder = options.spool
-    if not folder.is_dir():
-        raise Unhealthy(f"spool {folder} does not exist: the gateway makes it when it starts")
-    free, reserve = shutil.disk_usage(folder).free, options.reserve_bytes
+    try:
+        free, reserve = free_bytes(folder), options.reserve_bytes
+    except OSError:
+        raise Unhealthy(f"spool {folder} is not there: the gateway makes it when it starts") from None
     if free < reserve:
         raise Unhealthy(f"spool has {size(free)} free, below the reserve of {size(reserve)}")
     return f"{size(free)} free"
@@ -110,9 +111,7 @@ def _orphans(options: DoctorOptions) -> str:
         raise Unhealthy(orphans.in_words(digests))
     if digests is not None:
         return "every film of the spool is in the database"
-    if not options.spool.exists():
-        return "no film yet: the gateway makes the spool when it starts"
-    return f"not known: the spool {options.spool} cannot be read from here"
+    raise Unhealthy(f"not known: the spool {options.spool} is not there, or cannot be read from here")
 
 
 def _redis(options: DoctorOptions) -> str:

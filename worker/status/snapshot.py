@@ -90,12 +90,14 @@ class Snapshot:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is no fault here, and what a person should look at: films of today that never came in."""
+        """What is no fault here, and worth a look: failed films, and those of today that never came in."""
         if not self.stored:
             return ()
         films = sum(peer.number for peer in self.stored.films_refused)
         peers = sum(peer.number for peer in self.stored.not_let_in if peer.calling_ae != NAMELESS)
-        found = [f"{counted(films, 'C-STORE')} refused today"] if films else []
+        failed = self.stored.failed
+        found = [f"{counted(failed, 'film')} failed"] if failed else []
+        found += [f"{counted(films, 'C-STORE')} refused today"] if films else []
         return (*found, *([f"{counted(peers, 'association')} not let in today"] if peers else []))
 
     def as_dict(self) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from worker.words import printable
 ROOMY, WIDE = 32, 110
 """Rows from which sections stand apart; columns from which each minute of the hour has a column of its own."""
 MOST_ROWS = 1000
+NAMES = ("alarm", "sender", "failed film", "AE", "AE", "AE")
+"""What a row of each list is."""
 LATE = timedelta(seconds=10)
 """Age of a look from which the view says so."""
 
@@ -109,7 +111,7 @@ def page(
     wanted = [len(rows) + (more > 0) for rows, more in zip(lists, extra, strict=True)]
     shares = share(room, wanted[:-1])
     shares += share(room - sum(shares), wanted[-1:])  # contexts have what nothing else wants
-    cut = [_cut(rows, rows_shown, more) for rows, rows_shown, more in zip(lists, shares, extra, strict=True)]
+    cut = [_cut(*one) for one in zip(lists, shares, extra, NAMES, strict=True)]
     return _group(sections(*cut), width, apart=apart)
 
 
@@ -142,14 +144,15 @@ def _verdict(snapshot: Snapshot, width: int) -> list[Text]:
     return [Text(line, style) for line in lines]
 
 
-def _cut(rows: list[Text], shown: int, more: int) -> list[Text]:
-    """The first rows, the last one saying how many are left out."""
+def _cut(rows: list[Text], shown: int, more: int, name: str) -> list[Text]:
+    """The first rows, the last one saying how many of what are left out."""
     if shown >= len(rows) + (more > 0) and not more:
         return rows
     if shown == 0:
         return []
     left = rows[: shown - 1]
-    return [*left, Text(f"  and {len(rows) + more - len(left):,} more", QUIET)]
+    hidden = len(rows) + more - len(left)
+    return [*left, Text(f"  {hidden:,} more {name}{'s' * (hidden > 1)}", QUIET)]
 
 
 def _group(sections: list[list[Text]], width: int, *, apart: bool = True) -> Group:

@@ -23,7 +23,15 @@ NOT_LET_IN = {
     "NO_PLACE": "NO_PLACE: too many peers asked",
 }
 """Reasons that say what to look at; the others by their name."""
-COLUMNS = (("received", 9), ("scored", 8), ("ineligible", 11), ("failed", 7), ("pending", 8), ("flagged", 8))
+COLUMNS = (
+    ("received", "received", 9),
+    ("scored", "scored", 8),
+    ("ineligible", "ineligible", 11),
+    ("failed", "failed", 7),
+    ("waiting", "pending", 8),
+    ("flagged", "flagged", 8),
+)
+"""Heading, count of SenderToday, columns."""
 
 
 def waiting_line(snapshot: Snapshot, stored: DatabaseContent) -> Text:
@@ -38,7 +46,7 @@ def waiting_line(snapshot: Snapshot, stored: DatabaseContent) -> Text:
 
 
 def columns_line() -> Text:
-    heads = "".join(f"{name:>{wide}}" for name, wide in COLUMNS)
+    heads = "".join(f"{name:>{wide}}" for name, _, wide in COLUMNS)
     return Text(f"{'today':<18}{heads}  last film", STRONG)
 
 
@@ -58,7 +66,7 @@ def other_objects_lines(senders: Sequence[SenderToday]) -> list[Text]:
 
 def _counts(name: str, senders: Sequence[SenderToday]) -> Text:
     text = Text(f"{name:<18}")
-    for column, wide in COLUMNS:
+    for _, column, wide in COLUMNS:
         films = sum(getattr(sender, column) for sender in senders)
         text.append(f"{films:>{wide},}", BAD if films and column == "failed" else "" if films else QUIET)
     return text
@@ -91,10 +99,10 @@ def hour_lines(hour: LastHour, columns: int, marks: str) -> list[Text]:
     came, went = steps(hour.received, columns), steps(hour.ended, columns)
     most = max(*came, *went)
     received, ended = (
-        with_label(name, Text.assemble((sparkline(films, most, marks), "cyan"), f"  {sum(films):,}"))
-        for name, films in (("hour in", came), ("hour out", went))
+        with_label(label, Text.assemble((sparkline(films, most, marks), "cyan"), f"  {sum(films):,} {what}"))
+        for label, films, what in (("last hour", came, "received"), ("", went, "ended"))
     )
-    received.append(f", at most {max(hour.received):,} a minute")
+    received.append(f", up to {max(hour.received):,} a minute")
     if hour.p50 is not None and hour.p95 is not None:
         ended.append(f", p50 {_seconds(hour.p50)}, p95 {_seconds(hour.p95)}")
     return [received, ended]

@@ -231,6 +231,8 @@ def test_the_command(xrayq: Callable[..., tuple[int, str, str]], database: Engin
     code, told, _ = xrayq("alarm", "list")
     at = datetime.fromisoformat(kept["at"]).astimezone(ZoneInfo("Europe/Berlin"))
     assert (code, "acknowledged" in told, "open" in told) == (0, True, False)
+    assert "what to do" in told
+    assert "acknowledged by" in told
     assert f"{kept['by']} {at:%Y-%m-%d %H:%M}: came again as 42" in " ".join(told.split())
     (one,) = json.loads(xrayq("alarm", "list", "--json")[1])
     assert one["acknowledged"] == kept

@@ -201,7 +201,7 @@ def test_dead_letters_of_the_last_24_hours(database: Engine, waiting: list[int])
             connection.execute(update(instance).where(instance.c.id == key).values(**values))
     (found,) = seen(database, dead_letters=2)
     assert (found.value, found.threshold) == (2, 2)
-    assert found.text == "2 films became dead letters within 24 hours; reasons: corrupt_pixels 2"
+    assert found.text == "2 films failed within 24 hours; reasons: corrupt_pixels 2"
     assert seen(database, NOW + timedelta(hours=2), dead_letters=2) == []
     assert [one.value for one in seen(database, NOW + timedelta(hours=2), dead_letters=1)] == [1]
 

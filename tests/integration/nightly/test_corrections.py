@@ -76,7 +76,7 @@ def test_the_report_names_the_film_and_the_score_under_the_wrong_patient(
     drawn = render(found)
     page = drawn.html
     assert drawn.without == ()
-    assert f"{wrong}: scored, flagged covid19<br>{window}: received" in page
+    assert f"{wrong}: scored, flagged COVID-19<br>{window}: received" in page
     assert "Patient ID, Study Instance UID" in page
     assert "of the same Patient ID, which is taken as a correction of the patient&#39;s data: LOCAL 1." in page
     write_report(database, datetime.now(UTC).date(), OPTIONS, tmp_path)
@@ -133,14 +133,23 @@ def test_a_day_without_corrections(database: Engine, spool: Spool, tmp_path: Pat
 
 
 def test_lists_mark_both_films(
-    database: Engine, database_url: str, films: tuple[int, int, int], tmp_path: Path
+    database: Engine,
+    database_url: str,
+    films: tuple[int, int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wrong, window, corrected = films
     with typed_in(tmp_path, home=str(tmp_path), database_url=database_url) as xrayq:
         listed = xrayq("instance", "list")[1]
+        monkeypatch.setenv("COLUMNS", "80")
+        narrowly = xrayq("instance", "list")[1]
+        monkeypatch.delenv("COLUMNS")
         assert "came again" in listed
         assert "changed: Patient ID, Study Instance UID" in " ".join(listed.split())
         assert f"replaced by {window}" in listed
+        assert f"instance {corrected} changed: Patient ID, Study Instance UID" in narrowly
+        assert " id " in narrowly.splitlines()[1], "still a table"
         rows = {one["id"]: one for one in json.loads(xrayq("instance", "list", "--json")[1])}
         shown = xrayq("instance", "show", str(corrected))[1]
         between = xrayq("instance", "show", str(window))[1]

@@ -104,6 +104,19 @@ def test_films_lost_by_a_restored_backup_are_received_again(tmp_path: Path) -> N
     engine.dispose()
 
 
+@pytest.mark.parametrize("made", [False, True], ids=["no folder", "a folder that is no spool"])
+def test_doctor_calls_nothing_well_that_it_cannot_see(tmp_path: Path, made: bool) -> None:
+    """As where the disk of the spool is not mounted."""
+    if made:
+        (tmp_path / "spool").mkdir()
+    with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
+        xrayq("db", "upgrade")
+        checks = {one["check"]: one for one in json.loads(xrayq("doctor", "--json")[1])}
+    assert (checks["spool"]["ok"], checks["orphans"]["ok"]) == (False, False)
+    assert "is not there: the gateway makes it when it starts" in checks["spool"]["text"]
+    assert checks["orphans"]["text"].startswith("not known: ")
+
+
 @pytest.mark.parametrize("words", [(), ("film.dcm", "--orphans")], ids=["neither", "both"])
 def test_submit_takes_paths_or_orphans(words: tuple[str, ...], tmp_path: Path) -> None:
     with typed_in(tmp_path, home=str(tmp_path)) as xrayq:

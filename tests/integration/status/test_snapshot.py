@@ -176,19 +176,33 @@ def test_it_fits_the_terminal(
     assert max(len(line) for line in lines) <= width
     assert lines[0].startswith("xrayq Site A")
     assert "not a medical device" in lines[0]
-    assert lines[1] == "NOT WELL  31 open alarms"
+    assert lines[1] == "NOT WELL  31 open alarms; 1 film failed"
     text = "\n".join(lines)
     for said in ("gateway", "2 waiting, 0 of them in work", "31 open", "CR1", "corrupt_pixels", "reference", "made"):
         assert said in text
-    assert " more" in text
+    assert " more alarms" in text
 
 
 def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool, films: list[int]) -> None:
     lines = shown(StatusReader(options(database_url, spool.root)).look(), 132)
-    assert "All is well." in lines
+    assert "No fault  1 film failed" in lines, "before an alarm says so"
+    heads = ["today", "received", "scored", "ineligible", "failed", "waiting", "flagged"]
+    assert any(line.split()[:7] == heads for line in lines)
+    assert any(line.startswith("last hour") and line.endswith("6 received, up to 6 a minute") for line in lines)
     assert not any(" more" in line for line in lines)
     assert any(line.split()[:7] == ["CR1", "5", "2", "1", "1", "1", "1"] for line in lines)
     assert any(line.split()[:7] == ["all", "6", "2", "1", "1", "2", "1"] for line in lines)
+
+
+def test_what_is_left_out_is_named(database: Engine, database_url: str, spool: Spool, films: list[int]) -> None:
+    lines = shown(StatusReader(options(database_url, spool.root)).look(), 80, 1)
+    assert not any(" more" in line for line in lines), "no room for that either"
+    found = {
+        line.strip()
+        for height in range(12, 24)
+        for line in shown(StatusReader(options(database_url, spool.root)).look(), 80, height)
+    }
+    assert "2 more senders" in found
 
 
 def test_contexts_that_were_not_accepted_today(database: Engine, database_url: str, spool: Spool) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from model.findings import SPOKEN
 from model.pages.figures import ACCENT, CLASS_STYLE, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
@@ -31,6 +31,7 @@ def hours(of_day: Sequence[Hour]) -> Chart:
         films.bar(spots, received, color=PALE, width=0.82, label="received")
         films.bar(spots, [hour.scored for hour in of_day], color=ACCENT, width=0.5, label="scored")
         films.legend(loc="upper left", ncols=2)
+        films.yaxis.set_major_locator(MaxNLocator(integer=True))
         films.set(title="Films", ylim=(0, max([*received, 1]) * 1.18))
         timed = [(spot, hour, hour.seconds) for spot, hour in enumerate(of_day) if hour.seconds]
         lines = {
@@ -75,6 +76,7 @@ def ends(senders: Sequence[Sender]) -> Chart:
             left += widths
         axis.set_yticks(rows, [sender.calling_ae for sender in senders])
         axis.invert_yaxis()
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="films")
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
@@ -107,7 +109,7 @@ def scores(distributions: Sequence[Distribution]) -> Chart:
             for point in distribution.operating_points:
                 axis.axvline(point, color=INK, linestyle="--", linewidth=1)
                 beside = {"ha": "left", "x": point + 0.015} if point < 0.6 else {"ha": "right", "x": point - 0.015}
-                axis.text(y=most * 1.6, s=f"flag from {point:.2f}", va="top", fontsize=7.5, **beside)
+                axis.text(y=most * 1.6, s=f"flag from {point:.3f}", va="top", fontsize=7.5, **beside)
             axis.set(title=name, xlim=(0, 1), ylim=(0.7, most * 2), yscale="log", xlabel="probability")
             axis.yaxis.set_major_formatter(FuncFormatter(lambda films, _: f"{films:,.0f}"))  # the usual one writes TeX
             axis.yaxis.set_minor_formatter(NullFormatter())
@@ -162,7 +164,7 @@ def _spread(counts: Sequence[int]) -> str:
 
 
 def _from(points: Sequence[float]) -> str:
-    return "; flagged from " + ", ".join(f"{point:.2f}" for point in points) + "." if points else "."
+    return "; flagged from " + ", ".join(f"{point:.3f}" for point in points) + "." if points else "."
 
 
 def _rate_in_words(rate: RateWatch) -> str:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from dicom_gateway.revision import spoken
+from model.findings import SPOKEN
 from model.pages.html import paragraph, table
 from worker.nightly.corrections import EarlierFilm, IdentityChange, parted
 from worker.nightly.night_report import NightReport
@@ -22,7 +23,8 @@ def section(report: NightReport) -> Iterable[Markup]:
         yield paragraph(
             "The same SOP Instance UID came again, and an attribute says that it belongs to another patient, study or "
             "side. Both films were kept and scored; the newer one is in force. A score of the earlier film was given "
-            "under the identity before: make sure that nobody uses it. 'xrayq instance show ID' has both."
+            "under the identity before: make sure that nobody uses it. 'xrayq instance show' with the SOP Instance UID "
+            "has both."
         )
         yield from _listed(changed, report.zone, "Films that came again with another identity")
     if unread:
@@ -57,5 +59,5 @@ def _listed(films: list[IdentityChange], zone: ZoneInfo, caption: str) -> Iterab
 
 
 def _became(earlier: EarlierFilm) -> str:
-    flags = f", flagged {', '.join(earlier.flags)}" if earlier.flags else ""
+    flags = f", flagged {', '.join(SPOKEN.get(flag, flag) for flag in earlier.flags)}" if earlier.flags else ""
     return f"{earlier.id}: {earlier.state}{flags}"

@@ -104,8 +104,22 @@ def test_flags_of_a_film_are_whole_at_every_width() -> None:
     for width in WIDTHS:
         of = console(width)
         print_table(of, [FILM, REFUSED])
-        for value in ("RADIOLOGY_MAIN_1", "not_a_chest_film", "pneumonia, covid19"):
+        for value in ("not_a_chest_film", "pneumonia, covid19"):
             assert value in shown(of), width
+        left_out = shown(of).partition("Not shown for want of room: ")[2]
+        assert ("RADIOLOGY_MAIN_1" in shown(of)) != (", from" in left_out), width
+        assert "0.725" in shown(of) or "from, view, rev, normal" in left_out, "scores are left out last"
+
+
+def test_a_film_that_came_again_is_one_row_of_a_table() -> None:
+    again = replace(FILM, identity_changed=["PatientID", "StudyInstanceUID", "PatientBirthDate"], replaced_by=10483)
+    of = console(80)
+    print_table(of, [FILM, again])
+    text = shown(of)
+    assert [line.split()[0] for line in text.splitlines() if "scored" in line] == [str(FILM.id)] * 2
+    assert f"instance {FILM.id} changed: Patient ID, Study Instance UID, Patient's Birth Date; replaced by 10483" in (
+        " ".join(text.split())
+    )
 
 
 def test_a_pipe_gets_every_column_and_the_whole_uid(
