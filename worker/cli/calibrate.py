@@ -74,7 +74,9 @@ def calibrate(
 ) -> None:
     """Fit a bundle's probabilities, flags and prediction sets to labelled films, into a new bundle.
 
-    Without a name: the shipped bundle. The network stays as it is, to the byte. Temperature or vector scaling is
+    Without a name: the shipped bundle.
+
+    The network stays as it is, to the byte. Temperature or vector scaling is
     taken, whichever says more of films held out by patient. Each probability
     gets the exact interval of what became of films like it, each flag the
     interval of its sensitivity and specificity. A faster variant is measured

@@ -42,7 +42,9 @@ def compile_(
 ) -> None:
     """Make a bundle faster. Refused, with exit code 1, when it would no longer say the same.
 
-    Without a name: the shipped bundle. int8 is calibrated on training films and measured on validation films
+    Without a name: the shipped bundle.
+
+    int8 is calibrated on training films and measured on validation films
     against fp32: it is written when flags change on no more films than the
     setting XRAYQ_FLAG_TOLERANCE says and no AUROC falls by more than 0.005.
 

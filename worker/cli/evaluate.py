@@ -46,7 +46,9 @@ def evaluate(
 ) -> None:
     """Measure a bundle on labelled films, scored exactly as served, and write a report.
 
-    Without a name: the shipped bundle. OUT gets evaluation.json (the same bytes on every run with one engine),
+    Without a name: the shipped bundle.
+
+    OUT gets evaluation.json (the same bytes on every run with one engine),
     predictions.csv and report.html, a page that needs no network. The page
     shows the films themselves: mind the licences of their sources.
 
