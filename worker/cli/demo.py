@@ -9,7 +9,7 @@ import typer
 from dicom_gateway.errors import in_hexadecimal
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, must_exist, print_json, wide_console
-from worker.cli.instance import STATE_STYLES
+from worker.cli.instance_view import STATE_STYLES
 from worker.errors import Unhealthy
 from worker.processes.parts import make_folder
 

@@ -1,6 +1,6 @@
 """xrayq instance: what arrived, what became of it, and what to do about it."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,24 +15,12 @@ from worker.cli.common import (
     to_the_second,
     wide_console,
 )
+from worker.cli.instance_view import detail_lines, plain_text, print_score, print_table, styled
 from worker.processes.parts import open_database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.console import Console
-    from rich.text import Text
-
-    from worker.db.scores import ScoreView
-    from worker.instances import HistoryEvent, InstanceView
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances and their scores.")
 
-STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
 TIMES = ("received_at", "scored_at")
-ALIKE = "of films like it"
-WHOLE_UID = 200
-"""Columns from which a list shows the whole UID."""
 EXPLAINED = (
     "Of films like it: of the calibration films with about this probability, so many had the finding (exact 95 % "
     "interval). It is no interval around the probability, which may lie outside. A prediction set is meant to hold the "
@@ -138,7 +126,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
             elif key == "sop_class":
                 table.add_row(key, value if value == view.sop_class_uid else f"{value}, {view.sop_class_uid}")
             elif key not in ("id", "revision"):
-                table.add_row(key, _plain(value))
+                table.add_row(key, plain_text(value))
         console.print(table)
         if view.state == State.FAILED and view.reason:
             console.print(in_words(view.reason, view.id), style="yellow")
@@ -147,7 +135,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
         for event in events:
             at = to_the_second(event.at, settings.zone)
             console.print(f"  {at}  {event.action:<12} by {event.actor}", style="dim")
-            for line, style in _detail_lines(event):
+            for line, style in detail_lines(event):
                 console.print(f"    {line}", style=style)
     if any(scores for _, scores, _ in found):
         console.print(EXPLAINED, style="dim")
@@ -171,7 +159,7 @@ def reasons(as_json: JsonOption = False) -> None:
     from worker.cli.console import print_rows
 
     console = wide_console()
-    table = [(_styled(state), reason or "", str(count)) for state, reason, count in rows]
+    table = [(styled(state), reason or "", str(count)) for state, reason, count in rows]
     print_rows(console, ("state", "reason", "instances"), table)
     console.print(NOTICE, style="dim")
 
@@ -206,113 +194,3 @@ def reject(name: Name) -> None:
     instance_id = find(engine, name)[-1].id
     reject_instance(engine, instance_id, operator())
     typer.echo(f"instance {instance_id} is ineligible (operator)")
-
-
-def _detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
-    """What the event's detail says, as lines with their styles."""
-    from dicom_gateway.notes import NOTES
-    from dicom_gateway.revision import spoken
-
-    detail = event.detail
-    for code in detail.get("display", ()):
-        yield f"shown with {code}: {NOTES.get(code, 'unknown here')}", "dim"
-    if measured := detail.get("measured"):
-        yield f"the gate measured: {_plain(measured)}", "dim"
-    if notes := detail.get("notes"):
-        yield f"scored in spite of: {_plain(notes)}", "dim"
-    if identity := detail.get("identity_changed"):
-        yield f"differs from instance {detail['before']} in: {spoken(identity)}", "red"
-    if others := [keyword for keyword in detail.get("changed", ()) if keyword not in (identity or ())]:
-        yield f"differs from instance {detail['before']} {'also ' if identity else ''}in: {spoken(others)}", "dim"
-    if corrected := detail.get("demographics_changed"):
-        yield f"of the same Patient ID, corrected: {spoken(corrected)}", "dim"
-
-
-def print_score(console: "Console", score: "ScoreView") -> None:
-    """What one bundle says of a film."""
-    from worker.cli.console import print_rows
-
-    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}")
-    rows = []
-    for name, finding in score.findings.items():
-        interval, threshold = finding.interval, finding.operating_point
-        rows.append(
-            (
-                name,
-                f"{finding.logit:.4f}",
-                f"{finding.probability:.4f}",
-                f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-",
-                "-" if threshold is None else f"{threshold:.4f}",
-                finding.operating_point_id or "-",
-                "yes" if finding.flag else "",
-            )
-        )
-    headings = ("finding", "logit", "probability", ALIKE, "flag at or over", "operating point", "flag")
-    print_rows(console, headings, rows, drops=("logit", "operating point"))
-    if score.prediction_set is not None:
-        findings = ", ".join(score.prediction_set) or "nothing, the film is unlike those it was calibrated on"
-        console.print(f"  prediction set: {findings}{'; unsure' if score.unsure else ''}")
-    if score.notes:
-        console.print(f"  scored in spite of: {', '.join(score.notes)}")
-
-
-def print_table(console: "Console", views: "list[InstanceView]") -> None:
-    """The instances, one a row. What came again is marked: beside it where the terminal is wide, else below."""
-    from rich.text import Text
-
-    from dicom_gateway.revision import spoken
-    from worker.cli.console import print_rows
-
-    def mark_of(view: "InstanceView") -> Text:
-        changed = [f"changed: {spoken(view.identity_changed)}"] if view.identity_changed else []
-        return Text("; ".join(changed + ([f"replaced by {view.replaced_by}"] if view.replaced_by else [])), "red")
-
-    marks = [mark_of(view) for view in views]
-    wide = console.width >= WHOLE_UID
-    marked = ("came again",) if wide and any(map(str, marks)) else ()
-    findings = next((list(view.probabilities) for view in views if view.probabilities), [])
-    headings = ("id", "SOP Instance UID", "rev", "from", "view", "state", "reason", *marked, *findings, "flags")
-    rows: list[tuple[str | Text, ...]] = [
-        (
-            str(view.id),
-            view.sop_instance_uid if wide else _short(view.sop_instance_uid),
-            str(view.revision),
-            view.calling_ae,
-            view.view or "-",
-            _styled(view.state),
-            _reason(view),
-            *([mark] if marked else []),
-            *(f"{view.probabilities[finding]:.3f}" if view.probabilities else "" for finding in findings),
-            ", ".join(view.flags or []),
-        )
-        for view, mark in zip(views, marks, strict=True)
-    ]
-    print_rows(console, headings, rows, folds=marked, drops=("SOP Instance UID", "from", "view", "rev", *findings))
-    for view, mark in zip(views, marks, strict=True):
-        if mark and not wide:
-            console.print(Text.assemble(f"instance {view.id} ", mark))
-
-
-def _reason(view: "InstanceView") -> str:
-    """With what it is, where it is no film."""
-    from worker.states import NOT_A_FILM
-
-    return f"{NOT_A_FILM}: {view.modality or view.sop_class}" if view.reason == NOT_A_FILM else view.reason or ""
-
-
-def _styled(state: str) -> "Text":
-    from rich.text import Text
-
-    return Text(state, STATE_STYLES.get(state, ""))
-
-
-def _short(uid: str) -> str:
-    return uid if len(uid) <= 28 else f"{uid[:12]}…{uid[-14:]}"
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return "  ".join(f"{key} {number:.4f}" for key, number in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "-" if value is None or value == "" else str(value)

@@ -9,6 +9,7 @@ from worker.alarms.acknowledge import Acknowledgement
 from worker.bundles.roles import PlacedBundle, in_service
 from worker.db.scores import IS_LIVE
 from worker.db.tables import alarm, audit_event, errand, score
+from worker.queue import lease
 from worker.queue.errands import Kind
 
 
@@ -95,7 +96,7 @@ def nightly_report(connection: Connection) -> NightlyReport:
         day=str(report.detail.get("date", "")) if report else "",
         due_day=due.key if due else "",
         due_at=due.next_attempt_at if due else None,
-        failed=due.attempts - (due.lease_until is not None) if due else 0,
+        failed=lease.failed_attempts(due) if due else 0,
     )
 
 

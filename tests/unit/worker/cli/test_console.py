@@ -9,7 +9,7 @@ import pytest
 
 from worker.cli.common import wide_console
 from worker.cli.console import PlainConsole, print_rows
-from worker.cli.instance import ALIKE, print_score, print_table
+from worker.cli.instance_view import ALIKE, print_score, print_table
 from worker.db.scores import FindingView, ScoreView
 from worker.instances import InstanceView
 
