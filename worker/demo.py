@@ -24,6 +24,7 @@ from worker.db.session import make_engine, reading
 from worker.db.tables import instance
 from worker.errors import NotFound, Unhealthy
 from worker.instances import InstanceView, list_instances
+from worker.lifetime import end_with_parent
 from worker.states import State
 
 CHEST, OTHER = "RG1_UNCR.dcm", "RG3_UNCR.dcm"  # NEMA's Philips CR sample: a chest, and a tibia
@@ -155,6 +156,7 @@ def service(home: Path, log: Path) -> Iterator[int]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            preexec_fn=end_with_parent,
         )
         try:
             wait_for(lambda: _answers(port, process, log), START_SECONDS, f"xrayq up did not start, see {log}")

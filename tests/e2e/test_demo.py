@@ -13,11 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from tests.phantoms import chest_pixels, write_film
-from tests.services import environment, typed
+from tests.services import environment, typed, wait_until
 from worker.cli.demo import AGREEMENT
 from worker.db.session import make_engine
 from worker.demo import KEPT, wait_for
@@ -159,3 +160,19 @@ def test_demo_on_an_empty_folder_says_so(tmp_path: Path) -> None:
     ran = typed("demo", "--films", str(tmp_path), "--home", str(tmp_path / "home"))
     assert ran.returncode == 3
     assert "no DICOM, PNG or JPEG film" in ran.stderr
+
+
+def test_a_demo_that_is_killed_leaves_no_service(tmp_path: Path, place: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    write_film(films, "one")
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker.cli", "demo", "--films", str(films)],
+        env=environment() | {"TMPDIR": str(place)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        wait_for(lambda: any(place.glob("xrayq-demo-*/up.log")), 60, "no log of `up`")
+        family = wait_until(lambda: psutil.Process(running.pid).children(recursive=True), 30, "its service")
+        running.kill()
+    wait_until(lambda: not any(one.is_running() for one in family), 60, "the end of its service")
