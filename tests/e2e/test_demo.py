@@ -140,6 +140,7 @@ def test_the_demos_folder_goes_after_ctrl_c(tmp_path: Path, place: Path) -> None
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     try:
         wait_for(lambda: any(place.glob("xrayq-demo-*/up.log")), 60, "no log of `up`")

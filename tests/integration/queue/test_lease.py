@@ -16,8 +16,8 @@ from worker.queue.errands import Kind
 from worker.queue.lease import ERRANDS, OUTBOX, Claim, Work
 from worker.receiving.ingest import ingest
 
-NOW = datetime.now(UTC) + timedelta(minutes=1)
-"""By then every row is due."""
+NOW = datetime.now(UTC) + timedelta(days=1)
+"""By then every row is due, however late this module's turn comes."""
 UNTIL = NOW + timedelta(minutes=1)
 
 

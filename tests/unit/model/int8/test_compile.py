@@ -141,7 +141,7 @@ def test_a_stricter_service_does_not_serve_it(compiled: Bundle, tmp_path: Path) 
         (["--films", "nowhere", "--out", "out"], 3, "no such folder or file: nowhere"),
         (["--films", ".", "--out", "out"], 1, "is not a prepared set"),
         (["--films", "FILMS", "--out", "FILMS"], 1, "exists: bundles are never changed"),
-        (["--precision", "int4"], 2, "int4"),
+        (["--precision", "int4"], 2, "--precision is one of int8, fp16"),
     ],
 )
 def test_wrong_use_is_one_line(
