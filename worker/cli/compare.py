@@ -32,16 +32,16 @@ HELP = f"""Compare two bundles on the films in the database that both scored, an
     \b
     films scored by both              {RULE.films} or more
     films the shadow could not score  {RULE.missed:.0%} or fewer
-    films with other flags            {RULE.other_flags:.0%} or fewer; more where truth
-                                      is met for every flag
+    films with other flags            {RULE.other_flags:.0%} or fewer; more where labels
+                                      judge every flag
     sensitivity lost                  {RULE.lost:.0%} or less of the films with the finding
                                       are flagged by live alone; judged from {RULE.judged};
                                       gains do not count
     specificity lost                  likewise of the films without it
 
-    Without truth the last two are not judged, and nothing stops a promotion.
+    Without labels the last two are not judged, and nothing stops a promotion.
 
-    Truth is what 'xrayq labels import' brought: the label most readers gave.
+    A film's label is the one that most readers gave ('xrayq labels import').
     The intervals take films as independent. The verdict is advice: a person
     activates.
 
