@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
-from dicom_gateway.errors import PIXEL_ERRORS, PixelError, Refusal
+from dicom_gateway.errors import PixelError, Refusal
 from dicom_gateway.header import Header, read_header
 from dicom_gateway.pixels import read_radiograph
 from model.digest import file_digest
 from model.gate.quality import Quality, measure
 from model.preprocess import PreprocessSpec, to_input
 from worker.confined import confine
-from worker.dead_letters import OF_SERVICE
+from worker.dead_letters import OF_PIXELS, OF_SERVICE
 from worker.queue.retry import Again, Fault, decide, fault_of_reason
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
@@ -255,9 +255,7 @@ def _leave_page_cache(path: str) -> None:
 
 def reasons() -> dict[str, str]:
     """Every reason code that decoding can give, with its meaning."""
-    errors: tuple[type[PixelError], ...] = (*PIXEL_ERRORS, PixelError)
-    documented = {error.reason: (error.__doc__ or error.reason).split("\n")[0] for error in errors}
-    return documented | CRASH_REASONS
+    return OF_PIXELS | CRASH_REASONS
 
 
 def _result(future: "Future[Decoded]") -> Decoded:
