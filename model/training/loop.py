@@ -1,6 +1,7 @@
 """What every training shares: the device, one pass over the films, and checkpoints that continue where they stopped."""
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.data.bundle_films import Advance
 from model.errors import DatasetError, first_line
 from model.training.augment import Augmentation, augment
 
 Rows = NDArray[np.int64]
+STAGE, LAST_STAGE = re.compile(r"\btrunk\.(?:conv1|bn1|layer(\d))\."), 4
 UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, ValueError, LookupError, AssertionError, struct.error)
 """What torch.load raises on a file that is damaged or none of its own."""
 
@@ -52,6 +55,8 @@ class Pass:
     device: torch.device
     batch: int
     augmentation: Augmentation
+    clip: float = 0.0
+    """Largest norm of a step's gradient; 0 for none."""
 
     def run(
         self,
@@ -59,6 +64,7 @@ class Pass:
         images_of: Callable[[Rows], NDArray[np.uint8]],
         loss_of: Callable[[Tensor, Rows], tuple[Tensor, float]],
         advance: Advance = nothing,
+        side: int | None = None,
     ) -> float:
         """One pass in this order, in bfloat16 where that is safe. Returns the mean loss.
 
@@ -66,18 +72,22 @@ class Pass:
             order: film numbers.
             images_of: film numbers -> uint8 [n, 1, S, S].
             loss_of: logits float32 [n, labels] and film numbers -> (mean loss, its weight in the pass's mean).
+            side: shrink the films to it first; None leaves them as they are.
         """
         self.network.train()
         total, weights = torch.zeros((), device=self.device), 0.0
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
             images = torch.from_numpy(images_of(rows)).to(self.device, non_blocking=True).float()
+            images = shrunk(images, side) if side else images
             images = augment(images, self.generator, self.augmentation)
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 logits = self.network(images.contiguous(memory_format=torch.channels_last))
             loss, weight = loss_of(logits.float(), rows)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            if self.clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
             self.optimiser.step()
             self.schedule.step()
             total += loss.detach() * weight
@@ -103,6 +113,24 @@ class Pass:
         torch.set_rng_state(state["torch"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Float [N, 1, S, S] by area averaging to [N, 1, side, side]."""
+    return images if images.shape[-1] == side else functional.interpolate(images, size=(side, side), mode="area")
+
+
+def parameter_groups(
+    network: nn.Module, *, rate: float, head_rate: float = 1.0, trunk_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """An optimiser's groups, each with `lr`: of the trunk's last stage `rate`, of each stage before it `trunk_decay`
+    times that of the next, of everything after the trunk `head_rate` times `rate`."""
+    stages: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        stage = STAGE.search(name)
+        factor = trunk_decay ** (LAST_STAGE - int(stage[1] or 0)) if stage else head_rate
+        stages.setdefault(factor, []).append(parameter)
+    return [{"params": own, "lr": rate * factor} for factor, own in stages.items()]
 
 
 def shuffled(count: int, generator: torch.Generator) -> Rows:

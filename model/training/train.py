@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from model.data.bundle_films import Advance
 from model.data.dataset import Dataset, Films
-from model.errors import DatasetError, first_line
+from model.errors import DatasetError
 from model.findings import FINDINGS, REPORT_MINED
 from model.training.candidates import Candidate, added, best_of, class_weights, measure_batch_norm, validate
-from model.training.loop import UNREADABLE, Checkpoint, Pass, Rows, copy_state, nothing, pick_device, shuffled
+from model.training.loop import Checkpoint, Pass, Rows, copy_state, nothing, pick_device, shuffled
 from model.training.recipe import TrainConfig
 from model.training.resnet import ChestResNet50
+from model.training.trunk import imagenet, read_trunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,35 +54,19 @@ def build(config: TrainConfig, initial: Path | str | None) -> ChestResNet50:
     """A network to start from.
 
     Args:
-        initial: None for random weights; "imagenet" for torchvision's (downloaded by torchvision); or a file with a
-            ResNet50's state dict, from `xrayq pretrain` or torchvision.
+        initial: None for random weights; "imagenet" for torchvision's (downloaded by torchvision); or a trunk file or
+            a ResNet50's state dict, see `read_trunk`.
 
     Raises:
         DatasetError: the weights cannot be had, or do not fit.
     """
+    start = imagenet() if initial == "imagenet" else read_trunk(Path(initial)) if initial is not None else None
     torch.manual_seed(config.seed)
-    network = ChestResNet50(len(FINDINGS), config.dropout)
-    if initial is not None:
-        try:
-            state = _imagenet() if initial == "imagenet" else torch.load(initial, map_location="cpu", weights_only=True)
-            trunk = {name: value for name, value in state.items() if not name.startswith("fc.")}
-            network.trunk.load_state_dict(trunk)
-        except (*UNREADABLE, TypeError, AttributeError) as error:
-            raise DatasetError(f"{initial} does not hold a ResNet50 trunk: {first_line(error)}") from error
+    scale = {"mean": start.mean, "std": start.std} if start else {}
+    network = ChestResNet50(len(FINDINGS), config.dropout, **scale)
+    if start:
+        network.trunk.load_state_dict(start.state)
     return network
-
-
-def _imagenet() -> dict[str, Tensor]:
-    from torchvision.models import ResNet50_Weights
-
-    try:
-        state: dict[str, Tensor] = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False)
-    except OSError as error:
-        raise DatasetError(
-            f"cannot download torchvision's ImageNet weights ({first_line(error)}): fetch "
-            f"{ResNet50_Weights.IMAGENET1K_V2.url} elsewhere and give it as --init FILE"
-        ) from error
-    return state
 
 
 def train(

@@ -30,6 +30,7 @@ from worker.cli import (
     study,
     submit,
     train,
+    trunk,
 )
 from worker.errors import EXIT_CODES, Unhealthy, WorkerError
 
@@ -78,6 +79,7 @@ app.add_typer(db.app, name="db", rich_help_panel="Look after")
 status.register(app)
 doctor.register(app)
 prepare.register(app)
+app.add_typer(trunk.app, name="trunk", rich_help_panel="Train")
 train.register(app)
 compile.register(app)
 calibrate.register(app)

@@ -243,12 +243,23 @@ def describe_start(init: str) -> str:
 
 
 def story_path(trunk: Path) -> Path:
-    """Where `pretrain` writes how the trunk was made."""
+    """Where `pretrain` and `trunk convert` write how the trunk was made."""
     return trunk.with_name(trunk.name + ".json")
 
 
+def write_story(trunk: Path, story: dict[str, Any]) -> None:
+    """How this trunk was made, with its digest. Never text of a path: see `command_line`."""
+    import json
+
+    from model.digest import file_digest
+
+    text = json.dumps(story | {"weights": file_digest(trunk)}, indent=2)
+    story_path(trunk).write_text(text + "\n", encoding="utf-8")
+
+
 def pretraining_of(init: str) -> dict[str, Any] | None:
-    """How the trunk in this file was pretrained, if that is known of exactly this file."""
+    """How the trunk in this file was made, if that is known of exactly this file: its story, with the story of the
+    trunk that it began from under `start`."""
     import json
 
     from model.digest import file_digest

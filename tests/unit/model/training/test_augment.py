@@ -6,11 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from model.training.augment import Augmentation, augment  # noqa: E402
+from model.training.augment import BORDER, Augmentation, augment, disguise  # noqa: E402
 from tests.phantoms import chest_pixels  # noqa: E402
 
 STILL = Augmentation(**{one.name: 0.0 for one in fields(Augmentation)})
 STRONG = Augmentation(rotation=15, shift=0.1, zoom=0.2, shear=8, stretch=0.15, brightness=0.25, erase=0.5)
+HIDING = Augmentation(gamma=0.5, collimation=0.5, blur=0.5, noise=0.5, jpeg=0.5)
+NAMED = pytest.mark.parametrize("strength", [Augmentation(), STRONG, HIDING], ids=["default", "strong", "hiding"])
 
 
 def moved(films: torch.Tensor, strength: Augmentation, seed: int = 1) -> torch.Tensor:
@@ -44,14 +46,14 @@ def test_no_strength_changes_nothing(films: torch.Tensor) -> None:
     assert torch.allclose(moved(films, STILL), films, atol=0.01)
 
 
-@pytest.mark.parametrize("strength", [Augmentation(), STRONG], ids=["default", "strong"])
+@NAMED
 def test_films_keep_shape_and_range(films: torch.Tensor, strength: Augmentation) -> None:
     found = moved(films, strength)
     assert (found.shape, found.dtype) == (films.shape, torch.float32)
     assert 0 <= found.min() < found.max() <= 255
 
 
-@pytest.mark.parametrize("strength", [Augmentation(), STRONG], ids=["default", "strong"])
+@NAMED
 def test_the_generator_decides(films: torch.Tensor, strength: Augmentation) -> None:
     first = moved(films, strength)
     torch.rand(7)  # the global generator has no part in it
@@ -139,6 +141,59 @@ def test_erase_covers_one_rectangle() -> None:
         assert torch.equal(film, rows[:, None] & columns[None, :])
         assert max(int(rows.sum()), int(columns.sum())) <= 50 * 2 / 5
         assert int(rows.sum()) == int(rows.nonzero().max() - rows.nonzero().min()) + 1
+
+
+@pytest.mark.parametrize("name", ["gamma", "collimation", "blur", "noise", "jpeg"])
+@pytest.mark.parametrize("side", [64, 60])
+def test_what_hides_the_source_changes_its_share_of_the_films(name: str, side: int) -> None:
+    films = torch.from_numpy((chest_pixels(side, side) >> 4).astype("float32")).expand(64, 1, side, side)
+    found = moved(films, replace(STILL, **{name: 0.5}))
+    changed = [not torch.allclose(one, film, atol=0.05) for one, film in zip(found, films, strict=True)]
+    least = 16 if name != "collimation" else 12  # no border is drawn on one of sixteen
+    assert least <= sum(changed) <= 48
+    for one, film, differs in zip(found, films, changed, strict=True):
+        if differs:  # still the same chest
+            assert torch.corrcoef(torch.stack([one.flatten(), film.flatten()]))[0, 1] > 0.4
+
+
+def test_a_bent_grey_curve_keeps_the_order_of_grey_values() -> None:
+    ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(16, 1, 16, 16)
+    for found in moved(ramp, replace(STILL, gamma=1.0)):
+        values = found.flatten()
+        assert torch.all(values.diff() >= 0)
+        assert (values[0] < 3, values[-1] > 254) == (True, True)
+
+
+def test_collimation_is_black_and_narrow() -> None:
+    side = 50
+    found = moved(torch.full((64, 1, side, side), 255.0), replace(STILL, collimation=1.0))[:, 0]
+    black = found < 1
+    assert torch.all(black | (found > 254))
+    wide = int(side * BORDER) + 1
+    assert not black[:, wide:-wide, wide:-wide].any()
+    sides = [black[:, 0], black[:, -1], black[:, :, 0], black[:, :, -1]]
+    assert all(8 < int(one.all(dim=1).sum()) < 56 for one in sides)
+
+
+def test_blur_takes_sharpness_away_and_leaves_the_rest(films: torch.Tensor) -> None:
+    found = moved(films, replace(STILL, blur=1.0))
+    assert torch.all(found.diff(dim=-1).abs().mean((1, 2, 3)) < films.diff(dim=-1).abs().mean((1, 2, 3)))
+    assert torch.allclose(found.mean((1, 2, 3)), films.mean((1, 2, 3)), atol=2)
+
+
+def test_jpeg_rounds_within_blocks_and_keeps_their_means(films: torch.Tensor) -> None:
+    found = moved(films, replace(STILL, jpeg=1.0))
+    means = [one.unfold(2, 8, 8).unfold(3, 8, 8).mean((-1, -2)) for one in (found, films)]
+    assert torch.allclose(*means, atol=1.0)
+    assert not torch.allclose(found, films, atol=1.0)
+
+
+def test_nothing_is_drawn_for_what_is_off(films: torch.Tensor) -> None:
+    """So that recipes from before these were added move films as they did."""
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    assert disguise(films, generator, Augmentation()) is films
+    assert torch.equal(generator.get_state(), before)
 
 
 def test_the_films_given_are_not_changed(films: torch.Tensor) -> None:
