@@ -56,6 +56,8 @@ class FilmRow:
     """Share of pixels under 0.04."""
     white: float
     """Share of pixels over 0.96."""
+    reading: str = ""
+    """What radiologists of the RSNA called the film; "" where they did not look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,4 +207,4 @@ def _film(row: dict[str, str]) -> FilmRow:
     texts = {name: row[name] for name in ("identifier", "label", "patient", "split", "view", "source", "label_basis")}
     if texts["label"] not in FINDINGS:
         raise ValueError(f"label {texts['label']!r}")
-    return FilmRow(**texts | numbers, age=float(row["age"]) if row["age"] else None)
+    return FilmRow(**texts | numbers, reading=row.get("reading", ""), age=float(row["age"]) if row["age"] else None)

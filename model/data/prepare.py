@@ -185,6 +185,7 @@ def _record(row: dict[str, str], film: RawFilm) -> FilmRow:
         source=row.get("source", ""),
         label_basis=row.get("label_basis", ""),
         age=years,
+        reading=row.get("rsna_class", ""),
         **source_statistics(film),
     )
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
 BORDER, LEAST_SCALE, NOISE = 0.12, 0.45, 10.0
 BLOCK = 8
 JPEG_STEP = 24.0
@@ -126,7 +125,7 @@ def _collimate(images: Tensor, generator: torch.Generator) -> Tensor:
 def _coarsen(images: Tensor, generator: torch.Generator) -> Tensor:
     height, width = images.shape[2:]
     made = []
-    for film, drawn in zip(images.split(1), torch.rand(len(images), generator=generator).tolist(), strict=True):
+    for film, drawn in zip(torch.split(images, 1), torch.rand(len(images), generator=generator).tolist(), strict=True):
         scale = LEAST_SCALE + (0.95 - LEAST_SCALE) * drawn
         small = functional.interpolate(film, size=(int(height * scale), int(width * scale)), mode="area")
         made.append(functional.interpolate(small, size=(height, width), mode="bilinear", align_corners=False))
@@ -150,5 +149,5 @@ def _jpeg(images: Tensor, generator: torch.Generator) -> Tensor:
     step = (1 + drawn * JPEG_STEP * (at[:, None] + at) / (2 * BLOCK - 2)).to(images.device)
     cosines = cosines.to(images.device)
     rounded = torch.round(cosines @ blocks @ cosines.T / step) * step
-    back = (cosines.T @ rounded @ cosines).permute(0, 1, 2, 4, 3, 5).reshape(padded.shape)
+    back: Tensor = (cosines.T @ rounded @ cosines).permute(0, 1, 2, 4, 3, 5).reshape(padded.shape)
     return back[:, :, :height, :width]

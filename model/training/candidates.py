@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.data.dataset import Films
-from model.findings import FINDINGS
-from model.stats.summaries import summary
 from model.training.loop import copy_state, predict
+from model.training.losses import weighted_mean
+from model.training.material import Material
 from model.training.recipe import TrainConfig
-from model.training.resnet import ChestResNet50
 
 
 @dataclass(kw_only=True)
@@ -31,20 +28,21 @@ class Candidate:
         return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
-def validate(network: nn.Module, films: Films, weights: Tensor, device: torch.device, name: str) -> Candidate:
-    logits = torch.from_numpy(predict(network, films.take, len(films), device=device))
-    loss = nn.functional.cross_entropy(logits, torch.from_numpy(films.labels), weight=weights)
-    accuracy = summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, FINDINGS).accuracy.value
-    if accuracy is None:
-        raise AssertionError("validation films were checked before")
-    return Candidate(state=copy_state(network), loss=float(loss), accuracy=accuracy, name=name)
+def validate(network: nn.Module, material: Material, device: torch.device, name: str) -> Candidate:
+    """The loss is weighed as the material's films are; the accuracy counts each of them."""
+    logits = torch.from_numpy(predict(network, material.take, len(material), device=device))
+    labels, weights = torch.from_numpy(material.labels), torch.from_numpy(material.weights)
+    losses = nn.functional.cross_entropy(logits.double(), labels, reduction="none")
+    accuracy = float((logits.argmax(dim=1) == labels).double().mean())
+    loss = float(weighted_mean(losses, weights))
+    return Candidate(state=copy_state(network), loss=loss, accuracy=accuracy, name=name)
 
 
 def best_of(
-    network: ChestResNet50,
+    network: nn.Module,
     members: list[Candidate],
-    films: Films,
-    validation: Films,
+    material: Material,
+    validation: Material,
     config: TrainConfig,
     device: torch.device,
 ) -> Candidate:
@@ -59,24 +57,17 @@ def best_of(
         total = added(total, member.state)
     network.to(device)  # after an interruption no member may have moved it there
     network.load_state_dict({name: value / len(members) for name, value in (total or {}).items()}, strict=False)
-    measure_batch_norm(network, films, device)
-    weights = class_weights(films, config.class_weight_power)
-    mean = validate(network, validation, weights, device, f"mean of {len(members)} members")
+    measure_batch_norm(network, material, device)
+    mean = validate(network, validation, device, f"mean of {len(members)} members")
     return mean if mean.beats(best, config.select) else best
 
 
-def measure_batch_norm(network: nn.Module, films: Films, device: torch.device, batch: int = 32) -> None:
-    """Measure batch norm's statistics again: the mean of several networks' statistics is not that of their mean."""
-    numbers = np.arange(len(films))
-    images = (torch.from_numpy(films.take(numbers[at : at + batch])) for at in range(0, len(films), batch))
+def measure_batch_norm(network: nn.Module, material: Material, device: torch.device, batch: int = 32) -> None:
+    """Measure batch norm's statistics again, on an epoch's films as they are: the mean of several networks' statistics
+    is not that of their mean."""
+    order = material.order(torch.Generator().manual_seed(0))
+    images = (torch.from_numpy(material.take(order[at : at + batch])) for at in range(0, len(order), batch))
     torch.optim.swa_utils.update_bn(images, network, device=device)
-
-
-def class_weights(films: Films, power: float) -> Tensor:
-    """float32 [findings], mean 1."""
-    counts = np.array(list(films.counts().values()), float)
-    weights = (counts.sum() / counts) ** power
-    return torch.tensor(weights / weights.mean(), dtype=torch.float32)
 
 
 def added(total: dict[str, Tensor] | None, state: dict[str, Tensor]) -> dict[str, Tensor]:

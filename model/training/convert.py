@@ -66,7 +66,7 @@ def convert(
             number, _, rest = rest.partition(".")
             if int(number) not in taken[stage]:
                 continue
-            name = f"{stage}.{taken[stage].index(int(number))}.{rest}"  # noqa: PLW2901
+            name = f"{stage}.{taken[stage].index(int(number))}.{rest}"
         made[name] = _flat(value)
     for name in [name for name in made if name.endswith("running_var")]:  # older files have no count of batches
         made.setdefault(name.replace("running_var", "num_batches_tracked"), torch.zeros((), dtype=torch.int64))

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from model.data.auxiliary import AuxiliaryFilms
 from model.data.bundle_films import Advance
 from model.data.dataset import Dataset, Films
 from model.errors import DatasetError
-from model.findings import FINDINGS, REPORT_MINED
-from model.training.candidates import Candidate, added, best_of, class_weights, measure_batch_norm, validate
-from model.training.loop import Checkpoint, Pass, Rows, copy_state, nothing, pick_device, shuffled
-from model.training.recipe import TrainConfig
+from model.findings import FINDINGS
+from model.training.candidates import Candidate, added, best_of, measure_batch_norm, validate
+from model.training.loop import Checkpoint, Pass, copy_state, nothing, parameter_groups, pick_device
+from model.training.material import Material, Shares, training_material, validation_material
+from model.training.objective import Objective
+from model.training.recipe import TrainConfig, side_at
 from model.training.resnet import ChestResNet50
 from model.training.trunk import imagenet, read_trunk
 
@@ -28,9 +31,9 @@ class Epoch:
     epoch: int
     learning_rate: float
     train_loss: float
-    """Class-weighted, on augmented films, with dropout."""
+    """As the films weigh, augmented, with dropout; of second heads, too."""
     validation_loss: float
-    """Class-weighted."""
+    """As the films weigh."""
     validation_accuracy: float
     seconds: float
     best: bool
@@ -75,11 +78,17 @@ def train(
     config: TrainConfig,
     *,
     device: torch.device | None = None,
+    auxiliary: AuxiliaryFilms | None = None,
+    teacher: Shares | None = None,
     checkpoint: Checkpoint | None = None,
     report: Callable[[Epoch], None] = lambda _: None,
     advance: Advance = nothing,
 ) -> Trained:
     """Fine-tune on split `train`, keep what is best on split `val`.
+
+    Args:
+        auxiliary: films of which those with a reading join, see `training_material`.
+        teacher: [films of the training split, findings] probabilities, see `teacher.probabilities_of`.
 
     On the CPU the same seed gives the same weights, also when the training was interrupted and continued from its
     checkpoint; on CUDA some kernels add in a different order each time.
@@ -87,7 +96,9 @@ def train(
     Raises:
         DatasetError: a split is missing, a class has no training film, or the checkpoint is of another training.
     """
-    films, validation = _split(dataset, "train", without_mined=not config.report_mined_weight), _split(dataset, "val")
+    films, measured = _split(dataset, "train"), _split(dataset, "val")
+    material = training_material(films, config, auxiliary=auxiliary, teacher=teacher)
+    validation = validation_material(measured, config, material.balance)
     device, checkpoint = device or pick_device("cpu"), checkpoint or Checkpoint(None, {})
     start, history, members = copy_state(network), list[Epoch](), list[Candidate]()
     saved = checkpoint.load()
@@ -106,7 +117,7 @@ def train(
 
     for number in range(len(members) + 1, config.members + 1):
         network.load_state_dict(start)
-        member = _Member(network, films, validation, replace(config, seed=config.seed + number - 1), device)
+        member = _Member(network, material, validation, replace(config, seed=config.seed + number - 1), device)
         if saved and saved["member"]:
             member.restore(saved["member"])
         saved = None
@@ -117,7 +128,7 @@ def train(
             report(done)
         members.append(member.finish(number))
         keep(None)
-    best = best_of(network, members, films, validation, config, device)
+    best = best_of(network, members, material, validation, config, device)
     network.to("cpu").load_state_dict(best.state)
     return Trained(network=network.eval(), epochs=tuple(history), kept=best.name)
 
@@ -126,38 +137,44 @@ class _Member:
     """One fine-tuning: its optimiser, its schedule, and the best weights it has seen."""
 
     def __init__(
-        self, network: ChestResNet50, films: Films, validation: Films, config: TrainConfig, device: torch.device
+        self,
+        network: ChestResNet50,
+        material: Material,
+        validation: Material,
+        config: TrainConfig,
+        device: torch.device,
     ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.films, self.validation, self.device = config, films, validation, device
-        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        steps = -(-len(films) // config.batch)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=_first_rate(config), weight_decay=config.weight_decay)
+        self.config, self.material, self.validation, self.device = config, material, validation, device
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = Objective(network, material, config, device)
+        steps = -(-material.drawn // config.batch)
+        groups = parameter_groups(
+            self.objective, rate=_first_rate(config), head_rate=config.head_rate, trunk_decay=config.trunk_decay
+        )
+        self.factor = groups[0]["lr"] / _first_rate(config)
+        optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.training = Pass(
-            network=network,
+            network=self.objective,
             optimiser=optimiser,
             schedule=_schedule(optimiser, config, steps),
             generator=torch.Generator().manual_seed(config.seed),
             device=device,
             batch=config.batch,
             augmentation=config.augmentation,
+            clip=config.clip,
         )
-        self.labels = torch.from_numpy(films.labels).to(device)
-        self.class_weights = class_weights(films, config.class_weight_power)
-        mined = torch.tensor([film.label_basis in REPORT_MINED for film in films.records])
-        self.weights = torch.where(mined, config.report_mined_weight, 1.0) * self.class_weights[films.labels]
-        self.weights = self.weights.float().to(device)
         self.best: Candidate | None = None
         self.average: dict[str, Tensor] | None = None
         self.epoch = 0
 
     def one_epoch(self, number: int, advance: Advance) -> Epoch:
-        started, config, network = time.monotonic(), self.config, self.training.network
+        started, config, network = time.monotonic(), self.config, self.network
         self.epoch += 1
-        rate = float(self.training.schedule.get_last_lr()[0])
-        order = shuffled(len(self.films), self.training.generator)
-        loss = self.training.run(order, self.films.take, self._loss, advance)
-        now = validate(network, self.validation, self.class_weights, self.device, f"epoch {self.epoch}")
+        rate = float(self.training.schedule.get_last_lr()[0]) / self.factor
+        order, side = self.material.order(self.training.generator), side_at(config.sizes, self.epoch)
+        loss = self.training.run(order, self.material.take, self.objective.loss, advance, side)
+        now = validate(network, self.validation, self.device, f"epoch {self.epoch}")
         best = now.beats(self.best, config.select)
         if best:
             self.best = now
@@ -181,10 +198,10 @@ class _Member:
         config, best = self.config, self.best
         if self.average is not None:
             mean = {name: total / config.average_last for name, total in self.average.items()}
-            self.training.network.load_state_dict(mean, strict=False)
-            measure_batch_norm(self.training.network, self.films, self.device)
+            self.network.load_state_dict(mean, strict=False)
+            measure_batch_norm(self.network, self.material, self.device)
             name = f"mean of epochs {config.epochs - config.average_last + 1} to {config.epochs}"
-            averaged = validate(self.training.network, self.validation, self.class_weights, self.device, name)
+            averaged = validate(self.network, self.validation, self.device, name)
             best = averaged if averaged.beats(best, config.select) else best
         if best is None:
             raise AssertionError("a member has at least one epoch")
@@ -203,12 +220,6 @@ class _Member:
         self.training.restore(state["training"])
         self.best = Candidate(**state["best"]) if state["best"] else None
 
-    def _loss(self, logits: Tensor, rows: Rows) -> tuple[Tensor, float]:
-        at = torch.from_numpy(rows).to(self.device)
-        smoothing = self.config.label_smoothing
-        losses = nn.functional.cross_entropy(logits, self.labels[at], reduction="none", label_smoothing=smoothing)
-        return (losses * self.weights[at]).sum() / self.weights[at].sum(), float(len(rows))
-
 
 def _first_rate(config: TrainConfig) -> float:
     return config.search_rate if config.schedule == "search" and config.search_epochs else config.learning_rate
@@ -219,7 +230,10 @@ def _schedule(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     if config.schedule == "one_cycle":
         return torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, max_lr=config.learning_rate, total_steps=steps * config.epochs, pct_start=0.2
+            optimiser,
+            max_lr=[group["lr"] for group in optimiser.param_groups],
+            total_steps=steps * config.epochs,
+            pct_start=0.2,
         )
     later = config.learning_rate / _first_rate(config)
     return torch.optim.lr_scheduler.LambdaLR(
@@ -227,10 +241,8 @@ def _schedule(
     )
 
 
-def _split(dataset: Dataset, name: str, *, without_mined: bool = False) -> Films:
+def _split(dataset: Dataset, name: str) -> Films:
     films = dataset.splits.get(name)
-    if films is not None and without_mined:
-        films = films.where(lambda film: film.label_basis not in REPORT_MINED)
-    if films is None or 0 in films.counts().values():
-        raise DatasetError(f"split {name!r} lacks films of every class: {films.counts() if films else 'no films'}")
+    if films is None:
+        raise DatasetError(f"split {name!r} lacks films of every class: no films")
     return films

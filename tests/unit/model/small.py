@@ -22,13 +22,17 @@ class Small(nn.Module):
     def __init__(self, dropout: float = 0.4) -> None:
         super().__init__()
         torch.manual_seed(5)
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, 8, 5, stride=3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten()
-        )
+        self.layers = nn.Sequential(nn.Conv2d(1, 8, 5, stride=3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(3))
         self.dropout, self.head = nn.Dropout(dropout), nn.Linear(8 * 9, len(FINDINGS))
 
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images.float() / 255 - 0.5)
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        return self.head(self.dropout(features.flatten(1)))
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(self.dropout(self.layers(images.float() / 255 - 0.5)))
+        return self.classify(self.features(images))
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:

@@ -152,7 +152,7 @@ def test_what_hides_the_source_changes_its_share_of_the_films(name: str, side: i
     least = 16 if name != "collimation" else 12  # no border is drawn on one of sixteen
     assert least <= sum(changed) <= 48
     for one, film, differs in zip(found, films, changed, strict=True):
-        if differs:  # still the same chest
+        if differs and name != "collimation":  # still the same chest
             assert torch.corrcoef(torch.stack([one.flatten(), film.flatten()]))[0, 1] > 0.4
 
 

@@ -40,7 +40,7 @@ class SmallPretraining(nn.Module):
     def __init__(self, labels: int) -> None:
         super().__init__()
         self.trunk = Small().layers
-        self.head = nn.Sequential(nn.Dropout(), nn.Linear(8 * 9, labels))
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(8 * 9, labels))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.trunk(images / 255 - 0.5))

@@ -1,0 +1,183 @@
+"""What a training learns and chooses from: films with a target, a weight, a reading and a source each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.data.auxiliary import AuxiliaryFilms
+from model.data.dataset import Films
+from model.errors import DatasetError
+from model.findings import FINDINGS, REPORT_MINED
+from model.training.loop import Rows, shuffled
+from model.training.recipe import READINGS, TrainConfig
+from model.training.sampling import UNKNOWN, class_weights, film_weight, shares
+
+Shares = NDArray[np.float32]
+READING_LABELS = {f"rsna:{name}": at for at, name in enumerate(READINGS)} | {"rsna:Not Normal": 1}
+"""In auxiliary sets."""
+MEANT = {0: "normal", 2: "pneumonia"}
+"""The finding that a reading stands for. Film 1, "not normal, no opacity", is of no finding of the paper's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Row i of everything is the same film."""
+
+    take: Callable[[Rows], NDArray[np.uint8]]
+    """Film numbers -> uint8 [n, 1, S, S]."""
+    labels: NDArray[np.int64]
+    """[N] index into the findings, or UNKNOWN."""
+    targets: Shares
+    """[N, findings] that sum to 1, before label smoothing."""
+    weights: NDArray[np.float64]
+    """[N] in the findings' loss; 0 where the label is UNKNOWN."""
+    readings: NDArray[np.int64]
+    """[N] index into READINGS, or UNKNOWN."""
+    sources: tuple[str, ...]
+    """[N]"""
+    chances: NDArray[np.float64] | None = None
+    """[N] to be drawn; None where each film is drawn once."""
+    drawn: int
+    """Films of an epoch."""
+    balance: NDArray[np.float32]
+    """[findings] class weights that are in `weights` already."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def order(self, generator: torch.Generator) -> Rows:
+        """The films of an epoch."""
+        if self.chances is None:
+            return shuffled(len(self), generator)[: self.drawn]
+        chances = torch.from_numpy(self.chances)
+        return torch.multinomial(chances, self.drawn, replacement=True, generator=generator).numpy()
+
+
+def training_material(
+    films: Films, config: TrainConfig, *, auxiliary: AuxiliaryFilms | None = None, teacher: Shares | None = None
+) -> Material:
+    """Films to learn from: those with a weight above 0, and those with a reading where a second head learns them.
+
+    Args:
+        films: the training split.
+        auxiliary: more films; those with a reading join.
+        teacher: [films, findings] probabilities.
+
+    Raises:
+        DatasetError: a finding has no film with a weight above 0.
+    """
+    weights = np.array([film_weight(film, config) for film in films.records])
+    _require_every_class(films.labels[weights > 0], "train")
+    readings = np.array([READINGS.index(film.reading) if film.reading else UNKNOWN for film in films.records], np.int64)
+    labels = np.where(weights > 0, films.labels, UNKNOWN)
+    targets = _targets(films, readings, config, teacher)
+    kept = np.flatnonzero((labels != UNKNOWN) | ((readings != UNKNOWN) & (config.reading_weight > 0)))
+    parts = [(labels[kept], targets[kept], weights[kept], readings[kept])]
+    sources = [films.records[row].source for row in kept]
+    more = np.zeros(0, np.int64)
+    if auxiliary is not None:
+        their_readings, their_sources = readings_of(auxiliary), sources_of(auxiliary)
+        meant = np.array([FINDINGS.index(MEANT[at]) if at in MEANT else UNKNOWN for at in their_readings], np.int64)
+        meant = meant if config.auxiliary_weight else np.full(len(meant), UNKNOWN)
+        more = np.flatnonzero((meant != UNKNOWN) | ((their_readings != UNKNOWN) & (config.reading_weight > 0)))
+        theirs = np.eye(len(FINDINGS), dtype=np.float32)[meant[more]]
+        parts.append((meant[more], theirs, np.full(len(more), config.auxiliary_weight), their_readings[more]))
+        sources += [their_sources[row] for row in more]
+    labels, targets, weights, readings = (np.concatenate(part) for part in zip(*parts, strict=True))
+
+    def take(rows: Rows) -> NDArray[np.uint8]:
+        if auxiliary is None:
+            return films.take(kept[rows])
+        own = rows < len(kept)
+        images = np.empty((len(rows), *films.store.shape[1:]), np.uint8)
+        images[own] = films.take(kept[rows[own]])
+        images[~own] = auxiliary.images[more[rows[~own] - len(kept)]]
+        return images
+
+    known = labels != UNKNOWN
+    balance = class_weights(np.bincount(labels[known], minlength=len(FINDINGS)).tolist(), config.class_weight_power)
+    drawn = config.epoch_films or len(labels)
+    chances = shares(labels, sources, np.where(known, weights, 1.0)) if config.balance == "source" else None
+    # What is drawn by weight needs no weight in the loss.
+    weights = np.where(known, balance[labels] * (weights if chances is None else 1.0), 0.0)
+    return Material(
+        take=take,
+        labels=labels,
+        targets=targets,
+        weights=weights,
+        readings=readings,
+        sources=tuple(sources),
+        chances=chances,
+        drawn=drawn if chances is not None else min(drawn, len(labels)),
+        balance=balance,
+    )
+
+
+def validation_material(films: Films, config: TrainConfig, balance: NDArray[np.float32]) -> Material:
+    """Films to choose on, which weigh in the loss what they would in training.
+
+    Args:
+        balance: the training's class weights.
+
+    Raises:
+        DatasetError: a finding has no film with a weight above 0.
+    """
+    weights = np.array([film_weight(film, config) for film in films.records])
+    heavy, sources = weights > 0, tuple(film.source for film in films.records)
+    _require_every_class(films.labels[heavy], "val")
+    if config.balance == "source":
+        own = [source for source, counts in zip(sources, heavy, strict=True) if counts]
+        weights[heavy] = shares(films.labels[heavy], own, weights[heavy])
+    return Material(
+        take=films.take,
+        labels=films.labels,
+        targets=np.eye(len(FINDINGS), dtype=np.float32)[films.labels],
+        weights=weights * balance[films.labels],
+        readings=np.full(len(films), UNKNOWN, np.int64),
+        sources=sources,
+        drawn=len(films),
+        balance=balance,
+    )
+
+
+def readings_of(films: AuxiliaryFilms) -> NDArray[np.int64]:
+    """[N] index into READINGS, or UNKNOWN."""
+    found = np.full(len(films.images), UNKNOWN, np.int64)
+    for column, label in enumerate(films.labels):
+        if label in READING_LABELS:
+            found[(films.truth[:, column] > 0) & (films.known[:, column] > 0)] = READING_LABELS[label]
+    return found
+
+
+def sources_of(films: AuxiliaryFilms) -> list[str]:
+    """[N], from the labels that are known of each film; "" where these are readings alone."""
+    names = np.array([label.split(":")[0] for label in films.labels])
+    own = np.array([label not in READING_LABELS for label in films.labels], bool)
+    known = (films.known > 0) & own
+    return [str(names[row.argmax()]) if row.any() else "" for row in known]
+
+
+def _targets(films: Films, readings: NDArray[np.int64], config: TrainConfig, teacher: Shares | None) -> Shares:
+    """[N, findings]: the label; moved towards the reading where the label was mined and the two differ, and towards a
+    teacher."""
+    targets = np.eye(len(FINDINGS), dtype=np.float32)[films.labels]
+    for row, film in enumerate(films.records if config.disagreement else ()):
+        meant = MEANT.get(int(readings[row]))
+        if readings[row] != UNKNOWN and film.label_basis in REPORT_MINED and meant != film.label:
+            # "Not normal, no opacity" is of no finding: what is taken from the label is shared out.
+            read = np.eye(len(FINDINGS))[FINDINGS.index(meant)] if meant else np.full(len(FINDINGS), 1 / len(FINDINGS))
+            targets[row] = (1 - config.disagreement) * targets[row] + config.disagreement * read
+    if teacher is None or not config.teacher_weight:
+        return targets
+    softened = teacher ** (1 / config.teacher_temperature)
+    softened /= softened.sum(axis=1, keepdims=True)
+    return np.asarray((1 - config.teacher_weight) * targets + config.teacher_weight * softened, np.float32)
+
+
+def _require_every_class(labels: NDArray[np.int64], split: str) -> None:
+    counts = dict(zip(FINDINGS, np.bincount(labels, minlength=len(FINDINGS)).tolist(), strict=True))
+    if 0 in counts.values():
+        raise DatasetError(f"split {split!r} lacks films of every class: {counts}")
