@@ -2,6 +2,7 @@
 
 import hashlib
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from model.data.raw_films import METADATA, image_to_input, read_table
 from model.errors import DatasetError
 from model.preprocess import PreprocessSpec
 
+ABOUT = "an auxiliary set is a folder with metadata.csv and its tar shards"
 COLUMNS = {"image_id", "shard", "file", "source", "labels"}
 
 
@@ -30,8 +32,8 @@ class AuxiliaryFilms:
     digest: str
 
 
-def load_auxiliary(folder: Path, *, size: int, limit: int = 0) -> AuxiliaryFilms:
-    """Read an auxiliary set: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar
+def load_auxiliary(folders: Sequence[Path], *, size: int, limit: int = 0) -> AuxiliaryFilms:
+    """Read auxiliary sets: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar
     shards.
 
     A label is known for a film when any film of the same source carries it.
@@ -39,14 +41,18 @@ def load_auxiliary(folder: Path, *, size: int, limit: int = 0) -> AuxiliaryFilms
     Raises:
         DatasetError: the table, a column, a shard or a film is missing.
     """
-    rows = read_table(folder / METADATA, COLUMNS, "an auxiliary set is a folder with metadata.csv and its tar shards")
+    tables = {folder: read_table(folder / METADATA, COLUMNS, ABOUT) for folder in folders}
+    rows = [row for table in tables.values() for row in table]
     if limit:
         rows = rows[:: max(1, len(rows) // limit)]
     names = {row["image_id"]: {f"{row['source']}:{name}" for name in _split_labels(row["labels"])} for row in rows}
     labels = tuple(sorted(set().union(*names.values())))
     source_of = {label: label.split(":", 1)[0] for label in labels}
     spec = replace(PreprocessSpec(), size=size)
-    encoded = read_shards(folder, rows)
+    encoded: dict[str, bytes] = {}
+    for folder, table in tables.items():
+        wanted = {row["image_id"] for row in table}
+        encoded |= read_shards(folder, [row for row in rows if row["image_id"] in wanted])
     images = np.stack([image_to_input(encoded[row["image_id"]], row["image_id"], spec) for row in rows])[:, None]
     truth = np.array([[label in names[row["image_id"]] for label in labels] for row in rows], np.float32)
     known = np.array([[source_of[label] == row["source"] for label in labels] for row in rows], np.float32)

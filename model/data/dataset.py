@@ -13,7 +13,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,16 @@ class Films:
     rows: NDArray[np.int64]
     """[N] where in `store` these films are."""
     records: tuple[FilmRow, ...]
+    findings: tuple[str, ...] = FINDINGS
+    """What films of this set are labelled with, the negative one first."""
 
     def __len__(self) -> int:
         return len(self.records)
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """[N] index into FINDINGS."""
-        return np.array([FINDINGS.index(film.label) for film in self.records], np.int64)
+        """[N] index into the findings."""
+        return np.array([self.findings.index(film.label) for film in self.records], np.int64)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -102,11 +104,11 @@ class Films:
 
     def where(self, wanted: Callable[[FilmRow], bool]) -> "Films":
         kept = [index for index, film in enumerate(self.records) if wanted(film)]
-        return Films(store=self.store, rows=self.rows[kept], records=tuple(self.records[index] for index in kept))
+        return replace(self, rows=self.rows[kept], records=tuple(self.records[index] for index in kept))
 
     def counts(self) -> dict[str, int]:
         tally = Counter(film.label for film in self.records)
-        return {name: tally.get(name, 0) for name in FINDINGS}
+        return {name: tally.get(name, 0) for name in self.findings}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,8 @@ class Dataset:
     views: tuple[str, ...]
     """Empty: all."""
     train_views: tuple[str, ...]
+    findings: tuple[str, ...] = FINDINGS
+    """What the films are labelled with, the negative one first."""
 
 
 def load_dataset(
@@ -161,7 +165,14 @@ def dataset_of(films: Films, *, spec: PreprocessSpec, views: tuple[str, ...], tr
     for name, part in sorted(splits.items()):
         for row, film, label in zip(part.rows, part.records, part.labels, strict=True):
             digest.update(f"{name} {film.identifier} {label}".encode() + part.store[row].tobytes())
-    return Dataset(splits=splits, digest=digest.hexdigest(), spec=spec, views=views, train_views=train_views)
+    return Dataset(
+        splits=splits,
+        digest=digest.hexdigest(),
+        spec=spec,
+        views=views,
+        train_views=train_views,
+        findings=films.findings,
+    )
 
 
 def open_prepared(folder: Path) -> tuple[Films, PreprocessSpec]:

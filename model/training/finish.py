@@ -35,9 +35,13 @@ def build_bundle(
     command: str,
     initial: str,
     pretraining: dict[str, Any] | None = None,
+    helpers: dict[str, Any] | None = None,
     device: str,
 ) -> Bundle:
-    """Write `path`. Every figure in it is measured through ONNX Runtime on the exported fp16 weights, as served."""
+    """Write `path`. Every figure in it is measured through ONNX Runtime on the exported fp16 weights, as served.
+
+    `helpers` says what else taught, for the record.
+    """
     spec = dataset.spec
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "model.onnx"
@@ -78,6 +82,7 @@ def build_bundle(
                 "command": command,
                 "initial_weights": initial,
                 "pretraining": pretraining,
+                **{name: value for name, value in (helpers or {}).items() if value},
                 "device": device,
                 "recipe": config.as_dict(),
                 "kept": trained.kept,

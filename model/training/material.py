@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from model.data.auxiliary import AuxiliaryFilms
 from model.data.dataset import Films
 from model.errors import DatasetError
-from model.findings import FINDINGS, REPORT_MINED
+from model.findings import REPORT_MINED
 from model.training.loop import Rows, shuffled
 from model.training.recipe import READINGS, TrainConfig
 from model.training.sampling import UNKNOWN, class_weights, film_weight, shares
 
 Shares = NDArray[np.float32]
-READING_LABELS = {f"rsna:{name}": at for at, name in enumerate(READINGS)} | {"rsna:Not Normal": 1}
-"""In auxiliary sets."""
-MEANT = {0: "normal", 2: "pneumonia"}
-"""The finding that a reading stands for. Film 1, "not normal, no opacity", is of no finding of the paper's."""
+READING_LABELS = {"rsna:Normal": 0, "rsna:Not Normal": 1, "rsna:Lung Opacity": 2}
+"""In auxiliary sets: label -> place in READINGS."""
+OPACITY = "pneumonia"
+"""The finding that "Lung Opacity" stands for. "Not normal, no opacity" stands for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,10 @@ def training_material(
         DatasetError: a finding has no film with a weight above 0.
     """
     weights = np.array([film_weight(film, config) for film in films.records])
-    _require_every_class(films.labels[weights > 0], "train")
-    readings = np.array([READINGS.index(film.reading) if film.reading else UNKNOWN for film in films.records], np.int64)
+    _require_every_class(films.where(lambda film: film_weight(film, config) > 0), "train")
+    readings = np.array(
+        [READINGS.index(film.reading) if film.reading in READINGS else UNKNOWN for film in films.records], np.int64
+    )
     labels = np.where(weights > 0, films.labels, UNKNOWN)
     targets = _targets(films, readings, config, teacher)
     kept = np.flatnonzero((labels != UNKNOWN) | ((readings != UNKNOWN) & (config.reading_weight > 0)))
@@ -80,10 +82,10 @@ def training_material(
     more = np.zeros(0, np.int64)
     if auxiliary is not None:
         their_readings, their_sources = readings_of(auxiliary), sources_of(auxiliary)
-        meant = np.array([FINDINGS.index(MEANT[at]) if at in MEANT else UNKNOWN for at in their_readings], np.int64)
+        meant = np.array([_meant(films.findings).get(at, UNKNOWN) for at in their_readings.tolist()], np.int64)
         meant = meant if config.auxiliary_weight else np.full(len(meant), UNKNOWN)
         more = np.flatnonzero((meant != UNKNOWN) | ((their_readings != UNKNOWN) & (config.reading_weight > 0)))
-        theirs = np.eye(len(FINDINGS), dtype=np.float32)[meant[more]]
+        theirs = np.eye(len(films.findings), dtype=np.float32)[meant[more]]
         parts.append((meant[more], theirs, np.full(len(more), config.auxiliary_weight), their_readings[more]))
         sources += [their_sources[row] for row in more]
     labels, targets, weights, readings = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -98,7 +100,9 @@ def training_material(
         return images
 
     known = labels != UNKNOWN
-    balance = class_weights(np.bincount(labels[known], minlength=len(FINDINGS)).tolist(), config.class_weight_power)
+    balance = class_weights(
+        np.bincount(labels[known], minlength=len(films.findings)).tolist(), config.class_weight_power
+    )
     drawn = config.epoch_films or len(labels)
     chances = shares(labels, sources, np.where(known, weights, 1.0)) if config.balance == "source" else None
     # What is drawn by weight needs no weight in the loss.
@@ -127,14 +131,14 @@ def validation_material(films: Films, config: TrainConfig, balance: NDArray[np.f
     """
     weights = np.array([film_weight(film, config) for film in films.records])
     heavy, sources = weights > 0, tuple(film.source for film in films.records)
-    _require_every_class(films.labels[heavy], "val")
+    _require_every_class(films.where(lambda film: film_weight(film, config) > 0), "val")
     if config.balance == "source":
         own = [source for source, counts in zip(sources, heavy, strict=True) if counts]
         weights[heavy] = shares(films.labels[heavy], own, weights[heavy])
     return Material(
         take=films.take,
         labels=films.labels,
-        targets=np.eye(len(FINDINGS), dtype=np.float32)[films.labels],
+        targets=np.eye(len(films.findings), dtype=np.float32)[films.labels],
         weights=weights * balance[films.labels],
         readings=np.full(len(films), UNKNOWN, np.int64),
         sources=sources,
@@ -160,15 +164,21 @@ def sources_of(films: AuxiliaryFilms) -> list[str]:
     return [str(names[row.argmax()]) if row.any() else "" for row in known]
 
 
+def _meant(findings: tuple[str, ...]) -> dict[int, int]:
+    """Reading -> the finding that it stands for."""
+    return {0: 0} | ({2: findings.index(OPACITY)} if OPACITY in findings else {})
+
+
 def _targets(films: Films, readings: NDArray[np.int64], config: TrainConfig, teacher: Shares | None) -> Shares:
     """[N, findings]: the label; moved towards the reading where the label was mined and the two differ, and towards a
     teacher."""
-    targets = np.eye(len(FINDINGS), dtype=np.float32)[films.labels]
+    count, labels = len(films.findings), films.labels
+    targets = np.eye(count, dtype=np.float32)[labels]
     for row, film in enumerate(films.records if config.disagreement else ()):
-        meant = MEANT.get(int(readings[row]))
-        if readings[row] != UNKNOWN and film.label_basis in REPORT_MINED and meant != film.label:
-            # "Not normal, no opacity" is of no finding: what is taken from the label is shared out.
-            read = np.eye(len(FINDINGS))[FINDINGS.index(meant)] if meant else np.full(len(FINDINGS), 1 / len(FINDINGS))
+        meant = _meant(films.findings).get(int(readings[row]))
+        if readings[row] != UNKNOWN and film.label_basis in REPORT_MINED and meant != labels[row]:
+            # What is taken from a label whose film was read as of no finding is shared out.
+            read = np.full(count, 1 / count) if meant is None else np.eye(count)[meant]
             targets[row] = (1 - config.disagreement) * targets[row] + config.disagreement * read
     if teacher is None or not config.teacher_weight:
         return targets
@@ -177,7 +187,6 @@ def _targets(films: Films, readings: NDArray[np.int64], config: TrainConfig, tea
     return np.asarray((1 - config.teacher_weight) * targets + config.teacher_weight * softened, np.float32)
 
 
-def _require_every_class(labels: NDArray[np.int64], split: str) -> None:
-    counts = dict(zip(FINDINGS, np.bincount(labels, minlength=len(FINDINGS)).tolist(), strict=True))
-    if 0 in counts.values():
-        raise DatasetError(f"split {split!r} lacks films of every class: {counts}")
+def _require_every_class(films: Films, split: str) -> None:
+    if 0 in films.counts().values():
+        raise DatasetError(f"split {split!r} lacks films of every class: {films.counts()}")

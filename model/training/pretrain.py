@@ -3,7 +3,7 @@ its source reports."""
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,30 @@ from model.data.auxiliary import AuxiliaryFilms
 from model.data.bundle_films import Advance
 from model.errors import DatasetError
 from model.training.augment import Augmentation
-from model.training.loop import Checkpoint, Pass, Rows, nothing, pick_device, shuffled
+from model.training.loop import Checkpoint, Pass, Rows, nothing, parameter_groups, pick_device, shuffled
+from model.training.recipe import HIDDEN_SOURCE, side_at
 from model.training.resnet import PretrainingNetwork
+from model.training.trunk import Trunk, begin, write_trunk
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Recipe of one pretraining run."""
 
-    epochs: int = 40
+    sizes: tuple[tuple[int, int], ...] = ((224, 40),)
+    """Stages as (side, epochs), under one cycle of the learning rate."""
     batch: int = 64
     learning_rate: float = 1e-3
+    """Of the trunk."""
+    head_rate: float = 1.0
+    """Learning rate of the head by the trunk's."""
     weight_decay: float = 0.05
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = HIDDEN_SOURCE
     seed: int = 2020
+
+    @property
+    def epochs(self) -> int:
+        return sum(epochs for _, epochs in self.sizes)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -46,13 +56,17 @@ def pretrain(
     films: AuxiliaryFilms,
     config: PretrainConfig,
     *,
+    initial: Path | str | None = None,
     out: Path,
     device: torch.device | None = None,
     checkpoint: Checkpoint | None = None,
     report: Callable[[PretrainEpoch], None] = lambda _: None,
     advance: Advance = nothing,
 ) -> None:
-    """Train and write the trunk's state dict to `out` (fp32, torch format). Continues from its checkpoint.
+    """Train and write the trunk to `out`, see `trunk.read_trunk`. Continues from its checkpoint.
+
+    Args:
+        initial: what the trunk begins with, as for `train.build`.
 
     Raises:
         DatasetError: nothing to learn from, or the checkpoint is of another training.
@@ -62,11 +76,19 @@ def pretrain(
     informative, usable = teaching(films)
     if not len(usable):
         raise DatasetError("no label has films with it and films of the same source without it: nothing to learn from")
-    network = PretrainingNetwork(len(informative)).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    start = begin(initial)
+    network = PretrainingNetwork(len(informative), mean=start.mean, std=start.std)
+    if start.state:
+        network.trunk.load_state_dict(start.state)
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    groups = parameter_groups(network, rate=config.learning_rate, head_rate=config.head_rate)
+    optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
     steps = -(-len(usable) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=config.learning_rate, total_steps=steps * config.epochs, pct_start=0.15
+        optimiser,
+        max_lr=[group["lr"] for group in optimiser.param_groups],
+        total_steps=steps * config.epochs,
+        pct_start=0.15,
     )
     training = Pass(
         network=network,
@@ -91,12 +113,11 @@ def pretrain(
     for epoch in range(saved["epoch"] + 1 if saved else 1, config.epochs + 1):
         started = time.monotonic()
         order = usable[shuffled(len(usable), training.generator)]
-        loss = training.run(order, lambda rows: films.images[rows], loss_of, advance)
+        side = side_at(config.sizes, epoch)
+        loss = training.run(order, lambda rows: films.images[rows], loss_of, advance, side)
         checkpoint.save({"epoch": epoch, "training": training.state()})
         report(PretrainEpoch(epoch=epoch, loss=loss, seconds=time.monotonic() - started))
-    draft = out.with_name(out.name + ".part")
-    torch.save({name: tensor.cpu() for name, tensor in network.trunk.state_dict().items()}, draft)
-    draft.replace(out)
+    write_trunk(out, Trunk(state=network.trunk.state_dict(), mean=start.mean, std=start.std))
     checkpoint.remove()
 
 

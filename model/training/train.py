@@ -20,7 +20,7 @@ from model.training.material import Material, Shares, training_material, validat
 from model.training.objective import Objective
 from model.training.recipe import TrainConfig, side_at
 from model.training.resnet import ChestResNet50
-from model.training.trunk import imagenet, read_trunk
+from model.training.trunk import begin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Trained:
     """Which weights these are, in words."""
 
 
-def build(config: TrainConfig, initial: Path | str | None) -> ChestResNet50:
+def build(config: TrainConfig, initial: Path | str | None, findings: int = len(FINDINGS)) -> ChestResNet50:
     """A network to start from.
 
     Args:
@@ -63,11 +63,10 @@ def build(config: TrainConfig, initial: Path | str | None) -> ChestResNet50:
     Raises:
         DatasetError: the weights cannot be had, or do not fit.
     """
-    start = imagenet() if initial == "imagenet" else read_trunk(Path(initial)) if initial is not None else None
+    start = begin(initial)
     torch.manual_seed(config.seed)
-    scale = {"mean": start.mean, "std": start.std} if start else {}
-    network = ChestResNet50(len(FINDINGS), config.dropout, **scale)
-    if start:
+    network = ChestResNet50(findings, config.dropout, mean=start.mean, std=start.std)
+    if start.state:
         network.trunk.load_state_dict(start.state)
     return network
 

@@ -25,6 +25,20 @@ class Trunk:
     std: float = GREY_STD
 
 
+def begin(initial: Path | str | None) -> Trunk:
+    """What a network begins with.
+
+    Args:
+        initial: None for random weights, which have no state here; "imagenet" for torchvision's; or a file.
+
+    Raises:
+        DatasetError: the weights cannot be had, or do not fit.
+    """
+    if initial is None:
+        return Trunk(state={})
+    return imagenet() if initial == "imagenet" else read_trunk(Path(initial))
+
+
 def read_trunk(path: Path) -> Trunk:
     """A file of `xrayq trunk convert` or `xrayq pretrain`; or a state dict of torchvision's ResNet50, which takes
     ImageNet's mean and standard deviation.

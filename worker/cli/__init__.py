@@ -23,6 +23,7 @@ from worker.cli import (
     instance,
     labels,
     prepare,
+    pretrain,
     processes,
     replay,
     roles,
@@ -80,6 +81,7 @@ status.register(app)
 doctor.register(app)
 prepare.register(app)
 app.add_typer(trunk.app, name="trunk", rich_help_panel="Train")
+pretrain.register(app)
 train.register(app)
 compile.register(app)
 calibrate.register(app)

@@ -9,7 +9,7 @@ import typer
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
 from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, require
-from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe
+from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe, start_of
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def init_(
     """
     from model.training.study import start_study
 
-    starts = {_name(start): _initial(start) for start in init or ["random"]}
+    starts = {_name(start): start_of(start) for start in init or ["random"]}
     _run(
         lambda bench: start_study(bench, starts),
         films,
@@ -206,7 +206,7 @@ def _run(
         bench = Bench(
             dataset=dataset,
             config=config,
-            initial=_initial(init),
+            initial=start_of(init),
             device=chosen,
             seeds=range(config.seed, config.seed + seeds),
             report=lambda line: console.print(line, highlight=False),
@@ -235,13 +235,6 @@ def _finish(console: "Console", study: "Study", out: Path | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(study.as_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         console.print(f"wrote {out}: 'xrayq evaluate --study {out}' shows it in the report", highlight=False)
-
-
-def _initial(start: str) -> Path | str | None:
-    if start in ("random", "imagenet"):
-        return None if start == "random" else start
-    must_exist(Path(start))
-    return Path(start)
 
 
 def _name(start: str) -> str:

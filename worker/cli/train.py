@@ -1,4 +1,4 @@
-"""xrayq pretrain and xrayq train: films to a bundle."""
+"""xrayq train: films to a bundle."""
 
 import sys
 from dataclasses import replace
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.bundle import load_bundle
 from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, progress, require
 from worker.errors import ConfigurationError
 
@@ -22,11 +23,14 @@ PRESETS = {
     "ci": "four epochs for a few dozen films",
 }
 PRESET_HELP = f"Recipe: {'; '.join(f'{name} ({words})' for name, words in PRESETS.items())}."
+EpochsOption = Annotated[int | None, typer.Option(help="Override the recipe's epochs and its stages of size.", min=1)]
+ChangeOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one value of the recipe, NAME=VALUE; repeatable.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def register(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Train")(pretrain)
     app.command(rich_help_panel="Train")(train)
 
 
@@ -39,7 +43,14 @@ def train(
     ] = "random",
     views: Annotated[str, typer.Option(help="View positions, comma-separated, or 'all'.")] = "PA",
     train_views: Annotated[str, typer.Option(help="Other view positions for the training split.")] = "",
-    epochs: Annotated[int | None, typer.Option(help="Override the recipe's epochs.", min=1)] = None,
+    auxiliary: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an auxiliary set whose films with a reading join; repeatable.")
+    ] = None,
+    teacher: Annotated[
+        list[str] | None, typer.Option(help="Bundle that teaches (teacher_weight of the recipe); repeatable.")
+    ] = None,
+    change: ChangeOption = None,
+    epochs: EpochsOption = None,
     learning_rate: Annotated[float | None, typer.Option(help="Override the recipe's learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Override the recipe's seed.")] = None,
     limit: Annotated[int, typer.Option(help="Films of each class and split; 0 for all.")] = 0,
@@ -49,6 +60,9 @@ def train(
 ) -> None:
     """Train the network and write a calibrated, measured bundle.
 
+    --set changes one value of the recipe, NAME=VALUE with the names that stand
+    in model/training/recipe.py and in every bundle's record.
+
     The epoch to keep, the temperature and the operating points are chosen on
     the split val; the split test is only measured, once, at the end. The bundle
     holds the recipe, the seed, the data's digest, the versions and this command.
@@ -56,26 +70,31 @@ def train(
     \b
     xrayq prepare films/ && xrayq train --preset paper
     xrayq train --init imagenet --out runs/imagenet
-    xrayq train runs/all --preset reference --init runs/trunk.pt --train-views all --out runs/second
+    xrayq train runs/all --preset reference --init runs/trunk.pt --train-views all --auxiliary aux/
+    xrayq train --preset reference --set balance=none --set mined_weight.pneumonia=0.25 --set sizes=[[160,4]]
+    xrayq train --preset reference --teacher runs/a --teacher runs/b --set teacher_weight=0.5
     XRAYQ_BUNDLE=runs/second xrayq up
     """
     require("training")
     from rich.console import Console
 
+    from model.data.auxiliary import load_auxiliary
     from model.data.dataset import load_dataset
     from model.training.finish import build_bundle
     from model.training.loop import Checkpoint, describe_device, pick_device
     from model.training.resnet import fits
+    from model.training.teacher import probabilities_of
     from model.training.train import Epoch, build
     from model.training.train import train as run_training
 
     must_exist(films, first=PREPARE)
+    must_exist(*(auxiliary or []))
     if out.exists():
         raise ConfigurationError(f"{out} exists: bundles are never changed, choose another --out")
-    config = recipe(preset, epochs=epochs, learning_rate=learning_rate, seed=seed)
-    initial = init if init == "imagenet" else Path(init) if init != "random" else None
-    if isinstance(initial, Path):
-        must_exist(initial)
+    config = recipe(preset, change, epochs=epochs, learning_rate=learning_rate, seed=seed)
+    if bool(teacher) != bool(config.teacher_weight):
+        raise ConfigurationError("--teacher needs a teacher_weight in the recipe, and a teacher_weight needs --teacher")
+    initial = start_of(init)
     console = Console()
     with one_line_errors():
         chosen = pick_device(device)
@@ -87,9 +106,15 @@ def train(
                 f"{films} has films of side {dataset.spec.size}, the network takes 161 to 224: xrayq prepare --size 224"
             )
         show_counts(console, dataset)
+        joined = load_auxiliary(auxiliary, size=dataset.spec.size) if auxiliary else None
+        teachers = [load_bundle(name) for name in teacher or []]
+        helpers = {
+            "auxiliary_digest": joined.digest if joined else None,
+            "teachers": [{"name": one.name, "digest": one.digest} for one in teachers],
+        }
         checkpoint = Checkpoint(
             checkpoint_path(out, resume),
-            {"recipe": config.as_dict(), "data": dataset.digest, "start": describe_start(init)},
+            {"recipe": config.as_dict(), "data": dataset.digest, "start": describe_start(init)} | helpers,
         )
         with progress(console, "films trained on") as advance:
 
@@ -103,10 +128,12 @@ def train(
                 )
 
             trained = run_training(
-                build(config, initial),
+                build(config, initial, len(dataset.findings)),
                 dataset,
                 config,
                 device=chosen,
+                auxiliary=joined,
+                teacher=probabilities_of(teachers, dataset) if teachers else None,
                 checkpoint=checkpoint,
                 report=report,
                 advance=advance,
@@ -120,6 +147,7 @@ def train(
             command=command_line(),
             initial=describe_start(init),
             pretraining=pretraining_of(init),
+            helpers=helpers,
             device=describe_device(chosen),
         )
         checkpoint.remove()
@@ -127,92 +155,29 @@ def train(
     console.print(f"wrote {bundle.path}, digest {bundle.digest[:12]}: see 'xrayq bundle show {out}'", highlight=False)
 
 
-def pretrain(
-    films: Annotated[Path, typer.Argument(help="Folder with metadata.csv and tar shards.", metavar="FOLDER")],
-    out: Annotated[Path, typer.Option(help="File for the trunk's weights.")] = Path("runs/trunk.pt"),
-    epochs: Annotated[int, typer.Option(help="Passes over the films.")] = 40,
-    size: Annotated[int, typer.Option(help="Side of the films, pixels; a multiple of 32.")] = 224,
-    batch: Annotated[int, typer.Option(help="Films in a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Largest learning rate of the one cycle.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 2020,
-    limit: Annotated[int, typer.Option(help="About so many films; 0 for all.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    device: DeviceOption = "auto",
-) -> None:
-    """Train the trunk on other sources' chest films first, each judged on the labels its source reports.
-
-    metadata.csv has the columns image_id, shard, file, source and labels
-    (several, separated by ';' or '|'). The defaults want a GPU, where 5,000
-    films take three minutes; the second line is for two cores and takes 25.
-
-    \b
-    xrayq pretrain auxiliary/ --out runs/trunk.pt
-    xrayq pretrain auxiliary/ --epochs 8 --size 128 --batch 32 --learning-rate 5e-4
-    xrayq train --init runs/trunk.pt
-    """
-    require("training")
-    import json
-
-    import torch
-    from rich.console import Console
-
-    from model.data.auxiliary import load_auxiliary
-    from model.digest import file_digest
-    from model.training.loop import Checkpoint, describe_device, pick_device
-    from model.training.pretrain import PretrainConfig, PretrainEpoch, teaching
-    from model.training.pretrain import pretrain as run_pretraining
-
-    console = Console()
-    must_exist(films)
-    must_be_writable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-
-    def report(epoch: PretrainEpoch) -> None:
-        console.print(f"epoch {epoch.epoch:>3}  loss {epoch.loss:.4f}  {epoch.seconds:.0f} s", highlight=False)
-
-    with one_line_errors():
-        chosen = pick_device(device)
-        loaded = load_auxiliary(films, size=size, limit=limit)
-        labels, used = teaching(loaded)
-        console.print(
-            f"{len(used)} of {len(loaded.images)} films teach {len(labels)} labels, digest {loaded.digest[:12]}",
-            highlight=False,
-        )
-        config = PretrainConfig(epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed)
-        belongs_to = {"recipe": config.as_dict(), "data": loaded.digest}
-        checkpoint = Checkpoint(checkpoint_path(out, resume), belongs_to)
-        with progress(console, "films trained on") as advance:
-            run_pretraining(
-                loaded, config, out=out, device=chosen, checkpoint=checkpoint, report=report, advance=advance
-            )
-        story = {
-            "command": command_line(),
-            "data_digest": loaded.digest,
-            "films": len(used),
-            "labels": [loaded.labels[index] for index in labels],
-            "size": size,
-            "recipe": config.as_dict(),
-            "device": describe_device(chosen),
-            "torch": torch.__version__,
-            "weights": file_digest(out),
-        }
-        story_path(out).write_text(json.dumps(story, indent=2) + "\n", encoding="utf-8")
-    console.print(f"wrote {out}: use it with 'xrayq train --init {out}'", highlight=False)
-
-
 def recipe(
-    preset: str, *, epochs: int | None = None, learning_rate: float | None = None, seed: int | None = None
+    preset: str,
+    changes: list[str] | None = None,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
 ) -> "TrainConfig":
     """A preset with overrides. Raises ConfigurationError."""
     from model.training.recipe import PRESETS as CONFIGS
+    from model.training.recipe import changed
 
     if preset not in CONFIGS:
         raise ConfigurationError(f"--preset is one of {', '.join(CONFIGS)}")
     config = CONFIGS[preset]
     if epochs is not None:
-        config = replace(config, epochs=epochs, average_last=min(config.average_last, epochs))
+        config = replace(config, epochs=epochs, sizes=(), average_last=min(config.average_last, epochs))
     if learning_rate is not None:
         config = replace(config, learning_rate=learning_rate)
+    try:
+        config = changed(config, changes or [])
+    except ValueError as error:
+        raise ConfigurationError(f"--set {error}") from None
     return config if seed is None else replace(config, seed=seed)
 
 
@@ -230,6 +195,14 @@ def checkpoint_path(out: Path, resume: bool) -> Path:
     if path.exists() and not resume:
         raise ConfigurationError(f"an interrupted run left {path}: --resume continues it, deleting it starts again")
     return path
+
+
+def start_of(init: str) -> Path | str | None:
+    """Of --init, as `train.build` takes it. Raises where there is no such file."""
+    if init in ("random", "imagenet"):
+        return None if init == "random" else init
+    must_exist(Path(init))
+    return Path(init)
 
 
 def describe_start(init: str) -> str:

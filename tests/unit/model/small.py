@@ -61,4 +61,4 @@ def stopping(after: int) -> Callable[..., None]:
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    return dict(torch.load(path, weights_only=True))
+    return dict(torch.load(path, weights_only=True)["trunk"])

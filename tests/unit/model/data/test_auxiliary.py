@@ -45,14 +45,14 @@ def encoded(seed: int) -> bytes:
 
 
 def test_labels_are_known_where_their_source_reports_them(tmp_path: Path) -> None:
-    films = load_auxiliary(write_auxiliary(tmp_path, SET), size=32)
+    films = load_auxiliary([write_auxiliary(tmp_path, SET)], size=32)
     assert films.labels == ("a:edema", "a:mass", "b:edema", "b:nodule")
     assert films.truth.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
     assert films.known.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]
 
 
 def test_films_are_preprocessed_as_in_serving(tmp_path: Path) -> None:
-    films = load_auxiliary(write_auxiliary(tmp_path, SET), size=32)
+    films = load_auxiliary([write_auxiliary(tmp_path, SET)], size=32)
     assert (films.images.dtype, films.images.shape) == (np.uint8, (3, 1, 32, 32))
     for seed, image in enumerate(films.images):
         expected = to_input(class_pixels("normal", seed), low=0, high=255, spec=PreprocessSpec(size=32))
@@ -62,28 +62,28 @@ def test_films_are_preprocessed_as_in_serving(tmp_path: Path) -> None:
 def test_limit_takes_films_from_all_over(tmp_path: Path) -> None:
     """Sources stand one after the other in the table."""
     write_auxiliary(tmp_path, {f"{source}/{at}": "mass" if at % 2 else "" for source in "ab" for at in range(6)})
-    films = load_auxiliary(tmp_path, size=32, limit=4)
+    films = load_auxiliary([tmp_path], size=32, limit=4)
     assert len(films.images) == 4
     assert films.known.any(axis=0).all()
     assert len(films.labels) == 2
 
 
 def test_digest_is_of_films_and_labels(tmp_path: Path) -> None:
-    first = load_auxiliary(write_auxiliary(tmp_path / "a", SET), size=32).digest
-    assert load_auxiliary(tmp_path / "a", size=32).digest == first
+    first = load_auxiliary([write_auxiliary(tmp_path / "a", SET)], size=32).digest
+    assert load_auxiliary([tmp_path / "a"], size=32).digest == first
     others = [SET | {"a/2": "mass"}, dict(reversed(SET.items())), {"a/1": "mass; oedema"} | dict(list(SET.items())[1:])]
     for at, other in enumerate(others):
-        assert load_auxiliary(write_auxiliary(tmp_path / f"b{at}", other), size=32).digest != first
-    assert load_auxiliary(tmp_path / "a", size=64).digest != first
+        assert load_auxiliary([write_auxiliary(tmp_path / f"b{at}", other)], size=32).digest != first
+    assert load_auxiliary([tmp_path / "a"], size=64).digest != first
     write_shard(tmp_path / "a", {f"{film}.png": encoded(9) for film in SET})
-    assert load_auxiliary(tmp_path / "a", size=32).digest != first
+    assert load_auxiliary([tmp_path / "a"], size=32).digest != first
 
 
 @pytest.mark.parametrize("column", sorted(COLUMNS))
 def test_missing_column_is_named(tmp_path: Path, column: str) -> None:
     write_auxiliary(tmp_path, SET, tuple(name for name in NAMES if name != column))
     with pytest.raises(DatasetError, match=f"lacks the columns {column}$"):
-        load_auxiliary(tmp_path, size=32)
+        load_auxiliary([tmp_path], size=32)
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -112,5 +112,5 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_is_wrong_is_named(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(write_auxiliary(tmp_path, SET))
     with pytest.raises(DatasetError, match=message) as error:
-        load_auxiliary(tmp_path, size=32)
+        load_auxiliary([tmp_path], size=32)
     assert "\n" not in str(error.value)

@@ -13,7 +13,7 @@ from model.data.dataset import Dataset  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
 from model.training.augment import Augmentation  # noqa: E402
 from model.training.loop import Checkpoint  # noqa: E402
-from model.training.recipe import TrainConfig  # noqa: E402
+from model.training.recipe import HIDDEN_SOURCE, TrainConfig  # noqa: E402
 from model.training.train import Epoch, train  # noqa: E402
 from tests.unit.model.small import Small, Stop, same, stopping, timeless  # noqa: E402
 
@@ -23,6 +23,21 @@ RECIPES = {
     "search": TrainConfig(epochs=5, batch=5, search_epochs=2, search_rate=0.05, learning_rate=0.01),
     "members": TrainConfig(
         epochs=3, batch=5, schedule="one_cycle", learning_rate=0.02, select="loss", average_last=2, members=2
+    ),
+    "everything": TrainConfig(
+        epochs=3,
+        batch=5,
+        schedule="one_cycle",
+        learning_rate=0.02,
+        select="loss",
+        sizes=((24, 1), (32, 2)),
+        balance="source",
+        reading_weight=0.5,
+        group_dro=0.1,
+        adversary_weight=0.5,
+        head_rate=3.0,
+        clip=1.0,
+        augmentation=HIDDEN_SOURCE,
     ),
 }
 

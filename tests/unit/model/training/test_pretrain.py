@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'xrayq[train]'")
 
 from torch import nn  # noqa: E402
+from torchvision.models import resnet50  # noqa: E402
 
 from model.data.auxiliary import AuxiliaryFilms  # noqa: E402
 from model.digest import file_digest  # noqa: E402
@@ -18,6 +19,7 @@ from model.training.loop import Checkpoint  # noqa: E402
 from model.training.pretrain import PretrainConfig, PretrainEpoch, pretrain  # noqa: E402
 from model.training.resnet import ChestResNet50  # noqa: E402
 from model.training.train import build  # noqa: E402
+from model.training.trunk import read_trunk  # noqa: E402
 from tests.services import Xrayq  # noqa: E402
 from tests.unit.model.data.test_auxiliary import write_auxiliary  # noqa: E402
 from tests.unit.model.small import TINY, Small, Stop, stopping, weights  # noqa: E402
@@ -37,7 +39,7 @@ def auxiliary(labels: tuple[str, ...] = ("a:mass", "a:never")) -> AuxiliaryFilms
 class SmallPretraining(nn.Module):
     """As PretrainingNetwork, with few weights."""
 
-    def __init__(self, labels: int) -> None:
+    def __init__(self, labels: int, **scale: float) -> None:
         super().__init__()
         self.trunk = Small().layers
         self.head = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(8 * 9, labels))
@@ -50,7 +52,7 @@ def test_an_interrupted_pretraining_continues_as_if_nothing_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.training.pretrain.PretrainingNetwork", SmallPretraining)
-    config = PretrainConfig(epochs=3, batch=4)
+    config = PretrainConfig(sizes=((24, 1), (32, 2)), batch=4, head_rate=3.0)
     whole: list[PretrainEpoch] = []
     pretrain(auxiliary(), config, out=tmp_path / "whole.pt", report=whole.append)
     expected = weights(tmp_path / "whole.pt")
@@ -84,13 +86,13 @@ def test_nothing_to_learn_from(tmp_path: Path, labels: tuple[str, ...]) -> None:
     films = auxiliary(labels)
     films.truth[:] = 0
     with pytest.raises(DatasetError, match="no label has films with it and films of the same source without it"):
-        pretrain(films, PretrainConfig(epochs=1), out=tmp_path / "trunk.pt")
+        pretrain(films, PretrainConfig(sizes=((32, 1),)), out=tmp_path / "trunk.pt")
     assert not (tmp_path / "trunk.pt").exists()
 
 
 def test_xrayq_pretrain_resumes(tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest.MonkeyPatch) -> None:
     write_auxiliary(tmp_path / "aux", {f"a/{at}": "mass" if at % 2 else "" for at in range(4)})
-    words = ("pretrain", "aux", "--size", "32", "--epochs", "2", "--batch", "4", "--device", "cpu", "--out")
+    words = ("pretrain", "aux", "--sizes", "32:2", "--batch", "4", "--device", "cpu", "--out")
     assert xrayq(*words, "whole.pt")[0] == 0
     save = Checkpoint.save
 
@@ -116,5 +118,30 @@ def test_xrayq_pretrain_resumes(tmp_path: Path, xrayq: Xrayq, monkeypatch: pytes
     (tmp_path / "trunk.pt.json").replace(tmp_path / "whole.pt.json")
     assert (command.pretraining_of("trunk.pt"), command.pretraining_of("imagenet")) == (None, None)
     assert isinstance(build(TINY, tmp_path / "trunk.pt"), ChestResNet50)
+    assert (told["initial_weights"], told["start"]) == ("random", None)
     code, _, problems = xrayq("pretrain", "nowhere")
     assert (code, problems.count("\n"), "no such folder or file: nowhere" in problems) == (3, 1, True)
+
+
+def test_pretraining_goes_on_from_a_trunk_and_tells_the_whole_story(tmp_path: Path, xrayq: Xrayq) -> None:
+    write_auxiliary(tmp_path / "aux", {f"a/{at}": "mass" if at % 2 else "" for at in range(4)})
+    write_auxiliary(tmp_path / "aux2", {f"b/{at}": "mass" if at % 2 else "" for at in range(4)})
+    torch.save({"state_dict": resnet50().state_dict()}, tmp_path / "theirs.pt")
+    assert xrayq("trunk", "convert", "theirs.pt", "--licence", "MIT", "--out", "start.pt")[0] == 0
+    words = ("--init", "start.pt", "--sizes", "32:1", "--batch", "8", "--learning-rate", "0", "--device", "cpu")
+    code, out, problems = xrayq("pretrain", "aux", "aux2", *words, "--out", "trunk.pt")
+    assert code == 0, problems
+    assert "8 of 8 films teach 2 labels" in out
+    start, trunk = read_trunk(tmp_path / "start.pt"), read_trunk(tmp_path / "trunk.pt")
+    assert torch.equal(start.state["layer4.2.conv3.weight"], trunk.state["layer4.2.conv3.weight"])
+    assert (trunk.mean, trunk.std) == (0.0, 1.0)
+    told = command.pretraining_of("trunk.pt")
+    assert told is not None
+    assert (told["start"]["licence"], told["start"]["command"].split()[:3]) == ("MIT", ["xrayq", "trunk", "convert"])
+    assert told["initial_weights"] == f"file, sha256 {file_digest(tmp_path / 'start.pt')}"
+
+
+@pytest.mark.parametrize("sizes", ["", "128", "128:0", "16:3", "128:5,", "a:b"])
+def test_impossible_stages(xrayq: Xrayq, sizes: str) -> None:
+    code, _, problems = xrayq("pretrain", "aux", "--sizes", sizes)
+    assert (code, problems.count("\n"), "write it as 128:5,160:3" in problems) == (2, 1, True)
