@@ -43,7 +43,7 @@ class Objective(nn.Module):
         self.targets, self.weights = self._of(material.targets), self._of(material.weights.astype(np.float32))
         self.readings, self.sources = self._of(material.readings), self._of(sources)
         self.group_of = self._of(np.array([groups.get(pair, UNKNOWN) for pair in pairs]))
-        self.telling = self._of(_telling(pairs, np.ones(len(pairs)) if material.chances is None else material.chances))
+        self.telling = self._of(telling(pairs, np.ones(len(pairs)) if material.chances is None else material.chances))
 
     def forward(self, images: Tensor) -> Tensor:
         if self.reading is None and self.source is None:
@@ -88,7 +88,7 @@ def _features(network: Any, config: TrainConfig) -> int:
     return int(network.head.in_features) // HEAD_SIDE**2 if needed else 0
 
 
-def _telling(pairs: list[tuple[int, int]], drawn: NDArray[np.float64]) -> NDArray[np.float32]:
+def telling(pairs: list[tuple[int, int]], drawn: NDArray[np.float64]) -> NDArray[np.float32]:
     """[N] weights of the source's loss. Each source of a finding counts alike, so that the finding itself tells
     nothing of the source and need not be hidden; films of a finding with one source, and of no finding, count 0.
 
