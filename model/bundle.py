@@ -129,6 +129,16 @@ def derive(bundle: Bundle, path: Path, *, files: dict[str, Path] | None = None, 
     return write(path, replace(bundle, **({"parent": bundle.digest} | changes)), files=kept | (files or {}))
 
 
+def trunk_stories(bundle: Bundle) -> list[dict[str, Any]]:
+    """How the trunk that the network began with was made, and the one before it: `xrayq pretrain` says on how many
+    `films`, `xrayq trunk convert` from which `checkpoint` and under which licence."""
+    stories, story = [], bundle.provenance.get("pretraining")
+    while story:
+        stories.append({name: value for name, value in story.items() if name != "start"})
+        story = story.get("start")
+    return stories
+
+
 def load(path: Path) -> Bundle:
     """Read a bundle and check every digest and field.
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.bundle import Bundle
+from model.bundle import Bundle, trunk_stories
 from model.data.bundle_films import Advance, films_for
 from model.data.dataset import SPLITS, Dataset, FilmRow, Films, open_prepared
 from model.decision import OperatingPoint
@@ -220,9 +220,15 @@ def _paper(bundle: Bundle, films: int) -> Paper:
 
 def _start(bundle: Bundle) -> str:
     """How the network began, in words."""
-    pretraining = bundle.provenance.get("pretraining")
-    if pretraining:
-        return f"starts from a trunk pretrained on {pretraining['films']:,} chest films of other sources"
+    stories = trunk_stories(bundle)
+    words = [
+        f"a trunk pretrained on {story['films']:,} chest films of other sources"
+        if "films" in story
+        else f"weights of others ({story.get('licence') or story['checkpoint']})"
+        for story in stories
+    ]
+    if words:
+        return f"starts from {', which began with '.join(words)}"
     return f"starts from: {bundle.provenance.get('initial_weights', 'weights not said')}"
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from model.bundle import REFERENCE, SHIPPED, Bundle, load
+from model.bundle import REFERENCE, SHIPPED, Bundle, load, trunk_stories
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
@@ -143,9 +143,11 @@ def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
         fp32=" and ".join(f"{bundle.metrics[name]['accuracy']['value']:.3f} on {name}" for name in ("val", "test")),
     )
     lines = [f"- {key.replace('_', ' ')}: {value_text(value)}" for key, value in made.items() if key not in NOT_SHOWN]
-    pretraining = made["pretraining"]
-    lines += [f"- pretraining, {key.replace('_', ' ')}: {value_text(value)}" for key, value in pretraining.items()]
-    tail = TAIL.format(pretrained=pretraining["films"])
+    stories = trunk_stories(bundle)
+    for story in stories:
+        what = "pretraining" if "films" in story else "start"
+        lines += [f"- {what}, {key.replace('_', ' ')}: {value_text(value)}" for key, value in story.items()]
+    tail = TAIL.format(pretrained=sum(story.get("films", 0) for story in stories))
     variant, gate = bundle.variants.get("int8"), bundle.gate
     int8 = (
         INT8 + "\n".join(_int8([Agreement.read(variant[name]) for name in SPLITS])) + "\n" + INT8_LIMITS

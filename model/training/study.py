@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model.data.auxiliary import AuxiliaryFilms
 from model.data.bundle_films import Progress
 from model.data.dataset import SPLITS, Dataset, Films, dataset_of
 from model.data.splits import assign
@@ -36,12 +37,25 @@ class Bench:
     seeds: Sequence[int]
     """Each row is trained once with each; figures are means over them."""
     report: Progress
+    auxiliary: AuxiliaryFilms | None = None
+    """Films that join every training, see `training_material`."""
+
+    def train(self, name: str, dataset: Dataset) -> list[Trained]:
+        """One training for each seed."""
+        made = []
+        for seed in self.seeds:
+            seeded = replace(self.config, seed=seed)
+            network = build(seeded, self.initial, len(dataset.findings))
+            made.append(train(network, dataset, seeded, device=self.device, auxiliary=self.auxiliary))
+            self.report(f"{name}, seed {seed}: {made[-1].kept}")
+        return made
 
     def run(self, name: str, dataset: Dataset, config: TrainConfig, initial: Path | str | None) -> "list[_Result]":
         results = []
         for seed in self.seeds:
             seeded = replace(config, seed=seed)
-            trained = train(build(seeded, initial), dataset, seeded, device=self.device)
+            network = build(seeded, initial, len(dataset.findings))
+            trained = train(network, dataset, seeded, device=self.device, auxiliary=self.auxiliary)
             results.append(_measure(trained, dataset, self.device))
             self.report(f"{name}, seed {seed}: {results[-1].line()}")
         return results
@@ -68,7 +82,7 @@ def split_study(bench: Bench) -> Study:
             dataset = _divided(bench.dataset, shares, seed)
             for_seed += replace(bench, seeds=(seed,)).run(name, dataset, bench.config, bench.initial)
         rows.append([name, *_accuracies(for_seed)])
-    return _study(
+    return study_of(
         bench,
         "split",
         "Split study: share of films for training and validation",
@@ -84,7 +98,7 @@ def rate_study(bench: Bench, rates: Iterable[float] = RATES) -> Study:
         results = bench.run(f"{rate:g}", bench.dataset, replace(bench.config, search_rate=rate), bench.initial)
         searched = [_after_search(result.trained, bench.config.search_epochs) for result in results]
         rows.append([f"{rate:g}", _mean(searched), *_accuracies(results)])
-    return _study(
+    return study_of(
         bench,
         "lr",
         f"Learning-rate study: rate of the first {bench.config.search_epochs} epochs, then "
@@ -101,7 +115,7 @@ def start_study(bench: Bench, starts: dict[str, Path | str | None]) -> Study:
         results = bench.run(name, bench.dataset, bench.config, initial)
         recalls = [_mean([result.recall[finding] for result in results]) for finding in FINDINGS]
         rows.append([name, *_accuracies(results), *recalls])
-    return _study(
+    return study_of(
         bench,
         "init",
         "What pretraining adds: the same recipe from other weights",
@@ -116,7 +130,8 @@ def start_study(bench: Bench, starts: dict[str, Path | str | None]) -> Study:
     )
 
 
-def _study(bench: Bench, name: str, title: str, columns: list[str], rows: Sequence[Sequence[Cell]]) -> Study:
+def study_of(bench: Bench, name: str, title: str, columns: list[str], rows: Sequence[Sequence[Cell]]) -> Study:
+    """A finished study as a table, with what its trainings had in common."""
     count = len(bench.seeds)
     means = f"Mean (least to greatest) over {count} seeds. " if count > 1 else "One seed. "
     test = bench.dataset.splits.get("test")
@@ -129,6 +144,7 @@ def _study(bench: Bench, name: str, title: str, columns: list[str], rows: Sequen
         "recipe": bench.config.as_dict(),
         "seeds": list(bench.seeds),
         "data_digest": bench.dataset.digest,
+        **({"auxiliary_digest": bench.auxiliary.digest} if bench.auxiliary else {}),
         "views": list(bench.dataset.views) or ["all"],
         "films": {split: films.counts() for split, films in bench.dataset.splits.items()},
     }

@@ -29,6 +29,7 @@ from worker.cli import (
     roles,
     status,
     study,
+    study_source,
     submit,
     train,
     trunk,
@@ -69,6 +70,7 @@ submit.register(app)
 roles.register(bundle.app)
 compare.register(bundle.app)
 replay.register(instance.app)
+study_source.register(study.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")

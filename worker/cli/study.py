@@ -9,7 +9,14 @@ import typer
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
 from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, require
-from worker.cli.train import PRESET_HELP, DeviceOption, command_line, describe_start, recipe, start_of
+from worker.cli.train import (
+    PRESET_HELP,
+    DeviceOption,
+    command_line,
+    describe_start,
+    recipe,
+    start_of,
+)
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,6 +36,7 @@ app = typer.Typer(
     xrayq study split --init runs/trunk.pt --out runs/split.json
     xrayq study lr --init runs/trunk.pt --out runs/lr.json
     xrayq study init --init random --init runs/trunk.pt --out runs/init.json
+    xrayq study source --init runs/trunk.pt --out runs/source.json
     xrayq study calibration --out runs/calibration.json
     xrayq evaluate --study runs/split.json --study runs/lr.json --study runs/init.json
     """,
@@ -64,7 +72,7 @@ def split(
     """
     from model.training.study import split_study
 
-    _run(split_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
+    run_study(split_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
 
 
 @app.command()
@@ -86,7 +94,7 @@ def lr(
     """
     from model.training.study import rate_study
 
-    _run(rate_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
+    run_study(rate_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
 
 
 @app.command("init")
@@ -110,7 +118,7 @@ def init_(
     from model.training.study import start_study
 
     starts = {_name(start): start_of(start) for start in init or ["random"]}
-    _run(
+    run_study(
         lambda bench: start_study(bench, starts),
         films,
         out,
@@ -173,7 +181,7 @@ def calibration(
     _finish(Console() if Console().is_terminal else Console(width=220), result, out)
 
 
-def _run(
+def run_study(
     study: "Callable[[Bench], Study]",
     films: Path,
     out: Path | None,
@@ -186,20 +194,25 @@ def _run(
     train_views: str,
     device: str,
     described: list[str] | None = None,
+    changes: list[str] | None = None,
+    auxiliary: list[Path] | None = None,
 ) -> None:
+    """Train as `study` asks, show its table and write it."""
     require("training")
     from rich.console import Console
 
+    from model.data.auxiliary import load_auxiliary
     from model.data.dataset import load_dataset
     from model.training.loop import describe_device, pick_device
     from model.training.study import Bench
 
     must_exist(films, first=PREPARE)
+    must_exist(*(auxiliary or []))
     if out and out.exists():
         raise ConfigurationError(f"{out} exists: choose another --out")
     if out:
         must_be_writable(out)
-    config, console = replace(recipe(preset, epochs=epochs), members=1), Console()
+    config, console = replace(recipe(preset, changes, epochs=epochs), members=1), Console()
     with one_line_errors():
         chosen = pick_device(device)
         dataset = load_dataset(films, views=parse_views(views), train_views=parse_views(train_views), limit=limit)
@@ -210,6 +223,7 @@ def _run(
             device=chosen,
             seeds=range(config.seed, config.seed + seeds),
             report=lambda line: console.print(line, highlight=False),
+            auxiliary=load_auxiliary(auxiliary, size=dataset.spec.size) if auxiliary else None,
         )
         result = study(bench)
     made = {

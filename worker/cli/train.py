@@ -24,6 +24,9 @@ PRESETS = {
 }
 PRESET_HELP = f"Recipe: {'; '.join(f'{name} ({words})' for name, words in PRESETS.items())}."
 EpochsOption = Annotated[int | None, typer.Option(help="Override the recipe's epochs and its stages of size.", min=1)]
+AuxiliaryOption = Annotated[
+    list[Path] | None, typer.Option(help="Folder of an auxiliary set whose films with a reading join; repeatable.")
+]
 ChangeOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change one value of the recipe, NAME=VALUE; repeatable.")
 ]
@@ -43,9 +46,7 @@ def train(
     ] = "random",
     views: Annotated[str, typer.Option(help="View positions, comma-separated, or 'all'.")] = "PA",
     train_views: Annotated[str, typer.Option(help="Other view positions for the training split.")] = "",
-    auxiliary: Annotated[
-        list[Path] | None, typer.Option(help="Folder of an auxiliary set whose films with a reading join; repeatable.")
-    ] = None,
+    auxiliary: AuxiliaryOption = None,
     teacher: Annotated[
         list[str] | None, typer.Option(help="Bundle that teaches (teacher_weight of the recipe); repeatable.")
     ] = None,

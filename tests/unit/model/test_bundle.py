@@ -235,3 +235,11 @@ def test_a_variant_names_a_listed_file(tmp_path: Path, record: Any) -> None:
     rewrite(path, variants={"int8": record})
     with pytest.raises(BundleError, match="malformed field"):
         bundles.load(path)
+
+
+def test_a_trunks_story_is_told_to_its_beginning() -> None:
+    start = {"checkpoint": "theirs.pt", "licence": "MIT"}
+    bundle = Bundle(**FIELDS | {"provenance": {"pretraining": {"films": 5000, "start": start}}})
+    assert bundles.trunk_stories(bundle) == [{"films": 5000}, start]
+    for nothing in ({}, {"pretraining": None}):
+        assert bundles.trunk_stories(Bundle(**FIELDS | {"provenance": nothing})) == []

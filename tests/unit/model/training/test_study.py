@@ -38,7 +38,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         made[-1] = (*made[-1][:2], data)
         return train(network, data, config, **options)
 
-    def small(config: TrainConfig, initial: Any) -> Small:
+    def small(config: TrainConfig, initial: Any, findings: int) -> Small:
         made.append((config, initial, None))  # type: ignore[arg-type]
         return Small()
 

@@ -8,13 +8,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'xrayq[train]'")
 
-from model.bundle import MANIFEST, MODEL, Bundle, load  # noqa: E402
+from torchvision.models import resnet50  # noqa: E402
+
+from model.bundle import MANIFEST, MODEL, Bundle, load, trunk_stories  # noqa: E402
 from model.data.dataset import load_dataset  # noqa: E402
 from model.digest import file_digest  # noqa: E402
 from model.findings import FINDINGS  # noqa: E402
 from model.training.loop import Checkpoint  # noqa: E402
 from model.training.recipe import PRESETS  # noqa: E402
 from tests.services import Xrayq, typed_in  # noqa: E402
+from tests.unit.model.data.test_auxiliary import write_auxiliary  # noqa: E402
 from tests.unit.model.films import prepare_films, rows_for, write_films  # noqa: E402
 from tests.unit.model.small import SIDE  # noqa: E402
 
@@ -128,6 +131,26 @@ def test_resume(trained: Path, tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest
     assert [path.name for path in tmp_path.iterdir()] == ["again"]
 
 
+@pytest.mark.slow
+def test_what_else_taught_stands_in_the_record(trained: Path, tmp_path: Path, xrayq: Xrayq) -> None:
+    """A trunk of others, an auxiliary film with a reading, a bundle as teacher, a changed recipe."""
+    write_auxiliary(tmp_path / "aux", {f"a/{at}": "mass" if at else "" for at in range(2)})
+    torch.save({"state_dict": resnet50().state_dict()}, tmp_path / "theirs.pt")
+    assert xrayq("trunk", "convert", "theirs.pt", "--licence", "MIT", "--out", "start.pt")[0] == 0
+    words = ["train", str(trained / "runs/films"), *TRAIN[1:], "--init", "start.pt", "--auxiliary", "aux"]
+    words += ["--teacher", str(trained / "runs/bundle"), "--set", "sizes=[[64,1]]", "--set", "reading_weight=0.5"]
+    code, _, problems = xrayq(*words, "--out", "x")
+    assert (code, "a teacher_weight needs --teacher" in problems) == (2, True)
+    code, _, problems = xrayq(*words, "--set", "teacher_weight=0.5", "--out", "taught")
+    assert code == 0, problems
+    told = load(tmp_path / "taught").provenance
+    teacher = load(trained / "runs/bundle")
+    assert told["teachers"] == [{"name": "bundle", "digest": teacher.digest}]
+    assert told["auxiliary_digest"]
+    assert (told["recipe"]["teacher_weight"], told["recipe"]["sizes"]) == (0.5, [[64, 1]])
+    assert [story["licence"] for story in trunk_stories(load(tmp_path / "taught"))] == ["MIT"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -135,6 +158,8 @@ def test_resume(trained: Path, tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest
         (("raw",), 1, "raw is not a prepared set"),
         (("films", "--views", "LL"), 1, "no film of view LL"),
         (("films", "--preset", "big"), 2, "--preset is one of paper, reference, ci"),
+        (("films", "--set", "batch=many"), 2, "--set 'batch=many': a value such as 16"),
+        (("films", "--auxiliary", "aux"), 3, "no such folder or file: aux"),
         (("films", "--device", "tpu"), 1, "no device 'tpu': use auto, cpu or cuda"),
         (("small",), 2, "small has films of side 32, the network takes 161 to 224: xrayq prepare --size 224"),
         (("films", "--init", "raw/metadata.csv"), 1, "does not hold a ResNet50 trunk"),

@@ -1,0 +1,101 @@
+"""xrayq study source: one source left out of training at a time."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import must_exist
+from worker.cli.study import (
+    RUNS,
+    EpochsOption,
+    FilmsArgument,
+    InitOption,
+    LimitOption,
+    OutOption,
+    PresetOption,
+    SeedsOption,
+    TrainViewsOption,
+    ViewsOption,
+    run_study,
+)
+from worker.cli.train import AuxiliaryOption, ChangeOption, DeviceOption
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from model.training.source_study import Unseen
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(source)
+
+
+def source(
+    films: FilmsArgument = RUNS,
+    out: OutOption = None,
+    preset: PresetOption = "paper",
+    init: InitOption = "random",
+    seeds: SeedsOption = 1,
+    epochs: EpochsOption = None,
+    limit: LimitOption = 0,
+    views: ViewsOption = "PA",
+    train_views: TrainViewsOption = "",
+    auxiliary: AuxiliaryOption = None,
+    unseen: Annotated[
+        list[str] | None,
+        typer.Option(help="Normal films of an auxiliary set that no training has, FOLDER=source:label; repeatable."),
+    ] = None,
+    only: Annotated[str, typer.Option(help="Sources to leave out, comma-separated; all that have normal films.")] = "",
+    change: ChangeOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Flags on normal films of a hospital never seen: one source left out of training at a time.
+
+    One training for each source and seed. A source of --auxiliary films is left
+    out of these, too; what a pretrained trunk has seen of it cannot be.
+
+    \b
+    xrayq study source --films runs/all --preset reference --init runs/trunk.pt --views all --out runs/source.json
+    xrayq study source --only siim --unseen aux/=openist:normal --set sizes=[[160,4]]
+    """
+    from model.training.source_study import source_study
+
+    places = [_unseen(text) for text in unseen or []]
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    run_study(
+        lambda bench: source_study(
+            bench, [_normal_films(place, label, bench.dataset.spec.size) for place, label in places], wanted
+        ),
+        films,
+        out,
+        preset,
+        init,
+        seeds,
+        epochs,
+        limit,
+        views,
+        train_views or views,
+        device,
+        changes=change,
+        auxiliary=auxiliary,
+    )
+
+
+def _unseen(text: str) -> tuple[Path, str]:
+    """aux/=openist:normal -> (aux/, openist:normal). Raises ConfigurationError."""
+    folder, _, label = text.partition("=")
+    if ":" not in label:
+        raise ConfigurationError(f"--unseen {text}: write it as FOLDER=source:label, such as aux/=openist:normal")
+    must_exist(Path(folder))
+    return Path(folder), label
+
+
+def _normal_films(folder: Path, label: str, size: int) -> "Unseen":
+    from model.data.auxiliary import load_auxiliary
+    from model.training.source_study import Unseen
+
+    found = load_auxiliary([folder], size=size)
+    if label not in found.labels:
+        raise ConfigurationError(f"--unseen {folder}={label}: no film has that label")
+    chosen = found.truth[:, found.labels.index(label)] > 0
+    return Unseen(source=label.split(":")[0], images=found.images[chosen])
