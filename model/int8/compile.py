@@ -1,6 +1,7 @@
 """A bundle with an int8 variant: made from training films, measured on validation films, written only if it agrees.
 
-The new bundle holds the old one's files unchanged, model.int8.onnx, and in its manifest under variants.int8:
+The new bundle holds the old one's files unchanged, model.int8.onnx without the weights that it finds in model.onnx, and
+in its manifest under variants.int8:
 
     file            model.int8.onnx
     made            recipe, training films it was calibrated on, data digest, ONNX Runtime
@@ -25,13 +26,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from model.bundle import VARIANT, Bundle, derive, refuse_existing
+from model.bundle import MODEL, VARIANT, Bundle, derive, refuse_existing
 from model.data.bundle_films import Progress, films_for, logits_of
 from model.data.dataset import Films
 from model.engine.base import Engine
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError, ParityError
 from model.int8.quantize import Recipe, quantize
+from model.int8.share import shared
 from model.json_value import JsonValue
 from model.stats.agreement import AUROC_TOLERANCE, Agreement, compare
 
@@ -118,7 +120,8 @@ def compile_int8(
         report(f"quantizing on {len(chosen)} training films: {_words(recipe)}")
         with tempfile.TemporaryDirectory() as scratch:
             draft = replace(bundle, path=Path(scratch), variants={INT8: {"file": VARIANT.format(INT8)}})
-            draft.variant(INT8).write_bytes(quantize(content, images, recipe))
+            draft.onnx.write_bytes(content)  # where the variant finds the weights that both have
+            draft.variant(INT8).write_bytes(shared(quantize(content, images, recipe), content, MODEL))
             variant = OrtEngine(draft, threads=threads, precision=INT8)
             agreement = {
                 split: compare(bundle, expected[split], logits_of(variant, films), films.labels)

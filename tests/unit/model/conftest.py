@@ -79,8 +79,10 @@ def int8_bundle(bundle: Bundle, images: NDArray[np.uint8], tmp_path_factory: pyt
 
     def make(folder: Path) -> None:
         from model.int8.quantize import Recipe, quantize
+        from model.int8.share import shared
 
-        (folder / "int8.onnx").write_bytes(quantize(bundle.onnx.read_bytes(), images, Recipe()))
+        content = bundle.onnx.read_bytes()
+        (folder / "int8.onnx").write_bytes(shared(quantize(content, images, Recipe()), content, bundles.MODEL))
         record = {"passed": True, "val": {"share_with_other_flags": 0.01}}
         variants, files = {"int8": record | {"file": "model.int8.onnx"}}, {"model.int8.onnx": folder / "int8.onnx"}
         write_bundle(folder / "random", bundle.onnx, files=files, variants=variants)

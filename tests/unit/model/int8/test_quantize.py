@@ -11,13 +11,14 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from model.bundle import Bundle
+from model.bundle import MODEL, Bundle
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
 
 onnx = pytest.importorskip("onnx")
 
 from model.int8.quantize import Recipe, _span, fold, quantize  # noqa: E402
+from model.int8.share import shared  # noqa: E402
 
 ROOT = Path(__file__).parents[4]
 
@@ -57,7 +58,33 @@ def test_what_becomes_integers(int8_bundle: Bundle) -> None:
 
 
 def test_it_is_smaller(int8_bundle: Bundle) -> None:
-    assert int8_bundle.variant("int8").stat().st_size < 0.7 * int8_bundle.onnx.stat().st_size
+    assert int8_bundle.variant("int8").stat().st_size < 0.4 * int8_bundle.onnx.stat().st_size
+
+
+def test_weights_that_both_have_are_stored_once(int8_bundle: Bundle, images: NDArray[np.uint8], tmp_path: Path) -> None:
+    """The same answers to the bit as from a file that holds everything."""
+    made = onnx.load(int8_bundle.variant("int8"), load_external_data=False)
+    outside = [tensor for tensor in made.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    assert {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"} == {MODEL}
+    assert {tensor.data_type for tensor in outside} <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT}
+    assert len(outside) >= Recipe().keep_first + Recipe().keep_last
+    whole = onnx.load(int8_bundle.variant("int8"))
+    for tensor in whole.graph.initializer:
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": images[:2]})
+    assert np.array_equal(OrtEngine(int8_bundle, threads=1, precision="int8").infer(images[:2]), logits)
+
+
+def test_what_the_network_does_not_hold_stays(int8_bundle: Bundle) -> None:
+    whole = quantized_alone(int8_bundle)
+    assert shared(whole, b"another file", MODEL) == whole
+
+
+def quantized_alone(bundle: Bundle) -> bytes:
+    network = onnx.load(bundle.variant("int8"))
+    return bytes(network.SerializeToString(deterministic=True))
 
 
 def test_runtime_makes_integer_kernels_of_it(int8_bundle: Bundle, tmp_path: Path) -> None:
@@ -65,7 +92,7 @@ def test_runtime_makes_integer_kernels_of_it(int8_bundle: Bundle, tmp_path: Path
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 4
     onnxruntime.InferenceSession(str(int8_bundle.variant("int8")), options, providers=["CPUExecutionProvider"])
-    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx", load_external_data=False).graph.node]
     assert kinds.count("QLinearConv") == 53 - 1 - Recipe().keep_first - Recipe().keep_last
 
 
@@ -73,7 +100,8 @@ def test_another_process_makes_the_same_bytes(int8_bundle: Bundle, images: NDArr
     np.save(tmp_path / "films.npy", images)
     code = (
         "import sys, hashlib, numpy; from pathlib import Path; from model.int8.quantize import Recipe, quantize\n"
-        "made = quantize(Path(sys.argv[1]).read_bytes(), numpy.load(sys.argv[2]), Recipe())\n"
+        "from model.int8.share import shared; network = Path(sys.argv[1]).read_bytes()\n"
+        "made = shared(quantize(network, numpy.load(sys.argv[2]), Recipe()), network, 'model.onnx')\n"
         "print(hashlib.sha256(made).hexdigest())"
     )
     done = subprocess.run(
