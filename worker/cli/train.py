@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, progress, require
+from worker.cli.common import (
+    PREPARE,
+    must_be_writable,
+    must_exist,
+    one_line_errors,
+    parse_names,
+    parse_views,
+    progress,
+    require,
+)
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -128,7 +137,7 @@ def train(
 
 
 def pretrain(
-    films: Annotated[Path, typer.Argument(help="Folder with metadata.csv and tar shards.", metavar="FOLDER")],
+    films: Annotated[list[Path], typer.Argument(help="Folders with metadata.csv and tar shards.", metavar="FOLDER...")],
     out: Annotated[Path, typer.Option(help="File for the trunk's weights.")] = Path("runs/trunk.pt"),
     epochs: Annotated[int, typer.Option(help="Passes over the films.")] = 40,
     size: Annotated[int, typer.Option(help="Side of the films, pixels; a multiple of 32.")] = 224,
@@ -136,13 +145,21 @@ def pretrain(
     learning_rate: Annotated[float, typer.Option(help="Largest learning rate of the one cycle.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 2020,
     limit: Annotated[int, typer.Option(help="About so many films; 0 for all.")] = 0,
+    sources: Annotated[str, typer.Option(help="Films of these sources alone, comma-separated.")] = "",
+    without_sources: Annotated[str, typer.Option(help="No films of these sources.")] = "",
+    prepared: Annotated[
+        Path | None,
+        typer.Option(help="What 'xrayq prepare' wrote: its training films that radiologists read join."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Train the trunk on other sources' chest films first, each judged on the labels its source reports.
 
     metadata.csv has the columns image_id, shard, file, source and labels
-    (several, separated by ';' or '|'). The defaults want a GPU, where 5,000
+    (several, separated by ';' or '|'), and where known rsna_class, which is
+    judged where it is filled. With --prepared, a patient of that set's
+    validation or test films is an error. The defaults want a GPU, where 5,000
     films take three minutes; the second line is for two cores and takes 25.
 
     \b
@@ -157,13 +174,14 @@ def pretrain(
     from rich.console import Console
 
     from model.data.auxiliary import load_auxiliary
+    from model.data.listed_films import Choice
     from model.digest import file_digest
     from model.training.loop import Checkpoint, describe_device, pick_device
     from model.training.pretrain import PretrainConfig, PretrainEpoch, teaching
     from model.training.pretrain import pretrain as run_pretraining
 
     console = Console()
-    must_exist(films)
+    must_exist(*films, *([prepared] if prepared else []))
     must_be_writable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
 
@@ -172,7 +190,8 @@ def pretrain(
 
     with one_line_errors():
         chosen = pick_device(device)
-        loaded = load_auxiliary(films, size=size, limit=limit)
+        choice = Choice(sources=parse_names(sources), without_sources=parse_names(without_sources))
+        loaded = load_auxiliary(films, size=size, limit=limit, choice=choice, prepared=prepared)
         labels, used = teaching(loaded)
         console.print(
             f"{len(used)} of {len(loaded.images)} films teach {len(labels)} labels, digest {loaded.digest[:12]}",
