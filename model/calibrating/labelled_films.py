@@ -2,8 +2,8 @@
 
 The table is CSV with a header. Columns: `label`, a `logit_` column for each finding (`logit_covid19`), and where known
 `patient_id` (or `patient`; without it each film counts as a patient of its own), `image_id` (not read), `bundle`
-(digest of the bundle that gave the logits, its first 12 digits or more) and `split` (rows of train and test are left
-out).
+(digest of the bundle that gave the logits, its first 12 digits or more) and `split` (rows of train, test and more are
+left out).
 """
 
 import csv
@@ -22,6 +22,8 @@ from model.decision import SENSITIVITY
 from model.engine.base import Engine
 from model.errors import DatasetError
 
+OTHER_PARTS = ("train", "test", "more")
+"""Never calibrated on."""
 FEWEST = 20
 """Films of each finding. With fewer, the threshold for a sensitivity of .95 is that of the lowest positive film."""
 
@@ -73,7 +75,7 @@ def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
         raise DatasetError(
             f"{folder} has no films of the split val and of view {', '.join(dataset.views) or 'any'} to calibrate on"
         )
-    return {name: films for name, films in dataset.splits.items() if name != "train"}, dataset.digest
+    return {name: films for name, films in dataset.splits.items() if name in ("val", "test")}, dataset.digest
 
 
 def labelled(name: str, films: Films, engine: Engine, advance: Advance = lambda _done, _all: None) -> LabelledLogits:
@@ -93,7 +95,7 @@ def read_table(bundle: Bundle, path: Path) -> LabelledLogits:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
             columns = tuple(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader if row.get("split", "val") not in ("train", "test")]
+            rows = [(reader.line_num, row) for row in reader if row.get("split", "val") not in OTHER_PARTS]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV table: {error}") from None
     if missing := [name for name in ("label", *_logit_columns(bundle)) if name not in columns]:

@@ -1,7 +1,6 @@
 """Chest films of other sources with several labels each, for pretraining: metadata.csv beside tar shards."""
 
 import hashlib
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +8,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.raw_films import METADATA, image_to_input, read_table
+from model.data.dataset import FilmRow, Films, open_prepared
+from model.data.listed_films import Choice, ListedFilm, choose, read_tables
+from model.data.raw_films import image_to_input
+from model.data.shards import read_shards
 from model.errors import DatasetError
-from model.preprocess import PreprocessSpec
+from model.preprocess import PreprocessSpec, shrink
 
-ABOUT = "an auxiliary set is a folder with metadata.csv and its tar shards"
 COLUMNS = {"image_id", "shard", "file", "source", "labels"}
+ABOUT = "an auxiliary set is a folder with metadata.csv and its tar shards"
+READINGS = {
+    "Normal": "rsna:Normal",
+    "No Lung Opacity / Not Normal": "rsna:Not Normal",
+    "Lung Opacity": "rsna:Lung Opacity",
+}
+"""Radiologists' class of a film (RSNA 2018) -> label."""
+HELD_OUT = ("val", "test", "more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,53 +41,95 @@ class AuxiliaryFilms:
     digest: str
 
 
-def load_auxiliary(folders: Sequence[Path], *, size: int, limit: int = 0) -> AuxiliaryFilms:
-    """Read auxiliary sets: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar
-    shards.
+def load_auxiliary(
+    folders: Sequence[Path],
+    *,
+    size: int,
+    limit: int = 0,
+    choice: Choice | None = None,
+    prepared: Path | None = None,
+    join: bool = True,
+) -> AuxiliaryFilms:
+    """Read auxiliary sets: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar shards.
 
-    A label is known for a film when any film of the same source carries it.
+    A label is known for a film when any film of the same source carries it. The radiologists' class in the column
+    rsna_class becomes three labels, which are known for the films that have one.
+
+    Args:
+        folders: one set each; the sources of one name are one source.
+        size: side of the films, pixels.
+        limit: about so many films of the folders, from all over; 0 for all.
+        choice: which films are wanted by source and licence; None for all.
+        prepared: what `xrayq prepare` wrote. Its training films that radiologists read join, with that reading alone.
+        join: with False they do not, and `prepared` says only whose films must not be among these.
 
     Raises:
-        DatasetError: the table, a column, a shard or a film is missing.
+        DatasetError: the table, a column, a shard or a film is missing, or a patient is one of the prepared set's
+            val or test patients, who must not teach.
     """
-    tables = {folder: read_table(folder / METADATA, COLUMNS, ABOUT) for folder in folders}
-    rows = [row for table in tables.values() for row in table]
+    listed, _ = choose(read_tables(folders, COLUMNS, ABOUT), choice or Choice())
     if limit:
-        rows = rows[:: max(1, len(rows) // limit)]
-    names = {row["image_id"]: {f"{row['source']}:{name}" for name in _split_labels(row["labels"])} for row in rows}
-    labels = tuple(sorted(set().union(*names.values())))
-    source_of = {label: label.split(":", 1)[0] for label in labels}
+        listed = listed[:: max(1, len(listed) // limit)]
+    theirs = _joined(listed, prepared) if prepared else None
+    joined = theirs if join else None
+    named = [_labels(film) for film in listed]
+    sources: list[str | None] = [film.source for film in listed]
+    readings = [film.cells.get("rsna_class", "") for film in listed]
+    if joined:
+        named += [{READINGS[film.reading]} for film in joined.records]
+        sources += [None] * len(joined)
+        readings += [film.reading for film in joined.records]
+    labels = tuple(sorted(set().union(*named)))
+    reported = set(READINGS.values())
+    truth = np.array([[label in own for label in labels] for own in named], np.float32)
+    known = np.array(
+        [
+            [reading in READINGS if label in reported else label.split(":", 1)[0] == source for label in labels]
+            for source, reading in zip(sources, readings, strict=True)
+        ],
+        np.float32,
+    )
+    images = _images(folders, listed, joined, size)
+    digest = hashlib.sha256(images.data)
+    digest.update(truth.tobytes() + " ".join(labels).encode())
+    return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, digest=digest.hexdigest())
+
+
+def _labels(film: ListedFilm) -> set[str]:
+    names = (name.strip() for name in film.cells["labels"].replace("|", ";").split(";"))
+    reading = READINGS.get(film.cells.get("rsna_class", ""))
+    return {f"{film.source}:{name}" for name in names if name} | ({reading} if reading else set())
+
+
+def _joined(listed: list[ListedFilm], folder: Path) -> Films:
+    """Films of a prepared set's training split that radiologists read.
+
+    Raises:
+        DatasetError: the auxiliary films cannot be told from its validation and test patients, or are theirs.
+    """
+    films, _ = open_prepared(folder)
+    held_out = {film.patient for film in films.records if film.part in HELD_OUT}
+    if without := [film.name for film in listed if "patient_id" not in film.cells]:
+        raise DatasetError(f"{without[0]} has no patient_id: it may be of {folder}'s val or test patients")
+    if theirs := [film.name for film in listed if film.cells["patient_id"] in held_out]:
+        raise DatasetError(f"{len(theirs)} films, {theirs[0]} first, are of {folder}'s val or test patients")
+
+    def wanted(film: FilmRow) -> bool:
+        return film.part == "train" and film.reading in READINGS
+
+    return films.where(wanted)
+
+
+def _images(folders: Sequence[Path], listed: list[ListedFilm], joined: Films | None, size: int) -> NDArray[np.uint8]:
+    """Of the auxiliary films and then of those that join: uint8 [N, 1, size, size], held once."""
     spec = replace(PreprocessSpec(), size=size)
-    encoded: dict[str, bytes] = {}
-    for folder, table in tables.items():
-        wanted = {row["image_id"] for row in table}
-        encoded |= read_shards(folder, [row for row in rows if row["image_id"] in wanted])
-    images = np.stack([image_to_input(encoded[row["image_id"]], row["image_id"], spec) for row in rows])[:, None]
-    truth = np.array([[label in names[row["image_id"]] for label in labels] for row in rows], np.float32)
-    known = np.array([[source_of[label] == row["source"] for label in labels] for row in rows], np.float32)
-    digest = hashlib.sha256(images.tobytes() + truth.tobytes() + " ".join(labels).encode()).hexdigest()
-    return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, digest=digest)
-
-
-def _split_labels(text: str) -> list[str]:
-    return [name.strip() for name in text.replace("|", ";").split(";") if name.strip()]
-
-
-def read_shards(folder: Path, rows: list[dict[str, str]]) -> dict[str, bytes]:
-    wanted = {(row["shard"], row["file"]): row["image_id"] for row in rows}
-    found: dict[str, bytes] = {}
-    for shard in sorted({row["shard"] for row in rows}):
-        if not (folder / shard).is_file():
-            raise DatasetError(f"{folder / shard} is missing")
-        try:
-            with tarfile.open(folder / shard) as archive:
-                for member in archive:
-                    identifier = wanted.get((shard, member.name))
-                    handle = archive.extractfile(member) if identifier else None
-                    if identifier and handle:
-                        found[identifier] = handle.read()
-        except tarfile.TarError as error:
-            raise DatasetError(f"{folder / shard} is not a readable tar file") from error
-    if len(found) < len(rows):
-        raise DatasetError(f"{len(rows) - len(found)} films of {folder / METADATA} are in no shard")
-    return found
+    images = np.empty((len(listed) + (len(joined) if joined else 0), 1, size, size), np.uint8)
+    for folder in folders:
+        numbers = [number for number, film in enumerate(listed) if film.folder == folder]
+        for place, content in read_shards(folder, [listed[number].cells for number in numbers]):
+            number = numbers[place]
+            images[number, 0] = image_to_input(content, listed[number].name, spec)
+    if joined:
+        for at, row in enumerate(joined.rows, start=len(listed)):
+            images[at, 0] = np.rint(shrink(joined.store[row, 0], size))
+    return images

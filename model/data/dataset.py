@@ -2,7 +2,7 @@
 
     FOLDER/images.npy      uint8 [N, 1, size, size], the network's inputs
     FOLDER/films.csv       one row for each film, in the same order
-    FOLDER/prepared.json   preprocessing and the digests of both
+    FOLDER/prepared.json   findings, preprocessing, where the films came from, and the digests of both
 
 `model.data.prepare` writes it; everything that trains or measures reads it here.
 """
@@ -25,9 +25,12 @@ from model.errors import DatasetError
 from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec
 
-SCHEMA = 1
+SCHEMA = 2
 IMAGES, TABLE, MANIFEST = "images.npy", "films.csv", "prepared.json"
 SPLITS = ("train", "val", "test")
+MORE = "more"
+"""The subset of the test films that is a part of its own, beside `test` and never merged into it."""
+PARTS = (*SPLITS, MORE)
 STATISTICS = ("aspect", "mean", "spread", "black", "white")
 
 
@@ -56,8 +59,21 @@ class FilmRow:
     """Share of pixels under 0.04."""
     white: float
     """Share of pixels over 0.96."""
+    sex: str = ""
+    """M or F; "" when the data set does not say, as for the next three."""
+    subset: str = ""
+    """Part of the test split, by the data set's own names."""
     reading: str = ""
-    """What radiologists of the RSNA called the film; "" where they did not look."""
+    """What radiologists saw: Normal, No Lung Opacity / Not Normal, Lung Opacity (RSNA 2018)."""
+    licence: str = ""
+    """As stated."""
+    set: str = ""
+    """Name of the folder it was prepared from."""
+
+    @property
+    def part(self) -> str:
+        """One of PARTS: the split, or MORE for the test films of that subset."""
+        return MORE if self.split == "test" and self.subset == MORE else self.split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +132,8 @@ class Dataset:
     """The chosen films of a prepared set by split, and a digest that names exactly these."""
 
     splits: dict[str, Films]
+    """By part: train, val, test without the films of the subset `more`, and these as `more`. Empty ones are left
+    out."""
     digest: str
     """SHA-256 over split, identifier, label and input of each film."""
     spec: PreprocessSpec
@@ -148,8 +166,8 @@ def load_dataset(
         kept = chosen.get(film.split, views)
         if kept and film.view not in kept:
             return False
-        taken[film.split, film.label] += 1
-        return not limit or taken[film.split, film.label] <= limit
+        taken[film.part, film.label] += 1
+        return not limit or taken[film.part, film.label] <= limit
 
     films = films.where(wanted)
     if not len(films):
@@ -158,9 +176,9 @@ def load_dataset(
 
 
 def dataset_of(films: Films, *, spec: PreprocessSpec, views: tuple[str, ...], train_views: tuple[str, ...]) -> Dataset:
-    """Films by the split that each names."""
-    names = [name for name in SPLITS if any(film.split == name for film in films.records)]
-    splits = {name: films.where(lambda film, name=name: film.split == name) for name in names}  # type: ignore[misc]
+    """Films by the part that each names."""
+    names = [name for name in PARTS if any(film.part == name for film in films.records)]
+    splits = {name: films.where(lambda film, name=name: film.part == name) for name in names}  # type: ignore[misc]
     digest = hashlib.sha256()
     for name, part in sorted(splits.items()):
         for row, film, label in zip(part.rows, part.records, part.labels, strict=True):
@@ -186,7 +204,8 @@ def open_prepared(folder: Path) -> tuple[Films, PreprocessSpec]:
             raise DatasetError(f"{folder / TABLE} was altered since it was prepared: run 'xrayq prepare' again")
         if file_digest(folder / IMAGES) != manifest["images"]:
             raise DatasetError(f"{folder / IMAGES} was altered since it was prepared: run 'xrayq prepare' again")
-        records = tuple(_film(row) for row in csv.DictReader(io.StringIO(table.decode(), newline="")))
+        findings = tuple(map(str, manifest["findings"]))
+        records = tuple(_film(row, findings) for row in csv.DictReader(io.StringIO(table.decode(), newline="")))
         store = np.load(folder / IMAGES, mmap_mode="r")
         spec = PreprocessSpec(**manifest["preprocess"])
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -196,7 +215,7 @@ def open_prepared(folder: Path) -> tuple[Films, PreprocessSpec]:
         raise DatasetError(f"{folder} is damaged ({error}): run 'xrayq prepare' again") from error
     if store.shape != (len(records), 1, spec.size, spec.size) or store.dtype != np.uint8:
         raise DatasetError(f"{folder / IMAGES} has shape {store.shape}, the table {len(records)} films")
-    return Films(store=store, rows=np.arange(len(records)), records=records), spec
+    return Films(store=store, rows=np.arange(len(records)), records=records, findings=findings), spec
 
 
 def table_text(records: Iterable[FilmRow]) -> str:
@@ -213,9 +232,9 @@ def table_text(records: Iterable[FilmRow]) -> str:
     return "".join(lines)
 
 
-def _film(row: dict[str, str]) -> FilmRow:
+def _film(row: dict[str, str], findings: tuple[str, ...]) -> FilmRow:
     numbers: dict[str, Any] = {name: float(row[name]) for name in STATISTICS}
-    texts = {name: row[name] for name in ("identifier", "label", "patient", "split", "view", "source", "label_basis")}
-    if texts["label"] not in FINDINGS:
+    texts = {field.name: row[field.name] for field in fields(FilmRow) if field.type is str}
+    if texts["label"] not in findings:
         raise ValueError(f"label {texts['label']!r}")
-    return FilmRow(**texts | numbers, reading=row.get("reading", ""), age=float(row["age"]) if row["age"] else None)
+    return FilmRow(**texts | numbers, age=float(row["age"]) if row["age"] else None)

@@ -4,16 +4,17 @@ import hashlib
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from model.data.dataset import IMAGES, MANIFEST, SCHEMA, SPLITS, TABLE, FilmRow, table_text
-from model.data.raw_films import METADATA, RawFilm, read_table, source_statistics
+from model.data.dataset import IMAGES, MANIFEST, PARTS, SCHEMA, SPLITS, TABLE, FilmRow, table_text
+from model.data.listed_films import Choice, ListedFilm, check_findings, choose, licences, read_tables
+from model.data.look_alikes import look_alikes
+from model.data.raw_films import METADATA, RawFilm, decode_image, source_statistics
+from model.data.shards import read_shards
 from model.data.splits import assign, check_shares
 from model.digest import file_digest
 from model.errors import DatasetError
@@ -21,8 +22,8 @@ from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec, to_input
 
 REQUIRED_COLUMNS = {"image_id", "file", "label", "patient_id"}
-LOOK_ALIKE = 0.99
-"""Correlation of two films at 32 x 32 from which they are reported as look-alikes."""
+ABOUT = "labelled films are metadata.csv and the files it names"
+SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +35,30 @@ class Prepared:
     """Films not taken, by reason."""
     look_alikes: tuple[tuple[str, str], ...] = ()
     """Films of different splits that look the same: to be looked at by eye."""
+    licences: dict[str, int] = field(default_factory=dict)
+    """Films taken, by licence as stated."""
+    findings: tuple[str, ...] = FINDINGS
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Train, val and test, and `more` where there is such a subset of the test films."""
+        found = {film.part for film in self.records}
+        return tuple(part for part in PARTS if part in SPLITS or part in found)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Films by class and split."""
-        tally = Counter((film.label, film.split) for film in self.records)
-        return {label: {split: tally[label, split] for split in SPLITS} for label in FINDINGS}
+        """Films by class and part."""
+        tally = Counter((film.label, film.part) for film in self.records)
+        return {label: {part: tally[label, part] for part in self.parts} for label in self.findings}
 
 
 def prepare(
-    folder: Path,
+    folders: Sequence[Path],
     out: Path,
     *,
     spec: PreprocessSpec,
     read: Callable[[Path], RawFilm],
+    findings: tuple[str, ...] = FINDINGS,
+    choice: Choice | None = None,
     views: tuple[str, ...] = ("PA",),
     min_age: float = 18.0,
     shares: tuple[float, ...] = (0.7, 0.15, 0.15),
@@ -56,11 +68,15 @@ def prepare(
     """Write a prepared set to `out`.
 
     Args:
-        folder: holds metadata.csv with the columns image_id, file, label, patient_id and, where known, split, view,
-            age, source, label_basis.
+        folders: each holds metadata.csv with the columns image_id, file, label, patient_id and, where known, shard,
+            split, test_subset, view, age, sex, source, license, label_basis, rsna_class. A film with a shard is the
+            JPEG or PNG `file` in that tar file, any other is the file itself. A patient_id names the same patient in
+            every folder.
         out: a folder that does not exist yet.
-        spec: size and grey-value stretch of the inputs.
+        spec: size, resolution and grey-value stretch of the inputs.
         read: file to film; the caller brings the reader, because this package knows no DICOM.
+        findings: the labels there may be, the negative one first.
+        choice: which films are wanted by source and licence; None for all.
         views: view positions to keep; empty for all. The column wins over the file's own header.
         min_age: films of patients known to be younger, in years, are left out.
         shares: of train, val and test, when metadata.csv has no split column; patients stay together.
@@ -68,74 +84,106 @@ def prepare(
         advance: called with (films read, films in all).
 
     Raises:
-        DatasetError: missing file or column, unknown label or split, unreadable film, a patient or the same film in
-            two splits, the same film under two labels.
+        DatasetError: missing file, shard or column, unknown label or split, unreadable film, a patient or the same
+            film in two splits, the same film under two labels.
     """
     if out.exists():
         raise DatasetError(f"{out} exists: choose another folder or delete it")
     check_shares(shares)
-    rows = read_table(folder / METADATA, REQUIRED_COLUMNS, "labelled films are metadata.csv and the files it names")
-    rows.sort(key=lambda row: row["image_id"])
-    _check(rows)
+    check_findings(findings)
+    listed, left_out = choose(read_tables(folders, REQUIRED_COLUMNS, ABOUT), choice or Choice())
+    listed.sort(key=lambda film: film.name)
+    _check(listed, findings)
     draft = out.with_name(out.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        records, left_out = _fill(draft, folder, rows, spec, read, views, min_age, advance)
+        records, unwanted = _fill(draft, listed, spec, read, views, min_age, advance)
         if not any(record.split for record in records):
             records = assign(records, shares=shares, seed=seed)
-        _write_table(draft, records, spec, folder)
-        look_alikes = _look_alikes(np.load(draft / IMAGES, mmap_mode="r"), records)
+        _write_table(draft, records, spec, findings, {film.set: film.folder for film in listed})
+        pairs = look_alikes(np.load(draft / IMAGES, mmap_mode="r"), records)
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Prepared(records=tuple(records), left_out=left_out, look_alikes=look_alikes)
+    taken = {record.identifier for record in records}
+    return Prepared(
+        records=tuple(records),
+        left_out=left_out | unwanted,
+        look_alikes=pairs,
+        licences=licences(film for film in listed if film.name in taken),
+        findings=findings,
+    )
 
 
 def _fill(
     draft: Path,
-    folder: Path,
-    rows: list[dict[str, str]],
+    listed: list[ListedFilm],
     spec: PreprocessSpec,
     read: Callable[[Path], RawFilm],
     views: tuple[str, ...],
     min_age: float,
     advance: Callable[[int, int], None],
 ) -> tuple[list[FilmRow], dict[str, int]]:
-    """Read every film and write the images of those to keep: their records, and the others by reason."""
+    """Read every film and write the images of those to keep: their records, and the others by reason.
+
+    Shards are read in their own order, so images are written at the film's place among all and moved together after.
+    """
     every = draft / "every.npy"
-    shape = (len(rows), 1, spec.size, spec.size)
-    store = np.lib.format.open_memmap(every, mode="w+", dtype=np.uint8, shape=shape)
-    records: list[FilmRow] = []
+    shape = (1, spec.size, spec.size)
+    store = np.lib.format.open_memmap(every, mode="w+", dtype=np.uint8, shape=(len(listed), *shape))
+    found: dict[int, tuple[FilmRow, bytes]] = {}
     left_out: Counter[str] = Counter()
-    seen: dict[bytes, FilmRow] = {}
-    for done, row in enumerate(rows):
-        advance(done, len(rows))
-        film = _read(folder / row["file"], row["image_id"], read)
-        record = _record(row, film)
+    for done, (at, film) in enumerate(_films(listed, read)):
+        advance(done, len(listed))
+        record = _record(listed[at], film)
         if reason := _unwanted(record, views, min_age):
             left_out[reason] += 1
             continue
-        image = to_input(
+        store[at, 0] = to_input(
             film.pixels, low=film.low, high=film.high, inverted=film.inverted, aspect=film.aspect, spec=spec
         )
-        twin = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), record)
-        if twin is not record:
+        found[at] = record, hashlib.sha256(store[at].tobytes()).digest()
+    advance(len(listed), len(listed))
+    if not found:
+        raise DatasetError(f"no film of view {', '.join(views) or 'any'} in {_tables(listed)}: {dict(left_out)}")
+    seen: dict[bytes, FilmRow] = {}
+    kept: dict[int, FilmRow] = {}
+    for at, (record, digest) in sorted(found.items()):
+        twin = seen.setdefault(digest, record)
+        if twin is record:
+            kept[at] = record
+        else:
             _refuse_contradiction(record, twin)
             left_out["same film twice"] += 1
-            continue
-        store[len(records), 0] = image
-        records.append(record)
-    advance(len(rows), len(rows))
-    if not records:
-        raise DatasetError(f"no film of view {', '.join(views) or 'any'} in {folder / METADATA}: {dict(left_out)}")
-    np.save(draft / IMAGES, store[: len(records)])
+    images = np.lib.format.open_memmap(draft / IMAGES, mode="w+", dtype=np.uint8, shape=(len(kept), *shape))
+    for number, at in enumerate(kept):
+        images[number] = store[at]
+    images.flush()
     every.unlink()
-    return records, dict(left_out)
+    return list(kept.values()), dict(left_out)
 
 
-def _check(rows: list[dict[str, str]]) -> None:
+def _films(listed: list[ListedFilm], read: Callable[[Path], RawFilm]) -> Iterator[tuple[int, RawFilm]]:
+    """Every film and its number: first those that are files, then shard by shard."""
+    by_folder: dict[Path, list[int]] = defaultdict(list)
+    for at, film in enumerate(listed):
+        if film.cells.get("shard"):
+            by_folder[film.folder].append(at)
+        else:
+            yield at, _read(film.folder / film.cells["file"], film.name, read)
+    for folder, numbers in by_folder.items():
+        for place, content in read_shards(folder, [listed[at].cells for at in numbers]):
+            yield numbers[place], decode_image(content, listed[numbers[place]].name)
+
+
+def _tables(listed: list[ListedFilm]) -> str:
+    return ", ".join(str(folder / METADATA) for folder in dict.fromkeys(film.folder for film in listed))
+
+
+def _check(listed: list[ListedFilm], findings: tuple[str, ...]) -> None:
     """What can be said without opening a film."""
+    rows = [film.cells for film in listed]
     with_split = {bool(row.get("split")) for row in rows}
     if len(with_split) > 1:
         raise DatasetError("some films have a split and some have none: fill the column or leave it out")
@@ -145,8 +193,8 @@ def _check(rows: list[dict[str, str]]) -> None:
         name, split = row["image_id"], row.get("split", "")
         if not name or not row["file"]:
             raise DatasetError(f"a film without image_id or file: {name or row['file'] or 'neither'}")
-        if row["label"] not in FINDINGS:
-            raise DatasetError(f"{name}: label {row['label']!r} is not one of {', '.join(FINDINGS)}")
+        if row["label"] not in findings:
+            raise DatasetError(f"{name}: label {row['label']!r} is not one of {', '.join(findings)}")
         if split and split not in SPLITS:
             raise DatasetError(f"{name}: split {split!r} is not one of {', '.join(SPLITS)}")
         if not row["patient_id"]:
@@ -170,7 +218,8 @@ def _read(path: Path, name: str, read: Callable[[Path], RawFilm]) -> RawFilm:
         raise DatasetError(f"{name}: {error}") from error
 
 
-def _record(row: dict[str, str], film: RawFilm) -> FilmRow:
+def _record(listed: ListedFilm, film: RawFilm) -> FilmRow:
+    row = listed.cells
     age = row.get("age", "")
     try:
         years = float(age) if age else film.age
@@ -182,8 +231,12 @@ def _record(row: dict[str, str], film: RawFilm) -> FilmRow:
         patient=row["patient_id"],
         split=row.get("split", ""),
         view=row.get("view", "") or film.view,
-        source=row.get("source", ""),
+        source=listed.source,
         label_basis=row.get("label_basis", ""),
+        sex=SEXES.get(row.get("sex", "").lower(), ""),
+        subset=row.get("test_subset", ""),
+        licence=listed.licence,
+        set=listed.set,
         age=years,
         reading=row.get("rsna_class", ""),
         **source_statistics(film),
@@ -198,37 +251,25 @@ def _unwanted(film: FilmRow, views: tuple[str, ...], min_age: float) -> str:
 
 def _refuse_contradiction(film: FilmRow, twin: FilmRow) -> None:
     """The same picture again is harmless in one split under one label; else the data contradict themselves."""
-    if (film.split, film.label) != (twin.split, twin.label):
+    if (film.part, film.label) != (twin.part, twin.label):
         raise DatasetError(
-            f"{film.identifier} and {twin.identifier} are the same film, as {twin.label} in {twin.split or 'no split'} "
-            f"and {film.label} in {film.split or 'no split'}"
+            f"{film.identifier} and {twin.identifier} are the same film, as {twin.label} in {twin.part or 'no split'} "
+            f"and {film.label} in {film.part or 'no split'}"
         )
 
 
-def _look_alikes(store: NDArray[np.uint8], records: list[FilmRow], block: int = 2048) -> tuple[tuple[str, str], ...]:
-    """Pairs of different splits whose 32 x 32 versions correlate by LOOK_ALIKE or more."""
-    small = np.stack([cv2.resize(image[0], (32, 32), interpolation=cv2.INTER_AREA).ravel() for image in store])
-    values = small.astype(np.float32)
-    values -= values.mean(axis=1, keepdims=True)
-    values /= np.linalg.norm(values, axis=1, keepdims=True).clip(min=1e-6)
-    split = np.array([film.split for film in records])
-    pairs = []
-    for start in range(0, len(values), block):
-        alike = values[start : start + block] @ values.T >= LOOK_ALIKE
-        alike &= split[start : start + block, None] < split[None, :]
-        pairs += [(records[start + a].identifier, records[b].identifier) for a, b in np.argwhere(alike)]
-    return tuple(pairs)
-
-
-def _write_table(folder: Path, records: list[FilmRow], spec: PreprocessSpec, source: Path) -> None:
+def _write_table(
+    folder: Path, records: list[FilmRow], spec: PreprocessSpec, findings: tuple[str, ...], sets: dict[str, Path]
+) -> None:
     table = table_text(records).encode()
     (folder / TABLE).write_bytes(table)
     manifest = {
         "schema": SCHEMA,
+        "findings": list(findings),
         "preprocess": spec.as_dict(),
         "films": len(records),
         "table": hashlib.sha256(table).hexdigest(),
         "images": file_digest(folder / IMAGES),
-        "metadata": file_digest(source / METADATA),
+        "sets": {name: file_digest(source / METADATA) for name, source in sorted(sets.items())},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

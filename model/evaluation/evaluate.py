@@ -208,7 +208,7 @@ def _data(bundle: Bundle, dataset: Dataset, films: Films) -> EvaluatedFilms:
         train_views=dataset.train_views or ("all",),
         films={name: _tally(films, name, "view") for name in SPLITS},
         sources={name: _tally(films, name, "source") for name in SPLITS},
-        patients={name: len({film.patient for film in films.records if film.split == name}) for name in SPLITS},
+        patients={name: len({film.patient for film in films.records if film.part == name}) for name in SPLITS},
     )
 
 
@@ -244,9 +244,9 @@ def write(evaluation: Evaluation, out: Path, report: str) -> None:
 
 
 def _chosen(split: str, views: tuple[str, ...]) -> Callable[[FilmRow], bool]:
-    return lambda film: film.split == split and (not views or film.view in views)
+    return lambda film: film.part == split and (not views or film.view in views)
 
 
 def _tally(films: Films, split: str, column: str) -> dict[str, dict[str, int]]:
-    counts = Counter((getattr(film, column), film.label) for film in films.records if film.split == split)
+    counts = Counter((getattr(film, column), film.label) for film in films.records if film.part == split)
     return {name: {label: counts[name, label] for label in FINDINGS} for name in sorted({name for name, _ in counts})}

@@ -94,12 +94,13 @@ def right(part: ScoredFilms) -> dict[str, tuple[CalledFilm, ...]]:
 
 
 def predictions_text(scored: ScoredFilms) -> str:
-    """predictions.csv."""
+    """predictions.csv. Its column split names the part: test films of the subset `more` are not of test there."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    identity = ("identifier", "split", "view", "source", "label_basis", "label")
+    identity = ("identifier", "part", "view", "source", "label_basis", "label")
+    columns = ["split" if name == "part" else name for name in identity]
     writer.writerow(
-        [*identity, "called", *(f"p_{name}" for name in FINDINGS), *(f"logit_{name}" for name in FINDINGS), "flags"]
+        [*columns, "called", *(f"p_{name}" for name in FINDINGS), *(f"logit_{name}" for name in FINDINGS), "flags"]
     )
     for film, called, chances, logits, flags in zip(
         scored.films.records, scored.called, scored.chances, scored.logits, scored.flags, strict=True

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model.bundle import GATE, Bundle, derive, refuse_existing
 from model.data.bundle_films import require
-from model.data.dataset import Films, open_prepared
+from model.data.dataset import PARTS, Films, open_prepared
 from model.errors import DatasetError
 from model.gate.gate_measures import Seen, adult, measure
 from model.gate.network import TURNS, VIEWS, GateNetwork, Sight
@@ -66,13 +66,13 @@ def build_gate(
     films, spec = open_prepared(folder)
     require(bundle, folder, spec)
     films = films.where(lambda film: adult(film, policy.min_age))
-    splits = {name: films.where(lambda film, name=name: film.split == name) for name in ("train", "val", "test")}  # type: ignore[misc]
+    splits = {name: films.where(lambda film, name=name: film.part == name) for name in PARTS}  # type: ignore[misc]
     for name in ("train", "val"):
         if missing := {"PA", "AP"} - {film.view for film in splits[name].records}:
             raise DatasetError(f"{folder} has no {' and no '.join(sorted(missing))} films in {name}: --views all")
     lessons = of_prepared(splits["train"])
     if auxiliary:
-        held_out = frozenset(film.patient for name in ("val", "test") for film in splits[name].records)
+        held_out = frozenset(film.patient for name in PARTS[1:] for film in splits[name].records)
         more = load_auxiliary_views(auxiliary, spec=spec, min_age=policy.min_age, without_patients=held_out)
         lessons = GateFilms(
             images=np.concatenate([lessons.images, more.images]), views=np.concatenate([lessons.views, more.views])

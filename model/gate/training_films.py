@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.auxiliary import read_shards
 from model.data.dataset import Films
 from model.data.raw_films import METADATA, image_to_input, read_table
+from model.data.shards import read_shards
 from model.gate.network import VIEWS
 from model.preprocess import PreprocessSpec, stretch
 
@@ -61,11 +61,10 @@ def load_auxiliary_views(
         and row["patient_id"] not in without_patients
         and not (row["age"] and float(row["age"]) < min_age)
     ]
-    encoded = read_shards(folder, rows)
-    images = [image_to_input(encoded[row["image_id"]], row["image_id"], spec) for row in rows]
-    return GateFilms(
-        images=np.stack(images)[:, None], views=np.array([view_index(row["view"]) for row in rows], np.int64)
-    )
+    images = np.empty((len(rows), 1, spec.size, spec.size), np.uint8)
+    for number, content in read_shards(folder, rows):
+        images[number, 0] = image_to_input(content, rows[number]["image_id"], spec)
+    return GateFilms(images=images, views=np.array([view_index(row["view"]) for row in rows], np.int64))
 
 
 def others(chest: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.uint8]:

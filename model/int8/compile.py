@@ -172,7 +172,7 @@ def _films(bundle: Bundle, folder: Path) -> tuple[Films, dict[str, Films], str]:
     dataset = films_for(bundle, folder)
     if missing := {"train", "val"} - set(dataset.splits):
         raise DatasetError(f"{folder} has no {' and no '.join(sorted(missing))} films of the bundle's views")
-    measured = {split: films for split, films in dataset.splits.items() if split != "train"}
+    measured = {split: films for split, films in dataset.splits.items() if split in ("val", "test")}
     return dataset.splits["train"], measured, dataset.digest
 
 

@@ -150,7 +150,7 @@ def _films(evaluation: Evaluation) -> Iterable[Markup]:
         basis.sources,
         "Films by source, all views: a class with a source of its own can be recognised by its source",
     )
-    test = scored.where(lambda film: film.split == "test" and (basis.views == ("all",) or film.view in basis.views))
+    test = scored.where(lambda film: film.part == "test" and (basis.views == ("all",) or film.view in basis.views))
     for index, name in enumerate(FINDINGS):
         rows_of = np.flatnonzero(test.labels == index)
         spread = rows_of[np.unique(np.linspace(0, len(rows_of) - 1, EXAMPLES).astype(int))]

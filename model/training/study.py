@@ -9,7 +9,7 @@ import torch
 
 from model.data.auxiliary import AuxiliaryFilms
 from model.data.bundle_films import Progress
-from model.data.dataset import SPLITS, Dataset, Films, dataset_of
+from model.data.dataset import SPLITS, Dataset, dataset_of
 from model.data.splits import assign
 from model.findings import FINDINGS
 from model.stats.binomial import interval
@@ -163,7 +163,7 @@ def _divided(dataset: Dataset, shares: tuple[float, ...], seed: int) -> Dataset:
     test = dataset.splits.get("test")
     records = (*assign(pooled, shares=shares, seed=seed), *(test.records if test else ()))
     rows = np.concatenate([films.rows for name in SPLITS if (films := dataset.splits.get(name))])
-    films = Films(store=dataset.splits["train"].store, rows=rows, records=records)
+    films = replace(dataset.splits["train"], rows=rows, records=records)
     return dataset_of(films, spec=dataset.spec, views=dataset.views, train_views=dataset.train_views)
 
 

@@ -41,7 +41,7 @@ def test_the_bundle_still_measures_what_its_manifest_and_evaluation_say(real_fil
     processor."""
     bundle, evaluation = bundles.load(bundles.REFERENCE), json.loads(EVALUATION.read_text(encoding="utf-8"))
     views = tuple(bundle.provenance["views"])
-    prepare(real_films, tmp_path / "films", spec=bundle.preprocess, read=read_image, views=views)
+    prepare([real_films], tmp_path / "films", spec=bundle.preprocess, read=read_image, views=views)
     test = load_dataset(tmp_path / "films", views=views).splits["test"]
     assert len(test) == bundle.metrics["test"]["films"]
     measured = {

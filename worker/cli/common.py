@@ -133,7 +133,12 @@ def print_json(value: Any) -> None:
 
 def parse_views(text: str) -> tuple[str, ...]:
     """PA,AP as a tuple; 'all' as the empty one."""
-    return () if text == "all" else tuple(view.strip() for view in text.split(",") if view.strip())
+    return () if text == "all" else parse_names(text)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """nih,siim as a tuple."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def past_day(text: str, zone: "ZoneInfo", option: str) -> "date":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import must_be_writable, must_exist, one_line_errors, progress, require
+from worker.cli.common import must_be_writable, must_exist, one_line_errors, parse_names, progress, require
 from worker.cli.train import (
     DeviceOption,
     checkpoint_path,
@@ -34,13 +34,21 @@ def pretrain(
     head_rate: Annotated[float, typer.Option(help="Learning rate of the head by that of the trunk.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 2020,
     limit: Annotated[int, typer.Option(help="About so many films; 0 for all.")] = 0,
+    sources: Annotated[str, typer.Option(help="Films of these sources alone, comma-separated.")] = "",
+    without_sources: Annotated[str, typer.Option(help="No films of these sources.")] = "",
+    prepared: Annotated[
+        Path | None,
+        typer.Option(help="What 'xrayq prepare' wrote: its training films that radiologists read join."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Train the trunk on other sources' chest films first, each judged on the labels its source reports.
 
     metadata.csv has the columns image_id, shard, file, source and labels
-    (several, separated by ';' or '|'). The defaults want a GPU, where 5,000
+    (several, separated by ';' or '|'), and where known rsna_class, which is
+    judged where it is filled. With --prepared, a patient of that set's
+    validation or test films is an error. The defaults want a GPU, where 5,000
     films take three minutes; the second line is for two cores and takes 25.
 
     \b
@@ -53,13 +61,14 @@ def pretrain(
     from rich.console import Console
 
     from model.data.auxiliary import load_auxiliary
+    from model.data.listed_films import Choice
     from model.training.loop import Checkpoint, describe_device, pick_device
     from model.training.pretrain import PretrainConfig, PretrainEpoch, teaching
     from model.training.pretrain import pretrain as run_pretraining
 
     console, planned = Console(), stages(sizes)
     initial = start_of(init)
-    must_exist(*films)
+    must_exist(*films, *([prepared] if prepared else []))
     must_be_writable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
 
@@ -68,7 +77,9 @@ def pretrain(
 
     with one_line_errors():
         chosen = pick_device(device)
-        loaded = load_auxiliary(films, size=max(side for side, _ in planned), limit=limit)
+        choice = Choice(sources=parse_names(sources), without_sources=parse_names(without_sources))
+        largest = max(side for side, _ in planned)
+        loaded = load_auxiliary(films, size=largest, limit=limit, choice=choice, prepared=prepared)
         labels, used = teaching(loaded)
         console.print(
             f"{len(used)} of {len(loaded.images)} films teach {len(labels)} labels, digest {loaded.digest[:12]}",

@@ -223,7 +223,9 @@ def run_study(
             device=chosen,
             seeds=range(config.seed, config.seed + seeds),
             report=lambda line: console.print(line, highlight=False),
-            auxiliary=load_auxiliary(auxiliary, size=dataset.spec.size) if auxiliary else None,
+            auxiliary=load_auxiliary(auxiliary, size=dataset.spec.size, prepared=films, join=False)
+            if auxiliary
+            else None,
         )
         result = study(bench)
     made = {

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import must_exist
+from worker.cli.common import must_exist, parse_names
 from worker.cli.study import (
     RUNS,
     EpochsOption,
@@ -61,7 +61,7 @@ def source(
     from model.training.source_study import source_study
 
     places = [_unseen(text) for text in unseen or []]
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    wanted = parse_names(only)
     run_study(
         lambda bench: source_study(
             bench, [_normal_films(place, label, bench.dataset.spec.size) for place, label in places], wanted

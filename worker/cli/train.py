@@ -107,7 +107,7 @@ def train(
                 f"{films} has films of side {dataset.spec.size}, the network takes 161 to 224: xrayq prepare --size 224"
             )
         show_counts(console, dataset)
-        joined = load_auxiliary(auxiliary, size=dataset.spec.size) if auxiliary else None
+        joined = load_auxiliary(auxiliary, size=dataset.spec.size, prepared=films, join=False) if auxiliary else None
         teachers = [load_bundle(name) for name in teacher or []]
         helpers = {
             "auxiliary_digest": joined.digest if joined else None,

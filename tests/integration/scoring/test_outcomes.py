@@ -157,7 +157,7 @@ def test_the_public_sample_film_and_what_can_be_done_to_it(
 @pytest.fixture(scope="module")
 def splits(bundle: Bundle, real_films: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Films]:
     folder = tmp_path_factory.mktemp("films") / "all"
-    prepare(real_films, folder, spec=bundle.preprocess, read=read_image, views=())
+    prepare([real_films], folder, spec=bundle.preprocess, read=read_image, views=())
     return load_dataset(folder, views=()).splits
 
 

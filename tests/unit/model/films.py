@@ -1,6 +1,7 @@
 """Small labelled data sets of phantoms with a pattern for each class, as raw files and prepared."""
 
 import csv
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from model.preprocess import PreprocessSpec
 from tests.phantoms import chest_pixels
 from worker.cli.prepare import read_film
 
-COLUMNS = ("image_id", "file", "label", "patient_id", "split", "view", "age", "source", "label_basis")
+COLUMNS = (
+    *("image_id", "file", "label", "patient_id", "split", "view", "age", "source", "label_basis"),
+    *("sex", "license", "test_subset", "rsna_class", "shard"),
+)
 Row = dict[str, str]
 
 
@@ -58,6 +62,20 @@ def write_films(folder: Path, rows: list[Row], *, columns: tuple[str, ...] = COL
     return folder
 
 
+def into_shards(folder: Path, rows: list[Row], shards: int = 2) -> list[Row]:
+    """Move the files of these rows, written before, into tar shards in turn."""
+    rows = [row | {"shard": f"shard-{at % shards}.tar"} for at, row in enumerate(rows)]
+    for name in {row["shard"] for row in rows}:
+        with tarfile.open(folder / name, "w") as archive:
+            for row in reversed(rows):  # not as the table has them
+                if row["shard"] == name:
+                    archive.add(folder / row["file"], row["file"])
+    for row in rows:
+        (folder / row["file"]).unlink()
+    write_metadata(folder, rows)
+    return rows
+
+
 def write_metadata(folder: Path, rows: list[Row], columns: tuple[str, ...] = COLUMNS) -> None:
     with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, columns, extrasaction="ignore", restval="")
@@ -65,9 +83,10 @@ def write_metadata(folder: Path, rows: list[Row], columns: tuple[str, ...] = COL
         writer.writerows(rows)
 
 
-def prepare_films(raw: Path, out: Path, *, size: int = 32, **options: Any) -> Prepared:
-    """What `xrayq prepare` does, at a small size."""
-    return prepare(raw, out, **{"spec": PreprocessSpec(size=size), "read": read_image, **options})
+def prepare_films(raw: Path | list[Path], out: Path, *, size: int = 32, **options: Any) -> Prepared:
+    """What `xrayq prepare` does, at a small size, with one folder or several."""
+    folders = raw if isinstance(raw, list) else [raw]
+    return prepare(folders, out, **{"spec": PreprocessSpec(size=size), "read": read_image, **options})
 
 
 def dataset_for(folder: Path, rows: list[Row], *, size: int = 32, **options: Any) -> Dataset:

@@ -75,6 +75,18 @@ def val(bundle: Bundle, films: Path) -> LabelledLogits:
     return labelled("val", open_films(bundle, films)[0]["val"], OrtEngine(bundle, threads=1))
 
 
+def test_the_subset_more_is_not_calibrated_on(bundle: Bundle, films: Path, tmp_path: Path) -> None:
+    rows = [row | {"test_subset": "more", "patient_id": f"m{row['image_id']}"} for row in rows_for({"test": 2})]
+    rows = [row | {"image_id": f"more-{row['image_id']}"} for row in rows]
+    write_films(tmp_path / "more", rows, side=90)
+    prepare_films([films.parent / "raw", tmp_path / "more"], tmp_path / "films", views=())
+    found, _ = open_films(bundle, tmp_path / "films")
+    before, _ = open_films(bundle, films)
+    assert {name: part.identifiers for name, part in found.items()} == {
+        name: part.identifiers for name, part in before.items()
+    }
+
+
 def write_table(path: Path, part: LabelledLogits, **changes: Any) -> Path:
     """A site's table of these films; a change is a column and what its row 3 says."""
     names = ["label", "patient_id", *(f"logit_{name}" for name in FINDINGS), *changes]

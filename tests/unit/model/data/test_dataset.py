@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,23 @@ def test_images_are_not_read_until_they_are_asked_for(folder: Path) -> None:
     assert not isinstance(films.images, np.memmap)
 
 
+def test_the_subset_more_is_a_part_of_its_own(tmp_path: Path) -> None:
+    """Other subsets stay in test."""
+    subsets = ("more", "first_list", "", "more")
+    rows = [row | {"test_subset": subsets[int(row["image_id"][-1])]} for row in rows_for({"test": 4, "val": 1})]
+    dataset = dataset_for(tmp_path, [*rows, *rows_for({"train": 1})])
+    assert {name: len(films) for name, films in dataset.splits.items()} == {"train": 3, "val": 3, "test": 6, "more": 6}
+    assert {film.subset for film in dataset.splits["more"].records} == {"more"}
+    assert {film.subset for film in dataset.splits["test"].records} == {"first_list", ""}
+    assert {film.split for film in dataset.splits["more"].records} == {"test"}
+    few = load_dataset(tmp_path / "films", limit=1)
+    assert {name: len(films) for name, films in few.splits.items()} == dict.fromkeys(dataset.splits, 3)
+
+
 # the table
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\0"), max_size=8)
+TEXTS = tuple(field.name for field in fields(FilmRow) if field.type is str and field.name != "label")
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -123,7 +137,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
     st.lists(
         st.builds(
             FilmRow,
-            **dict.fromkeys(("identifier", "patient", "split", "view", "source", "label_basis"), TEXT),
+            **dict.fromkeys(TEXTS, TEXT),
             label=st.sampled_from(FINDINGS),
             age=st.none() | st.floats(0, 120),
             **dict.fromkeys(STATISTICS, NUMBERS),
@@ -142,7 +156,7 @@ def write_prepared(folder: Path, table: bytes, images: Any, **manifest: Any) -> 
     (folder / "films.csv").write_bytes(table)
     np.save(folder / "images.npy", images)
     digests = {"table": sha256(table).hexdigest(), "images": sha256((folder / "images.npy").read_bytes()).hexdigest()}
-    content = {"schema": 1, "preprocess": {"size": 4}} | digests | manifest
+    content = {"schema": 2, "findings": list(FINDINGS), "preprocess": {"size": 4}} | digests | manifest
     (folder / "prepared.json").write_text(json.dumps(content))
 
 
@@ -188,10 +202,12 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a row more": (lambda folder: (folder / "films.csv").open("a").write("x\n"), r"films\.csv was altered"),
     "manifest": (write("prepared.json", "{"), "is damaged"),
     "list": (write("prepared.json", "[]"), "is damaged"),
-    "schema": (manifest(schema=2), r"prepared\.json: this version reads schema 1; run 'xrayq prepare' again"),
+    "schema": (manifest(schema=1), r"prepared\.json: this version reads schema 2; run 'xrayq prepare' again"),
     "no digest": (manifest(images=None), "is damaged"),
     "no size": (manifest(preprocess=None), "is damaged"),
     "other size": (manifest(preprocess={"size": 64}), r"images\.npy has shape \(9, 1, 32, 32\), the table 9 films"),
+    "no findings": (manifest(findings=None), "is damaged"),
+    "other findings": (manifest(findings=["normal", "tb"]), "is damaged .*label"),
     "other setting": (manifest(preprocess={"side": 32}), "is damaged"),
 }
 

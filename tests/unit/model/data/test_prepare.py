@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.data.dataset import FilmRow, Films
+from model.data.dataset import FilmRow, Films, open_prepared
 from model.data.prepare import REQUIRED_COLUMNS
 from model.data.raw_films import RawFilm
 from model.errors import DatasetError
@@ -19,6 +19,7 @@ from model.preprocess import PreprocessSpec
 from tests.phantoms import write_film
 from tests.unit.model.films import (
     COLUMNS,
+    into_shards,
     one_film,
     prepare_films,
     prepared,
@@ -170,6 +171,98 @@ def write_picture(path: Path, blocks: NDArray[Any], noise: NDArray[Any] | int = 
     path.write_bytes(cv2.imencode(".png", picture.astype(np.uint8))[1].tobytes())
 
 
+# several folders, and shards
+
+
+OTHERS = [row | {"image_id": f"b-{row['image_id']}", "patient_id": f"b-{row['patient_id']}"} for row in ROWS]
+
+
+def test_films_of_several_folders_are_one_set(tmp_path: Path, raw: Path) -> None:
+    write_films(tmp_path / "other", OTHERS, side=80)
+    done = prepare_films([raw, tmp_path / "other"], tmp_path / "out")
+    films, _ = open_prepared(tmp_path / "out")
+    assert films.records == done.records
+    assert {name: film.set for name, film in by_name(films).items()} == {
+        row["image_id"]: name for name, rows in {"raw": ROWS, "other": OTHERS}.items() for row in rows
+    }
+    again = prepare_films([tmp_path / "other", raw], tmp_path / "again")
+    assert again == done
+    assert (tmp_path / "again/images.npy").read_bytes() == (tmp_path / "out/images.npy").read_bytes()
+
+
+def test_films_of_shards_are_those_of_files(tmp_path: Path, raw: Path) -> None:
+    """Mixed with files in one table, too."""
+    prepare_films(raw, tmp_path / "files")
+    sharded = into_shards(raw, ROWS[:6], shards=3)
+    write_metadata(raw, [*sharded, *ROWS[6:]])
+    prepare_films(raw, tmp_path / "shards")
+    for name in ("films.csv", "images.npy"):
+        assert (tmp_path / "files" / name).read_bytes() == (tmp_path / "shards" / name).read_bytes()
+
+
+def test_a_twin_in_a_shard_is_found(raw: Path) -> None:
+    """The first by name is kept, whichever is read first."""
+    rows = twin_of(raw, ROWS)
+    write_metadata(raw, [*into_shards(raw, rows[:1]), *rows[1:]])
+    done = prepare_films(raw, raw.with_name("out"))
+    assert done.left_out == {"same film twice": 1}
+    assert "twin" not in {film.identifier for film in done.records}
+
+
+OVER_FOLDERS: dict[str, tuple[dict[str, str], str]] = {
+    "a patient in two splits": ({"patient_id": ROWS[-1]["patient_id"]}, "1 patients occur in more than one split"),
+    "a name twice": ({"image_id": ROWS[3]["image_id"]}, f"image_id '{ROWS[3]['image_id']}' is used by 2 films"),
+    "one without split": ({"split": ""}, "some films have a split and some have none"),
+}
+
+
+@pytest.mark.parametrize(("cells", "message"), OVER_FOLDERS.values(), ids=OVER_FOLDERS)
+def test_rules_hold_over_all_folders(tmp_path: Path, raw: Path, cells: dict[str, str], message: str) -> None:
+    write_films(tmp_path / "other", [OTHERS[0] | cells, *OTHERS[1:]], side=80)
+    with pytest.raises(DatasetError, match=message):
+        prepare_films([raw, tmp_path / "other"], tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "raw"]
+
+
+def test_a_film_that_is_in_no_shard(raw: Path) -> None:
+    into_shards(raw, ROWS)
+    write_metadata(raw, [ROWS[0] | {"shard": "shard-0.tar", "file": "elsewhere.png"}])
+    refused(raw, "1 films that .*raw lists are in no shard")
+    write_metadata(raw, [ROWS[0] | {"shard": "shard-9.tar"}])
+    refused(raw, r"shard-9\.tar is missing")
+
+
+# what later columns say
+
+
+def test_every_column_is_kept(tmp_path: Path) -> None:
+    cells = {"sex": "F", "license": "CC BY 4.0, as stated", "rsna_class": "No Lung Opacity / Not Normal"}
+    row = ROWS[0] | cells | {"split": "test", "test_subset": "more"}
+    film = prepared(write_films(tmp_path / "raw", [row])).records[0]
+    assert (film.sex, film.licence, film.reading) == tuple(cells.values())
+    assert (film.subset, film.set, film.split, film.part) == ("more", "raw", "test", "more")
+
+
+def test_columns_that_are_not_there_are_empty(raw: Path) -> None:
+    write_metadata(raw, ROWS, tuple(REQUIRED_COLUMNS | {"view"}))
+    film = prepared(raw).records[0]
+    assert (film.sex, film.licence, film.reading, film.subset, film.source) == ("",) * 5
+
+
+@pytest.mark.parametrize(("written", "sex"), [("m", "M"), ("Female", "F"), ("O", ""), ("unknown", "")])
+def test_sex_is_one_of_two_letters(tmp_path: Path, written: str, sex: str) -> None:
+    assert prepared(write_films(tmp_path / "raw", [ROWS[0] | {"sex": written}])).records[0].sex == sex
+
+
+@pytest.mark.parametrize(
+    ("split", "subset", "part"),
+    [("test", "more", "more"), ("test", "other", "test"), ("train", "more", "train"), ("test", "", "test")],
+)
+def test_only_test_films_of_the_subset_are_apart(raw: Path, split: str, subset: str, part: str) -> None:
+    write_metadata(raw, [ROWS[0] | {"split": split, "test_subset": subset}, *ROWS[1:]])
+    assert by_name(prepared(raw))[ROWS[0]["image_id"]].part == part
+
+
 # splits
 
 
@@ -312,6 +405,22 @@ def test_dicom_without_a_film_is_named(tmp_path: Path, attributes: dict[str, Any
     with pytest.raises(DatasetError, match=message) as error:
         one_film(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_findings_of_ones_own(tmp_path: Path) -> None:
+    rows = [row | {"label": {"pneumonia": "tb"}.get(row["label"], "normal")} for row in ROWS]
+    raw = write_films(tmp_path / "raw", rows)
+    done = prepare_films(raw, tmp_path / "own", findings=("normal", "tb"))
+    assert done.counts() == {
+        "normal": {"train": 4, "val": 2, "test": 0},
+        "tb": {"train": 2, "val": 1, "test": 0},
+    }
+    films, _ = open_prepared(tmp_path / "own")
+    assert films.findings == ("normal", "tb")
+    assert [films.findings[label] for label in films.labels] == [film.label for film in films.records]
+    refused(raw, "label 'tb' is not one of normal, pneumonia, covid19")
+    refused(raw, "label 'normal' is not one of clear, tb", findings=("clear", "tb"))
+    refused(raw, "at least two that differ", findings=("normal",))
 
 
 def test_the_table_of_a_prepared_set_is_plain_csv(raw: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from model.data.dataset import open_prepared
 from model.preprocess import PreprocessSpec
 from tests.services import typed
-from tests.unit.model.films import COLUMNS, rows_for, twin_of, write_films, write_metadata
+from tests.unit.model.films import COLUMNS, into_shards, rows_for, twin_of, write_films, write_metadata
 
 SPEC = PreprocessSpec(size=32)
 ROWS = rows_for({"train": 2, "val": 1})
@@ -53,6 +53,42 @@ def test_xrayq_prepare_json(tmp_path: Path) -> None:
     assert (every["films"]["covid19"], every["left_out"]) == (counts, {})
 
 
+def test_xrayq_prepare_of_several_folders_by_source_and_licence(tmp_path: Path) -> None:
+    stated = {"train": ("CC BY 4.0", "a"), "val": ("CC BY-NC 4.0", "b"), "test": ("", "")}
+    rows = rows_for({"train": 2, "val": 1, "test": 1})
+    rows = [
+        row | dict(zip(("license", "source"), stated[row["split"]], strict=True)) | {"test_subset": "more"}
+        for row in rows
+    ]
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_films(first, rows[:4])
+    write_films(second, rows[4:], side=80)
+    into_shards(second, rows[4:])
+    words = ["prepare", "first", "second", "--size", "32"]
+    listed = typed(*words, "--list-licences", cwd=tmp_path)
+    assert (listed.returncode, listed.stderr) == (0, ""), listed.stderr
+    assert [line.split(maxsplit=1) for line in listed.stdout.splitlines()] == [
+        ["6", "CC BY 4.0"],
+        ["3", "CC BY-NC 4.0"],
+        ["3", "not given"],
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+    whole = typed(*words, "--out", "whole", cwd=tmp_path).stdout
+    table = [line.replace("┃", " ").replace("│", " ").split() for line in whole.splitlines()]
+    assert ["class", "train", "val", "test", "more", "all"] in table
+    assert ["all", "6", "3", "0", "3", "12"] in table
+    assert "licence:      6  CC BY 4.0" in whole
+    done = typed(*words, "--licences", "cc by", "--without-licences", "-NC", "--out", "free", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "left out:     3  licence CC BY-NC 4.0" in done.stdout
+    assert "left out:     3  licence not given" in done.stdout
+    assert {film.licence for film in open_prepared(tmp_path / "free")[0].records} == {"CC BY 4.0"}
+    done = typed(*words, "--without-sources", "b", "--sources", "a,b", "--json", "--out", "a", cwd=tmp_path)
+    report = json.loads(done.stdout)
+    assert report["left_out"] == {"source b": 3, "source not given": 3}
+    assert report["licences"] == {"CC BY 4.0": 6}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -61,6 +97,10 @@ def test_xrayq_prepare_json(tmp_path: Path) -> None:
         (["raw", "--split", "0/0"], 2, "--split '0/0': give shares"),
         (["raw", "--split", "1/1/1/1"], 1, "up to three numbers"),
         (["raw", "--split", "nan/1"], 1, "up to three numbers"),
+        (["raw", "--sources", "here"], 1, "no film has the source 'here'; there are none"),
+        (["raw", "--findings", "normal"], 1, "at least two that differ, the negative one first"),
+        (["raw", "--findings", "normal,tb"], 1, "is not one of normal, tb"),
+        (["raw", "nowhere"], 3, "no such folder or file: nowhere"),
         (["raw", "--views", "LL"], 1, "no film of view LL"),
     ],
 )

@@ -30,6 +30,7 @@ from model.stats.reliability import mean_interval
 from model.study_table import read_study
 from tests.services import environment, typed
 from tests.unit.model.conftest import TEMPERATURE, THRESHOLDS
+from tests.unit.model.films import prepare_films, rows_for, write_films
 from tests.unit.model.prepared_set import evaluated, prepared
 from worker.cli.common import require
 from worker.errors import Unhealthy
@@ -121,6 +122,25 @@ def test_parts_are_the_films_they_name(content: dict[str, Any], table: list[dict
     assert content["parts"]["test"]["summary"]["accuracy"]["value"] == accuracy(rows_of(table, view="PA"))
     assert content["parts"]["test_all"]["summary"]["accuracy"]["value"] == accuracy(rows_of(table))
     assert content["data"]["films"]["test"]["AP"] == dict.fromkeys(FINDINGS, 1)
+
+
+def test_the_subset_more_changes_no_figure_of_the_others(
+    bundle: Bundle, content: dict[str, Any], films: Path, tmp_path: Path
+) -> None:
+    """Scored and in predictions.csv, under a split of its own."""
+    more = [
+        row | {"image_id": f"more-{row['image_id']}", "patient_id": f"more-{row['image_id']}", "test_subset": "more"}
+        for row in rows_for({"test": 2})
+    ]
+    write_films(tmp_path / "more", more, side=90)
+    prepare_films([films.parent / "raw", tmp_path / "more"], tmp_path / "films", size=224, views=())
+    found = evaluated(bundle, tmp_path / "films")
+    new, written = found.content.as_dict(), list(csv.DictReader(io.StringIO(predictions_text(found.scored))))
+    assert {row["split"] for row in written if row["identifier"].startswith("more-")} == {"more"}
+    assert len(written) == 42 + len(more)
+    different = {name for name in content if content[name] != new[name]}
+    assert different == {"data"}
+    assert new["data"] | {"digest": ""} == content["data"] | {"digest": ""}
 
 
 def test_slices_are_the_films_they_name(content: dict[str, Any], table: list[dict[str, str]]) -> None:

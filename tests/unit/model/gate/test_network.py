@@ -50,7 +50,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / f"{number}.png"), phantom(view, number))
         rows.append(f"f{number:03},{number}.png,normal,p{number},{split},{view},made,50")
     (folder / "metadata.csv").write_text("\n".join(rows))
-    prepare(folder, folder / "prepared", spec=PreprocessSpec(), read=read_image, views=())
+    prepare([folder], folder / "prepared", spec=PreprocessSpec(), read=read_image, views=())
     return folder / "prepared"
 
 
@@ -165,7 +165,7 @@ def test_what_cannot_be_built(bundle: Bundle, films: Path, tmp_path: Path) -> No
     with pytest.raises(DatasetError, match="was prepared with"):
         build_gate(other, films, tmp_path / "new", train=never, auxiliary=None, command="")
     source = films.parent
-    prepare(source, tmp_path / "pa", spec=PreprocessSpec(), read=read_image)
+    prepare([source], tmp_path / "pa", spec=PreprocessSpec(), read=read_image)
     with pytest.raises(DatasetError, match="no AP films in train"):
         build_gate(bundle, tmp_path / "pa", tmp_path / "new", train=never, auxiliary=None, command="")
 
