@@ -10,6 +10,9 @@ from model.training.losses import weighted_mean
 from model.training.material import Material
 from model.training.recipe import TrainConfig
 
+SETTLING = 1024
+"""Films that batch norm is measured on, at most: each has hundreds of values for every channel."""
+
 
 @dataclass(kw_only=True)
 class Candidate:
@@ -63,9 +66,9 @@ def best_of(
 
 
 def measure_batch_norm(network: nn.Module, material: Material, device: torch.device, batch: int = 32) -> None:
-    """Measure batch norm's statistics again, on an epoch's films as they are: the mean of several networks' statistics
-    is not that of their mean."""
-    order = material.order(torch.Generator().manual_seed(0))
+    """Measure batch norm's statistics again, on films as they are drawn: the mean of several networks' statistics is
+    not that of their mean."""
+    order = material.order(torch.Generator().manual_seed(0))[:SETTLING]
     images = (torch.from_numpy(material.take(order[at : at + batch])) for at in range(0, len(order), batch))
     torch.optim.swa_utils.update_bn(images, network, device=device)
 

@@ -129,7 +129,8 @@ def _with(config: TrainConfig, name: str, entry: str, value: Any) -> TrainConfig
         return replace(config, augmentation=replace(old, **{entry: float(value)}))
     if name == "sizes":
         stages = tuple((int(side), int(epochs)) for side, epochs in value)
-        return replace(config, sizes=stages, epochs=sum(epochs for _, epochs in stages) or config.epochs)
+        epochs = sum(epochs for _, epochs in stages) or config.epochs
+        return replace(config, sizes=stages, epochs=epochs, average_last=min(config.average_last, epochs))
     if entry or isinstance(old, tuple | Augmentation):
         raise ValueError("name one entry, such as mined_weight.normal or augmentation.blur, and only of such a table")
     return replace(config, **{name: _like(old, value)})

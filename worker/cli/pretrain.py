@@ -49,11 +49,13 @@ def pretrain(
     (several, separated by ';' or '|'), and where known rsna_class, which is
     judged where it is filled. With --prepared, a patient of that set's
     validation or test films is an error. The defaults want a GPU, where 5,000
-    films take three minutes; the second line is for two cores and takes 25.
+    films take three minutes. The second line is for two cores: 9,000 films take
+    an hour there.
 
     \b
     xrayq pretrain auxiliary/ --out runs/trunk.pt
-    xrayq pretrain aux/ aux2/ --init runs/start.pt --sizes 128:5,160:3 --batch 32 --learning-rate 5e-4 --head-rate 4
+    xrayq pretrain aux/ aux2/ --init runs/start.pt --without-sources openist --prepared runs/all \\
+      --sizes 128:5,160:3 --batch 32 --learning-rate 5e-4 --head-rate 4
     xrayq train --init runs/trunk.pt
     """
     require("training")

@@ -21,7 +21,7 @@ from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError
 from model.evaluation.comparisons import difference
-from model.evaluation.evaluate import Evaluation, json_text
+from model.evaluation.evaluate import Evaluation, _start, json_text
 from model.evaluation.scored import predictions_text
 from model.evaluation.slices import share_interval
 from model.findings import FINDINGS
@@ -347,3 +347,12 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else object())
     with pytest.raises(Unhealthy, match=r"onnx: pip install 'xrayq\[train\]'"):
         require("evaluation")
+
+
+def test_how_the_network_began_is_said_to_the_beginning(bundle: Bundle) -> None:
+    start = {"checkpoint": "theirs.pt", "licence": "MIT"}
+    made = {"pretraining": {"films": 5305, "start": start}}
+    assert _start(replace(bundle, provenance=made)) == (
+        "starts from a trunk pretrained on 5,305 chest films of other sources, which began with weights of others (MIT)"
+    )
+    assert _start(replace(bundle, provenance={"initial_weights": "random"})) == "starts from: random"

@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from model.data.dataset import Dataset  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
 from model.training.augment import Augmentation  # noqa: E402
-from model.training.loop import Checkpoint  # noqa: E402
+from model.training.loop import Checkpoint, parameter_groups, shrunk  # noqa: E402
 from model.training.recipe import HIDDEN_SOURCE, TrainConfig  # noqa: E402
+from model.training.resnet import ChestResNet50  # noqa: E402
 from model.training.train import Epoch, train  # noqa: E402
 from tests.unit.model.small import Small, Stop, same, stopping, timeless  # noqa: E402
 
@@ -148,3 +149,19 @@ def test_a_checkpoint_comes_and_goes(tmp_path: Path) -> None:
     checkpoint.remove()
     checkpoint.remove()
     assert checkpoint.load() is None
+
+
+def test_rates_fall_with_depth_and_rise_for_heads() -> None:
+    groups = parameter_groups(ChestResNet50(), rate=1e-3, head_rate=5.0, trunk_decay=0.5)
+    sizes = {group["lr"]: sum(one.numel() for one in group["params"]) for group in groups}
+    assert sorted(sizes) == pytest.approx([1e-3 / 16, 1e-3 / 8, 1e-3 / 4, 1e-3 / 2, 1e-3, 5e-3])
+    assert sizes[5e-3] == 3 * 18432 + 3
+    assert sum(sizes.values()) == sum(one.numel() for one in ChestResNet50().parameters())
+    (alone,) = parameter_groups(ChestResNet50(), rate=1e-3)
+    assert alone["lr"] == 1e-3
+
+
+def test_films_are_shrunk_by_areas() -> None:
+    films = torch.arange(16.0).view(1, 1, 4, 4)
+    assert shrunk(films, 2).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+    assert shrunk(films, 4) is films

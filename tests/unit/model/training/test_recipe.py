@@ -34,6 +34,11 @@ def test_one_value_is_changed(change: str, expected: dict[str, Any]) -> None:
     assert changed(PAPER, [change]) == replace(PAPER, **expected)
 
 
+def test_fewer_epochs_are_fewer_to_average() -> None:
+    made = changed(PRESETS["reference"], ["sizes=[[160,1]]"])
+    assert (made.epochs, made.average_last) == (1, 1)
+
+
 def test_changes_add_up() -> None:
     made = changed(PAPER, ["mined_weight.pneumonia=0", "mined_weight.normal=0.5", "epochs=2", "seed=7"])
     assert made.as_dict()["mined_weight"] == {"normal": 0.5, "pneumonia": 0.0}
