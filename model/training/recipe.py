@@ -39,8 +39,8 @@ class TrainConfig:
     source_weight: ByName = ()
     """The same by source; the two are multiplied."""
     balance: str = "none"
-    """How films are drawn. none: each film once. source: with replacement, so that within each source every finding
-    that it has is drawn equally often, and in all each finding; see `sampling.shares`."""
+    """How films are drawn. none: each film once. source: with replacement, each finding equally often, and so that a
+    film's source says less of its finding; see `sampling.shares`."""
     epoch_films: int = 0
     """Films drawn for an epoch; 0 for as many as there are."""
     reading_weight: float = 0.0
@@ -56,7 +56,7 @@ class TrainConfig:
     """Above 1 the teacher's probabilities are drawn together."""
     group_dro: float = 0.0
     """Step of the groups' weights (group: a source's films of one finding), which grow with their loss (Sagawa et al.
-    2020); 0 off. A tenth is usual in a training of some thousand steps."""
+    2020, who take 0.01); 0 off."""
     adversary_weight: float = 0.0
     """Strength of a reversed gradient from a head that tells sources apart (Ganin et al. 2016); 0 off."""
     sizes: tuple[tuple[int, int], ...] = ()

@@ -32,9 +32,11 @@ def class_weights(counts: Sequence[float], power: float) -> NDArray[np.float32]:
 def shares(labels: NDArray[np.int64], sources: Sequence[str], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Chance of each film to be drawn, so that a film's source says little of its finding; they sum to 1.
 
-    Within a source with several findings each is drawn equally often, as far as OFTEN allows. A source with one
-    finding teaches that its look means this finding: such sources together have at most half of the finding's draws
-    where others have it, too. In all, each finding is drawn equally often, and so are films of UNKNOWN label.
+    First, within a source with several findings each gets the same mass, as far as OFTEN allows. A source with one
+    finding teaches that its look means this finding: such sources together get at most as much of it as those with
+    several. Then each finding's mass is made the same, and that of films of UNKNOWN label, too. This undoes a part of
+    the first step, because both together cannot be had: where all pneumonia is of two sources, as many normal films of
+    these two are all the normal films that may be drawn.
 
     Args:
         labels: [N] index into the findings, or UNKNOWN.
