@@ -30,9 +30,7 @@ def print_point(
     from worker.cli.console import print_rows
 
     name = (SPOKEN.get(point.finding, point.finding), "bold")
-    console.print(
-        Text.assemble("flag ", name, f", p at or over {point.threshold:.4f}: {promise_text(point)}")
-    )
+    console.print(Text.assemble("flag ", name, f", p at or over {point.threshold:.4f}: {promise_text(point)}"))
     rates, predictions = [], []
     for split, found in measured:
         rates.append((split, *map(share_text, (found.sensitivity, found.specificity, found.negatives_flagged))))
