@@ -286,7 +286,7 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
         style="dim",
     )
     if content.calibration.prior_shift:
-        console.print(f"Probabilities are {content.calibration.words}. {SHIFT_NOTE}", style="dim")
+        console.print(f"Calibration: {content.calibration.words}. {SHIFT_NOTE}", style="dim")
     made = f"{out}, {content.name} {content.version}, digest {content.made[:12]}, {content.calibration.words}"
     console.print(
         f"wrote {made}; report in {place}. {content.notice}",

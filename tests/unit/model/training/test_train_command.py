@@ -70,7 +70,7 @@ def check_bundle(bundle: Bundle, folder: Path) -> None:
     for point in bundle.operating_points:
         assert point.chosen_on.startswith("val:")
         assert point.specificity >= (point.target_value or 1)
-    assert all(set(metrics["flags"]) == {"pneumonia", "covid19"} for metrics in bundle.metrics.values())
+    assert all(set(metrics["flags"]) == {"not_normal", "pneumonia", "covid19"} for metrics in bundle.metrics.values())
     for name in (MANIFEST, MODEL):
         assert str(folder).encode() not in (bundle.path / name).read_bytes()
 
