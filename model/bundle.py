@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from model.conformal import Conformal
 from model.decision import OperatingPoint
 from model.digest import file_digest
 from model.errors import BundleError
+from model.findings import NOT_NORMAL
 from model.preprocess import PreprocessSpec
 
 SCHEMA = 2
@@ -103,7 +104,7 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
         "findings": list(bundle.findings),
         "preprocess": bundle.preprocess.as_dict(),
         "calibration": bundle.calibration.as_dict(),
-        "operating_points": [asdict(point) for point in bundle.operating_points],
+        "operating_points": [point.as_dict() for point in bundle.operating_points],
         "metrics": bundle.metrics,
         "provenance": bundle.provenance,
         "files": {name: file_digest(draft / name) for name in files},
@@ -176,7 +177,9 @@ def load(path: Path) -> Bundle:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path / MANIFEST}: missing or malformed field ({error})") from error
-    unknown = {point.finding for point in bundle.operating_points} - set(bundle.findings)
+    if NOT_NORMAL in bundle.findings:
+        raise BundleError(f"{path / MANIFEST}: {NOT_NORMAL} is the name of a flag and no finding")
+    unknown = {point.finding for point in bundle.operating_points} - {*bundle.findings, NOT_NORMAL}
     if unknown:
         raise BundleError(f"{path / MANIFEST}: operating points for {', '.join(sorted(unknown))}, not findings")
     if bundle.gate and GATE not in bundle.files:

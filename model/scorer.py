@@ -6,9 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
-from model.decision import flags
+from model.calibration import moved
+from model.decision import composite_logit, flags
 from model.engine.base import Engine
 from model.errors import EngineError
+from model.findings import NOT_NORMAL, negative_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composite:
+    """Any finding but the negative one."""
+
+    logit: float
+    probability: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +29,22 @@ class Score:
     probabilities: dict[str, float]
     """By finding, calibrated, summing to 1."""
     flags: tuple[str, ...]
-    """Findings at or over their operating point."""
+    """Findings at or over their operating point, NOT_NORMAL included."""
+    thresholds: dict[str, float] = field(default_factory=dict)
+    """By flag, the smallest probability at which it would be up: of the operating point, moved with the probability
+    where there is a prior shift."""
+    composite: Composite | None = None
+    """What it says of NOT_NORMAL; None where the bundle has no operating point for it."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By finding, how often calibration films with about this probability had it; {} where the bundle does not say."""
     prediction_set: tuple[str, ...] | None = None
     """Findings that the film may have; None where the bundle makes no sets."""
+
+    @property
+    def stated(self) -> dict[str, tuple[float, float]]:
+        """Logit and probability of NOT_NORMAL, where the bundle flags it, and of each finding: what is kept."""
+        composite = self.composite and {NOT_NORMAL: (self.composite.logit, self.composite.probability)}
+        return (composite or {}) | {name: (self.logits[name], chance) for name, chance in self.probabilities.items()}
 
 
 def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Score]:
@@ -31,17 +52,38 @@ def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Sco
     logits = engine.infer(images)
     if not np.isfinite(logits).all():
         raise EngineError("non-finite logits")
-    scores = []
-    for row, chances in zip(logits, bundle.calibration.probabilities(logits), strict=True):
-        by_finding = {name: float(chance) for name, chance in zip(bundle.findings, chances, strict=True)}
-        intervals = {name: bundle.calibration.interval(name, chance) for name, chance in by_finding.items()}
-        scores.append(
-            Score(
-                logits={name: float(value) for name, value in zip(bundle.findings, row, strict=True)},
-                probabilities=by_finding,
-                flags=flags(by_finding, bundle.operating_points),
-                intervals={name: found for name, found in intervals.items() if found is not None},
-                prediction_set=bundle.conformal.prediction_set(by_finding) if bundle.conformal else None,
-            )
-        )
-    return scores
+    plain = bundle.calibration.at_films.probabilities(logits)
+    return [
+        _score(bundle, *(dict(zip(bundle.findings, map(float, own), strict=True)) for own in rows))
+        for rows in zip(logits, plain, bundle.calibration.probabilities(logits), strict=True)
+    ]
+
+
+def _score(bundle: Bundle, logits: dict[str, float], plain: dict[str, float], probabilities: dict[str, float]) -> Score:
+    """One film, by finding; `plain`: probabilities before a prior shift, which decide flags and sets."""
+    negative, decided, shown = negative_of(bundle.findings), dict(plain), dict(probabilities)
+    composite = None
+    if any(point.finding == NOT_NORMAL for point in bundle.operating_points):
+        decided[NOT_NORMAL], shown[NOT_NORMAL] = 1 - plain[negative], 1 - probabilities[negative]
+        composite = Composite(logit=composite_logit(logits), probability=shown[NOT_NORMAL])
+    intervals = {}
+    for name, chance in probabilities.items():
+        interval = bundle.calibration.interval(name, plain[name])
+        if interval is not None:
+            low, high = (round(moved(bound, plain[name], chance), 4) for bound in interval)
+            intervals[name] = (low, high)
+    if composite and negative in intervals:
+        low, high = intervals[negative]
+        intervals[NOT_NORMAL] = (round(1 - high, 4), round(1 - low, 4))
+    return Score(
+        logits=logits,
+        probabilities=probabilities,
+        flags=flags(plain, bundle.operating_points),
+        thresholds={
+            point.finding: moved(point.threshold, decided[point.finding], shown[point.finding])
+            for point in bundle.operating_points
+        },
+        composite=composite,
+        intervals=intervals,
+        prediction_set=bundle.conformal.prediction_set(plain) if bundle.conformal else None,
+    )

@@ -16,6 +16,7 @@ from model.digest import file_digest
 from model.engine import parity
 from model.engine.base import Engine
 from model.errors import BundleError, EngineError
+from model.findings import NOT_NORMAL
 from model.preprocess import PreprocessSpec
 from model.scorer import score
 from model.stats.manifest_measures import variant_measures
@@ -72,10 +73,15 @@ class Replayed:
     @property
     def agrees(self) -> bool:
         return (
-            max(self.differences.values()) <= self.tolerance.largest
+            max(self._of_network.values()) <= self.tolerance.largest
             and (self.engine != self.stored.engine or self._largest_change() <= SAME_ENGINE)
             and not any(self._other_flag(name) for name in self.stored.findings)
         )
+
+    @property
+    def _of_network(self) -> dict[str, float]:
+        """Differences of what the network says: NOT_NORMAL follows from it, and its logit may move twice as far."""
+        return {name: difference for name, difference in self.differences.items() if name != NOT_NORMAL}
 
     def _largest_change(self) -> float:
         """Of a probability: it shows what the logits do not, another calibration."""
@@ -142,8 +148,8 @@ def replay(
         return Replayed(
             stored=stored,
             engine=engine.spec.name,
-            logits=again.logits,
-            probabilities=again.probabilities,
+            logits={name: logit for name, (logit, _) in again.stated.items()},
+            probabilities={name: probability for name, (_, probability) in again.stated.items()},
             flags=list(again.flags),
             tolerance=tolerance(stored.engine, engine.spec.name, bundle),
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dicom_gateway.errors import in_hexadecimal
+from model.findings import spoken_findings
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, must_exist, print_json, wide_console
 from worker.cli.instance_view import STATE_STYLES
@@ -178,7 +179,7 @@ def _table(ends: "list[Ending]") -> "Table":
             (end.view.view if end.view else "") or "-",
             Text(end.state, STATE_STYLES.get(end.state, "magenta")),
             *(f"{scores[finding]:.3f}" if scores else "" for finding in findings),
-            ", ".join(view.flags or ["-"]) if view and scores else reason,
+            spoken_findings(view.flags or ["-"]) if view and scores else reason,
             f"{latency:.2f} s" if latency is not None else "",
         )
     return table

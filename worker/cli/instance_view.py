@@ -70,6 +70,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
     from rich.text import Text
 
     from dicom_gateway.revision import spoken
+    from model.findings import spoken_findings
     from worker.cli.console import print_rows
 
     def mark_of(view: "InstanceView") -> Text:
@@ -92,7 +93,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
             reason_text(view),
             *([mark] if marked else []),
             *(f"{view.probabilities[finding]:.3f}" if view.probabilities else "" for finding in findings),
-            ", ".join(view.flags or []),
+            spoken_findings(view.flags or []),
         )
         for view, mark in zip(views, marks, strict=True)
     ]

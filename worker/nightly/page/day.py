@@ -5,12 +5,12 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from model.findings import SPOKEN
+from model.findings import SPOKEN, spoken_findings
 from model.pages.html import figure, paragraph, table
 from worker.nightly.films import LateFilm
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
-from worker.nightly.page.lists import grouped, ids, spoken, whole
+from worker.nightly.page.lists import grouped, ids, whole
 from worker.nightly.words import in_films, lasted, reached, shown
 
 
@@ -52,7 +52,7 @@ def flags(report: NightReport) -> Iterable[Markup]:
     yield paragraph(
         f"{len(report.flagged):,} of {report.scored:,} scored films: {words}. A film may have several flags."
     )
-    groups = grouped((film.calling_ae, spoken(film.flags), film.id) for film in report.flagged)
+    groups = grouped((film.calling_ae, spoken_findings(film.flags), film.id) for film in report.flagged)
     yield table(
         ("sending AE", "flags", "films", "instances"),
         [(calling_ae, whole(names), shown(len(keys)), ids(keys)) for (calling_ae, names), keys in groups],
@@ -76,4 +76,6 @@ def late(report: NightReport) -> Iterable[Markup]:
 
 
 def _became(film: LateFilm) -> str:
-    return f"flagged: {spoken(film.flags)}" if film.flags else " ".join(filter(None, (film.state, film.reason)))
+    if film.flags:
+        return f"flagged: {spoken_findings(film.flags)}"
+    return " ".join(filter(None, (film.state, film.reason)))

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from model.findings import SPOKEN
-
 MOST_LISTED = 40
 
 
@@ -27,7 +25,3 @@ def ids(keys: list[int], most: int = MOST_LISTED) -> Markup:
 def whole(names: str) -> Markup:
     """Without a line break inside a name."""
     return Markup(", ").join(Markup('<span class="whole">{}</span>').format(name) for name in names.split(", "))
-
-
-def spoken(findings: Iterable[str]) -> str:
-    return ", ".join(SPOKEN.get(name, name) for name in findings)

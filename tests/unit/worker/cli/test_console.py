@@ -38,7 +38,7 @@ FILM = InstanceView(
     state="scored",
     reason=None,
     probabilities={"normal": 0.005, "pneumonia": 0.27, "covid19": 0.725},
-    flags=["pneumonia", "covid19"],
+    flags=["not_normal", "pneumonia", "covid19"],
     bundle_digest="b" * 64,
     engine="onnxruntime-1-int8",
     calling_ae="RADIOLOGY_MAIN_1",
@@ -104,7 +104,7 @@ def test_flags_of_a_film_are_whole_at_every_width() -> None:
     for width in WIDTHS:
         of = console(width)
         print_table(of, [FILM, REFUSED])
-        for value in ("not_a_chest_film", "pneumonia, covid19"):
+        for value in ("not_a_chest_film", "not normal, pneumonia, COVID-19"):
             assert value in shown(of), width
         left_out = " ".join(shown(of).split()).partition("Not shown for want of room: ")[2]
         assert ("RADIOLOGY_MAIN_1" in shown(of)) != (", from" in left_out), width
@@ -134,7 +134,7 @@ def test_a_pipe_gets_every_column_and_the_whole_uid(
     assert heading.split()[:5] == ["id", "SOP", "Instance", "UID", "rev"]
     assert all(FILM.sop_instance_uid in row for row in rows)
     assert all(name in heading for name in ("normal", "pneumonia", "covid19", "flags", "came again"))
-    assert rows[1].rstrip().endswith("pneumonia, covid19")
+    assert rows[1].rstrip().endswith("not normal, pneumonia, COVID-19")
     assert "replaced by 10483" in rows[1]
 
 
