@@ -1,5 +1,7 @@
 """Text, sizes and numbers as a person reads them."""
 
+from collections.abc import Sequence
+
 UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -21,3 +23,8 @@ def size(number: float) -> str:
 def counted(number: int, noun: str) -> str:
     """1 film, 2,000 films."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def flags_text(flags: Sequence[str], unsure: bool) -> str:
+    """What a score says, wherever it is shown: "covid19", "covid19; unsure", "no flag", "no flag; unsure"."""
+    return f"{', '.join(flags) or 'no flag'}{'; unsure' if unsure else ''}"

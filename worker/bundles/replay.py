@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dicom_gateway.spool import Spool
 from model.bundle import Bundle
+from model.conformal import unsure
 from model.digest import file_digest
 from model.engine import parity
 from model.engine.base import Engine
@@ -57,6 +58,7 @@ class Replayed:
     logits: dict[str, float]
     probabilities: dict[str, float]
     flags: list[str]
+    prediction_set: list[str] | None
     tolerance: Tolerance
 
     @property
@@ -75,7 +77,13 @@ class Replayed:
             max(self.differences.values()) <= self.tolerance.largest
             and (self.engine != self.stored.engine or self._largest_change() <= SAME_ENGINE)
             and not any(self._other_flag(name) for name in self.stored.findings)
+            and (self.engine != self.stored.engine or self.prediction_set == self.stored.prediction_set)
         )
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set of the repetition names several findings, or none."""
+        return unsure(self.prediction_set)
 
     def _largest_change(self) -> float:
         """Of a probability: it shows what the logits do not, another calibration."""
@@ -109,6 +117,8 @@ class Replayed:
                 }
                 for name, value in self.stored.findings.items()
             },
+            "prediction_set": {"stored": self.stored.prediction_set, "replay": self.prediction_set},
+            "unsure": {"stored": self.stored.unsure, "replay": self.unsure},
             "agrees": self.agrees,
         }
 
@@ -145,6 +155,7 @@ def replay(
             logits=again.logits,
             probabilities=again.probabilities,
             flags=list(again.flags),
+            prediction_set=None if again.prediction_set is None else list(again.prediction_set),
             tolerance=tolerance(stored.engine, engine.spec.name, bundle),
         )
 

@@ -69,6 +69,7 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
     with snapshot(engine) as connection:
         before = published.report_of(connection, day - timedelta(days=1))
         wrong = unaccounted.of_day(connection, span)
+        marked = films.marked(connection, span)
         again = Span.of_day(_again_from(connection, day), options.zone).start
         return NightReport(
             day=day,
@@ -90,7 +91,8 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
             contexts_refused=_refused(connection, span, refusals.CONTEXTS),
             not_associated=_refused(connection, span, refusals.ASSOCIATIONS),
             scored=films.scored(connection, span),
-            flagged=films.flagged(connection, span),
+            marked=marked,
+            marks=films.marks(connection, span, marked),
             distributions=films.distributions(connection, span),
             failed=films.failed(connection, span),
             late=films.late(connection, span, *((before.start, before.looked_at) if before else (None, None))),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from model.findings import in_order
 from worker.audit.reconciliation import SCORED
-from worker.db.scores import IS_LIVE, LIVE_OF_FILM
+from worker.db.scores import IS_LIVE, IS_UNSURE, LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
@@ -78,10 +78,25 @@ class Turnaround:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlaggedFilm:
+class MarkedFilm:
+    """A film that was flagged, or left unsure, or both."""
+
     id: int
     calling_ae: str
     flags: tuple[str, ...]
+    unsure: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenderMarks:
+    """What the scores say of the films of one AE; scored = flagged + unsure - flagged_and_unsure + neither."""
+
+    calling_ae: str
+    scored: int
+    flagged: int
+    unsure: int
+    flagged_and_unsure: int
+    neither: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +119,7 @@ class LateFilm:
     state: State
     reason: str | None
     flags: tuple[str, ...]
+    unsure: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,21 +180,49 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> Turnaround
     )
 
 
-def flagged(connection: Connection, span: Span) -> tuple[FlaggedFilm, ...]:
-    """Instances with any flag, by id."""
+def marked(connection: Connection, span: Span) -> tuple[MarkedFilm, ...]:
+    """Instances with any flag, or unsure, by id."""
     rows = connection.execute(
-        select(instance.c.id, instance.c.calling_ae, finding_score.c.finding)
+        select(instance.c.id, instance.c.calling_ae, IS_UNSURE.label("unsure"), finding_score.c.finding)
         .join(score, LIVE_OF_FILM)
-        .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(span.covers(instance.c.received_at), finding_score.c.flag)
+        .outerjoin(finding_score, (finding_score.c.score_id == score.c.id) & finding_score.c.flag)
+        .where(span.covers(instance.c.received_at), IS_UNSURE | finding_score.c.flag)
         .order_by(instance.c.id)
     )
-    flags: dict[tuple[int, str], list[str]] = {}
-    for key, calling_ae, finding in rows:
-        flags.setdefault((key, calling_ae), []).append(finding)
+    flags: dict[tuple[int, str, bool], list[str]] = {}
+    for key, calling_ae, is_unsure, finding in rows:
+        flags.setdefault((key, calling_ae, bool(is_unsure)), []).extend([finding] if finding else [])
     return tuple(
-        FlaggedFilm(id=key, calling_ae=calling_ae, flags=tuple(in_order(names)))
-        for (key, calling_ae), names in flags.items()
+        MarkedFilm(id=key, calling_ae=calling_ae, flags=tuple(in_order(names)), unsure=is_unsure)
+        for (key, calling_ae, is_unsure), names in flags.items()
+    )
+
+
+def marks(connection: Connection, span: Span, films: Sequence[MarkedFilm]) -> tuple[SenderMarks, ...]:
+    """By sending AE, of those with a scored film.
+
+    Args:
+        films: `marked` of the same span.
+    """
+    count = func.count()
+    rows = connection.execute(
+        select(instance.c.calling_ae, count)
+        .join(score, LIVE_OF_FILM)
+        .where(span.covers(instance.c.received_at))
+        .group_by(instance.c.calling_ae)
+        .order_by(instance.c.calling_ae)
+    )
+    kinds = Counter((film.calling_ae, bool(film.flags), film.unsure) for film in films)
+    return tuple(
+        SenderMarks(
+            calling_ae=ae,
+            scored=number,
+            flagged=kinds[ae, True, False] + kinds[ae, True, True],
+            unsure=kinds[ae, False, True] + kinds[ae, True, True],
+            flagged_and_unsure=kinds[ae, True, True],
+            neither=number - sum(kinds[ae, *kind] for kind in ((True, False), (False, True), (True, True))),
+        )
+        for ae, number in rows
     )
 
 
@@ -219,7 +263,12 @@ def late(
     ):
         flags.setdefault(key, []).append(finding)
     columns = (instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, instance.c.reason)
-    rows = connection.execute(select(*columns).where(instance.c.id.in_(ended)).order_by(instance.c.id))
+    rows = connection.execute(
+        select(*columns, IS_UNSURE.label("unsure"))
+        .outerjoin(score, LIVE_OF_FILM)
+        .where(instance.c.id.in_(ended))
+        .order_by(instance.c.id)
+    )
     return tuple(
         LateFilm(
             id=row.id,
@@ -228,6 +277,7 @@ def late(
             state=State(row.state),
             reason=row.reason,
             flags=tuple(in_order(flags.get(row.id, []))),
+            unsure=bool(row.unsure),
         )
         for row in rows
     )

@@ -60,4 +60,4 @@ def _listed(films: list[IdentityChange], zone: ZoneInfo, caption: str) -> Iterab
 
 def _became(earlier: EarlierFilm) -> str:
     flags = f", flagged {', '.join(SPOKEN.get(flag, flag) for flag in earlier.flags)}" if earlier.flags else ""
-    return f"{earlier.id}: {earlier.state}{flags}"
+    return f"{earlier.id}: {earlier.state}{flags}{', unsure' if earlier.unsure else ''}"

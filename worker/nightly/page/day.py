@@ -45,18 +45,34 @@ def flags(report: NightReport) -> Iterable[Markup]:
             charts.scores(report.distributions),
             "Calibrated probabilities of the day's scored films. Dashed: where a flag begins.",
         )
-    if not report.flagged:
-        yield paragraph("No film was flagged.")
+    if report.marks:
+        yield from _marks(report)
+    if not report.marked:
+        yield paragraph("No film was flagged, and none left unsure.")
         return
-    words = ", ".join(f"{SPOKEN.get(name, name)} {count:,}" for name, count in sorted(report.flags_by_finding.items()))
+    counts = sorted(report.flags_by_finding.items())
+    words = ", ".join(f"{SPOKEN.get(name, name)} {count:,}" for name, count in counts)
     yield paragraph(
-        f"{len(report.flagged):,} of {report.scored:,} scored films: {words}. A film may have several flags."
+        f"{len(report.flagged):,} of {report.scored:,} scored films were flagged{f': {words}' if words else ''}. "
+        "A film may have several flags."
     )
-    groups = grouped((film.calling_ae, spoken(film.flags), film.id) for film in report.flagged)
+    groups = grouped((film.calling_ae, spoken(film.flags, film.unsure), film.id) for film in report.marked)
     yield table(
         ("sending AE", "flags", "films", "instances"),
         [(calling_ae, whole(names), shown(len(keys)), ids(keys)) for (calling_ae, names), keys in groups],
-        caption="Flagged films; 'xrayq instance show ID' has everything about one",
+        caption="Films flagged or unsure; 'xrayq instance show ID' has everything about one",
+    )
+
+
+def _marks(report: NightReport) -> Iterable[Markup]:
+    counts = ("scored", "flagged", "unsure", "flagged_and_unsure", "neither")
+    rows = [(sender.calling_ae, *(shown(getattr(sender, name)) for name in counts)) for sender in report.marks]
+    columns = ("sending AE", *(name.replace("_", " ") for name in counts))
+    yield table(columns, rows, caption="What the scores say, by sending AE")
+    yield paragraph(
+        "Unsure: the prediction set holds several findings, or none, so the network does not tell which it is. A film "
+        "that is flagged and unsure counts in both columns.",
+        "quiet",
     )
 
 
@@ -76,4 +92,6 @@ def late(report: NightReport) -> Iterable[Markup]:
 
 
 def _became(film: LateFilm) -> str:
-    return f"flagged: {spoken(film.flags)}" if film.flags else " ".join(filter(None, (film.state, film.reason)))
+    if film.flags:
+        return f"flagged: {spoken(film.flags, film.unsure)}"
+    return " ".join(filter(None, (film.state, film.reason))) + ("; unsure" if film.unsure else "")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from markupsafe import Markup
 
 from model.findings import SPOKEN
+from worker.words import flags_text
 
 MOST_LISTED = 40
 
@@ -29,5 +30,6 @@ def whole(names: str) -> Markup:
     return Markup(", ").join(Markup('<span class="whole">{}</span>').format(name) for name in names.split(", "))
 
 
-def spoken(findings: Iterable[str]) -> str:
-    return ", ".join(SPOKEN.get(name, name) for name in findings)
+def spoken(findings: Iterable[str], unsure: bool) -> str:
+    """The flags of a film, and whether it was left unsure."""
+    return flags_text([SPOKEN.get(name, name) for name in findings], unsure)
