@@ -13,9 +13,11 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
 from model.gate.gate_measures import GateMeasures
+from model.pages.cells import PREVALENCES
 from model.pages.texts import estimate_text, value_text
 from model.stats.agreement import Agreement
 from model.stats.estimate import Estimate, Proportion
+from model.stats.operating_points import predictive_values
 from model.stats.summaries import Summary
 
 EVALUATION = SHIPPED / "reference.evaluation.json"
@@ -28,6 +30,7 @@ RIVALS = {
 RECALLS = tuple(f"recall of {name}, PA" for name in FINDINGS)
 BESIDE = ("", "accuracy, PA", *RECALLS, "accuracy, all views", "network minus it, PA +", "McNemar p, PA")
 NOT_SHOWN = {"history", "intended_use", "pretraining"}
+NOT_MEASURED = Estimate(value=None, interval95=None)
 SPLITS = {"val": "val (thresholds chosen on it)", "test": "**test**"}
 DRAWN = {
     "limb": "limbs",
@@ -58,7 +61,9 @@ Films of the data's own split, patients exclusive, scored by `{engine}`: the def
 CPU is faster in int8. In fp32 the accuracy is {fp32}. Brackets are 95 % intervals: exact
 (Clopper-Pearson), or by bootstrap over patients where marked +. The weights kept, the calibration and the operating
 points were chosen on `val` in fp32, never on `test`: rates on val look better than they are. ECE: ten bins of equal
-mass by the called class's probability, cut by mid-rank, ties together. `xrayq evaluate` regenerates all of it.
+mass by the called class's probability, cut by mid-rank, ties together. PPV: share of the flagged films that have the
+finding, where so many films have it. NPV: share of the others that do not. Unsure: the prediction set is not exactly
+one finding. `xrayq evaluate` regenerates all of it.
 
 """
 
@@ -218,6 +223,15 @@ def _rows_of_parts(parts: list[PartMeasures]) -> Iterable[list[str]]:
         words = f"flag {name} at {flag.threshold:.4f}"
         yield row(f"{words}, sensitivity", (part.flags[name].sensitivity for part in parts))
         yield row(f"{words}, specificity", (part.flags[name].specificity for part in parts))
+        negatives = [part.flags[name].negatives_flagged for part in parts]
+        if any(negatives):
+            yield row(f"{words}, {FINDINGS[0]} films flagged", (found or NOT_MEASURED for found in negatives))
+        for prevalence in PREVALENCES:
+            values = [predictive_values(part.flags[name].rates, prevalence) for part in parts]
+            for rate, estimates in (("PPV", [value.ppv for value in values]), ("NPV", [value.npv for value in values])):
+                yield [f"{words}, {rate} at {prevalence:.0%}", *(estimate_text(estimate, 3) for estimate in estimates)]
+    if any(part.sets for part in parts):
+        yield row("unsure", (part.sets.unsure if part.sets else NOT_MEASURED for part in parts))
 
 
 def _beside(evaluation: EvaluationContent) -> Iterable[list[str]]:

@@ -13,6 +13,9 @@ from model.pages.texts import estimate_text
 from model.stats.binomial import interval
 from model.stats.estimate import Estimate, Proportion
 
+PREVALENCES = (0.01, 0.05, 0.2)
+"""At which the predictive values of a flag are shown: share of films with its finding."""
+
 
 class Rated(Protocol):
     """What a row shows: a `Summary`, or what was published."""

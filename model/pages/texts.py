@@ -3,12 +3,16 @@
 from model.stats.estimate import Estimate
 
 
-def estimate_text(estimate: Estimate | None) -> str:
-    """0.609 [0.52, 0.69]"""
+def estimate_text(estimate: Estimate | None, digits: int = 2) -> str:
+    """0.609 [0.52, 0.69]
+
+    Args:
+        digits: of the interval; 3 where it lies near 0 or 1.
+    """
     if estimate is None or estimate.value is None:
         return "–"
     bounds = estimate.interval95
-    return f"{estimate.value:.3f}" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else "")
+    return f"{estimate.value:.3f}" + (f" [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else "")
 
 
 def number_text(value: float | None) -> str:

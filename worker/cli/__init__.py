@@ -26,6 +26,7 @@ from worker.cli import (
     processes,
     replay,
     roles,
+    simulate,
     status,
     study,
     submit,
@@ -76,6 +77,7 @@ app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(drift.app, name="drift", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
 status.register(app)
+simulate.register(app)
 doctor.register(app)
 prepare.register(app)
 train.register(app)

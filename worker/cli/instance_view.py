@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from model.conformal import unsure
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -68,6 +66,8 @@ def print_score(console: "Console", score: "ScoreView") -> None:
 
 def set_text(prediction_set: "Sequence[str]") -> str:
     """The findings of a set, and whether they leave the film unsure."""
+    from model.conformal import unsure
+
     findings = ", ".join(prediction_set) or "nothing, the film is unlike those it was calibrated on"
     return f"{findings}{'; unsure' if unsure(prediction_set) else ''}"
 
