@@ -13,11 +13,10 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
 from model.gate.gate_measures import GateMeasures
-from model.pages.cells import PREVALENCES
+from model.pages.flags import card_rows
 from model.pages.texts import estimate_text, value_text
 from model.stats.agreement import Agreement
 from model.stats.estimate import Estimate, Proportion
-from model.stats.operating_points import predictive_values
 from model.stats.summaries import Summary
 
 EVALUATION = SHIPPED / "reference.evaluation.json"
@@ -30,7 +29,6 @@ RIVALS = {
 RECALLS = tuple(f"recall of {name}, PA" for name in FINDINGS)
 BESIDE = ("", "accuracy, PA", *RECALLS, "accuracy, all views", "network minus it, PA +", "McNemar p, PA")
 NOT_SHOWN = {"history", "intended_use", "pretraining"}
-NOT_MEASURED = Estimate(value=None, interval95=None)
 SPLITS = {"val": "val (thresholds chosen on it)", "test": "**test**"}
 DRAWN = {
     "limb": "limbs",
@@ -219,19 +217,7 @@ def _rows_of_parts(parts: list[PartMeasures]) -> Iterable[list[str]]:
     for name in FINDINGS:
         yield row(f"AUROC, {name} +", (part.curves[name].roc.auroc for part in parts))
     yield row("calibration error (ECE) +", (part.reliability.after.scores[0] for part in parts))
-    for name, flag in parts[0].flags.items():
-        words = f"flag {name} at {flag.threshold:.4f}"
-        yield row(f"{words}, sensitivity", (part.flags[name].sensitivity for part in parts))
-        yield row(f"{words}, specificity", (part.flags[name].specificity for part in parts))
-        negatives = [part.flags[name].negatives_flagged for part in parts]
-        if any(negatives):
-            yield row(f"{words}, {FINDINGS[0]} films flagged", (found or NOT_MEASURED for found in negatives))
-        for prevalence in PREVALENCES:
-            values = [predictive_values(part.flags[name].rates, prevalence) for part in parts]
-            for rate, estimates in (("PPV", [value.ppv for value in values]), ("NPV", [value.npv for value in values])):
-                yield [f"{words}, {rate} at {prevalence:.0%}", *(estimate_text(estimate, 3) for estimate in estimates)]
-    if any(part.sets for part in parts):
-        yield row("unsure", (part.sets.unsure if part.sets else NOT_MEASURED for part in parts))
+    yield from card_rows(parts)
 
 
 def _beside(evaluation: EvaluationContent) -> Iterable[list[str]]:

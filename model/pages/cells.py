@@ -13,8 +13,12 @@ from model.pages.texts import estimate_text
 from model.stats.binomial import interval
 from model.stats.estimate import Estimate, Proportion
 
-PREVALENCES = (0.01, 0.05, 0.2)
-"""At which the predictive values of a flag are shown: share of films with its finding."""
+PARTS = {
+    "train": "train",
+    "val": "validation",
+    "test": "test",
+    "test_all": "test, all views",
+}
 
 
 class Rated(Protocol):

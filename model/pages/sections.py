@@ -7,18 +7,12 @@ from markupsafe import Markup
 from model.evaluation.evaluate import EvaluationContent, FilmCounts
 from model.findings import FINDINGS, SPOKEN
 from model.pages import figures
-from model.pages.cells import PREVALENCES, cell, columns_of, exact, published, row, views_of
+from model.pages.cells import PARTS, cell, columns_of, exact, published, row, views_of
 from model.pages.figures import Line
+from model.pages.flags import predictive, unsure
 from model.pages.html import bullets, figure, paragraph, table
 from model.pages.texts import estimate_text, value_text
-from model.stats.operating_points import predictive_values
 
-PARTS = {
-    "train": "train",
-    "val": "validation",
-    "test": "test",
-    "test_all": "test, all views",
-}
 STATISTICS = {
     "aspect": "width over height",
     "shape": "distance from square",
@@ -113,57 +107,8 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
         rows,
         caption=f"Flags at the operating points ({chosen})" if points else "This bundle has no operating points",
     )
-    yield from _predictive(content)
-    yield from _unsure(content)
-
-
-def _predictive(content: EvaluationContent) -> Iterable[Markup]:
-    """What a flag means where few films have its finding."""
-    rows = []
-    for finding, flag in content.parts["test"].flags.items():
-        values = [predictive_values(flag.rates, prevalence) for prevalence in PREVALENCES]
-        rows.append(
-            (
-                f"{SPOKEN.get(finding, finding)}, p ≥ {flag.threshold:.4f}",
-                exact(flag.negatives_flagged) if flag.negatives_flagged else "–",
-                *(estimate_text(estimate, 3) for value in values for estimate in (value.ppv, value.npv)),
-            )
-        )
-    if rows:
-        yield table(
-            (
-                "flag, test",
-                f"{SPOKEN[FINDINGS[0]]} films flagged",
-                *(f"{value} at {prevalence:.0%}" for prevalence in PREVALENCES for value in ("PPV", "NPV")),
-            ),
-            rows,
-            caption="The same where 1, 5 or 20 % of the films have the finding",
-        )
-        yield paragraph(
-            "PPV: share of the flagged films that have the finding. NPV: share of the others that do not. The "
-            "prevalence is taken as known, and films without the finding as mixed here. 'xrayq simulate' says what a "
-            "site's day would be.",
-            "quiet",
-        )
-
-
-def _unsure(content: EvaluationContent) -> Iterable[Markup]:
-    rows = [
-        (
-            PARTS[name],
-            exact(part.sets.coverage),
-            exact(part.sets.unsure),
-            *(exact(share) for share in part.sets.unsure_by_finding.values()),
-        )
-        for name, part in content.parts.items()
-        if part.sets
-    ]
-    if rows:
-        yield table(
-            ("part", "set holds the finding", "unsure", *(f"unsure, {SPOKEN[name]}" for name in FINDINGS)),
-            rows,
-            caption="Prediction sets. Unsure: the set is not exactly one finding",
-        )
+    yield from predictive(content)
+    yield from unsure(content)
 
 
 def slices(content: EvaluationContent) -> Iterable[Markup]:

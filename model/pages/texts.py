@@ -1,5 +1,6 @@
 """Numbers and values of the pages in words."""
 
+from model.decision import SPECIFICITY, OperatingPoint
 from model.stats.estimate import Estimate
 
 
@@ -17,6 +18,21 @@ def estimate_text(estimate: Estimate | None, digits: int = 2) -> str:
 
 def number_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def point_text(point: OperatingPoint) -> str:
+    """What a flag promises, in words."""
+    asked = f"chosen on {point.chosen_on}"
+    if point.target_value is not None:
+        share = f"at least {100 * point.target_value:g} % of the films"
+        asked = f"chosen to flag {share} with it"
+        if point.target == SPECIFICITY:
+            asked = f"chosen to leave {share} without it unflagged"
+    hits, alarms = point.sensitivity * point.positives, (1 - point.specificity) * point.negatives
+    return (
+        f"{point.finding} is flagged from a probability of {point.threshold:.4f} on, {asked}. There it flagged "
+        f"{hits:.0f} of {point.positives} films with it, and {alarms:.0f} of {point.negatives} without it."
+    )
 
 
 def value_text(value: object) -> str:

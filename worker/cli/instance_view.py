@@ -40,8 +40,10 @@ def detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
 def print_score(console: "Console", score: "ScoreView") -> None:
     """What one bundle says of a film."""
     from worker.cli.console import print_rows
+    from worker.words import flags_text
 
-    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}")
+    said = flags_text(score.flags, score.unsure)
+    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}: {said}")
     rows = []
     for name, finding in score.findings.items():
         interval, threshold = finding.interval, finding.operating_point

@@ -1,4 +1,4 @@
-"""A day's films: when they came, how long they took, what was flagged and what failed."""
+"""A day's films: when they came, how long they took, what failed, and how the scores are spread."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -75,28 +75,6 @@ class Turnaround:
     untimed: int
     """Films scored before they came, by clocks that differed."""
     throughput: Throughput
-
-
-@dataclass(frozen=True, kw_only=True)
-class MarkedFilm:
-    """A film that was flagged, or left unsure, or both."""
-
-    id: int
-    calling_ae: str
-    flags: tuple[str, ...]
-    unsure: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class SenderMarks:
-    """What the scores say of the films of one AE; scored = flagged + unsure - flagged_and_unsure + neither."""
-
-    calling_ae: str
-    scored: int
-    flagged: int
-    unsure: int
-    flagged_and_unsure: int
-    neither: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,52 +155,6 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> Turnaround
         seconds=_percentiles(of_day) if of_day else None,
         untimed=sum(scored) - sum(len(took) for took in seconds),
         throughput=_throughput(hours, minutes, zone),
-    )
-
-
-def marked(connection: Connection, span: Span) -> tuple[MarkedFilm, ...]:
-    """Instances with any flag, or unsure, by id."""
-    rows = connection.execute(
-        select(instance.c.id, instance.c.calling_ae, IS_UNSURE.label("unsure"), finding_score.c.finding)
-        .join(score, LIVE_OF_FILM)
-        .outerjoin(finding_score, (finding_score.c.score_id == score.c.id) & finding_score.c.flag)
-        .where(span.covers(instance.c.received_at), IS_UNSURE | finding_score.c.flag)
-        .order_by(instance.c.id)
-    )
-    flags: dict[tuple[int, str, bool], list[str]] = {}
-    for key, calling_ae, is_unsure, finding in rows:
-        flags.setdefault((key, calling_ae, bool(is_unsure)), []).extend([finding] if finding else [])
-    return tuple(
-        MarkedFilm(id=key, calling_ae=calling_ae, flags=tuple(in_order(names)), unsure=is_unsure)
-        for (key, calling_ae, is_unsure), names in flags.items()
-    )
-
-
-def marks(connection: Connection, span: Span, films: Sequence[MarkedFilm]) -> tuple[SenderMarks, ...]:
-    """By sending AE, of those with a scored film.
-
-    Args:
-        films: `marked` of the same span.
-    """
-    count = func.count()
-    rows = connection.execute(
-        select(instance.c.calling_ae, count)
-        .join(score, LIVE_OF_FILM)
-        .where(span.covers(instance.c.received_at))
-        .group_by(instance.c.calling_ae)
-        .order_by(instance.c.calling_ae)
-    )
-    kinds = Counter((film.calling_ae, bool(film.flags), film.unsure) for film in films)
-    return tuple(
-        SenderMarks(
-            calling_ae=ae,
-            scored=number,
-            flagged=kinds[ae, True, False] + kinds[ae, True, True],
-            unsure=kinds[ae, False, True] + kinds[ae, True, True],
-            flagged_and_unsure=kinds[ae, True, True],
-            neither=number - sum(kinds[ae, *kind] for kind in ((True, False), (False, True), (True, True))),
-        )
-        for ae, number in rows
     )
 
 

@@ -18,7 +18,8 @@ from worker.monitoring.drift import DriftResult
 from worker.monitoring.live_labels import LivePerformance
 from worker.nightly.corrections import IdentityChange
 from worker.nightly.disks import Storage
-from worker.nightly.films import Distribution, FailedFilm, LateFilm, MarkedFilm, SenderMarks, Turnaround
+from worker.nightly.films import Distribution, FailedFilm, LateFilm, Turnaround
+from worker.nightly.marks import MarkedFilm, SenderMarks
 from worker.nightly.operations import Backlog, DayAlarm, DayChain, InForce, ServiceChange, Source
 from worker.nightly.published import DayGivenUp
 
