@@ -21,23 +21,13 @@ def predictive(content: EvaluationContent) -> Iterable[Markup]:
     """What a flag means where few films have its finding."""
     rows = []
     for finding, flag in content.parts["test"].flags.items():
-        values = [predictive_values(flag.rates, prevalence) for prevalence in PREVALENCES]
-        rows.append(
-            (
-                f"{SPOKEN.get(finding, finding)}, p ≥ {flag.threshold:.4f}",
-                exact(flag.negatives_flagged) if flag.negatives_flagged else "–",
-                *(estimate_text(estimate, 3) for value in values for estimate in (value.ppv, value.npv)),
-            )
-        )
+        for prevalence in PREVALENCES:
+            values = predictive_values(flag.rates, prevalence)
+            name = f"{SPOKEN.get(finding, finding)}, p ≥ {flag.threshold:.4f}"
+            rows.append((name, in_percent(prevalence), estimate_text(values.ppv, 3), estimate_text(values.npv, 3)))
     if rows:
         yield table(
-            (
-                "flag, test",
-                f"{SPOKEN[FINDINGS[0]]} films flagged",
-                *(f"{value} at {prevalence:.0%}" for prevalence in PREVALENCES for value in ("PPV", "NPV")),
-            ),
-            rows,
-            caption="The same where 1, 5 or 20 % of the films have the finding",
+            ("flag, test", "films with the finding", "PPV", "NPV"), rows, caption="The same at other prevalences"
         )
         yield paragraph(
             "PPV: share of the flagged films that have the finding. NPV: share of the others that do not. The "
@@ -81,10 +71,14 @@ def card_rows(parts: Sequence[PartMeasures]) -> Iterable[list[str]]:
             yield row(f"{words}, {FINDINGS[0]} films flagged", (found.negatives_flagged for found in flags))
         for prevalence in PREVALENCES:
             values = [predictive_values(found.rates, prevalence) for found in flags]
-            yield row(f"{words}, PPV at {prevalence:.0%}", (value.ppv for value in values), 3)
-            yield row(f"{words}, NPV at {prevalence:.0%}", (value.npv for value in values), 3)
+            yield row(f"{words}, PPV at {in_percent(prevalence)}", (value.ppv for value in values), 3)
+            yield row(f"{words}, NPV at {in_percent(prevalence)}", (value.npv for value in values), 3)
     if any(part.sets for part in parts):
         yield row("unsure", (part.sets.unsure if part.sets else None for part in parts))
+
+
+def in_percent(share: float) -> str:
+    return f"{100 * share:g} %"
 
 
 def _text(estimate: Estimate | None, digits: int) -> str:

@@ -96,6 +96,7 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
         (
             f"{SPOKEN[finding]}, p ≥ {flag.threshold:.4f}, {PARTS[name]}",
             *(exact(rate) for rate in (flag.sensitivity, flag.specificity, flag.precision)),
+            exact(flag.negatives_flagged) if flag.negatives_flagged else "–",
         )
         for name, part in parts.items()
         for finding, flag in part.flags.items()
@@ -103,7 +104,7 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
     points = bundle.operating_points
     chosen = "; ".join(f"{SPOKEN[point.finding]}: {point.chosen_on}" for point in points)
     yield table(
-        ("flag, part", "sensitivity", "specificity", "share of flags that are right"),
+        ("flag, part", "sensitivity", "specificity", "share of flags that are right", f"{FINDINGS[0]} films flagged"),
         rows,
         caption=f"Flags at the operating points ({chosen})" if points else "This bundle has no operating points",
     )

@@ -137,7 +137,6 @@ def _tiles(report: NightReport) -> Markup:
         ("failed", len(report.failed), False),
         ("not accounted for", report.difference, bool(unknown)),
         ("95 % scored within", reached(turnaround.seconds.p95) if turnaround.seconds else "–", False),
-        ("in the busiest hour", turnaround.throughput.received_in_an_hour, False),
     ]
     if other:
         tiles.append(("other objects, not scored", other, False))

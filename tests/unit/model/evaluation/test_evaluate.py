@@ -351,7 +351,8 @@ def test_unsure_films_are_told_wherever_flags_are(bundle: Bundle, films: Path) -
     assert shown == {row["identifier"]: row["unsure"] == "yes" for row in test if row["label"] != row["called"]}
     page = "".join(map(str, calibration(found.content)))
     assert "Unsure: the set is not exactly one finding" in page
-    assert "PPV at 1%" in page
+    assert "The same at other prevalences" in page
+    assert "normal films flagged" in page
 
 
 def test_normals_flagged_are_of_the_films_of_the_negative_finding(
