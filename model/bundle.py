@@ -22,6 +22,7 @@ from model.conformal import Conformal
 from model.decision import OperatingPoint
 from model.digest import file_digest
 from model.errors import BundleError
+from model.findings import NOT_NORMAL
 from model.preprocess import PreprocessSpec
 
 SCHEMA = 2
@@ -166,7 +167,9 @@ def load(path: Path) -> Bundle:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path / MANIFEST}: missing or malformed field ({error})") from error
-    unknown = {point.finding for point in bundle.operating_points} - set(bundle.findings)
+    if NOT_NORMAL in bundle.findings:
+        raise BundleError(f"{path / MANIFEST}: {NOT_NORMAL} is the name of a flag and no finding")
+    unknown = {point.finding for point in bundle.operating_points} - {*bundle.findings, NOT_NORMAL}
     if unknown:
         raise BundleError(f"{path / MANIFEST}: operating points for {', '.join(sorted(unknown))}, not findings")
     if bundle.gate and GATE not in bundle.files:

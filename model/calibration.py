@@ -1,10 +1,11 @@
 """Logits to probabilities, and what became of films with such a probability.
 
 Temperature scaling divides all logits by one number; vector scaling then gives each finding a scale and a bias of its
-own (Guo et al. 2017). `model.calibrating.fitting` fits both and says which to take.
+own (Guo et al. 2017). `model.calibrating.fitting` fits both and says which to take, or that the logits are best as they
+are. A prior shift then moves the probabilities to the prevalences of a site.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 
 Logits = NDArray[np.float32]
 Probabilities = NDArray[np.float64]
-TEMPERATURE, VECTOR = "temperature", "vector"
+NONE, TEMPERATURE, VECTOR = "none", "temperature", "vector"
+METHODS = (NONE, TEMPERATURE, VECTOR)
+"""The simpler first."""
+SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,32 @@ class Bin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriorShift:
+    """From films as they were calibrated on to a site where findings are as common as it says (Saerens et al. 2002).
+
+    It takes films of a finding to look alike at both places, and each finding to be more common or rarer there."""
+
+    films: dict[str, float]
+    """Share of each finding in the calibration films, in the bundle's order."""
+    site: dict[str, float]
+    """Its prevalence at the site; they sum to 1."""
+
+    @classmethod
+    def read(cls, found: dict[str, Any], findings: tuple[str, ...]) -> "PriorShift":
+        """From a manifest. Raises KeyError, TypeError or ValueError."""
+        films, site = ({name: float(found[key][name]) for name in findings} for key in ("films", "site"))
+        for shares in (films, site):
+            if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > SUM_TOLERANCE:
+                raise ValueError("prevalences must be over 0 and sum to 1")
+        return cls(films=films, site=site)
+
+    @property
+    def logs(self) -> NDArray[np.float64]:
+        """[findings], added to the logits."""
+        return np.asarray(np.log(list(self.site.values())) - np.log(list(self.films.values())))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """How a bundle's logits become probabilities. Lives in the bundle."""
 
@@ -43,6 +73,8 @@ class Calibration:
     """By finding, from the lowest probability to 1; {} where only `xrayq train` fitted it."""
     record: dict[str, Any] = field(default_factory=dict)
     """On which films it was fitted and what it changed there; {} where only `xrayq train` fitted it."""
+    prior_shift: PriorShift | None = None
+    """To the site's prevalences; None: probabilities are for films mixed as the calibration films."""
 
     @classmethod
     def read(cls, found: dict[str, Any], findings: tuple[str, ...]) -> "Calibration":
@@ -51,7 +83,7 @@ class Calibration:
         if not temperature > 0:
             raise ValueError("temperature must be positive")
         method = found.get("method", TEMPERATURE)
-        if method not in (TEMPERATURE, VECTOR):
+        if method not in METHODS:
             raise ValueError(f"calibration method {method!r} is not known")
         scale, bias = (tuple(map(float, found[name])) if method == VECTOR else () for name in ("scale", "bias"))
         if method == VECTOR and not len(scale) == len(bias) == len(findings):
@@ -61,16 +93,37 @@ class Calibration:
         bins = {name: tuple(map(_bin, bins)) for name, bins in found.get("bins", {}).items()}
         if unknown := set(bins) - set(findings):
             raise ValueError(f"bins for {', '.join(sorted(unknown))}, not findings")
-        return cls(temperature=temperature, scale=scale, bias=bias, bins=bins, record=dict(found.get("record", {})))
+        shift = found.get("prior_shift")
+        return cls(
+            temperature=temperature,
+            scale=scale,
+            bias=bias,
+            bins=bins,
+            record=dict(found.get("record", {})),
+            prior_shift=PriorShift.read(shift, findings) if shift else None,
+        )
 
     @property
     def method(self) -> str:
-        return VECTOR if self.scale else TEMPERATURE
+        """NONE: the logits as they are."""
+        return VECTOR if self.scale else NONE if self.temperature == 1 else TEMPERATURE
+
+    @property
+    def at_films(self) -> "Calibration":
+        """The same before the prior shift: for films mixed as those that it was fitted on."""
+        return replace(self, prior_shift=None)
 
     @property
     def words(self) -> str:
         """For people: "temperature 1.015"."""
-        return f"temperature {self.temperature:g}" + (" and vector scaling" if self.scale else "")
+        if self.method == NONE:
+            text = "logits as they are"
+        else:
+            text = f"temperature {self.temperature:g}" + (" and vector scaling" if self.scale else "")
+        if self.prior_shift:
+            shares = ", ".join(f"{name} {share:g}" for name, share in self.prior_shift.site.items())
+            text += f", at prevalences {shares}"
+        return text
 
     def as_dict(self) -> dict[str, Any]:
         plain: dict[str, Any] = {"method": self.method, "temperature": self.temperature}
@@ -78,14 +131,16 @@ class Calibration:
             plain |= {"scale": list(self.scale), "bias": list(self.bias)}
         if self.bins:
             plain |= {"bins": {name: [asdict(own) for own in bins] for name, bins in self.bins.items()}}
+        if self.prior_shift:
+            plain |= {"prior_shift": asdict(self.prior_shift)}
         return plain | ({"record": self.record} if self.record else {})
 
     def probabilities(self, logits: Logits) -> Probabilities:
         """float [N, findings] -> float64 [N, findings], each row summing to 1."""
-        if not self.scale:
-            return probabilities(logits, self.temperature)
         left = logits.astype(np.float64) / self.temperature
-        return probabilities(left * np.array(self.scale) + np.array(self.bias), 1.0)
+        if self.scale:
+            left = left * np.array(self.scale) + np.array(self.bias)
+        return probabilities(left if self.prior_shift is None else left + self.prior_shift.logs, 1.0)
 
     def interval(self, finding: str, probability: float) -> tuple[float, float] | None:
         """How often calibration films with about this probability had the finding: exact 95 % interval.
@@ -104,6 +159,15 @@ def probabilities(logits: NDArray[np.floating[Any]], temperature: float) -> Prob
     scaled = logits.astype(np.float64) / temperature
     exponent = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
+
+
+def moved(bounds: tuple[float, float], before: float, after: float) -> tuple[float, float]:
+    """An interval beside a probability that a prior shift moved: its odds move as those of the probability."""
+    if before == after or not 0 < before < 1 or not 0 < after < 1:
+        return bounds
+    ratio = after / (1 - after) * (1 - before) / before
+    low, high = (round(bound * ratio / (bound * ratio + 1 - bound), 4) for bound in bounds)
+    return low, high
 
 
 def log_losses(chances: Probabilities, labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,7 +1,16 @@
-"""Probabilities to flags: a finding is flagged when its probability reaches its operating point."""
+"""Probabilities to flags: a film is flagged when a probability reaches its operating point.
+
+An operating point belongs to a finding, or to NOT_NORMAL: any finding but the negative one, with the probability
+1 - p(negative). That is a flag and no class: it is in no sum to 1, no prediction set and no label.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.findings import NOT_NORMAL, negative_of
 
 SENSITIVITY, SPECIFICITY = "sensitivity", "specificity"
 
@@ -11,6 +20,7 @@ class OperatingPoint:
     """A threshold, with what was measured where it was chosen. Lives in the bundle; settings never hold a threshold."""
 
     finding: str
+    """Of the bundle, or NOT_NORMAL."""
     threshold: float
     """Smallest probability that is flagged, 0..1."""
     sensitivity: float
@@ -18,7 +28,7 @@ class OperatingPoint:
     positives: int
     negatives: int
     chosen_on: str
-    """The split, and the rule."""
+    """The split, the rule, and for a specificity the films that it is of."""
     id: str = ""
     """Finding, rate and value: covid19@sensitivity-0.95; "" in bundles of schema 1, as the next four are absent."""
     target: str = ""
@@ -28,6 +38,13 @@ class OperatingPoint:
     sensitivity_interval95: tuple[float, float] | None = None
     """Clopper-Pearson, as the next."""
     specificity_interval95: tuple[float, float] | None = None
+    bound: float | None = None
+    """With 95 % confidence the rate is at least this, on films like those; None in a bundle that promises no bound, as
+    the next two."""
+    met: bool | None = None
+    """Whether that is the target or more."""
+    patients: int | None = None
+    """That the bound rests on: those with a film that the rate is a share of."""
 
     @classmethod
     def read(cls, found: dict[str, Any]) -> "OperatingPoint":
@@ -44,5 +61,40 @@ class OperatingPoint:
 
 
 def flags(probabilities: dict[str, float], points: tuple[OperatingPoint, ...]) -> tuple[str, ...]:
-    """Findings whose probability reaches their operating point, in the bundle's order."""
-    return tuple(point.finding for point in points if probabilities[point.finding] >= point.threshold)
+    """Findings, NOT_NORMAL among them, whose probability reaches their operating point, in the order of the points.
+
+    Args:
+        probabilities: of the bundle's findings, in its order.
+    """
+    stated = probabilities | {NOT_NORMAL: 1 - probabilities[negative_of(probabilities)]}
+    return tuple(point.finding for point in points if stated[point.finding] >= point.threshold)
+
+
+def has(finding: str, label: str, negative: str) -> bool:
+    """Whether a film with this label has a finding, NOT_NORMAL included."""
+    return label != negative if finding == NOT_NORMAL else label == finding
+
+
+def chance_of(finding: str, chances: NDArray[np.float64], findings: tuple[str, ...]) -> NDArray[np.float64]:
+    """[N] probability of a finding, NOT_NORMAL included; probabilities [N, findings]."""
+    if finding == NOT_NORMAL:
+        return 1 - chances[:, findings.index(negative_of(findings))]
+    return chances[:, findings.index(finding)]
+
+
+def truth_of(finding: str, labels: NDArray[np.int64], findings: tuple[str, ...]) -> NDArray[np.bool_]:
+    """[N] whether each film has a finding, NOT_NORMAL included; labels [N], indexes of findings."""
+    if finding == NOT_NORMAL:
+        return np.asarray(labels != findings.index(negative_of(findings)))
+    return np.asarray(labels == findings.index(finding))
+
+
+def composite_logit(logits: dict[str, float]) -> float:
+    """Of NOT_NORMAL: the log odds of any other finding against the negative one, before calibration.
+
+    Args:
+        logits: of the bundle's findings, in its order.
+    """
+    negative = negative_of(logits)
+    others = np.array([value for name, value in logits.items() if name != negative], np.float64)
+    return float(np.logaddexp.reduce(others)) - logits[negative]

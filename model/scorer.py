@@ -6,10 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
+from model.calibration import moved
 from model.conformal import unsure
-from model.decision import flags
+from model.decision import composite_logit, flags
 from model.engine.base import Engine
 from model.errors import EngineError
+from model.findings import NOT_NORMAL, negative_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composite:
+    """Any finding but the negative one."""
+
+    logit: float
+    probability: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +30,9 @@ class Score:
     probabilities: dict[str, float]
     """By finding, calibrated, summing to 1."""
     flags: tuple[str, ...]
-    """Findings at or over their operating point."""
+    """Findings at or over their operating point, NOT_NORMAL included."""
+    composite: Composite | None = None
+    """What it says of NOT_NORMAL; None where the bundle has no operating point for it."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By finding, how often calibration films with about this probability had it; {} where the bundle does not say."""
     prediction_set: tuple[str, ...] | None = None
@@ -31,23 +43,42 @@ class Score:
         """Whether the prediction set names several findings, or none."""
         return unsure(self.prediction_set)
 
+    @property
+    def stated(self) -> dict[str, tuple[float, float]]:
+        """Logit and probability of NOT_NORMAL, where the bundle flags it, and of each finding: what is kept."""
+        composite = self.composite and {NOT_NORMAL: (self.composite.logit, self.composite.probability)}
+        return (composite or {}) | {name: (self.logits[name], chance) for name, chance in self.probabilities.items()}
+
 
 def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Score]:
     """uint8 [N, 1, size, size] -> N scores. Raises EngineError when a logit is not finite."""
     logits = engine.infer(images)
     if not np.isfinite(logits).all():
         raise EngineError("non-finite logits")
-    scores = []
-    for row, chances in zip(logits, bundle.calibration.probabilities(logits), strict=True):
-        by_finding = {name: float(chance) for name, chance in zip(bundle.findings, chances, strict=True)}
-        intervals = {name: bundle.calibration.interval(name, chance) for name, chance in by_finding.items()}
-        scores.append(
-            Score(
-                logits={name: float(value) for name, value in zip(bundle.findings, row, strict=True)},
-                probabilities=by_finding,
-                flags=flags(by_finding, bundle.operating_points),
-                intervals={name: found for name, found in intervals.items() if found is not None},
-                prediction_set=bundle.conformal.prediction_set(by_finding) if bundle.conformal else None,
-            )
-        )
-    return scores
+    plain = bundle.calibration.at_films.probabilities(logits)
+    return [
+        _score(bundle, *(dict(zip(bundle.findings, map(float, own), strict=True)) for own in rows))
+        for rows in zip(logits, plain, bundle.calibration.probabilities(logits), strict=True)
+    ]
+
+
+def _score(bundle: Bundle, logits: dict[str, float], plain: dict[str, float], probabilities: dict[str, float]) -> Score:
+    """One film, by finding; `plain`: probabilities before a prior shift, which the intervals are kept for."""
+    composite, intervals, negative = None, {}, negative_of(bundle.findings)
+    for name, chance in probabilities.items():
+        interval = bundle.calibration.interval(name, plain[name])
+        if interval is not None:
+            intervals[name] = moved(interval, plain[name], chance)
+    if any(point.finding == NOT_NORMAL for point in bundle.operating_points):
+        composite = Composite(logit=composite_logit(logits), probability=1 - probabilities[negative])
+        if negative in intervals:
+            low, high = intervals[negative]
+            intervals[NOT_NORMAL] = (round(1 - high, 4), round(1 - low, 4))
+    return Score(
+        logits=logits,
+        probabilities=probabilities,
+        flags=flags(probabilities, bundle.operating_points),
+        composite=composite,
+        intervals=intervals,
+        prediction_set=bundle.conformal.prediction_set(probabilities) if bundle.conformal else None,
+    )

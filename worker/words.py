@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from model.findings import spoken_findings
+
 UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -26,5 +28,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def flags_text(flags: Sequence[str], unsure: bool) -> str:
-    """What a score says, wherever it is shown: "covid19", "covid19; unsure", "no flag", "no flag; unsure"."""
-    return f"{', '.join(flags) or 'no flag'}{'; unsure' if unsure else ''}"
+    """What a score says, wherever it is shown: "COVID-19", "COVID-19; unsure", "no flag", "no flag; unsure"."""
+    return f"{spoken_findings(flags) or 'no flag'}{'; unsure' if unsure else ''}"

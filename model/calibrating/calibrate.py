@@ -8,6 +8,7 @@ calibration.json, the same bytes on every run:
 
     bundle          name, version, digest and calibration of the bundle that was calibrated
     made            digest of the new one
+    name, version   of the new one
     engine          what ran the network; "" for a table of logits
     data            origin (prepared set or table), digest, films: part -> finding -> count, patients: part -> count
     calibration     as in the manifest, with its bins and, under record, what decided the method
@@ -16,25 +17,27 @@ calibration.json, the same bytes on every run:
     variants        precision -> `JudgedVariant`
 """
 
+import hashlib
+import json
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from model.bundle import Bundle, derive, refuse_existing
 from model.calibrating.cross_fit import Wish, apply, cross_fit, fit_all
-from model.calibrating.labelled_films import LabelledLogits, check, labelled, open_films, read_table
+from model.calibrating.faster_variants import JudgedVariant, Measuring, Remake, judge
+from model.calibrating.labelled_films import LabelledLogits, check, check_finite, labelled, open_films, read_table
 from model.calibrating.measured_part import MeasuredPart, measure
 from model.calibration import Calibration
 from model.conformal import Conformal
-from model.data.bundle_films import Advance, Progress, logits_of
-from model.data.dataset import Films
+from model.data.bundle_films import Advance, Progress
 from model.decision import OperatingPoint
 from model.digest import file_digest
 from model.engine.base import Engine
-from model.engine.ort import OrtEngine
+from model.errors import BundleError
 from model.json_value import JsonValue, plain
 from model.notice import MEASURES_NOTICE
-from model.stats.agreement import Agreement, compare
 from model.stats.operating_points import bundle_metrics
 
 SCHEMA = 1
@@ -68,24 +71,6 @@ class CalibrationFilms(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedVariant(JsonValue):
-    """A faster variant under the new calibration."""
-
-    faults: list[str]
-    """Why it is left out; empty where it is kept."""
-    agreement: dict[str, Agreement]
-    """By part of the films."""
-
-    @property
-    def kept(self) -> bool:
-        return not self.faults
-
-    def as_dict(self) -> dict[str, Any]:
-        """The parts stand beside "kept" and "faults"."""
-        return {"kept": self.kept, "faults": self.faults, **plain(self.agreement)}
-
-
-@dataclass(frozen=True, kw_only=True)
 class CalibrationContent(JsonValue):
     """What calibration.json holds."""
 
@@ -94,6 +79,9 @@ class CalibrationContent(JsonValue):
     bundle: CalibratedBundle
     made: str
     """Digest of the new bundle."""
+    name: str
+    """Of the new bundle, as the next."""
+    version: str
     engine: str
     data: CalibrationFilms
     calibration: Calibration
@@ -119,48 +107,82 @@ def calibrate_on_films(
     out: Path,
     wish: Wish,
     *,
+    name: str = "",
+    version: str = "",
     threads: int = 1,
+    remake: Remake | None = None,
     report: Progress = lambda _line: None,
     advance: Advance = lambda _done, _all: None,
 ) -> Calibrated:
     """Calibrate on the validation split of a prepared set, measure on it and on its test split, write `out`.
 
-    Variants are measured again, because other thresholds change other flags; one beyond its limits is left out.
+    Variants are measured again, because other thresholds change other flags. int8 beyond its limits is made anew by
+    `remake`; what is still beyond them is left out.
 
     Args:
         engine: runs this bundle in fp32.
+        name: of the new bundle; "": as the old one.
+        version: of the new bundle; "": as `derived_version`.
         threads: of the variants' measurement.
         report: called with a line for each step.
         advance: called with (films scored, films).
 
     Raises:
-        BundleError: `out` exists.
-        DatasetError: as of `open_films` and `check`.
+        BundleError: `out` exists, or the new bundle would have the name and version of the old one.
+        DatasetError: as of `open_films` and `check`, before a film is scored.
         EngineError: an engine cannot run.
     """
     refuse_existing(out)
     films, digest = open_films(bundle, folder)
-    parts = {}
-    for name, part in films.items():
-        report(f"scoring {len(part)} films of {name}")
-        parts[name] = labelled(name, part, engine, advance)
+    first = next(iter(films))
+    check(first, films[first].labels, bundle.findings, wish.targets, wish.coverage)
     basis = CalibrationFilms(origin="prepared set", digest=digest, views=bundle.provenance.get("views", ["PA"]))
-    return _calibrate(bundle, parts, out, wish, basis, engine.spec.name, films, threads, report)
+    called = _called(bundle, name, version, basis, wish)
+    parts = {}
+    for split, part in films.items():
+        report(f"scoring {len(part)} films of {split}")
+        parts[split] = labelled(split, part, engine, advance)
+    measuring = Measuring(films=films, threads=threads, remake=remake, report=report)
+    return _calibrate(bundle, parts, out, wish, basis, called, engine.spec.name, measuring)
 
 
 def calibrate_on_table(
-    bundle: Bundle, table: Path, out: Path, wish: Wish, *, report: Progress = lambda _line: None
+    bundle: Bundle,
+    table: Path,
+    out: Path,
+    wish: Wish,
+    *,
+    name: str = "",
+    version: str = "",
+    report: Progress = lambda _line: None,
 ) -> Calibrated:
     """The same on a site's own logits and labels. Variants are left out: there is no film to measure them on.
 
     Raises:
-        BundleError: `out` exists.
+        BundleError: as of `calibrate_on_films`.
         DatasetError: as of `read_table` and `check`.
     """
     refuse_existing(out)
     part = read_table(bundle, table)
+    check(part.name, part.labels, bundle.findings, wish.targets, wish.coverage)
     basis = CalibrationFilms(origin="table", digest=file_digest(table))
-    return _calibrate(bundle, {part.name: part}, out, wish, basis, "", {}, 1, report)
+    called = _called(bundle, name, version, basis, wish)
+    return _calibrate(bundle, {part.name: part}, out, wish, basis, called, "", Measuring(report=report))
+
+
+def derived_version(bundle: Bundle, data_digest: str, wish: Wish) -> str:
+    """0.3.0 -> 0.3.0+cal.1a2b3c4d: eight digits of what was calibrated, on which films, for which wish. So another
+    calibration of the same network has another version, and the same one the same."""
+    said = json.dumps([bundle.digest, data_digest, plain(wish)], sort_keys=True)
+    return f"{bundle.version.partition('+')[0]}+cal.{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+
+
+def _called(bundle: Bundle, name: str, version: str, basis: CalibrationFilms, wish: Wish) -> tuple[str, str]:
+    """Name and version of the new bundle. Raises BundleError where they are those of the old one."""
+    called = name or bundle.name, version or derived_version(bundle, basis.digest, wish)
+    if called == (bundle.name, bundle.version):
+        raise BundleError(f"the new bundle would be {called[0]} {called[1]}, as the old one: give another version")
+    return called
 
 
 def _calibrate(
@@ -169,15 +191,14 @@ def _calibrate(
     out: Path,
     wish: Wish,
     basis: CalibrationFilms,
+    called: tuple[str, str],
     engine: str,
-    films: dict[str, Films],
-    threads: int,
-    report: Progress,
+    measuring: Measuring,
 ) -> Calibrated:
     """The first of the parts is fitted on."""
     findings, (part, *others) = bundle.findings, parts.values()
-    check(part, findings, wish.targets, wish.coverage)
-    report(f"fitting on {len(part)} films of {len(set(part.patients))} patients")
+    check_finite(part)
+    measuring.report(f"fitting on {len(part)} films of {len(set(part.patients))} patients")
     fitted = fit_all(part, findings, wish)
     made = {"split": part.name, "data_digest": basis.digest, "films": len(part)}
     calibration = replace(fitted.calibration, record=made | fitted.calibration.record)
@@ -186,26 +207,30 @@ def _calibrate(
     for other in others:
         measured[other.name] = measure(other, apply(fitted, other.logits, findings), bundle, wish, "not fitted on")
     changed = replace(bundle, calibration=calibration, operating_points=fitted.points, conformal=sets)
-    kept, judged = _variants(changed, parts, films, threads, report)
-    dropped = {str(bundle.variants[name]["file"]) for name in bundle.variants if name not in kept}
-    new = derive(
-        replace(bundle, files=tuple(name for name in bundle.files if name not in dropped)),
-        out,
-        calibration=calibration,
-        operating_points=fitted.points,
-        conformal=sets,
-        variants=kept,
-        metrics={
-            name: bundle_metrics(calibration.probabilities(own.logits), own.labels, findings, fitted.points).as_dict()
-            for name, own in parts.items()
-        },
-        provenance=bundle.provenance
-        | {
-            "calibrated": made
-            | {"origin": basis.origin, "engine": engine, "coverage": wish.coverage}
-            | {"targets": [point.id for point in fitted.points]}
-        },
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        kept, judged, files = judge(changed, parts, measuring, Path(scratch))
+        dropped = {str(bundle.variants[name]["file"]) for name in bundle.variants if name not in kept}
+        new = derive(
+            replace(bundle, files=tuple(name for name in bundle.files if name not in dropped)),
+            out,
+            name=called[0],
+            version=called[1],
+            calibration=calibration,
+            operating_points=fitted.points,
+            conformal=sets,
+            variants=kept,
+            files=files,
+            metrics={
+                name: bundle_metrics(calibration, own.logits, own.labels, findings, fitted.points).as_dict()
+                for name, own in parts.items()
+            },
+            provenance=bundle.provenance
+            | {
+                "calibrated": made
+                | {"origin": basis.origin, "engine": engine, "coverage": wish.coverage}
+                | {"targets": [point.id for point in fitted.points], "from_version": bundle.version}
+            },
+        )
     content = CalibrationContent(
         bundle=CalibratedBundle(
             name=bundle.name,
@@ -215,6 +240,8 @@ def _calibrate(
             calibration=replace(bundle.calibration, record={}, bins={}),
         ),
         made=new.digest,
+        name=new.name,
+        version=new.version,
         engine=engine,
         data=basis,
         calibration=calibration,
@@ -224,37 +251,3 @@ def _calibrate(
         variants=judged,
     )
     return Calibrated(bundle=new, content=content)
-
-
-def _variants(
-    changed: Bundle, parts: dict[str, LabelledLogits], films: dict[str, Films], threads: int, report: Progress
-) -> tuple[dict[str, dict[str, Any]], dict[str, JudgedVariant]]:
-    """The manifest's records of the variants that stay, and what was found of each."""
-    kept, judged = {}, {}
-    for precision, record in changed.variants.items():
-        if films:
-            report(f"measuring {precision} again")
-            agreement = _agreements(changed, precision, parts, films, threads)
-            limits = record.get("limits")
-            faults = agreement[next(iter(parts))].faults(**limits) if limits else ["it has no limits on record"]
-        else:
-            faults, agreement = ["there are no films to measure it on"], {}
-        judged[precision] = JudgedVariant(faults=faults, agreement=agreement)
-        if faults:
-            report(f"{precision} is left out: {'; '.join(faults)}. 'xrayq compile' makes one for the new bundle")
-        else:
-            kept[precision] = {key: old for key, old in record.items() if key not in ("val", "test")} | plain(agreement)
-    return kept, judged
-
-
-def _agreements(
-    changed: Bundle, precision: str, parts: dict[str, LabelledLogits], films: dict[str, Films], threads: int
-) -> dict[str, Agreement]:
-    engine = OrtEngine(changed, threads=threads, precision=precision)
-    try:
-        return {
-            name: compare(changed, parts[name].logits, logits_of(engine, part), part.labels)
-            for name, part in films.items()
-        }
-    finally:
-        engine.close()

@@ -1,20 +1,20 @@
 """Fit probabilities, operating points and prediction sets together, and say of each film what it was not fitted on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model import conformal
 from model.calibrating.fitting import FOLDS, fit, splits
-from model.calibrating.labelled_films import LabelledLogits, OperatingTarget
-from model.calibration import Calibration
+from model.calibrating.labelled_films import LabelledLogits
+from model.calibration import Calibration, PriorShift
 from model.conformal import Conformal
-from model.decision import SENSITIVITY, OperatingPoint
-from model.stats.operating_points import choose_point
+from model.decision import OperatingPoint, chance_of
+from model.stats.thresholds import OperatingTarget, choose_points
 
 COVERAGE = 0.9
-SENSITIVITY_TARGET = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class Wish:
 
     targets: tuple[OperatingTarget, ...]
     coverage: float = COVERAGE
+    prevalence: Mapping[str, float] | None = None
+    """Of each finding at the site, summing to 1; None: as in the films."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,45 +41,37 @@ class Predictions:
     """What a calibration says of films. Row i of everything is the same film."""
 
     chances: NDArray[np.float64]
-    """[N, findings]"""
+    """[N, findings], before a prior shift: as the films are mixed. Flags and sets are as served."""
     flags: NDArray[np.bool_]
     """[N, operating points]"""
     sets: NDArray[np.bool_]
     """[N, findings], True where the finding is in the prediction set."""
 
 
-def default_targets(findings: tuple[str, ...]) -> tuple[OperatingTarget, ...]:
-    """Sensitivity .95 for each finding but normal."""
-    return tuple(
-        OperatingTarget(finding=name, rate=SENSITIVITY, value=SENSITIVITY_TARGET)
-        for name in findings
-        if name != "normal"
-    )
-
-
 def fit_all(part: LabelledLogits, findings: tuple[str, ...], wish: Wish) -> Fitted:
     calibration = fit(part.logits, part.labels, part.patients, findings)
+    if wish.prevalence:
+        calibration = replace(calibration, prior_shift=prior_shift(part, findings, wish.prevalence))
     chances = calibration.probabilities(part.logits)
-    points = tuple(
-        choose_point(
-            target.finding,
-            chances[:, findings.index(target.finding)],
-            part.labels == findings.index(target.finding),
-            **{target.rate: target.value},
-            split=part.name,
-        )
-        for target in wish.targets
-    )
     sets = conformal.fit(chances, part.labels, findings, coverage=wish.coverage)
+    points = choose_points(chances, part.labels, findings, wish.targets, patients=part.patients, split=part.name)
     return Fitted(calibration=calibration, points=points, conformal=sets)
+
+
+def prior_shift(part: LabelledLogits, findings: tuple[str, ...], prevalence: Mapping[str, float]) -> PriorShift:
+    """From the mix of the films to the site's."""
+    return PriorShift(
+        films={name: float((part.labels == index).mean()) for index, name in enumerate(findings)},
+        site={name: prevalence[name] for name in findings},
+    )
 
 
 def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]) -> Predictions:
     chances = fitted.calibration.probabilities(logits)
     return Predictions(
-        chances=chances,
+        chances=fitted.calibration.at_films.probabilities(logits),
         flags=np.stack(
-            [chances[:, findings.index(point.finding)] >= point.threshold for point in fitted.points], axis=1
+            [chance_of(point.finding, chances, findings) >= point.threshold for point in fitted.points], axis=1
         ),
         sets=chances >= np.array([fitted.conformal.limits[name] for name in findings]),
     )

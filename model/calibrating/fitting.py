@@ -1,9 +1,9 @@
-"""How a calibration is fitted, and which: films held out by patient decide between a temperature and vector scaling.
+"""How a calibration is fitted, and which: films held out by patient decide between none, a temperature and vectors.
 
-Vector scaling has two more numbers a finding than a temperature has in all. They cost nothing where they are needed and
-thousands of films are at hand, and too much where they are not: so it is taken only where its log loss on films it was
-not fitted on is the lower one. Log loss is a proper score, least for the true probabilities; calibration error is not
-(a network that says the same of each film has none).
+None leaves the logits as they are. A temperature is one number, vector scaling has two a finding. They cost nothing
+where they are needed and thousands of films are at hand, and too much where they are not: so the one is taken whose log
+loss on films it was not fitted on is least; of those alike, the simplest. Log loss is a proper score, least for the
+true probabilities; calibration error is not (a network that says the same of each film has none).
 """
 
 from collections import Counter
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.calibration import (
+    METHODS,
+    NONE,
     TEMPERATURE,
     VECTOR,
     Bin,
@@ -49,25 +51,23 @@ def fit(logits: Logits, labels: Labels, patients: Sequence[str], findings: tuple
         With bins, and as record {"folds", "repeats", "held_out": method -> {"log_loss", "brier"}}.
     """
     held_out = compare(logits, labels, patients)
-    plain = Calibration(temperature=fit_temperature(logits, labels))
-    better = held_out[VECTOR]["log_loss"] < held_out[TEMPERATURE]["log_loss"]
-    chosen = fit_vector(logits, labels, plain.temperature) if better else plain
+    best = min(METHODS, key=lambda method: held_out[method]["log_loss"])  # the first of those alike
+    chosen = Calibration(temperature=1.0 if best == NONE else fit_temperature(logits, labels))
+    if best == VECTOR:
+        chosen = fit_vector(logits, labels, chosen.temperature)
     record = {"folds": FOLDS, "repeats": REPEATS, "held_out": held_out}
     return replace(chosen, bins=bins(chosen.probabilities(logits), labels, findings), record=record)
 
 
 def compare(logits: Logits, labels: Labels, patients: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Log loss (nats) and Brier score (0..2) of films held out in turn: method -> means over films and repeats.
-
-    "none" is the softmax of the logits as they are.
-    """
-    scores: dict[str, list[tuple[float, float]]] = {"none": [], TEMPERATURE: [], VECTOR: []}
+    """Log loss (nats) and Brier score (0..2) of films held out in turn: method -> means over films and repeats."""
+    scores: dict[str, list[tuple[float, float]]] = {method: [] for method in METHODS}
     for repeat in range(REPEATS):
         found = {name: np.zeros(logits.shape) for name in scores}
         for fitted, held in splits(labels, patients, FOLDS, repeat):
             plain = Calibration(temperature=fit_temperature(logits[fitted], labels[fitted]))
             vector = fit_vector(logits[fitted], labels[fitted], plain.temperature)
-            found["none"][held] = probabilities(logits[held], 1.0)
+            found[NONE][held] = probabilities(logits[held], 1.0)
             found[TEMPERATURE][held] = plain.probabilities(logits[held])
             found[VECTOR][held] = vector.probabilities(logits[held])
         for name, chances in found.items():

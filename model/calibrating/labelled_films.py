@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from model.bundle import Bundle
 from model.data.bundle_films import Advance, films_for, logits_of
 from model.data.dataset import Films
-from model.decision import SENSITIVITY
+from model.decision import SENSITIVITY, truth_of
 from model.engine.base import Engine
 from model.errors import DatasetError
+from model.stats.thresholds import OperatingTarget
 
 FEWEST = 20
 """Films of each finding. With fewer, the threshold for a sensitivity of .95 is that of the lowest positive film."""
@@ -48,16 +49,6 @@ class LabelledLogits:
             labels=self.labels[rows],
             patients=tuple(self.patients[row] for row in rows),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OperatingTarget:
-    """What an operating point is chosen for."""
-
-    finding: str
-    rate: str
-    """sensitivity or specificity"""
-    value: float
 
 
 def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
@@ -131,23 +122,37 @@ def read_table(
     )
 
 
-def check(part: LabelledLogits, findings: tuple[str, ...], targets: Iterable[OperatingTarget], coverage: float) -> None:
-    """Raises DatasetError when a logit is not finite or a finding has too few films for what is asked of it."""
+def check(
+    name: str,
+    labels: NDArray[np.int64],
+    findings: tuple[str, ...],
+    targets: Iterable[OperatingTarget],
+    coverage: float,
+) -> None:
+    """Raises DatasetError, which says has / needs of everything, when there are too few films for what is asked.
+
+    Args:
+        name: of the split.
+        labels: [N] indexes of findings.
+    """
+    enough = max(FEWEST, ceil(coverage / (1 - coverage) - 1e-9))
+    counts = {finding: int((labels == index).sum()) for index, finding in enumerate(findings)}
+    needs = [(finding, count, enough) for finding, count in counts.items()]
+    for target in targets:
+        positive = truth_of(target.finding, labels, findings)
+        number = int(positive.sum() if target.rate == SENSITIVITY else (~positive).sum())
+        which = target.finding if target.rate == SENSITIVITY else f"without {target.finding}"
+        fewest = ceil(1 / (1 - target.value) - 1e-9)
+        needs.append((f"{which} for {target.rate} {target.value:g}", number, fewest))
+    if any(count < fewest for _, count, fewest in needs):
+        words = ", ".join(f"{which} {count} / {fewest}" for which, count, fewest in needs)
+        raise DatasetError(f"{name} has too few films to calibrate on. Films it has / needs: {words}")
+
+
+def check_finite(part: LabelledLogits) -> None:
+    """Raises DatasetError when a logit is not finite."""
     if not np.isfinite(part.logits).all():
         raise DatasetError(f"{int((~np.isfinite(part.logits)).any(axis=1).sum())} films have non-finite logits")
-    counts = {name: int((part.labels == index).sum()) for index, name in enumerate(findings)}
-    for name, count in counts.items():
-        needed = max(FEWEST, ceil(coverage / (1 - coverage) - 1e-9))
-        if count < needed:
-            raise DatasetError(f"{part.name} has {count} films of {name}: calibration needs {needed} of each finding")
-    for target in targets:
-        own = counts[target.finding]
-        count, which = (own, "of") if target.rate == SENSITIVITY else (len(part) - own, "without")
-        needed = ceil(1 / (1 - target.value) - 1e-9)
-        if count < needed:
-            raise DatasetError(
-                f"{part.name} has {count} films {which} {target.finding}: {target.rate} {target.value:g} needs {needed}"
-            )
 
 
 def _logit_columns(bundle: Bundle) -> list[str]:

@@ -14,8 +14,9 @@ from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.calibration_error import ErrorByChance, by_finding, if_true
 from model.stats.estimate import Estimate, Proportion
-from model.stats.operating_points import Rates, flag_rates, shortage
+from model.stats.operating_points import FlagMeasures, flag_measures
 from model.stats.reliability import PatientReliability, patient_reliability
+from model.stats.thresholds import shortage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class FilmsNeeded(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredFlag(Rates):
+class MeasuredFlag(FlagMeasures):
     films_needed: FilmsNeeded
 
 
@@ -74,12 +75,12 @@ def measure(part: LabelledLogits, predictions: Predictions, bundle: Bundle, wish
     """What the predictions of one part of the films are worth."""
     chances = {
         "temperature 1": probabilities(part.logits, 1.0),
-        "as it was": bundle.calibration.probabilities(part.logits),
+        "as it was": bundle.calibration.at_films.probabilities(part.logits),
         "calibrated": predictions.chances,
     }
     flags = {}
     for target, flagged in zip(wish.targets, predictions.flags.T, strict=True):
-        rates = flag_rates(flagged, part.labels == bundle.findings.index(target.finding))
+        rates = flag_measures(target.finding, flagged, part.labels, bundle.findings)
         flags[f"{target.finding}@{target.rate}-{target.value:g}"] = MeasuredFlag(
             **vars(rates),
             films_needed=FilmsNeeded(sensitivity=shortage(rates.sensitivity), specificity=shortage(rates.specificity)),

@@ -14,10 +14,11 @@ from scipy.stats import binom
 
 from model.calibrating.cross_fit import Wish, apply, fit_all
 from model.calibrating.fitting import folds
-from model.calibrating.labelled_films import LabelledLogits, check
+from model.calibrating.labelled_films import LabelledLogits, check, check_finite
 from model.calibration import VECTOR, probabilities
 from model.conformal import limit
 from model.data.bundle_films import Progress
+from model.decision import truth_of
 from model.json_value import JsonValue
 from model.stats.calibration_error import error_by_finding, if_true
 from model.stats.estimate import Interval, Proportion
@@ -33,7 +34,7 @@ SCORE_NAMES = ("ECE", "error by finding", "log loss")
 @dataclass(frozen=True, kw_only=True)
 class HeldRate(Proportion):
     holds: bool
-    """Whether the target lies in its interval."""
+    """Whether its interval reaches the target: the rate may be more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,8 @@ def resplit(
     Returns:
         A row for each resplit, one of means, one that counts the resplits that keep each promise.
     """
-    check(films, findings, (), wish.coverage)
+    check(films.name, films.labels, findings, (), wish.coverage)
+    check_finite(films)
     resplits = []
     for seed in range(count):
         resplits.append(fit_on_half(films, findings, wish, seed))
@@ -148,10 +150,10 @@ def resplit(
         f"called class: were every probability true, it would still be {mean['ece_if_true']:.3f} on so few films on "
         "average, so it says little here. Error by finding: the same for each finding's own probability, the mean of "
         "all. Log loss: nats. Flags: the rate that they were chosen for, with its exact 95 % interval; * marks one "
-        f"that does not hold the target. Coverage: share of prediction sets at {wish.coverage:g} that hold the film's "
-        "finding; * marks one outside the binomial interval, which holds 95 % of the coverages of so many films at "
-        "exactly that rate. It takes the limits as known, so somewhat fewer than 95 % are within. One limit for all "
-        "findings, which is not what is served, stands beside it.",
+        f"whose interval does not reach the target. Coverage: share of prediction sets at {wish.coverage:g} that hold "
+        "the film's finding; * marks one outside the binomial interval, which holds 95 % of the coverages of so many "
+        "films at exactly that rate. It takes the limits as known, so somewhat fewer than 95 % are within. One limit "
+        "for all findings, which is not what is served, stands beside it.",
         provenance={
             "films": {name: int((films.labels == index).sum()) for index, name in enumerate(findings)},
             "patients": len(set(films.patients)),
@@ -173,11 +175,10 @@ def fit_on_half(films: LabelledLogits, findings: tuple[str, ...], wish: Wish, se
     before, after = (reliability(chances, theirs.labels) for chances in (raw, predictions.chances))
     flags = {}
     for point, target, flagged in zip(fitted.points, wish.targets, predictions.flags.T, strict=True):
-        rate = flag_rates(flagged, theirs.labels == findings.index(target.finding)).rate(target.rate)
-        low, high = rate.interval95
-        flags[point.id] = HeldRate(**vars(rate), holds=low <= target.value <= high)
+        rate = flag_rates(flagged, truth_of(target.finding, theirs.labels, findings)).rate(target.rate)
+        flags[point.id] = HeldRate(**vars(rate), holds=rate.interval95[1] >= target.value)
     low, high = (float(binom.ppf(tail, len(theirs), wish.coverage)) / len(theirs) for tail in (0.025, 0.975))
-    chances = fitted.calibration.probabilities(ours.logits)
+    chances = fitted.calibration.at_films.probabilities(ours.logits)
     one_limit = limit(_true(chances, ours.labels), wish.coverage)
     return Resplit(
         fitted_on=len(ours),

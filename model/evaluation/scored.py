@@ -29,7 +29,7 @@ class ScoredFilms:
     logits: NDArray[np.float32]
     """[N, findings]"""
     chances: NDArray[np.float64]
-    """[N, findings], calibrated."""
+    """[N, findings], calibrated, before a prior shift: the films are not mixed as a site's."""
     flags: tuple[tuple[str, ...], ...]
     sets: tuple[tuple[str, ...], ...] | None
     """Prediction sets; None where the bundle makes none."""
@@ -87,7 +87,7 @@ def score_films(bundle: Bundle, engine: Engine, films: Films, advance: Advance) 
     return ScoredFilms(
         films=films,
         logits=logits,
-        chances=bundle.calibration.probabilities(logits),
+        chances=bundle.calibration.at_films.probabilities(logits),
         flags=tuple(film.flags for film in scores),
         sets=tuple(film.prediction_set or () for film in scores) if bundle.conformal else None,
     )

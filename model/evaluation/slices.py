@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle
 from model.calibration import probabilities
-from model.decision import OperatingPoint
+from model.decision import OperatingPoint, truth_of
 from model.evaluation.scored import ScoredFilms
 from model.findings import FINDINGS, REPORT_MINED
 from model.json_value import JsonValue, SparseJson
@@ -180,7 +180,7 @@ def _over_patients(
 
 
 def _flag(point: OperatingPoint, part: ScoredFilms) -> FlagRates:
-    positive = part.labels == FINDINGS.index(point.finding)
+    positive = truth_of(point.finding, part.labels, FINDINGS)
     flagged = np.array([point.finding in flags for flags in part.flags])
 
     negative = part.labels == 0

@@ -108,6 +108,35 @@ def compile_int8(
         ParityError: no recipe agrees with fp32; nothing is written.
     """
     refuse_existing(out)
+    with tempfile.TemporaryDirectory() as scratch:
+        record = int8_variant(
+            bundle,
+            folder,
+            Path(scratch),
+            flag_tolerance=flag_tolerance,
+            auroc_tolerance=auroc_tolerance,
+            threads=threads,
+            recipes=recipes,
+            calibration_films=calibration_films,
+            report=report,
+        )
+        variants = bundle.variants | {INT8: record.as_dict()}
+        return derive(bundle, out, files={record.file: Path(scratch) / record.file}, variants=variants)
+
+
+def int8_variant(
+    bundle: Bundle,
+    folder: Path,
+    scratch: Path,
+    *,
+    flag_tolerance: float,
+    auroc_tolerance: float = AUROC_TOLERANCE,
+    threads: int,
+    recipes: tuple[Recipe, ...] = RECIPES,
+    calibration_films: int = CALIBRATION_FILMS,
+    report: Progress = lambda _line: None,
+) -> Int8Variant:
+    """What `compile_int8` does, with the file written into the folder `scratch`. Raises likewise, but BundleError."""
     train, measured, digest = _films(bundle, folder)
     chosen = np.unique(np.linspace(0, len(train) - 1, calibration_films).round().astype(np.int64))
     images, content = train.take(chosen), bundle.onnx.read_bytes()
@@ -116,38 +145,35 @@ def compile_int8(
     faults: list[str] = []
     for tried, recipe in enumerate(recipes, 1):
         report(f"quantizing on {len(chosen)} training films: {_words(recipe)}")
-        with tempfile.TemporaryDirectory() as scratch:
-            draft = replace(bundle, path=Path(scratch), variants={INT8: {"file": VARIANT.format(INT8)}})
-            draft.variant(INT8).write_bytes(quantize(content, images, recipe))
-            variant = OrtEngine(draft, threads=threads, precision=INT8)
-            agreement = {
-                split: compare(bundle, expected[split], logits_of(variant, films), films.labels)
-                for split, films in measured.items()
-            }
-            report(f"{agreement['val'].films} validation films: {_summary(agreement['val'])}")
-            faults = agreement["val"].faults(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance)
-            if faults:
-                continue
-            record = Int8Variant(
-                made=Quantized(
-                    films=len(chosen),
-                    split="train",
-                    data_digest=digest,
-                    recipe=recipe,
-                    onnxruntime=onnxruntime.__version__,
-                ),
-                limits=VariantLimits(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance),
-                tried=tried,
-                val=agreement["val"],
-                test=agreement.get("test"),
-                images_per_s=speeds(
-                    {"fp32": OrtEngine(bundle, threads=1), INT8: OrtEngine(draft, threads=1, precision=INT8)}, images
-                ),
-                passed=True,
-                file=VARIANT.format(INT8),
-            )
-            variants = bundle.variants | {INT8: record.as_dict()}
-            return derive(bundle, out, files={record.file: draft.variant(INT8)}, variants=variants)
+        draft = replace(bundle, path=scratch, variants={INT8: {"file": VARIANT.format(INT8)}})
+        draft.variant(INT8).write_bytes(quantize(content, images, recipe))
+        variant = OrtEngine(draft, threads=threads, precision=INT8)
+        agreement = {
+            split: compare(bundle, expected[split], logits_of(variant, films), films.labels)
+            for split, films in measured.items()
+        }
+        report(f"{agreement['val'].films} validation films: {_summary(agreement['val'])}")
+        faults = agreement["val"].faults(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance)
+        if faults:
+            continue
+        return Int8Variant(
+            made=Quantized(
+                films=len(chosen),
+                split="train",
+                data_digest=digest,
+                recipe=recipe,
+                onnxruntime=onnxruntime.__version__,
+            ),
+            limits=VariantLimits(flag_tolerance=flag_tolerance, auroc_tolerance=auroc_tolerance),
+            tried=tried,
+            val=agreement["val"],
+            test=agreement.get("test"),
+            images_per_s=speeds(
+                {"fp32": OrtEngine(bundle, threads=1), INT8: OrtEngine(draft, threads=1, precision=INT8)}, images
+            ),
+            passed=True,
+            file=VARIANT.format(INT8),
+        )
     raise ParityError(f"no int8 of {bundle.name} agrees with fp32, nothing is written: {'; '.join(faults)}")
 
 

@@ -16,8 +16,9 @@ from model.notice import MEASURES_NOTICE
 from model.pages import figures
 from model.pages.figures import ACCENT, PALE, QUIET, STYLE, WIDTH, Chart
 from model.pages.html import figure, page, paragraph, section, table
-from model.pages.texts import estimate_text
+from model.pages.texts import estimate_text, promise_text
 from model.stats.estimate import Interval
+from model.stats.operating_points import PREVALENCES, predictive_values
 
 PARTS = {"val": "validation", "test": "test", "site": "the site's films"}
 FILES = ("calibration.json", "calibration.html")
@@ -34,12 +35,15 @@ def render(content: CalibrationContent) -> str:
     bundle, basis = content.bundle, content.data
     head = Markup(
         "<h1>Calibration of bundle {name} {version}</h1>"
-        '<p class="quiet">New bundle {made} from {digest}, the same network. Films: {origin}, digest {films}. '
+        '<p class="quiet">New bundle {called}, {made}, from {digest}, the same network, {words}. '
+        "Films: {origin}, digest {films}. "
         "Brackets are 95 % intervals: exact for shares of films, by bootstrap over patients for the rest; exact ones "
         "take films as independent.</p>"
     ).format(
         name=bundle.name,
         version=bundle.version,
+        called=f"{content.name} {content.version}",
+        words=content.calibration.words,
         made=content.made[:12],
         digest=bundle.digest[:12],
         origin=basis.origin,
@@ -83,7 +87,7 @@ def _probabilities(content: CalibrationContent) -> Iterable[Markup]:
     yield table(
         ("method", "log loss", "Brier score"),
         [(name, f"{scores['log_loss']:.4f}", f"{scores['brier']:.4f}") for name, scores in held_out.items()],
-        caption="What decided between temperature and vector scaling: films held out by patient, "
+        caption="What decided between none, temperature and vector scaling: films held out by patient, "
         f"{record['folds']} folds, {record['repeats']} times. Taken: {content.calibration.method}",
     )
 
@@ -132,27 +136,43 @@ def _flags(content: CalibrationContent) -> Iterable[Markup]:
         (
             point.id,
             f"p ≥ {point.threshold:.4f}",
+            promise_text(point),
             f"{point.sensitivity:.3f} {_pair(point.sensitivity_interval95)}, n={point.positives}",
             f"{point.specificity:.3f} {_pair(point.specificity_interval95)}, n={point.negatives}",
         )
         for point in content.operating_points
     ]
-    columns: tuple[str, ...] = ("operating point", "threshold", SENSITIVITY, SPECIFICITY)
-    yield table(columns, rows, caption="As chosen, on the films that they were chosen on")
-    measured = []
+    yield table(
+        ("operating point", "threshold", "promise", SENSITIVITY, SPECIFICITY),
+        rows,
+        caption="As chosen, on the films that they were chosen on. A specificity is of all films without the finding",
+    )
+    measured, predicted = [], []
     for name, part in content.parts.items():
         for identifier, flag in part.flags.items():
             needed = (flag.films_needed.sensitivity, flag.films_needed.specificity)
+            rates = (flag.sensitivity, flag.specificity, flag.negatives_flagged)
+            about = f"{identifier}, {_named(name, part)}"
             measured.append(
                 (
-                    f"{identifier}, {_named(name, part)}",
-                    *(f"{estimate_text(rate)}, n={rate.n}" for rate in (flag.sensitivity, flag.specificity)),
+                    about,
+                    *(f"{estimate_text(rate)}, n={rate.n}" for rate in rates),
                     *("enough" if films is None else films for films in needed),
                 )
             )
-    columns = ("operating point, films", SENSITIVITY, SPECIFICITY, "positives needed", "negatives needed")
+            values = [predictive_values(flag, prevalence) for prevalence in PREVALENCES]
+            predicted.append((about, *(estimate_text(own) for value in values for own in (value.ppv, value.npv))))
+    columns = (SENSITIVITY, SPECIFICITY, f"flagged of {content.bundle.findings[0]}")
     yield table(
-        columns, measured, caption="As measured. Needed: films for an interval of at most ± .05 around the same rate"
+        ("operating point, films", *columns, "positives needed", "negatives needed"),
+        measured,
+        caption="As measured. Needed: films for an interval of at most ± .05 around the same rate",
+    )
+    yield table(
+        ("operating point, films", *(f"{value}, {share:.0%}" for share in PREVALENCES for value in ("PPV", "NPV"))),
+        predicted,
+        caption="Where 1, 5 or 20 % of the films have the finding: of the flagged films the share that has it (PPV), "
+        "of the others the share that has it not (NPV). The prevalence is taken as known",
     )
 
 
@@ -191,7 +211,8 @@ def _variants(content: CalibrationContent) -> Iterable[Markup]:
             ),
             "not measured",
         )
-        verdict = "kept" if variant.kept else f"left out: {'; '.join(variant.faults)}"
+        done = "made anew" if variant.remade else "left out"
+        verdict = "kept" if variant.kept else f"{done}: {'; '.join(variant.faults)}"
         yield paragraph(f"{name}: {measured}; {verdict}.")
 
 

@@ -11,10 +11,7 @@ from model.pages.cells import PARTS, exact
 from model.pages.html import paragraph, table
 from model.pages.texts import estimate_text
 from model.stats.estimate import Estimate
-from model.stats.operating_points import predictive_values
-
-PREVALENCES = (0.01, 0.05, 0.2)
-"""At which predictive values are shown: share of films with the flag's finding."""
+from model.stats.operating_points import PREVALENCES, predictive_values
 
 
 def predictive(content: EvaluationContent) -> Iterable[Markup]:

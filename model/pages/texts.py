@@ -1,7 +1,9 @@
 """Numbers and values of the pages in words."""
 
 from model.decision import SPECIFICITY, OperatingPoint
+from model.findings import spoken_findings
 from model.stats.estimate import Estimate
+from model.stats.operating_points import fewest_patients
 
 
 def estimate_text(estimate: Estimate | None, digits: int = 2) -> str:
@@ -24,14 +26,16 @@ def point_text(point: OperatingPoint) -> str:
     """What a flag promises, in words."""
     asked = f"chosen on {point.chosen_on}"
     if point.target_value is not None:
-        share = f"at least {100 * point.target_value:g} % of the films"
-        asked = f"chosen to flag {share} with it"
+        share = f"at least {100 * point.target_value:g} % of the films that it should"
+        asked = f"chosen to flag {share}"
         if point.target == SPECIFICITY:
-            asked = f"chosen to leave {share} without it unflagged"
+            asked = f"chosen to leave out {share} not flag"
     hits, alarms = point.sensitivity * point.positives, (1 - point.specificity) * point.negatives
+    kept = "" if point.bound is None else f" With 95 % confidence that share is {point.bound:.3f} or more."
     return (
-        f"{point.finding} is flagged from a probability of {point.threshold:.4f} on, {asked}. There it flagged "
-        f"{hits:.0f} of {point.positives} films with it, and {alarms:.0f} of {point.negatives} without it."
+        f"The flag {spoken_findings([point.finding])} is up from a probability of {point.threshold:.4f} on, {asked}. "
+        f"There it flagged {hits:.0f} of {point.positives} films that it should, and {alarms:.0f} of {point.negatives} "
+        f"others.{kept}{' The target is NOT MET.' if point.met is False else ''}"
     )
 
 
@@ -40,3 +44,17 @@ def value_text(value: object) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key} {value_text(entry)}" for key, entry in value.items())
     return ", ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)
+
+
+def promise_text(point: OperatingPoint) -> str:
+    """What an operating point was to keep, and whether it does with 95 % confidence."""
+    if not point.target:
+        return "no target on record"
+    wanted = f"{point.target} {point.target_value:g} or more"
+    if point.bound is None:
+        return f"{wanted}, without a bound"
+    reached = f"{point.bound:.3f} with 95 % confidence, {point.patients} patients"
+    if point.met:
+        return f"{wanted}: met, {reached}"
+    assert point.target_value is not None
+    return f"{wanted}: NOT MET, {reached}; it takes {fewest_patients(point.target_value)} or more"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from model.decision import SENSITIVITY
 from model.evaluation.evaluate import EvaluationContent
 from model.findings import SPOKEN
 from model.pages.texts import estimate_text, number_text
@@ -65,10 +66,14 @@ def _fair(content: EvaluationContent) -> Statement:
 
 def _flag(content: EvaluationContent, name: str) -> Statement:
     rates = content.parts["test"].flags[name]
-    (aimed,) = (point.sensitivity for point in content.bundle.operating_points if point.finding == name)
-    low, high = rates.sensitivity.interval95
+    (point,) = (point for point in content.bundle.operating_points if point.finding == name)
+    rate = point.target or SENSITIVITY
+    had = point.sensitivity if rate == SENSITIVITY else point.specificity
+    aimed = had if point.bound is None or point.target_value is None else point.target_value
+    low, high = (rates.sensitivity if rate == SENSITIVITY else rates.specificity).interval95
+    promise = f"{rate} of {aimed:.2f} that it " + ("had on validation" if aimed is had else "was chosen for")
     return Statement(
-        text=f"The {SPOKEN[name]} flag keeps the sensitivity of {aimed:.2f} that it had on validation",
+        text=f"The {SPOKEN[name]} flag keeps the {promise}",
         verdict="in keeping" if low <= aimed <= high else SHOWN if low > aimed else REFUTED,
         evidence=f"sensitivity {estimate_text(rates.sensitivity)}, specificity {estimate_text(rates.specificity)}",
     )

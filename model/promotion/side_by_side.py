@@ -7,6 +7,8 @@ from statistics import fmean
 
 import numpy as np
 
+from model.decision import has
+from model.findings import FINDINGS
 from model.json_value import JsonValue
 from model.promotion.rule import Criterion, counts_criteria, flags_criteria, verdict
 from model.stats.binomial import proportion, sign_test
@@ -102,7 +104,9 @@ class SideBySide(JsonValue):
     verdict: str
 
 
-def compare(films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: int) -> SideBySide:
+def compare(
+    films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: int, negative: str = FINDINGS[0]
+) -> SideBySide:
     """Both bundles on the same films, held against the rule.
 
     Films count as independent: several of one patient make the intervals too narrow.
@@ -111,12 +115,13 @@ def compare(films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: in
         films: scored by both.
         flagged: findings with an operating point.
         missed: films that the shadow should have scored and could not.
+        negative: the finding that says that a film shows none.
     """
     findings = list(films[0].live) if films else list(flagged)
     not_scored = proportion(missed, len(films) + missed)
     changed = sum(any(film.live[name].flag != film.shadow[name].flag for name in flagged) for film in films)
     other_flags = proportion(changed, len(films))
-    truth = {name: _truth(films, name) for name in flagged if any(film.truth for film in films)}
+    truth = {name: _truth(films, name, negative) for name in flagged if any(film.truth for film in films)}
     lost = {}
     for finding, rates in truth.items():
         lost[f"sensitivity of {finding}"] = rates.sensitivity.lost
@@ -154,11 +159,11 @@ def _flags(films: Sequence[ComparedFilm], finding: str) -> FlagChanges:
     return FlagChanges(on=on, off=off, changed=proportion(on + off, len(films)))
 
 
-def _truth(films: Sequence[ComparedFilm], finding: str) -> FlagsAgainstTruth:
+def _truth(films: Sequence[ComparedFilm], finding: str, negative: str) -> FlagsAgainstTruth:
     """Both flags against the truth: rates with intervals, and what only one of them got right."""
-    read = [film for film in films if film.truth is not None]
-    positives = [film for film in read if film.truth == finding]
-    negatives = [film for film in read if film.truth != finding]
+    read = [(film, has(finding, film.truth, negative)) for film in films if film.truth is not None]
+    positives = [film for film, positive in read if positive]
+    negatives = [film for film, positive in read if not positive]
 
     def right(part: list[ComparedFilm], wanted: bool) -> Counter[tuple[bool, bool]]:
         """How often (live, shadow) were right."""

@@ -9,6 +9,7 @@ from model.bundle import MANIFEST, Bundle
 from model.errors import BundleError
 from model.json_value import ReadableJson
 from model.stats.estimate import Proportion
+from model.stats.operating_points import Rates
 
 Read = TypeVar("Read", bound=ReadableJson)
 
@@ -19,6 +20,12 @@ class FlagShares(ReadableJson):
 
     sensitivity: Proportion
     specificity: Proportion
+    negatives_flagged: Proportion | None = None
+    """Of the films of the negative finding; None of a bundle that does not say."""
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(sensitivity=self.sensitivity, specificity=self.specificity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.decision import chance_of, truth_of
+from model.findings import NOT_NORMAL
 from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.estimate import Estimate, Proportion
 
-NOT_NORMAL = "not_normal"
-"""The flag of any finding but the first of the bundle's, which says that a film shows none."""
 DRAWS = 20_000
 """Days drawn for an interval: its ends then move by less than a film from seed to seed."""
 
@@ -142,7 +142,8 @@ def site_days(
     random = np.random.default_rng(seed)
     measured, days = [], []
     for point in points:
-        flagged, positive = _flagged(scores, point), has_finding(scores, point.flag)
+        positive = has_finding(scores, point.flag)
+        flagged = np.asarray(chance_of(point.flag, scores.chances, scores.findings) >= point.threshold)
         for rows, what in ((positive, "with"), (~positive, "without")):
             if not rows.any():
                 raise ValueError(f"there is no labelled film {what} {point.flag}: its rates are not known")
@@ -160,20 +161,9 @@ def site_days(
 
 def has_finding(scores: LabelledScores, flag: str) -> Rows:
     """[N] whether each film has what the flag says. Raises ValueError where the flag is no finding."""
-    if flag == NOT_NORMAL:
-        return np.asarray(scores.labels != 0)
-    return np.asarray(scores.labels == _column(scores, flag))
-
-
-def _flagged(scores: LabelledScores, point: FlagAt) -> Rows:
-    stated = 1 - scores.chances[:, 0] if point.flag == NOT_NORMAL else scores.chances[:, _column(scores, point.flag)]
-    return np.asarray(stated >= point.threshold)
-
-
-def _column(scores: LabelledScores, flag: str) -> int:
-    if flag not in scores.findings:
-        raise ValueError(f"{flag} is no flag: {', '.join((NOT_NORMAL, *scores.findings))} are")
-    return scores.findings.index(flag)
+    if flag not in (flags := (NOT_NORMAL, *scores.findings)):
+        raise ValueError(f"{flag} is no flag: {', '.join(flags)} are")
+    return truth_of(flag, scores.labels, scores.findings)
 
 
 def _measured(scores: LabelledScores, point: FlagAt, flagged: Rows, positive: Rows) -> MeasuredFlagAt:

@@ -12,17 +12,16 @@ import torchvision
 
 from model import bundle as bundles
 from model.bundle import Bundle
-from model.calibration import Calibration, fit_temperature, probabilities
+from model.calibration import Calibration, fit_temperature
 from model.data.bundle_films import logits_of
 from model.data.dataset import Dataset
 from model.engine.ort import OrtEngine
 from model.findings import FINDINGS
-from model.stats.operating_points import bundle_metrics, choose_point
+from model.stats.operating_points import bundle_metrics
+from model.stats.thresholds import choose_points, default_targets
 from model.training.export import export_onnx
 from model.training.recipe import TrainConfig
 from model.training.train import Trained
-
-TARGET_SENSITIVITY = 0.9
 
 
 def build_bundle(
@@ -57,20 +56,22 @@ def build_bundle(
         )
         logits = {split: logits_of(engine, films) for split, films in dataset.splits.items()}
         engine.close()
-        labels = dataset.splits["val"].labels
-        temperature = fit_temperature(logits["val"], labels)
-        chances = {split: probabilities(rows, temperature) for split, rows in logits.items()}
-        points = tuple(
-            choose_point(name, chances["val"][:, index], labels == index, sensitivity=TARGET_SENSITIVITY, split="val")
-            for index, name in enumerate(FINDINGS)
-            if name != "normal"
+        films = dataset.splits["val"]
+        calibration = Calibration(temperature=fit_temperature(logits["val"], films.labels))
+        points = choose_points(
+            calibration.probabilities(logits["val"]),
+            films.labels,
+            FINDINGS,
+            default_targets(FINDINGS),
+            patients=films.patients,
+            split="val",
         )
         finished = replace(
             plain,
-            calibration=Calibration(temperature=temperature),
+            calibration=calibration,
             operating_points=points,
             metrics={
-                split: bundle_metrics(chances[split], films.labels, FINDINGS, points).as_dict()
+                split: bundle_metrics(calibration, logits[split], films.labels, FINDINGS, points).as_dict()
                 for split, films in dataset.splits.items()
             },
             provenance={

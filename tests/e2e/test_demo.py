@@ -72,7 +72,7 @@ def test_the_readme_shows_rows_of_the_demo(tmp_path: Path, monkeypatch: pytest.M
     ran = demo("--home", str(tmp_path / "home"))
     assert ran.returncode == 0, ran.stderr
     words = " ".join(ran.stdout.split())
-    for told in ("many round opacities", "prediction set:", "of films like it", "is flagged from a probability of"):
+    for told in ("many round opacities", "prediction set:", "of films like it", "is up from a probability of"):
         assert told in words
     assert "not a medical device" in words
     printed = [re.split(r"\s{2,}", line.strip()) for line in ran.stdout.splitlines()]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 pytest.importorskip("sklearn")
 
 from model.bundle import Bundle
-from model.calibrating import calibrate
+from model.calibrating import faster_variants
 from model.data.dataset import open_prepared
 from model.engine import choose
 from model.engine.base import EngineSpec
@@ -132,7 +132,7 @@ def test_measures_are_published_as_they_were(tmp_path: Path, monkeypatch: pytest
     def variant(*_: Any, precision: str, **__: Any) -> StandIn:
         return StandIn(many, precision=precision, shift=0.25)
 
-    monkeypatch.setattr(calibrate, "OrtEngine", variant)
+    monkeypatch.setattr(faster_variants, "OrtEngine", variant)
     with typed_in(tmp_path) as xrayq:
         monkeypatch.setattr(choose, "open_engine", served(few))
         documents = {"evaluate.json": said(xrayq, "evaluate tiny --films few --out report --study study.json")}

@@ -17,6 +17,7 @@ from model.digest import file_digest
 from model.engine import parity
 from model.engine.base import Engine
 from model.errors import BundleError, EngineError
+from model.findings import NOT_NORMAL
 from model.preprocess import PreprocessSpec
 from model.scorer import score
 from model.stats.manifest_measures import variant_measures
@@ -74,7 +75,7 @@ class Replayed:
     @property
     def agrees(self) -> bool:
         return (
-            max(self.differences.values()) <= self.tolerance.largest
+            max(self._of_network.values()) <= self.tolerance.largest
             and (self.engine != self.stored.engine or self._largest_change() <= SAME_ENGINE)
             and not any(self._other_flag(name) for name in self.stored.findings)
             and (self.engine != self.stored.engine or self.prediction_set == self.stored.prediction_set)
@@ -84,6 +85,11 @@ class Replayed:
     def unsure(self) -> bool:
         """Whether the prediction set of the repetition names several findings, or none."""
         return unsure(self.prediction_set)
+
+    @property
+    def _of_network(self) -> dict[str, float]:
+        """Differences of what the network says: NOT_NORMAL follows from it, and its logit may move twice as far."""
+        return {name: difference for name, difference in self.differences.items() if name != NOT_NORMAL}
 
     def _largest_change(self) -> float:
         """Of a probability: it shows what the logits do not, another calibration."""
@@ -152,8 +158,8 @@ def replay(
         return Replayed(
             stored=stored,
             engine=engine.spec.name,
-            logits=again.logits,
-            probabilities=again.probabilities,
+            logits={name: logit for name, (logit, _) in again.stated.items()},
+            probabilities={name: probability for name, (_, probability) in again.stated.items()},
             flags=list(again.flags),
             prediction_set=None if again.prediction_set is None else list(again.prediction_set),
             tolerance=tolerance(stored.engine, engine.spec.name, bundle),

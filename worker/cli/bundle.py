@@ -7,11 +7,11 @@ import typer
 
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, did_you_mean, load_settings, print_json, wide_console
+from worker.cli.operating_points import POINTS_NOTE, print_point, share_text
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
-    from model.stats.estimate import Proportion
     from model.stats.manifest_measures import VariantMeasures
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Bundles: weights with everything they need.")
@@ -93,21 +93,21 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     engine = bundle.provenance.get("calibrated", {}).get("engine", "fp32") or "the engine of the table's logits"
     console.print(f"measured with {engine}{OTHERWISE if bundle.variants else ''}")
     measured = [
-        (split, str(found.films), *map(_proportion, (found.accuracy, *map(found.recall.get, bundle.findings))))
+        (split, str(found.films), *map(share_text, (found.accuracy, *map(found.recall.get, bundle.findings))))
         for split, found in splits.items()
     ]
     print_rows(console, ("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings)), measured)
-    flags = [
-        (
-            point.finding,
-            f"{point.threshold:.4f}",
-            f"{split}, chosen on it" if point.chosen_on.startswith(split) else split,
-            *map(_proportion, (flag.sensitivity, flag.specificity) if flag else (None, None)),
+    for point in bundle.operating_points:
+        found = {split: shares.flags.get(point.finding) for split, shares in splits.items()}
+        print_point(
+            console,
+            point,
+            [
+                (f"{split}, chosen on it" if point.chosen_on.startswith(split) else split, flag)
+                for split, flag in found.items()
+                if flag
+            ],
         )
-        for point in bundle.operating_points
-        for split, flag in ((split, found.flags.get(point.finding)) for split, found in splits.items())
-    ]
-    print_rows(console, ("flag", "p at or over", "split", "sensitivity", "specificity"), flags)
     if bundle.conformal:
         limits = ", ".join(f"{name} {bundle.conformal.limits[name]:.4f}" for name in bundle.findings)
         console.print(
@@ -121,7 +121,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
         console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
-    console.print(f"Brackets are exact 95 % intervals. {NOTICE}", style="dim")
+    console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
 
 
 @app.command()
@@ -203,9 +203,9 @@ def gate_lines(bundle: "Bundle") -> list[str]:
     if bundle.gate is None:
         return ["gate: header and image quality alone; 'xrayq gate train' adds one that looks at view and orientation"]
     return [
-        f"gate on {split}: PA from AP {_proportion(found.view.accuracy)}; refused: "
-        f"eligible films {_proportion(found.eligible_refused)}, "
-        f"AP films called PA {_proportion(found.ap_tagged_pa_refused)}"
+        f"gate on {split}: PA from AP {share_text(found.view.accuracy)}; refused: "
+        f"eligible films {share_text(found.eligible_refused)}, "
+        f"AP films called PA {share_text(found.ap_tagged_pa_refused)}"
         for split, found in gate_shares(bundle).items()
     ]
 
@@ -219,11 +219,3 @@ def _agreement(precision: str, variant: "VariantMeasures") -> str:
         f"{val.largest_difference:.3f}; flags change on {val.films_with_other_flags}; "
         f"{speed} times as fast as fp32, one thread, where it was compiled"
     )
-
-
-def _proportion(share: "Proportion | None") -> str:
-    """A dash where it was not measured."""
-    if share is None or share.value is None:
-        return "-"
-    low, high = share.interval95
-    return f"{share.value:.3f} [{low:.2f}, {high:.2f}] n={share.n}"

@@ -1,7 +1,6 @@
 """xrayq calibrate: the same network with probabilities, flags and prediction sets fitted to labelled films."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +18,12 @@ from worker.cli.common import (
     require,
     wide_console,
 )
+from worker.cli.operating_points import POINTS_NOTE, print_point
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from model.bundle import Bundle
@@ -30,15 +32,16 @@ if TYPE_CHECKING:
     from model.calibrating.measured_part import FilmsNeeded
     from model.stats.estimate import Estimate
 
-RATES = ("sensitivity", "specificity")
+SUM_TOLERANCE = 1e-6
 SensitivityOption = Annotated[
     list[str] | None,
-    typer.Option(help="FINDING=RATE: flag at least this share of its films. Default: 0.95 for each but normal."),
+    typer.Option(help="FINDING=RATE: flag at least this share of its films. Instead of a specificity."),
 ]
 SpecificityOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="FINDING=RATE: leave at least this share of all other films unflagged. Instead of a sensitivity."
+        help="FINDING=RATE: leave at least this share of all films without it unflagged. "
+        "Default: not_normal=0.9, 0.95 for each finding but normal."
     ),
 ]
 CoverageOption = Annotated[float, typer.Option(help="Share of films whose prediction set is to hold their finding.")]
@@ -69,18 +72,33 @@ def calibrate(
     engine: Annotated[
         str, typer.Option(help="What scores the films, as XRAYQ_ENGINE; the default is the reference.")
     ] = ("onnxruntime"),
-    version: Annotated[str, typer.Option(help="Version to write into the bundle; default: as it was.")] = "",
+    prevalence: Annotated[
+        str,
+        typer.Option(
+            help="How common each finding is where it will serve: normal=0.9,pneumonia=0.08,covid19=0.02. "
+            "Default: as in the films."
+        ),
+    ] = "",
+    new_name: Annotated[str, typer.Option("--name", help="Of the new bundle; default: as it was.")] = "",
+    version: Annotated[
+        str,
+        typer.Option(help="Of the new bundle; default: as it was with +cal. and eight digits of what it was made of."),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Fit a bundle's probabilities, flags and prediction sets to labelled films, into a new bundle.
 
     Without a name: the shipped bundle.
 
-    The network stays as it is, to the byte. Temperature or vector scaling is
-    taken, whichever says more of films held out by patient. Each probability
-    gets the exact interval of what became of films like it, each flag the
-    interval of its sensitivity and specificity. A faster variant is measured
-    again and left out where it would change too many flags.
+    The network stays as it is, to the byte. Of the logits as they are, a
+    temperature and vector scaling that is taken which says most of films held
+    out by patient. Each probability gets the exact interval of what became of
+    films like it. Each operating point keeps its target with 95 % confidence,
+    or says that it does not and how many patients it would take. int8 is
+    measured again, and made anew where it would change too many flags.
+
+    With a prevalence the probabilities are for films mixed so. The thresholds
+    are chosen on them, so each flag keeps its target.
 
     REPORT gets calibration.json (the same bytes on every run) and
     calibration.html, a page that needs no network.
@@ -88,14 +106,13 @@ def calibrate(
     \b
     xrayq calibrate --films runs/all --out runs/calibrated
     xrayq calibrate runs/bundle --films runs/all --sensitivity covid19=0.95 --specificity pneumonia=0.8
-    xrayq calibrate --labels site.csv --out runs/site
+    xrayq calibrate --labels site.csv --out runs/site --prevalence normal=0.9,pneumonia=0.08,covid19=0.02
     """
     require("calibration")
     if (films is None) == (labels is None):
         raise ConfigurationError("calibrate needs --films FOLDER or --labels CSV, one of the two")
     bundle = load_bundle(name)
-    bundle = replace(bundle, version=version or bundle.version)
-    wish = wish_of(bundle, sensitivity, specificity, coverage)
+    wish = wish_of(bundle, sensitivity, specificity, coverage, prevalence)
     source = films or labels
     assert source is not None
     must_exist(source)
@@ -108,9 +125,11 @@ def calibrate(
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
     with one_line_errors():
         if films is not None:
-            calibrated = _on_films(console, bundle, films, out, wish, engine)
+            calibrated = _on_films(console, bundle, films, out, wish, engine, {"name": new_name, "version": version})
         else:
-            calibrated = calibrate_on_table(bundle, source, out, wish, report=_line(console))
+            calibrated = calibrate_on_table(
+                bundle, source, out, wish, name=new_name, version=version, report=_line(console)
+            )
         write(calibrated, place)
     if as_json:
         print_json(calibrated.content.as_dict() | {"path": str(out), "report": str(place)})
@@ -118,15 +137,22 @@ def calibrate(
         show(wide_console(), calibrated.content, out, place)
 
 
-def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[str] | None, coverage: float) -> "Wish":
-    """Raises ConfigurationError on a rate that is none, a finding that is none or named twice."""
-    from model.calibrating.cross_fit import Wish, default_targets
-    from model.calibrating.labelled_films import OperatingTarget
+def wish_of(
+    bundle: "Bundle",
+    sensitivity: list[str] | None,
+    specificity: list[str] | None,
+    coverage: float,
+    prevalence: str = "",
+) -> "Wish":
+    """Raises ConfigurationError on a rate or share that is none, a finding that is none or named twice."""
+    from model.calibrating.cross_fit import Wish
     from model.decision import SENSITIVITY, SPECIFICITY
+    from model.findings import NOT_NORMAL
+    from model.stats.thresholds import OperatingTarget, default_targets
 
     if not 0 < coverage < 1:
         raise ConfigurationError(f"--coverage {coverage:g} must lie between 0 and 1")
-    targets: dict[str, OperatingTarget] = {}
+    names, targets = (NOT_NORMAL, *bundle.findings), dict[str, OperatingTarget]()
     for rate, given in ((SENSITIVITY, sensitivity), (SPECIFICITY, specificity)):
         for text in given or ():
             finding, _, number = text.partition("=")
@@ -136,16 +162,51 @@ def wish_of(bundle: "Bundle", sensitivity: list[str] | None, specificity: list[s
                 value = 0.0
             if not 0 < value < 1:
                 raise ConfigurationError(f"--{rate} {text}: write it as covid19=0.95, a rate between 0 and 1")
-            if finding not in bundle.findings:
-                raise ConfigurationError(f"--{rate} {text}: findings are {', '.join(bundle.findings)}")
+            if finding not in names:
+                raise ConfigurationError(f"--{rate} {text}: findings are {', '.join(names)}")
             if finding in targets:
                 raise ConfigurationError(f"--{rate} {text}: {finding} has an operating point already, it takes one")
             targets[finding] = OperatingTarget(finding=finding, rate=rate, value=value)
     chosen = {target.finding: target for target in default_targets(bundle.findings)} | targets
-    return Wish(targets=tuple(chosen[name] for name in bundle.findings if name in chosen), coverage=coverage)
+    return Wish(
+        targets=tuple(chosen[name] for name in names if name in chosen),
+        coverage=coverage,
+        prevalence=prevalence_of(bundle, prevalence),
+    )
 
 
-def _on_films(console: "Console", bundle: "Bundle", films: Path, out: Path, wish: "Wish", engine: str) -> "Calibrated":
+def prevalence_of(bundle: "Bundle", text: str) -> dict[str, float] | None:
+    """normal=0.9,pneumonia=0.08,covid19=0.02; None where it is empty. Raises ConfigurationError."""
+    if not text:
+        return None
+    shares = {}
+    for part in text.split(","):
+        finding, _, number = part.strip().partition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = 0.0
+        if finding not in bundle.findings or finding in shares or not 0 < share < 1:
+            raise ConfigurationError(
+                f"--prevalence {text}: give each of {', '.join(bundle.findings)} once, a share between 0 and 1"
+            )
+        shares[finding] = share
+    if set(shares) != set(bundle.findings) or abs(sum(shares.values()) - 1) > SUM_TOLERANCE:
+        raise ConfigurationError(
+            f"--prevalence {text}: give each of {', '.join(bundle.findings)}, so that they sum to 1"
+        )
+    return {name: shares[name] for name in bundle.findings}
+
+
+def _on_films(
+    console: "Console",
+    bundle: "Bundle",
+    films: Path,
+    out: Path,
+    wish: "Wish",
+    engine: str,
+    called: dict[str, str],
+) -> "Calibrated":
     from model.calibrating.calibrate import calibrate_on_films
     from model.engine.choose import open_engine
 
@@ -156,13 +217,38 @@ def _on_films(console: "Console", bundle: "Bundle", films: Path, out: Path, wish
     try:
         with progress(console, "films scored") as advance:
             return calibrate_on_films(
-                bundle, opened, films, out, wish, threads=threads, report=_line(console), advance=advance
+                bundle,
+                opened,
+                films,
+                out,
+                wish,
+                **called,
+                threads=threads,
+                remake=lambda changed, scratch: _remade(changed, films, scratch, threads, _line(console)),
+                report=_line(console),
+                advance=advance,
             )
     finally:
         opened.close()
 
 
-def _line(console: "Console") -> Any:
+def _remade(
+    bundle: "Bundle", films: Path, scratch: Path, threads: int, report: "Callable[[str], None]"
+) -> dict[str, Any]:
+    """int8 anew, within the limits that the old one kept. Raises ModelError."""
+    from model.errors import ParityError
+
+    try:
+        from model.int8.compile import INT8, int8_variant
+    except ImportError:
+        raise ParityError("onnx is not installed here, so none can be made anew") from None
+    limits = bundle.variants[INT8].get("limits")
+    if not limits:
+        raise ParityError("without limits on record none can be made anew")
+    return int8_variant(bundle, films, scratch, **limits, threads=threads, report=report).as_dict()
+
+
+def _line(console: "Console") -> "Callable[[str], None]":
     return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -181,30 +267,29 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
         for when, reliability in part.reliability.items()
     ]
     print_rows(console, ("films", "probabilities", "ECE", "error by finding", "Brier", "log loss"), errors)
-    thresholds = {point.id: point.threshold for point in content.operating_points}
-    flags = [
-        (
-            identifier,
-            f"{thresholds[identifier]:.4f}",
-            name,
-            *(f"{_words(rate)} n={rate.n}" for rate in (flag.sensitivity, flag.specificity)),
-            _needed(flag.films_needed),
-        )
-        for name, part in parts.items()
-        for identifier, flag in part.flags.items()
-    ]
-    print_rows(console, ("operating point", "p at or over", "films", *RATES, "needed"), flags, folds=("needed",))
+    for point in content.operating_points:
+        measured = [(f"{name}, {part.how}", part.flags[point.id]) for name, part in parts.items()]
+        print_point(console, point, measured)
+        short = [
+            f"{name} {films}" for name, part in parts.items() if (films := _needed(part.flags[point.id].films_needed))
+        ]
+        if short:
+            console.print(f"  to know its rates to +- .05 it takes: {'; '.join(short)}", style="dim")
     sets = []
     for name, part in parts.items():
         shares = [part.sets.coverage, *part.sets.by_finding.values(), part.sets.abstentions]
         sets.append((name, *map(_words, shares)))
     print_rows(console, ("prediction sets", "coverage", *content.bundle.findings, "abstentions"), sets)
     console.print(
-        "Brackets are 95 % intervals. Needed: films for an interval of at most +- .05. ECE: of the called class; the "
-        "report says how much of it is chance.",
+        f"Brackets are 95 % intervals. {POINTS_NOTE} ECE: of the called class; the report says how much of it is "
+        "chance.",
         style="dim",
     )
-    made = f"{out}, digest {content.made[:12]}, {content.calibration.method} scaling"
+    if content.calibration.prior_shift:
+        console.print(
+            f"Probabilities are {content.calibration.words}. The first table is as the films are mixed.", style="dim"
+        )
+    made = f"{out}, {content.name} {content.version}, digest {content.made[:12]}, {content.calibration.words}"
     console.print(
         f"wrote {made}; report in {place}. {content.notice}",
         highlight=False,
@@ -214,7 +299,7 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
 
 def _needed(films: "FilmsNeeded") -> str:
     short = ((films.sensitivity, "positives"), (films.specificity, "negatives"))
-    return ", ".join(f"{count} {which}" for count, which in short if count) or "enough"
+    return ", ".join(f"{count} {which}" for count, which in short if count)
 
 
 def _words(estimate: "Estimate") -> str:

@@ -41,6 +41,8 @@ HELP = f"""Compare two bundles on the films in the database that both scored, an
 
     Without labels the last two are not judged, and nothing stops a promotion.
 
+    A flag that only one of the two has is not compared.
+
     A film's label is the one that most readers gave ('xrayq labels import').
     The intervals take films as independent. The verdict is advice: a person
     activates.

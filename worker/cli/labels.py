@@ -7,8 +7,9 @@ import typer
 
 from model.notice import NOTICE
 from worker.cli.bundle import load_bundle
-from worker.cli.common import JsonOption, load_settings, operator, print_json, wide_console
+from worker.cli.common import JsonOption, load_settings, must_be_writable, operator, print_json, wide_console
 from worker.cli.roles import live_bundle
+from worker.errors import NotFound
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
@@ -44,6 +45,45 @@ def import_(
     counts = imported.as_dict()
     words = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in counts if name != "rows")
     typer.echo(f"{imported.rows} rows: {words}")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="CSV file to write; an existing one is replaced.", metavar="CSV")],
+    ae: Annotated[str, typer.Option(help="Only films of this sender, by its AE title; default: of all.")] = "",
+    bundle: Annotated[str, typer.Option(help="Shipped bundle or folder; default: the live one.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the labelled films that a bundle scored live, with its logits: the table that 'xrayq calibrate' takes.
+
+    Columns: label, patient_id (a pseudonym of the study, as the database knows
+    no patient), bundle, and the logit of each finding. Films whose readers
+    disagree are left out. Label films drawn at random: a calibration on those
+    that were flagged is wrong for all others.
+
+    \b
+    xrayq labels export site.csv
+    xrayq labels export room-2.csv --ae ROOM_2
+    xrayq calibrate --labels room-2.csv --out runs/room-2
+    """
+    from collections import Counter
+
+    from worker.monitoring.labelled_table import labelled_films, write_table
+
+    settings = load_settings()
+    engine = open_database(settings)
+    must_be_writable(out)
+    chosen = load_bundle(bundle) if bundle else live_bundle(engine, settings)
+    films = labelled_films(engine, chosen, ae)
+    if not films:
+        raise NotFound(f"no film{f' of {ae}' if ae else ''} that bundle {chosen.digest[:12]} scored live has a label")
+    write_table(out, films, chosen)
+    counts = Counter(film.label for film in films)
+    by_label = {name: counts[name] for name in chosen.findings}
+    if as_json:
+        print_json({"path": str(out), "bundle_digest": chosen.digest, "films": by_label})
+    else:
+        typer.echo(f"wrote {out}: {', '.join(f'{count} {name}' for name, count in by_label.items())}")
 
 
 @app.command()

@@ -123,7 +123,8 @@ def _prevalences(text: str) -> tuple[float, ...]:
 
 def _points(bundle: "Bundle", thresholds: list[str] | None) -> "list[FlagAt]":
     """As asked, or the bundle's. Raises ConfigurationError where it is no flag or no probability."""
-    from model.stats.site_day import NOT_NORMAL, FlagAt
+    from model.findings import NOT_NORMAL
+    from model.stats.site_day import FlagAt
 
     flags = (NOT_NORMAL, *bundle.findings)
     points = []

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
+from model.findings import NOT_NORMAL
 from worker.db.scores import live_findings
 from worker.db.tables import film_measure, finding_score, instance, score
 
@@ -85,12 +86,14 @@ def of_pixels(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
 def of_scores(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     """Live probabilities of the instances, oldest first: of the first scored film of each study, for each bundle.
 
+    Without NOT_NORMAL, which moves exactly as the negative finding does.
+
     Args:
         which: conditions on `instance` and `score`.
     """
     query = (
         live_findings(*_ABOUT, score.c.bundle_digest, finding_score.c.finding, finding_score.c.probability)
-        .where(*which)
+        .where(*which, finding_score.c.finding != NOT_NORMAL)
         .order_by(instance.c.received_at, instance.c.id)
     )
     first: dict[tuple[str, str, str], int] = {}

@@ -158,7 +158,7 @@ class LiveScore:
     engine: str
     scored_at: datetime
     probabilities: dict[str, float]
-    """By finding, in the order of `model.findings`."""
+    """By finding, in the order of `model.findings`; NOT_NORMAL too, where the bundle flags it."""
     flags: list[str]
     prediction_set: list[str] | None
     """None where the bundle makes none."""
@@ -210,14 +210,14 @@ def _live_score(rows: list[Row[Any]]) -> LiveScore:
 def _finding_rows(key: int, result: Score, bundle: Bundle) -> list[dict[str, Any]]:
     points = {point.finding: point for point in bundle.operating_points}
     rows = []
-    for finding, probability in result.probabilities.items():
+    for finding, (logit, probability) in result.stated.items():
         point = points.get(finding)
         low, high = result.intervals.get(finding, (None, None))
         rows.append(
             {
                 "score_id": key,
                 "finding": finding,
-                "logit": result.logits[finding],
+                "logit": logit,
                 "probability": probability,
                 "interval_low": low,
                 "interval_high": high,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from model.findings import in_order
+from model.findings import FINDINGS, NOT_NORMAL, in_order, negative_of
 from model.promotion.side_by_side import ComparedFilm, FindingScore, SideBySide, compare
 from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
@@ -66,7 +66,7 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> BundleComparison:
         ended=ended,
         truth_films=sum(film.truth is not None for film in films),
         disputed_films=sum(label is None for label in labels.values()),
-        result=compare(films, flagged=in_order(points), missed=missed),
+        result=compare(films, flagged=in_order(points), missed=missed, negative=negative_of(FINDINGS)),
     )
 
 
@@ -74,7 +74,10 @@ FilmScores = dict[int, dict[str, FindingScore]]
 
 
 def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores, FilmScores, set[str]]:
-    """By instance, what each bundle said, of those that both scored; and the findings with an operating point."""
+    """By instance, what each bundle said, of those that both scored; and the findings with an operating point.
+
+    NOT_NORMAL is among them where both flag it.
+    """
     by_both = (
         select(score.c.instance_id)
         .where(score.c.bundle_digest.in_((live, shadow)))
@@ -100,11 +103,14 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores,
         finding_scores[row.finding] = FindingScore(probability=row.probability, flag=row.flag)
         if row.operating_point is not None:
             points.add(row.finding)
-    return (
-        {film: {name: findings[name] for name in in_order(findings)} for film, findings in scores[live].items()},
-        scores[shadow],
-        points,
+    said = {name for digest in scores for findings in scores[digest].values() for name in findings}
+    both = all(NOT_NORMAL in findings for digest in scores for findings in scores[digest].values())
+    said -= set() if both else {NOT_NORMAL}  # a flag of one of them alone: there is nothing to compare
+    first, last = (
+        {film: {name: found[name] for name in in_order(said & set(found))} for film, found in scores[digest].items()}
+        for digest in (live, shadow)
     )
+    return first, last, points & said
 
 
 def _span(connection: Connection, shadow: str) -> tuple[datetime | None, datetime | None]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine, delete, insert, select
 
+from model.findings import NOT_NORMAL
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.film_measures import DISTANCE, INPUTS, PROBABILITY, Key, MeasuredValue, of_pixels, of_scores
@@ -170,7 +171,9 @@ def _measured(connection: Connection, span: Span) -> set[Key]:
     films = select(
         instance.c.calling_ae, film_measure.c.bundle_digest, film_measure.c.distance.is_not(None).label("has_distance")
     ).join(film_measure, film_measure.c.instance_id == instance.c.id)
-    scores = live_findings(instance.c.calling_ae, finding_score.c.finding, score.c.bundle_digest)
+    scores = live_findings(instance.c.calling_ae, finding_score.c.finding, score.c.bundle_digest).where(
+        finding_score.c.finding != NOT_NORMAL  # as in `of_scores`
+    )
     found = set()
     for calling_ae, bundle, has_distance in connection.execute(
         films.where(span.covers(instance.c.received_at)).distinct()

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 
 from model.bundle import Bundle
-from model.decision import OperatingPoint
+from model.decision import OperatingPoint, has
+from model.findings import negative_of
 from model.stats.binomial import interval
 from model.stats.sequential import ALPHA, RateWatch, watch
 from worker.db.scores import IS_LIVE, live_findings
@@ -96,15 +97,17 @@ def performance(engine: Engine, bundle: Bundle) -> Performance:
         labelled=len(labelled),
         labelled_flagged=sum(bool(film.flags) for film in labelled),
         disputed=disputed,
-        findings=tuple(_rates(point, labelled, alpha) for point in bundle.operating_points),
+        findings=tuple(
+            _rates(point, labelled, alpha, negative_of(bundle.findings)) for point in bundle.operating_points
+        ),
     )
 
 
-def _rates(point: OperatingPoint, labelled: Sequence[LabelledScore], alpha: float) -> FindingRates:
+def _rates(point: OperatingPoint, labelled: Sequence[LabelledScore], alpha: float, negative: str) -> FindingRates:
     name = point.finding
-    with_it = [name in film.flags for film in labelled if film.truth == name]
-    without = [name not in film.flags for film in labelled if film.truth != name]
-    right = [film.truth == name for film in labelled if name in film.flags]
+    with_it = [name in film.flags for film in labelled if has(name, film.truth, negative)]
+    without = [name not in film.flags for film in labelled if not has(name, film.truth, negative)]
+    right = [has(name, film.truth, negative) for film in labelled if name in film.flags]
     return FindingRates(
         finding=name,
         sensitivity=watch(with_it, interval(round(point.sensitivity * point.positives), point.positives), alpha=alpha),

@@ -19,6 +19,7 @@ from model import bundle as bundles
 from model.bundle import Bundle
 from model.engine.ort import OrtEngine
 from model.errors import EngineError
+from model.findings import NOT_NORMAL
 from model.gate.rules import Policy
 from model.scorer import Score
 from tests.bundles import small_bundle, with_threshold
@@ -277,3 +278,42 @@ def test_another_prediction_set_is_a_difference_on_the_same_engine_only(scored: 
     other = replace(again, prediction_set=["normal", "covid19"])
     assert (other.agrees, other.as_dict()["unsure"]) == (False, {"stored": False, "replay": True})
     assert replace(other, engine="onnxruntime-1.21.0-fp32").agrees, "a probability may be carried over the set's limit"
+
+
+def test_the_composite_is_judged_by_its_flag_and_by_the_findings_it_follows_from(scored: Site) -> None:
+    """Its logit may move by twice what each finding's may: that alone is no other score."""
+
+    def view(logit: float, probability: float, flag: bool = False) -> FindingView:
+        return FindingView(
+            logit=logit,
+            probability=probability,
+            interval=None,
+            operating_point=0.5,
+            operating_point_id=None,
+            flag=flag,
+        )
+
+    stored = ScoreView(
+        role="live",
+        bundle_digest=scored.bundle.digest,
+        engine="tensorrt-10.9.0-fp16",
+        software_version="0",
+        scored_at=None,  # type: ignore[arg-type]
+        findings={NOT_NORMAL: view(0.0, 0.5, flag=True), "normal": view(0.0, 0.5), "covid19": view(0.0, 0.5)},
+        prediction_set=None,
+        notes=[],
+    )
+    tolerance = replay.tolerance("tensorrt-10.9.0-fp16", "onnxruntime-1.20.0-fp32", scored.bundle)
+    step = tolerance.largest * 0.9
+    again = replay.Replayed(
+        stored=stored,
+        engine="onnxruntime-1.20.0-fp32",
+        logits={NOT_NORMAL: 2 * step, "normal": -step, "covid19": step},
+        probabilities={NOT_NORMAL: 0.51, "normal": 0.49, "covid19": 0.51},
+        flags=[NOT_NORMAL],
+        prediction_set=None,
+        tolerance=tolerance,
+    )
+    assert again.differences[NOT_NORMAL] > tolerance.largest
+    assert again.agrees
+    assert not replace(again, flags=[]).agrees

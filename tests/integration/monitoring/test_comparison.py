@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine, insert, select
 
+from model.findings import NOT_NORMAL
 from tests.services import typed, typed_in
 from worker.db import schema
 from worker.db.session import make_engine, writing
@@ -109,6 +110,23 @@ def test_films_of_both_with_their_truth(database: Engine) -> None:
     assert set(found.truth) == {"covid19"}
     assert compare_bundles(database, LIVE, OTHER).result.films == 1
     assert compare_bundles(database, OTHER, "d" * 64).result.films == 0
+
+
+def test_a_flag_of_one_bundle_alone_is_not_compared(database: Engine) -> None:
+    """A film with a row for `not_normal` of the shadow, as a bundle that flags it leaves it."""
+    with writing(database) as connection:
+        for number in (1, 2):
+            add_film(connection, number, {LIVE: 0.9, SHADOW: 0.9, OTHER: 0.9})
+        add_truth(connection, 1, "pneumonia")
+        for digest in (SHADOW, OTHER):
+            for key in connection.execute(select(score.c.id).where(score.c.bundle_digest == digest)).scalars().all():
+                row = {"score_id": key, "finding": NOT_NORMAL, "logit": 0.0, "probability": 0.9}
+                connection.execute(insert(finding_score), row | {"operating_point": 0.5, "flag": True})
+    alone = compare_bundles(database, LIVE, SHADOW).result
+    assert (alone.films, set(alone.findings), alone.films_with_other_flags.value) == (2, {"normal", "covid19"}, 0.0)
+    both = compare_bundles(database, SHADOW, OTHER).result
+    assert set(both.findings) == {NOT_NORMAL, "normal", "covid19"}
+    assert both.truth[NOT_NORMAL].sensitivity.live.n == 1  # a pneumonia is not normal
 
 
 @pytest.fixture(scope="module")

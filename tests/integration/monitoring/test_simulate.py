@@ -13,7 +13,8 @@ from model import bundle as bundles
 from model.bundle import Bundle
 from model.calibrating.scored_table import read_scores
 from model.errors import DatasetError
-from model.stats.site_day import NOT_NORMAL, FlagAt, site_days
+from model.findings import NOT_NORMAL
+from model.stats.site_day import FlagAt, site_days
 from tests import days
 from tests.services import typed
 from worker.db import schema

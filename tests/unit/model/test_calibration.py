@@ -1,14 +1,13 @@
-"""Probabilities, their temperature, and the operating points chosen on them."""
+"""Probabilities, their temperature, a prior shift, and flags."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.calibration import fit_temperature, log_losses, probabilities
-from model.decision import OperatingPoint, flags
-from model.findings import FINDINGS
-from model.stats.operating_points import choose_point
+from model.calibration import Calibration, PriorShift, fit_temperature, log_losses, moved, probabilities
+from model.decision import OperatingPoint, chance_of, composite_logit, flags, has, truth_of
+from model.findings import FINDINGS, NOT_NORMAL, spoken_findings
 
 FINITE = st.floats(-80, 80, width=32)
 
@@ -56,52 +55,6 @@ def test_log_loss_falls_as_the_right_answer_becomes_likelier() -> None:
     assert worst == pytest.approx(-np.log(1e-12))
 
 
-CHOICES: list[tuple[str, list[float], list[float], float, float, float]] = [
-    # name, scores of positives, of negatives, wanted sensitivity; threshold, specificity
-    ("all needed", [0.9, 0.5, 0.2], [0.1, 0.3], 1.0, 0.2, 0.5),
-    ("one may be missed", [0.9, 0.8, 0.7, 0.1], [0.3, 0.6], 0.75, 0.7, 1.0),
-    ("rounds up, never down", [0.9, 0.8, 0.1], [0.05], 0.67, 0.1, 1.0),
-    ("all tied", [0.4, 0.4, 0.4], [0.4, 0.2], 0.5, 0.4, 0.5),
-    ("tie at the cut", [0.9, 0.5, 0.5, 0.5], [0.5, 0.5], 0.5, 0.5, 0.0),
-    ("a single positive", [0.3], [0.2], 0.9, 0.3, 1.0),
-    ("four digits, rounded down", [0.123456], [0.1234, 0.1233], 0.9, 0.1234, 0.5),
-    ("certain", [1.0, 1.0], [0.0], 0.9, 1.0, 1.0),
-]
-
-
-@pytest.mark.parametrize(
-    ("positives", "negatives", "sensitivity", "threshold", "specificity"),
-    [choice[1:] for choice in CHOICES],
-    ids=[choice[0] for choice in CHOICES],
-)
-def test_operating_point(
-    positives: list[float], negatives: list[float], sensitivity: float, threshold: float, specificity: float
-) -> None:
-    scores = np.array(positives + negatives)
-    truth = np.arange(len(scores)) < len(positives)
-    point = choose_point("covid19", scores, truth, sensitivity=sensitivity, split="val")
-    assert point.threshold == pytest.approx(threshold)
-    assert point.specificity == pytest.approx(specificity, abs=1e-4)
-    assert point.sensitivity >= sensitivity
-    assert (point.positives, point.negatives) == (len(positives), len(negatives))
-    assert point.as_dict()["chosen_on"] == f"val: highest threshold with sensitivity >= {sensitivity}"
-
-
-@given(
-    positives=st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    negatives=st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    sensitivity=st.sampled_from([0.5, 0.8, 0.9, 0.95, 1.0]),
-)
-def test_operating_point_reaches_its_sensitivity_and_no_higher_one_does(
-    positives: list[float], negatives: list[float], sensitivity: float
-) -> None:
-    scores = np.array(positives + negatives)
-    truth = np.arange(len(scores)) < len(positives)
-    point = choose_point("covid19", scores, truth, sensitivity=sensitivity, split="val")
-    assert (scores[truth] >= point.threshold).mean() >= sensitivity
-    assert (scores[truth] >= point.threshold + 1.01e-4).mean() < sensitivity
-
-
 @pytest.mark.parametrize(
     ("chances", "expected"),
     [
@@ -126,3 +79,118 @@ def test_a_flag_needs_exactly_its_threshold(chances: tuple[float, ...], expected
     )
     assert flags(dict(zip(FINDINGS, chances, strict=True)), points) == expected
     assert flags(dict(zip(FINDINGS, chances, strict=True)), ()) == ()
+
+
+def point(finding: str, threshold: float) -> OperatingPoint:
+    return OperatingPoint(
+        finding=finding,
+        threshold=threshold,
+        sensitivity=0.9,
+        specificity=0.9,
+        positives=1,
+        negatives=1,
+        chosen_on="",
+    )
+
+
+def test_the_composite_is_flagged_by_what_is_left_of_the_negative() -> None:
+    """Neither finding reaches a point of its own, and both together do."""
+    points = (point(NOT_NORMAL, 0.5), point("pneumonia", 0.4), point("covid19", 0.4))
+    assert flags({"normal": 0.45, "pneumonia": 0.3, "covid19": 0.25}, points) == (NOT_NORMAL,)
+    assert flags({"normal": 0.5, "pneumonia": 0.1, "covid19": 0.4}, points) == (NOT_NORMAL, "covid19")
+    assert flags({"normal": 0.51, "pneumonia": 0.4, "covid19": 0.09}, points) == ("pneumonia",)
+    assert spoken_findings((NOT_NORMAL, "covid19")) == "not normal, COVID-19"
+
+
+def test_the_negative_is_the_first_finding_whatever_its_name() -> None:
+    assert flags({"clear": 0.2, "effusion": 0.8}, (point(NOT_NORMAL, 0.8),)) == (NOT_NORMAL,)
+    assert has(NOT_NORMAL, "effusion", "clear")
+    assert not has(NOT_NORMAL, "clear", "clear")
+    assert has("effusion", "effusion", "clear")
+    assert not has("effusion", "clear", "clear")
+
+
+@given(rows=st.lists(st.lists(FINITE, min_size=3, max_size=3), min_size=1, max_size=5))
+def test_the_composite_in_arrays_and_in_one_film(rows: list[list[float]]) -> None:
+    logits = np.array(rows, np.float32)
+    chances = probabilities(logits, 1.0)
+    assert chance_of(NOT_NORMAL, chances, FINDINGS) == pytest.approx(1 - chances[:, 0])
+    for row, composite in zip(logits, chance_of(NOT_NORMAL, chances, FINDINGS), strict=True):
+        logit = composite_logit(dict(zip(FINDINGS, map(float, row), strict=True)))
+        assert composite == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-12)
+    labels = np.array([0, 1, 2])
+    assert truth_of(NOT_NORMAL, labels, FINDINGS).tolist() == [False, True, True]
+    assert truth_of("pneumonia", labels, FINDINGS).tolist() == [False, True, False]
+
+
+FILMS = {"normal": 0.5, "pneumonia": 0.3, "covid19": 0.2}
+SITE = {"normal": 0.9, "pneumonia": 0.08, "covid19": 0.02}
+
+
+def test_a_prior_shift_to_the_films_own_mix_changes_nothing() -> None:
+    logits = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    plain = Calibration(temperature=1.3, scale=(1.0, 2.0, 0.5), bias=(0.1, 0.0, -0.2))
+    shifted = Calibration(
+        temperature=1.3, scale=plain.scale, bias=plain.bias, prior_shift=PriorShift(films=FILMS, site=dict(FILMS))
+    )
+    assert (shifted.probabilities(logits) == plain.probabilities(logits)).all()
+    assert shifted.at_films == plain
+
+
+def test_a_prior_shift_is_bayes_rule() -> None:
+    """One film: p / share of the films x share of the site, made to sum to 1."""
+    logits = np.log(np.array([[0.2, 0.5, 0.3]])).astype(np.float32)
+    found = Calibration(temperature=1.0, prior_shift=PriorShift(films=FILMS, site=SITE)).probabilities(logits)[0]
+    weights = np.array([0.2 * 0.9 / 0.5, 0.5 * 0.08 / 0.3, 0.3 * 0.02 / 0.2])
+    assert found == pytest.approx(weights / weights.sum(), abs=1e-7)
+
+
+def test_what_is_calibrated_on_films_is_calibrated_at_the_site() -> None:
+    """Films of each finding alike at both places, mixed otherwise: of those said to be 10 %, 10 % are, where the shift
+    is made; without it far fewer."""
+    random = np.random.default_rng(5)
+    labels = np.repeat([0, 1, 2], [90_000, 8_000, 2_000])  # the site's films
+    seen = 1.5 * np.eye(3)[labels] + random.normal(size=(100_000, 3))
+    logits = (1.5 * seen + np.log(list(FILMS.values()))).astype(np.float32)  # true posterior for the mix of FILMS
+    shift = PriorShift(films=FILMS, site=SITE)
+    stated = {
+        name: Calibration(temperature=1.0, prior_shift=prior).probabilities(logits)
+        for name, prior in (("films", None), ("site", shift))
+    }
+    for finding in FINDINGS:
+        truth = truth_of(finding, labels, FINDINGS)
+        at_site, at_films = (chance_of(finding, stated[name], FINDINGS) for name in ("site", "films"))
+        for low, high in ((0.0, 0.02), (0.02, 0.1), (0.1, 0.5), (0.5, 1.0)):
+            own = (at_site >= low) & (at_site < high)
+            if own.sum() > 300:
+                spread = 4 * np.sqrt(at_site[own].mean() / own.sum())
+                assert truth[own].mean() == pytest.approx(at_site[own].mean(), abs=spread)
+        assert at_site.mean() == pytest.approx(SITE[finding], rel=0.05)
+        assert at_films.mean() != pytest.approx(SITE[finding], rel=0.2)
+
+
+def test_a_prior_shift_comes_back_from_a_manifest_in_the_bundles_order() -> None:
+    calibration = Calibration(temperature=1.0, prior_shift=PriorShift(films=FILMS, site=SITE))
+    written = calibration.as_dict()
+    for shares in written["prior_shift"].values():  # a manifest sorts its keys
+        for name in sorted(shares):
+            shares[name] = shares.pop(name)
+    assert Calibration.read(written, FINDINGS) == calibration
+    assert list(Calibration.read(written, FINDINGS).prior_shift.site) == list(FINDINGS)  # type: ignore[union-attr]
+    assert "at prevalences normal 0.9, pneumonia 0.08, covid19 0.02" in calibration.words
+
+
+@pytest.mark.parametrize(
+    "site", [{"normal": 0.9, "pneumonia": 0.1, "covid19": 0.1}, {"normal": 1.0, "pneumonia": 0.0, "covid19": 0.0}]
+)
+def test_prevalences_that_are_none_are_refused(site: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="sum to 1"):
+        PriorShift.read({"films": FILMS, "site": site}, FINDINGS)
+
+
+def test_an_interval_moves_with_its_probability() -> None:
+    assert moved((0.31, 0.76), 0.5, 0.5) == (0.31, 0.76)
+    low, high = moved((0.31, 0.76), 0.5, 0.1)  # odds fall to a ninth
+    assert low == pytest.approx(0.31 / 0.69 / 9 / (1 + 0.31 / 0.69 / 9), abs=1e-4)
+    assert low < 0.1 < high
+    assert moved((0.0, 1.0), 0.5, 0.1) == (0.0, 1.0)

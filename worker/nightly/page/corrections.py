@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from dicom_gateway.revision import spoken
-from model.findings import SPOKEN
+from model.findings import spoken_findings
 from model.pages.html import paragraph, table
 from worker.nightly.corrections import EarlierFilm, IdentityChange, parted
 from worker.nightly.night_report import NightReport
@@ -59,5 +59,5 @@ def _listed(films: list[IdentityChange], zone: ZoneInfo, caption: str) -> Iterab
 
 
 def _became(earlier: EarlierFilm) -> str:
-    flags = f", flagged {', '.join(SPOKEN.get(flag, flag) for flag in earlier.flags)}" if earlier.flags else ""
+    flags = f", flagged {spoken_findings(earlier.flags)}" if earlier.flags else ""
     return f"{earlier.id}: {earlier.state}{flags}{', unsure' if earlier.unsure else ''}"

@@ -10,8 +10,9 @@ from model.pages.html import figure, paragraph, table
 from worker.nightly.films import LateFilm
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
-from worker.nightly.page.lists import grouped, ids, spoken, whole
+from worker.nightly.page.lists import grouped, ids, whole
 from worker.nightly.words import in_films, lasted, reached, shown
+from worker.words import flags_text
 
 
 def hours(report: NightReport) -> Iterable[Markup]:
@@ -56,7 +57,7 @@ def flags(report: NightReport) -> Iterable[Markup]:
         f"{len(report.flagged):,} of {report.scored:,} scored films were flagged{f': {words}' if words else ''}. "
         "A film may have several flags."
     )
-    groups = grouped((film.calling_ae, spoken(film.flags, film.unsure), film.id) for film in report.marked)
+    groups = grouped((film.calling_ae, flags_text(film.flags, film.unsure), film.id) for film in report.marked)
     yield table(
         ("sending AE", "flags", "films", "instances"),
         [(calling_ae, whole(names), shown(len(keys)), ids(keys)) for (calling_ae, names), keys in groups],
@@ -93,5 +94,5 @@ def late(report: NightReport) -> Iterable[Markup]:
 
 def _became(film: LateFilm) -> str:
     if film.flags:
-        return f"flagged: {spoken(film.flags, film.unsure)}"
+        return f"flagged: {flags_text(film.flags, film.unsure)}"
     return " ".join(filter(None, (film.state, film.reason))) + ("; unsure" if film.unsure else "")

@@ -5,9 +5,6 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from model.findings import SPOKEN
-from worker.words import flags_text
-
 MOST_LISTED = 40
 
 
@@ -28,8 +25,3 @@ def ids(keys: list[int], most: int = MOST_LISTED) -> Markup:
 def whole(names: str) -> Markup:
     """Without a line break inside a name."""
     return Markup(", ").join(Markup('<span class="whole">{}</span>').format(name) for name in names.split(", "))
-
-
-def spoken(findings: Iterable[str], unsure: bool) -> str:
-    """The flags of a film, and whether it was left unsure."""
-    return flags_text([SPOKEN.get(name, name) for name in findings], unsure)

@@ -13,17 +13,26 @@ import pytest
 
 from model import bundle as bundles
 from model.bundle import MANIFEST, MODEL, Bundle
-from model.calibrating.calibrate import Calibrated, calibrate_on_films, calibrate_on_table
-from model.calibrating.cross_fit import Wish, cross_fit, default_targets
+from model.calibrating.calibrate import Calibrated, calibrate_on_films, calibrate_on_table, derived_version
+from model.calibrating.cross_fit import Wish, cross_fit, fit_all
 from model.calibrating.fitting import FOLDS, folds
-from model.calibrating.labelled_films import LabelledLogits, OperatingTarget, check, labelled, open_films, read_table
+from model.calibrating.labelled_films import (
+    LabelledLogits,
+    check,
+    check_finite,
+    labelled,
+    open_films,
+    read_table,
+)
 from model.calibrating.resplits import pool, resplit
 from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
-from model.errors import BundleError, DatasetError
+from model.errors import BundleError, DatasetError, ParityError
 from model.evaluation.evaluate import json_text
-from model.findings import FINDINGS
+from model.findings import FINDINGS, NOT_NORMAL
 from model.scorer import score
+from model.stats.operating_points import PREVALENCES, predictive_values
+from model.stats.thresholds import OperatingTarget, default_targets
 from model.study_table import read_study
 from tests.services import typed
 from tests.unit.model.films import prepare_films, rows_for, write_films
@@ -99,17 +108,25 @@ def test_the_network_is_the_same_to_the_byte(bundle: Bundle, made: Calibrated) -
 def test_what_it_says_of_a_film(made: Calibrated, films: Path) -> None:
     images = load_dataset(films).splits["test"].images
     for one in score(OrtEngine(made.bundle, threads=1), made.bundle, images):
-        assert set(one.intervals) == set(FINDINGS)
+        assert set(one.intervals) == {NOT_NORMAL, *FINDINGS}
         assert all(0 <= low < high <= 1 for low, high in one.intervals.values())
         assert one.prediction_set is not None
         assert set(one.prediction_set) <= set(FINDINGS)
         assert sum(one.probabilities.values()) == pytest.approx(1)
+        assert one.composite is not None
+        assert one.composite.probability == pytest.approx(1 - one.probabilities["normal"])
+        assert list(one.stated) == [NOT_NORMAL, *FINDINGS]
 
 
 def test_points_sets_and_record(made: Calibrated, val: LabelledLogits, films: Path) -> None:
     new = made.bundle
-    assert [one.id for one in new.operating_points] == ["pneumonia@sensitivity-0.95", "covid19@sensitivity-0.95"]
-    assert all(one.sensitivity >= 0.95 and one.positives == 25 for one in new.operating_points)
+    names = ["not_normal@specificity-0.9", "pneumonia@specificity-0.95", "covid19@specificity-0.95"]
+    assert [one.id for one in new.operating_points] == names
+    for one, negatives in zip(new.operating_points, (25, 50, 50), strict=True):
+        rate = one.specificity
+        assert (one.negatives, one.patients, rate >= (one.target_value or 1)) == (negatives, negatives, True)
+        assert one.met is False  # 29 and 59 patients are the fewest
+    assert "negatives: 25 normal, 25 covid19" in new.operating_points[1].chosen_on
     assert new.conformal is not None
     assert new.conformal.films == dict.fromkeys(FINDINGS, 25)
     chances = new.calibration.probabilities(val.logits)
@@ -222,25 +239,24 @@ def few(part: LabelledLogits, finding: int, count: int) -> LabelledLogits:
 
 
 SHORT: list[tuple[Callable[[LabelledLogits], LabelledLogits], tuple[OperatingTarget, ...], float, str]] = [
-    (lambda part: few(part, 2, 19), (), 0.9, "val has 19 films of covid19: calibration needs 20 of each finding"),
-    (lambda part: part, (), 0.98, "val has 25 films of normal: calibration needs 49 of each"),
+    (
+        lambda part: few(part, 2, 19),
+        (),
+        0.9,
+        "val has too few films .*: normal 25 / 20, pneumonia 25 / 20, covid19 19 / 20",
+    ),
+    (lambda part: part, (), 0.98, "normal 25 / 49, pneumonia 25 / 49, covid19 25 / 49"),
     (
         lambda part: part,
         (OperatingTarget(finding="covid19", rate="sensitivity", value=0.99),),
         0.9,
-        "val has 25 films of covid19: sensitivity 0.99 needs 100",
+        "covid19 25 / 20, covid19 for sensitivity 0.99 25 / 100",
     ),
     (
         lambda part: part,
         (OperatingTarget(finding="covid19", rate="specificity", value=0.99),),
         0.9,
-        "val has 50 films without covid19: specificity 0.99 needs 100",
-    ),
-    (
-        lambda part: replace(part, logits=np.where(part.labels[:, None] == 1, np.inf, part.logits)),
-        (),
-        0.9,
-        "25 films have non-finite logits",
+        "without covid19 for specificity 0.99 50 / 100",
     ),
 ]
 
@@ -253,9 +269,126 @@ def test_too_little_is_refused_with_what_is_needed(
     coverage: float,
     said: str,
 ) -> None:
-    check(val, FINDINGS, WISH.targets, WISH.coverage)
+    check("val", val.labels, FINDINGS, WISH.targets, WISH.coverage)
     with pytest.raises(DatasetError, match=said):
-        check(change(val), FINDINGS, targets, coverage)
+        check("val", change(val).labels, FINDINGS, targets, coverage)
+
+
+def test_logits_that_are_not_finite_are_refused(val: LabelledLogits) -> None:
+    check_finite(val)
+    with pytest.raises(DatasetError, match="25 films have non-finite logits"):
+        check_finite(replace(val, logits=np.where(val.labels[:, None] == 1, np.inf, val.logits)))
+
+
+def test_too_few_films_are_refused_before_one_is_scored(bundle: Bundle, films: Path, tmp_path: Path) -> None:
+    class Idle(OrtEngine):
+        def infer(self, images: Any) -> Any:
+            raise AssertionError("a film was scored")
+
+    wish = replace(WISH, coverage=0.98)
+    with pytest.raises(DatasetError, match="has too few films"):
+        calibrate_on_films(bundle, Idle(bundle, threads=1), films, tmp_path / "new", wish)
+
+
+def test_other_contents_have_another_version(bundle: Bundle, made: Calibrated) -> None:
+    new, digest = made.bundle, made.content.data.digest
+    assert new.version == derived_version(bundle, digest, WISH)
+    assert new.version.startswith(f"{bundle.version}+cal.")
+    again = derived_version(new, digest, WISH)
+    others = {
+        new.version,
+        again,
+        derived_version(bundle, "0" * 64, WISH),
+        derived_version(bundle, digest, replace(WISH, coverage=0.8)),
+        derived_version(bundle, digest, replace(WISH, prevalence=SITE)),
+    }
+    assert len(others) == 5
+    assert again.count("+") == 1
+    assert (made.content.name, made.content.version) == (new.name, new.version)
+    assert made.content.bundle.version == bundle.version
+
+
+def test_a_name_and_a_version_are_taken(bundle: Bundle, val: LabelledLogits, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "site.csv", val)
+    made = calibrate_on_table(bundle, table, tmp_path / "new", WISH, name="site", version="1.0")
+    assert (made.bundle.name, made.bundle.version) == ("site", "1.0")
+    assert made.bundle.provenance["calibrated"]["from_version"] == bundle.version
+
+
+SITE = {"normal": 0.9, "pneumonia": 0.08, "covid19": 0.02}
+
+
+def test_a_sites_prevalence_keeps_each_promise(
+    bundle: Bundle, made: Calibrated, val: LabelledLogits, films: Path, tmp_path: Path
+) -> None:
+    """As many films on the side of the target are flagged as without, and the figures of probabilities stay."""
+    site = calibrate_on_films(
+        bundle, OrtEngine(bundle, threads=1), films, tmp_path / "new", replace(WISH, prevalence=SITE)
+    )
+    shift = site.bundle.calibration.prior_shift
+    assert shift is not None
+    assert shift.films == {name: pytest.approx(1 / 3) for name in FINDINGS}
+    assert shift.site == SITE
+    for one, other in zip(site.bundle.operating_points, made.bundle.operating_points, strict=True):
+        assert (one.specificity, one.bound, one.met) == (other.specificity, other.bound, other.met)
+        assert one.threshold < other.threshold
+    for name, part in site.content.parts.items():
+        assert part.reliability == made.content.parts[name].reliability
+    assert site.bundle.metrics["val"]["accuracy"] == made.bundle.metrics["val"]["accuracy"]
+    (one,) = score(OrtEngine(site.bundle, threads=1), site.bundle, load_dataset(films).splits["test"].images[:1])
+    for name, (low, high) in one.intervals.items():
+        assert 0 <= low < high <= 1, name
+    assert "at prevalences normal 0.9, pneumonia 0.08, covid19 0.02" in render(site.content)
+    assert bundles.load(site.bundle.path) == site.bundle
+
+
+def test_with_the_other_findings_as_common_as_before_the_same_films_are_flagged(val: LabelledLogits) -> None:
+    """Only the negative finding is more common: that moves p(normal) of no two films past each other."""
+    calm = {"normal": 0.9, "pneumonia": 0.05, "covid19": 0.05}  # the films: a third each
+    plain, site = (fit_all(val, FINDINGS, replace(WISH, prevalence=share)) for share in (None, calm))
+    flags = [
+        1 - fitted.calibration.probabilities(val.logits)[:, 0] >= fitted.points[0].threshold for fitted in (plain, site)
+    ]
+    assert 0 < flags[0].sum() < len(val)
+    assert (flags[0] == flags[1]).all()
+
+
+def test_a_variant_beyond_its_limits_is_made_anew(bundle: Bundle, films: Path, tmp_path: Path) -> None:
+    other = bundles.derive(
+        bundle,
+        tmp_path / "old",
+        files={"model.int8.onnx": bundle.path / "model.fp16.onnx"},
+        variants={"int8": VARIANT},
+    )
+    record = VARIANT | {"made": "anew"}
+
+    def remake(changed: Bundle, scratch: Path) -> dict[str, Any]:
+        assert changed.operating_points[0].finding == NOT_NORMAL
+        (scratch / "model.int8.onnx").write_bytes(bundle.onnx.read_bytes())
+        return record
+
+    engine = OrtEngine(other, threads=1)
+    new = calibrate_on_films(other, engine, films, tmp_path / "new", WISH, remake=remake)
+    judged = new.content.variants["int8"]
+    assert (judged.kept, judged.remade) == (False, True)
+    assert new.bundle.variants == {"int8": record}
+    assert new.bundle.variant("int8").read_bytes() == bundle.onnx.read_bytes()
+    assert "made anew" in render(new.content)
+
+    def cannot(changed: Bundle, scratch: Path) -> dict[str, Any]:
+        raise ParityError("no int8 agrees")
+
+    left = calibrate_on_films(other, engine, films, tmp_path / "left", WISH, remake=cannot)
+    assert left.bundle.variants == {}
+    assert left.content.variants["int8"].faults[-1] == "no int8 agrees"
+
+
+def test_the_page_shows_what_a_flag_means(made: Calibrated) -> None:
+    page = render(made.content)
+    assert "NOT MET" in page
+    flag = made.content.parts["test"].flags["not_normal@specificity-0.9"]
+    for prevalence in PREVALENCES:
+        assert f"{predictive_values(flag, prevalence).ppv.value:.3f}" in page
 
 
 def test_films_of_another_preprocessing(bundle: Bundle, films: Path, tmp_path: Path) -> None:
@@ -278,7 +411,7 @@ def test_resplits_count_what_their_rows_show(val: LabelledLogits, tmp_path: Path
     found, kept = study.resplits, study.summary.kept
     assert kept["ece"] == sum(one.score("ece_after") < one.score("ece_before") for one in found)
     assert kept["coverage"] == sum(one.binomial95[0] <= one.coverage <= one.binomial95[1] for one in found)
-    assert sum("*" in str(row[10]) for row in shown.rows[:3]) == 3 - kept["coverage"]
+    assert sum("*" in str(row[11]) for row in shown.rows[:3]) == 3 - kept["coverage"]
     assert all(one.fitted_on + one.films == 150 for one in found)
 
 
@@ -291,13 +424,17 @@ def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     content, new = json.loads(done.stdout), bundles.load(tmp_path / "new")
     assert (content["made"], content["path"], content["report"]) == (new.digest, "new", "new-report")
-    assert [one.id for one in new.operating_points] == ["pneumonia@specificity-0.8", "covid19@sensitivity-0.95"]
+    assert [one.id for one in new.operating_points] == [
+        "not_normal@specificity-0.9",
+        "pneumonia@specificity-0.8",
+        "covid19@specificity-0.95",
+    ]
     assert new.conformal is not None
     assert new.conformal.coverage == 0.8
     assert sorted(one.name for one in (tmp_path / "new-report").iterdir()) == ["calibration.html", "calibration.json"]
     assert "fp16 is left out" in done.stderr
     pneumonia = OperatingTarget(finding="pneumonia", rate="specificity", value=0.8)
-    wish = Wish(targets=(pneumonia, *WISH.targets[1:]), coverage=0.8)
+    wish = Wish(targets=(WISH.targets[0], pneumonia, WISH.targets[2]), coverage=0.8)
     again = calibrate_on_films(bundle, OrtEngine(bundle, threads=1), films, tmp_path / "again", wish).content
     assert json.loads(json_text(again)).items() <= content.items()
     for width in (60, 80, 100, 132):
@@ -305,8 +442,17 @@ def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
         show_calibration(printed, again, Path("new"), Path("new-report"))
         text = printed.file.getvalue()
         assert "…" not in text
-        for value in ("operating point", "pneumonia@specificity-0.8", "error by finding", "covid19", "abstentions"):
-            assert value in text, (width, text)
+        for value in (
+            "flag not normal",
+            "NOT MET",
+            "it takes 29 or more",
+            "PPV",
+            "pneumonia@specificity-0.8",
+            "error by finding",
+            "covid19",
+            "abstentions",
+        ):
+            assert value in " ".join(text.split()), (width, text)
     shown = typed("bundle", "show", str(tmp_path / "new"))
     assert shown.returncode == 0, shown.stderr
 
@@ -324,8 +470,11 @@ def test_the_study_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
         ([], 2, "needs --films FOLDER or --labels CSV"),
         (["--films", "nowhere"], 3, "no such folder or file: nowhere"),
         (["--films", "FILMS", "--sensitivity", "covid19"], 2, "write it as covid19=0.95"),
-        (["--films", "FILMS", "--sensitivity", "tb=0.9"], 2, "findings are normal, pneumonia, covid19"),
-        (["--films", "FILMS", "--sensitivity", "covid19=0.99", "--out", "new"], 1, "sensitivity 0.99 needs 100"),
+        (["--films", "FILMS", "--sensitivity", "tb=0.9"], 2, "findings are not_normal, normal, pneumonia, covid19"),
+        (["--films", "FILMS", "--sensitivity", "covid19=0.99", "--out", "new"], 1, "sensitivity 0.99 25 / 100"),
+        (["--films", "FILMS", "--prevalence", "normal=0.9"], 2, "so that they sum to 1"),
+        (["--films", "FILMS", "--prevalence", "normal=0.9,tb=0.1"], 2, "give each of normal, pneumonia, covid19 once"),
+        (["--films", "FILMS", "--version", "0", "--out", "new"], 1, "as the old one: give another version"),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import binomtest
 
+from model.calibrating import fitting
 from model.calibrating.fitting import BINS, FOLDS, PRIOR, bins, compare, fit, fit_vector, folds, splits
 from model.calibration import Bin, Calibration, fit_temperature, probabilities
 from model.findings import FINDINGS
@@ -92,6 +93,30 @@ def test_a_temperature_alone_where_it_is_all_there_is(seed: int) -> None:
     assert (found.method == "vector") == (held["vector"]["log_loss"] < held["temperature"]["log_loss"])
     assert held["temperature"]["log_loss"] < held["none"]["log_loss"]
     assert held["vector"]["log_loss"] > held["temperature"]["log_loss"] - 0.02
+
+
+def test_none_where_the_logits_are_best_as_they_are() -> None:
+    logits, labels, patients = films(120, Calibration(temperature=1.0), seed=1)
+    found = fit(logits, labels, patients, FINDINGS)
+    held = found.record["held_out"]
+    assert held["none"]["log_loss"] == min(own["log_loss"] for own in held.values())
+    assert (found.method, found.temperature, found.scale) == ("none", 1.0, ())
+    assert found.words == "logits as they are"
+    assert (found.probabilities(logits) == probabilities(logits, 1.0)).all()
+    assert Calibration.read(found.as_dict(), FINDINGS) == found
+
+
+@pytest.mark.parametrize(
+    ("losses", "method"),
+    [((0.5, 0.5, 0.5), "none"), ((0.5, 0.4, 0.4), "temperature"), ((0.5, 0.45, 0.4), "vector")],
+)
+def test_of_methods_that_are_alike_the_simplest(
+    monkeypatch: pytest.MonkeyPatch, losses: tuple[float, ...], method: str
+) -> None:
+    logits, labels, patients = films(120, TRUE_VECTOR)
+    held = {name: {"log_loss": loss} for name, loss in zip(("none", "temperature", "vector"), losses, strict=True)}
+    monkeypatch.setattr(fitting, "compare", lambda *_: held)
+    assert fit(logits, labels, patients, FINDINGS).method == method
 
 
 def test_held_out_loss_is_that_of_films_not_fitted_on() -> None:

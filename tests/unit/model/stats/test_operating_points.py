@@ -1,100 +1,16 @@
-"""Operating points: for a sensitivity or a specificity, with exact intervals and the films that it would take."""
+"""What flags do on films, and what one means at a stated prevalence."""
 
 from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
-from model.decision import OperatingPoint
-from model.stats.binomial import interval, proportion
+from model.calibration import Calibration, PriorShift
+from model.findings import FINDINGS, NOT_NORMAL
+from model.stats.binomial import proportion
 from model.stats.estimate import Estimate
-from model.stats.operating_points import (
-    HALF_WIDTH,
-    Rates,
-    choose_point,
-    films_needed,
-    predictive_values,
-    rates,
-    shortage,
-)
-
-
-@given(
-    positives=st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    negatives=st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    specificity=st.sampled_from([0.5, 0.8, 0.9, 0.95]),
-)
-def test_a_specificity_is_reached_and_by_no_lower_threshold(
-    positives: list[float], negatives: list[float], specificity: float
-) -> None:
-    scores = np.array(positives + negatives)
-    truth = np.arange(len(scores)) < len(positives)
-    point = choose_point("covid19", scores, truth, specificity=specificity, split="val")
-    assert (scores[~truth] < point.threshold).mean() >= specificity
-    assert (scores[~truth] < point.threshold - 1.01e-4).mean() < specificity
-    assert point.specificity == pytest.approx((scores[~truth] < point.threshold).mean(), abs=6e-5)
-
-
-def test_a_point_says_what_it_was_chosen_for_and_how_well_it_is_known() -> None:
-    scores = np.concatenate([np.linspace(0.5, 0.9, 36), np.linspace(0, 0.55, 153)])
-    truth = np.arange(189) < 36
-    point = choose_point("covid19", scores, truth, sensitivity=0.95, split="val")
-    assert (point.id, point.target, point.target_value) == ("covid19@sensitivity-0.95", "sensitivity", 0.95)
-    assert point.sensitivity == 0.9722  # 35 of 36: 34 would be .944
-    exact = binomtest(35, 36).proportion_ci(method="exact")
-    assert point.sensitivity_interval95 == pytest.approx((exact.low, exact.high), abs=6e-5)
-    unflagged = int((scores[~truth] < point.threshold).sum())
-    assert point.specificity_interval95 == interval(unflagged, 153)
-    assert OperatingPoint.read(point.as_dict()) == point
-    found = rates(point, scores, truth)
-    assert found == Rates(sensitivity=proportion(35, 36), specificity=proportion(unflagged, 153))
-
-
-@pytest.mark.parametrize("count", [20, 40, 100])
-def test_a_rate_of_whole_films_is_not_rounded_up(count: int) -> None:
-    """0.95 x 20 is 19.0 in decimals and may be a little more in binary."""
-    scores = np.concatenate([np.arange(1, count + 1) / (count + 1), [0.0]])
-    point = choose_point("covid19", scores, np.arange(count + 1) < count, sensitivity=0.95, split="val")
-    assert point.sensitivity == 0.95
-
-
-def test_one_rate_and_only_one() -> None:
-    scores, truth = np.array([0.1, 0.9]), np.array([False, True])
-    with pytest.raises(ValueError, match="a sensitivity or a specificity"):
-        choose_point("covid19", scores, truth, split="val")
-    with pytest.raises(ValueError, match="a sensitivity or a specificity"):
-        choose_point("covid19", scores, truth, sensitivity=0.9, specificity=0.9, split="val")
-
-
-def test_a_point_of_schema_1_still_loads() -> None:
-    old = {
-        "finding": "covid19",
-        "threshold": 0.1994,
-        "sensitivity": 0.9167,
-        "specificity": 0.9477,
-        "positives": 36,
-        "negatives": 153,
-        "chosen_on": "val: highest threshold with sensitivity >= 0.9",
-    }
-    point = OperatingPoint.read(old)
-    assert (point.id, point.target, point.target_value, point.sensitivity_interval95) == ("", "", None, None)
-
-
-@pytest.mark.parametrize("rate", [0.5, 0.8, 0.9, 0.95])
-def test_films_needed_give_an_interval_narrow_enough(rate: float) -> None:
-    needed = films_needed(rate)
-    for count, enough in ((round(needed * 1.1), True), (round(needed * 0.8), False)):
-        low, high = interval(round(rate * count), count)
-        assert ((high - low) / 2 <= HALF_WIDTH + 0.002) == enough
-
-
-def test_a_shortage_is_said_only_where_there_is_one() -> None:
-    assert shortage(proportion(34, 36)) == films_needed(round(34 / 36, 4))
-    assert shortage(proportion(950, 1000)) is None
-    assert shortage(proportion(0, 0)) is None
+from model.stats.operating_points import Rates, bundle_metrics, flag_measures, predictive_values
+from model.stats.thresholds import choose_points, default_targets
 
 
 def counted(hits: int, positives: int, quiet: int, negatives: int) -> Rates:
@@ -156,3 +72,38 @@ def test_intervals_of_predictive_values_cover(
             assert estimate.interval95 is not None
             held[index] += estimate.interval95[0] - 5e-5 <= truth <= estimate.interval95[1] + 5e-5
     assert (held / 1000 >= 0.95).all()
+
+
+def test_flags_of_the_composite_are_of_all_films_but_the_negative() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    flagged = np.array([True, False, False, False, True, False, True, True])
+    composite = flag_measures(NOT_NORMAL, flagged, labels, FINDINGS)
+    assert (composite.sensitivity, composite.specificity) == (proportion(3, 4), proportion(3, 4))
+    own = flag_measures("covid19", flagged, labels, FINDINGS)
+    assert (own.sensitivity, own.specificity) == (proportion(2, 2), proportion(4, 6))
+    assert composite.negatives_flagged == own.negatives_flagged == proportion(1, 4)
+
+
+def test_a_bundles_figures_are_as_the_films_are_mixed_and_its_flags_as_served() -> None:
+    """At a site where nearly all are normal, the most probable finding is normal: that says nothing of the network."""
+    random, labels = np.random.default_rng(1), np.repeat([0, 1, 2], 40)
+    logits = (2 * np.eye(3)[labels] + random.normal(size=(120, 3))).astype(np.float32)
+    films = dict.fromkeys(FINDINGS, 1 / 3)
+    plain = Calibration(temperature=1.0)
+    site = Calibration(
+        temperature=1.0,
+        prior_shift=PriorShift(films=films, site={"normal": 0.98, "pneumonia": 0.01, "covid19": 0.01}),
+    )
+    for calibration in (plain, site):
+        points = choose_points(
+            calibration.probabilities(logits),
+            labels,
+            FINDINGS,
+            default_targets(FINDINGS),
+            patients=[str(row) for row in range(120)],
+            split="val",
+        )
+        found = bundle_metrics(calibration, logits, labels, FINDINGS, points)
+        assert found.accuracy == bundle_metrics(plain, logits, labels, FINDINGS, ()).accuracy
+        assert (found.flags[NOT_NORMAL].specificity.value or 0) >= 0.9
+        assert (found.flags[NOT_NORMAL].sensitivity.value or 0) > 0.6

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.findings import NOT_NORMAL
 from model.stats.operating_points import flag_rates, predictive_values
-from model.stats.site_day import NOT_NORMAL, FlagAt, LabelledScores, independent_films, site_days
+from model.stats.site_day import FlagAt, LabelledScores, independent_films, site_days
 
 FINDINGS = ("normal", "pneumonia", "covid19")
 

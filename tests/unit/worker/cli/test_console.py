@@ -38,7 +38,7 @@ FILM = InstanceView(
     state="scored",
     reason=None,
     probabilities={"normal": 0.005, "pneumonia": 0.27, "covid19": 0.725},
-    flags=["pneumonia", "covid19"],
+    flags=["not_normal", "pneumonia", "covid19"],
     prediction_set=["pneumonia", "covid19"],
     unsure=True,
     bundle_digest="b" * 64,
@@ -107,7 +107,8 @@ def test_flags_of_a_film_are_whole_at_every_width() -> None:
     for width in WIDTHS:
         of = console(width)
         print_table(of, [FILM, REFUSED, PLAIN, replace(PLAIN, unsure=True)])
-        for value in ("not_a_chest_film", "pneumonia, covid19; unsure", "no flag", "no flag; unsure"):
+        said = "not normal, pneumonia, COVID-19; unsure"
+        for value in ("not_a_chest_film", said, "no flag", "no flag; unsure"):
             assert value in shown(of), width
         left_out = " ".join(shown(of).split()).partition("Not shown for want of room: ")[2]
         assert ("RADIOLOGY_MAIN_1" in shown(of)) != (", from" in left_out), width
@@ -137,7 +138,7 @@ def test_a_pipe_gets_every_column_and_the_whole_uid(
     assert heading.split()[:5] == ["id", "SOP", "Instance", "UID", "rev"]
     assert all(FILM.sop_instance_uid in row for row in rows)
     assert all(name in heading for name in ("normal", "pneumonia", "covid19", "flags", "came again"))
-    assert rows[1].rstrip().endswith("pneumonia, covid19; unsure")
+    assert rows[1].rstrip().endswith("not normal, pneumonia, COVID-19; unsure")
     assert "replaced by 10483" in rows[1]
 
 
