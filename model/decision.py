@@ -39,8 +39,8 @@ class OperatingPoint:
     """Clopper-Pearson, as the next."""
     specificity_interval95: tuple[float, float] | None = None
     bound: float | None = None
-    """With 95 % confidence the rate is at least this, on films like those; None in a bundle that promises no bound, as
-    the next two."""
+    """With 95 % confidence the rate is at least this, on films like those; None, and not in the JSON, in a bundle that
+    promises no bound, as the next two."""
     met: bool | None = None
     """Whether that is the target or more."""
     patients: int | None = None
@@ -57,7 +57,8 @@ class OperatingPoint:
         return cls(**found | pairs)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        absent = {name for name in ("bound", "met", "patients") if getattr(self, name) is None}
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
 
 def flags(probabilities: dict[str, float], points: tuple[OperatingPoint, ...]) -> tuple[str, ...]:
