@@ -10,8 +10,8 @@ COVID-19 .877; a limit for each .902, .917, .922. The price: 49 % of films unsur
 The promise: over new films exchangeable with the calibration films, a film's set holds its finding with at least the
 stated chance. It is over films on the average, not for this one, and it ends where films are of another kind.
 
-A set that is not exactly one finding leaves the film unsure. Several: the network cannot tell them apart. None: the film
-is unlike the calibration films of every finding; the set stays empty, because to fill it would hide just that.
+A set that is not exactly one finding leaves the film unsure. Several: the network cannot tell them apart. None: the
+film is unlike the calibration films of every finding; the set stays empty, because to fill it would hide just that.
 """
 
 from collections.abc import Sequence
