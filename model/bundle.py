@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
         "findings": list(bundle.findings),
         "preprocess": bundle.preprocess.as_dict(),
         "calibration": bundle.calibration.as_dict(),
-        "operating_points": [asdict(point) for point in bundle.operating_points],
+        "operating_points": [point.as_dict() for point in bundle.operating_points],
         "metrics": bundle.metrics,
         "provenance": bundle.provenance,
         "files": {name: file_digest(draft / name) for name in files},

@@ -74,7 +74,8 @@ class Calibration:
     record: dict[str, Any] = field(default_factory=dict)
     """On which films it was fitted and what it changed there; {} where only `xrayq train` fitted it."""
     prior_shift: PriorShift | None = None
-    """To the site's prevalences; None: probabilities are for films mixed as the calibration films."""
+    """To the site's prevalences; None: probabilities are for films mixed as the calibration films. It changes what a
+    probability says; flags, prediction sets and intervals are made before it."""
 
     @classmethod
     def read(cls, found: dict[str, Any], findings: tuple[str, ...]) -> "Calibration":
@@ -161,13 +162,14 @@ def probabilities(logits: NDArray[np.floating[Any]], temperature: float) -> Prob
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
 
 
-def moved(bounds: tuple[float, float], before: float, after: float) -> tuple[float, float]:
-    """An interval beside a probability that a prior shift moved: its odds move as those of the probability."""
+def moved(bound: float, before: float, after: float) -> float:
+    """A threshold or an end of an interval beside a probability that a prior shift moved: its odds move as those of the
+    probability, so that it stays on its side."""
     if before == after or not 0 < before < 1 or not 0 < after < 1:
-        return bounds
+        return bound
     ratio = after / (1 - after) * (1 - before) / before
-    low, high = (round(bound * ratio / (bound * ratio + 1 - bound), 4) for bound in bounds)
-    return low, high
+    found = bound * ratio / (bound * ratio + 1 - bound)
+    return min(found, after) if bound <= before else max(found, after)  # whatever rounding did
 
 
 def log_losses(chances: Probabilities, labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -31,6 +31,9 @@ class Score:
     """By finding, calibrated, summing to 1."""
     flags: tuple[str, ...]
     """Findings at or over their operating point, NOT_NORMAL included."""
+    thresholds: dict[str, float] = field(default_factory=dict)
+    """By flag, the smallest probability at which it would be up: of the operating point, moved with the probability
+    where there is a prior shift."""
     composite: Composite | None = None
     """What it says of NOT_NORMAL; None where the bundle has no operating point for it."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -63,22 +66,30 @@ def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Sco
 
 
 def _score(bundle: Bundle, logits: dict[str, float], plain: dict[str, float], probabilities: dict[str, float]) -> Score:
-    """One film, by finding; `plain`: probabilities before a prior shift, which the intervals are kept for."""
-    composite, intervals, negative = None, {}, negative_of(bundle.findings)
+    """One film, by finding; `plain`: probabilities before a prior shift, which decide flags and sets."""
+    negative, decided, shown = negative_of(bundle.findings), dict(plain), dict(probabilities)
+    composite = None
+    if any(point.finding == NOT_NORMAL for point in bundle.operating_points):
+        decided[NOT_NORMAL], shown[NOT_NORMAL] = 1 - plain[negative], 1 - probabilities[negative]
+        composite = Composite(logit=composite_logit(logits), probability=shown[NOT_NORMAL])
+    intervals = {}
     for name, chance in probabilities.items():
         interval = bundle.calibration.interval(name, plain[name])
         if interval is not None:
-            intervals[name] = moved(interval, plain[name], chance)
-    if any(point.finding == NOT_NORMAL for point in bundle.operating_points):
-        composite = Composite(logit=composite_logit(logits), probability=1 - probabilities[negative])
-        if negative in intervals:
-            low, high = intervals[negative]
-            intervals[NOT_NORMAL] = (round(1 - high, 4), round(1 - low, 4))
+            low, high = (round(moved(bound, plain[name], chance), 4) for bound in interval)
+            intervals[name] = (low, high)
+    if composite and negative in intervals:
+        low, high = intervals[negative]
+        intervals[NOT_NORMAL] = (round(1 - high, 4), round(1 - low, 4))
     return Score(
         logits=logits,
         probabilities=probabilities,
-        flags=flags(probabilities, bundle.operating_points),
+        flags=flags(plain, bundle.operating_points),
+        thresholds={
+            point.finding: moved(point.threshold, decided[point.finding], shown[point.finding])
+            for point in bundle.operating_points
+        },
         composite=composite,
         intervals=intervals,
-        prediction_set=bundle.conformal.prediction_set(probabilities) if bundle.conformal else None,
+        prediction_set=bundle.conformal.prediction_set(plain) if bundle.conformal else None,
     )

@@ -41,7 +41,7 @@ class Predictions:
     """What a calibration says of films. Row i of everything is the same film."""
 
     chances: NDArray[np.float64]
-    """[N, findings], before a prior shift: as the films are mixed. Flags and sets are as served."""
+    """[N, findings], before a prior shift: as the films are mixed."""
     flags: NDArray[np.bool_]
     """[N, operating points]"""
     sets: NDArray[np.bool_]
@@ -52,7 +52,7 @@ def fit_all(part: LabelledLogits, findings: tuple[str, ...], wish: Wish) -> Fitt
     calibration = fit(part.logits, part.labels, part.patients, findings)
     if wish.prevalence:
         calibration = replace(calibration, prior_shift=prior_shift(part, findings, wish.prevalence))
-    chances = calibration.probabilities(part.logits)
+    chances = calibration.at_films.probabilities(part.logits)
     sets = conformal.fit(chances, part.labels, findings, coverage=wish.coverage)
     points = choose_points(chances, part.labels, findings, wish.targets, patients=part.patients, split=part.name)
     return Fitted(calibration=calibration, points=points, conformal=sets)
@@ -67,9 +67,9 @@ def prior_shift(part: LabelledLogits, findings: tuple[str, ...], prevalence: Map
 
 
 def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]) -> Predictions:
-    chances = fitted.calibration.probabilities(logits)
+    chances = fitted.calibration.at_films.probabilities(logits)
     return Predictions(
-        chances=fitted.calibration.at_films.probabilities(logits),
+        chances=chances,
         flags=np.stack(
             [chance_of(point.finding, chances, findings) >= point.threshold for point in fitted.points], axis=1
         ),

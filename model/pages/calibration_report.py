@@ -145,7 +145,8 @@ def _flags(content: CalibrationContent) -> Iterable[Markup]:
     yield table(
         ("operating point", "threshold", "promise", SENSITIVITY, SPECIFICITY),
         rows,
-        caption="As chosen, on the films that they were chosen on. A specificity is of all films without the finding",
+        caption="As chosen, on the films that they were chosen on. A specificity is of all films without the finding. "
+        "Thresholds are for probabilities as these films are mixed; stated prevalences change no flag",
     )
     measured, predicted = [], []
     for name, part in content.parts.items():

@@ -51,7 +51,7 @@ def compare(
     bundle: Bundle, reference: NDArray[np.float32], variant: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Agreement:
     """Logits [N, findings] of both on the same N >= 1 films, labels [N] as indexes of the bundle's findings."""
-    before, after = (bundle.calibration.probabilities(logits) for logits in (reference, variant))
+    before, after = (bundle.calibration.at_films.probabilities(logits) for logits in (reference, variant))
     changed = sum(old != new for old, new in zip(_flags(bundle, before), _flags(bundle, after), strict=True))
     difference = np.abs(before - after)
     areas = {

@@ -149,14 +149,14 @@ def bundle_metrics(
     findings: tuple[str, ...],
     points: tuple[OperatingPoint, ...],
 ) -> BundleMetrics:
-    """Logits [N, findings], labels [N]. Flags as served; the rest before a prior shift, as the films are mixed."""
-    plain, served = calibration.at_films.probabilities(logits), calibration.probabilities(logits)
+    """Logits [N, findings], labels [N]. Before a prior shift, as the films are mixed; it changes no flag."""
+    chances = calibration.at_films.probabilities(logits)
     return BundleMetrics(
-        **vars(summary(plain, labels, findings)),
-        log_loss=round(float(log_losses(plain, labels).mean()), 4),
+        **vars(summary(chances, labels, findings)),
+        log_loss=round(float(log_losses(chances, labels).mean()), 4),
         flags={
             point.finding: flag_measures(
-                point.finding, chance_of(point.finding, served, findings) >= point.threshold, labels, findings
+                point.finding, chance_of(point.finding, chances, findings) >= point.threshold, labels, findings
             )
             for point in points
         },

@@ -7,7 +7,7 @@ import typer
 
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, did_you_mean, load_settings, print_json, wide_console
-from worker.cli.operating_points import POINTS_NOTE, print_point, share_text
+from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point, share_text
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         console.print(
             f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
         )
+    if bundle.calibration.prior_shift:
+        console.print(SHIFT_NOTE)
     for precision, variant in variants.items():
         console.print(f"variant {precision}: {_agreement(precision, variant)}")
     for line in gate:

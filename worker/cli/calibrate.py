@@ -18,7 +18,7 @@ from worker.cli.common import (
     require,
     wide_console,
 )
-from worker.cli.operating_points import POINTS_NOTE, print_point
+from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def calibrate(
     or says that it does not and how many patients it would take. int8 is
     measured again, and made anew where it would change too many flags.
 
-    With a prevalence the probabilities are for films mixed so. The thresholds
-    are chosen on them, so each flag keeps its target.
+    With a prevalence the probabilities are for films mixed so. It changes no
+    flag and no prediction set.
 
     REPORT gets calibration.json (the same bytes on every run) and
     calibration.html, a page that needs no network.
@@ -286,9 +286,7 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
         style="dim",
     )
     if content.calibration.prior_shift:
-        console.print(
-            f"Probabilities are {content.calibration.words}. The first table is as the films are mixed.", style="dim"
-        )
+        console.print(f"Probabilities are {content.calibration.words}. {SHIFT_NOTE}", style="dim")
     made = f"{out}, {content.name} {content.version}, digest {content.made[:12]}, {content.calibration.words}"
     console.print(
         f"wrote {made}; report in {place}. {content.notice}",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from model.stats.manifest_measures import FlagShares
     from model.stats.operating_points import FlagMeasures
 
+SHIFT_NOTE = (
+    "The prevalences change what a probability says, and no flag: thresholds and limits above are for probabilities as "
+    "the calibration films are mixed."
+)
 POINTS_NOTE = (
     "PPV and NPV: of the flagged films the share with the finding, of the others the share without, where so many "
     "films have it."

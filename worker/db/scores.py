@@ -221,7 +221,7 @@ def _finding_rows(key: int, result: Score, bundle: Bundle) -> list[dict[str, Any
                 "probability": probability,
                 "interval_low": low,
                 "interval_high": high,
-                "operating_point": point.threshold if point else None,
+                "operating_point": result.thresholds.get(finding),
                 "operating_point_id": (point.id or None) if point else None,
                 "flag": finding in result.flags,
             }

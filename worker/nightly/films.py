@@ -21,6 +21,8 @@ UNFINISHED = (State.RECEIVED, State.FAILED)
 """Films that are to be scored, and have no score."""
 BINS = 20
 """Of a histogram of probabilities, 0..1."""
+MOST_POINTS = 20
+"""Thresholds of a finding on a day, those of bundles that came and went; more are of a prior shift."""
 CHUNK = 5000
 ENDS = (State.SCORED, State.INELIGIBLE, State.FAILED, "rejected")
 """Audit events with which a film's way is over."""
@@ -108,7 +110,7 @@ class Distribution:
     counts: tuple[int, ...]
     """Films in each of BINS bins of 0..1."""
     operating_points: tuple[float, ...]
-    """In force on the day, ascending."""
+    """In force on the day, ascending; () where a site's prevalences give each film its own."""
 
 
 def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> Turnaround:
@@ -240,7 +242,11 @@ def distributions(connection: Connection, span: Span) -> tuple[Distribution, ...
         counts.setdefault(finding, [0] * BINS)[min(int(probability * BINS), BINS - 1)] += 1
         points.setdefault(finding, set()).update(() if point is None else (point,))
     return tuple(
-        Distribution(finding=name, counts=tuple(counts[name]), operating_points=tuple(sorted(points[name])))
+        Distribution(
+            finding=name,
+            counts=tuple(counts[name]),
+            operating_points=tuple(sorted(points[name])) if len(points[name]) <= MOST_POINTS else (),
+        )
         for name in in_order(counts)
     )
 

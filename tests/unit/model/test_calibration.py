@@ -189,8 +189,17 @@ def test_prevalences_that_are_none_are_refused(site: dict[str, float]) -> None:
 
 
 def test_an_interval_moves_with_its_probability() -> None:
-    assert moved((0.31, 0.76), 0.5, 0.5) == (0.31, 0.76)
-    low, high = moved((0.31, 0.76), 0.5, 0.1)  # odds fall to a ninth
-    assert low == pytest.approx(0.31 / 0.69 / 9 / (1 + 0.31 / 0.69 / 9), abs=1e-4)
+    assert moved(0.31, 0.5, 0.5) == 0.31
+    low, high = moved(0.31, 0.5, 0.1), moved(0.76, 0.5, 0.1)  # odds fall to a ninth
+    assert low == pytest.approx(0.31 / 0.69 / 9 / (1 + 0.31 / 0.69 / 9))
     assert low < 0.1 < high
-    assert moved((0.0, 1.0), 0.5, 0.1) == (0.0, 1.0)
+    assert (moved(0.0, 0.5, 0.1), moved(1.0, 0.5, 0.1)) == (0.0, pytest.approx(1.0))
+
+
+@given(threshold=st.floats(0, 1), before=st.floats(1e-9, 1 - 1e-9), after=st.floats(1e-9, 1 - 1e-9))
+def test_a_threshold_that_moved_is_on_the_same_side_of_its_probability(
+    threshold: float, before: float, after: float
+) -> None:
+    assert (moved(threshold, before, after) <= after) == (threshold <= before) or moved(
+        threshold, before, after
+    ) == pytest.approx(after)
