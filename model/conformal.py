@@ -5,13 +5,13 @@ limit for each finding from its own calibration films (class-conditional, or Mon
 finding alone, and does not change with how common a finding is: COVID-19 was 19 % of the validation films, 11 % of the
 test films, and will be another share in each hospital. On 100 halvings of the 189 validation films by patient at 90 %
 (`xrayq study calibration --on val --resplits 100`), one limit for all findings covered normal .928, pneumonia .860,
-COVID-19 .877; a limit for each .902, .917, .922. The price: 49 % abstentions instead of 36 %.
+COVID-19 .877; a limit for each .902, .917, .922. The price: 49 % of films unsure instead of 36 %.
 
 The promise: over new films exchangeable with the calibration films, a film's set holds its finding with at least the
 stated chance. It is over films on the average, not for this one, and it ends where films are of another kind.
 
-A set that is not exactly one finding is an abstention. Several: the network cannot tell them apart. None: the film is
-unlike the calibration films of every finding; the set stays empty, because to fill it would hide just that.
+A set that is not exactly one finding leaves the film unsure. Several: the network cannot tell them apart. None: the
+film is unlike the calibration films of every finding; the set stays empty, because to fill it would hide just that.
 """
 
 from collections.abc import Sequence

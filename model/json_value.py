@@ -13,6 +13,13 @@ class JsonValue:
         return {field.name: plain(getattr(self, field.name)) for field in fields(cast("Any", self))}
 
 
+class SparseJson(JsonValue):
+    """One whose JSON has no key for a field that is None: what an earlier release wrote is written as it was read."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().as_dict().items() if value is not None}
+
+
 class ReadableJson(JsonValue):
     """One that is read back, too. Its parts may be any dataclasses whose JSON holds their fields."""
 

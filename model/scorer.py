@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle
 from model.calibration import moved
+from model.conformal import unsure
 from model.decision import composite_logit, flags
 from model.engine.base import Engine
 from model.errors import EngineError
@@ -39,6 +40,11 @@ class Score:
     """By finding, how often calibration films with about this probability had it; {} where the bundle does not say."""
     prediction_set: tuple[str, ...] | None = None
     """Findings that the film may have; None where the bundle makes no sets."""
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set names several findings, or none."""
+        return unsure(self.prediction_set)
 
     @property
     def stated(self) -> dict[str, tuple[float, float]]:

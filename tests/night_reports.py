@@ -22,7 +22,9 @@ from worker.nightly.operations import Backlog, DayAlarm, DayChain
 START = datetime(2026, 11, 20, tzinfo=UTC)
 SENDER = Sender(calling_ae="CR1", received=9, revisions=0, duplicates=0, scored=9, pending=0, lost=0)
 WHOLE = ChainCheck(rows=12, head="d" * 64)
-LATE = LateFilm(id=4, calling_ae="CR1", received_at=START - timedelta(hours=5), state="scored", reason=None, flags=())
+LATE = LateFilm(
+    id=4, calling_ae="CR1", received_at=START - timedelta(hours=5), state="scored", reason=None, flags=(), unsure=False
+)
 GOOD = NightReport(
     day=date(2026, 11, 20),
     zone=ZoneInfo("Europe/Berlin"),
@@ -49,7 +51,8 @@ GOOD = NightReport(
     contexts_refused={},
     not_associated={},
     scored=9,
-    flagged=(),
+    marked=(),
+    marks=(),
     distributions=(),
     failed=(),
     late=(LATE,),

@@ -20,14 +20,20 @@ from dicom_gateway.contexts import SYNTAX_BY_UID, TRANSFER_SYNTAXES
 from dicom_gateway.encode import derived_uid, in_syntax, save, wrap_image
 from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.scu import echo, send
+from worker.db.scores import ScoreView
 from worker.db.session import make_engine, reading
 from worker.db.tables import instance
 from worker.errors import NotFound, Unhealthy
-from worker.instances import InstanceView, list_instances
+from worker.instances import InstanceView, list_instances, scores_of
 from worker.lifetime import end_with_parent
 from worker.states import State
 
 CHEST, OTHER = "RG1_UNCR.dcm", "RG3_UNCR.dcm"  # NEMA's Philips CR sample: a chest, and a tibia
+ABOUT_CHEST = (
+    "RG1 is NEMA's public sample of a chest film (PA, CR), in pydicom-data. It is no normal film: it shows many round "
+    "opacities in both lungs, and no diagnosis comes with it. It shows that the service works, not that a score is "
+    "right. No installed package has a second public chest film: push films of your own with --films."
+)
 CALLING_AE = "DEMO-PACS"
 START_SECONDS, FINISH_SECONDS = 60.0, 170.0
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -64,6 +70,8 @@ class Ending:
     status: int | None
     comment: str
     view: InstanceView | None
+    score: ScoreView | None
+    """The live one."""
 
     @property
     def state(self) -> str:
@@ -182,13 +190,16 @@ def waiting(database_url: str) -> int:
 
 
 def endings(database_url: str, pushed: list[tuple[DemoObject, int | None, str]]) -> list[Ending]:
-    views = {view.sop_instance_uid: view for view in list_instances(make_engine(database_url))}
+    engine = make_engine(database_url)
+    views = {view.sop_instance_uid: view for view in list_instances(engine)}
+    scores = {uid: scores_of(engine, view.id)[0] for uid, view in views.items() if view.probabilities}
     return [
         Ending(
             film=film,
             status=status,
             comment=comment,
             view=views.get(film.sop_instance_uid) if status == 0 else None,
+            score=scores.get(film.sop_instance_uid) if status == 0 else None,
         )
         for film, status, comment in pushed
     ]

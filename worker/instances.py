@@ -54,6 +54,10 @@ class InstanceView:
     reason: str | None
     probabilities: dict[str, float] | None
     flags: list[str] | None
+    prediction_set: list[str] | None
+    """Findings that the film may have; None without a score, or where the bundle makes no sets."""
+    unsure: bool | None
+    """Whether the set is not exactly one finding; None without a score."""
     bundle_digest: str | None
     engine: str | None
     calling_ae: str
@@ -226,6 +230,8 @@ def _view(row: Row[Any], live: LiveScore | None) -> InstanceView:
         replaced_by=row.replaced_by,
         probabilities=live.probabilities if live else None,
         flags=live.flags if live else None,
+        prediction_set=live.prediction_set if live else None,
+        unsure=live.unsure if live else None,
         bundle_digest=live.bundle_digest if live else None,
         engine=live.engine if live else None,
         scored_at=live.scored_at if live else None,

@@ -217,6 +217,9 @@ class WorkerMetrics:
             registry=self.registry,
         )
         self._flags = Counter("xrayq_flags_total", "Films flagged.", ["finding"], registry=self.registry)
+        self._unsure = Counter(
+            "xrayq_unsure_total", "Films whose prediction set is not exactly one finding.", registry=self.registry
+        )
         self._postponed = Counter(
             "xrayq_postponed_batches_total",
             "Batches given back, for no fault of their films.",
@@ -258,6 +261,7 @@ class WorkerMetrics:
             for finding, probability in score.probabilities.items():
                 self._probabilities.labels(finding).observe(probability)
                 self._flags.labels(finding).inc(finding in score.flags)
+            self._unsure.inc(score.unsure)
 
     def postponed(self, reason: str) -> None:
         self._postponed.labels(reason).inc()

@@ -1,5 +1,9 @@
 """Text, sizes and numbers as a person reads them."""
 
+from collections.abc import Sequence
+
+from model.findings import spoken_findings
+
 UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -21,3 +25,8 @@ def size(number: float) -> str:
 def counted(number: int, noun: str) -> str:
     """1 film, 2,000 films."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def flags_text(flags: Sequence[str], unsure: bool) -> str:
+    """What a score says, wherever it is shown: "COVID-19", "COVID-19; unsure", "no flag", "no flag; unsure"."""
+    return f"{spoken_findings(flags) or 'no flag'}{'; unsure' if unsure else ''}"

@@ -7,7 +7,7 @@ left out).
 """
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
@@ -76,8 +76,18 @@ def labelled(name: str, films: Films, engine: Engine, advance: Advance = lambda 
     )
 
 
-def read_table(bundle: Bundle, path: Path) -> LabelledLogits:
+def to_calibrate_on(row: dict[str, str]) -> bool:
+    """Whether a row of a table is of no split that another purpose needs."""
+    return row.get("split", "val") not in OTHER_PARTS
+
+
+def read_table(
+    bundle: Bundle, path: Path, wanted: Callable[[dict[str, str]], bool] = to_calibrate_on
+) -> LabelledLogits:
     """A site's own films as the split "site".
+
+    Args:
+        wanted: rows to take, by their cells.
 
     Raises:
         DatasetError: not such a table; the message names the column or the line, and no patient or film.
@@ -86,13 +96,15 @@ def read_table(bundle: Bundle, path: Path) -> LabelledLogits:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
             columns = tuple(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader if row.get("split", "val") not in OTHER_PARTS]
+            rows = [(reader.line_num, row) for row in reader if wanted(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV table: {error}") from None
     if missing := [name for name in ("label", *_logit_columns(bundle)) if name not in columns]:
         raise DatasetError(f"{path} has no column {', '.join(missing)}; it needs label and a logit of each finding")
     if not rows:
-        raise DatasetError(f"{path} has no films to calibrate on")
+        raise DatasetError(
+            f"{path} has no films {'to calibrate on' if wanted is to_calibrate_on else 'that are asked for'}"
+        )
     logits, labels, patients = [], [], []
     for line, row in rows:
         if row["label"] not in bundle.findings:

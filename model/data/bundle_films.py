@@ -29,7 +29,7 @@ def films_for(bundle: Bundle, folder: Path) -> Dataset:
     """
     if bundle.findings != FINDINGS:
         raise DatasetError(f"bundle {bundle.name} finds {', '.join(bundle.findings)}, not {', '.join(FINDINGS)}")
-    dataset = load_dataset(folder, views=_views(bundle, "views"), train_views=_views(bundle, "train_views"))
+    dataset = load_dataset(folder, views=measured_views(bundle), train_views=_views(bundle, "train_views"))
     require(bundle, folder, dataset.spec)
     return dataset
 
@@ -50,6 +50,11 @@ def logits_of(engine: Engine, films: Films, advance: Advance = lambda _done, _al
         found.append(engine.infer(films.take(numbers[at : at + BATCH])))
         advance(min(at + BATCH, len(films)), len(films))
     return np.concatenate(found)
+
+
+def measured_views(bundle: Bundle) -> tuple[str, ...]:
+    """Views of the films that the bundle is validated and tested on; empty: all."""
+    return _views(bundle, "views")
 
 
 def _views(bundle: Bundle, which: str) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 `evaluate` returns what `write` puts into a folder:
 
-    predictions.csv     one row a film: identity, probabilities (calibrated), logits, flags
+    predictions.csv     one row a film: identity, probabilities (calibrated), logits, flags, prediction set, whether it
+                        is unsure, patient, bundle; `xrayq simulate` and `calibrate --labels` read it
     evaluation.json     the same bytes on every run with one engine: no times, no paths, fixed seeds, four digits
     report.html         by `model.pages.report`
 
@@ -239,7 +240,8 @@ def json_text(content: JsonValue) -> str:
 def write(evaluation: Evaluation, out: Path, report: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json_text(evaluation.content), encoding="utf-8")
-    (out / "predictions.csv").write_text(predictions_text(evaluation.scored), encoding="utf-8")
+    predictions = predictions_text(evaluation.scored, evaluation.content.bundle.digest)
+    (out / "predictions.csv").write_text(predictions, encoding="utf-8")
     (out / "report.html").write_text(report, encoding="utf-8")
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
+from model.conformal import unsure
 from model.data.bundle_films import BATCH, Advance
 from model.data.dataset import FilmRow, Films
 from model.engine.base import Engine
 from model.findings import FINDINGS
-from model.json_value import JsonValue
+from model.json_value import SparseJson
 from model.scorer import score
 
 CONFIDENT = 6
@@ -30,6 +31,13 @@ class ScoredFilms:
     chances: NDArray[np.float64]
     """[N, findings], calibrated, before a prior shift: the films are not mixed as a site's."""
     flags: tuple[tuple[str, ...], ...]
+    sets: tuple[tuple[str, ...], ...] | None
+    """Prediction sets; None where the bundle makes none."""
+
+    @property
+    def unsure(self) -> NDArray[np.bool_] | None:
+        """[N] whether the set is not exactly one finding; None where the bundle makes no sets."""
+        return None if self.sets is None else np.array([unsure(found) for found in self.sets], bool)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -47,11 +55,12 @@ class ScoredFilms:
             logits=self.logits[kept],
             chances=self.chances[kept],
             flags=tuple(self.flags[index] for index in kept),
+            sets=None if self.sets is None else tuple(self.sets[index] for index in kept),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalledFilm(JsonValue):
+class CalledFilm(SparseJson):
     """One film that the report shows."""
 
     identifier: str
@@ -63,6 +72,10 @@ class CalledFilm(JsonValue):
     view: str
     source: str
     label_basis: str
+    flags: tuple[str, ...] | None = None
+    """None in an evaluation of an earlier release."""
+    unsure: bool | None = None
+    """Whether the prediction set names several findings, or none; None where the bundle makes no sets, too."""
 
 
 def score_films(bundle: Bundle, engine: Engine, films: Films, advance: Advance) -> ScoredFilms:
@@ -76,6 +89,7 @@ def score_films(bundle: Bundle, engine: Engine, films: Films, advance: Advance) 
         logits=logits,
         chances=bundle.calibration.at_films.probabilities(logits),
         flags=tuple(film.flags for film in scores),
+        sets=tuple(film.prediction_set or () for film in scores) if bundle.conformal else None,
     )
 
 
@@ -93,20 +107,26 @@ def right(part: ScoredFilms) -> dict[str, tuple[CalledFilm, ...]]:
     }
 
 
-def predictions_text(scored: ScoredFilms) -> str:
-    """predictions.csv. Its column split names the part: test films of the subset `more` are not of test there."""
+def predictions_text(scored: ScoredFilms, bundle: str) -> str:
+    """predictions.csv. Its column split names the part: test films of the subset `more` are not of test there.
+
+    Empty cells of prediction_set and unsure: the bundle makes no sets.
+
+    Args:
+        bundle: its digest.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     identity = ("identifier", "part", "view", "source", "label_basis", "label")
+    numbers = [f"{kind}_{name}" for kind in ("p", "logit") for name in FINDINGS]
     columns = ["split" if name == "part" else name for name in identity]
-    writer.writerow(
-        [*columns, "called", *(f"p_{name}" for name in FINDINGS), *(f"logit_{name}" for name in FINDINGS), "flags"]
-    )
-    for film, called, chances, logits, flags in zip(
-        scored.films.records, scored.called, scored.chances, scored.logits, scored.flags, strict=True
-    ):
-        numbers = [f"{value:.6f}" for value in chances] + [f"{value:.5f}" for value in logits]
-        writer.writerow([*(getattr(film, name) for name in identity), FINDINGS[called], *numbers, " ".join(flags)])
+    writer.writerow([*columns, "called", *numbers, "flags", "prediction_set", "unsure", "patient", "bundle"])
+    for row, film in enumerate(scored.films.records):
+        values = [f"{value:.6f}" for value in scored.chances[row]] + [f"{value:.5f}" for value in scored.logits[row]]
+        found = None if scored.sets is None else scored.sets[row]
+        said = ["", ""] if found is None else [" ".join(found), "yes" if unsure(found) else "no"]
+        cells = [*(getattr(film, name) for name in identity), FINDINGS[scored.called[row]], *values]
+        writer.writerow([*cells, " ".join(scored.flags[row]), *said, film.patient, bundle[:12]])
     return text.getvalue()
 
 
@@ -126,4 +146,6 @@ def _about(part: ScoredFilms, row: int) -> CalledFilm:
         view=film.view,
         source=film.source,
         label_basis=film.label_basis,
+        flags=part.flags[row],
+        unsure=None if part.sets is None else unsure(part.sets[row]),
     )

@@ -11,10 +11,11 @@ from model.calibration import probabilities
 from model.decision import OperatingPoint, truth_of
 from model.evaluation.scored import ScoredFilms
 from model.findings import FINDINGS, REPORT_MINED
-from model.json_value import JsonValue
+from model.json_value import JsonValue, SparseJson
 from model.stats.binomial import proportion
 from model.stats.curves import Area, Curves, curves, roc_curve
 from model.stats.estimate import Estimate, Interval, Proportion
+from model.stats.operating_points import Rates
 from model.stats.reliability import PatientReliability, patient_reliability
 from model.stats.summaries import PatientIntervals, PatientSummary, Weights, bootstrap, patient_summary, ratio
 
@@ -34,13 +35,30 @@ class BeforeAndAfter(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlagRates(JsonValue):
+class FlagRates(SparseJson):
     """What a finding's flags are worth; precision is the share of flags that are right."""
 
     threshold: float
     sensitivity: PatientProportion
     specificity: PatientProportion
     precision: PatientProportion
+    negatives_flagged: PatientProportion | None = None
+    """Of the films of the negative finding; None in an evaluation of an earlier release, as `PartMeasures.sets`."""
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(sensitivity=self.sensitivity, specificity=self.specificity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetRates(JsonValue):
+    """What prediction sets hold, and how many films they leave unsure."""
+
+    coverage: PatientProportion
+    """Films whose set holds their finding."""
+    unsure: PatientProportion
+    """Films whose set names several findings, or none."""
+    unsure_by_finding: dict[str, Proportion]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +68,7 @@ class PartSummary(PatientSummary):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartMeasures(JsonValue):
+class PartMeasures(SparseJson):
     """One part of the films."""
 
     films: dict[str, int]
@@ -62,6 +80,8 @@ class PartMeasures(JsonValue):
     reliability: BeforeAndAfter
     flags: dict[str, FlagRates]
     """By finding with an operating point."""
+    sets: SetRates | None = None
+    """None where the bundle makes none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +125,7 @@ def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
             after=patient_reliability(part.chances, labels, patients),
         ),
         flags={point.finding: _flag(point, part) for point in bundle.operating_points},
+        sets=_sets(part),
     )
 
 
@@ -162,13 +183,32 @@ def _flag(point: OperatingPoint, part: ScoredFilms) -> FlagRates:
     positive = truth_of(point.finding, part.labels, FINDINGS)
     flagged = np.array([point.finding in flags for flags in part.flags])
 
-    def rate(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> PatientProportion:
-        share = proportion(int((hit & among).sum()), int(among.sum()))
-        return _over_patients(share, hit, among, part.films.patients)
-
+    negative = part.labels == 0
     return FlagRates(
         threshold=point.threshold,
-        sensitivity=rate(flagged, positive),
-        specificity=rate(~flagged, ~positive),
-        precision=rate(positive, flagged),
+        sensitivity=_rate(part, flagged, positive),
+        specificity=_rate(part, ~flagged, ~positive),
+        precision=_rate(part, positive, flagged),
+        negatives_flagged=_rate(part, flagged, negative),
     )
+
+
+def _sets(part: ScoredFilms) -> SetRates | None:
+    unsure = part.unsure
+    if part.sets is None or unsure is None:
+        return None
+    every, labels = np.ones(len(unsure), bool), part.labels
+    held = np.array([FINDINGS[label] in found for label, found in zip(labels, part.sets, strict=True)], bool)
+    return SetRates(
+        coverage=_rate(part, held, every),
+        unsure=_rate(part, unsure, every),
+        unsure_by_finding={
+            name: proportion(int(unsure[labels == index].sum()), int((labels == index).sum()))
+            for index, name in enumerate(FINDINGS)
+        },
+    )
+
+
+def _rate(part: ScoredFilms, hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> PatientProportion:
+    share = proportion(int((hit & among).sum()), int(among.sum()))
+    return _over_patients(share, hit, among, part.films.patients)

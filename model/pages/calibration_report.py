@@ -183,7 +183,7 @@ def _sets(content: CalibrationContent) -> Iterable[Markup]:
     yield paragraph(
         f"A film's set holds every finding whose probability reaches its limit: {limits}. Promised: of new films of "
         f"each finding {sets.coverage:.0%} have it in their set, as long as they are of the kind of the calibration "
-        "films. A set that is not exactly one finding is an abstention."
+        "films. A set that is not exactly one finding leaves the film unsure."
     )
     findings = list(sets.limits)
     rows = [
@@ -197,7 +197,7 @@ def _sets(content: CalibrationContent) -> Iterable[Markup]:
         for name, part in content.parts.items()
     ]
     sizes = [f"sets of {size}" for size in next(iter(content.parts.values())).sets.sizes]
-    columns = ("films", "coverage", *(f"of {finding}" for finding in findings), *sizes, "abstentions")
+    columns = ("films", "coverage", *(f"of {finding}" for finding in findings), *sizes, "unsure")
     yield table(columns, rows, caption="As measured")
 
 

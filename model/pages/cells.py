@@ -13,6 +13,13 @@ from model.pages.texts import estimate_text
 from model.stats.binomial import interval
 from model.stats.estimate import Estimate, Proportion
 
+PARTS = {
+    "train": "train",
+    "val": "validation",
+    "test": "test",
+    "test_all": "test, all views",
+}
+
 
 class Rated(Protocol):
     """What a row shows: a `Summary`, or what was published."""

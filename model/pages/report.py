@@ -209,7 +209,15 @@ def _explained(
         verdict = Markup("<b>{}</b>").format(SPOKEN[truth])
         if both:
             verdict += Markup(", called <b>{}</b>").format(SPOKEN[called])
-        yield film(pictures, verdict + f". {chances}. {name}, {entry.source}, label: {entry.label_basis or 'not said'}")
+        said = _said(entry)
+        about = f". {chances}; {said}. {name}, {entry.source}, label: {entry.label_basis or 'not said'}"
+        yield film(pictures, verdict + about)
+
+
+def _said(entry: CalledFilm) -> str:
+    """Its flags, and whether it is unsure."""
+    flags = ", ".join(SPOKEN.get(name, name) for name in entry.flags or ())
+    return f"{f'flagged {flags}' if flags else 'no flag'}{', unsure' if entry.unsure else ''}"
 
 
 def _pairs(entries: Sequence[CalledFilm]) -> str:

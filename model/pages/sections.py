@@ -7,17 +7,12 @@ from markupsafe import Markup
 from model.evaluation.evaluate import EvaluationContent, FilmCounts
 from model.findings import FINDINGS, SPOKEN
 from model.pages import figures
-from model.pages.cells import cell, columns_of, exact, published, row, views_of
+from model.pages.cells import PARTS, cell, columns_of, exact, published, row, views_of
 from model.pages.figures import Line
+from model.pages.flags import predictive, unsure
 from model.pages.html import bullets, figure, paragraph, table
 from model.pages.texts import estimate_text, value_text
 
-PARTS = {
-    "train": "train",
-    "val": "validation",
-    "test": "test",
-    "test_all": "test, all views",
-}
 STATISTICS = {
     "aspect": "width over height",
     "shape": "distance from square",
@@ -101,6 +96,7 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
         (
             f"{SPOKEN[finding]}, p ≥ {flag.threshold:.4f}, {PARTS[name]}",
             *(exact(rate) for rate in (flag.sensitivity, flag.specificity, flag.precision)),
+            exact(flag.negatives_flagged) if flag.negatives_flagged else "–",
         )
         for name, part in parts.items()
         for finding, flag in part.flags.items()
@@ -108,10 +104,12 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
     points = bundle.operating_points
     chosen = "; ".join(f"{SPOKEN[point.finding]}: {point.chosen_on}" for point in points)
     yield table(
-        ("flag, part", "sensitivity", "specificity", "share of flags that are right"),
+        ("flag, part", "sensitivity", "specificity", "share of flags that are right", f"{FINDINGS[0]} films flagged"),
         rows,
         caption=f"Flags at the operating points ({chosen})" if points else "This bundle has no operating points",
     )
+    yield from predictive(content)
+    yield from unsure(content)
 
 
 def slices(content: EvaluationContent) -> Iterable[Markup]:

@@ -54,6 +54,10 @@ def test_demo_scores_the_sample_film_in_every_syntax(tmp_path: Path) -> None:
         every = [row["probabilities"][finding] for row in scored]
         assert max(exact) - min(exact) < 1e-4
         assert max(every) - min(every) < AGREEMENT
+    for row in scored:
+        assert row["unsure"] == (len(row["prediction_set"]) != 1)
+        assert set(row["intervals"]) == set(row["probabilities"])
+        assert "not a medical device" in row["notice"]
     assert {row["reason"] for row in rows if row["state"] == "ineligible"} == {"body_part"}
     assert all(row["reason"].startswith("0xC001") for row in rows if row["state"] == "refused")
     assert (tmp_path / "home" / "xrayq.db").is_file()
@@ -67,6 +71,10 @@ def test_the_readme_shows_rows_of_the_demo(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("COLUMNS", "200")
     ran = demo("--home", str(tmp_path / "home"))
     assert ran.returncode == 0, ran.stderr
+    words = " ".join(ran.stdout.split())
+    for told in ("many round opacities", "prediction set:", "of films like it", "is up from a probability of"):
+        assert told in words
+    assert "not a medical device" in words
     printed = [re.split(r"\s{2,}", line.strip()) for line in ran.stdout.splitlines()]
     ends = {(row[0], row[1]): [row[3], *row[4:8]] for row in printed if len(row) > 4}
     for film, syntax, state, *scores, reason in wanted:

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from dicom_gateway.spool import Spool
 from tests import days
@@ -18,7 +18,7 @@ from worker.audit import trail
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.span import Span
-from worker.db.tables import alarm
+from worker.db.tables import alarm, score
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly.content import NightOptions
 from worker.nightly.files import write_report
@@ -87,6 +87,9 @@ def made(folder: Path, *, faults: bool = False) -> Path:
         days.wait(engine, keys[-4:], queued=True)
         days.wait(engine, keys[50:52], queued=False)
         days.brighten(engine, keys, "DX_WARD", 0.1)
+        with writing(engine) as connection:
+            third = score.c.instance_id.in_(keys[::3])
+            connection.execute(update(score).where(third).values(prediction_set=["pneumonia", "covid19"]))
         noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
         days.stood(engine, "backlog", "", "the oldest waiting film has waited for 14 minutes", noon)
         days.stood(engine, "sender_silent", "MOBILE_1", "no film " + "since this morning " * 20, noon, noon)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dicom_gateway.spool import Spool
 from model.bundle import Bundle
+from model.conformal import unsure
 from model.digest import file_digest
 from model.engine import parity
 from model.engine.base import Engine
@@ -58,6 +59,7 @@ class Replayed:
     logits: dict[str, float]
     probabilities: dict[str, float]
     flags: list[str]
+    prediction_set: list[str] | None
     tolerance: Tolerance
 
     @property
@@ -76,7 +78,13 @@ class Replayed:
             max(self._of_network.values()) <= self.tolerance.largest
             and (self.engine != self.stored.engine or self._largest_change() <= SAME_ENGINE)
             and not any(self._other_flag(name) for name in self.stored.findings)
+            and (self.engine != self.stored.engine or self.prediction_set == self.stored.prediction_set)
         )
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set of the repetition names several findings, or none."""
+        return unsure(self.prediction_set)
 
     @property
     def _of_network(self) -> dict[str, float]:
@@ -115,6 +123,8 @@ class Replayed:
                 }
                 for name, value in self.stored.findings.items()
             },
+            "prediction_set": {"stored": self.stored.prediction_set, "replay": self.prediction_set},
+            "unsure": {"stored": self.stored.unsure, "replay": self.unsure},
             "agrees": self.agrees,
         }
 
@@ -151,6 +161,7 @@ def replay(
             logits={name: logit for name, (logit, _) in again.stated.items()},
             probabilities={name: probability for name, (_, probability) in again.stated.items()},
             flags=list(again.flags),
+            prediction_set=None if again.prediction_set is None else list(again.prediction_set),
             tolerance=tolerance(stored.engine, engine.spec.name, bundle),
         )
 

@@ -27,6 +27,7 @@ from worker.cli import (
     processes,
     replay,
     roles,
+    simulate,
     status,
     study,
     study_source,
@@ -80,6 +81,7 @@ app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(drift.app, name="drift", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")
 status.register(app)
+simulate.register(app)
 doctor.register(app)
 prepare.register(app)
 app.add_typer(trunk.app, name="trunk", rich_help_panel="Train")

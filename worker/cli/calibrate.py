@@ -279,7 +279,7 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
     for name, part in parts.items():
         shares = [part.sets.coverage, *part.sets.by_finding.values(), part.sets.abstentions]
         sets.append((name, *map(_words, shares)))
-    print_rows(console, ("prediction sets", "coverage", *content.bundle.findings, "abstentions"), sets)
+    print_rows(console, ("prediction sets", "coverage", *content.bundle.findings, "unsure"), sets)
     console.print(
         f"Brackets are 95 % intervals. {POINTS_NOTE} ECE: of the called class; the report says how much of it is "
         "chance.",

@@ -1,13 +1,13 @@
 """xrayq demo: the main job, seen from outside."""
 
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dicom_gateway.errors import in_hexadecimal
-from model.findings import spoken_findings
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, must_exist, print_json, wide_console
 from worker.cli.instance_view import STATE_STYLES
@@ -17,6 +17,7 @@ from worker.processes.parts import make_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
     from rich.table import Table
 
     from worker.demo import Ending
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 AGREEMENT = 0.05
 """Largest difference of a probability between two codings of one film (lossy JPEG has 8 or 12 bits, and
 JPEG 2000 comes at a lower resolution). In fp32 it is .007; int8 rounds, and it is .029."""
+
+
+SHOWN = 3
+"""Films of which the whole score is printed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +53,7 @@ def demo(
     xrayq demo --films ~/radiographs --keep
     xrayq demo --json | jq '.[].probabilities'
     """
+    from worker import demo as demonstration
     from worker import logs
 
     logs.configure("ERROR", "text")
@@ -60,6 +66,9 @@ def demo(
         else:
             console = wide_console()
             console.print(_table(ends))
+            _print_scores(console, ends)
+            if not films:
+                console.print(demonstration.ABOUT_CHEST)
             console.print(_summary(ends))
             if home or keep:
                 console.print(f"database {folder / 'xrayq.db'}\nspool    {folder / 'spool'}", style="dim")
@@ -137,7 +146,7 @@ def _row(ending: "Ending") -> dict[str, Any] | None:
     if ending.state == "duplicate":
         return None
     if ending.view is None:
-        names = ("revision", "probabilities", "flags", "received_at", "scored_at")
+        names = ("revision", "probabilities", "flags", "prediction_set", "unsure", "received_at", "scored_at")
         row: dict[str, Any] = dict.fromkeys(names) | {
             "sop_instance_uid": ending.film.sop_instance_uid,
             "state": "refused",
@@ -146,7 +155,35 @@ def _row(ending: "Ending") -> dict[str, Any] | None:
         }
     else:
         row = ending.view.as_dict()
-    return {"film": ending.film.name, "transfer_syntax": ending.film.syntax} | row
+    intervals = ending.score and {name: finding.interval for name, finding in ending.score.findings.items()}
+    about = {"film": ending.film.name, "transfer_syntax": ending.film.syntax}
+    return about | row | {"intervals": intervals, "notice": NOTICE}
+
+
+def _print_scores(console: "Console", ends: "list[Ending]") -> None:
+    """All that the first coding of each film got, of SHOWN films; then what its flags promise."""
+    from model.errors import BundleError
+    from model.pages.texts import point_text
+    from worker.cli.bundle import load_bundle
+    from worker.cli.instance import EXPLAINED
+    from worker.cli.instance_view import print_score
+
+    first: dict[str, Ending] = {}
+    for end in ends:
+        if end.score and end.state != "duplicate":
+            first.setdefault(end.film.name, end)
+    shown = list(first.values())[:SHOWN]
+    for end in shown:
+        assert end.score is not None
+        console.print(f"{end.film.name}, {end.film.syntax}", style="bold")
+        print_score(console, end.score)
+    if len(first) > len(shown):
+        console.print(f"and {len(first) - len(shown):,} films more; --json has the intervals of all", style="dim")
+    if shown:
+        with suppress(BundleError):
+            for point in load_bundle(os.environ.get("XRAYQ_BUNDLE") or "reference").operating_points:
+                console.print(point_text(point))
+        console.print(EXPLAINED, style="dim")
 
 
 def _refusal(ending: "Ending") -> str:
@@ -158,6 +195,8 @@ def _table(ends: "list[Ending]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from worker.words import flags_text
+
     findings = next((list(end.view.probabilities) for end in ends if end.view and end.view.probabilities), [])
     table = Table(header_style="bold", box=SIMPLE_HEAD)
     table.add_column("film", no_wrap=True)
@@ -166,7 +205,7 @@ def _table(ends: "list[Ending]") -> "Table":
     table.add_column("state", no_wrap=True)
     for finding in findings:
         table.add_column(finding, justify="right", no_wrap=True)
-    table.add_column("flag, or reason")
+    table.add_column("flags, or reason")
     table.add_column("latency", justify="right", no_wrap=True)
     for end in ends:
         view = end.view if end.state != "duplicate" else None
@@ -179,7 +218,7 @@ def _table(ends: "list[Ending]") -> "Table":
             (end.view.view if end.view else "") or "-",
             Text(end.state, STATE_STYLES.get(end.state, "magenta")),
             *(f"{scores[finding]:.3f}" if scores else "" for finding in findings),
-            spoken_findings(view.flags or ["-"]) if view and scores else reason,
+            flags_text(view.flags or [], bool(view.unsure)) if view and scores else reason,
             f"{latency:.2f} s" if latency is not None else "",
         )
     return table

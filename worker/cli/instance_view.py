@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
     from rich.text import Text
@@ -40,8 +40,10 @@ def detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
 def print_score(console: "Console", score: "ScoreView") -> None:
     """What one bundle says of a film."""
     from worker.cli.console import print_rows
+    from worker.words import flags_text
 
-    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}")
+    said = flags_text(score.flags, score.unsure)
+    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}: {said}")
     rows = []
     for name, finding in score.findings.items():
         interval, threshold = finding.interval, finding.operating_point
@@ -59,10 +61,17 @@ def print_score(console: "Console", score: "ScoreView") -> None:
     headings = ("finding", "logit", "probability", ALIKE, "flag at or over", "operating point", "flag")
     print_rows(console, headings, rows, drops=("logit", "operating point"))
     if score.prediction_set is not None:
-        findings = ", ".join(score.prediction_set) or "nothing, the film is unlike those it was calibrated on"
-        console.print(f"  prediction set: {findings}{'; unsure' if score.unsure else ''}")
+        console.print(f"  prediction set: {set_text(score.prediction_set)}")
     if score.notes:
         console.print(f"  scored in spite of: {', '.join(score.notes)}")
+
+
+def set_text(prediction_set: "Sequence[str]") -> str:
+    """The findings of a set, and whether they leave the film unsure."""
+    from model.conformal import unsure
+
+    findings = ", ".join(prediction_set) or "nothing, the film is unlike those it was calibrated on"
+    return f"{findings}{'; unsure' if unsure(prediction_set) else ''}"
 
 
 def print_table(console: "Console", views: "list[InstanceView]") -> None:
@@ -70,8 +79,8 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
     from rich.text import Text
 
     from dicom_gateway.revision import spoken
-    from model.findings import spoken_findings
     from worker.cli.console import print_rows
+    from worker.words import flags_text
 
     def mark_of(view: "InstanceView") -> Text:
         changed = [f"changed: {spoken(view.identity_changed)}"] if view.identity_changed else []
@@ -93,7 +102,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
             reason_text(view),
             *([mark] if marked else []),
             *(f"{view.probabilities[finding]:.3f}" if view.probabilities else "" for finding in findings),
-            spoken_findings(view.flags or []),
+            flags_text(view.flags, bool(view.unsure)) if view.flags is not None else "",
         )
         for view, mark in zip(views, marks, strict=True)
     ]

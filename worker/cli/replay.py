@@ -130,6 +130,7 @@ def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDA
 
 def _print(replayed: "Replayed") -> None:
     from worker.cli.console import print_rows
+    from worker.cli.instance_view import set_text
 
     console, compared = wide_console(), replayed.tolerance.number
     stored = replayed.stored
@@ -146,6 +147,9 @@ def _print(replayed: "Replayed") -> None:
     print_rows(
         console, ("finding", f"{compared} stored", f"{compared} now", "difference", "flag stored", "flag now"), rows
     )
+    for when, found in (("stored", stored.prediction_set), ("now", replayed.prediction_set)):
+        if found is not None:
+            console.print(f"  prediction set {when}: {set_text(found)}")
     console.print(
         f"  {stored.engine} then, {replayed.engine} now; {compared}s may differ by {replayed.tolerance.largest:g} "
         f"({replayed.tolerance.source})",

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select
 
 from model.bundle import Bundle
 from model.conformal import unsure
@@ -26,6 +26,8 @@ from worker.states import Role
 IS_LIVE: ColumnElement[bool] = score_table.c.role == Role.LIVE
 LIVE_OF_FILM: ColumnElement[bool] = and_(score_table.c.instance_id == instance.c.id, IS_LIVE)
 """Joins `score` to `instance`."""
+IS_UNSURE: ColumnElement[bool] = func.coalesce(func.json_array_length(score_table.c.prediction_set) != 1, False)
+"""`model.conformal.unsure` in SQL, of a row of `score`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,13 @@ class LiveScore:
     probabilities: dict[str, float]
     """By finding, in the order of `model.findings`; NOT_NORMAL too, where the bundle flags it."""
     flags: list[str]
+    prediction_set: list[str] | None
+    """None where the bundle makes none."""
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set names several findings, or none."""
+        return unsure(self.prediction_set)
 
 
 def live_findings(*columns: Any) -> Select[Any]:
@@ -176,7 +185,8 @@ def live_scores(connection: Connection, which: ColumnElement[bool]) -> dict[int,
     Args:
         which: a condition on `instance` or `score`.
     """
-    about = (score_table.c.instance_id, score_table.c.bundle_digest, score_table.c.engine, score_table.c.scored_at)
+    names = ("instance_id", "bundle_digest", "engine", "scored_at", "prediction_set")
+    about = [score_table.c[name] for name in names]
     values = (finding_score.c.finding, finding_score.c.probability, finding_score.c.flag)
     of_film: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(live_findings(*about, *values).where(which)):
@@ -193,6 +203,7 @@ def _live_score(rows: list[Row[Any]]) -> LiveScore:
         scored_at=rows[0].scored_at,
         probabilities={name: probabilities[name] for name in in_order(probabilities)},
         flags=in_order([row.finding for row in rows if row.flag]),
+        prediction_set=rows[0].prediction_set,
     )
 
 

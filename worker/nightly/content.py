@@ -17,7 +17,7 @@ from worker.db.session import reading, snapshot, time_of
 from worker.db.span import Span
 from worker.monitoring import drift
 from worker.monitoring.live_labels import against_labels
-from worker.nightly import corrections, disks, films, operations, published
+from worker.nightly import corrections, disks, films, marks, operations, published
 from worker.nightly.night_report import Counts, NightReport
 from worker.receiving import orphans, refusals
 
@@ -69,6 +69,7 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
     with snapshot(engine) as connection:
         before = published.report_of(connection, day - timedelta(days=1))
         wrong = unaccounted.of_day(connection, span)
+        marked = marks.marked(connection, span)
         again = Span.of_day(_again_from(connection, day), options.zone).start
         return NightReport(
             day=day,
@@ -90,7 +91,8 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
             contexts_refused=_refused(connection, span, refusals.CONTEXTS),
             not_associated=_refused(connection, span, refusals.ASSOCIATIONS),
             scored=films.scored(connection, span),
-            flagged=films.flagged(connection, span),
+            marked=marked,
+            marks=marks.by_sender(connection, span, marked),
             distributions=films.distributions(connection, span),
             failed=films.failed(connection, span),
             late=films.late(connection, span, *((before.start, before.looked_at) if before else (None, None))),

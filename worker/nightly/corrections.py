@@ -11,7 +11,7 @@ from sqlalchemy import Connection, null, select
 from dicom_gateway.revision import UNKNOWN
 from model.findings import in_order
 from worker.audit.reconciliation import CHAINED, SCORED
-from worker.db.scores import LIVE_OF_FILM
+from worker.db.scores import IS_UNSURE, LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
@@ -25,6 +25,7 @@ class EarlierFilm:
     calling_ae: str
     state: State
     flags: tuple[str, ...]
+    unsure: bool
     received_at: datetime
 
 
@@ -70,7 +71,14 @@ def _earlier(connection: Connection, film: Any) -> tuple[EarlierFilm, ...]:
     same_uid = (instance.c.sop_instance_uid == film.sop_instance_uid) & instance.c.is_film
     before = same_uid & (instance.c.revision < film.revision)
     rows = connection.execute(
-        select(instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, finding_score.c.finding)
+        select(
+            instance.c.id,
+            instance.c.calling_ae,
+            instance.c.received_at,
+            instance.c.state,
+            IS_UNSURE.label("unsure"),
+            finding_score.c.finding,
+        )
         .outerjoin(score, LIVE_OF_FILM)
         .outerjoin(finding_score, (finding_score.c.score_id == score.c.id) & finding_score.c.flag)
         .where(before)
@@ -88,6 +96,7 @@ def _earlier(connection: Connection, film: Any) -> tuple[EarlierFilm, ...]:
             calling_ae=row.calling_ae,
             state=State(row.state),
             flags=tuple(in_order(flags[key])),
+            unsure=bool(row.unsure),
             received_at=row.received_at,
         )
         for key, row in revisions.items()

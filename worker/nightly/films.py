@@ -1,4 +1,4 @@
-"""A day's films: when they came, how long they took, what was flagged and what failed."""
+"""A day's films: when they came, how long they took, what failed, and how the scores are spread."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from model.findings import in_order
 from worker.audit.reconciliation import SCORED
-from worker.db.scores import IS_LIVE, LIVE_OF_FILM
+from worker.db.scores import IS_LIVE, IS_UNSURE, LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
 from worker.states import State
@@ -80,13 +80,6 @@ class Turnaround:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlaggedFilm:
-    id: int
-    calling_ae: str
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class FailedFilm:
     """A dead letter."""
 
@@ -106,6 +99,7 @@ class LateFilm:
     state: State
     reason: str | None
     flags: tuple[str, ...]
+    unsure: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,24 +160,6 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> Turnaround
     )
 
 
-def flagged(connection: Connection, span: Span) -> tuple[FlaggedFilm, ...]:
-    """Instances with any flag, by id."""
-    rows = connection.execute(
-        select(instance.c.id, instance.c.calling_ae, finding_score.c.finding)
-        .join(score, LIVE_OF_FILM)
-        .join(finding_score, finding_score.c.score_id == score.c.id)
-        .where(span.covers(instance.c.received_at), finding_score.c.flag)
-        .order_by(instance.c.id)
-    )
-    flags: dict[tuple[int, str], list[str]] = {}
-    for key, calling_ae, finding in rows:
-        flags.setdefault((key, calling_ae), []).append(finding)
-    return tuple(
-        FlaggedFilm(id=key, calling_ae=calling_ae, flags=tuple(in_order(names)))
-        for (key, calling_ae), names in flags.items()
-    )
-
-
 def failed(connection: Connection, span: Span) -> tuple[FailedFilm, ...]:
     """Dead letters, by id."""
     rows = connection.execute(
@@ -221,7 +197,12 @@ def late(
     ):
         flags.setdefault(key, []).append(finding)
     columns = (instance.c.id, instance.c.calling_ae, instance.c.received_at, instance.c.state, instance.c.reason)
-    rows = connection.execute(select(*columns).where(instance.c.id.in_(ended)).order_by(instance.c.id))
+    rows = connection.execute(
+        select(*columns, IS_UNSURE.label("unsure"))
+        .outerjoin(score, LIVE_OF_FILM)
+        .where(instance.c.id.in_(ended))
+        .order_by(instance.c.id)
+    )
     return tuple(
         LateFilm(
             id=row.id,
@@ -230,6 +211,7 @@ def late(
             state=State(row.state),
             reason=row.reason,
             flags=tuple(in_order(flags.get(row.id, []))),
+            unsure=bool(row.unsure),
         )
         for row in rows
     )

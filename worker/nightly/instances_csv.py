@@ -37,6 +37,8 @@ class InstanceRow:
     probabilities: dict[str, float] | None
     flags: list[str] | None
     identity_changed: list[str] | None
+    prediction_set: list[str] | None
+    unsure: bool | None
 
 
 COLUMNS = tuple(column.name for column in fields(InstanceRow))
@@ -87,6 +89,8 @@ def instances(engine: Engine, span: Span) -> Iterator[InstanceRow]:
                 probabilities=live.probabilities if live else None,
                 flags=live.flags if live else None,
                 identity_changed=row.identity_changed,
+                prediction_set=live.prediction_set if live else None,
+                unsure=live.unsure if live else None,
             )
         if len(rows) < CHUNK:
             return

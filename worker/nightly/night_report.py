@@ -18,7 +18,8 @@ from worker.monitoring.drift import DriftResult
 from worker.monitoring.live_labels import LivePerformance
 from worker.nightly.corrections import IdentityChange
 from worker.nightly.disks import Storage
-from worker.nightly.films import Distribution, FailedFilm, FlaggedFilm, LateFilm, Turnaround
+from worker.nightly.films import Distribution, FailedFilm, LateFilm, Turnaround
+from worker.nightly.marks import MarkedFilm, SenderMarks
 from worker.nightly.operations import Backlog, DayAlarm, DayChain, InForce, ServiceChange, Source
 from worker.nightly.published import DayGivenUp
 
@@ -71,7 +72,9 @@ class NightReport:
     not_associated: Counts
     """Peers that were not let in, by reason."""
     scored: int
-    flagged: tuple[FlaggedFilm, ...]
+    marked: tuple[MarkedFilm, ...]
+    """Flagged, or unsure, or both."""
+    marks: tuple[SenderMarks, ...]
     distributions: tuple[Distribution, ...]
     failed: tuple[FailedFilm, ...]
     late: tuple[LateFilm, ...]
@@ -104,6 +107,15 @@ class NightReport:
     def difference(self) -> int:
         """Films that are not accounted for, summed over senders without sign."""
         return sum(abs(sender.difference) for sender in self.senders)
+
+    @property
+    def flagged(self) -> tuple[MarkedFilm, ...]:
+        return tuple(film for film in self.marked if film.flags)
+
+    @property
+    def unsure(self) -> tuple[MarkedFilm, ...]:
+        """Whose prediction set is not exactly one finding; they may have a flag."""
+        return tuple(film for film in self.marked if film.unsure)
 
     @property
     def flags_by_finding(self) -> dict[str, int]:
@@ -159,8 +171,16 @@ class NightReport:
             "refused": self.refused,
             "contexts_refused": self.contexts_refused,
             "not_associated": self.not_associated,
-            "flags": {"scored": self.scored, "flagged": len(self.flagged), "by_finding": self.flags_by_finding},
+            "flags": {
+                "scored": self.scored,
+                "flagged": len(self.flagged),
+                "unsure": len(self.unsure),
+                "neither": sum(sender.neither for sender in self.marks),
+                "by_finding": self.flags_by_finding,
+                "by_sender": plain(self.marks),
+            },
             "flagged": plain(self.flagged),
+            "unsure": [film.id for film in self.unsure],
             "distributions": plain(self.distributions),
             "failed": plain(self.failed),
             "late": plain(self.late),

@@ -3,12 +3,13 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from worker.audit.actions import Action
 from worker.audit.reconciliation import SCORED
-from worker.db.scores import LIVE_OF_FILM
+from worker.db.scores import IS_UNSURE, LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import finding_score, instance, score
 from worker.receiving import refusals
@@ -26,6 +27,8 @@ class SenderToday:
     failed: int
     pending: int
     flagged: int
+    unsure: int
+    """Films whose prediction set is not exactly one finding; they may be flagged, too."""
     other: int
     """Objects that are no film, not part of the other counts."""
     last_at: datetime
@@ -59,18 +62,14 @@ def senders_of(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
         else:
             others[calling_ae] += films
         last[calling_ae] = max(newest, last.get(calling_ae, newest))
-    # Looked up for each film of today: a join would let PostgreSQL read the flags of every day.
     flags_of = (
         select(func.count())
         .select_from(score)
         .join(finding_score, finding_score.c.score_id == score.c.id)
         .where(LIVE_OF_FILM, finding_score.c.flag)
-        .scalar_subquery()
     )
-    flagged = connection.execute(
-        select(instance.c.calling_ae, func.count()).where(within, flags_of > 0).group_by(instance.c.calling_ae)
-    )
-    flags = {str(calling_ae): int(films) for calling_ae, films in flagged}
+    unsure_of = select(func.count()).select_from(score).where(LIVE_OF_FILM, IS_UNSURE)
+    flagged, left_unsure = (_films_with(connection, today, rows_of) for rows_of in (flags_of, unsure_of))
     senders = [
         SenderToday(
             calling_ae=calling_ae,
@@ -79,13 +78,28 @@ def senders_of(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
             ineligible=films[State.INELIGIBLE],
             failed=films[State.FAILED],
             pending=films[State.RECEIVED],
-            flagged=flags.get(calling_ae, 0),
+            flagged=flagged.get(calling_ae, 0),
+            unsure=left_unsure.get(calling_ae, 0),
             other=others[calling_ae],
             last_at=last[calling_ae],
         )
         for calling_ae, films in ((calling_ae, states[calling_ae]) for calling_ae in last)
     ]
     return tuple(sorted(senders, key=lambda sender: (-sender.received, sender.calling_ae)))
+
+
+def _films_with(connection: Connection, today: Span, rows_of: Select[Any]) -> dict[str, int]:
+    """By AE, today's films of which `rows_of` counts any row.
+
+    It is looked up for each film of today: a join would let PostgreSQL read the rows of every day.
+    """
+    any_row = rows_of.correlate(instance).scalar_subquery() > 0
+    rows = connection.execute(
+        select(instance.c.calling_ae, func.count())
+        .where(today.covers(instance.c.received_at), any_row)
+        .group_by(instance.c.calling_ae)
+    )
+    return {str(calling_ae): int(films) for calling_ae, films in rows}
 
 
 def turned_away(connection: Connection, today: Span, action: Action) -> tuple[TurnedAway, ...]:

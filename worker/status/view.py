@@ -67,7 +67,7 @@ def page(
     outages = [line for outage in stored.outages for line in outage_lines(outage, snapshot.at, zone, width)]
     lists = (
         [alarm_line(alarm, snapshot.at, zone) for alarm in stored.alarms],
-        [sender_line(sender, snapshot.at, zone) for sender in stored.senders if sender.received],
+        [sender_line(sender, snapshot.at, zone, width) for sender in stored.senders if sender.received],
         [dead_letter_line(film, snapshot.at, zone) for film in stored.dead_letters],
         [film_refused_line(peer) for peer in stored.films_refused],
         [not_let_in_line(peer) for peer in stored.not_let_in],
@@ -87,7 +87,7 @@ def page(
             title,
             [*processes, waiting_line(snapshot, stored), spool_line(snapshot), alarms_line(stored), *alarms, *outages],
             [
-                columns_line(),
+                columns_line(width),
                 *senders,
                 total_line(stored.senders),
                 *other_objects_lines(stored.senders),

@@ -24,14 +24,17 @@ NOT_LET_IN = {
 }
 """Reasons that say what to look at; the others by their name."""
 COLUMNS = (
-    ("received", "received", 9),
-    ("scored", "scored", 8),
+    ("received", "received", 8),
+    ("scored", "scored", 7),
     ("ineligible", "ineligible", 11),
     ("failed", "failed", 7),
     ("waiting", "pending", 8),
     ("flagged", "flagged", 8),
+    ("unsure", "unsure", 7),
 )
 """Heading, count of SenderToday, columns."""
+SECONDS_FROM = 88
+"""Columns of a terminal from which the time of a sender's last film has seconds."""
 
 
 def waiting_line(snapshot: Snapshot, stored: DatabaseContent) -> Text:
@@ -45,13 +48,16 @@ def waiting_line(snapshot: Snapshot, stored: DatabaseContent) -> Text:
     return with_label("films", text)
 
 
-def columns_line() -> Text:
+def columns_line(width: int) -> Text:
     heads = "".join(f"{name:>{wide}}" for name, _, wide in COLUMNS)
-    return Text(f"{'today':<18}{heads}  last film", STRONG)
+    return Text(f"{'today':<18}{heads}{'  last film' if width >= SECONDS_FROM else ' last'}", STRONG)
 
 
-def sender_line(sender: SenderToday, now: datetime, zone: ZoneInfo) -> Text:
-    return _counts(f"  {sender.calling_ae}", [sender]).append(f"  {short_time(sender.last_at, now, zone)}", QUIET)
+def sender_line(sender: SenderToday, now: datetime, zone: ZoneInfo, width: int) -> Text:
+    last = f"  {short_time(sender.last_at, now, zone)}"
+    if width < SECONDS_FROM:
+        last = f" {sender.last_at.astimezone(zone):%H:%M}"
+    return _counts(f"  {sender.calling_ae}", [sender]).append(last, QUIET)
 
 
 def total_line(senders: Sequence[SenderToday]) -> Text:

@@ -249,6 +249,7 @@ def test_a_flag_on_the_border_may_fall_to_the_other_side_on_another_engine_only(
         logits={"covid19": -0.004},
         probabilities={"covid19": 0.499},
         flags=[],
+        prediction_set=None,
         tolerance=replay.tolerance("tensorrt-10.9.0-fp16", "onnxruntime-1.20.0-fp32", scored.bundle),
     )
     assert again.agrees
@@ -256,6 +257,27 @@ def test_a_flag_on_the_border_may_fall_to_the_other_side_on_another_engine_only(
         again, flags=["covid19"], stored=replace(view, findings={"covid19": replace(said, flag=False)})
     ).agrees
     assert not replace(again, engine=view.engine, tolerance=replay.tolerance("a", "a", scored.bundle)).agrees
+
+
+def test_another_prediction_set_is_a_difference_on_the_same_engine_only(scored: Site) -> None:
+    said = FindingView(
+        logit=0.0, probability=0.5, interval=None, operating_point=None, operating_point_id=None, flag=False
+    )
+    result = Score(logits={"covid19": 0.0}, probabilities={"covid19": 0.5}, flags=())
+    view = replace(stored("onnxruntime-1.20.0-fp32", result, scored.bundle, covid19=said), prediction_set=["covid19"])
+    again = replay.Replayed(
+        stored=view,
+        engine=view.engine,
+        logits=result.logits,
+        probabilities=result.probabilities,
+        flags=[],
+        prediction_set=["covid19"],
+        tolerance=replay.tolerance(view.engine, view.engine, scored.bundle),
+    )
+    assert (again.agrees, again.as_dict()["unsure"]) == (True, {"stored": False, "replay": False})
+    other = replace(again, prediction_set=["normal", "covid19"])
+    assert (other.agrees, other.as_dict()["unsure"]) == (False, {"stored": False, "replay": True})
+    assert replace(other, engine="onnxruntime-1.21.0-fp32").agrees, "a probability may be carried over the set's limit"
 
 
 def test_the_composite_is_judged_by_its_flag_and_by_the_findings_it_follows_from(scored: Site) -> None:
@@ -289,6 +311,7 @@ def test_the_composite_is_judged_by_its_flag_and_by_the_findings_it_follows_from
         logits={NOT_NORMAL: 2 * step, "normal": -step, "covid19": step},
         probabilities={NOT_NORMAL: 0.51, "normal": 0.49, "covid19": 0.51},
         flags=[NOT_NORMAL],
+        prediction_set=None,
         tolerance=tolerance,
     )
     assert again.differences[NOT_NORMAL] > tolerance.largest

@@ -43,6 +43,8 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
             values = {"received_at": NOON, "finished_at": NOON + took if number < 3 else None}
             connection.execute(update(instance).where(instance.c.id == key).values(**values))
         (number,) = connection.execute(score.select().where(score.c.instance_id == keys[1])).scalars()
+        for key, sets in zip(keys, ([], ["pneumonia", "covid19"]), strict=False):
+            connection.execute(update(score).where(score.c.instance_id == key).values(prediction_set=sets))
         rows = [{"score_id": number, "finding": name, "flag": name == "covid19"} for name in ("normal", "covid19")]
         connection.execute(insert(finding_score), [row | {"logit": 0.0, "probability": 0.5} for row in rows])
     return keys
@@ -60,8 +62,17 @@ def test_what_the_day_holds(database: Engine, films: list[int]) -> None:
     }
     assert found["seconds"] == {"films": 4, "p50": 3.0, "p95": None, "p99": None}  # one failed, one waits
     assert len(found["hours"]) == 24
-    assert found["flags"] == {"scored": 2, "flagged": 1, "by_finding": {"covid19": 1}}
-    assert found["flagged"] == [{"id": films[1], "calling_ae": "CR1", "flags": ["covid19"]}]
+    kinds = {"scored": 2, "flagged": 1, "unsure": 2, "flagged_and_unsure": 1, "neither": 0}
+    assert found["flags"] == {
+        "scored": 2,
+        "flagged": 1,
+        "unsure": 2,
+        "neither": 0,
+        "by_finding": {"covid19": 1},
+        "by_sender": [{"calling_ae": "CR1"} | kinds],
+    }
+    assert found["flagged"] == [{"id": films[1], "calling_ae": "CR1", "flags": ["covid19"], "unsure": True}]
+    assert found["unsure"] == films[:2]
     assert found["failed"] == [
         {"id": films[2], "calling_ae": "CR1", "reason": "corrupt_pixels", "received_at": "2026-11-20T12:30:00+00:00"}
     ]

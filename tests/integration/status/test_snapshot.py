@@ -79,6 +79,7 @@ def films(database: Engine, spool: Spool, tmp_path: Path) -> list[int]:
         number = connection.execute(score.select().where(score.c.instance_id == keys[0])).scalars().one()
         rows = [{"score_id": number, "finding": name, "flag": True} for name in ("pneumonia", "covid19")]
         connection.execute(insert(finding_score), [row | {"logit": 0.0, "probability": 0.5} for row in rows])
+        connection.execute(update(score).where(score.c.id == number).values(prediction_set=[]))
     return keys
 
 
@@ -123,6 +124,7 @@ def test_what_is_read(database: Engine, database_url: str, spool: Spool, films: 
     assert (one.calling_ae, one.received, one.scored, one.ineligible, one.failed, one.pending, one.flagged) == (
         "CR1", 5, 2, 1, 1, 1, 1,
     )  # fmt: skip
+    assert (one.unsure, other.unsure) == (1, 0)
     assert (other.calling_ae, other.received, other.pending, other.flagged) == ("CR2", 1, 1, 0)
     assert (stored.waiting.films, stored.waiting.in_work) == (2, 0)
     assert stored.waiting.oldest_at == one.last_at
@@ -186,12 +188,12 @@ def test_it_fits_the_terminal(
 def test_all_rows_into_a_pipe(database: Engine, database_url: str, spool: Spool, films: list[int]) -> None:
     lines = shown(StatusReader(options(database_url, spool.root)).look(), 132)
     assert "No fault  1 film failed" in lines, "before an alarm says so"
-    heads = ["today", "received", "scored", "ineligible", "failed", "waiting", "flagged"]
-    assert any(line.split()[:7] == heads for line in lines)
+    heads = ["today", "received", "scored", "ineligible", "failed", "waiting", "flagged", "unsure"]
+    assert any(line.split()[:8] == heads for line in lines)
     assert any(line.startswith("last hour") and line.endswith("6 received, up to 6 a minute") for line in lines)
     assert not any(" more" in line for line in lines)
-    assert any(line.split()[:7] == ["CR1", "5", "2", "1", "1", "1", "1"] for line in lines)
-    assert any(line.split()[:7] == ["all", "6", "2", "1", "1", "2", "1"] for line in lines)
+    assert any(line.split()[:8] == ["CR1", "5", "2", "1", "1", "1", "1", "1"] for line in lines)
+    assert any(line.split()[:8] == ["all", "6", "2", "1", "1", "2", "1", "1"] for line in lines)
 
 
 def test_what_is_left_out_is_named(database: Engine, database_url: str, spool: Spool, films: list[int]) -> None:

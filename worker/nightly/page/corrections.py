@@ -60,4 +60,4 @@ def _listed(films: list[IdentityChange], zone: ZoneInfo, caption: str) -> Iterab
 
 def _became(earlier: EarlierFilm) -> str:
     flags = f", flagged {spoken_findings(earlier.flags)}" if earlier.flags else ""
-    return f"{earlier.id}: {earlier.state}{flags}"
+    return f"{earlier.id}: {earlier.state}{flags}{', unsure' if earlier.unsure else ''}"

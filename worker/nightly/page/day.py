@@ -5,13 +5,14 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from model.findings import SPOKEN, spoken_findings
+from model.findings import SPOKEN
 from model.pages.html import figure, paragraph, table
 from worker.nightly.films import LateFilm
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
 from worker.nightly.page.lists import grouped, ids, whole
 from worker.nightly.words import in_films, lasted, reached, shown
+from worker.words import flags_text
 
 
 def hours(report: NightReport) -> Iterable[Markup]:
@@ -45,18 +46,34 @@ def flags(report: NightReport) -> Iterable[Markup]:
             charts.scores(report.distributions),
             "Calibrated probabilities of the day's scored films. Dashed: where a flag begins.",
         )
-    if not report.flagged:
-        yield paragraph("No film was flagged.")
+    if report.marks:
+        yield from _marks(report)
+    if not report.marked:
+        yield paragraph("No film was flagged, and none left unsure.")
         return
-    words = ", ".join(f"{SPOKEN.get(name, name)} {count:,}" for name, count in sorted(report.flags_by_finding.items()))
+    counts = sorted(report.flags_by_finding.items())
+    words = ", ".join(f"{SPOKEN.get(name, name)} {count:,}" for name, count in counts)
     yield paragraph(
-        f"{len(report.flagged):,} of {report.scored:,} scored films: {words}. A film may have several flags."
+        f"{len(report.flagged):,} of {report.scored:,} scored films were flagged{f': {words}' if words else ''}. "
+        "A film may have several flags."
     )
-    groups = grouped((film.calling_ae, spoken_findings(film.flags), film.id) for film in report.flagged)
+    groups = grouped((film.calling_ae, flags_text(film.flags, film.unsure), film.id) for film in report.marked)
     yield table(
         ("sending AE", "flags", "films", "instances"),
         [(calling_ae, whole(names), shown(len(keys)), ids(keys)) for (calling_ae, names), keys in groups],
-        caption="Flagged films; 'xrayq instance show ID' has everything about one",
+        caption="Films flagged or unsure; 'xrayq instance show ID' has everything about one",
+    )
+
+
+def _marks(report: NightReport) -> Iterable[Markup]:
+    counts = ("scored", "flagged", "unsure", "flagged_and_unsure", "neither")
+    rows = [(sender.calling_ae, *(shown(getattr(sender, name)) for name in counts)) for sender in report.marks]
+    columns = ("sending AE", *(name.replace("_", " ") for name in counts))
+    yield table(columns, rows, caption="What the scores say, by sending AE")
+    yield paragraph(
+        "Unsure: the prediction set holds several findings, or none, so the network does not tell which it is. A film "
+        "that is flagged and unsure counts in both columns.",
+        "quiet",
     )
 
 
@@ -77,5 +94,5 @@ def late(report: NightReport) -> Iterable[Markup]:
 
 def _became(film: LateFilm) -> str:
     if film.flags:
-        return f"flagged: {spoken_findings(film.flags)}"
-    return " ".join(filter(None, (film.state, film.reason)))
+        return f"flagged: {flags_text(film.flags, film.unsure)}"
+    return " ".join(filter(None, (film.state, film.reason))) + ("; unsure" if film.unsure else "")

@@ -123,16 +123,20 @@ def _tiles(report: NightReport) -> Markup:
     unknown = sum(abs(sender.difference) for sender in unknown_senders(report))
     ineligible = sum(sum(sender.ineligible_films.values()) for sender in report.senders)
     other = sum(sender.other_objects for sender in report.senders)
-    share = f" ({flagged / report.scored:.0%})" if report.scored else ""
+    unsure, scored = len(report.unsure), report.scored
+
+    def share(films: int) -> str:
+        return f" ({films / scored:.0%})" if scored else ""
+
     tiles: list[tuple[str, object, bool]] = [
         ("films received", sum(sender.films_received for sender in report.senders), False),
-        ("scored", report.scored, False),
-        (f"flagged{share}", flagged, False),
+        ("scored", scored, False),
+        (f"flagged{share(flagged)}", flagged, False),
+        (f"unsure{share(unsure)}", unsure, False),
         ("not eligible", ineligible, False),
         ("failed", len(report.failed), False),
         ("not accounted for", report.difference, bool(unknown)),
         ("95 % scored within", reached(turnaround.seconds.p95) if turnaround.seconds else "–", False),
-        ("in the busiest hour", turnaround.throughput.received_in_an_hour, False),
     ]
     if other:
         tiles.append(("other objects, not scored", other, False))

@@ -17,6 +17,7 @@ pytest.importorskip("sklearn")
 
 from model.bundle import Bundle, load
 from model.calibration import log_losses, probabilities
+from model.conformal import Conformal
 from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError
@@ -25,6 +26,7 @@ from model.evaluation.evaluate import Evaluation, _start, json_text
 from model.evaluation.scored import predictions_text
 from model.evaluation.slices import share_interval
 from model.findings import FINDINGS
+from model.pages.sections import calibration
 from model.scorer import score
 from model.stats.reliability import mean_interval
 from model.study_table import read_study
@@ -70,7 +72,7 @@ def content(evaluation: Evaluation) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def table(evaluation: Evaluation) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(predictions_text(evaluation.scored))))
+    return list(csv.DictReader(io.StringIO(predictions_text(evaluation.scored, evaluation.content.bundle.digest))))
 
 
 def rows_of(table: list[dict[str, str]], **wanted: str) -> list[dict[str, str]]:
@@ -88,7 +90,9 @@ def test_second_run_elsewhere_writes_the_same_bytes(
     shutil.copytree(bundle.path, tmp_path / "bundle")
     again = evaluated(load(tmp_path / "bundle"), tmp_path / "copy")
     assert json_text(again.content) == json_text(evaluation.content)
-    assert predictions_text(again.scored) == predictions_text(evaluation.scored)
+    assert predictions_text(again.scored, evaluation.content.bundle.digest) == predictions_text(
+        evaluation.scored, evaluation.content.bundle.digest
+    )
     assert str(films) not in json_text(evaluation.content)
     assert str(bundle.path) not in json_text(evaluation.content)
 
@@ -356,3 +360,35 @@ def test_how_the_network_began_is_said_to_the_beginning(bundle: Bundle) -> None:
         "starts from a trunk pretrained on 5,305 chest films of other sources, which began with weights of others (MIT)"
     )
     assert _start(replace(bundle, provenance={"initial_weights": "random"})) == "starts from: random"
+
+
+def test_unsure_films_are_told_wherever_flags_are(bundle: Bundle, films: Path) -> None:
+    limits = dict.fromkeys(FINDINGS, 0.3)
+    sets = Conformal(coverage=0.9, limits=limits, films=dict.fromkeys(FINDINGS, 20))
+    found = evaluated(replace(bundle, conformal=sets), films)
+    rows = list(csv.DictReader(io.StringIO(predictions_text(found.scored, bundle.digest))))
+    for row in rows:
+        held = [name for name in FINDINGS if float(row[f"p_{name}"]) >= 0.3]
+        assert (row["prediction_set"].split(), row["unsure"]) == (held, "no" if len(held) == 1 else "yes")
+        assert row["bundle"] == bundle.digest[:12]
+    test = [row for row in rows if row["split"] == "test" and row["view"] == "PA"]
+    part = found.content.parts["test"]
+    assert part.sets is not None
+    assert part.sets.unsure.value == round(np.mean([row["unsure"] == "yes" for row in test]), 4)
+    assert part.sets.coverage.value == round(np.mean([row["label"] in row["prediction_set"] for row in test]), 4)
+    shown = {entry.identifier: entry.unsure for entry in found.content.wrong}
+    assert shown == {row["identifier"]: row["unsure"] == "yes" for row in test if row["label"] != row["called"]}
+    page = "".join(map(str, calibration(found.content)))
+    assert "Unsure: the set is not exactly one finding" in page
+    assert "The same at other prevalences" in page
+    assert "normal films flagged" in page
+
+
+def test_normals_flagged_are_of_the_films_of_the_negative_finding(
+    evaluation: Evaluation, table: list[dict[str, str]]
+) -> None:
+    normals = rows_of(table, view="PA", label=FINDINGS[0])
+    for name, flag in evaluation.content.parts["test"].flags.items():
+        assert flag.negatives_flagged is not None
+        assert flag.negatives_flagged.n == len(normals)
+        assert flag.negatives_flagged.value == round(np.mean([name in row["flags"].split() for row in normals]), 4)

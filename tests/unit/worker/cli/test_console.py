@@ -39,6 +39,8 @@ FILM = InstanceView(
     reason=None,
     probabilities={"normal": 0.005, "pneumonia": 0.27, "covid19": 0.725},
     flags=["not_normal", "pneumonia", "covid19"],
+    prediction_set=["pneumonia", "covid19"],
+    unsure=True,
     bundle_digest="b" * 64,
     engine="onnxruntime-1-int8",
     calling_ae="RADIOLOGY_MAIN_1",
@@ -46,7 +48,8 @@ FILM = InstanceView(
     received_at=datetime(2026, 11, 23, tzinfo=UTC),
     scored_at=datetime(2026, 11, 23, tzinfo=UTC),
 )
-REFUSED = replace(FILM, state="ineligible", reason="not_a_chest_film", probabilities=None, flags=None)
+REFUSED = replace(FILM, state="ineligible", reason="not_a_chest_film", probabilities=None, flags=None, unsure=None)
+PLAIN = replace(FILM, flags=[], prediction_set=["normal"], unsure=False)
 SCORE = ScoreView(
     role="live",
     bundle_digest="b" * 64,
@@ -103,8 +106,9 @@ def test_a_sentence_folds_beside_values_that_do_not() -> None:
 def test_flags_of_a_film_are_whole_at_every_width() -> None:
     for width in WIDTHS:
         of = console(width)
-        print_table(of, [FILM, REFUSED])
-        for value in ("not_a_chest_film", "not normal, pneumonia, COVID-19"):
+        print_table(of, [FILM, REFUSED, PLAIN, replace(PLAIN, unsure=True)])
+        said = "not normal, pneumonia, COVID-19; unsure"
+        for value in ("not_a_chest_film", said, "no flag", "no flag; unsure"):
             assert value in shown(of), width
         left_out = " ".join(shown(of).split()).partition("Not shown for want of room: ")[2]
         assert ("RADIOLOGY_MAIN_1" in shown(of)) != (", from" in left_out), width
@@ -134,7 +138,7 @@ def test_a_pipe_gets_every_column_and_the_whole_uid(
     assert heading.split()[:5] == ["id", "SOP", "Instance", "UID", "rev"]
     assert all(FILM.sop_instance_uid in row for row in rows)
     assert all(name in heading for name in ("normal", "pneumonia", "covid19", "flags", "came again"))
-    assert rows[1].rstrip().endswith("not normal, pneumonia, COVID-19")
+    assert rows[1].rstrip().endswith("not normal, pneumonia, COVID-19; unsure")
     assert "replaced by 10483" in rows[1]
 
 

@@ -1,0 +1,61 @@
+"""Labelled films of the database with what a bundle said of them, live: what `xrayq simulate` foretells a day from."""
+
+from collections import defaultdict
+
+import numpy as np
+from sqlalchemy import Engine, select
+
+from model.bundle import Bundle
+from model.conformal import unsure
+from model.stats.site_day import LabelledScores
+from worker.db.scores import IS_LIVE
+from worker.db.session import snapshot
+from worker.db.tables import finding_score, instance, score
+from worker.monitoring.labels import truths
+
+CHUNK = 500
+
+
+def labelled_scores(engine: Engine, bundle: Bundle) -> LabelledScores:
+    """Films with a label that the bundle scored live, one a study: the first of it that has a label.
+
+    The database knows no patients: each study counts as a patient of its own.
+    """
+    found: dict[str, tuple[int, dict[str, float], list[str] | None]] = {}
+    with snapshot(engine) as connection:
+        labels = {key: film.label for key, film in truths(connection).items() if film.label in bundle.findings}
+        keys = sorted(labels)
+        for at in range(0, len(keys), CHUNK):
+            chances: dict[int, dict[str, float]] = defaultdict(dict)
+            about: dict[int, tuple[str, list[str] | None]] = {}
+            for row in connection.execute(
+                select(
+                    instance.c.id,
+                    instance.c.study_instance_uid,
+                    score.c.prediction_set,
+                    finding_score.c.finding,
+                    finding_score.c.probability,
+                )
+                .join(score, (score.c.instance_id == instance.c.id) & IS_LIVE)
+                .join(finding_score, finding_score.c.score_id == score.c.id)
+                .where(
+                    instance.c.id.in_(keys[at : at + CHUNK]),
+                    score.c.bundle_digest == bundle.digest,
+                    finding_score.c.finding.in_(bundle.findings),
+                )
+                .order_by(instance.c.id)
+            ):
+                chances[row.id][row.finding] = row.probability
+                about[row.id] = row.study_instance_uid or str(row.id), row.prediction_set
+            for key, (study, prediction_set) in about.items():
+                found.setdefault(study, (key, chances[key], prediction_set))
+    rows = list(found.values())
+    return LabelledScores(
+        findings=bundle.findings,
+        chances=np.array([[own[name] for name in bundle.findings] for _, own, _ in rows]).reshape(
+            -1, len(bundle.findings)
+        ),
+        labels=np.array([bundle.findings.index(str(labels[key])) for key, *_ in rows], np.int64),
+        patients=tuple(found),
+        unsure=np.array([unsure(held) for *_, held in rows], bool) if bundle.conformal else None,
+    )
