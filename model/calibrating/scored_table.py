@@ -26,7 +26,7 @@ def read_scores(bundle: Bundle, path: Path, split: str = "test") -> LabelledScor
         return (row.get("split") or split) == split and (not views or (row.get("view") or views[0]) in views)
 
     films = read_table(bundle, path, wanted)
-    chances = bundle.calibration.probabilities(films.logits)
+    chances = bundle.calibration.at_films.probabilities(films.logits)  # as flags and sets are made
     unsure = None
     if bundle.conformal:
         limits = np.array([bundle.conformal.limits[name] for name in bundle.findings])

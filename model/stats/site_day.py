@@ -36,7 +36,7 @@ class LabelledScores:
     findings: tuple[str, ...]
     """The bundle's; the first says that a film shows none of the others."""
     chances: NDArray[np.float64]
-    """[N, findings], calibrated."""
+    """[N, findings], calibrated, before a prior shift: as flags are made."""
     labels: NDArray[np.int64]
     """[N] index of the finding."""
     patients: tuple[str, ...]

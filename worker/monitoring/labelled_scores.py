@@ -19,14 +19,15 @@ CHUNK = 500
 def labelled_scores(engine: Engine, bundle: Bundle) -> LabelledScores:
     """Films with a label that the bundle scored live, one a study: the first of it that has a label.
 
-    The database knows no patients: each study counts as a patient of its own.
+    Probabilities are made anew from the logits, without a site's prevalences: as flags are. The database knows no
+    patients: each study counts as a patient of its own.
     """
     found: dict[str, tuple[int, dict[str, float], list[str] | None]] = {}
     with snapshot(engine) as connection:
         labels = {key: film.label for key, film in truths(connection).items() if film.label in bundle.findings}
         keys = sorted(labels)
         for at in range(0, len(keys), CHUNK):
-            chances: dict[int, dict[str, float]] = defaultdict(dict)
+            logits: dict[int, dict[str, float]] = defaultdict(dict)
             about: dict[int, tuple[str, list[str] | None]] = {}
             for row in connection.execute(
                 select(
@@ -34,7 +35,7 @@ def labelled_scores(engine: Engine, bundle: Bundle) -> LabelledScores:
                     instance.c.study_instance_uid,
                     score.c.prediction_set,
                     finding_score.c.finding,
-                    finding_score.c.probability,
+                    finding_score.c.logit,
                 )
                 .join(score, (score.c.instance_id == instance.c.id) & IS_LIVE)
                 .join(finding_score, finding_score.c.score_id == score.c.id)
@@ -45,16 +46,15 @@ def labelled_scores(engine: Engine, bundle: Bundle) -> LabelledScores:
                 )
                 .order_by(instance.c.id)
             ):
-                chances[row.id][row.finding] = row.probability
+                logits[row.id][row.finding] = row.logit
                 about[row.id] = row.study_instance_uid or str(row.id), row.prediction_set
             for key, (study, prediction_set) in about.items():
-                found.setdefault(study, (key, chances[key], prediction_set))
+                found.setdefault(study, (key, logits[key], prediction_set))
     rows = list(found.values())
+    logits_of_films = np.array([[own[name] for name in bundle.findings] for _, own, _ in rows], np.float32)
     return LabelledScores(
         findings=bundle.findings,
-        chances=np.array([[own[name] for name in bundle.findings] for _, own, _ in rows]).reshape(
-            -1, len(bundle.findings)
-        ),
+        chances=bundle.calibration.at_films.probabilities(logits_of_films.reshape(-1, len(bundle.findings))),
         labels=np.array([bundle.findings.index(str(labels[key])) for key, *_ in rows], np.int64),
         patients=tuple(found),
         unsure=np.array([unsure(held) for *_, held in rows], bool) if bundle.conformal else None,

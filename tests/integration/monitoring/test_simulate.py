@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import Engine, update
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.calibrating.scored_table import read_scores
+from model.calibration import PriorShift
 from model.errors import DatasetError
 from model.findings import NOT_NORMAL
 from model.stats.site_day import FlagAt, site_days
@@ -56,6 +58,14 @@ def test_a_table_gives_the_films_of_one_split_in_the_views_of_the_bundle(table: 
         assert unsure == (len(held) != 1)
     with pytest.raises(DatasetError, match="no films that are asked for"):
         read_scores(bundle, table, "val")
+
+
+def test_a_sites_prevalences_change_no_flag_and_so_no_day(table: Path, bundle: Bundle) -> None:
+    films, site = dict.fromkeys(bundle.findings, 1 / 3), {"normal": 0.9, "pneumonia": 0.08, "covid19": 0.02}
+    shifted = replace(bundle.calibration, prior_shift=PriorShift(films=films, site=site))
+    plain, moved = read_scores(bundle, table), read_scores(replace(bundle, calibration=shifted), table)
+    assert np.array_equal(plain.chances, moved.chances)
+    assert np.array_equal(plain.unsure, moved.unsure)
 
 
 def test_the_command_says_what_the_function_says(table: Path, bundle: Bundle) -> None:
