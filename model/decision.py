@@ -3,6 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from model.findings import NOT_NORMAL, negative_of
+
 SENSITIVITY, SPECIFICITY = "sensitivity", "specificity"
 
 
@@ -28,6 +33,9 @@ class OperatingPoint:
     sensitivity_interval95: tuple[float, float] | None = None
     """Clopper-Pearson, as the next."""
     specificity_interval95: tuple[float, float] | None = None
+    flagged_by_label: dict[str, tuple[int, int]] | None = None
+    """Of the films it was chosen on, by label: how many are flagged, and how many there are. None in bundles that do
+    not say. Live rates are held against it label by label, so that a site's mix of films makes no difference."""
 
     @classmethod
     def read(cls, found: dict[str, Any]) -> "OperatingPoint":
@@ -37,7 +45,24 @@ class OperatingPoint:
             for name in ("sensitivity_interval95", "specificity_interval95")
             if found.get(name) is not None
         }
-        return cls(**found | pairs)
+        shares = found.get("flagged_by_label")
+        if shares is not None:
+            shares = {name: (int(flagged), int(films)) for name, (flagged, films) in shares.items()}
+        return cls(**found | pairs | {"flagged_by_label": shares})
+
+    def flagged_of(self, label: str, negative: str) -> tuple[int, int] | None:
+        """Of the films with this label that it was chosen on: how many are flagged, and how many there are.
+
+        None where the bundle does not say. One that does not say it by label says it for a label that stands alone on
+        its side: the finding itself, and the negative one against NOT_NORMAL.
+        """
+        if self.flagged_by_label is not None:
+            return self.flagged_by_label.get(label)
+        if label == self.finding:
+            return round(self.sensitivity * self.positives), self.positives
+        if self.finding == NOT_NORMAL and label == negative:
+            return self.negatives - round(self.specificity * self.negatives), self.negatives
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -46,3 +71,15 @@ class OperatingPoint:
 def flags(probabilities: dict[str, float], points: tuple[OperatingPoint, ...]) -> tuple[str, ...]:
     """Findings whose probability reaches their operating point, in the bundle's order."""
     return tuple(point.finding for point in points if probabilities[point.finding] >= point.threshold)
+
+
+def has(finding: str, label: str, negative: str) -> bool:
+    """Whether a film with this label has a finding, NOT_NORMAL included."""
+    return label != negative if finding == NOT_NORMAL else label == finding
+
+
+def chance_of(finding: str, chances: NDArray[np.float64], findings: tuple[str, ...]) -> NDArray[np.float64]:
+    """[N] probability of a finding, NOT_NORMAL included; probabilities [N, findings]."""
+    if finding == NOT_NORMAL:
+        return 1 - chances[:, findings.index(negative_of(findings))]
+    return chances[:, findings.index(finding)]

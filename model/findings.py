@@ -3,14 +3,26 @@
 from collections.abc import Iterable
 
 FINDINGS = ("normal", "pneumonia", "covid19")
+NOT_NORMAL = "not_normal"
+"""Any finding but the negative one: a flag of its own, and no label or class."""
 REPORT_MINED = ("nih_report_nlp",)
 """Label bases that are no one's reading of the film, but words found in its report."""
 
 
+def negative_of(findings: Iterable[str]) -> str:
+    """The finding that says that a film shows none: the first of a bundle's."""
+    return next(iter(findings))
+
+
 def in_order(findings: Iterable[str]) -> list[str]:
-    """Sorted as in FINDINGS; others after them, by name."""
-    rank = {name: index for index, name in enumerate(FINDINGS)}
+    """NOT_NORMAL, then as in FINDINGS; others after them, by name."""
+    rank = {name: index for index, name in enumerate((NOT_NORMAL, *FINDINGS))}
     return sorted(findings, key=lambda name: (rank.get(name, len(rank)), name))
 
 
-SPOKEN = {"normal": "normal", "pneumonia": "pneumonia", "covid19": "COVID-19"}
+def spoken_findings(findings: Iterable[str]) -> str:
+    """For people: "not normal, COVID-19"."""
+    return ", ".join(SPOKEN.get(name, name) for name in findings)
+
+
+SPOKEN = {NOT_NORMAL: "not normal", "normal": "normal", "pneumonia": "pneumonia", "covid19": "COVID-19"}

@@ -11,6 +11,7 @@ from model.calibrating.labelled_films import LabelledLogits, OperatingTarget
 from model.calibration import Calibration
 from model.conformal import Conformal
 from model.decision import SENSITIVITY, OperatingPoint
+from model.stats.flags_by_label import counted_by_label
 from model.stats.operating_points import choose_point
 
 COVERAGE = 0.9
@@ -69,7 +70,8 @@ def fit_all(part: LabelledLogits, findings: tuple[str, ...], wish: Wish) -> Fitt
         for target in wish.targets
     )
     sets = conformal.fit(chances, part.labels, findings, coverage=wish.coverage)
-    return Fitted(calibration=calibration, points=points, conformal=sets)
+    counted = counted_by_label(points, chances, part.labels, findings)
+    return Fitted(calibration=calibration, points=counted, conformal=sets)
 
 
 def apply(fitted: Fitted, logits: NDArray[np.float32], findings: tuple[str, ...]) -> Predictions:

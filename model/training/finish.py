@@ -17,6 +17,7 @@ from model.data.bundle_films import logits_of
 from model.data.dataset import Dataset
 from model.engine.ort import OrtEngine
 from model.findings import FINDINGS
+from model.stats.flags_by_label import counted_by_label
 from model.stats.operating_points import bundle_metrics, choose_point
 from model.training.export import export_onnx
 from model.training.recipe import TrainConfig
@@ -68,7 +69,7 @@ def build_bundle(
         finished = replace(
             plain,
             calibration=Calibration(temperature=temperature),
-            operating_points=points,
+            operating_points=counted_by_label(points, chances["val"], labels, FINDINGS),
             metrics={
                 split: bundle_metrics(chances[split], films.labels, FINDINGS, points).as_dict()
                 for split, films in dataset.splits.items()

@@ -3,17 +3,29 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from model.findings import in_order
-from model.promotion.side_by_side import ComparedFilm, FindingScore, SideBySide, compare
+from model.findings import FINDINGS, NOT_NORMAL, in_order, negative_of
+from model.promotion.compared_film import BundleScore, ComparedFilm, FindingScore
+from model.promotion.side_by_side import SideBySide, compare
 from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import deployment, finding_score, score
+from worker.monitoring.label_sample import order_of_draws
 from worker.monitoring.labels import truths
 from worker.states import Role
+
+
+class LabelSource(StrEnum):
+    """Which labels a comparison takes for the truth."""
+
+    SAMPLE = "sample"
+    """Of films that were drawn at random."""
+    ALL = "all"
+    """Every label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +40,13 @@ class BundleComparison:
     begun: datetime | None
     """When the shadow scored its first film; None where it scored none, as the next, its last."""
     ended: datetime | None
+    labels: LabelSource
+    vouched: bool
+    """Whether somebody asked for ALL, and so answers for it that no label was chosen by what a bundle said."""
+    drawn_films: int
+    """Films of the random sample."""
     truth_films: int
-    """Films whose truth is known."""
+    """Films whose truth is known, by those labels; as the next."""
     disputed_films: int
     """Films that readers disagree on."""
     result: SideBySide
@@ -40,23 +57,35 @@ class BundleComparison:
             "shadow": {"digest": self.shadow, "engines": self.engines[self.shadow]},
             "from": self.begun.isoformat() if self.begun else None,
             "to": self.ended.isoformat() if self.ended else None,
+            "labels": self.labels,
+            "vouched": self.vouched,
+            "drawn_films": self.drawn_films,
             "truth_films": self.truth_films,
             "disputed_films": self.disputed_films,
         } | self.result.as_dict()
 
 
-def compare_bundles(engine: Engine, live: str, shadow: str) -> BundleComparison:
-    """Compare two bundles, by digest, on the films that both scored."""
+def compare_bundles(engine: Engine, live: str, shadow: str, labels: LabelSource | None = None) -> BundleComparison:
+    """Compare two bundles, by digest, on the films that both scored.
+
+    Args:
+        labels: None for the random sample where one of its films has a label, else all: these are then shown, and
+            may keep the live bundle, but promote no shadow.
+    """
     with snapshot(engine) as connection:
         first, last, points = _scores(connection, live, shadow)
-        labels = {film: truth.label for film, truth in truths(connection).items() if film in first}
+        known = {film: truth.label for film, truth in truths(connection).items() if film in first}
+        drawn = set(order_of_draws(connection, since_reset=False)) & set(first)
         begun, ended = _span(connection, shadow)
         missed = _missed(connection, live, shadow)
         engines = {digest: _engines(connection, digest) for digest in (live, shadow)}
+    source = labels or (LabelSource.SAMPLE if drawn & set(known) else LabelSource.ALL)
+    if source == LabelSource.SAMPLE:
+        known = {film: label for film, label in known.items() if film in drawn}
     films = [
-        ComparedFilm(live=first[film], shadow=last[film], truth=labels.get(film))
+        ComparedFilm(live=first[film], shadow=last[film], truth=known.get(film), drawn=film in drawn)
         for film in sorted(first)
-        if set(first[film]) == set(last[film])
+        if set(first[film].findings) == set(last[film].findings)
     ]
     return BundleComparison(
         live=live,
@@ -64,13 +93,22 @@ def compare_bundles(engine: Engine, live: str, shadow: str) -> BundleComparison:
         engines=engines,
         begun=begun,
         ended=ended,
+        labels=source,
+        vouched=labels == LabelSource.ALL,
+        drawn_films=len(drawn),
         truth_films=sum(film.truth is not None for film in films),
-        disputed_films=sum(label is None for label in labels.values()),
-        result=compare(films, flagged=in_order(points), missed=missed),
+        disputed_films=sum(label is None for label in known.values()),
+        result=compare(
+            films,
+            flagged=in_order(points),
+            negative=_negative(first, points),
+            missed=missed,
+            representative=source == LabelSource.SAMPLE or labels == LabelSource.ALL,
+        ),
     )
 
 
-FilmScores = dict[int, dict[str, FindingScore]]
+FilmScores = dict[int, BundleScore]
 
 
 def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores, FilmScores, set[str]]:
@@ -85,6 +123,7 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores,
         select(
             score.c.instance_id,
             score.c.bundle_digest,
+            score.c.prediction_set,
             finding_score.c.finding,
             finding_score.c.probability,
             finding_score.c.flag,
@@ -93,18 +132,34 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores,
         .join(finding_score, finding_score.c.score_id == score.c.id)
         .where(score.c.bundle_digest.in_((live, shadow)), score.c.instance_id.in_(by_both))
     )
-    scores: dict[str, FilmScores] = {live: defaultdict(dict), shadow: defaultdict(dict)}
+    findings: dict[str, dict[int, dict[str, FindingScore]]] = {live: defaultdict(dict), shadow: defaultdict(dict)}
+    sets: dict[str, dict[int, list[str] | None]] = {live: {}, shadow: {}}
     points = set()
     for row in rows:
-        finding_scores = scores[row.bundle_digest][row.instance_id]
-        finding_scores[row.finding] = FindingScore(probability=row.probability, flag=row.flag)
+        findings[row.bundle_digest][row.instance_id][row.finding] = FindingScore(
+            probability=row.probability, flag=row.flag
+        )
+        sets[row.bundle_digest][row.instance_id] = row.prediction_set
         if row.operating_point is not None:
             points.add(row.finding)
-    return (
-        {film: {name: findings[name] for name in in_order(findings)} for film, findings in scores[live].items()},
-        scores[shadow],
-        points,
+    first, last = (
+        {
+            film: BundleScore(
+                findings={name: said[name] for name in in_order(said)},
+                prediction_set=None if sets[digest][film] is None else tuple(sets[digest][film] or ()),
+            )
+            for film, said in findings[digest].items()
+        }
+        for digest in (live, shadow)
     )
+    return first, last, points
+
+
+def _negative(scores: FilmScores, points: set[str]) -> str:
+    """The finding that says that a film shows none: it has no flag of its own."""
+    first = next(iter(scores.values()), None)
+    names = [name for name in first.findings if name != NOT_NORMAL] if first else list(FINDINGS)
+    return negative_of([name for name in names if name not in points] or names)
 
 
 def _span(connection: Connection, shadow: str) -> tuple[datetime | None, datetime | None]:

@@ -1,49 +1,138 @@
-"""Live scores against truth: rates with intervals, and an alarm when one leaves where it was calibrated."""
+"""Live scores against truth: rates with intervals, and an alarm when one leaves where it was calibrated.
+
+Only films of the random sample (`label_sample`) have rates that stand for all films, and alarms. Rates are by label:
+how common a finding is makes no difference to them. What readers say of other films is shown apart.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
 from model.bundle import Bundle
-from model.decision import OperatingPoint
-from model.stats.binomial import interval
-from model.stats.sequential import ALPHA, RateWatch, watch
+from model.decision import OperatingPoint, has
+from model.findings import negative_of
+from model.json_value import JsonValue
+from model.stats.binomial import interval, proportion
+from model.stats.estimate import Proportion
+from model.stats.sequential import ALPHA, Outcome, RateWatch, watch
 from worker.db.scores import IS_LIVE, live_findings
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, instance, score
-from worker.monitoring.labels import truths
+from worker.monitoring.label_sample import last_reset, order_of_draws
+from worker.monitoring.labels import Truth, truths
 
 CHUNK = 500
+COMPLETE = 0.9
+"""Share of the drawn films that readers must have read before a rate is called complete. It is for the eye: the alarm
+takes films that were left out as they would speak most against it, at any share."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledScore:
-    """A film that has a score and a truth."""
+class ScoredFilm:
+    """A film that the bundle scored live, and what is known of it."""
 
     instance_id: int
-    truth: str
+    received_at: datetime
     flags: frozenset[str]
-    place: int
-    """In the order in which films were first labelled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRate:
+    """How often a flag is right on the films with one label."""
+
+    label: str
+    positive: bool
+    """Whether the label has the flag's finding: then it is a sensitivity, else a specificity."""
+    rate: RateWatch
+
+    @property
+    def name(self) -> str:
+        return "sensitivity" if self.positive else "specificity"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"label": self.label, "rate": self.name} | self.rate.as_dict()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FindingRates:
+    """Of one flag, over the random sample."""
+
     finding: str
-    sensitivity: RateWatch
-    specificity: RateWatch
-    ppv: RateWatch
-    """Positive predictive value. It moves with how common the finding is, so it has no calibrated interval."""
+    by_label: tuple[LabelRate, ...]
+    ppv: Proportion
+    """Share of the flagged films that have the finding. It moves with how common that is, as the next: no alarm."""
+    npv: Proportion
+    """Share of the others that do not."""
 
     @property
     def alarm(self) -> bool:
-        return self.sensitivity.alarm_at is not None or self.specificity.alarm_at is not None
+        return any(one.rate.alarm for one in self.by_label)
 
     def as_dict(self) -> dict[str, Any]:
-        rates = {"sensitivity": self.sensitivity, "specificity": self.specificity, "ppv": self.ppv}
-        return {"finding": self.finding, "alarm": self.alarm} | {name: rate.as_dict() for name, rate in rates.items()}
+        return {
+            "finding": self.finding,
+            "alarm": self.alarm,
+            "by_label": [one.as_dict() for one in self.by_label],
+            "ppv": self.ppv.as_dict(),
+            "npv": self.npv.as_dict(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRates:
+    """What the random sample says."""
+
+    drawn: int
+    """Films that the bundle scored."""
+    labelled: int
+    disputed: int
+    """Films whose readers do not agree."""
+    findings: tuple[FindingRates, ...]
+
+    @property
+    def unread(self) -> int:
+        return self.drawn - self.labelled - self.disputed
+
+    @property
+    def complete(self) -> bool:
+        """Whether enough of the drawn films were read for the rates to stand for all films."""
+        return bool(self.drawn) and self.labelled + self.disputed >= COMPLETE * self.drawn
+
+    def as_dict(self) -> dict[str, Any]:
+        names = ("drawn", "labelled", "disputed", "unread", "complete")
+        return {name: getattr(self, name) for name in names} | {"findings": [one.as_dict() for one in self.findings]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenRate(JsonValue):
+    """How often a flag is right on films with one label that were not drawn."""
+
+    finding: str
+    label: str
+    right: Proportion
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherLabels:
+    """What readers say of films that were not drawn. Nobody knows how these were chosen: not representative, no
+    alarm."""
+
+    labelled: int
+    flagged: int
+    """Of these, with any flag."""
+    disputed: int
+    rates: tuple[ChosenRate, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        names = ("labelled", "flagged", "disputed")
+        return (
+            {"representative": False}
+            | {name: getattr(self, name) for name in names}
+            | {"rates": [one.as_dict() for one in self.rates]}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,62 +143,131 @@ class Performance:
     scored: int
     flagged: int
     """Scored films with any flag."""
-    labelled: int
-    labelled_flagged: int
-    disputed: int
-    """Labelled films whose readers do not agree: left out."""
-    findings: tuple[FindingRates, ...]
-
-    @property
-    def selected(self) -> bool:
-        """Whether flagged films were labelled rather than the others: sensitivity then looks better than it is."""
-        plain, labelled_plain = self.scored - self.flagged, self.labelled - self.labelled_flagged
-        if not self.flagged or not plain:
-            return False
-        return labelled_plain / plain < self.labelled_flagged / self.flagged / 2
+    since: datetime | None
+    """The last reset: films received before do not count in what follows. None: all do."""
+    reason: str
+    """Of the reset; "" without one."""
+    sample: SampleRates
+    others: OtherLabels
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("bundle_digest", "scored", "flagged", "labelled", "labelled_flagged", "disputed", "selected")
-        return {name: getattr(self, name) for name in names} | {
-            "findings": [rates.as_dict() for rates in self.findings]
+        return {
+            "bundle_digest": self.bundle_digest,
+            "scored": self.scored,
+            "flagged": self.flagged,
+            "since": self.since and self.since.isoformat(timespec="seconds"),
+            "reason": self.reason,
+            "sample": self.sample.as_dict(),
+            "others": self.others.as_dict(),
         }
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to say: a label, a draw, or a reset that ends what was said before."""
+        return bool(self.sample.drawn or self.others.labelled or self.others.disputed or self.since)
 
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
-    """Compare every live score of a bundle with its film's truth, in the order in which labels came."""
+    """Compare the live scores of a bundle with what readers say, drawn films in the order of the draws."""
     with snapshot(engine) as connection:
         scored, flagged = _counts(connection, bundle.digest)
-        labels = truths(connection)
-        flags = _flags(connection, bundle.digest, sorted(labels))
-    disputed = sum(labels[key].label is None for key in flags)
-    labelled = [
-        LabelledScore(instance_id=key, truth=film.label, flags=flags[key], place=film.place)
-        for key, film in labels.items()
-        if key in flags and film.label is not None
-    ]
-    alpha = ALPHA / max(1, 2 * len(bundle.operating_points))  # a sensitivity and a specificity each
-    labelled.sort(key=lambda film: (film.place, film.instance_id))
+        reset = last_reset(connection)
+        labels, drawn = truths(connection), order_of_draws(connection)
+        films = _films(connection, bundle.digest, sorted({*labels, *drawn}))
+    of_sample = set(drawn)
+    others = {
+        key: labels[key]
+        for key in sorted(labels)
+        if key in films and key not in of_sample and (reset is None or films[key].received_at >= reset.at)
+    }
     return Performance(
         bundle_digest=bundle.digest,
         scored=scored,
         flagged=flagged,
-        labelled=len(labelled),
-        labelled_flagged=sum(bool(film.flags) for film in labelled),
-        disputed=disputed,
-        findings=tuple(_rates(point, labelled, alpha) for point in bundle.operating_points),
+        since=reset.at if reset else None,
+        reason=reset.reason if reset else "",
+        sample=_sample(bundle, [films[key] for key in drawn if key in films], labels),
+        others=_others(bundle, films, others),
     )
 
 
-def _rates(point: OperatingPoint, labelled: Sequence[LabelledScore], alpha: float) -> FindingRates:
+def _sample(bundle: Bundle, films: Sequence[ScoredFilm], labels: dict[int, Truth]) -> SampleRates:
+    """Args: films: in the order of the draws."""
+    labelled = [(film, labels[film.instance_id].label if film.instance_id in labels else None) for film in films]
+    references = [
+        (point, label, _calibrated(point, label, negative_of(bundle.findings)))
+        for point in bundle.operating_points
+        for label in bundle.findings
+    ]
+    alpha = ALPHA / max(1, sum(calibrated is not None for *_, calibrated in references))
+    return SampleRates(
+        drawn=len(films),
+        labelled=sum(label is not None for _, label in labelled),
+        disputed=sum(film.instance_id in labels and label is None for film, label in labelled),
+        findings=tuple(
+            _rates(
+                point,
+                labelled,
+                {label: calibrated for other, label, calibrated in references if other is point},
+                negative_of(bundle.findings),
+                alpha,
+            )
+            for point in bundle.operating_points
+        ),
+    )
+
+
+def _rates(
+    point: OperatingPoint,
+    films: Sequence[tuple[ScoredFilm, str | None]],
+    calibrated: dict[str, tuple[float, float] | None],
+    negative: str,
+    alpha: float,
+) -> FindingRates:
     name = point.finding
-    with_it = [name in film.flags for film in labelled if film.truth == name]
-    without = [name not in film.flags for film in labelled if film.truth != name]
-    right = [film.truth == name for film in labelled if name in film.flags]
+    by_label = []
+    for label, reference in calibrated.items():
+        positive = has(name, label, negative)
+        outcomes = [
+            Outcome((name in film.flags) == positive, known=said is not None)
+            for film, said in films
+            if said in (label, None)
+        ]
+        by_label.append(LabelRate(label=label, positive=positive, rate=watch(outcomes, reference, alpha=alpha)))
+    known = [(name in film.flags, has(name, said, negative)) for film, said in films if said is not None]
+    flagged = [positive for flag, positive in known if flag]
+    unflagged = [not positive for flag, positive in known if not flag]
     return FindingRates(
         finding=name,
-        sensitivity=watch(with_it, interval(round(point.sensitivity * point.positives), point.positives), alpha=alpha),
-        specificity=watch(without, interval(round(point.specificity * point.negatives), point.negatives), alpha=alpha),
-        ppv=watch(right),
+        by_label=tuple(by_label),
+        ppv=proportion(sum(flagged), len(flagged)),
+        npv=proportion(sum(unflagged), len(unflagged)),
+    )
+
+
+def _calibrated(point: OperatingPoint, label: str, negative: str) -> tuple[float, float] | None:
+    """The interval of a rate on the films that the operating point was chosen on; None where the bundle has no such
+    films, or does not say."""
+    flagged, films = point.flagged_of(label, negative) or (0, 0)
+    if not films:
+        return None
+    return interval(flagged if has(point.finding, label, negative) else films - flagged, films)
+
+
+def _others(bundle: Bundle, films: dict[int, ScoredFilm], labels: dict[int, Truth]) -> OtherLabels:
+    negative = negative_of(bundle.findings)
+    said = [(films[key].flags, truth.label) for key, truth in labels.items() if truth.label is not None]
+    rates = []
+    for point in bundle.operating_points:
+        for label in bundle.findings:
+            wanted = has(point.finding, label, negative)
+            right = [(point.finding in flags) == wanted for flags, other in said if other == label]
+            rates.append(ChosenRate(finding=point.finding, label=label, right=proportion(sum(right), len(right))))
+    return OtherLabels(
+        labelled=len(said),
+        flagged=sum(bool(flags) for flags, _ in said),
+        disputed=len(labels) - len(said),
+        rates=tuple(rates),
     )
 
 
@@ -125,15 +283,21 @@ def _counts(connection: Connection, digest: str) -> tuple[int, int]:
     return int(scored), int(flagged)
 
 
-def _flags(connection: Connection, digest: str, instances: list[int]) -> dict[int, frozenset[str]]:
-    """The flags of those instances that the bundle scored live."""
+def _films(connection: Connection, digest: str, instances: list[int]) -> dict[int, ScoredFilm]:
+    """Those instances that the bundle scored live."""
     flags: dict[int, set[str]] = {}
+    received: dict[int, datetime] = {}
     for at in range(0, len(instances), CHUNK):
+        columns = (instance.c.id, instance.c.received_at, finding_score.c.finding, finding_score.c.flag)
         rows = connection.execute(
-            live_findings(instance.c.id, finding_score.c.finding, finding_score.c.flag).where(
+            live_findings(*columns).where(
                 instance.c.id.in_(instances[at : at + CHUNK]), score.c.bundle_digest == digest
             )
         )
         for row in rows:
+            received[row.id] = row.received_at
             flags.setdefault(row.id, set()).update({row.finding} if row.flag else ())
-    return {key: frozenset(names) for key, names in flags.items()}
+    return {
+        key: ScoredFilm(instance_id=key, received_at=received[key], flags=frozenset(names))
+        for key, names in flags.items()
+    }
