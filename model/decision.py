@@ -65,7 +65,8 @@ class OperatingPoint:
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Without the films by label where the bundle does not say them."""
+        return {name: value for name, value in asdict(self).items() if name != "flagged_by_label" or value is not None}
 
 
 def flags(probabilities: dict[str, float], points: tuple[OperatingPoint, ...]) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def _lost(films: Sequence[ComparedFilm], finding: str, label: str, negative: str
         (share_interval(lost, read)[0], share_interval(lost + unread, read + unread)[1]),
         RULE.lost,
         judged_on=LABELS,
-        missing=f"{read} films with the label {label}: at least {least} more" if least else "",
+        missing=f"films with the label {label}: {read}, at least {least} more" if least else "",
     )
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.json_value import JsonValue
-from model.stats.betting import share_interval
 from model.stats.estimate import Interval
 
 PROMOTE, KEEP, NOT_ENOUGH, NOT_ENOUGH_LABELS = "promote", "keep", "not enough films", "not enough labels"
@@ -103,12 +102,6 @@ def at_most(
         judged_on=judged_on,
         missing=(missing or f"more {judged_on}: its interval reaches over the limit") if state == OPEN else None,
     )
-
-
-def share_at_most(name: str, events: int, films: int, limit: float, *, judged_on: str) -> Criterion:
-    """A share of films held against its limit."""
-    value = round(events / films, 4) if films else None
-    return at_most(name, value, share_interval(events, films), limit, judged_on=judged_on)
 
 
 def verdict(criteria: Sequence[Criterion]) -> str:

@@ -25,10 +25,9 @@ from model.promotion.rule import (
     Criterion,
     at_most,
     enough_films,
-    share_at_most,
     verdict,
 )
-from model.stats.betting import mean_interval
+from model.stats.betting import mean_interval, share_interval
 from model.stats.binomial import proportion
 from model.stats.estimate import Proportion
 
@@ -103,14 +102,14 @@ def compare(
     moved = sum(any(abs(_moved(film, name)) > RULE.moved for name in findings) for film in films)
     criteria = (
         enough_films(len(films)),
-        share_at_most("films the shadow could not score", missed, len(films) + missed, RULE.missed, judged_on=FILMS),
+        _share_at_most("films the shadow could not score", missed, len(films) + missed, RULE.missed, judged_on=FILMS),
         _unless(
-            share_at_most("films with other flags", other_flags, len(films), RULE.other_flags, judged_on=FILMS),
+            _share_at_most("films with other flags", other_flags, len(films), RULE.other_flags, judged_on=FILMS),
             lost,
             because="the truth of every flag is judged and met",
         ),
         _unless(
-            share_at_most("films with a probability that moved", moved, len(films), RULE.films_moved, judged_on=FILMS),
+            _share_at_most("films with a probability that moved", moved, len(films), RULE.films_moved, judged_on=FILMS),
             [brier],
             because="the Brier score is judged and met",
         ),
@@ -136,6 +135,12 @@ def compare(
         criteria=criteria,
         verdict=verdict(criteria),
     )
+
+
+def _share_at_most(name: str, events: int, films: int, limit: float, *, judged_on: str) -> Criterion:
+    """A share of films held against its limit."""
+    value = round(events / films, 4) if films else None
+    return at_most(name, value, share_interval(events, films), limit, judged_on=judged_on)
 
 
 def _unless(change: Criterion, truth: Sequence[Criterion], *, because: str) -> Criterion:

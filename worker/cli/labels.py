@@ -212,8 +212,8 @@ def _show_sample(console: "Console", measured: "Performance") -> None:
     )
     if not sample.complete:
         console.print(
-            f"Fewer than {COMPLETE:.0%} of the drawn films were read, so the rates above may be those of the easy "
-            "ones. A film that was not read counts against an alarm.",
+            f"Fewer than {100 * COMPLETE:.0f} % of the drawn films were read, so the rates above may be those of the "
+            "easy ones. A film that was not read counts against an alarm.",
             style="yellow",
         )
 

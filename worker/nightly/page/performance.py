@@ -39,8 +39,9 @@ def _sample(rates: Performance, calibration: Iterable[StatedProbability]) -> Ite
     findings = rates.sample.findings
     if not rates.sample.complete:
         yield paragraph(
-            f"Fewer than {COMPLETE:.0%} of the drawn films were read: the rates are those of the films that readers "
-            "chose to read first. The alarm takes each film that was not read as it would speak most against an alarm.",
+            f"Fewer than {100 * COMPLETE:.0f} % of the drawn films were read: the rates are those of the films that "
+            "readers chose to read first. The alarm takes each film that was not read as it would speak most against an "
+            "alarm.",
             "mark",
         )
     if findings:

@@ -118,7 +118,7 @@ def test_without_truth_nothing_is_promoted() -> None:
     found = judge(unread)
     assert found.verdict == NOT_ENOUGH_LABELS
     missing = {line.criterion: line.missing for line in found.criteria}
-    assert missing[SENSITIVITY] == f"0 films with the label {FLAG}: at least {RULE.judged} more"
+    assert missing[SENSITIVITY] == f"films with the label {FLAG}: 0, at least {RULE.judged} more"
     assert judge([*unread[20:], *[film(False, True)] * 60]).verdict == KEEP
 
 
