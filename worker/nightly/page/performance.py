@@ -40,8 +40,8 @@ def _sample(rates: Performance, calibration: Iterable[StatedProbability]) -> Ite
     if not rates.sample.complete:
         yield paragraph(
             f"Fewer than {100 * COMPLETE:.0f} % of the drawn films were read: the rates are those of the films that "
-            "readers chose to read first. The alarm takes each film that was not read as it would speak most against an "
-            "alarm.",
+            "readers chose to read first. The alarm takes each film that was not read as what would speak most against "
+            "it.",
             "mark",
         )
     if findings:
