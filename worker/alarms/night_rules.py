@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 
+from model.findings import SPOKEN
 from worker.alarms.rules import USUAL_DAYS, Condition
 from worker.audit.reconciliation import Sender, Unaccounted
 from worker.audit.trail import ChainCheck
@@ -133,7 +134,8 @@ def _performance(performance: LivePerformance | None) -> Iterator[Condition]:
                 subject=finding.finding,
                 value=value,
                 threshold=low if value < (low + high) / 2 else high,
-                text=f"{finding.finding}: live {left[0].name} on films labelled {left[0].label} is {value:.3f}, of "
+                text=f"{SPOKEN.get(finding.finding, finding.finding)}: live {left[0].name} on films labelled "
+                f"{SPOKEN.get(left[0].label, left[0].label)} is {value:.3f}, of "
                 f"{rate.trials} in the random sample; it was calibrated at {low:.3f} to {high:.3f}",
                 about=tuple(f"{one.name} {one.label}" for one in left),
             )

@@ -52,7 +52,8 @@ HELP = f"""Compare two bundles on the films in the database that both scored, an
     Labels come from the random sample where it has one; a drawn film without a
     label counts against the shadow. --labels all takes every label: you answer
     for it that no film was chosen by what a bundle said of it. The intervals
-    take films as independent. The verdict is advice: a person activates.
+    take films as independent. A flag that the shadow alone has is not compared;
+    one that live alone has is lost. The verdict is advice: a person activates.
 
     \b
     xrayq bundle compare

@@ -1,6 +1,7 @@
 """Two bundles side by side, on the films in the database that both scored."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -73,7 +74,8 @@ def compare_bundles(engine: Engine, live: str, shadow: str, labels: LabelSource 
             may keep the live bundle, but promote no shadow.
     """
     with snapshot(engine) as connection:
-        first, last, points = _scores(connection, live, shadow)
+        scores = _scores(connection, live, shadow)
+        first, last = scores.live, scores.shadow
         known = {film: truth.label for film, truth in truths(connection).items() if film in first}
         drawn = set(order_of_draws(connection, since_reset=False)) & set(first)
         begun, ended = _span(connection, shadow)
@@ -100,8 +102,8 @@ def compare_bundles(engine: Engine, live: str, shadow: str, labels: LabelSource 
         disputed_films=sum(label is None for label in known.values()),
         result=compare(
             films,
-            flagged=in_order(points),
-            negative=_negative(first, points),
+            flagged=scores.flagged,
+            negative=scores.negative,
             missed=missed,
             representative=source == LabelSource.SAMPLE or labels == LabelSource.ALL,
         ),
@@ -111,8 +113,19 @@ def compare_bundles(engine: Engine, live: str, shadow: str, labels: LabelSource 
 FilmScores = dict[int, BundleScore]
 
 
-def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores, FilmScores, set[str]]:
-    """By instance, what each bundle said, of those that both scored; and the findings with an operating point."""
+@dataclass(frozen=True, kw_only=True)
+class BothScores:
+    """What both bundles said of the films that both scored."""
+
+    live: FilmScores
+    shadow: FilmScores
+    flagged: tuple[str, ...]
+    """Findings that live has an operating point for. A flag that the shadow alone has is not compared."""
+    negative: str
+    """The finding that says that a film shows none."""
+
+
+def _scores(connection: Connection, live: str, shadow: str) -> BothScores:
     by_both = (
         select(score.c.instance_id)
         .where(score.c.bundle_digest.in_((live, shadow)))
@@ -134,32 +147,41 @@ def _scores(connection: Connection, live: str, shadow: str) -> tuple[FilmScores,
     )
     findings: dict[str, dict[int, dict[str, FindingScore]]] = {live: defaultdict(dict), shadow: defaultdict(dict)}
     sets: dict[str, dict[int, list[str] | None]] = {live: {}, shadow: {}}
-    points = set()
+    points: dict[str, set[str]] = {live: set(), shadow: set()}
     for row in rows:
         findings[row.bundle_digest][row.instance_id][row.finding] = FindingScore(
             probability=row.probability, flag=row.flag
         )
         sets[row.bundle_digest][row.instance_id] = row.prediction_set
         if row.operating_point is not None:
-            points.add(row.finding)
+            points[row.bundle_digest].add(row.finding)
+    negative = _negative(next(iter(findings[live].values()), {}), points[live])
     first, last = (
         {
             film: BundleScore(
-                findings={name: said[name] for name in in_order(said)},
+                findings=_compared(said, points[live], negative),
                 prediction_set=None if sets[digest][film] is None else tuple(sets[digest][film] or ()),
             )
             for film, said in findings[digest].items()
         }
         for digest in (live, shadow)
     )
-    return first, last, points
+    return BothScores(live=first, shadow=last, flagged=tuple(in_order(points[live])), negative=negative)
 
 
-def _negative(scores: FilmScores, points: set[str]) -> str:
+def _compared(said: dict[str, FindingScore], flagged: set[str], negative: str) -> dict[str, FindingScore]:
+    """The findings, and NOT_NORMAL where live has that flag. A shadow that lacks it never flags it, and so loses it."""
+    found = dict(said)
+    composite = found.pop(NOT_NORMAL, None)
+    if NOT_NORMAL in flagged and negative in found:
+        found[NOT_NORMAL] = composite or FindingScore(probability=1 - found[negative].probability, flag=False)
+    return {name: found[name] for name in in_order(found)}
+
+
+def _negative(said: Collection[str], flagged: set[str]) -> str:
     """The finding that says that a film shows none: it has no flag of its own."""
-    first = next(iter(scores.values()), None)
-    names = [name for name in first.findings if name != NOT_NORMAL] if first else list(FINDINGS)
-    return negative_of([name for name in names if name not in points] or names)
+    names = [name for name in in_order(said or FINDINGS) if name != NOT_NORMAL]
+    return negative_of([name for name in names if name not in flagged] or names)
 
 
 def _span(connection: Connection, shadow: str) -> tuple[datetime | None, datetime | None]:

@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine, insert, select
 
+from model.findings import NOT_NORMAL
 from tests.services import typed, typed_in
 from worker.db import schema
 from worker.db.session import make_engine, writing
@@ -117,6 +118,31 @@ def test_films_of_both_with_their_truth(database: Engine) -> None:
     assert (comparison.labels, comparison.vouched, comparison.drawn_films) == (LabelSource.ALL, False, 0)
     assert compare_bundles(database, LIVE, OTHER).result.films == 1
     assert compare_bundles(database, OTHER, "d" * 64).result.films == 0
+
+
+def flag_not_normal(connection: Connection, digest: str, *, flag: bool) -> None:
+    """As a bundle with that flag leaves it."""
+    for key in connection.execute(select(score.c.id).where(score.c.bundle_digest == digest)).scalars().all():
+        row = {"score_id": key, "finding": NOT_NORMAL, "logit": 0.0, "probability": 0.9}
+        connection.execute(insert(finding_score), row | {"operating_point": 0.5, "flag": flag})
+
+
+def test_a_flag_of_the_shadow_alone_is_not_compared_and_one_of_live_alone_is_lost(database: Engine) -> None:
+    with writing(database) as connection:
+        for number in (1, 2):
+            add_film(connection, number, {LIVE: 0.9, SHADOW: 0.9, OTHER: 0.9})
+        add_truth(connection, 1, "covid19")
+        flag_not_normal(connection, SHADOW, flag=True)
+        flag_not_normal(connection, OTHER, flag=True)
+    alone = compare_bundles(database, LIVE, SHADOW).result
+    assert (alone.films, set(alone.findings), alone.films_with_other_flags.value) == (2, {"normal", "covid19"}, 0.0)
+    both = compare_bundles(database, SHADOW, OTHER).result
+    assert (set(both.findings), both.films_with_other_flags.value) == ({NOT_NORMAL, "normal", "covid19"}, 0.0)
+    sick = both.truth[NOT_NORMAL].by_label["covid19"]
+    assert (sick.live.value, sick.shadow.value, sick.lost.value) == (1.0, 1.0, 0.0)
+    gone = compare_bundles(database, SHADOW, LIVE).result
+    assert (gone.films, gone.films_with_other_flags.value) == (2, 1.0)
+    assert gone.truth[NOT_NORMAL].by_label["covid19"].lost.value == 1.0
 
 
 def test_the_random_sample_is_the_truth_where_there_is_one(database: Engine) -> None:
