@@ -13,7 +13,7 @@ from worker.audit.trail import ChainCheck
 from worker.db.span import Span
 from worker.monitoring.drift import DriftResult, DriftTest
 from worker.monitoring.live_labels import LivePerformance
-from worker.monitoring.performance import FindingRates, LabelRate, OtherLabels, Performance, SampleRates
+from worker.monitoring.live_rates import FindingRates, LabelRate, OtherLabels, Performance, SampleRates
 from worker.nightly.disks import Storage
 from worker.nightly.films import FailedFilm, LateFilm, Throughput, Turnaround
 from worker.nightly.night_report import NightReport

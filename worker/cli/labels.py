@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from model.stats.estimate import Interval
     from worker.monitoring.label_sample import Draw
-    from worker.monitoring.performance import Performance
+    from worker.monitoring.live_rates import Performance
     from worker.settings import Settings
 
 MOST_CHARACTERS = 200
@@ -182,7 +182,7 @@ def _show_sample(console: "Console", measured: "Performance") -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
-    from worker.monitoring.performance import COMPLETE
+    from worker.monitoring.live_rates import COMPLETE
 
     sample = measured.sample
     if not sample.drawn:

@@ -20,7 +20,8 @@ from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
 from worker.monitoring.label_sample import order_of_draws
 from worker.monitoring.labels import truths
-from worker.monitoring.performance import Performance, performance
+from worker.monitoring.live_rates import Performance
+from worker.monitoring.performance import performance
 
 CHUNK = 500
 

@@ -12,7 +12,7 @@ from model.findings import SPOKEN
 from model.pages.figures import ACCENT, CLASS_STYLE, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
 from model.stats.sequential import RateWatch
 from worker.audit.reconciliation import Sender
-from worker.monitoring.performance import FindingRates
+from worker.monitoring.live_rates import FindingRates
 from worker.nightly.films import Distribution, Hour
 from worker.nightly.words import in_films
 

@@ -8,7 +8,7 @@ from model.findings import SPOKEN
 from model.pages.html import figure, paragraph, table
 from model.stats.estimate import Proportion
 from worker.monitoring.live_labels import StatedProbability
-from worker.monitoring.performance import COMPLETE, FindingRates, OtherLabels, Performance
+from worker.monitoring.live_rates import COMPLETE, FindingRates, OtherLabels, Performance
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
 from worker.nightly.words import in_films, local, shown
