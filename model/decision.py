@@ -45,6 +45,9 @@ class OperatingPoint:
     """Whether that is the target or more."""
     patients: int | None = None
     """That the bound rests on: those with a film that the rate is a share of."""
+    flagged_by_label: dict[str, tuple[int, int]] | None = None
+    """Of the films it was chosen on, by label: how many are flagged, and how many there are. None in bundles that do
+    not say. Live rates are held against it label by label, so that a site's mix of films makes no difference."""
 
     @classmethod
     def read(cls, found: dict[str, Any]) -> "OperatingPoint":
@@ -54,10 +57,27 @@ class OperatingPoint:
             for name in ("sensitivity_interval95", "specificity_interval95")
             if found.get(name) is not None
         }
-        return cls(**found | pairs)
+        shares = found.get("flagged_by_label")
+        if shares is not None:
+            shares = {name: (int(flagged), int(films)) for name, (flagged, films) in shares.items()}
+        return cls(**found | pairs | {"flagged_by_label": shares})
+
+    def flagged_of(self, label: str, negative: str) -> tuple[int, int] | None:
+        """Of the films with this label that it was chosen on: how many are flagged, and how many there are.
+
+        None where the bundle does not say. One that does not say it by label says it for a label that stands alone on
+        its side: the finding itself, and the negative one against NOT_NORMAL.
+        """
+        if self.flagged_by_label is not None:
+            return self.flagged_by_label.get(label)
+        if label == self.finding:
+            return round(self.sensitivity * self.positives), self.positives
+        if self.finding == NOT_NORMAL and label == negative:
+            return self.negatives - round(self.specificity * self.negatives), self.negatives
+        return None
 
     def as_dict(self) -> dict[str, Any]:
-        absent = {name for name in ("bound", "met", "patients") if getattr(self, name) is None}
+        absent = {name for name in ("bound", "met", "patients", "flagged_by_label") if getattr(self, name) is None}
         return {name: value for name, value in asdict(self).items() if name not in absent}
 
 

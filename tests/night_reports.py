@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from model.stats.binomial import interval
+from model.stats.binomial import interval, proportion
 from model.stats.sequential import RateWatch
 from tests import days
 from worker.alarms.acknowledge import AcknowledgedCondition, Acknowledgement
@@ -13,7 +13,7 @@ from worker.audit.trail import ChainCheck
 from worker.db.span import Span
 from worker.monitoring.drift import DriftResult, DriftTest
 from worker.monitoring.live_labels import LivePerformance
-from worker.monitoring.performance import FindingRates, Performance
+from worker.monitoring.live_rates import FindingRates, LabelRate, OtherLabels, Performance, SampleRates
 from worker.nightly.disks import Storage
 from worker.nightly.films import FailedFilm, LateFilm, Throughput, Turnaround
 from worker.nightly.night_report import NightReport
@@ -116,9 +116,24 @@ def rate(successes: int, trials: int, *, alarm: bool = False) -> RateWatch:
 
 
 def labelled(**rates: RateWatch) -> LivePerformance:
-    """Of pneumonia; each rate that is not named is good."""
-    good = rate(45, 50)
-    finding = FindingRates(finding="pneumonia", **{"sensitivity": good, "specificity": good, "ppv": good} | rates)
-    counts = {"scored": 60, "flagged": 20, "labelled": 50, "labelled_flagged": 20, "disputed": 0}
-    performance = Performance(bundle_digest="b" * 64, findings=(finding,), **counts)
+    """Flags of pneumonia on a random sample: sensitivity on films labelled pneumonia, specificity on normal ones.
+
+    Each rate that is not named is good.
+    """
+    watched = {"sensitivity": rate(45, 50), "specificity": rate(45, 50)} | rates
+    by_label = tuple(
+        LabelRate(label=label, positive=name == "sensitivity", rate=watched[name])
+        for name, label in (("specificity", "normal"), ("sensitivity", "pneumonia"))
+    )
+    share = proportion(45, 50)
+    finding = FindingRates(finding="pneumonia", by_label=by_label, ppv=share, npv=share)
+    performance = Performance(
+        bundle_digest="b" * 64,
+        scored=60,
+        flagged=20,
+        since=None,
+        reason="",
+        sample=SampleRates(drawn=50, labelled=50, disputed=0, findings=(finding,)),
+        others=OtherLabels(labelled=0, flagged=0, disputed=0, rates=()),
+    )
     return LivePerformance(rates=performance, name="reference", version="1", calibration=())

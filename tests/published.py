@@ -24,7 +24,17 @@ from worker.bundles import roles as deployment
 from worker.bundles.roles import PlacedBundle
 from worker.db.session import writing
 from worker.db.span import Span
-from worker.db.tables import audit_event, errand, film_measure, finding_score, instance, outbox, score, truth
+from worker.db.tables import (
+    audit_event,
+    errand,
+    film_measure,
+    finding_score,
+    instance,
+    label_sample,
+    outbox,
+    score,
+    truth,
+)
 from worker.errors import Undelivered
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly import published as made
@@ -117,6 +127,11 @@ def _night(database: Engine, clock: Clock) -> list[int]:
         connection.execute(update(score).where(score.c.id.in_(first_score)).values(sure))
         intervals = {"interval_low": 0.125, "interval_high": 0.25, "flag": True}
         connection.execute(update(finding_score).where(finding_score.c.score_id.in_(first_score)).values(intervals))
+        drawn = [{"draw": "november", "instance_id": key, "drawn_at": _at(8)} for key in keys[: len(keys) // 2]]
+        connection.execute(insert(label_sample), drawn)
+    _audit(
+        database, "labels_drawn", OPERATOR, {"draw": "november", "films": len(drawn), "seed": 20, "bundle": "6" * 64}
+    )
     _audit(database, "labels_imported", OPERATOR, {"digest": "8" * 64, "new": 44, "corrected": 0})
     return [row.id for row in labelled]
 

@@ -1,38 +1,37 @@
 """Two bundles on the same films: what changed, and what each got right where the truth is known."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
 
-from model.decision import has
-from model.findings import FINDINGS
+from model.findings import NOT_NORMAL
 from model.json_value import JsonValue
-from model.promotion.rule import Criterion, counts_criteria, flags_criteria, verdict
-from model.stats.binomial import proportion, sign_test
+from model.promotion.against_truth import (
+    FlagAgainstTruth,
+    brier_criterion,
+    coverage_criterion,
+    flag_against_truth,
+    lost_criteria,
+)
+from model.promotion.compared_film import ComparedFilm
+from model.promotion.rule import (
+    FILMS,
+    LABELS,
+    MET,
+    OPEN,
+    RULE,
+    Criterion,
+    at_most,
+    enough_films,
+    verdict,
+)
+from model.stats.betting import mean_interval, share_interval
+from model.stats.binomial import proportion
 from model.stats.estimate import Proportion
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingScore:
-    """What one bundle said of one film about one finding."""
-
-    probability: float
-    flag: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparedFilm:
-    """What both said of one film, by finding, and what it is."""
-
-    live: dict[str, FindingScore]
-    shadow: dict[str, FindingScore]
-    truth: str | None
-    """A finding, None where nobody who read the film said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,31 +63,6 @@ class FindingChange(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateOfBoth(JsonValue):
-    """A rate of each bundle's flags, and the share of films that live alone got right."""
-
-    live: Proportion
-    shadow: Proportion
-    lost: Proportion
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneSided(JsonValue):
-    """Films that one bundle alone flagged rightly, and McNemar's exact p."""
-
-    live_only: int
-    shadow_only: int
-    p: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlagsAgainstTruth(JsonValue):
-    sensitivity: RateOfBoth
-    specificity: RateOfBoth
-    mcnemar: OneSided
-
-
-@dataclass(frozen=True, kw_only=True)
 class SideBySide(JsonValue):
     """The shadow beside live, and the verdict."""
 
@@ -98,51 +72,115 @@ class SideBySide(JsonValue):
     """Films that the shadow should have scored and could not."""
     films_with_other_flags: Proportion
     findings: dict[str, FindingChange]
-    truth: dict[str, FlagsAgainstTruth]
+    truth: dict[str, FlagAgainstTruth]
     """By finding with an operating point; empty where the truth of no film is known."""
     criteria: tuple[Criterion, ...]
     verdict: str
 
 
 def compare(
-    films: Sequence[ComparedFilm], *, flagged: Sequence[str], missed: int, negative: str = FINDINGS[0]
+    films: Sequence[ComparedFilm], *, flagged: Sequence[str], negative: str, missed: int, representative: bool
 ) -> SideBySide:
     """Both bundles on the same films, held against the rule.
 
     Films count as independent: several of one patient make the intervals too narrow.
 
     Args:
-        films: scored by both.
+        films: scored by both, in an order that has nothing to do with what they are.
         flagged: findings with an operating point.
-        missed: films that the shadow should have scored and could not.
         negative: the finding that says that a film shows none.
+        missed: films that the shadow should have scored and could not.
+        representative: whether labelled films stand for all films: drawn at random, or vouched for.
     """
-    findings = list(films[0].live) if films else list(flagged)
-    not_scored = proportion(missed, len(films) + missed)
-    changed = sum(any(film.live[name].flag != film.shadow[name].flag for name in flagged) for film in films)
-    other_flags = proportion(changed, len(films))
-    truth = {name: _truth(films, name, negative) for name in flagged if any(film.truth for film in films)}
-    lost = {}
-    for finding, rates in truth.items():
-        lost[f"sensitivity of {finding}"] = rates.sensitivity.lost
-        lost[f"specificity of {finding}"] = rates.specificity.lost
-    criteria = (*counts_criteria(len(films), not_scored), *flags_criteria(other_flags, lost))
+    findings = list(films[0].live.findings) if films else list(flagged)
+    labels = tuple(name for name in findings if name != NOT_NORMAL)
+    lost = lost_criteria(films, flagged, labels, negative)
+    brier = brier_criterion(films, labels)
+    other_flags = sum(
+        any(film.live.findings[name].flag != film.shadow.findings[name].flag for name in flagged) for film in films
+    )
+    moved = sum(any(abs(_moved(film, name)) > RULE.moved for name in findings) for film in films)
+    criteria = (
+        enough_films(len(films)),
+        _share_at_most("films the shadow could not score", missed, len(films) + missed, RULE.missed, judged_on=FILMS),
+        _unless(
+            _share_at_most("films with other flags", other_flags, len(films), RULE.other_flags, judged_on=FILMS),
+            lost,
+            because="the truth of every flag is judged and met",
+        ),
+        _unless(
+            _share_at_most("films with a probability that moved", moved, len(films), RULE.films_moved, judged_on=FILMS),
+            [brier],
+            because="the Brier score is judged and met",
+        ),
+        _unsure(films),
+        _sampled(representative),
+        *lost,
+        brier,
+        coverage_criterion(films, labels),
+    )
     return SideBySide(
         films=len(films),
-        missed=not_scored,
-        films_with_other_flags=other_flags,
+        missed=proportion(missed, len(films) + missed),
+        films_with_other_flags=proportion(other_flags, len(films)),
         findings={
             name: FindingChange(shift=_shift(films, name), flags=_flags(films, name) if name in flagged else None)
             for name in findings
         },
-        truth=truth,
+        truth={
+            name: flag_against_truth(films, name, labels, negative)
+            for name in flagged
+            if any(film.truth for film in films)
+        },
         criteria=criteria,
-        verdict=verdict([criterion.state for criterion in criteria]),
+        verdict=verdict(criteria),
     )
 
 
+def _share_at_most(name: str, events: int, films: int, limit: float, *, judged_on: str) -> Criterion:
+    """A share of films held against its limit."""
+    value = round(events / films, 4) if films else None
+    return at_most(name, value, share_interval(events, films), limit, judged_on=judged_on)
+
+
+def _unless(change: Criterion, truth: Sequence[Criterion], *, because: str) -> Criterion:
+    """A change that is larger than its limit is no harm where the truth says so."""
+    if change.state != MET and truth and all(criterion.state == MET for criterion in truth):
+        return replace(change, state=MET, because=because, missing=None)
+    return change
+
+
+def _unsure(films: Sequence[ComparedFilm]) -> Criterion:
+    """How many more films have no single finding in their prediction set."""
+    rises = [float(film.shadow.unsure) - film.live.unsure for film in films]
+    return at_most(
+        "unsure films, rise",
+        round(fmean(rises), 4) if rises else None,
+        mean_interval(rises, most=1),
+        RULE.unsure,
+        judged_on=FILMS,
+    )
+
+
+def _sampled(representative: bool) -> Criterion:
+    """Labels that somebody chose may hide just what was lost."""
+    return Criterion(
+        criterion="labels of a random sample",
+        value=float(representative),
+        limit=1.0,
+        state=MET if representative else OPEN,
+        judged_on=LABELS,
+        missing=None if representative else "labels of films that were drawn at random: 'xrayq labels sample'",
+    )
+
+
+def _moved(film: ComparedFilm, finding: str) -> float:
+    """By how much the shadow's probability is higher."""
+    return film.shadow.findings[finding].probability - film.live.findings[finding].probability
+
+
 def _shift(films: Sequence[ComparedFilm], finding: str) -> ProbabilityShift | None:
-    shifts: list[float] = sorted(film.shadow[finding].probability - film.live[finding].probability for film in films)
+    shifts: list[float] = sorted(_moved(film, finding) for film in films)
     if not shifts:
         return None
     quantiles = np.quantile(shifts, QUANTILES, method="linear").tolist()
@@ -154,34 +192,6 @@ def _shift(films: Sequence[ComparedFilm], finding: str) -> ProbabilityShift | No
 
 
 def _flags(films: Sequence[ComparedFilm], finding: str) -> FlagChanges:
-    on = sum(film.shadow[finding].flag and not film.live[finding].flag for film in films)
-    off = sum(film.live[finding].flag and not film.shadow[finding].flag for film in films)
+    on = sum(film.shadow.findings[finding].flag and not film.live.findings[finding].flag for film in films)
+    off = sum(film.live.findings[finding].flag and not film.shadow.findings[finding].flag for film in films)
     return FlagChanges(on=on, off=off, changed=proportion(on + off, len(films)))
-
-
-def _truth(films: Sequence[ComparedFilm], finding: str, negative: str) -> FlagsAgainstTruth:
-    """Both flags against the truth: rates with intervals, and what only one of them got right."""
-    read = [(film, has(finding, film.truth, negative)) for film in films if film.truth is not None]
-    positives = [film for film, positive in read if positive]
-    negatives = [film for film, positive in read if not positive]
-
-    def right(part: list[ComparedFilm], wanted: bool) -> Counter[tuple[bool, bool]]:
-        """How often (live, shadow) were right."""
-        return Counter((film.live[finding].flag == wanted, film.shadow[finding].flag == wanted) for film in part)
-
-    hits, passes = right(positives, True), right(negatives, False)
-    live_only, shadow_only = hits[True, False] + passes[True, False], hits[False, True] + passes[False, True]
-    return FlagsAgainstTruth(
-        sensitivity=_rate(hits),
-        specificity=_rate(passes),
-        mcnemar=OneSided(live_only=live_only, shadow_only=shadow_only, p=round(sign_test(live_only, shadow_only), 4)),
-    )
-
-
-def _rate(right: Counter[tuple[bool, bool]]) -> RateOfBoth:
-    films = right.total()
-    return RateOfBoth(
-        live=proportion(right[True, True] + right[True, False], films),
-        shadow=proportion(right[True, True] + right[False, True], films),
-        lost=proportion(right[True, False], films),
-    )

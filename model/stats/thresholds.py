@@ -12,6 +12,7 @@ from model.decision import SENSITIVITY, SPECIFICITY, OperatingPoint, chance_of, 
 from model.findings import NOT_NORMAL, negative_of
 from model.stats.binomial import interval
 from model.stats.estimate import Proportion
+from model.stats.flags_by_label import counted_by_label
 from model.stats.operating_points import CONFIDENCE
 
 HALF_WIDTH = 0.05
@@ -68,7 +69,7 @@ def choose_points(
                 against=", ".join(f"{count} {name}" for name, count in without.items() if count),
             )
         )
-    return tuple(points)
+    return counted_by_label(points, chances, labels, findings)
 
 
 def choose_point(

@@ -72,6 +72,7 @@ def commands(again: int) -> dict[str, str]:
         "instance-show": f"instance show 1.2.826.0.1.3680043.10.1.{again}",
         "labels-import": "labels import labels.csv",
         "labels-performance": "labels performance",
+        "labels-sample": "labels sample --draw november",
     }
 
 

@@ -209,9 +209,15 @@ def test_the_page_of_promotion_quotes_its_rule() -> None:
     assert rows["films scored by both"] == f"{RULE.films} or more"
     assert rows["films the shadow could not score"].startswith(f"{RULE.missed:.0%} or fewer".replace("%", " %"))
     assert rows["films with other flags"].startswith(f"{RULE.other_flags:.0%} or fewer".replace("%", " %"))
-    lost = rows["sensitivity lost, each flag"]
+    assert rows["films with a probability that moved"].startswith(
+        f"by more than {RULE.moved:g}: {RULE.films_moved:.0%}".replace("%", " %")
+    )
+    assert f"{RULE.unsure:.0%}".replace("%", " %") in rows["unsure films"]
+    lost = rows["lost, each flag and label"]
     assert f"{RULE.lost:.0%} or fewer".replace("%", " %") in lost
-    assert f"from {RULE.judged} positives" in lost
+    assert f"takes {RULE.judged} films" in lost
+    assert f"{RULE.brier:g}" in rows["Brier score, 0 to 1"]
+    assert f"{RULE.coverage:.0%}".replace("%", " %") in rows["prediction sets that hold the label"]
 
 
 def test_the_card_names_the_evaluations_engine() -> None:

@@ -120,11 +120,11 @@ def _trail_broken(chain: ChainCheck) -> Iterator[Condition]:
 
 
 def _performance(performance: LivePerformance | None) -> Iterator[Condition]:
-    for finding in performance.rates.findings if performance else ():
-        rates = {"sensitivity": finding.sensitivity, "specificity": finding.specificity}
-        left = [name for name, rate in rates.items() if rate.alarm]
+    """An alarm for each flag with a rate over the random sample that left where it was calibrated."""
+    for finding in performance.rates.sample.findings if performance else ():
+        left = [one for one in finding.by_label if one.rate.alarm]
         if left:
-            rate = rates[left[0]]
+            rate = left[0].rate
             value, calibrated = rate.published_value, rate.calibrated
             assert value is not None
             assert calibrated is not None
@@ -134,9 +134,10 @@ def _performance(performance: LivePerformance | None) -> Iterator[Condition]:
                 subject=finding.finding,
                 value=value,
                 threshold=low if value < (low + high) / 2 else high,
-                text=f"{SPOKEN.get(finding.finding, finding.finding)}: live {left[0]} is {value:.3f} on "
-                f"{rate.trials} labelled films; it was calibrated at {low:.3f} to {high:.3f}",
-                about=tuple(left),
+                text=f"{SPOKEN.get(finding.finding, finding.finding)}: live {left[0].name} on films labelled "
+                f"{SPOKEN.get(left[0].label, left[0].label)} is {value:.3f}, of "
+                f"{rate.trials} in the random sample; it was calibrated at {low:.3f} to {high:.3f}",
+                about=tuple(f"{one.name} {one.label}" for one in left),
             )
 
 

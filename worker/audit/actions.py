@@ -30,6 +30,8 @@ class Action(StrEnum):
     SHADOW_SKIPPED = "shadow_skipped"
     # measures
     LABELS_IMPORTED = "labels_imported"
+    LABELS_DRAWN = "labels_drawn"
+    LABELS_RESET = "labels_reset"
     REFERENCE_FROZEN = "reference_frozen"
     # reports of the night
     REPORT_MADE = "report_made"

@@ -6,7 +6,7 @@ import typer
 
 from model.notice import NOTICE
 from model.promotion.rule import PROMOTE, RULE
-from worker.cli.common import JsonOption, load_settings, print_json, wide_console
+from worker.cli.common import JsonOption, load_settings, must_be_one_of, print_json, wide_console
 from worker.cli.roles import default_of
 from worker.errors import NotFound
 from worker.processes.parts import open_database
@@ -15,37 +15,47 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Engine
 
-    from model.promotion.side_by_side import FlagChanges, ProbabilityShift, RateOfBoth
+    from model.promotion.against_truth import RateOfBoth
+    from model.promotion.rule import Criterion
+    from model.promotion.side_by_side import FlagChanges, ProbabilityShift
     from model.stats.estimate import Interval, Proportion
     from worker.bundles.roles import PlacedBundle
     from worker.monitoring.comparison import BundleComparison
 
 HELP = f"""Compare two bundles on the films in the database that both scored, and say whether to promote.
 
-    The rule, by exact 95 % intervals:
+    The rule. Its intervals hold however often one looks, so look every day:
 
     \b
-    promote           every criterion below is met
-    keep              one is broken: its whole interval lies outside the limit
-    not enough films  one is open: its interval reaches over the limit
+    promote            every criterion below is met
+    keep               one is broken: its whole interval lies outside the limit
+    not enough films   one is open: its interval reaches over the limit
+    not enough labels  likewise, and only labels can settle it
 
     \b
     films scored by both              {RULE.films} or more
     films the shadow could not score  {RULE.missed:.0%} or fewer
     films with other flags            {RULE.other_flags:.0%} or fewer; more where labels
                                       judge every flag
-    sensitivity lost                  {RULE.lost:.0%} or less of the films with the finding
-                                      are flagged by live alone; judged from {RULE.judged};
-                                      gains do not count
-    specificity lost                  likewise of the films without it
-
-    Without labels the last two are not judged, and nothing stops a promotion.
+    films with a probability that
+    moved by more than {RULE.moved:g}            {RULE.films_moved:.0%} or fewer; more where labels
+                                      judge the Brier score
+    unsure films                      at most {RULE.unsure:.0%} of the films more
+    labels of a random sample         'xrayq labels sample' draws the films
+    lost, each flag and label         {RULE.lost:.0%} or less of the films with the label
+                                      are rightly flagged, or not, by live alone;
+                                      takes {RULE.judged}; gains do not count
+    Brier score, 0 to 1               at most {RULE.brier:g} higher
+    prediction sets with the label    at most {RULE.coverage:.0%} of the films fewer
 
     A flag that only one of the two has is not compared.
 
     A film's label is the one that most readers gave ('xrayq labels import').
-    The intervals take films as independent. The verdict is advice: a person
-    activates.
+    Labels come from the random sample where it has one; a drawn film without a
+    label counts against the shadow. --labels all takes every label: you answer
+    for it that no film was chosen by what a bundle said of it. The intervals
+    take films as independent. A flag that the shadow alone has is not compared;
+    one that live alone has is lost. The verdict is advice: a person activates.
 
     \b
     xrayq bundle compare
@@ -53,19 +63,23 @@ HELP = f"""Compare two bundles on the films in the database that both scored, an
     """
 LiveDigest = Annotated[str, typer.Argument(help="The first digits of its digest; default: the one live now.")]
 ShadowDigest = Annotated[str, typer.Argument(help="Likewise; default: the only shadow.")]
+Labels = Annotated[str, typer.Option(help="sample or all; default: sample where it has a label.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command(help=HELP)(compare)
 
 
-def compare(live: LiveDigest = "", shadow: ShadowDigest = "", as_json: JsonOption = False) -> None:
-    from worker.monitoring.comparison import compare_bundles
+def compare(live: LiveDigest = "", shadow: ShadowDigest = "", labels: Labels = "", as_json: JsonOption = False) -> None:
+    from worker.monitoring.comparison import LabelSource, compare_bundles
 
+    if labels:
+        must_be_one_of(labels, list(LabelSource), "--labels")
     settings = load_settings()
     engine = open_database(settings)
     live_bundle, shadow_bundle = _two(engine, live, shadow, default_of(settings.bundle))
-    comparison = compare_bundles(engine, live_bundle.digest, shadow_bundle.digest)
+    source = LabelSource(labels) if labels else None
+    comparison = compare_bundles(engine, live_bundle.digest, shadow_bundle.digest, source)
     if as_json:
         content = comparison.as_dict() | {"notice": NOTICE}
         for place, bundle in (("live", live_bundle), ("shadow", shadow_bundle)):
@@ -114,33 +128,55 @@ def _show(console: "Console", comparison: "BundleComparison", live: "PlacedBundl
     columns = ("finding", "shift, mean", "5 %", "median", "95 %", "largest", "flag on", "off", "changed")
     rows = [(name, *_shift(change.shift), *_changes(change.flags)) for name, change in result.findings.items()]
     print_rows(console, columns, rows, drops=("5 %", "95 %", "median"))
+    console.print(_labels(comparison))
     if result.truth:
         _show_truth(console, comparison)
     criteria = [
-        (line.criterion, _number(line.value, line.interval95), f"{line.limit:g}", line.state)
+        (line.criterion, _number(line.value, line.interval95), f"{line.limit:g}", line.state, _about(line))
         for line in result.criteria
     ]
-    print_rows(console, ("criterion", "found", "limit", "state"), criteria, folds=("criterion",))
+    headings = ("criterion", "found", "limit", "state", "about")
+    print_rows(console, headings, criteria, folds=("criterion", "about"))
     console.print(Text.assemble("verdict: ", (result.verdict, "bold")))
     if result.verdict == PROMOTE:
         console.print(f"  xrayq bundle activate {comparison.shadow[:12]}")
-    console.print(f"Brackets are exact 95 % intervals, films taken as independent. {NOTICE}", style="dim")
+    console.print(
+        "Brackets of criteria hold however often one looks; the others are exact 95 % intervals. Films are taken as "
+        f"independent. {NOTICE}",
+        style="dim",
+    )
+
+
+def _labels(comparison: "BundleComparison") -> str:
+    """Which labels are the truth, and what to do where they are none."""
+    from worker.monitoring.comparison import LabelSource
+
+    films = f"{comparison.truth_films} of these films, readers disagree on {comparison.disputed_films}"
+    if comparison.labels == LabelSource.SAMPLE:
+        return f"labels: of the random sample, on {films}; {comparison.drawn_films} were drawn"
+    if comparison.vouched:
+        return f"labels: all, as asked for, on {films}"
+    draw = "'xrayq labels sample --films 200' draws films for readers, 'xrayq labels import' takes what they say"
+    if not comparison.truth_films:
+        return f"labels: none, so nothing is promoted; {draw}"
+    return f"labels: all, on {films}; nobody drew these films, so nothing is promoted by them; {draw}"
+
+
+def _about(line: "Criterion") -> str:
+    return line.because or line.missing or ""
 
 
 def _show_truth(console: "Console", comparison: "BundleComparison") -> None:
     from worker.cli.console import print_rows
 
-    console.print(
-        f"{comparison.truth_films} of them have a label; of {comparison.disputed_films} more the readers disagree",
-    )
-    columns = ("flag", "rate", "films", "live", "shadow", "lost", "live only right", "shadow only", "McNemar p")
+    columns = ("flag", "label", "films", "live right", "shadow right", "lost", "live only", "shadow only", "McNemar p")
     rows = []
     for name, flag in comparison.result.truth.items():
         test = flag.mcnemar
         tested = (str(test.live_only), str(test.shadow_only), f"{test.p:.4f}")
-        rows.append((name, "sensitivity", *_rate(flag.sensitivity), *tested))
-        rows.append((name, "specificity", *_rate(flag.specificity), "", "", ""))
-    print_rows(console, columns, rows, drops=("McNemar p", "shadow only", "live only right"))
+        for number, (label, rate) in enumerate(flag.by_label.items()):
+            rows.append((name, label, *_rate(rate), *(tested if number == 0 else ("", "", ""))))
+    print_rows(console, columns, rows, drops=("McNemar p", "shadow only", "live only"))
 
 
 def _rate(rate: "RateOfBoth") -> tuple[str, str, str, str]:

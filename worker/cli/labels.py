@@ -7,14 +7,33 @@ import typer
 
 from model.notice import NOTICE
 from worker.cli.bundle import load_bundle
-from worker.cli.common import JsonOption, load_settings, must_be_writable, operator, print_json, wide_console
+from worker.cli.common import (
+    JsonOption,
+    clock,
+    load_settings,
+    must_be_writable,
+    operator,
+    past_day,
+    print_json,
+    wide_console,
+    writing_to,
+)
 from worker.cli.roles import live_bundle
 from worker.errors import NotFound
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    from model.stats.sequential import RateWatch
-    from worker.monitoring.performance import Performance
+    from datetime import datetime
+
+    from rich.console import Console
+
+    from model.stats.estimate import Interval
+    from worker.monitoring.label_sample import Draw
+    from worker.monitoring.live_rates import Performance
+    from worker.settings import Settings
+
+MOST_CHARACTERS = 200
+"""Of the reason of a reset."""
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Labels from readers, and live performance.")
 
@@ -29,7 +48,9 @@ def import_(
     Columns: label (normal, pneumonia or covid19), reader, read_on (YYYY-MM-DD),
     and one of sop_instance_uid and accession_number, which names every film of
     the order. A later reading by the same reader corrects the one before. Films
-    may arrive after their labels. Messages name lines, never their content.
+    may arrive after their labels. A row with label, reader and read_on empty is
+    a film of a worklist that nobody has read yet. Messages name lines, never
+    their content.
 
     \b
     xrayq labels import readings.csv
@@ -45,6 +66,80 @@ def import_(
     counts = imported.as_dict()
     words = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in counts if name != "rows")
     typer.echo(f"{imported.rows} rows: {words}")
+
+
+@app.command()
+def sample(
+    films: Annotated[int, typer.Option(help="How many.", min=1)] = 100,
+    since: Annotated[str, typer.Option(help="First day received, YYYY-MM-DD.")] = "",
+    until: Annotated[str, typer.Option(help="Last day received, YYYY-MM-DD; part of it.")] = "",
+    calling_ae: Annotated[str, typer.Option("--ae", help="Of this sender alone.")] = "",
+    name: Annotated[str, typer.Option("--draw", help="Its name. One that was drawn already is shown as it was.")] = "",
+    seed: Annotated[int | None, typer.Option(help="For a draw that can be repeated elsewhere.", min=0)] = None,
+    out: Annotated[Path | None, typer.Option(help="A CSV file; default: print it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw films at random for readers, whatever they scored, as a worklist in CSV.
+
+    Live rates and alarms come from drawn films alone. Of the films that the
+    live bundle scored since the last reset: one a study, and no study twice.
+    The list has no score and no flag; readers fill label, reader and read_on,
+    as often as they like, and 'xrayq labels import' takes the file back. Read
+    all of it: until then a film that was left out counts against an alarm. The
+    draw is kept and audited.
+
+    \b
+    xrayq labels sample --films 100 --out worklist.csv
+    xrayq labels sample --films 100 --draw november --since 2026-11-01
+    """
+    from worker.monitoring.label_sample import Wanted, draw
+
+    settings = load_settings()
+    engine = open_database(settings)
+    wanted = Wanted(
+        films=films,
+        bundle_digest=live_bundle(engine, settings).digest,
+        since=_day(since, settings, "--since"),
+        until=_day(until, settings, "--until", end=True),
+        calling_ae=calling_ae,
+        seed=seed,
+    )
+    drawn = draw(engine, name.strip(), wanted, actor=operator())
+    if as_json:
+        print_json(drawn.as_dict())
+        return
+    _write(drawn, out)
+    number = f"{len(drawn.films)} films"
+    fewer = "" if drawn.again or len(drawn.films) >= films else f"; {films} were asked for, and no more are left"
+    when = f", drawn {clock(drawn.drawn_at, settings.zone)} already" if drawn.again else ""
+    typer.echo(f"draw {drawn.name}: {number}{fewer}{when}", err=True)
+
+
+@app.command()
+def reset(
+    reason: Annotated[str, typer.Option(help="At most 200 characters. No patient's name or number.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Begin live rates and alarms anew, as after an incident that was mended.
+
+    Films received before count no longer, nor do draws made before: draw
+    anew. Who, when and why are in the audit trail, and in the reports.
+
+    \b
+    xrayq labels reset --reason 'new detector plate in CR1, bundle kept'
+    """
+    from worker.errors import ConfigurationError
+    from worker.monitoring import label_sample
+
+    reason = reason.strip()
+    if not 0 < len(reason) <= MOST_CHARACTERS or not reason.isprintable():
+        raise ConfigurationError(f"--reason is one line of 1 to {MOST_CHARACTERS} characters")
+    settings = load_settings()
+    made = label_sample.reset(open_database(settings), reason, actor=operator())
+    if as_json:
+        print_json({"at": made.at.isoformat(timespec="seconds"), "actor": made.actor, "reason": made.reason})
+    else:
+        typer.echo(f"live rates begin anew at {clock(made.at, settings.zone)}; next: xrayq labels sample")
 
 
 @app.command()
@@ -91,16 +186,18 @@ def performance(
     bundle: Annotated[str, typer.Option(help="Shipped bundle or folder; default: the live one.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Sensitivity, specificity and PPV of the live flags, with exact 95 % intervals.
+    """How often the live flags are right, by label, with exact 95 % intervals.
 
-    An alarm says that a rate left the interval it had when the bundle was
-    calibrated. It may be looked at after every film: over all time, rates that
-    stayed inside raise a false alarm with a chance of at most 5 % in all, as
-    long as labels are added and not corrected.
+    Rates come from the films that 'xrayq labels sample' drew; labels of other
+    films are shown apart, as not representative. An alarm says that a rate left
+    the interval it had when the bundle was calibrated. It may be looked at
+    after every film: over all time, rates that stayed inside raise a false
+    alarm with a chance of at most 5 % in all, whichever drawn films readers
+    leave out, as long as labels are not corrected.
 
     \b
     xrayq labels performance
-    xrayq labels performance --json | jq '.findings[] | select(.alarm)'
+    xrayq labels performance --json | jq '.sample.findings[] | select(.alarm)'
     """
     from worker.monitoring.performance import performance as measure
 
@@ -109,46 +206,106 @@ def performance(
     measured = measure(engine, load_bundle(bundle) if bundle else live_bundle(engine, settings))
     if as_json:
         print_json(measured.as_dict() | {"notice": NOTICE})
-    else:
-        _show(measured)
-
-
-def _show(measured: "Performance") -> None:
-    from rich.text import Text
-
-    from worker.cli.console import print_rows
-
+        return
     console = wide_console()
-    table = []
-    for rates in measured.findings:
-        for name in ("sensitivity", "specificity", "ppv"):
-            rate = getattr(rates, name)
-            alarm = Text(f"ALARM since labelled film {rate.alarm_at} of its kind", "red") if rate.alarm_at else ""
-            calibrated = "" if rate.calibrated is None else f"{rate.calibrated[0]:.3f} to {rate.calibrated[1]:.3f}"
-            evidence = "" if rate.evidence is None else f"{rate.evidence:.3g}"
-            table.append((rates.finding, name, _words(rate), calibrated, evidence, alarm))
-    print_rows(console, ("finding", "rate", "now", "calibrated", "evidence", "alarm"), table, folds=("alarm",))
+    if measured.since:
+        console.print(f"Counted since the reset of {clock(measured.since, settings.zone)}: {measured.reason}")
+    _show_sample(console, measured)
+    _show_others(console, measured)
     console.print(
-        f"{measured.labelled} of {measured.scored} films scored live by bundle {measured.bundle_digest[:12]} "
-        f"have a label ({measured.labelled_flagged} of the {measured.flagged} flagged); "
-        f"readers disagree on {measured.disputed}.",
-    )
-    if measured.selected:
-        console.print(
-            "Flagged films were labelled more often than the others, so the sensitivity above is too high: "
-            "label a random sample too.",
-            style="yellow",
-        )
-    limits = {rates.sensitivity.alarm_from for rates in measured.findings}
-    console.print(
-        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm. Calibrated: on the films that the "
-        f"flags were chosen on, by the engine of then (fp32 as a rule; int8 changes a few flags). {NOTICE}",
+        "Calibrated: on the films that the flags were chosen on, by the engine of then (fp32 as a rule; int8 changes "
+        f"a few flags); empty where the bundle does not say it by label. {NOTICE}",
         style="dim",
     )
 
 
-def _words(rate: "RateWatch") -> str:
-    if rate.value is None:
+def _show_sample(console: "Console", measured: "Performance") -> None:
+    from rich.text import Text
+
+    from worker.cli.console import print_rows
+    from worker.monitoring.live_rates import COMPLETE
+
+    sample = measured.sample
+    if not sample.drawn:
+        console.print(
+            "No film that this bundle scored was drawn at random, so there are no rates and no alarm: 'xrayq labels "
+            "sample --films 100 --out worklist.csv', let readers fill it, 'xrayq labels import worklist.csv'.",
+            style="yellow",
+        )
+        return
+    table = []
+    for rates in sample.findings:
+        for one in rates.by_label:
+            rate = one.rate
+            alarm = Text(f"ALARM since labelled film {rate.alarm_at} of its kind", "red") if rate.alarm_at else ""
+            calibrated = "" if rate.calibrated is None else f"{rate.calibrated[0]:.3f} to {rate.calibrated[1]:.3f}"
+            evidence = "" if rate.evidence is None else f"{rate.evidence:.3g}"
+            now = _words(rate.value, rate.interval95, rate.trials)
+            table.append((rates.finding, one.label, one.name, now, calibrated, evidence, alarm))
+        for name, share in (("PPV", rates.ppv), ("NPV", rates.npv)):
+            table.append((rates.finding, "all", name, _words(share.value, share.interval95, share.n), "", "", ""))
+    print_rows(console, ("flag", "label", "rate", "now", "calibrated", "evidence", "alarm"), table, folds=("alarm",))
+    limits = {one.rate.alarm_from for rates in sample.findings for one in rates.by_label if one.rate.calibrated}
+    console.print(
+        f"{sample.drawn} of the {measured.scored} films scored live by bundle {measured.bundle_digest[:12]} were drawn "
+        f"at random: {sample.labelled} labelled, readers disagree on {sample.disputed}, {sample.unread} not read. "
+        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm."
+    )
+    if not sample.complete:
+        console.print(
+            f"Fewer than {100 * COMPLETE:.0f} % of the drawn films were read, so the rates above may be those of the "
+            "easy ones. A film that was not read counts against an alarm.",
+            style="yellow",
+        )
+
+
+def _show_others(console: "Console", measured: "Performance") -> None:
+    from worker.cli.console import print_rows
+
+    others = measured.others
+    if not (others.labelled or others.disputed):
+        return
+    console.print(
+        f"Not representative: {others.labelled} films with a label that were not drawn ({others.flagged} flagged), "
+        f"readers disagree on {others.disputed} more. Nobody knows how they were chosen, so no alarm comes of them.",
+        style="yellow",
+    )
+    rows = [
+        (one.finding, one.label, _words(one.right.value, one.right.interval95, one.right.n)) for one in others.rates
+    ]
+    print_rows(console, ("flag", "label", "right, not representative"), rows)
+
+
+def _words(value: float | None, interval: "Interval", films: int) -> str:
+    if value is None:
         return "-"
-    low, high = rate.interval95
-    return f"{rate.value:.3f} [{low:.2f}, {high:.2f}] n={rate.trials}"
+    low, high = interval
+    return f"{value:.3f} [{low:.2f}, {high:.2f}] n={films}"
+
+
+def _day(text: str, settings: "Settings", option: str, *, end: bool = False) -> "datetime | None":
+    """Its first moment, or its end."""
+    from worker.db.span import Span
+
+    if not text:
+        return None
+    span = Span.of_day(past_day(text, settings.zone, option), settings.zone)
+    return span.end if end else span.start
+
+
+def _write(drawn: "Draw", out: Path | None) -> None:
+    """The worklist as CSV."""
+    import csv
+    import io
+
+    from worker.monitoring.label_sample import COLUMNS
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(film.row for film in drawn.films)
+    if out is None:
+        typer.echo(text.getvalue(), nl=False)
+        return
+    with writing_to(out):
+        out.write_text(text.getvalue(), encoding="utf-8")

@@ -192,6 +192,26 @@ truth = Table(
     Index(None, "accession_digest"),
 )
 
+label_sample = Table(
+    "label_sample",
+    metadata,
+    Column("id", Identifier, primary_key=True, comment="its order is that of the draws, and within one that of chance"),
+    Column("draw", String(64), nullable=False, comment="name of the draw"),
+    Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False),
+    Column("drawn_at", Timestamp, nullable=False),
+    UniqueConstraint("instance_id"),
+    Index(None, "draw"),
+)
+
+label_reset = Table(
+    "label_reset",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("at", Timestamp, nullable=False, comment="films received before count no longer in live rates"),
+    Column("actor", String(64), nullable=False),
+    Column("reason", String(200), nullable=False, comment="free text of an operator, no patient data"),
+)
+
 audit_event = Table(
     "audit_event",
     metadata,

@@ -6,6 +6,7 @@ A film's truth is the label that most of its readers gave; without a majority it
 
 import csv
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ class Imported:
     """What an import changed, in rows of the file."""
 
     rows: int
+    """With a label."""
     new: int
     corrected: int
     """A later reading by the same reader."""
@@ -56,17 +58,29 @@ class Imported:
     """Read before the reading that is kept already."""
     without_film: int
     """Rows whose film has not arrived."""
+    not_read: int
+    """Rows of a worklist that no reader has filled yet."""
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
 
 
-def read_labels(path: Path, findings: tuple[str, ...], key: bytes) -> list[Label]:
+@dataclass(frozen=True, kw_only=True)
+class LabelFile:
+    """A file that has no fault."""
+
+    labels: tuple[Label, ...]
+    not_read: int
+    """Rows that name a film and say nothing of it."""
+
+
+def read_labels(path: Path, findings: tuple[str, ...], key: bytes) -> LabelFile:
     """Read and check a whole file.
 
     Args:
         path: CSV in UTF-8 with the columns label, reader, read_on (YYYY-MM-DD), and sop_instance_uid or
-            accession_number or both, one of them filled in each row.
+            accession_number or both, one of them filled in each row. A row may leave label, reader and read_on empty:
+            a film of a worklist that nobody has read yet.
         findings: what a label may be.
         key: `pseudonyms.digest_key` of the database.
 
@@ -87,8 +101,13 @@ def read_labels(path: Path, findings: tuple[str, ...], key: bytes) -> list[Label
         raise LabelsRefused(path, [f"it needs the columns {', '.join(COLUMNS)}, one of the first two may be missing"])
     labels: dict[tuple[str, str, str], Label] = {}
     faults: list[str] = []
+    not_read = 0
     for line, row in rows:
-        label, fault = _label({name: (row.get(name) or "").strip() for name in COLUMNS}, findings, key)
+        cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+        label, fault = _label(cells, findings, key)
+        if label is None and not fault:
+            not_read += 1
+            continue
         if label and label.key in labels:
             fault = "the same film and reader stand in a line before"
         if label is None or fault:
@@ -97,11 +116,11 @@ def read_labels(path: Path, findings: tuple[str, ...], key: bytes) -> list[Label
             labels[label.key] = label
     if faults:
         raise LabelsRefused(path, faults)
-    return list(labels.values())
+    return LabelFile(labels=tuple(labels.values()), not_read=not_read)
 
 
 def _label(row: dict[str, str], findings: tuple[str, ...], key: bytes) -> tuple[Label | None, str]:
-    """The row, or what is wrong with it."""
+    """The row, or what is wrong with it; neither where nobody has read the film."""
     if bool(row["sop_instance_uid"]) == bool(row["accession_number"]):
         return None, "fill sop_instance_uid or accession_number, and not both"
     if row["sop_instance_uid"] and not is_valid_uid(row["sop_instance_uid"]):
@@ -109,6 +128,8 @@ def _label(row: dict[str, str], findings: tuple[str, ...], key: bytes) -> tuple[
     for name, longest in LONGEST.items():
         if len(row[name]) > longest or not row[name].isprintable():
             return None, f"{name} is longer than {longest} characters, or has some that cannot be printed"
+    if not (row["label"] or row["reader"] or row["read_on"]):
+        return None, ""
     if not row["reader"]:
         return None, "reader is empty"
     if row["label"] not in findings:
@@ -136,7 +157,8 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
 
     Raises as `read_labels`.
     """
-    labels = read_labels(path, findings, digest_key(engine))
+    read = read_labels(path, findings, digest_key(engine))
+    labels = read.labels
     rekey(engine)
     digest = file_digest(path)
     with writing(engine, long=True) as connection:
@@ -166,6 +188,7 @@ def import_labels(engine: Engine, path: Path, findings: tuple[str, ...], actor: 
             rows=len(labels),
             **{kind: counts[kind] for kind in ("new", "corrected", "unchanged", "older")},
             without_film=_without_film(connection, labels),
+            not_read=read.not_read,
         )
 
 
@@ -175,8 +198,6 @@ class Truth:
 
     label: str | None
     """None where its readers do not agree."""
-    place: int
-    """In the order in which films were first labelled."""
 
 
 def truths(connection: Connection) -> dict[int, Truth]:
@@ -193,20 +214,18 @@ def truths(connection: Connection) -> dict[int, Truth]:
     by_accession &= ~select(later.c.id).where(of_film).correlate(instance).exists()
     newest: dict[str, tuple[int, int]] = {}
     readings: dict[str, dict[str, tuple[date, str]]] = defaultdict(dict)
-    places: dict[str, int] = {}
     for how in (by_uid, by_accession):  # two joins that each have an index, instead of one with OR that has none
-        reading = (truth.c.label, truth.c.reader, truth.c.read_on, truth.c.id.label("place"))
+        reading = (truth.c.label, truth.c.reader, truth.c.read_on)
         query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *reading).select_from(instance)
         rows = connection.execute(query.join(truth, how).where(instance.c.is_film).order_by(truth.c.id))
         for row in rows:
             uid = row.sop_instance_uid
             newest[uid] = max(newest.get(uid, (0, 0)), (row.revision, row.id))
-            places[uid] = min(places.get(uid, row.place), row.place)
             before = readings[uid].get(row.reader)
             if before is None or before[0] < row.read_on:  # on the same day, what names the film itself
                 readings[uid][row.reader] = row.read_on, row.label
     return {
-        newest[uid][1]: Truth(label=_majority([label for _, label in by_reader.values()]), place=places[uid])
+        newest[uid][1]: Truth(label=_majority([label for _, label in by_reader.values()]))
         for uid, by_reader in readings.items()
     }
 
@@ -225,7 +244,7 @@ def _kind(label: Label, known: Any) -> str:
     return "older" if label.read_on < known.read_on else "corrected"
 
 
-def _known(connection: Connection, labels: list[Label]) -> dict[tuple[str, str, str], Any]:
+def _known(connection: Connection, labels: Sequence[Label]) -> dict[tuple[str, str, str], Any]:
     known = {}
     for column in ("sop_instance_uid", "accession_digest"):
         for chunk in _chunks(sorted({getattr(label, column) for label in labels} - {""})):
@@ -234,7 +253,7 @@ def _known(connection: Connection, labels: list[Label]) -> dict[tuple[str, str, 
     return known
 
 
-def _without_film(connection: Connection, labels: list[Label]) -> int:
+def _without_film(connection: Connection, labels: Sequence[Label]) -> int:
     arrived: dict[str, set[str]] = {}
     for column in ("sop_instance_uid", "accession_digest"):
         wanted = sorted({getattr(label, column) for label in labels} - {""})

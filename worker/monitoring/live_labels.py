@@ -1,4 +1,7 @@
-"""The live bundle against its labels: rates with intervals, and whether stated probabilities come true."""
+"""The live bundle against its labels: rates with intervals, and whether stated probabilities come true.
+
+Probabilities are held against the random sample alone, as rates are: chosen films have the finding more or less often.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +18,17 @@ from worker.bundles.roles import by_settings, in_service, open_bundle
 from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, score
+from worker.monitoring.label_sample import order_of_draws
 from worker.monitoring.labels import truths
-from worker.monitoring.performance import Performance, performance
+from worker.monitoring.live_rates import Performance
+from worker.monitoring.performance import performance
 
 CHUNK = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatedProbability:
-    """What the probabilities of a finding say over the labelled films, and what the readers say."""
+    """What the probabilities of a finding say over the labelled films of the sample, and what the readers say."""
 
     finding: str
     films: int
@@ -73,9 +78,10 @@ def against_labels(engine: Engine, default: Path | None) -> AgainstLabels:
     except BundleError:
         return _missing("The live bundle cannot be opened on the machine that made this report.")
     rates = performance(engine, bundle)
-    if not rates.labelled:
+    if not rates.known:
         return _missing(
-            "No film that the live bundle scored has a label; 'xrayq labels import' takes what readers say."
+            "No film that the live bundle scored has a label: 'xrayq labels sample' draws films for readers, "
+            "'xrayq labels import' takes what they say."
         )
     with snapshot(engine) as connection:
         stated = calibration(connection, bundle)
@@ -85,9 +91,11 @@ def against_labels(engine: Engine, default: Path | None) -> AgainstLabels:
 
 
 def calibration(connection: Connection, bundle: Bundle) -> tuple[StatedProbability, ...]:
-    """For each finding over the labelled films: how many should have it by the probabilities, and how many have it."""
-    labels = {key: film.label for key, film in truths(connection).items() if film.label is not None}
-    keys = sorted(labels)
+    """For each finding over the labelled films of the sample: how many should have it by the probabilities, and how
+    many have it."""
+    known = truths(connection)
+    labels = {key: known[key].label for key in order_of_draws(connection) if key in known}
+    keys = sorted(key for key, label in labels.items() if label is not None)
     stated: dict[str, list[float]] = {name: [] for name in bundle.findings}
     observed = dict.fromkeys(bundle.findings, 0)
     for at in range(0, len(keys), CHUNK):

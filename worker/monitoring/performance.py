@@ -1,118 +1,140 @@
-"""Live scores against truth: rates with intervals, and an alarm when one leaves where it was calibrated."""
+"""Live scores against truth: rates with intervals, and an alarm when one leaves where it was calibrated.
+
+Only films of the random sample (`label_sample`) have rates that stand for all films, and alarms. Rates are by label:
+how common a finding is makes no difference to them. What readers say of other films is shown apart.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine, func, select
 
 from model.bundle import Bundle
 from model.decision import OperatingPoint, has
 from model.findings import negative_of
-from model.stats.binomial import interval
-from model.stats.sequential import ALPHA, RateWatch, watch
+from model.stats.binomial import interval, proportion
+from model.stats.sequential import ALPHA, Outcome, watch
 from worker.db.scores import IS_LIVE, live_findings
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, instance, score
-from worker.monitoring.labels import truths
+from worker.monitoring.label_sample import last_reset, order_of_draws
+from worker.monitoring.labels import Truth, truths
+from worker.monitoring.live_rates import ChosenRate, FindingRates, LabelRate, OtherLabels, Performance, SampleRates
 
 CHUNK = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledScore:
-    """A film that has a score and a truth."""
+class ScoredFilm:
+    """A film that the bundle scored live, and what is known of it."""
 
     instance_id: int
-    truth: str
+    received_at: datetime
     flags: frozenset[str]
-    place: int
-    """In the order in which films were first labelled."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingRates:
-    finding: str
-    sensitivity: RateWatch
-    specificity: RateWatch
-    ppv: RateWatch
-    """Positive predictive value. It moves with how common the finding is, so it has no calibrated interval."""
-
-    @property
-    def alarm(self) -> bool:
-        return self.sensitivity.alarm_at is not None or self.specificity.alarm_at is not None
-
-    def as_dict(self) -> dict[str, Any]:
-        rates = {"sensitivity": self.sensitivity, "specificity": self.specificity, "ppv": self.ppv}
-        return {"finding": self.finding, "alarm": self.alarm} | {name: rate.as_dict() for name, rate in rates.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Performance:
-    """How one bundle's live scores stand to the truth."""
-
-    bundle_digest: str
-    scored: int
-    flagged: int
-    """Scored films with any flag."""
-    labelled: int
-    labelled_flagged: int
-    disputed: int
-    """Labelled films whose readers do not agree: left out."""
-    findings: tuple[FindingRates, ...]
-
-    @property
-    def selected(self) -> bool:
-        """Whether flagged films were labelled rather than the others: sensitivity then looks better than it is."""
-        plain, labelled_plain = self.scored - self.flagged, self.labelled - self.labelled_flagged
-        if not self.flagged or not plain:
-            return False
-        return labelled_plain / plain < self.labelled_flagged / self.flagged / 2
-
-    def as_dict(self) -> dict[str, Any]:
-        names = ("bundle_digest", "scored", "flagged", "labelled", "labelled_flagged", "disputed", "selected")
-        return {name: getattr(self, name) for name in names} | {
-            "findings": [rates.as_dict() for rates in self.findings]
-        }
 
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
-    """Compare every live score of a bundle with its film's truth, in the order in which labels came."""
+    """Compare the live scores of a bundle with what readers say, drawn films in the order of the draws."""
     with snapshot(engine) as connection:
         scored, flagged = _counts(connection, bundle.digest)
-        labels = truths(connection)
-        flags = _flags(connection, bundle.digest, sorted(labels))
-    disputed = sum(labels[key].label is None for key in flags)
-    labelled = [
-        LabelledScore(instance_id=key, truth=film.label, flags=flags[key], place=film.place)
-        for key, film in labels.items()
-        if key in flags and film.label is not None
-    ]
-    alpha = ALPHA / max(1, 2 * len(bundle.operating_points))  # a sensitivity and a specificity each
-    labelled.sort(key=lambda film: (film.place, film.instance_id))
+        reset = last_reset(connection)
+        labels, drawn = truths(connection), order_of_draws(connection)
+        films = _films(connection, bundle.digest, sorted({*labels, *drawn}))
+    of_sample = set(drawn)
+    others = {
+        key: labels[key]
+        for key in sorted(labels)
+        if key in films and key not in of_sample and (reset is None or films[key].received_at >= reset.at)
+    }
     return Performance(
         bundle_digest=bundle.digest,
         scored=scored,
         flagged=flagged,
-        labelled=len(labelled),
-        labelled_flagged=sum(bool(film.flags) for film in labelled),
-        disputed=disputed,
+        since=reset.at if reset else None,
+        reason=reset.reason if reset else "",
+        sample=_sample(bundle, [films[key] for key in drawn if key in films], labels),
+        others=_others(bundle, films, others),
+    )
+
+
+def _sample(bundle: Bundle, films: Sequence[ScoredFilm], labels: dict[int, Truth]) -> SampleRates:
+    """Args: films: in the order of the draws."""
+    labelled = [(film, labels[film.instance_id].label if film.instance_id in labels else None) for film in films]
+    references = [
+        (point, label, _calibrated(point, label, negative_of(bundle.findings)))
+        for point in bundle.operating_points
+        for label in bundle.findings
+    ]
+    alpha = ALPHA / max(1, sum(calibrated is not None for *_, calibrated in references))
+    return SampleRates(
+        drawn=len(films),
+        labelled=sum(label is not None for _, label in labelled),
+        disputed=sum(film.instance_id in labels and label is None for film, label in labelled),
         findings=tuple(
-            _rates(point, labelled, alpha, negative_of(bundle.findings)) for point in bundle.operating_points
+            _rates(
+                point,
+                labelled,
+                {label: calibrated for other, label, calibrated in references if other is point},
+                negative_of(bundle.findings),
+                alpha,
+            )
+            for point in bundle.operating_points
         ),
     )
 
 
-def _rates(point: OperatingPoint, labelled: Sequence[LabelledScore], alpha: float, negative: str) -> FindingRates:
+def _rates(
+    point: OperatingPoint,
+    films: Sequence[tuple[ScoredFilm, str | None]],
+    calibrated: dict[str, tuple[float, float] | None],
+    negative: str,
+    alpha: float,
+) -> FindingRates:
     name = point.finding
-    with_it = [name in film.flags for film in labelled if has(name, film.truth, negative)]
-    without = [name not in film.flags for film in labelled if not has(name, film.truth, negative)]
-    right = [has(name, film.truth, negative) for film in labelled if name in film.flags]
+    by_label = []
+    for label, reference in calibrated.items():
+        positive = has(name, label, negative)
+        outcomes = [
+            Outcome((name in film.flags) == positive, known=said is not None)
+            for film, said in films
+            if said in (label, None)
+        ]
+        by_label.append(LabelRate(label=label, positive=positive, rate=watch(outcomes, reference, alpha=alpha)))
+    known = [(name in film.flags, has(name, said, negative)) for film, said in films if said is not None]
+    flagged = [positive for flag, positive in known if flag]
+    unflagged = [not positive for flag, positive in known if not flag]
     return FindingRates(
         finding=name,
-        sensitivity=watch(with_it, interval(round(point.sensitivity * point.positives), point.positives), alpha=alpha),
-        specificity=watch(without, interval(round(point.specificity * point.negatives), point.negatives), alpha=alpha),
-        ppv=watch(right),
+        by_label=tuple(by_label),
+        ppv=proportion(sum(flagged), len(flagged)),
+        npv=proportion(sum(unflagged), len(unflagged)),
+    )
+
+
+def _calibrated(point: OperatingPoint, label: str, negative: str) -> tuple[float, float] | None:
+    """The interval of a rate on the films that the operating point was chosen on; None where the bundle has no such
+    films, or does not say."""
+    flagged, films = point.flagged_of(label, negative) or (0, 0)
+    if not films:
+        return None
+    return interval(flagged if has(point.finding, label, negative) else films - flagged, films)
+
+
+def _others(bundle: Bundle, films: dict[int, ScoredFilm], labels: dict[int, Truth]) -> OtherLabels:
+    negative = negative_of(bundle.findings)
+    said = [(films[key].flags, truth.label) for key, truth in labels.items() if truth.label is not None]
+    rates = []
+    for point in bundle.operating_points:
+        for label in bundle.findings:
+            wanted = has(point.finding, label, negative)
+            right = [(point.finding in flags) == wanted for flags, other in said if other == label]
+            rates.append(ChosenRate(finding=point.finding, label=label, right=proportion(sum(right), len(right))))
+    return OtherLabels(
+        labelled=len(said),
+        flagged=sum(bool(flags) for flags, _ in said),
+        disputed=len(labels) - len(said),
+        rates=tuple(rates),
     )
 
 
@@ -128,15 +150,21 @@ def _counts(connection: Connection, digest: str) -> tuple[int, int]:
     return int(scored), int(flagged)
 
 
-def _flags(connection: Connection, digest: str, instances: list[int]) -> dict[int, frozenset[str]]:
-    """The flags of those instances that the bundle scored live."""
+def _films(connection: Connection, digest: str, instances: list[int]) -> dict[int, ScoredFilm]:
+    """Those instances that the bundle scored live."""
     flags: dict[int, set[str]] = {}
+    received: dict[int, datetime] = {}
     for at in range(0, len(instances), CHUNK):
+        columns = (instance.c.id, instance.c.received_at, finding_score.c.finding, finding_score.c.flag)
         rows = connection.execute(
-            live_findings(instance.c.id, finding_score.c.finding, finding_score.c.flag).where(
+            live_findings(*columns).where(
                 instance.c.id.in_(instances[at : at + CHUNK]), score.c.bundle_digest == digest
             )
         )
         for row in rows:
+            received[row.id] = row.received_at
             flags.setdefault(row.id, set()).update({row.finding} if row.flag else ())
-    return {key: frozenset(names) for key, names in flags.items()}
+    return {
+        key: ScoredFilm(instance_id=key, received_at=received[key], flags=frozenset(names))
+        for key, names in flags.items()
+    }

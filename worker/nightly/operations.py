@@ -21,6 +21,8 @@ CHANGES = (
     Action.BUNDLE_SHADOWED,
     Action.BUNDLE_RETIRED,
     Action.LABELS_IMPORTED,
+    Action.LABELS_DRAWN,
+    Action.LABELS_RESET,
     Action.REFERENCE_FROZEN,
 )
 """What an operator or the service changed, as the page lists it."""

@@ -12,8 +12,8 @@ from model.findings import NOT_NORMAL
 from tests.services import typed, typed_in
 from worker.db import schema
 from worker.db.session import make_engine, writing
-from worker.db.tables import deployment, finding_score, instance, score, truth
-from worker.monitoring.comparison import compare_bundles
+from worker.db.tables import deployment, finding_score, instance, label_sample, score, truth
+from worker.monitoring.comparison import LabelSource, compare_bundles
 
 LIVE, SHADOW, OTHER = "a" * 64, "b" * 64, "c" * 64
 NOW = datetime.now(UTC)
@@ -47,6 +47,7 @@ def add_film(connection: Connection, number: int, said: dict[str, float]) -> int
                 "engine": "onnxruntime-0-fp32",
                 "software_version": "0",
                 "scored_at": NOW,
+                "prediction_set": ["covid19" if probability >= POINT else "normal"],
             },
         ).scalar_one()
         for finding, value, point in (("normal", 1 - probability, None), ("covid19", probability, POINT)):
@@ -78,6 +79,11 @@ def add_truth(connection: Connection, number: int, label: str, reader: str = "on
     )
 
 
+def add_draw(connection: Connection, films: list[int]) -> None:
+    """By instance id."""
+    connection.execute(insert(label_sample), [{"draw": "one", "instance_id": film, "drawn_at": NOW} for film in films])
+
+
 def add_bundle(connection: Connection, digest: str, role: str) -> None:
     values = {"bundle_digest": digest, "name": digest[:3], "version": "1", "path": "/nowhere", "role": role}
     connection.execute(insert(deployment), values | {"changed_at": NOW, "changed_by": "operator:test"})
@@ -104,44 +110,72 @@ def test_films_of_both_with_their_truth(database: Engine) -> None:
     assert (change.flags.on, change.flags.off) == (1, 1)
     assert change.shift is not None
     assert (change.shift.mean, change.shift.largest) == (-0.05, -0.7)
-    assert [getattr(truth.sensitivity, who).value for who in ("live", "shadow", "lost")] == [1.0, 0.5, 0.5]
-    assert [getattr(truth.specificity, who).value for who in ("live", "shadow", "lost")] == [1.0, 0.0, 1.0]
+    sick, well = truth.by_label["covid19"], truth.by_label["normal"]
+    assert [getattr(sick, who).value for who in ("live", "shadow", "lost")] == [1.0, 0.5, 0.5]
+    assert [getattr(well, who).value for who in ("live", "shadow", "lost")] == [1.0, 0.0, 1.0]
     assert comparison.engines[SHADOW] == ["onnxruntime-0-fp32"]
     assert set(found.truth) == {"covid19"}
+    assert (comparison.labels, comparison.vouched, comparison.drawn_films) == (LabelSource.ALL, False, 0)
     assert compare_bundles(database, LIVE, OTHER).result.films == 1
     assert compare_bundles(database, OTHER, "d" * 64).result.films == 0
 
 
-def test_a_flag_of_one_bundle_alone_is_not_compared(database: Engine) -> None:
-    """A film with a row for `not_normal` of the shadow, as a bundle that flags it leaves it."""
+def flag_not_normal(connection: Connection, digest: str, *, flag: bool) -> None:
+    """As a bundle with that flag leaves it."""
+    for key in connection.execute(select(score.c.id).where(score.c.bundle_digest == digest)).scalars().all():
+        row = {"score_id": key, "finding": NOT_NORMAL, "logit": 0.0, "probability": 0.9}
+        connection.execute(insert(finding_score), row | {"operating_point": 0.5, "flag": flag})
+
+
+def test_a_flag_of_the_shadow_alone_is_not_compared_and_one_of_live_alone_is_lost(database: Engine) -> None:
     with writing(database) as connection:
         for number in (1, 2):
             add_film(connection, number, {LIVE: 0.9, SHADOW: 0.9, OTHER: 0.9})
-        add_truth(connection, 1, "pneumonia")
-        for digest in (SHADOW, OTHER):
-            for key in connection.execute(select(score.c.id).where(score.c.bundle_digest == digest)).scalars().all():
-                row = {"score_id": key, "finding": NOT_NORMAL, "logit": 0.0, "probability": 0.9}
-                connection.execute(insert(finding_score), row | {"operating_point": 0.5, "flag": True})
+        add_truth(connection, 1, "covid19")
+        flag_not_normal(connection, SHADOW, flag=True)
+        flag_not_normal(connection, OTHER, flag=True)
     alone = compare_bundles(database, LIVE, SHADOW).result
     assert (alone.films, set(alone.findings), alone.films_with_other_flags.value) == (2, {"normal", "covid19"}, 0.0)
     both = compare_bundles(database, SHADOW, OTHER).result
-    assert set(both.findings) == {NOT_NORMAL, "normal", "covid19"}
-    assert both.truth[NOT_NORMAL].sensitivity.live.n == 1  # a pneumonia is not normal
+    assert (set(both.findings), both.films_with_other_flags.value) == ({NOT_NORMAL, "normal", "covid19"}, 0.0)
+    sick = both.truth[NOT_NORMAL].by_label["covid19"]
+    assert (sick.live.value, sick.shadow.value, sick.lost.value) == (1.0, 1.0, 0.0)
+    gone = compare_bundles(database, SHADOW, LIVE).result
+    assert (gone.films, gone.films_with_other_flags.value) == (2, 1.0)
+    assert gone.truth[NOT_NORMAL].by_label["covid19"].lost.value == 1.0
+
+
+def test_the_random_sample_is_the_truth_where_there_is_one(database: Engine) -> None:
+    with writing(database) as connection:
+        films = [add_film(connection, number, {LIVE: 0.9, SHADOW: 0.2}) for number in range(6)]
+        add_draw(connection, films[:3])
+        for number in (0, 1, 4, 5):
+            add_truth(connection, number, "covid19")
+    comparison = compare_bundles(database, LIVE, SHADOW)
+    assert (comparison.labels, comparison.drawn_films, comparison.truth_films) == (LabelSource.SAMPLE, 3, 2)
+    every = compare_bundles(database, LIVE, SHADOW, LabelSource.ALL)
+    assert (every.labels, every.vouched, every.truth_films) == (LabelSource.ALL, True, 4)
+    sampled = {line.criterion: line.state for line in every.result.criteria}["labels of a random sample"]
+    assert sampled == "met"
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site with a live bundle, a shadow and 200 films."""
+    """A site with a live bundle, a shadow and 300 films, of which 250 were drawn and read."""
     folder = tmp_path_factory.mktemp("home")
     database = make_engine(f"sqlite:///{folder / 'xrayq.db'}")
     schema.upgrade(database)
     with writing(database) as connection:
         for digest, role in ((LIVE, "live"), (SHADOW, "shadow"), (OTHER, "retired")):
             add_bundle(connection, digest, role)
-        for number in range(200):
-            add_film(connection, number, {LIVE: 0.1, SHADOW: 0.2} | ({OTHER: 0.9} if number < 150 else {}))
-            if number < 40:
-                add_truth(connection, number, "normal")
+        films = []
+        for number in range(300):
+            sick = number % 5 == 0
+            said = {LIVE: 0.9, SHADOW: 0.92} if sick else {LIVE: 0.1, SHADOW: 0.08}
+            films.append(add_film(connection, number, said | ({OTHER: 0.8} if number < 150 else {})))
+            if number < 250:
+                add_truth(connection, number, "covid19" if sick else "normal")
+        add_draw(connection, films[:250])
     return folder
 
 
@@ -163,7 +197,7 @@ def test_every_value_is_whole_at_every_width(home: Path, columns: str) -> None:
         patch.setenv("COLUMNS", columns)
         _, out, _ = xrayq("bundle", "compare", LIVE, OTHER)
     assert "…" not in out
-    for text in ("normal", "covid19", "+0.8000", "1.000 [0.912, 1.000]", "specificity", "keep"):
+    for text in ("normal", "covid19", "+0.7000", "1.000 [0.970, 1.000]", "specificity", "keep"):
         assert text in out
 
 
@@ -175,7 +209,8 @@ def test_the_command_takes_any_two(home: Path) -> None:
     states = {one["criterion"]: one["state"] for one in found["criteria"]}
     assert states["films scored by both"] == "open"
     assert states["films with other flags"] == "broken"
-    assert states["specificity of covid19, lost"] == "broken"
+    assert states["specificity of covid19 on normal, lost"] == "broken"
+    assert states["sensitivity of covid19 on covid19, lost"] == "open"
 
 
 @pytest.mark.parametrize(
@@ -185,6 +220,25 @@ def test_unknown_bundles(home: Path, words: list[str], message: str) -> None:
     done = compare(home, *words)
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert message in done.stderr
+
+
+def test_without_a_draw_nothing_is_promoted_and_the_words_say_what_to_do(tmp_path: Path) -> None:
+    database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+    schema.upgrade(database)
+    with writing(database) as connection:
+        for digest, role in ((LIVE, "live"), (SHADOW, "shadow")):
+            add_bundle(connection, digest, role)
+        for number in range(300):
+            add_film(connection, number, {LIVE: 0.1, SHADOW: 0.1})
+    done = compare(tmp_path)
+    assert "verdict: not enough labels" in done.stdout
+    assert "labels: none, so nothing is promoted; 'xrayq labels sample" in done.stdout
+    with writing(database) as connection:
+        for number in range(300):
+            add_truth(connection, number, "normal")
+    assert "nobody drew these films, so nothing is promoted by them" in compare(tmp_path).stdout
+    assert "labels: all, as asked for" in compare(tmp_path, "--labels", "all").stdout
+    assert compare(tmp_path, "--labels", "some").returncode == 2
 
 
 def test_without_a_shadow_both_must_be_named(tmp_path: Path) -> None:

@@ -1,31 +1,24 @@
-"""Labels into both databases, and live performance from them."""
+"""Labels into both databases."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from model import bundle as bundles
-from model.bundle import Bundle
 from model.findings import FINDINGS
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, finding_score, instance, score, truth
 from worker.errors import LabelsRefused, NotFound
+from worker.monitoring.label_sample import COLUMNS as WORKLIST
 from worker.monitoring.labels import Imported, import_labels, read_labels, truths
-from worker.monitoring.performance import performance
 from worker.states import State
 
 HEAD = "sop_instance_uid,accession_number,label,reader,read_on"
 NUMBERS: Iterator[int] = count(1)
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return bundles.load(bundles.REFERENCE)
 
 
 def film(
@@ -37,6 +30,8 @@ def film(
     flags: tuple[str, ...] | None = None,
     digest: str = "",
     role: str = "live",
+    study: str = "1.2",
+    findings: tuple[str, ...] = FINDINGS,
 ) -> int:
     """An instance, scored when it has flags. Returns its id."""
     now, named = datetime.now(UTC), accession_digest(digest_key(database), accession)
@@ -53,7 +48,8 @@ def film(
                     "state": State.RECEIVED if flags is None else State.SCORED,
                     "received_at": now,
                 }
-                | dict.fromkeys(("sop_class_uid", "transfer_syntax_uid", "study_instance_uid"), "1.2")
+                | dict.fromkeys(("sop_class_uid", "transfer_syntax_uid"), "1.2")
+                | {"study_instance_uid": study}
                 | dict.fromkeys(("series_instance_uid", "calling_ae", "called_ae"), "1.2")
                 | {"modality": "DX", "body_part": "CHEST", "view_position": "PA"},
             ).scalar_one()
@@ -64,7 +60,7 @@ def film(
                 {"instance_id": key, "bundle_digest": digest, "role": role, "engine": "test", "scored_at": now}
                 | {"software_version": "0"},
             ).scalar_one()
-            rows = [{"score_id": number, "finding": name, "flag": name in flags} for name in FINDINGS]
+            rows = [{"score_id": number, "finding": name, "flag": name in flags} for name in findings]
             connection.execute(insert(finding_score), [row | {"logit": 0.0, "probability": 0.5} for row in rows])
     return key
 
@@ -99,6 +95,7 @@ def test_labels_find_films_by_uid_and_by_accession_number(database: Engine, tmp_
         "unchanged": 0,
         "older": 0,
         "without_film": 1,
+        "not_read": 0,
     }
     assert found(database) == {first: "covid19", second: "pneumonia", sibling: "pneumonia"}
     assert third not in found(database)
@@ -160,7 +157,8 @@ FAULTS = {
     "long reader": (f"1.1,,normal,{'r' * 65},2026-11-01", "line 2: reader is longer than 64"),
     "no date": ("1.1,,normal,dr1,1.11.2026", "line 2: read_on is not a date"),
     "future": (f"1.1,,normal,dr1,{TOMORROW}", "line 2: read_on lies in the future"),
-    "short row": ("1.1", "line 2: reader is empty"),
+    "short row": ("1.1,,normal", "line 2: reader is empty"),
+    "no film and no reading": (",,,,", "line 2: fill sop_instance_uid or accession_number"),
 }
 
 
@@ -193,54 +191,9 @@ def test_files_that_are_no_labels(tmp_path: Path) -> None:
         read_labels(tmp_path / "image.csv", FINDINGS, b"key")
 
 
-def test_live_performance_counts_what_the_bundle_flagged(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
-    labels = []
-    flags = [("covid19",), (), ("covid19", "pneumonia"), ("pneumonia",), ()]
-    said = ["covid19", "covid19", "pneumonia", "normal", "normal"]
-    for number, (flagged, label) in enumerate(zip(flags, said, strict=True)):
-        film(database, uid=f"1.{number}", flags=flagged, digest=bundle.digest)
-        labels.append(f"1.{number},,{label},dr1,2026-11-0{number + 1}")
-    film(database, uid="1.77", flags=("covid19",), digest=bundle.digest)  # no label
-    film(database, uid="1.78", flags=("covid19",), digest="another")
-    film(database, uid="1.79", flags=("covid19",), digest=bundle.digest, role="shadow")
-    film(database, uid="1.80", flags=("covid19",), digest=bundle.digest)
-    disputed = ["1.80,,covid19,dr1,2026-11-01", "1.80,,normal,dr2,2026-11-01"]
-    others = ["1.78,,covid19,dr1,2026-11-01", "1.79,,covid19,dr1,2026-11-01"]
-    imported(database, csv(tmp_path, *labels, *disputed, *others))
-    got = performance(database, bundle)
-    assert (got.scored, got.flagged, got.labelled, got.labelled_flagged, got.disputed) == (7, 5, 5, 3, 1)
-    rates = {one.finding: one for one in got.findings}
-    covid = rates["covid19"]
-    assert (covid.sensitivity.successes, covid.sensitivity.trials) == (1, 2)
-    assert (covid.specificity.successes, covid.specificity.trials) == (2, 3)
-    assert (covid.ppv.successes, covid.ppv.trials) == (1, 2)
-    assert (rates["pneumonia"].specificity.successes, rates["pneumonia"].specificity.trials) == (3, 4)
-    assert covid.ppv.calibrated is None
-    point = next(point for point in bundle.operating_points if point.finding == "covid19")
-    assert covid.sensitivity.calibrated == point.sensitivity_interval95
-    assert covid.sensitivity.alarm_from == pytest.approx(80)  # 1 / .05, shared by two rates of two findings
-    assert not any(one.alarm for one in got.findings)
-
-
-def test_a_sensitivity_that_fell_raises_the_alarm(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
-    start = date(2026, 9, 1)
-    rows = []
-    for number in range(60):
-        hit = number < 20 or number % 4 == 0  # after twenty films three of four are missed
-        film(database, uid=f"2.{number}", flags=("covid19",) if hit else (), digest=bundle.digest)
-        rows.append(f"2.{number},,covid19,dr1,{start + timedelta(days=number)}")
-    imported(database, csv(tmp_path, *rows))
-    covid = next(one for one in performance(database, bundle).findings if one.finding == "covid19")
-    assert covid.alarm
-    assert covid.sensitivity.alarm_at is not None
-    assert 20 < covid.sensitivity.alarm_at <= 60
-    assert covid.specificity.alarm_at is None
-
-
-def test_labelling_only_what_was_flagged_is_told(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
-    for number in range(10):
-        film(database, uid=f"3.{number}", flags=("covid19",) if number < 5 else (), digest=bundle.digest)
-    imported(database, csv(tmp_path, *(f"3.{number},,covid19,dr1,2026-11-01" for number in range(5))))
-    assert performance(database, bundle).selected
-    imported(database, csv(tmp_path, *(f"3.{number},,normal,dr1,2026-11-01" for number in range(5, 10))))
-    assert not performance(database, bundle).selected
+def test_a_worklist_comes_back_half_filled(database: Engine, tmp_path: Path) -> None:
+    key = film(database, uid="1.1")
+    rows = csv(tmp_path, "1.1,1.2,x,normal,dr1,2026-11-01", "1.2,1.2,x,,,", head=",".join(WORKLIST))
+    done = imported(database, rows)
+    assert (done.rows, done.new, done.not_read) == (1, 1, 1)
+    assert found(database) == {key: "normal"}

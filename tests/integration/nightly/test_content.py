@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from markupsafe import escape
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, insert, select, update
 
 from dicom_gateway.spool import Spool
 from model.findings import SPOKEN
@@ -20,7 +20,7 @@ from tests.alarms import contexts_refused
 from worker.audit import trail
 from worker.db.session import reading, writing
 from worker.db.span import Span
-from worker.db.tables import audit_event, finding_score, instance, score, truth
+from worker.db.tables import audit_event, finding_score, instance, label_sample, score, truth
 from worker.monitoring import live_labels
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly import published
@@ -28,7 +28,6 @@ from worker.nightly.content import NightOptions, night_report
 from worker.nightly.files import write_report
 from worker.nightly.films import BINS
 from worker.nightly.night_report import MissingPart
-from worker.nightly.page import charts
 from worker.nightly.page import day as day_page
 from worker.nightly.page.page import render
 from worker.receiving.refusals import CONTEXTS
@@ -357,9 +356,12 @@ def test_labels_beside_what_was_stated(database: Engine) -> None:
         half = [f"1.2.826.0.1.3680043.10.1.{key}" for key in keys[:30]]
         connection.execute(update(truth).values(label="normal"))
         connection.execute(update(truth).where(truth.c.sop_instance_uid.in_(half)).values(label="pneumonia"))
+        connection.execute(
+            insert(label_sample), [{"draw": "one", "instance_id": key, "drawn_at": datetime.now(UTC)} for key in keys]
+        )
     found = live_labels.against_labels(database, None).performance
     assert found
-    assert found.rates.labelled == 60
+    assert (found.rates.sample.drawn, found.rates.sample.labelled) == (60, 60)
     by_finding = {stated.finding: stated for stated in found.calibration}
     sick, covid = by_finding["pneumonia"], by_finding["covid19"]
     assert (sick.films, sick.expected, sick.observed, sick.holds) == (60, 6.0, 30, False)
@@ -369,18 +371,16 @@ def test_labels_beside_what_was_stated(database: Engine) -> None:
     page = render(night_report(database, DAY, OPTIONS)).html
     shown = page[page.index('<section id="performance">') : page.index('<section id="drift">')]
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", shown)]
-    rates = {
-        (finding.finding, name): rate
-        for finding in found.rates.findings
-        for name, rate in charts.named_rates(finding).items()
-    }
+    rates = {(finding.finding, one.label): one for finding in found.rates.sample.findings for one in finding.by_label}
     assert len(rates) == 6
-    told = {(row[0], row[1]): row[2:] for row in cells if len(row) == 9}
-    for (finding, name), rate in rates.items():
-        now, _, right, of_films, _, evidence, alarm = told[SPOKEN[finding], name]
-        assert now == (f"{rate.published_value:.3f}" if rate.trials else "–")
+    told = {(row[0], row[1]): row[2:] for row in cells if len(row) == 10}
+    for (finding, label), one in rates.items():
+        rate = one.rate
+        name, now, _, right, of_films, _, evidence, alarm = told[SPOKEN[finding], SPOKEN[label]]
+        assert (name, now) == (one.name, f"{rate.published_value:.3f}" if rate.trials else "–")
         assert (right, of_films) == (str(rate.successes), str(rate.trials))
         assert evidence == ("–" if rate.evidence is None else f"{rate.published_evidence:.3g}")
         assert ("alarm" in alarm) == rate.alarm
+    assert "Not representative" not in shown
     outside = next(row for row in cells if row[:2] == ["pneumonia", "60"])
     assert outside[-1] == "outside"  # one of three looks a night at 95 % each: no verdict, so not in red

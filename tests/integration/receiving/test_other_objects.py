@@ -130,7 +130,7 @@ def test_it_replaces_no_film_of_its_uid_and_no_film_replaces_it(database: Engine
     outcome, other = record(database, dose(uid))
     assert outcome is ArrivalKind.NEW
     with reading(database) as connection:
-        assert truths(connection) == {film: Truth(label=None, place=1)}
+        assert truths(connection) == {film: Truth(label=None)}
     assert ingest(database, spool, store_file(path, spool, "XRAYQ")) == (ArrivalKind.DUPLICATE, film)
     assert record(database, dose(uid)) == (ArrivalKind.DUPLICATE, other)
     corrected = store_file(write_film(tmp_path, PatientID="PID-SECRET-2"), spool, "XRAYQ")
@@ -144,7 +144,7 @@ def test_it_replaces_no_film_of_its_uid_and_no_film_replaces_it(database: Engine
     ]
     assert find(database, str(second))[0].identity_changed == ["PatientID"]
     with reading(database) as connection:
-        assert truths(connection) == {second: Truth(label=None, place=1)}
+        assert truths(connection) == {second: Truth(label=None)}
     by_sender = {one.calling_ae: (one.received, one.revisions, one.difference) for one in found(database)}
     assert sum(received for received, _, _ in by_sender.values()) == 3
     assert {difference for _, _, difference in by_sender.values()} == {0}

@@ -12,13 +12,11 @@ from model.findings import SPOKEN
 from model.pages.figures import ACCENT, CLASS_STYLE, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
 from model.stats.sequential import RateWatch
 from worker.audit.reconciliation import Sender
-from worker.monitoring.performance import FindingRates
+from worker.monitoring.live_rates import FindingRates
 from worker.nightly.films import Distribution, Hour
 from worker.nightly.words import in_films
 
 PENDING, REFUSED, FAILED = "#D98200", "#9aa5b1", "#882255"
-RATES = ("sensitivity", "specificity", "positive predictive value")
-"""Names of `named_rates`."""
 
 
 def hours(of_day: Sequence[Hour]) -> Chart:
@@ -120,25 +118,19 @@ def scores(distributions: Sequence[Distribution]) -> Chart:
         return chart(figure, f"Probabilities of the day's films. {' '.join(words)}")
 
 
-def named_rates(finding: FindingRates) -> dict[str, RateWatch]:
-    """By their names as people read them."""
-    return {
-        "sensitivity": finding.sensitivity,
-        "specificity": finding.specificity,
-        "positive predictive value": finding.ppv,
-    }
-
-
 def rates(findings: Sequence[FindingRates]) -> Chart:
-    """Live rates with exact intervals over the labelled films, beside the interval each was calibrated in."""
+    """Live rates with exact intervals over the random sample, a panel for each label, beside where each was
+    calibrated."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(findings)), layout=ConstrainedLayoutEngine(wspace=0.05))
-        panels = figure.subplots(1, len(RATES), sharey=True)
+        panels = figure.subplots(1, len(findings[0].by_label), sharey=True, squeeze=False)[0]
         rows, words = np.arange(len(findings)), []
         names = [SPOKEN.get(finding.finding, finding.finding) for finding in findings]
-        for axis, spoken in zip(panels, RATES, strict=True):
+        for axis, label in zip(panels, [one.label for one in findings[0].by_label], strict=True):
+            spoken = SPOKEN.get(label, label)
             for row, name, finding in zip(rows, names, findings, strict=True):
-                rate = named_rates(finding)[spoken]
+                (found,) = (one for one in finding.by_label if one.label == label)
+                rate = found.rate
                 value = rate.published_value
                 if rate.calibrated:
                     low, high = rate.calibrated
@@ -147,13 +139,13 @@ def rates(findings: Sequence[FindingRates]) -> Chart:
                     axis.plot(rate.interval95, [row, row], color=FAILED if rate.alarm else INK, linewidth=1.6)
                     mark, colour = ("X", FAILED) if rate.alarm else ("o", ACCENT)
                     axis.plot(value, row, mark, color=colour, markersize=6)
-                words.append(f"{name} {spoken}{_rate_in_words(rate)}.")
-            axis.set(title=spoken, xlim=(-0.02, 1.02), ylim=(len(findings) - 0.5, -0.5))
+                words.append(f"{name} on films labelled {spoken}, {found.name}{_rate_in_words(rate)}.")
+            axis.set(title=f"labelled {spoken}", xlim=(-0.02, 1.02), ylim=(len(findings) - 0.5, -0.5))
             axis.grid(axis="x", color=PALE, linewidth=0.6)
             axis.set_axisbelow(True)
             axis.tick_params(axis="y", length=0)
         panels[0].set_yticks(rows, names)
-        return chart(figure, f"Live rates on labelled films, with 95 % intervals. {' '.join(words)}")
+        return chart(figure, f"How often live flags are right, random sample, 95 % intervals. {' '.join(words)}")
 
 
 def _spread(counts: Sequence[int]) -> str:

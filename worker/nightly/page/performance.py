@@ -6,10 +6,12 @@ from markupsafe import Markup
 
 from model.findings import SPOKEN
 from model.pages.html import figure, paragraph, table
-from worker.monitoring.performance import FindingRates
+from model.stats.estimate import Proportion
+from worker.monitoring.live_labels import StatedProbability
+from worker.monitoring.live_rates import COMPLETE, FindingRates, OtherLabels, Performance
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
-from worker.nightly.words import shown
+from worker.nightly.words import in_films, local, shown
 
 
 def section(report: NightReport) -> Iterable[Markup]:
@@ -17,27 +19,53 @@ def section(report: NightReport) -> Iterable[Markup]:
     if performance is None:
         yield paragraph(report.performance_missing)
         return
-    rates = performance.rates
+    rates, sample = performance.rates, performance.rates.sample
     yield paragraph(
-        f"{rates.labelled:,} of the {rates.scored:,} films that bundle {performance.name} {performance.version} scored "
-        f"so far have a label from a reader; readers disagree on {rates.disputed:,}."
+        f"{in_films(sample.drawn)} of the {rates.scored:,} that bundle {performance.name} {performance.version} scored "
+        f"so far {'was' if sample.drawn == 1 else 'were'} drawn at random: {sample.labelled:,} labelled, readers "
+        f"disagree on {sample.disputed:,}, {sample.unread:,} not read."
     )
-    if rates.selected:
+    if rates.since:
+        yield paragraph(f"Counted since {local(rates.since, report.zone)}, the last reset: {rates.reason}")
+    if not sample.drawn:
+        yield paragraph("No rate and no alarm: 'xrayq labels sample' draws films for readers.", "mark")
+    else:
+        yield from _sample(rates, performance.calibration)
+    if rates.others.labelled or rates.others.disputed:
+        yield _others(rates.others)
+
+
+def _sample(rates: Performance, calibration: Iterable[StatedProbability]) -> Iterator[Markup]:
+    findings = rates.sample.findings
+    if not rates.sample.complete:
         yield paragraph(
-            "Flagged films were labelled more often than the others, so the sensitivity is too high: label a random "
-            "sample too.",
+            f"Fewer than {100 * COMPLETE:.0f} % of the drawn films were read: the rates are those of the films that "
+            "readers chose to read first. The alarm takes each film that was not read as what would speak most against "
+            "it.",
             "mark",
         )
-    yield figure(
-        charts.rates(rates.findings),
-        "Point and line: the live rate with its exact 95 % interval. Grey: where it was calibrated. A cross: it left.",
+    if findings:
+        yield figure(
+            charts.rates(findings),
+            "Point and line: how often the flag is right, with its exact 95 % interval. Grey: where it was calibrated. "
+            "A cross: it left.",
+        )
+    least = max(
+        (one.rate.alarm_from for finding in findings for one in finding.by_label if one.rate.calibrated), default=0
     )
-    least = max((finding.sensitivity.alarm_from for finding in rates.findings), default=0)
     yield table(
-        ("finding", "rate", "now", "95 % interval", "right", "of films", "calibrated", "evidence", ""),
-        _rates(rates.findings),
-        caption="Live flags on labelled films. Evidence that a rate left where it was calibrated raises the alarm from "
-        f"{least:.0f} on",
+        ("flag", "films labelled", "rate", "now", "95 % interval", "right", "of films", "calibrated", "evidence", ""),
+        _rates(findings),
+        caption="Live flags on the random sample. Evidence that a rate left where it was calibrated raises the alarm "
+        f"from {least:.0f} on. No interval of the calibration: the bundle does not say it by label, so no alarm",
+    )
+    yield table(
+        ("flag", "flagged films that have the finding", "other films that do not"),
+        [
+            (SPOKEN.get(finding.finding, finding.finding), _share(finding.ppv), _share(finding.npv))
+            for finding in findings
+        ],
+        caption="What a flag, or none, means at this site (PPV and NPV), random sample",
     )
     yield table(
         ("finding", "labelled", "expected with it, share", "have it, share", "95 % interval", "expected lies"),
@@ -50,20 +78,22 @@ def section(report: NightReport) -> Iterable[Markup]:
                 _bounds(stated.interval95),
                 "within" if stated.holds else "outside",
             )
-            for stated in performance.calibration
+            for stated in calibration
         ],
-        caption="Calibration: labelled films that should have a finding by their probabilities, and that have it. "
+        caption="Calibration: films of the sample that should have a finding by their probabilities, and that have it. "
         "One of 20 such intervals misses by chance, and each is looked at every night: no alarm comes of it",
     )
 
 
 def _rates(findings: Iterable[FindingRates]) -> Iterator[tuple[object, ...]]:
     for finding in findings:
-        for spoken, rate in charts.named_rates(finding).items():
+        for one in finding.by_label:
+            rate = one.rate
             value, evidence = rate.published_value, rate.published_evidence
             yield (
                 SPOKEN.get(finding.finding, finding.finding),
-                spoken,
+                SPOKEN.get(one.label, one.label),
+                one.name,
                 "–" if value is None else f"{value:.3f}",
                 "–" if value is None else _bounds(rate.interval95),
                 shown(rate.successes),
@@ -72,6 +102,22 @@ def _rates(findings: Iterable[FindingRates]) -> Iterator[tuple[object, ...]]:
                 "–" if evidence is None else f"{evidence:.3g}",
                 Markup('<b class="bad">alarm ✗</b>') if rate.alarm else "",
             )
+
+
+def _others(others: OtherLabels) -> Markup:
+    return table(
+        ("flag", "films labelled", "right"),
+        [
+            (SPOKEN.get(one.finding, one.finding), SPOKEN.get(one.label, one.label), _share(one.right))
+            for one in others.rates
+        ],
+        caption=f"Not representative: {others.labelled:,} films with a label that were not drawn ({others.flagged:,} "
+        f"flagged; readers disagree on {others.disputed:,} more). Nobody knows how they were chosen: no alarm",
+    )
+
+
+def _share(share: Proportion) -> str:
+    return "–" if share.value is None else f"{share.value:.3f}, {_bounds(share.interval95)}, of {share.n:,}"
 
 
 def _bounds(interval: tuple[float, float]) -> str:

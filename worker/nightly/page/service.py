@@ -11,6 +11,9 @@ from worker.nightly.operations import ServiceChange
 from worker.nightly.words import at_the_end, frozen, local, shown
 from worker.words import size
 
+DIGEST = 64
+"""Characters. Of a digest the first twelve are shown."""
+
 
 def force(report: NightReport) -> Iterable[Markup]:
     rows = [
@@ -33,7 +36,8 @@ def force(report: NightReport) -> Iterable[Markup]:
 def _detail(change: ServiceChange) -> str:
     if "measures" in change.detail:
         return frozen(change.detail)
-    return ", ".join(f"{name} {str(value)[:12]}" for name, value in change.detail.items() if value is not None)
+    shown = {name: str(value) for name, value in change.detail.items() if value not in (None, "")}
+    return ", ".join(f"{name} {text[:12] if len(text) == DIGEST else text}" for name, text in shown.items())
 
 
 def storage(report: NightReport) -> Iterable[Markup]:

@@ -72,9 +72,12 @@ def test_films_that_only_the_spool_knows() -> None:
 def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float) -> None:
     (found,) = conditions(labelled(**{name: night_reports.rate(round(50 * value), 50, alarm=True)}))
     assert (found.rule, found.subject, found.value, found.threshold) == ("performance", "pneumonia", value, threshold)
+    label = {"sensitivity": "pneumonia", "specificity": "normal"}[name]
     assert found.text == (
-        f"pneumonia: live {name} is {value:.3f} on 50 labelled films; it was calibrated at 0.800 to 0.950"
+        f"pneumonia: live {name} on films labelled {label} is {value:.3f}, of 50 in the random sample; "
+        "it was calibrated at 0.800 to 0.950"
     )
+    assert found.about == (f"{name} {label}",)
 
 
 def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:
