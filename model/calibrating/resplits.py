@@ -146,8 +146,9 @@ def resplit(
         rows=rows,
         note=f"Each resplit calibrates on one half and measures on the other, {halves} in the first. ECE is of the "
         f"called class, as ten bins show it: were every probability true, it would still be {mean['ece_if_true']:.3f} "
-        "on so few films on average, so it says little here. Error by finding: the same for each finding's own probability, the mean of "
-        "all. Log loss: nats. Flags: the rate that they were chosen for, with its exact 95 % interval; * marks one "
+        "on so few films on average, so it says little here. Error by finding: the same for each finding's own "
+        "probability, the mean of all. "
+        "Log loss: nats. Flags: the rate that they were chosen for, with its exact 95 % interval; * marks one "
         f"that does not hold the target. Coverage: share of prediction sets at {wish.coverage:g} that hold the film's "
         "finding; * marks one outside the binomial interval, which holds 95 % of the coverages of so many films at "
         "exactly that rate. It takes the limits as known, so somewhat fewer than 95 % are within. One limit for all "

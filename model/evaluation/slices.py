@@ -143,9 +143,7 @@ def _slice(group: str, name: str, of: str, part: ScoredFilms) -> SliceMeasures:
     )
 
 
-def share_over_patients(
-    hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]
-) -> Interval | None:
+def share_over_patients(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]) -> Interval | None:
     """Interval over patients of the share of `among` that is `hit`; both [N]."""
 
     def statistic(weights: Weights) -> NDArray[np.float64]:

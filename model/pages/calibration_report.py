@@ -104,9 +104,7 @@ def _intervals(content: CalibrationContent) -> Iterable[Markup]:
         "wide where there are few films. The service gives the band beside each probability.",
     )
     calibration = content.calibration
-    rows = [
-        (name, *(_pair(calibration.interval(name, stated)) for stated in STATED)) for name in bins
-    ]
+    rows = [(name, *(_pair(calibration.interval(name, stated)) for stated in STATED)) for name in bins]
     yield table(("finding", *(f"at {stated:g}" for stated in STATED)), rows, caption="The same as numbers")
 
 

@@ -69,6 +69,4 @@ def if_true(probabilities: Probabilities) -> ErrorByChance:
 def _columns(probabilities: Probabilities, labels: Labels) -> list[Column]:
     """Of each finding: its probability less the truth, and the film's bin."""
     truth = np.eye(probabilities.shape[1])[labels]
-    return [
-        (chances - true, membership(chances, BINS)) for chances, true in zip(probabilities.T, truth.T, strict=True)
-    ]
+    return [(chances - true, membership(chances, BINS)) for chances, true in zip(probabilities.T, truth.T, strict=True)]

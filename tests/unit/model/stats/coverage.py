@@ -1,4 +1,4 @@
-"""Films whose truth is known, so that intervals can be counted that hold it. `python -m` it for the table of the docs."""
+"""Films whose truth is known, so that the intervals that hold it can be counted. Run as a module: the whole table."""
 
 from collections.abc import Callable, Iterator
 
@@ -74,9 +74,10 @@ def areas(
     for _ in range(samples):
         own = random.normal(size=positives + negatives)[patient] * np.sqrt(0.7)
         scores = own + random.normal(size=len(patient)) * np.sqrt(0.3) + positive * norm.ppf(area) * np.sqrt(2)
-        yield bootstrap(auroc_of(scores, positive), names, resamples=200), roc_curve(
-            scores, positive, names
-        ).auroc.interval95
+        yield (
+            bootstrap(auroc_of(scores, positive), names, resamples=200),
+            roc_curve(scores, positive, names).auroc.interval95,
+        )
 
 
 def auroc_of(scores: Floats, positive: NDArray[np.bool_]) -> Callable[[Weights], Floats]:
@@ -140,9 +141,10 @@ def balanced(recalls: tuple[float, ...], patients: tuple[int, ...], random: Rand
             return np.asarray(np.mean(found, axis=0))
 
         kinds = tuple("abc")[: len(patients)]
-        yield bootstrap(plain, names, resamples=200), patient_summary(
-            chances, labels, kinds, names
-        ).bootstrap.balanced_accuracy
+        yield (
+            bootstrap(plain, names, resamples=200),
+            patient_summary(chances, labels, kinds, names).bootstrap.balanced_accuracy,
+        )
 
 
 def precisions(positives: int, area: float, random: Random, samples: int) -> tuple[float, Iterator[Bounds]]:
