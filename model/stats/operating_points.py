@@ -9,10 +9,12 @@ from scipy.stats import beta
 
 from model.calibration import log_losses
 from model.decision import SENSITIVITY, SPECIFICITY, OperatingPoint
+from model.errors import StatisticsError
 from model.json_value import JsonValue
 from model.stats.binomial import interval, proportion
 from model.stats.estimate import Proportion
 from model.stats.summaries import Summary, summary
+from model.stats.usable import finite, some_films
 
 HALF_WIDTH = 0.05
 """Half width of the interval of a rate that is known well enough."""
@@ -62,7 +64,11 @@ def choose_point(
 
     Raises:
         ValueError: both rates or none were given.
+        StatisticsError: a score is not finite, or there is no positive or no negative.
     """
+    finite(scores, "scores")
+    if not 0 < positive.sum() < len(positive):
+        raise StatisticsError(f"a threshold of {finding} needs films with it and films without")
     if (sensitivity is None) == (specificity is None):
         raise ValueError("give a sensitivity or a specificity")
     if sensitivity is not None:
@@ -134,7 +140,8 @@ def bundle_metrics(
     findings: tuple[str, ...],
     points: tuple[OperatingPoint, ...],
 ) -> BundleMetrics:
-    """Probabilities [N, findings], labels [N]."""
+    """Probabilities [N, findings], labels [N]. Raises StatisticsError without films."""
+    some_films(len(labels))
     return BundleMetrics(
         **vars(summary(chances, labels, findings)),
         log_loss=round(float(log_losses(chances, labels).mean()), 4),

@@ -6,6 +6,7 @@ explain: see `model.stats.gaps`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,11 @@ class Reliability(JsonValue):
     films: int
     bins: tuple[ReliabilityBin, ...]
     """By rising confidence."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Files of an earlier release have no `ece_in_bins`: their `ece` is it."""
+        found = super().as_dict()
+        return {name: value for name, value in found.items() if name != "ece_in_bins" or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,6 +169,7 @@ def _show(result: "DriftResult", title: str) -> None:
     limits = result.options
     console.print(
         f"Drift: q of {limits.alpha:g} or less, and a PSI beyond chance of {limits.psi:g} or more. Outliers: "
-        f"as sure, and {LEAST_OUTSIDE:.0%} or more of the films, beyond chance, outside the middle 99 % of the reference. {NOTICE}",
+        f"as sure, and {LEAST_OUTSIDE:.0%} or more of the films, beyond chance, outside the middle 99 % of the "
+        f"reference. {NOTICE}",
         style="dim",
     )

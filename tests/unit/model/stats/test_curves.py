@@ -120,5 +120,5 @@ def test_no_films_at_all() -> None:
     assert patient_summary(chances, truth, FINDINGS, []).bootstrap.accuracy is None
     assert mcnemar(truth, truth, truth).p == 1.0
     empty = reliability(chances, truth)
-    nothing = dict.fromkeys(("ece", "ece_in_bins", "brier", "log_loss"))
+    nothing = dict.fromkeys(("ece", "brier", "log_loss"))
     assert empty.as_dict() == nothing | {"films": 0, "bins": []}
