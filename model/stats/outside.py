@@ -1,7 +1,7 @@
 """Are too many films unlike all that the reference holds? The few that go wrong beside many that did not.
 
 A distribution hardly moves when one film in ten is grossly wrong: ten in a hundred raised a drift alarm by
-`model.stats.shift` in none of 300 simulated nights. So the films are counted that lie outside the middle 99 % of the
+`model.stats.shift` in none of 150 simulated nights. So the films are counted that lie outside the middle 99 % of the
 reference. How many do so by chance is known exactly, whatever the distribution: of m films and a reference of N, cut at
 its r-th lowest and r-th highest value, the count is beta-binomial(m, 2r, N + 1 - 2r) (Wilks 1941, "Determination of
 sample sizes for setting tolerance limits"). That has the uncertainty of a small reference in it. Films that tie with a

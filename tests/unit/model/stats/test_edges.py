@@ -69,7 +69,7 @@ def test_an_edge_has_an_answer(name: str, edge: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         if edge == "no films" and name in ("error_by_finding", "bundle_metrics"):
-            with pytest.raises(StatisticsError, match="^there are no films$"):
+            with pytest.raises(StatisticsError, match=r"^there are no films$"):
                 STATISTICS[name](*EDGES[edge])
             return
         found = STATISTICS[name](*EDGES[edge])
