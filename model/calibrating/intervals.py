@@ -9,8 +9,8 @@ one patient weigh as much as one film.
 
 Measured at 15 probabilities from .01 to .99, 200 samples each of 100, 200 and 400 films, a calibrated network and five
 others (over- and underconfident, shifted, a step, a plateau): the probability that was covered least was covered in .98
-of samples or more, and in 0 to .96 by bins of equal mass. Mean width .53, .43 and .35; of bins .41, .29 and .20, which was
-too little. Venn-Abers bounds covered .22 to .76 on average, a spline of the logit .39 to .98, by the network's shape.
+of samples or more, and in 0 to .96 by bins of equal mass. Mean width .53, .43 and .35; of bins .41, .29 and .20, too
+little. Venn-Abers bounds covered .22 to .76 on average, a spline of the logit .39 to .98, by the network's shape.
 """
 
 from collections import Counter

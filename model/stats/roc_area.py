@@ -6,8 +6,8 @@ to another area t in proportion to Hanley and McNeil's formula V(t), and the int
 (A - t)^2 <= q^2 f V(t) (Newcombe 2006, method 5): what DeLong's variance on the logit scale does, without its gap at
 0 and 1. q is Student's quantile with the patients of the smaller class, less one.
 
-Coverage of areas of .7, .9 and .97 with 10, 15 and 40 positive patients, one or three films each, 200 samples: .93 to 1;
-by the percentile bootstrap .80 to .98.
+Coverage of areas of .7, .9 and .97 with 10, 15 and 40 positive patients, one or three films each, 200 samples: .93
+to 1; by the percentile bootstrap .80 to .98.
 
 Never less than V itself, with films counted as patients where all films of each agree: by chance few films can look
 steadier than they are.
