@@ -22,15 +22,17 @@ SUM_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Calibration films whose probability of one finding was alike."""
+    """Probabilities of one finding that are known equally well."""
 
     up_to: float
     """Highest probability of the bin, 0..1; the next bin begins above it."""
     films: int
+    """Calibration films in it, 0 between films."""
     positives: int
     """Films of these that had the finding."""
     interval95: tuple[float, float]
-    """Clopper-Pearson, of positives / films."""
+    """Of the share with the finding, by films in the bin and around it: `model.calibrating.intervals`. In bundles up to
+    version 1.1 of positives / films alone, by Clopper and Pearson."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +146,11 @@ class Calibration:
         return probabilities(left if self.prior_shift is None else left + self.prior_shift.logs, 1.0)
 
     def interval(self, finding: str, probability: float) -> tuple[float, float] | None:
-        """How often calibration films with about this probability had the finding: exact 95 % interval.
+        """The share of films with this probability that have the finding, with 95 % confidence for each probability.
 
         None where the bundle keeps no bins. It says how well the probability is known, not what else it could be for
-        this film: (0.31, 0.76) beside 0.52 means that of films like it between 31 and 76 % had the finding.
+        this film: (0.31, 0.76) beside 0.52 means that of films like it between 31 and 76 % have the finding. Neither
+        end falls where the probability rises.
         """
         bins = self.bins.get(finding)
         if not bins:

@@ -6,7 +6,8 @@
     │   ├── NoGpuError
     │   └── OutOfMemoryError
     ├── ParityError             a faster variant disagrees with its reference
-    └── DatasetError            a training data set breaks a rule
+    ├── DatasetError            a training data set breaks a rule
+    └── StatisticsError         no statistic can be made of these numbers
 
 Only these cross the border of the package: errors of ONNX Runtime, torch and TensorRT become EngineError.
 """
@@ -38,6 +39,10 @@ class ParityError(ModelError):
 
 class DatasetError(ModelError):
     """A training data set breaks a rule (missing file, patient in two splits, unknown class)."""
+
+
+class StatisticsError(ModelError):
+    """No statistic can be made of these numbers: one is not finite, or there are not as many of each."""
 
 
 def first_line(error: BaseException) -> str:

@@ -98,7 +98,8 @@ def acknowledged(rule: str, subject: str, known: Acknowledgement) -> Acknowledge
 def drift_test(calling_ae: str, measure: str = "brightness", **changes: Any) -> DriftTest:
     values: dict[str, Any] = {"bundle": "", "films": 60, "days": 1, "reference_films": 300}
     values |= {"psi": 0.01, "psi_by_chance": 0.01, "p": 0.5, "q": 0.5, "median": 0.5, "reference_median": 0.5}
-    values |= {"alarm": False, "note": "", "quantiles": None}
+    values |= {"usual": (0.3, 0.7), "outside": 0.01, "outside_by_chance": 0.01, "outside_p": 0.5, "outside_q": 0.5}
+    values |= {"moved": False, "outliers": False, "note": "", "quantiles": None}
     return DriftTest(calling_ae=calling_ae, measure=measure, **values | changes)
 
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.calibrating.intervals import intervals
 from model.calibration import (
     METHODS,
     NONE,
     TEMPERATURE,
     VECTOR,
-    Bin,
     Calibration,
     Logits,
     Probabilities,
@@ -27,7 +27,6 @@ from model.calibration import (
     log_losses,
     probabilities,
 )
-from model.stats.binomial import interval
 from model.stats.summaries import Labels
 
 FOLDS, REPEATS = 5, 5
@@ -35,8 +34,6 @@ PRIOR = 0.5
 """Standard deviation of the Gaussian prior of vector scaling, around scale 1 and bias 0: what the temperature left. It
 weighs as much as a few films; without it a finding that its logit tells apart without error gets an endless scale."""
 STEPS = 50
-BINS = 7
-"""Of each finding. 189 films give 27 a bin, whose exact interval is at most .40 wide."""
 
 
 def fit(logits: Logits, labels: Labels, patients: Sequence[str], findings: tuple[str, ...]) -> Calibration:
@@ -48,7 +45,8 @@ def fit(logits: Logits, labels: Labels, patients: Sequence[str], findings: tuple
         patients: the patient of each film, [N].
 
     Returns:
-        With bins, and as record {"folds", "repeats", "held_out": method -> {"log_loss", "brier"}}.
+        With bins of `model.calibrating.intervals`, and as record
+         {"folds", "repeats", "held_out": method -> {"log_loss", "brier"}}.
     """
     held_out = compare(logits, labels, patients)
     best = min(METHODS, key=lambda method: held_out[method]["log_loss"])  # the first of those alike
@@ -56,7 +54,8 @@ def fit(logits: Logits, labels: Labels, patients: Sequence[str], findings: tuple
     if best == VECTOR:
         chosen = fit_vector(logits, labels, chosen.temperature)
     record = {"folds": FOLDS, "repeats": REPEATS, "held_out": held_out}
-    return replace(chosen, bins=bins(chosen.probabilities(logits), labels, findings), record=record)
+    steps = intervals(chosen.probabilities(logits), labels, patients, findings)
+    return replace(chosen, bins=steps, record=record)
 
 
 def compare(logits: Logits, labels: Labels, patients: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -143,23 +142,3 @@ def fit_vector(logits: Logits, labels: Labels, temperature: float) -> Calibratio
         return Calibration(temperature=temperature)
     scale, bias = (tuple(round(float(value), 5) for value in part) for part in (found[:findings], found[findings:]))
     return Calibration(temperature=temperature, scale=scale, bias=bias)
-
-
-def bins(chances: Probabilities, labels: Labels, findings: tuple[str, ...]) -> dict[str, tuple[Bin, ...]]:
-    """At most BINS bins of each finding with films in equal number, bounds midway between films; ties share a bin."""
-    by_finding = {}
-    for index, name in enumerate(findings):
-        order = np.argsort(chances[:, index], kind="stable")
-        ranked, positive = chances[order, index], (labels == index)[order]
-        cuts = [ranked[round(len(ranked) * number / BINS) - 1] for number in range(1, BINS + 1)]
-        ends = np.unique(np.searchsorted(ranked, cuts, side="right")).tolist()  # after the last film of a tie
-        bounds = [*(round(float(ranked[end - 1] + ranked[end]) / 2, 9) for end in ends[:-1]), 1.0]
-        by_finding[name] = tuple(
-            _bin(bound, positive[begin:end]) for bound, begin, end in zip(bounds, [0, *ends[:-1]], ends, strict=True)
-        )
-    return by_finding
-
-
-def _bin(bound: float, positive: NDArray[np.bool_]) -> Bin:
-    hits = int(positive.sum())
-    return Bin(up_to=bound, films=len(positive), positives=hits, interval95=interval(hits, len(positive)))

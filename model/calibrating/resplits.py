@@ -147,7 +147,8 @@ def resplit(
         columns=tuple(columns),
         rows=rows,
         note=f"Each resplit calibrates on one half and measures on the other, {halves} in the first. ECE is of the "
-        f"called class: were every probability true, it would still be {mean['ece_if_true']:.3f} on so few films on "
+        f"called class, as ten bins show it: were every probability true, it would still be {mean['ece_if_true']:.3f} "
+        "on so few films on "
         "average, so it says little here. Error by finding: the same for each finding's own probability, the mean of "
         "all. Log loss: nats. Flags: the rate that they were chosen for, with its exact 95 % interval; * marks one "
         f"whose interval does not reach the target. Coverage: share of prediction sets at {wish.coverage:g} that hold "
@@ -185,8 +186,8 @@ def fit_on_half(films: LabelledLogits, findings: tuple[str, ...], wish: Wish, se
         films=len(theirs),
         method=fitted.calibration.method,
         temperature=fitted.calibration.temperature,
-        ece_before=before.ece,
-        ece_after=after.ece,
+        ece_before=before.ece_in_bins,
+        ece_after=after.ece_in_bins,
         ece_if_true=if_true(predictions.chances).mean,
         by_finding_before=error_by_finding(raw, theirs.labels),
         by_finding_after=error_by_finding(predictions.chances, theirs.labels),

@@ -18,7 +18,8 @@ from model.stats.estimate import Estimate, Proportion
 from model.stats.summaries import Labels, McNemar, Weights, bootstrap, four_digits, mcnemar
 
 FAIR_SOURCE = "ieee8023"
-"""The one source of cxr3 with both pneumonia and COVID-19: there, origin cannot tell them apart."""
+"""The one source of cxr3 with both pneumonia and COVID-19. It gathers films of several web sites, and the site
+may still tell the two apart."""
 FAIR_CLASSES = ("pneumonia", "covid19")
 
 
@@ -85,6 +86,8 @@ def difference(first: Labels, second: Labels, labels: Labels, patients: Sequence
         return np.asarray(np.mean(recalls, axis=0))
 
     def estimate(statistic: Callable[[Weights], NDArray[np.float64]]) -> Estimate:
+        if not len(labels):
+            return Estimate(value=None, interval95=None)
         value = float(statistic(np.ones((1, len(labels))))[0])
         return Estimate(value=four_digits(value), interval95=bootstrap(statistic, patients))
 

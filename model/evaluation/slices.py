@@ -17,7 +17,7 @@ from model.stats.curves import Area, Curves, curves, roc_curve
 from model.stats.estimate import Estimate, Interval, Proportion
 from model.stats.operating_points import Rates
 from model.stats.reliability import PatientReliability, patient_reliability
-from model.stats.summaries import PatientIntervals, PatientSummary, Weights, bootstrap, patient_summary, ratio
+from model.stats.summaries import PatientIntervals, PatientSummary, Weights, patient_summary, ratio, share_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,19 +164,19 @@ def _slice(group: str, name: str, of: str, part: ScoredFilms) -> SliceMeasures:
     )
 
 
-def share_interval(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]) -> Interval | None:
-    """Patient-bootstrap interval of the share of `among` that is `hit`; both [N]."""
+def share_over_patients(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]) -> Interval | None:
+    """Interval over patients of the share of `among` that is `hit`; both [N]."""
 
     def statistic(weights: Weights) -> NDArray[np.float64]:
         return ratio(weights @ (hit & among), weights @ among)
 
-    return bootstrap(statistic, patients)
+    return share_interval(statistic, patients, [among])
 
 
 def _over_patients(
     share: Proportion, hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]
 ) -> PatientProportion:
-    return PatientProportion(**vars(share), bootstrap95=share_interval(hit, among, patients))
+    return PatientProportion(**vars(share), bootstrap95=share_over_patients(hit, among, patients))
 
 
 def _flag(point: OperatingPoint, part: ScoredFilms) -> FlagRates:

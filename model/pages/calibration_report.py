@@ -9,18 +9,20 @@ from matplotlib.figure import Figure
 
 from model.calibrating.calibrate import Calibrated, CalibrationContent
 from model.calibrating.measured_part import MeasuredPart
-from model.calibration import Bin
+from model.calibration import Bin, Calibration
 from model.decision import SENSITIVITY, SPECIFICITY
 from model.evaluation.evaluate import json_text
 from model.notice import MEASURES_NOTICE
 from model.pages import figures
 from model.pages.figures import ACCENT, PALE, QUIET, STYLE, WIDTH, Chart
 from model.pages.html import figure, page, paragraph, section, table
-from model.pages.texts import estimate_text, promise_text
+from model.pages.texts import estimate_text, number_text, promise_text
 from model.stats.estimate import Interval
 from model.stats.operating_points import PREVALENCES, predictive_values
 
 PARTS = {"val": "validation", "test": "test", "site": "the site's films"}
+STATED = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95)
+"""Probabilities whose intervals are given as numbers."""
 FILES = ("calibration.json", "calibration.html")
 
 
@@ -37,7 +39,7 @@ def render(content: CalibrationContent) -> str:
         "<h1>Calibration of bundle {name} {version}</h1>"
         '<p class="quiet">New bundle {called}, {made}, from {digest}, the same network, {words}. '
         "Films: {origin}, digest {films}. "
-        "Brackets are 95 % intervals: exact for shares of films, by bootstrap over patients for the rest; exact ones "
+        "Brackets are 95 % intervals: exact for shares of films, over patients for the rest; exact ones "
         "take films as independent.</p>"
     ).format(
         name=bundle.name,
@@ -71,14 +73,19 @@ def _probabilities(content: CalibrationContent) -> Iterable[Markup]:
     for name, part in content.parts.items():
         for when, reliability in part.reliability.items():
             ece, brier, log_loss = map(estimate_text, reliability.scores)
+            in_bins = number_text(reliability.ece_in_bins)
             chance = f"{reliability.ece_if_true.mean:.3f}, up to {reliability.ece_if_true.high95:.3f}"
             by_finding = estimate_text(reliability.by_finding)
-            rows.append((f"{PARTS[name]}, {when}", ece, chance, by_finding, brier, log_loss))
-    columns = ("films", "ECE", "ECE if all were true", "error by finding", "Brier score, 0 to 2", "log loss, nats")
+            rows.append((f"{PARTS[name]}, {when}", ece, in_bins, chance, by_finding, brier, log_loss))
+    chance_columns = ("ECE", "in bins", "if all were true", "error by finding")
+    columns = ("films", *chance_columns, "Brier score, 0 to 2", "log loss, nats")
     yield table(columns, rows, caption="Before and after")
     yield paragraph(
-        "ECE: calibration error of the called class, in ten bins of equal mass. On few films it is above 0 even where "
-        "every probability is true: the next column says by how much on average, and in 95 % of draws. Error by "
+        "ECE: calibration error of the called class, in ten bins of equal mass, beyond what chance explains; 0 where "
+        "chance explains all. In bins: as the bins show it, which on few films is above 0 even where every probability "
+        "is true; the next column says by how much on average, and in 95 % of draws. An interval that begins above 0 "
+        "is a sign of wrong probabilities; one that begins at 0 is none of true ones: its upper end says how wrong "
+        "they may be. Error by "
         "finding: the same for each finding's own probability, the mean of all. Brier score and log loss are proper: "
         "they are least for the true probabilities."
     )
@@ -96,39 +103,35 @@ def _intervals(content: CalibrationContent) -> Iterable[Markup]:
     bins = content.calibration.bins
     yield figure(
         intervals(bins),
-        "Of the calibration films with about this probability, so many had the finding (line), and the exact interval "
-        "of that share (band). The service gives the band beside each probability.",
+        "Of films with the stated probability, the share that has the finding lies in the band, with 95 % confidence "
+        "for each probability. It holds for every network that does not rank the finding the wrong way round, so it is "
+        "wide where there are few films. The service gives the band beside each probability.",
     )
-    rows = [
-        (f"{name}, up to {group.up_to:.3f}", group.films, group.positives, _pair(group.interval95))
-        for name, own in bins.items()
-        for group in own
-    ]
-    yield table(("probability", "films", "with the finding", "interval"), rows, caption="The same as numbers")
+    calibration = content.calibration
+    rows = [(name, *(_pair(calibration.interval(name, stated)) for stated in STATED)) for name in bins]
+    yield table(("finding", *(f"at {stated:g}" for stated in STATED)), rows, caption="The same as numbers")
 
 
 def intervals(bins: dict[str, tuple[Bin, ...]]) -> Chart:
-    """Observed shares with exact intervals over the bins of each finding."""
+    """The interval of each probability of each finding, as a band."""
     with rc_context(STYLE):
         drawn = Figure(figsize=(WIDTH, 3.7), layout="constrained")
         axes = drawn.subplots(1, len(bins), sharey=True, squeeze=False)[0]
         words = []
         for axis, (name, own) in zip(axes, bins.items(), strict=True):
             axis.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=":")
-            begin = 0.0
-            for group in own:
-                low, high = group.interval95
-                share = group.positives / group.films
-                axis.fill_between([begin, group.up_to], low, high, color=PALE, linewidth=0)
-                axis.plot([begin, group.up_to], [share, share], color=ACCENT, linewidth=1.5)
-                axis.plot((begin + group.up_to) / 2, share, marker="o", markersize=4.5, color=ACCENT)
-                words.append(f"{name} up to {group.up_to:.2f}: {share:.2f} [{low:.2f}, {high:.2f}]")
-                begin = group.up_to
+            ends = [0.0, *(group.up_to for group in own)]
+            low, high = zip(*(group.interval95 for group in own), strict=True)
+            axis.fill_between(ends, (low[0], *low), (high[0], *high), step="pre", color=PALE, linewidth=0)
+            axis.step(ends, (low[0], *low), where="pre", color=ACCENT, linewidth=1)
+            axis.step(ends, (high[0], *high), where="pre", color=ACCENT, linewidth=1)
             axis.set(title=name, xlabel="stated probability", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
             axis.grid(color=PALE, linewidth=0.6)
             axis.set_axisbelow(True)
-        axes[0].set_ylabel("share that had the finding")
-        return figures.chart(drawn, f"Observed share by stated probability, with exact intervals. {'; '.join(words)}.")
+            middle = Calibration(temperature=1.0, bins={name: own}).interval(name, 0.5)
+            words.append(f"{name} at .5: {_pair(middle)}")
+        axes[0].set_ylabel("share that has the finding")
+        return figures.chart(drawn, f"Interval of the share with the finding, by probability. {'; '.join(words)}.")
 
 
 def _flags(content: CalibrationContent) -> Iterable[Markup]:

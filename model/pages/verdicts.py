@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from model.decision import SENSITIVITY
 from model.evaluation.evaluate import EvaluationContent
 from model.findings import SPOKEN
-from model.pages.texts import estimate_text, number_text
+from model.pages.texts import estimate_text
 from model.stats.estimate import Estimate
 
 SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "no"
+TOO_FEW = "not known on so few films"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,10 @@ def _fair(content: EvaluationContent) -> Statement:
     answers = content.fair.test_all
     auroc = answers["network"].auroc if answers else Estimate(value=None, interval95=None)
     return Statement(
-        text="It tells COVID-19 from other pneumonia within one source, where origin cannot help",
+        text=f"It tells COVID-19 from other pneumonia within one source, {content.fair.source}",
         verdict=_over(auroc, 0.5),
-        evidence=f"AUROC {estimate_text(auroc)}, {content.fair.source} test films of all views",
+        evidence=f"AUROC {estimate_text(auroc)}, test films of all views. One source is not one origin: its films come "
+        "from several web sites, and which site a film is from may tell the finding",
     )
 
 
@@ -70,23 +72,24 @@ def _flag(content: EvaluationContent, name: str) -> Statement:
     rate = point.target or SENSITIVITY
     had = point.sensitivity if rate == SENSITIVITY else point.specificity
     aimed = had if point.bound is None or point.target_value is None else point.target_value
-    low, high = (rates.sensitivity if rate == SENSITIVITY else rates.specificity).interval95
     promise = f"{rate} of {aimed:.2f} that it " + ("had on validation" if aimed is had else "was chosen for")
     return Statement(
         text=f"The {SPOKEN[name]} flag keeps the {promise}",
-        verdict="in keeping" if low <= aimed <= high else SHOWN if low > aimed else REFUTED,
+        verdict=_at_least(rates.sensitivity if rate == SENSITIVITY else rates.specificity, aimed),
         evidence=f"sensitivity {estimate_text(rates.sensitivity)}, specificity {estimate_text(rates.specificity)}",
     )
 
 
 def _calibrated(content: EvaluationContent) -> Statement:
     before, after = content.parts["test"].reliability.before, content.parts["test"].reliability.after
-    better = after.log_loss is not None and before.log_loss is not None and after.log_loss < before.log_loss
+    low, high = after.log_loss_interval95 or (0.0, 0.0), before.log_loss_interval95 or (0.0, 0.0)
+    known = after.log_loss_interval95 and before.log_loss_interval95
+    verdict = SHOWN if low[1] < high[0] else REFUTED if low[0] > high[1] else NOT_SHOWN
     return Statement(
         text="Calibration makes its probabilities more honest",
-        verdict="yes, on these films" if better else "no difference" if after == before else REFUTED,
-        evidence=f"log loss {number_text(before.log_loss)} to {number_text(after.log_loss)}, "
-        f"calibration error {number_text(before.ece)} to {number_text(after.ece)}",
+        verdict=verdict if known else TOO_FEW,
+        evidence=f"log loss {estimate_text(before.scores[2])} to {estimate_text(after.scores[2])}, "
+        f"calibration error {estimate_text(before.scores[0])} to {estimate_text(after.scores[0])}",
     )
 
 
@@ -105,8 +108,16 @@ def _views(content: EvaluationContent) -> Statement:
 def _over(estimate: Estimate, level: float) -> str:
     bounds = estimate.interval95
     if estimate.value is None or not bounds:
-        return "too few films"
+        return TOO_FEW
     return SHOWN if bounds[0] > level else REFUTED if bounds[1] < level else NOT_SHOWN
+
+
+def _at_least(estimate: Estimate, level: float) -> str:
+    """Shown only where the whole interval is at or above the level, no where all of it is below."""
+    bounds = estimate.interval95
+    if estimate.value is None or not bounds:
+        return TOO_FEW
+    return SHOWN if bounds[0] >= level else REFUTED if bounds[1] < level else NOT_SHOWN
 
 
 def _signed(estimate: Estimate) -> str:

@@ -1,9 +1,10 @@
-"""ROC and precision-recall curves and the areas under them, each with its patient-bootstrap interval.
+"""ROC and precision-recall curves and the areas under them, each with its interval over patients.
 
+The interval of the area under the ROC curve is `model.stats.roc_area`'s, that of average precision is by bootstrap.
 Four digits. What is not defined, such as the AUROC of a slice with one class, is None.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from model.json_value import JsonValue
 from model.stats.estimate import Estimate
-from model.stats.summaries import Labels, Probabilities, Weights, bootstrap, four_digits, ratio
+from model.stats.roc_area import area_interval
+from model.stats.summaries import Labels, Probabilities, Weights, four_digits, ratio, share_interval
+from model.stats.usable import scores_and_truth
 
 CURVE_POINTS = 200
 """Most points of one curve."""
@@ -80,9 +83,13 @@ def roc_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients
 
     Returns:
         Without a positive or without a negative the area, its interval and both lists are None.
+
+    Raises:
+        StatisticsError: a score is not finite, or there is not one truth and one patient for each.
     """
+    scores_and_truth(scores, positive, patients)
     hits, alarms = _counts(scores, positive, np.ones((1, len(scores))))
-    area, (positives, negatives) = _area(_auroc, scores, positive, patients), _sizes(positive)
+    area, (positives, negatives) = _roc_area(hits, alarms, scores, positive, patients), _sizes(positive)
     if area.value is None:
         return RocCurve(
             auroc=area, positives=positives, negatives=negatives, false_positive_rate=None, true_positive_rate=None
@@ -103,13 +110,14 @@ def pr_curve(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients:
     """Precision against recall and average precision: the step-wise sum, not the optimistic trapezoid
     (Davis & Goadrich 2006).
 
-    Arguments as of `roc_curve`.
+    Arguments and errors as of `roc_curve`.
 
     Returns:
         Without a positive or without a negative the area, its interval and both lists are None.
     """
+    scores_and_truth(scores, positive, patients)
     hits, alarms = _counts(scores, positive, np.ones((1, len(scores))))
-    area, (positives, negatives) = _area(_average_precision, scores, positive, patients), _sizes(positive)
+    area, (positives, negatives) = _precision_area(scores, positive, patients), _sizes(positive)
     if area.value is None:
         return PrecisionRecallCurve(
             average_precision=area, positives=positives, negatives=negatives, recall=None, precision=None
@@ -153,19 +161,28 @@ def _average_precision(hits: NDArray[np.float64], alarms: NDArray[np.float64]) -
     return ratio(np.where(alarms[:, -1] > 0, area, np.nan), hits[:, -1])
 
 
-def _area(
-    area_of: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+def _roc_area(
+    hits: NDArray[np.float64],
+    alarms: NDArray[np.float64],
     scores: NDArray[np.float64],
     positive: NDArray[np.bool_],
     patients: Sequence[str],
 ) -> Area:
+    value = float(_auroc(hits, alarms)[0])
+    if not np.isfinite(value):
+        return Area(value=None, interval95=None, n=len(scores))
+    return Area(value=four_digits(value), interval95=area_interval(scores, positive, patients), n=len(scores))
+
+
+def _precision_area(scores: NDArray[np.float64], positive: NDArray[np.bool_], patients: Sequence[str]) -> Area:
     def statistic(weights: Weights) -> NDArray[np.float64]:
-        return area_of(*_counts(scores, positive, weights))
+        return _average_precision(*_counts(scores, positive, weights))
 
     value = float(statistic(np.ones((1, len(scores))))[0])
     if not np.isfinite(value):
         return Area(value=None, interval95=None, n=len(scores))
-    return Area(value=four_digits(value), interval95=bootstrap(statistic, patients), n=len(scores))
+    bounds = share_interval(statistic, patients, (positive, ~positive))
+    return Area(value=four_digits(value), interval95=bounds, n=len(scores))
 
 
 def _sizes(positive: NDArray[np.bool_]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.estimate import Estimate, Interval, Proportion
 from model.stats.summaries import Summary, summary
+from model.stats.usable import some_films
 
 CONFIDENCE = 0.95
 """With which a target is promised, one-sided."""
@@ -149,7 +150,12 @@ def bundle_metrics(
     findings: tuple[str, ...],
     points: tuple[OperatingPoint, ...],
 ) -> BundleMetrics:
-    """Logits [N, findings], labels [N]. Before a prior shift, as the films are mixed; it changes no flag."""
+    """Logits [N, findings], labels [N]. Before a prior shift, as the films are mixed; it changes no flag.
+
+    Raises:
+        StatisticsError: without films.
+    """
+    some_films(len(labels))
     chances = calibration.at_films.probabilities(logits)
     return BundleMetrics(
         **vars(summary(chances, labels, findings)),

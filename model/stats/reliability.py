@@ -1,7 +1,12 @@
-"""Does a stated probability come true as often as stated? Calibration error, Brier score, log loss."""
+"""Does a stated probability come true as often as stated? Calibration error, Brier score, log loss.
+
+The calibration error that bins show is above 0 by chance alone, so it stands beside the one that chance does not
+explain: see `model.stats.gaps`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +15,9 @@ from scipy.stats import rankdata
 from model.calibration import brier_scores, log_losses
 from model.json_value import JsonValue
 from model.stats.estimate import Estimate, Interval
-from model.stats.summaries import Labels, Probabilities, Weights, bootstrap, four_digits, ratio
+from model.stats.gaps import beyond_chance
+from model.stats.summaries import Labels, Probabilities, bootstrap, four_digits
+from model.stats.usable import as_many, chances_and_labels
 
 BINS = 10
 
@@ -31,7 +38,9 @@ class Reliability(JsonValue):
     """None and no bins without films."""
 
     ece: float | None
-    """Expected calibration error, 0..1."""
+    """Expected calibration error beyond what chance explains, 0..1; 0 where chance explains all of it."""
+    ece_in_bins: float | None = None
+    """The same as the bins show it, chance and all."""
     brier: float | None
     """Sum over classes of squared errors, 0..2."""
     log_loss: float | None
@@ -40,10 +49,15 @@ class Reliability(JsonValue):
     bins: tuple[ReliabilityBin, ...]
     """By rising confidence."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Files of an earlier release have no `ece_in_bins`: their `ece` is it."""
+        found = super().as_dict()
+        return {name: value for name, value in found.items() if name != "ece_in_bins" or value is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatientReliability(Reliability):
-    """With 95 % intervals by bootstrap over patients."""
+    """With 95 % intervals over patients: of the calibration error by `model.stats.gaps`, of the rest by bootstrap."""
 
     ece_interval95: Interval | None
     brier_interval95: Interval | None
@@ -59,7 +73,9 @@ class PatientReliability(Reliability):
         )
 
 
-def reliability(probabilities: Probabilities, labels: Labels, *, bins: int = BINS) -> Reliability:
+def reliability(
+    probabilities: Probabilities, labels: Labels, patients: Sequence[str] | None = None, *, bins: int = BINS
+) -> Reliability:
     """Does a stated probability come true as often as stated?
 
     Films are binned by the probability of their most probable class into bins of equal mass (Nguyen & O'Connor 2015);
@@ -68,18 +84,57 @@ def reliability(probabilities: Probabilities, labels: Labels, *, bins: int = BIN
     Args:
         probabilities: [N, classes], rows summing to 1.
         labels: [N].
+        patients: the patient of each film, [N]; None: each film has one of its own.
         bins: most bins.
+
+    Raises:
+        StatisticsError: a probability is not finite, or a label is no class.
     """
+    return _measured(probabilities, labels, patients, bins)[0]
+
+
+def patient_reliability(
+    chances: NDArray[np.float64], labels: NDArray[np.int64], patients: Sequence[str]
+) -> PatientReliability:
+    """`reliability` with 95 % intervals over patients; each film has one."""
+    found, interval = _measured(chances, labels, patients, BINS)
+    return PatientReliability(
+        **vars(found),
+        ece_interval95=interval,
+        brier_interval95=mean_interval(brier_scores(chances, labels), patients),
+        log_loss_interval95=mean_interval(log_losses(chances, labels), patients),
+    )
+
+
+def membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """[N] bin of each film, 0..bins - 1: bins of equal mass, ties together."""
+    middle = (rankdata(confidence) - 0.5) / len(confidence)
+    return np.asarray(middle * min(bins, len(confidence)), np.int64)
+
+
+def mean_interval(values: NDArray[np.float64], patients: Sequence[str]) -> Interval | None:
+    return bootstrap(lambda weights: weights @ values / weights.sum(axis=1), patients)
+
+
+def _measured(
+    probabilities: Probabilities, labels: Labels, patients: Sequence[str] | None, bins: int
+) -> tuple[Reliability, Interval | None]:
+    """With the interval of the calibration error."""
+    chances_and_labels(probabilities, labels)
     films = len(labels)
+    as_many(films, patients=labels if patients is None else patients)
     if not films:
-        return Reliability(ece=None, brier=None, log_loss=None, films=0, bins=())
+        return Reliability(ece=None, brier=None, log_loss=None, films=0, bins=()), None
     confidence = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     of_bin = membership(confidence, bins)
     groups = [rows for rows in (np.flatnonzero(of_bin == index) for index in range(bins)) if len(rows)]
-    gaps = [len(rows) * abs(confidence[rows].mean() - correct[rows].mean()) for rows in groups]
+    if patients is None:  # named by what they are, so that the order of the films does not matter
+        patients = np.argsort(np.lexsort((correct, confidence))).tolist()
+    error = beyond_chance([(confidence - correct, of_bin)], patients)
     return Reliability(
-        ece=four_digits(sum(gaps) / films),
+        ece=error.value,
+        ece_in_bins=error.in_bins,
         brier=four_digits(brier_scores(probabilities, labels).mean()),
         log_loss=four_digits(log_losses(probabilities, labels).mean()),
         films=films,
@@ -91,45 +146,4 @@ def reliability(probabilities: Probabilities, labels: Labels, *, bins: int = BIN
             )
             for rows in groups
         ),
-    )
-
-
-def calibration_error_interval(
-    probabilities: Probabilities, labels: Labels, patients: Sequence[str]
-) -> Interval | None:
-    """95 % interval of `reliability`'s expected calibration error, by bootstrap over patients in the same bins.
-
-    Resampling adds noise that an absolute difference counts as error, so the interval leans to the high side.
-    """
-    if not len(labels):
-        return None
-    confidence = probabilities.max(axis=1)
-    gap = confidence - (probabilities.argmax(axis=1) == labels)
-    shares = gap[:, None] * np.eye(BINS)[membership(confidence, BINS)]
-
-    def error(weights: Weights) -> NDArray[np.float64]:
-        return ratio(np.abs(weights @ shares).sum(axis=1), weights.sum(axis=1))
-
-    return bootstrap(error, patients)
-
-
-def membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
-    """[N] bin of each film, 0..bins - 1: bins of equal mass, ties together."""
-    middle = (rankdata(confidence) - 0.5) / len(confidence)
-    return np.asarray(middle * min(bins, len(confidence)), np.int64)
-
-
-def patient_reliability(
-    chances: NDArray[np.float64], labels: NDArray[np.int64], patients: Sequence[str]
-) -> PatientReliability:
-    """`reliability` with 95 % intervals by bootstrap over patients; each film has one."""
-    return PatientReliability(
-        **vars(reliability(chances, labels)),
-        ece_interval95=calibration_error_interval(chances, labels, patients),
-        brier_interval95=mean_interval(brier_scores(chances, labels), patients),
-        log_loss_interval95=mean_interval(log_losses(chances, labels), patients),
-    )
-
-
-def mean_interval(values: NDArray[np.float64], patients: Sequence[str]) -> Interval | None:
-    return bootstrap(lambda weights: weights @ values / weights.sum(axis=1), patients)
+    ), error.interval95

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from model.decision import SENSITIVITY, SPECIFICITY, OperatingPoint, chance_of, truth_of
+from model.errors import StatisticsError
 from model.findings import NOT_NORMAL, negative_of
 from model.stats.binomial import interval
 from model.stats.estimate import Proportion
 from model.stats.flags_by_label import counted_by_label
 from model.stats.operating_points import CONFIDENCE
+from model.stats.usable import finite
 
 HALF_WIDTH = 0.05
 """Half width of the interval of a rate that is known well enough."""
@@ -105,7 +107,11 @@ def choose_point(
 
     Raises:
         ValueError: both rates or none were given.
+        StatisticsError: a score is not finite, or there is no positive or no negative.
     """
+    finite(scores, "scores")
+    if not 0 < positive.sum() < len(positive):
+        raise StatisticsError(f"a threshold of {finding} needs films with it and films without")
     if (sensitivity is None) == (specificity is None):
         raise ValueError("give a sensitivity or a specificity")
     if sensitivity is not None:

@@ -11,6 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
+from model.stats.outside import count
 from model.stats.shift import compare
 from tests.benchmarks.report import Cell, Row, Section
 from tests.nights import DEVICES, Device, day, draw, how_many, keep
@@ -18,7 +19,7 @@ from worker.db import schema
 from worker.db.session import make_engine, reading
 from worker.db.span import Span
 from worker.monitoring import drift_reference
-from worker.monitoring.drift import DriftOptions, DriftTest, evaluate
+from worker.monitoring.drift import LEAST_OUTSIDE, DriftOptions, DriftTest, evaluate
 
 OPTIONS = DriftOptions(reference_films=500, least_films=50, alpha=0.001, psi=0.1)
 BEFORE = Span(start=day(-60).start, end=day(0).start)
@@ -33,12 +34,13 @@ def run(*, quick: bool) -> list[Section]:
 
 def quiet(repetitions: int) -> Section:
     """Months of nights on which nothing changed, each with references of its own."""
-    tests, p = 0, []
+    tests, p, outside_p = 0, [], []
     alarms, nights, bare, alone = Counter[int](), 0, 0, 0
     for repetition in range(repetitions):
         for found in _quiet_month(repetition):
             tests += len(found)
             p += [test.p for test in found]
+            outside_p += [test.outside_p for test in found]
             raised = {test.calling_ae for test in found if test.alarm}
             alarms[repetition] += len(raised)
             nights += bool(raised)
@@ -47,7 +49,8 @@ def quiet(repetitions: int) -> Section:
     total = repetitions * NIGHTS
     row: Row = {"nights": total, "tests": tests, "alarms": alarms.total(), "nights with one": nights}
     row |= {f"largest in {NIGHTS} nights": max(alarms.values()), "with PSI ≥ .1": bare, "with any p ≤ .05": alone}
-    row |= {f"p ≤ {level:g}": float(np.mean(np.array(p) <= level)) for level in LEVELS}
+    for name, values in (("p", p), ("p of outliers", outside_p)):
+        row |= {f"{name} ≤ {level:g}": float(np.mean(np.array(values) <= level)) for level in LEVELS}
     return Section(
         title=f"drift: {repetitions} times {NIGHTS} quiet nights of {len(DEVICES)} AEs",
         rows=[row],
@@ -80,8 +83,18 @@ def power(draws: int) -> list[Section]:
         row: dict[str, Cell] = {"brighter by, of the display range": shift, "in its own scatter": shift / spread}
         row |= {f"{films} films": _found(device, shift, films, draws) for films in (50, 100, 200, 500)}
         rows.append(row)
-    note = f"{draws} draws each; reference {OPTIONS.reference_films} films; {FAMILY} tests a night"
-    return [Section(title="drift: share of shifts that are found", rows=rows, note=note)]
+    wrong = []
+    for part in (0.0, 0.03, 0.05, 0.1):
+        row = {"films that are black or white, of all": part}
+        for films in (50, 100, 200, 500):
+            moved, outliers = _wrong_found(device, part, films, draws)
+            row |= {f"{films} films": outliers, f"{films}, as drift alone": moved}
+        wrong.append(row)
+    note = f"{draws} draws each; reference {OPTIONS.reference_films} films; {FAMILY} measures a night, two tests each"
+    return [
+        Section(title="drift: share of shifts that are found", rows=rows, note=note),
+        Section(title="drift: share of nights on which a few wrong films are found", rows=wrong, note=note),
+    ]
 
 
 def _found(device: Device, shift: float, films: int, draws: int) -> float:
@@ -90,8 +103,23 @@ def _found(device: Device, shift: float, films: int, draws: int) -> float:
     for _ in range(draws):
         reference = draw(device, OPTIONS.reference_films, random).pixels["brightness"]
         compared = compare(reference, draw(device, films, random, brighter=shift).pixels["brightness"])
-        raised += compared.p * FAMILY <= OPTIONS.alpha and compared.excess >= OPTIONS.psi
+        raised += compared.p * 2 * FAMILY <= OPTIONS.alpha and compared.excess >= OPTIONS.psi
     return raised / draws
+
+
+def _wrong_found(device: Device, part: float, films: int, draws: int) -> tuple[float, float]:
+    """As films that moved, and as outliers; both kinds of test double the family."""
+    random = np.random.default_rng(films)
+    moved = outliers = 0
+    for _ in range(draws):
+        reference = draw(device, OPTIONS.reference_films, random).pixels["brightness"]
+        sample = draw(device, films, random).pixels["brightness"]
+        wrong = round(part * films)
+        sample[:wrong] = random.choice([0.01, 0.99], wrong)
+        compared, counted = compare(reference, sample), count(reference, sample)
+        moved += compared.p * FAMILY <= OPTIONS.alpha and compared.excess >= OPTIONS.psi
+        outliers += counted.p * 2 * FAMILY <= OPTIONS.alpha and counted.excess >= LEAST_OUTSIDE
+    return moved / draws, outliers / draws
 
 
 def large(films: int) -> Section:
@@ -119,7 +147,7 @@ def _large(url: str) -> None:
     drift_reference.freeze_missing(database, BEFORE, films=OPTIONS.reference_films, actor="night")
     frozen = perf_counter()
     with reading(database) as connection:
-        tests = len(evaluate(connection, day(0), OPTIONS)["tests"])
+        tests = len(evaluate(connection, day(0), OPTIONS).tests)
     print(before, frozen - started, perf_counter() - frozen, _peak(), tests)
 
 

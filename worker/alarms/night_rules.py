@@ -13,7 +13,7 @@ from model.findings import SPOKEN
 from worker.alarms.rules import USUAL_DAYS, Condition
 from worker.audit.reconciliation import Sender, Unaccounted
 from worker.audit.trail import ChainCheck
-from worker.monitoring.drift import DriftResult, in_units
+from worker.monitoring.drift import LEAST_OUTSIDE, DriftResult, DriftTest, in_units, outside_words
 from worker.monitoring.live_labels import LivePerformance
 from worker.receiving import orphans
 
@@ -142,20 +142,25 @@ def _performance(performance: LivePerformance | None) -> Iterator[Condition]:
 
 
 def _drift(drift: DriftResult) -> Iterator[Condition]:
-    """An alarm for each AE that drifted. Its value is the largest PSI beyond chance."""
+    """An alarm for each AE that drifted. Its value is the largest PSI beyond chance; where only outliers were found,
+    the largest share of films outside the usual range, beyond chance."""
     by_sender = sorted(drift.alarms, key=lambda test: test.calling_ae)
     for calling_ae, group in groupby(by_sender, key=lambda test: test.calling_ae):
-        tests = sorted(group, key=lambda test: test.excess, reverse=True)
-        words = [
-            f"{test.measure} {in_units(test.measure, test.median)} (reference {test.reference_median:.3g})"
-            for test in tests[:MOST_NAMED]
-        ]
+        tests = sorted(group, key=lambda test: (test.moved, test.excess, test.outside_excess), reverse=True)
+        first = tests[0] if tests[0].moved else max(tests, key=lambda test: test.outside_excess)
+        words = [_drift_words(test) for test in tests[:MOST_NAMED]]
         more = f" and {len(tests) - MOST_NAMED} more" if len(tests) > MOST_NAMED else ""
         yield Condition(
             rule=DRIFT,
             subject=calling_ae,
-            value=round(tests[0].excess, 4),
-            threshold=drift.options.psi,
-            text=f"{calling_ae} differs from its frozen reference; medians: {', '.join(words)}{more}.",
+            value=round(first.excess if first.moved else first.outside_excess, 4),
+            threshold=drift.options.psi if first.moved else LEAST_OUTSIDE,
+            text=f"{calling_ae} differs from its frozen reference: {'; '.join(words)}{more}.",
             about=tuple(sorted({test.measure for test in tests})),
         )
+
+
+def _drift_words(test: DriftTest) -> str:
+    if not test.moved:
+        return f"{test.measure}, {outside_words(test)}"
+    return f"{test.measure} {in_units(test.measure, test.median)} (reference median {test.reference_median:.3g})"

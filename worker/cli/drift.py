@@ -24,10 +24,11 @@ def show(
     """Hold the films of one day beside the frozen references, as the night does.
 
     Drift is sure (q, the false discovery rate over all tests of the day) and
-    large (PSI, the population stability index, beyond what chance gives for so
-    few films). It says that films or scores changed, not why: a new exposure
-    table, other patients, a detector at its end. Too few films of a day: those
-    of seven days are tested.
+    large: PSI, the population stability index, beyond what chance gives for so
+    few films; or too many films outside the range that 99 % of the reference
+    lies in, which finds a few wrong films among many right ones. It says that
+    films or scores changed, not why: a new exposure table, other patients, a
+    detector at its end. Too few films of a day: those of seven days are tested.
 
     \b
     xrayq drift show
@@ -139,7 +140,7 @@ def _show(result: "DriftResult", title: str) -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
-    from worker.monitoring.drift import untested_words
+    from worker.monitoring.drift import LEAST_OUTSIDE, untested_words
 
     table = [
         (
@@ -149,22 +150,26 @@ def _show(result: "DriftResult", title: str) -> None:
             f"{test.psi:.3f}",
             f"{test.psi_by_chance:.3f}",
             f"{test.q:.2g}",
+            f"{test.outside:.1%}",
+            f"{test.outside_q:.2g}",
             f"{test.median:.4g}",
             f"{test.reference_median:.4g}",
-            Text("DRIFT", "red") if test.alarm else test.note,
+            Text(test.note.upper(), "red") if test.alarm else test.note,
         )
         for test in result.tests
     ]
-    headings = ("AE", "measure", "films", "PSI", "by chance", "q", "median", "reference", "drift")
+    headings = ("AE", "measure", "films", "PSI", "by chance", "q", "outside", "its q", "median", "reference", "drift")
     console = wide_console()
     console.print(title)
-    print_rows(console, headings, table, folds=("drift",), drops=("reference", "median", "by chance"))
+    print_rows(console, headings, table, folds=("drift",), drops=("reference", "median", "by chance", "its q"))
     if not table:
         console.print("Nothing tested: a test needs films of the day and a reference, see 'xrayq drift references'.")
     for words in untested_words(result):
         console.print(f"Not tested: {words}", style="yellow")
     limits = result.options
     console.print(
-        f"Drift: q of {limits.alpha:g} or less, and a PSI beyond chance of {limits.psi:g} or more. {NOTICE}",
+        f"Drift: q of {limits.alpha:g} or less, and a PSI beyond chance of {limits.psi:g} or more. Outliers: "
+        f"as sure, and {LEAST_OUTSIDE:.0%} or more of the films, beyond chance, outside the middle 99 % of the "
+        f"reference. {NOTICE}",
         style="dim",
     )

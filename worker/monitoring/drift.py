@@ -1,8 +1,10 @@
 """Do a day's films and scores still look like the frozen reference? Per sending AE and measure, for the night's report.
 
-Each AE is held beside its own reference alone: devices differ. Drift is two things at once: sure (the two-sample test's
-q-value over all tests of the night) and large (the population stability index beyond what chance gives). See
-`model.stats.shift`.
+Each AE is held beside its own reference alone: devices differ. Drift is two things at once: sure (the q-value over all
+tests of the night) and large. Two tests look for it. One is for films that all moved: the two-sample test, and the
+population stability index beyond what chance gives (`model.stats.shift`). One is for some that went wrong beside others
+that did not, which the first hardly sees: the share of films outside the middle 99 % of the reference
+(`model.stats.outside`).
 
 What it cannot say: whether the device changed or its patients did. A weekend, or an AE that begins to serve another
 ward, is drift too. The same reference is used every night, so that a reference that is unlike its device by chance
@@ -14,14 +16,16 @@ on several days still count as others: with all films of a patient drawn togethe
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from model.stats import shift
+from model.json_value import plain
+from model.stats import outside, shift
 from worker.db.film_measures import UNITS, Key, MeasuredValue, of_pixels, of_scores
 from worker.db.span import Span
 from worker.db.tables import instance
@@ -31,6 +35,8 @@ LONGER_DAYS = 7
 """Where a day has too few films. An alarm then stays for as many nights."""
 HINT_Q = 0.05
 """A large difference that is this sure is noted, and raises no alarm. Few films differ largely by chance alone."""
+LEAST_OUTSIDE = 0.03
+"""Share of films outside the usual range, beyond chance, from which they count as drift."""
 SHARES = (5, 25, 50, 75, 95)
 """Percentiles shown of what raised an alarm."""
 
@@ -59,7 +65,7 @@ class Quantiles:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftTest:
-    """One measure of an AE held beside its reference. Numbers are rounded as they are published."""
+    """One measure of an AE held beside its reference, by two tests. Numbers are rounded as they are published."""
 
     calling_ae: str
     measure: str
@@ -75,7 +81,17 @@ class DriftTest:
     q: float
     median: float
     reference_median: float
-    alarm: bool
+    usual: tuple[float, float]
+    """Range of the middle 99 % of the reference."""
+    outside: float
+    """Share of the films outside it."""
+    outside_by_chance: float
+    outside_p: float
+    outside_q: float
+    moved: bool
+    """The films as a whole."""
+    outliers: bool
+    """Too many are outside."""
     note: str
     """In words; "" where nothing is to be seen."""
     quantiles: Quantiles | None
@@ -85,6 +101,18 @@ class DriftTest:
     def excess(self) -> float:
         """PSI beyond chance."""
         return self.psi - self.psi_by_chance
+
+    @property
+    def outside_excess(self) -> float:
+        """Share of the films outside the usual range, beyond chance."""
+        return self.outside - self.outside_by_chance
+
+    @property
+    def alarm(self) -> bool:
+        return self.moved or self.outliers
+
+    def as_dict(self) -> dict[str, Any]:
+        return {field.name: plain(getattr(self, field.name)) for field in fields(self)} | {"alarm": self.alarm}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +177,13 @@ def evaluate(connection: Connection, span: Span, options: DriftOptions) -> Drift
     )
 
 
+def outside_words(test: DriftTest) -> str:
+    """12 % of the films lie outside 0.3 to 0.71, by chance 0.8 %"""
+    low, high = test.usual
+    shares = f"{test.outside:.1%} of the films lie outside", f"by chance {test.outside_by_chance:.1%}"
+    return f"{shares[0]} {low:.3g} to {in_units(test.measure, high)}, {shares[1]}"
+
+
 def in_units(measure: str, value: float) -> str:
     """0.836 of the display range"""
     return f"{value:.3g} {UNITS.get(measure, '')}".rstrip()
@@ -189,16 +224,16 @@ def _gather(
 def _tests(
     connection: Connection, frozen: dict[Key, Reference], tested: dict[Key, Chosen], options: DriftOptions
 ) -> list[DriftTest]:
-    """All of them are one family."""
+    """All of them, of both kinds, are one family."""
     found = []
     for key in sorted(tested):
         reference, films = (np.asarray(values) for values in (sample_of(connection, key), tested[key].values))
-        compared = shift.compare(reference, films)
-        found.append((key, compared, _quantiles(reference, films)))
-    qs = shift.q_values([compared.p for _, compared, _ in found])
+        compared, counted = shift.compare(reference, films), outside.count(reference, films)
+        found.append((key, compared, counted, _quantiles(reference, films)))
+    qs = shift.q_values([p for _, compared, counted, _ in found for p in (compared.p, counted.p)])
     return [
-        _test(key, tested[key], frozen[key], compared, q, quantiles, options)
-        for (key, compared, quantiles), q in zip(found, qs, strict=True)
+        _test(key, tested[key], frozen[key], compared, counted, pair, quantiles, options)
+        for (key, compared, counted, quantiles), pair in zip(found, zip(qs[::2], qs[1::2], strict=True), strict=True)
     ]
 
 
@@ -207,17 +242,22 @@ def _test(
     films: Chosen,
     reference: Reference,
     compared: shift.Shift,
-    q: float,
+    counted: outside.Outside,
+    qs: tuple[float, float],
     quantiles: Quantiles,
     options: DriftOptions,
 ) -> DriftTest:
-    alarm = q <= options.alpha and compared.excess >= options.psi
-    if alarm:
-        note = "drift"
-    elif q <= options.alpha:
-        note = "sure, but small"
-    elif q <= HINT_Q and compared.excess >= options.psi:
+    q, outside_q = qs
+    large, many = compared.excess >= options.psi, counted.excess >= LEAST_OUTSIDE
+    moved, outliers = q <= options.alpha and large, outside_q <= options.alpha and many
+    if moved or outliers:
+        note = " and ".join(word for word, told in (("drift", moved), ("outliers", outliers)) if told)
+    elif q <= HINT_Q and large:
         note = "large, not yet sure"
+    elif outside_q <= HINT_Q and many:
+        note = "outliers, not yet sure"
+    elif min(qs) <= options.alpha:
+        note = "sure, but small"
     else:
         note = ""
     return DriftTest(
@@ -233,9 +273,15 @@ def _test(
         q=float(f"{q:.3g}"),
         median=round(compared.median, 4),
         reference_median=round(compared.reference_median, 4),
-        alarm=alarm,
+        usual=(round(counted.low, 4), round(counted.high, 4)),
+        outside=round(counted.share, 4),
+        outside_by_chance=round(counted.share_by_chance, 4),
+        outside_p=float(f"{counted.p:.3g}"),
+        outside_q=float(f"{outside_q:.3g}"),
+        moved=moved,
+        outliers=outliers,
         note=note,
-        quantiles=quantiles if alarm else None,
+        quantiles=quantiles if moved or outliers else None,
     )
 
 

@@ -27,7 +27,7 @@ from worker.db.tables import audit_event
 from worker.db.tables import drift_reference as rows_of_references
 from worker.errors import NotFound
 from worker.monitoring import drift_reference
-from worker.monitoring.drift import DriftOptions, DriftResult, evaluate
+from worker.monitoring.drift import LEAST_OUTSIDE, DriftOptions, DriftResult, evaluate
 from worker.nightly import operations
 from worker.nightly.page.drift import section
 from worker.scoring.decoding import decode_film
@@ -139,8 +139,31 @@ def test_one_device_becomes_brighter(database: Engine, references: list[drift_re
     (brightness,) = found.alarms
     assert brightness.median - brightness.reference_median == pytest.approx(0.05, abs=0.02)
     medians = [f"{median:.3g}" for median in (brightness.median, brightness.reference_median)]
-    assert "brightness {} of the display range (reference {})".format(*medians) in alarm.text
+    assert "brightness {} of the display range (reference median {})".format(*medians) in alarm.text
     json.dumps(plain(found))
+
+
+def test_a_few_wrong_films_among_many_right_ones(database: Engine, references: list[drift_reference.Reference]) -> None:
+    """Twelve of 100 films are black. The distribution hardly moves; the share outside the usual range does."""
+    random = np.random.default_rng(16)
+    films = draw(CR1, 100, random)
+    films.pixels["brightness"][:12] = 0.01
+    keep(database, "CR1", day(1), films)
+    keep(database, "CR2", day(1), draw(CR2, 100, random))
+    found = evaluated(database, 1)
+    (test,) = found.alarms
+    assert (test.calling_ae, test.measure, test.moved, test.outliers) == ("CR1", "brightness", False, True)
+    assert test.note == "outliers"
+    assert test.outside == pytest.approx(0.12, abs=0.03)
+    (alarm,) = drift_conditions(found)
+    assert (alarm.rule, alarm.subject, alarm.threshold) == ("drift", "CR1", LEAST_OUTSIDE)
+    assert alarm.value > LEAST_OUTSIDE
+    low, high = test.usual
+    assert f"% of the films lie outside {low:.3g} to {high:.3g} of the display range, by chance 0.7%" in alarm.text
+    assert plain(found)["tests"][0]["alarm"] is True
+    written = page("test", "test", section(replace(GOOD, drift=found)))
+    assert "Drift in 1 of 2 sending AEs. CR1: brightness." in written
+    assert "of films outside its usual range" in written
 
 
 def test_films_of_the_reference_are_not_held_beside_it(

@@ -8,12 +8,13 @@ from markupsafe import Markup
 
 from model.pages.html import bullets, figure, paragraph, table
 from worker.db.film_measures import UNITS
-from worker.monitoring.drift import DriftResult, DriftTest, untested_words
+from worker.monitoring.drift import LEAST_OUTSIDE, DriftResult, DriftTest, untested_words
 from worker.monitoring.drift_reference import Reference
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import drift_charts
 
 MOST_LISTED = 50
+OUTSIDE = ("usual range", "outside", "by chance", "its q")
 MEASURES = (
     "Brightness and contrast (shares of the display range), entropy (how many grey levels are in use, in bits) and "
     "clipped (share of pixels at one end of the display range) are of the films as displayed, distance, which has no "
@@ -22,8 +23,10 @@ MEASURES = (
 NOTE = (
     "Each AE is held beside its own frozen reference. Drift is large (a population stability index beyond what chance "
     "gives; of ten bins, with three pseudo-films on either side) and sure (false discovery rate over all tests of "
-    "the night). It says that films or scores changed, not why: the device, its settings, or the patients. One film of "
-    "each study counts; patients who come again on other days are counted as others."
+    "the night). Outliers are films outside the range of the middle 99 % of the reference: too many of them, and as "
+    "surely, are drift too, since a few films may be wrong beside many that are not. It says that films or scores "
+    "changed, not why: the device, its settings, or the patients. One film of each study counts; patients who come "
+    "again on other days are counted as others."
 )
 
 
@@ -53,7 +56,8 @@ def section(report: NightReport) -> Iterable[Markup]:
             references[:MOST_LISTED],
             caption=f"Frozen references{_more(references)}; 'xrayq drift freeze' replaces one",
         )
-    limits = f"Limits: q {result.options.alpha:g}, PSI beyond chance {result.options.psi:g}."
+    sure, large = f"{result.options.alpha:g}", f"{result.options.psi:g}"
+    limits = f"Limits: q {sure}, PSI beyond chance {large}, films outside beyond chance {LEAST_OUTSIDE:.0%}."
     yield paragraph(f"{MEASURES} {NOTE} {limits}", "quiet")
 
 
@@ -81,11 +85,15 @@ def _listed(tests: Sequence[DriftTest], caption: str) -> Markup:
             f"{test.psi:.3f}",
             f"{test.psi_by_chance:.3f}",
             f"{test.q:.2g}",
+            "{:.4g} to {:.4g}".format(*test.usual),
+            f"{test.outside:.1%}",
+            f"{test.outside_by_chance:.1%}",
+            f"{test.outside_q:.2g}",
             test.note,
         )
         for test in sorted(tests, key=lambda test: test.excess, reverse=True)[:MOST_LISTED]
     ]
-    columns = ("sending AE", "measure", "films", "reference median", "median", "PSI", "by chance", "q", "")
+    columns = ("sending AE", "measure", "films", "reference median", "median", "PSI", "by chance", "q", *OUTSIDE, "")
     return table(columns, rows, caption=caption + _more(tests))
 
 

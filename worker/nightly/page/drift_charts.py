@@ -46,10 +46,14 @@ def heat_map(result: DriftResult) -> Chart:
             spine.set_visible(False)
         bounds = [f"below {steps[0]:g}, or by chance", *(f"from {step:g}" for step in steps)]
         shown = [Patch(color=shade, label=label) for shade, label in zip(SHADES, bounds, strict=True)]
-        shown.append(Patch(facecolor="none", edgecolor=INK, linewidth=1.6, label="drift: large and sure"))
+        shown.append(Patch(facecolor="none", edgecolor=INK, linewidth=1.6, label="drift or outliers"))
         shown.append(Patch(facecolor=UNTESTED, edgecolor=QUIET, hatch="///", linewidth=0, label="not tested"))
         figure.legend(handles=shown, loc="outside lower left", ncols=len(shown), labelcolor=QUIET)
-    words = "; ".join(f"{test.calling_ae} {test.measure} {test.excess:.2f}" for test in result.alarms)
+    words = "; ".join(
+        f"{test.calling_ae} {test.measure} "
+        + (f"{test.excess:.2f}" if test.moved else f"{test.outside:.0%} of films outside its usual range")
+        for test in result.alarms
+    )
     return chart(
         figure,
         f"PSI beyond chance of {len(names)} sending AEs in {len(measures)} measures, {len(result.tests)} tests. "

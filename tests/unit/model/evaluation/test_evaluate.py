@@ -24,7 +24,7 @@ from model.errors import DatasetError
 from model.evaluation.comparisons import difference
 from model.evaluation.evaluate import Evaluation, _start, json_text
 from model.evaluation.scored import predictions_text
-from model.evaluation.slices import share_interval
+from model.evaluation.slices import share_over_patients
 from model.findings import FINDINGS
 from model.pages.sections import calibration
 from model.scorer import score
@@ -245,9 +245,9 @@ def test_difference_by_hand() -> None:
 def test_intervals() -> None:
     patients = [str(number) for number in range(40)]
     hit = np.arange(40) % 2 == 0
-    low, high = share_interval(hit, np.ones(40, bool), patients) or (0.0, 0.0)
+    low, high = share_over_patients(hit, np.ones(40, bool), patients) or (0.0, 0.0)
     assert 0.3 < low < 0.5 < high < 0.7
-    assert share_interval(hit, np.zeros(40, bool), patients) is None
+    assert share_over_patients(hit, np.zeros(40, bool), patients) is None
     assert mean_interval(np.full(40, 0.25), patients) == (0.25, 0.25)
 
 

@@ -16,7 +16,7 @@ from model.evaluation.evaluate import Evaluation
 from model.evaluation.gradcam import GradCam
 from model.notice import MEASURES_NOTICE
 from model.pages.report import SECTIONS, render
-from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, verdicts
+from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, TOO_FEW, verdicts
 from model.stats.estimate import Estimate, Interval
 from model.study_table import Study
 
@@ -151,7 +151,7 @@ def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, gr
 
 @pytest.mark.parametrize(
     ("bounds", "verdict"),
-    [((0.01, 0.2), SHOWN), ((-0.1, 0.2), NOT_SHOWN), ((-0.3, -0.1), REFUTED), (None, "too few films")],
+    [((0.01, 0.2), SHOWN), ((-0.1, 0.2), NOT_SHOWN), ((-0.3, -0.1), REFUTED), (None, TOO_FEW)],
 )
 def test_verdict_follows_from_the_interval(bounds: Interval | None, verdict: str, evaluation: Evaluation) -> None:
     content = evaluation.content

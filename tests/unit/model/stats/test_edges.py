@@ -1,0 +1,122 @@
+"""No films, one class, numbers that are not numbers: None or one clear error, and never a warning or a wrong figure."""
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.calibrating.intervals import intervals
+from model.calibrating.measured_part import coverage
+from model.errors import StatisticsError
+from model.evaluation.comparisons import difference
+from model.evaluation.slices import share_over_patients
+from model.findings import FINDINGS
+from model.json_value import plain
+from model.stats.calibration_error import by_finding, error_by_finding, if_true
+from model.stats.curves import curves
+from model.stats.operating_points import bundle_metrics, choose_point, flag_rates
+from model.stats.reliability import patient_reliability, reliability
+from model.stats.summaries import mcnemar, patient_summary, summary
+
+Chances = np.ndarray[Any, np.dtype[np.float64]]
+Labels = np.ndarray[Any, np.dtype[np.int64]]
+STATISTICS: dict[str, Callable[[Chances, Labels, list[str]], object]] = {
+    "summary": lambda chances, labels, _: summary(chances, labels, FINDINGS),
+    "patient_summary": lambda chances, labels, patients: patient_summary(chances, labels, FINDINGS, patients),
+    "curves": lambda chances, labels, patients: curves(chances, labels, FINDINGS, patients),
+    "reliability": lambda chances, labels, _: reliability(chances, labels),
+    "patient_reliability": patient_reliability,
+    "by_finding": by_finding,
+    "error_by_finding": lambda chances, labels, _: error_by_finding(chances, labels),
+    "if_true": lambda chances, *_: if_true(chances),
+    "intervals": lambda chances, labels, patients: intervals(chances, labels, patients, FINDINGS),
+    "bundle_metrics": lambda chances, labels, _: bundle_metrics(chances, labels, FINDINGS, ()),
+}
+OF_ANSWERS: dict[str, Callable[[Labels, Labels, list[str]], object]] = {
+    "mcnemar": lambda called, labels, _: mcnemar(called, called, labels),
+    "difference": lambda called, labels, patients: difference(called, 1 - called, labels, patients),
+    "share_over_patients": lambda called, labels, patients: share_over_patients(called == 1, labels == 1, patients),
+    "flag_rates": lambda called, labels, _: flag_rates(called == 1, labels == 1),
+    "coverage": lambda called, labels, _: coverage(np.eye(3, dtype=bool)[called], labels, FINDINGS),
+}
+
+
+def films(count: int, labels: list[int]) -> tuple[Chances, Labels, list[str]]:
+    chances = np.random.default_rng(1).dirichlet([1, 1, 1], count)
+    return chances, np.resize(np.array(labels, np.int64), count), [str(film) for film in range(count)]
+
+
+EDGES = {
+    "no films": films(0, [0]),
+    "one film": films(1, [0]),
+    "two films": films(2, [0, 1]),
+    "one class": films(30, [1]),
+    "one positive": films(30, [1] + [0] * 29),
+    "without one class": films(30, [0, 1]),
+    "one patient": (*films(30, [0, 1, 2])[:2], ["one"] * 30),
+    "certain of everything": (np.eye(3)[[0, 1, 2] * 10], np.array([0, 1, 2] * 10), [str(film) for film in range(30)]),
+    "wrong in everything": (np.eye(3)[[1, 2, 0] * 10], np.array([0, 1, 2] * 10), [str(film) for film in range(30)]),
+    "all alike": (np.full((30, 3), 1 / 3), np.array([0, 1, 2] * 10), [str(film) for film in range(30)]),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("name", STATISTICS)
+def test_an_edge_has_an_answer(name: str, edge: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if edge == "no films" and name in ("error_by_finding", "bundle_metrics"):
+            with pytest.raises(StatisticsError, match=r"^there are no films$"):
+                STATISTICS[name](*EDGES[edge])
+            return
+        found = STATISTICS[name](*EDGES[edge])
+    json.dumps(plain(found), allow_nan=False)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("name", OF_ANSWERS)
+def test_an_edge_of_answers_has_an_answer(name: str, edge: str) -> None:
+    chances, labels, patients = EDGES[edge]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        json.dumps(plain(OF_ANSWERS[name](chances.argmax(axis=1), labels, patients)), allow_nan=False)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", STATISTICS)
+def test_what_is_no_number_is_named(name: str, odd: float) -> None:
+    chances, labels, patients = films(30, [0, 1, 2])
+    chances[[3, 7], 1] = odd
+    with pytest.raises(StatisticsError, match=r"^2 of 30 films have (scores|probabilities) that are not finite"):
+        STATISTICS[name](chances, labels, patients)
+
+
+@pytest.mark.parametrize("name", [name for name in STATISTICS if name not in ("if_true", "curves")])
+def test_a_label_that_is_no_class_is_named(name: str) -> None:
+    chances, labels, patients = films(30, [0, 1, 3])
+    with pytest.raises(StatisticsError, match="a label is not one of the 3 classes"):
+        STATISTICS[name](chances, labels, patients)
+
+
+def test_a_threshold_needs_both_kinds_of_films() -> None:
+    for truth in (np.zeros(20, bool), np.ones(20, bool), np.zeros(0, bool)):
+        with pytest.raises(StatisticsError, match="needs films with it and films without"):
+            choose_point("covid19", np.linspace(0, 1, len(truth)), truth, sensitivity=0.9, split="val")
+    with pytest.raises(StatisticsError, match="1 of 4 films have scores that are not finite"):
+        choose_point("covid19", np.array([0.1, np.nan, 0.2, 0.3]), np.arange(4) < 2, specificity=0.9, split="val")
+
+
+def test_zero_width_intervals_are_not_given() -> None:
+    chances, labels, patients = EDGES["certain of everything"]
+    found = patient_summary(chances, labels, FINDINGS, patients).bootstrap
+    assert found.accuracy is not None
+    assert found.balanced_accuracy is not None
+    assert found.accuracy[0] < 0.95
+    assert found.balanced_accuracy[0] < 0.8
+    for curve in curves(chances, labels, FINDINGS, patients).values():
+        for bounds in (curve.roc.auroc.interval95, curve.pr.average_precision.interval95):
+            assert bounds is not None
+            assert (bounds[0] < 0.9, bounds[1]) == (True, 1)
