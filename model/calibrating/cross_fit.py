@@ -11,6 +11,7 @@ from model.calibrating.labelled_films import LabelledLogits, OperatingTarget
 from model.calibration import Calibration
 from model.conformal import Conformal
 from model.decision import SENSITIVITY, OperatingPoint
+from model.findings import negative_of
 from model.stats.operating_points import choose_point
 
 COVERAGE = 0.9
@@ -47,11 +48,11 @@ class Predictions:
 
 
 def default_targets(findings: tuple[str, ...]) -> tuple[OperatingTarget, ...]:
-    """Sensitivity .95 for each finding but normal."""
+    """Sensitivity .95 for each finding but the negative one."""
     return tuple(
         OperatingTarget(finding=name, rate=SENSITIVITY, value=SENSITIVITY_TARGET)
         for name in findings
-        if name != "normal"
+        if name != negative_of(findings)
     )
 
 

@@ -12,7 +12,6 @@ from model.bundle import Bundle
 from model.data.bundle_films import BATCH, Advance
 from model.data.dataset import FilmRow, Films
 from model.engine.base import Engine
-from model.findings import FINDINGS
 from model.json_value import JsonValue
 from model.scorer import score
 
@@ -89,24 +88,24 @@ def right(part: ScoredFilms) -> dict[str, tuple[CalledFilm, ...]]:
     rows = [index for index in _ranked(part) if part.called[index] == part.labels[index]]
     return {
         name: tuple(_about(part, index) for index in rows if part.labels[index] == number)[:CONFIDENT]
-        for number, name in enumerate(FINDINGS)
+        for number, name in enumerate(part.films.findings)
     }
 
 
 def predictions_text(scored: ScoredFilms) -> str:
     """predictions.csv. Its column split names the part: test films of the subset `more` are not of test there."""
-    text = io.StringIO()
+    text, findings = io.StringIO(), scored.films.findings
     writer = csv.writer(text, lineterminator="\n")
     identity = ("identifier", "part", "view", "source", "label_basis", "label")
     columns = ["split" if name == "part" else name for name in identity]
     writer.writerow(
-        [*columns, "called", *(f"p_{name}" for name in FINDINGS), *(f"logit_{name}" for name in FINDINGS), "flags"]
+        [*columns, "called", *(f"p_{name}" for name in findings), *(f"logit_{name}" for name in findings), "flags"]
     )
     for film, called, chances, logits, flags in zip(
         scored.films.records, scored.called, scored.chances, scored.logits, scored.flags, strict=True
     ):
         numbers = [f"{value:.6f}" for value in chances] + [f"{value:.5f}" for value in logits]
-        writer.writerow([*(getattr(film, name) for name in identity), FINDINGS[called], *numbers, " ".join(flags)])
+        writer.writerow([*(getattr(film, name) for name in identity), findings[called], *numbers, " ".join(flags)])
     return text.getvalue()
 
 
@@ -117,12 +116,12 @@ def _ranked(part: ScoredFilms) -> list[int]:
 
 
 def _about(part: ScoredFilms, row: int) -> CalledFilm:
-    film = part.films.records[row]
+    film, findings = part.films.records[row], part.films.findings
     return CalledFilm(
         identifier=film.identifier,
         label=film.label,
-        called=FINDINGS[part.called[row]],
-        probabilities={name: round(float(value), 4) for name, value in zip(FINDINGS, part.chances[row], strict=True)},
+        called=findings[part.called[row]],
+        probabilities={name: round(float(value), 4) for name, value in zip(findings, part.chances[row], strict=True)},
         view=film.view,
         source=film.source,
         label_basis=film.label_basis,

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from model.data.dataset import Films
-from model.findings import FINDINGS
 from model.stats.summaries import summary
 from model.training.loop import copy_state, predict
 from model.training.recipe import TrainConfig
@@ -34,7 +33,7 @@ class Candidate:
 def validate(network: nn.Module, films: Films, weights: Tensor, device: torch.device, name: str) -> Candidate:
     logits = torch.from_numpy(predict(network, films.take, len(films), device=device))
     loss = nn.functional.cross_entropy(logits, torch.from_numpy(films.labels), weight=weights)
-    accuracy = summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, FINDINGS).accuracy.value
+    accuracy = summary(torch.softmax(logits, dim=1).double().numpy(), films.labels, films.findings).accuracy.value
     if accuracy is None:
         raise AssertionError("validation films were checked before")
     return Candidate(state=copy_state(network), loss=float(loss), accuracy=accuracy, name=name)

@@ -16,7 +16,7 @@ from model.calibration import Calibration, fit_temperature, probabilities
 from model.data.bundle_films import logits_of
 from model.data.dataset import Dataset
 from model.engine.ort import OrtEngine
-from model.findings import FINDINGS
+from model.findings import negative_of
 from model.stats.operating_points import bundle_metrics, choose_point
 from model.training.export import export_onnx
 from model.training.recipe import TrainConfig
@@ -45,7 +45,7 @@ def build_bundle(
         plain = Bundle(
             name=path.name,
             version=version,
-            findings=FINDINGS,
+            findings=dataset.findings,
             preprocess=spec,
             calibration=Calibration(temperature=1.0),
             operating_points=(),
@@ -62,15 +62,15 @@ def build_bundle(
         chances = {split: probabilities(rows, temperature) for split, rows in logits.items()}
         points = tuple(
             choose_point(name, chances["val"][:, index], labels == index, sensitivity=TARGET_SENSITIVITY, split="val")
-            for index, name in enumerate(FINDINGS)
-            if name != "normal"
+            for index, name in enumerate(dataset.findings)
+            if name != negative_of(dataset.findings)
         )
         finished = replace(
             plain,
             calibration=Calibration(temperature=temperature),
             operating_points=points,
             metrics={
-                split: bundle_metrics(chances[split], films.labels, FINDINGS, points).as_dict()
+                split: bundle_metrics(chances[split], films.labels, dataset.findings, points).as_dict()
                 for split, films in dataset.splits.items()
             },
             provenance={

@@ -49,18 +49,19 @@ class Trained:
     """Which weights these are, in words."""
 
 
-def build(config: TrainConfig, initial: Path | str | None) -> ChestResNet50:
+def build(config: TrainConfig, initial: Path | str | None, *, findings: int = len(FINDINGS)) -> ChestResNet50:
     """A network to start from.
 
     Args:
         initial: None for random weights; "imagenet" for torchvision's (downloaded by torchvision); or a file with a
             ResNet50's state dict, from `xrayq pretrain` or torchvision.
+        findings: how many the network tells apart.
 
     Raises:
         DatasetError: the weights cannot be had, or do not fit.
     """
     torch.manual_seed(config.seed)
-    network = ChestResNet50(len(FINDINGS), config.dropout)
+    network = ChestResNet50(findings, config.dropout)
     if initial is not None:
         try:
             state = _imagenet() if initial == "imagenet" else torch.load(initial, map_location="cpu", weights_only=True)

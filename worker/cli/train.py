@@ -112,7 +112,7 @@ def train(
                 )
 
             trained = run_training(
-                build(config, initial),
+                build(config, initial, findings=len(dataset.findings)),
                 dataset,
                 config,
                 device=chosen,
