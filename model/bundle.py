@@ -22,7 +22,7 @@ from model.conformal import Conformal
 from model.decision import OperatingPoint
 from model.digest import file_digest
 from model.errors import BundleError
-from model.findings import NOT_NORMAL
+from model.findings import NOT_NORMAL, negative_of
 from model.preprocess import PreprocessSpec
 
 SCHEMA = 2
@@ -46,6 +46,8 @@ class Bundle:
     digest: str = ""
     """SHA-256 of the manifest, hex; "" before it is written."""
     findings: tuple[str, ...]
+    negative: str = ""
+    """The finding that stands for nothing found; "" before it is written, for normal or else the first."""
     preprocess: PreprocessSpec
     calibration: Calibration
     operating_points: tuple[OperatingPoint, ...]
@@ -102,6 +104,7 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
         "name": bundle.name,
         "version": bundle.version,
         "findings": list(bundle.findings),
+        "negative": bundle.negative or negative_of(bundle.findings),
         "preprocess": bundle.preprocess.as_dict(),
         "calibration": bundle.calibration.as_dict(),
         "operating_points": [point.as_dict() for point in bundle.operating_points],
@@ -164,6 +167,7 @@ def load(path: Path) -> Bundle:
             version=str(manifest["version"]),
             digest=hashlib.sha256(raw).hexdigest(),
             findings=findings,
+            negative=str(manifest.get("negative", negative_of(findings))),
             preprocess=PreprocessSpec(**manifest["preprocess"]),
             calibration=Calibration.read(manifest if manifest["schema"] == 1 else manifest["calibration"], findings),
             operating_points=tuple(OperatingPoint.read(point) for point in manifest["operating_points"]),
@@ -175,10 +179,12 @@ def load(path: Path) -> Bundle:
             parent=manifest.get("parent"),
             files=tuple(sorted(manifest["files"])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{path / MANIFEST}: missing or malformed field ({error})") from error
     if NOT_NORMAL in bundle.findings:
         raise BundleError(f"{path / MANIFEST}: {NOT_NORMAL} is the name of a flag and no finding")
+    if bundle.negative not in bundle.findings:
+        raise BundleError(f"{path / MANIFEST}: the negative finding {bundle.negative} is none of its findings")
     unknown = {point.finding for point in bundle.operating_points} - {*bundle.findings, NOT_NORMAL}
     if unknown:
         raise BundleError(f"{path / MANIFEST}: operating points for {', '.join(sorted(unknown))}, not findings")

@@ -1,4 +1,4 @@
-"""The labels the network predicts, in the paper's order: its classes 0, 1 and 2."""
+"""The labels a network predicts. The paper's three are the default, in its order: its classes 0, 1 and 2."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,9 @@ REPORT_MINED = ("nih_report_nlp",)
 
 
 def negative_of(findings: Iterable[str]) -> str:
-    """The finding that says that a film shows none: the first of a bundle's."""
-    return next(iter(findings))
+    """The finding that says that a film shows none: normal where there is one, else the first."""
+    names = list(findings)
+    return "normal" if "normal" in names else names[0]
 
 
 def in_order(findings: Iterable[str]) -> list[str]:
@@ -25,4 +26,11 @@ def spoken_findings(findings: Iterable[str]) -> str:
     return ", ".join(SPOKEN.get(name, name) for name in findings)
 
 
-SPOKEN = {NOT_NORMAL: "not normal", "normal": "normal", "pneumonia": "pneumonia", "covid19": "COVID-19"}
+class _Spoken(dict[str, str]):
+    """A finding that is not listed is spoken as it is written."""
+
+    def __missing__(self, name: str) -> str:
+        return name.replace("_", " ")
+
+
+SPOKEN = _Spoken(not_normal="not normal", normal="normal", pneumonia="pneumonia", covid19="COVID-19")

@@ -10,7 +10,6 @@ from model.bundle import Bundle
 from model.data.dataset import Dataset, Films, load_dataset
 from model.engine.base import Engine
 from model.errors import DatasetError
-from model.findings import FINDINGS
 from model.preprocess import PreprocessSpec
 
 BATCH = 16
@@ -27,9 +26,12 @@ def films_for(bundle: Bundle, folder: Path) -> Dataset:
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, no such film in it, or the bundle
             has other findings.
     """
-    if bundle.findings != FINDINGS:
-        raise DatasetError(f"bundle {bundle.name} finds {', '.join(bundle.findings)}, not {', '.join(FINDINGS)}")
     dataset = load_dataset(folder, views=measured_views(bundle), train_views=_views(bundle, "train_views"))
+    if bundle.findings != dataset.findings:
+        raise DatasetError(
+            f"bundle {bundle.name} finds {', '.join(bundle.findings)}; "
+            f"{folder} is labelled with {', '.join(dataset.findings)}"
+        )
     require(bundle, folder, dataset.spec)
     return dataset
 

@@ -82,6 +82,7 @@ def svm(
     labels: Mapping[str, Labels],
     *,
     train: str = "train",
+    classes: int = len(FINDINGS),
 ) -> Baseline:
     """Support vector machine on small films: 64 x 64 by area averaging, standardised, PCA, RBF kernel.
 
@@ -93,6 +94,7 @@ def svm(
         images: split -> uint8 [N, 1, S, S].
         labels: split -> [N] class index; needed of the training and validation splits alone.
         train: the split to fit on; C is chosen on "val".
+        classes: how many there are.
 
     Returns:
         Decisions, one against the rest, of every split in `images`; not probabilities. A finding that the training
@@ -118,10 +120,10 @@ def svm(
         SVC(C=cost, class_weight="balanced", break_ties=True).fit(features[train], labels[train])
         for cost in SVM_COSTS
     ]
-    reached = [_balanced_accuracy(_decisions(model, features["val"]), labels["val"]) for model in models]
+    reached = [_balanced_accuracy(_decisions(model, features["val"], classes), labels["val"]) for model in models]
     best = int(np.argmax(reached))
     return _baseline(
-        {split: _decisions(models[best], rows) for split, rows in features.items()},
+        {split: _decisions(models[best], rows, classes) for split, rows in features.items()},
         SvmChoice(
             size=SVM_SIZE,
             components=components,
@@ -138,6 +140,7 @@ def shortcut_probe(
     labels: Mapping[str, Labels],
     *,
     train: str = "train",
+    classes: int = len(FINDINGS),
 ) -> Baseline:
     """How far the films' origin alone goes: logistic regression on statistics that show no lung.
 
@@ -148,6 +151,7 @@ def shortcut_probe(
         statistics: split -> float [N, columns], such as aspect ratio, mean, spread, black share and white share.
         labels: split -> [N] class index; needed of the training split alone.
         train: the split to fit on.
+        classes: how many there are.
 
     Returns:
         Probabilities of every split in `statistics`; 0 for a finding that the training split lacks.
@@ -164,13 +168,13 @@ def shortcut_probe(
     model.fit(statistics[train], labels[train])
     scores = {}
     for split, rows in statistics.items():
-        scores[split] = np.zeros((len(rows), len(FINDINGS)))
+        scores[split] = np.zeros((len(rows), classes))
         if len(rows):
             scores[split][:, model.classes_] = model.predict_proba(rows)
     return _baseline(scores, ProbeChoice(cost=1.0, columns=int(statistics[train].shape[1])))
 
 
-def random_guess(labels: Labels, *, seed: int = 0) -> Guess:
+def random_guess(labels: Labels, *, seed: int = 0, classes: int = len(FINDINGS)) -> Guess:
     """Every film gets a class drawn uniformly, whatever the classes' sizes.
 
     That is what the paper's row shows: an accuracy of .343, recalls near a third, and precisions near the classes'
@@ -179,8 +183,8 @@ def random_guess(labels: Labels, *, seed: int = 0) -> Guess:
     Args:
         labels: [N]; no film, no expectation: the expected precision is then 0.
         seed: of the one draw.
+        classes: how many there are.
     """
-    classes = len(FINDINGS)
     films = np.bincount(labels, minlength=classes)
     return Guess(
         predictions=np.random.default_rng(seed).integers(classes, size=len(labels), dtype=np.int64),
@@ -221,9 +225,9 @@ def _small(films: Images) -> NDArray[np.float32]:
     return small
 
 
-def _decisions(model: Any, features: NDArray[np.float32]) -> Scores:
+def _decisions(model: Any, features: NDArray[np.float32], classes: int) -> Scores:
     """[N, findings], -inf for a finding that the model never saw."""
-    scores = np.full((len(features), len(FINDINGS)), -np.inf)
+    scores = np.full((len(features), classes), -np.inf)
     if len(features):
         found = model.decision_function(features)
         scores[:, model.classes_] = found if found.ndim == 2 else np.stack([-found, found], axis=1)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from model.data.dataset import FilmRow, Films
 from model.evaluation.baselines import Baseline
 from model.evaluation.scored import ScoredFilms
-from model.findings import FINDINGS
 from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.curves import Area, roc_curve
@@ -96,8 +95,11 @@ def difference(first: Labels, second: Labels, labels: Labels, patients: Sequence
     )
 
 
-def fair(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -> FairSlice:
-    """Pneumonia against COVID-19 within `FAIR_SOURCE`, by the network, the SVM and the films' statistics."""
+def fair(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -> FairSlice | None:
+    """Pneumonia against COVID-19 within `FAIR_SOURCE`, by the network, the SVM and the films' statistics. None of films
+    with other findings than these."""
+    if not set(FAIR_CLASSES) <= set(parts["test"].films.findings):
+        return None
     return FairSlice(
         source=FAIR_SOURCE,
         classes=FAIR_CLASSES,
@@ -110,7 +112,7 @@ def _fair(name: str, part: ScoredFilms, answers: Mapping[str, Baseline]) -> dict
     def chosen(film: FilmRow) -> bool:
         return film.source == FAIR_SOURCE and film.label in FAIR_CLASSES
 
-    other, wanted = (FINDINGS.index(finding) for finding in FAIR_CLASSES)
+    other, wanted = (part.films.findings.index(finding) for finding in FAIR_CLASSES)
     rows = [row for row, film in enumerate(part.films.records) if chosen(film)]
     films = part.films.where(chosen)
     if len(set(films.labels)) < 2:

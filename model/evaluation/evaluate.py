@@ -16,10 +16,10 @@ evaluation.json:
                     films: split -> view -> class -> count; sources: split -> source -> class -> count
     parts           train, val, test (the bundle's views) and test_all (every view), each `PartMeasures`
     slices          test films by view, source, and how their label was set, each `SliceMeasures`
-    fair            pneumonia against COVID-19 within one source: `FairSlice`
+    fair            pneumonia against COVID-19 within one source: `FairSlice`; null where there are other findings
     baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
     against         the network against a baseline on test and test_all, each `Difference`
-    paper           published figures, and why they differ
+    paper           published figures, and why they differ; null where there are other findings
     learning_curve  epochs of the training run; [] where the bundle has none
     studies         what `xrayq study` measured, as given
     wrong           test films called wrongly, most confident first; right: the most confident of each class
@@ -115,7 +115,8 @@ class EvaluationContent(ReadableJson):
     parts: dict[str, PartMeasures]
     """train, val and test of the bundle's views, and test_all."""
     slices: tuple[SliceMeasures, ...]
-    fair: FairSlice
+    fair: FairSlice | None
+    """None, as `paper`, where the findings are not the paper's."""
     baselines: Baselines
     against: dict[str, dict[str, Difference]]
     """Fitted baseline -> part."""
@@ -126,7 +127,7 @@ class EvaluationContent(ReadableJson):
     """Test films called wrongly, most confident first."""
     right: dict[str, tuple[CalledFilm, ...]]
     """The most confident test films called rightly, by class."""
-    paper: Paper
+    paper: Paper | None
 
     @property
     def epochs(self) -> tuple[LearningEpoch, ...]:
@@ -183,7 +184,7 @@ def evaluate(
         studies=tuple(studies),
         wrong=wrong(parts["test"]),
         right=right(parts["test"]),
-        paper=_paper(bundle, len(fitted.films)),
+        paper=_paper(bundle, len(fitted.films)) if bundle.findings == FINDINGS else None,
     )
     return Evaluation(content=content, scored=scored)
 
@@ -251,4 +252,6 @@ def _chosen(split: str, views: tuple[str, ...]) -> Callable[[FilmRow], bool]:
 
 def _tally(films: Films, split: str, column: str) -> dict[str, dict[str, int]]:
     counts = Counter((getattr(film, column), film.label) for film in films.records if film.part == split)
-    return {name: {label: counts[name, label] for label in FINDINGS} for name in sorted({name for name, _ in counts})}
+    return {
+        name: {label: counts[name, label] for label in films.findings} for name in sorted({name for name, _ in counts})
+    }

@@ -25,6 +25,8 @@ from model.json_value import JsonValue
 from model.stats.curves import Area, curves, roc_curve
 from model.stats.summaries import PatientSummary, Summary, confusion_summary, patient_summary
 
+COVID = "covid19"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaselinePart(JsonValue):
@@ -90,10 +92,11 @@ class Baselines(JsonValue):
     shortcut: FittedBaseline
     """Logistic regression on statistics that show no lung."""
     statistics: dict[str, dict[str, StatisticAlone]]
-    """Part -> statistic."""
+    """Part -> statistic; nothing where COVID-19 is no finding."""
     random: dict[str, RandomGuess]
     """By part."""
-    covidnet: CovidNet
+    covidnet: CovidNet | None = None
+    """None, and not in the JSON, where the findings are not the paper's."""
 
     def fitted(self) -> dict[str, FittedBaseline]:
         own = {"svm_own_views": self.svm_own_views} if self.svm_own_views else {}
@@ -115,15 +118,15 @@ def fit_baselines(parts: Mapping[str, ScoredFilms], fitted: ScoredFilms) -> dict
     Raises:
         DatasetError: a baseline cannot be fitted.
     """
-    films = _films(parts, fitted)
+    films, classes = _films(parts, fitted), len(fitted.films.findings)
     labels = {name: part.labels for name, part in films.items()}
     images = {name: part.images for name, part in films.items()}
     statistics = {name: part.statistics for name, part in films.items()}
     try:
-        answers = {"svm": svm(images, labels, train="fitted")}
+        answers = {"svm": svm(images, labels, train="fitted", classes=classes)}
         if len(films["fitted"]) > len(films["train"]):
-            answers["svm_own_views"] = svm(images, labels, train="train")
-        answers["shortcut"] = shortcut_probe(statistics, labels, train="fitted")
+            answers["svm_own_views"] = svm(images, labels, train="train", classes=classes)
+        answers["shortcut"] = shortcut_probe(statistics, labels, train="fitted", classes=classes)
     except ValueError as error:
         raise DatasetError(f"a baseline cannot be fitted: {first_line(error)}") from None
     return answers
@@ -136,7 +139,11 @@ def baselines(parts: Mapping[str, ScoredFilms], fitted: ScoredFilms, answers: Ma
         **{name: _measured(given, films) for name, given in answers.items()},
         statistics={name: _alone(fitted.films, films[name]) for name in ("test", "test_all")},
         random={name: _random(films[name]) for name in ("test", "test_all")},
-        covidnet=CovidNet(**vars(confusion_summary(covidnet(), FINDINGS)), basis=COVIDNET_BASIS),
+        covidnet=(
+            CovidNet(**vars(confusion_summary(covidnet(), FINDINGS)), basis=COVIDNET_BASIS)
+            if fitted.films.findings == FINDINGS
+            else None
+        ),
     )
 
 
@@ -146,10 +153,10 @@ def _films(parts: Mapping[str, ScoredFilms], fitted: ScoredFilms) -> dict[str, F
 
 def _measured(answers: Baseline, films: Mapping[str, Films]) -> FittedBaseline:
     def measure(name: str, part: Films) -> BaselinePart:
-        called = np.eye(len(FINDINGS))[answers.predictions[name]]
-        by_class = curves(answers.scores[name], part.labels, FINDINGS, part.patients)
+        called = np.eye(len(part.findings))[answers.predictions[name]]
+        by_class = curves(answers.scores[name], part.labels, part.findings, part.patients)
         return BaselinePart(
-            summary=patient_summary(called, part.labels, FINDINGS, part.patients),
+            summary=patient_summary(called, part.labels, part.findings, part.patients),
             auroc={finding: found.roc.auroc for finding, found in by_class.items()},
         )
 
@@ -158,7 +165,9 @@ def _measured(answers: Baseline, films: Mapping[str, Films]) -> FittedBaseline:
 
 def _alone(fitted: Films, films: Films) -> dict[str, StatisticAlone]:
     """AUROC of each statistic alone for COVID-19 against the rest; which way it points is read off the fitted films."""
-    wanted = FINDINGS.index("covid19")
+    if COVID not in films.findings:
+        return {}
+    wanted = films.findings.index(COVID)
 
     def columns(part: Films) -> dict[str, NDArray[np.float64]]:
         found = dict(zip(STATISTICS, part.statistics.T, strict=True))
@@ -175,8 +184,9 @@ def _alone(fitted: Films, films: Films) -> dict[str, StatisticAlone]:
 
 
 def _random(films: Films) -> RandomGuess:
-    guess = random_guess(films.labels)
+    classes = len(films.findings)
+    guess = random_guess(films.labels, classes=classes)
     return RandomGuess(
-        summary=patient_summary(np.eye(len(FINDINGS))[guess.predictions], films.labels, FINDINGS, films.patients),
+        summary=patient_summary(np.eye(classes)[guess.predictions], films.labels, films.findings, films.patients),
         expected=Expected(accuracy=guess.accuracy, recall=guess.recall, precision=guess.precision),
     )

@@ -13,7 +13,6 @@ from model.conformal import unsure
 from model.data.bundle_films import BATCH, Advance
 from model.data.dataset import FilmRow, Films
 from model.engine.base import Engine
-from model.findings import FINDINGS
 from model.json_value import SparseJson
 from model.scorer import score
 
@@ -103,7 +102,7 @@ def right(part: ScoredFilms) -> dict[str, tuple[CalledFilm, ...]]:
     rows = [index for index in _ranked(part) if part.called[index] == part.labels[index]]
     return {
         name: tuple(_about(part, index) for index in rows if part.labels[index] == number)[:CONFIDENT]
-        for number, name in enumerate(FINDINGS)
+        for number, name in enumerate(part.films.findings)
     }
 
 
@@ -115,17 +114,17 @@ def predictions_text(scored: ScoredFilms, bundle: str) -> str:
     Args:
         bundle: its digest.
     """
-    text = io.StringIO()
+    text, findings = io.StringIO(), scored.films.findings
     writer = csv.writer(text, lineterminator="\n")
     identity = ("identifier", "part", "view", "source", "label_basis", "label")
-    numbers = [f"{kind}_{name}" for kind in ("p", "logit") for name in FINDINGS]
+    numbers = [f"{kind}_{name}" for kind in ("p", "logit") for name in findings]
     columns = ["split" if name == "part" else name for name in identity]
     writer.writerow([*columns, "called", *numbers, "flags", "prediction_set", "unsure", "patient", "bundle"])
     for row, film in enumerate(scored.films.records):
         values = [f"{value:.6f}" for value in scored.chances[row]] + [f"{value:.5f}" for value in scored.logits[row]]
         found = None if scored.sets is None else scored.sets[row]
         said = ["", ""] if found is None else [" ".join(found), "yes" if unsure(found) else "no"]
-        cells = [*(getattr(film, name) for name in identity), FINDINGS[scored.called[row]], *values]
+        cells = [*(getattr(film, name) for name in identity), findings[scored.called[row]], *values]
         writer.writerow([*cells, " ".join(scored.flags[row]), *said, film.patient, bundle[:12]])
     return text.getvalue()
 
@@ -137,12 +136,12 @@ def _ranked(part: ScoredFilms) -> list[int]:
 
 
 def _about(part: ScoredFilms, row: int) -> CalledFilm:
-    film = part.films.records[row]
+    film, findings = part.films.records[row], part.films.findings
     return CalledFilm(
         identifier=film.identifier,
         label=film.label,
-        called=FINDINGS[part.called[row]],
-        probabilities={name: round(float(value), 4) for name, value in zip(FINDINGS, part.chances[row], strict=True)},
+        called=findings[part.called[row]],
+        probabilities={name: round(float(value), 4) for name, value in zip(findings, part.chances[row], strict=True)},
         view=film.view,
         source=film.source,
         label_basis=film.label_basis,

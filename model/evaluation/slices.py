@@ -10,7 +10,7 @@ from model.bundle import Bundle
 from model.calibration import probabilities
 from model.decision import OperatingPoint, truth_of
 from model.evaluation.scored import ScoredFilms
-from model.findings import FINDINGS, REPORT_MINED
+from model.findings import REPORT_MINED, negative_of
 from model.json_value import JsonValue, SparseJson
 from model.stats.binomial import proportion
 from model.stats.curves import Area, Curves, curves, roc_curve
@@ -109,9 +109,10 @@ class SliceMeasures(JsonValue):
 
 def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
     labels, patients, called = part.labels, part.films.patients, part.called
-    found = patient_summary(part.chances, labels, FINDINGS, patients)
+    findings = part.films.findings
+    found = patient_summary(part.chances, labels, findings, patients)
     recall, precision = {}, {}
-    for index, name in enumerate(FINDINGS):
+    for index, name in enumerate(findings):
         hit = (called == index) & (labels == index)
         recall[name] = _over_patients(found.recall[name], hit, labels == index, patients)
         precision[name] = _over_patients(found.precision[name], hit, called == index, patients)
@@ -119,7 +120,7 @@ def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
         films=part.films.counts(),
         patients=len(set(patients)),
         summary=PartSummary(**vars(found) | {"recall": recall, "precision": precision}),
-        curves=curves(part.chances, labels, FINDINGS, patients),
+        curves=curves(part.chances, labels, findings, patients),
         reliability=BeforeAndAfter(
             before=patient_reliability(probabilities(part.logits, 1.0), labels, patients),
             after=patient_reliability(part.chances, labels, patients),
@@ -147,7 +148,7 @@ def slices(test: ScoredFilms, test_all: ScoredFilms) -> tuple[SliceMeasures, ...
 
 
 def _slice(group: str, name: str, of: str, part: ScoredFilms) -> SliceMeasures:
-    found = patient_summary(part.chances, part.labels, FINDINGS, part.films.patients)
+    found = patient_summary(part.chances, part.labels, part.films.findings, part.films.patients)
     return SliceMeasures(
         group=group,
         name=name,
@@ -159,7 +160,7 @@ def _slice(group: str, name: str, of: str, part: ScoredFilms) -> SliceMeasures:
         recall=found.recall,
         auroc={
             finding: roc_curve(part.chances[:, index], part.labels == index, part.films.patients).auroc
-            for index, finding in enumerate(FINDINGS)
+            for index, finding in enumerate(part.films.findings)
         },
     )
 
@@ -180,10 +181,10 @@ def _over_patients(
 
 
 def _flag(point: OperatingPoint, part: ScoredFilms) -> FlagRates:
-    positive = truth_of(point.finding, part.labels, FINDINGS)
+    positive = truth_of(point.finding, part.labels, part.films.findings)
     flagged = np.array([point.finding in flags for flags in part.flags])
 
-    negative = part.labels == 0
+    negative = part.labels == part.films.findings.index(negative_of(part.films.findings))
     return FlagRates(
         threshold=point.threshold,
         sensitivity=_rate(part, flagged, positive),
@@ -198,13 +199,13 @@ def _sets(part: ScoredFilms) -> SetRates | None:
     if part.sets is None or unsure is None:
         return None
     every, labels = np.ones(len(unsure), bool), part.labels
-    held = np.array([FINDINGS[label] in found for label, found in zip(labels, part.sets, strict=True)], bool)
+    held = np.array([part.films.findings[label] in found for label, found in zip(labels, part.sets, strict=True)], bool)
     return SetRates(
         coverage=_rate(part, held, every),
         unsure=_rate(part, unsure, every),
         unsure_by_finding={
             name: proportion(int(unsure[labels == index].sum()), int((labels == index).sum()))
-            for index, name in enumerate(FINDINGS)
+            for index, name in enumerate(part.films.findings)
         },
     )
 

@@ -189,12 +189,13 @@ def _measured(evaluation: EvaluationContent) -> Iterable[str]:
             if part.group != "all"
         ),
     )
-    answers = evaluation.fair.test_all or {}
-    if answers:
+    fair = evaluation.fair
+    if fair and fair.test_all:
+        answers = fair.test_all
         network, shortcut, svm = (answers[who] for who in ("network", "shortcut", "svm"))
         yield ""
         yield (
-            f"The fair slice, pneumonia against COVID-19 within one source ({evaluation.fair.source}, all views, "
+            f"The fair slice, pneumonia against COVID-19 within one source ({fair.source}, all views, "
             f"{network.films} films): AUROC {_estimate(network.auroc)} +, source statistics "
             f"{_estimate(shortcut.auroc)} +, SVM {_estimate(svm.auroc)} +."
         )
@@ -237,6 +238,8 @@ def _beside(evaluation: EvaluationContent) -> Iterable[list[str]]:
         interval = f" [{gain.interval95[0]:+.2f}, {gain.interval95[1]:+.2f}]" if gain.interval95 else ""
         yield [RIVALS[name], *measured, f"{gain.value:+.3f}{interval}", f"{difference.mcnemar.p:.3f}"]
     yield ["guessing", *["0.333"] * (len(FINDINGS) + 2), "", ""]
+    if not evaluation.paper:
+        return
     theirs = evaluation.paper.cnn["test"]
     recalls = (f"{theirs.recall[name]}" for name in FINDINGS)
     yield ["the 2020 paper, on its own films", f"{theirs.accuracy}", *recalls, "", "", ""]

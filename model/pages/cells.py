@@ -47,13 +47,13 @@ class PublishedRow:
     precision: dict[str, Estimate]
 
 
-def columns_of(first: str, second: str) -> list[object]:
-    rates = [f"{rate}, {SPOKEN[name]}" for rate in ("recall", "precision") for name in FINDINGS]
+def columns_of(content: EvaluationContent, first: str, second: str) -> list[object]:
+    rates = [f"{rate}, {SPOKEN[name]}" for rate in ("recall", "precision") for name in content.bundle.findings]
     return [first, second, "accuracy", "balanced accuracy", *rates]
 
 
 def row(name: str, rated: Rated) -> list[object]:
-    rates = [by_class[finding] for by_class in (rated.recall, rated.precision) for finding in FINDINGS]
+    rates = [rate for by_class in (rated.recall, rated.precision) for rate in by_class.values()]
     return [name, rated.films, *map(_stacked, (rated.accuracy, rated.balanced, *rates))]
 
 

@@ -5,8 +5,9 @@ and in grey, and line style says the same.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from model.findings import FINDINGS, SPOKEN
+from model.findings import SPOKEN
 from model.pages.texts import estimate_text, number_text
 from model.stats.binomial import interval
 from model.stats.estimate import Estimate
@@ -31,6 +32,13 @@ CLASS_STYLE: Any = {
     "pneumonia": {"color": "#D98200", "linestyle": (0, (5, 1.5))},
     "covid19": {"color": "#882255", "linestyle": (0, (3, 1.2, 1, 1.2))},
 }
+OTHER_STYLES: Any = (
+    {"color": "#009E73", "linestyle": (0, (1, 1))},
+    {"color": "#56B4E9", "linestyle": (0, (8, 2))},
+    {"color": "#5F4690", "linestyle": (0, (6, 2, 1, 2))},
+    {"color": "#1b1f24", "linestyle": (0, (2, 2))},
+)
+"""Of findings that are not the paper's, in their order and over again."""
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 STYLE: Any = {
     "svg.hashsalt": "xrayq",
@@ -111,7 +119,13 @@ def forest(panels: Sequence[str], lines: Sequence[Line], *, reference: Sequence[
         return chart(figure, f"{what}. {'; '.join(words)}.")
 
 
-def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[str]) -> Chart:
+def styles(findings: Iterable[str]) -> dict[str, Any]:
+    """Colour and line of each finding."""
+    others = cycle(OTHER_STYLES)
+    return {name: CLASS_STYLE[name] if name in CLASS_STYLE else next(others) for name in findings}
+
+
+def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[str], findings: Sequence[str]) -> Chart:
     """Films of each class and split; those of the bundle's views solid, others pale."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
@@ -119,19 +133,19 @@ def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[st
         most = 1
         words = []
         for axis, (split, by_view) in zip(axes, films.items(), strict=True):
-            solid = [sum(counts[c] for v, counts in by_view.items() if _within(v, views)) for c in FINDINGS]
-            pale = [sum(counts[c] for v, counts in by_view.items() if not _within(v, views)) for c in FINDINGS]
-            rows = np.arange(len(FINDINGS))
-            colours = [CLASS_STYLE[name]["color"] for name in FINDINGS]
+            solid = [sum(counts[c] for v, counts in by_view.items() if _within(v, views)) for c in findings]
+            pale = [sum(counts[c] for v, counts in by_view.items() if not _within(v, views)) for c in findings]
+            rows = np.arange(len(findings))
+            colours = [style["color"] for style in styles(findings).values()]
             axis.barh(rows, solid, color=colours, height=0.62)
             axis.barh(
                 rows, pale, left=solid, color="white", edgecolor=colours, hatch="////", height=0.62, linewidth=0.8
             )
             for row, (inner, outer) in enumerate(zip(solid, pale, strict=True)):
                 axis.text(inner + outer, row, f"  {inner}" + (f" + {outer}" if outer else ""), va="center")
-                words.append(f"{split} {SPOKEN[FINDINGS[row]]} {inner} and {outer} of other views")
+                words.append(f"{split} {SPOKEN[findings[row]]} {inner} and {outer} of other views")
                 most = max(most, inner + outer)
-            axis.set_yticks(rows, [SPOKEN[name] for name in FINDINGS])
+            axis.set_yticks(rows, [SPOKEN[name] for name in findings])
             axis.set(title=SPLITS[split], xlabel="films")
             axis.tick_params(axis="y", length=0)
             axis.spines["left"].set_visible(False)
@@ -143,7 +157,7 @@ def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[st
         )
 
 
-def confusions(matrices: dict[str, tuple[tuple[int, ...], ...]]) -> Chart:
+def confusions(matrices: dict[str, tuple[tuple[int, ...], ...]], findings: Sequence[str]) -> Chart:
     """Confusion matrices beside one another: counts, shaded by the share of their row."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH / 4 * len(matrices), 2.75), layout="constrained")
@@ -158,9 +172,9 @@ def confusions(matrices: dict[str, tuple[tuple[int, ...], ...]]) -> Chart:
                     called, row, f"{int(counts[row, called])}", ha="center", va="bottom", color=colour, fontsize=10
                 )
                 axis.text(called, row, f"{share:.0%}", ha="center", va="top", color=colour, fontsize=7)
-            names = [SPOKEN[finding] for finding in FINDINGS]
-            axis.set_xticks(range(3), names, fontsize=7.5)
-            axis.set_yticks(range(3), names if column == 0 else [""] * 3, fontsize=7.5)
+            names = [SPOKEN[finding] for finding in findings]
+            axis.set_xticks(range(len(names)), names, fontsize=7.5)
+            axis.set_yticks(range(len(names)), names if column == 0 else [""] * len(names), fontsize=7.5)
             axis.set(title=name, xlabel="called", ylabel="truth" if column == 0 else "")
             axis.tick_params(length=0)
             for spine in axis.spines.values():
@@ -168,8 +182,8 @@ def confusions(matrices: dict[str, tuple[tuple[int, ...], ...]]) -> Chart:
         words = [
             f"{name}: "
             + "; ".join(
-                f"of {sum(row)} {SPOKEN[FINDINGS[i]]} films "
-                + ", ".join(f"{count} called {SPOKEN[FINDINGS[j]]}" for j, count in enumerate(row))
+                f"of {sum(row)} {SPOKEN[findings[i]]} films "
+                + ", ".join(f"{count} called {SPOKEN[findings[j]]}" for j, count in enumerate(row))
                 for i, row in enumerate(matrix)
             )
             for name, matrix in matrices.items()
@@ -189,17 +203,18 @@ def curves(parts: "dict[str, dict[str, Curves]]", names: dict[str, str]) -> Char
         rows = figure.subplots(len(parts), 2, squeeze=False)
         words = []
         for (roc_axis, pr_axis), (part, classes) in zip(rows, parts.items(), strict=True):
+            style_of = styles(classes)
             for finding, curve in classes.items():
                 roc, pr = curve.roc, curve.pr
                 if roc.false_positive_rate is None or pr.recall is None:
                     continue
-                style = CLASS_STYLE[finding] | {"linewidth": 1.7}
+                style = style_of[finding] | {"linewidth": 1.7}
                 label = f"{SPOKEN[finding]}  {estimate_text(roc.auroc)}"
                 roc_axis.plot(roc.false_positive_rate, roc.true_positive_rate, label=label, **style)
                 label = f"{SPOKEN[finding]}  {estimate_text(pr.average_precision)}"
                 pr_axis.step(pr.recall, pr.precision, where="pre", label=label, **style)
                 share = pr.positives / (pr.positives + pr.negatives)
-                pr_axis.axhline(share, color=CLASS_STYLE[finding]["color"], linewidth=0.7, linestyle=":")
+                pr_axis.axhline(share, color=style_of[finding]["color"], linewidth=0.7, linestyle=":")
                 words.append(
                     f"{names[part]}, {SPOKEN[finding]}: AUROC {estimate_text(roc.auroc)}, average precision "
                     f"{estimate_text(pr.average_precision)}"

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
-from model.findings import FINDINGS, SPOKEN
+from model.findings import SPOKEN, negative_of
 from model.pages.cells import PARTS, exact
 from model.pages.html import paragraph, table
 from model.pages.texts import estimate_text
@@ -20,7 +20,7 @@ def predictive(content: EvaluationContent) -> Iterable[Markup]:
     for finding, flag in content.parts["test"].flags.items():
         for prevalence in PREVALENCES:
             values = predictive_values(flag.rates, prevalence)
-            name = f"{SPOKEN.get(finding, finding)}, p ≥ {flag.threshold:.4f}"
+            name = f"{SPOKEN[finding]}, p ≥ {flag.threshold:.4f}"
             rows.append((name, in_percent(prevalence), estimate_text(values.ppv, 3), estimate_text(values.npv, 3)))
     if rows:
         yield table(
@@ -48,7 +48,12 @@ def unsure(content: EvaluationContent) -> Iterable[Markup]:
     ]
     if rows:
         yield table(
-            ("part", "set holds the finding", "unsure", *(f"unsure, {SPOKEN[name]}" for name in FINDINGS)),
+            (
+                "part",
+                "set holds the finding",
+                "unsure",
+                *(f"unsure, {SPOKEN[name]}" for name in content.bundle.findings),
+            ),
             rows,
             caption="Prediction sets. Unsure: the set is not exactly one finding",
         )
@@ -60,12 +65,13 @@ def card_rows(parts: Sequence[PartMeasures]) -> Iterable[list[str]]:
     def row(name: str, estimates: Iterable[Estimate | None], digits: int = 2) -> list[str]:
         return [name, *(_text(estimate, digits) for estimate in estimates)]
 
+    negative = negative_of(parts[0].recall)
     for name, flag in parts[0].flags.items():
         words, flags = f"flag {name} at {flag.threshold:.4f}", [part.flags[name] for part in parts]
         yield row(f"{words}, sensitivity", (found.sensitivity for found in flags))
         yield row(f"{words}, specificity", (found.specificity for found in flags))
         if any(found.negatives_flagged for found in flags):
-            yield row(f"{words}, {FINDINGS[0]} films flagged", (found.negatives_flagged for found in flags))
+            yield row(f"{words}, {negative} films flagged", (found.negatives_flagged for found in flags))
         for prevalence in PREVALENCES:
             values = [predictive_values(found.rates, prevalence) for found in flags]
             yield row(f"{words}, PPV at {in_percent(prevalence)}", (value.ppv for value in values), 3)

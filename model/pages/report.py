@@ -11,7 +11,7 @@ from markupsafe import Markup
 from model.evaluation.evaluate import Evaluation, EvaluationContent
 from model.evaluation.gradcam import GradCam, overlay
 from model.evaluation.scored import CalledFilm
-from model.findings import FINDINGS, SPOKEN
+from model.findings import SPOKEN
 from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, sections
 from model.pages.figures import Line
@@ -52,14 +52,15 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         "calibration": sections.calibration(content),
         "slices": sections.slices(content),
         "origin": sections.origin(content),
-        "paper": sections.paper(content),
+        **({"paper": sections.paper(content, content.paper)} if content.paper else {}),
         "learning": sections.learning(content),
         "studies": sections.studies(content),
         "wrong": _wrong(evaluation, gradcam),
         "right": _right(evaluation, gradcam),
         "made": _made(content),
     }
-    links = (Markup('<a href="#{}">{}</a>').format(anchor, title) for anchor, title in SECTIONS)
+    shown = [(anchor, title) for anchor, title in SECTIONS if anchor in built]
+    links = (Markup('<a href="#{}">{}</a>').format(anchor, title) for anchor, title in shown)
     head = Markup(
         "<h1>Evaluation of bundle {name} {version}</h1>"
         '<p class="quiet">Bundle {digest}, data {films}, scored by {engine}. Brackets are 95 % intervals: exact for '
@@ -72,17 +73,17 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         engine=cells.engine_of(content),
         links=Markup("").join(links),
     )
-    body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in SECTIONS)]
+    body = [head, *(section(anchor, title, *built[anchor]) for anchor, title in shown)]
     return page(f"Evaluation of {bundle.name} {bundle.version}", MEASURES_NOTICE, body)
 
 
 def _short(content: EvaluationContent) -> Iterable[Markup]:
     test, rivals, paper = content.parts["test"], content.baselines, content.paper
-    views = cells.views_of(content)
+    views, findings = cells.views_of(content), content.bundle.findings
     tiles = [
         ("Accuracy", test.summary.accuracy),
         ("Balanced accuracy", test.summary.balanced),
-        *((f"AUROC, {SPOKEN[name]}", test.curves[name].roc.auroc) for name in FINDINGS),
+        *((f"AUROC, {SPOKEN[name]}", test.curves[name].roc.auroc) for name in findings),
         ("Calibration error", test.reliability.after.scores[0]),
     ]
     yield paragraph(
@@ -97,42 +98,52 @@ def _short(content: EvaluationContent) -> Iterable[Markup]:
         *([(f"SVM, training films of view {views}", own_views.test.summary, "")] if own_views else []),
         ("Source statistics, no lung seen", rivals.shortcut.test.summary, ""),
         ("Random guess, one draw", rivals.random["test"].summary, ""),
-        ("COVID-Net, published (other films)", rivals.covidnet, "hollow"),
-        (
-            "The paper's CNN, published (other films)",
-            cells.published(paper.cnn["test"], paper.films["test"]),
-            "hollow",
-        ),
     ]
+    if rivals.covidnet:
+        named.append(("COVID-Net, published (other films)", rivals.covidnet, "hollow"))
+    if paper:
+        theirs = cells.published(paper.cnn["test"], paper.films["test"])
+        named.append(("The paper's CNN, published (other films)", theirs, "hollow"))
     lines = [
         Line(
             name=name,
-            estimates=(rated.accuracy, rated.balanced, rated.recall["covid19"]),
+            estimates=(rated.accuracy, rated.balanced, rated.recall[findings[-1]]),
             strong=kind == "strong",
             hollow=kind == "hollow",
         )
         for name, rated, kind in named
     ]
     chart = figures.forest(
-        ("accuracy", "balanced accuracy", "recall of COVID-19"),
+        ("accuracy", "balanced accuracy", f"recall of {SPOKEN[findings[-1]]}"),
         lines,
-        reference=(None, 1 / 3, 1 / 3),
+        reference=(None, 1 / len(findings), 1 / len(findings)),
         what="This network beside what it must beat",
     )
-    yield figure(chart, "Filled: on our test films. Hollow: published, on other films. Dotted: guessing.")
+    yield figure(
+        chart, f"Filled: on our test films. {'Hollow: published, on other films. ' if paper else ''}Dotted: guessing."
+    )
     rows = [cells.row(name, rated) for name, rated, _ in named]
-    yield table(cells.columns_of("", "n"), rows, caption="The same, and recall and precision", strong=frozenset({0}))
-    yield paragraph("Intervals of published figures are ours, exact, from the number of films they rest on.", "quiet")
+    yield table(
+        cells.columns_of(content, "", "n"), rows, caption="The same, and recall and precision", strong=frozenset({0})
+    )
+    if paper:
+        yield paragraph(
+            "Intervals of published figures are ours, exact, from the number of films they rest on.", "quiet"
+        )
 
 
 def _claims(content: EvaluationContent) -> Iterable[Markup]:
     rows = [(claim.text, Markup("<b>{}</b>").format(claim.verdict), claim.evidence) for claim in verdicts(content)]
     made = table(("claim", "verdict", "evidence"), rows, caption="Each verdict follows from the interval in its row")
     yield Markup('<div class="prose">{}</div>').format(made)
+    films = (
+        ", the labels are partly words mined from reports, and all COVID-19 films are from the first months of 2020"
+        if content.paper
+        else ""
+    )
     yield paragraph(
         "It is for research on posteroanterior films of adults. It must not be used to find, rule out or follow "
-        "disease in a person: no clinical study was made, the labels are partly words mined from reports, and all "
-        "COVID-19 films are from the first months of 2020."
+        f"disease in a person: no clinical study was made{films}."
     )
 
 
@@ -140,18 +151,19 @@ def _films(evaluation: Evaluation) -> Iterable[Markup]:
     content, scored = evaluation.content, evaluation.scored
     basis, views = content.data, cells.views_of(content)
     yield figure(
-        figures.distribution(basis.films, basis.views),
+        figures.distribution(basis.films, basis.views, content.bundle.findings),
         f"Films of each class. Solid: view {views}, which validation and test are measured on. Hatched: other views. "
         f"Trained on: {', '.join(basis.train_views)}.",
     )
-    yield sections.tally("view", basis.films, "Class distribution, films by view")
+    yield sections.tally("view", basis.films, content.bundle.findings, "Class distribution, films by view")
     yield sections.tally(
         "source",
         basis.sources,
+        content.bundle.findings,
         "Films by source, all views: a class with a source of its own can be recognised by its source",
     )
     test = scored.where(lambda film: film.part == "test" and (basis.views == ("all",) or film.view in basis.views))
-    for index, name in enumerate(FINDINGS):
+    for index, name in enumerate(content.bundle.findings):
         rows_of = np.flatnonzero(test.labels == index)
         spread = rows_of[np.unique(np.linspace(0, len(rows_of) - 1, EXAMPLES).astype(int))]
         yield Markup("<h3>Example films: {}</h3>").format(SPOKEN[name])
@@ -195,13 +207,14 @@ def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
 def _explained(
     evaluation: Evaluation, gradcam: GradCam, entries: Sequence[CalledFilm], *, both: bool
 ) -> Iterable[Markup]:
+    findings = evaluation.content.bundle.findings
     place = {name: row for row, name in enumerate(evaluation.scored.films.identifiers)}
     for entry in entries:
         image = evaluation.scored.films.take(np.array([place[entry.identifier]]))
         name, truth, called = entry.identifier, entry.label, entry.called
         pictures = [(image[0, 0], f"Film {name}, {SPOKEN[truth]}, called {SPOKEN[called]}")]
         explained = (called, truth) if both else (called,)
-        maps = gradcam.read(gradcam.maps(image, np.array([[FINDINGS.index(finding) for finding in explained]])))[0]
+        maps = gradcam.read(gradcam.maps(image, np.array([[findings.index(finding) for finding in explained]])))[0]
         for finding, heat in zip(explained, maps, strict=True):
             alt = f"Grad-CAM of {name} for {SPOKEN[finding]}, strongest {_where(heat)}"
             pictures.append((overlay(image[0, 0], heat), alt))

@@ -1,11 +1,13 @@
 """The report's sections of figures and tables; `model.pages.report` puts them in order."""
 
 from collections.abc import Iterable, Sequence
+from math import log
 
 from markupsafe import Markup
 
 from model.evaluation.evaluate import EvaluationContent, FilmCounts
-from model.findings import FINDINGS, SPOKEN
+from model.evaluation.papers import Paper
+from model.findings import SPOKEN, negative_of
 from model.pages import figures
 from model.pages.cells import PARTS, cell, columns_of, exact, published, row, views_of
 from model.pages.figures import Line
@@ -31,19 +33,21 @@ RIVALS = {"svm": "SVM", "svm_own_views": "SVM of PA films", "shortcut": "source 
 
 
 def calls(content: EvaluationContent) -> Iterable[Markup]:
-    parts, rivals = content.parts, content.baselines
+    parts, rivals, findings = content.parts, content.baselines, content.bundle.findings
     own = {PARTS[name]: part.summary.confusion for name, part in parts.items()}
-    yield figure(figures.confusions(own), "This network: films, and share of the true class.")
+    yield figure(figures.confusions(own, findings), "This network: films, and share of the true class.")
     others = {
         "SVM, test": rivals.svm.test.summary.confusion,
         "source statistics, test": rivals.shortcut.test.summary.confusion,
         "random guess, test": rivals.random["test"].summary.confusion,
-        "COVID-Net, published": rivals.covidnet.confusion,
     }
-    yield figure(figures.confusions(others), f"Beside it. {rivals.covidnet.basis}")
+    if rivals.covidnet:
+        others["COVID-Net, published"] = rivals.covidnet.confusion
+    basis = f" {rivals.covidnet.basis}" if rivals.covidnet else ""
+    yield figure(figures.confusions(others, findings), f"Beside it.{basis}")
     rows = [row(PARTS[name], part.summary) for name, part in parts.items()]
     yield table(
-        columns_of("this network", "n"),
+        columns_of(content, "this network", "n"),
         rows,
         caption=f"Accuracy, recall and precision, view {views_of(content)} but for the last",
         strong=frozenset({2}),
@@ -53,7 +57,7 @@ def calls(content: EvaluationContent) -> Iterable[Markup]:
         shown = PARTS if name == "svm" else ("test", "test_all")
         rows += [row(f"{RIVALS[name]}, {PARTS[part]}", fitted.parts()[part].summary) for part in shown]
     rows += [row(f"random guess, {PARTS[part]}", rivals.random[part].summary) for part in ("test", "test_all")]
-    yield table(columns_of("baseline", "n"), rows, caption="The same of what it must beat")
+    yield table(columns_of(content, "baseline", "n"), rows, caption="The same of what it must beat")
     yield _against(content)
 
 
@@ -91,7 +95,9 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
         for words, reliability in both:
             rows.append((f"{PARTS[name]}, {words}", *map(estimate_text, reliability.scores)))
     columns = ("part", "calibration error (ECE)", "Brier score, 0 to 2", "log loss, nats")
-    yield table(columns, rows, caption="Calibration; a third each would score 0.667 and 1.099")
+    classes = len(bundle.findings)
+    even = f"{1 - 1 / classes:.3f} and {log(classes):.3f}"
+    yield table(columns, rows, caption=f"Calibration; the same for each of {classes} findings would score {even}")
     rows = [
         (
             f"{SPOKEN[finding]}, p ≥ {flag.threshold:.4f}, {PARTS[name]}",
@@ -104,7 +110,13 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
     points = bundle.operating_points
     chosen = "; ".join(f"{SPOKEN[point.finding]}: {point.chosen_on}" for point in points)
     yield table(
-        ("flag, part", "sensitivity", "specificity", "share of flags that are right", f"{FINDINGS[0]} films flagged"),
+        (
+            "flag, part",
+            "sensitivity",
+            "specificity",
+            "share of flags that are right",
+            f"{SPOKEN[negative_of(bundle.findings)]} films flagged",
+        ),
         rows,
         caption=f"Flags at the operating points ({chosen})" if points else "This bundle has no operating points",
     )
@@ -113,6 +125,7 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
 
 
 def slices(content: EvaluationContent) -> Iterable[Markup]:
+    findings, subject = content.bundle.findings, content.bundle.findings[-1]
     lines: list[Line] = []
     seen = ""
     rows = []
@@ -122,18 +135,21 @@ def slices(content: EvaluationContent) -> Iterable[Markup]:
             lines.append(Line(name=GROUPS[seen], estimates=(), head=True))
         name = part.of if seen == "all" else part.name
         count = sum(part.films.values())
-        estimates = (part.accuracy, part.balanced, part.auroc["covid19"])
+        estimates = (part.accuracy, part.balanced, part.auroc[subject])
         lines.append(Line(name=f"{name}  n={count}", estimates=estimates, strong=seen == "all"))
         rows.append(
             (
                 f"{seen}: {name}",
                 *part.films.values(),
                 estimate_text(part.accuracy),
-                *(estimate_text(part.recall[finding]) for finding in FINDINGS),
+                *(estimate_text(part.recall[finding]) for finding in findings),
             )
         )
     chart = figures.forest(
-        ("accuracy", "balanced accuracy", "AUROC, COVID-19"), lines, reference=(None, None, 0.5), what="Test slices"
+        ("accuracy", "balanced accuracy", f"AUROC, {SPOKEN[subject]}"),
+        lines,
+        reference=(None, None, 0.5),
+        what="Test slices",
     )
     yield figure(
         chart,
@@ -142,9 +158,9 @@ def slices(content: EvaluationContent) -> Iterable[Markup]:
     yield table(
         (
             "slice",
-            *(f"{name} films" for name in SPOKEN.values()),
+            *(f"{SPOKEN[name]} films" for name in findings),
             "accuracy",
-            *(f"recall, {name}" for name in SPOKEN.values()),
+            *(f"recall, {SPOKEN[name]}" for name in findings),
         ),
         rows,
         caption=f"The same; sources and labels over view {views_of(content)}",
@@ -153,25 +169,29 @@ def slices(content: EvaluationContent) -> Iterable[Markup]:
 
 def origin(content: EvaluationContent) -> Iterable[Markup]:
     rivals, fair = content.baselines, content.fair
+    subject = content.bundle.findings[-1]
+    spoken = SPOKEN[subject]
     yield paragraph(
-        "COVID-19 films come from other sources than normal ones. Three questions tell whether a network has learnt "
+        f"{spoken} films may come from other sources than the rest. Three questions tell whether a network has learnt "
         "the disease or the source: how far does origin alone go, does the network do better than that, and does it "
         "still tell diseases apart within one source?"
     )
-    own = content.parts["test"].curves["covid19"].roc.auroc
+    own = content.parts["test"].curves[subject].roc.auroc
     lines = [Line(name="This network", estimates=(own,), strong=True)]
-    lines.append(Line(name="SVM", estimates=(rivals.svm.test.auroc["covid19"],)))
-    lines.append(Line(name="All five statistics", estimates=(rivals.shortcut.test.auroc["covid19"],)))
+    lines.append(Line(name="SVM", estimates=(rivals.svm.test.auroc[subject],)))
+    lines.append(Line(name="All five statistics", estimates=(rivals.shortcut.test.auroc[subject],)))
     lines += [
         Line(name=f"{STATISTICS[name]} alone (COVID-19 has {alone.covid19_has})", estimates=(alone.auroc,))
         for name, alone in rivals.statistics["test"].items()
     ]
-    chart = figures.forest(("AUROC, COVID-19 against the rest",), lines, reference=(0.5,), what="Origin alone, test")
+    chart = figures.forest((f"AUROC, {spoken} against the rest",), lines, reference=(0.5,), what="Origin alone, test")
     yield figure(
         chart,
         "Statistics of the whole film before cropping. The network sees a square and a stretched film: shape and "
         "brightness were taken from it, borders, markers and the look of a journal figure were not.",
     )
+    if not fair:
+        return
     names = {"network": "This network", "svm": "SVM", "shortcut": "Source statistics"}
     lines, rows = [], []
     for name, answers in fair.parts().items():
@@ -191,8 +211,8 @@ def origin(content: EvaluationContent) -> Iterable[Markup]:
     yield table(columns, rows, caption="The fair slice")
 
 
-def paper(content: EvaluationContent) -> Iterable[Markup]:
-    paper, parts, rivals = content.paper, content.parts, content.baselines
+def paper(content: EvaluationContent, paper: Paper) -> Iterable[Markup]:
+    parts, rivals = content.parts, content.baselines
     rows: list[Sequence[object]] = []
     strong = set()
     for split in ("train", "val", "test"):
@@ -203,9 +223,13 @@ def paper(content: EvaluationContent) -> Iterable[Markup]:
     rows.append(row("paper's SVM, test", published(paper.svm["test"], paper.films["test"])))
     rows.append(row("our random guess, test", rivals.random["test"].summary))
     rows.append(row("paper's random guess, test", published(paper.random["test"], paper.films["test"])))
-    rows.append(row("COVID-Net on the paper's test films", rivals.covidnet))
+    if rivals.covidnet:
+        rows.append(row("COVID-Net on the paper's test films", rivals.covidnet))
     yield table(
-        columns_of("", "n"), rows, caption=f"Ours beside {paper.citation}; other films", strong=frozenset(strong)
+        columns_of(content, "", "n"),
+        rows,
+        caption=f"Ours beside {paper.citation}; other films",
+        strong=frozenset(strong),
     )
     yield paragraph("The two were measured on other films, and differ in this:")
     yield bullets(paper.why_different)
@@ -239,18 +263,18 @@ def studies(content: EvaluationContent) -> Iterable[Markup]:
             yield paragraph(words, "quiet")
 
 
-def tally(name: str, counts: FilmCounts, caption: str) -> Markup:
+def tally(name: str, counts: FilmCounts, findings: Sequence[str], caption: str) -> Markup:
     """split -> row -> class -> films, with the splits side by side."""
     names = sorted({row for by_row in counts.values() for row in by_row})
     rows: list[list[object]] = [
         [
             row or "not said",
-            *(by_row.get(row, {}).get(finding, 0) for by_row in counts.values() for finding in FINDINGS),
+            *(by_row.get(row, {}).get(finding, 0) for by_row in counts.values() for finding in findings),
         ]
         for row in names
     ]
-    sums = [sum(by_row[row][finding] for row in by_row) for by_row in counts.values() for finding in FINDINGS]
-    columns = [name, *(f"{PARTS[split]}, {SPOKEN[finding]}" for split in counts for finding in FINDINGS)]
+    sums = [sum(by_row[row][finding] for row in by_row) for by_row in counts.values() for finding in findings]
+    columns = [name, *(f"{PARTS[split]}, {SPOKEN[finding]}" for split in counts for finding in findings)]
     return table(columns, [*rows, ["all", *sums]], caption=caption, strong=frozenset({len(rows)}))
 
 

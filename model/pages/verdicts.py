@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from model.decision import SENSITIVITY
+from model.evaluation.comparisons import FairSlice
 from model.evaluation.evaluate import EvaluationContent
 from model.findings import SPOKEN
 from model.pages.texts import estimate_text
@@ -23,7 +24,7 @@ def verdicts(content: EvaluationContent) -> list[Statement]:
     """Claims about the test films, in the order in which a reader would doubt them."""
     statements = [_beats(content, rival, words) for rival, words in RIVALS.items()]
     statements += [_ranks(content, name) for name in content.bundle.findings]
-    statements.append(_fair(content))
+    statements += [_fair(content.fair)] if content.fair else []
     statements += [_flag(content, name) for name in content.parts["test"].flags]
     statements.append(_calibrated(content))
     statements.append(_views(content))
@@ -55,11 +56,11 @@ def _ranks(content: EvaluationContent, name: str) -> Statement:
     )
 
 
-def _fair(content: EvaluationContent) -> Statement:
-    answers = content.fair.test_all
+def _fair(fair: FairSlice) -> Statement:
+    answers = fair.test_all
     auroc = answers["network"].auroc if answers else Estimate(value=None, interval95=None)
     return Statement(
-        text=f"It tells COVID-19 from other pneumonia within one source, {content.fair.source}",
+        text=f"It tells COVID-19 from other pneumonia within one source, {fair.source}",
         verdict=_over(auroc, 0.5),
         evidence=f"AUROC {estimate_text(auroc)}, test films of all views. One source is not one origin: its films come "
         "from several web sites, and which site a film is from may tell the finding",

@@ -16,7 +16,6 @@ from model.calibration import Calibration, fit_temperature
 from model.data.bundle_films import logits_of
 from model.data.dataset import Dataset
 from model.engine.ort import OrtEngine
-from model.findings import FINDINGS
 from model.stats.operating_points import bundle_metrics
 from model.stats.thresholds import choose_points, default_targets
 from model.training.export import export_onnx
@@ -48,7 +47,7 @@ def build_bundle(
         plain = Bundle(
             name=path.name,
             version=version,
-            findings=FINDINGS,
+            findings=dataset.findings,
             preprocess=spec,
             calibration=Calibration(temperature=1.0),
             operating_points=(),
@@ -65,8 +64,8 @@ def build_bundle(
         points = choose_points(
             calibration.probabilities(logits["val"]),
             films.labels,
-            FINDINGS,
-            default_targets(FINDINGS),
+            dataset.findings,
+            default_targets(dataset.findings),
             patients=films.patients,
             split="val",
         )
@@ -75,7 +74,7 @@ def build_bundle(
             calibration=calibration,
             operating_points=points,
             metrics={
-                split: bundle_metrics(calibration, logits[split], films.labels, FINDINGS, points).as_dict()
+                split: bundle_metrics(calibration, logits[split], films.labels, dataset.findings, points).as_dict()
                 for split, films in dataset.splits.items()
             },
             provenance={

@@ -11,7 +11,6 @@ from model.data.auxiliary import AuxiliaryFilms
 from model.data.bundle_films import Progress
 from model.data.dataset import SPLITS, Dataset, dataset_of
 from model.data.splits import assign
-from model.findings import FINDINGS
 from model.stats.binomial import interval
 from model.stats.estimate import Proportion
 from model.stats.summaries import summary
@@ -113,7 +112,7 @@ def start_study(bench: Bench, starts: dict[str, Path | str | None]) -> Study:
     rows = []
     for name, initial in starts.items():
         results = bench.run(name, bench.dataset, bench.config, initial)
-        recalls = [_mean([result.recall[finding] for result in results]) for finding in FINDINGS]
+        recalls = [_mean([result.recall[finding] for result in results]) for finding in bench.dataset.findings]
         rows.append([name, *_accuracies(results), *recalls])
     return study_of(
         bench,
@@ -124,7 +123,7 @@ def start_study(bench: Bench, starts: dict[str, Path | str | None]) -> Study:
             "train accuracy",
             "val accuracy",
             "test accuracy",
-            *(f"test recall, {finding}" for finding in FINDINGS),
+            *(f"test recall, {finding}" for finding in bench.dataset.findings),
         ],
         rows,
     )
@@ -172,12 +171,12 @@ def _measure(trained: Trained, dataset: Dataset, device: torch.device) -> _Resul
     accuracy, recall = {}, {}
     for split, films in dataset.splits.items():
         logits = predict(network, films.take, len(films), device=device)
-        found = summary(logits.astype(np.float64), films.labels, FINDINGS)
+        found = summary(logits.astype(np.float64), films.labels, films.findings)
         accuracy[split] = _number(found.accuracy)
         if split == "test":
-            recall = {finding: _number(found.recall[finding]) for finding in FINDINGS}
+            recall = {finding: _number(found.recall[finding]) for finding in films.findings}
     network.to("cpu")
-    return _Result(trained=trained, accuracy=accuracy, recall=recall or dict.fromkeys(FINDINGS, float("nan")))
+    return _Result(trained=trained, accuracy=accuracy, recall=recall or dict.fromkeys(dataset.findings, float("nan")))
 
 
 def _number(share: Proportion) -> float:

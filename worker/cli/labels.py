@@ -45,7 +45,7 @@ def import_(
 ) -> None:
     """Import labels, all or nothing. The same file again changes nothing.
 
-    Columns: label (normal, pneumonia or covid19), reader, read_on (YYYY-MM-DD),
+    Columns: label (a finding of the live bundle), reader, read_on (YYYY-MM-DD),
     and one of sop_instance_uid and accession_number, which names every film of
     the order. A later reading by the same reader corrects the one before. Films
     may arrive after their labels. A row with label, reader and read_on empty is
@@ -56,10 +56,11 @@ def import_(
     xrayq labels import readings.csv
     xrayq labels import readings.csv --json
     """
-    from model.findings import FINDINGS
     from worker.monitoring.labels import import_labels
 
-    imported = import_labels(open_database(load_settings()), path, FINDINGS, operator())
+    settings = load_settings()
+    engine = open_database(settings)
+    imported = import_labels(engine, path, live_bundle(engine, settings).findings, operator())
     if as_json:
         print_json(imported.as_dict())
         return
