@@ -14,7 +14,8 @@ from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.curves import Area, roc_curve
 from model.stats.estimate import Estimate, Proportion
-from model.stats.summaries import Labels, McNemar, Weights, bootstrap, four_digits, mcnemar
+from model.stats.over_patients import bootstrap
+from model.stats.summaries import Labels, McNemar, Weights, four_digits, mcnemar
 
 FAIR_SOURCE = "ieee8023"
 """The one source of cxr3 with both pneumonia and COVID-19. It gathers films of several web sites, and the site

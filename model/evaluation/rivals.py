@@ -23,7 +23,8 @@ from model.evaluation.scored import ScoredFilms
 from model.findings import FINDINGS
 from model.json_value import JsonValue
 from model.stats.curves import Area, curves, roc_curve
-from model.stats.summaries import PatientSummary, Summary, confusion_summary, patient_summary
+from model.stats.over_patients import PatientSummary, patient_summary
+from model.stats.summaries import Summary, confusion_summary
 
 COVID = "covid19"
 

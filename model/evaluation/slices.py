@@ -16,8 +16,9 @@ from model.stats.binomial import proportion
 from model.stats.curves import Area, Curves, curves, roc_curve
 from model.stats.estimate import Estimate, Interval, Proportion
 from model.stats.operating_points import Rates
+from model.stats.over_patients import PatientIntervals, PatientSummary, patient_summary, share_interval
 from model.stats.reliability import PatientReliability, patient_reliability
-from model.stats.summaries import PatientIntervals, PatientSummary, Weights, patient_summary, ratio, share_interval
+from model.stats.summaries import Weights, ratio
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,7 @@ def card_rows(parts: Sequence[PartMeasures]) -> Iterable[list[str]]:
     def row(name: str, estimates: Iterable[Estimate | None], digits: int = 2) -> list[str]:
         return [name, *(_text(estimate, digits) for estimate in estimates)]
 
-    negative = negative_of(parts[0].recall)
+    negative = negative_of(parts[0].summary.recall)
     for name, flag in parts[0].flags.items():
         words, flags = f"flag {name} at {flag.threshold:.4f}", [part.flags[name] for part in parts]
         yield row(f"{words}, sensitivity", (found.sensitivity for found in flags))

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from model.json_value import JsonValue
 from model.stats.estimate import Estimate
+from model.stats.over_patients import share_interval
 from model.stats.roc_area import area_interval
-from model.stats.summaries import Labels, Probabilities, Weights, four_digits, ratio, share_interval
+from model.stats.summaries import Labels, Probabilities, Weights, four_digits, ratio
 from model.stats.usable import scores_and_truth
 
 CURVE_POINTS = 200

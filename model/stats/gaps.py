@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.stats.estimate import Estimate
-from model.stats.summaries import Weights, four_digits, ratio, resampled
+from model.stats.over_patients import resampled
+from model.stats.summaries import Weights, four_digits, ratio
 
 STEPS = 20
 TAIL = 0.025

@@ -16,7 +16,8 @@ from model.calibration import brier_scores, log_losses
 from model.json_value import JsonValue
 from model.stats.estimate import Estimate, Interval
 from model.stats.gaps import beyond_chance
-from model.stats.summaries import Labels, Probabilities, bootstrap, four_digits
+from model.stats.over_patients import bootstrap
+from model.stats.summaries import Labels, Probabilities, four_digits
 from model.stats.usable import as_many, chances_and_labels
 
 BINS = 10

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.stats.summaries import bootstrap
+from model.stats.over_patients import bootstrap
 
 
 def drawn_films(count: int, seed: int = 3) -> dict[str, Any]:

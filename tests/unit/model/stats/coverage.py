@@ -12,8 +12,9 @@ from model.calibration import Bin
 from model.stats.binomial import interval
 from model.stats.curves import pr_curve, roc_curve
 from model.stats.estimate import Interval
+from model.stats.over_patients import bootstrap, patient_summary
 from model.stats.reliability import membership, patient_reliability
-from model.stats.summaries import Weights, bootstrap, patient_summary
+from model.stats.summaries import Weights
 
 Random = np.random.Generator
 Floats = NDArray[np.float64]

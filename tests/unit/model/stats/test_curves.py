@@ -10,8 +10,9 @@ from scipy.stats import t as student
 
 from model.findings import FINDINGS
 from model.stats.curves import CURVE_POINTS, Area, curves, pr_curve, roc_curve
+from model.stats.over_patients import patient_summary
 from model.stats.reliability import reliability
-from model.stats.summaries import mcnemar, patient_summary
+from model.stats.summaries import mcnemar
 from tests.unit.model.draws import drawn_films, drawn_weights
 
 

@@ -18,8 +18,9 @@ from model.json_value import plain
 from model.stats.calibration_error import by_finding, error_by_finding, if_true
 from model.stats.curves import curves
 from model.stats.operating_points import bundle_metrics, choose_point, flag_rates
+from model.stats.over_patients import patient_summary
 from model.stats.reliability import patient_reliability, reliability
-from model.stats.summaries import mcnemar, patient_summary, summary
+from model.stats.summaries import mcnemar, summary
 
 Chances = np.ndarray[Any, np.dtype[np.float64]]
 Labels = np.ndarray[Any, np.dtype[np.int64]]

@@ -15,8 +15,9 @@ from model.findings import FINDINGS, in_order
 from model.json_value import plain
 from model.stats.binomial import interval, proportion
 from model.stats.curves import curves, roc_curve
+from model.stats.over_patients import RESAMPLES, bootstrap, patient_summary
 from model.stats.reliability import ReliabilityBin, reliability
-from model.stats.summaries import RESAMPLES, bootstrap, confusion_summary, mcnemar, patient_summary, summary
+from model.stats.summaries import confusion_summary, mcnemar, summary
 from tests.unit.model.draws import drawn_films, drawn_weights
 
 
