@@ -13,7 +13,7 @@ from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.estimate import Estimate, Interval, Proportion
 from model.stats.summaries import Summary, summary
-from model.stats.usable import some_films
+from model.stats.usable import finite, some_films
 
 CONFIDENCE = 0.95
 """With which a target is promised, one-sided."""
@@ -153,9 +153,10 @@ def bundle_metrics(
     """Logits [N, findings], labels [N]. Before a prior shift, as the films are mixed; it changes no flag.
 
     Raises:
-        StatisticsError: without films.
+        StatisticsError: without films, or a logit is not finite.
     """
     some_films(len(labels))
+    finite(logits, "scores")
     chances = calibration.at_films.probabilities(logits)
     return BundleMetrics(
         **vars(summary(chances, labels, findings)),

@@ -23,6 +23,7 @@ from worker.cli.common import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from model.bundle import Bundle
     from model.evaluation.evaluate import EvaluationContent
     from model.stats.estimate import Estimate
     from model.stats.summaries import Summary
@@ -74,7 +75,7 @@ def evaluate(
     must_be_writable(out)
     console, threads = Console(stderr=True), cores()
     with one_line_errors():
-        studies = [read_study(path) for path in (study or _shipped_studies())]
+        studies = [read_study(path) for path in (study or _shipped_studies(bundle))]
         opened = open_engine(
             bundle,
             settings.engine,
@@ -92,9 +93,13 @@ def evaluate(
         _show(wide_console(), evaluation.content, out)
 
 
-def _shipped_studies() -> list[Path]:
+def _shipped_studies(bundle: "Bundle") -> list[Path]:
+    """Those of the paper's findings; a bundle of other findings has none."""
     import model
+    from model.findings import FINDINGS
 
+    if bundle.findings != FINDINGS:
+        return []
     return sorted((Path(model.__file__).parent / "studies").glob("*.json"))
 
 

@@ -103,15 +103,14 @@ def test_the_flag_is_kept_and_listed_first(database: Engine, bundle: Bundle, fil
     assert stored.findings["normal"].operating_point is None
 
 
-def test_its_rates_are_of_every_finding_but_the_negative(database: Engine, bundle: Bundle, films: list[int]) -> None:
-    assert films
-    (rates,) = performance(database, bundle).findings
-    assert rates.finding == NOT_NORMAL
-    assert [(rate.successes, rate.trials) for rate in (rates.sensitivity, rates.specificity, rates.ppv)] == [
-        (3, 3),
-        (2, 2),
-        (3, 3),
-    ]
+def test_it_is_right_where_a_film_has_any_finding_but_the_negative(
+    database: Engine, bundle: Bundle, films: list[int]
+) -> None:
+    found = performance(database, bundle).others.rates
+    assert {rate.finding for rate in found} == {NOT_NORMAL}
+    assert {rate.label: (rate.right.value, rate.right.n) for rate in found} == {
+        label: (1.0, LABELS.count(label)) for label in FINDINGS
+    }
 
 
 def test_the_table_is_one_that_calibrate_reads(

@@ -458,7 +458,7 @@ def test_the_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
             "pneumonia@specificity-0.8",
             "error by finding",
             "covid19",
-            "abstentions",
+            "unsure",
         ):
             assert value in " ".join(text.split()), (width, text)
     shown = typed("bundle", "show", str(tmp_path / "new"))

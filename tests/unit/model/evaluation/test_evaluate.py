@@ -139,7 +139,10 @@ def test_the_subset_more_changes_no_figure_of_the_others(
     write_films(tmp_path / "more", more, side=90)
     prepare_films([films.parent / "raw", tmp_path / "more"], tmp_path / "films", size=224, views=())
     found = evaluated(bundle, tmp_path / "films")
-    new, written = found.content.as_dict(), list(csv.DictReader(io.StringIO(predictions_text(found.scored))))
+    new, written = (
+        found.content.as_dict(),
+        list(csv.DictReader(io.StringIO(predictions_text(found.scored, bundle.digest)))),
+    )
     assert {row["split"] for row in written if row["identifier"].startswith("more-")} == {"more"}
     assert len(written) == 42 + len(more)
     different = {name for name in content if content[name] != new[name]}

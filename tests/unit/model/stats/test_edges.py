@@ -10,6 +10,7 @@ import pytest
 
 from model.calibrating.intervals import intervals
 from model.calibrating.measured_part import coverage
+from model.calibration import Calibration
 from model.errors import StatisticsError
 from model.evaluation.comparisons import difference
 from model.evaluation.slices import share_over_patients
@@ -17,10 +18,11 @@ from model.findings import FINDINGS
 from model.json_value import plain
 from model.stats.calibration_error import by_finding, error_by_finding, if_true
 from model.stats.curves import curves
-from model.stats.operating_points import bundle_metrics, choose_point, flag_rates
+from model.stats.operating_points import bundle_metrics, flag_rates
 from model.stats.over_patients import patient_summary
 from model.stats.reliability import patient_reliability, reliability
 from model.stats.summaries import mcnemar, summary
+from model.stats.thresholds import choose_point
 
 Chances = np.ndarray[Any, np.dtype[np.float64]]
 Labels = np.ndarray[Any, np.dtype[np.int64]]
@@ -34,7 +36,9 @@ STATISTICS: dict[str, Callable[[Chances, Labels, list[str]], object]] = {
     "error_by_finding": lambda chances, labels, _: error_by_finding(chances, labels),
     "if_true": lambda chances, *_: if_true(chances),
     "intervals": lambda chances, labels, patients: intervals(chances, labels, patients, FINDINGS),
-    "bundle_metrics": lambda chances, labels, _: bundle_metrics(chances, labels, FINDINGS, ()),
+    "bundle_metrics": lambda chances, labels, _: bundle_metrics(
+        Calibration(temperature=1.0), chances.astype(np.float32), labels, FINDINGS, ()
+    ),
 }
 OF_ANSWERS: dict[str, Callable[[Labels, Labels, list[str]], object]] = {
     "mcnemar": lambda called, labels, _: mcnemar(called, called, labels),
@@ -105,9 +109,23 @@ def test_a_label_that_is_no_class_is_named(name: str) -> None:
 def test_a_threshold_needs_both_kinds_of_films() -> None:
     for truth in (np.zeros(20, bool), np.ones(20, bool), np.zeros(0, bool)):
         with pytest.raises(StatisticsError, match="needs films with it and films without"):
-            choose_point("covid19", np.linspace(0, 1, len(truth)), truth, sensitivity=0.9, split="val")
+            choose_point(
+                "covid19",
+                np.linspace(0, 1, len(truth)),
+                truth,
+                sensitivity=0.9,
+                patients=[str(i) for i in range(len(truth))],
+                split="val",
+            )
     with pytest.raises(StatisticsError, match="1 of 4 films have scores that are not finite"):
-        choose_point("covid19", np.array([0.1, np.nan, 0.2, 0.3]), np.arange(4) < 2, specificity=0.9, split="val")
+        choose_point(
+            "covid19",
+            np.array([0.1, np.nan, 0.2, 0.3]),
+            np.arange(4) < 2,
+            specificity=0.9,
+            patients=list("abcd"),
+            split="val",
+        )
 
 
 def test_zero_width_intervals_are_not_given() -> None:
