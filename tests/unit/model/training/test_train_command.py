@@ -136,7 +136,8 @@ def test_resume(trained: Path, tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest
 @pytest.mark.slow
 def test_what_else_taught_stands_in_the_record(trained: Path, tmp_path: Path, xrayq: Xrayq) -> None:
     """A trunk of others, an auxiliary film with a reading, a bundle as teacher, a changed recipe."""
-    write_auxiliary(tmp_path / "aux", {f"a/{at}": "mass" if at else "" for at in range(2)})
+    films = {f"a/{at}": "mass" if at else "" for at in range(2)}
+    write_auxiliary(tmp_path / "aux", films, patients={name: f"theirs-{name}" for name in films})
     torch.save({"state_dict": resnet50().state_dict()}, tmp_path / "theirs.pt")
     assert xrayq("trunk", "convert", "theirs.pt", "--licence", "MIT", "--out", "start.pt")[0] == 0
     words = ["train", str(trained / "runs/films"), *TRAIN[1:], "--init", "start.pt", "--auxiliary", "aux"]
