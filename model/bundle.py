@@ -183,8 +183,11 @@ def load(path: Path) -> Bundle:
         raise BundleError(f"{path / MANIFEST}: missing or malformed field ({error})") from error
     if NOT_NORMAL in bundle.findings:
         raise BundleError(f"{path / MANIFEST}: {NOT_NORMAL} is the name of a flag and no finding")
-    if bundle.negative not in bundle.findings:
-        raise BundleError(f"{path / MANIFEST}: the negative finding {bundle.negative} is none of its findings")
+    if not bundle.negative == negative_of(bundle.findings) == bundle.findings[0]:
+        raise BundleError(
+            f"{path / MANIFEST}: the negative finding is {negative_of(bundle.findings)} and stands first, "
+            f"not {bundle.negative} of {', '.join(bundle.findings)}"
+        )
     unknown = {point.finding for point in bundle.operating_points} - {*bundle.findings, NOT_NORMAL}
     if unknown:
         raise BundleError(f"{path / MANIFEST}: operating points for {', '.join(sorted(unknown))}, not findings")

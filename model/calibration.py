@@ -31,8 +31,8 @@ class Bin:
     positives: int
     """Films of these that had the finding."""
     interval95: tuple[float, float]
-    """Of the share with the finding, by films in the bin and around it: `model.calibrating.intervals`. In bundles up to
-    version 1.1 of positives / films alone, by Clopper and Pearson."""
+    """Of the share with the finding, by films in the bin and around it: `model.calibrating.intervals`. In bundles of
+    earlier releases of positives / films alone, by Clopper and Pearson."""
 
 
 @dataclass(frozen=True, kw_only=True)

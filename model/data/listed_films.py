@@ -9,6 +9,7 @@ from pathlib import Path
 
 from model.data.raw_films import METADATA, read_table
 from model.errors import DatasetError
+from model.findings import negative_of
 
 NOT_GIVEN = "not given"
 NAME = re.compile("[a-z][a-z0-9_]{0,31}")
@@ -110,5 +111,9 @@ def check_findings(findings: tuple[str, ...]) -> None:
     if len(findings) < 2 or len(set(findings)) < len(findings):
         names = ", ".join(findings) or "none"
         raise DatasetError(f"findings {names}: at least two that differ, the negative one first")
+    if negative_of(findings) != findings[0]:
+        raise DatasetError(
+            f"findings {', '.join(findings)}: {negative_of(findings)} is the negative one, name it first"
+        )
     if wrong := [name for name in findings if not NAME.fullmatch(name)]:
         raise DatasetError(f"finding {wrong[0]!r}: small letters, digits and _, a letter first, at most 32")

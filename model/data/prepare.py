@@ -73,7 +73,7 @@ def prepare(
             JPEG or PNG `file` in that tar file, any other is the file itself. A patient_id names the same patient in
             every folder.
         out: a folder that does not exist yet.
-        spec: size, resolution and grey-value stretch of the inputs.
+        spec: size and grey-value stretch of the inputs.
         read: file to film; the caller brings the reader, because this package knows no DICOM.
         findings: the labels there may be, the negative one first.
         choice: which films are wanted by source and licence; None for all.

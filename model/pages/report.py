@@ -64,7 +64,7 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
     head = Markup(
         "<h1>Evaluation of bundle {name} {version}</h1>"
         '<p class="quiet">Bundle {digest}, data {films}, scored by {engine}. Brackets are 95 % intervals: exact for '
-        "shares of films, by bootstrap over patients for the rest.</p><nav>{links}</nav>"
+        "shares of films, over patients for the rest.</p><nav>{links}</nav>"
     ).format(
         name=bundle.name,
         version=bundle.version,

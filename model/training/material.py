@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.data.auxiliary import AuxiliaryFilms
 from model.data.dataset import Films
 from model.errors import DatasetError
-from model.findings import REPORT_MINED
+from model.findings import REPORT_MINED, negative_of
 from model.training.loop import Rows, shuffled
 from model.training.recipe import READINGS, TrainConfig
 from model.training.sampling import UNKNOWN, class_weights, film_weight, shares
@@ -166,7 +166,7 @@ def sources_of(films: AuxiliaryFilms) -> list[str]:
 
 def _meant(findings: tuple[str, ...]) -> dict[int, int]:
     """Reading -> the finding that it stands for."""
-    return {0: 0} | ({2: findings.index(OPACITY)} if OPACITY in findings else {})
+    return {0: findings.index(negative_of(findings))} | ({2: findings.index(OPACITY)} if OPACITY in findings else {})
 
 
 def _targets(films: Films, readings: NDArray[np.int64], config: TrainConfig, teacher: Shares | None) -> Shares:

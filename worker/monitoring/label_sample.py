@@ -24,6 +24,7 @@ from worker.errors import ConfigurationError, NotFound
 COLUMNS = ("sop_instance_uid", "study_instance_uid", "received", "label", "reader", "read_on")
 """Of a worklist: readers fill the last three, and 'xrayq labels import' takes the file back."""
 LONGEST_NAME = 64
+DRAW_LOCK = 0x647261770A  # one draw at a time on PostgreSQL, or two take films of one study; SQLite writes alone anyway
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,8 @@ def draw(engine: Engine, name: str, wanted: Wanted, *, actor: str) -> Draw:
     if len(name) > LONGEST_NAME or not name.isprintable():
         raise ConfigurationError(f"the name of a draw is one line of at most {LONGEST_NAME} characters")
     with writing(engine, long=True) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(DRAW_LOCK)))
         if name and (known := shown(connection, name)):
             return known
         now = database_time(connection)

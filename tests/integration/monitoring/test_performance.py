@@ -1,6 +1,7 @@
 """Films drawn at random in both databases, and live rates from their labels."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,6 +87,15 @@ def test_one_film_a_study_and_no_study_twice(database: Engine, bundle: Bundle) -
         ("labels_drawn", 3, 4),
         ("labels_drawn", 1, 1),
     ]
+
+
+def test_draws_at_once_take_no_study_twice(database: Engine, bundle: Bundle) -> None:
+    for number in range(40):
+        scored(database, bundle, number, study=f"1.2.{number // 4}")
+    with ThreadPoolExecutor(4) as pool:
+        draws = list(pool.map(lambda seed: drawn(database, bundle, 2, f"draw {seed}", seed), range(4)))
+    studies = [one.study_instance_uid for made in draws for one in made.films]
+    assert len(studies) == len(set(studies)) == 8
 
 
 def test_the_same_draw_is_the_same_list(database: Engine, bundle: Bundle) -> None:

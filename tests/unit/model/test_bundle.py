@@ -143,6 +143,8 @@ FAULTS: list[tuple[str, Any, str]] = [
     ),
     ("temperature not a number", lambda path: rewrite(path, calibration={"temperature": "warm"}), r"malformed field"),
     ("unknown preprocessing", lambda path: rewrite(path, preprocess={"sharpen": 1}), r"malformed field \(.*sharpen"),
+    ("other negative", lambda path: rewrite(path, negative="covid19"), "the negative finding is normal and stands"),
+    ("negative not first", lambda path: rewrite(path, findings=["covid19", "normal"]), "not normal of covid19, normal"),
     ("foreign finding", lambda path: rewrite(path, findings=["normal"]), r"operating points for covid19, not findings"),
     ("point without threshold", lambda path: rewrite(path, operating_points=[{"finding": "normal"}]), r"threshold"),
 ] + [

@@ -421,6 +421,7 @@ def test_findings_of_ones_own(tmp_path: Path) -> None:
     refused(raw, "label 'tb' is not one of normal, pneumonia, covid19")
     refused(raw, "label 'normal' is not one of clear, tb", findings=("clear", "tb"))
     refused(raw, "at least two that differ", findings=("normal",))
+    refused(raw, "normal is the negative one, name it first", findings=("tb", "normal"))
 
 
 def test_the_table_of_a_prepared_set_is_plain_csv(raw: Path) -> None:
