@@ -49,6 +49,7 @@ def load_auxiliary(
     choice: Choice | None = None,
     prepared: Path | None = None,
     join: bool = True,
+    hold_out: float = 0.0,
 ) -> AuxiliaryFilms:
     """Read auxiliary sets: metadata.csv (image_id, shard, file, source, labels separated by ';' or '|') and tar shards.
 
@@ -62,12 +63,15 @@ def load_auxiliary(
         choice: which films are wanted by source and licence; None for all.
         prepared: what `xrayq prepare` wrote. Its training films that radiologists read join, with that reading alone.
         join: with False they do not, and `prepared` says only whose films must not be among these.
+        hold_out: share of the patients whose films stay out of training, to be measured on; see `is_held_out`.
 
     Raises:
         DatasetError: the table, a column, a shard or a film is missing, or a patient is one of the prepared set's
             val or test patients, who must not teach.
     """
     listed, _ = choose(read_tables(folders, COLUMNS, ABOUT), choice or Choice())
+    if hold_out:
+        listed = [film for film in listed if not is_held_out(_patient(film), hold_out)]
     if limit:
         listed = listed[:: max(1, len(listed) // limit)]
     theirs = _joined(listed, prepared) if prepared else None
@@ -93,6 +97,19 @@ def load_auxiliary(
     digest = hashlib.sha256(images.data)
     digest.update(truth.tobytes() + " ".join(labels).encode())
     return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, digest=digest.hexdigest())
+
+
+def is_held_out(patient: str, share: float) -> bool:
+    """Whether a patient is among the `share` (0 to 1) that is held out. It goes by a digest of the patient_id alone:
+    the same patients in every set and every training, and those of a smaller share are among those of a larger one."""
+    return int(hashlib.sha256(patient.encode()).hexdigest()[:8], 16) < share * 2**32
+
+
+def _patient(film: ListedFilm) -> str:
+    """Raises DatasetError where the table does not say."""
+    if patient := film.cells.get("patient_id", ""):
+        return patient
+    raise DatasetError(f"{film.name} has no patient_id, by which films are held out")
 
 
 def _labels(film: ListedFilm) -> set[str]:

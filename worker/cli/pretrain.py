@@ -8,6 +8,7 @@ import typer
 from worker.cli.common import must_be_writable, must_exist, one_line_errors, parse_names, progress, require
 from worker.cli.train import (
     DeviceOption,
+    HoldOutOption,
     checkpoint_path,
     command_line,
     describe_start,
@@ -40,6 +41,7 @@ def pretrain(
         Path | None,
         typer.Option(help="What 'xrayq prepare' wrote: its training films that radiologists read join."),
     ] = None,
+    hold_out: HoldOutOption = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
@@ -55,7 +57,7 @@ def pretrain(
     \b
     xrayq pretrain auxiliary/ --out runs/trunk.pt
     xrayq pretrain aux/ aux2/ --init runs/start.pt --without-sources openist --prepared runs/all \\
-      --sizes 128:5,160:3 --batch 32 --learning-rate 5e-4 --head-rate 4
+      --hold-out 0.1 --sizes 128:5,160:4 --batch 32 --learning-rate 5e-4 --head-rate 4
     xrayq train --init runs/trunk.pt
     """
     require("training")
@@ -81,7 +83,7 @@ def pretrain(
         chosen = pick_device(device)
         choice = Choice(sources=parse_names(sources), without_sources=parse_names(without_sources))
         largest = max(side for side, _ in planned)
-        loaded = load_auxiliary(films, size=largest, limit=limit, choice=choice, prepared=prepared)
+        loaded = load_auxiliary(films, size=largest, limit=limit, choice=choice, prepared=prepared, hold_out=hold_out)
         labels, used = teaching(loaded)
         console.print(
             f"{len(used)} of {len(loaded.images)} films teach {len(labels)} labels, digest {loaded.digest[:12]}",
@@ -105,6 +107,7 @@ def pretrain(
             "command": command_line(),
             "data_digest": loaded.digest,
             "films": len(used),
+            "held_out": hold_out,
             "labels": [loaded.labels[index] for index in labels],
             "initial_weights": describe_start(init),
             "recipe": config.as_dict(),

@@ -12,6 +12,7 @@ from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_er
 from worker.cli.train import (
     PRESET_HELP,
     DeviceOption,
+    auxiliary_films,
     command_line,
     describe_start,
     recipe,
@@ -196,12 +197,12 @@ def run_study(
     described: list[str] | None = None,
     changes: list[str] | None = None,
     auxiliary: list[Path] | None = None,
+    hold_out: float = 0.0,
 ) -> None:
     """Train as `study` asks, show its table and write it."""
     require("training")
     from rich.console import Console
 
-    from model.data.auxiliary import load_auxiliary
     from model.data.dataset import load_dataset
     from model.training.loop import describe_device, pick_device
     from model.training.study import Bench
@@ -223,9 +224,7 @@ def run_study(
             device=chosen,
             seeds=range(config.seed, config.seed + seeds),
             report=lambda line: console.print(line, highlight=False),
-            auxiliary=load_auxiliary(auxiliary, size=dataset.spec.size, prepared=films, join=False)
-            if auxiliary
-            else None,
+            auxiliary=auxiliary_films(auxiliary, dataset.spec.size, films, hold_out),
         )
         result = study(bench)
     made = {

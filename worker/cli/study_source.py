@@ -19,7 +19,7 @@ from worker.cli.study import (
     ViewsOption,
     run_study,
 )
-from worker.cli.train import AuxiliaryOption, ChangeOption, DeviceOption
+from worker.cli.train import AuxiliaryOption, ChangeOption, DeviceOption, HoldOutOption
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def source(
     views: ViewsOption = "PA",
     train_views: TrainViewsOption = "",
     auxiliary: AuxiliaryOption = None,
+    hold_out: HoldOutOption = 0.0,
     unseen: Annotated[
         list[str] | None,
         typer.Option(help="Normal films of an auxiliary set that no training has, FOLDER=source:label; repeatable."),
@@ -78,6 +79,7 @@ def source(
         device,
         changes=change,
         auxiliary=auxiliary,
+        hold_out=hold_out,
     )
 
 

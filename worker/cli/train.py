@@ -14,6 +14,7 @@ from worker.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from model.data.auxiliary import AuxiliaryFilms
     from model.data.dataset import Dataset
     from model.training.recipe import TrainConfig
 
@@ -26,6 +27,10 @@ PRESET_HELP = f"Recipe: {'; '.join(f'{name} ({words})' for name, words in PRESET
 EpochsOption = Annotated[int | None, typer.Option(help="Override the recipe's epochs and its stages of size.", min=1)]
 AuxiliaryOption = Annotated[
     list[Path] | None, typer.Option(help="Folder of an auxiliary set whose films with a reading join; repeatable.")
+]
+HoldOutOption = Annotated[
+    float,
+    typer.Option(help="Share of the auxiliary sets' patients that stays out, to be measured on.", min=0.0, max=0.5),
 ]
 ChangeOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change one value of the recipe, NAME=VALUE; repeatable.")
@@ -47,6 +52,7 @@ def train(
     views: Annotated[str, typer.Option(help="View positions, comma-separated, or 'all'.")] = "PA",
     train_views: Annotated[str, typer.Option(help="Other view positions for the training split.")] = "",
     auxiliary: AuxiliaryOption = None,
+    hold_out: HoldOutOption = 0.0,
     teacher: Annotated[
         list[str] | None, typer.Option(help="Bundle that teaches (teacher_weight of the recipe); repeatable.")
     ] = None,
@@ -79,7 +85,6 @@ def train(
     require("training")
     from rich.console import Console
 
-    from model.data.auxiliary import load_auxiliary
     from model.data.dataset import load_dataset
     from model.training.finish import build_bundle
     from model.training.loop import Checkpoint, describe_device, pick_device
@@ -107,10 +112,11 @@ def train(
                 f"{films} has films of side {dataset.spec.size}, the network takes 161 to 224: xrayq prepare --size 224"
             )
         show_counts(console, dataset)
-        joined = load_auxiliary(auxiliary, size=dataset.spec.size, prepared=films, join=False) if auxiliary else None
+        joined = auxiliary_films(auxiliary, dataset.spec.size, films, hold_out)
         teachers = [load_bundle(name) for name in teacher or []]
         helpers = {
             "auxiliary_digest": joined.digest if joined else None,
+            "auxiliary_held_out": hold_out if joined else None,
             "teachers": [{"name": one.name, "digest": one.digest} for one in teachers],
         }
         checkpoint = Checkpoint(
@@ -180,6 +186,15 @@ def recipe(
     except ValueError as error:
         raise ConfigurationError(f"--set {error}") from None
     return config if seed is None else replace(config, seed=seed)
+
+
+def auxiliary_films(folders: list[Path] | None, size: int, prepared: Path, hold_out: float) -> "AuxiliaryFilms | None":
+    """The films of --auxiliary, none of them of the prepared set's validation or test patients. Raises DatasetError."""
+    from model.data.auxiliary import load_auxiliary
+
+    if not folders:
+        return None
+    return load_auxiliary(folders, size=size, prepared=prepared, join=False, hold_out=hold_out)
 
 
 def show_counts(console: "Console", dataset: "Dataset") -> None:

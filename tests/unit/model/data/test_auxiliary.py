@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.data.auxiliary import COLUMNS, load_auxiliary
+from model.data.auxiliary import COLUMNS, is_held_out, load_auxiliary
 from model.data.dataset import open_prepared
 from model.data.listed_films import Choice
 from model.errors import DatasetError
@@ -141,6 +141,23 @@ def test_films_are_preprocessed_as_in_serving(tmp_path: Path) -> None:
     for seed, image in enumerate(films.images):
         expected = to_input(class_pixels("normal", seed), low=0, high=255, spec=PreprocessSpec(size=32))
         assert np.array_equal(image[0], expected)
+
+
+def test_patients_are_held_out_whole_and_the_same_ones_everywhere(tmp_path: Path) -> None:
+    names = [f"a/{number}" for number in range(40)]
+    patients = {name: f"p{number // 2}" for number, name in enumerate(names)}
+    folder = write_auxiliary(tmp_path, dict.fromkeys(names, "mass") | {"a/39": ""}, patients=patients)
+    everyone = set(patients.values())
+    smaller, larger = ({one for one in everyone if is_held_out(one, share)} for share in (0.2, 0.5))
+    assert smaller < larger < everyone
+    assert len(load_auxiliary([folder], size=32, hold_out=0.5).images) == 2 * len(everyone - larger)
+    assert not any(is_held_out(one, 0.0) for one in everyone)
+    assert all(is_held_out(one, 1.0) for one in everyone)
+
+
+def test_films_are_held_out_by_patient_and_need_one(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="a/1 has no patient_id, by which films are held out"):
+        load_auxiliary([write_auxiliary(tmp_path, SET)], size=32, hold_out=0.1)
 
 
 def test_limit_takes_films_from_all_over(tmp_path: Path) -> None:
