@@ -62,11 +62,14 @@ def pretrain(
     checkpoint: Checkpoint | None = None,
     report: Callable[[PretrainEpoch], None] = lambda _: None,
     advance: Advance = nothing,
-) -> None:
+) -> tuple[PretrainEpoch, ...]:
     """Train and write the trunk to `out`, see `trunk.read_trunk`. Continues from its checkpoint.
 
     Args:
         initial: what the trunk begins with, as for `train.build`.
+
+    Returns:
+        Every epoch, those before an interruption too.
 
     Raises:
         DatasetError: nothing to learn from, or the checkpoint is of another training.
@@ -108,17 +111,20 @@ def pretrain(
         return losses.sum() / known[at].sum().clamp(min=1.0), float(films.known[rows][:, informative].sum())
 
     saved = checkpoint.load()
+    history = [PretrainEpoch(**epoch) for epoch in saved["history"]] if saved else []
     if saved:
         training.restore(saved["training"])
-    for epoch in range(saved["epoch"] + 1 if saved else 1, config.epochs + 1):
+    for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.monotonic()
         order = usable[shuffled(len(usable), training.generator)]
         side = side_at(config.sizes, epoch)
         loss = training.run(order, lambda rows: films.images[rows], loss_of, advance, side)
-        checkpoint.save({"epoch": epoch, "training": training.state()})
-        report(PretrainEpoch(epoch=epoch, loss=loss, seconds=time.monotonic() - started))
+        history.append(PretrainEpoch(epoch=epoch, loss=loss, seconds=time.monotonic() - started))
+        checkpoint.save({"history": [asdict(one) for one in history], "training": training.state()})
+        report(history[-1])
     write_trunk(out, Trunk(state=network.trunk.state_dict(), mean=start.mean, std=start.std))
     checkpoint.remove()
+    return tuple(history)
 
 
 def teaching(films: AuxiliaryFilms) -> tuple[list[int], Rows]:

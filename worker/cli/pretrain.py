@@ -93,7 +93,7 @@ def pretrain(
         belongs_to = {"recipe": config.as_dict(), "data": loaded.digest, "start": describe_start(init)}
         checkpoint = Checkpoint(checkpoint_path(out, resume), belongs_to)
         with progress(console, "films trained on") as advance:
-            run_pretraining(
+            epochs = run_pretraining(
                 loaded,
                 config,
                 initial=initial,
@@ -111,6 +111,7 @@ def pretrain(
             "labels": [loaded.labels[index] for index in labels],
             "initial_weights": describe_start(init),
             "recipe": config.as_dict(),
+            "minutes": round(sum(epoch.seconds for epoch in epochs) / 60, 1),
             "device": describe_device(chosen),
             "torch": torch.__version__,
             "start": pretraining_of(init),
