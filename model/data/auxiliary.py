@@ -71,7 +71,7 @@ def load_auxiliary(
     """
     listed, _ = choose(read_tables(folders, COLUMNS, ABOUT), choice or Choice())
     if hold_out:
-        listed = [film for film in listed if not is_held_out(_patient(film), hold_out)]
+        listed = [film for film in listed if not is_held_out(patient_of(film), hold_out)]
     if limit:
         listed = listed[:: max(1, len(listed) // limit)]
     theirs = _joined(listed, prepared) if prepared else None
@@ -105,11 +105,9 @@ def is_held_out(patient: str, share: float) -> bool:
     return int(hashlib.sha256(patient.encode()).hexdigest()[:8], 16) < share * 2**32
 
 
-def _patient(film: ListedFilm) -> str:
-    """Raises DatasetError where the table does not say."""
-    if patient := film.cells.get("patient_id", ""):
-        return patient
-    raise DatasetError(f"{film.name} has no patient_id, by which films are held out")
+def patient_of(film: ListedFilm) -> str:
+    """The patient, or the film's own name where the table does not say: nobody else's then."""
+    return film.cells.get("patient_id") or film.name
 
 
 def _labels(film: ListedFilm) -> set[str]:

@@ -155,9 +155,12 @@ def test_patients_are_held_out_whole_and_the_same_ones_everywhere(tmp_path: Path
     assert all(is_held_out(one, 1.0) for one in everyone)
 
 
-def test_films_are_held_out_by_patient_and_need_one(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="a/1 has no patient_id, by which films are held out"):
-        load_auxiliary([write_auxiliary(tmp_path, SET)], size=32, hold_out=0.1)
+def test_a_film_without_a_patient_is_held_out_for_itself(tmp_path: Path) -> None:
+    names = [f"a/{number}" for number in range(40)]
+    folder = write_auxiliary(tmp_path, dict.fromkeys(names, "mass") | {"a/39": ""})
+    kept = [name for name in names if not is_held_out(name, 0.5)]
+    assert 0 < len(kept) < 40
+    assert len(load_auxiliary([folder], size=32, hold_out=0.5).images) == len(kept)
 
 
 def test_limit_takes_films_from_all_over(tmp_path: Path) -> None:
