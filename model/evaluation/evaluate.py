@@ -13,7 +13,8 @@ evaluation.json:
                     provenance
     engine          what ran the network: name, precision, device
     data            digest; trained_on: whether the bundle names the same one; views, train_views;
-                    films: split -> view -> class -> count; sources: split -> source -> class -> count
+                    films: split -> view -> class -> count; sources: split -> source -> class -> count; people: part ->
+                    class, or all of them -> age, sex, view, source, label basis; flow: what preparing left out
     parts           train, val, test (the bundle's views) and test_all (every view), each `PartMeasures`
     slices          test films by view, source, and how their label was set, each `SliceMeasures`
     fair            pneumonia against COVID-19 within one source: `FairSlice`; null where there are other findings
@@ -34,17 +35,19 @@ from typing import Any
 
 from model.bundle import Bundle, trunk_stories
 from model.data.bundle_films import Advance, films_for
-from model.data.dataset import SPLITS, Dataset, FilmRow, Films, open_prepared
+from model.data.dataset import MORE, SPLITS, Dataset, FilmRow, Films, open_prepared
+from model.data.flow import Flow, read_flow
 from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError
 from model.evaluation.comparisons import Difference, FairSlice, against, fair
 from model.evaluation.papers import PAPER, Paper
+from model.evaluation.people import People, people_of
 from model.evaluation.rivals import Baselines, baselines, fit_baselines
 from model.evaluation.scored import CalledFilm, ScoredFilms, predictions_text, right, score_films, wrong
 from model.evaluation.slices import PartMeasures, SliceMeasures, measure, slices
 from model.findings import FINDINGS
-from model.json_value import JsonValue, ReadableJson
+from model.json_value import JsonValue, ReadableJson, SparseJson
 from model.notice import MEASURES_NOTICE
 from model.study_table import Study
 
@@ -76,7 +79,7 @@ class ScoredBy(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluatedFilms(JsonValue):
+class EvaluatedFilms(SparseJson):
     digest: str
     trained_on: bool
     """Whether the bundle names the same digest."""
@@ -88,6 +91,10 @@ class EvaluatedFilms(JsonValue):
     sources: FilmCounts
     patients: dict[str, int]
     """By split."""
+    people: dict[str, dict[str, People]] | None = None
+    """By part and class, or all classes. None in an evaluation of an earlier release."""
+    flow: Flow | None = None
+    """What preparing left out; None where an earlier release prepared the films."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +181,7 @@ def evaluate(
     content = EvaluationContent(
         bundle=_bundle(bundle),
         engine=ScoredBy(name=engine.spec.name, precision=engine.spec.precision, device=engine.spec.device),
-        data=_data(bundle, dataset, films),
+        data=_data(bundle, dataset, films, read_flow(folder)),
         parts={name: measure(part, bundle) for name, part in parts.items()},
         slices=slices(parts["test"], parts["test_all"]),
         fair=fair(parts, answers),
@@ -202,7 +209,9 @@ def _bundle(bundle: Bundle) -> EvaluatedBundle:
     )
 
 
-def _data(bundle: Bundle, dataset: Dataset, films: Films) -> EvaluatedFilms:
+def _data(bundle: Bundle, dataset: Dataset, films: Films, flow: Flow | None) -> EvaluatedFilms:
+    parts = {name: dataset.splits[name] for name in SPLITS}
+    parts |= {"test_all": films.where(_chosen("test", ())), MORE: films.where(_chosen(MORE, ()))}
     return EvaluatedFilms(
         digest=dataset.digest,
         trained_on=bundle.provenance.get("data_digest") == dataset.digest,
@@ -211,6 +220,8 @@ def _data(bundle: Bundle, dataset: Dataset, films: Films) -> EvaluatedFilms:
         films={name: _tally(films, name, "view") for name in SPLITS},
         sources={name: _tally(films, name, "source") for name in SPLITS},
         patients={name: len({film.patient for film in films.records if film.part == name}) for name in SPLITS},
+        people={name: people_of(part) for name, part in parts.items() if len(part)},
+        flow=flow,
     )
 
 

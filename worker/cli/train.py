@@ -86,6 +86,7 @@ def train(
     from rich.console import Console
 
     from model.data.dataset import load_dataset
+    from model.data.flow import read_flow
     from model.training.finish import build_bundle
     from model.training.loop import Checkpoint, describe_device, pick_device
     from model.training.resnet import fits
@@ -155,6 +156,7 @@ def train(
             initial=describe_start(init),
             pretraining=pretraining_of(init),
             helpers=helpers,
+            flow=read_flow(films),
             device=describe_device(chosen),
         )
         checkpoint.remove()
