@@ -6,7 +6,10 @@
     NAME/model.int8.onnx the same in int8, where `xrayq compile` made it
     NAME/gate.onnx       the network that looks at view and orientation, where `xrayq gate` made it
 
-The bundle's digest is the SHA-256 of manifest.json, which holds the SHA-256 of every other file.
+    NAME/card.json       the model card, where `xrayq bundle card` made it; not of the bundle, but about it
+
+The bundle's digest is the SHA-256 of manifest.json, which holds the SHA-256 of every other file but the card's. The
+card names this digest.
 """
 
 import hashlib

@@ -58,11 +58,19 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     xrayq bundle show
     xrayq bundle show runs/mine --json
     """
+    from model.errors import BundleError
+
     bundle = load_bundle(name)
+    try:
+        card, about_card = card_of(bundle), "none beside it; 'xrayq bundle card' writes one"
+    except BundleError as error:
+        card, about_card = None, str(error)
     if as_json:
         print_json(
             _summary(bundle)
             | {
+                "notice": NOTICE,
+                "card": str(card) if card else None,
                 "preprocess": bundle.preprocess.as_dict(),
                 "calibration": bundle.calibration.as_dict(),
                 "variants": bundle.variants,
@@ -77,7 +85,6 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         return
     from rich.text import Text
 
-    from model.errors import BundleError
     from model.pages.texts import value_text
     from model.stats.manifest_measures import split_shares, variant_measures
     from worker.cli.console import print_rows
@@ -123,19 +130,26 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
         console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
+    console.print(f"model card: {card or about_card}", soft_wrap=True)
     console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
 
 
 @app.command()
 def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
-    """Check every digest of a bundle, load its network and run it once. Exit code 5 if anything is wrong.
+    """Check every digest of a bundle and its card, load its network and run it once. Exit code 5 if anything is wrong.
 
     Without a name: the shipped bundle.
 
     \b
     xrayq bundle verify
     """
+    from model.errors import BundleError
+
     bundle = load_bundle(name)
+    try:
+        card_of(bundle)
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
     names = run_once(bundle)
     if as_json:
         print_json(_summary(bundle) | {"engine": names[0], "engines": names, "ok": True})
@@ -186,6 +200,13 @@ def load_bundle(name: str) -> "Bundle":
         return load(path)
     except BundleError as error:
         raise Unhealthy(str(error)) from None
+
+
+def card_of(bundle: "Bundle") -> Path | None:
+    """Where its model card is; None where it has none. Raises BundleError where it is not this bundle's."""
+    from model.pages.card_file import CARD, read_card
+
+    return bundle.path / CARD if read_card(bundle) else None
 
 
 def _summary(bundle: "Bundle") -> dict[str, Any]:
