@@ -124,7 +124,9 @@ def _ignore() -> Iterable[str]:
 def _measured(bundle: Bundle, evaluation: EvaluationContent) -> Iterable[str]:
     reliability = evaluation.parts["test"].reliability.after
     fp32 = ", ".join(
-        f"{found['accuracy']['value']:.3f} on {name}" for name, found in bundle.metrics.items() if name != "train"
+        f"{bundle.metrics[name]['accuracy']['value']:.3f} on {name}"
+        for name in ("val", "test")
+        if name in bundle.metrics
     )
     yield from paragraph(
         f"Films of the data's own split, patients exclusive, scored by `{evaluation.engine.name}`. In fp32 the "

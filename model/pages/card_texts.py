@@ -46,7 +46,7 @@ HARMS = (
     (
         "a normal film is flagged",
         "time, and further tests that nobody needed; at low prevalence most flags are wrong",
-        "the share of normal films flagged, and PPV at 1, 5 and 20 %, above; thresholds promised by their lower bound",
+        "the share of normal films flagged, PPV at 1, 5 and 20 %, and what each flag promises, above",
     ),
     (
         "people lean on it",
