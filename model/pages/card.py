@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from model.bundle import REFERENCE, SHIPPED, Bundle, load, trunk_stories
+from model.data.dataset import MORE
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
@@ -180,7 +181,7 @@ def _measured(evaluation: EvaluationContent) -> Iterable[str]:
         ["", "films", "accuracy", *(f"recall, {name}" for name in FINDINGS)],
         (
             [
-                f"{part.group}: {part.name}",
+                f"{part.group}: {part.name}{', more' if part.of == MORE else ''}",
                 str(sum(part.films.values())),
                 _estimate(part.accuracy),
                 *(_estimate(part.recall[name]) for name in FINDINGS),
