@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.data.dataset import FilmRow, Films
 from model.evaluation.baselines import Baseline
+from model.evaluation.questions import FAIR
 from model.evaluation.scored import ScoredFilms
 from model.json_value import JsonValue
 from model.stats.binomial import proportion
@@ -17,10 +18,7 @@ from model.stats.estimate import Estimate, Proportion
 from model.stats.over_patients import bootstrap
 from model.stats.summaries import Labels, McNemar, Weights, four_digits, mcnemar
 
-FAIR_SOURCE = "ieee8023"
-"""The one source of cxr3 with both pneumonia and COVID-19. It gathers films of several web sites, and the site
-may still tell the two apart."""
-FAIR_CLASSES = ("pneumonia", "covid19")
+FAIR_CLASSES = (*FAIR.negatives.labels, *FAIR.positives.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,8 @@ class TwoClasses(JsonValue):
 
 @dataclass(frozen=True, kw_only=True)
 class FairSlice(JsonValue):
-    """Pneumonia against COVID-19 within one source; None where it has not both classes."""
+    """The question `questions.FAIR`, pneumonia against COVID-19 within one source, with the baselines' answers beside
+    the network's; None where the source has not both classes."""
 
     source: str
     classes: tuple[str, ...]
@@ -97,12 +96,11 @@ def difference(first: Labels, second: Labels, labels: Labels, patients: Sequence
 
 
 def fair(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -> FairSlice | None:
-    """Pneumonia against COVID-19 within `FAIR_SOURCE`, by the network, the SVM and the films' statistics. None of films
-    with other findings than these."""
-    if not set(FAIR_CLASSES) <= set(parts["test"].films.findings):
+    """By the network, the SVM and the films' statistics. None of films with other findings than these."""
+    if not {*FAIR_CLASSES} <= set(parts["test"].films.findings):
         return None
     return FairSlice(
-        source=FAIR_SOURCE,
+        source=FAIR.positives.source,
         classes=FAIR_CLASSES,
         test=_fair("test", parts["test"], answers),
         test_all=_fair("test_all", parts["test_all"], answers),
@@ -111,15 +109,14 @@ def fair(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -> F
 
 def _fair(name: str, part: ScoredFilms, answers: Mapping[str, Baseline]) -> dict[str, TwoClasses] | None:
     def chosen(film: FilmRow) -> bool:
-        return film.source == FAIR_SOURCE and film.label in FAIR_CLASSES
+        return FAIR.positives.has(film) or FAIR.negatives.has(film)
 
     other, wanted = (part.films.findings.index(finding) for finding in FAIR_CLASSES)
     rows = [row for row, film in enumerate(part.films.records) if chosen(film)]
     films = part.films.where(chosen)
     if len(set(films.labels)) < 2:
         return None
-    # A difference of logits orders films as p(covid) / (p(covid) + p(pneumonia)) does, and 0 is one half.
-    margins = {"network": part.logits[rows, wanted] - part.logits[rows, other]}
+    margins = {"network": FAIR.scores(part.chances[rows], part.films.findings)}
     for rival in ("svm", "shortcut"):
         scores = answers[rival].scores[name][rows]
         margins[rival] = scores[:, wanted] - scores[:, other]

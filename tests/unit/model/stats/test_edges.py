@@ -13,7 +13,7 @@ from model.calibrating.measured_part import coverage
 from model.calibration import Calibration
 from model.errors import StatisticsError
 from model.evaluation.comparisons import difference
-from model.evaluation.slices import share_over_patients
+from model.evaluation.shares import share_over_patients
 from model.findings import FINDINGS
 from model.json_value import plain
 from model.stats.calibration_error import by_finding, error_by_finding, if_true
