@@ -55,8 +55,8 @@ def films_and_people(evaluation: EvaluationContent) -> Iterable[str]:
         ["split", "source", *evaluation.bundle.findings],
         (
             [split, source or "not said", *(counts.get(name, 0) for name in evaluation.bundle.findings)]
-            for split in SPLITS
-            for source, counts in data.sources[split].items()
+            for split in (*SPLITS, MORE)
+            for source, counts in data.sources.get(split, {}).items()
         ),
     )
     yield from ["", "### Sample size", ""]
