@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from model.bundle import Bundle, trunk_stories
 from model.data.dataset import MORE, SPLITS
 from model.data.flow import Flow
-from model.evaluation.evaluate import EvaluatedFilms, EvaluationContent
+from model.evaluation.evaluate import EvaluationContent
+from model.evaluation.evaluated_films import EvaluatedFilms
 from model.evaluation.people import ALL, People
 from model.findings import REPORT_MINED
 from model.pages.known_sources import KNOWN
