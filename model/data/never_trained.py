@@ -51,8 +51,8 @@ def held_out_films(bundle: Bundle, folders: Sequence[Path], prepared: Films) -> 
     share = held_out_share(bundle)
     if not share:
         raise DatasetError(
-            f"bundle {bundle.name} says of no share of the auxiliary patients that all its trainings held it out "
-            "(--hold-out of 'xrayq pretrain' and 'xrayq train'): its network may have seen any of these films"
+            f"bundle {bundle.name}: not every training behind it held auxiliary patients out (--hold-out of 'xrayq "
+            "pretrain' and 'xrayq train'), so its network may have seen any of these films"
         )
     taught = {film.patient for film in prepared.records if film.part in ("train", "val")}
 

@@ -4,6 +4,8 @@ Each is a row of QUESTIONS. Its score is the probability that a flag stands on, 
 reach with another threshold. For pneumonia against normal this is 1 - p(normal), of "not normal": it is the flag that a
 hospital sees first, and it is rightly up on a pneumonia taken for COVID-19, which p(pneumonia) counts as missed. Only
 COVID-19 against pneumonia is judged by the odds of the two, as the films are known to be one or the other.
+
+One source is not one origin: its two kinds of films may still differ in web site, device, view or age.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ from model.data.auxiliary import READINGS
 from model.data.dataset import MORE, FilmRow
 from model.decision import chance_of
 from model.evaluation.scored import ScoredFilms
-from model.findings import NOT_NORMAL
+from model.findings import NOT_NORMAL, SPOKEN
 from model.json_value import JsonValue
 from model.stats.estimate import Estimate
 from model.stats.roc_area import FEWEST_PATIENTS, area_interval
@@ -74,8 +76,8 @@ def _within(source: str, parts: tuple[str, ...], positive: str, negative: str, n
     """Two labels of one source."""
     return Question(
         name=name,
-        positives=Side(words=f"{positive} of {source}", source=source, parts=parts, labels=(positive,)),
-        negatives=Side(words=f"{negative} of {source}", source=source, parts=parts, labels=(negative,)),
+        positives=Side(words=SPOKEN[positive], source=source, parts=parts, labels=(positive,)),
+        negatives=Side(words=SPOKEN[negative], source=source, parts=parts, labels=(negative,)),
         finding=score.get("finding", positive),
         against=score.get("against", ""),
     )
@@ -100,22 +102,20 @@ QUESTIONS = (
     FAIR,
     Question(
         name="pneumonia_no_opacity_nih",
-        positives=Side(words="pneumonia of nih", source="nih", parts=(TEST_ALL, MORE), labels=("pneumonia",)),
-        negatives=Side(
-            words="not normal without opacity, of nih", source="nih", parts=(AUXILIARY,), readings=(NO_OPACITY,)
-        ),
+        positives=Side(words="pneumonia", source="nih", parts=(TEST_ALL, MORE), labels=("pneumonia",)),
+        negatives=Side(words="not normal without opacity", source="nih", parts=(AUXILIARY,), readings=(NO_OPACITY,)),
         finding="pneumonia",
     ),
     Question(
         name="not_normal_normal_nih",
         positives=Side(
-            words="pneumonia, or not normal without opacity, of nih",
+            words="pneumonia or not normal without opacity",
             source="nih",
             parts=(TEST_ALL, MORE, AUXILIARY),
             labels=("pneumonia",),
             readings=(NO_OPACITY,),
         ),
-        negatives=Side(words="normal of nih", source="nih", parts=(TEST_ALL, MORE, AUXILIARY), labels=("normal",)),
+        negatives=Side(words="normal", source="nih", parts=(TEST_ALL, MORE, AUXILIARY), labels=("normal",)),
         finding=NOT_NORMAL,
     ),
 )
@@ -135,7 +135,8 @@ class Answer(JsonValue):
     name: str
     words: str
     part: str
-    """Parts that the films are of: test (the bundle's views), test_all (every view), more, auxiliary."""
+    """Parts that the films are of: test (the bundle's views), test_all (every view), more, auxiliary. With no film of
+    any of them, those that the question asks for."""
     score: str
     positives: SideFilms
     negatives: SideFilms
@@ -161,7 +162,7 @@ def _asked(question: Question) -> set[str]:
 
 def _answer(question: Question, parts: Mapping[str, ScoredFilms]) -> Answer:
     sides = question.positives, question.negatives
-    used = [name for name in (TEST, TEST_ALL, MORE, AUXILIARY) if any(name in side.parts for side in sides)]
+    asked = [name for name in (TEST, TEST_ALL, MORE, AUXILIARY) if any(name in side.parts for side in sides)]
     (above, own), (below, theirs) = (_films(side, question, parts) for side in sides)
     reason, auroc = _too_few(question, parts, (own, theirs)), None
     if reason is None:
@@ -174,8 +175,8 @@ def _answer(question: Question, parts: Mapping[str, ScoredFilms]) -> Answer:
     )
     return Answer(
         name=question.name,
-        words=f"{first.words} against {second.words}",
-        part=" + ".join(name for name in used if name in parts),
+        words=f"{question.positives.source}: {first.words} against {second.words}",
+        part=" + ".join([name for name in asked if name in parts] or asked),
         score=question.score,
         positives=first,
         negatives=second,
@@ -198,6 +199,6 @@ def _too_few(
 ) -> str | None:
     sides = question.positives, question.negatives
     if AUXILIARY not in parts and any(side.readings for side in sides):
-        return "no films of an auxiliary set that no training saw were given: --auxiliary"
+        return "needs auxiliary films that no training saw: --auxiliary"
     few = [side.words for side, of in zip(sides, patients, strict=True) if len(set(of)) < FEWEST_PATIENTS]
-    return f"fewer than {FEWEST_PATIENTS} patients with films {' and '.join(few)}" if few else None
+    return f"fewer than {FEWEST_PATIENTS} patients have such films: {'; '.join(few)}" if few else None

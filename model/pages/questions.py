@@ -16,6 +16,7 @@ from model.pages.texts import estimate_text
 from model.stats.estimate import Estimate
 
 PLACES = PARTS | {"auxiliary": "auxiliary, held out", "unseen": "source never trained on"}
+SHORT = {"test": "test", "test_all": "test of all views", "more": "more", "auxiliary": "held out"}
 ALL = ("all", "source")
 """Groups that the figure shows."""
 
@@ -26,10 +27,11 @@ def questions(content: EvaluationContent) -> Iterable[Markup]:
         yield paragraph("The films' findings are not those that the questions are about.")
         return
     yield paragraph(
-        "Films against films of the same source, so that the source cannot tell. The score is the probability that a "
-        "flag stands on: the AUROC says what the flag could reach with another threshold."
+        "Films against films of the same source, so that the source alone does not tell. Its films may still differ "
+        "in web site, device, view or age. The score is the probability that a flag stands on: the AUROC says what "
+        "the flag could reach with another threshold."
     )
-    lines = [Line(name=f"{answer.words} ({_parts(answer)})", estimates=(answer.auroc,)) for answer in answers]
+    lines = [Line(name=f"{answer.words}, {_parts(answer)}", estimates=(answer.auroc,)) for answer in answers]
     chart = figures.forest(("AUROC",), lines, reference=(0.5,), what="The questions that matter")
     yield figure(chart, "Dotted: guessing. The interval is over patients (DeLong's variance).")
     rows = [
@@ -73,7 +75,7 @@ def normals(content: EvaluationContent) -> Iterable[Markup]:
         for row in rows
     ]
     yield table(
-        ("normal films", "films of patients", "any flag", *(SPOKEN[name] for name in names)),
+        ("normal films", "films, of patients", "any flag", *(SPOKEN[name] for name in names)),
         cells,
         caption=f"Share of normal films flagged; the bundle's views are {views_of(content)}",
         strong=frozenset(number for number, row in enumerate(rows) if row.group == "all"),
@@ -123,7 +125,7 @@ def _others(content: EvaluationContent) -> Iterable[Markup]:
 
 
 def _parts(answer: Answer) -> str:
-    return " + ".join(PLACES[name] for name in answer.part.split(" + ") if name)
+    return " + ".join(SHORT[name] for name in answer.part.split(" + "))
 
 
 def _place(row: NormalsFlagged) -> str:

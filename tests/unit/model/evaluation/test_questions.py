@@ -176,7 +176,7 @@ def test_too_few_patients_give_a_reason_and_no_figure(patients: int, known: bool
     assert (answer.positives.films, answer.positives.patients) == (12, patients)
     assert (answer.auroc is not None, answer.reason is None) == (known, known)
     if not known:
-        assert answer.reason == "fewer than 3 patients with films pneumonia of nih"
+        assert answer.reason == "fewer than 3 patients have such films: pneumonia"
         assert answer.as_dict()["auroc"] is None
 
 
@@ -186,9 +186,7 @@ def test_without_auxiliary_films_their_questions_say_so(parts: dict[str, ScoredF
     for name in ("pneumonia_no_opacity_nih", "not_normal_normal_nih"):
         assert found[name].auroc is None
         assert "--auxiliary" in (found[name].reason or "")
-    assert found["pneumonia_normal_nih_more"].reason == (
-        "fewer than 3 patients with films pneumonia of nih and normal of nih"
-    )
+    assert found["pneumonia_normal_nih_more"].reason == "fewer than 3 patients have such films: pneumonia; normal"
 
 
 def test_other_findings_have_none_of_these_questions(parts: dict[str, ScoredFilms]) -> None:
