@@ -271,6 +271,7 @@ def _gate(measures: list[GateMeasures]) -> Iterable[str]:
             row("turned by 180 degrees: refused", lambda found: found.turned["180"].refused),
             row("turned by 270 degrees: refused", lambda found: found.turned["270"].refused),
             row("inverted: refused", lambda found: found.inverted.refused),
+            *_rims(measures),
         ],
     )
     test = measures[-1]
@@ -285,6 +286,13 @@ def _gate(measures: list[GateMeasures]) -> Iterable[str]:
     yield "Pictures drawn for this, which are no films: share refused."
     yield ""
     yield from _table(["", "share"], [[words, _share(test.made_others[name])] for name, words in DRAWN.items()])
+
+
+def _rims(measures: list[GateMeasures]) -> Iterable[list[str]]:
+    """A row for each kind of rim; none for a gate that was not measured with them."""
+    shares = [found.rimmed for found in measures if found.rimmed]
+    for kind in shares[0] if len(shares) == len(measures) else ():
+        yield [f"in rims of collimation, {kind}: refused", *(_share(found[kind]) for found in shares)]
 
 
 def _share(share: Proportion) -> str:
