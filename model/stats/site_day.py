@@ -130,8 +130,8 @@ def site_days(
         draws: days drawn for each.
 
     Raises:
-        ValueError: a probability is not finite, a flag is no finding, or has no labelled film with it or without it; a
-            prevalence outside 0..1; no film a day.
+        ValueError: a probability or threshold is not finite, a flag is no finding, or has no labelled film with it or
+            without it; a prevalence outside 0..1; no film a day.
     """
     if films_per_day < 1:
         raise ValueError("a day needs at least one film")
@@ -139,6 +139,8 @@ def site_days(
         raise ValueError(f"a prevalence is a share between 0 and 1, not {wrong[0]:g}")
     if not np.isfinite(scores.chances).all():
         raise ValueError("a probability is not finite")
+    if odd := [point for point in points if not np.isfinite(point.threshold)]:
+        raise ValueError(f"the threshold of {odd[0].flag} is not a finite number")
     random = np.random.default_rng(seed)
     measured, days = [], []
     for point in points:
