@@ -194,8 +194,9 @@ def _train(films: GateFilms, config: GateConfig, report: Callable[[GateEpoch], N
 
 def half_size(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [N, 1, S, S] -> [N, 1, S/2, S/2], means of 2 x 2."""
-    half = functional.avg_pool2d(torch.from_numpy(images).to(torch.float32), SHRINK)
-    return half.round().to(torch.uint8).numpy()
+    parts = torch.split(torch.from_numpy(images), 512)  # all at once as floats would be four times the films
+    halves = [functional.avg_pool2d(part.to(torch.float32), SHRINK).round().to(torch.uint8) for part in parts]
+    return torch.cat(halves).numpy()
 
 
 def _in_rims(image: NDArray[np.uint8], number: int, random: np.random.Generator) -> NDArray[np.uint8]:
