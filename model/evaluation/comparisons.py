@@ -1,6 +1,6 @@
 """The network beside the fitted baselines, film by film, and within one source alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.curves import Area, roc_curve
 from model.stats.estimate import Estimate, Proportion
-from model.stats.over_patients import bootstrap
-from model.stats.summaries import Labels, McNemar, Weights, four_digits, mcnemar
+from model.stats.paired import mean_gain
+from model.stats.summaries import Labels, McNemar, mcnemar
 
 FAIR_CLASSES = (*FAIR.negatives.labels, *FAIR.positives.labels)
 
@@ -72,26 +72,13 @@ def against(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -
 
 
 def difference(first: Labels, second: Labels, labels: Labels, patients: Sequence[str]) -> Difference:
-    """McNemar's test, and first minus second with patient-bootstrap intervals: accuracy and balanced accuracy."""
-    gain = (first == labels).astype(float) - (second == labels)
-    present = [labels == index for index in np.unique(labels)]
-
-    def accuracy(weights: Weights) -> NDArray[np.float64]:
-        return np.asarray(weights @ gain / weights.sum(axis=1))
-
-    def balanced(weights: Weights) -> NDArray[np.float64]:
-        with np.errstate(invalid="ignore"):  # a resample without a class is left out
-            recalls = [weights[:, films] @ gain[films] / weights[:, films].sum(axis=1) for films in present]
-        return np.asarray(np.mean(recalls, axis=0))
-
-    def estimate(statistic: Callable[[Weights], NDArray[np.float64]]) -> Estimate:
-        if not len(labels):
-            return Estimate(value=None, interval95=None)
-        value = float(statistic(np.ones((1, len(labels))))[0])
-        return Estimate(value=four_digits(value), interval95=bootstrap(statistic, patients))
-
+    """McNemar's test, and first minus second with score intervals: accuracy and balanced accuracy."""
+    gain = (first == labels).astype(np.float64) - (second == labels)
+    films = np.arange(len(labels))
     return Difference(
-        mcnemar=mcnemar(first, second, labels), accuracy=estimate(accuracy), balanced_accuracy=estimate(balanced)
+        mcnemar=mcnemar(first, second, labels),
+        accuracy=mean_gain(gain, patients, [films]),
+        balanced_accuracy=mean_gain(gain, patients, [films[labels == index] for index in np.unique(labels)]),
     )
 
 

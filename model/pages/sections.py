@@ -302,4 +302,4 @@ def _against(content: EvaluationContent) -> Markup:
                 )
             )
     columns = ("network minus", "accuracy", "balanced accuracy", "only network right", "only other right", "McNemar p")
-    return table(columns, rows, caption="Differences on the same films, by bootstrap over patients; exact McNemar test")
+    return table(columns, rows, caption="Differences on the same films, by score intervals; exact McNemar test")
