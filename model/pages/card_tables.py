@@ -174,6 +174,7 @@ def gate_tables(gate: Mapping[str, Any], findings: Sequence[str]) -> Iterable[st
             row("turned by 180 degrees: refused", lambda found: found.turned["180"].refused),
             row("turned by 270 degrees: refused", lambda found: found.turned["270"].refused),
             row("inverted: refused", lambda found: found.inverted.refused),
+            *_rims(list(measures.values())),
         ],
     )
     last, found = list(measures.items())[-1]
@@ -184,3 +185,10 @@ def gate_tables(gate: Mapping[str, Any], findings: Sequence[str]) -> Iterable[st
     yield from table(["", splits[last]], rows)
     yield from ["", "Pictures drawn for this, which are no films: share refused.", ""]
     yield from table(["", "share"], ([DRAWN.get(kind, kind), share(one)] for kind, one in found.made_others.items()))
+
+
+def _rims(measures: list[GateMeasures]) -> Iterable[list[str]]:
+    """A row for each kind of rim; none for a gate that was not measured with them."""
+    shares = [found.rimmed for found in measures if found.rimmed]
+    for kind in shares[0] if len(shares) == len(measures) else ():
+        yield [f"in rims of collimation, {kind}: refused", *(share(found[kind]) for found in shares)]
