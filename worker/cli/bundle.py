@@ -99,6 +99,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     console.print(Text.assemble((bundle.name, "bold"), about))
     engine = bundle.provenance.get("calibrated", {}).get("engine", "fp32") or "the engine of the table's logits"
     console.print(f"measured with {engine}{OTHERWISE if bundle.variants else ''}")
+    console.print(f"model card: {card or about_card}", soft_wrap=True)
     measured = [
         (split, str(found.films), *map(share_text, (found.accuracy, *map(found.recall.get, bundle.findings))))
         for split, found in splits.items()
@@ -130,7 +131,6 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
         console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
-    console.print(f"model card: {card or about_card}", soft_wrap=True)
     console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
 
 
