@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from model.calibrating.cross_fit import Wish
     from model.calibrating.measured_part import FilmsNeeded
     from model.stats.estimate import Estimate
+    from model.xray_devices import DeviceMatch
 
 SUM_TOLERANCE = 1e-6
 SensitivityOption = Annotated[
@@ -84,6 +85,16 @@ def calibrate(
         str,
         typer.Option(help="Of the new bundle; default: as it was with +cal. and eight digits of what it was made of."),
     ] = "",
+    device: Annotated[
+        str, typer.Option(help="With --labels: calibrate only this X-ray device, a name of yours; all else stays.")
+    ] = "",
+    match: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ATTRIBUTE=VALUE: the device's films have this calling_ae, manufacturer, model_name or station. "
+            "May be repeated: all must hold. Default: as the bundle has it for this device."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a bundle's probabilities, flags and prediction sets to labelled films, into a new bundle.
@@ -100,6 +111,10 @@ def calibrate(
     With a prevalence the probabilities are for films mixed so. It changes no
     flag and no prediction set.
 
+    With a device, the new bundle has a calibration more: it is fitted on the
+    rows of that device, and later taken for its films alone. Of several
+    devices that a film matches, the one that asks for most attributes counts.
+
     REPORT gets calibration.json (the same bytes on every run) and
     calibration.html, a page that needs no network.
 
@@ -107,10 +122,15 @@ def calibrate(
     xrayq calibrate --films runs/all --out runs/calibrated
     xrayq calibrate runs/bundle --films runs/all --sensitivity covid19=0.95 --specificity pneumonia=0.8
     xrayq calibrate --labels site.csv --out runs/site --prevalence normal=0.9,pneumonia=0.08,covid19=0.02
+    xrayq calibrate runs/site --labels site.csv --device room-2 --match station=DX2 --out runs/site-2
     """
     require("calibration")
     if (films is None) == (labels is None):
         raise ConfigurationError("calibrate needs --films FOLDER or --labels CSV, one of the two")
+    if match and not device:
+        raise ConfigurationError("--match says which films are of a device: give it a name with --device")
+    if device and labels is None:
+        raise ConfigurationError("--device needs --labels CSV: prepared films do not say which device made them")
     bundle = load_bundle(name)
     wish = wish_of(bundle, sensitivity, specificity, coverage, prevalence)
     source = films or labels
@@ -119,17 +139,20 @@ def calibrate(
     from rich.console import Console
 
     from model.calibrating.calibrate import calibrate_on_table
+    from model.calibrating.device import calibrate_device
     from model.pages.calibration_report import write
 
     must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
     with one_line_errors():
+        called = {"name": new_name, "version": version}
         if films is not None:
-            calibrated = _on_films(console, bundle, films, out, wish, engine, {"name": new_name, "version": version})
+            calibrated = _on_films(console, bundle, films, out, wish, engine, called)
+        elif device:
+            asked = device_asked(bundle, device, match or [])
+            calibrated = calibrate_device(bundle, source, out, wish, asked, **called, report=_line(console))
         else:
-            calibrated = calibrate_on_table(
-                bundle, source, out, wish, name=new_name, version=version, report=_line(console)
-            )
+            calibrated = calibrate_on_table(bundle, source, out, wish, **called, report=_line(console))
         write(calibrated, place)
     if as_json:
         print_json(calibrated.content.as_dict() | {"path": str(out), "report": str(place)})
@@ -196,6 +219,25 @@ def prevalence_of(bundle: "Bundle", text: str) -> dict[str, float] | None:
             f"--prevalence {text}: give each of {', '.join(bundle.findings)}, so that they sum to 1"
         )
     return {name: shares[name] for name in bundle.findings}
+
+
+def device_asked(bundle: "Bundle", name: str, texts: list[str]) -> "DeviceMatch":
+    """Which films are the device's. Raises ConfigurationError."""
+    from model.xray_devices import DeviceMatch
+
+    pairs: dict[str, str] = {}
+    for text in texts:
+        attribute, _, value = text.partition("=")
+        if attribute in pairs:
+            raise ConfigurationError(f"--match {text}: {attribute} is given twice, and a film has one")
+        pairs[attribute] = value
+    known = next((device.match for device in bundle.devices if device.name == name), None)
+    if not pairs and known is None:
+        raise ConfigurationError(f"bundle {bundle.name} has no device {name}: say by --match which films are its own")
+    try:
+        return DeviceMatch(name=name, match=pairs or dict(known or {}))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _on_films(
@@ -285,6 +327,8 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
         "chance.",
         style="dim",
     )
+    if content.device:
+        console.print(f"Only films of device {content.device.name} ({content.device.words}); all else is as it was.")
     if content.calibration.prior_shift:
         console.print(f"Calibration: {content.calibration.words}. {SHIFT_NOTE}", style="dim")
     made = f"{out}, {content.name} {content.version}, digest {content.made[:12]}, {content.calibration.words}"
