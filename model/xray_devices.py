@@ -55,7 +55,8 @@ class DeviceMatch:
         """Raises ValueError."""
         if not NAME.fullmatch(self.name):
             raise ValueError(f"device {self.name!r}: a name has 1 to 32 letters, digits, dots, dashes and underscores")
-        if not self.match or (unknown := set(self.match) - set(ATTRIBUTES)):
+        unknown = set(self.match) - set(ATTRIBUTES)
+        if unknown or not self.match:
             raise ValueError(f"device {self.name}: match one or more of {', '.join(ATTRIBUTES)}" + _not(unknown))
         if not all(0 < len(_plain(value)) <= MOST_CHARACTERS for value in self.match.values()):
             raise ValueError(f"device {self.name}: a value to match has 1 to {MOST_CHARACTERS} characters")
@@ -123,6 +124,13 @@ def in_order(devices: Iterable[Named]) -> tuple[Named, ...]:
     """As they are asked: those that match by more attributes first, else as they came. So one room of a sender can have
     a calibration of its own beside the sender's."""
     return tuple(sorted(devices, key=lambda device: -len(device.match)))
+
+
+def with_device(devices: Iterable[Named], new: Named) -> tuple[Named, ...]:
+    """In order with a new one, in the place of the one that has its name, else last of those that match by as many."""
+    known = list(devices)
+    kept = [new if device.name == new.name else device for device in known]
+    return in_order(kept if new in kept else [*kept, new])
 
 
 def device_of(film: XrayDevice, devices: Iterable[DeviceMatch]) -> str:

@@ -23,7 +23,7 @@ from model.data.bundle_films import Progress
 from model.digest import file_digest
 from model.errors import BundleError
 from model.stats.operating_points import bundle_metrics
-from model.xray_devices import DeviceCalibration, DeviceMatch, XrayDevice, device_of, in_order
+from model.xray_devices import DeviceCalibration, DeviceMatch, XrayDevice, device_of, with_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def _films(bundle: Bundle, table: Path, device: DeviceMatch) -> _Films:
     others = [other for other in bundle.devices if other.name != device.name]
     if same := next((other for other in others if other.same_films(device)), None):
         raise BundleError(f"device {same.name} takes the same films as {device.name}: {device.words}")
-    order = in_order([*others, device])
+    order = with_device(bundle.devices, device)
     asked = order[: order.index(device) + 1]  # a film of one of these is no other's
     part = read_table(
         bundle,
@@ -102,8 +102,7 @@ def _calibrate(bundle: Bundle, films: _Films, out: Path, wish: Wish, names: tupl
         | {"patients": len(set(part.patients)), "origin": basis.origin, "coverage": wish.coverage}
         | {"targets": [point.id for point in fitted.points], "bundle": bundle.digest},
     )
-    others = tuple(one for one in bundle.devices if one.name != device.name)
-    new = derive(bundle, out, name=names[0], version=names[1], devices=in_order([*others, block]))
+    new = derive(bundle, out, name=names[0], version=names[1], devices=with_device(bundle.devices, block))
     content = CalibrationContent(
         bundle=CalibratedBundle(
             name=bundle.name,

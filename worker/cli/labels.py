@@ -258,7 +258,8 @@ def _show_sample(console: "Console", measured: "Performance", part: "DeviceRates
     console.print(
         f"{sample.drawn} of the {measured.scored} films scored live by bundle {measured.bundle_digest[:12]} were drawn "
         f"at random{f' and are{which}' if which else ''}: {sample.labelled} labelled, readers disagree on "
-        f"{sample.disputed}, {sample.unread} not read. Evidence of {max(limits, default=0):.0f} or more raises the alarm."
+        f"{sample.disputed}, {sample.unread} not read. "
+        f"Evidence of {max(limits, default=0):.0f} or more raises the alarm."
     )
     if not sample.complete:
         console.print(
