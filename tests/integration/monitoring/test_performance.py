@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 
 from model import bundle as bundles
 from model.bundle import Bundle
@@ -16,8 +16,9 @@ from model.findings import FINDINGS, NOT_NORMAL
 from model.stats.binomial import interval
 from tests.bundles import device_calibration
 from tests.integration.monitoring.test_labels import csv, film, imported
+from tests.services import typed_in
 from worker.db.session import reading, writing
-from worker.db.tables import audit_event, label_sample, truth
+from worker.db.tables import audit_event, label_sample, score, truth
 from worker.errors import ConfigurationError, NotFound
 from worker.monitoring.label_sample import Draw, Wanted, choose, draw, order_of_draws, reset
 from worker.monitoring.live_labels import against_labels
@@ -170,7 +171,9 @@ def test_rates_are_of_drawn_films_by_label(database: Engine, bundle: Bundle) -> 
     assert (chosen.right.value, chosen.right.n) == (0.0, 1)
 
 
-def test_a_devices_films_are_held_against_its_own_calibration(database: Engine, bundle: Bundle) -> None:
+def test_a_devices_films_are_held_against_its_own_calibration(
+    database: Engine, database_url: str, bundle: Bundle, tmp_path: Path
+) -> None:
     """Its flag was calibrated to be up on 70 of 100 normal films, the bundle's on 20: 60 of 60 that are flagged are an
     alarm beside the bundle's interval, and none on a device whose own interval reaches so far."""
     own = device_calibration(bundle, "room-2", 0.3, station="DX2")
@@ -193,6 +196,16 @@ def test_a_devices_films_are_held_against_its_own_calibration(database: Engine, 
     of_room = next(one for one in room.sample.findings if one.finding == "covid19").by_label[0].rate
     assert (of_room.calibrated, of_room.trials, of_room.alarm) == (interval(1, 100), 60, False)
     assert [part["device"] for part in got.as_dict()["devices"]] == ["room-2"]
+    with typed_in(tmp_path, database_url=database_url) as xrayq:
+        on_disk = bundles.derive(bundle, tmp_path / "both", devices=both.devices)
+        with writing(database) as connection:
+            connection.execute(update(score).values(bundle_digest=on_disk.digest))
+        code, shown, err = xrayq("labels", "performance", "--bundle", str(on_disk.path))
+        with writing(database) as connection:
+            connection.execute(update(score).values(bundle_digest=bundle.digest))
+    assert code == 0, err
+    assert "Films of no device with a calibration of its own:" in shown
+    assert shown.index("Films of device room-2:") > shown.index("ALARM since") == shown.rindex("ALARM since")
     alone = performance(database, bundle)
     assert alone.devices == ()
     assert "devices" not in alone.as_dict()
