@@ -18,6 +18,7 @@ from worker.cli.common import (
     require,
     wide_console,
 )
+from worker.cli.device_match import MatchOption, device_asked
 from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point
 from worker.errors import ConfigurationError
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from model.calibrating.cross_fit import Wish
     from model.calibrating.measured_part import FilmsNeeded
     from model.stats.estimate import Estimate
-    from model.xray_devices import DeviceMatch
 
 SUM_TOLERANCE = 1e-6
 SensitivityOption = Annotated[
@@ -88,13 +88,7 @@ def calibrate(
     device: Annotated[
         str, typer.Option(help="With --labels: calibrate only this X-ray device, a name of yours; all else stays.")
     ] = "",
-    match: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="ATTRIBUTE=VALUE: the device's films have this calling_ae, manufacturer, model_name or station. "
-            "May be repeated: all must hold. Default: as the bundle has it for this device."
-        ),
-    ] = None,
+    match: MatchOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a bundle's probabilities, flags and prediction sets to labelled films, into a new bundle.
@@ -219,25 +213,6 @@ def prevalence_of(bundle: "Bundle", text: str) -> dict[str, float] | None:
             f"--prevalence {text}: give each of {', '.join(bundle.findings)}, so that they sum to 1"
         )
     return {name: shares[name] for name in bundle.findings}
-
-
-def device_asked(bundle: "Bundle", name: str, texts: list[str]) -> "DeviceMatch":
-    """Which films are the device's. Raises ConfigurationError."""
-    from model.xray_devices import DeviceMatch
-
-    pairs: dict[str, str] = {}
-    for text in texts:
-        attribute, _, value = text.partition("=")
-        if attribute in pairs:
-            raise ConfigurationError(f"--match {text}: {attribute} is given twice, and a film has one")
-        pairs[attribute] = value
-    known = next((device.match for device in bundle.devices if device.name == name), None)
-    if not pairs and known is None:
-        raise ConfigurationError(f"bundle {bundle.name} has no device {name}: say by --match which films are its own")
-    try:
-        return DeviceMatch(name=name, match=pairs or dict(known or {}))
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
 
 
 def _on_films(
