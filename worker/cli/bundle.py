@@ -11,8 +11,10 @@ from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point, sh
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from model.bundle import Bundle
-    from model.stats.manifest_measures import VariantMeasures
+    from model.stats.manifest_measures import SplitShares, VariantMeasures
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Bundles: weights with everything they need.")
 OTHERWISE = "; 'xrayq evaluate' measures what a variant, such as int8, does"
@@ -75,6 +77,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
                 "calibration": bundle.calibration.as_dict(),
                 "variants": bundle.variants,
                 "conformal": bundle.conformal and bundle.conformal.as_dict(),
+                **({"devices": [device.as_dict() for device in bundle.devices]} if bundle.devices else {}),
                 "parent": bundle.parent,
                 "gate": bundle.gate,
                 "operating_points": [point.as_dict() for point in bundle.operating_points],
@@ -91,6 +94,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
 
     try:
         splits, gate = split_shares(bundle), gate_lines(bundle)
+        device_splits = {device.name: split_shares(bundle.for_device(device.name)) for device in bundle.devices}
         variants = {precision: variant_measures(bundle, precision) for precision in bundle.variants}
     except BundleError as error:
         raise Unhealthy(str(error)) from None
@@ -105,6 +109,25 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         for split, found in splits.items()
     ]
     print_rows(console, ("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings)), measured)
+    _show_decisions(console, bundle, splits)
+    for device in bundle.devices:
+        own = bundle.for_device(device.name)
+        head = f": {device.words}; {own.calibration.words}, on {device.record.get('films', '?')} films"
+        console.print(Text.assemble("device ", (device.name, "bold"), head))
+        _show_decisions(console, own, device_splits[device.name])
+    for precision, variant in variants.items():
+        console.print(f"variant {precision}: {_agreement(precision, variant)}")
+    for line in gate:
+        console.print(line)
+    for key, value in bundle.provenance.items():
+        if key == "history":
+            value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
+        console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
+    console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
+
+
+def _show_decisions(console: "Console", bundle: "Bundle", splits: "dict[str, SplitShares]") -> None:
+    """Operating points and prediction sets, of the bundle or as it is for a device."""
     for point in bundle.operating_points:
         found = {split: shares.flags.get(point.finding) for split, shares in splits.items()}
         print_point(
@@ -123,15 +146,6 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         )
     if bundle.calibration.prior_shift:
         console.print(SHIFT_NOTE)
-    for precision, variant in variants.items():
-        console.print(f"variant {precision}: {_agreement(precision, variant)}")
-    for line in gate:
-        console.print(line)
-    for key, value in bundle.provenance.items():
-        if key == "history":
-            value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
-        console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
-    console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
 
 
 @app.command()
