@@ -57,6 +57,8 @@ KIND_TAGS = (
     "SeriesDescription",
 )
 """What `age`, `view_code` and `derived` are told by: of these only what they come to counts."""
+DEVICE_TAGS = ("Manufacturer", "ManufacturerModelName", "StationName")
+"""Which device made the film (PS3.3 C.7.5.1). It makes no other film: an archive may write them anew."""
 IMAGE_TAGS = (
     "SOPClassUID",
     "PresentationIntentType",
@@ -115,6 +117,12 @@ class Header:
     quality_control: str
     """Quality Control Image (0028,0300): YES, NO, BOTH or empty."""
     accession_number: str
+    manufacturer: str
+    """Manufacturer (0008,0070)."""
+    model_name: str
+    """Manufacturer's Model Name (0008,1090)."""
+    station: str
+    """Station Name (0008,1010)."""
     rows: int
     columns: int
 
@@ -135,7 +143,7 @@ def read_header(path: Path, received: date | None = None, *, most_inflated: int 
         MissingIdentifier: no valid SOP Class or SOP Instance UID.
     """
     with path.open("rb") as handle:
-        scanned = scan(handle, (*IDENTIFYING_TAGS, *KIND_TAGS), most_inflated=most_inflated)
+        scanned = scan(handle, (*IDENTIFYING_TAGS, *KIND_TAGS, *DEVICE_TAGS), most_inflated=most_inflated)
     dataset = scanned.dataset
     sop_class, sop_instance = one_uid(dataset, "SOPClassUID"), one_uid(dataset, "SOPInstanceUID")
     if not sop_class or not sop_instance:
@@ -156,6 +164,9 @@ def read_header(path: Path, received: date | None = None, *, most_inflated: int 
         burned_in=text(dataset, "BurnedInAnnotation").upper()[:16],
         quality_control=text(dataset, "QualityControlImage").upper()[:16],
         accession_number=text(dataset, "AccessionNumber")[:MOST_KEPT],
+        manufacturer=text(dataset, "Manufacturer")[:MOST_KEPT],
+        model_name=text(dataset, "ManufacturerModelName")[:MOST_KEPT],
+        station=text(dataset, "StationName")[:MOST_KEPT],
         rows=integer(dataset, "Rows") or 0,
         columns=integer(dataset, "Columns") or 0,
     )

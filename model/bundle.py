@@ -1,12 +1,15 @@
 """A bundle: a folder with everything that makes a score, and the digests that prove it is whole.
 
-    NAME/manifest.json   findings, preprocessing, calibration, operating points, how prediction sets are made, gate,
-                         metrics, provenance, file digests
+    NAME/manifest.json   findings, preprocessing, calibration, operating points, how prediction sets are made, the
+                         same of single X-ray devices, gate, metrics, provenance, file digests
     NAME/model.onnx      uint8 [N, 1, size, size] -> logits [N, findings], fp16 weights
     NAME/model.int8.onnx the same in int8, where `xrayq compile` made it
     NAME/gate.onnx       the network that looks at view and orientation, where `xrayq gate` made it
 
-The bundle's digest is the SHA-256 of manifest.json, which holds the SHA-256 of every other file.
+    NAME/card.json       the model card, where `xrayq bundle card` made it; not of the bundle, but about it
+
+The bundle's digest is the SHA-256 of manifest.json, which holds the SHA-256 of every other file but the card's. The
+card names this digest.
 """
 
 import hashlib
@@ -24,9 +27,12 @@ from model.digest import file_digest
 from model.errors import BundleError
 from model.findings import NOT_NORMAL, negative_of
 from model.preprocess import PreprocessSpec
+from model.xray_devices import DeviceCalibration, XrayDevice, device_of, in_order
 
 SCHEMA = 2
-READABLE = (1, 2)
+SCHEMA_OF_DEVICES = 3
+"""Of a bundle with calibrations of single devices: a release that does not know them must not score by the others."""
+READABLE = (1, 2, 3)
 """Schema 1 has a temperature and none of the optional blocks."""
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -58,6 +64,8 @@ class Bundle:
     `model.int8.compile`. Empty in a bundle that was not compiled."""
     conformal: Conformal | None = None
     """How prediction sets are made; None in a bundle that makes none."""
+    devices: tuple[DeviceCalibration, ...] = ()
+    """Calibrations of single X-ray devices, in the order they are asked; empty in a bundle with one for all films."""
     gate: dict[str, Any] | None = None
     """What the pixels must show before a film is scored; None in a bundle that looks at none."""
     parent: str | None = None
@@ -75,6 +83,33 @@ class Bundle:
         if precision not in self.variants:
             raise BundleError(f"bundle {self.name} has no {precision} variant: 'xrayq compile' makes one")
         return self.path / str(self.variants[precision]["file"])
+
+    def device_of(self, film: XrayDevice) -> str:
+        """The name of the device whose calibration the film takes; "" for the bundle's own."""
+        return device_of(film, self.devices)
+
+    def for_device(self, name: str) -> "Bundle":
+        """The bundle as it is for films of a device: its calibration, operating points, prediction sets and metrics.
+
+        "" gives the bundle itself. Raises BundleError where it has no such device.
+        """
+        if not name:
+            return self
+        device = next((device for device in self.devices if device.name == name), None)
+        if device is None:
+            raise BundleError(f"bundle {self.name} {self.version} has no calibration of a device {name}")
+        return replace(
+            self,
+            calibration=device.calibration,
+            operating_points=device.operating_points,
+            conformal=device.conformal,
+            metrics=dict(device.metrics),
+        )
+
+    @property
+    def of_same_network(self) -> tuple[str, ...]:
+        """Digests of bundles that are known to give the same logits: its own, its parent's, those its devices name."""
+        return tuple(filter(None, (self.digest, self.parent, *(one.record.get("bundle") for one in self.devices))))
 
 
 def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
@@ -96,11 +131,12 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
     optional = {
         "variants": bundle.variants,
         "conformal": bundle.conformal and bundle.conformal.as_dict(),
+        "devices": [device.as_dict() for device in in_order(bundle.devices)],
         "gate": bundle.gate,
         "parent": bundle.parent,
     }
     manifest = {
-        "schema": SCHEMA,
+        "schema": SCHEMA_OF_DEVICES if bundle.devices else SCHEMA,
         "name": bundle.name,
         "version": bundle.version,
         "findings": list(bundle.findings),
@@ -175,6 +211,7 @@ def load(path: Path) -> Bundle:
             provenance=manifest["provenance"],
             variants=_variants(manifest),
             conformal=Conformal.read(conformal, findings) if conformal else None,
+            devices=_devices(manifest, findings),
             gate=manifest.get("gate"),
             parent=manifest.get("parent"),
             files=tuple(sorted(manifest["files"])),
@@ -203,6 +240,14 @@ def _variants(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if record["file"] == MODEL or record["file"] not in manifest["files"]:
             raise ValueError(f"variant {precision} names no listed file")
     return variants
+
+
+def _devices(manifest: dict[str, Any], findings: tuple[str, ...]) -> tuple[DeviceCalibration, ...]:
+    """Of a manifest. Raises ValueError where two have one name."""
+    devices = tuple(DeviceCalibration.read(device, findings) for device in manifest.get("devices", ()))
+    if len({device.name for device in devices}) < len(devices):
+        raise ValueError("two devices have the same name")
+    return devices
 
 
 def _verify_files(path: Path, files: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Inputs to scores: one engine, its bundle's calibration, operating points and prediction sets."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ class Score:
     """By finding, how often calibration films with about this probability had it; {} where the bundle does not say."""
     prediction_set: tuple[str, ...] | None = None
     """Findings that the film may have; None where the bundle makes no sets."""
+    device: str = ""
+    """Name of the bundle's device whose calibration was taken; "" for the bundle's own."""
 
     @property
     def unsure(self) -> bool:
@@ -53,15 +56,36 @@ class Score:
         return (composite or {}) | {name: (self.logits[name], chance) for name, chance in self.probabilities.items()}
 
 
-def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8]) -> list[Score]:
-    """uint8 [N, 1, size, size] -> N scores. Raises EngineError when a logit is not finite."""
+def score(engine: Engine, bundle: Bundle, images: NDArray[np.uint8], devices: Sequence[str] = ()) -> list[Score]:
+    """uint8 [N, 1, size, size] -> N scores.
+
+    Args:
+        devices: of each film the name of its device, as `Bundle.device_of` says; () takes the bundle's own calibration
+            for all.
+
+    Raises:
+        EngineError: a logit is not finite.
+        BundleError: the bundle has no such device.
+    """
     logits = engine.infer(images)
     if not np.isfinite(logits).all():
         raise EngineError("non-finite logits")
-    plain = bundle.calibration.at_films.probabilities(logits)
+    devices = devices or [""] * len(images)
+    calibrated = {name: bundle.for_device(name) for name in devices}
+    plain = {name: own.calibration.at_films.probabilities(logits) for name, own in calibrated.items()}
+    shown = {name: own.calibration.probabilities(logits) for name, own in calibrated.items()}
     return [
-        _score(bundle, *(dict(zip(bundle.findings, map(float, own), strict=True)) for own in rows))
-        for rows in zip(logits, plain, bundle.calibration.probabilities(logits), strict=True)
+        replace(
+            _score(
+                calibrated[name],
+                *(
+                    dict(zip(bundle.findings, map(float, own), strict=True))
+                    for own in (logits[row], plain[name][row], shown[name][row])
+                ),
+            ),
+            device=name,
+        )
+        for row, name in enumerate(devices)
     ]
 
 

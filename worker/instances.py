@@ -19,6 +19,8 @@ from worker.errors import NotFound, WrongState
 from worker.queue import outbox as queue
 from worker.states import NO_STUDY, NOT_A_FILM, State, sources
 
+OF_DEVICE = ("manufacturer", "model_name", "station")
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceView:
@@ -68,6 +70,10 @@ class InstanceView:
     """Of a revision: keywords of what says that it belongs to another patient, study or side than the one before."""
     replaced_by: int | None = None
     """The next revision; of a film the next film."""
+    manufacturer: str | None = None
+    """None, and not in the JSON, in the three of the device: not read when the film came."""
+    model_name: str | None = None
+    station: str | None = None
 
     @property
     def view(self) -> str:
@@ -77,7 +83,7 @@ class InstanceView:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         found: dict[str, Any] = plain(asdict(self), timespec="auto")
-        return found
+        return {name: value for name, value in found.items() if name not in OF_DEVICE or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +234,9 @@ def _view(row: Row[Any], live: LiveScore | None) -> InstanceView:
         received_at=row.received_at,
         identity_changed=row.identity_changed,
         replaced_by=row.replaced_by,
+        manufacturer=row.manufacturer,
+        model_name=row.model_name,
+        station=row.station,
         probabilities=live.probabilities if live else None,
         flags=live.flags if live else None,
         prediction_set=live.prediction_set if live else None,

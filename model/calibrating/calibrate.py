@@ -10,6 +10,7 @@ calibration.json, the same bytes on every run:
     made            digest of the new one
     name, version   of the new one
     engine          what ran the network; "" for a table of logits
+    device          name and match, where one X-ray device was calibrated; absent for the bundle's own calibration
     data            origin (prepared set or table), digest, films: part -> finding -> count, patients: part -> count
     calibration     as in the manifest, with its bins and, under record, what decided the method
     operating_points, conformal     as in the manifest
@@ -25,9 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import Bundle, derive, refuse_existing
-from model.calibrating.cross_fit import Wish, apply, cross_fit, fit_all
+from model.calibrating.cross_fit import Fitted, Wish, apply, cross_fit, fit_all
 from model.calibrating.faster_variants import JudgedVariant, Measuring, Remake, judge
-from model.calibrating.labelled_films import LabelledLogits, check, check_finite, labelled, open_films, read_table
+from model.calibrating.labelled_films import (
+    LabelledLogits,
+    check,
+    check_finite,
+    labelled,
+    of_no_device,
+    open_films,
+    read_table,
+)
 from model.calibrating.measured_part import MeasuredPart, measure
 from model.calibration import Calibration
 from model.conformal import Conformal
@@ -39,6 +48,7 @@ from model.errors import BundleError
 from model.json_value import JsonValue, plain
 from model.notice import MEASURES_NOTICE
 from model.stats.operating_points import bundle_metrics
+from model.xray_devices import DeviceMatch
 
 SCHEMA = 1
 
@@ -84,6 +94,8 @@ class CalibrationContent(JsonValue):
     version: str
     engine: str
     data: CalibrationFilms
+    device: DeviceMatch | None = None
+    """Whose calibration it is; None, and not in the JSON, for the bundle's own."""
     calibration: Calibration
     operating_points: tuple[OperatingPoint, ...]
     conformal: Conformal
@@ -91,6 +103,9 @@ class CalibrationContent(JsonValue):
     """val, test or site."""
     variants: dict[str, JudgedVariant]
     """By precision."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().as_dict().items() if name != "device" or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +152,13 @@ def calibrate_on_films(
     first = next(iter(films))
     check(first, films[first].labels, bundle.findings, wish.targets, wish.coverage)
     basis = CalibrationFilms(origin="prepared set", digest=digest, views=bundle.provenance.get("views", ["PA"]))
-    called = _called(bundle, name, version, basis, wish)
+    names = called(bundle, name, version, basis, wish)
     parts = {}
     for split, part in films.items():
         report(f"scoring {len(part)} films of {split}")
         parts[split] = labelled(split, part, engine, advance)
     measuring = Measuring(films=films, threads=threads, remake=remake, report=report)
-    return _calibrate(bundle, parts, out, wish, basis, called, engine.spec.name, measuring)
+    return _calibrate(bundle, parts, out, wish, basis, names, engine.spec.name, measuring)
 
 
 def calibrate_on_table(
@@ -156,33 +171,47 @@ def calibrate_on_table(
     version: str = "",
     report: Progress = lambda _line: None,
 ) -> Calibrated:
-    """The same on a site's own logits and labels. Variants are left out: there is no film to measure them on.
+    """The same on a site's own logits and labels, but those of films that a device of the bundle takes.
+
+    Variants are left out: there is no film to measure them on.
 
     Raises:
         BundleError: as of `calibrate_on_films`.
         DatasetError: as of `read_table` and `check`.
     """
     refuse_existing(out)
-    part = read_table(bundle, table)
+    part = read_table(bundle, table, of_no_device(bundle))
     check(part.name, part.labels, bundle.findings, wish.targets, wish.coverage)
     basis = CalibrationFilms(origin="table", digest=file_digest(table))
-    called = _called(bundle, name, version, basis, wish)
-    return _calibrate(bundle, {part.name: part}, out, wish, basis, called, "", Measuring(report=report))
+    names = called(bundle, name, version, basis, wish)
+    return _calibrate(bundle, {part.name: part}, out, wish, basis, names, "", Measuring(report=report))
 
 
-def derived_version(bundle: Bundle, data_digest: str, wish: Wish) -> str:
-    """0.3.0 -> 0.3.0+cal.1a2b3c4d: eight digits of what was calibrated, on which films, for which wish. So another
-    calibration of the same network has another version, and the same one the same."""
-    said = json.dumps([bundle.digest, data_digest, plain(wish)], sort_keys=True)
+def derived_version(bundle: Bundle, data_digest: str, wish: Wish, device: DeviceMatch | None = None) -> str:
+    """0.3.0 -> 0.3.0+cal.1a2b3c4d: eight digits of what was calibrated, on which films, for which wish and device. So
+    another calibration of the same network has another version, and the same one the same."""
+    said = json.dumps([bundle.digest, data_digest, plain(wish), *([plain(device)] if device else [])], sort_keys=True)
     return f"{bundle.version.partition('+')[0]}+cal.{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
-def _called(bundle: Bundle, name: str, version: str, basis: CalibrationFilms, wish: Wish) -> tuple[str, str]:
+def called(
+    bundle: Bundle, name: str, version: str, basis: CalibrationFilms, wish: Wish, device: DeviceMatch | None = None
+) -> tuple[str, str]:
     """Name and version of the new bundle. Raises BundleError where they are those of the old one."""
-    called = name or bundle.name, version or derived_version(bundle, basis.digest, wish)
-    if called == (bundle.name, bundle.version):
-        raise BundleError(f"the new bundle would be {called[0]} {called[1]}, as the old one: give another version")
-    return called
+    names = name or bundle.name, version or derived_version(bundle, basis.digest, wish, device)
+    if names == (bundle.name, bundle.version):
+        raise BundleError(f"the new bundle would be {names[0]} {names[1]}, as the old one: give another version")
+    return names
+
+
+def fit_recorded(
+    part: LabelledLogits, findings: tuple[str, ...], wish: Wish, basis: CalibrationFilms
+) -> tuple[Fitted, dict[str, Any]]:
+    """What is fitted on some films, with a record of them; and the record."""
+    fitted = fit_all(part, findings, wish)
+    made = {"split": part.name, "data_digest": basis.digest, "films": len(part)}
+    calibration = replace(fitted.calibration, record=made | fitted.calibration.record)
+    return replace(fitted, calibration=calibration, conformal=replace(fitted.conformal, record=made)), made
 
 
 def _calibrate(
@@ -191,7 +220,7 @@ def _calibrate(
     out: Path,
     wish: Wish,
     basis: CalibrationFilms,
-    called: tuple[str, str],
+    names: tuple[str, str],
     engine: str,
     measuring: Measuring,
 ) -> Calibrated:
@@ -199,10 +228,8 @@ def _calibrate(
     findings, (part, *others) = bundle.findings, parts.values()
     check_finite(part)
     measuring.report(f"fitting on {len(part)} films of {len(set(part.patients))} patients")
-    fitted = fit_all(part, findings, wish)
-    made = {"split": part.name, "data_digest": basis.digest, "films": len(part)}
-    calibration = replace(fitted.calibration, record=made | fitted.calibration.record)
-    sets = replace(fitted.conformal, record=made)
+    fitted, made = fit_recorded(part, findings, wish, basis)
+    calibration, sets = fitted.calibration, fitted.conformal
     measured = {part.name: measure(part, cross_fit(part, findings, wish), bundle, wish, "cross-fitted")}
     for other in others:
         measured[other.name] = measure(other, apply(fitted, other.logits, findings), bundle, wish, "not fitted on")
@@ -213,8 +240,8 @@ def _calibrate(
         new = derive(
             replace(bundle, files=tuple(name for name in bundle.files if name not in dropped)),
             out,
-            name=called[0],
-            version=called[1],
+            name=names[0],
+            version=names[1],
             calibration=calibration,
             operating_points=fitted.points,
             conformal=sets,

@@ -2,12 +2,12 @@
 
 The table is CSV with a header. Columns: `label`, a `logit_` column for each finding (`logit_covid19`), and where known
 `patient_id` (or `patient`; without it each film counts as a patient of its own), `image_id` (not read), `bundle`
-(digest of the bundle that gave the logits, its first 12 digits or more) and `split` (rows of train, test and more are
-left out).
+(digest of the bundle that gave the logits, its first 12 digits or more), `split` (rows of train, test and more are
+left out) and what tells the X-ray device: `calling_ae`, `manufacturer`, `model_name`, `station`.
 """
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
@@ -22,6 +22,7 @@ from model.decision import SENSITIVITY, truth_of
 from model.engine.base import Engine
 from model.errors import DatasetError
 from model.stats.thresholds import OperatingTarget
+from model.xray_devices import XrayDevice
 
 OTHER_PARTS = ("train", "test", "more")
 """Never calibrated on."""
@@ -81,13 +82,25 @@ def to_calibrate_on(row: dict[str, str]) -> bool:
     return row.get("split", "val") not in OTHER_PARTS
 
 
+def of_no_device(bundle: Bundle) -> Callable[[dict[str, str]], bool]:
+    """Whether a row is to calibrate the bundle's own calibration on: also of no device that has another."""
+    return lambda row: to_calibrate_on(row) and not bundle.device_of(XrayDevice.of_row(row))
+
+
 def read_table(
-    bundle: Bundle, path: Path, wanted: Callable[[dict[str, str]], bool] = to_calibrate_on
+    bundle: Bundle,
+    path: Path,
+    wanted: Callable[[dict[str, str]], bool] = to_calibrate_on,
+    *,
+    asked: str = "to calibrate on",
+    columns: Sequence[str] = (),
 ) -> LabelledLogits:
     """A site's own films as the split "site".
 
     Args:
         wanted: rows to take, by their cells.
+        asked: what these are, in words.
+        columns: that it needs beside label and logits.
 
     Raises:
         DatasetError: not such a table; the message names the column or the line, and no patient or film.
@@ -95,16 +108,15 @@ def read_table(
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
-            columns = tuple(reader.fieldnames or ())
+            found = tuple(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader if wanted(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a CSV table: {error}") from None
-    if missing := [name for name in ("label", *_logit_columns(bundle)) if name not in columns]:
-        raise DatasetError(f"{path} has no column {', '.join(missing)}; it needs label and a logit of each finding")
+    if missing := [name for name in ("label", *_logit_columns(bundle), *columns) if name not in found]:
+        needed = f"label{''.join(f', {name}' for name in columns)} and a logit of each finding"
+        raise DatasetError(f"{path} has no column {', '.join(missing)}; it needs {needed}")
     if not rows:
-        raise DatasetError(
-            f"{path} has no films {'to calibrate on' if wanted is to_calibrate_on else 'that are asked for'}"
-        )
+        raise DatasetError(f"{path} has no films {asked}")
     logits, labels, patients = [], [], []
     for line, row in rows:
         if row["label"] not in bundle.findings:
@@ -162,8 +174,8 @@ def _logit_columns(bundle: Bundle) -> list[str]:
 
 
 def _same(digest: str, bundle: Bundle) -> bool:
-    """Whether a digest, or its beginning, is that of the bundle or of the one it was derived from."""
-    return len(digest) >= 12 and any(known and known.startswith(digest) for known in (bundle.digest, bundle.parent))
+    """Whether a digest, or its beginning, is that of the bundle or of one that it was derived from."""
+    return len(digest) >= 12 and any(known.startswith(digest) for known in bundle.of_same_network)
 
 
 def _finite(text: str | None, where: str) -> float:

@@ -2,7 +2,7 @@
 
     FOLDER/images.npy      uint8 [N, 1, size, size], the network's inputs
     FOLDER/films.csv       one row for each film, in the same order
-    FOLDER/prepared.json   findings, preprocessing, where the films came from, and the digests of both
+    FOLDER/prepared.json   findings, preprocessing, where the films came from, what was left out, digests of both
 
 `model.data.prepare` writes it; everything that trains or measures reads it here.
 """

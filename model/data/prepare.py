@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from model.data.dataset import IMAGES, MANIFEST, PARTS, SCHEMA, SPLITS, TABLE, FilmRow, table_text
+from model.data.flow import FLOW, Flow
 from model.data.listed_films import Choice, ListedFilm, check_findings, choose, licences, read_tables
 from model.data.look_alikes import look_alikes
 from model.data.raw_films import METADATA, RawFilm, decode_image, source_statistics
@@ -91,7 +92,8 @@ def prepare(
         raise DatasetError(f"{out} exists: choose another folder or delete it")
     check_shares(shares)
     check_findings(findings)
-    listed, left_out = choose(read_tables(folders, REQUIRED_COLUMNS, ABOUT), choice or Choice())
+    given = read_tables(folders, REQUIRED_COLUMNS, ABOUT)
+    listed, left_out = choose(given, choice or Choice())
     listed.sort(key=lambda film: film.name)
     _check(listed, findings)
     draft = out.with_name(out.name + ".part")
@@ -101,17 +103,23 @@ def prepare(
         records, unwanted = _fill(draft, listed, spec, read, views, min_age, advance)
         if not any(record.split for record in records):
             records = assign(records, shares=shares, seed=seed)
-        _write_table(draft, records, spec, findings, {film.set: film.folder for film in listed})
+        taken = {record.identifier for record in records}
+        flow = Flow(
+            listed=len(given),
+            left_out=left_out | unwanted,
+            prepared=len(records),
+            licences=licences(film for film in listed if film.name in taken),
+        )
+        _write_table(draft, records, spec, findings, {film.set: film.folder for film in listed}, flow)
         pairs = look_alikes(np.load(draft / IMAGES, mmap_mode="r"), records)
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    taken = {record.identifier for record in records}
     return Prepared(
         records=tuple(records),
-        left_out=left_out | unwanted,
+        left_out=flow.left_out,
         look_alikes=pairs,
-        licences=licences(film for film in listed if film.name in taken),
+        licences=flow.licences,
         findings=findings,
     )
 
@@ -259,7 +267,12 @@ def _refuse_contradiction(film: FilmRow, twin: FilmRow) -> None:
 
 
 def _write_table(
-    folder: Path, records: list[FilmRow], spec: PreprocessSpec, findings: tuple[str, ...], sets: dict[str, Path]
+    folder: Path,
+    records: list[FilmRow],
+    spec: PreprocessSpec,
+    findings: tuple[str, ...],
+    sets: dict[str, Path],
+    flow: Flow,
 ) -> None:
     table = table_text(records).encode()
     (folder / TABLE).write_bytes(table)
@@ -271,5 +284,6 @@ def _write_table(
         "table": hashlib.sha256(table).hexdigest(),
         "images": file_digest(folder / IMAGES),
         "sets": {name: file_digest(source / METADATA) for name, source in sorted(sets.items())},
+        FLOW: flow.as_dict(),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """The network beside the fitted baselines, film by film, and within one source alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,16 @@ from numpy.typing import NDArray
 
 from model.data.dataset import FilmRow, Films
 from model.evaluation.baselines import Baseline
+from model.evaluation.questions import FAIR
 from model.evaluation.scored import ScoredFilms
 from model.json_value import JsonValue
 from model.stats.binomial import proportion
 from model.stats.curves import Area, roc_curve
 from model.stats.estimate import Estimate, Proportion
-from model.stats.over_patients import bootstrap
-from model.stats.summaries import Labels, McNemar, Weights, four_digits, mcnemar
+from model.stats.paired import mean_gain
+from model.stats.summaries import Labels, McNemar, mcnemar
 
-FAIR_SOURCE = "ieee8023"
-"""The one source of cxr3 with both pneumonia and COVID-19. It gathers films of several web sites, and the site
-may still tell the two apart."""
-FAIR_CLASSES = ("pneumonia", "covid19")
+FAIR_CLASSES = (*FAIR.negatives.labels, *FAIR.positives.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,8 @@ class TwoClasses(JsonValue):
 
 @dataclass(frozen=True, kw_only=True)
 class FairSlice(JsonValue):
-    """Pneumonia against COVID-19 within one source; None where it has not both classes."""
+    """The question `questions.FAIR`, pneumonia against COVID-19 within one source, with the baselines' answers beside
+    the network's; None where the source has not both classes."""
 
     source: str
     classes: tuple[str, ...]
@@ -73,36 +72,22 @@ def against(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -
 
 
 def difference(first: Labels, second: Labels, labels: Labels, patients: Sequence[str]) -> Difference:
-    """McNemar's test, and first minus second with patient-bootstrap intervals: accuracy and balanced accuracy."""
-    gain = (first == labels).astype(float) - (second == labels)
-    present = [labels == index for index in np.unique(labels)]
-
-    def accuracy(weights: Weights) -> NDArray[np.float64]:
-        return np.asarray(weights @ gain / weights.sum(axis=1))
-
-    def balanced(weights: Weights) -> NDArray[np.float64]:
-        with np.errstate(invalid="ignore"):  # a resample without a class is left out
-            recalls = [weights[:, films] @ gain[films] / weights[:, films].sum(axis=1) for films in present]
-        return np.asarray(np.mean(recalls, axis=0))
-
-    def estimate(statistic: Callable[[Weights], NDArray[np.float64]]) -> Estimate:
-        if not len(labels):
-            return Estimate(value=None, interval95=None)
-        value = float(statistic(np.ones((1, len(labels))))[0])
-        return Estimate(value=four_digits(value), interval95=bootstrap(statistic, patients))
-
+    """McNemar's test, and first minus second with score intervals: accuracy and balanced accuracy."""
+    gain = (first == labels).astype(np.float64) - (second == labels)
+    films = np.arange(len(labels))
     return Difference(
-        mcnemar=mcnemar(first, second, labels), accuracy=estimate(accuracy), balanced_accuracy=estimate(balanced)
+        mcnemar=mcnemar(first, second, labels),
+        accuracy=mean_gain(gain, patients, [films]),
+        balanced_accuracy=mean_gain(gain, patients, [films[labels == index] for index in np.unique(labels)]),
     )
 
 
 def fair(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -> FairSlice | None:
-    """Pneumonia against COVID-19 within `FAIR_SOURCE`, by the network, the SVM and the films' statistics. None of films
-    with other findings than these."""
-    if not set(FAIR_CLASSES) <= set(parts["test"].films.findings):
+    """By the network, the SVM and the films' statistics. None of films with other findings than these."""
+    if not {*FAIR_CLASSES} <= set(parts["test"].films.findings):
         return None
     return FairSlice(
-        source=FAIR_SOURCE,
+        source=FAIR.positives.source,
         classes=FAIR_CLASSES,
         test=_fair("test", parts["test"], answers),
         test_all=_fair("test_all", parts["test_all"], answers),
@@ -111,15 +96,14 @@ def fair(parts: Mapping[str, ScoredFilms], answers: Mapping[str, Baseline]) -> F
 
 def _fair(name: str, part: ScoredFilms, answers: Mapping[str, Baseline]) -> dict[str, TwoClasses] | None:
     def chosen(film: FilmRow) -> bool:
-        return film.source == FAIR_SOURCE and film.label in FAIR_CLASSES
+        return FAIR.positives.has(film) or FAIR.negatives.has(film)
 
     other, wanted = (part.films.findings.index(finding) for finding in FAIR_CLASSES)
     rows = [row for row, film in enumerate(part.films.records) if chosen(film)]
     films = part.films.where(chosen)
     if len(set(films.labels)) < 2:
         return None
-    # A difference of logits orders films as p(covid) / (p(covid) + p(pneumonia)) does, and 0 is one half.
-    margins = {"network": part.logits[rows, wanted] - part.logits[rows, other]}
+    margins = {"network": FAIR.scores(part.chances[rows], part.films.findings)}
     for rival in ("svm", "shortcut"):
         scores = answers[rival].scores[name][rows]
         margins[rival] = scores[:, wanted] - scores[:, other]

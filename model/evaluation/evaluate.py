@@ -13,9 +13,15 @@ evaluation.json:
                     provenance
     engine          what ran the network: name, precision, device
     data            digest; trained_on: whether the bundle names the same one; views, train_views;
-                    films: split -> view -> class -> count; sources: split -> source -> class -> count
-    parts           train, val, test (the bundle's views) and test_all (every view), each `PartMeasures`
-    slices          test films by view, source, and how their label was set, each `SliceMeasures`
+                    films: part -> view -> class -> count; sources: part -> source -> class -> count; people: part ->
+                    class, or all of them -> age, sex, view, source, label basis; flow: what preparing left out
+    parts           train, val, test (the bundle's views), test_all (every view), and where there are such films more
+                    (the subset of that name, every view, in none of the others), each `PartMeasures`
+    slices          films of test and of more by view, source, label, sex and age, each `SliceMeasures`
+    questions       these films against those, each `questions.Answer`
+    normals_flagged shares of normal films under each flag and under any, each `normals.NormalsFlagged`
+    other_films     films that no training saw, beside the prepared set: `OtherParts`; not there where none were given
+    copies          the same films from other copies: `copies.CopiesMeasured`; not there where none were given
     fair            pneumonia against COVID-19 within one source: `FairSlice`; null where there are other findings
     baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
     against         the network against a baseline on test and test_all, each `Difference`
@@ -26,20 +32,25 @@ evaluation.json:
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.bundle import Bundle, trunk_stories
+from model.bundle import Bundle
 from model.data.bundle_films import Advance, films_for
-from model.data.dataset import SPLITS, Dataset, FilmRow, Films, open_prepared
+from model.data.dataset import MORE, SPLITS, FilmRow, Films, open_prepared
+from model.data.flow import read_flow
+from model.data.never_trained import held_out_films, held_out_share, unseen_films
 from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError
 from model.evaluation.comparisons import Difference, FairSlice, against, fair
-from model.evaluation.papers import PAPER, Paper
+from model.evaluation.copies import CopiesMeasured, measure_copies, open_copies
+from model.evaluation.evaluated_films import EvaluatedFilms, OtherParts, evaluated_films, other_parts
+from model.evaluation.normals import UNSEEN, NormalsFlagged, normals_flagged
+from model.evaluation.papers import Paper, paper_beside
+from model.evaluation.questions import AUXILIARY, Answer, answers
 from model.evaluation.rivals import Baselines, baselines, fit_baselines
 from model.evaluation.scored import CalledFilm, ScoredFilms, predictions_text, right, score_films, wrong
 from model.evaluation.slices import PartMeasures, SliceMeasures, measure, slices
@@ -47,9 +58,6 @@ from model.findings import FINDINGS
 from model.json_value import JsonValue, ReadableJson
 from model.notice import MEASURES_NOTICE
 from model.study_table import Study
-
-FilmCounts = dict[str, dict[str, dict[str, int]]]
-"""Split -> view or source -> class -> films."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,21 +84,6 @@ class ScoredBy(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluatedFilms(JsonValue):
-    digest: str
-    trained_on: bool
-    """Whether the bundle names the same digest."""
-    views: tuple[str, ...]
-    """Views that validation and test are measured on; all for every view."""
-    train_views: tuple[str, ...]
-    films: FilmCounts
-    """By view."""
-    sources: FilmCounts
-    patients: dict[str, int]
-    """By split."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class LearningEpoch(ReadableJson):
     """What one epoch of the training run did."""
 
@@ -113,7 +106,7 @@ class EvaluationContent(ReadableJson):
     engine: ScoredBy
     data: EvaluatedFilms
     parts: dict[str, PartMeasures]
-    """train, val and test of the bundle's views, and test_all."""
+    """train, val and test of the bundle's views, test_all, and more where there are such films."""
     slices: tuple[SliceMeasures, ...]
     fair: FairSlice | None
     """None, as `paper`, where the findings are not the paper's."""
@@ -128,6 +121,18 @@ class EvaluationContent(ReadableJson):
     right: dict[str, tuple[CalledFilm, ...]]
     """The most confident test films called rightly, by class."""
     paper: Paper | None
+    questions: tuple[Answer, ...] | None = None
+    """None, and not in the JSON, in an evaluation of an earlier release, as the next."""
+    normals_flagged: tuple[NormalsFlagged, ...] | None = None
+    other_films: OtherParts | None = None
+    """None, and not in the JSON, where none were given, as the next."""
+    copies: CopiesMeasured | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        absent = {
+            name for name in ("questions", "normals_flagged", "other_films", "copies") if getattr(self, name) is None
+        }
+        return {name: value for name, value in super().as_dict().items() if name not in absent}
 
     @property
     def epochs(self) -> tuple[LearningEpoch, ...]:
@@ -141,12 +146,25 @@ class Evaluation:
     """Every film of the prepared set."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What is measured beside the prepared set; by default nothing."""
+
+    auxiliary: tuple[Path, ...] = ()
+    """Auxiliary sets, whose films of patients held out of every training are scored."""
+    unseen: tuple[tuple[Path, str], ...] = ()
+    """An auxiliary set, and "source:label" of its normal films of a source that no training had."""
+    copies: Path | None = None
+    """A prepared set of the same films from other copies."""
+
+
 def evaluate(
     bundle: Bundle,
     engine: Engine,
     folder: Path,
     *,
     studies: Sequence[Study] = (),
+    beside: Beside | None = None,
     advance: Advance = lambda _done, _all: None,
 ) -> Evaluation:
     """Score every film of a prepared set and measure.
@@ -155,38 +173,60 @@ def evaluate(
         engine: runs this bundle.
         folder: what `xrayq prepare` wrote.
         studies: from `model.study_table.read_study`.
-        advance: called with (films scored, films).
+        beside: more films to measure.
+        advance: called with (films scored, films), set by set.
 
     Raises:
-        DatasetError: not a prepared set, prepared otherwise than the bundle needs, or a split lacks a class.
+        DatasetError: not a prepared set, prepared otherwise than the bundle needs, a split lacks a class, or films
+            beside it are not what they should be. All that before a film is scored.
     """
+    beside = beside or Beside()
     dataset = films_for(bundle, folder)
     films, _ = open_prepared(folder)
     views = dataset.views
     for name in SPLITS:
         if name not in dataset.splits or 0 in dataset.splits[name].counts().values():
             raise DatasetError(f"evaluation needs films of every class in {name}; {folder} has not, of these views")
+    never_trained = _never_trained(bundle, beside, films)
+    copies = open_copies(bundle, beside.copies, films) if beside.copies else None
     scored = score_films(bundle, engine, films, advance)
+    others = {name: score_films(bundle, engine, part, advance) for name, part in never_trained.items()}
     parts = {name: scored.where(_chosen(name, views)) for name in SPLITS}
     parts["test_all"] = scored.where(_chosen("test", ()))
+    more = scored.where(_chosen(MORE, ()))
+    parts |= {MORE: more} if len(more.films) else {}
     fitted = scored.where(_chosen("train", dataset.train_views))
-    answers = fit_baselines(parts, fitted)
+    rival_answers = fit_baselines(parts, fitted)
     content = EvaluationContent(
         bundle=_bundle(bundle),
         engine=ScoredBy(name=engine.spec.name, precision=engine.spec.precision, device=engine.spec.device),
-        data=_data(bundle, dataset, films),
+        data=evaluated_films(bundle, dataset, films, read_flow(folder)),
         parts={name: measure(part, bundle) for name, part in parts.items()},
-        slices=slices(parts["test"], parts["test_all"]),
-        fair=fair(parts, answers),
-        baselines=baselines(parts, fitted, answers),
-        against=against(parts, answers),
+        slices=slices(parts["test"], parts["test_all"], parts.get(MORE)),
+        fair=fair(parts, rival_answers),
+        baselines=baselines(parts, fitted, rival_answers),
+        against=against(parts, rival_answers),
         learning_curve=bundle.provenance.get("history", []),
         studies=tuple(studies),
         wrong=wrong(parts["test"]),
         right=right(parts["test"]),
-        paper=_paper(bundle, len(fitted.films)) if bundle.findings == FINDINGS else None,
+        paper=paper_beside(bundle, len(fitted.films)) if bundle.findings == FINDINGS else None,
+        questions=answers(parts | others),
+        normals_flagged=normals_flagged(parts | others, bundle),
+        other_films=other_parts(others, held_out_share(bundle) if beside.auxiliary else None) if others else None,
+        copies=measure_copies(bundle, engine, scored, copies, advance) if copies else None,
     )
     return Evaluation(content=content, scored=scored)
+
+
+def _never_trained(bundle: Bundle, beside: Beside, prepared: Films) -> dict[str, Films]:
+    """By part."""
+    found = {}
+    if beside.auxiliary:
+        found[AUXILIARY] = held_out_films(bundle, beside.auxiliary, prepared)
+    if beside.unseen:
+        found[UNSEEN] = unseen_films(bundle, beside.unseen, prepared)
+    return found
 
 
 def _bundle(bundle: Bundle) -> EvaluatedBundle:
@@ -200,38 +240,6 @@ def _bundle(bundle: Bundle) -> EvaluatedBundle:
         operating_points=bundle.operating_points,
         provenance=bundle.provenance,
     )
-
-
-def _data(bundle: Bundle, dataset: Dataset, films: Films) -> EvaluatedFilms:
-    return EvaluatedFilms(
-        digest=dataset.digest,
-        trained_on=bundle.provenance.get("data_digest") == dataset.digest,
-        views=dataset.views or ("all",),
-        train_views=dataset.train_views or ("all",),
-        films={name: _tally(films, name, "view") for name in SPLITS},
-        sources={name: _tally(films, name, "source") for name in SPLITS},
-        patients={name: len({film.patient for film in films.records if film.part == name}) for name in SPLITS},
-    )
-
-
-def _paper(bundle: Bundle, films: int) -> Paper:
-    """The paper's figures, and how its start differs from this bundle's, fitted on so many films."""
-    start = f"It starts from ImageNet weights and has 1,562 training films; ours has {films}, and {_start(bundle)}."
-    return replace(PAPER, why_different=(*PAPER.why_different, start))
-
-
-def _start(bundle: Bundle) -> str:
-    """How the network began, in words."""
-    stories = trunk_stories(bundle)
-    words = [
-        f"a trunk pretrained on {story['films']:,} chest films of other sources"
-        if "films" in story
-        else f"weights of others ({story.get('licence') or story['checkpoint']})"
-        for story in stories
-    ]
-    if words:
-        return f"starts from {', which began with '.join(words)}"
-    return f"starts from: {bundle.provenance.get('initial_weights', 'weights not said')}"
 
 
 def json_text(content: JsonValue) -> str:
@@ -248,10 +256,3 @@ def write(evaluation: Evaluation, out: Path, report: str) -> None:
 
 def _chosen(split: str, views: tuple[str, ...]) -> Callable[[FilmRow], bool]:
     return lambda film: film.part == split and (not views or film.view in views)
-
-
-def _tally(films: Films, split: str, column: str) -> dict[str, dict[str, int]]:
-    counts = Counter((getattr(film, column), film.label) for film in films.records if film.part == split)
-    return {
-        name: {label: counts[name, label] for label in films.findings} for name in sorted({name for name, _ in counts})
-    }

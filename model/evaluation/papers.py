@@ -3,8 +3,9 @@
 Tang, Lin, Lee, Portella: "X-Ray Detection of COVID-19", Duke IDS 705 final project, 2020. Shares, 0..1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from model.bundle import Bundle, trunk_stories
 from model.json_value import JsonValue
 
 CITATION = 'Tang, Lin, Lee, Portella, "X-Ray Detection of COVID-19", IDS 705 final project, 2020'
@@ -80,3 +81,25 @@ PAPER = Paper(
         "but they are cropped to squares and stretched, and what origin still gives away is measured above.",
     ),
 )
+
+
+def paper_beside(bundle: Bundle, films: int) -> Paper:
+    """The paper's figures, and how its start differs from this bundle's, fitted on so many films."""
+    start = (
+        f"It starts from ImageNet weights and has 1,562 training films; ours has {films}, and {start_words(bundle)}."
+    )
+    return replace(PAPER, why_different=(*PAPER.why_different, start))
+
+
+def start_words(bundle: Bundle) -> str:
+    """How the network began, in words."""
+    stories = trunk_stories(bundle)
+    words = [
+        f"a trunk pretrained on {story['films']:,} chest films of other sources"
+        if "films" in story
+        else f"weights of others ({story.get('licence') or story['checkpoint']})"
+        for story in stories
+    ]
+    if words:
+        return f"starts from {', which began with '.join(words)}"
+    return f"starts from: {bundle.provenance.get('initial_weights', 'weights not said')}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.dataset import STATISTICS, Films
+from model.data.dataset import MORE, STATISTICS, Films
 from model.errors import DatasetError, first_line
 from model.evaluation.baselines import (
     COVIDNET_BASIS,
@@ -21,7 +21,7 @@ from model.evaluation.baselines import (
 )
 from model.evaluation.scored import ScoredFilms
 from model.findings import FINDINGS
-from model.json_value import JsonValue
+from model.json_value import JsonValue, SparseJson
 from model.stats.curves import Area, curves, roc_curve
 from model.stats.over_patients import PatientSummary, patient_summary
 from model.stats.summaries import Summary, confusion_summary
@@ -39,7 +39,7 @@ class BaselinePart(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedBaseline(JsonValue):
+class FittedBaseline(SparseJson):
     chosen: SvmChoice | ProbeChoice
     train: BaselinePart
     val: BaselinePart
@@ -47,10 +47,13 @@ class FittedBaseline(JsonValue):
     test_all: BaselinePart
     fitted: BaselinePart
     """The films that it was fitted for: those of the network's training views."""
+    more: BaselinePart | None = None
+    """None, and not in the JSON, where there are no such films, and in an evaluation of an earlier release."""
 
     def parts(self) -> dict[str, BaselinePart]:
         """Those that the network is measured on, too."""
-        return {"train": self.train, "val": self.val, "test": self.test, "test_all": self.test_all}
+        more = {MORE: self.more} if self.more else {}
+        return {"train": self.train, "val": self.val, "test": self.test, "test_all": self.test_all} | more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +116,7 @@ def fit_baselines(parts: Mapping[str, ScoredFilms], fitted: ScoredFilms) -> dict
     are fewer).
 
     Args:
-        parts: films to answer for, `train`, `val`, `test` and `test_all`.
+        parts: films to answer for, `train`, `val`, `test`, `test_all`, and `more` where there are such films.
         fitted: the films that the network was fitted on.
 
     Raises:

@@ -1,30 +1,28 @@
 """What a part of the scored films shows, measured as a whole and in slices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.bundle import Bundle
 from model.calibration import probabilities
+from model.data.dataset import MORE
 from model.decision import OperatingPoint, truth_of
+from model.evaluation.groups import Group, groups, whole
 from model.evaluation.scored import ScoredFilms
-from model.findings import REPORT_MINED, negative_of
+from model.evaluation.shares import PatientProportion, over_patients, share
+from model.findings import negative_of
 from model.json_value import JsonValue, SparseJson
 from model.stats.binomial import proportion
 from model.stats.curves import Area, Curves, curves, roc_curve
-from model.stats.estimate import Estimate, Interval, Proportion
+from model.stats.estimate import Estimate, Proportion
 from model.stats.operating_points import Rates
-from model.stats.over_patients import PatientIntervals, PatientSummary, patient_summary, share_interval
+from model.stats.over_patients import PatientIntervals, PatientSummary, patient_summary
 from model.stats.reliability import PatientReliability, patient_reliability
-from model.stats.summaries import Weights, ratio
 
-
-@dataclass(frozen=True, kw_only=True)
-class PatientProportion(Proportion):
-    bootstrap95: Interval | None
-    """Over patients, whose films are not independent; the exact interval takes them as independent."""
+OWN_VIEWS, EVERY_VIEW = "bundle's views", "every view"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +88,10 @@ class SliceMeasures(JsonValue):
     """Test films that are alike in one thing."""
 
     group: str
-    """all, view, source or label."""
+    """all, view, source, label, sex or age."""
     name: str
     of: str
-    """Films it was taken from: the bundle's views, or every view."""
+    """Films it was taken from: the bundle's views, or every view, of test; or more, every view."""
     films: dict[str, int]
     """By class."""
     accuracy: Proportion
@@ -115,8 +113,8 @@ def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
     recall, precision = {}, {}
     for index, name in enumerate(findings):
         hit = (called == index) & (labels == index)
-        recall[name] = _over_patients(found.recall[name], hit, labels == index, patients)
-        precision[name] = _over_patients(found.precision[name], hit, called == index, patients)
+        recall[name] = over_patients(found.recall[name], hit, labels == index, patients)
+        precision[name] = over_patients(found.precision[name], hit, called == index, patients)
     return PartMeasures(
         films=part.films.counts(),
         patients=len(set(patients)),
@@ -131,29 +129,26 @@ def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
     )
 
 
-def slices(test: ScoredFilms, test_all: ScoredFilms) -> tuple[SliceMeasures, ...]:
-    """Test films in groups; views over all of them, sources and labels over the bundle's views."""
-    groups: list[tuple[str, str, str, ScoredFilms]] = [
-        ("all", "test", "bundle's views", test),
-        ("all", "test", "every view", test_all),
-    ]
-    for view in sorted({film.view for film in test_all.films.records}):
-        groups.append(("view", view, "every view", test_all.where(lambda film, view=view: film.view == view)))  # type: ignore[misc]
-    for source in sorted({film.source for film in test.films.records}):
-        part = test.where(lambda film, source=source: film.source == source)  # type: ignore[misc]
-        groups.append(("source", source or "not said", "bundle's views", part))
-    for name, mined in (("confirmed", False), ("report-mined", True)):
-        part = test.where(lambda film, mined=mined: (film.label_basis in REPORT_MINED) == mined)  # type: ignore[misc]
-        groups.append(("label", name, "bundle's views", part))
-    return tuple(_slice(group, name, of, part) for group, name, of, part in groups if len(part.films))
+def slices(test: ScoredFilms, test_all: ScoredFilms, more: ScoredFilms | None) -> tuple[SliceMeasures, ...]:
+    """Test films in groups: views over all of them, the rest over the bundle's views. Those of `more` over every view,
+    apart."""
+    found = chain(
+        whole("test", OWN_VIEWS, test),
+        whole("test", EVERY_VIEW, test_all),
+        groups(["view"], EVERY_VIEW, test_all),
+        groups(["source", "label", "sex", "age"], OWN_VIEWS, test),
+        *((whole(MORE, MORE, more), groups(["view", "source", "sex", "age"], MORE, more)) if more else ()),
+    )
+    return tuple(map(_slice, found))
 
 
-def _slice(group: str, name: str, of: str, part: ScoredFilms) -> SliceMeasures:
+def _slice(group: Group) -> SliceMeasures:
+    part = group.part
     found = patient_summary(part.chances, part.labels, part.films.findings, part.films.patients)
     return SliceMeasures(
-        group=group,
-        name=name,
-        of=of,
+        group=group.kind,
+        name=group.name,
+        of=group.of,
         films=part.films.counts(),
         accuracy=found.accuracy,
         balanced_accuracy=found.balanced_accuracy,
@@ -166,21 +161,6 @@ def _slice(group: str, name: str, of: str, part: ScoredFilms) -> SliceMeasures:
     )
 
 
-def share_over_patients(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]) -> Interval | None:
-    """Interval over patients of the share of `among` that is `hit`; both [N]."""
-
-    def statistic(weights: Weights) -> NDArray[np.float64]:
-        return ratio(weights @ (hit & among), weights @ among)
-
-    return share_interval(statistic, patients, [among])
-
-
-def _over_patients(
-    share: Proportion, hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str]
-) -> PatientProportion:
-    return PatientProportion(**vars(share), bootstrap95=share_over_patients(hit, among, patients))
-
-
 def _flag(point: OperatingPoint, part: ScoredFilms) -> FlagRates:
     positive = truth_of(point.finding, part.labels, part.films.findings)
     flagged = np.array([point.finding in flags for flags in part.flags])
@@ -188,10 +168,10 @@ def _flag(point: OperatingPoint, part: ScoredFilms) -> FlagRates:
     negative = part.labels == part.films.findings.index(negative_of(part.films.findings))
     return FlagRates(
         threshold=point.threshold,
-        sensitivity=_rate(part, flagged, positive),
-        specificity=_rate(part, ~flagged, ~positive),
-        precision=_rate(part, positive, flagged),
-        negatives_flagged=_rate(part, flagged, negative),
+        sensitivity=share(part, flagged, positive),
+        specificity=share(part, ~flagged, ~positive),
+        precision=share(part, positive, flagged),
+        negatives_flagged=share(part, flagged, negative),
     )
 
 
@@ -202,15 +182,10 @@ def _sets(part: ScoredFilms) -> SetRates | None:
     every, labels = np.ones(len(unsure), bool), part.labels
     held = np.array([part.films.findings[label] in found for label, found in zip(labels, part.sets, strict=True)], bool)
     return SetRates(
-        coverage=_rate(part, held, every),
-        unsure=_rate(part, unsure, every),
+        coverage=share(part, held, every),
+        unsure=share(part, unsure, every),
         unsure_by_finding={
             name: proportion(int(unsure[labels == index].sum()), int((labels == index).sum()))
             for index, name in enumerate(part.films.findings)
         },
     )
-
-
-def _rate(part: ScoredFilms, hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> PatientProportion:
-    share = proportion(int((hit & among).sum()), int(among.sum()))
-    return _over_patients(share, hit, among, part.films.patients)

@@ -1,12 +1,12 @@
 """A bundle with a gate: the network trained, its thresholds chosen on validation films, measured, and written anew.
 
-The thresholds together refuse at most BUDGET of the eligible validation films (PA, adult). That there is no film, that
-it is inverted or that it is turned may cost none of them; the view may cost what is left. The split test is only
-measured, through the same `Gate.decide` that serves.
+The thresholds together refuse at most BUDGET of the eligible validation films (PA, adult), and at most SOURCE_BUDGET of
+those of a source. That there is no film, that it is inverted or that it is turned may cost none of them; the view may
+cost what is left. The split test is only measured, through the same `Gate.decide` that serves.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +22,15 @@ from model.data.dataset import PARTS, Films, open_prepared
 from model.errors import DatasetError
 from model.gate.gate_measures import Seen, adult, measure
 from model.gate.network import TURNS, VIEWS, GateNetwork, Sight
+from model.gate.rims import RIMS, rimmed
 from model.gate.rules import Policy, Thresholds, scored_view
-from model.gate.training_films import GateFilms, load_auxiliary_views, of_prepared, others
+from model.gate.training_films import GateFilms, load_auxiliary_views, of_prepared, others, together
 
 BUDGET = 0.02
 """Largest share of eligible validation films that all rules on pixels refuse together."""
+SOURCE_BUDGET = 0.05
+"""The same of each source that has LEAST_OF_SOURCE such films: one source must not pay for all."""
+LEAST_OF_SOURCE = 20
 ACCEPTED_AP = 0.05
 """Largest share of AP validation films that would pass for PA if they had no View Position."""
 EVEN = 0.5
@@ -43,7 +47,7 @@ def build_gate(
     out: Path,
     *,
     train: Train,
-    auxiliary: Path | None,
+    auxiliary: Sequence[Path] = (),
     command: str,
     policy: Policy | None = None,
     pictures: int = PICTURES,
@@ -53,7 +57,7 @@ def build_gate(
     Args:
         folder: what `xrayq prepare --views all` wrote.
         train: trains the network; the caller brings it, because it needs torch.
-        auxiliary: more films with views; None for none.
+        auxiliary: folders of more films with views.
         policy: what is eligible: by default PA films of adults.
         pictures: that are no chest film, made to measure each split.
 
@@ -71,12 +75,11 @@ def build_gate(
         if missing := {"PA", "AP"} - {film.view for film in splits[name].records}:
             raise DatasetError(f"{folder} has no {' and no '.join(sorted(missing))} films in {name}: --views all")
     lessons = of_prepared(splits["train"])
-    if auxiliary:
-        held_out = frozenset(film.patient for name in PARTS[1:] for film in splits[name].records)
-        more = load_auxiliary_views(auxiliary, spec=spec, min_age=policy.min_age, without_patients=held_out)
-        lessons = GateFilms(
-            images=np.concatenate([lessons.images, more.images]), views=np.concatenate([lessons.views, more.views])
-        )
+    held_out = frozenset(film.patient for name in PARTS[1:] for film in splits[name].records)
+    more = [
+        load_auxiliary_views(one, spec=spec, min_age=policy.min_age, without_patients=held_out) for one in auxiliary
+    ]
+    lessons = together([lessons, *more]) if more else lessons
     with tempfile.TemporaryDirectory() as scratch:
         recipe = train(lessons, Path(scratch) / GATE)
         network = GateNetwork(replace(bundle, path=Path(scratch)))
@@ -95,7 +98,8 @@ def build_gate(
                     "auxiliary": len(lessons.views) - len(splits["train"]),
                     "views": {name: int((lessons.views == number).sum()) for number, name in enumerate(VIEWS[:2])},
                 },
-                "chosen_on": f"val: at most {BUDGET:.0%} of eligible films refused by all rules on pixels together",
+                "chosen_on": f"val: at most {BUDGET:.0%} of eligible films, and {SOURCE_BUDGET:.0%} of a source's, "
+                "refused by all rules on pixels together",
                 "lateral": "no lateral film was learned from or measured",
                 "onnxruntime": onnxruntime.__version__,
             },
@@ -106,7 +110,7 @@ def build_gate(
 def look(network: GateNetwork, films: Films, pictures: int) -> Seen:
     """The films, and pictures that are none, as they are and changed."""
     images = films.images
-    made = others(images, pictures, seed=len(images))
+    made, random = others(images, pictures, seed=len(images)), np.random.default_rng(len(images))
     return Seen(
         films=films,
         plain=_sights(network, images),
@@ -116,6 +120,10 @@ def look(network: GateNetwork, films: Films, pictures: int) -> Seen:
             if degrees
         },
         inverted=_sights(network, 255 - images),
+        rimmed={
+            name: _sights(network, np.stack([rimmed(image[0], kind, random)[None] for image in images]))
+            for name, kind in RIMS.items()
+        },
         others=_sights(network, made),
     )
 
@@ -130,20 +138,29 @@ def choose_thresholds(seen: Seen, policy: Policy) -> Thresholds:
         "rotated": max(EVEN, _above(sight.rotated for sight in good)),
         "distance": _above(sight.distance for sight in good),
     }
-    wrong = sorted((1.0 - scored_view(sight, policy) for sight in good), reverse=True)
-    view = max(EVEN, _above(wrong[int(BUDGET * len(good)) :]))
+    wrong = [1.0 - scored_view(sight, policy) for sight in good]
+    sources = [seen.films.records[number].source for number in numbers]
+    limits = [_exceeded(wrong, BUDGET)]
+    for source in {source for source in sources if sources.count(source) >= LEAST_OF_SOURCE}:
+        own = [value for value, name in zip(wrong, sources, strict=True) if name == source]
+        limits.append(_exceeded(own, SOURCE_BUDGET))
     ap = [
         scored_view(sight, policy)
         for sight, film in zip(seen.plain, seen.films.records, strict=True)
         if film.view == "AP"
     ]
-    accepted = max(EVEN, _above(sorted(ap, reverse=True)[int(ACCEPTED_AP * len(ap)) :]))
-    return Thresholds(view=view, accepted=accepted, **sure)
+    accepted = max(EVEN, _exceeded(ap, ACCEPTED_AP))
+    return Thresholds(view=max(EVEN, *limits), accepted=accepted, **sure)
 
 
 def _sights(network: GateNetwork, images: NDArray[np.uint8]) -> list[Sight]:
     parts = (np.ascontiguousarray(images[at : at + BATCH]) for at in range(0, len(images), BATCH))
     return [sight for part in parts for sight in network.look(part)]
+
+
+def _exceeded(values: list[float], share: float) -> float:
+    """What at most this share of the values reaches."""
+    return _above(sorted(values, reverse=True)[int(share * len(values)) :])
 
 
 def _above(values: Iterable[float]) -> float:

@@ -9,7 +9,7 @@ from model.gate.network import Sight
 from model.gate.quality import Quality
 from model.gate.rules import Facts, Gate, Policy, Thresholds, Verdict
 from model.gate.training_films import KINDS
-from model.json_value import JsonValue, ReadableJson
+from model.json_value import JsonValue, ReadableJson, SparseJson
 from model.stats.binomial import proportion
 from model.stats.estimate import Proportion
 
@@ -26,6 +26,8 @@ class Seen:
     turned: dict[int, list[Sight]]
     """By degrees."""
     inverted: list[Sight]
+    rimmed: dict[str, list[Sight]]
+    """By kind of rim."""
     others: list[Sight]
 
     def eligible(self, min_age: float) -> list[int]:
@@ -81,7 +83,7 @@ class InvertedRefused(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateMeasures(ReadableJson):
+class GateMeasures(SparseJson, ReadableJson):
     """Shares with exact 95 % intervals, of films of one split."""
 
     view: ViewMeasures
@@ -93,6 +95,8 @@ class GateMeasures(ReadableJson):
     turned: dict[str, TurnedRefused]
     """By degrees."""
     inverted: InvertedRefused
+    rimmed: Shares | None = None
+    """Eligible films in rims of collimation refused, by kind of rim; None in a gate of an earlier release."""
     made_others: Shares
     """Pictures that are no chest film, refused as such, by kind."""
 
@@ -148,6 +152,7 @@ def measure(seen: Seen, limit: Thresholds, policy: Policy) -> GateMeasures:
             for degrees, outcomes in turned.items()
         },
         inverted=InvertedRefused(refused=_refused(inverted), inverted=_refused(inverted, "inverted")),
+        rimmed={kind: _refused(verdicts(sights[number] for number in good)) for kind, sights in seen.rimmed.items()},
         made_others={
             kind: _refused(verdicts(seen.others[number :: len(KINDS)]), "not_a_chest_film")
             for number, kind in enumerate(KINDS)

@@ -4,7 +4,7 @@ No lateral film is among them: the third view stands for whatever is not a front
 honestly is limbs, pages, parts and tiles of chest films, shapes, gradients and noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from model.preprocess import PreprocessSpec, stretch
 COLUMNS = {"image_id", "shard", "file", "source", "view", "patient_id", "age"}
 CHILDREN = "kermany"
 """A source of small children, all AP: it would teach child instead of AP."""
+MOST_WEIGHT = 5.0
+"""A film of a source of few films weighs at most so many of a large one."""
 Image = NDArray[np.uint8]
 
 
@@ -32,14 +34,50 @@ class GateFilms:
     """[N, 1, size, size]"""
     views: NDArray[np.int64]
     """[N] index into VIEWS, -1 where it is not known."""
+    sources: tuple[str, ...]
+    """[N]"""
 
 
 def of_prepared(films: Films) -> GateFilms:
-    return GateFilms(images=films.images, views=np.array([view_index(film.view) for film in films.records], np.int64))
+    return GateFilms(
+        images=films.images,
+        views=np.array([view_index(film.view) for film in films.records], np.int64),
+        sources=tuple(film.source for film in films.records),
+    )
+
+
+def together(parts: Sequence[GateFilms]) -> GateFilms:
+    return GateFilms(
+        images=np.concatenate([part.images for part in parts]),
+        views=np.concatenate([part.views for part in parts]),
+        sources=tuple(source for part in parts for source in part.sources),
+    )
 
 
 def view_index(view: str) -> int:
     return VIEWS.index(view) if view in ("PA", "AP") else -1
+
+
+def view_weights(films: GateFilms) -> NDArray[np.float64]:
+    """[N] weight of each film's view in training, 0 where it teaches none.
+
+    Within a source both views weigh the same, and a source of only one view teaches none: else the network would learn
+    the source instead of the view. A small source weighs more than its films, by the root of their number, at most
+    MOST_WEIGHT.
+    """
+    sources, weights = np.array(films.sources), np.zeros(len(films.views))
+    tallies = {
+        source: np.bincount(films.views[(sources == source) & (films.views >= 0)], minlength=2)
+        for source in sorted(set(films.sources))
+    }
+    if not any(tally.min() for tally in tallies.values()):  # no source has both: all of them are one
+        sources, tallies = np.full(len(sources), ""), {"": sum(tallies.values(), np.zeros(2, np.int64))}
+    most = max(tally.min() for tally in tallies.values())
+    for source, tally in tallies.items():
+        for view, count in enumerate(tally) if tally.min() else ():
+            raised = min(float(np.sqrt(most / tally.min())), MOST_WEIGHT)
+            weights[(sources == source) & (films.views == view)] = raised * tally.min() / count
+    return weights
 
 
 def load_auxiliary_views(
@@ -64,7 +102,11 @@ def load_auxiliary_views(
     images = np.empty((len(rows), 1, spec.size, spec.size), np.uint8)
     for number, content in read_shards(folder, rows):
         images[number, 0] = image_to_input(content, rows[number]["image_id"], spec)
-    return GateFilms(images=images, views=np.array([view_index(row["view"]) for row in rows], np.int64))
+    return GateFilms(
+        images=images,
+        views=np.array([view_index(row["view"]) for row in rows], np.int64),
+        sources=tuple(row["source"] for row in rows),
+    )
 
 
 def others(chest: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.uint8]:

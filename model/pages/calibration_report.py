@@ -36,7 +36,7 @@ def render(content: CalibrationContent) -> str:
     """The whole page; the same calibration gives the same text."""
     bundle, basis = content.bundle, content.data
     head = Markup(
-        "<h1>Calibration of bundle {name} {version}</h1>"
+        "<h1>Calibration of bundle {name} {version}{device}</h1>"
         '<p class="quiet">New bundle {called}, {made}, from {digest}, the same network, {words}. '
         "Films: {origin}, digest {films}. "
         "Brackets are 95 % intervals: exact for shares of films, over patients for the rest; exact ones "
@@ -44,6 +44,7 @@ def render(content: CalibrationContent) -> str:
     ).format(
         name=bundle.name,
         version=bundle.version,
+        device=f" for device {content.device.name}: {content.device.words}" if content.device else "",
         called=f"{content.name} {content.version}",
         words=content.calibration.words,
         made=content.made[:12],
@@ -207,6 +208,8 @@ def _sets(content: CalibrationContent) -> Iterable[Markup]:
 def _variants(content: CalibrationContent) -> Iterable[Markup]:
     if not content.variants:
         yield paragraph("The bundle had none.")
+    elif content.device:
+        yield paragraph("What was measured of them is of the bundle's own flags; of the device's flags nothing was.")
     for name, variant in content.variants.items():
         measured = next(
             (

@@ -18,6 +18,7 @@ PARTS = {
     "val": "validation",
     "test": "test",
     "test_all": "test, all views",
+    "more": "more, all views",
 }
 
 

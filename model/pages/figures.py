@@ -39,7 +39,7 @@ OTHER_STYLES: Any = (
     {"color": "#1b1f24", "linestyle": (0, (2, 2))},
 )
 """Of findings that are not the paper's, in their order and over again."""
-SPLITS = {"train": "train", "val": "validation", "test": "test"}
+SPLITS = {"train": "train", "val": "validation", "test": "test", "more": "more"}
 STYLE: Any = {
     "svg.hashsalt": "xrayq",
     "svg.fonttype": "path",

@@ -13,7 +13,7 @@ from model.evaluation.gradcam import GradCam, overlay
 from model.evaluation.scored import CalledFilm
 from model.findings import SPOKEN
 from model.notice import MEASURES_NOTICE
-from model.pages import cells, figures, sections
+from model.pages import cells, figures, questions, sections
 from model.pages.figures import Line
 from model.pages.html import figure, film, films, page, paragraph, section, table
 from model.pages.texts import number_text, value_text
@@ -28,6 +28,8 @@ SECTIONS = (
     ("calls", "Right and wrong calls"),
     ("curves", "Ranking: ROC and precision-recall"),
     ("calibration", "Probabilities and flags"),
+    ("questions", "The questions that matter"),
+    ("normals", "Normal films that are flagged"),
     ("slices", "Slices"),
     ("origin", "Disease or origin?"),
     ("paper", "Beside the 2020 paper"),
@@ -50,6 +52,8 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         "calls": sections.calls(content),
         "curves": sections.ranking(content),
         "calibration": sections.calibration(content),
+        "questions": questions.questions(content),
+        "normals": questions.normals(content),
         "slices": sections.slices(content),
         "origin": sections.origin(content),
         **({"paper": sections.paper(content, content.paper)} if content.paper else {}),

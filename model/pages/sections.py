@@ -5,7 +5,9 @@ from math import log
 
 from markupsafe import Markup
 
-from model.evaluation.evaluate import EvaluationContent, FilmCounts
+from model.data.dataset import MORE
+from model.evaluation.evaluate import EvaluationContent
+from model.evaluation.evaluated_films import FilmCounts
 from model.evaluation.papers import Paper
 from model.findings import SPOKEN, negative_of
 from model.pages import figures
@@ -13,6 +15,7 @@ from model.pages.cells import PARTS, cell, columns_of, exact, published, row, vi
 from model.pages.figures import Line
 from model.pages.flags import predictive, unsure
 from model.pages.html import bullets, figure, paragraph, table
+from model.pages.questions import copies
 from model.pages.texts import estimate_text, value_text
 
 STATISTICS = {
@@ -24,10 +27,12 @@ STATISTICS = {
     "white": "share of white",
 }
 GROUPS = {
-    "all": "All test films",
-    "view": "By view (every view)",
+    "all": "All films",
+    "view": "By view",
     "source": "By source",
     "label": "By how the label was set",
+    "sex": "By sex",
+    "age": "By age",
 }
 RIVALS = {"svm": "SVM", "svm_own_views": "SVM of PA films", "shortcut": "source statistics"}
 
@@ -49,12 +54,12 @@ def calls(content: EvaluationContent) -> Iterable[Markup]:
     yield table(
         columns_of(content, "this network", "n"),
         rows,
-        caption=f"Accuracy, recall and precision, view {views_of(content)} but for the last",
+        caption=f"Accuracy, recall and precision, view {views_of(content)} where it does not say all",
         strong=frozenset({2}),
     )
     rows = []
     for name, fitted in rivals.fitted().items():
-        shown = PARTS if name == "svm" else ("test", "test_all")
+        shown = [part for part in fitted.parts() if name == "svm" or part not in ("train", "val")]
         rows += [row(f"{RIVALS[name]}, {PARTS[part]}", fitted.parts()[part].summary) for part in shown]
     rows += [row(f"random guess, {PARTS[part]}", rivals.random[part].summary) for part in ("test", "test_all")]
     yield table(columns_of(content, "baseline", "n"), rows, caption="The same of what it must beat")
@@ -122,24 +127,27 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
     )
     yield from predictive(content)
     yield from unsure(content)
+    yield from copies(content)
 
 
 def slices(content: EvaluationContent) -> Iterable[Markup]:
     findings, subject = content.bundle.findings, content.bundle.findings[-1]
     lines: list[Line] = []
-    seen = ""
+    seen = ("", False)
     rows = []
     for part in content.slices:
-        if part.group != seen:
-            seen = part.group
-            lines.append(Line(name=GROUPS[seen], estimates=(), head=True))
-        name = part.of if seen == "all" else part.name
+        whole = part.group == "all"
+        if (part.group, part.of == MORE) != seen:
+            seen = (part.group, part.of == MORE)
+            of = MORE if part.of == MORE else "test"
+            lines.append(Line(name=f"{GROUPS[part.group]}, {of}", estimates=(), head=True))
+        name = part.of if whole else part.name
         count = sum(part.films.values())
         estimates = (part.accuracy, part.balanced, part.auroc[subject])
-        lines.append(Line(name=f"{name}  n={count}", estimates=estimates, strong=seen == "all"))
+        lines.append(Line(name=f"{name}  n={count}", estimates=estimates, strong=whole))
         rows.append(
             (
-                f"{seen}: {name}",
+                f"{part.group}: {part.name}, {part.of}",
                 *part.films.values(),
                 estimate_text(part.accuracy),
                 *(estimate_text(part.recall[finding]) for finding in findings),
@@ -149,7 +157,7 @@ def slices(content: EvaluationContent) -> Iterable[Markup]:
         ("accuracy", "balanced accuracy", f"AUROC, {SPOKEN[subject]}"),
         lines,
         reference=(None, None, 0.5),
-        what="Test slices",
+        what="Slices",
     )
     yield figure(
         chart,
@@ -163,7 +171,7 @@ def slices(content: EvaluationContent) -> Iterable[Markup]:
             *(f"recall, {SPOKEN[name]}" for name in findings),
         ),
         rows,
-        caption=f"The same; sources and labels over view {views_of(content)}",
+        caption=f"The same; the bundle's views are {views_of(content)}",
     )
 
 
@@ -294,4 +302,4 @@ def _against(content: EvaluationContent) -> Markup:
                 )
             )
     columns = ("network minus", "accuracy", "balanced accuracy", "only network right", "only other right", "McNemar p")
-    return table(columns, rows, caption="Differences on the same films, by bootstrap over patients; exact McNemar test")
+    return table(columns, rows, caption="Differences on the same films, by score intervals; exact McNemar test")

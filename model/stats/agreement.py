@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from model.bundle import Bundle
 from model.decision import flags
 from model.json_value import ReadableJson
+from model.stats.usable import as_many, finite, some_films
 
 AUROC_TOLERANCE = 0.005
 
@@ -50,7 +51,15 @@ class Agreement(ReadableJson):
 def compare(
     bundle: Bundle, reference: NDArray[np.float32], variant: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Agreement:
-    """Logits [N, findings] of both on the same N >= 1 films, labels [N] as indexes of the bundle's findings."""
+    """Logits [N, findings] of both on the same N >= 1 films, labels [N] as indexes of the bundle's findings.
+
+    Raises:
+        StatisticsError: there are no films, not as many of each, or a logit is not finite.
+    """
+    some_films(len(labels))
+    as_many(len(labels), **{"scores of the reference": reference, "scores of the variant": variant})
+    for logits in (reference, variant):
+        finite(logits, "scores")
     before, after = (bundle.calibration.at_films.probabilities(logits) for logits in (reference, variant))
     changed = sum(old != new for old, new in zip(_flags(bundle, before), _flags(bundle, after), strict=True))
     difference = np.abs(before - after)

@@ -15,7 +15,10 @@ from math import floor, log
 import numpy as np
 from numpy.typing import NDArray
 
+from model.errors import StatisticsError
 from model.stats.estimate import Interval
+from model.stats.usable import counts as check_counts
+from model.stats.usable import finite
 
 ALPHA = 0.05
 STAKES = np.array([0.98, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05])
@@ -26,15 +29,21 @@ STEPS = 30
 
 
 def mean_interval(values: Sequence[float], *, most: float, alpha: float = ALPHA) -> Interval:
-    """Of the mean of values that lie between -most and most, in an order that nobody chose by the values."""
-    found, counts = np.unique(np.asarray(values, np.float64), return_counts=True)
+    """Of the mean of values that lie between -most and most, in an order that nobody chose by the values. Of no value
+    it is -most to most. Raises StatisticsError of a value that is not finite or outside."""
+    given = np.asarray(values, np.float64)
+    finite(given, "values")
+    if np.any(np.abs(given) > most):
+        raise StatisticsError(f"a value lies outside {-most:g} to {most:g}")
+    found, counts = np.unique(given, return_counts=True)
     low = -_upper(-found, counts, -most, most, alpha / 2)
     return _rounded(low, _upper(found, counts, -most, most, alpha / 2))
 
 
 @lru_cache(maxsize=1 << 16)
 def share_interval(successes: int, trials: int, alpha: float = ALPHA) -> Interval:
-    """Of a share of films."""
+    """Of a share of films; 0 to 1 of none. Raises StatisticsError unless 0 <= successes <= trials."""
+    check_counts(successes, trials)
     counts = np.array([trials - successes, successes])
     low = -_upper(np.array([0.0, -1.0]), counts, -1.0, 0.0, alpha / 2)
     return _rounded(low, _upper(np.array([0.0, 1.0]), counts, 0.0, 1.0, alpha / 2))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.stats.estimate import Interval, Proportion
+from model.stats.usable import counts, shares
 
 STEPS = 60
 """Halvings of 0..1: more than a float can tell apart."""
@@ -15,7 +16,12 @@ def interval(successes: int, trials: int, level: float = 0.95) -> Interval:
     """Clopper-Pearson interval of a proportion, four digits; (0, 1) when nothing was tried.
 
     Time and memory grow with `trials`: 100,000 take a tenth of a second.
+
+    Raises:
+        StatisticsError: not 0 <= successes <= trials, or a level outside 0..1.
     """
+    counts(successes, trials)
+    shares([level], "level")
     if trials == 0:
         return 0.0, 1.0
     tail = (1 - level) / 2
@@ -29,14 +35,17 @@ def interval(successes: int, trials: int, level: float = 0.95) -> Interval:
 
 
 def proportion(successes: int, trials: int) -> Proportion:
-    """A share with its interval, four digits."""
+    """A share with its interval, four digits; None as value when nothing was tried. Raises StatisticsError as
+    `interval`."""
     return Proportion(
         value=round(successes / trials, 4) if trials else None, interval95=interval(successes, trials), n=trials
     )
 
 
 def sign_test(first: int, second: int) -> float:
-    """Two-sided p value of a fair coin that fell so often on each side; McNemar's exact test on discordant pairs."""
+    """Two-sided p value of a fair coin that fell so often on each side; McNemar's exact test on discordant pairs.
+    Raises StatisticsError where a count is below 0."""
+    counts(first, first + second)
     trials = first + second
     if trials == 0:
         return 1.0

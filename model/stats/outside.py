@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.stats.shift import Values
+from model.errors import StatisticsError
+from model.stats.shift import Values, two_samples
 
 SHARE = 0.01
 """Of the reference outside its usual range, on both sides together; with few films at least one on each side."""
@@ -39,7 +40,14 @@ class Outside:
 
 
 def count(reference: Values, sample: Values) -> Outside:
-    """Two samples of one measure, finite, in any order; the reference [N >= 2], the sample [N >= 1]."""
+    """Two samples of one measure, in any order; the reference [N >= 2], the sample [N >= 1].
+
+    Raises:
+        StatisticsError: fewer values, or one that is not finite.
+    """
+    two_samples(reference, sample)
+    if len(reference) < 2:
+        raise StatisticsError("a reference of one film has no range")
     ordered = np.sort(reference)
     cut = max(1, int(len(ordered) * SHARE / 2))
     low, high = float(ordered[cut - 1]), float(ordered[-cut])

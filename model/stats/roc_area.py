@@ -24,6 +24,8 @@ from model.stats.estimate import Interval
 from model.stats.summaries import four_digits
 
 STEPS = 50
+FEWEST_PATIENTS = 3
+"""With a positive film, and as many with a negative one."""
 
 
 def area_interval(
@@ -42,7 +44,7 @@ def area_interval(
     """
     names = np.unique(np.asarray(patients), return_inverse=True)[1]
     groups = [len(np.unique(names[films])) for films in (positive, ~positive)]
-    if min(groups) < 3:
+    if min(groups) < FEWEST_PATIENTS:
         return None
     area, share = _shares(scores, positive)
     by_patient = np.bincount(names, np.where(positive, *(np.sqrt(n / (n - 1)) for n in groups)) * share)

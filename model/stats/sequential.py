@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass
 from math import ceil, exp, lgamma, log
 from typing import Any, NamedTuple
 
+from model.errors import StatisticsError
 from model.stats.binomial import interval
+from model.stats.usable import shares
 
 ALPHA = 0.05
 
@@ -77,7 +79,15 @@ def watch(
         outcomes: one for each film that is of the rate's kind, or may be.
         calibrated: (low, high) of the rate, 0..1.
         alpha: chance of a false alarm, over all time.
+
+    Raises:
+        StatisticsError: `calibrated` is not 0 <= low <= high <= 1, or `alpha` not over 0 and at most 1.
     """
+    shares([alpha, *(calibrated or ())], "rate")
+    if alpha == 0:
+        raise StatisticsError("an alarm that may never be false is never raised: alpha is over 0")
+    if calibrated and calibrated[0] > calibrated[1]:
+        raise StatisticsError(f"the calibrated interval ends below its beginning: {calibrated}")
     successes, trials, largest, alarm = 0, 0, 0.0, None
     may_be = {True: 0, False: 0}
     for outcome in outcomes:

@@ -18,6 +18,8 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from model.stats.usable import finite, shares, some_films
+
 Values = NDArray[np.float64]
 
 BINS = 10
@@ -45,7 +47,9 @@ class Shift:
 
 
 def compare(reference: Values, sample: Values) -> Shift:
-    """Two samples of one measure, each [N >= 1], finite, in any order."""
+    """Two samples of one measure, each [N >= 1], in any order. Raises StatisticsError where one is empty, or a value is
+    not finite."""
+    two_samples(reference, sample)
     counts = binned(reference, sample)
     return Shift(
         psi=psi(*counts),
@@ -54,6 +58,13 @@ def compare(reference: Values, sample: Values) -> Shift:
         median=float(np.median(sample)),
         reference_median=float(np.median(reference)),
     )
+
+
+def two_samples(reference: Values, sample: Values) -> None:
+    """Raises StatisticsError unless both have values, all of them finite."""
+    for values, name in ((reference, "reference values"), (sample, "values")):
+        some_films(len(values))
+        finite(values, name)
 
 
 def binned(reference: Values, sample: Values) -> tuple[Values, Values]:
@@ -112,7 +123,11 @@ def q_values(p: Sequence[float]) -> list[float]:
 
     The rate holds for independent tests, and for tests that depend as measures of the same films usually do
     (Benjamini & Yekutieli 2001, Ann. Statist. 29:1165). While nothing drifts, it is the chance of any alarm.
+
+    Raises:
+        StatisticsError: a p-value is not between 0 and 1.
     """
+    shares(p, "p-value")
     order = np.argsort(p)[::-1]
     ranks = np.arange(len(order), 0, -1)
     adjusted = np.minimum.accumulate(np.asarray(p, np.float64)[order] * len(order) / ranks)

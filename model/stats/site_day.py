@@ -12,6 +12,7 @@ A simulation in the tests shows that the intervals cover. They hold for one day 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,8 +131,8 @@ def site_days(
         draws: days drawn for each.
 
     Raises:
-        ValueError: a probability is not finite, a flag is no finding, or has no labelled film with it or without it; a
-            prevalence outside 0..1; no film a day.
+        ValueError: a probability or threshold is not finite, a flag is no finding, or has no labelled film with it or
+            without it; a prevalence outside 0..1; no film a day.
     """
     if films_per_day < 1:
         raise ValueError("a day needs at least one film")
@@ -139,6 +140,8 @@ def site_days(
         raise ValueError(f"a prevalence is a share between 0 and 1, not {wrong[0]:g}")
     if not np.isfinite(scores.chances).all():
         raise ValueError("a probability is not finite")
+    if odd := [point for point in points if not np.isfinite(point.threshold)]:
+        raise ValueError(f"the threshold of {odd[0].flag} is not a finite number")
     random = np.random.default_rng(seed)
     measured, days = [], []
     for point in points:
@@ -206,21 +209,22 @@ def _beta(hit: Rows, patients: NDArray[np.str_], random: np.random.Generator, dr
     return random.beta(hit.mean() * films + 0.5, (1 - hit.mean()) * films + 0.5, size=draws)
 
 
-def independent_films(hit: Rows, patients: NDArray[np.str_]) -> float:
-    """Films of as many patients that would know the share of `hit` as well as these films do; at most their number.
+def independent_films(values: NDArray[Any], patients: NDArray[np.str_]) -> float:
+    """Films of as many patients that would know the mean of `values` [N >= 1] as well as these films do; at most their
+    number.
 
-    The films divided by the design effect: the variance of the share over patients, by that over independent films. It
+    The films divided by the design effect: the variance of the mean over patients, by that over independent films. It
     is at least what is left where all films of a patient are alike, and that where all films are.
     """
     _, of_patient = np.unique(patients, return_inverse=True)
-    sizes, share = np.bincount(of_patient), float(hit.mean())
-    least = len(hit) ** 2 / float((sizes**2).sum())
-    if share in (0.0, 1.0) or len(sizes) < 2:
+    sizes, films = np.bincount(of_patient), float(len(values))
+    least = films**2 / float((sizes**2).sum())
+    if (values == values[0]).all() or len(sizes) < 2:
         return least
-    left = np.bincount(of_patient, weights=hit - share)
-    over_patients = float((left**2).sum()) / len(hit) ** 2 * len(sizes) / (len(sizes) - 1)
-    effect = over_patients / (share * (1 - share) / len(hit))
-    return min(float(len(hit)), max(least, len(hit) / effect)) if effect else float(len(hit))
+    left = np.bincount(of_patient, weights=values - values.mean())
+    over_patients = float((left**2).sum()) / films**2 * len(sizes) / (len(sizes) - 1)
+    effect = over_patients / (float(values.var()) / films)
+    return min(films, max(least, films / effect)) if effect else films
 
 
 def _day(point: FlagAt, rates: _DrawnRates, prevalence: float, films: int, random: np.random.Generator) -> SiteDay:

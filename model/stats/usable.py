@@ -27,6 +27,18 @@ def as_many(films: int, **columns: Sequence[Any] | NDArray[Any]) -> None:
             raise StatisticsError(f"there are {len(column)} {name} for {films} films")
 
 
+def counts(successes: int, trials: int) -> None:
+    """Raises StatisticsError unless 0 <= successes <= trials."""
+    if not 0 <= successes <= trials:
+        raise StatisticsError(f"{successes} of {trials} films cannot be: a count is from 0 to all of them")
+
+
+def shares(values: Sequence[float], name: str) -> None:
+    """Raises StatisticsError unless each lies between 0 and 1; a number that is none does not."""
+    if wrong := [value for value in values if not 0 <= value <= 1]:
+        raise StatisticsError(f"{name} {wrong[0]:g} is not between 0 and 1")
+
+
 def some_films(films: int) -> None:
     """Raises StatisticsError without any, for what has no answer then."""
     if not films:

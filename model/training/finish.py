@@ -15,6 +15,7 @@ from model.bundle import Bundle
 from model.calibration import Calibration, fit_temperature
 from model.data.bundle_films import logits_of
 from model.data.dataset import Dataset
+from model.data.flow import FLOW, Flow
 from model.engine.ort import OrtEngine
 from model.stats.operating_points import bundle_metrics
 from model.stats.thresholds import choose_points, default_targets
@@ -34,11 +35,12 @@ def build_bundle(
     initial: str,
     pretraining: dict[str, Any] | None = None,
     helpers: dict[str, Any] | None = None,
+    flow: Flow | None = None,
     device: str,
 ) -> Bundle:
     """Write `path`. Every figure in it is measured through ONNX Runtime on the exported fp16 weights, as served.
 
-    `helpers` says what else taught, for the record.
+    `helpers` says what else taught, `flow` which films were left out of the prepared set, both for the record.
     """
     spec = dataset.spec
     with tempfile.TemporaryDirectory() as folder:
@@ -91,6 +93,7 @@ def build_bundle(
                 "views": list(dataset.views) or ["all"],
                 "train_views": list(dataset.train_views) or ["all"],
                 "films": {split: films.counts() for split, films in dataset.splits.items()},
+                **({FLOW: flow.as_dict()} if flow else {}),
                 "versions": {
                     "python": platform.python_version(),
                     "torch": torch.__version__,

@@ -4,6 +4,7 @@ cores."""
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,8 @@ from torch.nn import functional
 
 from model.data.bundle_films import Advance
 from model.gate.network import OUTPUTS, TURNS, VIEWS
-from model.gate.training_films import GateFilms, others
+from model.gate.rims import RIMS, rimmed
+from model.gate.training_films import GateFilms, others, view_weights
 from model.training.augment import Augmentation, augment
 from model.training.export import export_onnx
 from model.training.loop import Pass, Rows, nothing, shuffled
@@ -37,7 +39,7 @@ RIDGE = 0.01
 class GateConfig:
     """Recipe. Written into the bundle."""
 
-    epochs: int = 40
+    epochs: int = 16
     batch: int = 52
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
@@ -51,6 +53,8 @@ class GateConfig:
     """Share of chest films shown turned."""
     inverted: float = 0.25
     """Share of chest films shown inverted."""
+    rimmed: float = 0.4
+    """Share of all pictures shown with rims of collimation."""
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(
             rotation=8.0, shift=0.06, zoom=0.1, shear=4.0, stretch=0.08, brightness=0.2, flip=0.0
@@ -144,6 +148,9 @@ def _train(films: GateFilms, config: GateConfig, report: Callable[[GateEpoch], N
     torch.manual_seed(config.seed)
     random = np.random.default_rng(config.seed)
     chest, count = half_size(films.images), len(films.images)
+    weights = view_weights(films)
+    teaches = weights > 0
+    views, mean = np.where(teaches, films.views, -1), weights[teaches].mean() if teaches.any() else 1.0
     pictures = np.concatenate([chest, half_size(others(films.images, config.others, config.seed))])
     network = GateTrunk(config.dropout).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -160,20 +167,23 @@ def _train(films: GateFilms, config: GateConfig, report: Callable[[GateEpoch], N
         batch=config.batch,
         augmentation=config.augmentation,
     )
-    tally = np.bincount(films.views[films.views >= 0], minlength=2).clip(min=1)
-    weights = torch.tensor([tally.min() / tally[0], tally.min() / tally[1], 0.5], dtype=torch.float32)
+    weights = np.concatenate([weights / mean, np.ones(len(pictures) - count)])
     for epoch in range(1, config.epochs + 1):
         started = time.monotonic()
         turn = np.where(random.random(len(pictures)) < config.turned, random.integers(1, len(TURNS), len(pictures)), 0)
         inverted, mirrored = random.random(len(pictures)) < config.inverted, random.random(len(pictures)) < 0.5
+        rim = np.where(random.random(len(pictures)) < config.rimmed, random.integers(len(RIMS), size=len(pictures)), -1)
         view = np.full(len(pictures), VIEWS.index("OTHER"))
-        view[:count] = np.where((turn[:count] == 0) & ~inverted[:count], films.views, -1)
+        view[:count] = np.where((turn[:count] == 0) & ~inverted[:count], views, -1)
 
         def images_of(rows: Rows) -> NDArray[np.uint8]:
-            return np.stack([_shown(pictures[i], turn[i], inverted[i], mirrored[i]) for i in rows])  # noqa: B023
+            return np.stack(
+                [_shown(_in_rims(pictures[i], rim[i], random), turn[i], inverted[i], mirrored[i]) for i in rows]  # noqa: B023
+            )
 
         def loss_of(logits: Tensor, rows: Rows) -> tuple[Tensor, float]:
-            return _loss(logits, view[rows], turn[rows], inverted[rows], rows < count, weights, config), len(rows)  # noqa: B023
+            chest = rows < count
+            return _loss(logits, view[rows], turn[rows], inverted[rows], chest, weights[rows], config), len(rows)  # noqa: B023
 
         chosen = count + random.choice(len(pictures) - count, each - count)
         order = np.concatenate([np.arange(count), chosen])[shuffled(each, training.generator)]
@@ -184,8 +194,14 @@ def _train(films: GateFilms, config: GateConfig, report: Callable[[GateEpoch], N
 
 def half_size(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [N, 1, S, S] -> [N, 1, S/2, S/2], means of 2 x 2."""
-    half = functional.avg_pool2d(torch.from_numpy(images).to(torch.float32), SHRINK)
-    return half.round().to(torch.uint8).numpy()
+    parts = torch.split(torch.from_numpy(images), 512)  # all at once as floats would be four times the films
+    halves = [functional.avg_pool2d(part.to(torch.float32), SHRINK).round().to(torch.uint8) for part in parts]
+    return torch.cat(halves).numpy()
+
+
+def _in_rims(image: NDArray[np.uint8], number: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """[1, S, S] in rims of this one of RIMS; as it is where that is -1."""
+    return image if number < 0 else rimmed(image[0], list(RIMS.values())[number], random)[None]
 
 
 def _shown(image: NDArray[np.uint8], turn: int, inverted: bool, mirrored: bool) -> NDArray[np.uint8]:
@@ -201,13 +217,15 @@ def _loss(
     turn: NDArray[np.int64],
     inverted: NDArray[np.bool_],
     chest: NDArray[np.bool_],
-    weights: Tensor,
+    weights: NDArray[np.float64],
     config: GateConfig,
 ) -> Tensor:
     of_view, of_turn, of_polarity = logits[:, VIEW], logits[:, TURN], logits[:, POLARITY]
     known, film = torch.from_numpy(view >= 0), torch.from_numpy(chest)
     target = torch.from_numpy(view).clamp(min=0)
-    named = functional.cross_entropy(of_view[known], target[known], weights, label_smoothing=config.label_smoothing)
+    each = functional.cross_entropy(of_view, target, label_smoothing=config.label_smoothing, reduction="none")
+    weight = torch.from_numpy(weights).to(torch.float32)
+    named = (each * weight)[known].sum() / weight[known].sum().clamp(min=1e-6)
     unnamed = of_view[film & ~known].log_softmax(dim=1)[:, :2].logsumexp(dim=1)
     turned = functional.cross_entropy(of_turn[film], torch.from_numpy(turn)[film])
     polarity = torch.from_numpy(inverted).to(torch.float32)[film]
@@ -217,17 +235,19 @@ def _loss(
 
 @torch.inference_mode()
 def _groups(network: GateTrunk, chest: NDArray[np.uint8], config: GateConfig) -> tuple[Tensor, Tensor]:
-    """Whitening matrix and whitened centres of the training films' features, a group for each turn and polarity."""
+    """Whitening matrix and whitened centres of the training films' features, a group for each turn and polarity, with
+    rims and without."""
     network.eval()
     generator = torch.Generator().manual_seed(config.seed)
+    random = np.random.default_rng(config.seed)
+    in_rims = np.stack([_in_rims(film, number % len(RIMS), random) for number, film in enumerate(chest)])
     centres, rest = [], []
-    for turn in range(len(TURNS)):
-        for inverted in (False, True):
-            images = torch.from_numpy(np.stack([_shown(film, turn, inverted, False) for film in chest])).float()
-            images = torch.cat([images, augment(images, generator, config.augmentation)])
-            found = torch.cat([network.logits_and_features(part)[1] for part in torch.split(images, 256)])
-            centres.append(found.mean(dim=0))
-            rest.append(found - centres[-1])
+    for films, turn, inverted in product((chest, in_rims), range(len(TURNS)), (False, True)):
+        images = torch.from_numpy(np.stack([_shown(film, turn, inverted, False) for film in films])).float()
+        images = torch.cat([images, augment(images, generator, config.augmentation)])
+        found = torch.cat([network.logits_and_features(part)[1] for part in torch.split(images, 256)])
+        centres.append(found.mean(dim=0))
+        rest.append(found - centres[-1])
     scatter = torch.cat(rest)
     covariance = scatter.T @ scatter / len(scatter)
     covariance += RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance))

@@ -15,6 +15,11 @@ from model.evaluation.evaluate import json_text
 from model.findings import FINDINGS
 from model.gate.reasons import REASONS as GATE_REASONS
 from model.pages.card import EVALUATION, card, read_evaluation
+from model.pages.card_file import CARD as CARD_FILE
+from model.pages.card_file import read_card
+from model.pages.card_json import card_json
+from model.pages.guidelines import page as guidelines
+from model.pages.guidelines.item import MET, NOT_APPLICABLE, NOT_MET
 from model.promotion.rule import RULE
 from model.study_table import read_study
 from tests.unit.worker.cli.test_cli import commands
@@ -27,13 +32,23 @@ from worker.states import NOT_A_FILM, State
 ROOT = Path(__file__).parents[2]
 README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
 COMMANDS, CARD, PROMOTION = "worker/COMMANDS.md", "model/CARD.md", "model/promotion/README.md"
+GUIDELINES = "model/GUIDELINES.md"
 BOTH = (README, CONFORMANCE)
 ALL = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.rglob("*.md")
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
-FOR_USERS = (*BOTH, COMMANDS, CARD, "worker/README.md", "model/README.md", "model/TRAINING.md", "model/CALIBRATION.md")
+FOR_USERS = (
+    *BOTH,
+    COMMANDS,
+    CARD,
+    GUIDELINES,
+    "worker/README.md",
+    "model/README.md",
+    "model/TRAINING.md",
+    "model/CALIBRATION.md",
+)
 REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), NOT_A_FILM, "operator"})
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
@@ -163,13 +178,66 @@ def test_the_model_card_is_the_shipped_bundles() -> None:
     assert page(CARD) == card(load(REFERENCE), read_evaluation(EVALUATION))
 
 
+def test_the_card_for_programs_is_the_shipped_bundles() -> None:
+    bundle = load(REFERENCE)
+    assert (REFERENCE / CARD_FILE).read_text(encoding="utf-8") == card_json(bundle, read_evaluation(EVALUATION))
+    found = read_card(bundle)
+    assert found is not None
+    assert (found["bundle"]["digest"], found["notice"]) == (bundle.digest, "Research software. Not a medical device.")
+
+
+def test_the_page_of_guidelines_is_generated() -> None:
+    """`test_pages` asks whether every page and heading that it names is there."""
+    assert page(GUIDELINES) == guidelines.page()
+
+
+def numbered(*parts: str) -> list[str]:
+    """2a-c is 2a, 2b, 2c; 1-3 is 1, 2, 3; else as it stands."""
+    found: list[str] = []
+    for part in parts:
+        item, _, last = part.partition("-")
+        if not last:
+            found.append(item)
+        elif last.isdigit():
+            found += [str(number) for number in range(int(item), int(last) + 1)]
+        else:
+            found += [f"{item[:-1]}{chr(letter)}" for letter in range(ord(item[-1]), ord(last) + 1)]
+    return found
+
+
+ITEMS = {
+    "TRIPOD+AI (2024)": numbered(
+        *("1-2", "3a-c", "4", "5a-b", "6a-c", "7", "8a-c", "9a-c", "10-11", "12a-g", "13-17", "18a-f", "19", "20a-c"),
+        *("21-22", "23a-b", "24-26", "27a-c"),
+    ),
+    "CLAIM (2024 update)": numbered("1-44"),
+    "DECIDE-AI (2022)": numbered(
+        *("1", "I", "2a-b", "II", "III", "3a-c", "4a-c", "5a-b", "IV", "6a-b", "7", "V", "8", "VI", "9a-b", "10a-b"),
+        *("VII", "VIII", "11-12", "13a-b", "14a-b", "15-16", "IX", "17", "X"),
+    ),
+}
+"""As the guidelines number them."""
+
+
+def test_every_item_of_a_guideline_has_an_answer() -> None:
+    known = {guideline.name: guideline for guideline in guidelines.GUIDELINES}
+    for name, numbers in ITEMS.items():
+        assert [item.number for item in known[name].items] == numbers
+    assert (len(ITEMS["TRIPOD+AI (2024)"]), len(ITEMS["DECIDE-AI (2022)"])) == (52, 38)
+    parts = [item.number.partition(".")[0] for item in known["MI-CLAIM (2020)"].items]
+    assert {part: parts.count(part) for part in parts} == {"1": 5, "2-3": 5, "4": 3, "5": 5, "6": 1}
+    for item in (item for guideline in guidelines.GUIDELINES for item in guideline.items):
+        assert item.where or item.status in (NOT_MET, NOT_APPLICABLE), item
+        assert item.why or item.status == MET, item
+
+
 def test_the_shipped_evaluation_holds_every_shipped_study() -> None:
     shipped = sorted((ROOT / "model/studies").glob("*.json"))
     assert read_evaluation(EVALUATION).studies == tuple(map(read_study, shipped))
 
 
 def test_the_shipped_evaluation_is_read_whole() -> None:
-    """Made by an earlier release: read as values and written again, it has the same bytes."""
+    """Read as values and written again, it has the same bytes."""
     assert json_text(read_evaluation(EVALUATION)) == EVALUATION.read_text(encoding="utf-8")
 
 
@@ -224,7 +292,7 @@ def test_the_card_names_the_evaluations_engine() -> None:
     """And the reference's accuracy on the same films."""
     engine = json.loads(EVALUATION.read_text(encoding="utf-8"))["engine"]["name"]
     accuracy = f"{load(REFERENCE).metrics['test']['accuracy']['value']:.3f}"
-    shown = page(CARD)
+    shown = " ".join(page(CARD).split())
     assert f"scored by `{engine}`" in shown
     assert re.search(rf"In fp32 the accuracy is .*{accuracy} on test", shown)
 

@@ -23,6 +23,8 @@ ORPHANS = "orphans"
 TRAIL_BROKEN = "trail_broken"
 MOST_NAMED = 4
 """Measures that the text of a drift alarm names."""
+MOST_SUBJECT = 64
+"""Characters of a subject: a finding of any name and a device's name of 32."""
 MOST_ABOUT = 1000
 """Films that an alarm keeps by id; of more, their number says that there are others."""
 
@@ -120,8 +122,10 @@ def _trail_broken(chain: ChainCheck) -> Iterator[Condition]:
 
 
 def _performance(performance: LivePerformance | None) -> Iterator[Condition]:
-    """An alarm for each flag with a rate over the random sample that left where it was calibrated."""
-    for finding in performance.rates.sample.findings if performance else ():
+    """An alarm for each flag, and X-ray device with a calibration of its own, with a rate over the random sample that
+    left where it was calibrated."""
+    parts = performance.rates.parts if performance else ()
+    for device, finding in ((part.device, finding) for part in parts for finding in part.sample.findings):
         left = [one for one in finding.by_label if one.rate.alarm]
         if left:
             rate = left[0].rate
@@ -129,12 +133,13 @@ def _performance(performance: LivePerformance | None) -> Iterator[Condition]:
             assert value is not None
             assert calibrated is not None
             low, high = calibrated
+            where = f" on device {device}" if device else ""
             yield Condition(
                 rule="performance",
-                subject=finding.finding,
+                subject=f"{finding.finding} on {device}"[:MOST_SUBJECT] if device else finding.finding,
                 value=value,
                 threshold=low if value < (low + high) / 2 else high,
-                text=f"{SPOKEN.get(finding.finding, finding.finding)}: live {left[0].name} on films labelled "
+                text=f"{SPOKEN.get(finding.finding, finding.finding)}{where}: live {left[0].name} on films labelled "
                 f"{SPOKEN.get(left[0].label, left[0].label)} is {value:.3f}, of "
                 f"{rate.trials} in the random sample; it was calibrated at {low:.3f} to {high:.3f}",
                 about=tuple(f"{one.name} {one.label}" for one in left),

@@ -154,7 +154,7 @@ def replay(
         open_engine: by a name of `model.engine.choose`. Raises ModelError where it cannot run.
     """
     with _engine(bundle, stored.engine, open_engine) as engine:
-        (again,) = score(engine, bundle, read(bundle.preprocess)[None, None])
+        (again,) = score(engine, bundle, read(bundle.preprocess)[None, None], [stored.device or ""])
         return Replayed(
             stored=stored,
             engine=engine.spec.name,

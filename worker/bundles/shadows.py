@@ -1,6 +1,7 @@
 """Shadow scores: silently, after the live ones are committed. Nothing that fails here is felt outside."""
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from model.errors import BundleError, ModelError, first_line
 from model.preprocess import PreprocessSpec
 from model.scorer import score
+from model.xray_devices import XrayDevice
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.bundles.roles import PlacedBundle
@@ -30,15 +32,22 @@ log = logging.getLogger("xrayq.worker")
 SKIPPED = Action.SHADOW_SKIPPED
 """Audit event: films that have no score of a shadow. `detail`: bundle, films, reason. It is not made up for."""
 
-ScoredImages = list[tuple[NewScore, NDArray[np.uint8]]]
-"""Films with a live score, and the inputs [size, size] it was made from."""
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredFilm:
+    """A film with a live score."""
+
+    scored: NewScore
+    image: NDArray[np.uint8]
+    """[size, size], what the score was made from."""
+    device: XrayDevice
 
 
 def score_shadows(
     database: Engine,
     serving: "Serving",
     shadows: tuple[PlacedBundle, ...],
-    films: ScoredImages,
+    films: list[ScoredFilm],
     spec: PreprocessSpec,
     batch: int,
 ) -> None:
@@ -62,7 +71,12 @@ def films_skipped(connection: Connection, digest: str, since: datetime | None = 
 
 
 def _score_one(
-    database: Engine, serving: "Serving", shadow: PlacedBundle, films: ScoredImages, spec: PreprocessSpec, batch: int
+    database: Engine,
+    serving: "Serving",
+    shadow: PlacedBundle,
+    films: list[ScoredFilm],
+    spec: PreprocessSpec,
+    batch: int,
 ) -> None:
     with serving.using(shadow) as loaded:
         if loaded.bundle.preprocess != spec:
@@ -70,10 +84,11 @@ def _score_one(
         scored = []
         for at in range(0, len(films), batch):
             part = films[at : at + batch]
-            results = score(loaded.engine, loaded.bundle, np.stack([image for _, image in part])[:, None])
+            images = np.stack([film.image for film in part])[:, None]
+            devices = [loaded.bundle.device_of(film.device) for film in part]
             scored += [
-                NewScore(instance_id=film.instance_id, score=result, notes=film.notes)
-                for (film, _), result in zip(part, results, strict=True)
+                NewScore(instance_id=film.scored.instance_id, score=result, notes=film.scored.notes)
+                for film, result in zip(part, score(loaded.engine, loaded.bundle, images, devices), strict=True)
             ]
         with writing(database) as connection:
             scores.write(

@@ -12,6 +12,7 @@ from worker.cli import (
     audit,
     bundle,
     calibrate,
+    card,
     compare,
     compile,
     db,
@@ -70,6 +71,7 @@ processes.register(app)
 submit.register(app)
 roles.register(bundle.app)
 compare.register(bundle.app)
+card.register(bundle.app)
 replay.register(instance.app)
 study_source.register(study.app)
 demo.register(app)

@@ -11,8 +11,10 @@ from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point, sh
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from model.bundle import Bundle
-    from model.stats.manifest_measures import VariantMeasures
+    from model.stats.manifest_measures import SplitShares, VariantMeasures
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Bundles: weights with everything they need.")
 OTHERWISE = "; 'xrayq evaluate' measures what a variant, such as int8, does"
@@ -58,15 +60,24 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     xrayq bundle show
     xrayq bundle show runs/mine --json
     """
+    from model.errors import BundleError
+
     bundle = load_bundle(name)
+    try:
+        card, about_card = card_of(bundle), "none beside it; 'xrayq bundle card' writes one"
+    except BundleError as error:
+        card, about_card = None, str(error)
     if as_json:
         print_json(
             _summary(bundle)
             | {
+                "notice": NOTICE,
+                "card": str(card) if card else None,
                 "preprocess": bundle.preprocess.as_dict(),
                 "calibration": bundle.calibration.as_dict(),
                 "variants": bundle.variants,
                 "conformal": bundle.conformal and bundle.conformal.as_dict(),
+                **({"devices": [device.as_dict() for device in bundle.devices]} if bundle.devices else {}),
                 "parent": bundle.parent,
                 "gate": bundle.gate,
                 "operating_points": [point.as_dict() for point in bundle.operating_points],
@@ -77,13 +88,13 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         return
     from rich.text import Text
 
-    from model.errors import BundleError
     from model.pages.texts import value_text
     from model.stats.manifest_measures import split_shares, variant_measures
     from worker.cli.console import print_rows
 
     try:
         splits, gate = split_shares(bundle), gate_lines(bundle)
+        device_splits = {device.name: split_shares(bundle.for_device(device.name)) for device in bundle.devices}
         variants = {precision: variant_measures(bundle, precision) for precision in bundle.variants}
     except BundleError as error:
         raise Unhealthy(str(error)) from None
@@ -92,11 +103,31 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     console.print(Text.assemble((bundle.name, "bold"), about))
     engine = bundle.provenance.get("calibrated", {}).get("engine", "fp32") or "the engine of the table's logits"
     console.print(f"measured with {engine}{OTHERWISE if bundle.variants else ''}")
+    console.print(f"model card: {card or about_card}", soft_wrap=True)
     measured = [
         (split, str(found.films), *map(share_text, (found.accuracy, *map(found.recall.get, bundle.findings))))
         for split, found in splits.items()
     ]
     print_rows(console, ("split", "films", "accuracy", *(f"recall {name}" for name in bundle.findings)), measured)
+    _show_decisions(console, bundle, splits)
+    for device in bundle.devices:
+        own = bundle.for_device(device.name)
+        head = f": {device.words}; {own.calibration.words}, on {device.record.get('films', '?')} films"
+        console.print(Text.assemble("device ", (device.name, "bold"), head))
+        _show_decisions(console, own, device_splits[device.name])
+    for precision, variant in variants.items():
+        console.print(f"variant {precision}: {_agreement(precision, variant)}")
+    for line in gate:
+        console.print(line)
+    for key, value in bundle.provenance.items():
+        if key == "history":
+            value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
+        console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
+    console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
+
+
+def _show_decisions(console: "Console", bundle: "Bundle", splits: "dict[str, SplitShares]") -> None:
+    """Operating points and prediction sets, of the bundle or as it is for a device."""
     for point in bundle.operating_points:
         found = {split: shares.flags.get(point.finding) for split, shares in splits.items()}
         print_point(
@@ -115,27 +146,24 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         )
     if bundle.calibration.prior_shift:
         console.print(SHIFT_NOTE)
-    for precision, variant in variants.items():
-        console.print(f"variant {precision}: {_agreement(precision, variant)}")
-    for line in gate:
-        console.print(line)
-    for key, value in bundle.provenance.items():
-        if key == "history":
-            value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
-        console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
-    console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
 
 
 @app.command()
 def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
-    """Check every digest of a bundle, load its network and run it once. Exit code 5 if anything is wrong.
+    """Check every digest of a bundle and its card, load its network and run it once. Exit code 5 if anything is wrong.
 
     Without a name: the shipped bundle.
 
     \b
     xrayq bundle verify
     """
+    from model.errors import BundleError
+
     bundle = load_bundle(name)
+    try:
+        card_of(bundle)
+    except BundleError as error:
+        raise Unhealthy(str(error)) from None
     names = run_once(bundle)
     if as_json:
         print_json(_summary(bundle) | {"engine": names[0], "engines": names, "ok": True})
@@ -186,6 +214,13 @@ def load_bundle(name: str) -> "Bundle":
         return load(path)
     except BundleError as error:
         raise Unhealthy(str(error)) from None
+
+
+def card_of(bundle: "Bundle") -> Path | None:
+    """Where its model card is; None where it has none. Raises BundleError where it is not this bundle's."""
+    from model.pages.card_file import CARD, read_card
+
+    return bundle.path / CARD if read_card(bundle) else None
 
 
 def _summary(bundle: "Bundle") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from worker.cli.common import (
     require,
     wide_console,
 )
+from worker.cli.device_match import MatchOption, device_asked
 from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point
 from worker.errors import ConfigurationError
 
@@ -84,6 +85,10 @@ def calibrate(
         str,
         typer.Option(help="Of the new bundle; default: as it was with +cal. and eight digits of what it was made of."),
     ] = "",
+    device: Annotated[
+        str, typer.Option(help="With --labels: calibrate only this X-ray device, a name of yours; all else stays.")
+    ] = "",
+    match: MatchOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a bundle's probabilities, flags and prediction sets to labelled films, into a new bundle.
@@ -100,6 +105,10 @@ def calibrate(
     With a prevalence the probabilities are for films mixed so. It changes no
     flag and no prediction set.
 
+    With a device, the new bundle has a calibration more: it is fitted on the
+    rows of that device, and later taken for its films alone. Of several
+    devices that a film matches, the one that asks for most attributes counts.
+
     REPORT gets calibration.json (the same bytes on every run) and
     calibration.html, a page that needs no network.
 
@@ -107,10 +116,15 @@ def calibrate(
     xrayq calibrate --films runs/all --out runs/calibrated
     xrayq calibrate runs/bundle --films runs/all --sensitivity covid19=0.95 --specificity pneumonia=0.8
     xrayq calibrate --labels site.csv --out runs/site --prevalence normal=0.9,pneumonia=0.08,covid19=0.02
+    xrayq calibrate runs/site --labels site.csv --device room-2 --match station=DX2 --out runs/site-2
     """
     require("calibration")
     if (films is None) == (labels is None):
         raise ConfigurationError("calibrate needs --films FOLDER or --labels CSV, one of the two")
+    if match and not device:
+        raise ConfigurationError("--match says which films are of a device: give it a name with --device")
+    if device and labels is None:
+        raise ConfigurationError("--device needs --labels CSV: prepared films do not say which device made them")
     bundle = load_bundle(name)
     wish = wish_of(bundle, sensitivity, specificity, coverage, prevalence)
     source = films or labels
@@ -119,17 +133,20 @@ def calibrate(
     from rich.console import Console
 
     from model.calibrating.calibrate import calibrate_on_table
+    from model.calibrating.device import calibrate_device
     from model.pages.calibration_report import write
 
     must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
     with one_line_errors():
+        called = {"name": new_name, "version": version}
         if films is not None:
-            calibrated = _on_films(console, bundle, films, out, wish, engine, {"name": new_name, "version": version})
+            calibrated = _on_films(console, bundle, films, out, wish, engine, called)
+        elif device:
+            asked = device_asked(bundle, device, match or [])
+            calibrated = calibrate_device(bundle, source, out, wish, asked, **called, report=_line(console))
         else:
-            calibrated = calibrate_on_table(
-                bundle, source, out, wish, name=new_name, version=version, report=_line(console)
-            )
+            calibrated = calibrate_on_table(bundle, source, out, wish, **called, report=_line(console))
         write(calibrated, place)
     if as_json:
         print_json(calibrated.content.as_dict() | {"path": str(out), "report": str(place)})
@@ -285,6 +302,8 @@ def show(console: "Console", content: "CalibrationContent", out: Path, place: Pa
         "chance.",
         style="dim",
     )
+    if content.device:
+        console.print(f"Only films of device {content.device.name} ({content.device.words}); all else is as it was.")
     if content.calibration.prior_shift:
         console.print(f"Calibration: {content.calibration.words}. {SHIFT_NOTE}", style="dim")
     made = f"{out}, {content.name} {content.version}, digest {content.made[:12]}, {content.calibration.words}"

@@ -34,6 +34,10 @@ LIKE = 0.7
 UNBOUNDED = 100_000
 """Columns of what is not a terminal: no table is folded or leaves out a column."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+UnseenOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Normal films of an auxiliary set that no training has, FOLDER=source:label; repeatable."),
+]
 
 
 def load_settings(**overrides: Any) -> "Settings":
@@ -139,6 +143,17 @@ def parse_views(text: str) -> tuple[str, ...]:
 def parse_names(text: str) -> tuple[str, ...]:
     """nih,siim as a tuple."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def labelled_folder(text: str) -> "tuple[Path, str]":
+    """aux/=openist:normal -> (aux/, openist:normal). Raises ConfigurationError or NotFound."""
+    from pathlib import Path
+
+    folder, _, label = text.partition("=")
+    if ":" not in label:
+        raise ConfigurationError(f"--unseen {text}: write it as FOLDER=source:label, such as aux/=openist:normal")
+    must_exist(Path(folder))
+    return Path(folder), label
 
 
 def past_day(text: str, zone: "ZoneInfo", option: str) -> "date":

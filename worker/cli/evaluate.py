@@ -10,6 +10,8 @@ from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.common import (
     PREPARE,
     JsonOption,
+    UnseenOption,
+    labelled_folder,
     load_settings,
     must_be_writable,
     must_exist,
@@ -43,6 +45,15 @@ def evaluate(
     engine: Annotated[
         str | None, typer.Option(help="What runs the network; default: what serves, the setting XRAYQ_ENGINE.")
     ] = None,
+    auxiliary: Annotated[
+        list[Path] | None,
+        typer.Option(help="Auxiliary set: its films of patients that --hold-out kept from every training; repeatable."),
+    ] = None,
+    unseen: UnseenOption = None,
+    copies: Annotated[
+        Path | None,
+        typer.Option(help="The same films prepared from other copies, by image_id: how many change a flag."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle on labelled films, scored exactly as served, and write a report.
@@ -57,16 +68,18 @@ def evaluate(
     xrayq prepare films/ --views all && xrayq evaluate
     xrayq evaluate runs/bundle --films runs/films --out runs/report
     xrayq evaluate --engine onnxruntime --out runs/fp32
+    xrayq evaluate runs/bundle --auxiliary aux/ --unseen aux/=openist:normal --copies runs/native
     """
     require("evaluation")
     bundle, settings = load_bundle(name), load_settings(**({"engine": engine} if engine else {}))
     must_exist(films, first=PREPARE)
-    must_exist(*(study or ()))
+    must_exist(*(study or ()), *(auxiliary or ()), *([copies] if copies else ()))
+    places = tuple(labelled_folder(text) for text in unseen or ())
     from rich.console import Console
 
     from model.engine.choose import open_engine
+    from model.evaluation.evaluate import Beside, write
     from model.evaluation.evaluate import evaluate as run_evaluation
-    from model.evaluation.evaluate import write
     from model.evaluation.gradcam import GradCam
     from model.pages.report import render
     from model.study_table import read_study
@@ -84,7 +97,8 @@ def evaluate(
             flag_tolerance=settings.flag_tolerance,
         )
         with closing(opened), progress(console, "films scored") as advance:
-            evaluation = run_evaluation(bundle, opened, films, studies=studies, advance=advance)
+            beside = Beside(auxiliary=tuple(auxiliary or ()), unseen=places, copies=copies)
+            evaluation = run_evaluation(bundle, opened, films, studies=studies, beside=beside, advance=advance)
         with console.status("writing the report"):
             write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
     if as_json:
@@ -129,9 +143,36 @@ def _show(console: "Console", content: "EvaluationContent", out: Path) -> None:
         "balanced: mean recall. Brackets are 95 % intervals, exact; of balanced by bootstrap over patients.",
         style="dim",
     )
+    _show_answers(console, content)
     if not content.data.trained_on:
         console.print("The bundle was trained on another prepared set than this one: see the report.", style="yellow")
     console.print(f"wrote {out / 'report.html'}, evaluation.json and predictions.csv. {content.notice}")
+
+
+def _show_answers(console: "Console", content: "EvaluationContent") -> None:
+    """The questions that matter, and the normal films flagged of each set and source."""
+    from rich.table import Table
+
+    from model.findings import SPOKEN
+
+    table = Table(title="Films of one source against each other", title_justify="left")
+    for column in ("", "films of", "score", "first", "second", "AUROC"):
+        table.add_column(column, justify="right" if column in ("first", "second", "AUROC") else "left")
+    for answer in content.questions or ():
+        films = (str(side.films) for side in (answer.positives, answer.negatives))
+        area = _words(answer.auroc) if answer.auroc else f"- ({answer.reason})"
+        table.add_row(answer.words, answer.part, answer.score, *films, area)
+    if table.row_count:
+        console.print(table)
+    table, flags = Table(title="Normal films that are flagged", title_justify="left"), content.bundle.operating_points
+    for column in ("", "films", "any flag", *(SPOKEN[point.finding] for point in flags)):
+        table.add_column(column, justify="right" if column else "left")
+    for row in content.normals_flagged or ():
+        if row.group in ("all", "source"):
+            name = f"{row.part}, {row.of if row.group == 'all' else row.name}"
+            table.add_row(name, str(row.films), *map(_words, (row.any_flag, *row.flags.values())))
+    if table.row_count:
+        console.print(table)
 
 
 def _words(estimate: "Estimate") -> str:

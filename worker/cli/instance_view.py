@@ -43,7 +43,8 @@ def print_score(console: "Console", score: "ScoreView") -> None:
     from worker.words import flags_text
 
     said = flags_text(score.flags, score.unsure)
-    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}: {said}")
+    device = f", calibrated for device {score.device}" if score.device else ""
+    console.print(f"{score.role} score, bundle {score.bundle_digest[:12]}, {score.engine}{device}: {said}")
     rows = []
     for name, finding in score.findings.items():
         interval, threshold = finding.interval, finding.operating_point

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from model.stats.estimate import Interval
     from worker.monitoring.label_sample import Draw
-    from worker.monitoring.live_rates import Performance
+    from worker.monitoring.live_rates import DeviceRates, Performance
     from worker.settings import Settings
 
 MOST_CHARACTERS = 200
@@ -153,14 +153,15 @@ def export(
     """Write the labelled films that a bundle scored live, with its logits: the table that 'xrayq calibrate' takes.
 
     Columns: label, patient_id (a pseudonym of the study, as the database knows
-    no patient), bundle, and the logit of each finding. Films whose readers
+    no patient), bundle, what tells the X-ray device (calling_ae, manufacturer,
+    model_name, station), and the logit of each finding. Films whose readers
     disagree are left out. Label films drawn at random: a calibration on those
     that were flagged is wrong for all others.
 
     \b
     xrayq labels export site.csv
-    xrayq labels export room-2.csv --ae ROOM_2
-    xrayq calibrate --labels room-2.csv --out runs/room-2
+    xrayq calibrate --labels site.csv --out runs/site
+    xrayq calibrate --labels site.csv --device room-2 --match station=DX2
     """
     from collections import Counter
 
@@ -191,7 +192,8 @@ def performance(
 
     Rates come from the films that 'xrayq labels sample' drew; labels of other
     films are shown apart, as not representative. An alarm says that a rate left
-    the interval it had when the bundle was calibrated. It may be looked at
+    the interval it had when the bundle was calibrated; films of a device with a
+    calibration of its own are held against that one. It may be looked at
     after every film: over all time, rates that stayed inside raise a false
     alarm with a chance of at most 5 % in all, whichever drawn films readers
     leave out, as long as labels are not corrected.
@@ -211,7 +213,8 @@ def performance(
     console = wide_console()
     if measured.since:
         console.print(f"Counted since the reset of {clock(measured.since, settings.zone)}: {measured.reason}")
-    _show_sample(console, measured)
+    for part in measured.parts:
+        _show_sample(console, measured, part)
     _show_others(console, measured)
     console.print(
         "Calibrated: on the films that the flags were chosen on, by the engine of then (fp32 as a rule; int8 changes "
@@ -220,14 +223,19 @@ def performance(
     )
 
 
-def _show_sample(console: "Console", measured: "Performance") -> None:
+def _show_sample(console: "Console", measured: "Performance", part: "DeviceRates") -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
     from worker.monitoring.live_rates import COMPLETE
 
-    sample = measured.sample
+    sample, which = part.sample, f" of device {part.device}" if part.device else ""
+    if measured.devices:
+        console.print(f"Films{which or ' of no device with a calibration of its own'}:", style="bold")
     if not sample.drawn:
+        if measured.devices and any(one.sample.drawn for one in measured.parts):
+            console.print("none was drawn yet, so there is no rate and no alarm")
+            return
         console.print(
             "No film that this bundle scored was drawn at random, so there are no rates and no alarm: 'xrayq labels "
             "sample --films 100 --out worklist.csv', let readers fill it, 'xrayq labels import worklist.csv'.",
@@ -249,7 +257,8 @@ def _show_sample(console: "Console", measured: "Performance") -> None:
     limits = {one.rate.alarm_from for rates in sample.findings for one in rates.by_label if one.rate.calibrated}
     console.print(
         f"{sample.drawn} of the {measured.scored} films scored live by bundle {measured.bundle_digest[:12]} were drawn "
-        f"at random: {sample.labelled} labelled, readers disagree on {sample.disputed}, {sample.unread} not read. "
+        f"at random{f' and are{which}' if which else ''}: {sample.labelled} labelled, readers disagree on "
+        f"{sample.disputed}, {sample.unread} not read. "
         f"Evidence of {max(limits, default=0):.0f} or more raises the alarm."
     )
     if not sample.complete:

@@ -59,6 +59,13 @@ def simulate(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Of a table with a column split: which films to take.")] = "test",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="An X-ray device with a calibration of its own in the bundle: its films and thresholds. Default: "
+            "films of none, and the bundle's own thresholds."
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Foretell a site's day: flags, right and wrong, and missed findings.
@@ -84,12 +91,14 @@ def simulate(
     if table:
         must_exist(table)
         opened = load_bundle(bundle or "reference")
-        scores = _of_table(opened, table, split)
+        scores = _of_table(_known(opened, device), table, split, device)
         source = f"{table.name}, split {split} where it has splits"
     else:
-        opened, scores = _of_database(bundle)
+        opened, scores = _of_database(bundle, device)
         source = "the database, one film a study"
-    points = _points(opened, threshold)
+    if opened.devices:
+        source += f", films of device {device}" if device else ", films of no device of the bundle"
+    points = _points(opened.for_device(device), threshold)
     try:
         found = site_days(scores, points, prevalences=shares, films_per_day=films_per_day)
     except ValueError as error:
@@ -101,20 +110,30 @@ def simulate(
         _show(wide_console(), found, opened, source)
 
 
-def _of_table(bundle: "Bundle", table: Path, split: str) -> "LabelledScores":
+def _known(bundle: "Bundle", device: str) -> "Bundle":
+    """The bundle. Raises ConfigurationError where it has no such device."""
+    names = [known.name for known in bundle.devices]
+    if device and device not in names:
+        raise ConfigurationError(
+            f"--device {device}: bundle {bundle.name} has {', '.join(names) or 'no calibration of a single device'}"
+        )
+    return bundle
+
+
+def _of_table(bundle: "Bundle", table: Path, split: str, device: str) -> "LabelledScores":
     from model.calibrating.scored_table import read_scores
 
     with one_line_errors():
-        return read_scores(bundle, table, split)
+        return read_scores(bundle, table, split, device)
 
 
-def _of_database(name: str) -> "tuple[Bundle, LabelledScores]":
+def _of_database(name: str, device: str) -> "tuple[Bundle, LabelledScores]":
     from worker.monitoring.labelled_scores import labelled_scores
 
     settings = load_settings()
     engine = open_database(settings)
-    bundle = load_bundle(name) if name else live_bundle(engine, settings)
-    return bundle, labelled_scores(engine, bundle)
+    bundle = _known(load_bundle(name) if name else live_bundle(engine, settings), device)
+    return bundle, labelled_scores(engine, bundle, device)
 
 
 def _prevalences(text: str) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import must_exist, parse_names
+from worker.cli.common import UnseenOption, labelled_folder, parse_names
 from worker.cli.study import (
     RUNS,
     EpochsOption,
@@ -42,10 +42,7 @@ def source(
     train_views: TrainViewsOption = "",
     auxiliary: AuxiliaryOption = None,
     hold_out: HoldOutOption = 0.0,
-    unseen: Annotated[
-        list[str] | None,
-        typer.Option(help="Normal films of an auxiliary set that no training has, FOLDER=source:label; repeatable."),
-    ] = None,
+    unseen: UnseenOption = None,
     only: Annotated[str, typer.Option(help="Sources to leave out, comma-separated; all that have normal films.")] = "",
     change: ChangeOption = None,
     device: DeviceOption = "auto",
@@ -61,7 +58,7 @@ def source(
     """
     from model.training.source_study import source_study
 
-    places = [_unseen(text) for text in unseen or []]
+    places = [labelled_folder(text) for text in unseen or []]
     wanted = parse_names(only)
     run_study(
         lambda bench: source_study(
@@ -81,15 +78,6 @@ def source(
         auxiliary=auxiliary,
         hold_out=hold_out,
     )
-
-
-def _unseen(text: str) -> tuple[Path, str]:
-    """aux/=openist:normal -> (aux/, openist:normal). Raises ConfigurationError."""
-    folder, _, label = text.partition("=")
-    if ":" not in label:
-        raise ConfigurationError(f"--unseen {text}: write it as FOLDER=source:label, such as aux/=openist:normal")
-    must_exist(Path(folder))
-    return Path(folder), label
 
 
 def _normal_films(folder: Path, label: str, size: int) -> "Unseen":

@@ -86,6 +86,8 @@ def train(
     from rich.console import Console
 
     from model.data.dataset import load_dataset
+    from model.data.flow import read_flow
+    from model.data.never_trained import held_out_share
     from model.training.finish import build_bundle
     from model.training.loop import Checkpoint, describe_device, pick_device
     from model.training.resnet import fits
@@ -117,7 +119,7 @@ def train(
         helpers = {
             "auxiliary_digest": joined.digest if joined else None,
             "auxiliary_held_out": hold_out if joined else None,
-            "teachers": [{"name": one.name, "digest": one.digest} for one in teachers],
+            "teachers": [{"name": one.name, "digest": one.digest, "held_out": held_out_share(one)} for one in teachers],
         }
         checkpoint = Checkpoint(
             checkpoint_path(out, resume),
@@ -155,6 +157,7 @@ def train(
             initial=describe_start(init),
             pretraining=pretraining_of(init),
             helpers=helpers,
+            flow=read_flow(films),
             device=describe_device(chosen),
         )
         checkpoint.remove()

@@ -64,6 +64,8 @@ class ScoreView:
     findings: dict[str, FindingView]
     prediction_set: list[str] | None
     notes: list[str]
+    device: str | None = None
+    """Of the bundle, whose calibration it took; None, and not in the JSON: the bundle's own."""
 
     @property
     def flags(self) -> list[str]:
@@ -75,8 +77,8 @@ class ScoreView:
         return unsure(self.prediction_set)
 
     def as_dict(self) -> dict[str, Any]:
-        found: dict[str, Any] = plain(asdict(self), timespec="auto")
-        return found | {"unsure": self.unsure}
+        found: dict[str, Any] = plain(asdict(self), timespec="auto") | {"unsure": self.unsure}
+        return {name: value for name, value in found.items() if name != "device" or value is not None}
 
 
 def write(
@@ -105,6 +107,7 @@ def write(
                 "scored_at": now,
                 "prediction_set": None if film.score.prediction_set is None else list(film.score.prediction_set),
                 "notes": list(film.notes) or None,
+                "device": film.score.device or None,
             }
             for film in films
         ],
@@ -145,6 +148,7 @@ def of_instance(connection: Connection, instance_id: int) -> list[ScoreView]:
             findings={name: findings[row.id][name] for name in in_order(findings[row.id])},
             prediction_set=row.prediction_set,
             notes=row.notes or [],
+            device=row.device,
         )
         for row in scores
     ]
@@ -208,7 +212,7 @@ def _live_score(rows: list[Row[Any]]) -> LiveScore:
 
 
 def _finding_rows(key: int, result: Score, bundle: Bundle) -> list[dict[str, Any]]:
-    points = {point.finding: point for point in bundle.operating_points}
+    points = {point.finding: point for point in bundle.for_device(result.device).operating_points}
     rows = []
     for finding, (logit, probability) in result.stated.items():
         point = points.get(finding)

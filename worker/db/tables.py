@@ -79,6 +79,10 @@ instance = Table(
     Column("modality", String(64), nullable=False),
     Column("body_part", String(64), nullable=False),
     Column("view_position", String(64), nullable=False),
+    # Null in the three below: not read, by the release before.
+    Column("manufacturer", String(64), comment="Manufacturer (0008,0070)"),
+    Column("model_name", String(64), comment="Manufacturer's Model Name (0008,1090)"),
+    Column("station", String(64), comment="Station Name (0008,1010)"),
     # Null in the four below: not read, by the release before. The age is then of that release too.
     Column("view_code", String(64), comment="what View Code Sequence says: PA, AP, ..."),
     Column("patient_orientation", String(16), comment="directions of rows and columns"),
@@ -134,6 +138,7 @@ score = Table(
         comment="findings of the conformal set, which rules nothing out; null where the bundle makes no sets",
     ),
     Column("notes", NullableJson, comment="reasons of the gate under which this film was scored all the same"),
+    Column("device", String(32), comment="of the bundle, whose calibration it took; null: the bundle's own"),
     UniqueConstraint("instance_id", "bundle_digest"),
 )
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 import numpy as np
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from model.bundle import Bundle
 from model.conformal import unsure
@@ -16,12 +16,19 @@ from worker.monitoring.labels import truths
 CHUNK = 500
 
 
-def labelled_scores(engine: Engine, bundle: Bundle) -> LabelledScores:
+def labelled_scores(engine: Engine, bundle: Bundle, device: str = "") -> LabelledScores:
     """Films with a label that the bundle scored live, one a study: the first of it that has a label.
 
     Probabilities are made anew from the logits, without a site's prevalences: as flags are. The database knows no
     patients: each study counts as a patient of its own.
+
+    Args:
+        device: of the bundle; films that took its calibration alone. "": those that took the bundle's own.
+
+    Raises:
+        BundleError: no such device.
     """
+    bundle = bundle.for_device(device)
     found: dict[str, tuple[int, dict[str, float], list[str] | None]] = {}
     with snapshot(engine) as connection:
         labels = {key: film.label for key, film in truths(connection).items() if film.label in bundle.findings}
@@ -42,6 +49,7 @@ def labelled_scores(engine: Engine, bundle: Bundle) -> LabelledScores:
                 .where(
                     instance.c.id.in_(keys[at : at + CHUNK]),
                     score.c.bundle_digest == bundle.digest,
+                    func.coalesce(score.c.device, "") == device,
                     finding_score.c.finding.in_(bundle.findings),
                 )
                 .order_by(instance.c.id)

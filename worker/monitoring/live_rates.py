@@ -81,6 +81,18 @@ class SampleRates:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeviceRates:
+    """What the random sample says of the films of one X-ray device, held against that device's own calibration."""
+
+    device: str
+    """Its name in the bundle; "" for films that took the bundle's own calibration."""
+    sample: SampleRates
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"device": self.device} | self.sample.as_dict()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChosenRate(JsonValue):
     """How often a flag is right on films with one label that were not drawn."""
 
@@ -122,7 +134,15 @@ class Performance:
     reason: str
     """Of the reset; "" without one."""
     sample: SampleRates
+    """Of films that took the bundle's own calibration."""
     others: OtherLabels
+    devices: tuple[DeviceRates, ...] = ()
+    """Of the others, by device; () , and not in the JSON, where the bundle has none."""
+
+    @property
+    def parts(self) -> tuple[DeviceRates, ...]:
+        """Every part of the random sample, each held against the calibration that its films took."""
+        return (DeviceRates(device="", sample=self.sample), *self.devices)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -133,9 +153,11 @@ class Performance:
             "reason": self.reason,
             "sample": self.sample.as_dict(),
             "others": self.others.as_dict(),
-        }
+        } | ({"devices": [one.as_dict() for one in self.devices]} if self.devices else {})
 
     @property
     def known(self) -> bool:
         """Whether there is anything to say: a label, a draw, or a reset that ends what was said before."""
-        return bool(self.sample.drawn or self.others.labelled or self.others.disputed or self.since)
+        return bool(
+            any(one.sample.drawn for one in self.parts) or self.others.labelled or self.others.disputed or self.since
+        )

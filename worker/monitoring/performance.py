@@ -1,7 +1,8 @@
 """Live scores against truth: rates with intervals, and an alarm when one leaves where it was calibrated.
 
 Only films of the random sample (`label_sample`) have rates that stand for all films, and alarms. Rates are by label:
-how common a finding is makes no difference to them. What readers say of other films is shown apart.
+how common a finding is makes no difference to them. What readers say of other films is shown apart. Films of an X-ray
+device that has a calibration of its own in the bundle are held against that one, apart from the rest.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,15 @@ from worker.db.session import snapshot
 from worker.db.tables import finding_score, instance, score
 from worker.monitoring.label_sample import last_reset, order_of_draws
 from worker.monitoring.labels import Truth, truths
-from worker.monitoring.live_rates import ChosenRate, FindingRates, LabelRate, OtherLabels, Performance, SampleRates
+from worker.monitoring.live_rates import (
+    ChosenRate,
+    DeviceRates,
+    FindingRates,
+    LabelRate,
+    OtherLabels,
+    Performance,
+    SampleRates,
+)
 
 CHUNK = 500
 
@@ -32,6 +41,8 @@ class ScoredFilm:
     instance_id: int
     received_at: datetime
     flags: frozenset[str]
+    device: str
+    """Whose calibration of the bundle it took; "" for the bundle's own."""
 
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
@@ -47,26 +58,51 @@ def performance(engine: Engine, bundle: Bundle) -> Performance:
         for key in sorted(labels)
         if key in films and key not in of_sample and (reset is None or films[key].received_at >= reset.at)
     }
+    sample = [films[key] for key in drawn if key in films]
+    names = ("", *(device.name for device in bundle.devices))
+    watched = sum(len(_references(bundle.for_device(name))) for name in names)
+    own, *devices = (
+        DeviceRates(
+            device=name,
+            sample=_sample(
+                bundle.for_device(name),
+                [film for film in sample if film.device == name],
+                labels,
+                ALPHA / max(1, watched),
+            ),
+        )
+        for name in names
+    )
     return Performance(
         bundle_digest=bundle.digest,
         scored=scored,
         flagged=flagged,
         since=reset.at if reset else None,
         reason=reset.reason if reset else "",
-        sample=_sample(bundle, [films[key] for key in drawn if key in films], labels),
+        sample=own.sample,
         others=_others(bundle, films, others),
+        devices=tuple(devices),
     )
 
 
-def _sample(bundle: Bundle, films: Sequence[ScoredFilm], labels: dict[int, Truth]) -> SampleRates:
-    """Args: films: in the order of the draws."""
-    labelled = [(film, labels[film.instance_id].label if film.instance_id in labels else None) for film in films]
-    references = [
-        (point, label, _calibrated(point, label, negative_of(bundle.findings)))
+def _references(bundle: Bundle) -> dict[tuple[str, str], tuple[float, float]]:
+    """By flag and label, where its rate was calibrated; each is watched."""
+    found = {
+        (point.finding, label): _calibrated(point, label, negative_of(bundle.findings))
         for point in bundle.operating_points
         for label in bundle.findings
-    ]
-    alpha = ALPHA / max(1, sum(calibrated is not None for *_, calibrated in references))
+    }
+    return {key: interval for key, interval in found.items() if interval is not None}
+
+
+def _sample(bundle: Bundle, films: Sequence[ScoredFilm], labels: dict[int, Truth], alpha: float) -> SampleRates:
+    """Args:
+    bundle: as it is for these films.
+    films: in the order of the draws.
+    alpha: chance of a false alarm for each rate.
+    """
+    labelled = [(film, labels[film.instance_id].label if film.instance_id in labels else None) for film in films]
+    references = _references(bundle)
     return SampleRates(
         drawn=len(films),
         labelled=sum(label is not None for _, label in labelled),
@@ -75,7 +111,7 @@ def _sample(bundle: Bundle, films: Sequence[ScoredFilm], labels: dict[int, Truth
             _rates(
                 point,
                 labelled,
-                {label: calibrated for other, label, calibrated in references if other is point},
+                {label: references.get((point.finding, label)) for label in bundle.findings},
                 negative_of(bundle.findings),
                 alpha,
             )
@@ -154,17 +190,24 @@ def _films(connection: Connection, digest: str, instances: list[int]) -> dict[in
     """Those instances that the bundle scored live."""
     flags: dict[int, set[str]] = {}
     received: dict[int, datetime] = {}
+    devices: dict[int, str] = {}
     for at in range(0, len(instances), CHUNK):
-        columns = (instance.c.id, instance.c.received_at, finding_score.c.finding, finding_score.c.flag)
+        columns = (
+            instance.c.id,
+            instance.c.received_at,
+            score.c.device,
+            finding_score.c.finding,
+            finding_score.c.flag,
+        )
         rows = connection.execute(
             live_findings(*columns).where(
                 instance.c.id.in_(instances[at : at + CHUNK]), score.c.bundle_digest == digest
             )
         )
         for row in rows:
-            received[row.id] = row.received_at
+            received[row.id], devices[row.id] = row.received_at, row.device or ""
             flags.setdefault(row.id, set()).update({row.finding} if row.flag else ())
     return {
-        key: ScoredFilm(instance_id=key, received_at=received[key], flags=frozenset(names))
+        key: ScoredFilm(instance_id=key, received_at=received[key], flags=frozenset(names), device=devices[key])
         for key, names in flags.items()
     }

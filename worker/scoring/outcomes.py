@@ -15,6 +15,7 @@ from model.errors import EngineError
 from model.gate.reasons import REASONS
 from model.gate.rules import Facts, Verdict
 from model.scorer import Score, score
+from model.xray_devices import XrayDevice
 from worker.bundles.loaded import Loaded
 from worker.db.scores import NewScore
 from worker.metrics import WorkerMetrics
@@ -25,8 +26,18 @@ from worker.states import NO_STUDY, State
 
 INFERENCE_BATCH = 4
 
-Ready = tuple[int, NDArray[np.uint8], Verdict, tuple[str, ...]]
-"""An instance's id, its input [size, size], what the gate says of it, and what was odd about how it is shown."""
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A film that the gate lets through."""
+
+    instance_id: int
+    image: NDArray[np.uint8]
+    """[size, size]"""
+    verdict: Verdict
+    display: tuple[str, ...]
+    """As of an `Outcome`."""
+    device: XrayDevice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +56,8 @@ class Outcome:
     """What the gate measured of a film that was decoded."""
     image: NDArray[np.uint8] | None = None
     """[size, size], what was scored."""
+    device: XrayDevice = field(default_factory=XrayDevice)
+    """What made a film that was scored."""
 
     @property
     def scored(self) -> NewScore | None:
@@ -110,9 +123,21 @@ def facts_of(header: Row[Any] | Header) -> Facts:
     )
 
 
+def device_of(row: Row[Any], header: Header | None) -> XrayDevice:
+    """What made the film, of a row of `instance` or of its header, where that was read anew."""
+    read = header or row
+    return XrayDevice(
+        calling_ae=row.calling_ae,
+        manufacturer=read.manufacturer or "",
+        model_name=read.model_name or "",
+        station=read.station or "",
+    )
+
+
 def was_read(row: Row[Any]) -> bool:
-    """Whether the gateway read all that the gate goes by. One of the release before did not."""
-    return None not in (row.view_code, row.patient_orientation, row.derived, row.quality_control)
+    """Whether the gateway read all that the gate and a calibration go by. One of the release before did not."""
+    by_gate = (row.view_code, row.patient_orientation, row.derived, row.quality_control)
+    return None not in (*by_gate, row.manufacturer, row.model_name, row.station)
 
 
 def outcomes_of(
@@ -151,7 +176,15 @@ def outcomes_of(
                 measured=verdict.measured,
             )
             continue
-        ready.append((instance_id, decoded.image, verdict, decoded.notes))
+        ready.append(
+            Ready(
+                instance_id=instance_id,
+                image=decoded.image,
+                verdict=verdict,
+                display=decoded.notes,
+                device=device_of(row, decoded.header),
+            )
+        )
         if len(ready) == INFERENCE_BATCH:
             yield from _infer(ready, live, metrics)
             ready = []
@@ -185,23 +218,22 @@ def _score_alone(film: Ready, live: Loaded) -> Outcome | Unfinished:
         return _score([film], live)[0]
     except EngineError:
         live.engine.warm_up()
-        instance_id, _, verdict, display = film
-        return after_fault(instance_id, Fault.ENGINE_REFUSED, display=display, measured=verdict.measured)
+        return after_fault(film.instance_id, Fault.ENGINE_REFUSED, display=film.display, measured=film.verdict.measured)
 
 
 def _score(ready: list[Ready], live: Loaded) -> list[Outcome]:
-    images = np.stack([image for _, image, _, _ in ready])[:, None]
+    images = np.stack([film.image for film in ready])[:, None]
+    devices = [live.bundle.device_of(film.device) for film in ready]
     return [
         Outcome(
-            instance_id=instance_id,
+            instance_id=film.instance_id,
             state=State.SCORED,
             score=result,
-            notes=verdict.notes,
-            display=display,
-            measured=verdict.measured,
-            image=image,
+            notes=film.verdict.notes,
+            display=film.display,
+            measured=film.verdict.measured,
+            image=film.image,
+            device=film.device,
         )
-        for (instance_id, image, verdict, display), result in zip(
-            ready, score(live.engine, live.bundle, images), strict=True
-        )
+        for film, result in zip(ready, score(live.engine, live.bundle, images, devices), strict=True)
     ]

@@ -21,7 +21,7 @@ from model.errors import BundleError, first_line
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.bundles.loaded import Loaded, Roles, Serving
-from worker.bundles.shadows import score_shadows
+from worker.bundles.shadows import ScoredFilm, score_shadows
 from worker.db import film_measures, scores
 from worker.db.causes import cause
 from worker.db.errors import CommitUnknown
@@ -110,7 +110,7 @@ class Scoring:
             },
         )
         films = [
-            (outcome.scored, outcome.image)
+            ScoredFilm(scored=outcome.scored, image=outcome.image, device=outcome.device)
             for outcome in outcomes
             if outcome.scored and outcome.image is not None and outcome.instance_id in finished
         ]
@@ -286,6 +286,8 @@ def _claim_of(row: Row[Any]) -> Claim:
 
 def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
     detail: dict[str, Any] = {"bundle": live.bundle.digest} if live and outcome.score else {"reason": outcome.reason}
+    if outcome.score and outcome.score.device:
+        detail["device"] = outcome.score.device
     if outcome.notes:
         detail["notes"] = list(outcome.notes)
     if outcome.display:

@@ -16,6 +16,7 @@ from model.decision import OperatingPoint
 from model.engine.base import EngineSpec
 from model.findings import FINDINGS, NOT_NORMAL
 from model.scorer import score
+from model.xray_devices import ATTRIBUTES
 from worker.db import scores
 from worker.db.film_measures import of_scores
 from worker.db.session import reading, writing
@@ -125,7 +126,8 @@ def test_the_table_is_one_that_calibrate_reads(
     assert len(set(read.patients)) == 4
     with (tmp_path / "site.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert list(rows[0]) == ["label", "patient_id", "bundle", *(f"logit_{name}" for name in FINDINGS)]
+    assert [row["calling_ae"] for row in rows] == list(SENDERS)
+    assert list(rows[0]) == ["label", "patient_id", "bundle", *ATTRIBUTES, *(f"logit_{name}" for name in FINDINGS)]
     assert "1.3." not in (tmp_path / "site.csv").read_text()
 
 

@@ -32,6 +32,7 @@ def film(
     role: str = "live",
     study: str = "1.2",
     findings: tuple[str, ...] = FINDINGS,
+    device: str | None = None,
 ) -> int:
     """An instance, scored when it has flags. Returns its id."""
     now, named = datetime.now(UTC), accession_digest(digest_key(database), accession)
@@ -58,7 +59,7 @@ def film(
             number = connection.execute(
                 insert(score).returning(score.c.id),
                 {"instance_id": key, "bundle_digest": digest, "role": role, "engine": "test", "scored_at": now}
-                | {"software_version": "0"},
+                | {"software_version": "0", "device": device},
             ).scalar_one()
             rows = [{"score_id": number, "finding": name, "flag": name in flags} for name in findings]
             connection.execute(insert(finding_score), [row | {"logit": 0.0, "probability": 0.5} for row in rows])

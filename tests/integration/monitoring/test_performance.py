@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.findings import FINDINGS, NOT_NORMAL
 from model.stats.binomial import interval
+from tests.bundles import device_calibration
 from tests.integration.monitoring.test_labels import csv, film, imported
+from tests.services import typed_in
 from worker.db.session import reading, writing
-from worker.db.tables import audit_event, label_sample, truth
+from worker.db.tables import audit_event, label_sample, score, truth
 from worker.errors import ConfigurationError, NotFound
 from worker.monitoring.label_sample import Draw, Wanted, choose, draw, order_of_draws, reset
 from worker.monitoring.live_labels import against_labels
@@ -167,6 +169,47 @@ def test_rates_are_of_drawn_films_by_label(database: Engine, bundle: Bundle) -> 
     assert others.as_dict()["representative"] is False
     (chosen,) = (one for one in others.rates if (one.finding, one.label) == ("covid19", "normal"))
     assert (chosen.right.value, chosen.right.n) == (0.0, 1)
+
+
+def test_a_devices_films_are_held_against_its_own_calibration(
+    database: Engine, database_url: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Its flags were calibrated to be up on 99 of 100 normal films, the bundle's on 20: 60 of 60 normal films with a
+    flag are an alarm beside the bundle's interval, and none beside the device's."""
+    own = device_calibration(bundle, "room-2", 0.3, station="DX2")
+    points = tuple(
+        replace(point, flagged_by_label={name: (99 if name == "normal" else 90, 100) for name in FINDINGS})
+        for point in own.operating_points
+    )
+    both = replace(bundle, devices=(replace(own, operating_points=points),))
+    flags = ("covid19", "pneumonia")
+    keys = [
+        film(database, uid=f"1.{number}", flags=flags, digest=bundle.digest, study=f"1.2.{number}", device=name)
+        for number, name in enumerate([None, "room-2"] * 60)
+    ]
+    put_in_order(database, keys)
+    said(database, dict.fromkeys(range(120), "normal"))
+    got = performance(database, both)
+    (room,) = got.devices
+    assert (got.sample.drawn, room.device, room.sample.drawn) == (60, "room-2", 60)
+    assert rate(got, "covid19", "normal").rate.alarm
+    assert rate(got, "covid19", "normal").rate.alarm_from == pytest.approx(240)  # 1 / .05, shared by twelve rates
+    of_room = next(one for one in room.sample.findings if one.finding == "covid19").by_label[0].rate
+    assert (of_room.calibrated, of_room.trials, of_room.alarm) == (interval(1, 100), 60, False)
+    assert [part["device"] for part in got.as_dict()["devices"]] == ["room-2"]
+    with typed_in(tmp_path, database_url=database_url) as xrayq:
+        on_disk = bundles.derive(bundle, tmp_path / "both", devices=both.devices)
+        with writing(database) as connection:
+            connection.execute(update(score).values(bundle_digest=on_disk.digest))
+        code, shown, err = xrayq("labels", "performance", "--bundle", str(on_disk.path))
+        with writing(database) as connection:
+            connection.execute(update(score).values(bundle_digest=bundle.digest))
+    assert code == 0, err
+    assert "Films of no device with a calibration of its own:" in shown
+    assert 0 < shown.rindex("ALARM since") < shown.index("Films of device room-2:")
+    alone = performance(database, bundle)
+    assert alone.devices == ()
+    assert "devices" not in alone.as_dict()
 
 
 def test_a_label_is_held_against_films_of_its_own_kind_alone(database: Engine) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from model import bundle as bundles
 from model.bundle import Bundle
@@ -18,6 +18,7 @@ from model.errors import DatasetError
 from model.findings import NOT_NORMAL
 from model.stats.site_day import FlagAt, site_days
 from tests import days
+from tests.bundles import device_calibration
 from tests.services import typed
 from worker.db import schema
 from worker.db.session import make_engine, writing
@@ -91,6 +92,7 @@ def test_the_command_says_what_the_function_says(table: Path, bundle: Bundle) ->
         (("--threshold", "covid19"), "'' is not a number between 0 and 1"),
         (("--threshold", "covid19=nan"), "'nan' is not a number between 0 and 1"),
         (("--prevalence", "5"), "'5' is not a number between 0 and 1"),
+        (("--device", "room-2"), "bundle reference has no calibration of a single device"),
         (("--split", "val"), "no films that are asked for"),
     ],
 )
@@ -113,6 +115,22 @@ def test_films_of_the_database_count_once_a_study(database: Engine, bundle: Bund
         connection.execute(update(score).values(prediction_set=[]))
     again = labelled_scores(database, bundle)
     assert (len(again), again.unsure is not None and bool(again.unsure.all())) == (1, True)
+
+
+def test_films_of_a_device_are_apart(database: Engine, bundle: Bundle) -> None:
+    days.fill(database, date(2026, 11, 20), 40, shares=days.Shares(labelled=1.0), seed=3)
+    both = replace(bundle, devices=(device_calibration(bundle, "room-2", 0.3, station="DX2"),))
+    everything = labelled_scores(database, both)
+    with writing(database) as connection:
+        half = select(score.c.id).order_by(score.c.id).limit(20)
+        connection.execute(update(score).where(score.c.id.in_(half)).values(device="room-2"))
+    own, room = labelled_scores(database, both), labelled_scores(database, both, "room-2")
+    assert set(own.patients) | set(room.patients) == set(everything.patients)
+    assert own.patients
+    at = [everything.patients.index(patient) for patient in room.patients]
+    assert np.abs(room.chances - everything.chances[at]).max() > 0.01
+    at = [everything.patients.index(patient) for patient in own.patients]
+    assert (own.chances == everything.chances[at]).all()
 
 
 def test_without_a_table_it_takes_the_database(tmp_path: Path) -> None:

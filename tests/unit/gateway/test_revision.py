@@ -89,6 +89,7 @@ def compared(folder: Path, one: Dataset, other: Dataset) -> Comparison:
     [
         (setting(), SAME),
         (setting(StudyTime="101112", InstitutionName="Elsewhere", SOPInstanceUID="1.2.3"), SAME),
+        (setting(Manufacturer="Acme", ManufacturerModelName="Plate 5", StationName="DX2"), SAME),
         (setting(ViewPosition="pa ", PatientID="PID-SECRET "), SAME),
         (setting(WindowCenter="2000.0", StudyDate="2026.01.01"), SAME),
         (setting(ViewCodeSequence=Sequence([])), SAME),

@@ -130,7 +130,7 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("not JSON", lambda path: (path / MANIFEST).write_text("{"), r"manifest\.json is not JSON"),
     ("not UTF-8", lambda path: (path / MANIFEST).write_bytes(b'{"a": "\xff"}'), r"manifest\.json is not JSON"),
     ("a list", lambda path: (path / MANIFEST).write_text("[1]"), r"reads bundle schemas"),
-    ("next schema", lambda path: rewrite(path, schema=3), r"reads bundle schemas"),
+    ("next schema", lambda path: rewrite(path, schema=4), r"reads bundle schemas"),
     ("no schema", lambda path: rewrite(path, schema=None), r"reads bundle schemas"),
     ("no files", lambda path: rewrite(path, files={}), r"lists no model\.onnx"),
     ("files a list", lambda path: rewrite(path, files=[MODEL]), r"malformed field"),

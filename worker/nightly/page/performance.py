@@ -8,7 +8,7 @@ from model.findings import SPOKEN
 from model.pages.html import figure, paragraph, table
 from model.stats.estimate import Proportion
 from worker.monitoring.live_labels import StatedProbability
-from worker.monitoring.live_rates import COMPLETE, FindingRates, OtherLabels, Performance
+from worker.monitoring.live_rates import COMPLETE, DeviceRates, FindingRates, OtherLabels
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
 from worker.nightly.words import in_films, local, shown
@@ -19,25 +19,35 @@ def section(report: NightReport) -> Iterable[Markup]:
     if performance is None:
         yield paragraph(report.performance_missing)
         return
-    rates, sample = performance.rates, performance.rates.sample
+    rates, samples = performance.rates, [part.sample for part in performance.rates.parts]
+    drawn, labelled, disputed, unread = (
+        sum(getattr(sample, count) for sample in samples) for count in ("drawn", "labelled", "disputed", "unread")
+    )
     yield paragraph(
-        f"{in_films(sample.drawn)} of the {rates.scored:,} that bundle {performance.name} {performance.version} scored "
-        f"so far {'was' if sample.drawn == 1 else 'were'} drawn at random: {sample.labelled:,} labelled, readers "
-        f"disagree on {sample.disputed:,}, {sample.unread:,} not read."
+        f"{in_films(drawn)} of the {rates.scored:,} that bundle {performance.name} {performance.version} scored "
+        f"so far {'was' if drawn == 1 else 'were'} drawn at random: {labelled:,} labelled, readers "
+        f"disagree on {disputed:,}, {unread:,} not read."
     )
     if rates.since:
         yield paragraph(f"Counted since {local(rates.since, report.zone)}, the last reset: {rates.reason}")
-    if not sample.drawn:
+    if not drawn:
         yield paragraph("No rate and no alarm: 'xrayq labels sample' draws films for readers.", "mark")
     else:
-        yield from _sample(rates, performance.calibration)
+        for part in rates.parts:
+            yield from _sample(part, several=len(samples) > 1)
+        yield _stated(performance.calibration)
     if rates.others.labelled or rates.others.disputed:
         yield _others(rates.others)
 
 
-def _sample(rates: Performance, calibration: Iterable[StatedProbability]) -> Iterator[Markup]:
-    findings = rates.sample.findings
-    if not rates.sample.complete:
+def _sample(part: DeviceRates, *, several: bool) -> Iterator[Markup]:
+    """Args: several: whether the bundle has calibrations of devices, so that the parts must be told apart."""
+    findings = part.sample.findings
+    which = f", films of device {part.device}" if part.device else ", films of no such device" if several else ""
+    if several and not part.sample.drawn:
+        yield paragraph(f"Random sample{which}: none was drawn yet.")
+        return
+    if not part.sample.complete:
         yield paragraph(
             f"Fewer than {100 * COMPLETE:.0f} % of the drawn films were read: the rates are those of the films that "
             "readers chose to read first. The alarm takes each film that was not read as what would speak most against "
@@ -56,8 +66,8 @@ def _sample(rates: Performance, calibration: Iterable[StatedProbability]) -> Ite
     yield table(
         ("flag", "films labelled", "rate", "now", "95 % interval", "right", "of films", "calibrated", "evidence", ""),
         _rates(findings),
-        caption="Live flags on the random sample. Evidence that a rate left where it was calibrated raises the alarm "
-        f"from {least:.0f} on. No interval of the calibration: the bundle does not say it by label, so no alarm",
+        caption=f"Live flags on the random sample{which}. Evidence that a rate left where it was calibrated raises the "
+        f"alarm from {least:.0f} on. No interval of the calibration: the bundle does not say it by label, so no alarm",
     )
     yield table(
         ("flag", "flagged films that have the finding", "other films that do not"),
@@ -65,9 +75,12 @@ def _sample(rates: Performance, calibration: Iterable[StatedProbability]) -> Ite
             (SPOKEN.get(finding.finding, finding.finding), _share(finding.ppv), _share(finding.npv))
             for finding in findings
         ],
-        caption="What a flag, or none, means at this site (PPV and NPV), random sample",
+        caption=f"What a flag, or none, means at this site (PPV and NPV), random sample{which}",
     )
-    yield table(
+
+
+def _stated(calibration: Iterable[StatedProbability]) -> Markup:
+    return table(
         ("finding", "labelled", "expected with it, share", "have it, share", "95 % interval", "expected lies"),
         [
             (

@@ -22,9 +22,10 @@ from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError
 from model.evaluation.comparisons import difference
-from model.evaluation.evaluate import Evaluation, _start, json_text
+from model.evaluation.evaluate import Evaluation, json_text
+from model.evaluation.papers import start_words
 from model.evaluation.scored import predictions_text
-from model.evaluation.slices import share_over_patients
+from model.evaluation.shares import share_over_patients
 from model.findings import FINDINGS
 from model.pages.sections import calibration
 from model.scorer import score
@@ -131,7 +132,7 @@ def test_parts_are_the_films_they_name(content: dict[str, Any], table: list[dict
 def test_the_subset_more_changes_no_figure_of_the_others(
     bundle: Bundle, content: dict[str, Any], films: Path, tmp_path: Path
 ) -> None:
-    """Scored and in predictions.csv, under a split of its own."""
+    """In predictions.csv under a split of its own; measured as a part, with slices and questions of its own."""
     more = [
         row | {"image_id": f"more-{row['image_id']}", "patient_id": f"more-{row['image_id']}", "test_subset": "more"}
         for row in rows_for({"test": 2})
@@ -145,9 +146,26 @@ def test_the_subset_more_changes_no_figure_of_the_others(
     )
     assert {row["split"] for row in written if row["identifier"].startswith("more-")} == {"more"}
     assert len(written) == 42 + len(more)
+    parts, baselines = new["parts"], new["baselines"]
+    assert parts.pop("more")["films"] == dict.fromkeys(FINDINGS, 2)
+    for rival in ("svm", "shortcut"):
+        assert baselines[rival].pop("more")["summary"]["films"] == len(more)
+    for name in ("films", "sources", "patients"):
+        new["data"][name].pop("more")
+    for name in ("slices", "normals_flagged"):
+        assert len(new[name]) > len(content[name])
+        new[name] = [row for row in new[name] if "more" not in (row["of"], row.get("part"))]
     different = {name for name in content if content[name] != new[name]}
-    assert different == {"data"}
-    assert new["data"] | {"digest": ""} == content["data"] | {"digest": ""}
+    assert different == {"data", "questions"}
+    changed = {"digest", "people", "flow"}
+    assert {name for name in content["data"] if content["data"][name] != new["data"][name]} == changed
+    more = new["data"]["people"].pop("more")
+    assert (more["all"]["films"], new["data"]["flow"]["prepared"]) == (6, 48)
+    assert new["data"]["people"] == content["data"]["people"]
+    tested = [
+        [row for row in one["questions"] if row["name"].endswith(("_test", "_test_all"))] for one in (content, new)
+    ]
+    assert tested[0] == tested[1] != []
 
 
 def test_slices_are_the_films_they_name(content: dict[str, Any], table: list[dict[str, str]]) -> None:
@@ -359,10 +377,10 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_how_the_network_began_is_said_to_the_beginning(bundle: Bundle) -> None:
     start = {"checkpoint": "theirs.pt", "licence": "MIT"}
     made = {"pretraining": {"films": 5305, "start": start}}
-    assert _start(replace(bundle, provenance=made)) == (
+    assert start_words(replace(bundle, provenance=made)) == (
         "starts from a trunk pretrained on 5,305 chest films of other sources, which began with weights of others (MIT)"
     )
-    assert _start(replace(bundle, provenance={"initial_weights": "random"})) == "starts from: random"
+    assert start_words(replace(bundle, provenance={"initial_weights": "random"})) == "starts from: random"
 
 
 def test_unsure_films_are_told_wherever_flags_are(bundle: Bundle, films: Path) -> None:

@@ -12,8 +12,9 @@ def of(pixels: np.ndarray, low: float = 0, high: float = 4095) -> Quality:
 
 
 def test_a_film_of_four_equal_levels() -> None:
-    """Two bits; the 1st and 99th percentiles are the outer levels; the middle half is none of the ends."""
-    film = np.repeat(np.array([0, 1365, 2730, 4095], np.uint16), 100)[None].repeat(400, axis=0)
+    """Two bits in the middle; the 1st and 99th percentiles are the outer levels; the middle is none of the ends."""
+    levels = np.repeat(np.array([600, 1365, 2730, 3495], np.uint16), 46)
+    film = np.concatenate([np.zeros(108), levels, np.full(108, 4095)])[None].repeat(400, axis=0).astype(np.uint16)
     found = of(film)
     assert found.brightness == pytest.approx(0.5, abs=1e-6)
     assert found == Quality(rows=400, columns=400, contrast=1.0, entropy=2.0, clipped=0.0, brightness=found.brightness)
@@ -36,6 +37,18 @@ def test_black_borders_and_markers_are_not_clipping() -> None:
     film = chest_pixels(600, 600)
     film[:150], film[-150:], film[:, :150], film[:, -150:] = 0, 0, 4095, 0
     assert of(film).clipped == 0.0
+
+
+@pytest.mark.parametrize("rim", [0, 120, 4095], ids=["black", "nearly black", "white"])
+def test_a_film_in_rims_of_collimation_is_neither_blank_nor_clipped(rim: int) -> None:
+    """60 of 224 pixels on each side: the field is a fifth of the film."""
+    film = np.full((896, 896), rim, np.uint16)
+    film[240:-240, 240:-240] = chest_pixels(416, 416)
+    assert of(film).entropy > LEAST_ENTROPY + 1
+    assert of(film).clipped < 0.01
+    flat = np.full((896, 896), rim, np.uint16)
+    flat[240:-240, 240:-240] = 2000
+    assert of(flat).entropy < LEAST_ENTROPY
 
 
 @pytest.mark.parametrize("window", [(0, 900), (2400, 4095)], ids=["burnt white", "drowned black"])

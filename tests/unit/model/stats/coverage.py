@@ -1,6 +1,7 @@
 """Films whose truth is known, so that the intervals that hold it can be counted. Run as a module: the whole table."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from model.stats.binomial import interval
 from model.stats.curves import pr_curve, roc_curve
 from model.stats.estimate import Interval
 from model.stats.over_patients import bootstrap, patient_summary
+from model.stats.paired import mean_gain
 from model.stats.reliability import membership, patient_reliability
 from model.stats.summaries import Weights
 
@@ -178,6 +180,50 @@ def precisions(positives: int, area: float, random: Random, samples: int) -> tup
     return float(statistic(*many)(np.ones((1, len(many[0]))))[0]), found()
 
 
+GAINS: dict[str, tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...], int]] = {
+    "hardly differ": ((86, 32, 15), (0.8, 0.8, 0.8), (0.02, 0.02, 0.02), (0.01, 0.01, 0.01), 1),
+    "first better": ((86, 32, 15), (0.7, 0.5, 0.5), (0.18, 0.25, 0.3), (0.04, 0.05, 0.03), 1),
+    "first better, two a patient": ((86, 32, 15), (0.7, 0.5, 0.5), (0.18, 0.25, 0.3), (0.04, 0.05, 0.03), 2),
+    "few of a class": ((70, 20, 10), (0.85, 0.7, 0.7), (0.05, 0.1, 0.2), (0.05, 0.05, 0.02), 1),
+    "first alone": ((70, 20, 10), (0.05, 0.05, 0.05), (0.92, 0.9, 0.92), (0.01, 0.01, 0.01), 1),
+}
+"""Films of each class; share of them that both get right, only the first, only the second; films a patient."""
+
+
+def gains(case: str, random: Random, samples: int) -> Iterator[tuple[Bounds, Bounds]]:
+    """Of the difference of accuracy, and of balanced accuracy; films of a patient are alike in 6 of 10 cases."""
+    films, both, first, second, per_patient = GAINS[case]
+    label = np.repeat(np.arange(len(films)), films)
+    names = [f"{one}-{n // per_patient}" for one, count in enumerate(films) for n in range(count)]
+    patient = np.unique(names, return_inverse=True)[1]
+    ends = np.cumsum([both, first, second], axis=0)[:, label]
+    groups = [np.flatnonzero(label == one) for one in range(len(films))]
+    for _ in range(samples):
+        alone = random.random(len(label))
+        luck = np.where(random.random(len(label)) < 0.6 * (per_patient > 1), random.random(len(label))[patient], alone)
+        gain = ((luck >= ends[0]) & (luck < ends[1])).astype(float) - ((luck >= ends[1]) & (luck < ends[2]))
+
+        def mean(weights: Weights, rows: NDArray[np.int64], gain: Floats = gain) -> Floats:
+            with np.errstate(invalid="ignore"):
+                return np.asarray(weights[:, rows] @ gain[rows] / weights[:, rows].sum(axis=1))
+
+        def over(weights: Weights, chosen: list[NDArray[np.int64]], mean: Any = mean) -> Floats:
+            return np.asarray(np.mean([mean(weights, rows) for rows in chosen], axis=0))
+
+        yield tuple(  # type: ignore[misc]
+            (
+                bootstrap(lambda weights, chosen=chosen, over=over: over(weights, chosen), names, resamples=200),  # type: ignore[misc]
+                mean_gain(gain, names, chosen).interval95,
+            )
+            for chosen in ([np.arange(len(label))], groups)
+        )
+
+
+def true_gains(case: str) -> tuple[float, float]:
+    films, _, first, second, _ = (np.array(column) for column in GAINS[case])
+    return float((first - second) @ films / films.sum()), float((first - second).mean())
+
+
 def share(true: float, bounds: Iterator[Bounds]) -> tuple[float, float]:
     """Of the intervals, as they were and as they are, that hold the true value."""
     held = [[pair is not None and pair[0] <= true <= pair[1] for pair in both] for both in bounds]
@@ -211,6 +257,10 @@ def table(samples: int) -> Iterator[tuple[str, float, float]]:
         for patients in ((10, 15, 75), (15, 48, 54)):
             name = f"balanced accuracy, recalls {recalls}, patients {patients}"
             yield name, *share(float(np.mean(recalls)), balanced(recalls, patients, random, samples))
+    for case in GAINS:
+        drawn = list(gains(case, random, samples))
+        for which, (what, true) in enumerate(zip(("accuracy", "balanced accuracy"), true_gains(case), strict=True)):
+            yield f"difference of {what}, {case}", *share(true, (pair[which] for pair in drawn))
     for positives in (10, 15, 40):
         for area in (0.7, 0.9, 0.97):
             true, found = precisions(positives, area, random, samples)

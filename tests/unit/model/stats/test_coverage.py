@@ -57,6 +57,16 @@ def test_the_interval_of_balanced_accuracy_holds_the_true_one(
     assert after >= 0.9
 
 
+@pytest.mark.parametrize("case", coverage.GAINS)
+def test_the_interval_of_a_difference_holds_the_true_one(case: str) -> None:
+    drawn = list(coverage.gains(case, np.random.default_rng(5), 100))
+    for which, true in enumerate(coverage.true_gains(case)):
+        before, after = coverage.share(true, (pair[which] for pair in drawn))
+        assert after >= 0.9
+        if case == "hardly differ":
+            assert before < 0.92
+
+
 def test_the_interval_of_average_precision_holds_the_true_one() -> None:
     true, bounds = coverage.precisions(10, 0.97, np.random.default_rng(4), 60)
     _, after = coverage.share(true, bounds)

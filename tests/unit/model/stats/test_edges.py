@@ -1,6 +1,7 @@
 """No films, one class, numbers that are not numbers: None or one clear error, and never a warning or a wrong figure."""
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -8,19 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.bundle import Bundle
 from model.calibrating.intervals import intervals
 from model.calibrating.measured_part import coverage
 from model.calibration import Calibration
 from model.errors import StatisticsError
 from model.evaluation.comparisons import difference
-from model.evaluation.slices import share_over_patients
+from model.evaluation.shares import share_over_patients
 from model.findings import FINDINGS
 from model.json_value import plain
+from model.stats import outside, shift
+from model.stats.agreement import compare
+from model.stats.betting import mean_interval, share_interval
+from model.stats.binomial import interval, proportion, sign_test
 from model.stats.calibration_error import by_finding, error_by_finding, if_true
 from model.stats.curves import curves
 from model.stats.operating_points import bundle_metrics, flag_rates
 from model.stats.over_patients import patient_summary
 from model.stats.reliability import patient_reliability, reliability
+from model.stats.sequential import Outcome, watch
 from model.stats.summaries import mcnemar, summary
 from model.stats.thresholds import choose_point
 
@@ -126,6 +133,77 @@ def test_a_threshold_needs_both_kinds_of_films() -> None:
             patients=list("abcd"),
             split="val",
         )
+
+
+REFERENCE = np.linspace(0, 1, 50)
+NO_FIGURE: dict[str, tuple[Callable[[], object], str]] = {
+    "shift of no reference": (lambda: shift.compare(REFERENCE[:0], REFERENCE), "there are no films"),
+    "shift of no films": (lambda: shift.compare(REFERENCE, REFERENCE[:0]), "there are no films"),
+    "shift of a reference with NaN": (lambda: shift.compare(with_nan(2), REFERENCE), "2 of 50 films have reference"),
+    "shift of films with NaN": (lambda: shift.compare(REFERENCE, with_nan(1)), "1 of 50 films have values that are"),
+    "shift of infinity": (lambda: shift.compare(REFERENCE, np.array([np.inf])), "1 of 1 films have values that are"),
+    "q of NaN": (lambda: shift.q_values([0.1, float("nan")]), "p-value nan is not between 0 and 1"),
+    "q over 1": (lambda: shift.q_values([0.1, 1.1]), "p-value 1.1 is not between 0 and 1"),
+    "outside of no films": (lambda: outside.count(REFERENCE, REFERENCE[:0]), "there are no films"),
+    "outside of one": (lambda: outside.count(REFERENCE[:1], REFERENCE), "a reference of one film has no range"),
+    "outside of NaN": (lambda: outside.count(REFERENCE, with_nan(3)), "3 of 50 films have values that are not"),
+    "more than all": (lambda: proportion(3, 2), "3 of 2 films cannot be"),
+    "fewer than none": (lambda: interval(-1, 2), "-1 of 2 films cannot be"),
+    "no such level": (lambda: interval(1, 2, level=95), "level 95 is not between 0 and 1"),
+    "sides below 0": (lambda: sign_test(-1, 3), "-1 of 2 films cannot be"),
+    "watch from NaN": (lambda: watch([], (float("nan"), 1.0)), "rate nan is not between 0 and 1"),
+    "watch from percent": (lambda: watch([], (80.0, 90.0)), "rate 80 is not between 0 and 1"),
+    "watch backwards": (lambda: watch([], (0.9, 0.8)), "ends below its beginning"),
+    "watch without error": (lambda: watch([], (0.8, 0.9), alpha=0.0), "alpha is over 0"),
+    "bets on NaN": (lambda: mean_interval([0.1, float("nan")], most=1), "1 of 2 films have values that are not"),
+    "bets beyond": (lambda: mean_interval([0.1, 1.2], most=1), "a value lies outside -1 to 1"),
+    "bets on more than all": (lambda: share_interval(3, 2), "3 of 2 films cannot be"),
+}
+
+
+def with_nan(count: int) -> Chances:
+    return np.concatenate([np.full(count, np.nan), REFERENCE[count:]])
+
+
+@pytest.mark.parametrize(("compute", "words"), NO_FIGURE.values(), ids=NO_FIGURE)
+def test_what_has_no_figure_says_why(compute: Callable[[], object], words: str) -> None:
+    with pytest.raises(StatisticsError, match=re.escape(words)):
+        compute()
+
+
+FEW: dict[str, Callable[[], object]] = {
+    "shift of one value each": lambda: shift.compare(np.array([0.5]), np.array([0.5])),
+    "shift of one level": lambda: shift.compare(np.zeros(20), np.ones(5)),
+    "outside of one level": lambda: outside.count(np.zeros(20), np.ones(5)),
+    "no tests": lambda: shift.q_values([]),
+    "nothing tried": lambda: proportion(0, 0),
+    "no coin": lambda: sign_test(0, 0),
+    "bets on nothing": lambda: (mean_interval([], most=1), share_interval(0, 0)),
+    "watch nothing": lambda: watch([], (0.0, 0.0)),
+    "watch without reference": lambda: watch([Outcome(True)]),
+    "watch what never was": lambda: watch([Outcome(True)] * 30, (0.0, 0.0)),
+    "watch what always was": lambda: watch([Outcome(False)] * 30, (1.0, 1.0)),
+    "watch films without truth": lambda: watch([Outcome(False, known=False)] * 9 + [Outcome(True)], (0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("compute", FEW.values(), ids=FEW)
+def test_few_or_all_alike_have_an_answer(compute: Callable[[], object]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        json.dumps(plain(compute()), allow_nan=False)
+
+
+def test_a_variant_that_gives_no_number_does_not_agree(bundle: Bundle) -> None:
+    logits, labels = np.zeros((4, 3), np.float32), np.array([0, 1, 2, 0])
+    odd = logits.copy()
+    odd[2] = np.nan
+    with pytest.raises(StatisticsError, match="1 of 4 films have scores that are not finite"):
+        compare(bundle, logits, odd, labels)
+    with pytest.raises(StatisticsError, match="there are 3 scores of the variant for 4 films"):
+        compare(bundle, logits, logits[:3], labels)
+    with pytest.raises(StatisticsError, match="there are no films"):
+        compare(bundle, logits[:0], logits[:0], labels[:0])
 
 
 def test_zero_width_intervals_are_not_given() -> None:

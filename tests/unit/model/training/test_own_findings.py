@@ -33,6 +33,7 @@ def test_two_findings_from_films_to_a_report(tmp_path: Path) -> None:
             "train --preset ci --device cpu --epochs 1",
             "calibrate runs/bundle --films runs/films",
             "evaluate runs/calibrated --films runs/films",
+            "bundle card runs/calibrated --markdown runs/CARD.md",
         ):
             code, _, problems = xrayq(*words.split())
             assert code == 0, (words, problems)
@@ -44,5 +45,11 @@ def test_two_findings_from_films_to_a_report(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "runs/report/evaluation.json").read_text())
     assert (found["fair"], found["paper"], "covidnet" in found["baselines"]) == (None, None, False)
     page = (tmp_path / "runs/report/report.html").read_text()
-    assert "COVID" not in page
-    assert "pneumonia" not in page
+    card = (tmp_path / "runs/CARD.md").read_text().replace("student paper on COVID-19 in chest films", "")
+    for text in (page, card, (tmp_path / "runs/calibrated/card.json").read_text()):
+        assert "COVID" not in text
+        assert "pneumonia" not in text
+        assert "not a medical device" in text.lower()
+    assert bundle.provenance["flow"] == {"listed": 54, "left_out": {}, "prepared": 54, "licences": {"not given": 54}}
+    assert "| test | all | 6 | 6 |" in card
+    assert "| test | not said | 3 | 3 |" in card

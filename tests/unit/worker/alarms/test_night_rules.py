@@ -11,6 +11,7 @@ from tests.night_reports import GOOD, SENDER, drift_test, lost
 from worker.alarms.night_rules import NightFacts, conditions, gone, looked_at
 from worker.alarms.rules import RULES, When
 from worker.audit.trail import ChainCheck
+from worker.monitoring.live_rates import DeviceRates
 from worker.nightly.operations import Source
 from worker.settings import Settings
 
@@ -78,6 +79,14 @@ def test_a_rate_that_left_its_interval(name: str, value: float, threshold: float
         "it was calibrated at 0.800 to 0.950"
     )
     assert found.about == (f"{name} {label}",)
+
+
+def test_a_rate_of_one_device_is_an_alarm_of_its_own() -> None:
+    bad = night_reports.labelled(sensitivity=night_reports.rate(30, 50, alarm=True))
+    room, good = DeviceRates(device="room-2", sample=bad.rates.sample), night_reports.labelled()
+    (alarm,) = conditions(replace(QUIET, performance=replace(good, rates=replace(good.rates, devices=(room,)))))
+    assert (alarm.rule, alarm.subject, alarm.value) == ("performance", "pneumonia on room-2", 0.6)
+    assert alarm.text.startswith("pneumonia on device room-2: live sensitivity on films labelled pneumonia is 0.600")
 
 
 def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:

@@ -1,0 +1,1 @@
+"""Reporting guidelines, item by item, for the network that comes with xrayq."""
