@@ -13,7 +13,7 @@ from model.evaluation.gradcam import GradCam, overlay
 from model.evaluation.scored import CalledFilm
 from model.findings import SPOKEN
 from model.notice import MEASURES_NOTICE
-from model.pages import cells, figures, questions, sections
+from model.pages import cells, figures, questions, sections, slices
 from model.pages.figures import Line
 from model.pages.html import figure, film, films, page, paragraph, section, table
 from model.pages.texts import number_text, value_text
@@ -54,7 +54,7 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         "calibration": sections.calibration(content),
         "questions": questions.questions(content),
         "normals": questions.normals(content),
-        "slices": sections.slices(content),
+        "slices": slices.slices(content),
         "origin": sections.origin(content),
         **({"paper": sections.paper(content, content.paper)} if content.paper else {}),
         "learning": sections.learning(content),

@@ -5,7 +5,6 @@ from math import log
 
 from markupsafe import Markup
 
-from model.data.dataset import MORE
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.evaluated_films import FilmCounts
 from model.evaluation.papers import Paper
@@ -25,14 +24,6 @@ STATISTICS = {
     "spread": "spread of brightness",
     "black": "share of black",
     "white": "share of white",
-}
-GROUPS = {
-    "all": "All films",
-    "view": "By view",
-    "source": "By source",
-    "label": "By how the label was set",
-    "sex": "By sex",
-    "age": "By age",
 }
 RIVALS = {"svm": "SVM", "svm_own_views": "SVM of PA films", "shortcut": "source statistics"}
 
@@ -128,51 +119,6 @@ def calibration(content: EvaluationContent) -> Iterable[Markup]:
     yield from predictive(content)
     yield from unsure(content)
     yield from copies(content)
-
-
-def slices(content: EvaluationContent) -> Iterable[Markup]:
-    findings, subject = content.bundle.findings, content.bundle.findings[-1]
-    lines: list[Line] = []
-    seen = ("", False)
-    rows = []
-    for part in content.slices:
-        whole = part.group == "all"
-        if (part.group, part.of == MORE) != seen:
-            seen = (part.group, part.of == MORE)
-            of = MORE if part.of == MORE else "test"
-            lines.append(Line(name=f"{GROUPS[part.group]}, {of}", estimates=(), head=True))
-        name = part.of if whole else part.name
-        count = sum(part.films.values())
-        estimates = (part.accuracy, part.balanced, part.auroc[subject])
-        lines.append(Line(name=f"{name}  n={count}", estimates=estimates, strong=whole))
-        rows.append(
-            (
-                f"{part.group}: {part.name}, {part.of}",
-                *part.films.values(),
-                estimate_text(part.accuracy),
-                *(estimate_text(part.recall[finding]) for finding in findings),
-            )
-        )
-    chart = figures.forest(
-        ("accuracy", "balanced accuracy", f"AUROC, {SPOKEN[subject]}"),
-        lines,
-        reference=(None, None, 0.5),
-        what="Slices",
-    )
-    yield figure(
-        chart,
-        "Balanced accuracy is over the classes that a slice has. No interval: too few patients, or one class only.",
-    )
-    yield table(
-        (
-            "slice",
-            *(f"{SPOKEN[name]} films" for name in findings),
-            "accuracy",
-            *(f"recall, {SPOKEN[name]}" for name in findings),
-        ),
-        rows,
-        caption=f"The same; the bundle's views are {views_of(content)}",
-    )
 
 
 def origin(content: EvaluationContent) -> Iterable[Markup]:
