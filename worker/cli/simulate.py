@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     from model.bundle import Bundle
     from model.stats.estimate import Estimate
     from model.stats.site_day import FlagAt, LabelledScores, SiteDay, SiteDays
+    from worker.monitoring.labelled_scores import SiteScores
 
 RANDOM = (
     "The labelled films must be a random sample of the site's: films read because they were flagged foretell nothing."
+)
+NOT_SAMPLED = (
+    "Not a site's day: these labels are not of a random sample ('xrayq labels sample' draws one). If films were read "
+    "because they were flagged, sensitivity looks too high and specificity too low."
 )
 
 
@@ -59,6 +64,9 @@ def simulate(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Of a table with a column split: which films to take.")] = "test",
+    all_labels: Annotated[
+        bool, typer.Option("--all-labels", help="Of the database: films outside the random sample too.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Foretell a site's day: flags, right and wrong, and missed findings.
@@ -70,7 +78,8 @@ def simulate(
     known of the rates on so few labelled films, by patient, and the chance of
     the day. The prevalence is taken as known.
 
-    The labelled films must be a random sample of the site's. Thresholds look
+    The labelled films must be a random sample of the site's: of the database
+    those of 'xrayq labels sample' count, where one has a label. Thresholds look
     better than they are on the films that they were chosen on.
 
     \b
@@ -85,10 +94,11 @@ def simulate(
         must_exist(table)
         opened = load_bundle(bundle or "reference")
         scores = _of_table(opened, table, split)
-        source = f"{table.name}, split {split} where it has splits"
+        source, sampled = f"{table.name}, split {split} where it has splits", None
     else:
-        opened, scores = _of_database(bundle)
-        source = "the database, one film a study"
+        opened, site = _of_database(bundle, all_labels)
+        scores, sampled = site.scores, site.sampled
+        source = f"the {'random sample' if sampled else 'labels'} of the database, one film a study"
     points = _points(opened, threshold)
     try:
         found = site_days(scores, points, prevalences=shares, films_per_day=films_per_day)
@@ -96,9 +106,11 @@ def simulate(
         raise ConfigurationError(f"{source}: {error}") from None
     if as_json:
         about = {"bundle": opened.digest, "source": source, "random_sample_needed": RANDOM, "notice": NOTICE}
-        print_json(found.as_dict() | about)
+        print_json(found.as_dict() | about | {"random_sample": sampled})
     else:
         _show(wide_console(), found, opened, source)
+    if sampled is False:
+        typer.echo(NOT_SAMPLED, err=True)
 
 
 def _of_table(bundle: "Bundle", table: Path, split: str) -> "LabelledScores":
@@ -108,13 +120,13 @@ def _of_table(bundle: "Bundle", table: Path, split: str) -> "LabelledScores":
         return read_scores(bundle, table, split)
 
 
-def _of_database(name: str) -> "tuple[Bundle, LabelledScores]":
+def _of_database(name: str, all_labels: bool) -> "tuple[Bundle, SiteScores]":
     from worker.monitoring.labelled_scores import labelled_scores
 
     settings = load_settings()
     engine = open_database(settings)
     bundle = load_bundle(name) if name else live_bundle(engine, settings)
-    return bundle, labelled_scores(engine, bundle)
+    return bundle, labelled_scores(engine, bundle, all_labels=all_labels)
 
 
 def _prevalences(text: str) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ from tests.services import typed
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import instance, score
+from worker.monitoring.label_sample import Wanted, draw
 from worker.monitoring.labelled_scores import labelled_scores
 
 WORDS = ("--films-per-day", "100", "--prevalence", "0.05,0.2", "--threshold", "not_normal=0.4,0.6")
@@ -103,7 +104,7 @@ def test_what_cannot_be_asked(table: Path, words: tuple[str, ...], said: str) ->
 
 def test_films_of_the_database_count_once_a_study(database: Engine, bundle: Bundle) -> None:
     keys = days.fill(database, date(2026, 11, 20), 60, shares=days.Shares(labelled=0.8), seed=3)
-    found = labelled_scores(database, bundle)
+    found = labelled_scores(database, bundle).scores
     assert 20 < len(found) < 60
     assert found.chances.sum(axis=1) == pytest.approx(1, abs=0.01)
     assert found.unsure is not None
@@ -111,11 +112,11 @@ def test_films_of_the_database_count_once_a_study(database: Engine, bundle: Bund
     with writing(database) as connection:
         connection.execute(update(instance).where(instance.c.id.in_(keys)).values(study_instance_uid="1.2.3"))
         connection.execute(update(score).values(prediction_set=[]))
-    again = labelled_scores(database, bundle)
+    again = labelled_scores(database, bundle).scores
     assert (len(again), again.unsure is not None and bool(again.unsure.all())) == (1, True)
 
 
-def test_without_a_table_it_takes_the_database(tmp_path: Path) -> None:
+def test_without_a_table_it_takes_the_database(tmp_path: Path, bundle: Bundle) -> None:
     home = tmp_path / "home"
     home.mkdir()
     database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
@@ -125,4 +126,26 @@ def test_without_a_table_it_takes_the_database(tmp_path: Path) -> None:
     days.fill(database, date(2026, 11, 20), 90, shares=days.Shares(labelled=0.9), seed=3)
     done = typed("simulate", "--threshold", "not_normal=0.5", home=str(home))
     assert done.returncode == 0, done.stderr
-    assert "the database, one film a study" in done.stdout
+    assert "the labels of the database, one film a study" in done.stdout
+    assert "Not a site's day" in done.stderr
+    drawn = draw(database, "", Wanted(films=60, bundle_digest=bundle.digest), actor="test")
+    assert len(drawn.films) == 60
+    done = typed("simulate", "--threshold", "not_normal=0.5", "--json", home=str(home))
+    found = json.loads(done.stdout)
+    assert (done.stderr, found["random_sample"]) == ("", True)
+    assert found["source"] == "the random sample of the database, one film a study"
+    more = typed("simulate", "--threshold", "not_normal=0.5", "--all-labels", "--json", home=str(home))
+    assert json.loads(more.stdout)["random_sample"] is False
+    assert sum(json.loads(more.stdout)["films"].values()) > sum(found["films"].values())
+
+
+def test_flagged_films_that_were_read_do_not_change_a_sites_day(database: Engine, bundle: Bundle) -> None:
+    """The sample is read, and then films outside it that were flagged, as an eager reader does."""
+    days.fill(database, date(2026, 11, 20), 80, shares=days.Shares(labelled=0.9), seed=3)
+    draw(database, "", Wanted(films=40, bundle_digest=bundle.digest), actor="test")
+    before = labelled_scores(database, bundle)
+    days.fill(database, date(2026, 11, 21), 40, shares=days.Shares(labelled=1.0), seed=4)
+    after, every = labelled_scores(database, bundle), labelled_scores(database, bundle, all_labels=True)
+    assert (before.sampled, after.sampled, every.sampled) == (True, True, False)
+    assert np.array_equal(after.scores.chances, before.scores.chances)
+    assert len(before.scores) <= 40 < len(every.scores)
