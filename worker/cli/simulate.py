@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     from model.bundle import Bundle
     from model.stats.estimate import Estimate
     from model.stats.site_day import FlagAt, LabelledScores, SiteDay, SiteDays
+    from worker.monitoring.labelled_scores import SiteScores
 
 RANDOM = (
     "The labelled films must be a random sample of the site's: films read because they were flagged foretell nothing."
+)
+NOT_SAMPLED = (
+    "Not a site's day: these labels are not of a random sample ('xrayq labels sample' draws one). If films were read "
+    "because they were flagged, sensitivity looks too high and specificity too low."
 )
 
 
@@ -66,6 +71,9 @@ def simulate(
             "films of none, and the bundle's own thresholds."
         ),
     ] = "",
+    all_labels: Annotated[
+        bool, typer.Option("--all-labels", help="Of the database: films outside the random sample too.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Foretell a site's day: flags, right and wrong, and missed findings.
@@ -77,7 +85,8 @@ def simulate(
     known of the rates on so few labelled films, by patient, and the chance of
     the day. The prevalence is taken as known.
 
-    The labelled films must be a random sample of the site's. Thresholds look
+    The labelled films must be a random sample of the site's: of the database
+    those of 'xrayq labels sample' count, where one has a label. Thresholds look
     better than they are on the films that they were chosen on.
 
     \b
@@ -91,11 +100,12 @@ def simulate(
     if table:
         must_exist(table)
         opened = load_bundle(bundle or "reference")
-        scores = _of_table(_known(opened, device), table, split, device)
+        scores, sampled = _of_table(_known(opened, device), table, split, device), None
         source = f"{table.name}, split {split} where it has splits"
     else:
-        opened, scores = _of_database(bundle, device)
-        source = "the database, one film a study"
+        opened, site = _of_database(bundle, device, all_labels)
+        scores, sampled = site.scores, site.sampled
+        source = f"the {'random sample' if sampled else 'labels'} of the database, one film a study"
     if opened.devices:
         source += f", films of device {device}" if device else ", films of no device of the bundle"
     points = _points(opened.for_device(device), threshold)
@@ -105,9 +115,11 @@ def simulate(
         raise ConfigurationError(f"{source}: {error}") from None
     if as_json:
         about = {"bundle": opened.digest, "source": source, "random_sample_needed": RANDOM, "notice": NOTICE}
-        print_json(found.as_dict() | about)
+        print_json(found.as_dict() | about | {"random_sample": sampled})
     else:
         _show(wide_console(), found, opened, source)
+    if sampled is False:
+        typer.echo(NOT_SAMPLED, err=True)
 
 
 def _known(bundle: "Bundle", device: str) -> "Bundle":
@@ -127,13 +139,13 @@ def _of_table(bundle: "Bundle", table: Path, split: str, device: str) -> "Labell
         return read_scores(bundle, table, split, device)
 
 
-def _of_database(name: str, device: str) -> "tuple[Bundle, LabelledScores]":
+def _of_database(name: str, device: str, all_labels: bool) -> "tuple[Bundle, SiteScores]":
     from worker.monitoring.labelled_scores import labelled_scores
 
     settings = load_settings()
     engine = open_database(settings)
     bundle = _known(load_bundle(name) if name else live_bundle(engine, settings), device)
-    return bundle, labelled_scores(engine, bundle, device)
+    return bundle, labelled_scores(engine, bundle, device, all_labels=all_labels)
 
 
 def _prevalences(text: str) -> tuple[float, ...]:

@@ -1,6 +1,8 @@
 """Labelled films of the database with what a bundle said of them, live: what `xrayq simulate` foretells a day from."""
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Engine, func, select
@@ -11,28 +13,51 @@ from model.stats.site_day import LabelledScores
 from worker.db.scores import IS_LIVE
 from worker.db.session import snapshot
 from worker.db.tables import finding_score, instance, score
+from worker.monitoring.label_sample import order_of_draws
 from worker.monitoring.labels import truths
 
 CHUNK = 500
 
 
-def labelled_scores(engine: Engine, bundle: Bundle, device: str = "") -> LabelledScores:
+@dataclass(frozen=True, kw_only=True)
+class SiteScores:
+    """Labelled films, and whether they stand for the site's."""
+
+    scores: LabelledScores
+    sampled: bool
+    """They are of the random sample; else they may have been read because they were flagged."""
+
+
+def labelled_scores(engine: Engine, bundle: Bundle, device: str = "", *, all_labels: bool = False) -> SiteScores:
     """Films with a label that the bundle scored live, one a study: the first of it that has a label.
 
-    Probabilities are made anew from the logits, without a site's prevalences: as flags are. The database knows no
-    patients: each study counts as a patient of its own.
+    Only films of the random sample since the last reset (`label_sample`), where one of them has a label and a score:
+    selectively labelled ones foretell no day. Probabilities are made anew from the logits, without a site's
+    prevalences: as flags are. The database knows no patients: each study counts as a patient of its own.
 
     Args:
         device: of the bundle; films that took its calibration alone. "": those that took the bundle's own.
+        all_labels: the others too.
 
     Raises:
         BundleError: no such device.
     """
-    bundle = bundle.for_device(device)
-    found: dict[str, tuple[int, dict[str, float], list[str] | None]] = {}
     with snapshot(engine) as connection:
         labels = {key: film.label for key, film in truths(connection).items() if film.label in bundle.findings}
-        keys = sorted(labels)
+        drawn = set(order_of_draws(connection))
+    of_sample = {} if all_labels else {key: label for key, label in labels.items() if key in drawn}
+    found = _scored(engine, bundle, device, of_sample)
+    if len(found):
+        return SiteScores(scores=found, sampled=True)
+    return SiteScores(scores=_scored(engine, bundle, device, labels), sampled=False)
+
+
+def _scored(engine: Engine, bundle: Bundle, device: str, labels: Mapping[int, str | None]) -> LabelledScores:
+    """Those of these films, by id, that the bundle scored live for this device."""
+    bundle = bundle.for_device(device)
+    found: dict[str, tuple[int, dict[str, float], list[str] | None]] = {}
+    keys = sorted(labels)
+    with snapshot(engine) as connection:
         for at in range(0, len(keys), CHUNK):
             logits: dict[int, dict[str, float]] = defaultdict(dict)
             about: dict[int, tuple[str, list[str] | None]] = {}

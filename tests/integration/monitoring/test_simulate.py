@@ -23,6 +23,7 @@ from tests.services import typed
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import instance, score
+from worker.monitoring.label_sample import Wanted, draw
 from worker.monitoring.labelled_scores import labelled_scores
 
 WORDS = ("--films-per-day", "100", "--prevalence", "0.05,0.2", "--threshold", "not_normal=0.4,0.6")
@@ -105,7 +106,7 @@ def test_what_cannot_be_asked(table: Path, words: tuple[str, ...], said: str) ->
 
 def test_films_of_the_database_count_once_a_study(database: Engine, bundle: Bundle) -> None:
     keys = days.fill(database, date(2026, 11, 20), 60, shares=days.Shares(labelled=0.8), seed=3)
-    found = labelled_scores(database, bundle)
+    found = labelled_scores(database, bundle).scores
     assert 20 < len(found) < 60
     assert found.chances.sum(axis=1) == pytest.approx(1, abs=0.01)
     assert found.unsure is not None
@@ -113,18 +114,18 @@ def test_films_of_the_database_count_once_a_study(database: Engine, bundle: Bund
     with writing(database) as connection:
         connection.execute(update(instance).where(instance.c.id.in_(keys)).values(study_instance_uid="1.2.3"))
         connection.execute(update(score).values(prediction_set=[]))
-    again = labelled_scores(database, bundle)
+    again = labelled_scores(database, bundle).scores
     assert (len(again), again.unsure is not None and bool(again.unsure.all())) == (1, True)
 
 
 def test_films_of_a_device_are_apart(database: Engine, bundle: Bundle) -> None:
     days.fill(database, date(2026, 11, 20), 40, shares=days.Shares(labelled=1.0), seed=3)
     both = replace(bundle, devices=(device_calibration(bundle, "room-2", 0.3, station="DX2"),))
-    everything = labelled_scores(database, both)
+    everything = labelled_scores(database, both).scores
     with writing(database) as connection:
         half = select(score.c.id).order_by(score.c.id).limit(20)
         connection.execute(update(score).where(score.c.id.in_(half)).values(device="room-2"))
-    own, room = labelled_scores(database, both), labelled_scores(database, both, "room-2")
+    own, room = (labelled_scores(database, both, device).scores for device in ("", "room-2"))
     assert set(own.patients) | set(room.patients) == set(everything.patients)
     assert own.patients
     at = [everything.patients.index(patient) for patient in room.patients]
@@ -133,7 +134,7 @@ def test_films_of_a_device_are_apart(database: Engine, bundle: Bundle) -> None:
     assert (own.chances == everything.chances[at]).all()
 
 
-def test_without_a_table_it_takes_the_database(tmp_path: Path) -> None:
+def test_without_a_table_it_takes_the_database(tmp_path: Path, bundle: Bundle) -> None:
     home = tmp_path / "home"
     home.mkdir()
     database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
@@ -143,4 +144,26 @@ def test_without_a_table_it_takes_the_database(tmp_path: Path) -> None:
     days.fill(database, date(2026, 11, 20), 90, shares=days.Shares(labelled=0.9), seed=3)
     done = typed("simulate", "--threshold", "not_normal=0.5", home=str(home))
     assert done.returncode == 0, done.stderr
-    assert "the database, one film a study" in done.stdout
+    assert "the labels of the database, one film a study" in done.stdout
+    assert "Not a site's day" in done.stderr
+    drawn = draw(database, "", Wanted(films=60, bundle_digest=bundle.digest), actor="test")
+    assert len(drawn.films) == 60
+    done = typed("simulate", "--threshold", "not_normal=0.5", "--json", home=str(home))
+    found = json.loads(done.stdout)
+    assert (done.stderr, found["random_sample"]) == ("", True)
+    assert found["source"] == "the random sample of the database, one film a study"
+    more = typed("simulate", "--threshold", "not_normal=0.5", "--all-labels", "--json", home=str(home))
+    assert json.loads(more.stdout)["random_sample"] is False
+    assert sum(json.loads(more.stdout)["films"].values()) > sum(found["films"].values())
+
+
+def test_flagged_films_that_were_read_do_not_change_a_sites_day(database: Engine, bundle: Bundle) -> None:
+    """The sample is read, and then films outside it that were flagged, as an eager reader does."""
+    days.fill(database, date(2026, 11, 20), 80, shares=days.Shares(labelled=0.9), seed=3)
+    draw(database, "", Wanted(films=40, bundle_digest=bundle.digest), actor="test")
+    before = labelled_scores(database, bundle)
+    days.fill(database, date(2026, 11, 21), 40, shares=days.Shares(labelled=1.0), seed=4)
+    after, every = labelled_scores(database, bundle), labelled_scores(database, bundle, all_labels=True)
+    assert (before.sampled, after.sampled, every.sampled) == (True, True, False)
+    assert np.array_equal(after.scores.chances, before.scores.chances)
+    assert len(before.scores) <= 40 < len(every.scores)

@@ -25,12 +25,14 @@ from model.calibrating.labelled_films import (
     read_table,
 )
 from model.calibrating.resplits import pool, resplit
+from model.data.bundle_films import logits_of
 from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import BundleError, DatasetError, ParityError
 from model.evaluation.evaluate import json_text
 from model.findings import FINDINGS, NOT_NORMAL
 from model.scorer import score
+from model.stats.agreement import compare
 from model.stats.operating_points import PREVALENCES, predictive_values
 from model.stats.thresholds import OperatingTarget, default_targets
 from model.study_table import read_study
@@ -41,8 +43,9 @@ from worker.cli.console import PlainConsole
 
 pytest.importorskip("onnx")
 
+from model.int8.compile import int8_variant
 from model.pages.calibration_report import render, write
-from tests.unit.model.tiny import tiny_bundle
+from tests.unit.model.tiny import deep_network, tiny_bundle
 
 WISH = Wish(targets=default_targets(FINDINGS))
 VARIANT = {
@@ -389,6 +392,35 @@ def test_a_variant_beyond_its_limits_is_made_anew(bundle: Bundle, films: Path, t
     left = calibrate_on_films(other, engine, films, tmp_path / "left", WISH, remake=cannot)
     assert left.bundle.variants == {}
     assert left.content.variants["int8"].faults[-1] == "no int8 agrees"
+
+
+def test_int8_made_anew_is_measured_under_the_new_calibration(films: Path, tmp_path: Path) -> None:
+    """A real one: quantized on the training films, its figures those of the bundle that it stands in."""
+    plain = tiny_bundle(tmp_path / "deep", seed=2, network=deep_network)
+    wrong = tiny_bundle(tmp_path / "wrong", seed=3, network=deep_network)
+    old = bundles.derive(
+        plain,
+        tmp_path / "old",
+        files={"model.int8.onnx": wrong.onnx},
+        variants={"int8": VARIANT | {"val": {"films": 0}}},
+        provenance={"views": ["PA"]},
+    )
+
+    def remake(changed: Bundle, scratch: Path) -> dict[str, Any]:
+        limits = {"flag_tolerance": 1.0, "auroc_tolerance": 1.0}
+        return int8_variant(changed, films, scratch, **limits, threads=1, calibration_films=3).as_dict()
+
+    new = calibrate_on_films(old, OrtEngine(old, threads=1), films, tmp_path / "new", WISH, remake=remake).bundle
+    record = new.variants["int8"]
+    assert new.variant("int8").read_bytes() != wrong.onnx.read_bytes()
+    assert (record["passed"], record["made"]["split"], record["made"]["films"]) == (True, "train", 3)
+    engines = OrtEngine(new, threads=1), OrtEngine(new, threads=1, precision="int8")
+    before = replace(new, calibration=old.calibration, operating_points=old.operating_points)
+    for split in ("val", "test"):
+        part = load_dataset(films).splits[split]
+        logits = [logits_of(engine, part) for engine in engines]
+        of_new, of_old = (compare(one, *logits, part.labels).as_dict() for one in (new, before))
+        assert record[split] == json.loads(json.dumps(of_new)) != json.loads(json.dumps(of_old))
 
 
 def test_the_page_shows_what_a_flag_means(made: Calibrated) -> None:
