@@ -30,6 +30,8 @@ from worker.cli import (
     simulate,
     status,
     study,
+    study_ingredients,
+    study_seeds,
     study_source,
     submit,
     train,
@@ -71,6 +73,8 @@ submit.register(app)
 roles.register(bundle.app)
 compare.register(bundle.app)
 replay.register(instance.app)
+study_ingredients.register(study.app)
+study_seeds.register(study.app)
 study_source.register(study.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
