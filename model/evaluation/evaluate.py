@@ -19,6 +19,7 @@ evaluation.json:
     fair            pneumonia against COVID-19 within one source: `FairSlice`; null where there are other findings
     baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
     against         the network against a baseline on test and test_all, each `Difference`
+    other_network   another network on the same test films: `OtherNetwork`; not there where none was given
     paper           published figures, and why they differ; null where there are other findings
     learning_curve  epochs of the training run; [] where the bundle has none
     studies         what `xrayq study` measured, as given
@@ -39,6 +40,7 @@ from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError
 from model.evaluation.comparisons import Difference, FairSlice, against, fair
+from model.evaluation.other_network import OtherNetwork
 from model.evaluation.papers import PAPER, Paper
 from model.evaluation.rivals import Baselines, baselines, fit_baselines
 from model.evaluation.scored import CalledFilm, ScoredFilms, predictions_text, right, score_films, wrong
@@ -128,6 +130,11 @@ class EvaluationContent(ReadableJson):
     right: dict[str, tuple[CalledFilm, ...]]
     """The most confident test films called rightly, by class."""
     paper: Paper | None
+    other_network: OtherNetwork | None = None
+    """None, and not in the JSON, where none was given."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().as_dict().items() if name != "other_network" or value}
 
     @property
     def epochs(self) -> tuple[LearningEpoch, ...]:

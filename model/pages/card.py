@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from model.bundle import REFERENCE, SHIPPED, Bundle, load, trunk_stories
+from model.evaluation.comparisons import Difference
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import FINDINGS
 from model.gate.gate_measures import GateMeasures
 from model.pages.flags import card_rows
+from model.pages.old_and_new import STRANGER
 from model.pages.texts import estimate_text, value_text
 from model.stats.agreement import Agreement
 from model.stats.estimate import Estimate, Proportion
@@ -231,18 +233,26 @@ def _beside(evaluation: EvaluationContent) -> Iterable[list[str]]:
 
     parts = evaluation.parts
     yield ["**this network**", *figures(parts["test"].summary, parts["test_all"].summary), "", ""]
+    if other := evaluation.other_network:
+        measured = figures(other.parts["test"].summary, other.parts["test_all"].summary)
+        stranger = "" if other.trained_on else f" ({STRANGER})"
+        yield [f"bundle {other.title}{stranger}", *measured, *_minus(other.against["test"])]
     for name, rival in evaluation.baselines.fitted().items():
         measured = figures(rival.test.summary, rival.test_all.summary)
-        difference = evaluation.against[name]["test"]
-        gain = difference.accuracy
-        interval = f" [{gain.interval95[0]:+.2f}, {gain.interval95[1]:+.2f}]" if gain.interval95 else ""
-        yield [RIVALS[name], *measured, f"{gain.value:+.3f}{interval}", f"{difference.mcnemar.p:.3f}"]
+        yield [RIVALS[name], *measured, *_minus(evaluation.against[name]["test"])]
     yield ["guessing", *["0.333"] * (len(FINDINGS) + 2), "", ""]
     if not evaluation.paper:
         return
     theirs = evaluation.paper.cnn["test"]
     recalls = (f"{theirs.recall[name]}" for name in FINDINGS)
     yield ["the 2020 paper, on its own films", f"{theirs.accuracy}", *recalls, "", "", ""]
+
+
+def _minus(difference: Difference) -> tuple[str, str]:
+    """The network minus another, and McNemar's p."""
+    gain = difference.accuracy
+    interval = f" [{gain.interval95[0]:+.2f}, {gain.interval95[1]:+.2f}]" if gain.interval95 else ""
+    return f"{gain.value:+.3f}{interval}", f"{difference.mcnemar.p:.3f}"
 
 
 def _int8(agreements: list[Agreement]) -> Iterable[str]:

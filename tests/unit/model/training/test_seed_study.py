@@ -68,7 +68,7 @@ def test_figures_are_those_of_the_films_and_the_least_loss_is_chosen(films: Path
     assert [row[2] for row in done.rows[::4]] == [9, 6, 12, 6]
     whole, chosen = load_dataset(films, views=()), load_dataset(films, views=("PA",))
     losses = {}
-    for at, bundle in enumerate(sorted(made, key=lambda bundle: bundle.path)):
+    for at, bundle in enumerate(sorted(made, key=lambda bundle: bundle.provenance["recipe"]["seed"])):
         engine = OrtEngine(bundle, threads=1)
         for part, rows in ((whole.splits["test"], done.rows[8:12]), (chosen.splits["test"], done.rows[4:8])):
             logits = logits_of(engine, part).astype(np.float64)
