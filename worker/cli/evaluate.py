@@ -44,8 +44,13 @@ def evaluate(
     engine: Annotated[
         str | None, typer.Option(help="What runs the network; default: what serves, the setting XRAYQ_ENGINE.")
     ] = None,
-    beside: Annotated[
-        str, typer.Option(help="Another bundle to measure on the same test films, such as the one in service.")
+    another: Annotated[
+        str,
+        typer.Option(
+            "--beside",
+            metavar="BUNDLE",
+            help="Another bundle to measure on the same test films, such as the one in service.",
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -67,7 +72,7 @@ def evaluate(
     bundle, settings = load_bundle(name), load_settings(**({"engine": engine} if engine else {}))
     must_exist(films, first=PREPARE)
     must_exist(*(study or ()))
-    other = load_bundle(beside) if beside else None
+    other = load_bundle(another) if another else None
     from rich.console import Console
 
     from model.data.bundle_films import films_for

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import must_be_one_of, one_line_errors, parse_names, require
+from worker.cli.common import must_be_one_of, one_line_errors, parse_names, require, wide_console
 from worker.cli.study import (
     RUNS,
     EpochsOption,
@@ -70,8 +70,6 @@ def ingredients(
     xrayq study ingredients --only everything,balancing --set sizes=[[160,4]] --out runs/ingredients.json --resume
     """
     require("training")
-    from rich.console import Console
-
     from model.data.dataset import load_dataset
     from model.training.ingredients import (
         INGREDIENTS,
@@ -92,7 +90,7 @@ def ingredients(
     if out and out.exists() and not resume:
         raise ConfigurationError(f"{out} exists: --resume goes on with it, or choose another --out")
     extras = Extras(pretrained_from=start_of(without_pretraining) if without_pretraining else "", added=added)
-    console = Console()
+    console = wide_console()
     with one_line_errors():
         bench = open_bench(
             console, films, out, preset, init, seeds, epochs, limit, views, train_views or views, device, change,
