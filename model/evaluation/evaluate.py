@@ -25,6 +25,7 @@ evaluation.json:
     fair            pneumonia against COVID-19 within one source: `FairSlice`; null where there are other findings
     baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
     against         the network against a baseline on test and test_all, each `Difference`
+    other_network   another network on the same test films: `OtherNetwork`; not there where none was given
     paper           published figures, and why they differ; null where there are other findings
     learning_curve  epochs of the training run; [] where the bundle has none
     studies         what `xrayq study` measured, as given
@@ -49,6 +50,7 @@ from model.evaluation.comparisons import Difference, FairSlice, against, fair
 from model.evaluation.copies import CopiesMeasured, measure_copies, open_copies
 from model.evaluation.evaluated_films import EvaluatedFilms, OtherParts, evaluated_films, other_parts
 from model.evaluation.normals import UNSEEN, NormalsFlagged, normals_flagged
+from model.evaluation.other_network import OtherNetwork
 from model.evaluation.papers import Paper, paper_beside
 from model.evaluation.questions import AUXILIARY, Answer, answers
 from model.evaluation.rivals import Baselines, baselines, fit_baselines
@@ -127,11 +129,11 @@ class EvaluationContent(ReadableJson):
     other_films: OtherParts | None = None
     """None, and not in the JSON, where none were given, as the next."""
     copies: CopiesMeasured | None = None
+    other_network: OtherNetwork | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        absent = {
-            name for name in ("questions", "normals_flagged", "other_films", "copies") if getattr(self, name) is None
-        }
+        maybe = ("questions", "normals_flagged", "other_films", "copies", "other_network")
+        absent = {name for name in maybe if getattr(self, name) is None}
         return {name: value for name, value in super().as_dict().items() if name not in absent}
 
     @property
@@ -147,7 +149,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class ExtraFilms:
     """What is measured beside the prepared set; by default nothing."""
 
     auxiliary: tuple[Path, ...] = ()
@@ -164,7 +166,7 @@ def evaluate(
     folder: Path,
     *,
     studies: Sequence[Study] = (),
-    beside: Beside | None = None,
+    extra: ExtraFilms | None = None,
     advance: Advance = lambda _done, _all: None,
 ) -> Evaluation:
     """Score every film of a prepared set and measure.
@@ -173,22 +175,22 @@ def evaluate(
         engine: runs this bundle.
         folder: what `xrayq prepare` wrote.
         studies: from `model.study_table.read_study`.
-        beside: more films to measure.
+        extra: more films to measure.
         advance: called with (films scored, films), set by set.
 
     Raises:
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, a split lacks a class, or films
             beside it are not what they should be. All that before a film is scored.
     """
-    beside = beside or Beside()
+    extra = extra or ExtraFilms()
     dataset = films_for(bundle, folder)
     films, _ = open_prepared(folder)
     views = dataset.views
     for name in SPLITS:
         if name not in dataset.splits or 0 in dataset.splits[name].counts().values():
             raise DatasetError(f"evaluation needs films of every class in {name}; {folder} has not, of these views")
-    never_trained = _never_trained(bundle, beside, films)
-    copies = open_copies(bundle, beside.copies, films) if beside.copies else None
+    never_trained = _never_trained(bundle, extra, films)
+    copies = open_copies(bundle, extra.copies, films) if extra.copies else None
     scored = score_films(bundle, engine, films, advance)
     others = {name: score_films(bundle, engine, part, advance) for name, part in never_trained.items()}
     parts = {name: scored.where(_chosen(name, views)) for name in SPLITS}
@@ -213,19 +215,19 @@ def evaluate(
         paper=paper_beside(bundle, len(fitted.films)) if bundle.findings == FINDINGS else None,
         questions=answers(parts | others),
         normals_flagged=normals_flagged(parts | others, bundle),
-        other_films=other_parts(others, held_out_share(bundle) if beside.auxiliary else None) if others else None,
+        other_films=other_parts(others, held_out_share(bundle) if extra.auxiliary else None) if others else None,
         copies=measure_copies(bundle, engine, scored, copies, advance) if copies else None,
     )
     return Evaluation(content=content, scored=scored)
 
 
-def _never_trained(bundle: Bundle, beside: Beside, prepared: Films) -> dict[str, Films]:
+def _never_trained(bundle: Bundle, extra: ExtraFilms, prepared: Films) -> dict[str, Films]:
     """By part."""
     found = {}
-    if beside.auxiliary:
-        found[AUXILIARY] = held_out_films(bundle, beside.auxiliary, prepared)
-    if beside.unseen:
-        found[UNSEEN] = unseen_films(bundle, beside.unseen, prepared)
+    if extra.auxiliary:
+        found[AUXILIARY] = held_out_films(bundle, extra.auxiliary, prepared)
+    if extra.unseen:
+        found[UNSEEN] = unseen_films(bundle, extra.unseen, prepared)
     return found
 
 

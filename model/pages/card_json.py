@@ -44,7 +44,7 @@ from model.pages.card_texts import HARMS, IGNORE
 from model.pages.known_sources import KNOWN
 from model.stats.operating_points import PREVALENCES, predictive_values
 
-MORE_MEASURES = ("questions", "normals_flagged", "other_films", "copies")
+MORE_MEASURES = ("questions", "normals_flagged", "other_films", "copies", "other_network")
 """Keys of evaluation.json that it has or has not."""
 
 

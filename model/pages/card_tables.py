@@ -5,12 +5,14 @@ from typing import Any
 
 from model.bundle import Bundle
 from model.data.dataset import MORE
+from model.evaluation.comparisons import Difference
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.findings import SPOKEN
 from model.gate.gate_measures import GateMeasures
 from model.pages.flags import card_rows
 from model.pages.markdown import cell, paragraph, share, table
+from model.pages.old_and_new import STRANGER
 from model.pages.texts import promise_text
 from model.stats.agreement import Agreement
 from model.stats.estimate import Estimate, Proportion
@@ -112,12 +114,13 @@ def _beside(evaluation: EvaluationContent) -> Iterable[str]:
 
     parts = evaluation.parts
     rows = [["**this network**", *figures(parts["test"].summary, parts["test_all"].summary), "", ""]]
+    if other := evaluation.other_network:
+        stranger = "" if other.trained_on else f" ({STRANGER})"
+        measured = figures(other.parts["test"].summary, other.parts["test_all"].summary)
+        rows.append([f"bundle {other.title}{stranger}", *measured, *_minus(other.against["test"])])
     for name, rival in evaluation.baselines.fitted().items():
-        difference = evaluation.against[name]["test"]
-        gain = difference.accuracy
-        interval = f" [{gain.interval95[0]:+.2f}, {gain.interval95[1]:+.2f}]" if gain.interval95 else ""
-        judged = [f"{gain.value:+.3f}{interval}", f"{difference.mcnemar.p:.3f}"]
-        rows.append([RIVALS[name], *figures(rival.test.summary, rival.test_all.summary), *judged])
+        measured = figures(rival.test.summary, rival.test_all.summary)
+        rows.append([RIVALS[name], *measured, *_minus(evaluation.against[name]["test"])])
     rows.append(["guessing", *[f"{1 / len(findings):.3f}"] * (len(findings) + 2), "", ""])
     if evaluation.paper:
         theirs = evaluation.paper.cnn["test"]
@@ -126,6 +129,13 @@ def _beside(evaluation: EvaluationContent) -> Iterable[str]:
     recall_columns = (f"recall of {name}, {views}" for name in findings)
     last = ("accuracy, all views", f"network minus it, {views} +", f"McNemar p, {views}")
     yield from table(["", f"accuracy, {views}", *recall_columns, *last], rows)
+
+
+def _minus(difference: Difference) -> tuple[str, str]:
+    """The network minus another, and McNemar's p."""
+    gain = difference.accuracy
+    interval = f" [{gain.interval95[0]:+.2f}, {gain.interval95[1]:+.2f}]" if gain.interval95 else ""
+    return f"{gain.value:+.3f}{interval}", f"{difference.mcnemar.p:.3f}"
 
 
 def promises(bundle: Bundle) -> Iterable[str]:

@@ -14,6 +14,7 @@ from model.pages.cells import PARTS, cell, columns_of, exact, published, row, vi
 from model.pages.figures import Line
 from model.pages.flags import predictive, unsure
 from model.pages.html import bullets, figure, paragraph, table
+from model.pages.old_and_new import old_and_new
 from model.pages.questions import copies
 from model.pages.texts import estimate_text, value_text
 
@@ -55,6 +56,8 @@ def calls(content: EvaluationContent) -> Iterable[Markup]:
     rows += [row(f"random guess, {PARTS[part]}", rivals.random[part].summary) for part in ("test", "test_all")]
     yield table(columns_of(content, "baseline", "n"), rows, caption="The same of what it must beat")
     yield _against(content)
+    if content.other_network:
+        yield from old_and_new(content, content.other_network, RIVALS)
 
 
 def ranking(content: EvaluationContent) -> Iterable[Markup]:

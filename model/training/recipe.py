@@ -1,7 +1,7 @@
 """Recipes of training: what one says, and those with a name, for `xrayq train --preset`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -90,6 +90,16 @@ class TrainConfig:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {name: dict(getattr(self, name)) for name in BY_NAME}
+
+
+def read_recipe(record: Mapping[str, Any]) -> TrainConfig:
+    """What `as_dict` gave, through JSON or not. Raises ValueError."""
+    try:
+        tables: dict[str, Any] = {name: tuple(sorted(record[name].items())) for name in BY_NAME}
+        tables["sizes"] = tuple((int(side), int(epochs)) for side, epochs in record["sizes"])
+        return TrainConfig(**dict(record) | tables | {"augmentation": Augmentation(**record["augmentation"])})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a recipe of another release: {error}") from None
 
 
 def side_at(sizes: tuple[tuple[int, int], ...], epoch: int) -> int | None:

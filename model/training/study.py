@@ -96,7 +96,7 @@ def rate_study(bench: Bench, rates: Iterable[float] = RATES) -> Study:
     for rate in rates:
         results = bench.run(f"{rate:g}", bench.dataset, replace(bench.config, search_rate=rate), bench.initial)
         searched = [_after_search(result.trained, bench.config.search_epochs) for result in results]
-        rows.append([f"{rate:g}", _mean(searched), *_accuracies(results)])
+        rows.append([f"{rate:g}", mean_and_range(searched), *_accuracies(results)])
     return study_of(
         bench,
         "lr",
@@ -112,7 +112,7 @@ def start_study(bench: Bench, starts: dict[str, Path | str | None]) -> Study:
     rows = []
     for name, initial in starts.items():
         results = bench.run(name, bench.dataset, bench.config, initial)
-        recalls = [_mean([result.recall[finding] for result in results]) for finding in bench.dataset.findings]
+        recalls = [mean_and_range([result.recall[finding] for result in results]) for finding in bench.dataset.findings]
         rows.append([name, *_accuracies(results), *recalls])
     return study_of(
         bench,
@@ -157,6 +157,12 @@ def study_of(bench: Bench, name: str, title: str, columns: list[str], rows: Sequ
     )
 
 
+def mean_and_range(values: Sequence[float]) -> str:
+    """Mean (least to greatest), three digits; of one value that alone."""
+    mean = f"{np.mean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
+
+
 def _divided(dataset: Dataset, shares: tuple[float, ...], seed: int) -> Dataset:
     pooled = [film for split in ("train", "val") for film in dataset.splits[split].records]
     test = dataset.splits.get("test")
@@ -185,14 +191,10 @@ def _number(share: Proportion) -> float:
 
 def _accuracies(results: list[_Result]) -> list[str]:
     return [
-        _mean([result.accuracy.get(split, float("nan")) for result in results]) for split in ("train", "val", "test")
+        mean_and_range([result.accuracy.get(split, float("nan")) for result in results])
+        for split in ("train", "val", "test")
     ]
 
 
 def _after_search(trained: Trained, epochs: int) -> float:
     return max(epoch.validation_accuracy for epoch in trained.epochs if epoch.epoch <= epochs)
-
-
-def _mean(values: list[float]) -> str:
-    mean = f"{np.mean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"

@@ -31,6 +31,8 @@ from worker.cli import (
     simulate,
     status,
     study,
+    study_ingredients,
+    study_seeds,
     study_source,
     submit,
     train,
@@ -73,6 +75,8 @@ roles.register(bundle.app)
 compare.register(bundle.app)
 card.register(bundle.app)
 replay.register(instance.app)
+study_ingredients.register(study.app)
+study_seeds.register(study.app)
 study_source.register(study.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")

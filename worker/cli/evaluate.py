@@ -1,6 +1,7 @@
 """xrayq evaluate: what a bundle is worth on labelled films, as JSON and as a page."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,14 @@ def evaluate(
         Path | None,
         typer.Option(help="The same films prepared from other copies, by image_id: how many change a flag."),
     ] = None,
+    another: Annotated[
+        str,
+        typer.Option(
+            "--beside",
+            metavar="BUNDLE",
+            help="Another bundle to measure on the same test films, such as the one in service.",
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle on labelled films, scored exactly as served, and write a report.
@@ -69,18 +78,22 @@ def evaluate(
     xrayq evaluate runs/bundle --films runs/films --out runs/report
     xrayq evaluate --engine onnxruntime --out runs/fp32
     xrayq evaluate runs/bundle --auxiliary aux/ --unseen aux/=openist:normal --copies runs/native
+    xrayq evaluate runs/bundle --beside reference
     """
     require("evaluation")
     bundle, settings = load_bundle(name), load_settings(**({"engine": engine} if engine else {}))
     must_exist(films, first=PREPARE)
     must_exist(*(study or ()), *(auxiliary or ()), *([copies] if copies else ()))
     places = tuple(labelled_folder(text) for text in unseen or ())
+    other = load_bundle(another) if another else None
     from rich.console import Console
 
+    from model.data.bundle_films import films_for
     from model.engine.choose import open_engine
-    from model.evaluation.evaluate import Beside, write
+    from model.evaluation.evaluate import ExtraFilms, write
     from model.evaluation.evaluate import evaluate as run_evaluation
     from model.evaluation.gradcam import GradCam
+    from model.evaluation.other_network import with_other_network
     from model.pages.report import render
     from model.study_table import read_study
     from worker.settings import cores
@@ -88,17 +101,23 @@ def evaluate(
     must_be_writable(out)
     console, threads = Console(stderr=True), cores()
     with one_line_errors():
+        if other:
+            films_for(other, films)  # refused before a film is scored
         studies = [read_study(path) for path in (study or _shipped_studies(bundle))]
-        opened = open_engine(
-            bundle,
-            settings.engine,
+        open_one = partial(
+            open_engine,
+            name=settings.engine,
             threads=threads,
             plans=settings.plan_folder,
             flag_tolerance=settings.flag_tolerance,
         )
+        opened = open_one(bundle)
         with closing(opened), progress(console, "films scored") as advance:
-            beside = Beside(auxiliary=tuple(auxiliary or ()), unseen=places, copies=copies)
-            evaluation = run_evaluation(bundle, opened, films, studies=studies, beside=beside, advance=advance)
+            extra = ExtraFilms(auxiliary=tuple(auxiliary or ()), unseen=places, copies=copies)
+            evaluation = run_evaluation(bundle, opened, films, studies=studies, extra=extra, advance=advance)
+        if other:
+            with closing(open_one(other)) as theirs, progress(console, "films scored by it") as advance:
+                evaluation = with_other_network(evaluation, other, theirs, films, advance)
         with console.status("writing the report"):
             write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
     if as_json:
@@ -135,6 +154,8 @@ def _show(console: "Console", content: "EvaluationContent", out: Path) -> None:
         ("statistics, test", rivals.shortcut.test.summary),
         ("random, test", rivals.random["test"].summary),
     ]
+    if other := content.other_network:
+        rows += [(f"{other.title}, {name.replace('_all', ' all')}", part.summary) for name, part in other.parts.items()]
     for label, summary in rows:
         cells = map(_words, (summary.accuracy, summary.balanced, *summary.recall.values()))
         table.add_row(label, str(summary.films), *cells)
@@ -144,6 +165,9 @@ def _show(console: "Console", content: "EvaluationContent", out: Path) -> None:
         style="dim",
     )
     _show_answers(console, content)
+    if other:
+        gains = (f"{name.replace('_all', ' all')} {_words(found.accuracy)}" for name, found in other.against.items())
+        console.print(f"Accuracy minus that of {other.title}, over patients: {'; '.join(gains)}", highlight=False)
     if not content.data.trained_on:
         console.print("The bundle was trained on another prepared set than this one: see the report.", style="yellow")
     console.print(f"wrote {out / 'report.html'}, evaluation.json and predictions.csv. {content.notice}")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,6 +38,8 @@ app = typer.Typer(
     xrayq study lr --init runs/trunk.pt --out runs/lr.json
     xrayq study init --init random --init runs/trunk.pt --out runs/init.json
     xrayq study source --init runs/trunk.pt --out runs/source.json
+    xrayq study ingredients --preset reference --init runs/trunk.pt --out runs/ingredients.json
+    xrayq study seeds runs/seed1 runs/seed2 --out runs/seeds.json
     xrayq study calibration --out runs/calibration.json
     xrayq evaluate --study runs/split.json --study runs/lr.json --study runs/init.json
     """,
@@ -179,7 +181,7 @@ def calibration(
         result = resplit(pool(parts), bundle.findings, wish, count=resplits)
     made = {"bundle": bundle.digest, "data_digest": digest, "command": command_line()}
     result = replace(result, provenance=result.provenance | made)
-    _finish(Console() if Console().is_terminal else Console(width=220), result, out)
+    finish(Console() if Console().is_terminal else Console(width=220), result, out)
 
 
 def run_study(
@@ -203,42 +205,74 @@ def run_study(
     require("training")
     from rich.console import Console
 
+    from model.training.loop import describe_device
+
+    if out and out.exists():
+        raise ConfigurationError(f"{out} exists: choose another --out")
+    console = Console()
+    with one_line_errors():
+        bench = open_bench(
+            console, films, out, preset, init, seeds, epochs, limit, views, train_views, device, changes, auxiliary,
+            hold_out,
+        )  # fmt: skip
+        result = study(bench)
+    made = {
+        "start": described or [describe_start(init)],
+        "device": describe_device(bench.device),
+        "command": command_line(),
+    }
+    finish(console, replace(result, provenance=result.provenance | made), out)
+
+
+def open_bench(
+    console: "Console",
+    films: Path,
+    out: Path | None,
+    preset: str,
+    init: str,
+    seeds: int,
+    epochs: int | None,
+    limit: int,
+    views: str,
+    train_views: str,
+    device: str,
+    changes: list[str] | None,
+    auxiliary: list[Path] | None,
+    hold_out: float,
+) -> "Bench":
+    """What the trainings of a study have in common, from the options of these names."""
     from model.data.dataset import load_dataset
-    from model.training.loop import describe_device, pick_device
+    from model.training.loop import pick_device
     from model.training.study import Bench
 
     must_exist(films, first=PREPARE)
     must_exist(*(auxiliary or []))
-    if out and out.exists():
-        raise ConfigurationError(f"{out} exists: choose another --out")
     if out:
         must_be_writable(out)
-    config, console = replace(recipe(preset, changes, epochs=epochs), members=1), Console()
-    with one_line_errors():
-        chosen = pick_device(device)
-        dataset = load_dataset(films, views=parse_views(views), train_views=parse_views(train_views), limit=limit)
-        bench = Bench(
-            dataset=dataset,
-            config=config,
-            initial=start_of(init),
-            device=chosen,
-            seeds=range(config.seed, config.seed + seeds),
-            report=lambda line: console.print(line, highlight=False),
-            auxiliary=auxiliary_films(auxiliary, dataset.spec.size, films, hold_out),
-        )
-        result = study(bench)
-    made = {
-        "start": described or [describe_start(init)],
-        "device": describe_device(chosen),
-        "command": command_line(),
-    }
-    _finish(console, replace(result, provenance=result.provenance | made), out)
+    config = replace(recipe(preset, changes, epochs=epochs), members=1)
+    if config.teacher_weight:
+        raise ConfigurationError("--set teacher_weight: a study has no teacher")
+    dataset = load_dataset(films, views=parse_views(views), train_views=parse_views(train_views), limit=limit)
+    return Bench(
+        dataset=dataset,
+        config=config,
+        initial=start_of(init),
+        device=pick_device(device),
+        seeds=range(config.seed, config.seed + seeds),
+        report=lambda line: console.print(line, highlight=False),
+        auxiliary=auxiliary_films(auxiliary, dataset.spec.size, films, hold_out),
+    )
 
 
-def _finish(console: "Console", study: "Study", out: Path | None) -> None:
+def finish(console: "Console", study: "Study", out: Path | None) -> None:
     """Show a study and write it."""
-    import json
+    show(console, study)
+    if out:
+        write(out, study.as_dict())
+        say_where(console, out)
 
+
+def show(console: "Console", study: "Study") -> None:
     from rich.table import Table
 
     table = Table(*study.columns, title=study.title, title_justify="left")
@@ -246,10 +280,20 @@ def _finish(console: "Console", study: "Study", out: Path | None) -> None:
         table.add_row(*map(str, row))
     console.print(table)
     console.print(study.note, highlight=False)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(study.as_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        console.print(f"wrote {out}: 'xrayq evaluate --study {out}' shows it in the report", highlight=False)
+
+
+def write(out: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    import json
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(out.name + ".part")
+    draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    draft.replace(out)
+
+
+def say_where(console: "Console", out: Path) -> None:
+    console.print(f"wrote {out}: 'xrayq evaluate --study {out}' shows it in the report", highlight=False)
 
 
 def _name(start: str) -> str:
