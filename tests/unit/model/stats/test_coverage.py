@@ -59,7 +59,7 @@ def test_the_interval_of_balanced_accuracy_holds_the_true_one(
 
 @pytest.mark.parametrize("case", coverage.GAINS)
 def test_the_interval_of_a_difference_holds_the_true_one(case: str) -> None:
-    drawn = list(coverage.gains(case, np.random.default_rng(5), 100))
+    drawn = list(coverage.gains(case, np.random.default_rng(5), 300))
     for which, true in enumerate(coverage.true_gains(case)):
         before, after = coverage.share(true, (pair[which] for pair in drawn))
         assert after >= 0.9
