@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
+from model.errors import StatisticsError
 from model.json_value import plain
 from model.stats import outside, shift
 from worker.db.film_measures import UNITS, Key, MeasuredValue, of_pixels, of_scores
@@ -169,9 +170,11 @@ def evaluate(connection: Connection, span: Span, options: DriftOptions) -> Drift
         chosen[key] = Chosen(values=today if days == 1 else week.get(key, array("d")), days=days)
     tested = {key: films for key, films in chosen.items() if key in frozen and len(films.values) >= options.least_films}
     left = {key: films for key, films in chosen.items() if key not in tested}
+    tests, unusable = _tests(connection, frozen, tested, options)
+    untested = [*_untested(frozen, left, options), *unusable]
     return DriftResult(
-        tests=tuple(_tests(connection, frozen, tested, options)),
-        untested=tuple(_untested(frozen, left, options)),
+        tests=tuple(tests),
+        untested=tuple(sorted(untested, key=lambda one: (one.calling_ae, one.measure, one.bundle))),
         frozen=tuple(frozen[key] for key in sorted(frozen)),
         options=options,
     )
@@ -223,18 +226,24 @@ def _gather(
 
 def _tests(
     connection: Connection, frozen: dict[Key, Reference], tested: dict[Key, Chosen], options: DriftOptions
-) -> list[DriftTest]:
-    """All of them, of both kinds, are one family."""
-    found = []
+) -> tuple[list[DriftTest], list[Untested]]:
+    """All of them, of both kinds, are one family. And those that no test can be made of, as of a number that is none:
+    they must not end the night."""
+    found, unusable = [], []
     for key in sorted(tested):
         reference, films = (np.asarray(values) for values in (sample_of(connection, key), tested[key].values))
-        compared, counted = shift.compare(reference, films), outside.count(reference, films)
+        try:
+            compared, counted = shift.compare(reference, films), outside.count(reference, films)
+        except StatisticsError as error:
+            unusable.append(_untested_of(key, tested[key], str(error)))
+            continue
         found.append((key, compared, counted, _quantiles(reference, films)))
     qs = shift.q_values([p for _, compared, counted, _ in found for p in (compared.p, counted.p)])
-    return [
+    tests = [
         _test(key, tested[key], frozen[key], compared, counted, pair, quantiles, options)
         for (key, compared, counted, quantiles), pair in zip(found, zip(qs[::2], qs[1::2], strict=True), strict=True)
     ]
+    return tests, unusable
 
 
 def _test(
@@ -307,14 +316,16 @@ def _untested(frozen: dict[Key, Reference], left: dict[Key, Chosen], options: Dr
             )
         else:
             why = f"no reference yet: it is frozen with {options.reference_films} films"
-        found.append(
-            Untested(
-                calling_ae=key.calling_ae,
-                measure=key.measure,
-                bundle=key.bundle_digest,
-                films=len(films.values),
-                days=films.days,
-                why=why,
-            )
-        )
+        found.append(_untested_of(key, films, why))
     return found
+
+
+def _untested_of(key: Key, films: Chosen, why: str) -> Untested:
+    return Untested(
+        calling_ae=key.calling_ae,
+        measure=key.measure,
+        bundle=key.bundle_digest,
+        films=len(films.values),
+        days=films.days,
+        why=why,
+    )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, groupby
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,8 @@ def freeze(engine: Engine, calling_ae: str, span: Span, *, actor: str) -> list[R
     which = (instance.c.calling_ae == calling_ae, span.covers(instance.c.received_at))
     with snapshot(engine) as connection:
         for key, at, value in chain(of_pixels(connection, *which), of_scores(connection, *which)):
-            found.setdefault(key, Sample(at)).add(at, value)
+            if isfinite(value):  # one number that is none would make the whole reference useless
+                found.setdefault(key, Sample(at)).add(at, value)
     enough = {key: sample for key, sample in found.items() if len(sample.values) >= LEAST_FILMS}
     if not enough:
         most = max((len(sample.values) for sample in found.values()), default=0)
@@ -208,7 +210,7 @@ def _filled(values: Iterable[MeasuredValue], wanted: set[Key], films: int) -> di
     found: dict[Key, Sample] = {}
     waiting = set(wanted)
     for key, at, value in values:
-        if key in waiting:
+        if key in waiting and isfinite(value):
             found.setdefault(key, Sample(at)).add(at, value)
             if len(found[key].values) == films:
                 waiting.remove(key)

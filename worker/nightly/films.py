@@ -239,7 +239,9 @@ def distributions(connection: Connection, span: Span) -> tuple[Distribution, ...
     counts: dict[str, list[int]] = {}
     points: dict[str, set[float]] = {}
     for finding, point, probability in rows:
-        counts.setdefault(finding, [0] * BINS)[min(int(probability * BINS), BINS - 1)] += 1
+        of_finding = counts.setdefault(finding, [0] * BINS)
+        if isfinite(probability):
+            of_finding[min(int(probability * BINS), BINS - 1)] += 1
         points.setdefault(finding, set()).update(() if point is None else (point,))
     return tuple(
         Distribution(

@@ -23,12 +23,13 @@ from worker.db import film_measures, schema
 from worker.db.film_measures import Key
 from worker.db.session import make_engine, reading, writing
 from worker.db.span import Span
-from worker.db.tables import audit_event
+from worker.db.tables import audit_event, finding_score, instance, score
 from worker.db.tables import drift_reference as rows_of_references
 from worker.errors import NotFound
 from worker.monitoring import drift_reference
 from worker.monitoring.drift import LEAST_OUTSIDE, DriftOptions, DriftResult, evaluate
 from worker.nightly import operations
+from worker.nightly.films import distributions
 from worker.nightly.page.drift import section
 from worker.scoring.decoding import decode_film
 
@@ -164,6 +165,38 @@ def test_a_few_wrong_films_among_many_right_ones(database: Engine, references: l
     written = page("test", "test", section(replace(GOOD, drift=found)))
     assert "Drift in 1 of 2 sending AEs. CR1: brightness." in written
     assert "of films outside its usual range" in written
+
+
+def test_a_score_that_is_no_number_stops_neither_the_night_nor_a_reference(database: Engine) -> None:
+    """Of the measure that has it, a reason is shown; all others are tested. A reference is frozen without it."""
+    random = np.random.default_rng(17)
+
+    def spoil(number: int) -> None:
+        with writing(database) as connection:
+            of_day = select(score.c.id).join(instance, score.c.instance_id == instance.c.id)
+            first = connection.execute(
+                of_day.where(day(number).covers(instance.c.received_at)).order_by(instance.c.id).limit(1)
+            ).scalar_one()
+            wanted = (finding_score.c.score_id == first) & (finding_score.c.finding == FINDINGS[0])
+            connection.execute(update(finding_score).where(wanted).values(probability=float("inf")))
+
+    keep(database, "CR1", day(0), draw(CR1, 341, random))
+    spoil(0)
+    drift_reference.freeze_missing(database, day(0), films=300, actor="night")
+    with reading(database) as connection:
+        sample = drift_reference.sample_of(connection, Key("CR1", f"probability:{FINDINGS[0]}", BUNDLE))
+    assert len(sample) == 300
+    assert np.isfinite(sample).all()
+    keep(database, "CR1", day(1), draw(CR1, 100, random))
+    spoil(1)
+    found = evaluated(database, 1)
+    (left,) = found.untested
+    assert (left.measure, left.films) == (f"probability:{FINDINGS[0]}", 100)
+    assert left.why == "1 of 100 films have values that are not finite numbers"
+    assert {test.measure for test in found.tests} == set(MEASURES) - {left.measure}
+    with reading(database) as connection:
+        spread = {one.finding: sum(one.counts) for one in distributions(connection, day(1))}
+    assert spread == {name: 100 - (name == FINDINGS[0]) for name in FINDINGS}
 
 
 def test_films_of_the_reference_are_not_held_beside_it(
