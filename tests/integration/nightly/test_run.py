@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, insert, select, text, update
 
 from tests import days
 from tests.nightly import FRIDAY, MONDAY_NOON, SATURDAY_MORNING, in_folder, makers, named, recorded, reports, sqlite
 from worker.audit import trail
 from worker.db.session import reading, writing
-from worker.db.tables import alarm, audit_event, errand, finding_score
+from worker.db.tables import alarm, audit_event, errand
 from worker.errors import NotMade
 from worker.nightly import published, run, schedule
 from worker.nightly.child import TRY_AGAIN
@@ -98,23 +98,22 @@ def test_a_day_that_cannot_be_made_does_not_hold_back_later_ones(
     database: Engine, plan: NightlySchedule, caplog: pytest.LogCaptureFixture
 ) -> None:
     with writing(database) as connection:
-        connection.execute(update(finding_score).values(probability=float("inf")))  # as no bundle gives
-    no_drift = replace(plan.options, drift=replace(days.DRIFT, least_films=1000))
-    patient = replace(plan, attempts=2, options=no_drift)
+        connection.execute(text("UPDATE score SET scored_at = 'noon'"))  # as no release writes
+    patient = replace(plan, attempts=2)
     attempts = (MONDAY_NOON, datetime.now(UTC) + timedelta(hours=1))
     assert [run.make_due_report(database, patient, now) for now in attempts] == [None, None]
-    assert [one.__dict__["reason"] for one in caplog.records if one.name == "xrayq.relay"] == ["OverflowError"] * 2
+    assert [one.__dict__["reason"] for one in caplog.records if one.name == "xrayq.relay"] == ["ValueError"] * 2
     assert "no report of 2026-11-20, given up after 2 attempts" in caplog.text
     with reading(database) as connection:
         (alarmed,) = connection.execute(select(alarm)).all()
         detail = connection.execute(select(audit_event.c.detail).where(audit_event.c.action == published.GIVEN_UP))
-        assert detail.scalar_one() == {"date": "2026-11-20", "reason": "OverflowError", "attempts": 2}
+        assert detail.scalar_one() == {"date": "2026-11-20", "reason": "ValueError", "attempts": 2}
         assert published.last_day(connection) == FRIDAY
     assert (alarmed.rule, alarmed.subject, alarmed.cleared_at) == ("report_failed", "2026-11-20", None)
 
     assert run.make_due_report(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=1)
     page = (plan.folder / "2026-11-21" / published.PAGE).read_text()
-    assert "2026-11-20 has no report: making it failed again and again (OverflowError)." in page
+    assert "2026-11-20 has no report: making it failed again and again (ValueError)." in page
     by_hand = plan.folder / "2026-11-20"
     by_hand.mkdir()
     (by_hand / published.REPORT).write_text("{}")
