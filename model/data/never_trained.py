@@ -43,7 +43,8 @@ def held_out_films(bundle: Bundle, folders: Sequence[Path], prepared: Films) -> 
 
     Args:
         folders: auxiliary sets.
-        prepared: the set that the bundle was trained on. Patients of its training and validation films are left out.
+        prepared: the set that the bundle was trained on. Its patients are left out: those of train and val taught, and
+            films of those of test and more are counted there.
 
     Raises:
         DatasetError: nothing was held out, as `load_auxiliary`, or no such film.
@@ -54,11 +55,11 @@ def held_out_films(bundle: Bundle, folders: Sequence[Path], prepared: Films) -> 
             f"bundle {bundle.name}: not every training behind it held auxiliary patients out (--hold-out of 'xrayq "
             "pretrain' and 'xrayq train'), so its network may have seen any of these films"
         )
-    taught = {film.patient for film in prepared.records if film.part in ("train", "val")}
+    theirs = {film.patient for film in prepared.records}
 
     def wanted(film: ListedFilm) -> bool:
         patient = film.cells.get("patient_id", "")
-        known = film.cells.get("rsna_class", "") in READINGS and patient and patient not in taught
+        known = film.cells.get("rsna_class", "") in READINGS and patient and patient not in theirs
         return bool(known) and is_held_out(patient, share)
 
     chosen = [film for film in read_tables(folders, COLUMNS, ABOUT) if wanted(film)]

@@ -92,6 +92,7 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("disk i/o error", "its disk cannot be read or written"),
     ("not a database", "its file is no SQLite database"),
     ("disk image is malformed", "its file is damaged"),
+    ("malformed database schema", "its file is damaged"),
     ("no such table", STATES["42P01"]),
 )
 """Of texts without a code: libpq's, a pooler's, SQLite's. The first that is found counts."""

@@ -106,14 +106,14 @@ def test_the_smallest_share_of_all_trainings_counts(made: dict[str, Any], share:
     assert held_out_share(replace(tiny, provenance=made)) == share
 
 
-def test_films_of_patients_held_out_and_of_no_training_film(trained: Bundle, prepared: Films, tmp_path: Path) -> None:
-    """Of train and val patients none, of a test patient those that are there; no child, and none without a reading."""
-    rows = read_films([*HELD_OUT[:6], *OTHERS[:6]], age="40", sex="F", view="PA")
+def test_films_of_patients_held_out_and_of_nobody_prepared(trained: Bundle, prepared: Films, tmp_path: Path) -> None:
+    """Of patients of train, val and test none; no child, and none without a reading or a patient."""
+    rows = read_films([*HELD_OUT[:7], *OTHERS[:6]], age="40", sex="F", view="PA")
     rows[4]["age"] = "17"
     rows[5]["rsna_class"] = ""
     rows += [{"image_id": "nobody", "rsna_class": "Normal"}]
     found = held_out_films(trained, [set_of(tmp_path / "aux", rows)], prepared)
-    assert list(found.patients) == sorted(HELD_OUT[2:4])
+    assert list(found.patients) == sorted([HELD_OUT[3], HELD_OUT[6]])
     assert {(film.label, film.age, film.sex, film.view, film.part) for film in found.records} == {
         ("normal", 40.0, "F", "PA", "auxiliary")
     }
