@@ -32,6 +32,7 @@ FAST = {
     "XRAYQ_LEASE_SECONDS": "4",
     "XRAYQ_RETRY_SECONDS": "0.2",
     "XRAYQ_SPOOL_RESERVE_MIB": "16",
+    "XRAYQ_ALARM_SPOOL_MIB": "16",
     "XRAYQ_HOST": "127.0.0.1",
     "XRAYQ_CONFIG": os.devnull,
     "XRAYQ_BATCH_SIZE": "8",
