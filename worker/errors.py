@@ -93,5 +93,6 @@ EXIT_CODES: dict[int, str] = {
     2: "wrong usage or settings",
     3: "no such instance, bundle, alarm or file",
     4: "the instance's state does not allow it",
-    5: "something needed is missing or broken (doctor, status, health, db check, bundle verify)",
+    5: "something needed is missing or broken (doctor, status, health, db check, bundle verify, alarm test, and at the "
+    "start of a process)",
 }

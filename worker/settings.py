@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         20.0,
         ge=2,
         le=120,
-        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702, "
+        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets 0xA702, "
         "10 s later where two codings of a film are compared; statements of reports, lists and upgrades have 30 times "
         "as long.",
     )
@@ -46,9 +46,11 @@ class Settings(BaseSettings):
         "", description="Celery broker, redis://, rediss:// or redis+socket://; `xrayq up` starts one if empty."
     )
     spool: Place | None = Field(None, description="Folder of received films; default `home`/spool.")
-    spool_reserve_mib: int = Field(1024, ge=0, description="Free space a film must leave; below it C-STORE gets A700.")
+    spool_reserve_mib: int = Field(
+        1024, ge=0, description="Free space a film must leave; below it C-STORE gets 0xA700."
+    )
     max_instance_mib: int = Field(
-        512, gt=0, description="Largest data set that is kept, also when inflated; a larger one gets A701."
+        512, gt=0, description="Largest data set that is kept, also when inflated; a larger one gets 0xA701."
     )
     keep_other_objects: bool = Field(
         False, description="Keep in the spool also what can never be a film, such as dose reports and CT slices."
@@ -130,7 +132,9 @@ class Settings(BaseSettings):
         "01:00",
         description="When the report of the day before is made, HH:MM; empty: never.",
     )
-    report_folder: Place | None = Field(None, description="Folder of the nightly reports; default `home`/reports.")
+    report_folder: Place | None = Field(
+        None, description="Folder of the reports that are made each night; default `home`/reports."
+    )
     site: Annotated[str, AfterValidator(setting_values.printable_line)] = Field(
         "", max_length=64, description="Name of this installation, shown in reports and alarms."
     )
@@ -164,7 +168,7 @@ class Settings(BaseSettings):
         gt=0,
         description="Films a silent AE sent in the same hours of earlier weeks, from which an alarm is raised.",
     )
-    alarm_report_hours: float = Field(3.0, gt=0, description="Hours a nightly report may be late.")
+    alarm_report_hours: float = Field(3.0, gt=0, description="Hours a night's report may be late.")
 
     smtp_host: str = Field("", description="Mail server for alarms; empty: no mail.")
     smtp_port: int = Field(587, gt=0, le=65535, description="Port of the mail server.")

@@ -10,6 +10,8 @@ from worker.settings import CONFIG_VARIABLE, Settings
 
 HEAD = f"""# Settings
 
+**Research software. Not a medical device.**
+
 Each is an environment variable, or a line in `xrayq.toml` (`{CONFIG_VARIABLE}` names another file) under its name in
 lower case without `XRAYQ_`. The environment wins. Lists are comma-separated in the environment.
 

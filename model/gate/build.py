@@ -1,8 +1,9 @@
 """A bundle with a gate: the network trained, its thresholds chosen on validation films, measured, and written anew.
 
 The thresholds together refuse at most BUDGET of the eligible validation films (PA, adult), and at most SOURCE_BUDGET of
-those of a source. That there is no film, that it is inverted or that it is turned may cost none of them; the view may
-cost what is left. The split test is only measured, through the same `Gate.decide` that serves.
+those of a source that has LEAST_OF_SOURCE. The first three pixel rules (no chest film, inverted, turned) refuse none of
+these films; what is refused of them is refused for its view. The split test is only measured, through the same
+`Gate.decide` that serves.
 """
 
 import tempfile
@@ -59,7 +60,7 @@ def build_gate(
         train: trains the network; the caller brings it, because it needs torch.
         auxiliary: folders of more films with views.
         policy: what is eligible: by default PA films of adults.
-        pictures: that are no chest film, made to measure each split.
+        pictures: how many that are no chest film are drawn, to measure each split.
 
     Raises:
         BundleError: `out` exists.
@@ -108,7 +109,7 @@ def build_gate(
 
 
 def look(network: GateNetwork, films: Films, pictures: int) -> Seen:
-    """The films, and pictures that are none, as they are and changed."""
+    """What the network sees in the films, as they are and changed, and in drawn pictures that are no films."""
     images = films.images
     made, random = others(images, pictures, seed=len(images)), np.random.default_rng(len(images))
     return Seen(
@@ -159,7 +160,7 @@ def _sights(network: GateNetwork, images: NDArray[np.uint8]) -> list[Sight]:
 
 
 def _exceeded(values: list[float], share: float) -> float:
-    """What at most this share of the values reaches."""
+    """A threshold that at most this share of the values reaches."""
     return _above(sorted(values, reverse=True)[int(share * len(values)) :])
 
 

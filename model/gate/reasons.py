@@ -19,5 +19,5 @@ REASONS: dict[str, str] = {
     "not_a_chest_film": "the pixels are unlike any frontal chest film",
     "inverted": "black and white are exchanged",
     "rotated": "the film lies turned by 90, 180 or 270 degrees",
-    "view_pixels": "the pixels show another view than View Position says, or one that is not scored",
+    "view_pixels": "the pixels clearly show a view that is not scored, though the header says otherwise or nothing",
 }

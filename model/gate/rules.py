@@ -93,7 +93,7 @@ HEADER_RULES: tuple[tuple[str, Callable[[Facts, Policy], bool]], ...] = (
     ("for_processing", lambda facts, _: facts.for_processing),
 )
 ASKED_OF_PIXELS = frozenset({"view_missing", "orientation"})
-"""What a network may find to be no fault."""
+"""Rules on the header that the network can overrule, by what the pixels show."""
 
 QUALITY_RULES: tuple[tuple[str, Callable[[Quality], bool]], ...] = (
     ("too_small", lambda quality: min(quality.rows, quality.columns) < LEAST_SIDE),
@@ -109,7 +109,8 @@ QUALITY_RULES: tuple[tuple[str, Callable[[Quality], bool]], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Of the network, from the bundle. Each is reached by films that are refused; `accepted` by those that pass."""
+    """Limits for what the network says, from the bundle. A film that reaches one is refused; one without a view passes
+    when it reaches `accepted`."""
 
     other: float
     """Probability of the view OTHER."""
@@ -121,7 +122,7 @@ class Thresholds:
     view: float
     """Probability of the views that are not scored, taken together."""
     accepted: float
-    """Probability of the views that are scored, for a film without View Position."""
+    """Probability of the views that are scored, for a film whose header names no view."""
 
 
 PIXEL_RULES: tuple[tuple[str, Callable[[Sight, Thresholds, Policy], bool]], ...] = (
@@ -149,7 +150,7 @@ def _conflict(facts: Facts, policy: Policy) -> bool:
 
 
 def scored_view(sight: Sight, policy: Policy) -> float:
-    """Probability of the views that are scored. OTHER is, where the policy names a view that is not frontal."""
+    """Probability of the views that are scored. OTHER is one where the policy names a view that is not frontal."""
     allowed = {"OTHER" if view in NOT_FRONTAL else view for view in policy.views}
     return sum(chance for view, chance in sight.view.items() if view in allowed)
 

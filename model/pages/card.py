@@ -174,7 +174,7 @@ def influences(bundle: Bundle, evaluation: EvaluationContent) -> list[tuple[str,
     return [
         ("the weights kept", f"val; kept: {bundle.provenance.get('kept', 'not said')}", "no"),
         ("calibration, thresholds, prediction sets", calibrated, "yes" if "test" in calibrated else "no"),
-        ("the int8 variant and the gate's thresholds", "made from train, accepted on val", "no"),
+        ("the int8 variant and the gate", "made from train; accepted, and thresholds chosen, on val", "no"),
         *(card_texts.PROJECT_TRIALS if evaluation.paper else ()),
     ]
 

@@ -32,7 +32,7 @@ def films_and_people(evaluation: EvaluationContent) -> Iterable[str]:
         "no consecutive or random series of any hospital. Race, hospital, device and the reason for the film are "
         "not in "
         "the data. What is missing is not filled in: a film whose view is not said counts as of no view, and a patient "
-        "whose age is not said as an adult."
+        "whose age is not said counts as an adult."
     )
     yield from _flow(data.flow)
     yield from ["### Whose films", ""]

@@ -17,7 +17,7 @@ IGNORE = (
     ("its prediction set is empty", "the film is unlike the calibration films of every finding"),
     (
         "the interval beside the probability spans the threshold",
-        "the data do not say on which side of the threshold the truth lies",
+        "the share of films like it that have the finding may lie on either side of the threshold",
     ),
     (
         "the bundle was not calibrated on your films",
@@ -26,7 +26,7 @@ IGNORE = (
     ),
     (
         "an alarm for drift or for a rate is open",
-        "films or scores are no longer what they were; until somebody knows why",
+        "films or scores are no longer what they were, and nobody knows why yet",
     ),
     (
         "something else is on the film: a device, a tumour, tuberculosis, effusion, pneumothorax, a state after "
@@ -37,7 +37,7 @@ IGNORE = (
         "the film has a note on its display, or no View Position",
         "its grey values or its view were guessed from the pixels",
     ),
-    ("a flag is **not** up", "at these sensitivities a film without a flag rules out nothing"),
+    ("no flag is up", "that rules nothing out: the sensitivity of each flag says how many it misses"),
 )
 """What one sees, and why the score says nothing then."""
 
@@ -51,7 +51,8 @@ HARMS = (
     (
         "people lean on it",
         "a probability looks more certain than it is",
-        "unsure is shown wherever a score is, with an interval beside each probability; no result reaches a worklist",
+        "unsure is shown wherever a score is; `xrayq instance show` has an interval beside each probability; no result "
+        "reaches a worklist",
     ),
     (
         "it reads the origin instead of the disease",

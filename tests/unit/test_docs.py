@@ -42,6 +42,7 @@ ALL = sorted(
 FOR_USERS = (
     *BOTH,
     COMMANDS,
+    SETTINGS,
     CARD,
     GUIDELINES,
     "worker/README.md",

@@ -85,7 +85,7 @@ RULES: tuple[AlarmRule, ...] = (
         id="report_late",
         when=When.LIVE,
         setting="alarm_report_hours",
-        meaning="a nightly report is late by so many hours",
+        meaning="a night's report is late by so many hours",
         advice="the relay's log names why",
     ),
     AlarmRule(

@@ -85,7 +85,7 @@ def report(
 
 @app.command()
 def reports(as_json: JsonOption = False) -> None:
-    """List the nightly reports that were made, newest first, and whether their files are still the same.
+    """List the reports that were made each night, newest first, and whether their files are still the same.
 
     The audit trail holds the SHA-256 of each file. A file that was changed or
     removed since is marked, and a report that a later one replaced. Exit code 1
@@ -116,7 +116,7 @@ def _print_reports(rows: "list[tuple[ReportRecord, Path, str]]", settings: "Sett
     """Args: rows: each report with its folder, and whether its files are as they were made."""
     if not rows:
         when = f"the relay makes one each night at {settings.report_time}" if settings.report_time else "none is due"
-        typer.echo(f"no nightly report yet: {when} (XRAYQ_REPORT_TIME)")
+        typer.echo(f"no night's report yet: {when} (XRAYQ_REPORT_TIME)")
         return
     from worker.cli.console import print_rows
 

@@ -95,17 +95,17 @@ def calibrate(
 
     Without a name: the shipped bundle.
 
-    The network stays as it is, to the byte. Of the logits as they are, a
-    temperature and vector scaling that is taken which says most of films held
-    out by patient. Each probability gets the exact interval of what became of
-    films like it. Each operating point keeps its target with 95 % confidence,
-    or says that it does not and how many patients it would take. int8 is
-    measured again, and made anew where it would change too many flags.
+    The network stays as it is, to the byte. Logits as they are, a temperature
+    or vector scaling: taken is what has the least log loss on films held out by
+    patient. Each probability gets an exact interval: how many of the films like
+    it have the finding. Each operating point keeps its target with 95 %
+    confidence, or says that it does not and how many patients it would take.
+    int8 is measured again, and made anew where it would change too many flags.
 
     With a prevalence the probabilities are for films mixed so. It changes no
     flag and no prediction set.
 
-    With a device, the new bundle has a calibration more: it is fitted on the
+    With a device, the new bundle has one calibration more: it is fitted on the
     rows of that device, and later taken for its films alone. Of several
     devices that a film matches, the one that asks for most attributes counts.
 

@@ -33,12 +33,13 @@ def train(
     """Train the small network that looks at view, turn and polarity, and write a new bundle with it.
 
     Thresholds are chosen on the split val: all rules on pixels together refuse
-    at most 2 % of its PA films of adults, and at most 5 % of those of a source.
-    The split test is only measured. The scores of the bundle do not change.
+    at most 2 % of its PA films of adults, and at most 5 % of those of a source
+    that has 20 or more. The split test is only measured. The scores of the
+    bundle do not change.
 
-    Films are learned from turned, inverted and in rims of collimation too. A
-    film whose view is not PA or AP, and a source of one view alone, teach what a
-    chest film is and no view.
+    It also learns from the films turned, inverted and in rims of collimation.
+    Films of other views than PA and AP, and of sources that have only one of
+    these two, teach what a chest film looks like, and no view.
 
     \b
     xrayq gate train runs/all --auxiliary aux/ --auxiliary aux2/ --out runs/gated

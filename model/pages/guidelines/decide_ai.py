@@ -9,14 +9,23 @@ NO_USERS = "no users were studied"
 DECIDE_AI = Guideline(
     name="DECIDE-AI (2022)",
     source="Vasey et al., BMJ 2022;377:e070904",
-    about="For the first use of a system in care. No such study was made and none may be made with it as it is, "
-    "so most of "
-    "it does not apply; it is listed to show what is missing.",
+    about="For the first use of a system in care. No such study was made and none may be made with it as it is. The "
+    "items are listed to show what is missing.",
     items=(
         not_applicable("1", "title: an early clinical evaluation", NO_STUDY),
         not_applicable("I", "abstract", NO_STUDY),
-        met("2a", "condition, present practice, patients", at.USE),
-        met("2b", "users, place in care, hoped-for effect", at.USE, at.HARMS),
+        partly(
+            "2a",
+            "condition, present practice, patients",
+            "findings and films are said; present practice is not",
+            at.USE,
+        ),
+        partly(
+            "2b",
+            "users, place in care, hoped-for effect",
+            "users are said, and that it has no place in care; no effect is claimed",
+            at.USE,
+        ),
         not_applicable("II", "objectives of the study", NO_STUDY),
         not_met("III", "protocol, registration, ethics approval", "none of them"),
         not_applicable("3a", "how patients were recruited", NO_STUDY),
@@ -44,9 +53,7 @@ DECIDE_AI = Guideline(
         ),
         not_met("7", "human factors", NO_USERS),
         not_applicable("V", "analysis of the study", NO_STUDY),
-        not_met(
-            "8", "methods for an ethical goal, such as fairness", "rates by group are shown; nothing evens them out"
-        ),
+        not_met("8", "methods for an ethical goal, such as fairness", "nothing evens out rates between groups"),
         not_met("VI", "involvement of patients", "none"),
         partly(
             "9a",
@@ -60,7 +67,7 @@ DECIDE_AI = Guideline(
         not_applicable("10b", "changes to the workflow", NO_STUDY),
         not_applicable("VII", "main results of the study", NO_STUDY),
         not_applicable("VIII", "subgroups of the study", NO_STUDY),
-        met("11", "changes to the system while it is used", at.BUNDLE_GUIDE, at.CHANGES),
+        not_applicable("11", "changes to the system during the study", NO_STUDY),
         not_met("12", "agreement of users with the system", NO_USERS),
         partly(
             "13a",
@@ -73,9 +80,21 @@ DECIDE_AI = Guideline(
         not_met("14a", "usability", NO_USERS),
         not_met("14b", "how users learn", NO_USERS),
         met("15", "do results support the intended use", at.LIMITS, at.USE),
-        met("16", "what results say of safety", at.HARMS, at.LIMITS),
+        partly(
+            "16",
+            "what results say of safety",
+            "wrong calls on test films, and harms that were thought of; nothing was observed in care",
+            at.LIMITS,
+            at.HARMS,
+        ),
         met("IX", "strengths and limitations", at.LIMITS, at.INFLUENCE),
-        met("17", "availability of data and code", at.DATA, at.README),
+        partly(
+            "17",
+            "availability of data and code",
+            "all of the code; of the data, sources and terms without addresses",
+            at.DATA,
+            at.README,
+        ),
         not_met("X", "conflicts of interest and funding", "not stated"),
     ),
 )

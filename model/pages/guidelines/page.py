@@ -17,13 +17,10 @@ GUIDELINES = (TRIPOD_AI, CLAIM, MI_CLAIM, DECIDE_AI)
 def page() -> str:
     lines = ["# Reporting guidelines, item by item", "", "**Research software. Not a medical device.**", ""]
     lines += paragraph(
-        "For the network that comes with xrayq and [its card](CARD.md). The numbers are the guidelines' own; the "
-        "words are "
-        "ours and shorter, so read a guideline itself before you judge. Met: what the item asks for is written "
-        "there. It "
-        "does not mean that the answer is a good one. Partly: some of it is missing, as said. Nobody but its "
-        "makers has "
-        "filled this in."
+        "For the network that comes with xrayq and [its card](CARD.md). The numbers are the guidelines' own; the words "
+        "are ours and shorter, so read a guideline itself before you judge. Met: all that the item asks for is written "
+        "at the place named, which does not make it a good answer. Partly: some of it is missing, as said. Nobody but "
+        "its makers has filled this in."
     )
     counts = [[one.name, len(one.items), *one.counts().values()] for one in GUIDELINES]
     lines += [*table(["", "items and their parts", *STATUSES], counts), ""]
