@@ -32,7 +32,7 @@ CHEST, OTHER = "RG1_UNCR.dcm", "RG3_UNCR.dcm"  # NEMA's Philips CR sample: a che
 ABOUT_CHEST = (
     "RG1 is NEMA's public sample of a chest film (PA, CR), in pydicom-data. It is no normal film: it shows many round "
     "opacities in both lungs, and no diagnosis comes with it. It shows that the service works, not that a score is "
-    "right. No installed package has a second public chest film: push films of your own with --films."
+    "right. No installed package has a second public chest film: send films of your own with --films."
 )
 CALLING_AE = "DEMO-PACS"
 START_SECONDS, FINISH_SECONDS = 60.0, 170.0

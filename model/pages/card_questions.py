@@ -14,8 +14,8 @@ def more_measures(measured: Block) -> Iterable[str]:
     if answers := measured.get("questions"):
         yield from ["", "### These films against those", ""]
         yield from paragraph(
-            "Films of one source, so that the source cannot tell. The AUROC says what a flag could reach with another "
-            "threshold."
+            "Films against films of the same source, so that the source alone does not tell. Its films may still "
+            "differ in web site, device, view or age. The AUROC says what a flag could reach with another threshold."
         )
         yield from table(["question", "films of", "score", "first", "second", "AUROC +"], map(_answer, answers))
     if rows := measured.get("normals_flagged"):

@@ -36,14 +36,14 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    films: Annotated[Path | None, typer.Option(help="Push your own DICOM, PNG or JPEG films instead.")] = None,
+    films: Annotated[Path | None, typer.Option(help="Send your own DICOM, PNG or JPEG films instead.")] = None,
     home: Annotated[
         Path | None, typer.Option(help="Keep database and spool here; default: a new folder, removed at the end.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Do not remove the new folder, and say where it is.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start everything in a new folder, push films by C-STORE, and show the scores.
+    """Start everything in a new folder, send films by C-STORE, and show the scores.
 
     Of the settings it takes those of the engine, the bundle, decoding and logs.
 

@@ -24,7 +24,7 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port of the gateway; default 11112.")] = None,
     home: Annotated[Path | None, typer.Option(help="Folder for database and spool; default ~/.xrayq.")] = None,
 ) -> None:
-    """Run gateway, relay and worker on this machine, with SQLite and an own Redis unless told otherwise.
+    """Run gateway, relay and worker on this machine, with SQLite and a Redis of its own unless told otherwise.
 
     \b
     xrayq up
