@@ -103,7 +103,10 @@ def load_auxiliary(
         truth=truth,
         known=known,
         labels=labels,
-        sources=tuple(film.source for film in (*listed, *(joined.records if joined else ()))),
+        sources=(
+            *(film.source for film in listed),
+            *(film.source for film in (joined.records if joined else ())),
+        ),
         digest=digest.hexdigest(),
     )
 
