@@ -22,7 +22,7 @@ from worker.db.tables import finding_score, score
 from worker.monitoring.label_sample import order_of_draws
 from worker.monitoring.labels import truths
 from worker.monitoring.live_rates import Performance
-from worker.monitoring.performance import performance
+from worker.monitoring.performance import performance_of
 
 CHUNK = 500
 
@@ -81,14 +81,13 @@ def against_labels(engine: Engine, default: Path | None) -> AgainstLabels:
         bundle = open_bundle(live or by_settings(default))
     except BundleError:
         return _missing("The live bundle cannot be opened on the machine that made this report.")
-    rates = performance(engine, bundle)
+    with snapshot(engine) as connection:
+        rates, stated = performance_of(connection, bundle), calibration(connection, bundle)
     if not rates.known:
         return _missing(
             "No film that the live bundle scored has a label: 'xrayq labels sample' draws films for readers, "
             "'xrayq labels import' takes what they say."
         )
-    with snapshot(engine) as connection:
-        stated = calibration(connection, bundle)
     return AgainstLabels(
         performance=LivePerformance(rates=rates, name=bundle.name, version=bundle.version, calibration=stated)
     )
