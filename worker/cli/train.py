@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.notice import NOTICE
 from worker.cli.bundle import load_bundle
 from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, progress, require
 from worker.errors import ConfigurationError
@@ -170,7 +171,9 @@ def train(
         )
         checkpoint.remove()
     console.print(f"kept: {trained.kept}", highlight=False)
-    console.print(f"wrote {bundle.path}, digest {bundle.digest[:12]}: see 'xrayq bundle show {out}'", highlight=False)
+    console.print(
+        f"wrote {bundle.path}, digest {bundle.digest[:12]}: see 'xrayq bundle show {out}'. {NOTICE}", highlight=False
+    )
 
 
 def recipe(

@@ -14,6 +14,7 @@ from model.bundle import MANIFEST, MODEL, Bundle, load, trunk_stories  # noqa: E
 from model.data.dataset import load_dataset  # noqa: E402
 from model.digest import file_digest  # noqa: E402
 from model.findings import FINDINGS  # noqa: E402
+from model.notice import NOTICE  # noqa: E402
 from model.training.loop import Checkpoint  # noqa: E402
 from model.training.recipe import PRESETS  # noqa: E402
 from tests.services import Xrayq, typed_in  # noqa: E402
@@ -45,6 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
 
 def test_the_loss_goes_down_and_the_bundle_is_whole(trained: Path) -> None:
     bundle, out = load(trained / "runs" / "bundle"), (trained / "said").read_text()
+    assert NOTICE in " ".join(out.split())
     losses = [epoch["train_loss"] for epoch in bundle.provenance["history"]]
     assert len(losses) == PRESETS["ci"].epochs
     assert losses[-1] < losses[0]
