@@ -15,7 +15,9 @@ from model.conformal import Conformal
 from model.decision import OperatingPoint
 from model.findings import NOT_NORMAL
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+LONGEST_NAME = 28
+"""An alarm is about "FINDING on NAME" in 64 letters, of which a finding has 32 at most."""
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 MOST_CHARACTERS = 64
 """Of a value to match: as many as are kept of a film's header."""
 
@@ -54,7 +56,9 @@ class DeviceMatch:
     def __post_init__(self) -> None:
         """Raises ValueError."""
         if not NAME.fullmatch(self.name):
-            raise ValueError(f"device {self.name!r}: a name has 1 to 32 letters, digits, dots, dashes and underscores")
+            raise ValueError(
+                f"device {self.name!r}: a name has 1 to {LONGEST_NAME} letters, digits, dots, dashes and underscores"
+            )
         unknown = set(self.match) - set(ATTRIBUTES)
         if unknown or not self.match:
             raise ValueError(f"device {self.name}: match one or more of {', '.join(ATTRIBUTES)}" + _not(unknown))

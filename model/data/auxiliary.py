@@ -38,6 +38,8 @@ class AuxiliaryFilms:
     """[N, labels] 1 where the film's source reports that label at all"""
     labels: tuple[str, ...]
     """"source:name" """
+    sources: tuple[str, ...]
+    """[N]"""
     digest: str
 
 
@@ -96,7 +98,17 @@ def load_auxiliary(
     images = _images(folders, listed, joined, size)
     digest = hashlib.sha256(images.data)
     digest.update(truth.tobytes() + " ".join(labels).encode())
-    return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, digest=digest.hexdigest())
+    return AuxiliaryFilms(
+        images=images,
+        truth=truth,
+        known=known,
+        labels=labels,
+        sources=(
+            *(film.source for film in listed),
+            *(film.source for film in (joined.records if joined else ())),
+        ),
+        digest=digest.hexdigest(),
+    )
 
 
 def is_held_out(patient: str, share: float) -> bool:

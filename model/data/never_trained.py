@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from model.bundle import Bundle, trunk_stories
+from model.bundle import Bundle
 from model.data.auxiliary import ABOUT, COLUMNS, READINGS, is_held_out
 from model.data.dataset import FilmRow, Films
 from model.data.listed_films import ListedFilm, read_tables
 from model.data.raw_films import decode_image, source_statistics
+from model.data.seen_films import held_out_share, refuse_seen
 from model.data.shards import read_shards
 from model.errors import DatasetError
 from model.findings import negative_of
@@ -21,19 +22,6 @@ from model.preprocess import to_input
 ADULT = 18.0
 MEANING = {"rsna:Normal": "normal", "rsna:Lung Opacity": "pneumonia"}
 """Radiologists' reading -> finding. The third reading, not normal without opacity, is none of a network's."""
-
-
-def held_out_share(bundle: Bundle) -> float:
-    """Share of the auxiliary sets' patients, 0 to 1, that every training behind a bundle left out: the smallest of
-    them. 1 where none had auxiliary films, 0 where one does not say."""
-    made, stories = bundle.provenance, trunk_stories(bundle)
-    shares = [float(story.get("held_out") or 0.0) for story in stories if "films" in story]
-    if made.get("auxiliary_digest"):
-        shares.append(float(made.get("auxiliary_held_out") or 0.0))
-    shares += [float(teacher.get("held_out") or 0.0) for teacher in made.get("teachers", ())]
-    if not stories and str(made.get("initial_weights", "file")).startswith("file"):
-        shares.append(0.0)  # weights without a story
-    return min(shares, default=1.0)
 
 
 def held_out_films(bundle: Bundle, folders: Sequence[Path], prepared: Films) -> Films:
@@ -81,8 +69,9 @@ def unseen_films(bundle: Bundle, places: Sequence[tuple[Path, str]], prepared: F
     chosen: dict[tuple[str, str], ListedFilm] = {}
     for folder, label in places:
         source, _, name = label.partition(":")
-        _refuse_seen(bundle, source, prepared)
+        refuse_seen(bundle, source, prepared)
         listed = read_tables([folder], COLUMNS, ABOUT)
+        _refuse_read(bundle, source, listed)
         own = {(film.set, film.name): film for film in listed if film.source == source and name in _names(film)}
         if not own:
             raise DatasetError(f"no film of {folder} has the label {label}")
@@ -90,17 +79,16 @@ def unseen_films(bundle: Bundle, places: Sequence[tuple[Path, str]], prepared: F
     return _read(bundle, list(chosen.values()), "unseen", negative_of(bundle.findings))
 
 
-def _refuse_seen(bundle: Bundle, source: str, prepared: Films) -> None:
-    """Raises DatasetError."""
-    stories = [story for story in trunk_stories(bundle) if "films" in story]
-    if any("labels" not in story for story in stories):
-        raise DatasetError(f"bundle {bundle.name} does not say which sources its trunk was pretrained on")
-    if any(str(label).startswith(f"{source}:") for story in stories for label in story["labels"]):
+def _refuse_read(bundle: Bundle, source: str, listed: Sequence[ListedFilm]) -> None:
+    """Where a bundle does not say which auxiliary films taught it: any film with a reading may have. Raises
+    DatasetError."""
+    if "sources" in bundle.provenance or not bundle.provenance.get("auxiliary_digest"):
+        return
+    if any(film.source == source and film.cells.get("rsna_class", "") in READINGS for film in listed):
         raise DatasetError(
-            f"the trunk of bundle {bundle.name} was pretrained on films of {source}: they are not unseen"
+            f"bundle {bundle.name} does not say of which sources its auxiliary films were, and radiologists read films "
+            f"of {source}: they may not be unseen"
         )
-    if any(film.source == source and film.part in ("train", "val") for film in prepared.records):
-        raise DatasetError(f"the prepared set has films of {source} in train or val: they are not unseen")
 
 
 def digest_of(films: Films) -> str:

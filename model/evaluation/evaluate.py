@@ -42,7 +42,8 @@ from model.bundle import Bundle
 from model.data.bundle_films import Advance, films_for
 from model.data.dataset import MORE, SPLITS, FilmRow, Films, open_prepared
 from model.data.flow import read_flow
-from model.data.never_trained import held_out_films, held_out_share, unseen_films
+from model.data.never_trained import held_out_films, unseen_films
+from model.data.seen_films import held_out_share
 from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError

@@ -20,17 +20,20 @@ from model.stats.curves import Area, Curves, curves, roc_curve
 from model.stats.estimate import Estimate, Proportion
 from model.stats.operating_points import Rates
 from model.stats.over_patients import PatientIntervals, PatientSummary, patient_summary
-from model.stats.reliability import PatientReliability, patient_reliability
+from model.stats.reliability import PatientReliability, log_loss_gain, patient_reliability
 
 OWN_VIEWS, EVERY_VIEW = "bundle's views", "every view"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeforeAndAfter(JsonValue):
+class BeforeAndAfter(SparseJson):
     """Before and after the bundle's calibration; before is temperature 1."""
 
     before: PatientReliability
     after: PatientReliability
+    log_loss_gain: Estimate | None = None
+    """By how much log loss fell, nats, film by film, with its interval over patients; None in an evaluation of an
+    earlier release."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,7 @@ def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
     labels, patients, called = part.labels, part.films.patients, part.called
     findings = part.films.findings
     found = patient_summary(part.chances, labels, findings, patients)
+    raw = probabilities(part.logits, 1.0)
     recall, precision = {}, {}
     for index, name in enumerate(findings):
         hit = (called == index) & (labels == index)
@@ -121,8 +125,9 @@ def measure(part: ScoredFilms, bundle: Bundle) -> PartMeasures:
         summary=PartSummary(**vars(found) | {"recall": recall, "precision": precision}),
         curves=curves(part.chances, labels, findings, patients),
         reliability=BeforeAndAfter(
-            before=patient_reliability(probabilities(part.logits, 1.0), labels, patients),
+            before=patient_reliability(raw, labels, patients),
             after=patient_reliability(part.chances, labels, patients),
+            log_loss_gain=log_loss_gain(raw, part.chances, labels, patients),
         ),
         flags={point.finding: _flag(point, part) for point in bundle.operating_points},
         sets=_sets(part),

@@ -82,15 +82,14 @@ def _flag(content: EvaluationContent, name: str) -> Statement:
 
 
 def _calibrated(content: EvaluationContent) -> Statement:
-    before, after = content.parts["test"].reliability.before, content.parts["test"].reliability.after
-    low, high = after.log_loss_interval95 or (0.0, 0.0), before.log_loss_interval95 or (0.0, 0.0)
-    known = after.log_loss_interval95 and before.log_loss_interval95
-    verdict = SHOWN if low[1] < high[0] else REFUTED if low[0] > high[1] else NOT_SHOWN
+    part = content.parts["test"].reliability
+    (error, _, loss), (error_after, _, loss_after) = part.before.scores, part.after.scores
+    gain = part.log_loss_gain or Estimate(value=None, interval95=None)
     return Statement(
         text="Calibration makes its probabilities more honest",
-        verdict=verdict if known else TOO_FEW,
-        evidence=f"log loss {estimate_text(before.scores[2])} to {estimate_text(after.scores[2])}, "
-        f"calibration error {estimate_text(before.scores[0])} to {estimate_text(after.scores[0])}",
+        verdict=_over(gain, 0.0),
+        evidence=f"log loss {estimate_text(loss)} to {estimate_text(loss_after)}, of the same films lower by "
+        f"{estimate_text(gain, 3)}; calibration error {estimate_text(error)} to {estimate_text(error_after)}",
     )
 
 

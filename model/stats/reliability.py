@@ -107,6 +107,15 @@ def patient_reliability(
     )
 
 
+def log_loss_gain(before: Probabilities, after: Probabilities, labels: Labels, patients: Sequence[str]) -> Estimate:
+    """By how much the log loss of the same films falls, nats, with its 95 % interval over patients; two losses that
+    each have a wide interval may differ by little and surely. [N, classes] each, and [N]."""
+    if not len(labels):
+        return Estimate(value=None, interval95=None)
+    gain = log_losses(before, labels) - log_losses(after, labels)
+    return Estimate(value=four_digits(gain.mean()), interval95=mean_interval(gain, patients))
+
+
 def membership(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
     """[N] bin of each film, 0..bins - 1: bins of equal mass, ties together."""
     middle = (rankdata(confidence) - 0.5) / len(confidence)

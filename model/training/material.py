@@ -81,13 +81,13 @@ def training_material(
     sources = [films.records[row].source for row in kept]
     more = np.zeros(0, np.int64)
     if auxiliary is not None:
-        their_readings, their_sources = readings_of(auxiliary), sources_of(auxiliary)
+        their_readings = readings_of(auxiliary)
         meant = np.array([_meant(films.findings).get(at, UNKNOWN) for at in their_readings.tolist()], np.int64)
         meant = meant if config.auxiliary_weight else np.full(len(meant), UNKNOWN)
         more = np.flatnonzero((meant != UNKNOWN) | ((their_readings != UNKNOWN) & (config.reading_weight > 0)))
         theirs = np.eye(len(films.findings), dtype=np.float32)[meant[more]]
         parts.append((meant[more], theirs, np.full(len(more), config.auxiliary_weight), their_readings[more]))
-        sources += [their_sources[row] for row in more]
+        sources += [auxiliary.sources[row] for row in more]
     labels, targets, weights, readings = (np.concatenate(part) for part in zip(*parts, strict=True))
 
     def take(rows: Rows) -> NDArray[np.uint8]:
@@ -154,14 +154,6 @@ def readings_of(films: AuxiliaryFilms) -> NDArray[np.int64]:
         if label in READING_LABELS:
             found[(films.truth[:, column] > 0) & (films.known[:, column] > 0)] = READING_LABELS[label]
     return found
-
-
-def sources_of(films: AuxiliaryFilms) -> list[str]:
-    """[N], from the labels that are known of each film; "" where these are readings alone."""
-    names = np.array([label.split(":")[0] for label in films.labels])
-    own = np.array([label not in READING_LABELS for label in films.labels], bool)
-    known = (films.known > 0) & own
-    return [str(names[row.argmax()]) if row.any() else "" for row in known]
 
 
 def _meant(findings: tuple[str, ...]) -> dict[int, int]:

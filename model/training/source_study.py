@@ -15,7 +15,6 @@ from model.errors import DatasetError
 from model.stats.binomial import interval
 from model.study_table import Cell, Study
 from model.training.loop import predict
-from model.training.material import sources_of
 from model.training.study import Bench, study_of
 from model.training.train import Trained
 
@@ -109,9 +108,10 @@ def _normals(dataset: Dataset, source: str) -> Films:
 def _others(auxiliary: AuxiliaryFilms | None, source: str) -> AuxiliaryFilms | None:
     if auxiliary is None:
         return None
-    kept = np.array([other != source for other in sources_of(auxiliary)], bool)
+    kept = np.array([other != source for other in auxiliary.sources], bool)
     parts = {name: getattr(auxiliary, name)[kept] for name in ("images", "truth", "known")}
-    return replace(auxiliary, **parts, digest=f"{auxiliary.digest} without {source}")
+    sources = tuple(other for other in auxiliary.sources if other != source)
+    return replace(auxiliary, **parts, sources=sources, digest=f"{auxiliary.digest} without {source}")
 
 
 def _row(

@@ -23,8 +23,6 @@ ORPHANS = "orphans"
 TRAIL_BROKEN = "trail_broken"
 MOST_NAMED = 4
 """Measures that the text of a drift alarm names."""
-MOST_SUBJECT = 64
-"""Characters of a subject: a finding of any name and a device's name of 32."""
 MOST_ABOUT = 1000
 """Films that an alarm keeps by id; of more, their number says that there are others."""
 
@@ -136,7 +134,7 @@ def _performance(performance: LivePerformance | None) -> Iterator[Condition]:
             where = f" on device {device}" if device else ""
             yield Condition(
                 rule="performance",
-                subject=f"{finding.finding} on {device}"[:MOST_SUBJECT] if device else finding.finding,
+                subject=f"{finding.finding} on {device}" if device else finding.finding,
                 value=value,
                 threshold=low if value < (low + high) / 2 else high,
                 text=f"{SPOKEN.get(finding.finding, finding.finding)}{where}: live {left[0].name} on films labelled "

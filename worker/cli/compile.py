@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.notice import NOTICE
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.common import (
     PREPARE,
@@ -66,9 +67,9 @@ def compile_(
         must_be_writable(out)
         content = _int8(bundle, films, out, settings.flag_tolerance, report)
     if as_json:
-        print_json(content)
+        print_json(content | {"notice": NOTICE})
     else:
-        typer.echo(content["text"])
+        typer.echo(f"{content['text']}. {NOTICE}")
 
 
 def _int8(

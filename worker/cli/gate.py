@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.notice import NOTICE
 from worker.cli.bundle import gate_lines, load_bundle
 from worker.cli.common import PREPARE, JsonOption, must_be_writable, must_exist, one_line_errors, print_json, require
 from worker.cli.train import command_line
@@ -68,8 +69,9 @@ def train(
     with one_line_errors():
         made = build_gate(load_bundle(bundle), films, out, train=run, auxiliary=auxiliary or (), command=command_line())
     if as_json:
-        print_json({"path": str(out), "digest": made.digest, "gate": made.gate})
+        print_json({"path": str(out), "digest": made.digest, "gate": made.gate, "notice": NOTICE})
         return
     for line in gate_lines(made):
         typer.echo(line)
     typer.echo(f"wrote {out}, digest {made.digest[:12]}: XRAYQ_BUNDLE={out} xrayq up")
+    typer.echo(NOTICE)

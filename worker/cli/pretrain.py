@@ -109,6 +109,7 @@ def pretrain(
             "films": len(used),
             "held_out": hold_out,
             "labels": [loaded.labels[index] for index in labels],
+            "sources": sorted({loaded.sources[row] for row in used}),
             "initial_weights": describe_start(init),
             "recipe": config.as_dict(),
             "minutes": round(sum(epoch.seconds for epoch in epochs) / 60, 1),

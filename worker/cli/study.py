@@ -2,31 +2,31 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
-from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, require
-from worker.cli.train import (
-    PRESET_HELP,
-    DeviceOption,
-    auxiliary_films,
-    command_line,
-    describe_start,
-    recipe,
-    start_of,
+from worker.cli.common import PREPARE, must_exist, one_line_errors, require
+from worker.cli.study_bench import (
+    RUNS,
+    BenchOptions,
+    EpochsOption,
+    FilmsArgument,
+    InitOption,
+    LimitOption,
+    OutOption,
+    PresetOption,
+    SeedsOption,
+    TrainViewsOption,
+    ViewsOption,
+    finish,
+    must_be_new,
+    run_study,
 )
+from worker.cli.train import DeviceOption, command_line, describe_start, start_of
 from worker.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
-
-    from model.study_table import Study
-    from model.training.study import Bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,16 +44,6 @@ app = typer.Typer(
     xrayq evaluate --study runs/split.json --study runs/lr.json --study runs/init.json
     """,
 )
-FilmsArgument = Annotated[Path, typer.Option(help="What 'xrayq prepare' wrote.")]
-PresetOption = Annotated[str, typer.Option(help=PRESET_HELP)]
-InitOption = Annotated[str, typer.Option(help="random, imagenet, or a file.")]
-SeedsOption = Annotated[int, typer.Option(help="Trainings for each row, each with its own seed.", min=1)]
-EpochsOption = Annotated[int | None, typer.Option(help="Override the recipe's epochs.", min=1)]
-LimitOption = Annotated[int, typer.Option(help="Films of each class and split; 0 for all.")]
-OutOption = Annotated[Path | None, typer.Option(help="JSON file to write.")]
-ViewsOption = Annotated[str, typer.Option(help="View positions, comma-separated, or 'all'.")]
-TrainViewsOption = Annotated[str, typer.Option(help="Other view positions for the training split.")]
-RUNS = Path("runs/films")
 
 
 @app.command()
@@ -75,7 +65,13 @@ def split(
     """
     from model.training.study import split_study
 
-    run_study(split_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
+    run_study(
+        split_study,
+        BenchOptions(
+            films=films, out=out, preset=preset, init=init, seeds=seeds, epochs=epochs, limit=limit, views=views,
+            device=device,
+        ),
+    )  # fmt: skip
 
 
 @app.command()
@@ -97,7 +93,13 @@ def lr(
     """
     from model.training.study import rate_study
 
-    run_study(rate_study, films, out, preset, init, seeds, epochs, limit, views, views, device)
+    run_study(
+        rate_study,
+        BenchOptions(
+            films=films, out=out, preset=preset, init=init, seeds=seeds, epochs=epochs, limit=limit, views=views,
+            device=device,
+        ),
+    )  # fmt: skip
 
 
 @app.command("init")
@@ -123,18 +125,12 @@ def init_(
     starts = {_name(start): start_of(start) for start in init or ["random"]}
     run_study(
         lambda bench: start_study(bench, starts),
-        films,
-        out,
-        preset,
-        "random",
-        seeds,
-        epochs,
-        limit,
-        views,
-        train_views or views,
-        device,
+        BenchOptions(
+            films=films, out=out, preset=preset, seeds=seeds, epochs=epochs, limit=limit, views=views,
+            train_views=train_views, device=device,
+        ),
         described=[describe_start(start) for start in init or ["random"]],
-    )
+    )  # fmt: skip
 
 
 @app.command()
@@ -160,10 +156,7 @@ def calibration(
     bundle, wanted = load_bundle(name), tuple(part.strip() for part in on.split(","))
     if not set(wanted) <= {"val", "test"}:
         raise ConfigurationError(f"--on {on}: the bundle may be measured on val and test")
-    if out and out.exists():
-        raise ConfigurationError(f"{out} exists: choose another --out")
-    if out:
-        must_be_writable(out)
+    must_be_new(out)
     wish = wish_of(bundle, sensitivity, specificity, coverage)
     from rich.console import Console
 
@@ -182,118 +175,6 @@ def calibration(
     made = {"bundle": bundle.digest, "data_digest": digest, "command": command_line()}
     result = replace(result, provenance=result.provenance | made)
     finish(Console() if Console().is_terminal else Console(width=220), result, out)
-
-
-def run_study(
-    study: "Callable[[Bench], Study]",
-    films: Path,
-    out: Path | None,
-    preset: str,
-    init: str,
-    seeds: int,
-    epochs: int | None,
-    limit: int,
-    views: str,
-    train_views: str,
-    device: str,
-    described: list[str] | None = None,
-    changes: list[str] | None = None,
-    auxiliary: list[Path] | None = None,
-    hold_out: float = 0.0,
-) -> None:
-    """Train as `study` asks, show its table and write it."""
-    require("training")
-    from rich.console import Console
-
-    from model.training.loop import describe_device
-
-    if out and out.exists():
-        raise ConfigurationError(f"{out} exists: choose another --out")
-    console = Console()
-    with one_line_errors():
-        bench = open_bench(
-            console, films, out, preset, init, seeds, epochs, limit, views, train_views, device, changes, auxiliary,
-            hold_out,
-        )  # fmt: skip
-        result = study(bench)
-    made = {
-        "start": described or [describe_start(init)],
-        "device": describe_device(bench.device),
-        "command": command_line(),
-    }
-    finish(console, replace(result, provenance=result.provenance | made), out)
-
-
-def open_bench(
-    console: "Console",
-    films: Path,
-    out: Path | None,
-    preset: str,
-    init: str,
-    seeds: int,
-    epochs: int | None,
-    limit: int,
-    views: str,
-    train_views: str,
-    device: str,
-    changes: list[str] | None,
-    auxiliary: list[Path] | None,
-    hold_out: float,
-) -> "Bench":
-    """What the trainings of a study have in common, from the options of these names."""
-    from model.data.dataset import load_dataset
-    from model.training.loop import pick_device
-    from model.training.study import Bench
-
-    must_exist(films, first=PREPARE)
-    must_exist(*(auxiliary or []))
-    if out:
-        must_be_writable(out)
-    config = replace(recipe(preset, changes, epochs=epochs), members=1)
-    if config.teacher_weight:
-        raise ConfigurationError("--set teacher_weight: a study has no teacher")
-    dataset = load_dataset(films, views=parse_views(views), train_views=parse_views(train_views), limit=limit)
-    return Bench(
-        dataset=dataset,
-        config=config,
-        initial=start_of(init),
-        device=pick_device(device),
-        seeds=range(config.seed, config.seed + seeds),
-        report=lambda line: console.print(line, highlight=False),
-        auxiliary=auxiliary_films(auxiliary, dataset.spec.size, films, hold_out),
-    )
-
-
-def finish(console: "Console", study: "Study", out: Path | None) -> None:
-    """Show a study and write it."""
-    show(console, study)
-    if out:
-        write(out, study.as_dict())
-        say_where(console, out)
-
-
-def show(console: "Console", study: "Study") -> None:
-    from rich.table import Table
-
-    table = Table(*study.columns, title=study.title, title_justify="left")
-    for row in study.rows:
-        table.add_row(*map(str, row))
-    console.print(table)
-    console.print(study.note, highlight=False)
-
-
-def write(out: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    import json
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(out.name + ".part")
-    draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(out)
-
-
-def say_where(console: "Console", out: Path) -> None:
-    console.print(f"wrote {out}: 'xrayq evaluate --study {out}' shows it in the report", highlight=False)
 
 
 def _name(start: str) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from worker.cli.common import must_be_one_of, one_line_errors, parse_names, require, wide_console
-from worker.cli.study import (
+from worker.cli.study_bench import (
     RUNS,
+    BenchOptions,
     EpochsOption,
     FilmsArgument,
     InitOption,
@@ -16,7 +17,6 @@ from worker.cli.study import (
     SeedsOption,
     TrainViewsOption,
     ViewsOption,
-    open_bench,
     say_where,
     show,
     write,
@@ -92,10 +92,10 @@ def ingredients(
     extras = Extras(pretrained_from=start_of(without_pretraining) if without_pretraining else "", added=added)
     console = wide_console()
     with one_line_errors():
-        bench = open_bench(
-            console, films, out, preset, init, seeds, epochs, limit, views, train_views or views, device, change,
-            auxiliary, hold_out,
-        )  # fmt: skip
+        bench = BenchOptions(
+            films=films, out=out, preset=preset, init=init, seeds=seeds, epochs=epochs, limit=limit, views=views,
+            train_views=train_views, device=device, change=change, auxiliary=auxiliary, hold_out=hold_out,
+        ).bench(console)  # fmt: skip
         whole = load_dataset(films, views=(), limit=limit)
         columns, rows = columns_of(bench.dataset, whole, bench.config), rows_of(bench, extras, wanted)
         record = {

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from worker.cli.bundle import load_bundle
-from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, require, wide_console
-from worker.cli.study import RUNS, FilmsArgument, OutOption, finish
+from worker.cli.common import PREPARE, must_exist, one_line_errors, require, wide_console
+from worker.cli.study_bench import RUNS, FilmsArgument, OutOption, finish, must_be_new
 from worker.cli.train import command_line
 from worker.errors import ConfigurationError
 
@@ -33,10 +33,7 @@ def seeds(
     must_exist(films, first=PREPARE)
     if len(names) < 2:
         raise ConfigurationError("name two bundles or more")
-    if out and out.exists():
-        raise ConfigurationError(f"{out} exists: choose another --out")
-    if out:
-        must_be_writable(out)
+    must_be_new(out)
     bundles = [load_bundle(name) for name in names]
 
     from model.training.seed_study import seed_study

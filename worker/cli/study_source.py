@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common import UnseenOption, labelled_folder, parse_names
-from worker.cli.study import (
+from worker.cli.study_bench import (
     RUNS,
+    BenchOptions,
     EpochsOption,
     FilmsArgument,
     InitOption,
@@ -64,20 +65,11 @@ def source(
         lambda bench: source_study(
             bench, [_normal_films(place, label, bench.dataset.spec.size) for place, label in places], wanted
         ),
-        films,
-        out,
-        preset,
-        init,
-        seeds,
-        epochs,
-        limit,
-        views,
-        train_views or views,
-        device,
-        changes=change,
-        auxiliary=auxiliary,
-        hold_out=hold_out,
-    )
+        BenchOptions(
+            films=films, out=out, preset=preset, init=init, seeds=seeds, epochs=epochs, limit=limit, views=views,
+            train_views=train_views, device=device, change=change, auxiliary=auxiliary, hold_out=hold_out,
+        ),
+    )  # fmt: skip
 
 
 def _normal_films(folder: Path, label: str, size: int) -> "Unseen":

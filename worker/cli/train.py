@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.notice import NOTICE
 from worker.cli.bundle import load_bundle
 from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, progress, require
 from worker.errors import ConfigurationError
@@ -87,7 +88,7 @@ def train(
 
     from model.data.dataset import load_dataset
     from model.data.flow import read_flow
-    from model.data.never_trained import held_out_share
+    from model.data.seen_films import held_out_share, seen_sources, sources_of
     from model.training.finish import build_bundle
     from model.training.loop import Checkpoint, describe_device, pick_device
     from model.training.resnet import fits
@@ -119,7 +120,15 @@ def train(
         helpers = {
             "auxiliary_digest": joined.digest if joined else None,
             "auxiliary_held_out": hold_out if joined else None,
-            "teachers": [{"name": one.name, "digest": one.digest, "held_out": held_out_share(one)} for one in teachers],
+            "teachers": [
+                {
+                    "name": one.name,
+                    "digest": one.digest,
+                    "held_out": held_out_share(one),
+                    "sources": seen_sources(one),
+                }
+                for one in teachers
+            ],
         }
         checkpoint = Checkpoint(
             checkpoint_path(out, resume),
@@ -156,13 +165,15 @@ def train(
             command=command_line(),
             initial=describe_start(init),
             pretraining=pretraining_of(init),
-            helpers=helpers,
+            helpers=helpers | {"sources": sources_of(dataset, joined)},
             flow=read_flow(films),
             device=describe_device(chosen),
         )
         checkpoint.remove()
     console.print(f"kept: {trained.kept}", highlight=False)
-    console.print(f"wrote {bundle.path}, digest {bundle.digest[:12]}: see 'xrayq bundle show {out}'", highlight=False)
+    console.print(
+        f"wrote {bundle.path}, digest {bundle.digest[:12]}: see 'xrayq bundle show {out}'. {NOTICE}", highlight=False
+    )
 
 
 def recipe(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from model.bundle import Bundle
 from model.conformal import unsure
@@ -42,47 +42,46 @@ def labelled_scores(engine: Engine, bundle: Bundle, device: str = "", *, all_lab
     Raises:
         BundleError: no such device.
     """
+    bundle = bundle.for_device(device)
     with snapshot(engine) as connection:
         labels = {key: film.label for key, film in truths(connection).items() if film.label in bundle.findings}
-        drawn = set(order_of_draws(connection))
-    of_sample = {} if all_labels else {key: label for key, label in labels.items() if key in drawn}
-    found = _scored(engine, bundle, device, of_sample)
-    if len(found):
-        return SiteScores(scores=found, sampled=True)
-    return SiteScores(scores=_scored(engine, bundle, device, labels), sampled=False)
+        drawn = set() if all_labels else set(order_of_draws(connection))
+        of_sample = {key: label for key, label in labels.items() if key in drawn}
+        found = _scored(connection, bundle, device, of_sample)
+        if len(found):
+            return SiteScores(scores=found, sampled=True)
+        return SiteScores(scores=_scored(connection, bundle, device, labels), sampled=False)
 
 
-def _scored(engine: Engine, bundle: Bundle, device: str, labels: Mapping[int, str | None]) -> LabelledScores:
-    """Those of these films, by id, that the bundle scored live for this device."""
-    bundle = bundle.for_device(device)
+def _scored(connection: Connection, bundle: Bundle, device: str, labels: Mapping[int, str | None]) -> LabelledScores:
+    """Those of these films, by id, that the bundle, which is as it is for this device, scored live for it."""
     found: dict[str, tuple[int, dict[str, float], list[str] | None]] = {}
     keys = sorted(labels)
-    with snapshot(engine) as connection:
-        for at in range(0, len(keys), CHUNK):
-            logits: dict[int, dict[str, float]] = defaultdict(dict)
-            about: dict[int, tuple[str, list[str] | None]] = {}
-            for row in connection.execute(
-                select(
-                    instance.c.id,
-                    instance.c.study_instance_uid,
-                    score.c.prediction_set,
-                    finding_score.c.finding,
-                    finding_score.c.logit,
-                )
-                .join(score, (score.c.instance_id == instance.c.id) & IS_LIVE)
-                .join(finding_score, finding_score.c.score_id == score.c.id)
-                .where(
-                    instance.c.id.in_(keys[at : at + CHUNK]),
-                    score.c.bundle_digest == bundle.digest,
-                    func.coalesce(score.c.device, "") == device,
-                    finding_score.c.finding.in_(bundle.findings),
-                )
-                .order_by(instance.c.id)
-            ):
-                logits[row.id][row.finding] = row.logit
-                about[row.id] = row.study_instance_uid or str(row.id), row.prediction_set
-            for key, (study, prediction_set) in about.items():
-                found.setdefault(study, (key, logits[key], prediction_set))
+    for at in range(0, len(keys), CHUNK):
+        logits: dict[int, dict[str, float]] = defaultdict(dict)
+        about: dict[int, tuple[str, list[str] | None]] = {}
+        for row in connection.execute(
+            select(
+                instance.c.id,
+                instance.c.study_instance_uid,
+                score.c.prediction_set,
+                finding_score.c.finding,
+                finding_score.c.logit,
+            )
+            .join(score, (score.c.instance_id == instance.c.id) & IS_LIVE)
+            .join(finding_score, finding_score.c.score_id == score.c.id)
+            .where(
+                instance.c.id.in_(keys[at : at + CHUNK]),
+                score.c.bundle_digest == bundle.digest,
+                func.coalesce(score.c.device, "") == device,
+                finding_score.c.finding.in_(bundle.findings),
+            )
+            .order_by(instance.c.id)
+        ):
+            logits[row.id][row.finding] = row.logit
+            about[row.id] = row.study_instance_uid or str(row.id), row.prediction_set
+        for key, (study, prediction_set) in about.items():
+            found.setdefault(study, (key, logits[key], prediction_set))
     rows = list(found.values())
     logits_of_films = np.array([[own[name] for name in bundle.findings] for _, own, _ in rows], np.float32)
     return LabelledScores(

@@ -4,6 +4,7 @@ Probabilities are held against the random sample alone, as rates are: chosen fil
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Engine, select
 
 from model.bundle import Bundle
 from model.errors import BundleError
-from model.json_value import plain
+from model.json_value import SparseJson, plain
 from model.stats.binomial import interval
 from worker.bundles.roles import by_settings, in_service, open_bundle
 from worker.db.scores import IS_LIVE
@@ -21,25 +22,28 @@ from worker.db.tables import finding_score, score
 from worker.monitoring.label_sample import order_of_draws
 from worker.monitoring.labels import truths
 from worker.monitoring.live_rates import Performance
-from worker.monitoring.performance import performance
+from worker.monitoring.performance import performance_of
 
 CHUNK = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatedProbability:
+class StatedProbability(SparseJson):
     """What the probabilities of a finding say over the labelled films of the sample, and what the readers say."""
 
     finding: str
     films: int
+    """Whose probability is a finite number, as a stored one should be."""
     expected: float
     """Films that should have it: the sum of the probabilities."""
     observed: int
     """Films that have it."""
     interval95: tuple[float, float]
     """Exact, of the observed share."""
-    holds: bool
-    """Whether the expected share lies in it."""
+    holds: bool | None
+    """Whether the expected share lies in it; None, and not in the JSON, without films."""
+    no_number: int | None = None
+    """Films left out, whose probability is not finite; None, and not in the JSON, where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +81,13 @@ def against_labels(engine: Engine, default: Path | None) -> AgainstLabels:
         bundle = open_bundle(live or by_settings(default))
     except BundleError:
         return _missing("The live bundle cannot be opened on the machine that made this report.")
-    rates = performance(engine, bundle)
+    with snapshot(engine) as connection:
+        rates, stated = performance_of(connection, bundle), calibration(connection, bundle)
     if not rates.known:
         return _missing(
             "No film that the live bundle scored has a label: 'xrayq labels sample' draws films for readers, "
             "'xrayq labels import' takes what they say."
         )
-    with snapshot(engine) as connection:
-        stated = calibration(connection, bundle)
     return AgainstLabels(
         performance=LivePerformance(rates=rates, name=bundle.name, version=bundle.version, calibration=stated)
     )
@@ -97,7 +100,7 @@ def calibration(connection: Connection, bundle: Bundle) -> tuple[StatedProbabili
     labels = {key: known[key].label for key in order_of_draws(connection) if key in known}
     keys = sorted(key for key, label in labels.items() if label is not None)
     stated: dict[str, list[float]] = {name: [] for name in bundle.findings}
-    observed = dict.fromkeys(bundle.findings, 0)
+    observed, no_number = dict.fromkeys(bundle.findings, 0), dict.fromkeys(bundle.findings, 0)
     for at in range(0, len(keys), CHUNK):
         rows = connection.execute(
             select(score.c.instance_id, finding_score.c.finding, finding_score.c.probability)
@@ -110,16 +113,23 @@ def calibration(connection: Connection, bundle: Bundle) -> tuple[StatedProbabili
             )
         )
         for key, finding, probability in rows:
-            stated[finding].append(probability)
-            observed[finding] += labels[key] == finding
-    return tuple(_held(name, stated[name], observed[name]) for name in bundle.findings if stated[name])
+            if isfinite(probability):
+                stated[finding].append(probability)
+                observed[finding] += labels[key] == finding
+            else:
+                no_number[finding] += 1
+    return tuple(
+        _held(name, stated[name], observed[name], no_number[name])
+        for name in bundle.findings
+        if stated[name] or no_number[name]
+    )
 
 
 def _missing(reason: str) -> AgainstLabels:
     return AgainstLabels(performance=None, missing=reason)
 
 
-def _held(finding: str, stated: list[float], observed: int) -> StatedProbability:
+def _held(finding: str, stated: list[float], observed: int, no_number: int) -> StatedProbability:
     expected, films = float(np.sum(stated)), len(stated)
     low, high = interval(observed, films)
     return StatedProbability(
@@ -128,5 +138,6 @@ def _held(finding: str, stated: list[float], observed: int) -> StatedProbability
         expected=round(expected, 1),
         observed=observed,
         interval95=(round(low, 4), round(high, 4)),
-        holds=low <= expected / films <= high,
+        holds=low <= expected / films <= high if films else None,
+        no_number=no_number or None,
     )

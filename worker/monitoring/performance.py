@@ -46,12 +46,21 @@ class ScoredFilm:
 
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
-    """Compare the live scores of a bundle with what readers say, drawn films in the order of the draws."""
+    """As `performance_of`, in a snapshot of its own."""
     with snapshot(engine) as connection:
-        scored, flagged = _counts(connection, bundle.digest)
-        reset = last_reset(connection)
-        labels, drawn = truths(connection), order_of_draws(connection)
-        films = _films(connection, bundle.digest, sorted({*labels, *drawn}))
+        return performance_of(connection, bundle)
+
+
+def performance_of(connection: Connection, bundle: Bundle) -> Performance:
+    """Compare the live scores of a bundle with what readers say, drawn films in the order of the draws.
+
+    Args:
+        connection: of a snapshot, so that labels, draws and scores are of one moment.
+    """
+    scored, flagged = _counts(connection, bundle.digest)
+    reset = last_reset(connection)
+    labels, drawn = truths(connection), order_of_draws(connection)
+    films = _films(connection, bundle.digest, sorted({*labels, *drawn}))
     of_sample = set(drawn)
     others = {
         key: labels[key]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from model import bundle as bundles
 from model.bundle import Bundle
@@ -23,7 +23,7 @@ from tests.services import typed
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import instance, score
-from worker.monitoring.label_sample import Wanted, draw
+from worker.monitoring.label_sample import Wanted, draw, order_of_draws
 from worker.monitoring.labelled_scores import labelled_scores
 
 WORDS = ("--films-per-day", "100", "--prevalence", "0.05,0.2", "--threshold", "not_normal=0.4,0.6")
@@ -167,3 +167,25 @@ def test_flagged_films_that_were_read_do_not_change_a_sites_day(database: Engine
     assert (before.sampled, after.sampled, every.sampled) == (True, True, False)
     assert np.array_equal(after.scores.chances, before.scores.chances)
     assert len(before.scores) <= 40 < len(every.scores)
+
+
+def test_labels_draws_and_scores_are_of_one_moment(
+    database: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process writes between two queries is in none of them."""
+    days.fill(database, date(2026, 11, 20), 40, shares=days.Shares(labelled=1.0), seed=3)
+    draw(database, "", Wanted(films=20, bundle_digest=bundle.digest), actor="test")
+    before = labelled_scores(database, bundle)
+
+    def then_others_write(connection: Connection) -> list[int]:
+        found = order_of_draws(connection)
+        with writing(database) as other:
+            other.execute(update(score).values(bundle_digest="of another"))
+        return found
+
+    monkeypatch.setattr("worker.monitoring.labelled_scores.order_of_draws", then_others_write)
+    found = labelled_scores(database, bundle)
+    assert (found.sampled, found.scores.patients) == (True, before.scores.patients)
+    assert len(found.scores) == 20
+    monkeypatch.undo()
+    assert len(labelled_scores(database, bundle).scores) == 0

@@ -1,6 +1,7 @@
 """What the report says around the films, on both databases: senders, scores, alarms, room, labels."""
 
 import csv
+import json
 import re
 from base64 import b64decode
 from dataclasses import replace
@@ -8,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from markupsafe import escape
 from sqlalchemy import Engine, func, insert, select, update
@@ -347,6 +349,33 @@ def test_no_figure_shows_tex(database: Engine, films: list[int]) -> None:
     drawn = [b64decode(one).decode() for one in pictures]  # each text stands in a comment before its glyphs
     assert [one for one in drawn if "$\\" in one or "math" in one] == []
     assert any("films (logarithmic)" in one and "<!-- 10 -->" in one for one in drawn)
+
+
+def test_a_probability_that_is_no_number_is_left_out_and_counted(database: Engine) -> None:
+    """It neither hides in a verdict nor makes the report's JSON unreadable."""
+    keys = days.fill(database, DAY, 20, shares=days.Shares(ineligible=0.0, labelled=1.0), seed=5)
+    with writing(database) as connection:
+        connection.execute(
+            insert(label_sample), [{"draw": "one", "instance_id": key, "drawn_at": datetime.now(UTC)} for key in keys]
+        )
+        of_first = finding_score.c.score_id.in_(select(score.c.id).where(score.c.instance_id == keys[0]))
+        bad = float("inf")
+        connection.execute(
+            update(finding_score).where(of_first, finding_score.c.finding == "pneumonia").values(probability=bad)
+        )
+        connection.execute(update(finding_score).where(finding_score.c.finding == "covid19").values(probability=bad))
+    found = live_labels.against_labels(database, None).performance
+    assert found
+    normal, sick, covid = found.calibration
+    assert (normal.films, normal.no_number, sick.films, sick.no_number) == (20, None, 19, 1)
+    assert np.isfinite(sick.expected)
+    assert sick.holds is not None
+    assert (covid.films, covid.no_number, covid.holds) == (0, 20, None)
+    assert "no_number" not in normal.as_dict()
+    json.dumps(found.as_dict(), allow_nan=False)
+    page = render(night_report(database, DAY, OPTIONS)).html
+    assert "; 1 film left out: the probability is no number" in page
+    assert "–; 20 films left out: the probability is no number" in page
 
 
 def test_labels_beside_what_was_stated(database: Engine) -> None:

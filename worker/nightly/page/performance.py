@@ -13,6 +13,8 @@ from worker.nightly.night_report import NightReport
 from worker.nightly.page import charts
 from worker.nightly.words import in_films, local, shown
 
+LIES = {True: "within", False: "outside", None: "–"}
+
 
 def section(report: NightReport) -> Iterable[Markup]:
     performance = report.performance
@@ -86,16 +88,20 @@ def _stated(calibration: Iterable[StatedProbability]) -> Markup:
             (
                 SPOKEN.get(stated.finding, stated.finding),
                 shown(stated.films),
-                f"{stated.expected:,.1f}, {stated.expected / stated.films:.3f}",
-                f"{stated.observed:,}, {stated.observed / stated.films:.3f}",
-                _bounds(stated.interval95),
-                "within" if stated.holds else "outside",
+                f"{stated.expected:,.1f}, {stated.expected / stated.films:.3f}" if stated.films else "–",
+                f"{stated.observed:,}, {stated.observed / stated.films:.3f}" if stated.films else "–",
+                _bounds(stated.interval95) if stated.films else "–",
+                LIES[stated.holds] + _left_out(stated.no_number),
             )
             for stated in calibration
         ],
         caption="Calibration: films of the sample that should have a finding by their probabilities, and that have it. "
         "One of 20 such intervals misses by chance, and each is looked at every night: no alarm comes of it",
     )
+
+
+def _left_out(films: int | None) -> str:
+    return f"; {in_films(films)} left out: the probability is no number" if films else ""
 
 
 def _rates(findings: Iterable[FindingRates]) -> Iterator[tuple[object, ...]]:

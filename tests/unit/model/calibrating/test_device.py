@@ -190,9 +190,9 @@ def test_the_report_names_the_device(made: Calibrated, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "match", "said"),
     [
-        ("", {"station": "A"}, "a name has 1 to 32"),
-        ("room 2", {"station": "A"}, "a name has 1 to 32"),
-        ("r" * 33, {"station": "A"}, "a name has 1 to 32"),
+        ("", {"station": "A"}, "a name has 1 to 28"),
+        ("room 2", {"station": "A"}, "a name has 1 to 28"),
+        ("r" * 29, {"station": "A"}, "a name has 1 to 28"),
         ("room", {}, "match one or more of calling_ae, manufacturer, model_name, station"),
         ("room", {"serial": "7"}, "station, not serial"),
         ("room", {"station": "  "}, "a value to match has 1 to 64"),

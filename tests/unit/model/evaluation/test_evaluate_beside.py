@@ -103,7 +103,7 @@ def beside_is_measured(content: dict[str, Any]) -> None:
     ("words", "code", "said"),
     [
         ("careless --auxiliary aux", 1, "not every training behind it held auxiliary patients out"),
-        ("careless --unseen aux=nih:Mass", 1, "was pretrained on films of nih"),
+        ("careless --unseen aux=nih:Mass", 1, "the prepared set has films of nih in train or val"),
         ("trained --unseen aux", 2, "write it as FOLDER=source:label"),
         ("trained --unseen none=a:b", 3, "no such folder or file: none"),
         ("trained --auxiliary none", 3, "no such folder or file: none"),

@@ -159,3 +159,19 @@ def test_verdict_follows_from_the_interval(bounds: Interval | None, verdict: str
     other = {"svm": {"test": replace(content.against["svm"]["test"], balanced_accuracy=gain)}}
     changed = replace(content, against=content.against | other)
     assert verdicts(changed)[0].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [((0.001, 0.02), SHOWN), ((-0.01, 0.02), NOT_SHOWN), ((-0.03, -0.01), REFUTED), (None, TOO_FEW)],
+)
+def test_calibration_is_judged_by_the_difference_of_the_same_films(
+    bounds: Interval | None, verdict: str, evaluation: Evaluation
+) -> None:
+    part = evaluation.content.parts["test"]
+    gain = Estimate(value=0.005, interval95=bounds)
+    changed = replace(part, reliability=replace(part.reliability, log_loss_gain=gain))
+    found = verdicts(replace(evaluation.content, parts=evaluation.content.parts | {"test": changed}))
+    (claim,) = (claim for claim in found if claim.text.startswith("Calibration makes"))
+    assert claim.verdict == verdict
+    assert "of the same films lower by 0.005" in claim.evidence

@@ -16,7 +16,7 @@ from model.json_value import plain
 from model.stats.binomial import interval, proportion
 from model.stats.curves import curves, roc_curve
 from model.stats.over_patients import RESAMPLES, bootstrap, patient_summary
-from model.stats.reliability import ReliabilityBin, reliability
+from model.stats.reliability import ReliabilityBin, log_loss_gain, patient_reliability, reliability
 from model.stats.summaries import confusion_summary, mcnemar, summary
 from tests.unit.model.draws import drawn_films, drawn_weights
 
@@ -225,6 +225,26 @@ def test_reliability_tells_calibrated_from_overconfident() -> None:
     boastful = reliability(probabilities(logits, 0.5), truth)
     assert (boastful.ece or 0.0) > 0.05
     assert all(one.confidence >= one.accuracy - 0.02 for one in boastful.bins)
+
+
+def test_a_gain_in_log_loss_is_judged_film_by_film() -> None:
+    """The two losses' own intervals overlap: the scatter from film to film is in both."""
+    random = np.random.default_rng(9)
+    logits = random.normal(0, 2, (300, 3)).astype(np.float32)
+    truth = (random.random((300, 1)) > probabilities(logits, 1.0).cumsum(axis=1)).sum(axis=1).clip(max=2)
+    patients = [f"p{number // 2}" for number in range(300)]
+    right, boastful = probabilities(logits, 1.0), probabilities(logits, 0.5)
+    before, after = (patient_reliability(chances, truth, patients).scores[2] for chances in (boastful, right))
+    assert before.interval95
+    assert after.interval95
+    assert after.interval95[1] > before.interval95[0], "apart they say nothing"
+    gain, loss = (log_loss_gain(*pair, truth, patients) for pair in ((boastful, right), (right, boastful)))
+    assert gain.value == pytest.approx((before.value or 0) - (after.value or 0), abs=2e-4)
+    assert gain.interval95
+    assert 0 < gain.interval95[0] < (gain.value or 0) < gain.interval95[1]
+    assert loss.interval95 == pytest.approx([-end for end in reversed(gain.interval95)], abs=1e-3)
+    assert log_loss_gain(right, right, truth, patients).interval95 == (0.0, 0.0)
+    assert log_loss_gain(right[:0], right[:0], truth[:0], []).value is None
 
 
 def test_equally_confident_films_share_a_bin() -> None:

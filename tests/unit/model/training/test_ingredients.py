@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from model.data.auxiliary import AuxiliaryFilms, load_auxiliary  # noqa: E402
 from model.data.dataset import Dataset, load_dataset  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
+from model.notice import NOTICE  # noqa: E402
 from model.training import study  # noqa: E402
 from model.training.ingredients import (  # noqa: E402
     EVERYTHING,
@@ -214,6 +215,7 @@ def test_xrayq_study_ingredients(tmp_path: Path, command: list[str], calls: Call
     code, out, problems = xrayq(*command, "--seeds", "2")
     assert code == 0, problems
     assert "no row for what this recipe and these films have nothing of: pretraining, random" in out.replace("\n", " ")
+    assert NOTICE in " ".join(out.split())
     result = json.loads((tmp_path / "runs/made.json").read_text())
     assert [row[0] for row in result["rows"]] == [EVERYTHING, "without the added films", "without balancing"]
     assert [(one["row"], one["seed"]) for one in result["trainings"][:2]] == [(EVERYTHING, 2020), (EVERYTHING, 2021)]

@@ -38,7 +38,7 @@ def auxiliary(size: int = 32) -> AuxiliaryFilms:
     truth = np.array([[0, 0, 1, 0], [1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0]], np.float32)
     known = np.array([[1, 1, 1, 1]] * 3 + [[1, 0, 0, 0]], np.float32)
     images = np.arange(4, dtype=np.uint8).repeat(size * size).reshape(4, 1, size, size)
-    return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, digest="d")
+    return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, sources=("nih",) * 4, digest="d")
 
 
 def test_films_of_no_weight_are_left_out_unless_a_reading_is_known(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def auxiliary(labels: tuple[str, ...] = ("a:mass", "a:never")) -> AuxiliaryFilms
     truth = np.zeros((6, len(labels)), np.float32)
     truth[::2, :1] = 1
     images = np.random.default_rng(1).integers(0, 256, (6, 1, 32, 32), np.uint8)
-    return AuxiliaryFilms(images=images, truth=truth, known=np.ones_like(truth), labels=labels, digest="")
+    known = np.ones_like(truth)
+    return AuxiliaryFilms(images=images, truth=truth, known=known, labels=labels, sources=("a",) * 6, digest="")
 
 
 class SmallPretraining(nn.Module):

@@ -16,6 +16,7 @@ from model.data.bundle_films import logits_of
 from model.data.dataset import load_dataset
 from model.engine.ort import OrtEngine
 from model.errors import DatasetError
+from model.notice import NOTICE
 from model.stats.curves import roc_curve
 from model.stats.summaries import summary
 from model.training.recipe import PRESETS, TrainConfig, read_recipe
@@ -121,6 +122,7 @@ def test_xrayq_study_seeds(films: Path, made: list[Bundle], tmp_path: Path, xray
     code, out, problems = xrayq(*words)
     assert code == 0, problems
     assert "3 networks that differ in their seed alone" in out
+    assert NOTICE in " ".join(out.split())
     result = json.loads((tmp_path / "runs/seeds.json").read_text())
     assert result["study"] == "seeds"
     assert result["provenance"]["seeds"] == [1, 2, 3]

@@ -14,6 +14,7 @@ from torch import nn  # noqa: E402
 
 from model.data.dataset import Dataset  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
+from model.notice import NOTICE  # noqa: E402
 from model.training import study  # noqa: E402
 from model.training.recipe import TrainConfig  # noqa: E402
 from model.training.source_study import Unseen, flagged, source_study, without  # noqa: E402
@@ -127,6 +128,7 @@ def test_xrayq_study_source(tmp_path: Path, trained_on: list[Dataset], xrayq: Xr
     assert result["study"] == "source"
     assert result["provenance"]["recipe"]["batch"] == 6
     assert "A hospital never seen" in out
+    assert NOTICE in " ".join(out.split())
     for given, code, message in (
         (("--unseen", "aux"), 2, "--unseen aux: write it as FOLDER=source:label"),
         (("--unseen", "aux=open:cyst"), 2, "--unseen aux=open:cyst: no film has that label"),

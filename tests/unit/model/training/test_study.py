@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'xrayq[train]'")
 
 from model.data.dataset import Dataset  # noqa: E402
+from model.notice import NOTICE  # noqa: E402
 from model.training import study  # noqa: E402
 from model.training.recipe import TrainConfig  # noqa: E402
 from model.training.study import Bench, rate_study, split_study, start_study  # noqa: E402
@@ -139,6 +140,7 @@ def test_xrayq_study(which: str, tmp_path: Path, calls: Calls, xrayq: Xrayq) -> 
     assert set(result) == {"study", "title", "columns", "rows", "note", "provenance"}
     assert result["study"] == which
     assert result["title"].split(":")[0] in out
+    assert NOTICE in " ".join(out.split())
     assert result["provenance"]["command"] == f"xrayq {' '.join(words)}".replace("runs/", "")
     assert result["provenance"]["start"]
     assert str(tmp_path) not in json.dumps(result)

@@ -14,6 +14,7 @@ from model.bundle import MANIFEST, MODEL, Bundle, load, trunk_stories  # noqa: E
 from model.data.dataset import load_dataset  # noqa: E402
 from model.digest import file_digest  # noqa: E402
 from model.findings import FINDINGS  # noqa: E402
+from model.notice import NOTICE  # noqa: E402
 from model.training.loop import Checkpoint  # noqa: E402
 from model.training.recipe import PRESETS  # noqa: E402
 from tests.services import Xrayq, typed_in  # noqa: E402
@@ -45,6 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
 
 def test_the_loss_goes_down_and_the_bundle_is_whole(trained: Path) -> None:
     bundle, out = load(trained / "runs" / "bundle"), (trained / "said").read_text()
+    assert NOTICE in " ".join(out.split())
     losses = [epoch["train_loss"] for epoch in bundle.provenance["history"]]
     assert len(losses) == PRESETS["ci"].epochs
     assert losses[-1] < losses[0]
@@ -148,7 +150,7 @@ def test_what_else_taught_stands_in_the_record(trained: Path, tmp_path: Path, xr
     assert code == 0, problems
     told = load(tmp_path / "taught").provenance
     teacher = load(trained / "runs/bundle")
-    assert told["teachers"] == [{"name": "bundle", "digest": teacher.digest, "held_out": 1.0}]
+    assert told["teachers"] == [{"name": "bundle", "digest": teacher.digest, "held_out": 1.0, "sources": [""]}]
     assert told["auxiliary_digest"]
     assert (told["recipe"]["teacher_weight"], told["recipe"]["sizes"]) == (0.5, [[64, 1]])
     assert [story["licence"] for story in trunk_stories(load(tmp_path / "taught"))] == ["MIT"]

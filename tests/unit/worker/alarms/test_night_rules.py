@@ -1,16 +1,20 @@
 """The night's rules from a report's values."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from model.data import listed_films
 from model.stats.sequential import RateWatch
+from model.xray_devices import LONGEST_NAME, DeviceMatch
 from tests import night_reports
 from tests.night_reports import GOOD, SENDER, drift_test, lost
 from worker.alarms.night_rules import NightFacts, conditions, gone, looked_at
 from worker.alarms.rules import RULES, When
 from worker.audit.trail import ChainCheck
+from worker.db.tables import alarm as alarm_table
 from worker.monitoring.live_rates import DeviceRates
 from worker.nightly.operations import Source
 from worker.settings import Settings
@@ -87,6 +91,20 @@ def test_a_rate_of_one_device_is_an_alarm_of_its_own() -> None:
     (alarm,) = conditions(replace(QUIET, performance=replace(good, rates=replace(good.rates, devices=(room,)))))
     assert (alarm.rule, alarm.subject, alarm.value) == ("performance", "pneumonia on room-2", 0.6)
     assert alarm.text.startswith("pneumonia on device room-2: live sensitivity on films labelled pneumonia is 0.600")
+
+
+def test_devices_with_the_longest_names_have_alarms_of_their_own() -> None:
+    """The longest names that a device and a finding may have fit the column, so nothing is cut."""
+    bad, good = night_reports.labelled(sensitivity=night_reports.rate(30, 50, alarm=True)), night_reports.labelled()
+    finding = "f" * 32
+    assert re.fullmatch(listed_films.NAME, finding)
+    assert not re.fullmatch(listed_films.NAME, f"{finding}f")
+    sample = replace(bad.rates.sample, findings=(replace(bad.rates.sample.findings[0], finding=finding),))
+    names = [DeviceMatch(name="r" * (LONGEST_NAME - 1) + last, match={"station": last}).name for last in "12"]
+    rooms = tuple(DeviceRates(device=name, sample=sample) for name in names)
+    found = conditions(replace(QUIET, performance=replace(good, rates=replace(good.rates, devices=rooms))))
+    assert [one.subject for one in found] == [f"{finding} on {name}" for name in names]
+    assert max(len(one.subject) for one in found) <= alarm_table.c.subject.type.length
 
 
 def test_what_a_report_says_nothing_about_is_not_looked_at() -> None:
