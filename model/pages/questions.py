@@ -8,9 +8,8 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.normals import NormalsFlagged
 from model.evaluation.questions import AUXILIARY, Answer
 from model.findings import SPOKEN
-from model.pages import figures
 from model.pages.cells import PARTS, views_of
-from model.pages.figures import Line
+from model.pages.forest import Line, forest
 from model.pages.html import figure, paragraph, table
 from model.pages.texts import estimate_text
 from model.stats.estimate import Estimate
@@ -32,7 +31,7 @@ def questions(content: EvaluationContent) -> Iterable[Markup]:
         "the flag could reach with another threshold."
     )
     lines = [Line(name=f"{answer.words}, {_parts(answer)}", estimates=(answer.auroc,)) for answer in answers]
-    chart = figures.forest(("AUROC",), lines, reference=(0.5,), what="The questions that matter")
+    chart = forest(("AUROC",), lines, reference=(0.5,), what="The questions that matter")
     yield figure(chart, "Dotted: guessing. The interval is over patients (DeLong's variance).")
     rows = [
         (
@@ -63,7 +62,7 @@ def normals(content: EvaluationContent) -> Iterable[Markup]:
         Line(name=f"{_place(row)}  n={row.films}", estimates=(row.any_flag,), strong=row.group == "all")
         for row in shown
     ]
-    chart = figures.forest(("any flag",), lines, reference=(None,), what="Share of normal films with any flag")
+    chart = forest(("any flag",), lines, reference=(None,), what="Share of normal films with any flag")
     yield figure(chart, "Share of normal films with at least one flag. Films of one source below the part they are of.")
     cells = [
         (
