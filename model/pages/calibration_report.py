@@ -5,7 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from model.calibrating.calibrate import Calibrated, CalibrationContent
+from model.calibrating.calibration_content import Calibrated, CalibrationContent
 from model.calibrating.measured_part import MeasuredPart
 from model.calibration import Bin, Calibration
 from model.decision import SENSITIVITY, SPECIFICITY
