@@ -44,7 +44,7 @@ def questions(content: EvaluationContent) -> Iterable[Markup]:
         for answer in answers
     ]
     yield table(("question", "films of", "score", "first", "second", "AUROC"), rows, caption="The same")
-    yield from _others(content)
+    yield from _never_trained(content)
 
 
 def normals(content: EvaluationContent) -> Iterable[Markup]:
@@ -101,10 +101,10 @@ def copies(content: EvaluationContent) -> Iterable[Markup]:
     )
 
 
-def _others(content: EvaluationContent) -> Iterable[Markup]:
-    """Which films beside the prepared set were scored."""
-    others = content.other_films
-    if not others:
+def _never_trained(content: EvaluationContent) -> Iterable[Markup]:
+    """Which films that no training saw were scored."""
+    never_trained = content.other_films
+    if not never_trained:
         return
     rows = [
         (
@@ -113,13 +113,13 @@ def _others(content: EvaluationContent) -> Iterable[Markup]:
             films.patients,
             ", ".join(f"{reading or 'no reading'} {count}" for reading, count in films.readings.items()),
         )
-        for films in others.films
+        for films in never_trained.films
     ]
     yield table(("films", "films", "patients", "radiologists' reading"), rows, caption="Films beside the prepared set")
-    if AUXILIARY in others.digests:
+    if AUXILIARY in never_trained.digests:
         yield paragraph(
-            f"Held out: {others.held_out:g} of the auxiliary sets' patients, in every training of this bundle as its "
-            "record says. Those with films in train or validation are left out, and children."
+            f"Held out: {never_trained.held_out:g} of the auxiliary sets' patients, in every training of this bundle "
+            "as its record says. Those with films in train or validation are left out, and children."
         )
 
 
