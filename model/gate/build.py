@@ -57,7 +57,7 @@ def build_gate(
     Args:
         folder: what `xrayq prepare --views all` wrote.
         train: trains the network; the caller brings it, because it needs torch.
-        auxiliary: folders of more films with views.
+        auxiliary: auxiliary sets, whose films name their views.
         policy: what is eligible: by default PA films of adults.
         pictures: that are no chest film, made to measure each split.
 
