@@ -15,7 +15,7 @@ from worker.audit import trail
 from worker.db.session import reading, writing
 from worker.db.span import Span
 from worker.db.tables import alarm, film_measure, finding_score, instance, outbox, score, truth
-from worker.monitoring.drift import DriftOptions
+from worker.monitoring.drift_result import DriftOptions
 from worker.states import State
 
 SENDERS = {"CR_EMERGENCY": 0.45, "DX_WARD": 0.4, "MOBILE_1": 0.15}

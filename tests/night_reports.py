@@ -11,7 +11,7 @@ from worker.alarms.acknowledge import AcknowledgedCondition, Acknowledgement
 from worker.audit.reconciliation import Sender, Unaccounted, Why
 from worker.audit.trail import ChainCheck
 from worker.db.span import Span
-from worker.monitoring.drift import DriftResult, DriftTest
+from worker.monitoring.drift_result import DriftResult, DriftTest
 from worker.monitoring.live_labels import LivePerformance
 from worker.monitoring.live_rates import FindingRates, LabelRate, OtherLabels, Performance, SampleRates
 from worker.nightly.disks import Storage

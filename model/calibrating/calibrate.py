@@ -1,21 +1,9 @@
 """A bundle with the same network calibrated anew: probabilities, their intervals, operating points, prediction sets.
 
-`calibrate` fits on one part of the films, measures, and writes the new bundle. What a part that was fitted on shows is
-measured by cross-fitting: in five folds by patient, each film by what all of it, the choice of the method included, was
-fitted on the other folds. What any other part shows is measured with the finished calibration.
-
-calibration.json, the same bytes on every run:
-
-    bundle          name, version, digest and calibration of the bundle that was calibrated
-    made            digest of the new one
-    name, version   of the new one
-    engine          what ran the network; "" for a table of logits
-    device          name and match, where one X-ray device was calibrated; absent for the bundle's own calibration
-    data            origin (prepared set or table), digest, films: part -> finding -> count, patients: part -> count
-    calibration     as in the manifest, with its bins and, under record, what decided the method
-    operating_points, conformal     as in the manifest
-    parts           val, test or site, each `MeasuredPart`
-    variants        precision -> `JudgedVariant`
+It is the bundle's own calibration, or the one of a single X-ray device. Either is fitted on one part of the films and
+measured. What a part that was fitted on shows is measured by cross-fitting: in five folds by patient, each film by what
+all of it, the choice of the method included, was fitted on the other folds. What any other part shows is measured with
+the finished calibration.
 """
 
 import hashlib
@@ -26,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import Bundle, derive, refuse_existing
-from model.calibrating.cross_fit import Fitted, Wish, apply, cross_fit, fit_all
+from model.calibrating.calibration_content import Calibrated, CalibratedBundle, CalibrationContent, CalibrationFilms
+from model.calibrating.cross_fit import Wish, apply, cross_fit, fit_all
 from model.calibrating.faster_variants import JudgedVariant, Measuring, Remake, judge
 from model.calibrating.labelled_films import (
     LabelledLogits,
@@ -35,84 +24,30 @@ from model.calibrating.labelled_films import (
     labelled,
     of_no_device,
     open_films,
+    read_device_table,
     read_table,
 )
-from model.calibrating.measured_part import MeasuredPart, measure
-from model.calibration import Calibration
-from model.conformal import Conformal
+from model.calibrating.measured_part import measure
 from model.data.bundle_films import Advance, Progress
-from model.decision import OperatingPoint
 from model.digest import file_digest
 from model.engine.base import Engine
 from model.errors import BundleError
-from model.json_value import JsonValue, plain
-from model.notice import MEASURES_NOTICE
+from model.json_value import plain
 from model.stats.operating_points import bundle_metrics
-from model.xray_devices import DeviceMatch
-
-SCHEMA = 1
+from model.xray_devices import DeviceCalibration, DeviceMatch, with_device
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibratedBundle(JsonValue):
-    """The bundle that was calibrated, as it was."""
+class _Basis:
+    """What is calibrated on."""
 
-    name: str
-    version: str
-    digest: str
-    findings: tuple[str, ...]
-    calibration: Calibration
-    """Without bins and record."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrationFilms(JsonValue):
-    """Where the films are from."""
-
-    origin: str
-    """prepared set, or table."""
-    digest: str
-    views: list[str] | None = None
-    """Views of the prepared set; None, and not in the JSON, for a table."""
-
-    def as_dict(self) -> dict[str, Any]:
-        plain = super().as_dict()
-        return {name: value for name, value in plain.items() if value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrationContent(JsonValue):
-    """What calibration.json holds."""
-
-    schema: int = SCHEMA
-    notice: str = MEASURES_NOTICE
-    bundle: CalibratedBundle
-    made: str
-    """Digest of the new bundle."""
-    name: str
-    """Of the new bundle, as the next."""
-    version: str
-    engine: str
-    data: CalibrationFilms
+    parts: dict[str, LabelledLogits]
+    """The first is fitted on."""
+    films: CalibrationFilms
+    engine: str = ""
+    """What ran the network; "" for a table."""
     device: DeviceMatch | None = None
-    """Whose calibration it is; None, and not in the JSON, for the bundle's own."""
-    calibration: Calibration
-    operating_points: tuple[OperatingPoint, ...]
-    conformal: Conformal
-    parts: dict[str, MeasuredPart]
-    """val, test or site."""
-    variants: dict[str, JudgedVariant]
-    """By precision."""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {name: value for name, value in super().as_dict().items() if name != "device" or value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibrated:
-    bundle: Bundle
-    """The new one, as written."""
-    content: CalibrationContent
+    """Whose films these are; None: of none that has a calibration of its own."""
 
 
 def calibrate_on_films(
@@ -151,14 +86,15 @@ def calibrate_on_films(
     films, digest = open_films(bundle, folder)
     first = next(iter(films))
     check(first, films[first].labels, bundle.findings, wish.targets, wish.coverage)
-    basis = CalibrationFilms(origin="prepared set", digest=digest, views=bundle.provenance.get("views", ["PA"]))
-    names = called(bundle, name, version, basis, wish)
+    films_of = CalibrationFilms(origin="prepared set", digest=digest, views=bundle.provenance.get("views", ["PA"]))
+    names = _called(bundle, name, version, films_of, wish)
     parts = {}
     for split, part in films.items():
         report(f"scoring {len(part)} films of {split}")
         parts[split] = labelled(split, part, engine, advance)
     measuring = Measuring(films=films, threads=threads, remake=remake, report=report)
-    return _calibrate(bundle, parts, out, wish, basis, names, engine.spec.name, measuring)
+    basis = _Basis(parts=parts, films=films_of, engine=engine.spec.name)
+    return _calibrate(bundle, basis, out, wish, names, measuring)
 
 
 def calibrate_on_table(
@@ -167,24 +103,31 @@ def calibrate_on_table(
     out: Path,
     wish: Wish,
     *,
+    device: DeviceMatch | None = None,
     name: str = "",
     version: str = "",
     report: Progress = lambda _line: None,
 ) -> Calibrated:
-    """The same on a site's own logits and labels, but those of films that a device of the bundle takes.
+    """The same on a site's own logits and labels: on the rows that no device of the bundle takes, or those of one.
 
-    Variants are left out: there is no film to measure them on.
+    A device gets a calibration of its own in the bundle, or another one. All else then stays as it is, the variants
+    too: what was measured of them is of the bundle's own flags. Without a device they are left out, as there is no film
+    to measure them on.
 
     Raises:
-        BundleError: as of `calibrate_on_films`.
+        BundleError: as of `calibrate_on_films`, or another device takes the same films.
         DatasetError: as of `read_table` and `check`.
     """
     refuse_existing(out)
-    part = read_table(bundle, table, of_no_device(bundle))
-    check(part.name, part.labels, bundle.findings, wish.targets, wish.coverage)
-    basis = CalibrationFilms(origin="table", digest=file_digest(table))
-    names = called(bundle, name, version, basis, wish)
-    return _calibrate(bundle, {part.name: part}, out, wish, basis, names, "", Measuring(report=report))
+    if device:
+        part, whose = read_device_table(bundle, table, device), f"device {device.name}"
+    else:
+        part, whose = read_table(bundle, table, of_no_device(bundle)), "site"
+    check(whose, part.labels, bundle.findings, wish.targets, wish.coverage)
+    films = CalibrationFilms(origin="table", digest=file_digest(table))
+    names = _called(bundle, name, version, films, wish, device)
+    basis = _Basis(parts={part.name: part}, films=films, device=device)
+    return _calibrate(bundle, basis, out, wish, names, Measuring(report=report))
 
 
 def derived_version(bundle: Bundle, data_digest: str, wish: Wish, device: DeviceMatch | None = None) -> str:
@@ -194,87 +137,77 @@ def derived_version(bundle: Bundle, data_digest: str, wish: Wish, device: Device
     return f"{bundle.version.partition('+')[0]}+cal.{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
-def called(
-    bundle: Bundle, name: str, version: str, basis: CalibrationFilms, wish: Wish, device: DeviceMatch | None = None
-) -> tuple[str, str]:
+def _called(
+    bundle: Bundle, name: str, version: str, films: CalibrationFilms, wish: Wish, device: DeviceMatch | None = None
+) -> dict[str, Any]:
     """Name and version of the new bundle. Raises BundleError where they are those of the old one."""
-    names = name or bundle.name, version or derived_version(bundle, basis.digest, wish, device)
+    names = name or bundle.name, version or derived_version(bundle, films.digest, wish, device)
     if names == (bundle.name, bundle.version):
         raise BundleError(f"the new bundle would be {names[0]} {names[1]}, as the old one: give another version")
-    return names
-
-
-def fit_recorded(
-    part: LabelledLogits, findings: tuple[str, ...], wish: Wish, basis: CalibrationFilms
-) -> tuple[Fitted, dict[str, Any]]:
-    """What is fitted on some films, with a record of them; and the record."""
-    fitted = fit_all(part, findings, wish)
-    made = {"split": part.name, "data_digest": basis.digest, "films": len(part)}
-    calibration = replace(fitted.calibration, record=made | fitted.calibration.record)
-    return replace(fitted, calibration=calibration, conformal=replace(fitted.conformal, record=made)), made
+    return {"name": names[0], "version": names[1]}
 
 
 def _calibrate(
-    bundle: Bundle,
-    parts: dict[str, LabelledLogits],
-    out: Path,
-    wish: Wish,
-    basis: CalibrationFilms,
-    names: tuple[str, str],
-    engine: str,
-    measuring: Measuring,
+    bundle: Bundle, basis: _Basis, out: Path, wish: Wish, names: dict[str, Any], measuring: Measuring
 ) -> Calibrated:
-    """The first of the parts is fitted on."""
-    findings, (part, *others) = bundle.findings, parts.values()
+    findings, device, (part, *others) = bundle.findings, basis.device, basis.parts.values()
     check_finite(part)
-    measuring.report(f"fitting on {len(part)} films of {len(set(part.patients))} patients")
-    fitted, made = fit_recorded(part, findings, wish, basis)
-    calibration, sets = fitted.calibration, fitted.conformal
-    measured = {part.name: measure(part, cross_fit(part, findings, wish), bundle, wish, "cross-fitted")}
+    patients = len(set(part.patients))
+    whose = f"device {device.name}: " if device else ""
+    measuring.report(f"{whose}fitting on {len(part)} films of {patients} patients")
+    before = bundle.for_device(device.name if device and device.name in {one.name for one in bundle.devices} else "")
+    fitted = fit_all(part, findings, wish)
+    measured = {part.name: measure(part, cross_fit(part, findings, wish), before, wish, "cross-fitted")}
     for other in others:
-        measured[other.name] = measure(other, apply(fitted, other.logits, findings), bundle, wish, "not fitted on")
-    changed = replace(bundle, calibration=calibration, operating_points=fitted.points, conformal=sets)
-    with tempfile.TemporaryDirectory() as scratch:
-        kept, judged, files = judge(changed, parts, measuring, Path(scratch))
-        dropped = {str(bundle.variants[name]["file"]) for name in bundle.variants if name not in kept}
-        new = derive(
-            replace(bundle, files=tuple(name for name in bundle.files if name not in dropped)),
-            out,
-            name=names[0],
-            version=names[1],
-            calibration=calibration,
-            operating_points=fitted.points,
-            conformal=sets,
-            variants=kept,
-            files=files,
-            metrics={
-                name: bundle_metrics(calibration, own.logits, own.labels, findings, fitted.points).as_dict()
-                for name, own in parts.items()
-            },
-            provenance=bundle.provenance
-            | {
-                "calibrated": made
-                | {"origin": basis.origin, "engine": engine, "coverage": wish.coverage}
-                | {"targets": [point.id for point in fitted.points], "from_version": bundle.version}
-            },
-        )
+        measured[other.name] = measure(other, apply(fitted, other.logits, findings), before, wish, "not fitted on")
+    made = {"split": part.name, "data_digest": basis.films.digest, "films": len(part)}
+    record = made | {"origin": basis.films.origin, "coverage": wish.coverage}
+    record |= {"targets": [point.id for point in fitted.points]}
+    anew: dict[str, Any] = {
+        "calibration": replace(fitted.calibration, record=made | fitted.calibration.record),
+        "operating_points": fitted.points,
+        "conformal": replace(fitted.conformal, record=made),
+    }
+    metrics = {
+        name: bundle_metrics(fitted.calibration, own.logits, own.labels, findings, fitted.points).as_dict()
+        for name, own in basis.parts.items()
+    }
+    if device:
+        record |= {"patients": patients, "bundle": bundle.digest}
+        block = DeviceCalibration(name=device.name, match=device.match, **anew, metrics=metrics, record=record)
+        new = derive(bundle, out, **names, devices=with_device(bundle.devices, block))
+        judged = {precision: JudgedVariant(faults=[], agreement={}) for precision in bundle.variants}
+    else:
+        record |= {"engine": basis.engine, "from_version": bundle.version}
+        about = names | {"metrics": metrics, "provenance": bundle.provenance | {"calibrated": record}}
+        new, judged = _derive(replace(bundle, **anew), basis.parts, out, about, measuring)
     content = CalibrationContent(
         bundle=CalibratedBundle(
             name=bundle.name,
             version=bundle.version,
             digest=bundle.digest,
             findings=findings,
-            calibration=replace(bundle.calibration, record={}, bins={}),
+            calibration=replace(before.calibration, record={}, bins={}),
         ),
         made=new.digest,
         name=new.name,
         version=new.version,
-        engine=engine,
-        data=basis,
-        calibration=calibration,
-        operating_points=fitted.points,
-        conformal=sets,
+        engine=basis.engine,
+        data=basis.films,
+        device=device,
+        **anew,
         parts=measured,
         variants=judged,
     )
     return Calibrated(bundle=new, content=content)
+
+
+def _derive(
+    changed: Bundle, parts: dict[str, LabelledLogits], out: Path, about: dict[str, Any], measuring: Measuring
+) -> tuple[Bundle, dict[str, JudgedVariant]]:
+    """The bundle as changed, with those of its variants that still agree, or are made anew; and what was found."""
+    with tempfile.TemporaryDirectory() as scratch:
+        kept, judged, files = judge(changed, parts, measuring, Path(scratch))
+        dropped = {str(changed.variants[name]["file"]) for name in changed.variants if name not in kept}
+        left = replace(changed, files=tuple(name for name in changed.files if name not in dropped))
+        return derive(left, out, variants=kept, files=files, **about), judged

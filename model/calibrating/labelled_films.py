@@ -20,9 +20,9 @@ from model.data.bundle_films import Advance, films_for, logits_of
 from model.data.dataset import Films
 from model.decision import SENSITIVITY, truth_of
 from model.engine.base import Engine
-from model.errors import DatasetError
+from model.errors import BundleError, DatasetError
 from model.stats.thresholds import OperatingTarget
-from model.xray_devices import XrayDevice
+from model.xray_devices import DeviceMatch, XrayDevice, device_of, with_device
 
 OTHER_PARTS = ("train", "test", "more")
 """Never calibrated on."""
@@ -133,6 +133,25 @@ def read_table(
         logits=np.array(logits, np.float32),
         labels=np.array(labels, np.int64),
         patients=tuple(patients),
+    )
+
+
+def read_device_table(bundle: Bundle, path: Path, device: DeviceMatch) -> LabelledLogits:
+    """The rows of a table that the bundle would take for the device's with a calibration of it, as of `read_table`.
+
+    Raises BundleError where another device takes the same films.
+    """
+    others = [other for other in bundle.devices if other.name != device.name]
+    if same := next((other for other in others if other.same_films(device)), None):
+        raise BundleError(f"device {same.name} takes the same films as {device.name}: {device.words}")
+    order = with_device(bundle.devices, device)
+    asked = order[: order.index(device) + 1]  # a film of one of these is no other's
+    return read_table(
+        bundle,
+        path,
+        lambda row: to_calibrate_on(row) and device_of(XrayDevice.of_row(row), order) == device.name,
+        asked=f"of device {device.name} ({device.words}) to calibrate on",
+        columns=sorted({name for one in asked for name in one.match}),
     )
 
 

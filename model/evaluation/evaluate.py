@@ -20,7 +20,7 @@ evaluation.json:
     slices          films of test and of more by view, source, label, sex and age, each `SliceMeasures`
     questions       these films against those, each `questions.Answer`
     normals_flagged shares of normal films under each flag and under any, each `normals.NormalsFlagged`
-    other_films     films that no training saw, beside the prepared set: `OtherParts`; not there where none were given
+    other_films     films that no training saw: `NeverTrainedParts`; not there where none were given
     copies          the same films from other copies: `copies.CopiesMeasured`; not there where none were given
     fair            pneumonia against COVID-19 within one source: `FairSlice`; null where there are other findings
     baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
@@ -43,13 +43,12 @@ from model.data.bundle_films import Advance, films_for
 from model.data.dataset import MORE, SPLITS, FilmRow, Films, open_prepared
 from model.data.flow import read_flow
 from model.data.never_trained import held_out_films, unseen_films
-from model.data.seen_films import held_out_share
 from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError
 from model.evaluation.comparisons import Difference, FairSlice, against, fair
 from model.evaluation.copies import CopiesMeasured, measure_copies, open_copies
-from model.evaluation.evaluated_films import EvaluatedFilms, OtherParts, evaluated_films, other_parts
+from model.evaluation.evaluated_films import EvaluatedFilms, NeverTrainedParts, evaluated_films, never_trained_parts
 from model.evaluation.normals import UNSEEN, NormalsFlagged, normals_flagged
 from model.evaluation.other_network import OtherNetwork
 from model.evaluation.papers import Paper, paper_beside
@@ -127,7 +126,7 @@ class EvaluationContent(ReadableJson):
     questions: tuple[Answer, ...] | None = None
     """None, and not in the JSON, in an evaluation of an earlier release, as the next."""
     normals_flagged: tuple[NormalsFlagged, ...] | None = None
-    other_films: OtherParts | None = None
+    other_films: NeverTrainedParts | None = None
     """None, and not in the JSON, where none were given, as the next."""
     copies: CopiesMeasured | None = None
     other_network: OtherNetwork | None = None
@@ -149,25 +148,15 @@ class Evaluation:
     """Every film of the prepared set."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExtraFilms:
-    """What is measured beside the prepared set; by default nothing."""
-
-    auxiliary: tuple[Path, ...] = ()
-    """Auxiliary sets, whose films of patients held out of every training are scored."""
-    unseen: tuple[tuple[Path, str], ...] = ()
-    """An auxiliary set, and "source:label" of its normal films of a source that no training had."""
-    copies: Path | None = None
-    """A prepared set of the same films from other copies."""
-
-
 def evaluate(
     bundle: Bundle,
     engine: Engine,
     folder: Path,
     *,
     studies: Sequence[Study] = (),
-    extra: ExtraFilms | None = None,
+    auxiliary: Sequence[Path] = (),
+    unseen: Sequence[tuple[Path, str]] = (),
+    copies: Path | None = None,
     advance: Advance = lambda _done, _all: None,
 ) -> Evaluation:
     """Score every film of a prepared set and measure.
@@ -176,24 +165,25 @@ def evaluate(
         engine: runs this bundle.
         folder: what `xrayq prepare` wrote.
         studies: from `model.study_table.read_study`.
-        extra: more films to measure.
+        auxiliary: auxiliary sets, whose films of patients held out of every training are scored too.
+        unseen: auxiliary sets, each with "source:label" of its normal films of a source that no training had.
+        copies: a prepared set of the same films from other copies.
         advance: called with (films scored, films), set by set.
 
     Raises:
-        DatasetError: not a prepared set, prepared otherwise than the bundle needs, a split lacks a class, or films
-            beside it are not what they should be. All that before a film is scored.
+        DatasetError: not a prepared set, prepared otherwise than the bundle needs, a split lacks a class, or the
+            films of the other arguments are not what they should be. All that before a film is scored.
     """
-    extra = extra or ExtraFilms()
     dataset = films_for(bundle, folder)
     films, _ = open_prepared(folder)
     views = dataset.views
     for name in SPLITS:
         if name not in dataset.splits or 0 in dataset.splits[name].counts().values():
             raise DatasetError(f"evaluation needs films of every class in {name}; {folder} has not, of these views")
-    never_trained = _never_trained(bundle, extra, films)
-    copies = open_copies(bundle, extra.copies, films) if extra.copies else None
+    to_score = _never_trained(bundle, auxiliary, unseen, films)
+    copied = open_copies(bundle, copies, films) if copies else None
     scored = score_films(bundle, engine, films, advance)
-    others = {name: score_films(bundle, engine, part, advance) for name, part in never_trained.items()}
+    never_trained = {name: score_films(bundle, engine, part, advance) for name, part in to_score.items()}
     parts = {name: scored.where(_chosen(name, views)) for name in SPLITS}
     parts["test_all"] = scored.where(_chosen("test", ()))
     more = scored.where(_chosen(MORE, ()))
@@ -214,21 +204,23 @@ def evaluate(
         wrong=wrong(parts["test"]),
         right=right(parts["test"]),
         paper=paper_beside(bundle, len(fitted.films)) if bundle.findings == FINDINGS else None,
-        questions=answers(parts | others),
-        normals_flagged=normals_flagged(parts | others, bundle),
-        other_films=other_parts(others, held_out_share(bundle) if extra.auxiliary else None) if others else None,
-        copies=measure_copies(bundle, engine, scored, copies, advance) if copies else None,
+        questions=answers(parts | never_trained),
+        normals_flagged=normals_flagged(parts | never_trained, bundle),
+        other_films=never_trained_parts(bundle, never_trained),
+        copies=measure_copies(bundle, engine, scored, copied, advance) if copied else None,
     )
     return Evaluation(content=content, scored=scored)
 
 
-def _never_trained(bundle: Bundle, extra: ExtraFilms, prepared: Films) -> dict[str, Films]:
+def _never_trained(
+    bundle: Bundle, auxiliary: Sequence[Path], unseen: Sequence[tuple[Path, str]], prepared: Films
+) -> dict[str, Films]:
     """By part."""
     found = {}
-    if extra.auxiliary:
-        found[AUXILIARY] = held_out_films(bundle, extra.auxiliary, prepared)
-    if extra.unseen:
-        found[UNSEEN] = unseen_films(bundle, extra.unseen, prepared)
+    if auxiliary:
+        found[AUXILIARY] = held_out_films(bundle, auxiliary, prepared)
+    if unseen:
+        found[UNSEEN] = unseen_films(bundle, unseen, prepared)
     return found
 
 

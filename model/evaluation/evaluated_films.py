@@ -8,7 +8,9 @@ from model.bundle import Bundle
 from model.data.dataset import MORE, PARTS, SPLITS, Dataset, Films
 from model.data.flow import Flow
 from model.data.never_trained import digest_of
+from model.data.seen_films import held_out_share
 from model.evaluation.people import People, people_of
+from model.evaluation.questions import AUXILIARY
 from model.evaluation.scored import ScoredFilms
 from model.json_value import JsonValue, SparseJson
 
@@ -36,8 +38,8 @@ class EvaluatedFilms(SparseJson):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherFilms(JsonValue):
-    """Films beside the prepared set, that no training saw."""
+class NeverTrainedFilms(JsonValue):
+    """Films of one source that no training saw, in no prepared set."""
 
     part: str
     """auxiliary: held out by patient; unseen: of a source that no training had."""
@@ -49,12 +51,12 @@ class OtherFilms(JsonValue):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherParts(JsonValue):
+class NeverTrainedParts(JsonValue):
     held_out: float | None
     """Share of the auxiliary patients that all trainings left out; None where no auxiliary films were given."""
     digests: dict[str, str]
     """SHA-256 over the films of each part."""
-    films: tuple[OtherFilms, ...]
+    films: tuple[NeverTrainedFilms, ...]
 
 
 def evaluated_films(bundle: Bundle, dataset: Dataset, films: Films, flow: Flow | None) -> EvaluatedFilms:
@@ -75,18 +77,27 @@ def evaluated_films(bundle: Bundle, dataset: Dataset, films: Films, flow: Flow |
     )
 
 
-def other_parts(parts: Mapping[str, ScoredFilms], held_out: float | None) -> OtherParts:
-    """Of the parts auxiliary and unseen, those that there are."""
+def never_trained_parts(bundle: Bundle, parts: Mapping[str, ScoredFilms]) -> NeverTrainedParts | None:
+    """Of the parts auxiliary and unseen, those that there are; None without any."""
+    if not parts:
+        return None
     found = []
     for name, part in parts.items():
         for source in sorted({film.source for film in part.films.records}):
             records = [film for film in part.films.records if film.source == source]
-            readings = Counter(film.reading for film in records)
-            patients = len({film.patient for film in records})
-            counts = dict(sorted(readings.items()))
-            found.append(OtherFilms(part=name, source=source, films=len(records), patients=patients, readings=counts))
-    digests = {name: digest_of(part.films) for name, part in parts.items()}
-    return OtherParts(held_out=held_out, digests=digests, films=tuple(found))
+            films = NeverTrainedFilms(
+                part=name,
+                source=source,
+                films=len(records),
+                patients=len({film.patient for film in records}),
+                readings=dict(sorted(Counter(film.reading for film in records).items())),
+            )
+            found.append(films)
+    return NeverTrainedParts(
+        held_out=held_out_share(bundle) if AUXILIARY in parts else None,
+        digests={name: digest_of(part.films) for name, part in parts.items()},
+        films=tuple(found),
+    )
 
 
 def _tally(films: Films, split: str, column: str) -> dict[str, dict[str, int]]:

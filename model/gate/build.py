@@ -58,7 +58,7 @@ def build_gate(
     Args:
         folder: what `xrayq prepare --views all` wrote.
         train: trains the network; the caller brings it, because it needs torch.
-        auxiliary: folders of more films with views.
+        auxiliary: auxiliary sets, whose films name their views.
         policy: what is eligible: by default PA films of adults.
         pictures: how many that are no chest film are drawn, to measure each split.
 

@@ -4,18 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from model.calibrating.calibrate import Calibrated, CalibrationContent
+from model.calibrating.calibration_content import Calibrated, CalibrationContent
 from model.calibrating.measured_part import MeasuredPart
 from model.calibration import Bin, Calibration
 from model.decision import SENSITIVITY, SPECIFICITY
 from model.evaluation.evaluate import json_text
 from model.notice import MEASURES_NOTICE
 from model.pages import figures
-from model.pages.figures import ACCENT, PALE, QUIET, STYLE, WIDTH, Chart
 from model.pages.html import figure, page, paragraph, section, table
+from model.pages.svg import ACCENT, PALE, QUIET, Chart, canvas, chart
 from model.pages.texts import estimate_text, number_text, promise_text
 from model.stats.estimate import Interval
 from model.stats.operating_points import PREVALENCES, predictive_values
@@ -115,8 +113,7 @@ def _intervals(content: CalibrationContent) -> Iterable[Markup]:
 
 def intervals(bins: dict[str, tuple[Bin, ...]]) -> Chart:
     """The interval of each probability of each finding, as a band."""
-    with rc_context(STYLE):
-        drawn = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+    with canvas(3.7) as drawn:
         axes = drawn.subplots(1, len(bins), sharey=True, squeeze=False)[0]
         words = []
         for axis, (name, own) in zip(axes, bins.items(), strict=True):
@@ -132,7 +129,7 @@ def intervals(bins: dict[str, tuple[Bin, ...]]) -> Chart:
             middle = Calibration(temperature=1.0, bins={name: own}).interval(name, 0.5)
             words.append(f"{name} at .5: {_pair(middle)}")
         axes[0].set_ylabel("share that has the finding")
-        return figures.chart(drawn, f"Interval of the share with the finding, by probability. {'; '.join(words)}.")
+        return chart(drawn, f"Interval of the share with the finding, by probability. {'; '.join(words)}.")
 
 
 def _flags(content: CalibrationContent) -> Iterable[Markup]:

@@ -33,11 +33,11 @@ def more_measures(measured: Block) -> Iterable[str]:
                 for row in rows
             ),
         )
-    if others := measured.get("other_films"):
+    if never_trained := measured.get("other_films"):
         yield from ["", "Films beside the prepared set, which no training of this bundle saw:", ""]
         yield from table(
             ["films of", "source", "films", "patients"],
-            ([one["part"], one["source"], one["films"], one["patients"]] for one in others["films"]),
+            ([one["part"], one["source"], one["films"], one["patients"]] for one in never_trained["films"]),
         )
     if copies := measured.get("copies"):
         found = copies["agreement"]

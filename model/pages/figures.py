@@ -1,134 +1,26 @@
-"""The report's figures: matplotlib to SVG, each with the text that stands for it where it cannot be seen.
+"""Figures of the report: films, confusion matrices, curves, reliability, learning."""
 
-No pyplot, so no global figure state; the same numbers draw the same bytes. Colours are told apart by the colour-blind
-and in grey, and line style says the same.
-"""
-
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from model.findings import SPOKEN
+from model.pages.svg import ACCENT, INK, PALE, QUIET, WIDTH, Chart, canvas, chart, styles
 from model.pages.texts import estimate_text, number_text
 from model.stats.binomial import interval
-from model.stats.estimate import Estimate
 
 if TYPE_CHECKING:  # the gateway's image, where the relay draws the nightly report, has neither SciPy nor OpenCV
     from model.evaluation.evaluate import LearningEpoch
     from model.stats.curves import Curves
     from model.stats.reliability import Reliability
 
-INK, QUIET, PALE, ACCENT = "#1b1f24", "#6b7280", "#d9dde3", "#0b5cad"
-CLASS_STYLE: Any = {
-    "normal": {"color": "#0072B2", "linestyle": "-"},
-    "pneumonia": {"color": "#D98200", "linestyle": (0, (5, 1.5))},
-    "covid19": {"color": "#882255", "linestyle": (0, (3, 1.2, 1, 1.2))},
-}
-OTHER_STYLES: Any = (
-    {"color": "#009E73", "linestyle": (0, (1, 1))},
-    {"color": "#56B4E9", "linestyle": (0, (8, 2))},
-    {"color": "#5F4690", "linestyle": (0, (6, 2, 1, 2))},
-    {"color": "#1b1f24", "linestyle": (0, (2, 2))},
-)
-"""Of findings that are not the paper's, in their order and over again."""
 SPLITS = {"train": "train", "val": "validation", "test": "test", "more": "more"}
-STYLE: Any = {
-    "svg.hashsalt": "xrayq",
-    "svg.fonttype": "path",
-    "text.parse_math": False,  # an AE title may be $$
-    "font.size": 8.5,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.linewidth": 0.7,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "legend.frameon": False,
-    "text.color": INK,
-}
-WIDTH = 11.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    svg: bytes
-    alt: str
-    """What it shows, in words, with the numbers that matter."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One row of a forest plot."""
-
-    name: str
-    estimates: tuple[Estimate | None, ...]
-    """For each panel; None draws nothing."""
-    strong: bool = False
-    hollow: bool = False
-    """Measured on other films."""
-    head: bool = False
-    """A heading without estimates."""
-
-
-def forest(panels: Sequence[str], lines: Sequence[Line], *, reference: Sequence[float | None], what: str) -> Chart:
-    """Values with intervals, one row for each line and one panel for each measure.
-
-    Args:
-        reference: a dotted line for each panel, such as chance; None draws none.
-        what: begins the alternative text.
-    """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.55 + 0.245 * len(lines)), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for column, (axis, name) in enumerate(zip(axes, panels, strict=True)):
-            for row, line in enumerate(lines):
-                _estimate(axis, row, line, line.estimates[column] if line.estimates else None)
-            level = reference[column]
-            if level is not None:
-                axis.axvline(level, color=QUIET, linewidth=0.8, linestyle=":", zorder=0)
-            axis.set(title=name, xlim=(-0.01, 1.01), ylim=(len(lines) - 0.4, -0.6))
-            axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-            axis.grid(axis="x", color=PALE, linewidth=0.6)
-            axis.set_axisbelow(True)
-            axis.tick_params(axis="y", length=0)
-            axis.spines["left"].set_visible(False)
-        axes[0].set_yticks(range(len(lines)), [line.name for line in lines])
-        for label, line in zip(axes[0].get_yticklabels(), lines, strict=True):
-            label.set_fontweight("bold" if line.strong or line.head else "normal")
-        words = []
-        for line in lines:
-            if not line.head:
-                values = zip(panels, line.estimates)  # noqa: B905 - a line may have fewer
-                words.append(f"{line.name}: " + ", ".join(f"{panel} {estimate_text(value)}" for panel, value in values))
-        return chart(figure, f"{what}. {'; '.join(words)}.")
-
-
-def styles(findings: Iterable[str]) -> dict[str, Any]:
-    """Colour and line of each finding."""
-    others = cycle(OTHER_STYLES)
-    return {name: CLASS_STYLE[name] if name in CLASS_STYLE else next(others) for name in findings}
 
 
 def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[str], findings: Sequence[str]) -> Chart:
     """Films of each class and split; those of the bundle's views solid, others pale."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    with canvas(2.3) as figure:
         axes = figure.subplots(1, len(films), sharey=True, squeeze=False)[0]
         most = 1
         words = []
@@ -159,8 +51,7 @@ def distribution(films: dict[str, dict[str, dict[str, int]]], views: Sequence[st
 
 def confusions(matrices: dict[str, tuple[tuple[int, ...], ...]], findings: Sequence[str]) -> Chart:
     """Confusion matrices beside one another: counts, shaded by the share of their row."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 4 * len(matrices), 2.75), layout="constrained")
+    with canvas(2.75, width=WIDTH / 4 * len(matrices)) as figure:
         axes = figure.subplots(1, len(matrices), squeeze=False)[0]
         for column, (axis, (name, matrix)) in enumerate(zip(axes, matrices.items(), strict=True)):
             counts = np.array(matrix, float)
@@ -198,8 +89,7 @@ def curves(parts: "dict[str, dict[str, Curves]]", names: dict[str, str]) -> Char
         parts: part -> class.
         names: of the parts.
     """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.9 * len(parts)), layout="constrained")
+    with canvas(3.9 * len(parts)) as figure:
         rows = figure.subplots(len(parts), 2, squeeze=False)
         words = []
         for (roc_axis, pr_axis), (part, classes) in zip(rows, parts.items(), strict=True):
@@ -232,8 +122,7 @@ def curves(parts: "dict[str, dict[str, Curves]]", names: dict[str, str]) -> Char
 
 def reliability(panels: "Mapping[str, Reliability]") -> Chart:
     """Accuracy against stated confidence in bins of equal mass, with exact intervals; one panel for each entry."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+    with canvas(3.7) as figure:
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         words = []
         for axis, (name, found) in zip(axes, panels.items(), strict=True):
@@ -255,8 +144,7 @@ def reliability(panels: "Mapping[str, Reliability]") -> Chart:
 
 def learning(history: "Sequence[LearningEpoch]") -> Chart:
     """Loss and validation accuracy over epochs, a line for each member."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    with canvas(3.2) as figure:
         loss, accuracy = figure.subplots(1, 2)
         members = sorted({epoch.member for epoch in history})
         for member in members:
@@ -290,23 +178,5 @@ def learning(history: "Sequence[LearningEpoch]") -> Chart:
         )
 
 
-def _estimate(axis: Axes, row: int, line: Line, estimate: Estimate | None) -> None:
-    if estimate is None or estimate.value is None:
-        return
-    colour = ACCENT if line.strong else INK
-    bounds = estimate.interval95
-    if bounds:
-        axis.plot(bounds, [row, row], color=colour, linewidth=2.4 if line.strong else 1.2, solid_capstyle="butt")
-    face = "white" if line.hollow else colour
-    axis.plot(estimate.value, row, marker="o", markersize=5.5, color=colour, markerfacecolor=face, clip_on=False)
-
-
 def _within(view: str, views: Sequence[str]) -> bool:
     return view in views or "all" in views
-
-
-def chart(figure: Figure, alt: str) -> Chart:
-    FigureCanvasSVG(figure)
-    out = io.BytesIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    return Chart(svg=out.getvalue(), alt=alt)

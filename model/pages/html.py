@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from model.pages.figures import Chart
+from model.pages.svg import Chart
 
 STYLE = Path(__file__).with_name("report.css")
 

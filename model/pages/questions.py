@@ -8,9 +8,8 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.normals import NormalsFlagged
 from model.evaluation.questions import AUXILIARY, Answer
 from model.findings import SPOKEN
-from model.pages import figures
 from model.pages.cells import PARTS, views_of
-from model.pages.figures import Line
+from model.pages.forest import Line, forest
 from model.pages.html import figure, paragraph, table
 from model.pages.texts import estimate_text
 from model.stats.estimate import Estimate
@@ -32,7 +31,7 @@ def questions(content: EvaluationContent) -> Iterable[Markup]:
         "the flag could reach with another threshold."
     )
     lines = [Line(name=f"{answer.words}, {_parts(answer)}", estimates=(answer.auroc,)) for answer in answers]
-    chart = figures.forest(("AUROC",), lines, reference=(0.5,), what="The questions that matter")
+    chart = forest(("AUROC",), lines, reference=(0.5,), what="The questions that matter")
     yield figure(chart, "Dotted: guessing. The interval is over patients (DeLong's variance).")
     rows = [
         (
@@ -45,7 +44,7 @@ def questions(content: EvaluationContent) -> Iterable[Markup]:
         for answer in answers
     ]
     yield table(("question", "films of", "score", "first", "second", "AUROC"), rows, caption="The same")
-    yield from _others(content)
+    yield from _never_trained(content)
 
 
 def normals(content: EvaluationContent) -> Iterable[Markup]:
@@ -63,7 +62,7 @@ def normals(content: EvaluationContent) -> Iterable[Markup]:
         Line(name=f"{_place(row)}  n={row.films}", estimates=(row.any_flag,), strong=row.group == "all")
         for row in shown
     ]
-    chart = figures.forest(("any flag",), lines, reference=(None,), what="Share of normal films with any flag")
+    chart = forest(("any flag",), lines, reference=(None,), what="Share of normal films with any flag")
     yield figure(chart, "Share of normal films with at least one flag. Films of one source below the part they are of.")
     cells = [
         (
@@ -102,10 +101,10 @@ def copies(content: EvaluationContent) -> Iterable[Markup]:
     )
 
 
-def _others(content: EvaluationContent) -> Iterable[Markup]:
-    """Which films beside the prepared set were scored."""
-    others = content.other_films
-    if not others:
+def _never_trained(content: EvaluationContent) -> Iterable[Markup]:
+    """Which films that no training saw were scored."""
+    never_trained = content.other_films
+    if not never_trained:
         return
     rows = [
         (
@@ -114,13 +113,13 @@ def _others(content: EvaluationContent) -> Iterable[Markup]:
             films.patients,
             ", ".join(f"{reading or 'no reading'} {count}" for reading, count in films.readings.items()),
         )
-        for films in others.films
+        for films in never_trained.films
     ]
     yield table(("films", "films", "patients", "radiologists' reading"), rows, caption="Films beside the prepared set")
-    if AUXILIARY in others.digests:
+    if AUXILIARY in never_trained.digests:
         yield paragraph(
-            f"Held out: {others.held_out:g} of the auxiliary sets' patients, in every training of this bundle as its "
-            "record says. Those with films in train or validation are left out, and children."
+            f"Held out: {never_trained.held_out:g} of the auxiliary sets' patients, in every training of this bundle "
+            "as its record says. Those with films in train or validation are left out, and children."
         )
 
 

@@ -14,7 +14,7 @@ from model.evaluation.scored import CalledFilm
 from model.findings import SPOKEN
 from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, questions, sections, slices
-from model.pages.figures import Line
+from model.pages.forest import Line, forest
 from model.pages.html import figure, film, films, page, paragraph, section, table
 from model.pages.texts import number_text, value_text
 from model.pages.verdicts import verdicts
@@ -117,7 +117,7 @@ def _short(content: EvaluationContent) -> Iterable[Markup]:
         )
         for name, rated, kind in named
     ]
-    chart = figures.forest(
+    chart = forest(
         ("accuracy", "balanced accuracy", f"recall of {SPOKEN[findings[-1]]}"),
         lines,
         reference=(None, 1 / len(findings), 1 / len(findings)),

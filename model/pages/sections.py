@@ -11,8 +11,8 @@ from model.evaluation.papers import Paper
 from model.findings import SPOKEN, negative_of
 from model.pages import figures
 from model.pages.cells import PARTS, cell, columns_of, exact, published, row, views_of
-from model.pages.figures import Line
 from model.pages.flags import predictive, unsure
+from model.pages.forest import Line, forest
 from model.pages.html import bullets, figure, paragraph, table
 from model.pages.old_and_new import old_and_new
 from model.pages.questions import copies
@@ -141,7 +141,7 @@ def origin(content: EvaluationContent) -> Iterable[Markup]:
         Line(name=f"{STATISTICS[name]} alone (COVID-19 has {alone.covid19_has})", estimates=(alone.auroc,))
         for name, alone in rivals.statistics["test"].items()
     ]
-    chart = figures.forest((f"AUROC, {spoken} against the rest",), lines, reference=(0.5,), what="Origin alone, test")
+    chart = forest((f"AUROC, {spoken} against the rest",), lines, reference=(0.5,), what="Origin alone, test")
     yield figure(
         chart,
         "Statistics of the whole film before cropping. The network sees a square and a stretched film: shape and "
@@ -162,7 +162,7 @@ def origin(content: EvaluationContent) -> Iterable[Markup]:
         yield paragraph(f"The test films have not both classes from {fair.source}: there is no fair slice.")
         return
     what = f"Pneumonia against COVID-19 within {fair.source}"
-    chart = figures.forest(("accuracy", "AUROC"), lines, reference=(0.5, 0.5), what=what)
+    chart = forest(("accuracy", "AUROC"), lines, reference=(0.5, 0.5), what=what)
     yield figure(chart, "COVID-19 is called where it is likelier than pneumonia. Dotted: guessing.")
     columns = ("", "accuracy", "AUROC", "recall, COVID-19", "recall, pneumonia")
     yield table(columns, rows, caption="The fair slice")

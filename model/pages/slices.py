@@ -7,9 +7,8 @@ from markupsafe import Markup
 from model.data.dataset import MORE
 from model.evaluation.evaluate import EvaluationContent
 from model.findings import SPOKEN
-from model.pages import figures
 from model.pages.cells import views_of
-from model.pages.figures import Line
+from model.pages.forest import Line, forest
 from model.pages.html import figure, table
 from model.pages.texts import estimate_text
 
@@ -46,7 +45,7 @@ def slices(content: EvaluationContent) -> Iterable[Markup]:
                 *(estimate_text(part.recall[finding]) for finding in findings),
             )
         )
-    chart = figures.forest(
+    chart = forest(
         ("accuracy", "balanced accuracy", f"AUROC, {SPOKEN[subject]}"),
         lines,
         reference=(None, None, 0.5),

@@ -63,7 +63,7 @@ def training_material(
 
     Args:
         films: the training split.
-        auxiliary: more films; those with a reading join.
+        auxiliary: auxiliary sets; their films with a reading join.
         teacher: [films, findings] probabilities.
 
     Raises:

@@ -19,7 +19,8 @@ from worker.db import schema
 from worker.db.session import make_engine, reading
 from worker.db.span import Span
 from worker.monitoring import drift_reference
-from worker.monitoring.drift import LEAST_OUTSIDE, DriftOptions, DriftTest, evaluate
+from worker.monitoring.drift import evaluate
+from worker.monitoring.drift_result import LEAST_OUTSIDE, DriftOptions, DriftTest
 
 OPTIONS = DriftOptions(reference_films=500, least_films=50, alpha=0.001, psi=0.1)
 BEFORE = Span(start=day(-60).start, end=day(0).start)

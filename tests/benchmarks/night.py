@@ -15,7 +15,7 @@ from tests import days
 from tests.benchmarks.report import Row, Section, Target
 from worker.db import schema
 from worker.db.session import make_engine
-from worker.monitoring.drift import DriftOptions
+from worker.monitoring.drift_result import DriftOptions
 from worker.nightly import published
 from worker.nightly.child import Order
 from worker.nightly.content import NightOptions

@@ -13,7 +13,7 @@ from model.findings import SPOKEN
 from worker.alarms.rules import USUAL_DAYS, Condition
 from worker.audit.reconciliation import Sender, Unaccounted
 from worker.audit.trail import ChainCheck
-from worker.monitoring.drift import LEAST_OUTSIDE, DriftResult, DriftTest, in_units, outside_words
+from worker.monitoring.drift_result import LEAST_OUTSIDE, DriftResult, DriftTest, in_units, outside_words
 from worker.monitoring.live_labels import LivePerformance
 from worker.receiving import orphans
 

@@ -19,7 +19,6 @@ from worker.cli.common import (
     wide_console,
 )
 from worker.cli.device_match import MatchOption, device_asked
-from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from model.bundle import Bundle
-    from model.calibrating.calibrate import Calibrated, CalibrationContent
+    from model.calibrating.calibration_content import Calibrated
     from model.calibrating.cross_fit import Wish
-    from model.calibrating.measured_part import FilmsNeeded
-    from model.stats.estimate import Estimate
 
 SUM_TOLERANCE = 1e-6
 SensitivityOption = Annotated[
@@ -133,8 +130,8 @@ def calibrate(
     from rich.console import Console
 
     from model.calibrating.calibrate import calibrate_on_table
-    from model.calibrating.device import calibrate_device
     from model.pages.calibration_report import write
+    from worker.cli.calibrate_view import show
 
     must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
@@ -142,11 +139,9 @@ def calibrate(
         called = {"name": new_name, "version": version}
         if films is not None:
             calibrated = _on_films(console, bundle, films, out, wish, engine, called)
-        elif device:
-            asked = device_asked(bundle, device, match or [])
-            calibrated = calibrate_device(bundle, source, out, wish, asked, **called, report=_line(console))
         else:
-            calibrated = calibrate_on_table(bundle, source, out, wish, **called, report=_line(console))
+            asked = device_asked(bundle, device, match or []) if device else None
+            calibrated = calibrate_on_table(bundle, source, out, wish, device=asked, **called, report=_line(console))
         write(calibrated, place)
     if as_json:
         print_json(calibrated.content.as_dict() | {"path": str(out), "report": str(place)})
@@ -172,11 +167,7 @@ def wish_of(
     names, targets = (NOT_NORMAL, *bundle.findings), dict[str, OperatingTarget]()
     for rate, given in ((SENSITIVITY, sensitivity), (SPECIFICITY, specificity)):
         for text in given or ():
-            finding, _, number = text.partition("=")
-            try:
-                value = float(number)
-            except ValueError:
-                value = 0.0
+            finding, value = _share_of(text)
             if not 0 < value < 1:
                 raise ConfigurationError(f"--{rate} {text}: write it as covid19=0.95, a rate between 0 and 1")
             if finding not in names:
@@ -198,11 +189,7 @@ def prevalence_of(bundle: "Bundle", text: str) -> dict[str, float] | None:
         return None
     shares = {}
     for part in text.split(","):
-        finding, _, number = part.strip().partition("=")
-        try:
-            share = float(number)
-        except ValueError:
-            share = 0.0
+        finding, share = _share_of(part.strip())
         if finding not in bundle.findings or finding in shares or not 0 < share < 1:
             raise ConfigurationError(
                 f"--prevalence {text}: give each of {', '.join(bundle.findings)} once, a share between 0 and 1"
@@ -213,6 +200,15 @@ def prevalence_of(bundle: "Bundle", text: str) -> dict[str, float] | None:
             f"--prevalence {text}: give each of {', '.join(bundle.findings)}, so that they sum to 1"
         )
     return {name: shares[name] for name in bundle.findings}
+
+
+def _share_of(text: str) -> tuple[str, float]:
+    """covid19=0.95 as ("covid19", 0.95); 0 for what is no number."""
+    finding, _, number = text.partition("=")
+    try:
+        return finding, float(number)
+    except ValueError:
+        return finding, 0.0
 
 
 def _on_films(
@@ -267,60 +263,3 @@ def _remade(
 
 def _line(console: "Console") -> "Callable[[str], None]":
     return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def show(console: "Console", content: "CalibrationContent", out: Path, place: Path) -> None:
-    """calibration.json for people."""
-    from worker.cli.console import print_rows
-
-    parts = content.parts
-    errors = [
-        (
-            f"{name}, {part.how}",
-            when,
-            *map(_words, (reliability.scores[0], reliability.by_finding, *reliability.scores[1:])),
-        )
-        for name, part in parts.items()
-        for when, reliability in part.reliability.items()
-    ]
-    print_rows(console, ("films", "probabilities", "ECE", "error by finding", "Brier", "log loss"), errors)
-    for point in content.operating_points:
-        measured = [(f"{name}, {part.how}", part.flags[point.id]) for name, part in parts.items()]
-        print_point(console, point, measured)
-        short = [
-            f"{name} {films}" for name, part in parts.items() if (films := _needed(part.flags[point.id].films_needed))
-        ]
-        if short:
-            console.print(f"  to know its rates to +- .05 it takes: {'; '.join(short)}", style="dim")
-    sets = []
-    for name, part in parts.items():
-        shares = [part.sets.coverage, *part.sets.by_finding.values(), part.sets.abstentions]
-        sets.append((name, *map(_words, shares)))
-    print_rows(console, ("prediction sets", "coverage", *content.bundle.findings, "unsure"), sets)
-    console.print(
-        f"Brackets are 95 % intervals. {POINTS_NOTE} ECE: of the called class; the report says how much of it is "
-        "chance.",
-        style="dim",
-    )
-    if content.device:
-        console.print(f"Only films of device {content.device.name} ({content.device.words}); all else is as it was.")
-    if content.calibration.prior_shift:
-        console.print(f"Calibration: {content.calibration.words}. {SHIFT_NOTE}", style="dim")
-    made = f"{out}, {content.name} {content.version}, digest {content.made[:12]}, {content.calibration.words}"
-    console.print(
-        f"wrote {made}; report in {place}. {content.notice}",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def _needed(films: "FilmsNeeded") -> str:
-    short = ((films.sensitivity, "positives"), (films.specificity, "negatives"))
-    return ", ".join(f"{count} {which}" for count, which in short if count)
-
-
-def _words(estimate: "Estimate") -> str:
-    if estimate.value is None:
-        return "-"
-    bounds = estimate.interval95
-    return f"{estimate.value:.3f}" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else "")

@@ -9,7 +9,7 @@ from worker.cli.common import JsonOption, clock, load_settings, operator, past_d
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    from worker.monitoring.drift import DriftResult
+    from worker.monitoring.drift_result import DriftResult
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Films and scores of each AE beside a frozen reference."
@@ -140,7 +140,7 @@ def _show(result: "DriftResult", title: str) -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
-    from worker.monitoring.drift import LEAST_OUTSIDE, untested_words
+    from worker.monitoring.drift_result import LEAST_OUTSIDE, untested_words
 
     table = [
         (

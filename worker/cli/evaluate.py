@@ -90,8 +90,8 @@ def evaluate(
 
     from model.data.bundle_films import films_for
     from model.engine.choose import open_engine
-    from model.evaluation.evaluate import ExtraFilms, write
     from model.evaluation.evaluate import evaluate as run_evaluation
+    from model.evaluation.evaluate import write
     from model.evaluation.gradcam import GradCam
     from model.evaluation.other_network import with_other_network
     from model.pages.report import render
@@ -113,8 +113,16 @@ def evaluate(
         )
         opened = open_one(bundle)
         with closing(opened), progress(console, "films scored") as advance:
-            extra = ExtraFilms(auxiliary=tuple(auxiliary or ()), unseen=places, copies=copies)
-            evaluation = run_evaluation(bundle, opened, films, studies=studies, extra=extra, advance=advance)
+            evaluation = run_evaluation(
+                bundle,
+                opened,
+                films,
+                studies=studies,
+                auxiliary=auxiliary or (),
+                unseen=places,
+                copies=copies,
+                advance=advance,
+            )
         if other:
             with closing(open_one(other)) as theirs, progress(console, "films scored by it") as advance:
                 evaluation = with_other_network(evaluation, other, theirs, films, advance)

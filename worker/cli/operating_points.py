@@ -1,5 +1,5 @@
-"""Operating points on the screen: what each promises, what its flags do, and what a flag means where films are mixed
-otherwise."""
+"""Shares and operating points on the screen: what a point promises, what its flags do, and what a flag means where
+films are mixed otherwise."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ def print_point(
         rates.append((split, *map(share_text, (found.sensitivity, found.specificity, found.negatives_flagged))))
         for share in PREVALENCES:
             value = predictive_values(Rates(sensitivity=found.sensitivity, specificity=found.specificity), share)
-            predictions.append((split, f"{share:.0%}", _estimate(value.ppv), _estimate(value.npv)))
+            predictions.append((split, f"{share:.0%}", estimate_text(value.ppv, 3), estimate_text(value.npv, 3)))
     print_rows(console, (point.id or point.finding, "sensitivity", "specificity", "normals flagged"), rates)
     print_rows(console, ("films", "that have it", "PPV", "NPV"), predictions)
 
@@ -53,8 +53,9 @@ def share_text(share: "Proportion | None") -> str:
     return f"{share.value:.3f} [{low:.2f}, {high:.2f}] n={share.n}"
 
 
-def _estimate(estimate: "Estimate") -> str:
-    if estimate.value is None or estimate.interval95 is None:
+def estimate_text(estimate: "Estimate", digits: int = 2) -> str:
+    """With so many digits of the interval; a dash where it was not measured."""
+    if estimate.value is None:
         return "-"
-    low, high = estimate.interval95
-    return f"{estimate.value:.3f} [{low:.3f}, {high:.3f}]"
+    bounds = estimate.interval95
+    return f"{estimate.value:.3f}" + (f" [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else "")

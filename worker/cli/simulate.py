@@ -16,6 +16,7 @@ from worker.cli.common import (
     print_json,
     wide_console,
 )
+from worker.cli.operating_points import estimate_text
 from worker.cli.roles import live_bundle
 from worker.errors import ConfigurationError
 from worker.processes.parts import open_database
@@ -206,10 +207,10 @@ def _row(day: "SiteDay") -> tuple[str, ...]:
         f"{day.flag} {day.threshold:.4f}",
         f"{100 * day.prevalence:g} %",
         _films(day.flags),
-        _part(day.ppv),
-        _part(day.npv),
+        estimate_text(day.ppv),
+        estimate_text(day.npv),
         _films(day.missed),
-        _part(day.normals_flagged),
+        estimate_text(day.normals_flagged),
         "-" if day.unsure is None else _films(day.unsure),
     )
 
@@ -220,10 +221,3 @@ def _films(films: "Estimate") -> str:
     assert films.interval95 is not None
     low, high = films.interval95
     return f"{films.value:.1f} [{low:g}, {high:g}]"
-
-
-def _part(share: "Estimate") -> str:
-    if share.value is None or share.interval95 is None:
-        return "-"
-    low, high = share.interval95
-    return f"{share.value:.3f} [{low:.2f}, {high:.2f}]"

@@ -1,15 +1,11 @@
 """Tables. The schema itself is made by `migrations`; a test holds the two together."""
 
-from datetime import UTC, datetime
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
     Date,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -17,11 +13,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    TypeDecorator,
     UniqueConstraint,
-    text,
     true,
 )
+
+from worker.db.columns import Identifier, NullableJson, Timestamp, unique_where
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -30,27 +26,6 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
-
-
-class Timestamp(TypeDecorator[datetime]):
-    """A time with zone, kept in UTC; SQLite keeps it as text without the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a time without zone")
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None or value.tzinfo:
-            return value
-        return value.replace(tzinfo=UTC)
-
-
-Identifier = BigInteger().with_variant(Integer, "sqlite")
-NullableJson = JSON(none_as_null=True)
 
 metadata = MetaData(naming_convention=NAMES)
 
@@ -180,7 +155,7 @@ deployment = Table(
     Column("role", String(16), nullable=False, comment="live, shadow or retired"),
     Column("changed_at", Timestamp, nullable=False),
     Column("changed_by", String(64), nullable=False),
-    Index(None, "role", unique=True, sqlite_where=text("role = 'live'"), postgresql_where=text("role = 'live'")),
+    unique_where("role = 'live'", "role"),
 )
 
 truth = Table(
@@ -230,8 +205,7 @@ audit_event = Table(
     Column("digest", String(64), nullable=False, server_default="", comment="SHA-256 over previous and content"),
     Index(None, "instance_id"),
     Index(None, "at"),
-    # A second row after the same one would be a fork.
-    Index(None, "previous", unique=True, sqlite_where=text("previous <> ''"), postgresql_where=text("previous <> ''")),
+    unique_where("previous <> ''", "previous"),  # a second row after the same one would be a fork
 )
 
 errand = Table(
@@ -263,14 +237,7 @@ alarm = Table(
     Column(
         "acknowledged", NullableJson, comment="at, by, why, and the value and about of then; null when raised again"
     ),
-    Index(
-        None,
-        "rule",
-        "subject",
-        unique=True,
-        sqlite_where=text("cleared_at IS NULL"),
-        postgresql_where=text("cleared_at IS NULL"),
-    ),
+    unique_where("cleared_at IS NULL", "rule", "subject"),
     Index(None, "raised_at"),
 )
 

@@ -15,7 +15,8 @@ from worker.audit.reconciliation import reconcile
 from worker.audit.trail import ChainCheck
 from worker.db.session import reading, snapshot, time_of
 from worker.db.span import Span
-from worker.monitoring import drift
+from worker.monitoring.drift import evaluate
+from worker.monitoring.drift_result import DriftOptions
 from worker.monitoring.live_labels import against_labels
 from worker.nightly import corrections, disks, films, marks, operations, published
 from worker.nightly.night_report import Counts, NightReport
@@ -37,7 +38,7 @@ class NightOptions:
 
     zone: ZoneInfo
     """Whose midnights begin and end a day."""
-    drift: drift.DriftOptions
+    drift: DriftOptions
     site: str = ""
     spool: Path | None = None
     reports: Path | None = None
@@ -109,7 +110,7 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
                 reports=options.reports,
                 reserve_bytes=options.reserve_bytes,
             ),
-            drift=drift.evaluate(connection, span, options.drift),
+            drift=evaluate(connection, span, options.drift),
             chain=operations.chain(connection, span, _with_lost_anchor(connection, check, day, options.reports)),
             given_up=published.given_up(connection, span.start - GIVEN_UP_FOR, options.reports),
             backlog=operations.backlog(connection),

@@ -14,7 +14,7 @@ from worker.alarms.rules import Condition
 from worker.alarms.undelivered import LostMessage, Outage
 from worker.audit.reconciliation import Sender, Unaccounted
 from worker.db.span import Span
-from worker.monitoring.drift import DriftResult
+from worker.monitoring.drift_result import DriftResult
 from worker.monitoring.live_labels import LivePerformance
 from worker.nightly.corrections import IdentityChange
 from worker.nightly.disks import Storage

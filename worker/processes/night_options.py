@@ -4,7 +4,7 @@ from datetime import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.monitoring.drift import DriftOptions
+    from worker.monitoring.drift_result import DriftOptions
     from worker.nightly.content import NightOptions
     from worker.nightly.schedule import NightlySchedule
     from worker.settings import Settings
@@ -41,7 +41,7 @@ def night_plan(settings: "Settings") -> "NightlySchedule":
 
 
 def drift_options(settings: "Settings") -> "DriftOptions":
-    from worker.monitoring.drift import DriftOptions
+    from worker.monitoring.drift_result import DriftOptions
 
     return DriftOptions(
         reference_films=settings.drift_reference_films,

@@ -16,8 +16,9 @@ from dicom_gateway.spool import Spool
 from tests.phantoms import write_film
 from worker.audit import trail
 from worker.db import schema
+from worker.db.columns import Identifier, Timestamp
 from worker.db.session import make_engine, reading, writing
-from worker.db.tables import Identifier, Timestamp, audit_event
+from worker.db.tables import audit_event
 from worker.receiving.ingest import ingest
 
 TYPES = {"at": Timestamp(), "action": String(), "instance_id": Identifier, "actor": String(), "detail": JSON()}

@@ -27,7 +27,8 @@ from worker.db.tables import audit_event, finding_score, instance, score
 from worker.db.tables import drift_reference as rows_of_references
 from worker.errors import NotFound
 from worker.monitoring import drift_reference
-from worker.monitoring.drift import LEAST_OUTSIDE, DriftOptions, DriftResult, evaluate
+from worker.monitoring.drift import evaluate
+from worker.monitoring.drift_result import LEAST_OUTSIDE, DriftOptions, DriftResult
 from worker.nightly import operations
 from worker.nightly.films import distributions
 from worker.nightly.page.drift import section

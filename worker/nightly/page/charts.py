@@ -1,15 +1,13 @@
-"""The nightly report's figures; see `model.pages.figures`."""
+"""The nightly report's figures; see `model.pages.svg`."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from model.findings import SPOKEN
-from model.pages.figures import ACCENT, CLASS_STYLE, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
+from model.pages.svg import ACCENT, CLASS_STYLE, INK, PALE, QUIET, Chart, canvas, chart
 from model.stats.sequential import RateWatch
 from worker.audit.reconciliation import Sender
 from worker.monitoring.live_rates import FindingRates
@@ -21,8 +19,7 @@ PENDING, REFUSED, FAILED = "#D98200", "#9aa5b1", "#882255"
 
 def hours(of_day: Sequence[Hour]) -> Chart:
     """Films of each hour, and how long they took from received to scored."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    with canvas(3.4) as figure:
         films, took = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1.3))
         spots = np.arange(len(of_day))
         received = [hour.received for hour in of_day]
@@ -63,8 +60,7 @@ def ends(senders: Sequence[Sender]) -> Chart:
         ("failed", [sum(sender.failed.values()) for sender in senders], FAILED),
         ("waiting", [sender.pending for sender in senders], PENDING),
     )
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.7 + 0.32 * max(len(senders), 1)), layout="constrained")
+    with canvas(0.7 + 0.32 * max(len(senders), 1)) as figure:
         axis = figure.subplots()
         rows = np.arange(len(senders))
         left = np.zeros(len(senders))
@@ -91,8 +87,8 @@ def ends(senders: Sequence[Sender]) -> Chart:
 
 def scores(distributions: Sequence[Distribution]) -> Chart:
     """How the day's probabilities are spread, one panel for each finding, with the operating point."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.5), layout=ConstrainedLayoutEngine(wspace=0.05))
+    with canvas(2.5) as figure:
+        figure.set_layout_engine(ConstrainedLayoutEngine(wspace=0.05))
         panels = figure.subplots(1, len(distributions), sharey=True, squeeze=False)[0]
         most = max(max(distribution.counts) for distribution in distributions)
         words = []
@@ -121,8 +117,8 @@ def scores(distributions: Sequence[Distribution]) -> Chart:
 def rates(findings: Sequence[FindingRates]) -> Chart:
     """Live rates with exact intervals over the random sample, a panel for each label, beside where each was
     calibrated."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(findings)), layout=ConstrainedLayoutEngine(wspace=0.05))
+    with canvas(0.9 + 0.42 * len(findings)) as figure:
+        figure.set_layout_engine(ConstrainedLayoutEngine(wspace=0.05))
         panels = figure.subplots(1, len(findings[0].by_label), sharey=True, squeeze=False)[0]
         rows, words = np.arange(len(findings)), []
         names = [SPOKEN.get(finding.finding, finding.finding) for finding in findings]

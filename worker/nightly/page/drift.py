@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from model.pages.html import bullets, figure, paragraph, table
 from worker.db.film_measures import UNITS
-from worker.monitoring.drift import LEAST_OUTSIDE, DriftResult, DriftTest, untested_words
 from worker.monitoring.drift_reference import Reference
+from worker.monitoring.drift_result import LEAST_OUTSIDE, DriftResult, DriftTest, untested_words
 from worker.nightly.night_report import NightReport
 from worker.nightly.page import drift_charts
 

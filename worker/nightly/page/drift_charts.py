@@ -1,17 +1,15 @@
-"""Figures of drift; see `model.pages.figures`."""
+"""Figures of drift; see `model.pages.svg`."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from model.findings import in_order
-from model.pages.figures import ACCENT, INK, PALE, QUIET, STYLE, WIDTH, Chart, chart
+from model.pages.svg import ACCENT, INK, PALE, QUIET, WIDTH, Chart, canvas, chart
 from worker.db.film_measures import DISTANCE, INPUTS, PROBABILITY, UNITS
-from worker.monitoring.drift import DriftResult, DriftTest
+from worker.monitoring.drift_result import DriftResult, DriftTest
 
 MOST_ROWS, MOST_PANELS, PANELS_A_ROW = 30, 12, 4
 STEPS = (1.0, 2.5, 5.0)
@@ -32,8 +30,7 @@ def heat_map(result: DriftResult) -> Chart:
     senders = sorted(names, key=lambda name: (name not in alarms, name))[:MOST_ROWS]
     measures = in_display_order({measure for _, measure in looked_at})
     steps = [step * (result.options.psi or 0.1) for step in STEPS]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.0 + 0.32 * len(senders)), layout="constrained")
+    with canvas(1.0 + 0.32 * len(senders)) as figure:
         axis = figure.subplots()
         for row, sender in enumerate(senders):
             for column, measure in enumerate(measures):
@@ -66,8 +63,7 @@ def quantiles(alarms: Sequence[DriftTest]) -> Chart:
     drawn = sorted(alarms, key=lambda test: test.excess, reverse=True)[:MOST_PANELS]
     columns = min(PANELS_A_ROW, len(drawn))
     rows = -(-len(drawn) // columns)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, 1.4 * rows), layout="constrained")
+    with canvas(1.4 * rows, width=WIDTH * max(columns, 2) / PANELS_A_ROW) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axis, test in zip(axes, drawn, strict=False):
             if test.quantiles:

@@ -13,7 +13,8 @@ import pytest
 
 from model import bundle as bundles
 from model.bundle import MANIFEST, MODEL, Bundle
-from model.calibrating.calibrate import Calibrated, calibrate_on_films, calibrate_on_table, derived_version
+from model.calibrating.calibrate import calibrate_on_films, calibrate_on_table, derived_version
+from model.calibrating.calibration_content import Calibrated
 from model.calibrating.cross_fit import Wish, cross_fit
 from model.calibrating.fitting import FOLDS, folds
 from model.calibrating.labelled_films import (
@@ -38,7 +39,7 @@ from model.stats.thresholds import OperatingTarget, default_targets
 from model.study_table import read_study
 from tests.services import typed
 from tests.unit.model.films import prepare_films, rows_for, write_films
-from worker.cli.calibrate import show as show_calibration
+from worker.cli.calibrate_view import show as show_calibration
 from worker.cli.console import PlainConsole
 
 pytest.importorskip("onnx")

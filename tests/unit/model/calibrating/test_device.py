@@ -10,9 +10,9 @@ import pytest
 
 from model import bundle as bundles
 from model.bundle import MANIFEST, Bundle
-from model.calibrating.calibrate import Calibrated, calibrate_on_table
+from model.calibrating.calibrate import calibrate_on_table
+from model.calibrating.calibration_content import Calibrated
 from model.calibrating.cross_fit import Wish, fit_all
-from model.calibrating.device import calibrate_device
 from model.calibrating.labelled_films import LabelledLogits, read_table
 from model.calibrating.scored_table import read_scores
 from model.engine.base import EngineSpec
@@ -64,7 +64,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
 
 @pytest.fixture(scope="module")
 def made(bundle: Bundle, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
-    return calibrate_device(bundle, table, tmp_path_factory.mktemp("made") / "new", WISH, ROOM_2)
+    return calibrate_on_table(bundle, table, tmp_path_factory.mktemp("made") / "new", WISH, device=ROOM_2)
 
 
 def device(name: str, **match: str) -> DeviceMatch:
@@ -141,13 +141,13 @@ def test_the_same_picture_of_two_devices_is_judged_by_two_calibrations(bundle: B
 def test_too_few_films_are_refused_before_anything_is_written(bundle: Bundle, table: Path, tmp_path: Path) -> None:
     few = DeviceMatch(name="room-3", match={"station": "DX3"})
     with pytest.raises(DatasetError, match=r"device room-3 has too few films.*normal 10 / 20"):
-        calibrate_device(bundle, table, tmp_path / "new", WISH, few)
+        calibrate_on_table(bundle, table, tmp_path / "new", WISH, device=few)
     none = DeviceMatch(name="room-4", match={"station": "DX4"})
     with pytest.raises(DatasetError, match=r"no films of device room-4 \(station DX4\)"):
-        calibrate_device(bundle, table, tmp_path / "new", WISH, none)
+        calibrate_on_table(bundle, table, tmp_path / "new", WISH, device=none)
     (tmp_path / "site.csv").write_text(table.read_text().replace("station", "room", 1))
     with pytest.raises(DatasetError, match="has no column station; it needs label, station and a logit"):
-        calibrate_device(bundle, tmp_path / "site.csv", tmp_path / "new", WISH, ROOM_2)
+        calibrate_on_table(bundle, tmp_path / "site.csv", tmp_path / "new", WISH, device=ROOM_2)
     assert not (tmp_path / "new").exists()
 
 
@@ -156,18 +156,21 @@ def test_a_second_and_a_third_device_and_one_anew(
 ) -> None:
     """All of one table, whose logits are of the first bundle: the network stays the same."""
     wide = DeviceMatch(name="acme", match={"manufacturer": "ACME"})
-    two = calibrate_device(made.bundle, table, tmp_path / "two", WISH, wide).bundle
+    two = calibrate_on_table(made.bundle, table, tmp_path / "two", WISH, device=wide).bundle
     assert two.devices[0] == made.bundle.devices[0]
     assert two.devices[1].record["films"] == 3 * (PER_FINDING["DX1"] + PER_FINDING["DX3"])  # the rest is of room-2
-    three = calibrate_device(two, table, tmp_path / "three", WISH, device("room-1", station="DX1", calling_ae="PACS"))
+    room_1 = device("room-1", station="DX1", calling_ae="PACS")
+    three = calibrate_on_table(two, table, tmp_path / "three", WISH, device=room_1)
     names = [one.name for one in three.bundle.devices]
     assert names == ["room-1", "room-2", "acme"]  # more attributes first
-    again = calibrate_device(three.bundle, table, tmp_path / "again", replace(WISH, coverage=0.8), ROOM_2).bundle
+    again = calibrate_on_table(
+        three.bundle, table, tmp_path / "again", replace(WISH, coverage=0.8), device=ROOM_2
+    ).bundle
     assert sorted(one.name for one in again.devices) == ["acme", "room-1", "room-2"]
     assert {one.name: one.conformal.coverage for one in again.devices}["room-2"] == 0.8
     assert again.version != three.bundle.version
     with pytest.raises(BundleError, match="device room-2 takes the same films as other"):
-        calibrate_device(again, table, tmp_path / "x", WISH, device("other", station="dx2"))
+        calibrate_on_table(again, table, tmp_path / "x", WISH, device=device("other", station="dx2"))
 
 
 def test_the_bundles_own_calibration_leaves_the_devices_films_out(

@@ -1,4 +1,4 @@
-"""`xrayq evaluate` with films beside the prepared set: auxiliary ones, a source never seen, other copies."""
+"""`xrayq evaluate` with films that no training saw, held out or of a source never seen, and with other copies."""
 
 import json
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_second_run_writes_the_same_bytes(folder: Path, xrayq: Xrayq) -> None:
     for words in ("prepared from: native", "Held out: 0.5", "source never trained on: openist", "more, all views"):
         assert words in page
     as_it_was_read(content)
-    beside_is_measured(content)
+    all_is_measured(content)
 
 
 def as_it_was_read(content: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ def as_it_was_read(content: dict[str, Any]) -> None:
     assert EvaluationContent.read(older).as_dict() == older
 
 
-def beside_is_measured(content: dict[str, Any]) -> None:
+def all_is_measured(content: dict[str, Any]) -> None:
     assert content["parts"]["more"]["films"] == {"normal": 3, "pneumonia": 3, "covid19": 3}
     questions = {row["name"]: row for row in content["questions"]}
     assert questions["covid19_normal_siim_more"]["auroc"]["value"] is not None

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from model.pages.figures import Chart
-from tests.night_reports import SENDER
+from model.pages.svg import Chart
+from tests import days
+from tests.night_reports import SENDER, drift_test
+from worker.monitoring.drift_result import DriftResult
 from worker.nightly.films import Distribution, Hour
-from worker.nightly.page import charts
+from worker.nightly.page import charts, drift_charts
 
 
 @pytest.fixture
@@ -39,3 +41,9 @@ def test_a_threshold_has_three_digits(drawn: list[Figure]) -> None:
     spread = Distribution(finding="covid19", counts=(3, 0, 0, 1), operating_points=(0.035,))
     assert "flagged from 0.035." in charts.scores([spread]).alt
     assert "flag from 0.035" in {text.get_text() for text in drawn[0].axes[0].texts}
+
+
+def test_the_same_numbers_draw_the_same_bytes() -> None:
+    test = drift_test("CR1", moved=True, psi=3.0, note="drift")
+    result = DriftResult(tests=(test,), untested=(), frozen=(), options=days.DRIFT)
+    assert drift_charts.heat_map(result).svg == drift_charts.heat_map(result).svg
