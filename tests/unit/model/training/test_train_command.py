@@ -150,7 +150,8 @@ def test_what_else_taught_stands_in_the_record(trained: Path, tmp_path: Path, xr
     assert code == 0, problems
     told = load(tmp_path / "taught").provenance
     teacher = load(trained / "runs/bundle")
-    assert told["teachers"] == [{"name": "bundle", "digest": teacher.digest, "held_out": 1.0, "sources": [""]}]
+    assert told["teachers"] == [{"name": "bundle", "digest": teacher.digest, "held_out": 1.0, "sources": None}]
+    assert told["sources"] == [""], "the films name no source, so nobody knows the teacher's either"
     assert told["auxiliary_digest"]
     assert (told["recipe"]["teacher_weight"], told["recipe"]["sizes"]) == (0.5, [[64, 1]])
     assert [story["licence"] for story in trunk_stories(load(tmp_path / "taught"))] == ["MIT"]
