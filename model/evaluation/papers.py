@@ -72,13 +72,14 @@ PAPER = Paper(
         ".56 to 1.00; the paper gives no interval.",
         "Its 0.924 is the highest of three test results (.867, .924, .868 for three train/validation splits), and the "
         "paper chooses by accuracy with the test set in view. Ours chooses "
-        "epoch, temperature and operating points on validation films.",
+        "epoch, calibration and operating points on validation films.",
         "Its films were not all posteroanterior adults: when others checked, 1,027 of its 1,260 pneumonia training "
         "films were anteroposterior and 134 files were of patients under 18. Where pneumonia is bedside and normal is "
         "upright, telling the views apart looks like telling the diseases apart. Ours compares PA with PA.",
         "53 of its 193 test patients also occur in its training films, through the RSNA-to-NIH mapping.",
-        "Its COVID-19 films come from other sources than the rest, so that origin can stand for disease. So do ours; "
-        "but they are cropped to squares and stretched, and what origin still gives away is measured above.",
+        "Its COVID-19 films come from other sources than the rest, so that origin can stand for disease. So do most of "
+        "ours, but for one source that has COVID-19 and normal films; films are cropped to squares and stretched, and "
+        "what origin still gives away is measured above.",
     ),
 )
 

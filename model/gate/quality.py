@@ -1,6 +1,6 @@
 """Image quality of a whole film as displayed: what can be said without a network.
 
-The limits lie far outside the 285 PA and AP validation films of the reference bundle, so that no film is refused that a
+The limits lie far outside the 285 PA and AP validation films of bundle 0.3.0, so that no film is refused that a
 reader would accept. Of these films, shrunk to a shorter side of 320 pixels, the lowest contrast is 0.2667, the lowest
 entropy 2.9689 bits, and the largest clipped share of the middle 0.0073. The smallest side of any of them is 224 pixels.
 The same films shrunk into the middle of a black square of 224 pixels, 60 of them black at each side, reach 3.7292 bits

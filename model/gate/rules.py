@@ -23,8 +23,9 @@ NOT_FRONTAL = ("LATERAL", "OBLIQUE", "DECUBITUS", "LORDOTIC")
 CONTRADICTORY = frozenset((*FRONTAL, "LATERAL"))
 """No film is two of these. An oblique or decubitus film may well be PA too."""
 UPRIGHT = 0.1
-"""Probability of a turned film under which the pixels are sure that it is upright, whatever the header says. Of the 220
-test films none reached .01 as it is, and none was under .8 when it was turned by 90, 180 or 270 degrees."""
+"""Probability of a turned film under which the pixels are sure that it is upright, whatever the header says. With
+the gate of bundle 0.3.0, none of 220 test films reached .01 as it is, and none was under .8 when it was turned by 90,
+180 or 270 degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)

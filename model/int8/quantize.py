@@ -3,7 +3,7 @@
 Quantize and dequantize nodes (QDQ) stand around each convolution; ONNX Runtime makes integer kernels of them. What
 costs little time and carries much of the error stays in fp32: the additions of the residual blocks, where rounding
 would pile up; the first convolution, and the first and last 1x1 ones, whose rounding reaches everything or is averaged
-out by nothing; the head. In the shipped network these are 15 % of the multiplications and half of the error's variance.
+out by nothing; the head. In bundle 0.3.0 these are 15 % of the multiplications and half of the error's variance.
 """
 
 from dataclasses import asdict, dataclass

@@ -107,6 +107,11 @@ PROJECT_TRIALS = (
         "thresholds themselves were not",
     ),
     (
+        "that mined pneumonias are left out of the calibration",
+        "validation films, and radiologists' readings of such films",
+        "yes: a calibration with them, and its figures on test films, had been seen before",
+    ),
+    (
         "the prior of vector scaling (standard deviation .5)",
         "nobody's films",
         "yes: it was set after test films had been seen once. Where the logits are left as they are it has no part",

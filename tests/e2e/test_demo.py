@@ -76,7 +76,7 @@ def test_the_readme_shows_rows_of_the_demo(tmp_path: Path, monkeypatch: pytest.M
         assert told in words
     assert "not a medical device" in words
     printed = [re.split(r"\s{2,}", line.strip()) for line in ran.stdout.splitlines()]
-    ends = {(row[0], row[1]): [row[3], *row[4:8]] for row in printed if len(row) > 4}
+    ends = {(row[0], row[1]): [row[3], *row[4:9]] for row in printed if len(row) > 4}
     for film, syntax, state, *scores, reason in wanted:
         found = ends[film, syntax]
         assert (found[0], found[-1]) == (state, reason)
