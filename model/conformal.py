@@ -3,9 +3,9 @@
 Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates 2023) with the score 1 - p of the true finding, and a
 limit for each finding from its own calibration films (class-conditional, or Mondrian). The promise then holds for each
 finding alone, and does not change with how common a finding is: COVID-19 is 28 % of the validation films, 11 % of the
-test films, and will be another share in each hospital. On 20 halvings of the 557 validation and test films by patient at
-90 % (`xrayq study calibration`), one limit for all findings covered normal .979, pneumonia .677, COVID-19 .869; a limit
-for each .912, .879, .910. The price: 57 % of films unsure instead of 31 %.
+test films, and will be another share in each hospital. On 20 halvings of the 557 validation and test films by patient
+at 90 % (`xrayq study calibration`), one limit for all findings covered normal .979, pneumonia .677, COVID-19 .869; a
+limit for each .912, .879, .910. The price: 57 % of films unsure instead of 31 %.
 
 The promise: over new films exchangeable with the calibration films, a film's set holds its finding with at least the
 stated chance. It is over films on the average, not for this one, and it ends where films are of another kind.
