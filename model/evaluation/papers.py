@@ -96,7 +96,7 @@ def start_words(bundle: Bundle) -> str:
     """How the network began, in words."""
     stories = trunk_stories(bundle)
     words = [
-        f"a trunk pretrained on {story['films']:,} chest films of other sources"
+        f"a trunk pretrained on {story['films']:,} other chest films"
         if "films" in story
         else f"weights of others ({story.get('licence') or story['checkpoint']})"
         for story in stories

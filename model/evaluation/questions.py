@@ -99,6 +99,7 @@ QUESTIONS = (
     _within("nih", (TEST_ALL,), "pneumonia", "normal", "pneumonia_normal_nih_test_all", finding=NOT_NORMAL),
     _within("nih", (MORE,), "pneumonia", "normal", "pneumonia_normal_nih_more", finding=NOT_NORMAL),
     _within("siim", (MORE,), "covid19", "normal", "covid19_normal_siim_more"),
+    _within("siim", (MORE,), "covid19", "normal", "covid19_normal_siim_more_not_normal", finding=NOT_NORMAL),
     FAIR,
     Question(
         name="pneumonia_no_opacity_nih",

@@ -53,7 +53,7 @@ class FlagRates(SparseJson):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetRates(JsonValue):
+class SetRates(SparseJson):
     """What prediction sets hold, and how many films they leave unsure."""
 
     coverage: PatientProportion
@@ -61,6 +61,8 @@ class SetRates(JsonValue):
     unsure: PatientProportion
     """Films whose set names several findings, or none."""
     unsure_by_finding: dict[str, Proportion]
+    coverage_by_finding: dict[str, PatientProportion] | None = None
+    """None in an evaluation of an earlier release."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,5 +194,8 @@ def _sets(part: ScoredFilms) -> SetRates | None:
         unsure_by_finding={
             name: proportion(int(unsure[labels == index].sum()), int((labels == index).sum()))
             for index, name in enumerate(part.films.findings)
+        },
+        coverage_by_finding={
+            name: share(part, held, labels == index) for index, name in enumerate(part.films.findings)
         },
     )

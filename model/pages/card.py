@@ -15,6 +15,7 @@ from model.evaluation.slices import PartMeasures
 from model.findings import spoken_findings
 from model.pages import card_texts
 from model.pages.by_hand import MEASURED, NOTHING
+from model.pages.card_aims import aims_table
 from model.pages.card_films import data_and_licences, films_and_people, reference_standard
 from model.pages.card_questions import more_measures
 from model.pages.card_tables import gate_tables, int8_table, measured, promises, views_of
@@ -38,7 +39,7 @@ def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
     sections = {
         "What it is": _what_it_is(bundle),
         "Intended use": bullets(intended_use(bundle, evaluation)),
-        "When to ignore a score": _ignore(),
+        "When to ignore a score": table(["leave the score alone when", "because"], ignore_when(bundle)),
         "What it was measured to do": _measured(bundle, evaluation),
         "In int8": _int8(bundle),
         "The gate": _gate(bundle),
@@ -57,6 +58,8 @@ def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
         f"**Research software. Not a medical device.** Digest `{bundle.digest[:12]}`, {_created(bundle)}.",
         "",
     ]
+    if reached := list(aims_table(evaluation)):
+        lines += ["## What was aimed at", "", *reached, ""]
     for heading, content in sections.items():
         text = "\n".join(content).strip("\n")
         lines += [f"## {heading}", "", text, ""] if text else []
@@ -120,8 +123,10 @@ def intended_use(bundle: Bundle, evaluation: EvaluationContent) -> list[str]:
     ]
 
 
-def _ignore() -> Iterable[str]:
-    yield from table(["leave the score alone when", "because"], card_texts.IGNORE)
+def ignore_when(bundle: Bundle) -> list[tuple[str, str]]:
+    """When to leave a score alone, and why. Where the limits add up to 1 or less, no prediction set is empty."""
+    never_empty = not bundle.conformal or sum(bundle.conformal.limits.values()) <= 1
+    return [row for row in card_texts.IGNORE if not (never_empty and row is card_texts.EMPTY_SET)]
 
 
 def _measured(bundle: Bundle, evaluation: EvaluationContent) -> Iterable[str]:
@@ -141,6 +146,7 @@ def _measured(bundle: Bundle, evaluation: EvaluationContent) -> Iterable[str]:
     earlier = reliability.ece_in_bins is None
     yield from paragraph(card_texts.EARLIER_INTERVALS if earlier else card_texts.INTERVALS)
     yield from paragraph(card_texts.PREDICTIVE)
+    yield from paragraph(card_texts.CALLS_AND_FLAGS)
     if bundle.operating_points:
         yield from [*promises(bundle), ""]
     yield from measured(evaluation)

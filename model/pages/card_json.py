@@ -37,10 +37,10 @@ from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.slices import PartMeasures
 from model.json_value import plain
 from model.notice import MEASURES_NOTICE
-from model.pages.card import check, influences, intended_use
+from model.pages.card import check, ignore_when, influences, intended_use
 from model.pages.card_file import SCHEMA
 from model.pages.card_films import sources_of
-from model.pages.card_texts import HARMS, IGNORE
+from model.pages.card_texts import HARMS
 from model.pages.known_sources import KNOWN
 from model.stats.operating_points import PREVALENCES, predictive_values
 
@@ -76,7 +76,7 @@ def _content(bundle: Bundle, evaluation: EvaluationContent) -> dict[str, Any]:
             "trained_on": data["trained_on"],
         },
         "intended_use": [text.replace("**", "") for text in intended_use(bundle, evaluation)],
-        "ignore_when": [{"when": when.replace("**", ""), "because": because} for when, because in IGNORE],
+        "ignore_when": [{"when": when.replace("**", ""), "because": because} for when, because in ignore_when(bundle)],
         "harms": [{"harm": harm, "how": how, "against": against} for harm, how, against in HARMS],
         "operating_points": [
             point.as_dict() | _on_test(point.finding, evaluation.parts["test"]) for point in bundle.operating_points

@@ -11,10 +11,11 @@ USERS = (
 )
 """Then come films and answers, which are the bundle's own."""
 
+EMPTY_SET = ("its prediction set is empty", "the film is unlike the calibration films of every finding")
 IGNORE = (
     ("the film has no score (ineligible, failed)", "nothing was looked at: no score is not a normal film"),
     ("it is **unsure**", "its prediction set holds several findings, or none: it does not know which"),
-    ("its prediction set is empty", "the film is unlike the calibration films of every finding"),
+    EMPTY_SET,
     (
         "the interval beside the probability spans the threshold",
         "the share of films like it that have the finding may lie on either side of the threshold",
@@ -88,6 +89,9 @@ PREDICTIVE = """PPV: share of the flagged films that have the finding, where so 
 others that do not. Their intervals are MOVER-R, from the exact intervals of both rates, with the prevalence taken as
 known. Unsure: the prediction set is not exactly one finding."""
 
+CALLS_AND_FLAGS = """Accuracy, recall and precision are of the likeliest finding. A flag is a threshold of its own: a
+film may be called COVID-19 without a flag, and one flag may be up without the other."""
+
 GATE_LIMITS = """**View from pixels depends on the source of a film** (table by source above). Sources differ in their
 labels, so where the gate refuses the films of one source it refuses one finding more often than another. Send View
 Position (0018,5101): then the pixels decide less. No lateral film and no photograph was learned from or measured; a
@@ -107,9 +111,10 @@ PROJECT_TRIALS = (
         "thresholds themselves were not",
     ),
     (
-        "that mined pneumonias are left out of the calibration",
-        "validation films, and radiologists' readings of such films",
-        "yes: a calibration with them, and its figures on test films, had been seen before",
+        "that the calibration leaves no film out",
+        "nobody's films: it is the default",
+        "yes: a calibration without mined pneumonias was tried, and given up when its sets held too few of the test "
+        "films' pneumonias",
     ),
     (
         "the prior of vector scaling (standard deviation .5)",

@@ -76,7 +76,13 @@ def card_rows(parts: Sequence[PartMeasures]) -> Iterable[list[str]]:
             values = [predictive_values(found.rates, prevalence) for found in flags]
             yield row(f"{words}, PPV at {in_percent(prevalence)}", (value.ppv for value in values), 3)
             yield row(f"{words}, NPV at {in_percent(prevalence)}", (value.npv for value in values), 3)
-    if any(part.sets for part in parts):
+    sets = [part.sets for part in parts if part.sets]
+    if len(sets) == len(parts):
+        yield row("prediction set holds the finding", (found.coverage for found in sets))
+        shares = [found.coverage_by_finding for found in sets if found.coverage_by_finding]
+        for name in shares[0] if len(shares) == len(parts) else ():
+            yield row(f"prediction set holds the finding, {name}", (found[name] for found in shares))
+    if sets:
         yield row("unsure", (part.sets.unsure if part.sets else None for part in parts))
 
 

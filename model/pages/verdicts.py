@@ -88,7 +88,7 @@ def _calibrated(content: EvaluationContent) -> Statement:
     return Statement(
         text="Calibration makes its probabilities more honest",
         verdict=_over(gain, 0.0),
-        evidence=f"log loss {estimate_text(loss)} to {estimate_text(loss_after)}, of the same films lower by "
+        evidence=f"log loss {estimate_text(loss)} to {estimate_text(loss_after)}, fallen film by film by "
         f"{estimate_text(gain, 3)}; calibration error {estimate_text(error)} to {estimate_text(error_after)}",
     )
 

@@ -142,7 +142,8 @@ def _show_decisions(console: "Console", bundle: "Bundle", splits: "dict[str, Spl
     if bundle.conformal:
         limits = ", ".join(f"{name} {bundle.conformal.limits[name]:.4f}" for name in bundle.findings)
         console.print(
-            f"prediction sets: {bundle.conformal.coverage:.0%} of films of each finding; p at or over: {limits}",
+            f"prediction sets: promised to hold {bundle.conformal.coverage:.0%} of the films of each finding; "
+            f"p at or over: {limits}",
         )
     if bundle.calibration.prior_shift:
         console.print(SHIFT_NOTE)
