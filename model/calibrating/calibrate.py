@@ -9,7 +9,6 @@ the finished calibration.
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,6 @@ def calibrate_on_films(
     out: Path,
     wish: Wish,
     *,
-    without_mined: Sequence[str] = (),
     name: str = "",
     version: str = "",
     threads: int = 1,
@@ -73,8 +71,6 @@ def calibrate_on_films(
 
     Args:
         engine: runs this bundle in fp32.
-        without_mined: findings whose films are not fitted on where the label was mined from a report. Such labels are
-            often wrong, and a prediction set that must hold nine in ten of them holds too much.
         name: of the new bundle; "": as the old one.
         version: of the new bundle; "": as `derived_version`.
         threads: of the variants' measurement.
@@ -87,15 +83,10 @@ def calibrate_on_films(
         EngineError: an engine cannot run.
     """
     refuse_existing(out)
-    films, digest = open_films(bundle, folder, without_mined)
+    films, digest = open_films(bundle, folder)
     first = next(iter(films))
     check(first, films[first].labels, bundle.findings, wish.targets, wish.coverage)
-    films_of = CalibrationFilms(
-        origin="prepared set",
-        digest=digest,
-        views=bundle.provenance.get("views", ["PA"]),
-        without_mined=sorted(without_mined) or None,
-    )
+    films_of = CalibrationFilms(origin="prepared set", digest=digest, views=bundle.provenance.get("views", ["PA"]))
     names = _called(bundle, name, version, films_of, wish)
     parts = {}
     for split, part in films.items():
@@ -139,17 +130,10 @@ def calibrate_on_table(
     return _calibrate(bundle, basis, out, wish, names, Measuring(report=report))
 
 
-def derived_version(
-    bundle: Bundle,
-    data_digest: str,
-    wish: Wish,
-    device: DeviceMatch | None = None,
-    without_mined: Sequence[str] | None = None,
-) -> str:
+def derived_version(bundle: Bundle, data_digest: str, wish: Wish, device: DeviceMatch | None = None) -> str:
     """0.3.0 -> 0.3.0+cal.1a2b3c4d: eight digits of what was calibrated, on which films, for which wish and device. So
     another calibration of the same network has another version, and the same one the same."""
-    more = [plain(device)] if device else [list(without_mined)] if without_mined else []
-    said = json.dumps([bundle.digest, data_digest, plain(wish), *more], sort_keys=True)
+    said = json.dumps([bundle.digest, data_digest, plain(wish), *([plain(device)] if device else [])], sort_keys=True)
     return f"{bundle.version.partition('+')[0]}+cal.{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
@@ -157,7 +141,7 @@ def _called(
     bundle: Bundle, name: str, version: str, films: CalibrationFilms, wish: Wish, device: DeviceMatch | None = None
 ) -> dict[str, Any]:
     """Name and version of the new bundle. Raises BundleError where they are those of the old one."""
-    names = name or bundle.name, version or derived_version(bundle, films.digest, wish, device, films.without_mined)
+    names = name or bundle.name, version or derived_version(bundle, films.digest, wish, device)
     if names == (bundle.name, bundle.version):
         raise BundleError(f"the new bundle would be {names[0]} {names[1]}, as the old one: give another version")
     return {"name": names[0], "version": names[1]}
@@ -179,8 +163,6 @@ def _calibrate(
     made = {"split": part.name, "data_digest": basis.films.digest, "films": len(part)}
     record = made | {"origin": basis.films.origin, "coverage": wish.coverage}
     record |= {"targets": [point.id for point in fitted.points]}
-    if basis.films.without_mined:
-        record |= {"without_mined": basis.films.without_mined}
     anew: dict[str, Any] = {
         "calibration": replace(fitted.calibration, record=made | fitted.calibration.record),
         "operating_points": fitted.points,

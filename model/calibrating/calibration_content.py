@@ -50,9 +50,6 @@ class CalibrationFilms(SparseJson):
     digest: str
     views: list[str] | None = None
     """Views of the prepared set; None, and not in the JSON, for a table."""
-    without_mined: list[str] | None = None
-    """Findings whose films it was not fitted on where the label was mined from a report; None where no film was left
-    out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,6 @@ from model.data.dataset import Films
 from model.decision import SENSITIVITY, truth_of
 from model.engine.base import Engine
 from model.errors import BundleError, DatasetError
-from model.findings import REPORT_MINED
 from model.stats.thresholds import OperatingTarget
 from model.xray_devices import DeviceMatch, XrayDevice, device_of, with_device
 
@@ -55,14 +54,10 @@ class LabelledLogits:
         )
 
 
-def open_films(bundle: Bundle, folder: Path, without_mined: Sequence[str] = ()) -> tuple[dict[str, Films], str]:
+def open_films(bundle: Bundle, folder: Path) -> tuple[dict[str, Films], str]:
     """Films of the validation split and, where there is one, of the test split; and the digest of the prepared set.
 
     Of the views that the bundle is for.
-
-    Args:
-        without_mined: findings whose validation films are left out where the label was mined from a report. Test films
-            stay all.
 
     Raises:
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, or without validation films.
@@ -72,11 +67,7 @@ def open_films(bundle: Bundle, folder: Path, without_mined: Sequence[str] = ()) 
         raise DatasetError(
             f"{folder} has no films of the split val and of view {', '.join(dataset.views) or 'any'} to calibrate on"
         )
-    parts = {name: films for name, films in dataset.splits.items() if name in ("val", "test")}
-    parts["val"] = parts["val"].where(
-        lambda film: not (film.label in without_mined and film.label_basis in REPORT_MINED)
-    )
-    return parts, dataset.digest
+    return {name: films for name, films in dataset.splits.items() if name in ("val", "test")}, dataset.digest
 
 
 def labelled(name: str, films: Films, engine: Engine, advance: Advance = lambda _done, _all: None) -> LabelledLogits:

@@ -33,11 +33,10 @@ def write(calibrated: Calibrated, out: Path) -> None:
 def render(content: CalibrationContent) -> str:
     """The whole page; the same calibration gives the same text."""
     bundle, basis = content.bundle, content.data
-    mined = " or ".join(basis.without_mined or ())
     head = Markup(
         "<h1>Calibration of bundle {name} {version}{device}</h1>"
         '<p class="quiet">New bundle {called}, {made}, from {digest}, the same network, {words}. '
-        "Films: {origin}, digest {films}{left_out}. "
+        "Films: {origin}, digest {films}. "
         "Brackets are 95 % intervals: exact for shares of films, over patients for the rest; exact ones "
         "take films as independent.</p>"
     ).format(
@@ -49,7 +48,6 @@ def render(content: CalibrationContent) -> str:
         made=content.made[:12],
         digest=bundle.digest[:12],
         origin=basis.origin,
-        left_out=f"; fitted without films whose {mined} was mined from a report" if mined else "",
         films=basis.digest[:12],
     )
     parts = (

@@ -104,10 +104,7 @@ def _fitted_on(bundle: Bundle) -> str:
     calibrated = bundle.provenance.get("calibrated", {})
     if not calibrated:
         return "the validation split"
-    mined = calibrated.get("without_mined", [])
-    left_out = f", without films whose {' or '.join(mined)} was mined from a report" if mined else ""
-    part = calibrated.get("split", calibrated.get("origin", "not said"))
-    return f"{calibrated.get('films', 'some')} films ({part}{left_out})"
+    return f"{calibrated.get('films', 'some')} films ({calibrated.get('split', calibrated.get('origin', 'not said'))})"
 
 
 def intended_use(bundle: Bundle, evaluation: EvaluationContent) -> list[str]:

@@ -64,14 +64,6 @@ def calibrate(
     report: Annotated[
         Path | None, typer.Option(help="Folder for the report; its files are replaced. Default: OUT-report.")
     ] = None,
-    without_mined: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FINDING",
-            help="With --films: leave out this finding's validation films whose label was mined from a report; "
-            "repeatable.",
-        ),
-    ] = None,
     sensitivity: SensitivityOption = None,
     specificity: SpecificityOption = None,
     coverage: CoverageOption = 0.9,
@@ -118,7 +110,7 @@ def calibrate(
     calibration.html, a page that needs no network.
 
     \b
-    xrayq calibrate --films runs/all --without-mined pneumonia --out runs/calibrated
+    xrayq calibrate --films runs/all --out runs/calibrated
     xrayq calibrate runs/bundle --films runs/all --sensitivity covid19=0.95 --specificity pneumonia=0.8
     xrayq calibrate --labels site.csv --out runs/site --prevalence normal=0.9,pneumonia=0.08,covid19=0.02
     xrayq calibrate runs/site --labels site.csv --device room-2 --match station=DX2 --out runs/site-2
@@ -130,11 +122,7 @@ def calibrate(
         raise ConfigurationError("--match says which films are of a device: give it a name with --device")
     if device and labels is None:
         raise ConfigurationError("--device needs --labels CSV: prepared films do not say which device made them")
-    if without_mined and films is None:
-        raise ConfigurationError("--without-mined needs --films FOLDER: a table does not say how a label was set")
     bundle = load_bundle(name)
-    if unknown := sorted(set(without_mined or ()) - set(bundle.findings)):
-        raise ConfigurationError(f"--without-mined {unknown[0]}: findings are {', '.join(bundle.findings)}")
     wish = wish_of(bundle, sensitivity, specificity, coverage, prevalence)
     source = films or labels
     assert source is not None
@@ -150,7 +138,7 @@ def calibrate(
     with one_line_errors():
         called = {"name": new_name, "version": version}
         if films is not None:
-            calibrated = _on_films(console, bundle, films, without_mined or [], out, wish, engine, called)
+            calibrated = _on_films(console, bundle, films, out, wish, engine, called)
         else:
             asked = device_asked(bundle, device, match or []) if device else None
             calibrated = calibrate_on_table(bundle, source, out, wish, device=asked, **called, report=_line(console))
@@ -227,7 +215,6 @@ def _on_films(
     console: "Console",
     bundle: "Bundle",
     films: Path,
-    without_mined: list[str],
     out: Path,
     wish: "Wish",
     engine: str,
@@ -248,7 +235,6 @@ def _on_films(
                 films,
                 out,
                 wish,
-                without_mined=without_mined,
                 **called,
                 threads=threads,
                 remake=lambda changed, scratch: _remade(changed, films, scratch, threads, _line(console)),

@@ -100,22 +100,6 @@ def test_the_subset_more_is_not_calibrated_on(bundle: Bundle, films: Path, tmp_p
     }
 
 
-def test_mined_labels_of_a_finding_can_be_left_out(bundle: Bundle, tmp_path: Path) -> None:
-    """Of the validation films of that finding alone; and the new bundle and its page say so."""
-    rows = rows_for({"train": 1, "val": 25, "test": 8})
-    for row in rows:
-        row["label_basis"] = "rsna_radiologist" if int(row["image_id"].split("-")[-1]) % 5 else "nih_report_nlp"
-    prepare_films(write_films(tmp_path / "raw", rows, side=40), tmp_path / "films", views=())
-    made = calibrate_on_films(
-        bundle, OrtEngine(bundle, threads=1), tmp_path / "films", tmp_path / "new", WISH, without_mined=["pneumonia"]
-    )
-    assert made.content.parts["val"].films == {"normal": 25, "pneumonia": 20, "covid19": 25}
-    assert made.content.parts["test"].films == {"normal": 8, "pneumonia": 8, "covid19": 8}
-    assert made.bundle.provenance["calibrated"]["films"] == 70
-    assert made.bundle.provenance["calibrated"]["without_mined"] == ["pneumonia"]
-    assert "fitted without films whose pneumonia was mined from a report" in render(made.content)
-
-
 def write_table(path: Path, part: LabelledLogits, **changes: Any) -> Path:
     """A site's table of these films; a change is a column and what its row 3 says."""
     names = ["label", "patient_id", *(f"logit_{name}" for name in FINDINGS), *changes]
@@ -333,9 +317,8 @@ def test_other_contents_have_another_version(bundle: Bundle, made: Calibrated) -
         derived_version(bundle, "0" * 64, WISH),
         derived_version(bundle, digest, replace(WISH, coverage=0.8)),
         derived_version(bundle, digest, replace(WISH, prevalence=SITE)),
-        derived_version(bundle, digest, WISH, without_mined=["pneumonia"]),
     }
-    assert len(others) == 6
+    assert len(others) == 5
     assert again.count("+") == 1
     assert (made.content.name, made.content.version) == (new.name, new.version)
     assert made.content.bundle.version == bundle.version

@@ -264,8 +264,6 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("train /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
     ("gate train /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
     ("study calibration --films /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
-    ("calibrate --labels site.csv --without-mined pneumonia", {}, 2, "a table does not say how a label was set"),
-    ("calibrate --films . --without-mined flu", {}, 2, "--without-mined flu: findings are normal, pneumonia, covid19"),
     ("instance list", {"port": "garbage"}, 2, "XRAYQ_PORT should "),
     ("bundle list", {"port": "70000"}, 2, "XRAYQ_PORT should "),
     ("bundle list", {"batch_size": "0", "min_age": "-1"}, 2, "XRAYQ_BATCH_SIZE should "),
