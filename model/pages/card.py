@@ -148,6 +148,8 @@ def _measured(bundle: Bundle, evaluation: EvaluationContent) -> Iterable[str]:
         yield from [*promises(bundle), ""]
     yield from measured(evaluation)
     yield from more_measures(evaluation.as_dict())
+    if people := MEASURED.get(bundle.digest, NOTHING).people:
+        yield from paragraph(people)
 
 
 def _int8(bundle: Bundle) -> Iterable[str]:
