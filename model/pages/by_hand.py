@@ -17,8 +17,8 @@ MEASURED = {
         "for each of the 424 validation films, moved a probability by .027 at most and by less than .02 in 95 % of "
         "films; in fp32 by .009 at most (2026-11-28).",
         people="**Men's normal films are flagged more often**: of nih, 8 of 39 men and none of 43 women on test films, "
-        "3 of 40 and 1 of 32 in the subset more. A likely reason lies in the training films of nih: 47 % of the normal ones "
-        "are of men, 58 % of the pneumonias. Nothing was done against it.",
+        "3 of 40 and 1 of 32 in the subset more. A likely reason lies in the training films of nih: 47 % of the normal "
+        "ones are of men, 58 % of the pneumonias. Nothing was done against it.",
     ),
 }
 NOTHING = ByHand()
