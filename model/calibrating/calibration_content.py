@@ -53,6 +53,8 @@ class CalibrationFilms(SparseJson):
     without_mined: list[str] | None = None
     """Findings whose films it was not fitted on where the label was mined from a report; None where no film was left
     out."""
+    films_as_patients: int | None = None
+    """Films that name no patient, each counted as one; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
