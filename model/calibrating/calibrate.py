@@ -34,6 +34,7 @@ from model.engine.base import Engine
 from model.errors import BundleError
 from model.json_value import plain
 from model.stats.operating_points import bundle_metrics
+from model.stats.repeated_films import patient_note
 from model.xray_devices import DeviceCalibration, DeviceMatch, with_device
 
 
@@ -85,7 +86,7 @@ def calibrate_on_films(
     refuse_existing(out)
     films, digest = open_films(bundle, folder)
     first = next(iter(films))
-    check(first, films[first].labels, bundle.findings, wish.targets, wish.coverage)
+    check(first, films[first].labels, films[first].patients, bundle.findings, wish.targets, wish.coverage)
     films_of = CalibrationFilms(origin="prepared set", digest=digest, views=bundle.provenance.get("views", ["PA"]))
     names = _called(bundle, name, version, films_of, wish)
     parts = {}
@@ -123,8 +124,10 @@ def calibrate_on_table(
         part, whose = read_device_table(bundle, table, device), f"device {device.name}"
     else:
         part, whose = read_table(bundle, table, of_no_device(bundle)), "site"
-    check(whose, part.labels, bundle.findings, wish.targets, wish.coverage)
-    films = CalibrationFilms(origin="table", digest=file_digest(table))
+    check(whose, part.labels, part.patients, bundle.findings, wish.targets, wish.coverage)
+    films = CalibrationFilms(
+        origin="table", digest=file_digest(table), films_as_patients=part.films_as_patients or None
+    )
     names = _called(bundle, name, version, films, wish, device)
     basis = _Basis(parts={part.name: part}, films=films, device=device)
     return _calibrate(bundle, basis, out, wish, names, Measuring(report=report))
@@ -154,7 +157,8 @@ def _calibrate(
     check_finite(part)
     patients = len(set(part.patients))
     whose = f"device {device.name}: " if device else ""
-    measuring.report(f"{whose}fitting on {len(part)} films of {patients} patients")
+    note = f"; {patient_note(part.films_as_patients)}" if part.films_as_patients else ""
+    measuring.report(f"{whose}fitting on {len(part)} films of {patients} patients{note}")
     before = bundle.for_device(device.name if device and device.name in {one.name for one in bundle.devices} else "")
     fitted = fit_all(part, findings, wish)
     measured = {part.name: measure(part, cross_fit(part, findings, wish), before, wish, "cross-fitted")}
@@ -163,13 +167,17 @@ def _calibrate(
     made = {"split": part.name, "data_digest": basis.films.digest, "films": len(part)}
     record = made | {"origin": basis.films.origin, "coverage": wish.coverage}
     record |= {"targets": [point.id for point in fitted.points]}
+    if basis.films.films_as_patients:
+        record |= {"films_as_patients": basis.films.films_as_patients}
     anew: dict[str, Any] = {
         "calibration": replace(fitted.calibration, record=made | fitted.calibration.record),
         "operating_points": fitted.points,
         "conformal": replace(fitted.conformal, record=made),
     }
     metrics = {
-        name: bundle_metrics(fitted.calibration, own.logits, own.labels, findings, fitted.points).as_dict()
+        name: bundle_metrics(
+            fitted.calibration, own.logits, own.labels, findings, fitted.points, own.patients
+        ).as_dict()
         for name, own in basis.parts.items()
     }
     if device:

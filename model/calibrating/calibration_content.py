@@ -50,6 +50,8 @@ class CalibrationFilms(SparseJson):
     digest: str
     views: list[str] | None = None
     """Views of the prepared set; None, and not in the JSON, for a table."""
+    films_as_patients: int | None = None
+    """Films that name no patient, each counted as one; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

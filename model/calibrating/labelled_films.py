@@ -1,7 +1,7 @@
 """Films to calibrate on: of a prepared set, scored here, or of a table with a site's own logits and labels.
 
 The table is CSV with a header. Columns: `label`, a `logit_` column for each finding (`logit_covid19`), and where known
-`patient_id` (or `patient`; without it each film counts as a patient of its own), `image_id` (not read), `bundle`
+`patient_id` (or `patient`; without it each film counts as a patient, and that is said), `image_id` (not read), `bundle`
 (digest of the bundle that gave the logits, its first 12 digits or more), `split` (rows of train, test and more are
 left out) and what tells the X-ray device: `calling_ae`, `manufacturer`, `model_name`, `station`.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
+from model.calibrating.fitting import FOLDS, REPEATS, folds
 from model.data.bundle_films import Advance, films_for, logits_of
 from model.data.dataset import Films
 from model.decision import SENSITIVITY, truth_of
@@ -26,6 +27,10 @@ from model.xray_devices import DeviceMatch, XrayDevice, device_of, with_device
 
 OTHER_PARTS = ("train", "test", "more")
 """Never calibrated on."""
+NO_PATIENT = "\0line "
+"""Begins what stands for the patient of a row that names none; no table writes a NUL."""
+LARGEST = float(np.finfo(np.float32).max) / 4
+"""Of a logit: so differences of two are finite in float32, too."""
 FEWEST = 20
 """Films of each finding. With fewer, the threshold for a sensitivity of .95 is that of the lowest positive film."""
 
@@ -41,6 +46,11 @@ class LabelledLogits:
     labels: NDArray[np.int64]
     """[N] index of the finding."""
     patients: tuple[str, ...]
+
+    @property
+    def films_as_patients(self) -> int:
+        """Films that name no patient: each counts as one."""
+        return sum(patient.startswith(NO_PATIENT) for patient in self.patients)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -127,13 +137,15 @@ def read_table(
             )
         logits.append([_finite(row[name], f"{path}, line {line}: {name}") for name in _logit_columns(bundle)])
         labels.append(bundle.findings.index(row["label"]))
-        patients.append(row.get("patient_id") or row.get("patient") or f"line {line}")
-    return LabelledLogits(
+        patients.append(row.get("patient_id") or row.get("patient") or f"{NO_PATIENT}{line}")
+    films = LabelledLogits(
         name="site",
         logits=np.array(logits, np.float32),
         labels=np.array(labels, np.int64),
         patients=tuple(patients),
     )
+    _refuse_repeated(path, films, [line for line, _ in rows])
+    return films
 
 
 def read_device_table(bundle: Bundle, path: Path, device: DeviceMatch) -> LabelledLogits:
@@ -158,15 +170,18 @@ def read_device_table(bundle: Bundle, path: Path, device: DeviceMatch) -> Labell
 def check(
     name: str,
     labels: NDArray[np.int64],
+    patients: Sequence[str],
     findings: tuple[str, ...],
     targets: Iterable[OperatingTarget],
     coverage: float,
 ) -> None:
-    """Raises DatasetError, which says has / needs of everything, when there are too few films for what is asked.
+    """Raises DatasetError, which says has / needs of everything, when there are too few films for what is asked, or
+    too few patients: each fold leaves patients out, and what is fitted on the others needs films of each finding.
 
     Args:
         name: of the split.
         labels: [N] indexes of findings.
+        patients: the patient of each film, [N].
     """
     enough = max(FEWEST, ceil(coverage / (1 - coverage) - 1e-9))
     counts = {finding: int((labels == index).sum()) for index, finding in enumerate(findings)}
@@ -177,9 +192,29 @@ def check(
         which = target.finding if target.rate == SENSITIVITY else f"without {target.finding}"
         fewest = ceil(1 / (1 - target.value) - 1e-9)
         needs.append((f"{which} for {target.rate} {target.value:g}", number, fewest))
-    if any(count < fewest for _, count, fewest in needs):
-        words = ", ".join(f"{which} {count} / {fewest}" for which, count, fewest in needs)
-        raise DatasetError(f"{name} has too few films to calibrate on. Films it has / needs: {words}")
+    names = np.asarray(patients)
+    people = [(finding, len(np.unique(names[labels == index])), FOLDS) for index, finding in enumerate(findings)]
+    short = [
+        what
+        for what, own in (("films", needs), ("patients", people))
+        if any(count < fewest for _, count, fewest in own)
+    ]
+    if short:
+        films, persons = (
+            ", ".join(f"{which} {count} / {fewest}" for which, count, fewest in own) for own in (needs, people)
+        )
+        raise DatasetError(
+            f"{name} has too few {' and '.join(short)} to calibrate on. Films it has / needs: {films}; "
+            f"patients: {persons}"
+        )
+    for seed in range(REPEATS):
+        fold = folds(labels, patients, FOLDS, seed)
+        for index, finding in enumerate(findings):
+            if len(np.unique(fold[labels == index])) == 1:  # patients who have films of other findings, too
+                raise DatasetError(
+                    f"{name} has too few patients to calibrate on: by patient, all films of {finding} fall into one of "
+                    f"{FOLDS} folds"
+                )
 
 
 def check_finite(part: LabelledLogits) -> None:
@@ -204,4 +239,21 @@ def _finite(text: str | None, where: str) -> float:
         raise DatasetError(f"{where} is not a number") from None
     if not isfinite(value):
         raise DatasetError(f"{where} is not finite")
+    if abs(value) > LARGEST:
+        raise DatasetError(f"{where} is too large for float32")
     return value
+
+
+def _refuse_repeated(path: Path, films: LabelledLogits, lines: Sequence[int]) -> None:
+    """Raises DatasetError where rows are alike in label and all logits: one film, counted as many."""
+    known: dict[tuple[int, bytes], int] = {}
+    first = [
+        known.setdefault((label, logits.tobytes()), line)
+        for label, logits, line in zip(films.labels.tolist(), films.logits + 0.0, lines, strict=True)  # -0 is 0
+    ]
+    if again := [(line, earlier) for line, earlier in zip(lines, first, strict=True) if line != earlier]:
+        line, earlier = again[0]
+        raise DatasetError(
+            f"{path}: rows alike in label and all logits, {len(again)} repeat an earlier one, first line {line} "
+            f"(as line {earlier}): each film may stand in it once"
+        )

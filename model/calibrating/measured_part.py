@@ -70,6 +70,12 @@ class MeasuredPart(JsonValue):
     """By operating point's id."""
     sets: Coverage
 
+    @property
+    def counts(self) -> list[tuple[int, int | None]]:
+        """Films and their patients, of all and of what each rate is a share of."""
+        rates = [rate for flag in self.flags.values() for rate in (flag.sensitivity, flag.specificity)]
+        return [(sum(self.films.values()), self.patients), *((rate.n, rate.patients) for rate in rates)]
+
 
 def measure(part: LabelledLogits, predictions: Predictions, bundle: Bundle, wish: Wish, how: str) -> MeasuredPart:
     """What the predictions of one part of the films are worth."""
@@ -80,7 +86,7 @@ def measure(part: LabelledLogits, predictions: Predictions, bundle: Bundle, wish
     }
     flags = {}
     for target, flagged in zip(wish.targets, predictions.flags.T, strict=True):
-        rates = flag_measures(target.finding, flagged, part.labels, bundle.findings)
+        rates = flag_measures(target.finding, flagged, part.labels, bundle.findings, part.patients)
         flags[f"{target.finding}@{target.rate}-{target.value:g}"] = MeasuredFlag(
             **vars(rates),
             films_needed=FilmsNeeded(sensitivity=shortage(rates.sensitivity), specificity=shortage(rates.specificity)),

@@ -120,7 +120,7 @@ def resplit(
     Returns:
         A row for each resplit, one of means, one that counts the resplits that keep each promise.
     """
-    check(films.name, films.labels, findings, (), wish.coverage)
+    check(films.name, films.labels, films.patients, findings, (), wish.coverage)
     check_finite(films)
     resplits = []
     for seed in range(count):

@@ -17,6 +17,7 @@ from model.pages.svg import ACCENT, PALE, QUIET, Chart, canvas, chart
 from model.pages.texts import estimate_text, number_text, promise_text
 from model.stats.estimate import Interval
 from model.stats.operating_points import PREVALENCES, predictive_values
+from model.stats.repeated_films import independence_note, patient_note
 
 PARTS = {"val": "validation", "test": "test", "site": "the site's films"}
 STATED = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95)
@@ -33,12 +34,13 @@ def write(calibrated: Calibrated, out: Path) -> None:
 def render(content: CalibrationContent) -> str:
     """The whole page; the same calibration gives the same text."""
     bundle, basis = content.bundle, content.data
+    many = independence_note(counts for part in content.parts.values() for counts in part.counts)
     head = Markup(
         "<h1>Calibration of bundle {name} {version}{device}</h1>"
         '<p class="quiet">New bundle {called}, {made}, from {digest}, the same network, {words}. '
         "Films: {origin}, digest {films}. "
         "Brackets are 95 % intervals: exact for shares of films, over patients for the rest; exact ones "
-        "take films as independent.</p>"
+        "take films as independent.{many}{no_patient}</p>"
     ).format(
         name=bundle.name,
         version=bundle.version,
@@ -49,6 +51,8 @@ def render(content: CalibrationContent) -> str:
         digest=bundle.digest[:12],
         origin=basis.origin,
         films=basis.digest[:12],
+        many=f" {many}" if many else "",
+        no_patient=f" {patient_note(basis.films_as_patients)}." if basis.films_as_patients else "",
     )
     parts = (
         ("probabilities", "Are the probabilities true?", _probabilities(content)),
@@ -158,7 +162,7 @@ def _flags(content: CalibrationContent) -> Iterable[Markup]:
             measured.append(
                 (
                     about,
-                    *(f"{estimate_text(rate)}, n={rate.n}" for rate in rates),
+                    *(f"{estimate_text(rate)}, {rate.counts}" for rate in rates),
                     *("enough" if films is None else films for films in needed),
                 )
             )

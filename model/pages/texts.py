@@ -5,6 +5,8 @@ from model.findings import spoken_findings
 from model.stats.estimate import Estimate
 from model.stats.operating_points import fewest_patients
 
+USELESS = "up no more often on films with the finding than on films without it, so it tells nothing"
+
 
 def estimate_text(estimate: Estimate | None, digits: int = 2) -> str:
     """0.609 [0.52, 0.69]
@@ -36,7 +38,17 @@ def point_text(point: OperatingPoint) -> str:
         f"The flag {spoken_findings([point.finding])} is up from a probability of {point.threshold:.4f} on, {asked}. "
         f"There it flagged {hits:.0f} of {point.positives} films that it should, and {alarms:.0f} of {point.negatives} "
         f"others.{kept}{' The target is NOT MET.' if point.met is False else ''}"
+        f"{' It is ' + USELESS + '.' if tells_nothing(point) else ''}"
     )
+
+
+def tells_nothing(point: OperatingPoint) -> bool:
+    """Whether the flag is up no more often with the finding than without it, on the films it was chosen on."""
+    hits, alarms = (
+        round(point.sensitivity * point.positives),
+        point.negatives - round(point.specificity * point.negatives),
+    )
+    return hits * point.negatives <= alarms * point.positives
 
 
 def value_text(value: object) -> str:
@@ -47,7 +59,11 @@ def value_text(value: object) -> str:
 
 
 def promise_text(point: OperatingPoint) -> str:
-    """What an operating point was to keep, and whether it does with 95 % confidence."""
+    """What an operating point was to keep, and whether it does with 95 % confidence; and if its flag tells nothing."""
+    return _promised(point) + (f"; the flag is {USELESS}" if tells_nothing(point) else "")
+
+
+def _promised(point: OperatingPoint) -> str:
     if not point.target:
         return "no target on record"
     wanted = f"{point.target} {point.target_value:g} or more"

@@ -1,6 +1,7 @@
 """A number with its 95 % interval."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from model.json_value import JsonValue
 
@@ -24,3 +25,14 @@ class Proportion(Estimate):
     """Clopper-Pearson."""
     n: int
     """Films that it is a share of."""
+    patients: int | None = None
+    """Their patients, where there are fewer; None, and not in the JSON, where each film has its own or nobody counted.
+    """
+
+    @property
+    def counts(self) -> str:
+        """n=110, or n=110 of 11 patients"""
+        return f"n={self.n}" + ("" if self.patients is None else f" of {self.patients} patients")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().as_dict().items() if name != "patients" or value is not None}

@@ -1,6 +1,7 @@
 """What the flags of an operating point do on films, and what a flag then means at a stated prevalence."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil, inf, log, sqrt
 
 import numpy as np
@@ -69,23 +70,34 @@ def rates(point: OperatingPoint, scores: NDArray[np.float64], positive: NDArray[
     return flag_rates(scores >= point.threshold, positive)
 
 
-def flag_rates(flagged: NDArray[np.bool_], positive: NDArray[np.bool_]) -> Rates:
-    """The same of flags [N]."""
+def flag_rates(flagged: NDArray[np.bool_], positive: NDArray[np.bool_], patients: Sequence[str] | None = None) -> Rates:
+    """The same of flags [N], with the number of patients where they are known [N] and fewer."""
     return Rates(
-        sensitivity=proportion(int((flagged & positive).sum()), int(positive.sum())),
-        specificity=proportion(int((~flagged & ~positive).sum()), int((~positive).sum())),
+        sensitivity=_share(flagged, positive, patients),
+        specificity=_share(~flagged, ~positive, patients),
     )
 
 
 def flag_measures(
-    finding: str, flagged: NDArray[np.bool_], labels: NDArray[np.int64], findings: tuple[str, ...]
+    finding: str,
+    flagged: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    findings: tuple[str, ...],
+    patients: Sequence[str] | None = None,
 ) -> FlagMeasures:
     """The same with the films of the negative finding; flags of `finding` [N], labels [N]."""
     negative = truth_of(negative_of(findings), labels, findings)
     return FlagMeasures(
-        **vars(flag_rates(flagged, truth_of(finding, labels, findings))),
-        negatives_flagged=proportion(int((flagged & negative).sum()), int(negative.sum())),
+        **vars(flag_rates(flagged, truth_of(finding, labels, findings), patients)),
+        negatives_flagged=_share(flagged, negative, patients),
     )
+
+
+def _share(hit: NDArray[np.bool_], among: NDArray[np.bool_], patients: Sequence[str] | None) -> Proportion:
+    """Of the films `among`; both [N]."""
+    exact = proportion(int((hit & among).sum()), int(among.sum()))
+    people = len(np.unique(np.asarray(patients)[among])) if patients is not None else exact.n
+    return replace(exact, patients=people) if people < exact.n else exact
 
 
 def predictive_values(rates: Rates, prevalence: float) -> PredictiveValues:
@@ -149,8 +161,10 @@ def bundle_metrics(
     labels: NDArray[np.int64],
     findings: tuple[str, ...],
     points: tuple[OperatingPoint, ...],
+    patients: Sequence[str] | None = None,
 ) -> BundleMetrics:
-    """Logits [N, findings], labels [N]. Before a prior shift, as the films are mixed; it changes no flag.
+    """Logits [N, findings], labels [N], patients [N] where known. Before a prior shift, as the films are mixed; it
+    changes no flag.
 
     Raises:
         StatisticsError: without films, or a logit is not finite.
@@ -163,7 +177,11 @@ def bundle_metrics(
         log_loss=round(float(log_losses(chances, labels).mean()), 4),
         flags={
             point.finding: flag_measures(
-                point.finding, chance_of(point.finding, chances, findings) >= point.threshold, labels, findings
+                point.finding,
+                chance_of(point.finding, chances, findings) >= point.threshold,
+                labels,
+                findings,
+                patients,
             )
             for point in points
         },

@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 
 from model.errors import DatasetError, first_line
-from model.training.trunk import Trunk, check, grey
+from model.training.trunk import Trunk, check, check_numbers, grey, is_plain
 
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 """Of a ResNet50, by stage."""
 FIRST = "layer1.0.conv1.weight"
 VOLUME = 5
 NAME = re.compile(r"(conv1|bn1|layer[1-4])\.")
+BLOCK = re.compile(r"(conv1|bn1|layer[1-4]\.(0|[1-9][0-9]{0,3}))\.")
+"""Of NAME, what a residual network has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +51,9 @@ def convert(
         mean, std: of the inputs that the checkpoint was trained on, in 0..1.
 
     Raises:
-        DatasetError: no such network, too shallow, or blocks that it does not have.
+        DatasetError: no such network, too shallow, blocks that it does not have, or numbers that give no output.
     """
-    if not std > 0:
-        raise DatasetError(f"--std {std:g}: a standard deviation is above 0")
+    check_numbers(Trunk(state={}, mean=mean, std=std))
     state = _trunk_of(_tensors(checkpoint))
     of = {stage: _count(state, stage) for stage in BLOCKS}
     taken = {stage: _chosen(stage, of[stage], (blocks or {}).get(stage)) for stage in BLOCKS}
@@ -60,6 +61,8 @@ def convert(
         raise DatasetError(f"--blocks names {', '.join(sorted(unknown))}: stages are {', '.join(BLOCKS)}")
     inflated = state["conv1.weight"].ndim == VOLUME
     made: dict[str, Tensor] = {}
+    if odd := next((name for name, value in state.items() if not is_plain(value)), None):
+        raise DatasetError(f"{odd} is no plain tensor of real numbers")
     for name, value in state.items():
         stage, _, rest = name.partition(".")
         if stage in BLOCKS:
@@ -75,20 +78,22 @@ def convert(
         check(made)
     except RuntimeError as error:
         raise DatasetError(f"the checkpoint is no ResNet of bottleneck blocks: {first_line(error)}") from error
-    return Converted(trunk=Trunk(state=made, mean=mean, std=std), blocks=taken, of=of, inflated=inflated)
+    converted = Trunk(state=made, mean=mean, std=std)
+    check_numbers(converted)
+    return Converted(trunk=converted, blocks=taken, of=of, inflated=inflated)
 
 
 def _tensors(checkpoint: object) -> dict[str, Tensor]:
     """The first state dict in here that has a residual network's weights. Raises DatasetError."""
-    if isinstance(checkpoint, Mapping):
-        if any(str(name).endswith(FIRST) and torch.is_tensor(value) for name, value in checkpoint.items()):
-            return {str(name): value for name, value in checkpoint.items() if torch.is_tensor(value)}
-        for inner in checkpoint.values():
-            if isinstance(inner, Mapping):
-                try:
-                    return _tensors(inner)
-                except DatasetError:
-                    continue
+    waiting, seen = [checkpoint], set[int]()
+    while waiting:
+        held = waiting.pop()
+        if not isinstance(held, Mapping) or id(held) in seen:  # a dict may hold itself
+            continue
+        seen.add(id(held))
+        if any(str(name).endswith(FIRST) and torch.is_tensor(value) for name, value in held.items()):
+            return {str(name): value for name, value in held.items() if torch.is_tensor(value)}
+        waiting.extend(reversed(list(held.values())))
     raise DatasetError(f"no state dict in it has a {FIRST}")
 
 
@@ -98,6 +103,8 @@ def _trunk_of(tensors: dict[str, Any]) -> dict[str, Tensor]:
         raise DatasetError(f"it holds several networks ({', '.join(prefixes)}): save the one to convert alone")
     own = {name.removeprefix(prefixes[0]): value for name, value in tensors.items() if name.startswith(prefixes[0])}
     own = {name: value for name, value in own.items() if NAME.match(name)}
+    if odd := next((name for name in own if not BLOCK.match(name)), None):
+        raise DatasetError(f"the checkpoint is no ResNet of bottleneck blocks: it has {odd[:80]!r}")
     if "conv1.weight" not in own:
         raise DatasetError(f"no {prefixes[0]}conv1.weight in it")
     return own

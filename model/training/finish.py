@@ -76,7 +76,9 @@ def build_bundle(
             calibration=calibration,
             operating_points=points,
             metrics={
-                split: bundle_metrics(calibration, logits[split], films.labels, dataset.findings, points).as_dict()
+                split: bundle_metrics(
+                    calibration, logits[split], films.labels, dataset.findings, points, films.patients
+                ).as_dict()
                 for split, films in dataset.splits.items()
             },
             provenance={

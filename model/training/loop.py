@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,28 @@ Rows = NDArray[np.int64]
 STAGE, LAST_STAGE = re.compile(r"\btrunk\.(?:conv1|bn1|layer(\d))\."), 4
 UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, ValueError, LookupError, AssertionError, struct.error)
 """What torch.load raises on a file that is damaged or none of its own."""
+
+
+def read_saved(path: Path) -> Any:
+    """What torch.save wrote, tensors and plain values alone.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file. The message is in our words: torch's own advise to run the code in the file.
+    """
+    if not path.stat().st_size:
+        raise ValueError("it is empty")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of the protocol that a pickle has
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except (*UNREADABLE, TypeError, AttributeError, ArithmeticError) as error:
+        if isinstance(error, UnpicklingError) and (other := re.search(r"GLOBAL (\S{1,80})", str(error))):
+            raise ValueError(
+                f"it holds more than weights ({other[1]}), which is not opened: have its state_dict alone saved"
+            ) from None
+        raise ValueError("it is damaged, or nothing that torch.save wrote") from None
 
 
 def nothing(done: int, total: int) -> None:
@@ -173,7 +196,7 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return None
         try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = read_saved(self.path)
             belongs_to, state = dict(saved["belongs_to"]), dict(saved["state"])
         except (*UNREADABLE, TypeError) as error:
             raise DatasetError(f"{self.path} cannot be read ({first_line(error)}): delete it to start again") from error

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model.errors import DatasetError, first_line
-from model.training.loop import UNREADABLE
+from model.training.loop import UNREADABLE, read_saved
 from model.training.resnet import GREY_MEAN, GREY_STD, trunk
 
-COLOURS = 3
+COLOURS, FLAT = 3, 4
+"""Channels of a first convolution; dimensions of a kernel that is not inflated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ def read_trunk(path: Path) -> Trunk:
         DatasetError: it is none of these.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = read_saved(path)
         if "trunk" in found:
             made = Trunk(state=dict(found["trunk"]), mean=float(found["mean"]), std=float(found["std"]))
         else:
@@ -55,15 +57,24 @@ def read_trunk(path: Path) -> Trunk:
         check(made.state)
     except (*UNREADABLE, TypeError, AttributeError) as error:
         raise DatasetError(f"{path} does not hold a ResNet50 trunk: {first_line(error)}") from error
+    try:
+        check_numbers(made)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
     return made
 
 
 def write_trunk(path: Path, made: Trunk) -> None:
     """Whole or not at all."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in made.state.items()}
-    draft = path.with_name(path.name + ".part")
+    draft = draft_path(path)
     torch.save({"trunk": state, "mean": made.mean, "std": made.std}, draft)
     draft.replace(path)
+
+
+def draft_path(path: Path) -> Path:
+    """Where a trunk file is written before it gets its name."""
+    return path.with_name(path.name + ".part")
 
 
 def imagenet() -> Trunk:
@@ -83,7 +94,8 @@ def imagenet() -> Trunk:
 def grey(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """The state with a first convolution for one channel. On three equal channels the old one gave the same."""
     first = state["conv1.weight"]
-    return dict(state) | ({"conv1.weight": first.sum(dim=1, keepdim=True)} if first.shape[1] == COLOURS else {})
+    coloured = first.ndim == FLAT and first.shape[1] == COLOURS
+    return dict(state) | ({"conv1.weight": first.sum(dim=1, keepdim=True)} if coloured else {})
 
 
 def check(state: Mapping[str, Any]) -> None:
@@ -91,3 +103,24 @@ def check(state: Mapping[str, Any]) -> None:
     with torch.device("meta"):
         empty = trunk()
     empty.load_state_dict(state, assign=True)
+
+
+def is_plain(value: Tensor) -> bool:
+    """Whether it is a dense tensor of real numbers that are there."""
+    return value.layout == torch.strided and not (value.is_quantized or value.is_meta or value.is_complex())
+
+
+def check_numbers(made: Trunk) -> None:
+    """Raises DatasetError where one of its numbers gives no output: not finite, a variance below 0, no real number."""
+    mean, std = np.float32(made.mean), np.float32(made.std)
+    if not np.isfinite(mean):
+        raise DatasetError(f"mean {made.mean:g} of the inputs is not finite")
+    if not (np.isfinite(std) and std > 0):
+        raise DatasetError(f"std {made.std:g} of the inputs: a standard deviation is finite and above 0")
+    for name, value in made.state.items():
+        if not is_plain(value):
+            raise DatasetError(f"{name} is no plain tensor of real numbers")
+        if not torch.isfinite(value).all():
+            raise DatasetError(f"{name} has numbers that are not finite")
+        if name.endswith("running_var") and (value < 0).any():
+            raise DatasetError(f"{name} has a variance below 0")

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.decision import SENSITIVITY
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, did_you_mean, load_settings, print_json, wide_console
 from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point, share_text
 from worker.errors import NotFound, Unhealthy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from model.bundle import Bundle
@@ -90,6 +93,7 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
 
     from model.pages.texts import value_text
     from model.stats.manifest_measures import split_shares, variant_measures
+    from model.stats.repeated_films import independence_note, patient_note
     from worker.cli.console import print_rows
 
     try:
@@ -123,6 +127,12 @@ def show(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         if key == "history":
             value = f"{len(value)} epochs; --json has them, 'xrayq evaluate' draws them"
         console.print(f"  {key.replace('_', ' ')}: {value_text(value)}", style="dim")
+    shown = [(bundle, splits), *((bundle.for_device(name), own) for name, own in device_splits.items())]
+    if note := independence_note(pair for own, shares in shown for pair in _film_counts(own, shares)):
+        console.print(note)
+    records = [bundle.provenance.get("calibrated", {}), *(device.record for device in bundle.devices)]
+    for films in [record["films_as_patients"] for record in records if record.get("films_as_patients")]:
+        console.print(f"calibration: {patient_note(films)}")
     console.print(f"Brackets are 95 % intervals, exact for shares of films. {POINTS_NOTE} {NOTICE}", style="dim")
 
 
@@ -147,6 +157,15 @@ def _show_decisions(console: "Console", bundle: "Bundle", splits: "dict[str, Spl
         )
     if bundle.calibration.prior_shift:
         console.print(SHIFT_NOTE)
+
+
+def _film_counts(bundle: "Bundle", splits: "dict[str, SplitShares]") -> "Iterator[tuple[int, int | None]]":
+    """Films and their patients, of each rate; a bundle of an earlier release counted those that a point promises."""
+    for point in bundle.operating_points:
+        yield point.positives if point.target == SENSITIVITY else point.negatives, point.patients
+    for shares in splits.values():
+        for flag in shares.flags.values():
+            yield from ((rate.n, rate.patients) for rate in (flag.sensitivity, flag.specificity))
 
 
 @app.command()

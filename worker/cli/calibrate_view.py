@@ -6,6 +6,7 @@ from rich.console import Console
 
 from model.calibrating.calibration_content import CalibrationContent
 from model.calibrating.measured_part import FilmsNeeded
+from model.stats.repeated_films import independence_note, patient_note
 from worker.cli.console import print_rows
 from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, estimate_text, print_point
 
@@ -41,6 +42,10 @@ def show(console: Console, content: CalibrationContent, out: Path, place: Path) 
         "chance.",
         style="dim",
     )
+    if note := independence_note(counts for part in parts.values() for counts in part.counts):
+        console.print(note)
+    if content.data.films_as_patients:
+        console.print(f"{patient_note(content.data.films_as_patients)}: intervals and promises hold only if it is so.")
     if content.device:
         console.print(f"Only films of device {content.device.name} ({content.device.words}); all else is as it was.")
     if content.calibration.prior_shift:

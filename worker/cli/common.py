@@ -234,6 +234,14 @@ def must_be_writable(out: "Path") -> None:
         raise WorkerError(f"cannot write {out}: no permission in {place}")
 
 
+def must_be_new(out: "Path | None") -> None:
+    """Raises where --out exists, or cannot be written."""
+    if out and out.exists():
+        raise ConfigurationError(f"{out} exists: choose another --out")
+    if out:
+        must_be_writable(out)
+
+
 @contextmanager
 def progress(console: "Console", name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar while the block runs, called with (done, total); on a terminal only."""

@@ -50,7 +50,7 @@ def share_text(share: "Proportion | None") -> str:
     if share is None or share.value is None:
         return "-"
     low, high = share.interval95
-    return f"{share.value:.3f} [{low:.2f}, {high:.2f}] n={share.n}"
+    return f"{share.value:.3f} [{low:.2f}, {high:.2f}] {share.counts}"
 
 
 def estimate_text(estimate: "Estimate", digits: int = 2) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
-from worker.cli.common import PREPARE, must_exist, one_line_errors, require
+from worker.cli.common import PREPARE, must_be_new, must_exist, one_line_errors, require
 from worker.cli.study_bench import (
     RUNS,
     BenchOptions,
@@ -22,7 +22,6 @@ from worker.cli.study_bench import (
     TrainViewsOption,
     ViewsOption,
     finish,
-    must_be_new,
     run_study,
 )
 from worker.cli.train import DeviceOption, command_line, describe_start, start_of

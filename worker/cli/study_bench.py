@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common import PREPARE, must_be_writable, must_exist, one_line_errors, parse_views, require
+from worker.cli.common import (
+    PREPARE,
+    must_be_new,
+    must_be_writable,
+    must_exist,
+    one_line_errors,
+    parse_views,
+    require,
+)
 from worker.cli.train import PRESET_HELP, auxiliary_films, command_line, describe_start, recipe, start_of
 from worker.errors import ConfigurationError
 
@@ -98,14 +106,6 @@ def run_study(study: "Callable[[Bench], Study]", options: BenchOptions, *, descr
         "command": command_line(),
     }
     finish(console, replace(result, provenance=result.provenance | made), options.out)
-
-
-def must_be_new(out: Path | None) -> None:
-    """Raises where --out exists, or cannot be written."""
-    if out and out.exists():
-        raise ConfigurationError(f"{out} exists: choose another --out")
-    if out:
-        must_be_writable(out)
 
 
 def finish(console: "Console", study: "Study", out: Path | None) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from worker.cli.bundle import load_bundle
-from worker.cli.common import PREPARE, must_exist, one_line_errors, require, wide_console
-from worker.cli.study_bench import RUNS, FilmsArgument, OutOption, finish, must_be_new
+from worker.cli.common import PREPARE, must_be_new, must_exist, one_line_errors, require, wide_console
+from worker.cli.study_bench import RUNS, FilmsArgument, OutOption, finish
 from worker.cli.train import command_line
 from worker.errors import ConfigurationError
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import must_be_writable, must_exist, one_line_errors, require
-from worker.cli.train import command_line, write_story
+from worker.cli.common import must_be_new, must_exist, one_line_errors, require
+from worker.cli.train import command_line, story_path, write_story
 from worker.errors import ConfigurationError
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ def trunk() -> None:
 @app.command()
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A file that torch.save wrote.")],
-    out: Annotated[Path, typer.Option(help="Trunk file to write.")] = Path("runs/start.pt"),
+    out: Annotated[Path, typer.Option(help="Trunk file to write; must not exist.")] = Path("runs/start.pt"),
     blocks: Annotated[
         list[str] | None,
         typer.Option(help="Blocks to keep of a stage, such as layer3=0,7,14,21,28,35; once for each stage."),
@@ -51,24 +51,25 @@ def convert(
     xrayq pretrain auxiliary/ --init runs/start.pt --out runs/trunk.pt
     """
     require("training")
-    import pickle
-
     import torch
 
     from model.digest import file_digest
-    from model.errors import DatasetError, first_line
+    from model.errors import DatasetError
     from model.training.convert import convert as run_conversion
-    from model.training.loop import UNREADABLE
-    from model.training.trunk import write_trunk
+    from model.training.loop import read_saved
+    from model.training.trunk import draft_path, write_trunk
 
     must_exist(checkpoint)
-    must_be_writable(out)
+    for written in (out, story_path(out)):
+        must_be_new(written)
+    if draft_path(out).resolve() == checkpoint.resolve():
+        raise ConfigurationError(f"--out {out} would write over {checkpoint}: choose another --out")
     chosen = dict(map(_blocks, blocks or []))
     with one_line_errors():
         try:
-            held = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        except (*UNREADABLE, pickle.UnpicklingError) as error:
-            raise DatasetError(f"{checkpoint} is no checkpoint of weights alone: {first_line(error)}") from error
+            held = read_saved(checkpoint)
+        except ValueError as error:
+            raise DatasetError(f"{checkpoint} is no checkpoint of weights alone: {error}") from None
         made = run_conversion(held, blocks=chosen, mean=mean, std=std)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_trunk(out, made.trunk)

@@ -285,9 +285,10 @@ def test_too_little_is_refused_with_what_is_needed(
     coverage: float,
     said: str,
 ) -> None:
-    check("val", val.labels, FINDINGS, WISH.targets, WISH.coverage)
+    check("val", val.labels, val.patients, FINDINGS, WISH.targets, WISH.coverage)
+    part = change(val)
     with pytest.raises(DatasetError, match=said):
-        check("val", change(val).labels, FINDINGS, targets, coverage)
+        check("val", part.labels, part.patients, FINDINGS, targets, coverage)
 
 
 def test_logits_that_are_not_finite_are_refused(val: LabelledLogits) -> None:

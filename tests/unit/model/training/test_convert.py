@@ -1,6 +1,9 @@
 """Checkpoints of others become trunks: what is summed, what is left out, what is refused."""
 
 import json
+import pickle
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +124,13 @@ def basic() -> State:
     return dict(resnet18(num_classes=2).state_dict())
 
 
-def resnet_50() -> State:
+@cache
+def _resnet_50() -> State:
     return deep((3, 4, 6, 3))
+
+
+def resnet_50() -> State:
+    return dict(_resnet_50())
 
 
 def two_networks() -> State:
@@ -152,6 +160,135 @@ def test_what_cannot_be_converted_is_said(checkpoint: Any, blocks: dict[str, tup
         convert(checkpoint(), blocks=blocks)
 
 
+def with_value(name: str, value: float) -> State:
+    """One number of a tensor is another one."""
+    other = resnet_50()[name].clone()
+    other.view(-1)[0] = value
+    return resnet_50() | {name: other}
+
+
+def changed(name: str, value: torch.Tensor) -> State:
+    return resnet_50() | {name: value}
+
+
+def in_itself() -> dict[str, Any]:
+    held: dict[str, Any] = {"epoch": 3}
+    return held | {"inner": held} | {"own": held.setdefault("own", held)}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    held: dict[str, Any] = {}
+    for _ in range(depth):
+        held = {"inner": held}
+    return held
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        (in_itself, "no state dict in it"),
+        (lambda: nested(5000), "no state dict in it"),
+        (lambda: changed("conv1.weight", torch.tensor(1.0)), "no ResNet of bottleneck blocks"),
+        (lambda: changed("conv1.weight", torch.ones(64)), "no ResNet of bottleneck blocks"),
+        (lambda: changed("layer1.x.foo", torch.ones(1)), "no ResNet of bottleneck blocks: it has 'layer1.x.foo'"),
+        (lambda: changed("layer1.-1.foo", torch.ones(1)), "it has 'layer1.-1.foo'"),
+        (lambda: changed("layer1.01.foo", torch.ones(1)), "it has 'layer1.01.foo'"),
+        (lambda: changed("layer4.a\nb.foo", torch.ones(1)), r"it has 'layer4.a\\nb.foo'"),
+        (lambda: with_value("layer2.0.conv1.weight", float("nan")), "layer2.0.conv1.weight has numbers that are not"),
+        (lambda: with_value("layer2.0.conv1.weight", float("inf")), "layer2.0.conv1.weight has numbers that are not"),
+        (lambda: with_value("bn1.running_var", -0.5), "bn1.running_var has a variance below 0"),
+        (lambda: with_value("bn1.running_var", float("inf")), "bn1.running_var has numbers that are not finite"),
+        (
+            lambda: changed("bn1.bias", torch.full((64,), 1e300, dtype=torch.float64)),
+            "bn1.bias has numbers that are not",
+        ),
+        (lambda: {k: v.to(torch.complex64) for k, v in resnet_50().items()}, "conv1.weight is no plain tensor"),
+        (lambda: changed("layer4.2.conv3.weight", torch.ones(2048, 512, 1, 1).to_sparse()), "is no plain tensor"),
+        (lambda: changed("bn1.bias", torch.ones(64, device="meta")), "bn1.bias is no plain tensor"),
+    ],
+)
+def test_weights_that_give_no_output_are_refused(checkpoint: Callable[[], Any], message: str) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        convert(checkpoint())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (float("nan"), 1.0, "mean nan of the inputs is not finite"),
+        (float("-inf"), 1.0, "mean -inf of the inputs is not finite"),
+        (0.0, float("inf"), "a standard deviation is finite and above 0"),
+        (0.0, float("nan"), "a standard deviation is finite and above 0"),
+        (0.0, -1.0, "a standard deviation is finite and above 0"),
+        (0.0, 1e-60, "a standard deviation is finite and above 0"),  # 0 in float32
+    ],
+)
+def test_a_scale_that_is_none_is_refused(
+    tmp_path: Path, flat: nn.Module, mean: float, std: float, message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        convert(flat.state_dict(), mean=mean, std=std)
+    made = convert(flat.state_dict()).trunk
+    torch.save({"trunk": made.state, "mean": mean, "std": std}, tmp_path / "trunk.pt")
+    with pytest.raises(DatasetError, match=f"trunk.pt: .*{message}"):
+        read_trunk(tmp_path / "trunk.pt")
+
+
+class Code:
+    """What a pickle would run."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("run",)
+
+
+def test_a_file_that_is_no_checkpoint_is_said_without_advice_to_run_it(tmp_path: Path, xrayq: Xrayq) -> None:
+    torch.save({"state_dict": Code()}, tmp_path / "code.pt")
+    torch.save(nn.Linear(1, 1), tmp_path / "net.pt")
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps({"a": Code()}, protocol=2))
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "table.pt").write_text("a,b\n")
+    (tmp_path / "letter.pt").write_text("hello world, a text\n" * 50)
+    whole = (tmp_path / "net.pt").read_bytes()
+    (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "folder.pt").mkdir()
+    nothing = "is no checkpoint of weights alone: it is damaged, or nothing that torch.save wrote"
+    for name, message in (
+        ("code", "it holds more than weights (print)"),
+        ("net", "it holds more than weights (torch.nn.modules.linear.Linear)"),
+        ("pickle", "it holds more than weights"),
+        ("empty", "is no checkpoint of weights alone: it is empty"),
+        ("table", nothing),
+        ("letter", nothing),
+        ("half", nothing),
+        ("folder", "Is a directory"),
+    ):
+        code, out, problems = xrayq("trunk", "convert", f"{name}.pt", "--out", "x.pt")
+        assert (code, out, problems.count("\n"), message in problems) == (1, "", 1, True), problems
+        assert "weights_only" not in problems
+        with pytest.raises((DatasetError, OSError)) as caught:
+            read_trunk(tmp_path / f"{name}.pt")
+        assert "weights_only" not in str(caught.value)
+    assert not list(tmp_path.glob("x.pt*"))
+
+
+@pytest.mark.parametrize("out", ["deep.pt", "other.pt", "folder", "told.pt", "draft", "link.pt"])
+def test_no_file_is_written_over(tmp_path: Path, xrayq: Xrayq, out: str) -> None:
+    """Refused before the work: the checkpoint itself, any other file, a folder, the story beside the trunk."""
+    for name in ("deep.pt", "other.pt", "told.pt.json", "draft.part"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.pt").symlink_to("deep.pt")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    given = "draft.part" if out == "draft" else "deep.pt"
+    code, _, problems = xrayq("trunk", "convert", given, "--out", out)
+    assert (code, problems.count("\n"), "choose another --out" in problems) == (2, 1, True), problems
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert all(
+        (tmp_path / name).read_text() == name for name in before if (tmp_path / name).is_file() and name != "link.pt"
+    )
+
+
 def test_the_scale_of_the_inputs_goes_with_the_trunk(tmp_path: Path, flat: nn.Module) -> None:
     write_trunk(tmp_path / "unit.pt", convert(flat.state_dict()).trunk)
     torch.save(flat.state_dict(), tmp_path / "theirs.pth")
@@ -178,7 +315,7 @@ def test_xrayq_trunk_convert(tmp_path: Path, xrayq: Xrayq) -> None:
         (("nowhere.pt",), 3, "no such folder or file: nowhere.pt"),
         (("table.pt",), 1, "table.pt is no checkpoint of weights alone"),
         (("deep.pt", "--blocks", "layer2"), 2, "--blocks layer2: write it as layer3=0,7,14,21,28,35"),
-        (("deep.pt", "--std", "0"), 1, "a standard deviation is above 0"),
+        (("deep.pt", "--std", "0"), 1, "a standard deviation is finite and above 0"),
     ):
         left, _, problems = xrayq("trunk", "convert", *words, "--out", "x.pt")
         assert (left, problems.count("\n"), message in problems) == (code, 1, True), problems
