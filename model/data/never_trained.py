@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from model.bundle import Bundle
+from model.data.ages import is_adult, years_of
 from model.data.auxiliary import ABOUT, COLUMNS, READINGS, is_held_out
 from model.data.dataset import FilmRow, Films
 from model.data.listed_films import ListedFilm, read_tables
@@ -19,7 +20,6 @@ from model.errors import DatasetError
 from model.findings import negative_of
 from model.preprocess import to_input
 
-ADULT = 18.0
 MEANING = {"rsna:Normal": "normal", "rsna:Lung Opacity": "pneumonia"}
 """Radiologists' reading -> finding. The third reading, not normal without opacity, is none of a network's."""
 
@@ -101,7 +101,7 @@ def digest_of(films: Films) -> str:
 
 def _read(bundle: Bundle, listed: Sequence[ListedFilm], split: str, label: str | None = None) -> Films:
     """As served, sorted by identifier; all of one label where it is given, else by their reading."""
-    adults = sorted((film for film in listed if not _child(film)), key=lambda film: (film.name, film.set))
+    adults = sorted((film for film in listed if is_adult(_age(film))), key=lambda film: (film.name, film.set))
     if not adults:
         raise DatasetError("no film of an adult is among them")
     spec = bundle.preprocess
@@ -152,12 +152,4 @@ def _row(film: ListedFilm, split: str, label: str, statistics: dict[str, Any]) -
 
 
 def _age(film: ListedFilm) -> float | None:
-    try:
-        return float(film.cells.get("age", ""))
-    except ValueError:
-        return None
-
-
-def _child(film: ListedFilm) -> bool:
-    age = _age(film)
-    return age is not None and age < ADULT
+    return years_of(film.cells.get("age", ""))

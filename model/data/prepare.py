@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.data.ages import is_adult, years_of
 from model.data.dataset import IMAGES, MANIFEST, PARTS, SCHEMA, SPLITS, TABLE, FilmRow, table_text
 from model.data.flow import FLOW, Flow
 from model.data.listed_films import Choice, ListedFilm, check_findings, choose, licences, read_tables
@@ -229,10 +230,9 @@ def _read(path: Path, name: str, read: Callable[[Path], RawFilm]) -> RawFilm:
 def _record(listed: ListedFilm, film: RawFilm) -> FilmRow:
     row = listed.cells
     age = row.get("age", "")
-    try:
-        years = float(age) if age else film.age
-    except ValueError:
-        raise DatasetError(f"{row['image_id']}: age {age!r} is not a number of years") from None
+    years = years_of(age) if age else film.age
+    if age and years is None:
+        raise DatasetError(f"{row['image_id']}: age {age!r} is neither a number of years nor like 045Y")
     return FilmRow(
         identifier=row["image_id"],
         label=row["label"],
@@ -254,7 +254,7 @@ def _record(listed: ListedFilm, film: RawFilm) -> FilmRow:
 def _unwanted(film: FilmRow, views: tuple[str, ...], min_age: float) -> str:
     if views and film.view not in views:
         return f"view {film.view or 'not given'}"
-    return f"younger than {min_age:g}" if film.age is not None and film.age < min_age else ""
+    return "" if is_adult(film.age, min_age) else f"younger than {min_age:g}"
 
 
 def _refuse_contradiction(film: FilmRow, twin: FilmRow) -> None:

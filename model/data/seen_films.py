@@ -1,6 +1,7 @@
 """Which films a network has seen, as far as its bundle's record tells: its own, its trunk's and its teachers'."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -53,6 +54,16 @@ def refuse_seen(bundle: Bundle, source: str, prepared: Films) -> None:
             raise DatasetError(f"bundle {bundle.name} does not say of which sources the films of {what} were")
         if source in (sources or ()):
             raise DatasetError(f"bundle {bundle.name}: {what} had films of {source}, they are not unseen")
+
+
+def require_own_set(bundle: Bundle, dataset: Dataset, folder: Path) -> None:
+    """Raises DatasetError where a bundle is not known to be trained on this set: its training may have seen patients
+    that the set does not name."""
+    if bundle.provenance.get("data_digest") != dataset.digest:
+        raise DatasetError(
+            f"bundle {bundle.name} was trained on other films than {folder} holds, or does not say on which: no film "
+            "can be told to be unseen by it"
+        )
 
 
 def _said(sources: list[str] | None) -> bool:

@@ -20,7 +20,7 @@ evaluation.json:
     slices          films of test and of more by view, source, label, sex and age, each `SliceMeasures`
     questions       these films against those, each `questions.Answer`
     normals_flagged shares of normal films under each flag and under any, each `normals.NormalsFlagged`
-    other_films     films that no training saw: `NeverTrainedParts`; not there where none were given
+    other_films     films that no training of the network saw: `NeverTrainedParts`; not there where none were given
     copies          the same films from other copies: `copies.CopiesMeasured`; not there where none were given
     fair            pneumonia against COVID-19 within one source: `FairSlice`; null where there are other findings
     baselines       svm, svm_own_views, shortcut: part -> summary; statistics: each alone; random; covidnet: `Baselines`
@@ -43,6 +43,7 @@ from model.data.bundle_films import Advance, films_for
 from model.data.dataset import MORE, SPLITS, FilmRow, Films, open_prepared
 from model.data.flow import read_flow
 from model.data.never_trained import held_out_films, unseen_films
+from model.data.seen_films import require_own_set
 from model.decision import OperatingPoint
 from model.engine.base import Engine
 from model.errors import DatasetError
@@ -171,8 +172,9 @@ def evaluate(
         advance: called with (films scored, films), set by set.
 
     Raises:
-        DatasetError: not a prepared set, prepared otherwise than the bundle needs, a split lacks a class, or the
-            films of the other arguments are not what they should be. All that before a film is scored.
+        DatasetError: not a prepared set, prepared otherwise than the bundle needs, a split lacks a class, the films of
+            the other arguments are not what they should be, or `auxiliary` or `unseen` is given and the bundle was not
+            trained on this set. All that before a film is scored.
     """
     dataset = films_for(bundle, folder)
     films, _ = open_prepared(folder)
@@ -180,6 +182,8 @@ def evaluate(
     for name in SPLITS:
         if name not in dataset.splits or 0 in dataset.splits[name].counts().values():
             raise DatasetError(f"evaluation needs films of every class in {name}; {folder} has not, of these views")
+    if auxiliary or unseen:
+        require_own_set(bundle, dataset, folder)
     to_score = _never_trained(bundle, auxiliary, unseen, films)
     copied = open_copies(bundle, copies, films) if copies else None
     scored = score_films(bundle, engine, films, advance)

@@ -39,7 +39,7 @@ class EvaluatedFilms(SparseJson):
 
 @dataclass(frozen=True, kw_only=True)
 class NeverTrainedFilms(JsonValue):
-    """Films of one source that no training saw, in no prepared set."""
+    """Films of one source that no training of the network saw, in no prepared set. Its gate may have."""
 
     part: str
     """auxiliary: held out by patient; unseen: of a source that no training had."""

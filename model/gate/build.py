@@ -18,10 +18,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model.bundle import GATE, Bundle, derive, refuse_existing
+from model.data.ages import is_adult
 from model.data.bundle_films import require
 from model.data.dataset import PARTS, Films, open_prepared
 from model.errors import DatasetError
-from model.gate.gate_measures import Seen, adult, measure
+from model.gate.gate_measures import Seen, measure
 from model.gate.network import TURNS, VIEWS, GateNetwork, Sight
 from model.gate.rims import RIMS, rimmed
 from model.gate.rules import Policy, Thresholds, scored_view
@@ -50,7 +51,6 @@ def build_gate(
     train: Train,
     auxiliary: Sequence[Path] = (),
     command: str,
-    policy: Policy | None = None,
     pictures: int = PICTURES,
 ) -> Bundle:
     """Write `out`: the bundle's files, gate.onnx, and in its manifest `gate`: labels, thresholds, metrics, provenance.
@@ -59,7 +59,6 @@ def build_gate(
         folder: what `xrayq prepare --views all` wrote.
         train: trains the network; the caller brings it, because it needs torch.
         auxiliary: auxiliary sets, whose films name their views.
-        policy: what is eligible: by default PA films of adults.
         pictures: how many that are no chest film are drawn, to measure each split.
 
     Raises:
@@ -67,10 +66,10 @@ def build_gate(
         DatasetError: not a prepared set, prepared otherwise than the bundle needs, or without both views in a split.
     """
     refuse_existing(out)
-    policy = policy or Policy()
+    policy = Policy()
     films, spec = open_prepared(folder)
     require(bundle, folder, spec)
-    films = films.where(lambda film: adult(film, policy.min_age))
+    films = films.where(lambda film: is_adult(film.age, policy.min_age))
     splits = {name: films.where(lambda film, name=name: film.part == name) for name in PARTS}  # type: ignore[misc]
     for name in ("train", "val"):
         if missing := {"PA", "AP"} - {film.view for film in splits[name].records}:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from model.data.ages import is_adult
 from model.data.dataset import FilmRow, Films
 from model.gate.network import Sight
 from model.gate.quality import Quality
@@ -32,11 +33,11 @@ class Seen:
 
     def eligible(self, min_age: float) -> list[int]:
         """Numbers of the films that should be scored."""
-        return [number for number, film in enumerate(self.films.records) if film.view == "PA" and adult(film, min_age)]
-
-
-def adult(film: FilmRow, min_age: float) -> bool:
-    return film.age is None or film.age >= min_age
+        return [
+            number
+            for number, film in enumerate(self.films.records)
+            if film.view == "PA" and is_adult(film.age, min_age)
+        ]
 
 
 Shares = dict[str, Proportion]

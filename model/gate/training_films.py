@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.data.ages import is_adult, years_of
 from model.data.dataset import Films
 from model.data.raw_films import METADATA, image_to_input, read_table
 from model.data.shards import read_shards
@@ -19,8 +20,6 @@ from model.gate.network import VIEWS
 from model.preprocess import PreprocessSpec, stretch
 
 COLUMNS = {"image_id", "shard", "file", "source", "view", "patient_id", "age"}
-CHILDREN = "kermany"
-"""A source of small children, all AP: it would teach child instead of AP."""
 MOST_WEIGHT = 5.0
 """A film of a source of few films weighs at most so many of a large one."""
 Image = NDArray[np.uint8]
@@ -83,7 +82,7 @@ def view_weights(films: GateFilms) -> NDArray[np.float64]:
 def load_auxiliary_views(
     folder: Path, *, spec: PreprocessSpec, min_age: float, without_patients: frozenset[str]
 ) -> GateFilms:
-    """Adult films of other sources.
+    """Adult films of other sources; an age that is not known counts as an adult's.
 
     Args:
         without_patients: patients of validation and test films, who must not teach.
@@ -93,11 +92,7 @@ def load_auxiliary_views(
     """
     rows = read_table(folder / METADATA, COLUMNS, "an auxiliary set is a folder with metadata.csv and its tar shards")
     rows = [
-        row
-        for row in rows
-        if row["source"] != CHILDREN
-        and row["patient_id"] not in without_patients
-        and not (row["age"] and float(row["age"]) < min_age)
+        row for row in rows if row["patient_id"] not in without_patients and is_adult(years_of(row["age"]), min_age)
     ]
     images = np.empty((len(rows), 1, spec.size, spec.size), np.uint8)
     for number, content in read_shards(folder, rows):

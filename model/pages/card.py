@@ -147,7 +147,7 @@ def _measured(bundle: Bundle, evaluation: EvaluationContent) -> Iterable[str]:
     if bundle.operating_points:
         yield from [*promises(bundle), ""]
     yield from measured(evaluation)
-    yield from more_measures(evaluation.as_dict())
+    yield from more_measures(evaluation.as_dict(), gate=bundle.gate is not None)
     if people := MEASURED.get(bundle.digest, NOTHING).people:
         yield from paragraph(people)
 

@@ -9,8 +9,12 @@ from model.pages.markdown import paragraph, table
 Block = Mapping[str, Any]
 
 
-def more_measures(measured: Block) -> Iterable[str]:
-    """Of an evaluation.json, as it is written."""
+def more_measures(measured: Block, *, gate: bool) -> Iterable[str]:
+    """Of an evaluation.json, as it is written.
+
+    Args:
+        gate: whether the bundle has one.
+    """
     if answers := measured.get("questions"):
         yield from ["", "### These films against those", ""]
         yield from paragraph(
@@ -34,7 +38,10 @@ def more_measures(measured: Block) -> Iterable[str]:
             ),
         )
     if never_trained := measured.get("other_films"):
-        yield from ["", "Films beside the prepared set, which no training of this bundle saw:", ""]
+        beside = "Films beside the prepared set, which no training of its network saw"
+        its_gate = ". Its gate, which gives no score, may have been trained on them" if gate else ""
+        yield ""
+        yield from paragraph(f"{beside}{its_gate}:")
         yield from table(
             ["films of", "source", "films", "patients"],
             ([one["part"], one["source"], one["films"], one["patients"]] for one in never_trained["films"]),

@@ -102,7 +102,7 @@ def copies(content: EvaluationContent) -> Iterable[Markup]:
 
 
 def _never_trained(content: EvaluationContent) -> Iterable[Markup]:
-    """Which films that no training saw were scored."""
+    """Which films that no training of the network saw were scored."""
     never_trained = content.other_films
     if not never_trained:
         return
@@ -116,9 +116,13 @@ def _never_trained(content: EvaluationContent) -> Iterable[Markup]:
         for films in never_trained.films
     ]
     yield table(("films", "films", "patients", "radiologists' reading"), rows, caption="Films beside the prepared set")
+    yield paragraph(
+        "No training of the network saw these films. Where the bundle has a gate, it may have been trained on them; it "
+        "gives no score."
+    )
     if AUXILIARY in never_trained.digests:
         yield paragraph(
-            f"Held out: {never_trained.held_out:g} of the auxiliary sets' patients, in every training of this bundle "
+            f"Held out: {never_trained.held_out:g} of the auxiliary sets' patients, in every training of this network, "
             "as its record says. Those with films in train or validation are left out, and children."
         )
 

@@ -26,7 +26,7 @@ def verdicts(content: EvaluationContent) -> list[Statement]:
     statements += [_ranks(content, name) for name in content.bundle.findings]
     statements += [_fair(content.fair)] if content.fair else []
     statements += [_flag(content, name) for name in content.parts["test"].flags]
-    statements.append(_calibrated(content))
+    statements += _calibrated(content)
     statements.append(_views(content))
     return statements
 
@@ -81,16 +81,20 @@ def _flag(content: EvaluationContent, name: str) -> Statement:
     )
 
 
-def _calibrated(content: EvaluationContent) -> Statement:
+def _calibrated(content: EvaluationContent) -> list[Statement]:
+    """None of an evaluation of an earlier release, which has no difference film by film."""
     part = content.parts["test"].reliability
     (error, _, loss), (error_after, _, loss_after) = part.before.scores, part.after.scores
-    gain = part.log_loss_gain or Estimate(value=None, interval95=None)
-    return Statement(
+    gain = part.log_loss_gain
+    if gain is None:
+        return []
+    made = Statement(
         text="Calibration makes its probabilities more honest",
         verdict=_over(gain, 0.0),
         evidence=f"log loss {estimate_text(loss)} to {estimate_text(loss_after)}, fallen film by film by "
         f"{estimate_text(gain, 3)}; calibration error {estimate_text(error)} to {estimate_text(error_after)}",
     )
+    return [made]
 
 
 def _views(content: EvaluationContent) -> Statement:

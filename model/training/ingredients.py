@@ -37,8 +37,9 @@ SAME = (
 class Extras:
     """What the bench does not say."""
 
-    pretrained_from: Path | str | None = ""
-    """The weights that pretraining began with, as `build` takes them; "" where it is not said."""
+    pretrained_from: Path | str = ""
+    """The weights that pretraining began with, as `build` takes them; "" where it is not said. Random weights
+    have a row of their own."""
     added: str = ""
     """Name of the set whose films were added; "" for none."""
 

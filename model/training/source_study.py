@@ -65,8 +65,9 @@ def source_study(bench: Bench, unseen: Sequence[Unseen] = (), sources: Iterable[
     )
     seeds = f", means over {len(bench.seeds)} seeds" if len(bench.seeds) > 1 else ""
     note = (
-        f"Each share with its exact 95 % interval{seeds}. Thresholds are chosen on validation films of the other "
-        f"sources: a finding's flag is up on {1 - FLAG_SPECIFICITY:.0%} of those without it, {NOT_NORMAL} on "
+        f"Each share with its exact 95 % interval{seeds}. The interval takes films as independent, though patients "
+        "have several, and knows nothing of the scatter of seeds. Thresholds are chosen on validation films of the "
+        f"other sources: a finding's flag is up on {1 - FLAG_SPECIFICITY:.0%} of those without it, {NOT_NORMAL} on "
         f"{1 - NOT_NORMAL_SPECIFICITY:.0%} of the normal ones. What is above that here is the cost of a new source. "
         "A pretrained trunk may have seen the source's films."
     )

@@ -68,8 +68,9 @@ def calibrate(
     specificity: SpecificityOption = None,
     coverage: CoverageOption = 0.9,
     engine: Annotated[
-        str, typer.Option(help="What scores the films, as XRAYQ_ENGINE; the default is the reference.")
-    ] = ("onnxruntime"),
+        str | None,
+        typer.Option(help="With --films: what scores them, as XRAYQ_ENGINE. Default: onnxruntime, the reference."),
+    ] = None,
     prevalence: Annotated[
         str,
         typer.Option(
@@ -122,6 +123,8 @@ def calibrate(
         raise ConfigurationError("--match says which films are of a device: give it a name with --device")
     if device and labels is None:
         raise ConfigurationError("--device needs --labels CSV: prepared films do not say which device made them")
+    if engine and films is None:
+        raise ConfigurationError("--engine says what scores the films of --films: a table of --labels has its logits")
     bundle = load_bundle(name)
     wish = wish_of(bundle, sensitivity, specificity, coverage, prevalence)
     source = films or labels
@@ -133,8 +136,9 @@ def calibrate(
     from model.pages.calibration_report import write
     from worker.cli.calibrate_view import show
 
-    must_be_writable(out)
     console, place = Console(stderr=True), report or out.with_name(f"{out.name}-report")
+    must_be_writable(out)
+    must_be_writable(place / "calibration.html")
     with one_line_errors():
         called = {"name": new_name, "version": version}
         if films is not None:
@@ -217,15 +221,15 @@ def _on_films(
     films: Path,
     out: Path,
     wish: "Wish",
-    engine: str,
+    engine: str | None,
     called: dict[str, str],
 ) -> "Calibrated":
     from model.calibrating.calibrate import calibrate_on_films
-    from model.engine.choose import open_engine
+    from model.engine.choose import REFERENCE, open_engine
 
     settings, threads = load_settings(), len(os.sched_getaffinity(0))
     opened = open_engine(
-        bundle, engine, threads=threads, plans=settings.plan_folder, flag_tolerance=settings.flag_tolerance
+        bundle, engine or REFERENCE, threads=threads, plans=settings.plan_folder, flag_tolerance=settings.flag_tolerance
     )
     try:
         with progress(console, "films scored") as advance:

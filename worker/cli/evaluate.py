@@ -98,7 +98,7 @@ def evaluate(
     from model.study_table import read_study
     from worker.settings import cores
 
-    must_be_writable(out)
+    must_be_writable(out / "report.html")
     console, threads = Console(stderr=True), cores()
     with one_line_errors():
         if other:

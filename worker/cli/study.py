@@ -1,5 +1,6 @@
 """xrayq study: one thing changed, everything else alike, as a table for the evaluation report."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from worker.cli.bundle import BundlePath, load_bundle
 from worker.cli.calibrate import CoverageOption, SensitivityOption, SpecificityOption, wish_of
-from worker.cli.common import PREPARE, must_be_new, must_exist, one_line_errors, require
+from worker.cli.common import PREPARE, must_be_new, must_exist, one_line_errors, require, wide_console
 from worker.cli.study_bench import (
     RUNS,
     BenchOptions,
@@ -157,8 +158,6 @@ def calibration(
         raise ConfigurationError(f"--on {on}: the bundle may be measured on val and test")
     must_be_new(out)
     wish = wish_of(bundle, sensitivity, specificity, coverage)
-    from rich.console import Console
-
     from model.calibrating.labelled_films import labelled, open_films
     from model.calibrating.resplits import pool, resplit
     from model.engine.ort import OrtEngine
@@ -166,14 +165,14 @@ def calibration(
 
     with one_line_errors():
         by_split, digest = open_films(bundle, films)
-        engine = OrtEngine(bundle, threads=cores())
         if missing := set(wanted) - set(by_split):
             raise ConfigurationError(f"{films} has no films of {', '.join(sorted(missing))}: choose another --on")
-        parts = [labelled(split, by_split[split], engine) for split in by_split if split in wanted]
+        with closing(OrtEngine(bundle, threads=cores())) as engine:
+            parts = [labelled(split, by_split[split], engine) for split in by_split if split in wanted]
         result = resplit(pool(parts), bundle.findings, wish, count=resplits)
     made = {"bundle": bundle.digest, "data_digest": digest, "command": command_line()}
     result = replace(result, provenance=result.provenance | made)
-    finish(Console() if Console().is_terminal else Console(width=220), result, out)
+    finish(wide_console(), result, out)
 
 
 def _name(start: str) -> str:

@@ -15,6 +15,7 @@ from worker.cli.common import (
     one_line_errors,
     parse_views,
     require,
+    wide_console,
 )
 from worker.cli.train import PRESET_HELP, auxiliary_films, command_line, describe_start, recipe, start_of
 from worker.errors import ConfigurationError
@@ -91,12 +92,10 @@ def run_study(study: "Callable[[Bench], Study]", options: BenchOptions, *, descr
         described: the starts, for the record; None: that of the options.
     """
     require("training")
-    from rich.console import Console
-
     from model.training.loop import describe_device
 
     must_be_new(options.out)
-    console = Console()
+    console = wide_console()
     with one_line_errors():
         bench = options.bench(console)
         result = study(bench)

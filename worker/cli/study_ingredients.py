@@ -89,7 +89,10 @@ def ingredients(
         raise ConfigurationError("--resume needs --out: the file that a stopped run left")
     if out and out.exists() and not resume:
         raise ConfigurationError(f"{out} exists: --resume goes on with it, or choose another --out")
-    extras = Extras(pretrained_from=start_of(without_pretraining) if without_pretraining else "", added=added)
+    pretrained_from = start_of(without_pretraining) if without_pretraining else ""
+    if pretrained_from is None:
+        raise ConfigurationError("--without-pretraining random trains the row random twice: leave the option out")
+    extras = Extras(pretrained_from=pretrained_from, added=added)
     console = wide_console()
     with one_line_errors():
         bench = BenchOptions(

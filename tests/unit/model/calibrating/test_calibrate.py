@@ -511,6 +511,8 @@ def test_the_study_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     [
         ([], 2, "needs --films FOLDER or --labels CSV"),
         (["--films", "nowhere"], 3, "no such folder or file: nowhere"),
+        (["--labels", "site.csv", "--engine", "onnxruntime"], 2, "--engine says what scores the films of --films"),
+        (["--films", "FILMS", "--report", "FILMS/films.csv"], 1, "films.csv is not a folder"),
         (["--films", "FILMS", "--sensitivity", "covid19"], 2, "write it as covid19=0.95"),
         (["--films", "FILMS", "--sensitivity", "tb=0.9"], 2, "findings are not_normal, normal, pneumonia, covid19"),
         (["--films", "FILMS", "--sensitivity", "covid19=0.99", "--out", "new"], 1, "sensitivity 0.99 25 / 100"),
@@ -522,7 +524,7 @@ def test_the_study_command(bundle: Bundle, films: Path, tmp_path: Path) -> None:
 def test_wrong_use_is_one_line(
     bundle: Bundle, films: Path, tmp_path: Path, words: list[str], code: int, said: str
 ) -> None:
-    given = [str(films) if word == "FILMS" else word for word in words]
+    given = [word.replace("FILMS", str(films)) for word in words]
     done = typed("calibrate", str(bundle.path), *given, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr

@@ -88,7 +88,7 @@ def trained(tiny: Bundle) -> Bundle:
 def test_films_of_patients_held_out_and_of_nobody_prepared(trained: Bundle, prepared: Films, tmp_path: Path) -> None:
     """Of patients of train, val and test none; no child, and none without a reading or a patient."""
     rows = read_films([*HELD_OUT[:7], *OTHERS[:6]], age="40", sex="F", view="PA")
-    rows[4]["age"] = "17"
+    rows[3]["age"], rows[4]["age"] = "040Y", "017Y"
     rows[5]["rsna_class"] = ""
     rows += [{"image_id": "nobody", "rsna_class": "Normal"}]
     found = held_out_films(trained, [set_of(tmp_path / "aux", rows)], prepared)

@@ -338,7 +338,7 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "no file name": (edit(file=""), "a film without image_id or file: train-normal-0"),
     "name twice": (edit(image_id="val-covid19-0"), "image_id 'val-covid19-0' is used by 2 films"),
     "patient": (edit(patient_id=ROWS[-1]["patient_id"]), "1 patients occur in more than one split"),
-    "age": (edit(age="045Y"), "train-normal-0: age '045Y' is not a number of years"),
+    "age": (edit(age="old"), "train-normal-0: age 'old' is neither a number of years nor like 045Y"),
 }
 
 

@@ -11,6 +11,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("torch")
 
 from model import bundle as bundles
+from model.data.bundle_films import films_for
 from model.evaluation.evaluate import EvaluationContent
 from model.evaluation.questions import NO_OPACITY
 from tests.services import Xrayq
@@ -39,12 +40,17 @@ def more() -> list[Row]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Bundles whose trunk held a half of the auxiliary patients out, and none; films, aux and copies."""
-    plain = tiny_bundle(tmp_path / "made", network=deep_network)
-    bundles.derive(plain, tmp_path / "trained", provenance={"pretraining": TRUNK})
-    bundles.derive(plain, tmp_path / "careless", provenance={"pretraining": TRUNK | {"held_out": 0.0}})
+    """Bundles whose trunk held a half of the auxiliary patients out, and none, trained on films; two of other films or
+    of films not said; films, aux and copies."""
     raw = [write_films(tmp_path / "raw", one_source(), side=96), write_films(tmp_path / "more", more(), side=90)]
     prepare_films(raw, tmp_path / "films", size=SIZE, views=())
+    plain = tiny_bundle(tmp_path / "made", network=deep_network)
+    made = {"pretraining": TRUNK, "data_digest": films_for(plain, tmp_path / "films").digest}
+    careless = made | {"pretraining": TRUNK | {"held_out": 0.0}}
+    bundles.derive(plain, tmp_path / "trained", provenance=made)
+    bundles.derive(plain, tmp_path / "careless", provenance=careless)
+    bundles.derive(plain, tmp_path / "elsewhere", provenance=made | {"data_digest": "0" * 64})
+    bundles.derive(plain, tmp_path / "unsaid", provenance={"pretraining": TRUNK})
     some = [row for row in rows() if row["split"] == "val"]
     prepare_films(write_films(tmp_path / "native", some, side=300), tmp_path / "copies", size=SIZE, views=())
     read = [*read_films(HELD_OUT[:6], NO_OPACITY), *read_films([*HELD_OUT[6:9], *OTHERS[:4]])]
@@ -68,7 +74,13 @@ def test_second_run_writes_the_same_bytes(folder: Path, xrayq: Xrayq) -> None:
     for words in ("network, more", "siim: COVID-19 against normal", "unseen, openist", "1 - p(normal)"):
         assert words in printed[1]
     page = written[0]["report.html"].decode()
-    for words in ("prepared from: native", "Held out: 0.5", "source never trained on: openist", "more, all views"):
+    for words in (
+        "prepared from: native",
+        "Held out: 0.5",
+        "Where the bundle has a gate, it may",
+        "source never trained on: openist",
+        "more, all views",
+    ):
         assert words in page
     as_it_was_read(content)
     all_is_measured(content)
@@ -104,6 +116,10 @@ def all_is_measured(content: dict[str, Any]) -> None:
     [
         ("careless --auxiliary aux", 1, "not every training behind it held auxiliary patients out"),
         ("careless --unseen aux=nih:Mass", 1, "the prepared set has films of nih in train or val"),
+        ("elsewhere --auxiliary aux", 1, "elsewhere was trained on other films than films holds"),
+        ("elsewhere --unseen aux=openist:normal", 1, "elsewhere was trained on other films than films holds"),
+        ("unsaid --auxiliary aux", 1, "or does not say on which: no film can be told to be unseen by it"),
+        ("trained --auxiliary aux --out raw/metadata.csv", 1, "raw/metadata.csv is not a folder"),
         ("trained --unseen aux", 2, "write it as FOLDER=source:label"),
         ("trained --unseen none=a:b", 3, "no such folder or file: none"),
         ("trained --auxiliary none", 3, "no such folder or file: none"),
@@ -115,7 +131,7 @@ def all_is_measured(content: dict[str, Any]) -> None:
 def test_what_cannot_be_measured_is_one_line_and_writes_nothing(
     words: str, code: int, said: str, folder: Path, xrayq: Xrayq
 ) -> None:
-    ended, _, error = xrayq(*f"evaluate {words} --films films --out report".split())
+    ended, _, error = xrayq(*f"evaluate --films films --out report {words}".split())
     assert (ended, said in error, error.count("\n")) == (code, True, 1), error
     assert not (folder / "report").exists()
 

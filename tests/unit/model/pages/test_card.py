@@ -152,14 +152,17 @@ def test_unknown_sources_are_said_to_be(bundle: Bundle, content: EvaluationConte
 
 
 def test_more_measures_are_shown_where_there_are_any() -> None:
-    text = "\n".join(more_measures(MORE))
+    text = "\n".join(more_measures(MORE, gate=True))
+    its_gate = "no training of its network saw. Its gate, which gives no score, may have been trained on them:"
+    assert its_gate in " ".join(text.split())
+    assert "which no training of its network saw:" in "\n".join(more_measures(MORE, gate=False))
     assert "| p(covid19) | 69 of 60 patients | 26 of 26 patients | 0.875 [0.80, 0.93] |" in text
     assert "| - (too few patients) |" in text
     assert (
         "| unseen, source: openist | 20 | 20 | 0.250 [0.10, 0.50] | 0.250 [0.10, 0.50], patients [0.20, 0.40] |" in text
     )
     assert "14 films prepared again from native: 2 have other flags" in text
-    assert list(more_measures({})) == []
+    assert list(more_measures({}, gate=True)) == []
 
 
 def test_the_card_for_programs_has_what_the_evaluation_has(bundle: Bundle, content: EvaluationContent) -> None:

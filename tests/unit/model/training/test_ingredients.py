@@ -279,6 +279,7 @@ def test_a_stopped_run_goes_on(
         (["--only", "hiding"], 1, "nothing to leave out for hiding"),
         (["--added", "elsewhere"], 1, "not 'elsewhere' alone"),
         (["--set", "teacher_weight=0.5"], 2, "a study has no teacher"),
+        (["--without-pretraining", "random"], 2, "trains the row random twice"),
         (["--without-pretraining", "nowhere.pt"], 3, "no such folder or file: nowhere.pt"),
     ],
 )

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from torch import nn  # noqa: E402
 
+from model.data.auxiliary import AuxiliaryFilms, load_auxiliary  # noqa: E402
 from model.data.dataset import Dataset  # noqa: E402
 from model.errors import DatasetError  # noqa: E402
 from model.notice import NOTICE  # noqa: E402
@@ -26,6 +27,9 @@ from tests.unit.model.films import Row, dataset_for, prepare_films, rows_for, wr
 from tests.unit.model.small import Small  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+Given = tuple[Dataset, AuxiliaryFilms | None]
+"""A prepared set and the films that join it."""
 
 
 def rows() -> list[Row]:
@@ -44,13 +48,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture
-def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[Dataset]:
-    """The sets that trainings of a study were given, on networks of a few weights."""
-    seen: list[Dataset] = []
+def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[Given]:
+    """The films that trainings of a study were given, on networks of a few weights."""
+    seen: list[Given] = []
     train = study.train
 
     def recorded(network: Any, data: Dataset, config: TrainConfig, **options: Any) -> Trained:
-        seen.append(data)
+        seen.append((data, options["auxiliary"]))
         return train(network, data, config, **options)
 
     monkeypatch.setattr(study, "build", lambda *_: Small())
@@ -63,10 +67,10 @@ def bench(dataset: Dataset, **changes: Any) -> Bench:
     return Bench(dataset=dataset, config=TrainConfig(epochs=1, batch=6, search_epochs=0), **plain | changes)
 
 
-def test_nothing_of_the_source_is_trained_or_chosen_on(dataset: Dataset, trained_on: list[Dataset]) -> None:
+def test_nothing_of_the_source_is_trained_or_chosen_on(dataset: Dataset, trained_on: list[Given]) -> None:
     done = source_study(bench(dataset))
     assert [tuple(row[:2]) for row in done.rows] == [("b, left out", 5)]
-    left = [{film.source for films in data.splits.values() for film in films.records} for data in trained_on]
+    left = [{film.source for films in data.splits.values() for film in films.records} for data, _ in trained_on]
     assert left == [{"b", "c"}, {"a", "c"}]  # the first has no pneumonia and is refused
     assert "a cannot be left out: split 'train' lacks films of every class" in done.note
     assert done.columns == (
@@ -80,14 +84,34 @@ def test_nothing_of_the_source_is_trained_or_chosen_on(dataset: Dataset, trained
     assert len(done.rows[0]) == len(done.columns)
 
 
-def test_sources_of_no_training_are_measured_after_all_others(dataset: Dataset, trained_on: list[Dataset]) -> None:
+def test_sources_of_no_training_are_measured_after_all_others(dataset: Dataset, trained_on: list[Given]) -> None:
     images = dataset.splits["test"].images
     done = source_study(bench(dataset, seeds=(1, 2)), [Unseen(source="x", images=images)], ["b"])
     assert [row[0] for row in done.rows] == ["b, left out", "x, in no training"]
-    assert [data is dataset for data in trained_on] == [False, False, True, True]
+    assert [data is dataset for data, _ in trained_on] == [False, False, True, True]
     assert "means over 2 seeds" in done.note
+    assert "takes films as independent" in done.note
+    assert "nothing of the scatter of seeds" in done.note
     with pytest.raises(DatasetError, match="no normal film of source 'c'"):
         source_study(bench(dataset), sources=["c"])
+
+
+def test_auxiliary_films_of_the_source_do_not_join_its_training(
+    dataset: Dataset, trained_on: list[Given], tmp_path: Path
+) -> None:
+    """All of them join where nothing is left out."""
+    labels = {"a/1": "mass", "b/1": "mass", "b/2": "", "c/1": "", "b/3": "edema"}
+    auxiliary = load_auxiliary([write_auxiliary(tmp_path, labels)], size=32)
+    images = dataset.splits["test"].images
+    source_study(bench(dataset, auxiliary=auxiliary), [Unseen(source="x", images=images)], ["b"])
+    (_, joined), (_, every) = trained_on
+    assert every is auxiliary
+    assert joined is not None
+    assert joined.sources == ("a", "c")
+    assert joined.digest != auxiliary.digest
+    own = [auxiliary.sources.index(source) for source in joined.sources]
+    for name in ("images", "truth", "known"):
+        assert np.array_equal(getattr(joined, name), getattr(auxiliary, name)[own])
 
 
 def test_the_rest_of_a_set_is_the_set_without_the_source(dataset: Dataset) -> None:
@@ -117,7 +141,7 @@ def test_shares_are_those_above_thresholds_of_the_validation_films(dataset: Data
     assert found == {"pneumonia": 0.0, "covid19": 0.25, "any finding's flag": 0.25, "not normal": 0.25}
 
 
-def test_xrayq_study_source(tmp_path: Path, trained_on: list[Dataset], xrayq: Xrayq) -> None:
+def test_xrayq_study_source(tmp_path: Path, trained_on: list[Given], xrayq: Xrayq) -> None:
     prepare_films(write_films(tmp_path / "raw", rows()), tmp_path / "runs/films")
     write_auxiliary(tmp_path / "aux", {f"open/{at}": "normal" if at else "mass" for at in range(4)})
     words = ["study", "source", "--epochs", "1", "--only", "b", "--unseen", "aux=open:normal", "--set", "batch=6"]

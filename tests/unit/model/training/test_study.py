@@ -140,6 +140,7 @@ def test_xrayq_study(which: str, tmp_path: Path, calls: Calls, xrayq: Xrayq) -> 
     assert set(result) == {"study", "title", "columns", "rows", "note", "provenance"}
     assert result["study"] == which
     assert result["title"].split(":")[0] in out
+    assert all(column in out for column in result["columns"])  # a file or pipe takes the whole width
     assert NOTICE in " ".join(out.split())
     assert result["provenance"]["command"] == f"xrayq {' '.join(words)}".replace("runs/", "")
     assert result["provenance"]["start"]
