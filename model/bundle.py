@@ -22,10 +22,11 @@ from typing import Any
 
 from model.calibration import Calibration
 from model.conformal import Conformal
-from model.decision import OperatingPoint
+from model.decision import OperatingPoint, read_points
 from model.digest import file_digest
 from model.errors import BundleError
 from model.findings import NOT_NORMAL, negative_of
+from model.manifest_values import block, blocks, json_of, label, maybe, number, sequence, text
 from model.preprocess import PreprocessSpec
 from model.xray_devices import DeviceCalibration, XrayDevice, device_of, in_order
 
@@ -113,14 +114,14 @@ class Bundle:
 
 
 def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
-    """Write a new bundle folder, all or nothing, and read it back.
+    """Write a new bundle folder and read it back, all or nothing.
 
     Args:
         bundle: what the manifest says; its path, digest and files are ignored.
         files: by their names in the bundle; MODEL is among them.
 
     Raises:
-        BundleError: `path` exists.
+        BundleError: `path` exists, or a field is not what `load` takes: then there is no `path`.
     """
     refuse_existing(path)
     draft = path.with_name(path.name + ".part")
@@ -149,8 +150,9 @@ def write(path: Path, bundle: Bundle, *, files: dict[str, Path]) -> Bundle:
         "files": {name: file_digest(draft / name) for name in files},
     } | {name: value for name, value in optional.items() if value}
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    made = load(draft)
     os.rename(draft, path)  # noqa: PTH104 - the one atomic step
-    return load(path)
+    return replace(made, path=path)
 
 
 def refuse_existing(path: Path) -> None:
@@ -187,33 +189,34 @@ def load(path: Path) -> Bundle:
     """
     try:
         raw = (path / MANIFEST).read_bytes()
-        manifest = json.loads(raw)
+        manifest = json_of(raw)
     except OSError as error:
         raise BundleError(f"{path / MANIFEST}: {error.strerror}") from error
     except ValueError as error:
-        raise BundleError(f"{path / MANIFEST} is not JSON") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") not in READABLE:
+        raise BundleError(f"{path / MANIFEST} is not JSON: {error}") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if type(schema) is not int or schema not in READABLE:  # true is 1, and no schema
         raise BundleError(f"{path / MANIFEST}: this version reads bundle schemas {READABLE}")
     try:
-        _verify_files(path, manifest["files"])
-        findings, conformal = tuple(manifest["findings"]), manifest.get("conformal")
+        _verify_files(path, block(manifest["files"], "files"))
+        findings, conformal = _findings(manifest["findings"]), manifest.get("conformal")
         bundle = Bundle(
             path=path,
-            name=str(manifest["name"]),
-            version=str(manifest["version"]),
+            name=label(manifest["name"], "name"),
+            version=label(manifest["version"], "version"),
             digest=hashlib.sha256(raw).hexdigest(),
             findings=findings,
-            negative=str(manifest.get("negative", negative_of(findings))),
-            preprocess=PreprocessSpec(**manifest["preprocess"]),
-            calibration=Calibration.read(manifest if manifest["schema"] == 1 else manifest["calibration"], findings),
-            operating_points=tuple(OperatingPoint.read(point) for point in manifest["operating_points"]),
-            metrics=manifest["metrics"],
-            provenance=manifest["provenance"],
+            negative=text(manifest.get("negative", negative_of(findings)), "negative"),
+            preprocess=PreprocessSpec.read(manifest["preprocess"]),
+            calibration=Calibration.read(manifest if schema == 1 else manifest["calibration"], findings),
+            operating_points=read_points(manifest["operating_points"], findings),
+            metrics=blocks(manifest["metrics"], "metrics"),
+            provenance=_provenance(manifest["provenance"]),
             variants=_variants(manifest),
-            conformal=Conformal.read(conformal, findings) if conformal else None,
+            conformal=None if conformal is None else Conformal.read(conformal, findings),
             devices=_devices(manifest, findings),
-            gate=manifest.get("gate"),
-            parent=manifest.get("parent"),
+            gate=_gate(manifest),
+            parent=maybe(label)(manifest.get("parent"), "parent"),
             files=tuple(sorted(manifest["files"])),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -225,17 +228,43 @@ def load(path: Path) -> Bundle:
             f"{path / MANIFEST}: the negative finding is {negative_of(bundle.findings)} and stands first, "
             f"not {bundle.negative} of {', '.join(bundle.findings)}"
         )
-    unknown = {point.finding for point in bundle.operating_points} - {*bundle.findings, NOT_NORMAL}
-    if unknown:
-        raise BundleError(f"{path / MANIFEST}: operating points for {', '.join(sorted(unknown))}, not findings")
-    if bundle.gate and GATE not in bundle.files:
+    if bundle.gate is not None and GATE not in bundle.files:
         raise BundleError(f"{path / MANIFEST} lists no {GATE}")
     return bundle
 
 
+def _findings(found: object) -> tuple[str, ...]:
+    """Of a manifest. Raises ValueError."""
+    findings = tuple(text(name, "finding", least=1, most=32) for name in sequence(found, "findings"))
+    if not findings or len(set(findings)) < len(findings):
+        raise ValueError("findings must be one or more, each named once")
+    return findings
+
+
+def _provenance(found: object) -> dict[str, Any]:
+    """Of a manifest: the blocks that are read by name are blocks. Raises ValueError."""
+    provenance = block(found, "provenance")
+    for name in ("calibrated", "recipe"):
+        block(provenance.get(name, {}), name)
+    maybe(block)(provenance.get("pretraining"), "pretraining")
+    sequence(provenance.get("history", ()), "history")
+    return provenance
+
+
+def _gate(manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """Of a manifest; None where it has none. Its limits are numbers; `model.gate` knows which there must be, and a
+    bundle of another release may have others. Raises KeyError or ValueError."""
+    if manifest.get("gate") is None:
+        return None
+    gate = block(manifest["gate"], "gate")
+    for name, limit in block(gate["thresholds"], "thresholds of the gate").items():
+        number(limit, f"threshold {name} of the gate", low=0)
+    return gate
+
+
 def _variants(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Of a manifest; {} where it has none. Raises ValueError if one names no listed file."""
-    variants = dict(manifest.get("variants", {}))
+    variants = blocks(manifest.get("variants", {}), "variants")
     for precision, record in variants.items():
         if record["file"] == MODEL or record["file"] not in manifest["files"]:
             raise ValueError(f"variant {precision} names no listed file")
@@ -244,7 +273,7 @@ def _variants(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _devices(manifest: dict[str, Any], findings: tuple[str, ...]) -> tuple[DeviceCalibration, ...]:
     """Of a manifest. Raises ValueError where two have one name."""
-    devices = tuple(DeviceCalibration.read(device, findings) for device in manifest.get("devices", ()))
+    devices = tuple(DeviceCalibration.read(one, findings) for one in sequence(manifest.get("devices", ()), "devices"))
     if len({device.name for device in devices}) < len(devices):
         raise ValueError("two devices have the same name")
     return devices

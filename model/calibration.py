@@ -6,11 +6,12 @@ are. A prior shift then moves the probabilities to the prevalences of a site.
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from model.manifest_values import Rule, block, by_finding, count, interval, number, read_by, sequence, share
 
 Logits = NDArray[np.float32]
 Probabilities = NDArray[np.float64]
@@ -34,6 +35,14 @@ class Bin:
     """Of the share with the finding, by films in the bin and around it: `model.calibrating.intervals`. In bundles of
     earlier releases of positives / films alone, by Clopper and Pearson."""
 
+    @classmethod
+    def read(cls, found: object, finding: str) -> "Bin":
+        """From a manifest. Raises TypeError or ValueError."""
+        made = cls(**read_by(_BIN, found, f"a bin of {finding}"))
+        if made.positives > made.films:
+            raise ValueError(f"a bin of {finding} has {made.positives} films with it of {made.films}")
+        return made
+
 
 @dataclass(frozen=True, kw_only=True)
 class PriorShift:
@@ -47,9 +56,10 @@ class PriorShift:
     """Its prevalence at the site; they sum to 1."""
 
     @classmethod
-    def read(cls, found: dict[str, Any], findings: tuple[str, ...]) -> "PriorShift":
-        """From a manifest. Raises KeyError, TypeError or ValueError."""
-        films, site = ({name: float(found[key][name]) for name in findings} for key in ("films", "site"))
+    def read(cls, found: object, findings: tuple[str, ...]) -> "PriorShift":
+        """From a manifest. Raises KeyError or ValueError."""
+        given = block(found, "prior_shift")
+        films, site = (by_finding(given[key], f"prior_shift: {key}", findings, share) for key in ("films", "site"))
         for shares in (films, site):
             if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > SUM_TOLERANCE:
                 raise ValueError("prevalences must be over 0 and sum to 1")
@@ -80,20 +90,23 @@ class Calibration:
     probability says; flags, prediction sets and intervals are made before it."""
 
     @classmethod
-    def read(cls, found: dict[str, Any], findings: tuple[str, ...]) -> "Calibration":
+    def read(cls, found: object, findings: tuple[str, ...]) -> "Calibration":
         """From a manifest. Raises KeyError, TypeError or ValueError."""
-        temperature = float(found["temperature"])
+        found = block(found, "calibration")
+        temperature = number(found["temperature"], "temperature")
         if not temperature > 0:
             raise ValueError("temperature must be positive")
         method = found.get("method", TEMPERATURE)
         if method not in METHODS:
             raise ValueError(f"calibration method {method!r} is not known")
-        scale, bias = (tuple(map(float, found[name])) if method == VECTOR else () for name in ("scale", "bias"))
+        if method == NONE and temperature != 1:
+            raise ValueError(f"temperature {temperature:g} with calibration method {NONE}, which leaves logits alone")
+        scale, bias = (_numbers(found[name], name) if method == VECTOR else () for name in ("scale", "bias"))
         if method == VECTOR and not len(scale) == len(bias) == len(findings):
             raise ValueError("vector scaling needs a scale and a bias for each finding")
-        if not all(value > 0 for value in scale) or not all(map(isfinite, (temperature, *scale, *bias))):
-            raise ValueError("scales must be positive, scales and biases finite")
-        bins = {name: tuple(map(_bin, bins)) for name, bins in found.get("bins", {}).items()}
+        if not all(value > 0 for value in scale):
+            raise ValueError("scales must be positive")
+        bins = {name: _bins(steps, name) for name, steps in block(found.get("bins", {}), "bins").items()}
         if unknown := set(bins) - set(findings):
             raise ValueError(f"bins for {', '.join(sorted(unknown))}, not findings")
         shift = found.get("prior_shift")
@@ -102,8 +115,8 @@ class Calibration:
             scale=scale,
             bias=bias,
             bins=bins,
-            record=dict(found.get("record", {})),
-            prior_shift=PriorShift.read(shift, findings) if shift else None,
+            record=block(found.get("record", {}), "record of the calibration"),
+            prior_shift=None if shift is None else PriorShift.read(shift, findings),
         )
 
     @property
@@ -206,6 +219,16 @@ def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float:
     return round(float(grid[low]), 3)
 
 
-def _bin(found: dict[str, Any]) -> Bin:
-    low, high = found["interval95"]
-    return Bin(**found | {"interval95": (float(low), float(high))})
+def _numbers(found: object, name: str) -> tuple[float, ...]:
+    return tuple(number(value, name) for value in sequence(found, name))
+
+
+def _bins(found: object, finding: str) -> tuple[Bin, ...]:
+    bins = tuple(Bin.read(step, finding) for step in sequence(found, f"bins of {finding}"))
+    ends = [own.up_to for own in bins]
+    if not bins or ends != sorted(set(ends)) or ends[-1] != 1:
+        raise ValueError(f"bins of {finding} must rise, and the last one end at 1")
+    return bins
+
+
+_BIN: dict[str, Rule] = {"up_to": share, "films": count, "positives": count, "interval95": interval}

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.manifest_values import block, by_finding, count, number, share
+
 DIGITS = 6
 """Decimal places of a limit, rounded down."""
 
@@ -40,18 +42,17 @@ class Conformal:
     """On which films it was fitted."""
 
     @classmethod
-    def read(cls, found: dict[str, Any], findings: tuple[str, ...]) -> "Conformal":
-        """From a manifest. Raises KeyError, TypeError or ValueError."""
-        limits = {name: float(limit) for name, limit in found["limits"].items()}
-        if set(limits) != set(findings):
-            raise ValueError("prediction sets need a limit for each finding")
-        if not 0 < found["coverage"] < 1 or not all(0 <= limit <= 1 for limit in limits.values()):
-            raise ValueError("coverage and limits must be between 0 and 1")
+    def read(cls, found: object, findings: tuple[str, ...]) -> "Conformal":
+        """From a manifest. Raises KeyError or ValueError."""
+        given = block(found, "conformal")
+        coverage = number(given["coverage"], "coverage of prediction sets")
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage of prediction sets must be between 0 and 1, not {coverage:g}")
         return cls(
-            coverage=float(found["coverage"]),
-            limits=limits,
-            films={name: int(count) for name, count in found["films"].items()},
-            record=dict(found.get("record", {})),
+            coverage=coverage,
+            limits=by_finding(given["limits"], "limit of prediction sets", findings, share),
+            films=by_finding(given["films"], "films of prediction sets", findings, count),
+            record=block(given.get("record", {}), "record of prediction sets"),
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -5,14 +5,31 @@ An operating point belongs to a finding, or to NOT_NORMAL: any finding but the n
 """
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.findings import NOT_NORMAL, negative_of
+from model.manifest_values import (
+    Rule,
+    block,
+    count,
+    flag,
+    interval,
+    label,
+    maybe,
+    number,
+    read_by,
+    sequence,
+    share,
+    text,
+)
 
 SENSITIVITY, SPECIFICITY = "sensitivity", "specificity"
+HIGHEST = 1.000001
+"""Of a threshold: one step of its digits over 1, where a film without the finding has probability 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +67,9 @@ class OperatingPoint:
     not say. Live rates are held against it label by label, so that a site's mix of films makes no difference."""
 
     @classmethod
-    def read(cls, found: dict[str, Any]) -> "OperatingPoint":
-        """From a manifest. Raises KeyError, TypeError or ValueError."""
-        pairs = {
-            name: (float(found[name][0]), float(found[name][1]))
-            for name in ("sensitivity_interval95", "specificity_interval95")
-            if found.get(name) is not None
-        }
-        shares = found.get("flagged_by_label")
-        if shares is not None:
-            shares = {name: (int(flagged), int(films)) for name, (flagged, films) in shares.items()}
-        return cls(**found | pairs | {"flagged_by_label": shares})
+    def read(cls, found: object) -> "OperatingPoint":
+        """From a manifest. Raises TypeError or ValueError."""
+        return cls(**read_by(_RULES, found, "operating point"))
 
     def flagged_of(self, label: str, negative: str) -> tuple[int, int] | None:
         """Of the films with this label that it was chosen on: how many are flagged, and how many there are.
@@ -79,6 +88,17 @@ class OperatingPoint:
     def as_dict(self) -> dict[str, Any]:
         absent = {name for name in ("bound", "met", "patients", "flagged_by_label") if getattr(self, name) is None}
         return {name: value for name, value in asdict(self).items() if name not in absent}
+
+
+def read_points(found: object, findings: tuple[str, ...]) -> tuple[OperatingPoint, ...]:
+    """From a manifest: at most one for each finding and NOT_NORMAL. Raises TypeError or ValueError."""
+    points = tuple(map(OperatingPoint.read, sequence(found, "operating_points")))
+    names = [point.finding for point in points]
+    if unknown := set(names) - {*findings, NOT_NORMAL}:
+        raise ValueError(f"operating points for {', '.join(sorted(unknown))}, not findings")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"more than one operating point for {', '.join(sorted(twice))}")
+    return points
 
 
 def flags(probabilities: dict[str, float], points: tuple[OperatingPoint, ...]) -> tuple[str, ...]:
@@ -119,3 +139,39 @@ def composite_logit(logits: dict[str, float]) -> float:
     negative = negative_of(logits)
     others = np.array([value for name, value in logits.items() if name != negative], np.float64)
     return float(np.logaddexp.reduce(others)) - logits[negative]
+
+
+def _target(value: object, name: str) -> str:
+    if value not in ("", SENSITIVITY, SPECIFICITY):
+        raise ValueError(f"{name} must be {SENSITIVITY} or {SPECIFICITY}, not {value!r}")
+    return str(value)
+
+
+def _flagged_by_label(value: object, name: str) -> dict[str, tuple[int, int]]:
+    found = {}
+    for key, pair in block(value, name).items():
+        flagged, films = (count(number, f"{name} of {key}") for number in sequence(pair, f"{name} of {key}"))
+        if flagged > films:
+            raise ValueError(f"{name}: {flagged} of {films} films with {key} cannot be flagged")
+        found[key] = flagged, films
+    return found
+
+
+_RULES: dict[str, Rule] = {
+    "finding": label,
+    "threshold": partial(number, low=0, high=HIGHEST),
+    "sensitivity": share,
+    "specificity": share,
+    "positives": count,
+    "negatives": count,
+    "chosen_on": text,
+    "id": partial(text, most=64),
+    "target": _target,
+    "target_value": maybe(share),
+    "sensitivity_interval95": maybe(interval),
+    "specificity_interval95": maybe(interval),
+    "bound": maybe(share),
+    "met": maybe(flag),
+    "patients": maybe(count),
+    "flagged_by_label": maybe(_flagged_by_label),
+}

@@ -5,13 +5,18 @@ shrink the stored pixels with area averaging, and only then window, invert and s
 """
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.manifest_values import Rule, count, number, read_by
+
 Pixels = NDArray[np.generic]
 Input = NDArray[np.uint8]
+MOST_SIDE = 4096
+"""Pixels of an input: finer than chest films are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +30,24 @@ class PreprocessSpec:
     stretch_high: float = 99.0
     """Percentile of the shrunk film that becomes 255."""
 
+    @classmethod
+    def read(cls, found: object) -> "PreprocessSpec":
+        """From a manifest. Raises ValueError."""
+        spec = cls(**read_by(_RULES, found, "preprocess"))
+        if spec.stretch_low >= spec.stretch_high:
+            raise ValueError(f"stretch_low {spec.stretch_low:g} must be under stretch_high {spec.stretch_high:g}")
+        return spec
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+_PERCENTILE: Rule = partial(number, low=0, high=100)
+_RULES: dict[str, Rule] = {
+    "size": partial(count, low=1, high=MOST_SIDE),
+    "stretch_low": _PERCENTILE,
+    "stretch_high": _PERCENTILE,
+}
 
 
 def to_input(

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from model.calibration import Calibration
 from model.conformal import Conformal
-from model.decision import OperatingPoint
-from model.findings import NOT_NORMAL
+from model.decision import OperatingPoint, read_points
+from model.manifest_values import block, blocks, text
 
 LONGEST_NAME = 28
 """An alarm is about "FINDING on NAME" in 64 letters, of which a finding has 32 at most."""
@@ -99,19 +99,17 @@ class DeviceCalibration(DeviceMatch):
     """On which films it was fitted, and for what. Under `bundle` the digest of the bundle whose logits they had."""
 
     @classmethod
-    def read(cls, found: Mapping[str, Any], findings: tuple[str, ...]) -> "DeviceCalibration":
-        """From a manifest. Raises KeyError, TypeError, AttributeError or ValueError."""
-        points = tuple(OperatingPoint.read(point) for point in found["operating_points"])
-        if unknown := {point.finding for point in points} - {*findings, NOT_NORMAL}:
-            raise ValueError(f"operating points for {', '.join(sorted(unknown))}, not findings")
+    def read(cls, found: object, findings: tuple[str, ...]) -> "DeviceCalibration":
+        """From a manifest. Raises KeyError, TypeError or ValueError."""
+        given = block(found, "device")
         return cls(
-            name=str(found["name"]),
-            match={str(name): str(value) for name, value in found["match"].items()},
-            calibration=Calibration.read(found["calibration"], findings),
-            operating_points=points,
-            conformal=Conformal.read(found["conformal"], findings),
-            metrics=dict(found["metrics"]),
-            record=dict(found["record"]),
+            name=text(given["name"], "name of a device"),
+            match={name: text(value, name) for name, value in block(given["match"], "match of a device").items()},
+            calibration=Calibration.read(given["calibration"], findings),
+            operating_points=read_points(given["operating_points"], findings),
+            conformal=Conformal.read(given["conformal"], findings),
+            metrics=blocks(given["metrics"], "metrics of a device"),
+            record=block(given["record"], "record of a device"),
         )
 
     def as_dict(self) -> dict[str, Any]:

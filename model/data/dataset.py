@@ -207,7 +207,7 @@ def open_prepared(folder: Path) -> tuple[Films, PreprocessSpec]:
         findings = tuple(map(str, manifest["findings"]))
         records = tuple(_film(row, findings) for row in csv.DictReader(io.StringIO(table.decode(), newline="")))
         store = np.load(folder / IMAGES, mmap_mode="r")
-        spec = PreprocessSpec(**manifest["preprocess"])
+        spec = PreprocessSpec.read(manifest["preprocess"])
     except (FileNotFoundError, NotADirectoryError) as error:
         name = Path(error.filename).name
         raise DatasetError(f"{folder} is not a prepared set ({name} is missing): run 'xrayq prepare' first") from error

@@ -38,6 +38,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.atomic_files import write_texts
 from model.bundle import Bundle
 from model.data.bundle_films import Advance, films_for
 from model.data.dataset import MORE, SPLITS, FilmRow, Films, open_prepared
@@ -246,11 +247,14 @@ def json_text(content: JsonValue) -> str:
 
 
 def write(evaluation: Evaluation, out: Path, report: str) -> None:
+    """All three files or none."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json_text(evaluation.content), encoding="utf-8")
-    predictions = predictions_text(evaluation.scored, evaluation.content.bundle.digest)
-    (out / "predictions.csv").write_text(predictions, encoding="utf-8")
-    (out / "report.html").write_text(report, encoding="utf-8")
+    texts = {
+        "evaluation.json": json_text(evaluation.content),
+        "predictions.csv": predictions_text(evaluation.scored, evaluation.content.bundle.digest),
+        "report.html": report,
+    }
+    write_texts({out / name: text for name, text in texts.items()})
 
 
 def _chosen(split: str, views: tuple[str, ...]) -> Callable[[FilmRow], bool]:

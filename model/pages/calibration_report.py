@@ -5,6 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from model.atomic_files import write_texts
 from model.calibrating.calibration_content import Calibrated, CalibrationContent
 from model.calibrating.measured_part import MeasuredPart
 from model.calibration import Bin, Calibration
@@ -27,8 +28,8 @@ FILES = ("calibration.json", "calibration.html")
 
 def write(calibrated: Calibrated, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in zip(FILES, (json_text(calibrated.content), render(calibrated.content)), strict=True):
-        (out / name).write_text(text, encoding="utf-8")
+    texts = json_text(calibrated.content), render(calibrated.content)
+    write_texts({out / name: text for name, text in zip(FILES, texts, strict=True)})
 
 
 def render(content: CalibrationContent) -> str:

@@ -24,6 +24,8 @@ from model.pages.texts import value_text
 
 EVALUATION = SHIPPED / "reference.evaluation.json"
 NOT_SHOWN = {"history", "intended_use", "pretraining", "flow"}
+PARTS = ("val", "test", "test_all")
+"""Of an evaluation, that a card is of."""
 POOLED = 32
 """Pixels of a film's side for one of the feature map's."""
 
@@ -34,7 +36,7 @@ def read_evaluation(path: Path) -> EvaluationContent:
 
 
 def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
-    """The card as Markdown. Raises ValueError when the evaluation is of another bundle."""
+    """The card as Markdown. Raises ValueError as `check`."""
     check(bundle, evaluation)
     sections = {
         "What it is": _what_it_is(bundle),
@@ -67,9 +69,11 @@ def card(bundle: Bundle, evaluation: EvaluationContent) -> str:
 
 
 def check(bundle: Bundle, evaluation: EvaluationContent) -> None:
-    """Raises ValueError when the evaluation is of another bundle."""
+    """Raises ValueError when the evaluation is of another bundle, or lacks a part that the card is of."""
     if evaluation.bundle.digest != bundle.digest:
         raise ValueError(f"the evaluation is of bundle {evaluation.bundle.digest[:12]}, not {bundle.digest[:12]}")
+    if missing := [name for name in PARTS if name not in evaluation.parts]:
+        raise ValueError(f"the evaluation has no part {' and no part '.join(missing)}")
 
 
 def _created(bundle: Bundle) -> str:

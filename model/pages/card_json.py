@@ -49,7 +49,7 @@ MORE_MEASURES = ("questions", "normals_flagged", "other_films", "copies", "other
 
 
 def card_json(bundle: Bundle, evaluation: EvaluationContent) -> str:
-    """The text of card.json. Raises ValueError when the evaluation is of another bundle."""
+    """The text of card.json. Raises ValueError as `model.pages.card.check`."""
     check(bundle, evaluation)
     return json.dumps(_content(bundle, evaluation), indent=1, sort_keys=True, allow_nan=False) + "\n"
 

@@ -245,3 +245,124 @@ def test_a_trunks_story_is_told_to_its_beginning() -> None:
     assert bundles.trunk_stories(bundle) == [{"films": 5000}, start]
     for nothing in ({}, {"pretraining": None}):
         assert bundles.trunk_stories(Bundle(**FIELDS | {"provenance": nothing})) == []
+
+
+def point(**changes: Any) -> dict[str, Any]:
+    return {"operating_points": [POINT.as_dict() | changes]}
+
+
+def bins(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"calibration": {"temperature": 1.5, "bins": {"covid19": list(steps)}}}
+
+
+def step(**changes: Any) -> dict[str, Any]:
+    return {"up_to": 1.0, "films": 9, "positives": 1, "interval95": [0.0, 0.4]} | changes
+
+
+def sets(**changes: Any) -> dict[str, Any]:
+    each = {"limits": dict.fromkeys(FINDINGS, 0.1), "films": dict.fromkeys(FINDINGS, 20)}
+    return {"conformal": {"coverage": 0.9} | each | changes}
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    *((point(threshold=value), "threshold must be a number") for value in (5, -1, 1.1, "0.5", ".5", None, True, [0.5])),
+    *((point(threshold=value), "is no number") for value in (float("nan"), float("inf"))),
+    (point(sensitivity=7), "sensitivity must be a number"),
+    (point(specificity="NaN"), "specificity must be a number"),
+    (point(positives=-1), "positives must be a whole number"),
+    (point(negatives=2.5), "negatives must be a whole number"),
+    (point(finding=["covid19"]), "finding must be a text"),
+    (point(id="a\nb"), "id must be a text"),
+    (point(target="luck"), "target must be sensitivity or specificity"),
+    (point(met=1), "met must be true or false"),
+    (point(sensitivity_interval95=[0.9, 0.1]), "must not end below its beginning"),
+    (point(specificity_interval95=[0.9]), "must have two ends"),
+    (point(flagged_by_label={"covid19": [3, 2]}), "3 of 2 films"),
+    (point(surprise=1), "has 'surprise', which"),
+    ({"operating_points": [POINT.as_dict(), POINT.as_dict()]}, "more than one operating point for covid19"),
+    ({"operating_points": {}}, "operating_points must be a list"),
+    (bins(), "must rise"),
+    (bins(step(up_to=0.5)), "must rise"),
+    (bins(step(), step(up_to=0.5)), "must rise"),
+    (bins(step(interval95=[2, -1])), "interval95 must be a number"),
+    (bins(step(interval95=[0.4, 0.1])), "must not end below"),
+    (bins(step(positives=10)), "10 films with it of 9"),
+    ({"calibration": {"temperature": "1.5"}}, "temperature must be a number"),
+    ({"calibration": {"temperature": True}}, "temperature must be a number"),
+    ({"calibration": {"temperature": 2, "method": "none"}}, "leaves logits alone"),
+    (
+        {"calibration": {"temperature": 1, "method": "vector", "scale": "123", "bias": [0, 0, 0]}},
+        "scale must be a list",
+    ),
+    ({"calibration": {"temperature": 1, "prior_shift": []}}, "prior_shift must be a block"),
+    (sets(coverage="0.9"), "coverage of prediction sets must be a number"),
+    (sets(coverage=1), "between 0 and 1"),
+    (sets(limits=dict.fromkeys(FINDINGS, "NaN")), "limit of prediction sets of normal must be a number"),
+    (sets(films={}), "films of prediction sets must have a value for each"),
+    ({"conformal": []}, "conformal must be a block"),
+    *(({"gate": value}, "gate must be a block") for value in ([1], [], "x", 1, False)),
+    ({"gate": {"a": 1}}, "'thresholds'"),
+    ({"gate": {"thresholds": {"other": "0.5"}}}, "threshold other of the gate must be a number"),
+    *(({"preprocess": {"size": value}}, "size must be a whole number") for value in (0, -224, "224", 224.0, True)),
+    ({"preprocess": {"stretch_low": 99, "stretch_high": 1}}, "must be under stretch_high"),
+    ({"preprocess": {"stretch_high": 101}}, "stretch_high must be a number"),
+    *(({"name": value}, "name must be a text") for value in ("a\x1b[2J", "a\nb", "", 7, "\u202eabc")),
+    ({"version": 3}, "version must be a text"),
+    ({"metrics": []}, "metrics must be a block"),
+    ({"metrics": {"val": 1}}, "metrics of val must be a block"),
+    ({"provenance": []}, "provenance must be a block"),
+    ({"provenance": {"calibrated": None}}, "calibrated must be a block"),
+    ({"variants": []}, "variants must be a block"),
+    ({"devices": {}}, "devices must be a list"),
+    ({"parent": 7}, "parent must be a text"),
+    ({"findings": "normal"}, "findings must be a list"),
+    ({"findings": ["normal", "covid19", "normal"]}, "each named once"),
+    ({"schema": True}, "reads bundle schemas"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), IMPOSSIBLE, ids=[str(changes)[:60] for changes, _ in IMPOSSIBLE])
+def test_an_impossible_value_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = write(tmp_path).path
+    rewrite(path, **changes)
+    with pytest.raises(BundleError, match=message) as caught:
+        bundles.load(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["name", "version", "provenance", "metrics", "operating_points", "preprocess"])
+def test_null_is_no_value(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path).path
+    manifest = json.loads((path / MANIFEST).read_text()) | {name: None}
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=f"{name} must be"):
+        bundles.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"threshold": 0.25', '"threshold": 1e999', "too large a number"),
+        ('"threshold": 0.25', '"threshold": 0.25, "threshold": 0.9', "'threshold' twice"),
+        ('"metrics": {', '"metrics": ' + "[" * 100_000 + "{", "too many blocks|not JSON"),
+    ],
+    ids=["infinite", "a key twice", "deep"],
+)
+def test_json_that_means_nothing_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = write(tmp_path).path
+    text = (path / MANIFEST).read_text()
+    assert old in text
+    (path / MANIFEST).write_text(text.replace(old, new))
+    with pytest.raises(BundleError, match=message):
+        bundles.load(path)
+
+
+def test_a_bundle_that_cannot_be_read_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="threshold must be"):
+        write(tmp_path, operating_points=(replace(POINT, threshold=5),))
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_threshold_that_flags_no_film_is_kept(tmp_path: Path) -> None:
+    (kept,) = write(tmp_path, operating_points=(replace(POINT, threshold=1.000001),)).operating_points
+    assert kept.threshold == 1.000001

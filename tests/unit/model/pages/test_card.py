@@ -234,3 +234,37 @@ def test_the_command_writes_both_cards(tmp_path: Path, bundle: Bundle, content: 
         (tmp_path / "other.json").write_text("{}")
         code, _, problems = xrayq(*["bundle", "card", "own", "--evaluation", "other.json"])
         assert (code, problems.count("\n"), "is no evaluation" in problems) == (1, 1, True), problems
+
+
+def test_a_card_that_cannot_be_made_or_written_leaves_nothing(
+    tmp_path: Path, bundle: Bundle, content: EvaluationContent
+) -> None:
+    own = bundles.derive(bundle, tmp_path / "own", parent=None)
+    whole = replace(content, bundle=replace(content.bundle, digest=own.digest)).as_dict()
+    (tmp_path / "whole.json").write_text(json.dumps(whole))
+    parts = {name: part for name, part in whole["parts"].items() if name != "test"}
+    (tmp_path / "cut.json").write_text(json.dumps(whole | {"parts": parts}))
+    with typed_in(tmp_path) as xrayq:
+        for words, said in (
+            (["cut.json"], "the evaluation has no part test"),
+            (["whole.json", "--markdown", "/nope/x.md"], "cannot write /nope/x.md"),
+            (["whole.json", "--markdown", "own/manifest.json"], "name another one"),
+        ):
+            code, _, problems = xrayq("bundle", "card", "own", "--evaluation", *words)
+            assert (code, problems.count("\n"), said in problems) == (1, 1, True), problems
+            assert not list(own.path.glob(f"{CARD}*"))
+    assert load(own.path) == own
+
+
+def test_a_shipped_bundle_has_its_evaluation_beside_it(
+    tmp_path: Path, bundle: Bundle, content: EvaluationContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "shipped"
+    own = bundles.derive(bundle, shipped / "reference", parent=None)
+    whole = replace(content, bundle=replace(content.bundle, digest=own.digest)).as_dict()
+    (shipped / "reference.evaluation.json").write_text(json.dumps(whole))
+    monkeypatch.setattr(bundles, "SHIPPED", shipped)
+    with typed_in(tmp_path) as xrayq:
+        code, _, problems = xrayq("bundle", "card")
+    assert code == 0, problems
+    assert read_card(own) is not None
