@@ -174,7 +174,7 @@ def test_calibration_is_judged_by_the_difference_of_the_same_films(
     found = verdicts(replace(evaluation.content, parts=evaluation.content.parts | {"test": changed}))
     (claim,) = (claim for claim in found if claim.text.startswith("Calibration makes"))
     assert claim.verdict == verdict
-    assert "of the same films lower by 0.005" in claim.evidence
+    assert "fallen film by film by 0.005" in claim.evidence
 
 
 def test_an_evaluation_of_an_earlier_release_says_nothing_of_calibration(evaluation: Evaluation) -> None:
