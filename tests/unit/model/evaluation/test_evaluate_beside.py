@@ -116,8 +116,8 @@ def all_is_measured(content: dict[str, Any]) -> None:
     [
         ("careless --auxiliary aux", 1, "not every training behind it held auxiliary patients out"),
         ("careless --unseen aux=nih:Mass", 1, "the prepared set has films of nih in train or val"),
-        ("elsewhere --auxiliary aux", 1, "elsewhere was trained on other films than films holds"),
-        ("elsewhere --unseen aux=openist:normal", 1, "elsewhere was trained on other films than films holds"),
+        ("elsewhere --auxiliary aux", 1, "was trained on other films than films holds"),
+        ("elsewhere --unseen aux=openist:normal", 1, "was trained on other films than films holds"),
         ("unsaid --auxiliary aux", 1, "or does not say on which: no film can be told to be unseen by it"),
         ("trained --auxiliary aux --out raw/metadata.csv", 1, "raw/metadata.csv is not a folder"),
         ("trained --unseen aux", 2, "write it as FOLDER=source:label"),

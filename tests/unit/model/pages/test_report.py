@@ -174,4 +174,13 @@ def test_calibration_is_judged_by_the_difference_of_the_same_films(
     found = verdicts(replace(evaluation.content, parts=evaluation.content.parts | {"test": changed}))
     (claim,) = (claim for claim in found if claim.text.startswith("Calibration makes"))
     assert claim.verdict == verdict
-    assert "of the same films lower by 0.005" in claim.evidence
+    assert "fallen film by film by 0.005" in claim.evidence
+
+
+def test_an_evaluation_of_an_earlier_release_says_nothing_of_calibration(evaluation: Evaluation) -> None:
+    """It has no difference of the same films: that is no finding on few films."""
+    part = evaluation.content.parts["test"]
+    earlier = replace(part, reliability=replace(part.reliability, log_loss_gain=None))
+    found = verdicts(replace(evaluation.content, parts=evaluation.content.parts | {"test": earlier}))
+    assert len(found) == len(verdicts(evaluation.content)) - 1
+    assert not [claim for claim in found if claim.text.startswith("Calibration makes")]
