@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         20.0,
         ge=2,
         le=120,
-        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets 0xA702, "
+        description="Seconds after which a database that is silent or locked is given up, and C-STORE gets A702, "
         "10 s later where two codings of a film are compared; statements of reports, lists and upgrades have 30 times "
         "as long.",
     )
@@ -46,11 +46,9 @@ class Settings(BaseSettings):
         "", description="Celery broker, redis://, rediss:// or redis+socket://; `xrayq up` starts one if empty."
     )
     spool: Place | None = Field(None, description="Folder of received films; default `home`/spool.")
-    spool_reserve_mib: int = Field(
-        1024, ge=0, description="Free space a film must leave; below it C-STORE gets 0xA700."
-    )
+    spool_reserve_mib: int = Field(1024, ge=0, description="Free space a film must leave; below it C-STORE gets A700.")
     max_instance_mib: int = Field(
-        512, gt=0, description="Largest data set that is kept, also when inflated; a larger one gets 0xA701."
+        512, gt=0, description="Largest data set that is kept, also when inflated; a larger one gets A701."
     )
     keep_other_objects: bool = Field(
         False, description="Keep in the spool also what can never be a film, such as dose reports and CT slices."

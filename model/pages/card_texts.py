@@ -89,8 +89,8 @@ PREDICTIVE = """PPV: share of the flagged films that have the finding, where so 
 others that do not. Their intervals are MOVER-R, from the exact intervals of both rates, with the prevalence taken as
 known. Unsure: the prediction set is not exactly one finding."""
 
-CALLS_AND_FLAGS = """Accuracy, recall and precision are of the likeliest finding. A flag is a threshold of its own: a
-film may be called COVID-19 without a flag, and one flag may be up without the other."""
+CALLS_AND_FLAGS = """Accuracy, recall and precision are of the likeliest finding. A flag is a threshold of its own: the
+likeliest finding may have no flag, and one flag may be up without the other."""
 
 GATE_LIMITS = """**View from pixels depends on the source of a film** (table by source above). Sources differ in their
 labels, so where the gate refuses the films of one source it refuses one finding more often than another. Send View

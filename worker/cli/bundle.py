@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model.decision import SENSITIVITY
 from model.notice import NOTICE
 from worker.cli.common import JsonOption, did_you_mean, load_settings, print_json, wide_console
 from worker.cli.operating_points import POINTS_NOTE, SHIFT_NOTE, print_point, share_text
@@ -161,6 +160,8 @@ def _show_decisions(console: "Console", bundle: "Bundle", splits: "dict[str, Spl
 
 def _film_counts(bundle: "Bundle", splits: "dict[str, SplitShares]") -> "Iterator[tuple[int, int | None]]":
     """Films and their patients, of each rate; a bundle of an earlier release counted those that a point promises."""
+    from model.decision import SENSITIVITY
+
     for point in bundle.operating_points:
         yield point.positives if point.target == SENSITIVITY else point.negatives, point.patients
     for shares in splits.values():

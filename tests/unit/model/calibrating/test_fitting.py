@@ -168,9 +168,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"method": "beta"}, "method 'beta' is not known"),
     ({"method": "vector", "scale": [1, 1], "bias": [0, 0]}, "a scale and a bias for each finding"),
     ({"method": "vector", "scale": [1, 1, -1], "bias": [0, 0, 0]}, "scales must be positive"),
-    ({"method": "vector", "scale": [1, 1, 1], "bias": [0, 0, float("nan")]}, "biases finite"),
+    ({"method": "vector", "scale": [1, 1, 1], "bias": [0, 0, float("nan")]}, "bias must be a number, finite, not nan"),
     ({"temperature": float("inf")}, "finite"),
-    ({"bins": {"tb": []}}, "bins for tb, not findings"),
+    ({"bins": {"tb": []}}, "bins of tb must rise, and the last one end at 1"),
 ]
 
 

@@ -378,7 +378,7 @@ def test_how_the_network_began_is_said_to_the_beginning(bundle: Bundle) -> None:
     start = {"checkpoint": "theirs.pt", "licence": "MIT"}
     made = {"pretraining": {"films": 5305, "start": start}}
     assert start_words(replace(bundle, provenance=made)) == (
-        "starts from a trunk pretrained on 5,305 chest films of other sources, which began with weights of others (MIT)"
+        "starts from a trunk pretrained on 5,305 other chest films, which began with weights of others (MIT)"
     )
     assert start_words(replace(bundle, provenance={"initial_weights": "random"})) == "starts from: random"
 

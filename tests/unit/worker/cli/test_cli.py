@@ -466,7 +466,7 @@ def test_a_bundles_rates_name_their_engine_and_the_films_of_their_thresholds(shi
             engine = json.loads((shipped / MANIFEST).read_text())["provenance"]["calibrated"]["engine"]
             assert f"measured with {engine}; 'xrayq evaluate'" in " ".join(out.split())
             assert "val, chosen on it" in out
-            assert "0.911 [0.80, 0.97] n=56" in out
+            assert "0.521 [0.40, 0.64] n=71" in out
             assert "{'" not in out
             assert "images/s" not in out
 
