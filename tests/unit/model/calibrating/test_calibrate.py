@@ -46,6 +46,7 @@ pytest.importorskip("onnx")
 
 from model.int8.compile import int8_variant
 from model.pages.calibration_report import render, write
+from model.pages.texts import point_text, promise_text
 from tests.unit.model.tiny import deep_network, tiny_bundle
 
 WISH = Wish(targets=default_targets(FINDINGS))
@@ -289,6 +290,47 @@ def test_too_little_is_refused_with_what_is_needed(
     part = change(val)
     with pytest.raises(DatasetError, match=said):
         check("val", part.labels, part.patients, FINDINGS, targets, coverage)
+
+
+def test_few_patients_are_refused_before_fitting(val: LabelledLogits) -> None:
+    """However many films they have: each fold leaves patients out."""
+    ours = tuple("one" if label == 1 else patient for label, patient in zip(val.labels, val.patients, strict=True))
+    with pytest.raises(DatasetError, match=r"too few patients.*pneumonia 1 / 5"):
+        check("val", val.labels, ours, FINDINGS, WISH.targets, WISH.coverage)
+
+
+def test_a_row_that_repeats_an_earlier_one_is_refused(bundle: Bundle, val: LabelledLogits, tmp_path: Path) -> None:
+    """Copies count as patients: ten of each film would keep any promise."""
+    table = write_table(tmp_path / "site.csv", val)
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([*lines, lines[3].replace(val.patients[2], "another")]))
+    with pytest.raises(DatasetError, match=rf"1 repeat an earlier one, first line {len(lines) + 1} \(as line 4\)"):
+        read_table(bundle, table)
+
+
+def test_films_without_a_patient_are_counted_and_said(bundle: Bundle, val: LabelledLogits, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "site.csv", replace(val, patients=("",) * 10 + val.patients[10:]))
+    said: list[str] = []
+    made = calibrate_on_table(bundle, table, tmp_path / "new", WISH, report=said.append)
+    note = "10 films name no patient and are counted as a patient each"
+    assert any(note in line for line in said)
+    assert note in render(made.content)
+    assert made.bundle.provenance["calibrated"]["films_as_patients"] == 10
+
+
+def test_a_logit_too_large_for_float32_names_its_line(bundle: Bundle, val: LabelledLogits, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "site.csv", val, logit_covid19="1e300")
+    with pytest.raises(DatasetError, match="line 3: logit_covid19 is too large for float32"):
+        read_table(bundle, table)
+
+
+def test_a_flag_that_tells_nothing_is_said_to(made: Calibrated) -> None:
+    point = made.bundle.operating_points[1]
+    useless = replace(point, sensitivity=0.0, specificity=0.9)
+    assert "tells nothing" in promise_text(useless)
+    assert "tells nothing" in point_text(useless)
+    for text in (promise_text, point_text):
+        assert "tells nothing" not in text(replace(point, sensitivity=0.9, specificity=0.9))
 
 
 def test_logits_that_are_not_finite_are_refused(val: LabelledLogits) -> None:
