@@ -17,7 +17,6 @@ from tests.phantoms import chest_film, chest_pixels
 INELIGIBLE: dict[str, dict[str, Any]] = {
     "modality": {"Modality": "CT"},
     "body_part": {"BodyPartExamined": "HAND"},
-    "view_missing": {"ViewPosition": None},
     "view_conflict": {"PatientOrientation": ["A", "F"]},
     "view": {"ViewPosition": "LL"},
     "age": {"PatientAge": "009Y"},

@@ -65,7 +65,7 @@ def test_two_of_everything_on_postgresql(postgresql_url: str, redis_server: Redi
             connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (score, finding_score)
         ]
         actions = Counter(connection.execute(select(audit_event.c.action)).scalars())
-    assert counts == [FILMS, 3 * FILMS]
+    assert counts == [FILMS, 4 * FILMS]  # not normal, and three findings
     assert actions == {"received": FILMS, "scored": FILMS}
     assert "SECRET" not in log.read_text().upper()
 

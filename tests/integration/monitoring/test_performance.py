@@ -163,7 +163,7 @@ def test_rates_are_of_drawn_films_by_label(database: Engine, bundle: Bundle) -> 
     assert (covid.npv.value, covid.npv.n) == (0.6667, 3)
     assert rate(got, "covid19", "normal").rate.calibrated == interval(80, 100)
     assert rate(got, "covid19", "covid19").rate.calibrated == interval(90, 100)
-    assert rate(got, "covid19", "normal").rate.alarm_from == pytest.approx(120)  # 1 / .05, shared by six rates
+    assert rate(got, "covid19", "normal").rate.alarm_from == pytest.approx(180)  # 1 / .05, shared by nine rates
     others = got.others
     assert (others.labelled, others.flagged, others.disputed) == (2, 2, 0)
     assert others.as_dict()["representative"] is False
@@ -182,7 +182,7 @@ def test_a_devices_films_are_held_against_its_own_calibration(
         for point in own.operating_points
     )
     both = replace(bundle, devices=(replace(own, operating_points=points),))
-    flags = ("covid19", "pneumonia")
+    flags = ("not_normal", "covid19", "pneumonia")
     keys = [
         film(database, uid=f"1.{number}", flags=flags, digest=bundle.digest, study=f"1.2.{number}", device=name)
         for number, name in enumerate([None, "room-2"] * 60)
@@ -193,7 +193,7 @@ def test_a_devices_films_are_held_against_its_own_calibration(
     (room,) = got.devices
     assert (got.sample.drawn, room.device, room.sample.drawn) == (60, "room-2", 60)
     assert rate(got, "covid19", "normal").rate.alarm
-    assert rate(got, "covid19", "normal").rate.alarm_from == pytest.approx(240)  # 1 / .05, shared by twelve rates
+    assert rate(got, "covid19", "normal").rate.alarm_from == pytest.approx(360)  # 1 / .05, shared by eighteen rates
     of_room = next(one for one in room.sample.findings if one.finding == "covid19").by_label[0].rate
     assert (of_room.calibrated, of_room.trials, of_room.alarm) == (interval(1, 100), 60, False)
     assert [part["device"] for part in got.as_dict()["devices"]] == ["room-2"]

@@ -401,7 +401,7 @@ def test_labels_beside_what_was_stated(database: Engine) -> None:
     shown = page[page.index('<section id="performance">') : page.index('<section id="drift">')]
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", shown)]
     rates = {(finding.finding, one.label): one for finding in found.rates.sample.findings for one in finding.by_label}
-    assert len(rates) == 6
+    assert len(rates) == 9
     told = {(row[0], row[1]): row[2:] for row in cells if len(row) == 10}
     for (finding, label), one in rates.items():
         rate = one.rate

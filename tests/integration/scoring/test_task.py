@@ -109,8 +109,8 @@ def test_a_film_is_scored_with_everything_needed_to_repeat_it(
     assert (view.state, view.reason, view.bundle_digest) == ("scored", None, bundle.digest)
     assert view.engine == engine.spec.name
     assert view.probabilities is not None
-    assert list(view.probabilities) == ["normal", "pneumonia", "covid19"]
-    assert sum(view.probabilities.values()) == pytest.approx(1)
+    assert list(view.probabilities) == ["not_normal", "normal", "pneumonia", "covid19"]
+    assert sum(view.probabilities[name] for name in bundle.findings) == pytest.approx(1)
     assert view.scored_at is not None
     assert view.scored_at >= view.received_at
     with reading(database) as connection:
@@ -136,7 +136,6 @@ def code(value: str, scheme: str = "SRT") -> Dataset:
 BAD_FILMS: dict[str, tuple[str, str, dict[str, object]]] = {
     "another modality": ("ineligible", "modality", {"Modality": "CT"}),
     "another body part": ("ineligible", "body_part", {"BodyPartExamined": "HAND"}),
-    "no view": ("ineligible", "view_missing", {"ViewPosition": None}),
     "lateral": ("ineligible", "view", {"ViewPosition": "LL"}),
     "lateral by code": ("ineligible", "view", {"ViewPosition": None, "ViewCodeSequence": [code("R-10236")]}),
     "AP by code": ("ineligible", "view", {"ViewPosition": None, "ViewCodeSequence": [code("399348003", "SCT")]}),
@@ -214,7 +213,7 @@ def test_bad_films_get_their_reasons_and_spare_the_others(
     assert count(database, outbox) == 0
     with reading(database) as connection:
         measured = dict(connection.execute(select(film_measure.c.instance_id, film_measure.c.contrast)).all())
-    decoded = {ids[name] for name in ("good one", "good two", "small", "empty", "drowned", "no view")}
+    decoded = {ids[name] for name in ("good one", "good two", "small", "empty", "drowned")}
     assert decoded <= set(measured), "of each decoded film, scored or refused"
     assert not set(measured) & {ids[name] for name in ("a child", "no pixels", "huge")}
     assert measured[ids["empty"]] == 0.0
@@ -255,7 +254,7 @@ def test_double_delivery_scores_once(database: Engine, spool: Spool, scoring: Sc
         thread.join(timeout=60)
     scoring.run(dict.fromkeys(ids, 0))
     assert {view.state for view in list_instances(database)} == {"scored"}
-    assert (count(database, score), count(database, finding_score)) == (6, 18)
+    assert (count(database, score), count(database, finding_score)) == (6, 24)
     with reading(database) as connection:
         actions = connection.execute(select(audit_event.c.action)).scalars().all()
     assert sorted(actions) == ["received"] * 6 + ["scored"] * 6
@@ -314,7 +313,8 @@ def test_metrics_follow_the_films(
     assert value("films_total", outcome="failed", reason="attempts_exhausted") == 1
     view = next(one for one in list_instances(database) if one.state == "scored")
     assert view.probabilities is not None
-    for finding, probability in view.probabilities.items():
+    for finding in bundle.findings:
+        probability = view.probabilities[finding]
         assert value("score_probability_sum", finding=finding) == pytest.approx(probability)
         assert value("flags_total", finding=finding) == (finding in (view.flags or []))
     assert value("batch_films_sum") == 1 + 3
