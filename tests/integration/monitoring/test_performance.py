@@ -184,7 +184,15 @@ def test_a_devices_films_are_held_against_its_own_calibration(
     both = replace(bundle, devices=(replace(own, operating_points=points),))
     flags = ("not_normal", "covid19", "pneumonia")
     keys = [
-        film(database, uid=f"1.{number}", flags=flags, digest=bundle.digest, study=f"1.2.{number}", device=name)
+        film(
+            database,
+            uid=f"1.{number}",
+            flags=flags,
+            digest=bundle.digest,
+            study=f"1.2.{number}",
+            findings=("not_normal", *FINDINGS),
+            device=name,
+        )
         for number, name in enumerate([None, "room-2"] * 60)
     ]
     put_in_order(database, keys)
