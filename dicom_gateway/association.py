@@ -149,9 +149,9 @@ class Association:
         accepted = negotiation.accept(request, self._options.max_pdu)
         self._wire.expect_all_within(math.inf)
         self._contexts, self._peer_max_pdu = accepted.contexts, request.max_pdu
-        self._wire.send(accepted.pdu)
-        tell(self._observer.accepted, self.calling_ae)
+        tell(self._observer.accepted, self.calling_ae)  # before the answer: what a peer knows has been counted
         self._refused.tell(accepted, self.calling_ae, self._peer())
+        self._wire.send(accepted.pdu)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
 
     def _read_request(self) -> negotiation.Request:
@@ -295,10 +295,8 @@ class Association:
 
     def _respond_store(self, message: Message, store: Store, started: float, status: int, comment: str = "") -> None:
         """`started`: when the last byte was here. Told also when the peer does not take the answer: it stands."""
-        try:
-            self._respond(message, status, comment)
-        finally:
-            tell(self._observer.stored, self.calling_ae, status, store.size, time.monotonic() - started)
+        tell(self._observer.stored, self.calling_ae, status, store.size, time.monotonic() - started)
+        self._respond(message, status, comment)
 
     def _respond(self, message: Message, status: int, comment: str = "") -> None:
         self._message = None

@@ -14,11 +14,13 @@ USED = "used"
 class Observer:
     """Called from each association's own thread, between the peer's messages: every method must return at once.
 
+    Called before the answer is sent, so what a peer has been told is counted, whatever ends the gateway then.
+
     AE titles are a stranger's words, at most 16 characters, printable.
     """
 
     def accepted(self, calling_ae: str) -> None:
-        """An association is established."""
+        """An association is about to be accepted."""
 
     def rejected(self, calling_ae: str, reason: str) -> None:
         """A peer was not let in.
@@ -46,7 +48,7 @@ class Observer:
         """A film is kept, and its success is about to be answered. Not told of other objects: anything is one."""
 
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
-        """A C-STORE was answered, of a film or of another object.
+        """A C-STORE is about to be answered, of a film or of another object.
 
         Args:
             status: DIMSE status of the C-STORE-RSP.

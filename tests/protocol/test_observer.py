@@ -1,5 +1,6 @@
 """An observer is told what associations do, and can hurt none."""
 
+import select
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dicom_gateway.options import Received
 from dicom_gateway.scu import echo, send
 from tests.phantoms import write_film
 from tests.protocol.conftest import Node
-from tests.protocol.raw import Peer
+from tests.protocol.raw import Peer, associate_rq, contexts, store_command, store_fragments
 from tests.services import wait_until
 
 Start = Callable[..., Node]
@@ -48,6 +49,28 @@ class Broken(Observer):
     rejected = context_refused = aborted = stored  # type: ignore[assignment]
 
 
+class Answered(Observer):
+    """What the peer could read when the observer was told."""
+
+    def __init__(self) -> None:
+        self.peer: Peer | None = None
+        self.already: dict[str, bool] = {}
+
+    def accepted(self, calling_ae: str) -> None:
+        self._look("accepted")
+
+    def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
+        self._look("context_refused")
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
+        self._look("stored")
+
+    def _look(self, told: str) -> None:
+        assert self.peer
+        readable, _, _ = select.select([self.peer.socket], [], [], 0)
+        self.already[told] = bool(readable)
+
+
 @pytest.fixture
 def notes() -> Notes:
     return Notes()
@@ -71,6 +94,19 @@ def test_stored_and_refused(start: Start, notes: Notes, tmp_path: Path) -> None:
     assert node.gateway.listening
     wait_until(lambda: node.gateway.established == 0, 5, "the release")
     assert "aborted" not in {told[0] for told in notes.told}
+
+
+def test_told_before_the_peer_is(start: Start) -> None:
+    """A gateway that stops right after an answer has counted it."""
+    answered = Answered()
+    node = start(observer=answered)
+    with Peer(node.port) as answered.peer:
+        answered.peer.send(associate_rq(context_list=[*contexts(), *contexts(sop_class="1.2.3")[1:]]))
+        wait_until(lambda: len(answered.already) == 2, 5, "the association")  # nothing is read until then
+        answered.peer.receive()
+        answered.peer.send(store_command("1.2.3.4"), *store_fragments(b"no data set"))
+        wait_until(lambda: len(answered.already) == 3, 5, "the C-STORE")
+    assert answered.already == {"accepted": False, "context_refused": False, "stored": False}
 
 
 def test_rejected(start: Start, notes: Notes) -> None:
