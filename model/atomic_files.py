@@ -29,7 +29,7 @@ def write_texts(texts: Mapping[Path, str]) -> None:
                 path.write_text(text, encoding="utf-8")
         for place, draft in drafts.items():
             draft.replace(place)
-    except OSError as error:
+    except OSError:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
-        raise error
+        raise

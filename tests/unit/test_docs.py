@@ -37,7 +37,7 @@ BOTH = (README, CONFORMANCE)
 ALL = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.rglob("*.md")
-    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    if not any(part.startswith(".") or part == "runs" for part in path.relative_to(ROOT).parts)
 )
 FOR_USERS = (
     *BOTH,

@@ -10,8 +10,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT)
     for path in ROOT.rglob("*.md")
-    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    if not any(part.startswith(".") or part == "runs" for part in path.relative_to(ROOT).parts)
 )
+"""Of the project, not of what was trained here."""
 ROOMS = sorted(
     found.parent.relative_to(ROOT)
     for package in ("worker", "model")
