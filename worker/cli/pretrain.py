@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import must_be_writable, must_exist, one_line_errors, parse_names, progress, require
+from worker.cli.common import must_be_new, must_exist, one_line_errors, parse_names, progress, require
 from worker.cli.train import (
     DeviceOption,
     HoldOutOption,
@@ -73,7 +73,7 @@ def pretrain(
     console, planned = Console(), stages(sizes)
     initial = start_of(init)
     must_exist(*films, *([prepared] if prepared else []))
-    must_be_writable(out)
+    must_be_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
 
     def report(epoch: PretrainEpoch) -> None:

@@ -277,4 +277,10 @@ def pretraining_of(init: str) -> dict[str, Any] | None:
 
 def command_line() -> str:
     """What was typed, with folders cut to their names: a bundle carries no paths of the machine that made it."""
-    return " ".join(["xrayq", *(Path(word).name if "/" in word else word for word in sys.argv[1:])])
+    return " ".join(["xrayq", *(_without_folders(word) for word in sys.argv[1:])])
+
+
+def _without_folders(word: str) -> str:
+    """Of a word such as films/aux/=openist:normal the folder's name stays too."""
+    path, equals, rest = word.partition("=")
+    return (Path(path).name if "/" in path else path) + equals + (Path(rest).name if "/" in rest else rest)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from model.bundle import MANIFEST, MODEL, REFERENCE, SHIPPED
 from tests.services import environment, typed, typed_in
 from worker.cli import app
+from worker.cli.train import command_line
 from worker.errors import EXIT_CODES, WorkerError
 from worker.states import State
 
@@ -261,6 +262,7 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("demo --films /nowhere", {}, 3, "no such folder or file: /nowhere"),
     ("prepare /nowhere", {}, 3, "no such folder or file: /nowhere"),
     ("pretrain /nowhere", {}, 3, "no such folder or file: /nowhere"),
+    ("pretrain . --out broken.toml", {}, 2, "xrayq: broken.toml exists: choose another --out"),
     ("train /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
     ("gate train /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
     ("study calibration --films /nowhere", {}, 3, "no such folder or file: /nowhere: run 'xrayq prepare' first"),
@@ -531,3 +533,12 @@ def test_a_bundle_whose_gate_lacks_a_measure_is_named(tmp_path: Path) -> None:
     looked = typed("doctor", "--json", cwd=tmp_path, home=str(tmp_path / "home"), bundle=str(odd))
     (found,) = [check for check in json.loads(looked.stdout) if check["check"] == "bundle"]
     assert (found["ok"], "eligible_refused" in found["text"]) == (False, True)
+
+
+def test_the_command_of_a_record_has_no_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed_words = (
+        "evaluate /data/films/ --unseen /data/aux/=openist:normal --out=/runs/x --hold-out 0.1 --set sizes=[[160,4]]"
+    )
+    monkeypatch.setattr("sys.argv", ["/bin/xrayq", *typed_words.split()])
+    recorded = "xrayq evaluate films --unseen aux=openist:normal --out=x --hold-out 0.1 --set sizes=[[160,4]]"
+    assert command_line() == recorded
