@@ -19,15 +19,12 @@ from worker.db.tables import audit_event, instance, score
 from worker.states import Role
 from worker.words import counted
 
-TELL = (Action.SCORED, Action.SHADOW_SCORED)
-"""Actions with which the trail tells of a score: the live one, and one of a shadow."""
+TELL = {Action.SCORED: Role.LIVE, Action.SHADOW_SCORED: Role.SHADOW}
+"""Actions with which the trail tells of a score, and of whose."""
 CHUNK = 1000
 """Instances that are looked at in one transaction."""
 MOST_NAMED = 100
 LEAST_ID, GREATEST_ID = -(2**63), 2**63 - 1
-
-Told = dict[str, str | None]
-"""Of an instance, the digest of each bundle's score; None of a release before. Such events may lack the bundle, ""."""
 
 
 class Found(StrEnum):
@@ -42,6 +39,15 @@ class Found(StrEnum):
 
 
 GOOD = (Found.AS_WRITTEN, Found.BEFORE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What an event says of a score."""
+
+    role: Role
+    digest: str | None
+    """None of a release before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,38 +129,42 @@ def _looked_at(connection: Connection, first: int, last: int) -> Iterator[Looked
             yield LookedAt(instance_id=key, bundle="", found=Found.UNREADABLE)
             continue
         of_film = {one.bundle: one for one in kept.get(key, ())}
-        for bundle in sorted({*of_film, *(name for name, digest in told[key].items() if digest)}):
+        for bundle in sorted({*of_film, *(name for name, one in told[key].items() if one.digest)}):
             yield LookedAt(instance_id=key, bundle=bundle, found=_found(told[key], bundle, of_film.get(bundle)))
 
 
-def _found(told: Told, bundle: str, kept: StoredScore | None) -> Found:
+def _found(told: dict[str, Told], bundle: str, kept: StoredScore | None) -> Found:
+    """Args: told: of the film, by bundle."""
     if kept is None:
         return Found.GONE
-    if digest := told.get(bundle):
-        return Found.AS_WRITTEN if digest == kept.digest else Found.ALTERED
+    one = told.get(bundle)
+    if one and one.digest:
+        return Found.AS_WRITTEN if (one.role, one.digest) == (kept.role, kept.digest) else Found.ALTERED
     # A film's live score and its shadows' are of one process: where the live one has no digest, that release, which
     # told of no shadow's score, wrote them all.
-    before = [name for name, digest in told.items() if digest is None]
-    of_before = bundle in before or "" in before or (bool(before) and kept.role == Role.SHADOW)
+    of_before = bool(one) or (kept.role == Role.SHADOW and any(other.digest is None for other in told.values()))
     return Found.BEFORE if of_before else Found.SLIPPED_IN
 
 
-def _told(connection: Connection, first: int, last: int) -> dict[int, Told]:
-    """What the audit trail tells of these instances.
+def _told(connection: Connection, first: int, last: int) -> dict[int, dict[str, Told]]:
+    """What the audit trail tells of these instances, by bundle.
 
-    A bundle scores a film once, so the first event counts: one that somebody appended later changes nothing.
+    A film has one live score, and one of a bundle: the first event counts, and one that somebody appended is nothing.
     """
     rows = connection.execute(
-        select(audit_event.c.instance_id, audit_event.c.detail)
+        select(audit_event.c.instance_id, audit_event.c.action, audit_event.c.detail)
         .where(
             audit_event.c.instance_id.between(first, last), audit_event.c.action.in_(TELL), audit_event.c.digest != ""
         )
         .order_by(audit_event.c.id)
     )
-    found: dict[int, Told] = defaultdict(dict)
-    for key, detail in rows:
+    found: dict[int, dict[str, Told]] = defaultdict(dict)
+    for key, action, detail in rows:
+        role = TELL[Action(action)]
+        if role is Role.LIVE and any(one.role is Role.LIVE for one in found[key].values()):
+            continue
         said = detail if isinstance(detail, dict) else {}  # of a row that was altered, whatever JSON can say
-        found[key].setdefault(str(said.get("bundle") or ""), said.get(IN_DETAIL))
+        found[key].setdefault(str(said.get("bundle") or ""), Told(role=role, digest=said.get(IN_DETAIL)))
     return found
 
 

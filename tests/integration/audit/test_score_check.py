@@ -221,13 +221,14 @@ def test_an_event_that_was_appended_later_vouches_for_nothing(database: Engine, 
         connection.execute(update(finding_score).values(probability=0.5))
         digests = score_digests.written(connection, bundle.digest, [first, before])
         tell(connection, "scored", bundle.digest, dict(digests))
+        for action, name in (("scored", OTHER), ("shadow_scored", SHADOW)):
+            copy(connection, first, bundle_digest=name)
+            tell(connection, action, name, dict(score_digests.written(connection, name, [first])))
     verdict = trail.verify(database)
     assert not verdict.fault
-    assert verdict.scores == ScoreCheck(
-        before=1,
-        wrong=1,
-        named=(LookedAt(instance_id=first, bundle=bundle.digest, found=Found.ALTERED),),
-    )
+    faults = ((SHADOW, Found.ALTERED), (OTHER, Found.SLIPPED_IN), (bundle.digest, Found.ALTERED))
+    named_ = (LookedAt(instance_id=first, bundle=name, found=found) for name, found in sorted(faults))
+    assert verdict.scores == ScoreCheck(before=1, wrong=3, named=tuple(named_))
 
 
 def test_a_broken_chain_hides_no_score(database: Engine, bundle: Bundle) -> None:

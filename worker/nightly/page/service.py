@@ -73,7 +73,7 @@ def chain(report: NightReport) -> Iterable[Markup]:
     )
     if check.scores.wrong:
         yield paragraph(f"Broken: {check.scores.fault}.")
-    yield paragraph(f"{check.scores.words}, by the digests that the trail has of them.")
+    yield paragraph(f"{check.scores.words}.")
     yield paragraph(
         "This page and report.json name films by instance id alone. instances.csv has their SOP Instance UIDs: "
         "it stays in the house.",
