@@ -159,12 +159,14 @@ def _write(
         for into, found in ((score, scores), (finding_score, findings), (film_measure, measures), (truth, labels)):
             if found:
                 connection.execute(insert(into), found)
-        trail.record_all(connection, [event for row in rows for event in _events(row)])
+        trail.record_all(connection, [event for row in rows for event in _events(row, live.digest)])
 
 
-def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
+def _events(row: dict[str, Any], bundle_digest: str) -> list[dict[str, Any]]:
+    """As of a release that kept no digest of a score: tests change the scores of a day."""
     arrival = trail.event(action="received", instance_id=row["id"], actor=row["calling_ae"])
-    ended = trail.event(action=row["state"], instance_id=row["id"], actor="worker", detail={"reason": row["reason"]})
+    detail = {"bundle": bundle_digest} if row["state"] == State.SCORED else {"reason": row["reason"]}
+    ended = trail.event(action=row["state"], instance_id=row["id"], actor="worker", detail=detail)
     return [arrival | {"at": row["received_at"]}, ended | {"at": row["finished_at"]}]
 
 

@@ -9,6 +9,7 @@ from model.stats.sequential import RateWatch
 from tests import days
 from worker.alarms.acknowledge import AcknowledgedCondition, Acknowledgement
 from worker.audit.reconciliation import Sender, Unaccounted, Why
+from worker.audit.score_check import Found, LookedAt, ScoreCheck
 from worker.audit.trail import ChainCheck
 from worker.db.span import Span
 from worker.monitoring.drift_result import DriftResult, DriftTest
@@ -83,6 +84,12 @@ def lost(*films: tuple[int, str]) -> tuple[Unaccounted, ...]:
 
 def broken(fault: str, **values: Any) -> DayChain:
     return DayChain(check=ChainCheck(head="d" * 64, fault=fault, **values), anchor=None)
+
+
+def wrong_scores(*keys: int) -> ScoreCheck:
+    """Scores that were altered, by instance id."""
+    named = tuple(LookedAt(instance_id=key, bundle="b" * 64, found=Found.ALTERED) for key in keys)
+    return ScoreCheck(checked=3, wrong=len(named), named=named)
 
 
 def stood(rule: str, subject: str, text: str, **changes: Any) -> DayAlarm:

@@ -293,14 +293,16 @@ def _ended(database: Engine, key: int, state: str, at: datetime, reason: str | N
         values = {"state": state, "reason": reason, "finished_at": at}
         connection.execute(update(instance).where(instance.c.id == key).values(values))
         connection.execute(outbox.delete().where(outbox.c.instance_id == key))
+        detail: dict[str, Any] = {"reason": reason}
         if state == "scored":
             live = bundles.load(bundles.REFERENCE)
             first = connection.execute(select(func.max(score.c.id))).scalar_one() + 1
+            detail = {"bundle": live.digest}
             about = {"bundle_digest": live.digest, "engine": "onnxruntime-int8", "software_version": "0.1.0"}
             connection.execute(insert(score), about | {"id": first, "instance_id": key, "scored_at": at})
             said = {"score_id": first, "finding": "pneumonia", "logit": 2.0, "probability": 0.75, "flag": True}
             connection.execute(insert(finding_score), said | {"operating_point": 0.5, "operating_point_id": "p"})
-        event = trail.event(action=state, instance_id=key, actor="worker", detail={"reason": reason})
+        event = trail.event(action=state, instance_id=key, actor="worker", detail=detail)
         trail.record_all(connection, [event | {"at": at}])
 
 

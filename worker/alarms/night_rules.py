@@ -108,15 +108,19 @@ def _orphans(facts: NightFacts) -> Iterator[Condition]:
 
 
 def _trail_broken(chain: ChainCheck) -> Iterator[Condition]:
-    if not chain.whole:
+    """One alarm for both: rows of the chain, and scores that are not what it tells of."""
+    words, about = [], []
+    if chain.fault:
         place = f" at row {chain.broken}" if chain.broken is not None else ""
-        yield Condition(
-            rule=TRAIL_BROKEN,
-            value=1,
-            threshold=0,
-            text=f"the audit trail is broken{place}: {chain.fault}; {chain.rows} rows before are whole",
-            about=(f"row {chain.broken}, {chain.fault}",),
-        )
+        words.append(f"the audit trail is broken{place}: {chain.fault}; {chain.rows} rows before are whole")
+        about.append(f"row {chain.broken}, {chain.fault}")
+    if chain.scores.wrong:
+        words.append(chain.scores.fault)
+        about += [score.words for score in chain.scores.named]
+        if chain.scores.wrong > len(chain.scores.named):
+            about.append(f"{chain.scores.wrong} scores")
+    if words:
+        yield Condition(rule=TRAIL_BROKEN, value=1, threshold=0, text="; ".join(words), about=tuple(about))
 
 
 def _performance(performance: LivePerformance | None) -> Iterator[Condition]:

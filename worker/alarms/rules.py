@@ -114,8 +114,8 @@ RULES: tuple[AlarmRule, ...] = (
         id="trail_broken",
         when=When.NIGHT,
         setting="",
-        meaning="the audit trail's chain is broken",
-        advice="xrayq audit verify names the row; compare with a head kept elsewhere",
+        meaning="the audit trail's chain is broken, or a score is not the one that it tells of",
+        advice="xrayq audit verify names the row or the film; compare with a head kept elsewhere",
     ),
     AlarmRule(
         id="drift",

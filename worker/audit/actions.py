@@ -27,6 +27,7 @@ class Action(StrEnum):
     BUNDLE_ACTIVATED = "bundle_activated"
     BUNDLE_SHADOWED = "bundle_shadowed"
     BUNDLE_RETIRED = "bundle_retired"
+    SHADOW_SCORED = "shadow_scored"
     SHADOW_SKIPPED = "shadow_skipped"
     # measures
     LABELS_IMPORTED = "labels_imported"

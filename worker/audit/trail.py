@@ -3,18 +3,22 @@
 Each row holds the digest of the row before and its own, so a row that was altered, removed or slipped in breaks the
 chain there. Who can write the database can also compute a new chain: keep the head's digest elsewhere
 (`xrayq audit export`, the nightly report), and `xrayq audit verify --head` finds that too.
+
+The event that tells of a score holds the score's digest: `worker.audit.score_check` holds the two together.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
+from worker.audit import score_check
 from worker.audit.actions import Action
+from worker.audit.score_check import ScoreCheck
 from worker.db.session import database_time, snapshot
 from worker.db.tables import audit_event, instance
 
@@ -37,13 +41,15 @@ class ChainCheck:
     broken: int | None = None
     """Id of the first row that is not."""
     fault: str = ""
+    scores: ScoreCheck = field(default_factory=ScoreCheck)
 
     @property
     def whole(self) -> bool:
-        return not self.fault
+        """Whether the chain is, and every score that can be checked is as it was written."""
+        return not self.fault and not self.scores.wrong
 
     def as_dict(self) -> dict[str, Any]:
-        return {"whole": self.whole} | asdict(self)
+        return {"whole": self.whole} | asdict(self) | {"scores": self.scores.as_dict()}
 
 
 def record(
@@ -100,19 +106,12 @@ def digest_of(previous: str, row: dict[str, Any]) -> str:
 
 def verify(engine: Engine, *, head: str = "") -> ChainCheck:
     """Check every row of the chain, and that every instance has its arrival in it: a trail that was emptied has none.
+    Then every score, also where the chain is broken: a row that can never be mended shall not hide one.
 
     Args:
         head: a digest kept elsewhere, which the chain must hold; at least twelve characters of it.
     """
-    previous, rows, seen = FIRST, 0, not head
-    for row in events(engine):
-        fault = _fault(row, previous)
-        if fault:
-            return ChainCheck(rows=rows, head=previous, broken=row.id, fault=fault)
-        previous, rows = row.digest, rows + 1
-        seen = seen or previous.startswith(head)
-    fault = "" if seen else f"no row has the digest {head[:12]}: the end was cut, or the chain computed anew"
-    return ChainCheck(rows=rows, head=previous, fault=fault or _missing(engine))
+    return replace(_chain(engine, head), scores=score_check.check(engine))
 
 
 def events(engine: Engine) -> Iterator[Row[Any]]:
@@ -131,6 +130,18 @@ def events(engine: Engine) -> Iterator[Row[Any]]:
 
 def as_dict(row: Row[Any]) -> dict[str, Any]:
     return dict(row._mapping) | {"at": row.at.isoformat(timespec="microseconds")}
+
+
+def _chain(engine: Engine, head: str) -> ChainCheck:
+    previous, rows, seen = FIRST, 0, not head
+    for row in events(engine):
+        fault = _fault(row, previous)
+        if fault:
+            return ChainCheck(rows=rows, head=previous, broken=row.id, fault=fault)
+        previous, rows = row.digest, rows + 1
+        seen = seen or previous.startswith(head)
+    fault = "" if seen else f"no row has the digest {head[:12]}: the end was cut, or the chain computed anew"
+    return ChainCheck(rows=rows, head=previous, fault=fault or _missing(engine))
 
 
 def _head(connection: Connection) -> tuple[str, datetime]:

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from model.errors import BundleError, ModelError, first_line
 from model.preprocess import PreprocessSpec
 from model.scorer import score
 from model.xray_devices import XrayDevice
-from worker.audit import trail
+from worker.audit import score_digests, trail
 from worker.audit.actions import Action, Actor
 from worker.bundles.roles import PlacedBundle
 from worker.db import scores
@@ -51,7 +51,7 @@ def score_shadows(
     spec: PreprocessSpec,
     batch: int,
 ) -> None:
-    """Score films with each shadow, `batch` at once, and keep what it says.
+    """Score films with each shadow, `batch` at once, and keep what it says. Each score has its audit event.
 
     A shadow that cannot score is logged and audited.
     """
@@ -94,6 +94,14 @@ def _score_one(
             scores.write(
                 connection, loaded.bundle, loaded.engine.spec.name, Role.SHADOW, scored, database_time(connection)
             )
+            keys = [film.instance_id for film in scored]
+            digests = score_digests.written(connection, loaded.bundle.digest, keys)
+            trail.record_all(connection, [_event(key, loaded.bundle.digest, digests[key]) for key in keys])
+
+
+def _event(instance_id: int, bundle: str, digest: str) -> dict[str, Any]:
+    detail = {"bundle": bundle, score_digests.IN_DETAIL: digest}
+    return trail.event(action=Action.SHADOW_SCORED, instance_id=instance_id, actor=Actor.WORKER, detail=detail)
 
 
 def _skip(database: Engine, shadow: PlacedBundle, films: int, reason: str) -> None:

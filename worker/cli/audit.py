@@ -150,9 +150,14 @@ def verify(
     elsewhere finds that too. Every film of the database must have its arrival in
     the trail.
 
+    The row that tells of a score carries the digest of the score as it was
+    written. A score that was changed since, that is gone, or that no row tells of
+    is named by its instance. Scores of a release that kept no digest are counted.
+
     \b
     xrayq audit verify
     xrayq audit verify --head 3f1c5a9be0d2
+    xrayq audit verify --json | jq .scores
     """
     from worker.audit import trail
     from worker.errors import ConfigurationError, WorkerError
@@ -161,22 +166,17 @@ def verify(
         raise ConfigurationError("--head takes the digest, at least twelve characters of it")
     chain = trail.verify(open_database(load_settings()), head=head or "")
     if as_json:
-        print_json(
-            {
-                "whole": chain.whole,
-                "rows": chain.rows,
-                "head": chain.head,
-                "broken": chain.broken,
-                "fault": chain.fault,
-            }
-        )
+        print_json(chain.as_dict())
         if not chain.whole:
             raise typer.Exit(1)
         return
-    if not chain.whole:
+    faults = [chain.scores.fault] if chain.scores.wrong else []
+    if chain.fault:
         where = f"row {chain.broken}: " if chain.broken else ""
-        raise WorkerError(f"the audit trail is broken after {chain.rows} whole rows: {where}{chain.fault}")
-    typer.echo(f"{chain.rows} rows, whole. Head {chain.head}")
+        faults.insert(0, f"the audit trail is broken after {chain.rows} whole rows: {where}{chain.fault}")
+    if faults:
+        raise WorkerError("; ".join(faults))
+    typer.echo(f"{chain.rows} rows, whole; {chain.scores.words}. Head {chain.head}")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from worker.nightly.night_report import NightReport
 from worker.nightly.operations import DayAlarm
 from worker.nightly.words import in_films, in_others, local
 from worker.receiving import orphans, refusals
+from worker.words import counted
 
 SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
@@ -38,7 +39,7 @@ class Headline:
     level: Level
     headline: str
     faults: list[str]
-    """Films that are not accounted for or not in the database, and a broken trail."""
+    """Films that are not accounted for or not in the database, a broken trail, and scores that differ from it."""
     remarks: list[str]
     """What somebody should look at."""
     known: list[str]
@@ -70,9 +71,12 @@ def faults(report: NightReport) -> list[str]:
     found += [f"{ae}: {in_films(number)} of earlier days not accounted for." for ae, number in sorted(films.items())]
     if lost := _unknown_orphans(report):
         found.append(_sentence(orphans.in_words(lost)))
-    if _broken(report):
-        check = report.chain.check
+    check = report.chain.check
+    if _broken(report) and check.fault:
         found.append(f"The audit trail is broken after {check.rows} whole rows: {check.fault}.")
+    if _broken(report) and check.scores.wrong:
+        fault = check.scores.fault
+        found.append(f"{fault[0].upper()}{fault[1:]}.")
     return found
 
 
@@ -98,13 +102,14 @@ def _worst(report: NightReport) -> str:
     senders, before = unknown_senders(report), len(_unknown_of_earlier_days(report))
     difference = sum(abs(sender.difference) for sender in senders)
     lost = sum(sender.lost for sender in senders)
-    lost_orphans = len(_unknown_orphans(report))
+    lost_orphans, check = len(_unknown_orphans(report)), report.chain.check
     faults_in_words = {
         f"{in_films(difference)} not accounted for": difference,
         f"{in_films(lost)} not as the audit trail says": lost and not difference,
         f"{in_films(before)} of earlier days not accounted for": before,
         f"{in_films(lost_orphans)} of the spool not in the database": lost_orphans,
-        "the audit trail is broken": _broken(report),
+        "the audit trail is broken": bool(_broken(report) and check.fault),
+        f"{counted(check.scores.wrong, 'score')} not as the audit trail says": _broken(report) and check.scores.wrong,
     }
     words = ", and ".join(text for text, true in faults_in_words.items() if true)
     return words[0].upper() + words[1:]

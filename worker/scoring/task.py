@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
 from model.errors import BundleError, first_line
-from worker.audit import trail
+from worker.audit import score_digests, trail
 from worker.audit.actions import Action, Actor
 from worker.bundles.loaded import Loaded, Roles, Serving
 from worker.bundles.shadows import ScoredFilm, score_shadows
@@ -207,14 +207,16 @@ class Scoring:
         now = database_time(connection)
         in_order = sorted(outcomes, key=lambda outcome: outcome.instance_id)  # one order for all writers: no deadlock
         mine = [outcome for outcome in in_order if self._leave_received(connection, outcome, now)]
+        digests: dict[int, str] = {}
         if live:
             scored = [outcome.scored for outcome in mine if outcome.scored]
             scores.write(connection, live.bundle, live.engine.spec.name, Role.LIVE, scored, now)
+            digests = score_digests.written(connection, live.bundle.digest, [one.instance_id for one in scored])
             film_measures.write(
                 connection, live.bundle.digest, {outcome.instance_id: outcome.measured for outcome in mine}
             )
         connection.execute(delete(outbox).where(outbox.c.instance_id.in_([outcome.instance_id for outcome in mine])))
-        trail.record_all(connection, [_event(outcome, live) for outcome in mine])
+        trail.record_all(connection, [_event(outcome, live, digests) for outcome in mine])
         return {outcome.instance_id for outcome in mine}
 
     def _leave_received(self, connection: Connection, outcome: Outcome, now: datetime) -> bool:
@@ -284,8 +286,11 @@ def _claim_of(row: Row[Any]) -> Claim:
     return Claim(row_id=row.outbox_id, number=row.claims + 1)
 
 
-def _event(outcome: Outcome, live: Loaded | None) -> dict[str, Any]:
-    detail: dict[str, Any] = {"bundle": live.bundle.digest} if live and outcome.score else {"reason": outcome.reason}
+def _event(outcome: Outcome, live: Loaded | None, digests: dict[int, str]) -> dict[str, Any]:
+    """Args: digests: of the scores, by instance id."""
+    detail: dict[str, Any] = {"reason": outcome.reason}
+    if live and outcome.score:
+        detail = {"bundle": live.bundle.digest, score_digests.IN_DETAIL: digests[outcome.instance_id]}
     if outcome.score and outcome.score.device:
         detail["device"] = outcome.score.device
     if outcome.notes:

@@ -42,7 +42,8 @@ def ended(database: Engine, key: int, state: str, reason: str | None = None) -> 
         if state == "scored":
             row = {"instance_id": key, "bundle_digest": "b", "engine": "e", "software_version": "0"}
             connection.execute(insert(score), row | {"scored_at": datetime.now(UTC)})
-        trail.record(connection, action=state, instance_id=key, actor="worker", detail={"reason": reason})
+        detail = {"bundle": "b"} if state == "scored" else {"reason": reason}
+        trail.record(connection, action=state, instance_id=key, actor="worker", detail=detail)
 
 
 def found(database: Engine, span: Span = TODAY) -> list[Sender]:

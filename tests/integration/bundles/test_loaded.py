@@ -24,6 +24,8 @@ from model.preprocess import PreprocessSpec
 from tests.bundles import small_bundle, with_threshold
 from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import wait_until
+from worker.audit import trail
+from worker.audit.score_check import ScoreCheck
 from worker.bundles import roles
 from worker.bundles.loaded import Serving
 from worker.bundles.overview import overview
@@ -170,6 +172,7 @@ def test_lists_show_live_scores_alone_and_show_shows_all(site: Site, family: lis
     first, _, third = family
     site.shadow(third)
     (film,) = site.score()
+    assert trail.verify(site.database).scores == ScoreCheck(checked=2)
     (view,) = list_instances(site.database)
     assert view.bundle_digest == first.digest
     live, shadow = scores_of(site.database, film)

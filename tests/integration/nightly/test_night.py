@@ -163,6 +163,20 @@ def test_a_difference_and_a_broken_trail_stand_in_red(database: Engine, films: l
     assert "its content was altered" in page
 
 
+def test_a_score_that_the_trail_does_not_tell_of_stands_in_red(database: Engine, films: list[int]) -> None:
+    quiet = night_report(database, DAY, OPTIONS)
+    assert "2 scores of a release before cannot be checked" in render(quiet).html
+    with writing(database) as connection:
+        row = {"instance_id": films[3], "bundle_digest": "c", "engine": "e", "software_version": "0"}
+        connection.execute(insert(score), row | {"scored_at": NOON})
+    found = night_report(database, DAY, OPTIONS)
+    words = f"the score of instance {films[3]} by bundle c is one that no audit event tells of"
+    fault = f"cores and the audit trail differ: {words}"
+    assert faults(found) == [f"S{fault}."]
+    assert [one.text for one in found.conditions] == [f"s{fault}"]
+    assert f"Broken: s{fault}." in render(found).html
+
+
 def test_the_command_writes_three_files_and_fails_on_a_difference(tmp_path: Path, spool: Spool) -> None:
     database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
     schema.upgrade(database)

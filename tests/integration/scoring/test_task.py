@@ -127,6 +127,33 @@ def test_a_film_is_scored_with_everything_needed_to_repeat_it(
     assert measured.distance > 0
 
 
+def test_a_score_changed_by_hand_is_named(
+    database: Engine, database_url: str, spool: Spool, scoring: Scoring, tmp_path: Path
+) -> None:
+    """What the task writes is what verifying reads back, to the last bit."""
+    ids = [take(database, spool, write_film(tmp_path, f"film{number}")) for number in range(3)]
+    scoring.run(dict.fromkeys(ids, 0))
+    with typed_in(tmp_path, home=str(tmp_path), database_url=database_url) as xrayq:
+        code_before, whole, _ = xrayq("audit", "verify")
+        with writing(database) as connection:
+            number = connection.execute(select(score.c.id).where(score.c.instance_id == ids[1])).scalar_one()
+            which = (finding_score.c.score_id == number) & (finding_score.c.finding == "pneumonia")
+            digest = connection.execute(select(score.c.bundle_digest).where(score.c.id == number)).scalar_one()
+            connection.execute(update(finding_score).where(which).values(probability=finding_score.c.probability / 2))
+        code_after, _, told = xrayq("audit", "verify")
+        code_json, found, _ = xrayq("audit", "verify", "--json")
+    assert (code_before, code_after, code_json) == (0, 1, 1)
+    assert whole.startswith("6 rows, whole; 3 scores held against the trail. Head ")
+    fault = f"the score of instance {ids[1]} by bundle {digest[:12]} was altered after it was written"
+    assert f"scores and the audit trail differ: {fault}" in " ".join(told.split())
+    assert json.loads(found)["scores"] == {
+        "checked": 2,
+        "before": 0,
+        "wrong": 1,
+        "named": [{"id": ids[1], "bundle": digest, "found": "was altered after it was written"}],
+    }
+
+
 def code(value: str, scheme: str = "SRT") -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, ""

@@ -63,7 +63,7 @@ def storage(report: NightReport) -> Iterable[Markup]:
 
 def chain(report: NightReport) -> Iterable[Markup]:
     check = report.chain.check
-    verdict = "whole" if check.whole else f"broken: {check.fault}"
+    verdict = f"broken: {check.fault}" if check.fault else "whole"
     yield paragraph(f"{check.rows:,} rows, {verdict}. Its head {at_the_end(report)}:")
     yield Markup("<pre>{}</pre>").format(report.chain.anchor or "nothing was audited yet")
     yield paragraph(
@@ -71,6 +71,9 @@ def chain(report: NightReport) -> Iterable[Markup]:
         "'xrayq audit verify --head' takes it.",
         "quiet",
     )
+    if check.scores.wrong:
+        yield paragraph(f"Broken: {check.scores.fault}.")
+    yield paragraph(f"{check.scores.words}.")
     yield paragraph(
         "This page and report.json name films by instance id alone. instances.csv has their SOP Instance UIDs: "
         "it stays in the house.",

@@ -10,7 +10,7 @@ from model.data import listed_films
 from model.stats.sequential import RateWatch
 from model.xray_devices import LONGEST_NAME, DeviceMatch
 from tests import night_reports
-from tests.night_reports import GOOD, SENDER, drift_test, lost
+from tests.night_reports import GOOD, SENDER, drift_test, lost, wrong_scores
 from worker.alarms.night_rules import NightFacts, conditions, gone, looked_at
 from worker.alarms.rules import RULES, When
 from worker.audit.trail import ChainCheck
@@ -60,6 +60,24 @@ def test_a_broken_chain() -> None:
     assert found.text == "the audit trail is broken at row 12: its content was altered; 9 rows before are whole"
     (found,) = conditions(replace(QUIET, chain=replace(chain, broken=None, fault="no row has the digest")))
     assert found.text == "the audit trail is broken: no row has the digest; 9 rows before are whole"
+
+
+def test_scores_that_differ_from_the_trail() -> None:
+    """In the alarm of the trail; each is one more thing that it is about, so that an acknowledged one comes again."""
+    chain = ChainCheck(rows=9, head="d" * 64, scores=wrong_scores(7, 8))
+    (found,) = conditions(replace(QUIET, chain=chain))
+    seven, eight = (
+        f"the score of instance {key} by bundle bbbbbbbbbbbb was altered after it was written" for key in (7, 8)
+    )
+    assert (found.rule, found.subject, found.about) == ("trail_broken", "", (seven, eight))
+    assert found.text == f"scores and the audit trail differ: {seven}, and 1 more"
+    many = replace(wrong_scores(*range(100)), wrong=101)
+    (found,) = conditions(replace(QUIET, chain=replace(chain, scores=many, broken=12, fault="its content was altered")))
+    assert found.text.startswith(
+        "the audit trail is broken at row 12: its content was altered; 9 rows before are whole; "
+    )
+    assert len(found.text) <= 500
+    assert (found.about[0], found.about[-1]) == ("row 12, its content was altered", "101 scores")
 
 
 def test_films_that_only_the_spool_knows() -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.night_reports import GOOD, LATE, SENDER, acknowledged, broken, failed, lost, stood
+from tests.night_reports import GOOD, LATE, SENDER, acknowledged, broken, failed, lost, stood, wrong_scores
 from worker.alarms.acknowledge import Acknowledgement
 from worker.alarms.rules import Condition
 from worker.nightly.headline import Level, judge
@@ -22,6 +22,7 @@ DRIFT = Condition(rule="drift", subject="CR1", value=1, threshold=0, text=DIFFER
 DRIFTS = stood("drift", "CR1", DIFFERS)
 DEAD = stood("dead_letters", "", "2 films became dead letters", value=2.0)
 CUT = broken("cut", rows=4)
+ALTERED = broken("", rows=4, scores=wrong_scores(7, 8))
 
 
 def day(**changes: Any) -> NightReport:
@@ -113,6 +114,7 @@ def test_what_needs_no_look(changes: dict[str, Any]) -> None:
             {"senders": (replace(SENDER, scored=8, lost=1),), "chain": CUT},
             "1 film not accounted for, and the audit trail is broken",
         ),
+        ({"chain": ALTERED}, "2 scores not as the audit trail says"),
     ],
 )
 def test_a_bad_day(changes: dict[str, Any], headline: str) -> None:
@@ -137,6 +139,7 @@ BROKEN = Condition(rule="trail_broken", value=1, threshold=0, text="the audit tr
             "All 9 films accounted for but 2, acknowledged",
         ),
         ({"chain": CUT}, BROKEN, "All 9 films accounted for"),
+        ({"chain": ALTERED}, BROKEN, "All 9 films accounted for"),
         ({}, DRIFT, "All 9 films accounted for"),
     ],
 )

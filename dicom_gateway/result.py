@@ -1,0 +1,88 @@
+"""What was found on one film, as it goes back to the hospital. The objects that carry it are made from this alone."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydicom.dataset import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingResult:
+    """What a score says of one finding, or of all but the negative one together."""
+
+    name: str
+    """The finding's meaning, such as pneumonia."""
+    probability: float
+    """0..1"""
+    interval: tuple[float, float] | None = None
+    """Of the probability, 95 %."""
+    operating_point: float | None = None
+    """The smallest probability with which the flag is up; None: it has no flag."""
+    chosen_for: str = ""
+    """What the operating point was chosen for, in words, such as "specificity at least 0.90"."""
+    flag: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """What made the result."""
+
+    name: str
+    version: str
+    """Of the bundle."""
+    bundle_digest: str
+    """SHA-256, 64 hex digits."""
+    software_version: str
+    engine: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotAnalysed:
+    """Why there is no score."""
+
+    code: str
+    """Such as not_pa: no spaces, at most 64 characters."""
+    meaning: str
+    """A sentence that a radiologist understands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentBefore:
+    """An object of ours that this one replaces (PS3.3 C.17.2, Predecessor Documents Sequence)."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmResult:
+    """One film's result."""
+
+    film: Dataset
+    """The film's header without its pixels, as it was sent. Patient, study and equipment are copied from it, and it may
+    have any fault that a film can have: missing or empty attributes, odd values, any character set."""
+    film_digest: str
+    """SHA-256 of the film's file, 64 hex digits: another revision is another result."""
+    at: datetime
+    """When it was scored, or found not to be analysed; with a time zone."""
+    algorithm: Algorithm
+    findings: tuple[FindingResult, ...] = ()
+    """In the order to show; () where it was not analysed."""
+    prediction_set: tuple[str, ...] | None = None
+    """Findings that the film may have; None where the bundle makes no sets."""
+    notes: tuple[NotAnalysed, ...] = ()
+    """Reasons under which it was analysed all the same."""
+    not_analysed: NotAnalysed | None = None
+    replaces: tuple[SentBefore, ...] = ()
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set names several findings, or none."""
+        return self.prediction_set is not None and len(self.prediction_set) != 1
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes it this result: with the kind of object, what UIDs are derived from."""
+        return (self.film_digest, self.algorithm.bundle_digest)
