@@ -12,6 +12,7 @@ that also returns it.
 A map shows where, never why. Each place saw much of the film, and most of what lies near its centre.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,18 @@ class ActivationMaps:
             FilmMaps(findings=self._findings, parts=part, bias=self._head.bias, logits=logit, lattice=self._lattice)
             for part, logit in zip(parts, logits, strict=True)
         ]
+
+
+def finding_to_show(flags: Collection[str], probabilities: Mapping[str, float]) -> str | None:
+    """Whose map to show: of the flagged findings the most probable one, NOT_NORMAL where it is flagged alone.
+
+    None where no flag is up: a map is scaled to its own maximum, and would paint a finding on every film.
+
+    Args:
+        probabilities: by finding, NOT_NORMAL left out or not.
+    """
+    single = [finding for finding in flags if finding != NOT_NORMAL]
+    return max(single, key=lambda finding: probabilities[finding], default=NOT_NORMAL if flags else None)
 
 
 @dataclass(frozen=True, kw_only=True)

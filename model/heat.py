@@ -14,6 +14,8 @@ COLOURS: Picture = np.ascontiguousarray(
 """uint8 [256, 3], RGB, from nothing to the map's largest value."""
 SHARE = 0.65
 """Of the colour where the map is strongest; the film shows through."""
+END = 128
+"""Grey of the line where the map ends."""
 FAINT = 0.15
 """Of the largest value: below it the film is left as it is."""
 
@@ -50,6 +52,8 @@ def _weights(length: int, side: int, places: int, lattice: Lattice) -> Heat:
 def overlay(picture: Picture, heat: Heat) -> Picture:
     """A map over its film, scaled to its own maximum: darker to brighter colours, a white line at half.
 
+    A grey line shows where the map ends within the film.
+
     Args:
         picture: uint8 [rows, columns].
         heat: float32 [rows, columns], at least 0; NaN where there is no map.
@@ -67,5 +71,13 @@ def overlay(picture: Picture, heat: Heat) -> Picture:
     blended = np.ascontiguousarray(np.rint(grey * (1 - share) + colours * share), np.uint8)
     lines, _ = cv2.findContours((strength >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     thick = max(1, max(picture.shape) // 500)
+    blended[_ends(heat, thick)] = END
     cv2.drawContours(blended, lines, -1, (255, 255, 255), thick, cv2.LINE_AA)
     return blended
+
+
+def _ends(heat: Heat, thick: int) -> NDArray[np.bool_]:
+    """Where the map ends within the film, bool [rows, columns]: `thick` pixels beside it."""
+    known = np.isfinite(heat)
+    around = cv2.dilate(known.astype(np.uint8), np.ones((2 * thick + 1, 2 * thick + 1), np.uint8))
+    return np.asarray((around > 0) & ~known)

@@ -194,8 +194,8 @@ def _wrong(evaluation: Evaluation, maps: ActivationMaps) -> Iterable[Markup]:
         "sees it; where its last feature map spoke for the class it called; where it spoke for the true class. "
         "Brighter colours are more, the white line is half of the most. A map is what each place adds to the class's "
         "logit, where that is more than nothing (class activation map, Zhou et al. 2016; HiResCAM, Draelos and Carin "
-        "2020; in fp32). It shows where, never why. The head leaves out the feature map's last row and column: the "
-        "bottom and right margin stay blank."
+        "2020; in fp32). It shows where, never why. The head leaves out the feature map's last row and column: "
+        "beyond the grey line there is no map."
     )
     yield films(_explained(evaluation, maps, entries, both=True), "triples")
 

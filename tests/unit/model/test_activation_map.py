@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
-from model.activation_map import ActivationMaps, FilmMaps
+from model.activation_map import ActivationMaps, FilmMaps, finding_to_show
 from model.bundle import REFERENCE, Bundle, load
 from model.engine.ort import OrtEngine
 from model.errors import BundleError, EngineError
@@ -89,6 +89,19 @@ def test_evidence_is_what_spoke_for_a_finding(tmp_path: Path) -> None:
     assert not np.array_equal(film.evidence("pneumonia"), other.evidence("pneumonia"))
     with pytest.raises(ValueError, match="effusion"):
         film.evidence("effusion")
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        ((), None),
+        ((NOT_NORMAL,), NOT_NORMAL),
+        ((NOT_NORMAL, "covid19"), "covid19"),
+        ((NOT_NORMAL, "pneumonia", "covid19"), "pneumonia"),
+    ],
+)
+def test_the_map_to_show_is_of_the_most_probable_flag(flags: tuple[str, ...], shown: str | None) -> None:
+    assert finding_to_show(flags, {"normal": 0.05, "pneumonia": 0.5, "covid19": 0.45}) == shown
 
 
 def strided(kernel: int, stride: int, pad: int) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.activation_map import Lattice
-from model.heat import COLOURS, overlay, placed
+from model.heat import COLOURS, END, overlay, placed
 
 LATTICE = Lattice(step=32.0, first=0.0, size=224)
 """Of the shipped network; its head reads 6 x 6 places."""
@@ -48,10 +48,18 @@ def test_overlay_colours_where_the_map_is() -> None:
     changed = (shown != 100).any(axis=2)
     assert shown.shape == (224, 224, 3)
     assert changed[20:44, 116:140].all()
-    assert not changed[66:].any()
-    assert not changed[:, :94].any()
+    assert not changed[66:176, :176].any()
+    assert not changed[:176, :94].any()
     strongest = 0.35 * 100 + 0.65 * COLOURS[255].astype(float)
     assert np.abs(shown[32, 128] - strongest).max() <= 1
+
+
+def test_a_grey_line_ends_the_map() -> None:
+    shown = overlay(GREY, placed(one_place(1, 1), LATTICE, 224, 224))
+    line = (shown == END).all(axis=2)
+    assert line[177, :178].all()
+    assert line[:178, 177].all()
+    assert line.sum() == 178 + 177, "and none at the edges of the film"
 
 
 def test_half_of_the_most_has_a_white_line() -> None:
