@@ -1,7 +1,7 @@
 """What an object of ours says of patient and study: the same as its film, faults and all.
 
 A PACS files an object by these attributes, so a wrong date is copied wrong. What is missing and must be there (type 2)
-is written empty. Nothing here raises on a film's values, and nothing warns: a warning would hold them.
+is written empty. Nothing here raises on a film's values, and writing them warns of none: a warning would quote them.
 """
 
 from pydicom import config
@@ -9,8 +9,9 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
-from dicom_gateway.encode import derived_uid
+from dicom_gateway.uids import derived_uid
 from dicom_gateway.values import MOST_VALUES, UNREADABLE, one_uid, text, texts
 
 REQUIRED = (
@@ -129,4 +130,7 @@ def _put(into: Dataset, keyword: str, values: list[str]) -> None:
     """Set an element as it is written, in the VR of the dictionary, whatever the film gave it."""
     tag = tag_for_keyword(keyword)
     assert tag is not None
-    into.add(DataElement(tag, dictionary_VR(tag), "\\".join(values), validation_mode=config.IGNORE))
+    vr, value = dictionary_VR(tag), "\\".join(values)
+    if vr not in CUSTOMIZABLE_CHARSET_VR:  # a date, a code or a UID is of ASCII alone
+        value = value.encode("ascii", "replace").decode("ascii")
+    into.add(DataElement(tag, vr, value, validation_mode=config.IGNORE))

@@ -18,16 +18,17 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
 from dicom_gateway.capture_frames import DrawnMap, frames_of
 from dicom_gateway.capture_words import outcome
 from dicom_gateway.character_set import set_character_set
 from dicom_gateway.copied import copy_patient_and_study, series_uid
-from dicom_gateway.encode import derived_uid
 from dicom_gateway.picture import Picture
 from dicom_gateway.result import Algorithm, FilmResult
 from dicom_gateway.time_zone import in_zone_of
-from dicom_gateway.values import one_uid, text, texts
+from dicom_gateway.uids import derived_uid
+from dicom_gateway.values import numbers, one_uid, text, texts
 
 MAKER = "The xrayq authors"
 SERIES_NUMBER = 9002
@@ -41,8 +42,6 @@ OF_THE_FILM = ("Manufacturer", "ManufacturerModelName", "StationName", "Institut
 """General Equipment is what made the image that was captured (PS3.3 C.8.6.1)."""
 UNPAIRED = ("CHEST", "ABDOMEN", "HEAD", "NECK", "SKULL", "PELVIS", "CSPINE", "TSPINE", "LSPINE", "WHOLEBODY")
 """Laterality is 2C (PS3.3 C.7.3.1): absent for these, else the film's or empty."""
-LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-"""Once lossy, always lossy (PS3.3 C.7.6.1.1.5)."""
 TIMES = ("InstanceCreation", "Series", "Content")
 
 
@@ -83,14 +82,21 @@ def secondary_capture(result: FilmResult, picture: Picture, drawn: DrawnMap | No
 
 def _copy_equipment(film: Dataset, capture: Dataset) -> None:
     """With the body part, by which archives search, and what is left and right in the picture."""
-    lossy = LOSSY if text(film, "LossyImageCompression") == "01" else ()
     asked = (*EMPTY_ELSE, *(("Laterality",) if text(film, "BodyPartExamined") not in UNPAIRED else ()))
-    for keyword in dict.fromkeys((*OF_THE_FILM, *asked, *lossy)):
-        found, tag = texts(film, keyword), tag_for_keyword(keyword)
+    for keyword in dict.fromkeys((*OF_THE_FILM, *asked)):
+        found = texts(film, keyword)[: 2 if keyword == "PatientOrientation" else 1]
+        tag = tag_for_keyword(keyword)
         assert tag is not None
         if any(found) or keyword in asked:
-            value = "\\".join(found)
-            capture.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE))
+            vr, value = dictionary_VR(tag), "\\".join(found)
+            if vr not in CUSTOMIZABLE_CHARSET_VR:  # a code is of ASCII alone
+                value = value.encode("ascii", "replace").decode("ascii")
+            capture.add(DataElement(tag, vr, value, validation_mode=config.IGNORE))
+    if text(film, "LossyImageCompression") == "01":  # once lossy, always lossy (PS3.3 C.7.6.1.1.5)
+        capture.LossyImageCompression = "01"
+        ratios = [ratio for ratio in numbers(film, "LossyImageCompressionRatio") if ratio is not None]
+        if ratios:
+            capture.LossyImageCompressionRatio = [f"{ratio:.6g}" for ratio in ratios]
 
 
 def _put_software(capture: Dataset, algorithm: Algorithm) -> None:
