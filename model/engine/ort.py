@@ -13,8 +13,12 @@ from model.errors import EngineError, first_line
 REFERENCE = "fp32"
 
 
-def open_session(onnx: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A network on the CPU provider. Raises EngineError if ONNX Runtime refuses the file."""
+def open_session(onnx: Path, threads: int, content: bytes | None = None) -> onnxruntime.InferenceSession:
+    """A network on the CPU provider. Raises EngineError if ONNX Runtime refuses the file.
+
+    Args:
+        content: what to load instead of the file, which the error names all the same.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -22,7 +26,9 @@ def open_session(onnx: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(onnx), sess_options=options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            content or str(onnx), sess_options=options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         raise EngineError(f"ONNX Runtime cannot load {onnx}: {first_line(error)}") from error
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from model.activation_map import ActivationMaps
 from model.evaluation.evaluate import Evaluation, EvaluationContent
-from model.evaluation.gradcam import GradCam, overlay
 from model.evaluation.scored import CalledFilm
 from model.findings import SPOKEN
+from model.heat import overlay, placed
 from model.notice import MEASURES_NOTICE
 from model.pages import cells, figures, questions, sections, slices
 from model.pages.forest import Line, forest
@@ -41,7 +42,7 @@ SECTIONS = (
 )
 
 
-def render(evaluation: Evaluation, gradcam: GradCam) -> str:
+def render(evaluation: Evaluation, maps: ActivationMaps) -> str:
     """The whole page; the same evaluation gives the same text."""
     content = evaluation.content
     bundle = content.bundle
@@ -59,8 +60,8 @@ def render(evaluation: Evaluation, gradcam: GradCam) -> str:
         **({"paper": sections.paper(content, content.paper)} if content.paper else {}),
         "learning": sections.learning(content),
         "studies": sections.studies(content),
-        "wrong": _wrong(evaluation, gradcam),
-        "right": _right(evaluation, gradcam),
+        "wrong": _wrong(evaluation, maps),
+        "right": _right(evaluation, maps),
         "made": _made(content),
     }
     shown = [(anchor, title) for anchor, title in SECTIONS if anchor in built]
@@ -182,7 +183,7 @@ def _films(evaluation: Evaluation) -> Iterable[Markup]:
     yield paragraph("Test films at even steps by name, as the network sees them: cropped, shrunk, stretched.", "quiet")
 
 
-def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
+def _wrong(evaluation: Evaluation, maps: ActivationMaps) -> Iterable[Markup]:
     entries = evaluation.content.wrong
     of = evaluation.content.parts["test"].summary.films
     if not entries:
@@ -191,36 +192,37 @@ def _wrong(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
     yield paragraph(
         f"{len(entries)} of {of} test films: {_pairs(entries)}. Most confident first. Each: the film as the network "
         "sees it; where its last feature map spoke for the class it called; where it spoke for the true class. "
-        "Brighter colours are more, the white line is half of the most (Grad-CAM, Selvaraju et al. 2017, in fp32). A "
-        "map shows where, never why. The head's pool leaves out the map's last row and column: the bottom and right "
-        "margin stay blank."
+        "Brighter colours are more, the white line is half of the most. A map is what each place adds to the class's "
+        "logit, where that is more than nothing (class activation map, Zhou et al. 2016; HiResCAM, Draelos and Carin "
+        "2020; in fp32). It shows where, never why. The head leaves out the feature map's last row and column: "
+        "beyond the grey line there is no map."
     )
-    yield films(_explained(evaluation, gradcam, entries, both=True), "triples")
+    yield films(_explained(evaluation, maps, entries, both=True), "triples")
 
 
-def _right(evaluation: Evaluation, gradcam: GradCam) -> Iterable[Markup]:
+def _right(evaluation: Evaluation, maps: ActivationMaps) -> Iterable[Markup]:
     yield paragraph("Film, and where the map spoke for the class. Right for a wrong reason shows here, if anywhere.")
     for name, entries in evaluation.content.right.items():
         yield Markup("<h3>{}</h3>").format(SPOKEN[name])
         if entries:
-            yield films(_explained(evaluation, gradcam, entries, both=False), "pairs")
+            yield films(_explained(evaluation, maps, entries, both=False), "pairs")
         else:
             yield paragraph("None was called rightly.")
 
 
 def _explained(
-    evaluation: Evaluation, gradcam: GradCam, entries: Sequence[CalledFilm], *, both: bool
+    evaluation: Evaluation, maps: ActivationMaps, entries: Sequence[CalledFilm], *, both: bool
 ) -> Iterable[Markup]:
-    findings = evaluation.content.bundle.findings
     place = {name: row for row, name in enumerate(evaluation.scored.films.identifiers)}
     for entry in entries:
         image = evaluation.scored.films.take(np.array([place[entry.identifier]]))
         name, truth, called = entry.identifier, entry.label, entry.called
         pictures = [(image[0, 0], f"Film {name}, {SPOKEN[truth]}, called {SPOKEN[called]}")]
         explained = (called, truth) if both else (called,)
-        maps = gradcam.read(gradcam.maps(image, np.array([[findings.index(finding) for finding in explained]])))[0]
-        for finding, heat in zip(explained, maps, strict=True):
-            alt = f"Grad-CAM of {name} for {SPOKEN[finding]}, strongest {_where(heat)}"
+        (found,) = maps.of(image)
+        for finding in explained:
+            heat = placed(found.evidence(finding), found.lattice, *image.shape[2:])
+            alt = f"Activation map of {name} for {SPOKEN[finding]}, strongest {_where(heat)}"
             pictures.append((overlay(image[0, 0], heat), alt))
         chances = ", ".join(f"{SPOKEN[finding]} {chance:.2f}" for finding, chance in entry.probabilities.items())
         verdict = Markup("<b>{}</b>").format(SPOKEN[truth])
@@ -281,8 +283,8 @@ def _tile(name: str, estimate: Estimate) -> Markup:
 
 
 def _where(heat: Any) -> str:
-    if not heat.max() > 0:
+    if not np.nanmax(heat) > 0:
         return "nowhere"
-    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    row, column = np.unravel_index(int(np.nanargmax(heat)), heat.shape)
     third = [min(2, int(3 * at / size)) for at, size in zip((row, column), heat.shape, strict=True)]
     return f"{('top', 'middle', 'bottom')[third[0]]} {('left', 'centre', 'right')[third[1]]} of the picture"

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 pytest.importorskip("sklearn")
 
+from model import activation_map
+from model.activation_map import FilmMaps, Lattice
 from model.bundle import Bundle
 from model.calibrating import faster_variants
 from model.data.dataset import open_prepared
 from model.engine import choose
 from model.engine.base import EngineSpec
-from model.evaluation import gradcam
 from model.findings import FINDINGS
 from tests import golden
 from tests.integration.test_published_json import PICTURE, STYLE
@@ -70,16 +71,19 @@ class StandIn:
 
 
 class Blind:
-    """Grad-CAM of a network that looks at nothing."""
+    """Activation maps of a network that looks at nothing."""
 
-    def __init__(self, _bundle: Bundle, *, threads: int) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
         assert threads
+        self._findings = bundle.findings
 
-    def maps(self, images: NDArray[np.uint8], findings: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.zeros((len(images), findings.shape[1], 2, 2), np.float32)
-
-    def read(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        return maps
+    def of(self, images: NDArray[np.uint8]) -> list[FilmMaps]:
+        none = np.zeros((len(self._findings), 2, 2), np.float32)
+        nowhere = Lattice(step=16.0, first=0.0, size=images.shape[2])
+        return [
+            FilmMaps(findings=self._findings, parts=none, bias=none[:, 0, 0], logits=none[:, 0, 0], lattice=nowhere)
+            for _ in images
+        ]
 
 
 def _name(image: NDArray[np.uint8]) -> bytes:
@@ -118,7 +122,7 @@ def page(path: Path) -> str:
 
 def test_measures_are_published_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
-    monkeypatch.setattr(gradcam, "GradCam", Blind)
+    monkeypatch.setattr(activation_map, "ActivationMaps", Blind)
     few, many = tmp_path / "few", tmp_path / "many"
     prepare_films(write_films(tmp_path / "raw-few", rows(), side=SIDE), few, size=SIDE, views=())
     prepare_films(write_films(tmp_path / "raw-many", rows_for({"train": 1, "val": 25, "test": 8}), side=SIDE), many)

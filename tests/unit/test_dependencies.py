@@ -19,7 +19,7 @@ BROUGHT = {"cuda": "cuda-python"}
 """Imported name -> what is declared and brings it."""
 NVIDIAS = {"tensorrt", "tensorrt_rtx"}
 """From NVIDIA's index or container, as the comment beside the extra `gpu` says."""
-EXTRA_ONLY = ("matplotlib", "onnx", "onnxscript", "scipy", "sklearn", "torch", "torchvision", "cuda")
+EXTRA_ONLY = ("matplotlib", "onnxscript", "scipy", "sklearn", "torch", "torchvision", "cuda")
 USED_WITHOUT_EXTRAS = (
     "worker.cli", "worker.cli.processes", "worker.processes.endpoints", "worker.processes.relay_tasks",
     "worker.scoring.task", "worker.bundles.loaded", "worker.status.doctor", "worker.monitoring.drift",

@@ -88,11 +88,11 @@ def evaluate(
     other = load_bundle(another) if another else None
     from rich.console import Console
 
+    from model.activation_map import ActivationMaps
     from model.data.bundle_films import films_for
     from model.engine.choose import open_engine
     from model.evaluation.evaluate import evaluate as run_evaluation
     from model.evaluation.evaluate import write
-    from model.evaluation.gradcam import GradCam
     from model.evaluation.other_network import with_other_network
     from model.pages.report import render
     from model.study_table import read_study
@@ -127,7 +127,7 @@ def evaluate(
             with closing(open_one(other)) as theirs, progress(console, "films scored by it") as advance:
                 evaluation = with_other_network(evaluation, other, theirs, films, advance)
         with console.status("writing the report"):
-            write(evaluation, out, render(evaluation, GradCam(bundle, threads=threads)))
+            write(evaluation, out, render(evaluation, ActivationMaps(bundle, threads=threads)))
     if as_json:
         print_json(evaluation.content.as_dict())
     else:

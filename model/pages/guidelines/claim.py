@@ -81,9 +81,9 @@ CLAIM = Guideline(
         partly(
             "31",
             "explanation or interpretation, and how it was validated",
-            "Grad-CAM maps of wrong calls; no reader has checked them",
+            "activation maps of wrong calls; no reader has checked them",
             at.EVALUATION,
-            "evaluation/gradcam.py",
+            "activation_map.py",
         ),
         met("32", "evaluation on internal data", at.MEASURED),
         partly(

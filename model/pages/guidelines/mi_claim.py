@@ -59,7 +59,7 @@ MI_CLAIM = Guideline(
             at.PREVALENCE,
         ),
         met("4.3", "performance: against the baseline, with significance", at.MEASURED),
-        met("5.1", "examination: first technique (Grad-CAM)", at.EVALUATION, "evaluation/gradcam.py"),
+        met("5.1", "examination: first technique (activation maps)", at.EVALUATION, "activation_map.py"),
         met("5.2", "examination: second technique (source statistics, slices)", at.MEASURED, "evaluation/baselines.py"),
         partly(
             "5.3",

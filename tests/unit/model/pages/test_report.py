@@ -11,9 +11,9 @@ pytest.importorskip("onnx")
 
 from dataclasses import replace
 
+from model.activation_map import ActivationMaps
 from model.bundle import Bundle
 from model.evaluation.evaluate import Evaluation
-from model.evaluation.gradcam import GradCam
 from model.notice import MEASURES_NOTICE
 from model.pages.report import SECTIONS, render
 from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, TOO_FEW, verdicts
@@ -60,13 +60,13 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def gradcam(bundle: Bundle) -> GradCam:
-    return GradCam(bundle, threads=2)
+def maps(bundle: Bundle) -> ActivationMaps:
+    return ActivationMaps(bundle, threads=2)
 
 
 @pytest.fixture(scope="module")
-def html(evaluation: Evaluation, gradcam: GradCam) -> str:
-    return render(evaluation, gradcam)
+def html(evaluation: Evaluation, maps: ActivationMaps) -> str:
+    return render(evaluation, maps)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_every_wrong_film_is_shown(page: Reader, evaluation: Evaluation) -> None
     assert evaluation.content.wrong
     for film in evaluation.content.wrong:
         assert f"Film {film.identifier}, " in alts
-        assert f"Grad-CAM of {film.identifier} for " in alts
+        assert f"Activation map of {film.identifier} for " in alts
 
 
 def test_headline_is_that_of_the_json(page: Reader, evaluation: Evaluation) -> None:
@@ -121,8 +121,8 @@ def test_headline_is_that_of_the_json(page: Reader, evaluation: Evaluation) -> N
     assert f"95 %: {low:.2f} to {high:.2f}" in page.text
 
 
-def test_same_evaluation_same_page(html: str, evaluation: Evaluation, gradcam: GradCam) -> None:
-    assert render(evaluation, gradcam) == html
+def test_same_evaluation_same_page(html: str, evaluation: Evaluation, maps: ActivationMaps) -> None:
+    assert render(evaluation, maps) == html
 
 
 def test_no_trace_of_the_machine(html: str, bundle: Bundle) -> None:
@@ -135,11 +135,11 @@ def test_missing_history_and_studies_are_said(page: Reader) -> None:
     assert "No study was given" in page.text
 
 
-def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, gradcam: GradCam) -> None:
+def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, maps: ActivationMaps) -> None:
     """History and studies are shown and escaped; only data of another digest are pointed out."""
     known = replace(evaluation.content.data, trained_on=True)
     content = replace(evaluation.content, learning_curve=HISTORY, studies=(STUDY,), data=known)
-    full = Reader(render(replace(evaluation, content=content), gradcam))
+    full = Reader(render(replace(evaluation, content=content), maps))
     assert "script" not in {tag for tag, _ in full.tags}
     assert "<script>alert(1)</script>" in full.text
     assert "0.6123" in full.text
