@@ -35,7 +35,7 @@ def upgrade() -> None:
             "bundle_digest",
             "destination",
             "sop_instance_uid",
-            name=op.f("uq_sent_object_instance_id"),
+            name=op.f("uq_sent_object"),
         ),
     )
     op.create_index(op.f("ix_sent_object_sent_at"), "sent_object", ["sent_at"])

@@ -281,7 +281,7 @@ sent_object = Table(
     Column("digest", String(64), nullable=False, comment="SHA-256 of the data set as it was made"),
     Column("sent_at", Timestamp, nullable=False),
     Column("status", Integer, nullable=False, comment="of the C-STORE-RSP: 0, or a warning"),
-    UniqueConstraint("instance_id", "bundle_digest", "destination", "sop_instance_uid"),
+    UniqueConstraint("instance_id", "bundle_digest", "destination", "sop_instance_uid", name="uq_sent_object"),
     Index(None, "sent_at"),
 )
 
