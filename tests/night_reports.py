@@ -63,6 +63,8 @@ GOOD = NightReport(
     alarms=(),
     undelivered=(),
     outages=(),
+    lost_results=(),
+    result_outages=(),
     storage=Storage(spool=None, reports=None, reserve=0, received=0, received_a_day=0, rate_days=7.0, days_left=400.0),
     drift=DriftResult(tests=(), untested=(), frozen=(), options=days.DRIFT),
     chain=DayChain(check=WHOLE, anchor=WHOLE.head),

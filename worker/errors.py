@@ -8,7 +8,7 @@
     ├── LabelsRefused           1: a file of labels has faults
     ├── PublishError            the broker did not take a message; the relay tries again
     ├── NotMade                 this time there is no report of a night; the relay tries again
-    └── Undelivered             an alarm's message did not arrive; it is sent again
+    └── Undelivered             an alarm's message or a result did not arrive; it is sent again
     SQLAlchemyError
     └── CommitUnknown           in `worker.db.errors`
 
@@ -76,7 +76,8 @@ class NotMade(WorkerError):
 
 
 class Undelivered(WorkerError):
-    """An alarm's message did not arrive. The text is a code such as `http_500`; never what the other side said."""
+    """An alarm's message or a result did not arrive. The text is a code such as `http_500`; never what the other side
+    said."""
 
     def __init__(self, reason: str, *, to: tuple[str, ...] = ()) -> None:
         """

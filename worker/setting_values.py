@@ -13,6 +13,9 @@ from model.gate.reasons import REASONS
 
 BROKERS = ("redis", "rediss", "redis+socket")
 LONGEST_TITLE = 16
+LONGEST_DESTINATION = 128
+"""Characters of CALLED_AE@host:port, as the database keeps it."""
+ANY_SENDER = "*"
 WEBHOOK_PREFIX = "whsec_"
 LEAST_SECRET, LEAST_KEY = 16, 24
 """Characters of a plain secret, and bytes behind `whsec_`, as the specification has them."""
@@ -46,6 +49,41 @@ def title(name: str) -> str:
     if not (name.isascii() and name.isprintable()) or "\\" in name:
         raise ValueError("should have letters, digits, spaces and signs of ASCII alone, and no backslash")
     return name
+
+
+def result_routes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Where results go, each entry as `result_route` reads it, none twice."""
+    read = []
+    for number, text in enumerate(texts, 1):
+        try:
+            read.append(result_route(text))
+        except ValueError as error:
+            raise ValueError(f"entry {number} {error}") from None
+    if len(set(read)) < len(read):
+        raise ValueError("sends the results of one sender to one destination twice")
+    return texts
+
+
+def result_route(text: str) -> tuple[str, str, str, int]:
+    """SENDER:CALLED_AE@host:port as these four; SENDER may be *, and an IPv6 address is in brackets."""
+    titles, at, address = text.rpartition("@")
+    sender, colon, called = (part.strip() for part in titles.partition(":"))
+    host, _, port = address.rpartition(":")
+    if not (at and colon and host and port) or ":" in called:
+        raise ValueError("should be like CR1:PACS@pacs.example:104, or *:PACS@pacs.example:104 for every other sender")
+    for name, whose in ((sender, "sender"), (called, "destination")):
+        try:
+            title(name)
+        except ValueError as error:
+            raise ValueError(f"has a {whose} that {error}") from None
+    bare = host.removeprefix("[").removesuffix("]")
+    if not re.fullmatch(r"[\w.-]+" if bare == host else r"[0-9A-Fa-f:.%\w]+", bare):
+        raise ValueError("should name a host, or an IPv6 address in brackets")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
+        raise ValueError("should end with a port of 1 to 65535")
+    if len(f"{called}@{address}") > LONGEST_DESTINATION:
+        raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
+    return sender, called, bare, int(port)
 
 
 def place(path: Path) -> Path:

@@ -122,6 +122,22 @@ class Settings(BaseSettings):
     )
     max_megapixels: float = Field(64.0, gt=0, description="Largest Rows x Columns, million pixels.")
 
+    results_to: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.result_routes)] = Field(
+        (),
+        description="Where results go by C-STORE, `SENDER:CALLED_AE@host:port` each: those of films that the AE SENDER "
+        "sent; several entries for one sender are several destinations; `*` is every sender without an entry of its "
+        "own. Empty: no result is sent. A sender's results go out from `xrayq device accept` on.",
+    )
+    results_not_analysed: bool = Field(
+        True, description="Send also that, and why, a film was not analysed (state ineligible)."
+    )
+    results_hours: float = Field(
+        168.0,
+        gt=0,
+        description="Hours for which a result is tried where the destination is away or refuses; waits double from "
+        "10 s to an hour. Then it is given up, and waits for `xrayq report resend`.",
+    )
+
     time_zone: Annotated[str, AfterValidator(setting_values.time_zone)] = Field(
         "UTC", description="Zone in which a day of the audit report begins, such as Europe/Berlin."
     )
@@ -199,7 +215,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
-    @field_validator("calling_aes", "modalities", "body_parts", "views", "mark", "mail_to", mode="before")
+    @field_validator("calling_aes", "modalities", "body_parts", "views", "mark", "results_to", "mail_to", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value

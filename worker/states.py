@@ -27,7 +27,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.RECEIVED: "an operator requeued it",
         State.INELIGIBLE: "an operator rejected it",
     },
-    State.SCORED: {State.REPORTED: "the report reached the PACS"},
+    State.SCORED: {State.REPORTED: "its result reached every destination"},
     State.REPORTED: {},
     State.INELIGIBLE: {},
 }

@@ -79,7 +79,17 @@ def test_command_is_documented(words: str) -> None:
 def test_every_command_that_shows_has_json() -> None:
     without = {words for words, one in commands().items() if all("--json" not in option.opts for option in one.params)}
     changes = {"instance requeue", "instance reject", "bundle activate", "bundle shadow", "bundle retire"}
-    changes |= {"bundle rollback", "drift freeze", "db upgrade", "audit export", "train", "pretrain", "trunk convert"}
+    changes |= {
+        "device accept",
+        "device silence",
+        "bundle rollback",
+        "drift freeze",
+        "db upgrade",
+        "audit export",
+        "train",
+        "pretrain",
+        "trunk convert",
+    }
     assert without == changes | PROCESSES | {words for words in commands() if words.startswith("study ")}
 
 

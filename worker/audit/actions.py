@@ -23,6 +23,12 @@ class Action(StrEnum):
     FAILED = "failed"
     REQUEUED = "requeued"
     REJECTED = "rejected"
+    # results, on their way back
+    RESULT_SENT = "result_sent"
+    RESULT_UNDELIVERED = "result_undelivered"
+    RESULT_RESENT = "result_resent"
+    DEVICE_ACCEPTED = "device_accepted"
+    DEVICE_SILENCED = "device_silenced"
     # bundles
     BUNDLE_ACTIVATED = "bundle_activated"
     BUNDLE_SHADOWED = "bundle_shadowed"

@@ -64,8 +64,8 @@ def event(
 ) -> dict[str, Any]:
     """A row for `record_all`, which says when.
 
-    `detail` holds codes and digests, never patient data. One free text is kept: the reason an operator gives for an
-    acknowledgement; the command asks for no patient data.
+    `detail` holds codes and digests, never patient data. Free text is kept where an operator gives a reason: for an
+    acknowledgement, for a device; the command asks for no patient data.
     """
     return {
         "action": action,

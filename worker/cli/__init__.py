@@ -17,6 +17,7 @@ from worker.cli import (
     compile,
     db,
     demo,
+    device,
     doctor,
     drift,
     evaluate,
@@ -27,6 +28,7 @@ from worker.cli import (
     pretrain,
     processes,
     replay,
+    report,
     roles,
     simulate,
     status,
@@ -81,6 +83,8 @@ study_source.register(study.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
+app.add_typer(report.app, name="report", rich_help_panel="Look after")
+app.add_typer(device.app, name="device", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")

@@ -212,7 +212,7 @@ errand = Table(
     "errand",
     metadata,
     Column("id", Identifier, primary_key=True),
-    Column("kind", String(16), nullable=False, comment="night, mail or webhook"),
+    Column("kind", String(16), nullable=False, comment="night, mail, webhook, result or lost_result"),
     Column("key", String(64), nullable=False, comment="what makes it one: a date, an alarm's event"),
     Column("payload", NullableJson),
     Column("next_attempt_at", Timestamp, nullable=False),
@@ -266,4 +266,31 @@ drift_reference = Table(
     Column("last_received_at", Timestamp, nullable=False),
     Column("frozen_at", Timestamp, nullable=False),
     UniqueConstraint("calling_ae", "measure", "bundle_digest"),
+)
+
+sent_object = Table(
+    "sent_object",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False, comment="the film"),
+    Column("bundle_digest", String(64), nullable=False),
+    Column("destination", String(128), nullable=False, comment="AE@host:port"),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of the data set as it was made"),
+    Column("sent_at", Timestamp, nullable=False),
+    Column("status", Integer, nullable=False, comment="of the C-STORE-RSP: 0, or a warning"),
+    UniqueConstraint("instance_id", "bundle_digest", "destination", "sop_instance_uid", name="uq_sent_object"),
+    Index(None, "sent_at"),
+)
+
+device = Table(
+    "device",
+    metadata,
+    Column("calling_ae", String(16), primary_key=True),
+    Column("state", String(16), nullable=False, comment="silent or accepted; without a row it is silent"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", String(64), nullable=False),
+    Column("reason", String(200), nullable=False, comment="free text of an operator, no patient data"),
 )

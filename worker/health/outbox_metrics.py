@@ -33,7 +33,11 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Age of the oldest film that has not come to an end; 0: none, +Inf: one came in the future.",
         (),
     ),
-    ("xrayq_errands", "What waits beside films: the night's report (night), mails, webhook calls.", ("kind",)),
+    (
+        "xrayq_errands",
+        "What waits beside films: the night's report (night), mails, webhook calls, results, and those given up.",
+        ("kind",),
+    ),
     ("xrayq_dead_letters", "Instances in state failed.", ()),
     ("xrayq_alarms_open", "Alarms raised, and neither cleared nor acknowledged.", ("rule",)),
     ("xrayq_alarms_acknowledged", "Alarms not cleared that somebody has acknowledged.", ("rule",)),

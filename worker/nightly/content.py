@@ -21,6 +21,7 @@ from worker.monitoring.live_labels import against_labels
 from worker.nightly import corrections, disks, films, marks, operations, published
 from worker.nightly.night_report import Counts, NightReport
 from worker.receiving import orphans, refusals
+from worker.reporting import not_arrived
 
 AGAIN_DAYS = 7
 """Days before that are reconciled again: their films may be scored, lost or changed after their own report."""
@@ -103,6 +104,8 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
             alarms=operations.alarms(connection, span),
             undelivered=undelivered.given_up(connection, span),
             outages=undelivered.outages(connection, now),
+            lost_results=not_arrived.given_up(connection, span),
+            result_outages=not_arrived.outages(connection),
             storage=disks.storage(
                 connection,
                 span,

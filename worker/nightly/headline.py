@@ -215,6 +215,11 @@ def _unheard(report: NightReport) -> Iterator[str]:
                 f"{_messages(outage.failing)} about alarms did not arrive by {outage.channel} yet: 'xrayq alarm test' "
                 "says why."
             )
+    for lost in report.lost_results:
+        yield f"{_results(lost.results)} given up at {lost.destination or 'a destination'}: {lost.why}."
+    for out in report.result_outages:
+        if out.failing:
+            yield f"{_results(out.failing)} did not arrive at {out.destination} yet: {out.why}."
 
 
 def _seam(follows: datetime, start: datetime) -> str:
@@ -242,6 +247,10 @@ def _was(number: int) -> str:
 
 def _messages(number: int) -> str:
     return f"{number:,} {'message' if number == 1 else 'messages'}"
+
+
+def _results(number: int) -> str:
+    return f"{number:,} {'result' if number == 1 else 'results'}"
 
 
 def _sentence(text: str) -> str:

@@ -22,6 +22,7 @@ from worker.nightly.films import Distribution, FailedFilm, LateFilm, Turnaround
 from worker.nightly.marks import MarkedFilm, SenderMarks
 from worker.nightly.operations import Backlog, DayAlarm, DayChain, InForce, ServiceChange, Source
 from worker.nightly.published import DayGivenUp
+from worker.reporting.not_arrived import LostResults, ResultOutage
 
 Counts = dict[str, dict[str, int]]
 """AE title -> code -> number; see `refusals.most`."""
@@ -86,6 +87,10 @@ class NightReport:
     undelivered: tuple[LostMessage, ...]
     outages: tuple[Outage, ...]
     """Channels on which messages do not arrive now."""
+    lost_results: tuple[LostResults, ...]
+    """Results for the PACS that were given up on the day."""
+    result_outages: tuple[ResultOutage, ...]
+    """Destinations that results do not reach now."""
     storage: Storage
     drift: DriftResult
     chain: DayChain
@@ -190,6 +195,8 @@ class NightReport:
             "alarms": plain(self.alarms),
             "undelivered": plain(self.undelivered),
             "outages": plain(self.outages),
+            "lost_results": plain(self.lost_results),
+            "result_outages": plain(self.result_outages),
             "storage": plain(self.storage),
             "drift": plain(self.drift),
             "chain": plain(self.chain),

@@ -24,6 +24,8 @@ CHANGES = (
     Action.LABELS_DRAWN,
     Action.LABELS_RESET,
     Action.REFERENCE_FROZEN,
+    Action.DEVICE_ACCEPTED,
+    Action.DEVICE_SILENCED,
 )
 """What an operator or the service changed, as the page lists it."""
 

@@ -1,4 +1,4 @@
-"""The worker process: decoders, engines and the score task, put together from the settings."""
+"""The worker process: decoders, engines, the score task and what sends results, put together from the settings."""
 
 import logging
 
@@ -16,6 +16,7 @@ from worker.health import pulse
 from worker.metrics import WorkerMetrics
 from worker.processes import endpoints
 from worker.processes.parts import broker_url, decode_pool, open_database, open_spool
+from worker.processes.result_options import couriers, result_errands
 from worker.queue import broker
 from worker.queue.retry import RetryOptions
 from worker.scoring.outcomes import known_reasons
@@ -65,13 +66,17 @@ def run(settings: Settings) -> bool:
             lease_seconds=settings.lease_seconds,
         ),
         metrics=metrics,
+        results=result_errands(settings),
     )
+    results = couriers(settings, database, spool)
     log.info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:
         life.threads = tasks
+        results.start()
         pulse.watch(life, probe)
         broker.consume(app, life.around(scoring.run), concurrency=tasks, seen=life.seen)
     finally:
+        results.stop()
         decoders.close()
     return not life.gave_up
 

@@ -1,4 +1,5 @@
-"""Errands: the outbox of what is not a film. The night's report, a mail, a webhook call: each one row, done once.
+"""Errands: the outbox of what is not a film. The night's report, a mail, a result for the PACS: each one row, done
+once.
 
 A row is written in the transaction that makes it necessary, taken under a lease (`worker.queue.lease`), and removed in
 the transaction that records that it is done.
@@ -9,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import ColumnElement, Connection, Engine, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.db.session import writing
@@ -25,6 +26,9 @@ class Kind(StrEnum):
     NIGHT = "night"
     MAIL = "mail"
     WEBHOOK = "webhook"
+    RESULT = "result"
+    LOST_RESULT = "lost_result"
+    """A result that was given up: kept for a person, and taken by nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +54,20 @@ def add(connection: Connection, kind: Kind, key: str, due: datetime, payload: di
     connection.execute(dialect.insert(errand).values(row).on_conflict_do_nothing(index_elements=["kind", "key"]))
 
 
-def take(engine: Engine, kinds: tuple[Kind, ...], *, now: datetime, lease_seconds: float) -> Errand | None:
-    """The oldest due row, now leased to us; None when there is none."""
-    of_kinds = errand.c.kind.in_(kinds)
-    if not lease.any_due(engine, ERRANDS, now, of_kinds):
+def take(
+    engine: Engine, kinds: tuple[Kind, ...], *which: ColumnElement[bool], now: datetime, lease_seconds: float
+) -> Errand | None:
+    """The oldest due row, now leased to us; None when there is none.
+
+    Args:
+        which: conditions on `errand`, beside the kind.
+    """
+    wanted = (errand.c.kind.in_(kinds), *which)
+    if not lease.any_due(engine, ERRANDS, now, *wanted):
         return None
     until = now + timedelta(seconds=lease_seconds)
     with writing(engine) as connection:
-        for row in lease.oldest_due(connection, ERRANDS, now, 1, of_kinds):
+        for row in lease.oldest_due(connection, ERRANDS, now, 1, *wanted):
             if claim := lease.take(connection, ERRANDS, row.id, row.attempts, lease_until=until):
                 return Errand(
                     id=row.id, kind=Kind(row.kind), key=row.key, payload=row.payload or {}, attempt=claim.number
@@ -88,3 +98,14 @@ def postpone(
     left = taken.payload if payload is None else payload
     with writing(engine) as connection:
         lease.change(connection, ERRANDS, taken.claim, next_attempt_at=due, lease_until=None, payload=left)
+
+
+def wake(connection: Connection, *which: ColumnElement[bool], now: datetime) -> None:
+    """What waits for its next attempt, and nobody has taken, is due now."""
+    later = (errand.c.lease_until.is_(None), errand.c.next_attempt_at > now)
+    connection.execute(update(errand).where(*which, *later).values(next_attempt_at=now))
+
+
+def set_aside(connection: Connection, taken: Errand, kind: Kind, payload: dict[str, Any]) -> bool:
+    """Make it a row of another kind, which nobody takes. False when the lease passed and another took it."""
+    return lease.change(connection, ERRANDS, taken.claim, kind=kind, payload=payload, lease_until=None)

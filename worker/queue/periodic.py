@@ -1,4 +1,4 @@
-"""What the relay does beside publishing: small tasks, each in its own thread, every few seconds."""
+"""What relay and worker do beside their main work: small tasks, each in its own thread, every few seconds."""
 
 import logging
 import threading
@@ -22,10 +22,12 @@ class Periodic:
     run: Callable[[], object]
 
 
-def start(tasks: Sequence[Periodic], stop: threading.Event) -> None:
+def start(tasks: Sequence[Periodic], stop: threading.Event) -> list[threading.Thread]:
     """Run each until `stop`. A run that fails is logged, and does not end its task or another's."""
-    for task in tasks:
-        threading.Thread(target=_repeat, args=(task, stop), name=task.name, daemon=True).start()
+    threads = [threading.Thread(target=_repeat, args=(task, stop), name=task.name, daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _repeat(task: Periodic, stop: threading.Event) -> None:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.spool import Spool
+from model.bundle import Bundle
 from model.errors import BundleError, first_line
 from worker.audit import score_digests, trail
 from worker.audit.actions import Action, Actor
@@ -40,6 +41,8 @@ from worker.states import Role, State
 log = logging.getLogger("xrayq.worker")
 
 MOST_RENEWALS = 30  # at a third of a lease each: ten leases
+Results = Callable[[Connection, Collection[int], Bundle, datetime], None]
+"""Called in the transaction that ends films, with their ids: writes what is to be sent of them."""
 
 
 class Scoring:
@@ -54,6 +57,7 @@ class Scoring:
         decoders: DecodePool,
         retry: RetryOptions,
         metrics: WorkerMetrics | None = None,
+        results: Results | None = None,
     ) -> None:
         self._database = database
         self._spool = spool
@@ -61,6 +65,7 @@ class Scoring:
         self._decoders = decoders
         self._retry = retry
         self._metrics = metrics or WorkerMetrics()
+        self._results = results
         self._owed: list[Row[Any]] = []
         self._owing = threading.Lock()
 
@@ -200,7 +205,7 @@ class Scoring:
             log.log(level, outcome.state.value, extra=extra)
 
     def _write(self, connection: Connection, outcomes: list[Outcome], live: Loaded | None = None) -> set[int]:
-        """State, scores, outbox and audit.
+        """State, scores, outbox, results to be sent, and audit.
 
         Returns the ids that were still waiting; the others were finished elsewhere.
         """
@@ -215,9 +220,12 @@ class Scoring:
             film_measures.write(
                 connection, live.bundle.digest, {outcome.instance_id: outcome.measured for outcome in mine}
             )
-        connection.execute(delete(outbox).where(outbox.c.instance_id.in_([outcome.instance_id for outcome in mine])))
+        ids = [outcome.instance_id for outcome in mine]
+        connection.execute(delete(outbox).where(outbox.c.instance_id.in_(ids)))
+        if live and self._results:
+            self._results(connection, ids, live.bundle, now)
         trail.record_all(connection, [_event(outcome, live, digests) for outcome in mine])
-        return {outcome.instance_id for outcome in mine}
+        return set(ids)
 
     def _leave_received(self, connection: Connection, outcome: Outcome, now: datetime) -> bool:
         changed = connection.execute(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from worker.alarms import undelivered
 from worker.db.span import Span
 from worker.receiving import refusals
+from worker.reporting import not_arrived
 from worker.states import State
 from worker.status.flow import (
     LastHour,
@@ -55,6 +56,8 @@ class DatabaseContent:
     """Newest first, acknowledged ones last."""
     outages: tuple[undelivered.Outage, ...]
     """Channels on which alarms do not arrive."""
+    result_outages: tuple[not_arrived.ResultOutage, ...]
+    """Destinations that results do not reach."""
     service: InService
     nightly: NightlyReport
 
@@ -77,6 +80,7 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
         dead_letters=newest_dead_letters(connection),
         alarms=read_open_alarms(connection),
         outages=undelivered.outages(connection, now),
+        result_outages=not_arrived.outages(connection),
         service=bundles_in_service(connection, default),
         nightly=nightly_report(connection),
     )

@@ -86,6 +86,7 @@ class Snapshot:
                 found.append(counted(open_, "open alarm"))
             if self.stored.outages:
                 found.append(f"alarms do not arrive by {' or '.join(outage.channel for outage in self.stored.outages)}")
+            found += [f"results do not arrive at {outage.destination}" for outage in self.stored.result_outages]
         return tuple(found)
 
     @property

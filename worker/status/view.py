@@ -33,6 +33,7 @@ from worker.status.view_upkeep import (
     outage_lines,
     process_lines,
     report_line,
+    result_outage_lines,
     shadows_lines,
     spool_line,
 )
@@ -65,6 +66,7 @@ def page(
         )
     stored = snapshot.stored
     outages = [line for outage in stored.outages for line in outage_lines(outage, snapshot.at, zone, width)]
+    outages += [line for out in stored.result_outages for line in result_outage_lines(out, snapshot.at, zone, width)]
     lists = (
         [alarm_line(alarm, snapshot.at, zone) for alarm in stored.alarms],
         [sender_line(sender, snapshot.at, zone, width) for sender in stored.senders if sender.received],

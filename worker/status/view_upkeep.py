@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from rich.text import Text
 
 from worker.alarms.undelivered import Outage
+from worker.reporting.not_arrived import ResultOutage
 from worker.status.queries import DatabaseContent
 from worker.status.snapshot import Process, Snapshot
 from worker.status.upkeep import OpenAlarm
@@ -49,9 +50,8 @@ def alarm_line(alarm: OpenAlarm, now: datetime, zone: ZoneInfo) -> Text:
 def outage_lines(outage: Outage, now: datetime, zone: ZoneInfo, width: int) -> list[Text]:
     words = []
     if outage.next_at:
-        again = f"tried up to {outage.attempts} times" if outage.attempts > 1 else "tried once"
         words.append(
-            f"{counted(outage.failing, 'message')} did not arrive, {again}, "
+            f"{counted(outage.failing, 'message')} did not arrive, {_tried(outage.attempts)}, "
             f"next try {short_time(outage.next_at, now, zone)}"
         )
     if outage.given_up_at:
@@ -59,6 +59,24 @@ def outage_lines(outage: Outage, now: datetime, zone: ZoneInfo, width: int) -> l
         words.append(f"{counted(outage.given_up, 'message')} given up, the last {last}: {outage.why}")
     lines = wrapped("; ".join(words) + ". First: xrayq alarm test", width)
     return [with_label("" if number else outage.channel, Text(line, BAD)) for number, line in enumerate(lines)]
+
+
+def result_outage_lines(outage: ResultOutage, now: datetime, zone: ZoneInfo, width: int) -> list[Text]:
+    words = []
+    if outage.next_at:
+        words.append(
+            f"{counted(outage.failing, 'result')} did not arrive at {outage.destination}, {_tried(outage.attempts)}, "
+            f"next try {short_time(outage.next_at, now, zone)}"
+        )
+    if outage.given_up:
+        where = "" if words else f" at {outage.destination}"
+        words.append(f"{counted(outage.given_up, 'result')} given up{where}")
+    lines = wrapped(f"{'; '.join(words)}: {outage.why}. First: xrayq report list", width)
+    return [with_label("" if number else "results", Text(line, BAD)) for number, line in enumerate(lines)]
+
+
+def _tried(attempts: int) -> str:
+    return f"tried up to {attempts} times" if attempts > 1 else "tried once"
 
 
 def bundle_line(stored: DatabaseContent) -> Text:

@@ -1,0 +1,161 @@
+"""A site whose results are sent: films that end, a PACS's address, and a worker's sender, all in this process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from sqlalchemy import Engine, delete, insert, select, update
+
+from dicom_gateway.encode import derived_uid
+from dicom_gateway.local import store_file
+from dicom_gateway.result import FilmResult
+from dicom_gateway.spool import Spool
+from model.bundle import Bundle
+from tests.phantoms import chest_pixels, write_film
+from worker.audit import trail
+from worker.audit.actions import Action
+from worker.db.session import database_time, reading, time_of, writing
+from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_object
+from worker.queue import errands
+from worker.receiving.ingest import ingest
+from worker.reporting import acceptance, waiting
+from worker.reporting.acceptance import DeviceState
+from worker.reporting.destinations import Destination, routes_of
+from worker.reporting.send import Sender, SendOptions
+from worker.reporting.waiting import LOST, WAITS, ResultErrands
+
+PIXELS = chest_pixels(64, 48)
+OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10)
+
+
+def objects(result: FilmResult, film: Path) -> list[Dataset]:
+    """A document and, where the film was analysed, a picture: small, and the same for the same result."""
+    assert film.name.startswith(result.film_digest)
+    classes = [uid.Comprehensive3DSRStorage]
+    if result.not_analysed is None:
+        classes.append(uid.MultiFrameTrueColorSecondaryCaptureImageStorage)
+    made = []
+    for sop_class in classes:
+        new = Dataset()
+        new.file_meta = FileMetaDataset()
+        new.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+        new.SOPClassUID = sop_class
+        new.SOPInstanceUID = derived_uid(sop_class, *result.identity)
+        new.SeriesInstanceUID = derived_uid("series", sop_class, *result.identity)
+        new.StudyInstanceUID, new.PatientName = result.film.StudyInstanceUID, result.film.PatientName
+        new.InstanceCreationDate = f"{result.at:%Y%m%d}"
+        new.SeriesDescription = (
+            result.not_analysed.code if result.not_analysed else ",".join(finding.name for finding in result.findings)
+        )
+        new.PredecessorDocumentsSequence = [_referenced(before.sop_instance_uid) for before in result.replaces]
+        made.append(new)
+    return made
+
+
+def _referenced(sop_instance_uid: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    return item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Films end here, and results go out."""
+
+    database: Engine
+    spool: Spool
+    bundle: Bundle
+    folder: Path
+    routes: tuple[str, ...]
+
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        return routes_of(self.routes).every
+
+    def accept(self, calling_ae: str = "CR1") -> None:
+        acceptance.change(self.database, calling_ae, DeviceState.ACCEPTED, reason="test", actor="operator:test")
+
+    def silence(self, calling_ae: str = "CR1") -> None:
+        acceptance.change(self.database, calling_ae, DeviceState.SILENT, reason="test", actor="operator:test")
+
+    def film(
+        self, name: str = "one", state: str = "scored", calling_ae: str = "CR1", *, end: bool = True, **attributes: Any
+    ) -> int:
+        """One that came and ended, its result written for sending in the transaction that ended it."""
+        path = write_film(self.folder, name, pixels=PIXELS, **attributes)
+        received = replace(store_file(path, self.spool, "XRAYQ"), calling_ae=calling_ae)
+        key = ingest(self.database, self.spool, received)[1]
+        if end:
+            self.end(key, state)
+        return key
+
+    def end(self, key: int, state: str = "scored", *, not_analysed: bool = True) -> None:
+        results = ResultErrands(routes_of(self.routes), not_analysed=not_analysed)
+        with writing(self.database) as connection:
+            now = database_time(connection)
+            reason = "view" if state == "ineligible" else None
+            ended = {"state": state, "finished_at": now, "reason": reason}
+            connection.execute(update(instance).where(instance.c.id == key).values(ended))
+            connection.execute(delete(outbox).where(outbox.c.instance_id == key))
+            if state == "scored":
+                about = {"instance_id": key, "bundle_digest": self.bundle.digest, "engine": "e", "scored_at": now}
+                row = connection.execute(insert(score).values(about | {"software_version": "0"}).returning(score.c.id))
+                finding = {"score_id": row.scalar_one(), "finding": "pneumonia", "logit": 1.0, "probability": 0.7}
+                point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": True}
+                connection.execute(insert(finding_score).values(finding | point))
+            results(connection, [key], self.bundle, now)
+            trail.record(connection, action=Action(state), instance_id=key, actor="worker")
+
+    def sender(self, **options: Any) -> Sender:
+        return Sender(database=self.database, spool=self.spool, make=objects, options=replace(OPTIONS, **options))
+
+    def send(self, destination: Destination | None = None, **options: Any) -> list[str]:
+        """Everything that is due for a destination, each once: why each did not arrive, or ""."""
+        goal = destination or self.destinations[0]
+        sender, ends, now = self.sender(**options), [], time_of(self.database)
+        while taken := errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60):
+            ends.append(sender.deliver(taken, goal))
+        return ends
+
+    def later(self, hours: float = 0) -> None:
+        """What waits is due, and was written so much earlier."""
+        with writing(self.database) as connection:
+            rows = connection.execute(select(errand.c.id, errand.c.payload)).all()
+            for row in rows:
+                since = datetime.fromisoformat(row.payload["since"]) - timedelta(hours=hours)
+                values = {"next_attempt_at": since, "lease_until": None}
+                values["payload"] = row.payload | {"since": since.isoformat()}
+                connection.execute(update(errand).where(errand.c.id == row.id).values(values))
+
+    def state(self, key: int) -> str:
+        with reading(self.database) as connection:
+            return str(connection.execute(select(instance.c.state).where(instance.c.id == key)).scalar_one())
+
+    def waits(self) -> list[str]:
+        """Destination of each result that waits."""
+        return self._destinations(WAITS)
+
+    def lost(self) -> list[str]:
+        return self._destinations(LOST)
+
+    def _destinations(self, kind: str) -> list[str]:
+        with reading(self.database) as connection:
+            query = select(errand.c.payload).where(errand.c.kind == kind).order_by(errand.c.id)
+            return [payload["destination"] for payload in connection.execute(query).scalars()]
+
+    def sent(self) -> list[Any]:
+        with reading(self.database) as connection:
+            return list(connection.execute(select(sent_object).order_by(sent_object.c.id)))
+
+    def events(self, *actions: str) -> list[tuple[str, dict[str, Any]]]:
+        with reading(self.database) as connection:
+            query = select(audit_event.c.action, audit_event.c.detail).where(audit_event.c.action.in_(actions))
+            return [(row.action, row.detail) for row in connection.execute(query.order_by(audit_event.c.id))]
+
+
+def names(destinations: Sequence[Destination]) -> list[str]:
+    return [destination.name for destination in destinations]

@@ -1,0 +1,140 @@
+"""xrayq report and xrayq device, as typed."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.integration.reporting.site import Site
+from tests.pacs import pacs
+from tests.services import typed
+
+
+@pytest.fixture
+def xrayq(site: Site, database_url: str) -> Any:
+    def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        given = {"database_url": database_url, "bundle": str(site.bundle.path), "results_to": ",".join(site.routes)}
+        return typed(*words, cwd=site.folder, home=str(site.folder / "home"), **given | settings)
+
+    return run
+
+
+def test_what_waits_was_given_up_and_was_sent_is_listed(site: Site, xrayq: Any) -> None:
+    assert xrayq("report", "list").stdout == "no results were sent, none wait\n"
+    assert "names no destination" in xrayq("report", "list", results_to="").stdout
+    there = site.destinations[0]
+    lost = site.film("lost")
+    site.later(hours=169)
+    assert site.send() == ["no_connection"]
+    sent = site.film("sent")
+    with pacs(there.port) as found:
+        found.statuses = [0xB000]
+        assert site.send() == [""]
+    waits = site.film("waits")
+    listed = json.loads(xrayq("report", "list", "--json").stdout)
+    assert [(one["instance"], one["state"], len(one["objects"])) for one in listed] == [
+        (lost, "given_up", 0),
+        (waits, "waits", 0),
+        (sent, "sent", 2),
+    ]
+    assert [one["reason"] for one in listed] == ["no_connection", "", ""]
+    assert listed[0]["attempts"] == 1
+    assert {one["destination"] for one in listed} == {there.name}
+    text = xrayq("report", "list").stdout
+    for said in ("given up", "waits", "sent", there.name, "nothing listens there", site.bundle.digest[:12]):
+        assert said in text
+    shown = xrayq("report", "show", str(sent)).stdout
+    assert "Comprehensive 3D SR Storage" in shown
+    assert "warning 0xB000" in shown
+    assert found.uids[0] in shown
+    (one,) = json.loads(xrayq("report", "show", str(sent), "--json").stdout)
+    assert [made["sop_instance_uid"] for made in one["objects"]] == found.uids
+    assert "instance 99" in xrayq("report", "show", "99").stderr
+    assert "Secret" not in text + shown
+
+
+def test_resend_is_the_same_object_and_in_the_audit_trail(site: Site, xrayq: Any) -> None:
+    film = site.film()
+    with pacs(site.destinations[0].port) as found:
+        assert site.send() == [""]
+        done = xrayq("report", "resend", str(film))
+        assert done.stdout == f"instance {film} goes to {site.destinations[0].name} again\n"
+        assert site.send() == [""]
+    assert found.uids[:2] == found.uids[2:]
+    assert len(site.sent()) == 2
+    assert site.state(film) == "reported"
+    ((_, detail),) = site.events("result_resent")
+    assert detail == {"bundle": site.bundle.digest, "destinations": [site.destinations[0].name]}
+
+
+def test_resend_of_all_that_was_given_up(site: Site, xrayq: Any) -> None:
+    first, refused = site.film("one"), site.film("two", state="ineligible")
+    site.later(hours=169)
+    site.send()
+    assert len(site.lost()) == 2
+    assert json.loads(xrayq("report", "resend", "--undelivered", "--json").stdout) == {
+        "resent": [{"instance": key, "destinations": [site.destinations[0].name]} for key in (first, refused)],
+        "left": [],
+    }
+    assert (site.lost(), len(site.waits())) == ([], 2)
+    with pacs(site.destinations[0].port) as found:
+        assert site.send() == ["", ""]
+    assert len(found.kept) == 3
+    assert xrayq("report", "resend", "--undelivered").stdout.startswith("nothing was given up")
+
+
+def test_resend_takes_what_waits_for_a_removed_destination_to_the_new_one(site: Site, xrayq: Any) -> None:
+    film = site.film()
+    done = xrayq("report", "resend", "--undelivered", results_to="*:NEW@127.0.0.1:104")
+    assert done.stdout == f"instance {film} goes to NEW@127.0.0.1:104 again\n"
+    assert site.waits() == ["NEW@127.0.0.1:104"]
+
+
+def test_what_cannot_be_sent_again_says_why(site: Site, xrayq: Any) -> None:
+    waiting = site.film("one", end=False)
+    film = site.film("two")
+    ignored = site.film("three", calling_ae="CR2")
+    for words, settings, code, said in (
+        ((str(waiting),), {}, 4, "is received and has no result"),
+        ((str(ignored),), {}, 4, "CR2 is silent: 'xrayq device accept CR2' first"),
+        ((str(film),), {"results_to": "OTHER:PACS@127.0.0.1:104"}, 4, "results of CR1 go nowhere"),
+        (("99",), {}, 3, "no instance 99"),
+        ((), {}, 2, "--undelivered"),
+        ((str(film), "--undelivered"), {}, 2, "--undelivered"),
+    ):
+        done = xrayq("report", "resend", *words, **settings)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+def test_a_device_is_silent_until_it_is_accepted_with_a_reason(site: Site, xrayq: Any) -> None:
+    site.film(calling_ae="CR2")
+    devices = {one["calling_ae"]: one for one in json.loads(xrayq("device", "list", "--json").stdout)}
+    assert {title: one["state"] for title, one in devices.items()} == {"CR1": "accepted", "CR2": "silent"}
+    for words in (("CR2",), ("CR2", "--without-evidence"), ("CR2", "--reason", "why")):
+        done = xrayq("device", "accept", *words)
+        assert done.returncode == 2
+        assert "the go/no-go by exact intervals on the AE's own labelled films is not built yet" in done.stderr
+        assert "--without-evidence and --reason TEXT" in done.stderr
+    done = xrayq("device", "accept", "CR2", "--without-evidence", "--reason", "trial on the test PACS")
+    assert done.stdout.startswith("CR2 is accepted without evidence")
+    assert done.stderr == ""
+    assert xrayq("device", "accept", "CR2", "--without-evidence", "--reason", "again").returncode == 4
+    assert "trial on the test PACS" in xrayq("device", "list").stdout
+    shown = xrayq("device", "show", "CR2")
+    assert "XRAYQ_RESULTS_TO sends them nowhere." in shown.stdout
+    shown = json.loads(xrayq("device", "show", "CR1", "--json").stdout)
+    assert (shown["state"], shown["destinations"]) == ("accepted", [site.destinations[0].name])
+    done = xrayq("device", "silence", "CR2", "--reason", "new detector")
+    assert done.stdout == "CR2 is silent: its films are scored, and no result of them is sent\n"
+    assert site.events("device_accepted", "device_silenced")[1:] == [
+        ("device_accepted", {"calling_ae": "CR2", "reason": "trial on the test PACS", "evidence": "none"}),
+        ("device_silenced", {"calling_ae": "CR2", "reason": "new detector"}),
+    ]
+
+
+def test_an_ae_that_sent_nothing_may_be_a_typing_error(site: Site, xrayq: Any) -> None:
+    done = xrayq("device", "accept", "CR11", "--without-evidence", "--reason", "soon")
+    assert "no film of CR11 has come yet" in done.stderr
+    for words in (("SEVENTEEN LETTERS", "why"), ("CR1", "two\nlines"), ("CR1", "x" * 201)):
+        assert xrayq("device", "silence", words[0], "--reason", words[1]).returncode == 2

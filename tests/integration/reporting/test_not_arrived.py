@@ -1,0 +1,93 @@
+"""Results that do not arrive are seen in `xrayq status` and in the night's report."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests import days
+from tests.integration.reporting.site import Site
+from tests.integration.status.test_snapshot import options, shown
+from tests.pacs import pacs
+from worker.db.session import reading
+from worker.nightly.content import NightOptions, night_report
+from worker.nightly.headline import judge
+from worker.nightly.page.page import render
+from worker.reporting.faults import WORDS, in_words
+from worker.reporting.not_arrived import ResultOutage, outages
+from worker.status.snapshot import StatusReader
+
+
+def found(site: Site) -> tuple[ResultOutage, ...]:
+    with reading(site.database) as connection:
+        return outages(connection)
+
+
+def test_what_waits_for_its_first_try_is_no_outage(site: Site) -> None:
+    site.film()
+    assert found(site) == ()
+
+
+def test_status_says_what_fails_and_what_was_given_up(site: Site, database_url: str) -> None:
+    watched = StatusReader(options(database_url, site.spool.root))
+    site.film("one")
+    site.later(hours=169)
+    site.film("two")
+    assert site.send(first_wait=600) == ["no_connection"] * 2
+    looked = watched.look()
+    (there,) = site.destinations
+    assert looked.faults == (f"results do not arrive at {there.name}",)
+    (one,) = looked.as_dict()["stored"]["result_outages"]
+    assert (one["failing"], one["attempts"], one["given_up"], one["reason"]) == (1, 1, 1, "no_connection")
+    for width in (80, 120):
+        lines = shown(looked, width, 24)
+        assert max(map(len, lines)) <= width
+        text = " ".join(" ".join(lines).split())
+        assert f"results 1 result did not arrive at {there.name}, tried once, next try " in text
+        assert "; 1 result given up: nothing listens there, or it does not answer. First: xrayq report list" in text
+    site.later()
+    with pacs(there.port):
+        assert site.send() == [""]
+    assert [(out.failing, out.given_up) for out in found(site)] == [(0, 1)]
+
+
+def test_the_nights_report_says_so(site: Site) -> None:
+    site.film("one")
+    site.later(hours=169)
+    site.film("two")
+    assert site.send(first_wait=600) == ["no_connection"] * 2
+    night_options = NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT)
+    report = night_report(site.database, datetime.now(UTC).date(), night_options)
+    name, why = site.destinations[0].name, "nothing listens there, or it does not answer"
+    remarks = judge(report).remarks
+    assert f"1 result given up at {name}: {why}." in remarks
+    assert f"1 result did not arrive at {name} yet: {why}." in remarks
+    assert name in render(report).html
+    assert report.as_dict()["lost_results"] == [{"destination": name, "reason": "no_connection", "results": 1}]
+
+
+def test_a_film_that_was_reported_is_accounted_for_as_a_scored_one(site: Site) -> None:
+    site.film("one")
+    site.film("two", state="ineligible")
+    with pacs(site.destinations[0].port):
+        assert site.send() == ["", ""]
+    report = night_report(site.database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT))
+    (sender,) = report.senders
+    assert (sender.scored, sender.difference, report.unaccounted) == (1, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("status_0xA7FF", "it answered 0xA7FF: out of resources"),
+        ("status_0xC123", "it answered 0xC123: it cannot understand the object"),
+        ("status_0x0124", "it answered 0x0124: not authorised"),
+        ("status_0x0211", "it answered 0x0211"),
+        ("rejected_2_3_2", "it takes no more associations now"),
+        ("rejected_1_1_1", "it rejects the association (1/1/1)"),
+        ("aborted", WORDS["aborted"]),
+        ("KeyError", "KeyError"),
+    ],
+)
+def test_every_code_in_words(code: str, words: str) -> None:
+    assert in_words(code) == words

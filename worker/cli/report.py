@@ -1,0 +1,163 @@
+"""xrayq report: results on their way back, what arrived, and once more."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
+from worker.errors import ConfigurationError, NotFound, WrongState
+from worker.processes.parts import open_database
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from worker.reporting.listing import ListedResult
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Results that are sent to the PACS.")
+
+MOST = 100
+Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID of the film.", metavar="INSTANCE")]
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=0, help="Newest so many of those sent; 0 shows all.")] = MOST,
+    as_json: JsonOption = False,
+) -> None:
+    """List results that wait or were given up, then those sent, the newest first.
+
+    \b
+    xrayq report list
+    xrayq report list --limit 0 --json | jq '.[] | select(.state == "given_up") | .instance'
+    """
+    from worker.db.session import snapshot
+    from worker.reporting.listing import listed
+
+    settings = load_settings()
+    with snapshot(open_database(settings)) as connection:
+        results = listed(connection, limit=limit)
+    if as_json:
+        print_json([result.as_dict() for result in results])
+        return
+    if not results:
+        to_do = "" if settings.results_to else ": XRAYQ_RESULTS_TO names no destination"
+        typer.echo(f"no results were sent, none wait{to_do}")
+        return
+    _print(results, settings.zone)
+
+
+@app.command()
+def show(name: Name, as_json: JsonOption = False) -> None:
+    """Show what became of an instance's results at each destination, and the objects it holds.
+
+    With a SOP Instance UID: of every revision of the film.
+
+    \b
+    xrayq report show 17
+    xrayq report show 17 --json
+    """
+    from worker.db.session import snapshot
+    from worker.instances import find
+    from worker.reporting.listing import of_instance
+
+    settings = load_settings()
+    engine = open_database(settings)
+    views = find(engine, name)
+    with snapshot(engine) as connection:
+        results = [result for view in views for result in of_instance(connection, view.id)]
+    if as_json:
+        print_json([result.as_dict() for result in results])
+        return
+    if not results:
+        states = ", ".join(f"instance {view.id} is {view.state}" for view in views)
+        typer.echo(f"no result was sent, none waits: {states}")
+        return
+    _print(results, settings.zone)
+    from pydicom.uid import UID
+
+    console = wide_console()
+    for result in results:
+        for sent in result.objects:
+            warning = f", warning 0x{sent.status:04X}" if sent.status else ""
+            console.print(f"  {UID(sent.sop_class_uid).name} {sent.sop_instance_uid}{warning}", style="dim")
+            console.print(f"    series {sent.series_instance_uid}, SHA-256 {sent.digest}", style="dim")
+
+
+@app.command()
+def resend(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Instance ids, or SOP Instance UIDs of films.", metavar="INSTANCE...")
+    ] = None,
+    undelivered: Annotated[
+        bool,
+        typer.Option("--undelivered", help="All that was given up, or waits for a destination that is no longer set."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send results again, to where they go now. The objects have the same UIDs, so none is doubled at the PACS.
+
+    A UID means its newest film. What waits of them, or was given up, is
+    replaced. Films rejected with 'xrayq instance reject' have a result too: it
+    says so, and is sent with this command alone.
+
+    \b
+    xrayq report resend 17
+    xrayq report resend --undelivered
+    """
+    from worker.cli.roles import default_of
+    from worker.instances import find
+    from worker.reporting import resend as again
+    from worker.reporting.destinations import routes_of
+
+    settings = load_settings()
+    if bool(names) == undelivered:
+        raise ConfigurationError("name instances, or give --undelivered")
+    engine, routes = open_database(settings), routes_of(settings.results_to)
+    ids = again.undelivered(engine, routes) if undelivered else [find(engine, name)[-1].id for name in names or ()]
+    default = default_of(settings.bundle)
+    resent, left = [], []
+    for instance_id in ids:
+        try:
+            resent.append(again.resend(engine, instance_id, routes, default=default, actor=operator()))
+        except (NotFound, WrongState) as error:
+            if not undelivered:
+                raise
+            left.append({"instance": instance_id, "why": str(error)})
+    if as_json:
+        print_json({"resent": [one.as_dict() for one in resent], "left": left})
+        return
+    for one in resent:
+        destinations = ", ".join(destination.name for destination in one.destinations)
+        typer.echo(f"instance {one.instance} goes to {destinations} again")
+    for one_left in left:
+        typer.echo(f"not sent: {one_left['why']}", err=True)
+    if not ids:
+        typer.echo("nothing was given up, and nothing waits for a destination that is no longer set")
+
+
+def _print(results: "list[ListedResult]", zone: "ZoneInfo") -> None:
+    from rich.text import Text
+
+    from worker.cli.console import print_rows
+    from worker.reporting.faults import in_words
+    from worker.reporting.listing import ResultState
+
+    styles = {ResultState.WAITS: "cyan", ResultState.GIVEN_UP: "red", ResultState.SENT: "green"}
+    rows = [
+        (
+            str(result.instance),
+            result.destination,
+            Text(result.state.replace("_", " "), styles[result.state]),
+            clock(result.at, zone),
+            str(len(result.objects) or ""),
+            str(result.attempts or ""),
+            clock(result.next_at, zone) if result.next_at else "",
+            result.bundle_digest[:12],
+            in_words(result.reason),
+        )
+        for result in results
+    ]
+    headings = ("instance", "destination", "state", "since", "objects", "failed", "next try", "bundle", "why")
+    console = wide_console()
+    print_rows(console, headings, rows, folds=("why",), drops=("bundle",))
+    console.print(f"Times are {zone.key}.", style="dim")

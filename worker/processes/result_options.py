@@ -1,0 +1,33 @@
+"""What sending results needs of the settings."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from dicom_gateway.spool import Spool
+    from worker.reporting.couriers import Couriers
+    from worker.reporting.waiting import ResultErrands
+    from worker.settings import Settings
+
+
+def result_errands(settings: "Settings") -> "ResultErrands | None":
+    """What writes results for sending; None where they go nowhere."""
+    from worker.reporting.destinations import routes_of
+    from worker.reporting.waiting import ResultErrands
+
+    if not settings.results_to:
+        return None
+    return ResultErrands(routes_of(settings.results_to), not_analysed=settings.results_not_analysed)
+
+
+def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couriers":
+    """What sends them. Without destinations only what waits from before is looked after."""
+    from worker.reporting.couriers import Couriers
+    from worker.reporting.destinations import routes_of
+    from worker.reporting.objects import maker
+    from worker.reporting.send import Sender, SendOptions
+
+    options = SendOptions(calling_ae=settings.ae_title, hours=settings.results_hours)
+    sender = Sender(database=database, spool=spool, make=maker(), options=options)
+    return Couriers(sender, routes_of(settings.results_to).every)

@@ -1,0 +1,124 @@
+"""Who sends results: a thread for each destination, so that one that is away or hangs delays no other, and no score.
+
+A destination that takes nothing is left alone for a while that doubles, a minute at most, however many results wait
+for it. When it takes one again, all that waits for it is due at once.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from worker.db.session import database_time, time_of, writing
+from worker.db.tables import errand
+from worker.queue import errands, periodic
+from worker.queue.periodic import Periodic
+from worker.queue.retry import back_off
+from worker.reporting import faults, waiting
+from worker.reporting.destinations import Destination
+from worker.reporting.send import Sender
+from worker.reporting.waiting import WAITS
+
+LOOK_SECONDS, SWEEP_SECONDS = 2.0, 60.0
+LONGEST_PAUSE = 60.0
+"""Seconds for which a destination that takes nothing is left alone."""
+STOP_SECONDS = 5.0
+
+
+class Courier:
+    """Sends what is due for one destination. One thread calls it."""
+
+    def __init__(self, sender: Sender, destination: Destination, stop: threading.Event) -> None:
+        self._sender = sender
+        self._destination = destination
+        self._stop = stop
+        self._failures = 0
+        self._not_before = 0.0
+        self._close: Callable[[], None] = lambda: None
+
+    def send_due(self) -> int:
+        """Returns how many were tried."""
+        tried = 0
+        while not self._stop.is_set() and time.monotonic() >= self._not_before:
+            taken = errands.take(
+                self._sender.database,
+                (WAITS,),
+                waiting.goes_to([self._destination.name]),
+                now=time_of(self._sender.database),
+                lease_seconds=self._sender.options.lease_seconds,
+            )
+            if taken is None:
+                break
+            tried += 1
+            if faults.is_away(self._sender.deliver(taken, self._destination, self._opened)):
+                self._failures += 1
+                pause = back_off(self._sender.options.first_wait, self._failures, LONGEST_PAUSE)
+                self._not_before = time.monotonic() + pause
+            elif self._failures:
+                self._failures = 0
+                self._wake()
+        return tried
+
+    def hang_up(self) -> None:
+        """End what is on its way, from another thread. It counts as not arrived."""
+        with suppress(OSError):
+            self._close()
+
+    def _opened(self, close: Callable[[], None]) -> None:
+        self._close = close
+        if self._stop.is_set():
+            close()
+
+    def _wake(self) -> None:
+        """One that itself made the destination fall silent waits on."""
+        with writing(self._sender.database) as connection:
+            waits = (errand.c.kind == WAITS, waiting.goes_to([self._destination.name]), waiting.failed_by_absence())
+            errands.wake(connection, *waits, now=database_time(connection))
+
+
+class Couriers:
+    """All of a worker."""
+
+    def __init__(self, sender: Sender, destinations: Sequence[Destination]) -> None:
+        self._sender = sender
+        self._names = [destination.name for destination in destinations]
+        self._stop = threading.Event()
+        self._each = [Courier(sender, destination, self._stop) for destination in destinations]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        tasks = [
+            Periodic(name=f"results to {name}", seconds=LOOK_SECONDS, run=courier.send_due)
+            for name, courier in zip(self._names, self._each, strict=True)
+        ]
+        tasks.append(Periodic(name="results of removed destinations", seconds=SWEEP_SECONDS, run=self.sweep))
+        self._threads = periodic.start(tasks, self._stop)
+
+    def stop(self) -> None:
+        """What is on its way is broken off; its lease passes, or it is due again."""
+        self._stop.set()
+        for courier in self._each:
+            courier.hang_up()
+        end = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def sweep(self) -> int:
+        """Results for destinations that are in the settings no more: put off, and given up in the end.
+
+        Not at once: another worker's settings may be newer. Returns how many there were.
+        """
+        found = 0
+        while not self._stop.is_set() and (
+            taken := errands.take(
+                self._sender.database,
+                (WAITS,),
+                ~waiting.goes_to(self._names),
+                now=time_of(self._sender.database),
+                lease_seconds=self._sender.options.lease_seconds,
+            )
+        ):
+            found += 1
+            with suppress(ValueError):  # of another release: it takes it
+                self._sender.failed(taken, waiting.read(taken), faults.NOT_CONFIGURED)
+        return found

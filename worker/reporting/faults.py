@@ -1,0 +1,69 @@
+"""Why a result did not arrive: a code for log, errand and audit trail, and words for whoever set the destination up."""
+
+from collections.abc import Sequence
+
+from dicom_gateway.errors import in_hexadecimal
+from dicom_gateway.store_objects import Answer
+
+NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
+NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
+NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
+REJECTED, STATUS = "rejected_", "status_"
+WORDS: dict[str, str] = {
+    "no_connection": "nothing listens there, or it does not answer",
+    "unknown_host": "no host of this name",
+    "aborted": "it aborts the association",
+    f"{REJECTED}1_1_3": "it does not know our AE title (XRAYQ_AE_TITLE): let it in there",
+    f"{REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_RESULTS_TO",
+    f"{REJECTED}2_3_2": "it takes no more associations now",
+    NOT_ACCEPTED: "it accepts no presentation context for the object: let it take the SOP class",
+    NO_ANSWER: "it took the association and did not answer the C-STORE",
+    NOT_CONFIGURED: "it is no destination of XRAYQ_RESULTS_TO any more: 'xrayq report resend' sends it where results "
+    "go now",
+    SILENT: "the device was silenced while it waited",
+    EARLIER_WAITS: "the result of an earlier revision of the film waits too",
+    UNREADABLE: "another release wrote it, and this one cannot read it",
+    NOT_MADE: "the objects could not be made, the worker's log says more",
+    NO_SCORE: "the film has no score of this bundle",
+    FILM_MISSING: "the film is not in the spool",
+    FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
+}
+STATUSES = (
+    (0xA700, "out of resources"),
+    (0xA900, "the object does not match its SOP class"),
+    (0xC000, "it cannot understand the object"),
+    (0x0122, "it takes no such SOP class"),
+    (0x0124, "not authorised"),
+)
+"""What a status means (PS3.4 Table B.2-1, PS3.7 Annex C); in the first three the last two digits are the peer's."""
+NO_ASSOCIATION = ("no_connection", "unknown_host", "aborted")
+
+
+def of_answers(answers: Sequence[Answer], objects: int) -> str:
+    """The code of the first object that the destination does not hold, "" where it holds each of so many."""
+    for answer in answers:
+        if not answer.asked:
+            return NOT_ACCEPTED
+        if answer.status is None:
+            return NO_ANSWER
+        if not answer.held:
+            return f"{STATUS}{in_hexadecimal(answer.status)}"
+    return "" if len(answers) == objects else NO_ANSWER
+
+
+def is_away(code: str) -> bool:
+    """Whether another result would hardly arrive now either."""
+    return code in (*NO_ASSOCIATION, NO_ANSWER) or code.startswith(REJECTED)
+
+
+def in_words(code: str) -> str:
+    """What the code means; the code itself where it says enough."""
+    if code.startswith(STATUS):
+        number = code.removeprefix(STATUS)
+        value = int(number, 16)
+        same = (words for status, words in STATUSES if status in (value, value & 0xFF00, value & 0xF000))
+        return ": ".join((f"it answered {number}", *list(same)[:1]))
+    if code.startswith(REJECTED) and code not in WORDS:
+        numbers = code.removeprefix(REJECTED).replace("_", "/")
+        return f"it rejects the association ({numbers})"
+    return WORDS.get(code, code)

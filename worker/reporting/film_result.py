@@ -1,0 +1,156 @@
+"""A film's result, read from database and spool: the value that the objects are made of."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from sqlalchemy import Connection, Row, select
+
+from dicom_gateway.result import Algorithm, FilmResult, FindingResult, NotAnalysed, SentBefore
+from dicom_gateway.spool import Spool
+from model.digest import file_digest
+from model.findings import SPOKEN
+from model.gate.reasons import REASONS
+from worker.db.scores import FindingView, ScoreView, of_instance
+from worker.db.tables import instance, sent_object
+from worker.errors import Undelivered
+from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE
+from worker.reporting.waiting import WaitingResult
+from worker.states import State
+
+DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
+"""Structured reports (PS3.4 B.5): these alone can have a predecessor."""
+OPERATOR = "operator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmFacts:
+    """What the database says of a film's result."""
+
+    calling_ae: str
+    film_digest: str
+    at: datetime
+    state: State
+    reason: str
+    score: ScoreView | None
+    replaces: tuple[SentBefore, ...]
+
+
+def facts(connection: Connection, of: WaitingResult) -> FilmFacts:
+    """Raises Undelivered where there is no score of this bundle, though the film was analysed."""
+    row = connection.execute(select(instance).where(instance.c.id == of.instance)).one_or_none()
+    if row is None:
+        raise Undelivered(NO_SCORE)
+    scores = [score for score in of_instance(connection, row.id) if score.bundle_digest == of.bundle.digest]
+    ineligible = row.state == State.INELIGIBLE
+    if not (scores or ineligible):
+        raise Undelivered(NO_SCORE)
+    score = None if ineligible else scores[0]
+    return FilmFacts(
+        calling_ae=row.calling_ae,
+        film_digest=row.digest,
+        at=score.scored_at if score else row.finished_at,
+        state=State(row.state),
+        reason=row.reason or "",
+        score=score,
+        replaces=_sent_of_earlier(connection, row),
+    )
+
+
+def film_of(spool: Spool, digest: str) -> Path:
+    """The film as it was received. Raises Undelivered where it is not there, or is another."""
+    path = spool.path_of(digest)
+    try:
+        if file_digest(path) == digest:
+            return path
+    except FileNotFoundError:
+        raise Undelivered(FILM_MISSING) from None
+    except OSError:
+        pass
+    raise Undelivered(FILM_ALTERED)
+
+
+def film_result(found: FilmFacts, film: Path, of: WaitingResult) -> FilmResult:
+    """Args: film: of `film_of`. Raises Undelivered where its header cannot be read."""
+    try:
+        header = dcmread(film, stop_before_pixels=True)
+    except (OSError, InvalidDicomError, ValueError):
+        raise Undelivered(FILM_ALTERED) from None
+    score = found.score
+    return FilmResult(
+        film=header,
+        film_digest=found.film_digest,
+        at=found.at,
+        algorithm=Algorithm(
+            name=of.bundle.name,
+            version=of.bundle.version,
+            bundle_digest=of.bundle.digest,
+            software_version=score.software_version if score else of.software_version,
+            engine=score.engine if score else "",
+        ),
+        findings=tuple(_finding(name, view) for name, view in score.findings.items()) if score else (),
+        prediction_set=None
+        if score is None or score.prediction_set is None
+        else tuple(SPOKEN[name] for name in score.prediction_set),
+        notes=tuple(_not_analysed(code) for code in score.notes) if score else (),
+        not_analysed=None if score else _not_analysed(found.reason),
+        replaces=found.replaces,
+    )
+
+
+def _finding(name: str, view: FindingView) -> FindingResult:
+    return FindingResult(
+        name=SPOKEN[name],
+        probability=view.probability,
+        interval=view.interval,
+        operating_point=view.operating_point,
+        chosen_for=_chosen_for(view.operating_point_id or ""),
+        flag=view.flag,
+    )
+
+
+def _chosen_for(point: str) -> str:
+    """`covid19@sensitivity-0.95` in words; "" where the bundle does not say."""
+    rate, _, value = point.partition("@")[2].rpartition("-")
+    return f"{rate} at least {value}" if rate else ""
+
+
+def _not_analysed(code: str) -> NotAnalysed:
+    words = "a person took the film out" if code == OPERATOR else REASONS.get(code, code)
+    return NotAnalysed(code=code, meaning=f"{words[:1].upper()}{words[1:]}.")
+
+
+def _sent_of_earlier(connection: Connection, row: Row[Any]) -> tuple[SentBefore, ...]:
+    """Documents of the newest earlier revision of the same film of which any was sent."""
+    query = (
+        select(
+            instance.c.revision,
+            instance.c.study_instance_uid,
+            sent_object.c.series_instance_uid,
+            sent_object.c.sop_class_uid,
+            sent_object.c.sop_instance_uid,
+        )
+        .join(sent_object, sent_object.c.instance_id == instance.c.id)
+        .where(
+            instance.c.sop_instance_uid == row.sop_instance_uid,
+            instance.c.revision < row.revision,
+            instance.c.is_film,
+            sent_object.c.sop_class_uid.startswith(DOCUMENTS),
+        )
+        .distinct()
+        .order_by(instance.c.revision.desc(), sent_object.c.sop_instance_uid)
+    )
+    rows = connection.execute(query).all()
+    return tuple(
+        SentBefore(
+            study_instance_uid=found.study_instance_uid,
+            series_instance_uid=found.series_instance_uid,
+            sop_class_uid=found.sop_class_uid,
+            sop_instance_uid=found.sop_instance_uid,
+        )
+        for found in rows
+        if found.revision == rows[0].revision
+    )

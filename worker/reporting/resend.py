@@ -1,0 +1,91 @@
+"""A result once more, because a person asks for it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, select
+
+from worker.audit import trail
+from worker.audit.actions import Action
+from worker.bundles.roles import PlacedBundle, in_service, placed
+from worker.db.scores import of_instance
+from worker.db.session import database_time, reading, writing
+from worker.db.tables import errand, instance
+from worker.errors import NotFound, WrongState
+from worker.reporting import acceptance, waiting
+from worker.reporting.destinations import Destination, Routes
+from worker.reporting.waiting import LOST, WAITS, BundleName
+from worker.states import Role, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resent:
+    """A result that waits anew."""
+
+    instance: int
+    destinations: tuple[Destination, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        return {"instance": self.instance, "destinations": [destination.name for destination in self.destinations]}
+
+
+def undelivered(engine: Engine, routes: Routes) -> list[int]:
+    """Instances of which a result was given up, or waits for a destination that the settings name no more, by id."""
+    names = [destination.name for destination in routes.every]
+    with reading(engine) as connection:
+        rows = connection.execute(
+            select(errand.c.payload).where((errand.c.kind == LOST) | (errand.c.kind == WAITS) & ~waiting.goes_to(names))
+        ).scalars()
+        return sorted({int(payload["instance"]) for payload in rows})
+
+
+def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedBundle | None, actor: str) -> Resent:
+    """Write the errands of an instance anew, for where its results go now. The objects are the same as before.
+
+    Args:
+        default: the bundle that is live while none is activated.
+
+    Raises:
+        NotFound: no such instance; or its bundle is no more in service.
+        WrongState: it has no result, its device is silent, or its results go nowhere.
+    """
+    with writing(engine) as connection:
+        row = connection.execute(select(instance).where(instance.c.id == instance_id)).one_or_none()
+        if row is None:
+            raise NotFound(f"no instance {instance_id}: 'xrayq instance list' shows ids and UIDs")
+        query = select(instance.c.id).where(instance.c.id == instance_id, waiting.has_result())
+        if connection.execute(query).first() is None:
+            raise WrongState(f"instance {instance_id} is {row.state} and has no result to send")
+        if not acceptance.accepted(connection, [row.calling_ae]):
+            raise WrongState(f"{row.calling_ae} is silent: 'xrayq device accept {row.calling_ae}' first")
+        destinations = routes.of(row.calling_ae)
+        if not destinations:
+            raise WrongState(f"results of {row.calling_ae} go nowhere: XRAYQ_RESULTS_TO names no destination for it")
+        bundle = _bundle(connection, instance_id, State(row.state), default)
+        now = database_time(connection)
+        waiting.forget(connection, instance_id)
+        waiting.write(connection, instance_id, destinations, bundle, now)
+        names = [destination.name for destination in destinations]
+        detail = {"bundle": bundle.digest, "destinations": names}
+        trail.record(connection, action=Action.RESULT_RESENT, instance_id=instance_id, actor=actor, detail=detail)
+    return Resent(instance=instance_id, destinations=destinations)
+
+
+def _bundle(connection: Connection, instance_id: int, state: State, default: PlacedBundle | None) -> BundleName:
+    """Whose result it is: that of the score, of what was sent or waits; of a film without either the live one."""
+    live = in_service(connection)[0] or default
+    if state is State.INELIGIBLE:
+        digest = waiting.bundle_of(connection, instance_id) or (live.digest if live else "")
+    else:
+        digest = next(score.bundle_digest for score in of_instance(connection, instance_id) if score.role is Role.LIVE)
+    return _name(digest, [*placed(connection), *([default] if default else [])])
+
+
+def _name(digest: str, known: Collection[PlacedBundle]) -> BundleName:
+    for bundle in known:
+        if bundle.digest == digest:
+            return BundleName(digest=digest, name=bundle.name, version=bundle.version)
+    raise NotFound(
+        f"the bundle {digest[:12]} of this result was never activated here, and XRAYQ_BUNDLE names another: "
+        "let it name that one for this command"
+    )

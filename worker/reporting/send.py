@@ -1,0 +1,243 @@
+"""One result to one destination: objects made, sent over one association, and recorded in one transaction.
+
+A process that dies between the destination's answer and our commit sends the objects again. Their UIDs and bytes are
+the same, so the destination holds one.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom.dsutils import encode
+from sqlalchemy import Connection, Engine, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.spool import Spool
+from dicom_gateway.store_objects import Answer, store_objects
+from worker.audit import trail
+from worker.audit.actions import Action, Actor
+from worker.bounded import within
+from worker.db.session import database_time, reading, time_of, writing
+from worker.db.tables import instance, sent_object
+from worker.errors import Undelivered
+from worker.queue import errands
+from worker.queue.errands import Errand
+from worker.reporting import acceptance, faults, waiting
+from worker.reporting.destinations import Destination
+from worker.reporting.film_result import FilmFacts, facts, film_of, film_result
+from worker.reporting.objects import Make
+from worker.reporting.waiting import WaitingResult
+from worker.states import State
+
+log = logging.getLogger("xrayq.report")
+
+DROPPED = (faults.SILENT, faults.UNREADABLE, faults.NOT_CONFIGURED)
+"""Nobody waits for these: when they end, no row is kept for a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendOptions:
+    """How results are sent; from the settings."""
+
+    calling_ae: str
+    """Ours."""
+    hours: float
+    """From when the film ended; then a result is given up."""
+    first_wait: float = 10.0
+    """Seconds before the second attempt, doubled with each, an hour at most."""
+    answer_seconds: float = 30.0
+    """For an association, and for each write to the network."""
+    send_seconds: float = 120.0
+    """For all objects of a result."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """Longer than a result can take, or it would be sent twice."""
+        return 60 + 2 * self.send_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """What sends results, made once for each worker. Its methods may be called from several threads."""
+
+    database: Engine
+    spool: Spool
+    make: Make
+    options: SendOptions
+
+    def deliver(
+        self,
+        taken: Errand,
+        destination: Destination,
+        opened: Callable[[Callable[[], None]], None] = lambda _: None,
+    ) -> str:
+        """Send what an errand asks for, and record it, put it off or give it up. Returns why it did not arrive, or "".
+
+        Args:
+            opened: as of `store_objects`.
+
+        Raises SQLAlchemyError; then the errand is taken again when its lease passes.
+        """
+        try:
+            waits = waiting.read(taken)
+        except ValueError:
+            self._end(taken, faults.UNREADABLE, {})
+            return faults.UNREADABLE
+        try:
+            objects = self._made(waits)
+            answers = self._stored(objects, destination, opened)
+        except Undelivered as failure:
+            self.failed(taken, waits, str(failure))
+            return str(failure)
+        self._record(taken, waits, objects, answers)
+        return ""
+
+    def failed(self, taken: Errand, waits: WaitingResult, reason: str) -> None:
+        """Put it off, or give it up where it is too old, or nobody wants it any more."""
+        now = time_of(self.database)
+        extra = {"instance": waits.instance, "reason": reason, "attempt": taken.attempt, "subject": waits.destination}
+        if reason != faults.SILENT and now - waits.since < timedelta(hours=self.options.hours):
+            payload = replace(waits, reason=reason).as_dict()
+            first = self.options.first_wait
+            errands.postpone(self.database, taken, now=now, first_wait=first, payload=payload)
+            log.warning("result not sent, will try again", extra=extra)
+        elif self._end(taken, reason, replace(waits, reason=reason).as_dict(), waits):
+            log.error("result not sent, given up", extra=extra)
+
+    def _made(self, waits: WaitingResult) -> list[Dataset]:
+        """Raises Undelivered."""
+        with reading(self.database) as connection:
+            found = facts(connection, waits)
+            self._check(connection, found, waits)
+        film = film_of(self.spool, found.film_digest)
+        try:
+            return self.make(film_result(found, film, waits), film)
+        except Undelivered:
+            raise
+        except Exception as error:  # the film's header may have any fault, and its text may hold a patient's name
+            extra = {"instance": waits.instance, "reason": type(error).__name__}
+            log.error("objects of a result not made", extra=extra)
+            raise Undelivered(faults.NOT_MADE) from error
+
+    def _check(self, connection: Connection, found: FilmFacts, waits: WaitingResult) -> None:
+        if not acceptance.accepted(connection, [found.calling_ae]):
+            raise Undelivered(faults.SILENT)
+        if waiting.earlier_waits(connection, waits):
+            raise Undelivered(faults.EARLIER_WAITS)
+
+    def _stored(
+        self, objects: Sequence[Dataset], destination: Destination, opened: Callable[[Callable[[], None]], None]
+    ) -> list[Answer]:
+        """Raises Undelivered where the destination does not hold each."""
+        options = self.options
+        send = partial(
+            store_objects,
+            destination.host,
+            destination.port,
+            objects,
+            called_ae=destination.called_ae,
+            calling_ae=options.calling_ae,
+            timeout=options.answer_seconds,
+            total=options.send_seconds,
+            opened=opened,
+        )
+        try:
+            answers = within(2 * options.send_seconds, send)
+        except PeerUnavailable as failure:
+            raise Undelivered(str(failure)) from None
+        except TimeoutError:
+            raise Undelivered(faults.NO_ANSWER) from None
+        if reason := faults.of_answers(answers, len(objects)):
+            raise Undelivered(reason)
+        return answers
+
+    def _record(
+        self, taken: Errand, waits: WaitingResult, objects: Sequence[Dataset], answers: Sequence[Answer]
+    ) -> None:
+        digests = [_digest(made) for made in objects]
+        with writing(self.database) as connection:
+            if not errands.finish(connection, taken):
+                return  # the lease passed, and another has it
+            now = database_time(connection)
+            for made, answer, digest in zip(objects, answers, digests, strict=True):
+                _keep(connection, waits, made, answer, digest, now)
+            detail = {
+                "destination": waits.destination,
+                "bundle": waits.bundle.digest,
+                "objects": len(objects),
+                "digests": digests,
+                "attempts": taken.attempt,
+            }
+            if notes := [f"0x{answer.status:04X}" for answer in answers if answer.status]:
+                detail["warnings"] = notes
+            events = [_event(Action.RESULT_SENT, waits.instance, detail)]
+            trail.record_all(connection, [*events, *_reported(connection, waits.instance)])
+        log.info("result sent", extra={"instance": waits.instance, "subject": waits.destination, "count": len(objects)})
+
+    def _end(self, taken: Errand, reason: str, payload: dict[str, Any], waits: WaitingResult | None = None) -> bool:
+        """Give it up. False when the lease passed and another process has it: it records what becomes of it."""
+        detail = {"reason": reason, "attempts": taken.attempt}
+        if waits:
+            detail |= {"destination": waits.destination, "bundle": waits.bundle.digest}
+        with writing(self.database) as connection:
+            if reason in DROPPED:
+                ours = errands.finish(connection, taken)
+            else:
+                payload = payload | {"given_up": database_time(connection).isoformat()}
+                ours = errands.set_aside(connection, taken, waiting.LOST, payload)
+            if ours:
+                events = [_event(Action.RESULT_UNDELIVERED, waits.instance if waits else None, detail)]
+                if waits and reason == faults.NOT_CONFIGURED and waiting.was_sent(connection, waits.instance):
+                    events += _reported(connection, waits.instance)
+                trail.record_all(connection, events)
+        return ours
+
+
+def _digest(made: Dataset) -> str:
+    """SHA-256 of the data set in its own transfer syntax, without preamble and file meta."""
+    syntax = made.file_meta.TransferSyntaxUID
+    encoded = encode(made, syntax.is_implicit_VR, syntax.is_little_endian)
+    if encoded is None:
+        raise ValueError("a data set that cannot be encoded")
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def _keep(
+    connection: Connection, waits: WaitingResult, made: Dataset, answer: Answer, digest: str, now: datetime
+) -> None:
+    """A row for the object; where it was sent before, that row says when it was sent last."""
+    key = {
+        "instance_id": waits.instance,
+        "bundle_digest": waits.bundle.digest,
+        "destination": waits.destination,
+        "sop_instance_uid": str(made.SOPInstanceUID),
+    }
+    values = {
+        "sop_class_uid": str(made.SOPClassUID),
+        "series_instance_uid": str(made.SeriesInstanceUID),
+        "digest": digest,
+        "sent_at": now,
+        "status": answer.status,
+    }
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    new = dialect.insert(sent_object).values(key | values)
+    connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def _reported(connection: Connection, instance_id: int) -> list[dict[str, Any]]:
+    """A scored film of which no result waits, and none was given up, is reported: the event of it, else none."""
+    if waiting.left(connection, instance_id):
+        return []
+    scored = update(instance).where(instance.c.id == instance_id, instance.c.state == State.SCORED)
+    changed = connection.execute(scored.values(state=State.REPORTED)).rowcount == 1
+    return [_event(Action.REPORTED, instance_id, {})] if changed else []
+
+
+def _event(action: Action, instance_id: int | None, detail: dict[str, Any]) -> dict[str, Any]:
+    return trail.event(action=action, instance_id=instance_id, actor=Actor.WORKER, detail=detail)

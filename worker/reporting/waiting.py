@@ -1,0 +1,191 @@
+"""Results that wait to be sent: one errand for each film, bundle and destination.
+
+They are written in the transaction that ends the film, so that there is exactly one of each, whatever is killed. Redis
+has no part in it.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, select
+
+from model.bundle import Bundle
+from worker.db.tables import errand, instance, sent_object
+from worker.queue import errands
+from worker.queue.errands import Errand, Kind
+from worker.reporting import acceptance, faults
+from worker.reporting.destinations import Destination, Routes
+from worker.states import State
+
+WAITS, LOST = Kind.RESULT, Kind.LOST_RESULT
+DIGITS = 20
+"""Of a digest in an errand's key, which has 64 characters at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleName:
+    """What a result says of the bundle; it goes by the digest."""
+
+    digest: str
+    name: str
+    version: str
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "BundleName":
+        return cls(digest=bundle.digest, name=bundle.name, version=bundle.version)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingResult:
+    """An errand's payload. No word of a patient."""
+
+    instance: int
+    bundle: BundleName
+    software_version: str
+    """Of xrayq, when the film ended: a later one makes the same object of it."""
+    destination: str
+    """AE@host:port"""
+    since: datetime
+    """It was written."""
+    reason: str = ""
+    """Why the last attempt failed, a code of `faults`; "" before the first."""
+
+    @property
+    def key(self) -> str:
+        """What makes it one."""
+        return key_of(self.instance, self.bundle.digest, self.destination)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"since": self.since.isoformat()}
+
+    @classmethod
+    def read(cls, payload: dict[str, Any]) -> "WaitingResult":
+        """What `as_dict` wrote. Raises ValueError where another release wrote it, and this one cannot read it."""
+        try:
+            values = {name: payload[name] for name in ("instance", "software_version", "destination", "reason")}
+            return cls(bundle=BundleName(**payload["bundle"]), since=datetime.fromisoformat(payload["since"]), **values)
+        except (KeyError, TypeError) as error:
+            raise ValueError("not read") from error
+
+
+class ResultErrands:
+    """Writes the errands of films that end."""
+
+    def __init__(self, routes: Routes, *, not_analysed: bool) -> None:
+        """
+        Args:
+            not_analysed: a film that the gate refused has a result too, which says so.
+        """
+        self._routes = routes
+        self._states = (State.SCORED, State.INELIGIBLE) if not_analysed else (State.SCORED,)
+
+    def __call__(self, connection: Connection, ids: Collection[int], bundle: Bundle, now: datetime) -> None:
+        """For those of these films that ended with a result, of accepted AEs. In the transaction that ended them."""
+        columns = (instance.c.id, instance.c.calling_ae)
+        rows = connection.execute(select(*columns).where(has_result(self._states), instance.c.id.in_(ids))).all()
+        accepted = acceptance.accepted(connection, {row.calling_ae for row in rows})
+        for row in rows:
+            if row.calling_ae in accepted:
+                write(connection, row.id, self._routes.of(row.calling_ae), BundleName.of(bundle), now)
+
+
+def has_result(states: Sequence[State] = (State.SCORED, State.REPORTED, State.INELIGIBLE)) -> ColumnElement[bool]:
+    """Films that ended for good, and whose study and series are known: an object without a study has no place."""
+    known = (instance.c.study_instance_uid != "") & (instance.c.series_instance_uid != "")
+    return instance.c.state.in_(states) & instance.c.is_film & known
+
+
+def write(
+    connection: Connection, instance_id: int, destinations: Sequence[Destination], bundle: BundleName, now: datetime
+) -> None:
+    """One errand for each destination, unless it waits already."""
+    for destination in destinations:
+        waits = WaitingResult(
+            instance=instance_id,
+            bundle=bundle,
+            software_version=version("xrayq"),
+            destination=destination.name,
+            since=now,
+        )
+        errands.add(connection, WAITS, waits.key, now, waits.as_dict())
+
+
+def forget(connection: Connection, instance_id: int) -> None:
+    """Every errand of the instance, also what was given up. One that is on its way finds that it is gone."""
+    connection.execute(delete(errand).where(of_instance(instance_id), errand.c.kind.in_((WAITS, LOST))))
+
+
+def of_instance(instance_id: int) -> ColumnElement[bool]:
+    """Errands of it; the key begins with its id."""
+    return errand.c.key.startswith(f"{instance_id}-", autoescape=True)
+
+
+def goes_to(names: Collection[str]) -> ColumnElement[bool]:
+    """Errands of these destinations."""
+    found: ColumnElement[bool] = errand.c.payload["destination"].as_string().in_(names)
+    return found
+
+
+def failed_by_absence() -> ColumnElement[bool]:
+    """Errands whose last attempt found no destination at all."""
+    reason = errand.c.payload["reason"].as_string()
+    found: ColumnElement[bool] = reason.in_(faults.NO_ASSOCIATION) | reason.startswith(faults.REJECTED, autoescape=True)
+    return found
+
+
+def left(connection: Connection, instance_id: int) -> bool:
+    """Whether a result of the instance waits, or was given up."""
+    query = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(instance_id))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def was_sent(connection: Connection, instance_id: int) -> bool:
+    """Whether some destination holds a result of the instance."""
+    query = select(sent_object.c.id).where(sent_object.c.instance_id == instance_id)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def earlier_waits(connection: Connection, of: WaitingResult) -> bool:
+    """Whether a result of an earlier revision of the same film waits for the same destination.
+
+    The PACS would show the outdated report as the newer one.
+    """
+    film = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == of.instance).subquery()
+    earlier = select(instance.c.id).where(
+        instance.c.sop_instance_uid == film.c.sop_instance_uid,
+        instance.c.revision < film.c.revision,
+        instance.c.is_film,
+    )
+    query = select(errand.c.id).where(
+        errand.c.kind == WAITS,
+        goes_to([of.destination]),
+        errand.c.payload["instance"].as_integer().in_(earlier),
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def read(taken: Errand) -> WaitingResult:
+    """Raises ValueError as `WaitingResult.read`."""
+    return WaitingResult.read(taken.payload)
+
+
+def key_of(instance_id: int, bundle_digest: str, destination: str) -> str:
+    """At most 61 characters."""
+    where = hashlib.sha256(destination.encode()).hexdigest()
+    return f"{instance_id}-{bundle_digest[:DIGITS]}-{where[:DIGITS]}"
+
+
+def bundle_of(connection: Connection, instance_id: int) -> str:
+    """Digest of the bundle whose result of the instance waits, was given up, or was sent last; "" where none was."""
+    payload = connection.execute(
+        select(errand.c.payload).where(errand.c.kind.in_((WAITS, LOST)), of_instance(instance_id)).limit(1)
+    ).scalar_one_or_none()
+    if payload:
+        return str(payload["bundle"]["digest"])
+    sent = select(sent_object.c.bundle_digest).where(sent_object.c.instance_id == instance_id)
+    newest = sent.order_by(sent_object.c.sent_at.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none() or ""
