@@ -4,7 +4,6 @@ Pixels are coded by imagecodecs, not by a PACS.
 """
 
 import hashlib
-import uuid
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -18,13 +17,9 @@ from pydicom.encaps import encapsulate
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.stored import Pixels
+from dicom_gateway.uids import derived_uid as derived_uid
 
 BITS_OF_LOSSY_JPEG = {uid.JPEGBaseline8Bit: 8, uid.JPEGExtended12Bit: 12}
-
-
-def derived_uid(*parts: str) -> str:
-    """A UID under 2.25 that is always the same for the same parts."""
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, ' '.join(parts)).int}"
 
 
 def in_syntax(source: Dataset, syntax_uid: str) -> Dataset:
