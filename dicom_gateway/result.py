@@ -83,6 +83,11 @@ class FilmResult:
         return self.prediction_set is not None and len(self.prediction_set) != 1
 
     @property
-    def identity(self) -> tuple[str, str]:
-        """What makes it this result: with the kind of object, what UIDs are derived from."""
-        return (self.film_digest, self.algorithm.bundle_digest)
+    def identity(self) -> tuple[str, str, str]:
+        """What makes it this result: with the kind of object, what UIDs are derived from.
+
+        A film that was not analysed may be analysed by the same bundle later, under other settings. A PACS that holds
+        the first object would drop a second one of the same UID.
+        """
+        outcome = self.not_analysed.code if self.not_analysed else "analysed"
+        return (self.film_digest, self.algorithm.bundle_digest, outcome)

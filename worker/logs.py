@@ -39,7 +39,10 @@ FIELDS = (
     "value",
     "channel",
 )
-LIBRARIES = ("pydicom", "pynetdicom", "celery", "kombu", "amqp", "alembic", "sqlalchemy", "pebble", "redis")
+LIBRARIES = (
+    *("pydicom", "pynetdicom", "highdicom"),
+    *("celery", "kombu", "amqp", "alembic", "sqlalchemy", "pebble", "redis"),
+)
 
 
 class JsonFormatter(logging.Formatter):
@@ -79,7 +82,7 @@ def configure(level: str, style: str) -> None:
 
 def silence_readers() -> None:
     """What reads films says nothing: its warnings quote values of the data set, a patient's name among them."""
-    for name in ("pydicom", "pynetdicom"):
+    for name in ("pydicom", "pynetdicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore")
 
