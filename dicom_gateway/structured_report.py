@@ -5,7 +5,7 @@ The same result gives the same bytes: UIDs are derived, times are the result's. 
 there is a report. Only who makes reports imports this: highdicom takes a while to load.
 """
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from highdicom import ContentQualificationValues
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
@@ -19,6 +19,7 @@ from dicom_gateway.copied import copy_patient_and_study, requests, series_uid, s
 from dicom_gateway.report_codes import SCHEME
 from dicom_gateway.report_content import content_of, device_uid
 from dicom_gateway.result import FilmResult, SentBefore
+from dicom_gateway.time_zone import in_zone_of
 from dicom_gateway.uids import derived_uid
 from dicom_gateway.values import one_uid, text
 
@@ -77,16 +78,6 @@ def structured_report(result: FilmResult) -> Dataset:
     report.file_meta = FileMetaDataset()
     report.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     return report
-
-
-def in_zone_of(film: Dataset, at: datetime) -> datetime:
-    """In the film's time zone where it names one (0008,0201), which then holds for every time of the object."""
-    offset = text(film, "TimezoneOffsetFromUTC")
-    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isascii() and offset[1:].isdigit():
-        minutes = int(offset[1:3]) * 60 + int(offset[3:])
-        if minutes <= 14 * 60:
-            return at.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
-    return at
 
 
 def _evidence(result: FilmResult) -> Dataset:

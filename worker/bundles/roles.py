@@ -100,6 +100,20 @@ def in_service(connection: Connection, *, lock: bool = False) -> tuple[PlacedBun
     return live, [bundle for bundle in serving if bundle.role is Role.SHADOW]
 
 
+def open_by_digest(engine: Engine, digest: str, default: Path | None) -> Bundle:
+    """The bundle of this digest, of a row or of the settings. Raises BundleError where it is not here, or not whole.
+
+    Args:
+        default: the settings' bundle; None for the shipped reference.
+    """
+    with reading(engine) as connection:
+        rows = [bundle for bundle in placed(connection) if bundle.digest == digest]
+    bundle = open_bundle(rows[0]) if rows else bundles.load(default or bundles.REFERENCE)
+    if bundle.digest != digest:
+        raise BundleError(f"bundle {digest[:12]} is in no row and in no setting")
+    return bundle
+
+
 def find(engine: Engine, prefix: str) -> PlacedBundle | None:
     """The row whose digest begins so; None when none does or it is no digest. Raises NotFound when several do."""
     if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}", prefix):

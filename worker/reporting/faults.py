@@ -7,6 +7,7 @@ from dicom_gateway.store_objects import Answer
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
+NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
 REJECTED, STATUS = "rejected_", "status_"
 WORDS: dict[str, str] = {
@@ -24,6 +25,8 @@ WORDS: dict[str, str] = {
     EARLIER_WAITS: "the result of an earlier revision of the film waits too",
     UNREADABLE: "another release wrote it, and this one cannot read it",
     NOT_MADE: "the objects could not be made, the worker's log says more",
+    NO_PICTURE: "the film could not be decoded for its picture, the worker's log says more",
+    NO_BUNDLE: "the bundle that scored the film is not here any more: put it back where it was",
     NO_SCORE: "the film has no score of this bundle",
     FILM_MISSING: "the film is not in the spool",
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
