@@ -5,7 +5,6 @@ The same result gives the same bytes: UIDs are derived, times are the result's. 
 there is a report. Only who makes reports imports this: highdicom takes a while to load.
 """
 
-from datetime import datetime
 
 from highdicom import ContentQualificationValues
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
@@ -21,7 +20,7 @@ from dicom_gateway.report_content import content_of, device_uid
 from dicom_gateway.result import FilmResult, SentBefore
 from dicom_gateway.time_zone import in_zone_of
 from dicom_gateway.uids import derived_uid
-from dicom_gateway.values import one_uid, text
+from dicom_gateway.values import one_uid
 
 MAKER = "The xrayq authors"
 SERIES_NUMBER = 9001
