@@ -30,7 +30,7 @@ class DrawnMap:
     """The film with the map of a finding drawn over it."""
 
     finding: str
-    """Its meaning, such as pneumonia."""
+    """Its name, as in a result."""
     pixels: Colours
     """uint8 [rows, columns, 3], RGB, as large as the film's picture."""
     colours: Colours

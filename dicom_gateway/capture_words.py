@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from dicom_gateway.result import FilmResult, FindingResult
+from dicom_gateway.result import FilmResult, FindingResult, spoken
 
 NOTICE = "RESEARCH - not a medical device"
 
@@ -58,10 +58,6 @@ def made_by(result: FilmResult, at: datetime) -> Line:
 
 def capitals(name: str) -> str:
     return spoken(name).upper()
-
-
-def spoken(name: str) -> str:
-    return "COVID-19" if name.lower() in ("covid19", "covid-19") else name.replace("_", " ")
 
 
 def _chance(found: FindingResult) -> str:

@@ -7,6 +7,8 @@ import re
 
 from pydicom.sr.coding import Code
 
+from dicom_gateway.result import spoken
+
 SCHEME = "99XRAYQ"
 MOST_MEANING = 64
 """Characters of a Code Meaning (VR LO)."""
@@ -64,17 +66,13 @@ FINDINGS = {
 
 
 def finding(name: str) -> Code:
-    """SNOMED CT's code of a finding, whether it is written covid19 or COVID-19; one of ours where we know none."""
+    """SNOMED CT's code of a finding, however it is written; one of ours where we know none."""
     return FINDINGS.get(_letters(name).lower()) or own(_letters(name).upper(), spoken(name))
 
 
 def probability_of(name: str) -> Code:
     """What a probability is called. A viewer shows this name alone beside the figure, so it holds the finding's."""
     return own(f"P_{_letters(name).upper()}", f"Probability of {spoken(name)}")
-
-
-def spoken(name: str) -> str:
-    return "COVID-19" if _letters(name).lower() == "covid19" else name.replace("_", " ")
 
 
 def _letters(name: str) -> str:

@@ -40,7 +40,7 @@ from pydicom.sr.coding import Code
 from dicom_gateway import report_codes as coded
 from dicom_gateway.contexts import FILM_CLASSES
 from dicom_gateway.report_words import NOTICE, of_finding, of_note, summary
-from dicom_gateway.result import Algorithm, FilmResult, FindingResult
+from dicom_gateway.result import Algorithm, FilmResult, FindingResult, spoken
 from dicom_gateway.uids import derived_uid
 from dicom_gateway.values import integer, one_uid, text
 
@@ -152,7 +152,7 @@ def _finding_group(result: FilmResult, found: FindingResult, algorithm: Algorith
     return _group(
         result,
         algorithm,
-        about=coded.spoken(found.name),
+        about=spoken(found.name),
         finding=coded.finding(found.name) if found.flag else None,
         measurements=[_probability(found)],
         evaluations=evaluations,

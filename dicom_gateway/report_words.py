@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from dicom_gateway.report_codes import spoken
-from dicom_gateway.result import FilmResult, FindingResult, NotAnalysed
+from dicom_gateway.result import FilmResult, FindingResult, NotAnalysed, spoken
 
 NOTICE = "Research. Not a medical device. Not for diagnosis. Made by a program; no person has verified it."
 MOST_DIGITS = 4

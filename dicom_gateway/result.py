@@ -6,12 +6,17 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 
 
+def spoken(name: str) -> str:
+    """A finding's name as people write it: COVID-19, not normal."""
+    return "COVID-19" if name == "covid19" else name.replace("_", " ")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FindingResult:
     """What a score says of one finding, or of all but the negative one together."""
 
     name: str
-    """The finding's meaning, such as pneumonia."""
+    """The bundle's own, such as covid19 or not_normal; `spoken` where a person reads it."""
     probability: float
     """0..1"""
     interval: tuple[float, float] | None = None
@@ -71,7 +76,7 @@ class FilmResult:
     findings: tuple[FindingResult, ...] = ()
     """In the order to show; () where it was not analysed."""
     prediction_set: tuple[str, ...] | None = None
-    """Findings that the film may have; None where the bundle makes no sets."""
+    """Names of findings that the film may have; None where the bundle makes no sets."""
     notes: tuple[NotAnalysed, ...] = ()
     """Reasons under which it was analysed all the same."""
     not_analysed: NotAnalysed | None = None

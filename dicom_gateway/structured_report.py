@@ -5,7 +5,6 @@ The same result gives the same bytes: UIDs are derived, times are the result's. 
 there is a report. Only who makes reports imports this: highdicom takes a while to load.
 """
 
-
 from highdicom import ContentQualificationValues
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import Comprehensive3DSR

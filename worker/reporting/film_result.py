@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Row, select
 from dicom_gateway.result import Algorithm, FilmResult, FindingResult, NotAnalysed, SentBefore
 from dicom_gateway.spool import Spool
 from model.digest import file_digest
-from model.findings import SPOKEN
 from model.gate.reasons import REASONS
 from worker.db.scores import FindingView, ScoreView, of_instance
 from worker.db.tables import instance, sent_object
@@ -92,9 +91,7 @@ def film_result(found: FilmFacts, film: Path, of: WaitingResult) -> FilmResult:
             engine=score.engine if score else "",
         ),
         findings=tuple(_finding(name, view) for name, view in score.findings.items()) if score else (),
-        prediction_set=None
-        if score is None or score.prediction_set is None
-        else tuple(SPOKEN[name] for name in score.prediction_set),
+        prediction_set=None if score is None or score.prediction_set is None else tuple(score.prediction_set),
         notes=tuple(_not_analysed(code) for code in score.notes) if score else (),
         not_analysed=None if score else _not_analysed(found.reason),
         replaces=found.replaces,
@@ -103,7 +100,7 @@ def film_result(found: FilmFacts, film: Path, of: WaitingResult) -> FilmResult:
 
 def _finding(name: str, view: FindingView) -> FindingResult:
     return FindingResult(
-        name=SPOKEN[name],
+        name=name,
         probability=view.probability,
         interval=view.interval,
         operating_point=view.operating_point,

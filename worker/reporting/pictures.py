@@ -23,7 +23,6 @@ from model.activation_map import ActivationMaps, finding_to_show
 from model.bundle import Bundle
 from model.engine.ort import REFERENCE
 from model.errors import BundleError, EngineError, first_line
-from model.findings import NOT_NORMAL, SPOKEN
 from model.heat import COLOURS, overlay, placed
 from model.preprocess import PreprocessSpec
 from worker.confined import confine
@@ -123,9 +122,8 @@ def precision_of(engine: str) -> str:
 
 
 def _drawn(result: FilmResult, picture: Picture, image: NDArray[np.uint8], network: Network) -> DrawnMap | None:
-    names = {SPOKEN[finding]: finding for finding in (NOT_NORMAL, *network.bundle.findings)}
-    chances = {names[found.name]: found.probability for found in result.findings}
-    shown = finding_to_show([names[found.name] for found in result.findings if found.flag], chances)
+    flags = [found.name for found in result.findings if found.flag]
+    shown = finding_to_show(flags, {found.name: found.probability for found in result.findings})
     if network.maps is None or shown is None:
         return None
     try:
@@ -134,7 +132,7 @@ def _drawn(result: FilmResult, picture: Picture, image: NDArray[np.uint8], netwo
         raise Undelivered(NO_PICTURE) from error
     evidence = maps.evidence(shown)
     return DrawnMap(
-        finding=SPOKEN[shown],
+        finding=shown,
         pixels=overlay(picture, placed(evidence, maps.lattice, *picture.shape)),
         colours=COLOURS,
         most=float(evidence.max()),
