@@ -73,7 +73,7 @@ def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
 
 @cache
 def _folder() -> Path:
-    """Found without importing matplotlib, which takes half a second."""
+    """Found without importing matplotlib, which workers do without."""
     package = find_spec("matplotlib")
     assert package is not None
     assert package.submodule_search_locations is not None
