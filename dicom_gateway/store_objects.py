@@ -145,8 +145,8 @@ def _keep_answers(association: Association) -> None:
     """pynetdicom's own loop must not take an answer off the queue that `send_c_store` waits for.
 
     Before a message is sent the loop is told to pause; where this process gets no time between the loop's last look
-    at that and its next step, the loop takes the answer for a request, and drops it (seen with 3.0.4 on a busy machine,
-    2 of 200 associations). What it takes is put back: a Storage SCU is sent no requests.
+    at that and its next step, the loop takes the answer for a request, and drops it (seen with 3.0.4, twice in a run of
+    our tests on a busy machine). What it takes is put back: a Storage SCU is sent no requests.
     """
 
     def put_back(message: DIMSEPrimitive, context_id: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
+from pynetdicom.dimse import DIMSEServiceProvider
 
 from dicom_gateway.encode import derived_uid
 from dicom_gateway.errors import PeerUnavailable
@@ -29,28 +30,22 @@ def send(port: int, *objects: Dataset, **options: Any) -> list[tuple[int | None,
     return [(answer.status, answer.held) for answer in answers]
 
 
-class LateEvent(threading.Event):
-    """What waits for it goes on a little later, as in a process that gets no time."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        found = super().wait(timeout)
-        time.sleep(0.1)
-        return found
-
-
-class Threading:
-    """The module, with late events."""
-
-    Event = LateEvent
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(threading, name)
-
-
 def test_an_answer_that_pynetdicoms_loop_takes_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop takes an answer only if it gets its time at one moment: here that is made to happen to the first."""
+    get_msg, taken = DIMSEServiceProvider.get_msg, []
+
+    def taken_by_the_loop(self: DIMSEServiceProvider, block: bool = False) -> Any:
+        context_id, message = get_msg(self, block)
+        if message is None or not block or taken:
+            return context_id, message
+        taken.append(message)
+        self.assoc._serve_request(message, context_id)
+        return get_msg(self, block)
+
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", taken_by_the_loop)
     with pacs(free_port()) as found:
-        monkeypatch.setattr("pynetdicom.association.threading", Threading())
         assert send(found.port, made("one"), made("two"), total=5) == [(0, True)] * 2
+    assert len(taken) == 1
 
 
 def test_an_object_of_a_class_that_the_peer_does_not_take_is_skipped() -> None:
