@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import DIMSEPrimitive
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, code_to_category
@@ -29,7 +30,7 @@ DUPLICATE = 0x0111
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class StoreAnswer:
     """What the peer said to one object."""
 
     sop_instance_uid: str
@@ -56,7 +57,7 @@ def store_objects(
     timeout: float = 30.0,
     total: float = 120.0,
     opened: Callable[[Callable[[], None]], None] = lambda _: None,
-) -> list[Answer]:
+) -> list[StoreAnswer]:
     """C-STORE each object over one association; the answers, in their order, up to the first that is missing.
 
     Objects that are not compressed are offered in Explicit and Implicit VR Little Endian, and coded as the peer likes.
@@ -75,7 +76,7 @@ def store_objects(
     association = _associate(
         host, port, objects, _entity(calling_ae, timeout, total), called_ae=called_ae, timeout=timeout, opened=opened
     )
-    answers: list[Answer] = []
+    answers: list[StoreAnswer] = []
     try:
         for made in objects:
             answer = _store(association, made)
@@ -113,6 +114,7 @@ def _associate(
     def connected(event: evt.Event) -> None:
         nonlocal reached
         reached = True
+        _keep_answers(event.assoc)
         connection = event.assoc.dul.socket
         if connection is not None and connection.socket is not None:
             connection.socket.settimeout(timeout)
@@ -139,6 +141,20 @@ def _associate(
     raise PeerUnavailable("aborted" if reached else "no_connection")
 
 
+def _keep_answers(association: Association) -> None:
+    """pynetdicom's own loop must not take an answer off the queue that `send_c_store` waits for.
+
+    Before a message is sent the loop is told to pause; where this process gets no time between the loop's last look
+    at that and its next step, the loop takes the answer for a request, and drops it (seen with 3.0.4, twice in a run of
+    our tests on a busy machine). What it takes is put back: a Storage SCU is sent no requests.
+    """
+
+    def put_back(message: DIMSEPrimitive, context_id: int) -> None:
+        association.dimse.msg_queue.put((context_id, message))
+
+    association._serve_request = put_back  # type: ignore[method-assign,assignment]
+
+
 def _contexts(objects: Sequence[Dataset]) -> list[PresentationContext]:
     """One for each SOP class and coding. Raises ValueError for more than 128, which no film has."""
     offered: dict[tuple[str, ...], PresentationContext] = {}
@@ -150,15 +166,15 @@ def _contexts(objects: Sequence[Dataset]) -> list[PresentationContext]:
     return list(offered.values())
 
 
-def _store(association: Association, made: Dataset) -> Answer:
+def _store(association: Association, made: Dataset) -> StoreAnswer:
     uid = str(made.SOPInstanceUID)
     try:
         answer = association.send_c_store(made)
     except ValueError:  # no accepted context
-        return Answer(sop_instance_uid=uid, status=None, asked=False)
+        return StoreAnswer(sop_instance_uid=uid, status=None, asked=False)
     except (RuntimeError, OSError):  # the association is gone
-        return Answer(sop_instance_uid=uid, status=None)
-    return Answer(sop_instance_uid=uid, status=answer.get("Status"))
+        return StoreAnswer(sop_instance_uid=uid, status=None)
+    return StoreAnswer(sop_instance_uid=uid, status=answer.get("Status"))
 
 
 def _close(association: Association) -> None:

@@ -97,8 +97,9 @@ def resend(
     """Send results again, to where they go now. The objects have the same UIDs, so none is doubled at the PACS.
 
     A UID means its newest film. What waits of them, or was given up, is
-    replaced. Films rejected with 'xrayq instance reject' have a result too: it
-    says so, and is sent with this command alone.
+    replaced; a film with a newer revision has nothing to send. Films rejected
+    with 'xrayq instance reject' have a result too: it says so, and is sent with
+    this command alone.
 
     \b
     xrayq report resend 17
@@ -127,6 +128,10 @@ def resend(
         print_json({"resent": [one.as_dict() for one in resent], "left": left})
         return
     for one in resent:
+        if one.replaced_by:
+            newer = f"was replaced by {one.replaced_by}, whose result counts"
+            typer.echo(f"instance {one.instance} {newer}: nothing is sent")
+            continue
         destinations = ", ".join(destination.name for destination in one.destinations)
         typer.echo(f"instance {one.instance} goes to {destinations} again")
     for one_left in left:

@@ -26,8 +26,8 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
     from worker.reporting.couriers import Couriers
     from worker.reporting.destinations import routes_of
     from worker.reporting.objects import maker
-    from worker.reporting.send import Sender, SendOptions
+    from worker.reporting.send import ResultDelivery, SendOptions
 
     options = SendOptions(calling_ae=settings.ae_title, hours=settings.results_hours)
-    sender = Sender(database=database, spool=spool, make=maker(), options=options)
-    return Couriers(sender, routes_of(settings.results_to).every)
+    delivery = ResultDelivery(database=database, spool=spool, make=maker(), options=options)
+    return Couriers(delivery, routes_of(settings.results_to).every)

@@ -71,6 +71,12 @@ def accepted(connection: Connection, titles: Collection[str]) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
+def all_silent(connection: Connection) -> bool:
+    """Whether no AE is accepted: then no result is sent, whatever the settings say."""
+    query = select(device.c.calling_ae).where(device.c.state == DeviceState.ACCEPTED.value).limit(1)
+    return connection.execute(query).first() is None
+
+
 def change(engine: Engine, calling_ae: str, state: DeviceState, *, reason: str, actor: str) -> Device:
     """Accept or silence an AE, from now on. Raises WrongState where it is that already."""
     dialect = postgresql if engine.dialect.name == "postgresql" else sqlite

@@ -16,7 +16,7 @@ from worker.queue.periodic import Periodic
 from worker.queue.retry import back_off
 from worker.reporting import faults, waiting
 from worker.reporting.destinations import Destination
-from worker.reporting.send import Sender
+from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import WAITS
 
 LOOK_SECONDS, SWEEP_SECONDS = 2.0, 60.0
@@ -28,8 +28,8 @@ STOP_SECONDS = 5.0
 class Courier:
     """Sends what is due for one destination. One thread calls it."""
 
-    def __init__(self, sender: Sender, destination: Destination, stop: threading.Event) -> None:
-        self._sender = sender
+    def __init__(self, delivery: ResultDelivery, destination: Destination, stop: threading.Event) -> None:
+        self._delivery = delivery
         self._destination = destination
         self._stop = stop
         self._failures = 0
@@ -41,18 +41,18 @@ class Courier:
         tried = 0
         while not self._stop.is_set() and time.monotonic() >= self._not_before:
             taken = errands.take(
-                self._sender.database,
+                self._delivery.database,
                 (WAITS,),
                 waiting.goes_to([self._destination.name]),
-                now=time_of(self._sender.database),
-                lease_seconds=self._sender.options.lease_seconds,
+                now=time_of(self._delivery.database),
+                lease_seconds=self._delivery.options.lease_seconds,
             )
             if taken is None:
                 break
             tried += 1
-            if faults.is_away(self._sender.deliver(taken, self._destination, self._opened)):
+            if faults.is_away(self._delivery.deliver(taken, self._destination, self._opened)):
                 self._failures += 1
-                pause = back_off(self._sender.options.first_wait, self._failures, LONGEST_PAUSE)
+                pause = back_off(self._delivery.options.first_wait, self._failures, LONGEST_PAUSE)
                 self._not_before = time.monotonic() + pause
             elif self._failures:
                 self._failures = 0
@@ -71,7 +71,7 @@ class Courier:
 
     def _wake(self) -> None:
         """One that itself made the destination fall silent waits on."""
-        with writing(self._sender.database) as connection:
+        with writing(self._delivery.database) as connection:
             waits = (errand.c.kind == WAITS, waiting.goes_to([self._destination.name]), waiting.failed_by_absence())
             errands.wake(connection, *waits, now=database_time(connection))
 
@@ -79,11 +79,11 @@ class Courier:
 class Couriers:
     """All of a worker."""
 
-    def __init__(self, sender: Sender, destinations: Sequence[Destination]) -> None:
-        self._sender = sender
+    def __init__(self, delivery: ResultDelivery, destinations: Sequence[Destination]) -> None:
+        self._delivery = delivery
         self._names = [destination.name for destination in destinations]
         self._stop = threading.Event()
-        self._each = [Courier(sender, destination, self._stop) for destination in destinations]
+        self._each = [Courier(delivery, destination, self._stop) for destination in destinations]
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -111,14 +111,14 @@ class Couriers:
         found = 0
         while not self._stop.is_set() and (
             taken := errands.take(
-                self._sender.database,
+                self._delivery.database,
                 (WAITS,),
                 ~waiting.goes_to(self._names),
-                now=time_of(self._sender.database),
-                lease_seconds=self._sender.options.lease_seconds,
+                now=time_of(self._delivery.database),
+                lease_seconds=self._delivery.options.lease_seconds,
             )
         ):
             found += 1
             with suppress(ValueError):  # of another release: it takes it
-                self._sender.failed(taken, waiting.read(taken), faults.NOT_CONFIGURED)
+                self._delivery.failed(taken, waiting.read(taken), faults.NOT_CONFIGURED)
         return found

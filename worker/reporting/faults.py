@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from dicom_gateway.errors import in_hexadecimal
-from dicom_gateway.store_objects import Answer
+from dicom_gateway.store_objects import StoreAnswer
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
+REPLACED = "replaced"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
@@ -23,6 +24,7 @@ WORDS: dict[str, str] = {
     "go now",
     SILENT: "the device was silenced while it waited",
     EARLIER_WAITS: "the result of an earlier revision of the film waits too",
+    REPLACED: "a newer revision of the film has a result",
     UNREADABLE: "another release wrote it, and this one cannot read it",
     NOT_MADE: "the objects could not be made, the worker's log says more",
     NO_PICTURE: "the film could not be decoded for its picture, the worker's log says more",
@@ -42,7 +44,7 @@ STATUSES = (
 NO_ASSOCIATION = ("no_connection", "unknown_host", "aborted")
 
 
-def of_answers(answers: Sequence[Answer], objects: int) -> str:
+def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
     """The code of the first object that the destination does not hold, "" where it holds each of so many."""
     for answer in answers:
         if not answer.asked:

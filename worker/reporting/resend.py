@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -12,7 +13,7 @@ from worker.db.scores import of_instance
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import errand, instance
 from worker.errors import NotFound, WrongState
-from worker.reporting import acceptance, waiting
+from worker.reporting import acceptance, faults, waiting
 from worker.reporting.destinations import Destination, Routes
 from worker.reporting.waiting import LOST, WAITS, BundleName
 from worker.states import Role, State
@@ -20,13 +21,17 @@ from worker.states import Role, State
 
 @dataclass(frozen=True, kw_only=True)
 class Resent:
-    """A result that waits anew."""
+    """A result that waits anew, or that nobody wants any more."""
 
     instance: int
     destinations: tuple[Destination, ...]
+    """() where it was replaced."""
+    replaced_by: int | None = None
+    """The newer revision of the film, whose result counts: a PACS shows what came last."""
 
     def as_dict(self) -> dict[str, object]:
-        return {"instance": self.instance, "destinations": [destination.name for destination in self.destinations]}
+        names = [destination.name for destination in self.destinations]
+        return {"instance": self.instance, "destinations": names, "replaced_by": self.replaced_by}
 
 
 def undelivered(engine: Engine, routes: Routes) -> list[int]:
@@ -41,6 +46,8 @@ def undelivered(engine: Engine, routes: Routes) -> list[int]:
 
 def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedBundle | None, actor: str) -> Resent:
     """Write the errands of an instance anew, for where its results go now. The objects are the same as before.
+
+    Where a newer revision of the film has a result, nothing of this one waits any more.
 
     Args:
         default: the bundle that is live while none is activated.
@@ -58,6 +65,13 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
             raise WrongState(f"instance {instance_id} is {row.state} and has no result to send")
         if not acceptance.accepted(connection, [row.calling_ae]):
             raise WrongState(f"{row.calling_ae} is silent: 'xrayq device accept {row.calling_ae}' first")
+        if newer := _newer(connection, row):
+            waiting.forget(connection, instance_id)
+            detail = {"reason": faults.REPLACED, "replaced_by": newer}
+            trail.record(
+                connection, action=Action.RESULT_UNDELIVERED, instance_id=instance_id, actor=actor, detail=detail
+            )
+            return Resent(instance=instance_id, destinations=(), replaced_by=newer)
         destinations = routes.of(row.calling_ae)
         if not destinations:
             raise WrongState(f"results of {row.calling_ae} go nowhere: XRAYQ_RESULTS_TO names no destination for it")
@@ -69,6 +83,14 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         detail = {"bundle": bundle.digest, "destinations": names}
         trail.record(connection, action=Action.RESULT_RESENT, instance_id=instance_id, actor=actor, detail=detail)
     return Resent(instance=instance_id, destinations=destinations)
+
+
+def _newer(connection: Connection, row: Row[Any]) -> int | None:
+    """The newest revision of the film after this one that has a result."""
+    later = (instance.c.sop_instance_uid == row.sop_instance_uid) & (instance.c.revision > row.revision)
+    query = select(instance.c.id).where(later, waiting.has_result()).order_by(instance.c.revision.desc())
+    newest: int | None = connection.execute(query.limit(1)).scalar_one_or_none()
+    return newest
 
 
 def _bundle(connection: Connection, instance_id: int, state: State, default: PlacedBundle | None) -> BundleName:

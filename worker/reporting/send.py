@@ -14,12 +14,12 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.spool import Spool
-from dicom_gateway.store_objects import Answer, store_objects
+from dicom_gateway.store_objects import StoreAnswer, store_objects
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.bounded import within
@@ -63,7 +63,7 @@ class SendOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sender:
+class ResultDelivery:
     """What sends results, made once for each worker. Its methods may be called from several threads."""
 
     database: Engine
@@ -133,7 +133,7 @@ class Sender:
 
     def _stored(
         self, objects: Sequence[Dataset], destination: Destination, opened: Callable[[Callable[[], None]], None]
-    ) -> list[Answer]:
+    ) -> list[StoreAnswer]:
         """Raises Undelivered where the destination does not hold each."""
         options = self.options
         send = partial(
@@ -158,7 +158,7 @@ class Sender:
         return answers
 
     def _record(
-        self, taken: Errand, waits: WaitingResult, objects: Sequence[Dataset], answers: Sequence[Answer]
+        self, taken: Errand, waits: WaitingResult, objects: Sequence[Dataset], answers: Sequence[StoreAnswer]
     ) -> None:
         digests = [_digest(made) for made in objects]
         with writing(self.database) as connection:
@@ -209,7 +209,7 @@ def _digest(made: Dataset) -> str:
 
 
 def _keep(
-    connection: Connection, waits: WaitingResult, made: Dataset, answer: Answer, digest: str, now: datetime
+    connection: Connection, waits: WaitingResult, made: Dataset, answer: StoreAnswer, digest: str, now: datetime
 ) -> None:
     """A row for the object; where it was sent before, that row says when it was sent last."""
     key = {
@@ -231,7 +231,11 @@ def _keep(
 
 
 def _reported(connection: Connection, instance_id: int) -> list[dict[str, Any]]:
-    """A scored film of which no result waits, and none was given up, is reported: the event of it, else none."""
+    """A scored film of which no result waits, and none was given up, is reported: the event of it, else none.
+
+    The film is locked first: of two destinations that answer at the same time the second one sees what the first did.
+    """
+    connection.execute(select(instance.c.id).where(instance.c.id == instance_id).with_for_update(key_share=True))
     if waiting.left(connection, instance_id):
         return []
     scored = update(instance).where(instance.c.id == instance_id, instance.c.state == State.SCORED)

@@ -1,4 +1,4 @@
-"""A site whose results are sent: films that end, a PACS's address, and a worker's sender, all in this process."""
+"""A site whose results are sent: films that end, a PACS's address, and a worker's delivery, all in this process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
 from worker.reporting.acceptance import DeviceState
 from worker.reporting.destinations import Destination, routes_of
-from worker.reporting.send import Sender, SendOptions
+from worker.reporting.send import ResultDelivery, SendOptions
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
 
 PIXELS = chest_pixels(64, 48)
@@ -110,15 +110,17 @@ class Site:
             results(connection, [key], self.bundle, now)
             trail.record(connection, action=Action(state), instance_id=key, actor="worker")
 
-    def sender(self, **options: Any) -> Sender:
-        return Sender(database=self.database, spool=self.spool, make=objects, options=replace(OPTIONS, **options))
+    def delivery(self, **options: Any) -> ResultDelivery:
+        return ResultDelivery(
+            database=self.database, spool=self.spool, make=objects, options=replace(OPTIONS, **options)
+        )
 
     def send(self, destination: Destination | None = None, **options: Any) -> list[str]:
         """Everything that is due for a destination, each once: why each did not arrive, or ""."""
         goal = destination or self.destinations[0]
-        sender, ends, now = self.sender(**options), [], time_of(self.database)
+        delivery, ends, now = self.delivery(**options), [], time_of(self.database)
         while taken := errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60):
-            ends.append(sender.deliver(taken, goal))
+            ends.append(delivery.deliver(taken, goal))
         return ends
 
     def later(self, hours: float = 0) -> None:

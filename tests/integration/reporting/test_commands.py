@@ -74,7 +74,10 @@ def test_resend_of_all_that_was_given_up(site: Site, xrayq: Any) -> None:
     site.send()
     assert len(site.lost()) == 2
     assert json.loads(xrayq("report", "resend", "--undelivered", "--json").stdout) == {
-        "resent": [{"instance": key, "destinations": [site.destinations[0].name]} for key in (first, refused)],
+        "resent": [
+            {"instance": key, "destinations": [site.destinations[0].name], "replaced_by": None}
+            for key in (first, refused)
+        ],
         "left": [],
     }
     assert (site.lost(), len(site.waits())) == ([], 2)
@@ -89,6 +92,20 @@ def test_resend_takes_what_waits_for_a_removed_destination_to_the_new_one(site: 
     done = xrayq("report", "resend", "--undelivered", results_to="*:NEW@127.0.0.1:104")
     assert done.stdout == f"instance {film} goes to NEW@127.0.0.1:104 again\n"
     assert site.waits() == ["NEW@127.0.0.1:104"]
+
+
+def test_an_outdated_result_does_not_go_out_after_the_newer_one(site: Site, xrayq: Any) -> None:
+    before = site.film()
+    site.later(hours=169)
+    site.send()
+    after = site.film(PatientID="PID-CORRECTED")
+    with pacs(site.destinations[0].port) as found:
+        assert site.send() == [""]
+        done = xrayq("report", "resend", "--undelivered")
+        assert done.stdout == f"instance {before} was replaced by {after}, whose result counts: nothing is sent\n"
+        assert site.send() == []
+    assert len(found.kept) == 2
+    assert (site.lost(), site.waits()) == ([], [])
 
 
 def test_what_cannot_be_sent_again_says_why(site: Site, xrayq: Any) -> None:

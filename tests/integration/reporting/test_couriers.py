@@ -14,7 +14,7 @@ from worker.reporting.couriers import Courier, Couriers
 
 
 def courier(site: Site, **options: float) -> Courier:
-    return Courier(site.sender(**options), site.destinations[0], threading.Event())
+    return Courier(site.delivery(**options), site.destinations[0], threading.Event())
 
 
 def test_one_that_is_away_is_asked_once_however_many_wait(site: Site) -> None:
@@ -56,7 +56,7 @@ def test_a_pacs_that_hangs_delays_no_other(site: Site) -> None:
     hanging, well = free_port(), free_port()
     both = replace(site, routes=(f"CR1:SLOW@127.0.0.1:{hanging}", f"CR1:PACS@127.0.0.1:{well}"))
     film = both.film()
-    couriers = Couriers(both.sender(answer_seconds=30, send_seconds=60), both.destinations)
+    couriers = Couriers(both.delivery(answer_seconds=30, send_seconds=60), both.destinations)
     held = threading.Event()
     with pacs(hanging, title="SLOW", silent=held) as slow, pacs(well) as found:
         couriers.start()
@@ -91,7 +91,7 @@ def test_a_database_that_fails_leaves_the_result_to_its_lease(site: Site) -> Non
             raise SQLAlchemyError("away")
 
     site.film()
-    couriers = Couriers(site.sender(), site.destinations)
+    couriers = Couriers(site.delivery(), site.destinations)
     event.listen(site.database, "before_cursor_execute", fail)
     with pacs(site.destinations[0].port) as found:
         couriers.start()

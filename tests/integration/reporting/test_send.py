@@ -1,5 +1,8 @@
 """Results go out once, whatever happens in between: real associations with a Storage SCP of the test."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +13,11 @@ from tests.integration.reporting.site import Site, names
 from tests.pacs import pacs
 from tests.services import free_port
 from worker.audit import trail
+from worker.db.session import time_of
+from worker.queue import errands
+from worker.reporting import waiting
 from worker.reporting.couriers import Couriers
 from worker.reporting.destinations import routes_of
-from worker.reporting.waiting import key_of
 
 SENT, REPORTED, UNDELIVERED = "result_sent", "reported", "result_undelivered"
 
@@ -146,11 +151,8 @@ def test_what_another_worker_has_taken_over_is_not_recorded_by_us(site: Site) ->
             assert site.send() == [""]
             return made(*_)
 
-        sender = site.sender()
-        made = sender.make
-        from worker.db.session import time_of
-        from worker.queue import errands
-        from worker.reporting import waiting
+        delivery = site.delivery()
+        made = delivery.make
 
         taken = errands.take(
             site.database,
@@ -160,7 +162,7 @@ def test_what_another_worker_has_taken_over_is_not_recorded_by_us(site: Site) ->
             lease_seconds=60,
         )
         assert taken is not None
-        replace(sender, make=slow).deliver(taken, site.destinations[0])
+        replace(delivery, make=slow).deliver(taken, site.destinations[0])
     assert len(found.kept) == 4
     assert (len(site.sent()), len(site.events(SENT))) == (2, 1)
 
@@ -179,6 +181,25 @@ def test_of_two_destinations_one_is_down(site: Site) -> None:
     with pacs(down, title="RIS") as other:
         assert both.send(away) == [""]
     assert other.uids == found.uids
+    assert both.state(film) == "reported"
+    assert [action for action, _ in both.events(SENT, REPORTED)] == [SENT, SENT, REPORTED]
+
+
+def test_of_two_destinations_that_answer_at_the_same_time_the_second_makes_it_reported(site: Site) -> None:
+    ports = free_port(), free_port()
+    both = replace(site, routes=tuple(f"CR1:PACS@127.0.0.1:{port}" for port in ports))
+    film = both.film()
+    neither_committed = threading.Barrier(2)
+
+    def wait(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE FROM errand"):
+            with suppress(threading.BrokenBarrierError):  # SQLite has one writer: the second cannot come
+                neither_committed.wait(2)
+
+    event.listen(both.database, "after_cursor_execute", wait)
+    with pacs(ports[0]), pacs(ports[1]), ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(both.send, both.destinations)) == [[""], [""]]
+    event.remove(both.database, "after_cursor_execute", wait)
     assert both.state(film) == "reported"
     assert [action for action, _ in both.events(SENT, REPORTED)] == [SENT, SENT, REPORTED]
 
@@ -237,7 +258,7 @@ def test_errands_of_a_removed_destination_wait_and_are_given_up_in_the_end(site:
     film = both.film()
     with pacs(port):
         assert both.send() == [""]
-    couriers = Couriers(both.sender(), routes_of(both.routes[:1]).every)
+    couriers = Couriers(both.delivery(), routes_of(both.routes[:1]).every)
     assert couriers.sweep() == 1
     assert both.waits() == [f"OLD@127.0.0.1:{gone}"], "another worker may have newer settings"
     both.later(hours=169)
@@ -245,7 +266,7 @@ def test_errands_of_a_removed_destination_wait_and_are_given_up_in_the_end(site:
     assert (both.waits(), both.lost(), both.state(film)) == ([], [], "reported")
     ((_, detail),) = both.events(UNDELIVERED)
     assert detail["reason"] == "not_configured"
-    assert Couriers(both.sender(), ()).sweep() == 0
+    assert Couriers(both.delivery(), ()).sweep() == 0
 
 
 def test_the_result_of_a_corrected_film_follows_and_names_the_one_before(site: Site) -> None:
@@ -280,12 +301,12 @@ def test_an_object_that_cannot_be_made_says_nothing_of_the_patient(
         raise KeyError("Secret^Person")
 
     site.film()
-    sender = replace(site.sender(), make=broken)
-    couriers = Couriers(sender, site.destinations)
+    delivery = replace(site.delivery(), make=broken)
+    couriers = Couriers(delivery, site.destinations)
     assert couriers._each[0].send_due() == 1
     assert [record.__dict__["reason"] for record in caplog.records] == ["KeyError", "not_made"]
     assert "Secret" not in caplog.text
 
 
 def test_a_key_has_no_more_than_64_characters() -> None:
-    assert len(key_of(2**63 - 1, "f" * 64, "PACS@host:104")) <= 64
+    assert len(waiting.key_of(2**63 - 1, "f" * 64, "PACS@host:104")) <= 64
