@@ -5,10 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 from pydicom import uid
@@ -16,13 +13,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from dicom_gateway.encode import derived_uid, save
 from tests.e2e.test_up import Up, service
+from tests.orthanc import orthanc
 from tests.phantoms import chest_film, chest_pixels
-from tests.services import Memory, child, free_port, listening, tool, wait_until
+from tests.services import Memory, child, tool, wait_until
 
 pytestmark = pytest.mark.e2e
 
 STUDIES = 6
-ORTHANC = "Orthanc"
 
 
 @pytest.fixture(scope="module")
@@ -59,48 +56,6 @@ def dose_report(film: Dataset) -> Dataset:
     report.file_meta = FileMetaDataset()
     report.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     return report
-
-
-class Orthanc:
-    """Debian's Orthanc with empty storage and xrayq as its modality."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-
-    def post(self, path: str, body: bytes) -> Any:
-        with urlopen(Request(f"{self._url}{path}", body, method="POST"), timeout=120) as answer:
-            return json.load(answer)
-
-    def get(self, path: str) -> Any:
-        with urlopen(f"{self._url}{path}", timeout=120) as answer:
-            return json.load(answer)
-
-
-@contextmanager
-def orthanc(folder: Path, gateway: int) -> Iterator[Orthanc]:
-    program, http = tool(ORTHANC, "orthanc"), free_port()
-    folder.mkdir()
-    config = folder / "orthanc.json"
-    settings = {
-        "StorageDirectory": str(folder / "db"),
-        "IndexDirectory": str(folder / "db"),
-        "HttpPort": http,
-        "DicomServerEnabled": False,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "DicomAet": "ORTHANC",
-        "DicomModalities": {"xrayq": ["XRAYQ", "127.0.0.1", gateway]},
-        "Plugins": [],
-    }
-    config.write_text(json.dumps(settings))
-    with (folder / "orthanc.log").open("wb") as log:
-        server = subprocess.Popen([program, str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: listening(http), 30, "Orthanc")
-        yield Orthanc(http)
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
 
 
 def ends(up: Up, calling_ae: str) -> Counter[str]:

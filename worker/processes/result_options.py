@@ -23,11 +23,20 @@ def result_errands(settings: "Settings") -> "ResultErrands | None":
 
 def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couriers":
     """What sends them. Without destinations only what waits from before is looked after."""
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.bundles.roles import open_by_digest
     from worker.reporting.couriers import Couriers
     from worker.reporting.destinations import routes_of
     from worker.reporting.objects import maker
+    from worker.reporting.pictures import Pictures
     from worker.reporting.send import ResultDelivery, SendOptions
 
     options = SendOptions(calling_ae=settings.ae_title, hours=settings.results_hours)
-    delivery = ResultDelivery(database=database, spool=spool, make=maker(), options=options)
-    return Couriers(delivery, routes_of(settings.results_to).every)
+    pictures = Pictures(
+        lambda digest: open_by_digest(database, digest, settings.bundle),
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        seconds=settings.decode_timeout,
+    )
+    delivery = ResultDelivery(database=database, spool=spool, make=maker(pictures), options=options)
+    return Couriers(delivery, routes_of(settings.results_to).every, ended=pictures.close)

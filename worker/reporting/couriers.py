@@ -79,7 +79,14 @@ class Courier:
 class Couriers:
     """All of a worker."""
 
-    def __init__(self, delivery: ResultDelivery, destinations: Sequence[Destination]) -> None:
+    def __init__(
+        self,
+        delivery: ResultDelivery,
+        destinations: Sequence[Destination],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Args: ended: called when all have stopped: what makes the objects may have processes of its own."""
+        self._ended = ended
         self._delivery = delivery
         self._names = [destination.name for destination in destinations]
         self._stop = threading.Event()
@@ -102,6 +109,7 @@ class Couriers:
         end = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+        self._ended()
 
     def sweep(self) -> int:
         """Results for destinations that are in the settings no more: put off, and given up in the end.
