@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import DIMSEPrimitive
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, code_to_category
@@ -149,7 +149,7 @@ def _keep_answers(association: Association) -> None:
     our tests on a busy machine). What it takes is put back: a Storage SCU is sent no requests.
     """
 
-    def put_back(message: DIMSEPrimitive, context_id: int) -> None:
+    def put_back(message: Any, context_id: int) -> None:
         association.dimse.msg_queue.put((context_id, message))
 
     association._serve_request = put_back  # type: ignore[method-assign,assignment]

@@ -27,6 +27,8 @@ class Pacs:
     """Every object that came, in order, a second sending too."""
     statuses: list[int] = field(default_factory=list)
     """Of the next C-STOREs, first one first; then 0."""
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Set by the first C-STORE, before it is answered."""
     callers: list[str] = field(default_factory=list)
     """Calling AE title of each association."""
     silent: threading.Event | None = None
@@ -37,6 +39,7 @@ class Pacs:
         return [str(kept.SOPInstanceUID) for kept in self.kept]
 
     def _store(self, event: evt.Event) -> int:
+        self.asked.set()
         if self.silent:
             self.silent.wait(60)
         status = self.statuses.pop(0) if self.statuses else 0

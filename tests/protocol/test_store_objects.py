@@ -94,8 +94,7 @@ def test_what_ends_the_connection_ends_the_sending() -> None:
 
     with pacs(free_port(), silent=held) as found:
         threading.Thread(target=go, args=(found.port,), daemon=True).start()
-        while not found.callers:
-            held.wait(0.01)
+        assert found.asked.wait(30)
         closes[0]()
         assert ended.wait(30)
     assert answers == [[(None, False)]]

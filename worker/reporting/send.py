@@ -90,12 +90,12 @@ class ResultDelivery:
             self._end(taken, faults.UNREADABLE, {})
             return faults.UNREADABLE
         try:
-            objects = self._made(waits)
+            objects, digests = self._made(waits)
             answers = self._stored(objects, destination, opened)
         except Undelivered as failure:
             self.failed(taken, waits, str(failure))
             return str(failure)
-        self._record(taken, waits, objects, answers)
+        self._record(taken, waits, objects, digests, answers)
         return ""
 
     def failed(self, taken: Errand, waits: WaitingResult, reason: str) -> None:
@@ -110,14 +110,15 @@ class ResultDelivery:
         elif self._end(taken, reason, replace(waits, reason=reason).as_dict(), waits):
             log.error("result not sent, given up", extra=extra)
 
-    def _made(self, waits: WaitingResult) -> list[Dataset]:
-        """Raises Undelivered."""
+    def _made(self, waits: WaitingResult) -> tuple[list[Dataset], list[str]]:
+        """The objects, and the digest of each. Raises Undelivered."""
         with reading(self.database) as connection:
             found = facts(connection, waits)
             self._check(connection, found, waits)
         film = film_of(self.spool, found.film_digest)
         try:
-            return self.make(film_result(found, film, waits), film)
+            objects = self.make(film_result(found, film, waits), film)
+            return objects, [_digest(made) for made in objects]
         except Undelivered:
             raise
         except Exception as error:  # the film's header may have any fault, and its text may hold a patient's name
@@ -158,20 +159,25 @@ class ResultDelivery:
         return answers
 
     def _record(
-        self, taken: Errand, waits: WaitingResult, objects: Sequence[Dataset], answers: Sequence[StoreAnswer]
+        self,
+        taken: Errand,
+        waits: WaitingResult,
+        objects: Sequence[Dataset],
+        digests: Sequence[str],
+        answers: Sequence[StoreAnswer],
     ) -> None:
-        digests = [_digest(made) for made in objects]
         with writing(self.database) as connection:
             if not errands.finish(connection, taken):
                 return  # the lease passed, and another has it
             now = database_time(connection)
             for made, answer, digest in zip(objects, answers, digests, strict=True):
                 _keep(connection, waits, made, answer, digest, now)
+            errands.wake(connection, *waiting.after_earlier(waits.destination), now=now)
             detail = {
                 "destination": waits.destination,
                 "bundle": waits.bundle.digest,
                 "objects": len(objects),
-                "digests": digests,
+                "digests": list(digests),
                 "attempts": taken.attempt,
             }
             if notes := [f"0x{answer.status:04X}" for answer in answers if answer.status]:

@@ -130,6 +130,12 @@ def goes_to(names: Collection[str]) -> ColumnElement[bool]:
     return found
 
 
+def after_earlier(destination: str) -> tuple[ColumnElement[bool], ...]:
+    """Errands that wait until the result of an earlier revision has arrived there."""
+    reason = errand.c.payload["reason"].as_string()
+    return (errand.c.kind == WAITS, goes_to([destination]), reason == faults.EARLIER_WAITS)
+
+
 def failed_by_absence() -> ColumnElement[bool]:
     """Errands whose last attempt found no destination at all."""
     reason = errand.c.payload["reason"].as_string()

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, true, update
 
 from dicom_gateway.encode import derived_uid
 from dicom_gateway.local import store_file
@@ -123,10 +123,12 @@ class Site:
             ends.append(delivery.deliver(taken, goal))
         return ends
 
-    def later(self, hours: float = 0) -> None:
-        """What waits is due, and was written so much earlier."""
+    def later(self, hours: float = 0, only: int = 0) -> None:
+        """What waits, or only that of one instance, is due, and was written so much earlier."""
         with writing(self.database) as connection:
-            rows = connection.execute(select(errand.c.id, errand.c.payload)).all()
+            rows = connection.execute(
+                select(errand.c.id, errand.c.payload).where(waiting.of_instance(only) if only else true())
+            ).all()
             for row in rows:
                 since = datetime.fromisoformat(row.payload["since"]) - timedelta(hours=hours)
                 values = {"next_attempt_at": since, "lease_until": None}

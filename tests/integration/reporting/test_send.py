@@ -274,9 +274,12 @@ def test_the_result_of_a_corrected_film_follows_and_names_the_one_before(site: S
     assert first != second
     there = site.destinations[0]
     assert site.send() == ["no_connection", "earlier_waits"]
-    site.later()
+    site.later(only=second)
     with pacs(there.port) as found:
-        assert site.send() == ["", ""]
+        assert site.send() == ["earlier_waits"]
+        site.later(only=first)
+        assert site.send() == [""]
+        assert site.send() == [""], "it is due as soon as the one before has arrived"
     before, after = found.kept[0], found.kept[2]
     assert [item.ReferencedSOPInstanceUID for item in after.PredecessorDocumentsSequence] == [before.SOPInstanceUID]
     assert not before.PredecessorDocumentsSequence
