@@ -28,6 +28,15 @@ UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 DUPLICATE = 0x0111
 """Duplicate SOP Instance (PS3.7 Annex C): the peer holds an object under this UID. Ours is always the same there."""
 
+STATUSES = (
+    (0xA700, "out of resources"),
+    (0xA900, "the object does not match its SOP class"),
+    (0xC000, "it cannot understand the object"),
+    (0x0122, "it takes no such SOP class"),
+    (0x0124, "not authorised"),
+)
+"""What a status means (PS3.4 Table B.2-1, PS3.7 Annex C); in the first three the last two digits are the peer's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreAnswer:
@@ -45,6 +54,12 @@ class StoreAnswer:
         if self.status is None:
             return False
         return self.status == DUPLICATE or code_to_category(self.status) in (STATUS_SUCCESS, STATUS_WARNING)
+
+
+def meaning_of(status: int) -> str:
+    """What a status that is no success says, "" where no table of the standard has it."""
+    ranges = (status, status & 0xFF00, status & 0xF000)
+    return next((words for known, words in STATUSES if known in ranges), "")
 
 
 def store_objects(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dicom_gateway.errors import in_hexadecimal
-from dicom_gateway.store_objects import StoreAnswer
+from dicom_gateway.store_objects import StoreAnswer, meaning_of
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
 REPLACED = "replaced"
@@ -33,14 +33,6 @@ WORDS: dict[str, str] = {
     FILM_MISSING: "the film is not in the spool",
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
 }
-STATUSES = (
-    (0xA700, "out of resources"),
-    (0xA900, "the object does not match its SOP class"),
-    (0xC000, "it cannot understand the object"),
-    (0x0122, "it takes no such SOP class"),
-    (0x0124, "not authorised"),
-)
-"""What a status means (PS3.4 Table B.2-1, PS3.7 Annex C); in the first three the last two digits are the peer's."""
 NO_ASSOCIATION = ("no_connection", "unknown_host", "aborted")
 
 
@@ -65,9 +57,8 @@ def in_words(code: str) -> str:
     """What the code means; the code itself where it says enough."""
     if code.startswith(STATUS):
         number = code.removeprefix(STATUS)
-        value = int(number, 16)
-        same = (words for status, words in STATUSES if status in (value, value & 0xFF00, value & 0xF000))
-        return ": ".join((f"it answered {number}", *list(same)[:1]))
+        meaning = meaning_of(int(number, 16))
+        return f"it answered {number}: {meaning}" if meaning else f"it answered {number}"
     if code.startswith(REJECTED) and code not in WORDS:
         numbers = code.removeprefix(REJECTED).replace("_", "/")
         return f"it rejects the association ({numbers})"
