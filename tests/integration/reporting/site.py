@@ -16,7 +16,7 @@ from dicom_gateway.result import FilmResult
 from dicom_gateway.spool import Spool
 from model.bundle import Bundle
 from tests.phantoms import chest_pixels, write_film
-from worker.audit import trail
+from worker.audit import score_digests, trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, time_of, writing
 from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_object
@@ -108,7 +108,9 @@ class Site:
                 point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": True}
                 connection.execute(insert(finding_score).values(finding | point))
             results(connection, [key], self.bundle, now)
-            trail.record(connection, action=Action(state), instance_id=key, actor="worker")
+            digests = score_digests.written(connection, self.bundle.digest, [key])
+            told = {"bundle": self.bundle.digest, score_digests.IN_DETAIL: digests[key]} if digests else None
+            trail.record(connection, action=Action(state), instance_id=key, actor="worker", detail=told)
 
     def delivery(self, **options: Any) -> ResultDelivery:
         return ResultDelivery(
