@@ -157,7 +157,10 @@ def table_of(bench: Bench, columns: Sequence[Column], trainings: Sequence[Traini
             rows.append([words, *(mean_and_range([one.figures[column.title] for one in own]) for column in columns)])
     titles = [column.title for column in columns]
     made = study_of(bench, "ingredients", "What each ingredient adds: one left out at a time", ["", *titles], rows)
+    stages = [f"{epochs} epochs at {side} pixels" for side, epochs in bench.config.sizes]
     note = (
+        f"Each row was trained for {', then '.join(stages) or f'{bench.config.epochs} epochs'}: compare rows with each "
+        "other, not with a network that was trained for longer. "
         "Each row chooses its weights on the validation films as its own recipe weighs them. val figures leave out the "
         "films that weigh nothing in the full recipe, in every row. val and test are of the views "
         f"{', '.join(bench.dataset.views) or 'all'}, more and the pairs of every view; a pair is ordered by the "
