@@ -69,7 +69,10 @@ class FilmResult:
     """The film's header without its pixels, as it was sent. Patient, study and equipment are copied from it, and it may
     have any fault that a film can have: missing or empty attributes, odd values, any character set."""
     film_digest: str
-    """SHA-256 of the film's file, 64 hex digits: another revision is another result."""
+    """SHA-256 of the film's file, 64 hex digits."""
+    revision: int = 1
+    """Of the film under its SOP Instance UID. One that was corrected and put back has the file of the first again, and
+    is another result."""
     at: datetime
     """When it was scored, or found not to be analysed; with a time zone."""
     algorithm: Algorithm
@@ -88,11 +91,11 @@ class FilmResult:
         return self.prediction_set is not None and len(self.prediction_set) != 1
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[str, str, str, str]:
         """What makes it this result: with the kind of object, what UIDs are derived from.
 
         A film that was not analysed may be analysed by the same bundle later, under other settings. A PACS that holds
         the first object would drop a second one of the same UID.
         """
         outcome = self.not_analysed.code if self.not_analysed else "analysed"
-        return (self.film_digest, self.algorithm.bundle_digest, outcome)
+        return (self.film_digest, str(self.revision), self.algorithm.bundle_digest, outcome)

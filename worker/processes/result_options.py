@@ -31,7 +31,7 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
     from worker.reporting.pictures import Pictures
     from worker.reporting.send import ResultDelivery, SendOptions
 
-    options = SendOptions(calling_ae=settings.ae_title, hours=settings.results_hours)
+    options = SendOptions(calling_ae=settings.ae_title, hours=settings.results_hours, zone=settings.zone)
     pictures = Pictures(
         lambda digest: open_by_digest(database, digest, settings.bundle),
         memory_bytes=settings.decode_memory_mib * MEBIBYTE,

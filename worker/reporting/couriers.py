@@ -50,13 +50,14 @@ class Courier:
             if taken is None:
                 break
             tried += 1
-            if faults.is_away(self._delivery.deliver(taken, self._destination, self._opened)):
+            reason = self._delivery.deliver(taken, self._destination, self._opened)
+            if faults.is_away(reason):
                 self._failures += 1
                 pause = back_off(self._delivery.options.first_wait, self._failures, LONGEST_PAUSE)
                 self._not_before = time.monotonic() + pause
-            elif self._failures:
-                self._failures = 0
+            elif self._failures and faults.is_there(reason):
                 self._wake()
+                self._failures = 0
         return tried
 
     def hang_up(self) -> None:

@@ -53,6 +53,11 @@ def is_away(code: str) -> bool:
     return code in (*NO_ASSOCIATION, NO_ANSWER) or code.startswith(REJECTED)
 
 
+def is_there(code: str) -> bool:
+    """Whether the destination answered to an object: took it, or refused it."""
+    return not code or code == NOT_ACCEPTED or code.startswith(STATUS)
+
+
 def in_words(code: str) -> str:
     """What the code means; the code itself where it says enough."""
     if code.startswith(STATUS):

@@ -1,7 +1,7 @@
 """A film's result, read from database and spool: the value that the objects are made of."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class FilmFacts:
 
     calling_ae: str
     film_digest: str
+    revision: int
     at: datetime
     state: State
     reason: str
@@ -51,6 +52,7 @@ def facts(connection: Connection, of: WaitingResult) -> FilmFacts:
     return FilmFacts(
         calling_ae=row.calling_ae,
         film_digest=row.digest,
+        revision=row.revision,
         at=score.scored_at if score else row.finished_at,
         state=State(row.state),
         reason=row.reason or "",
@@ -72,8 +74,14 @@ def film_of(spool: Spool, digest: str) -> Path:
     raise Undelivered(FILM_ALTERED)
 
 
-def film_result(found: FilmFacts, film: Path, of: WaitingResult) -> FilmResult:
-    """Args: film: of `film_of`. Raises Undelivered where its header cannot be read."""
+def film_result(found: FilmFacts, film: Path, of: WaitingResult, zone: tzinfo) -> FilmResult:
+    """
+    Args:
+        film: of `film_of`.
+        zone: the site's, for a film that names none.
+
+    Raises Undelivered where its header cannot be read.
+    """
     try:
         header = dcmread(film, stop_before_pixels=True)
     except (OSError, InvalidDicomError, ValueError):
@@ -82,7 +90,8 @@ def film_result(found: FilmFacts, film: Path, of: WaitingResult) -> FilmResult:
     return FilmResult(
         film=header,
         film_digest=found.film_digest,
-        at=found.at,
+        revision=found.revision,
+        at=found.at.astimezone(zone),
         algorithm=Algorithm(
             name=of.bundle.name,
             version=of.bundle.version,

@@ -62,6 +62,7 @@ class Pictures:
         self._networks: dict[tuple[str, str], Network] = {}
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
+        self._closed = False
 
     def __call__(self, result: FilmResult, film: Path) -> tuple[Picture, DrawnMap | None]:
         """Picture and map of a film that was analysed. Raises Undelivered where they cannot be had now."""
@@ -71,11 +72,11 @@ class Pictures:
             return picture, _drawn(result, picture, image, network)
 
     def close(self) -> None:
-        with self._lock:
-            if self._pool:
-                self._pool.stop()
-                self._pool.join()
-                self._pool = None
+        """Who waits for a picture is told that there is none now."""
+        self._closed = True
+        if pool := self._pool:
+            pool.stop()
+            pool.join()
 
     def _network(self, algorithm: Algorithm) -> Network:
         key = algorithm.bundle_digest, precision_of(algorithm.engine)
@@ -96,11 +97,13 @@ class Pictures:
         return self._networks[key]
 
     def _decoded(self, film: Path, spec: PreprocessSpec) -> tuple[Picture, NDArray[np.uint8]]:
+        if self._closed:
+            raise Undelivered(NO_PICTURE)
         if self._pool is None or not self._pool.active:
             self._pool = ProcessPool(
                 max_workers=1,
                 max_tasks=FILMS_PER_PROCESS,
-                initializer=confine,
+                initializer=_limit,
                 initargs=[self._memory_bytes],
                 context=get_context("forkserver"),
             )
@@ -109,8 +112,8 @@ class Pictures:
             _decode, args=arguments, timeout=self._seconds
         )
         try:
-            return future.result()
-        except Exception as error:  # it was decoded for its score: a crash, no time or no memory is of this moment
+            return future.result(timeout=2 * self._seconds)  # the pool may not come to begin
+        except Exception as error:  # it was decoded for its score: whatever went wrong is of this moment
             log.warning("no picture of a film", extra={"reason": type(error).__name__})
             raise Undelivered(NO_PICTURE) from error
 
@@ -137,6 +140,14 @@ def _drawn(result: FilmResult, picture: Picture, image: NDArray[np.uint8], netwo
         colours=COLOURS,
         most=float(evidence.max()),
     )
+
+
+def _limit(memory_bytes: int) -> None:
+    """Once in the child: what `confine` says, and one thread."""
+    import cv2
+
+    confine(memory_bytes)
+    cv2.setNumThreads(1)
 
 
 def _decode(film: str, spec: PreprocessSpec, max_pixels: int) -> tuple[Picture, NDArray[np.uint8]]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -47,7 +46,7 @@ def undelivered(engine: Engine, routes: Routes) -> list[int]:
 def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedBundle | None, actor: str) -> Resent:
     """Write the errands of an instance anew, for where its results go now. The objects are the same as before.
 
-    Where a newer revision of the film has a result, nothing of this one waits any more.
+    Where a result of a newer revision of the film was sent or waits, nothing of this one waits any more.
 
     Args:
         default: the bundle that is live while none is activated.
@@ -65,7 +64,7 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
             raise WrongState(f"instance {instance_id} is {row.state} and has no result to send")
         if not acceptance.accepted(connection, [row.calling_ae]):
             raise WrongState(f"{row.calling_ae} is silent: 'xrayq device accept {row.calling_ae}' first")
-        if newer := _newer(connection, row):
+        if newer := waiting.newer(connection, instance_id):
             waiting.forget(connection, instance_id)
             detail = {"reason": faults.REPLACED, "replaced_by": newer}
             trail.record(
@@ -83,14 +82,6 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         detail = {"bundle": bundle.digest, "destinations": names}
         trail.record(connection, action=Action.RESULT_RESENT, instance_id=instance_id, actor=actor, detail=detail)
     return Resent(instance=instance_id, destinations=destinations)
-
-
-def _newer(connection: Connection, row: Row[Any]) -> int | None:
-    """The newest revision of the film after this one that has a result."""
-    later = (instance.c.sop_instance_uid == row.sop_instance_uid) & (instance.c.revision > row.revision)
-    query = select(instance.c.id).where(later, waiting.has_result()).order_by(instance.c.revision.desc())
-    newest: int | None = connection.execute(query.limit(1)).scalar_one_or_none()
-    return newest
 
 
 def _bundle(connection: Connection, instance_id: int, state: State, default: PlacedBundle | None) -> BundleName:

@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any
 
@@ -26,18 +26,19 @@ from worker.bounded import within
 from worker.db.session import database_time, reading, time_of, writing
 from worker.db.tables import instance, sent_object
 from worker.errors import Undelivered
-from worker.queue import errands
+from worker.queue import errands, lease
 from worker.queue.errands import Errand
+from worker.queue.lease import ERRANDS, Claim
 from worker.reporting import acceptance, faults, waiting
 from worker.reporting.destinations import Destination
-from worker.reporting.film_result import FilmFacts, facts, film_of, film_result
+from worker.reporting.film_result import facts, film_of, film_result
 from worker.reporting.objects import Make
 from worker.reporting.waiting import WaitingResult
 from worker.states import State
 
 log = logging.getLogger("xrayq.report")
 
-DROPPED = (faults.SILENT, faults.UNREADABLE, faults.NOT_CONFIGURED)
+DROPPED = (faults.SILENT, faults.REPLACED, faults.NOT_CONFIGURED)
 """Nobody waits for these: when they end, no row is kept for a person."""
 
 
@@ -54,6 +55,8 @@ class SendOptions:
     answer_seconds: float = 30.0
     """For an association, and for each write to the network."""
     send_seconds: float = 120.0
+    zone: tzinfo = UTC
+    """The site's, for times of objects whose film names none."""
     """For all objects of a result."""
 
     @property
@@ -86,8 +89,11 @@ class ResultDelivery:
         """
         try:
             waits = waiting.read(taken)
-        except ValueError:
-            self._end(taken, faults.UNREADABLE, {})
+        except ValueError:  # another release wrote it, and its workers take it
+            errands.postpone(
+                self.database, taken, now=time_of(self.database), first_wait=self.options.first_wait, payload=None
+            )
+            log.error("result not sent, will try again", extra={"reason": faults.UNREADABLE, "attempt": taken.attempt})
             return faults.UNREADABLE
         try:
             objects, digests = self._made(waits)
@@ -102,22 +108,28 @@ class ResultDelivery:
         """Put it off, or give it up where it is too old, or nobody wants it any more."""
         now = time_of(self.database)
         extra = {"instance": waits.instance, "reason": reason, "attempt": taken.attempt, "subject": waits.destination}
-        if reason != faults.SILENT and now - waits.since < timedelta(hours=self.options.hours):
+        if reason not in (faults.SILENT, faults.REPLACED) and now - waits.since < timedelta(hours=self.options.hours):
             payload = replace(waits, reason=reason).as_dict()
             first = self.options.first_wait
             errands.postpone(self.database, taken, now=now, first_wait=first, payload=payload)
             log.warning("result not sent, will try again", extra=extra)
-        elif self._end(taken, reason, replace(waits, reason=reason).as_dict(), waits):
+        elif self._end(taken, replace(waits, reason=reason)):
             log.error("result not sent, given up", extra=extra)
 
     def _made(self, waits: WaitingResult) -> tuple[list[Dataset], list[str]]:
         """The objects, and the digest of each. Raises Undelivered."""
         with reading(self.database) as connection:
             found = facts(connection, waits)
-            self._check(connection, found, waits)
+            if not acceptance.accepted(connection, [found.calling_ae]):
+                raise Undelivered(faults.SILENT)
+            if waiting.newer(connection, waits.instance, waits.destination):
+                raise Undelivered(faults.REPLACED)
+            outdated = waiting.earlier(connection, waits)
+        if outdated:
+            self._give_up_earlier(waits)
         film = film_of(self.spool, found.film_digest)
         try:
-            objects = self.make(film_result(found, film, waits), film)
+            objects = self.make(film_result(found, film, waits, self.options.zone), film)
             return objects, [_digest(made) for made in objects]
         except Undelivered:
             raise
@@ -126,11 +138,17 @@ class ResultDelivery:
             log.error("objects of a result not made", extra=extra)
             raise Undelivered(faults.NOT_MADE) from error
 
-    def _check(self, connection: Connection, found: FilmFacts, waits: WaitingResult) -> None:
-        if not acceptance.accepted(connection, [found.calling_ae]):
-            raise Undelivered(faults.SILENT)
-        if waiting.earlier_waits(connection, waits):
-            raise Undelivered(faults.EARLIER_WAITS)
+    def _give_up_earlier(self, waits: WaitingResult) -> None:
+        """Results of earlier revisions: nobody wants them now. Raises Undelivered while one is on its way."""
+        with writing(self.database) as connection:
+            events, now = [], database_time(connection)
+            for row in waiting.earlier(connection, waits):
+                taken = row.lease_until is not None and row.lease_until > now
+                if taken or not lease.remove(connection, ERRANDS, Claim(row_id=row.id, number=row.attempts)):
+                    raise Undelivered(faults.EARLIER_WAITS)
+                detail = {"reason": faults.REPLACED, "replaced_by": waits.instance, "destination": waits.destination}
+                events.append(_event(Action.RESULT_UNDELIVERED, int(row.payload["instance"]), detail))
+            trail.record_all(connection, events)
 
     def _stored(
         self, objects: Sequence[Dataset], destination: Destination, opened: Callable[[Callable[[], None]], None]
@@ -186,20 +204,25 @@ class ResultDelivery:
             trail.record_all(connection, [*events, *_reported(connection, waits.instance)])
         log.info("result sent", extra={"instance": waits.instance, "subject": waits.destination, "count": len(objects)})
 
-    def _end(self, taken: Errand, reason: str, payload: dict[str, Any], waits: WaitingResult | None = None) -> bool:
-        """Give it up. False when the lease passed and another process has it: it records what becomes of it."""
-        detail = {"reason": reason, "attempts": taken.attempt}
-        if waits:
-            detail |= {"destination": waits.destination, "bundle": waits.bundle.digest}
+    def _end(self, taken: Errand, waits: WaitingResult) -> bool:
+        """Give it up for its reason. False when the lease passed and another has it: it records what becomes of it."""
         with writing(self.database) as connection:
-            if reason in DROPPED:
+            now = database_time(connection)
+            if waits.reason in DROPPED:
                 ours = errands.finish(connection, taken)
             else:
-                payload = payload | {"given_up": database_time(connection).isoformat()}
+                payload = waits.as_dict() | {"given_up": now.isoformat()}
                 ours = errands.set_aside(connection, taken, waiting.LOST, payload)
             if ours:
-                events = [_event(Action.RESULT_UNDELIVERED, waits.instance if waits else None, detail)]
-                if waits and reason == faults.NOT_CONFIGURED and waiting.was_sent(connection, waits.instance):
+                errands.wake(connection, *waiting.after_earlier(waits.destination), now=now)
+                detail = {
+                    "reason": waits.reason,
+                    "attempts": taken.attempt,
+                    "destination": waits.destination,
+                    "bundle": waits.bundle.digest,
+                }
+                events = [_event(Action.RESULT_UNDELIVERED, waits.instance, detail)]
+                if waits.reason == faults.NOT_CONFIGURED and waiting.was_sent(connection, waits.instance):
                     events += _reported(connection, waits.instance)
                 trail.record_all(connection, events)
         return ours

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from model.bundle import Bundle
 from worker.db.tables import errand, instance, sent_object
@@ -67,7 +67,8 @@ class WaitingResult:
         """What `as_dict` wrote. Raises ValueError where another release wrote it, and this one cannot read it."""
         try:
             values = {name: payload[name] for name in ("instance", "software_version", "destination", "reason")}
-            return cls(bundle=BundleName(**payload["bundle"]), since=datetime.fromisoformat(payload["since"]), **values)
+            bundle = {name: payload["bundle"][name] for name in ("digest", "name", "version")}
+            return cls(bundle=BundleName(**bundle), since=datetime.fromisoformat(payload["since"]), **values)
         except (KeyError, TypeError) as error:
             raise ValueError("not read") from error
 
@@ -137,9 +138,10 @@ def after_earlier(destination: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def failed_by_absence() -> ColumnElement[bool]:
-    """Errands whose last attempt found no destination at all."""
+    """Errands whose last attempt found no destination, or one that did not answer."""
     reason = errand.c.payload["reason"].as_string()
-    found: ColumnElement[bool] = reason.in_(faults.NO_ASSOCIATION) | reason.startswith(faults.REJECTED, autoescape=True)
+    silent = reason.in_((*faults.NO_ASSOCIATION, faults.NO_ANSWER))
+    found: ColumnElement[bool] = silent | reason.startswith(faults.REJECTED, autoescape=True)
     return found
 
 
@@ -155,23 +157,38 @@ def was_sent(connection: Connection, instance_id: int) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def earlier_waits(connection: Connection, of: WaitingResult) -> bool:
-    """Whether a result of an earlier revision of the same film waits for the same destination.
+def newer(connection: Connection, instance_id: int, destination: str = "") -> int | None:
+    """The newest later revision of the film that has a result there: it was sent, waits, or was given up.
 
-    The PACS would show the outdated report as the newer one.
+    A PACS shows what came last, so nothing of the film may be sent after it.
+
+    Args:
+        destination: "" for any.
     """
+    this = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == instance_id).subquery()
+    later = select(instance.c.id).where(
+        instance.c.sop_instance_uid == this.c.sop_instance_uid, instance.c.revision > this.c.revision
+    )
+    for key in connection.execute(later.order_by(instance.c.revision.desc())).scalars():
+        waits = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(key))
+        sent = select(sent_object.c.id).where(sent_object.c.instance_id == key)
+        if destination:
+            waits, sent = waits.where(goes_to([destination])), sent.where(sent_object.c.destination == destination)
+        if connection.execute(waits.limit(1)).first() or connection.execute(sent.limit(1)).first():
+            return int(key)
+    return None
+
+
+def earlier(connection: Connection, of: WaitingResult) -> Sequence[Row[Any]]:
+    """Errands of earlier revisions of the same film that wait for the same destination."""
     film = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == of.instance).subquery()
-    earlier = select(instance.c.id).where(
+    before = select(instance.c.id).where(
         instance.c.sop_instance_uid == film.c.sop_instance_uid,
         instance.c.revision < film.c.revision,
         instance.c.is_film,
     )
-    query = select(errand.c.id).where(
-        errand.c.kind == WAITS,
-        goes_to([of.destination]),
-        errand.c.payload["instance"].as_integer().in_(earlier),
-    )
-    return connection.execute(query.limit(1)).first() is not None
+    query = select(errand).where(errand.c.kind == WAITS, goes_to([of.destination]))
+    return connection.execute(query.where(errand.c.payload["instance"].as_integer().in_(before))).all()
 
 
 def read(taken: Errand) -> WaitingResult:

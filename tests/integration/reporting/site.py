@@ -47,7 +47,7 @@ def objects(result: FilmResult, film: Path) -> list[Dataset]:
         new.SOPInstanceUID = derived_uid(sop_class, *result.identity)
         new.SeriesInstanceUID = derived_uid("series", sop_class, *result.identity)
         new.StudyInstanceUID, new.PatientName = result.film.StudyInstanceUID, result.film.PatientName
-        new.InstanceCreationDate = f"{result.at:%Y%m%d}"
+        new.InstanceCreationDate, new.TimezoneOffsetFromUTC = f"{result.at:%Y%m%d}", f"{result.at:%z}"
         new.SeriesDescription = (
             result.not_analysed.code if result.not_analysed else ",".join(finding.name for finding in result.findings)
         )
@@ -124,6 +124,13 @@ class Site:
         while taken := errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60):
             ends.append(delivery.deliver(taken, goal))
         return ends
+
+    def take(self, key: int) -> None:
+        """Another courier has its result."""
+        taken = errands.take(
+            self.database, (WAITS,), waiting.of_instance(key), now=time_of(self.database), lease_seconds=600
+        )
+        assert taken
 
     def later(self, hours: float = 0, only: int = 0) -> None:
         """What waits, or only that of one instance, is due, and was written so much earlier."""

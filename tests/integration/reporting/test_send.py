@@ -4,16 +4,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select, update
 
 from tests.integration.reporting.site import Site, names
 from tests.pacs import pacs
 from tests.services import free_port
 from worker.audit import trail
-from worker.db.session import time_of
+from worker.db.session import reading, time_of, writing
+from worker.db.tables import errand
 from worker.queue import errands
 from worker.reporting import waiting
 from worker.reporting.couriers import Couriers
@@ -269,21 +271,74 @@ def test_errands_of_a_removed_destination_wait_and_are_given_up_in_the_end(site:
     assert Couriers(both.delivery(), ()).sweep() == 0
 
 
-def test_the_result_of_a_corrected_film_follows_and_names_the_one_before(site: Site) -> None:
-    first, second = site.film(), site.film(PatientID="PID-CORRECTED")
-    assert first != second
-    there = site.destinations[0]
-    assert site.send() == ["no_connection", "earlier_waits"]
-    site.later(only=second)
-    with pacs(there.port) as found:
-        assert site.send() == ["earlier_waits"]
-        site.later(only=first)
+def test_the_result_of_a_corrected_film_names_the_one_before(site: Site) -> None:
+    first = site.film()
+    with pacs(site.destinations[0].port) as found:
         assert site.send() == [""]
-        assert site.send() == [""], "it is due as soon as the one before has arrived"
+        second = site.film(PatientID="PID-CORRECTED")
+        assert first != second
+        assert site.send() == [""]
     before, after = found.kept[0], found.kept[2]
     assert [item.ReferencedSOPInstanceUID for item in after.PredecessorDocumentsSequence] == [before.SOPInstanceUID]
     assert not before.PredecessorDocumentsSequence
     assert (site.state(first), site.state(second)) == ("reported", "reported")
+
+
+def test_an_outdated_result_is_not_sent_once_the_corrected_film_has_one(site: Site) -> None:
+    """A PACS shows what came last, and the first one may bear another patient's name."""
+    first, second = site.film(end=False), site.film(PatientID="PID-CORRECTED")
+    with pacs(site.destinations[0].port) as found:
+        assert site.send() == [""]
+        site.end(first)  # it was retried, or requeued
+        assert site.send() == ["replaced"]
+    assert len(found.kept) == 2
+    assert (site.state(first), site.state(second), site.waits(), site.lost()) == ("scored", "reported", [], [])
+    ((_, detail),) = site.events(UNDELIVERED)
+    assert detail["reason"] == "replaced"
+
+
+def test_what_waits_for_an_earlier_revision_is_given_up_for_the_corrected_one(site: Site) -> None:
+    """Whatever keeps the first one, the second does not wait for it."""
+    first, second = site.film(), site.film(PatientID="PID-CORRECTED")
+    with pacs(site.destinations[0].port) as found:
+        site.take(first)
+        assert site.send() == ["earlier_waits"], "it is on its way"
+        site.later()
+        site.take(second)
+        assert site.send() == ["replaced"]
+        site.later()
+        assert site.send() == [""]
+    assert {str(kept.PatientName) for kept in found.kept} == {"Secret^Person"}
+    assert (site.state(first), site.state(second), site.waits()) == ("scored", "reported", [])
+
+
+def test_a_film_that_was_put_back_has_a_result_of_its_own(site: Site) -> None:
+    with pacs(site.destinations[0].port) as found:
+        keys = []
+        for patient in ("PID-SECRET", "PID-WRONG", "PID-SECRET"):
+            keys.append(site.film(PatientID=patient))
+            assert site.send() == [""]
+    assert len(set(keys)) == 3
+    assert len(set(found.uids)) == 6, "the third film is the first one's bytes again"
+    assert {site.state(key) for key in keys} == {"reported"}
+
+
+def test_times_are_those_of_the_site(site: Site) -> None:
+    site.film()
+    with pacs(site.destinations[0].port) as found:
+        assert site.send(zone=timezone(timedelta(hours=-4))) == [""]
+    assert {kept.TimezoneOffsetFromUTC for kept in found.kept} == {"-0400"}
+
+
+def test_an_errand_of_a_later_release_is_left_to_it(site: Site) -> None:
+    site.film()
+    with writing(site.database) as connection:
+        payload = connection.execute(select(errand.c.payload)).scalar_one()
+        connection.execute(update(errand).values(payload=payload | {"bundle": {"new": 1}}))
+    assert site.send() == ["unreadable"]
+    with reading(site.database) as connection:
+        assert connection.execute(select(errand.c.payload)).scalar_one()["bundle"] == {"new": 1}
+    assert site.events(UNDELIVERED) == []
 
 
 @pytest.mark.parametrize(("change", "reason"), [("gone", "film_missing"), ("altered", "film_altered")])
