@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     results_not_analysed: bool = Field(
         True, description="Send also that, and why, a film was not analysed (state ineligible)."
     )
+    results_picture: bool = Field(
+        True, description="Send a picture of each scored film beside its report; false for a PACS that takes none."
+    )
     results_hours: float = Field(
         168.0,
         gt=0,

@@ -38,5 +38,7 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
         max_pixels=int(settings.max_megapixels * 1e6),
         seconds=settings.decode_timeout,
     )
-    delivery = ResultDelivery(database=database, spool=spool, make=maker(pictures), options=options)
+    delivery = ResultDelivery(
+        database=database, spool=spool, make=maker(pictures if settings.results_picture else None), options=options
+    )
     return Couriers(delivery, routes_of(settings.results_to).every, ended=pictures.close)

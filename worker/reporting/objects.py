@@ -16,18 +16,18 @@ Shown = tuple[Picture, DrawnMap | None]
 """What a secondary capture shows."""
 
 
-def maker(shown: Callable[[FilmResult, Path], Shown]) -> Make:
+def maker(shown: Callable[[FilmResult, Path], Shown] | None) -> Make:
     """A structured report of each film, and of one that was analysed a secondary capture.
 
     Args:
-        shown: decodes the film and draws the map.
+        shown: decodes the film and draws the map; None: no secondary captures.
     """
 
     def make(result: FilmResult, film: Path) -> list[Dataset]:
         from dicom_gateway.structured_report import structured_report
 
         made = [structured_report(result)]
-        if result.not_analysed is None:
+        if shown and result.not_analysed is None:
             from dicom_gateway.secondary_capture import secondary_capture
 
             made.append(secondary_capture(result, *shown(result, film)))

@@ -17,6 +17,7 @@ from tests.phantoms import write_film
 from tests.unit.gateway.captures import result_of
 from worker.errors import Undelivered
 from worker.reporting import faults
+from worker.reporting.objects import maker
 from worker.reporting.pictures import Pictures, precision_of
 
 MEMORY, PIXELS = 2 << 30, 20_000_000
@@ -86,3 +87,13 @@ def test_what_is_not_there_now_waits(broken: str, pictures: Pictures, bundle: Bu
 )
 def test_whose_file_explains_a_score(engine: str, precision: str) -> None:
     assert precision_of(engine) == precision
+
+
+def test_a_pacs_that_takes_no_pictures_is_sent_reports_alone(
+    pictures: Pictures, bundle: Bundle, tmp_path: Path
+) -> None:
+    film = write_film(tmp_path)
+    result = scored(film, bundle)
+    both, alone = maker(pictures)(result, film), maker(None)(result, film)
+    assert [made.Modality for made in both] == ["SR", "OT"]
+    assert [made.SOPInstanceUID for made in alone] == [both[0].SOPInstanceUID]
