@@ -28,7 +28,8 @@ from tests.nightly import FRIDAY, plan_for
 from tests.phantoms import write_film
 from tests.postgres import administer, freeze, frozen, own_server, pgbouncer, thaw
 from tests.services import PATIENCE, typed, wait_until
-from worker.audit import trail
+from worker.audit import score_digests, trail
+from worker.audit.actions import Action
 from worker.bundles.overview import overview
 from worker.db import postgresql, schema
 from worker.db.causes import cause
@@ -93,6 +94,9 @@ def test_settings_of_a_role_or_a_database_change_nothing(
             trail.record(connection, action="noted", instance_id=None, actor="Grüße, Łódź", detail={"text": "Łódź"})
             connection.execute(insert(score), _score(instance_id, before))
             connection.execute(insert(finding_score), _finding(FLOAT))
+            (kept,) = score_digests.stored(connection, score.c.instance_id == instance_id)
+            told = {"bundle": kept.bundle, score_digests.IN_DETAIL: kept.digest}
+            trail.record(connection, action=Action.SCORED, instance_id=instance_id, actor="worker", detail=told)
         with snapshot(theirs) as connection:
             came = connection.execute(select(instance.c.received_at)).scalar_one()
             assert connection.execute(select(finding_score.c.probability)).scalar_one() == FLOAT

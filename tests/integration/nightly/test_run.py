@@ -119,7 +119,10 @@ def test_a_day_that_cannot_be_made_does_not_hold_back_later_ones(
     (by_hand / published.REPORT).write_text("{}")
     assert run.make_due_report(database, patient, MONDAY_NOON) == FRIDAY + timedelta(days=2)
     with reading(database) as connection:
-        assert connection.execute(select(alarm.c.cleared_at)).scalar_one() is not None
+        failed = select(alarm.c.cleared_at).where(alarm.c.rule == "report_failed")
+        assert connection.execute(failed).scalar_one() is not None
+        broken = select(alarm.c.text).where(alarm.c.rule == "trail_broken")
+        assert "cannot be read: it was altered" in connection.execute(broken).scalar_one()
 
 
 @sqlite
