@@ -24,11 +24,13 @@ REAL = {"train": 4, "val": 3, "test": 8}
 """Real films of each class: as many as evaluation needs, and those to send."""
 
 
+@pytest.mark.slow
 def test_phantoms_agree_in_fp32(tmp_path: Path) -> None:
     raw = write_films(tmp_path / "raw", rows_for({"train": 4, "val": 3, "test": 4}), side=300)
     assert_agreement(raw, tmp_path, films=12, engine="onnxruntime")
 
 
+@pytest.mark.slow
 def test_real_films_agree_in_the_default_engine(real_films: Path, tmp_path: Path) -> None:
     with (real_films / "metadata.csv").open(newline="", encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if row["view"] == "PA"]

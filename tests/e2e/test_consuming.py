@@ -86,6 +86,7 @@ def timed() -> Iterator[list[float]]:
     took.append(time.monotonic() - began)
 
 
+@pytest.mark.slow
 def test_redis_killed_under_relay_and_worker(service: Service) -> None:
     until(service.worker, True)
     until(service.relay, True)

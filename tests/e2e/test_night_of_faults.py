@@ -143,6 +143,7 @@ def zone_at_noon() -> ZoneInfo:
     return ZoneInfo(f"Etc/GMT{datetime.now(UTC).hour - 12:+d}".replace("+0", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + 2 * PATIENCE)
 def test_every_film_of_a_night_of_faults_is_accounted_for(tmp_path: Path) -> None:
     started, zone = time.monotonic(), zone_at_noon()

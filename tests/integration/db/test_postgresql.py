@@ -214,6 +214,7 @@ def test_a_role_without_the_right_to_insert_is_named(database: Engine, database_
         administer(database_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_what_reads_whole_tables_has_the_time_of_a_report(
     database: Engine, database_url: str, spool: Spool, tmp_path: Path

@@ -24,6 +24,7 @@ def draw(random: np.random.Generator, counts: tuple[int, ...]) -> tuple[NDArray[
     return (MEANS[labels] + 1.2 * random.normal(size=(len(labels), 3))).astype(np.float32), labels
 
 
+@pytest.mark.slow
 def test_the_default_targets_are_kept_in_95_of_100_calibrations(monkeypatch: pytest.MonkeyPatch) -> None:
     """The choice of the method, the fit and the threshold all look at the same films. The rate that was on target on
     the films themselves, which is what a target meant before, is below it in about half of the calibrations. Of 1,500

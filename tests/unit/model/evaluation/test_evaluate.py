@@ -344,6 +344,7 @@ def test_command_without_torch(bundle: Bundle, films: Path, evaluation: Evaluati
     assert "A note." in (tmp_path / "report" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_engine_is_the_settings_or_the_options(int8_bundle: Bundle, films: Path, tmp_path: Path) -> None:
     """Named in the JSON, the table and the page. The setting is read where the option is not given."""
     for words, setting, precision in (

@@ -59,6 +59,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_second_run_writes_the_same_bytes(folder: Path, xrayq: Xrayq) -> None:
     """One prints JSON, the other the tables for people."""
     written, printed = [], []

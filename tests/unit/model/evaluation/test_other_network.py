@@ -90,6 +90,7 @@ def test_the_card_has_it_among_the_rest(both: EvaluationContent) -> None:
     assert f"{gain.value:+.3f} [" in line
 
 
+@pytest.mark.slow
 def test_xrayq_evaluate_beside(
     bundle: Bundle, other: Bundle, both: EvaluationContent, evaluated_films: Path, tmp_path: Path, xrayq: Xrayq
 ) -> None:

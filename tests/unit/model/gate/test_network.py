@@ -236,6 +236,7 @@ def test_several_auxiliary_sets_teach(bundle: Bundle, films: Path, tmp_path: Pat
     assert len(taught[0].images) == len(taught[0].views) == len(taught[0].sources) == 2 * PER_SPLIT + 7
 
 
+@pytest.mark.slow
 def test_a_network_of_two_findings_has_a_gate_too(bundle: Bundle, tmp_path: Path) -> None:
     """Its findings are none of the paper's: measures name them, and it is asked as any other."""
     from model.training.export import export_onnx

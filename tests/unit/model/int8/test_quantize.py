@@ -96,6 +96,7 @@ def test_runtime_makes_integer_kernels_of_it(int8_bundle: Bundle, tmp_path: Path
     assert kinds.count("QLinearConv") == 53 - 1 - Recipe().keep_first - Recipe().keep_last
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_bytes(int8_bundle: Bundle, images: NDArray[np.uint8], tmp_path: Path) -> None:
     np.save(tmp_path / "films.npy", images)
     code = (

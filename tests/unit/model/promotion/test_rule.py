@@ -214,6 +214,7 @@ def test_verdict(found: list[tuple[str, str]], expected: str) -> None:
     assert verdict(lines) == expected
 
 
+@pytest.mark.slow
 def test_a_shadow_that_loses_too_much_is_hardly_ever_promoted_by_looking_every_day() -> None:
     """Looked at on each of 60 days, four films with the finding a day; it loses just what it may not lose more of. By
     exact intervals, as if each look were the only one, far more of such shadows would be promoted on some day."""

@@ -7,6 +7,7 @@ from model.stats.binomial import interval
 RUNS, DAYS, A_DAY = 80, 60, 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
 def test_a_share_stays_in_its_interval_on_every_day(share: float) -> None:
     counts = np.random.default_rng(5).binomial(A_DAY, share, (RUNS, DAYS)).cumsum(axis=1)

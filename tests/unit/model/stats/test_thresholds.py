@@ -179,6 +179,7 @@ def test_the_fewest_patients_are_just_enough(target: float, patients: int) -> No
 TARGETS = [("specificity", 0.9, 84), ("specificity", 0.95, 153), ("sensitivity", 0.95, 100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "target", "count"), TARGETS, ids=[f"{rate}-{value}" for rate, value, _ in TARGETS])
 def test_a_promise_is_kept_in_95_of_100_calibrations(rate: str, target: float, count: int) -> None:
     """Thresholds from 2,000 draws of films, each held against the true rate. Without the bound, which is what a target

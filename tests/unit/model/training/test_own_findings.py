@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = {"normal": "clear", "covid19": "tb"}
 
 
+@pytest.mark.slow
 def test_two_findings_from_films_to_a_report(tmp_path: Path) -> None:
     rows = [row for row in rows_for({"train": 3, "val": 21, "test": 3}) if row["label"] in NAMES]
     write_films(tmp_path / "films", rows)
