@@ -10,8 +10,9 @@ from dicom_gateway.picture import Picture
 from dicom_gateway.result import FilmResult
 
 Make = Callable[[FilmResult, Path], list[Dataset]]
-"""From a result and its film's file to objects with `file_meta.TransferSyntaxUID`: for the same arguments the same
-bytes under the same UIDs, so that one that is sent twice is one at the destination."""
+"""From a result and its film's file to objects with `file_meta.TransferSyntaxUID`: under UIDs that
+follow from the result, so that one that is sent twice is one at the destination. The same arguments give the same
+bytes on one installation; another version of a library may draw a letter or add up a map a little differently."""
 Shown = tuple[Picture, DrawnMap | None]
 """What a secondary capture shows."""
 

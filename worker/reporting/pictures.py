@@ -1,7 +1,7 @@
 """The picture of a result: the film as displayed and, where a flag is up, the map of what spoke for it.
 
 The film is decoded in a child process, as for its score, and the map is of the bundle that scored it. Where either
-cannot be had now the result waits: a second sending must have the same bytes as the first.
+cannot be had now the result waits: a second sending shall show what the first did.
 """
 
 import logging
@@ -25,7 +25,7 @@ from model.engine.ort import REFERENCE
 from model.errors import BundleError, EngineError, first_line
 from model.heat import COLOURS, overlay, placed
 from model.preprocess import PreprocessSpec
-from worker.confined import confine
+from worker.confined import confine_decoder
 from worker.errors import Undelivered
 from worker.reporting.faults import NO_BUNDLE, NO_PICTURE
 
@@ -103,7 +103,7 @@ class Pictures:
             self._pool = ProcessPool(
                 max_workers=1,
                 max_tasks=FILMS_PER_PROCESS,
-                initializer=_limit,
+                initializer=confine_decoder,
                 initargs=[self._memory_bytes],
                 context=get_context("forkserver"),
             )
@@ -140,14 +140,6 @@ def _drawn(result: FilmResult, picture: Picture, image: NDArray[np.uint8], netwo
         colours=COLOURS,
         most=float(evidence.max()),
     )
-
-
-def _limit(memory_bytes: int) -> None:
-    """Once in the child: what `confine` says, and one thread."""
-    import cv2
-
-    confine(memory_bytes)
-    cv2.setNumThreads(1)
 
 
 def _decode(film: str, spec: PreprocessSpec, max_pixels: int) -> tuple[Picture, NDArray[np.uint8]]:

@@ -1,7 +1,7 @@
 """One result to one destination: objects made, sent over one association, and recorded in one transaction.
 
-A process that dies between the destination's answer and our commit sends the objects again. Their UIDs and bytes are
-the same, so the destination holds one.
+A process that dies between the destination's answer and our commit sends the objects again. Their UIDs are the
+same, so the destination holds one.
 """
 
 import hashlib

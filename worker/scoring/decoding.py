@@ -22,7 +22,7 @@ from dicom_gateway.pixels import read_radiograph
 from model.digest import file_digest
 from model.gate.quality import Quality, measure
 from model.preprocess import PreprocessSpec, to_input
-from worker.confined import confine
+from worker.confined import confine_decoder
 from worker.dead_letters import OF_PIXELS, OF_SERVICE
 from worker.queue.retry import Again, Fault, decide, fault_of_reason
 
@@ -149,7 +149,7 @@ class DecodePool:
         return ProcessPool(
             max_workers=self._processes,
             max_tasks=FILMS_PER_PROCESS,
-            initializer=_limit,
+            initializer=confine_decoder,
             initargs=[self._memory_bytes],
             context=get_context("forkserver"),
         )
@@ -271,11 +271,3 @@ def _result(future: "Future[Decoded]") -> Decoded:
         return Decoded(image=None, reason=Fault.DECODER_MEMORY)
     except Exception:  # noqa: BLE001 - whatever a child raised, it is about this film alone
         return Decoded(image=None, reason=Fault.DECODER_ERROR)
-
-
-def _limit(memory_bytes: int) -> None:
-    """Once in each decoder process: what `confine` says, and one thread."""
-    import cv2
-
-    confine(memory_bytes)
-    cv2.setNumThreads(1)

@@ -13,7 +13,7 @@ from worker.db.session import reading
 from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.page.page import render
-from worker.reporting.faults import WORDS, in_words
+from worker.reporting.faults import NOT_ACCEPTED, WORDS, in_words, is_away, is_there
 from worker.reporting.not_arrived import ResultOutage, outages
 from worker.status.snapshot import StatusReader
 
@@ -91,3 +91,9 @@ def test_a_film_that_was_reported_is_accounted_for_as_a_scored_one(site: Site) -
 )
 def test_every_code_in_words(code: str, words: str) -> None:
     assert in_words(code) == words
+
+
+def test_only_an_answer_to_an_object_says_that_a_destination_is_back() -> None:
+    """What failed before the PACS was asked says nothing of it: what waits for it is not woken."""
+    assert {code for code in ("", "status_0xA700", *WORDS) if is_there(code)} == {"", "status_0xA700", NOT_ACCEPTED}
+    assert not [code for code in WORDS if is_away(code) and is_there(code)]
