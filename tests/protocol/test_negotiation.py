@@ -91,8 +91,9 @@ def test_a_padded_called_title_is_ours(start: Callable[..., Node]) -> None:
         assert answer.kind == ASSOCIATE_AC
 
 
-def test_the_largest_request_there_may_be_is_taken_and_no_larger(node: Node) -> None:
+def test_the_largest_request_there_may_be_is_taken_and_no_larger(start: Callable[..., Node]) -> None:
     """128 presentation contexts, each with every transfer syntax that is not retired."""
+    node = start(association_timeout=10.0)  # it is made after the connection, and a busy machine took over a second
     syntaxes = [one for one, entry in uid.UID_dictionary.items() if entry[1] == "Transfer Syntax" and not entry[3]]
     classes = [one for one, entry in uid.UID_dictionary.items() if entry[1] == "SOP Class"]
     longest = max(classes, key=len)
