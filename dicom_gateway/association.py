@@ -7,7 +7,6 @@ straight into the spool.
 
 import logging
 import math
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from dicom_gateway.errors import (
     UNRECOGNISED_OPERATION,
     Abort,
     AbortReason,
+    HandshakeFailed,
     PeerGone,
     PeerSilent,
     Refusal,
@@ -38,7 +38,7 @@ from dicom_gateway.errors import (
 )
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.negotiation import Reject
-from dicom_gateway.observer import NO_REQUEST, Observer, tell
+from dicom_gateway.observer import NO_REQUEST, NO_TLS, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.refused_contexts import RefusedContexts
@@ -71,7 +71,7 @@ class Association:
 
     def __init__(
         self,
-        connection: socket.socket,
+        wire: Wire,
         *,
         address: str,
         options: GatewayOptions,
@@ -90,7 +90,7 @@ class Association:
             stopping: True when the gateway is going down; looked at between messages.
             contexts_log: of refused presentation contexts, shared by all associations.
         """
-        self._wire = Wire(connection, options.network_timeout)
+        self._wire = wire
         self._options = options
         self._spool = spool
         self._accept = accept
@@ -136,6 +136,7 @@ class Association:
 
     def _establish(self) -> None:
         self._wire.expect_all_within(self._options.association_timeout)
+        self._secure()
         request = self._read_request()
         rejection = negotiation.fault_of(request, self._options)
         if not rejection and (self._stopping() or not self._admit()):
@@ -153,6 +154,14 @@ class Association:
         self._refused.tell(accepted, self.calling_ae, self._peer())
         self._wire.send(accepted.pdu)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
+
+    def _secure(self) -> None:
+        try:
+            self._wire.secure()
+        except HandshakeFailed as failed:
+            log.warning("TLS handshake failed", extra={"peer": self._address, "reason": str(failed)})
+            tell(self._observer.rejected, "", NO_TLS)
+            raise
 
     def _read_request(self) -> negotiation.Request:
         """The peer's first PDU. Raises Abort, PeerGone."""

@@ -239,6 +239,14 @@ class PeerSilent(PeerGone):
     """No PDU began in the time allowed."""
 
 
+class HandshakeFailed(PeerGone):
+    """No TLS with this peer. The text says why, without a word of the peer's."""
+
+
+class BadCertificate(GatewayError):
+    """A certificate, key or list of authorities cannot be used. The text names the file and says why."""
+
+
 class PeerUnavailable(GatewayError):
     """No association: nobody listens, or the peer rejected or aborted it."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 log = logging.getLogger("xrayq.gateway")
 
-NO_REQUEST, NO_PLACE = "NO_REQUEST", "NO_PLACE"
+NO_REQUEST, NO_PLACE, NO_TLS = "NO_REQUEST", "NO_PLACE", "NO_TLS"
 """Why a peer was not let in, where no A-ASSOCIATE-RJ could say so."""
 USED = "used"
 """A presentation context that was refused was used all the same: the association is aborted."""
@@ -28,7 +28,7 @@ class Observer:
         Args:
             calling_ae: "" where it did not say who it is, or that cannot be read.
             reason: name of a `Reject`; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE:
-                closed unheard, there were too many.
+                closed unheard, there were too many; NO_TLS: the handshake failed.
         """
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:

@@ -4,13 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_gateway.header import Header
+from dicom_gateway.tls import TlsOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayOptions:
     host: str = "0.0.0.0"
-    port: int = 11112
-    """TCP port; 0 lets the system choose."""
+    port: int | None = 11112
+    """TCP port without TLS; 0 lets the system choose; None: none."""
+    tls_port: int | None = None
+    """TCP port with TLS; 0 lets the system choose; None: none."""
+    tls: TlsOptions | None = None
+    """Needed where `tls_port` is given."""
     ae_title: str = "XRAYQ"
     require_called_ae: bool = False
     """Reject associations that call another AE title (1/1/7)."""

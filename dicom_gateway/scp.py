@@ -19,6 +19,9 @@ from dicom_gateway.observer import NO_PLACE, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.spool import Spool
+from dicom_gateway.tls import ServerTls
+from dicom_gateway.tls_wire import TlsWire
+from dicom_gateway.wire import Wire
 
 log = logging.getLogger("xrayq.gateway")
 
@@ -47,8 +50,10 @@ class Gateway:
         self._accept = accept
         self._observer = observer or Observer()
         self._contexts_log = FewLines(log)
-        self._thread: threading.Thread | None = None
-        self._listener: socket.socket | None = None
+        self._threads: list[threading.Thread] = []
+        self._plain: socket.socket | None = None
+        self._secure: socket.socket | None = None
+        self._tls: ServerTls | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[Association, socket.socket] = {}
@@ -58,10 +63,13 @@ class Gateway:
 
     @property
     def port(self) -> int:
-        """The bound TCP port."""
-        if self._listener is None:
-            raise RuntimeError("the gateway is not listening")
-        return int(self._listener.getsockname()[1])
+        """The bound TCP port without TLS."""
+        return _port_of(self._plain)
+
+    @property
+    def tls_port(self) -> int:
+        """The bound TCP port with TLS."""
+        return _port_of(self._secure)
 
     @property
     def established(self) -> int:
@@ -70,25 +78,36 @@ class Gateway:
 
     @property
     def listening(self) -> bool:
-        return self._thread is not None and self._thread.is_alive() and not self._stopping.is_set()
+        alive = bool(self._threads) and all(thread.is_alive() for thread in self._threads)
+        return alive and not self._stopping.is_set()
 
     def start(self) -> None:
-        """Bind and listen. Raises OSError when the port is taken."""
+        """Bind and listen. Raises OSError when a port is taken, BadCertificate where TLS is asked for and cannot be."""
         _allow_descriptors(4 * (self._options.max_associations + SPARE_CONNECTIONS))
-        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
-        self._listener = socket.create_server(
-            (self._options.host, self._options.port), family=family, backlog=512, reuse_port=False
-        )
-        self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
-        self._thread.start()
+        options = self._options
+        if options.tls_port is not None:
+            assert options.tls is not None
+            self._tls = ServerTls(options.tls)
+            self._secure = _bound(options.host, options.tls_port)
+        if options.port is not None:
+            self._plain = _bound(options.host, options.port)
+        for listener in self._listeners:
+            thread = threading.Thread(target=self._listen, args=(listener,), name="listener", daemon=True)
+            self._threads.append(thread)
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def _listeners(self) -> list[socket.socket]:
+        return [listener for listener in (self._plain, self._secure) if listener]
 
     def stop(self, grace: float = 10.0) -> None:
         """Refuse new peers, let running messages end for up to `grace` seconds, then close what is left."""
         self._stopping.set()
-        if self._listener:
+        for listener in self._listeners:
             with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() alone does not
-            self._listener.close()
+                listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() alone does not
+            listener.close()
         deadline = time.monotonic() + grace
         while time.monotonic() < deadline and any(association.in_message for association in self._snapshot()):
             time.sleep(0.02)
@@ -101,11 +120,11 @@ class Gateway:
         with self._lock:
             return dict(self._open)
 
-    def _listen(self) -> None:
+    def _listen(self, listener: socket.socket) -> None:
         threading.stack_size(THREAD_STACK)
         while not self._stopping.is_set():
             try:
-                connection, (address, *_) = self._listener.accept()  # type: ignore[union-attr]
+                connection, (address, *_) = listener.accept()
             except OSError:
                 if self._stopping.is_set():
                     return
@@ -118,7 +137,8 @@ class Gateway:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             try:
-                threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
+                arguments = (connection, address, listener is self._secure)
+                threading.Thread(target=self._serve, args=arguments, daemon=True).start()
             except RuntimeError:
                 self._refuse(connection, address, "no more threads")
 
@@ -147,7 +167,11 @@ class Gateway:
         log.warning("connection refused", extra={"peer": address, "reason": why})
         tell(self._observer.rejected, "", NO_PLACE)
 
-    def _serve(self, connection: socket.socket, address: str) -> None:
+    def _wire(self, connection: socket.socket, tls: bool) -> Wire:
+        timeout = self._options.network_timeout
+        return TlsWire(connection, timeout, self._tls.context()) if tls and self._tls else Wire(connection, timeout)
+
+    def _serve(self, connection: socket.socket, address: str, tls: bool) -> None:
         admitted = False
 
         def admit() -> bool:
@@ -159,7 +183,7 @@ class Gateway:
             return admitted
 
         association = Association(
-            connection,
+            self._wire(connection, tls),
             address=address,
             options=self._options,
             spool=self._spool,
@@ -179,6 +203,17 @@ class Gateway:
                 self._open.pop(association, None)
                 self._asking.pop(association, None)
                 self._established -= admitted
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=512, reuse_port=False)
+
+
+def _port_of(listener: socket.socket | None) -> int:
+    if listener is None:
+        raise RuntimeError("the gateway does not listen there")
+    return int(listener.getsockname()[1])
 
 
 def _allow_descriptors(wanted: int) -> None:

@@ -31,6 +31,9 @@ class Wire:
         self._end = math.inf
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(network_timeout))
 
+    def secure(self) -> None:
+        """What is to be done before the first PDU: nothing, without TLS."""
+
     def expect_all_within(self, seconds: float) -> None:
         """Whatever is read from now on must be here by then, however it is cut up; `math.inf` lifts that."""
         self._end = time.monotonic() + seconds
@@ -77,7 +80,7 @@ class Wire:
         pdu = A_ABORT_RQ()
         pdu.source, pdu.reason_diagnostic = 2, reason.value
         try:
-            self._socket.sendall(pdu.encode())
+            self.send(pdu.encode())
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             log.debug("peer did not take the A-ABORT")

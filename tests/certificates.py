@@ -1,0 +1,44 @@
+"""A small certification authority, and PEM files that it signed."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trustme
+
+
+@dataclass(kw_only=True)
+class Authority:
+    """Files end in `folder`."""
+
+    folder: Path
+    name: str = "ours"
+    _authority: trustme.CA = field(default_factory=trustme.CA)
+
+    @property
+    def file(self) -> Path:
+        """What its peers trust."""
+        path = self.folder / f"{self.name}-authority.pem"
+        self._authority.cert_pem.write_to_path(path)
+        return path
+
+    def issue(self, name: str, *, days: int = 90) -> "Certified":
+        """
+        Args:
+            days: until it expires; below 0 it has.
+        """
+        made = self._authority.issue_cert("127.0.0.1", "localhost", not_after=datetime.now(UTC) + timedelta(days=days))
+        certified = Certified(
+            certificate=self.folder / f"{self.name}-{name}.pem", key=self.folder / f"{self.name}-{name}.key"
+        )
+        certified.certificate.write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
+        made.private_key_pem.write_to_path(certified.key)
+        return certified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """Who has a certificate, and its key."""
+
+    certificate: Path
+    key: Path
