@@ -247,6 +247,14 @@ class BadCertificate(GatewayError):
     """A certificate, key or list of authorities cannot be used. The text names the file and says why."""
 
 
+class CannotListen(GatewayError):
+    """An address and port cannot be had."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(f"{host}:{port}")
+        self.host, self.port, self.error = host, port, error
+
+
 class PeerUnavailable(GatewayError):
     """No association: nobody listens, or the peer rejected or aborted it."""
 

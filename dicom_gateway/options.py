@@ -10,10 +10,12 @@ from dicom_gateway.tls import TlsOptions
 @dataclass(frozen=True, kw_only=True)
 class GatewayOptions:
     host: str = "0.0.0.0"
-    port: int | None = 11112
-    """TCP port without TLS; 0 lets the system choose; None: none."""
+    port: int = 11112
+    """TCP port without TLS; 0 lets the system choose."""
+    plain_host: str = ""
+    """Address of that port, "" for `host`."""
     tls_port: int | None = None
-    """TCP port with TLS; 0 lets the system choose; None: none."""
+    """TCP port with TLS, at `host`; 0 lets the system choose; None: none."""
     tls: TlsOptions | None = None
     """Needed where `tls_port` is given."""
     ae_title: str = "XRAYQ"

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from dicom_gateway.association import Association
+from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.observer import NO_PLACE, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
@@ -82,15 +83,14 @@ class Gateway:
         return alive and not self._stopping.is_set()
 
     def start(self) -> None:
-        """Bind and listen. Raises OSError when a port is taken, BadCertificate where TLS is asked for and cannot be."""
+        """Bind and listen. Raises CannotListen, and BadCertificate where TLS is asked for and cannot be."""
         _allow_descriptors(4 * (self._options.max_associations + SPARE_CONNECTIONS))
         options = self._options
         if options.tls_port is not None:
             assert options.tls is not None
             self._tls = ServerTls(options.tls)
             self._secure = _bound(options.host, options.tls_port)
-        if options.port is not None:
-            self._plain = _bound(options.host, options.port)
+        self._plain = _bound(options.plain_host or options.host, options.port)
         for listener in self._listeners:
             thread = threading.Thread(target=self._listen, args=(listener,), name="listener", daemon=True)
             self._threads.append(thread)
@@ -207,7 +207,10 @@ class Gateway:
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=512, reuse_port=False)
+    try:
+        return socket.create_server((host, port), family=family, backlog=512, reuse_port=False)
+    except OSError as error:
+        raise CannotListen(host, port, error) from error
 
 
 def _port_of(listener: socket.socket | None) -> int:

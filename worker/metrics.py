@@ -3,8 +3,10 @@
 No label holds a word from a data set; AE titles come from strangers, so only so many become labels.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from dicom_gateway.errors import NoSpace, in_hexadecimal
+from dicom_gateway.errors import BadCertificate, NoSpace, in_hexadecimal
 from dicom_gateway.observer import Observer
 from dicom_gateway.spool import Spool, free_bytes
+from dicom_gateway.tls import days_left
 from worker import logs
 from worker.bounded import Bounded
 from worker.states import State
@@ -128,6 +131,14 @@ class GatewayMetrics(Observer):
             "xrayq_spool_reserve_bytes",
             f"Free space below which C-STORE is answered with {in_hexadecimal(NoSpace.status)}.",
             lambda: spool.reserve_bytes,
+        )
+
+    def watch_certificate(self, certificate: Path) -> None:
+        _gauge(
+            self.registry,
+            "xrayq_certificate_expires_seconds",
+            "Until the TLS certificate expires; below 0 it has, NaN: it cannot be read.",
+            lambda: _seconds_left(certificate),
         )
 
     def accepted(self, calling_ae: str) -> None:
@@ -269,6 +280,13 @@ class WorkerMetrics:
 
 def _gauge(registry: CollectorRegistry, name: str, meaning: str, value: Callable[[], float]) -> None:
     Gauge(name, meaning, registry=registry).set_function(value)
+
+
+def _seconds_left(certificate: Path) -> float:
+    try:
+        return days_left(certificate) * 86400
+    except BadCertificate:
+        return math.nan
 
 
 def _asked(question: Callable[[], float]) -> float:

@@ -55,7 +55,27 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("0.0.0.0", description="Address the gateway listens on.")
-    port: int = Field(11112, ge=0, le=65535, description="Port the gateway listens on.")
+    port: int = Field(11112, ge=0, le=65535, description="Port the gateway listens on, without TLS.")
+    plain_host: str = Field(
+        "",
+        description="Address of the port without TLS; empty: `host`. With 127.0.0.1 only TLS leads in from the "
+        "network, and checks on this machine go on.",
+    )
+    tls_port: int = Field(0, ge=0, le=65535, description="Port for associations over TLS, by custom 2762; 0: none.")
+    tls_certificate: Place | None = Field(
+        None, description="PEM file: our certificate, and those between it and the root. Followed when it changes."
+    )
+    tls_key: Place | None = Field(None, description="PEM file: its private key, not encrypted.")
+    tls_authorities: Place | None = Field(
+        None, description="PEM file: the authorities that sign the certificates of our peers."
+    )
+    tls_clients: Literal["certified", "any"] = Field(
+        "certified", description="Who may connect over TLS: who has a certificate of an authority, or anybody."
+    )
+    tls_profile: Literal["bcp195", "non-downgrading"] = Field(
+        "bcp195",
+        description="TLS profile: `bcp195` is PS3.15 B.12, `non-downgrading` B.10 for peers that need ephemeral DH.",
+    )
     ae_title: Title = Field("XRAYQ", min_length=1, max_length=16, description="Our application entity title.")
     require_called_ae: bool = Field(False, description="Reject associations that call another AE title.")
     calling_aes: Annotated[tuple[Title, ...], NoDecode] = Field(
@@ -245,10 +265,18 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _whole_tls(self) -> Self:
+        if self.tls_port and not (self.tls_certificate and self.tls_key):
+            raise ValueError("XRAYQ_TLS_PORT needs XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY")
+        if self.tls_port and self.tls_clients == "certified" and not self.tls_authorities:
+            raise ValueError("XRAYQ_TLS_CLIENTS certified needs XRAYQ_TLS_AUTHORITIES: who signs their certificates")
+        return self
+
+    @model_validator(mode="after")
     def _a_port_each(self) -> Self:
         """Two processes of one machine: the second would work without metrics and without a health check."""
         names: dict[int, str] = {}
-        for name in ("port", "gateway_http_port", "relay_http_port", "worker_http_port"):
+        for name in ("port", "tls_port", "gateway_http_port", "relay_http_port", "worker_http_port"):
             port, variable = getattr(self, name), f"XRAYQ_{name.upper()}"
             if port and port in names:
                 raise ValueError(f"{names[port]} and {variable} are both {port}: give each its own")
@@ -258,6 +286,11 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'xrayq.db'}"
+
+    @property
+    def local_host(self) -> str:
+        """Address of the port without TLS."""
+        return self.plain_host or self.host
 
     @property
     def spool_folder(self) -> Path:

@@ -43,18 +43,13 @@ class Hospital:
         return context
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("certificates")
-
-
 @pytest.fixture
 def open_hospital(start: Callable[..., Node], tmp_path: Path) -> Callable[..., Hospital]:
-    def make(**options: object) -> Hospital:
+    def make(plain_host: str = "", **options: object) -> Hospital:
         authority = Authority(folder=tmp_path)
         own = authority.issue("xrayq")
         tls = TlsOptions(certificate=own.certificate, key=own.key, authorities=authority.file, **options)
-        node = start(tls_port=0, tls=tls)
+        node = start(tls_port=0, tls=tls, plain_host=plain_host)
         return Hospital(node=node, authority=authority, own=own, modality=authority.issue("modality"))
 
     return make
@@ -148,15 +143,14 @@ def test_both_ports_are_served_and_each_speaks_its_own(hospital: Hospital, caplo
     assert "TLS handshake failed" in caplog.text
 
 
-def test_only_tls(start: Callable[..., Node], tmp_path: Path) -> None:
-    authority = Authority(folder=tmp_path)
-    own = authority.issue("xrayq")
-    tls = TlsOptions(certificate=own.certificate, key=own.key, authorities=authority.file)
-    node = start(port=None, tls_port=0, tls=tls)
-    hospital = Hospital(node=node, authority=authority, own=own, modality=authority.issue("modality"))
+def test_from_the_network_there_is_only_tls_where_the_plain_port_is_on_another_address(
+    open_hospital: Callable[..., Hospital],
+) -> None:
+    hospital = open_hospital(plain_host="127.0.0.2")
     assert echo(hospital, hospital.client(hospital.modality))
-    with pytest.raises(RuntimeError):
-        _ = node.port
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", hospital.node.port), timeout=5)
+    socket.create_connection(("127.0.0.2", hospital.node.port), timeout=5).close()
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")

@@ -55,8 +55,9 @@ def _options(settings: "Settings") -> "DoctorOptions":
     from worker.status.doctor import DoctorOptions
 
     return DoctorOptions(
-        host=settings.host,
+        host=settings.local_host,
         port=settings.port,
+        certificate=settings.tls_certificate if settings.tls_port else None,
         ae_title=settings.ae_title,
         calling_aes=settings.calling_aes,
         spool=settings.spool_folder,

@@ -36,10 +36,12 @@ def gateway(
     def echo() -> str:
         if server.established >= settings.max_associations:
             raise Unhealthy(f"all {settings.max_associations} associations are taken: the next peer is rejected")
-        return probes.echo(settings.host, port, called_ae=settings.ae_title, calling_ae=title)
+        return probes.echo(settings.local_host, port, called_ae=settings.ae_title, calling_ae=title)
 
     port = server.port
     metrics.watch(established=lambda: server.established, spool=spool)
+    if settings.tls_port and settings.tls_certificate:
+        metrics.watch_certificate(settings.tls_certificate)
     _serve(
         "gateway",
         settings,

@@ -5,14 +5,17 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.errors import BadCertificate, CannotListen
 from dicom_gateway.observer import Observers
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
+from worker.errors import Unhealthy
 from worker.health import probes
 from worker.metrics import GatewayMetrics
 from worker.processes import endpoints
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
+from worker.processes.tls_options import tls_options
 from worker.queue import periodic
 from worker.queue.periodic import Periodic
 from worker.receiving import other_objects, refusals
@@ -42,6 +45,9 @@ def run(settings: Settings) -> None:
         GatewayOptions(
             host=settings.host,
             port=settings.port,
+            plain_host=settings.plain_host,
+            tls_port=settings.tls_port or None,
+            tls=tls_options(settings),
             ae_title=settings.ae_title,
             require_called_ae=settings.require_called_ae,
             calling_aes=(*settings.calling_aes, own_title) if settings.calling_aes else (),
@@ -58,8 +64,10 @@ def run(settings: Settings) -> None:
     stop = told_to_stop()
     try:
         server.start()
-    except OSError as error:
-        raise cannot_listen(settings.host, settings.port, error) from None
+    except CannotListen as failed:
+        raise cannot_listen(failed.host, failed.port, failed.error) from None
+    except BadCertificate as error:
+        raise Unhealthy(f"no TLS: {error}") from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
@@ -67,6 +75,8 @@ def run(settings: Settings) -> None:
     if swept:
         log.info("removed half-written films that nobody was promised", extra={"count": swept})
     log.info("listening", extra={"port": server.port})
+    if settings.tls_port:
+        log.info("listening with TLS", extra={"port": server.tls_port})
     stop.wait()
     server.stop()
     pictures.close()

@@ -128,11 +128,11 @@ def variable_of_spool(settings: "Settings") -> str:
 
 def cannot_listen(host: str, port: int, error: OSError) -> Unhealthy:
     """Why the DICOM port cannot be had, and what to do, in one line."""
-    todo = "set XRAYQ_PORT or --port"
+    todo = "set XRAYQ_PORT or --port, or XRAYQ_TLS_PORT for TLS"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         todo = "set XRAYQ_HOST to an address of this machine"
     elif error.errno == errno.EACCES:
-        todo = "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or set XRAYQ_PORT or --port"
+        todo = "a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or set another"
     return Unhealthy(f"cannot listen on {host}:{port}: {error.strerror}; {todo}")
 
 

@@ -120,7 +120,9 @@ def supervise(settings: Settings) -> None:
     signal.signal(signal.SIGINT, signals)
     environment = dict(os.environ)
     lock = _lock(settings.home)
-    _free(settings.host, settings.port)
+    _free(settings.local_host, settings.port)
+    if settings.tls_port:
+        _free(settings.host, settings.tls_port)
     redis = None if settings.redis_url else RedisServer(settings.home)
     redis_pause = Pause(longest=LONGEST_PAUSE_ELSE)
     children = [

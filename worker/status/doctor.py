@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from model.stats.estimate import Proportion
 
 STUCK_MINUTES = 15
+CERTIFICATE_DAYS = 14
+"""Left; below, somebody has to renew it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,9 @@ class DoctorOptions:
 
     host: str
     port: int
-    """Port of the gateway."""
+    """Port of the gateway, without TLS."""
+    certificate: Path | None
+    """Ours for TLS; None: no port for it."""
     ae_title: str
     calling_aes: tuple[str, ...]
     spool: Path
@@ -84,6 +88,22 @@ def _gateway(options: DoctorOptions) -> str:
     except PeerUnavailable as error:
         raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
     return f"a gateway answers C-ECHO on {host}:{options.port}, called {options.ae_title}"
+
+
+def _certificate(options: DoctorOptions) -> str:
+    from dicom_gateway.errors import BadCertificate
+    from dicom_gateway.tls import days_left
+
+    if options.certificate is None:
+        return "no TLS: XRAYQ_TLS_PORT names no port"
+    try:
+        days = days_left(options.certificate)
+    except BadCertificate as error:
+        raise Unhealthy(str(error)) from None
+    if days < CERTIFICATE_DAYS:
+        when = f"expires in {days:.0f} days" if days > 0 else f"expired {-days:.0f} days ago"
+        raise Unhealthy(f"the certificate for TLS {when}: put a new one in its place, it is taken without a restart")
+    return f"the certificate for TLS is good for {days:.0f} days"
 
 
 def _spool(options: DoctorOptions) -> str:
@@ -208,6 +228,7 @@ def _broker(options: DoctorOptions) -> str:
 
 CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("gateway", _gateway),
+    ("tls", _certificate),
     ("spool", _spool),
     ("database", _database),
     ("orphans", _orphans),

@@ -21,6 +21,7 @@ NOT_LET_IN = {
     "CALLED_AE": "CALLED_AE: called by another title than XRAYQ_AE_TITLE",
     "NO_REQUEST": "NO_REQUEST: no whole A-ASSOCIATE-RQ",
     "NO_PLACE": "NO_PLACE: too many peers asked",
+    "NO_TLS": "NO_TLS: the handshake failed, the gateway's log says why",
 }
 """Reasons that say what to look at; the others by their name."""
 COLUMNS = (

@@ -1,9 +1,16 @@
 """What the gateway's process says when it begins."""
 
 import json
+import ssl
 from pathlib import Path
+from urllib.request import urlopen
 
+import pytest
+from pynetdicom import AE
+
+from dicom_gateway.contexts import VERIFICATION
 from dicom_gateway.spool import INCOMING, Spool
+from tests.certificates import Authority
 from tests.services import environment, free_port, listening, process, typed_in, wait_until
 
 
@@ -28,3 +35,72 @@ def test_half_written_films_that_were_removed_have_a_line_of_their_own(tmp_path:
     assert said["removed half-written films that nobody was promised"]["count"] == 2
     assert "count" not in said["listening"]
     assert [line["message"] for line in again if "count" in line] == []
+
+
+def test_tls_beside_the_plain_port_of_this_machine(tmp_path: Path) -> None:
+    authority = Authority(folder=tmp_path)
+    own, modality = authority.issue("xrayq", days=20), authority.issue("modality")
+    plain, secure, http = free_port(), free_port(), free_port()
+    settings = {
+        "home": str(tmp_path),
+        "port": str(plain),
+        "plain_host": "127.0.0.1",
+        "tls_port": str(secure),
+        "tls_certificate": str(own.certificate),
+        "tls_key": str(own.key),
+        "tls_authorities": str(authority.file),
+        "gateway_http_port": str(http),
+    }
+    with typed_in(tmp_path, **settings) as xrayq:
+        xrayq("db", "upgrade")
+        with process("gateway", environment(**settings), tmp_path / "log"):
+            wait_until(lambda: listening(secure), 30, "the gateway")
+            client = ssl.create_default_context(cafile=authority.file)
+            client.load_cert_chain(modality.certificate, modality.key)
+            entity = AE(ae_title="CR1")
+            entity.add_requested_context(VERIFICATION)
+            association = entity.associate("127.0.0.1", secure, tls_args=(client, "127.0.0.1"))
+            assert association.send_c_echo().Status == 0
+            association.release()
+            with urlopen(f"http://127.0.0.1:{http}/readyz") as answer:
+                assert answer.status == 200, "it asks itself over the plain port"
+            with urlopen(f"http://127.0.0.1:{http}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+            (left,) = [line for line in lines if line.startswith("xrayq_certificate_expires_seconds ")]
+            assert float(left.split()[1]) == pytest.approx(20 * 86400, abs=600)
+            said = xrayq("doctor")[1]
+            assert "the certificate for TLS is good for 20 days" in said
+            own.certificate.write_bytes(authority.issue("soon", days=3).certificate.read_bytes())
+            assert "the certificate for TLS expires in 3 days" in xrayq("doctor")[1]
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("tls_key", "XRAYQ_TLS_PORT needs XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY"),
+        ("tls_authorities", "XRAYQ_TLS_CLIENTS certified needs XRAYQ_TLS_AUTHORITIES"),
+        ("file", "no TLS: "),
+    ],
+)
+def test_half_of_tls_is_said_at_the_start(tmp_path: Path, missing: str, words: str) -> None:
+    authority = Authority(folder=tmp_path)
+    own = authority.issue("xrayq")
+    settings = {
+        "home": str(tmp_path),
+        "port": str(free_port()),
+        "tls_port": str(free_port()),
+        "tls_certificate": str(own.certificate),
+        "tls_key": str(own.key),
+        "tls_authorities": str(authority.file),
+    }
+    if missing == "file":
+        own.key.unlink()
+    else:
+        del settings[missing]
+    with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
+        xrayq("db", "upgrade")
+    with typed_in(tmp_path, **settings) as xrayq:
+        code, _, err = xrayq("gateway")
+    assert (code, err.count("\n")) == (2 if missing != "file" else code, 1)
+    assert code
+    assert words in err
