@@ -11,7 +11,7 @@ from pydicom import uid
 
 from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.scu import echo
-from tests.services import tool
+from tests.services import listening, tool
 from worker.demo import free_port, wait_for
 
 PDU = "131072"
@@ -21,14 +21,18 @@ PROPOSE = {uid.ExplicitVRLittleEndian: "-x=", uid.JPEG2000Lossless: "-xv"}
 
 
 @contextmanager
-def serving(command: list[str], port: int, log: Path, **environment: str) -> Iterator[int]:
-    """A started process that answers C-ECHO on `port`; yields its pid, and ends it afterwards."""
+def serving(command: list[str], port: int, log: Path, *, tls: bool = False, **environment: str) -> Iterator[int]:
+    """A started process that answers C-ECHO on `port`, or with TLS listens there; yields its pid, and ends it."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         try:
-            wait_for(lambda: process.poll() is not None or _answers(port), 60, f"no answer, see {log}")
+            wait_for(
+                lambda: process.poll() is not None or (listening if tls else _answers)(port),
+                60,
+                f"no answer, see {log}",
+            )
             if process.poll() is not None:
                 raise RuntimeError(f"{command[0]} ended with {process.returncode}: {log.read_text()[-500:]}")
             yield process.pid
@@ -38,8 +42,8 @@ def serving(command: list[str], port: int, log: Path, **environment: str) -> Ite
 
 
 @contextmanager
-def gateway(home: Path) -> Iterator[tuple[int, int]]:
-    """Our gateway with everything at its default; yields (port, pid). Films end under `home`/spool."""
+def gateway(home: Path, **settings: str) -> Iterator[tuple[int, int]]:
+    """Our gateway with everything else at its default; yields (port, pid). Films end under `home`/spool."""
     port = free_port()
     home.mkdir()
     environment = {
@@ -47,6 +51,7 @@ def gateway(home: Path) -> Iterator[tuple[int, int]]:
         "XRAYQ_HOST": "127.0.0.1",
         "XRAYQ_PORT": str(port),
         "XRAYQ_CONFIG": os.devnull,
+        **settings,
     }
     xrayq = [sys.executable, "-m", "worker.cli"]
     subprocess.run([*xrayq, "db", "upgrade"], env=os.environ | environment, check=True, capture_output=True)
@@ -55,12 +60,12 @@ def gateway(home: Path) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def storescp(output: Path) -> Iterator[tuple[int, int]]:
+def storescp(output: Path, *words: str) -> Iterator[tuple[int, int]]:
     """DCMTK's receiver, a process for each association; it does not fsync. Yields (port, pid)."""
     port = free_port()
     output.mkdir()
-    command = [tool("storescp"), "--fork", "-pdu", PDU, "-od", str(output), str(port)]
-    with serving(command, port, output.with_suffix(".log"), **NODELAY) as pid:
+    command = [tool("storescp"), *words, "--fork", "-pdu", PDU, "-od", str(output), str(port)]
+    with serving(command, port, output.with_suffix(".log"), tls="+tls" in words, **NODELAY) as pid:
         yield port, pid
 
 
@@ -74,12 +79,25 @@ def plain_receiver(output: Path) -> Iterator[tuple[int, int]]:
         yield port, pid
 
 
-def storescu(port: int, folders: list[Path], log: Path, syntax: str = uid.ExplicitVRLittleEndian) -> None:
+def storescu(
+    port: int, folders: list[Path], log: Path, syntax: str = uid.ExplicitVRLittleEndian, words: tuple[str, ...] = ()
+) -> None:
     """Send each folder over an association of its own, all at once. Returns when every film was answered."""
     with log.open("wb") as output:
         senders = [
             subprocess.Popen(
-                [tool("storescu"), PROPOSE[syntax], "-R", "-pdu", PDU, "+sd", "127.0.0.1", str(port), str(folder)],
+                [
+                    tool("storescu"),
+                    *words,
+                    PROPOSE[syntax],
+                    "-R",
+                    "-pdu",
+                    PDU,
+                    "+sd",
+                    "127.0.0.1",
+                    str(port),
+                    str(folder),
+                ],
                 env=os.environ | NODELAY,
                 stdout=output,
                 stderr=output,
