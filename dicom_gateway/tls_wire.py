@@ -13,8 +13,8 @@ from contextlib import suppress
 from dicom_gateway.errors import HandshakeFailed, PeerGone
 from dicom_gateway.wire import Wire
 
-RECORDS = 256 * 1024
-"""Bytes read from the socket at most at once: 16 records."""
+RECORDS = 128 * 1024
+"""Bytes read from the socket at most at once: 8 records, as much as a PDU."""
 
 
 class TlsWire(Wire):
