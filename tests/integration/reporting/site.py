@@ -32,7 +32,7 @@ from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
 
 PIXELS = chest_pixels(64, 48)
-OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10)
+OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10, confirm=False)
 
 
 def objects(result: FilmResult, film: Path) -> list[Dataset]:

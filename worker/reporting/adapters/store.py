@@ -22,6 +22,9 @@ from worker.reporting.destinations import StoreDestination
 from worker.reporting.objects import Make
 from worker.reporting.waiting import WaitingResult
 
+SAID = ("committed_at", "found_at", "status_counts_at", "failure_reason")
+"""Columns for what a destination says of an object later: of one that is sent again it is asked anew."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MadeObject:
@@ -60,7 +63,7 @@ class SentObject:
             "digest": self.digest,
             "sent_at": now,
             "status": self.status,
-        }
+        } | dict.fromkeys(SAID)
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         new = dialect.insert(sent_object).values(key | values)
         connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=values))
