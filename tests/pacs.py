@@ -123,7 +123,7 @@ class Pacs:
             found._accepted_cx[1]._as_scp = True
         return found
 
-    def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+    def find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         asked = event.identifier
         self.asked_to_find.append(asked)
         if self.find_status:
@@ -169,7 +169,7 @@ def pacs(
         evt_handlers=[
             (evt.EVT_C_STORE, found._store),
             (evt.EVT_N_ACTION, found._action),
-            (evt.EVT_C_FIND, found._find),
+            (evt.EVT_C_FIND, lambda event: found.find(event)),  # a test may put another in its place
             (evt.EVT_ACCEPTED, lambda event: found.callers.append(event.assoc.requestor.ae_title)),
         ],
     )

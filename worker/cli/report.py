@@ -154,9 +154,7 @@ def _said(sent: "ListedObject", zone: "ZoneInfo") -> str:
     if sent.found_at:
         words.append(f"found by C-FIND {clock(sent.found_at, zone)}")
     if sent.status_counts_at:
-        words.append(
-            "its status of the C-STORE counts: it takes neither storage commitment nor C-FIND, or is not asked"
-        )
+        words.append("not asked, or takes neither storage commitment nor C-FIND: its status of the C-STORE counts")
     return "; ".join(words) or "it has not said yet that it holds it"
 
 
