@@ -5,7 +5,6 @@ after it. pynetdicom's loop and its `send_...` methods take such messages off on
 """
 
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu import A_RELEASE_RP, A_RELEASE_RQ
 
-from dicom_gateway import items
 from dicom_gateway.dimse import (
     DATA_SET,
     N_EVENT_REPORT_RQ,
@@ -31,20 +29,14 @@ from dicom_gateway.dimse import (
     number,
     values,
 )
-from dicom_gateway.errors import UNRECOGNISED_OPERATION, Abort, PeerGone, PeerSilent, PeerUnavailable, Rejected
-from dicom_gateway.items import Item
-from dicom_gateway.negotiation import APPLICATION_CONTEXT, DEFAULT_MAX_PDU, FIXED_BYTES, LEAST_MAX_PDU, Result
-from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from dicom_gateway.errors import UNRECOGNISED_OPERATION, Abort, PeerGone, PeerSilent, PeerUnavailable
+from dicom_gateway.requesting import LARGEST_PDU, Agreed, read_answer, request_pdu
 from dicom_gateway.wire import Wire
 
-ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ = 0x01, 0x02, 0x03, 0x04, 0x05
-SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-LARGEST_PDU = 64 << 10
-"""Bytes that we announce."""
+P_DATA, RELEASE_RQ = 0x04, 0x05
 LARGEST_MESSAGE = 4 << 20
 """Bytes of a message that a peer sends us; a report on 1,000 objects has 130 KB."""
 CONNECT_SECONDS, RELEASE_SECONDS, LOOK_SECONDS = 10.0, 5.0, 0.25
-NO_RESULT = 0xFF
 UNSERVED = (UNRECOGNISED_OPERATION, "")
 
 
@@ -72,18 +64,14 @@ class _Arriving:
 class Asking:
     """An open association. When the peer is gone, or was silent once, nothing more is heard of it."""
 
-    def __init__(
-        self, wire: Wire, contexts: dict[str, tuple[int, str]], max_pdu: int, report: Callable[[Heard], tuple[int, str]]
-    ) -> None:
+    def __init__(self, wire: Wire, agreed: Agreed, report: Callable[[Heard], tuple[int, str]]) -> None:
         """
         Args:
-            contexts: SOP Class -> id and transfer syntax of its presentation context.
-            max_pdu: longest P-DATA-TF that the peer takes, bytes.
             report: called with each N-EVENT-REPORT-RQ that comes; returns the status that answers it, and a comment.
         """
         self._wire = wire
-        self._contexts = contexts
-        self._max_pdu = max_pdu
+        self._contexts = agreed.contexts
+        self._max_pdu = agreed.max_pdu
         self._report = report
         self._arriving = _Arriving()
         self._heard: deque[Heard] = deque()
@@ -233,66 +221,16 @@ def asking(
         wire = Wire(connection, timeout)
         wire.expect_all_within(total)
         try:
-            wire.send(_request(sop_classes, called_ae, calling_ae))
-            contexts, max_pdu = _accepted(wire, timeout, sop_classes)
+            wire.send(request_pdu(sop_classes, called_ae=called_ae, calling_ae=calling_ae))
+            kind, length = wire.read_pdu_header(timeout)
+            if length > LARGEST_PDU:
+                raise PeerGone
+            agreed = read_answer(kind, wire.read_exactly(length), sop_classes)
         except (PeerGone, Abort, OSError):
             raise PeerUnavailable("aborted") from None
-        association = Asking(wire, contexts, max_pdu, report)
+        association = Asking(wire, agreed, report)
         yield association
         association.release()
-
-
-def _request(sop_classes: Sequence[str], called_ae: str, calling_ae: str) -> bytes:
-    """An A-ASSOCIATE-RQ (PS3.8 9.3.2); the ids are 1, 3, 5 and so on."""
-    syntaxes = b"".join(items.make(Item.TRANSFER_SYNTAX, syntax.encode()) for syntax in SYNTAXES)
-    contexts = (
-        items.make(
-            Item.PRESENTATION_CONTEXT,
-            struct.pack(">Bxxx", 2 * place + 1) + items.make(Item.ABSTRACT_SYNTAX, sop_class.encode()) + syntaxes,
-        )
-        for place, sop_class in enumerate(sop_classes)
-    )
-    information = (
-        items.make(Item.MAXIMUM_LENGTH, LARGEST_PDU.to_bytes(4)),
-        items.make(Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode()),
-        items.make(Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode()),
-    )
-    body = b"".join(
-        (
-            struct.pack(">Hxx16s16s32x", 1, called_ae.encode().ljust(16), calling_ae.encode().ljust(16)),
-            items.make(Item.APPLICATION_CONTEXT, APPLICATION_CONTEXT.encode()),
-            *contexts,
-            items.make(Item.USER_INFORMATION, b"".join(information)),
-        )
-    )
-    return struct.pack(">BxL", ASSOCIATE_RQ, len(body)) + body
-
-
-def _accepted(wire: Wire, timeout: float, sop_classes: Sequence[str]) -> tuple[dict[str, tuple[int, str]], int]:
-    """The contexts of the A-ASSOCIATE-AC by SOP Class, and the longest P-DATA-TF that the peer takes."""
-    kind, length = wire.read_pdu_header(timeout)
-    if length > LARGEST_PDU:
-        raise PeerGone
-    body = wire.read_exactly(length)
-    if kind == ASSOCIATE_RJ and length == 4:
-        raise Rejected("rejected_{}_{}_{}".format(*body[1:]))
-    if kind != ASSOCIATE_AC:
-        raise PeerGone
-    found, _ = items.read(body[FIXED_BYTES:])
-    contexts: dict[str, tuple[int, str]] = {}
-    for value in items.of_kind(found, Item.PRESENTATION_CONTEXT_RESULT):
-        context_id, result = (value[0], value[2]) if len(value) > 4 else (0, NO_RESULT)
-        syntaxes = items.of_kind(items.read(value[4:])[0], Item.TRANSFER_SYNTAX)
-        syntax, place = items.uid(syntaxes[0]) if syntaxes else "", context_id // 2
-        if result == Result.ACCEPTANCE and context_id % 2 and place < len(sop_classes) and syntax in SYNTAXES:
-            contexts[sop_classes[place]] = context_id, syntax
-    announced = [
-        int.from_bytes(value)
-        for information in items.of_kind(found, Item.USER_INFORMATION)
-        for value in items.of_kind(items.read(information)[0], Item.MAXIMUM_LENGTH)
-    ]
-    max_pdu = announced[0] if announced else 0
-    return contexts, min(max_pdu, LARGEST_PDU) if max_pdu >= LEAST_MAX_PDU else DEFAULT_MAX_PDU
 
 
 def _shut(connection: socket.socket) -> None:

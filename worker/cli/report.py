@@ -144,6 +144,7 @@ def resend(
 def _said(sent: "ListedObject", zone: "ZoneInfo") -> str:
     """What the destination says of an object."""
     from dicom_gateway.commitment import FAILURES
+    from worker.reporting.faults import STATUS_COUNTS, in_words
 
     words = []
     if sent.committed_at:
@@ -154,7 +155,7 @@ def _said(sent: "ListedObject", zone: "ZoneInfo") -> str:
     if sent.found_at:
         words.append(f"found by C-FIND {clock(sent.found_at, zone)}")
     if sent.status_counts_at:
-        words.append("not asked, or takes neither storage commitment nor C-FIND: its status of the C-STORE counts")
+        words.append(in_words(STATUS_COUNTS))
     return "; ".join(words) or "it has not said yet that it holds it"
 
 

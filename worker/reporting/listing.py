@@ -12,8 +12,7 @@ from sqlalchemy import Connection, Row, func, select
 from model.json_value import plain
 from worker.db.tables import errand, sent_object
 from worker.queue.lease import failed_attempts
-from worker.reporting import waiting
-from worker.reporting.faults import in_words
+from worker.reporting import faults, waiting
 from worker.reporting.waiting import CONFIRM, EACH, LOST
 
 
@@ -69,7 +68,7 @@ class ListedResult:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         found: dict[str, Any] = plain(asdict(self), timespec="seconds")
-        return found | {"why": in_words(self.reason)}
+        return found | {"why": faults.in_words(self.reason)}
 
 
 def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
@@ -137,6 +136,7 @@ def _one_sent(key: tuple[int, str, str], rows: Sequence[Row[Any]], about: Row[An
     waits = about if about is not None and about.kind == CONFIRM else None
     if about is not None and not waits:
         state = ResultState.UNCONFIRMED
+    counts = not said and all(row.committed_at or row.found_at or row.status_counts_at for row in rows)
     instance_id, bundle_digest, destination = key
     return ListedResult(
         instance=instance_id,
@@ -146,7 +146,7 @@ def _one_sent(key: tuple[int, str, str], rows: Sequence[Row[Any]], about: Row[An
         at=max(row.sent_at for row in rows),
         attempts=0 if about is None else failed_attempts(about),
         next_at=waits.next_attempt_at if waits else None,
-        reason="" if about is None else about.payload["reason"],
+        reason=about.payload["reason"] if about is not None else faults.STATUS_COUNTS if counts else "",
         objects=tuple(
             ListedObject(
                 sop_class_uid=row.sop_class_uid,
