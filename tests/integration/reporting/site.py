@@ -138,6 +138,13 @@ class Site:
             ends.append(delivery.deliver(taken, goal))
         return ends
 
+    def send_one(self, **options: Any) -> str:
+        """As `send`, of the oldest alone."""
+        goal, now = self.destinations[0], time_of(self.database)
+        taken = errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60)
+        assert taken
+        return self.delivery(**options).deliver(taken, goal)
+
     def confirmation(self, **options: Any) -> Confirmation:
         """
         Args:
