@@ -141,6 +141,12 @@ class Settings(BaseSettings):
         "10 s to an hour. Then it is given up, and waits for `xrayq report resend`.",
     )
 
+    results_confirm: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: a PACS is asked whether it holds what it was sent, by storage commitment and C-FIND, and a "
+        "film is reported when it says so. What it takes neither of, and off: its status of the C-STORE counts.",
+    )
+
     time_zone: Annotated[str, AfterValidator(setting_values.time_zone)] = Field(
         "UTC", description="Zone in which a day of the audit report begins, such as Europe/Berlin."
     )
@@ -186,6 +192,11 @@ class Settings(BaseSettings):
         description="Films a silent AE sent in the same hours of earlier weeks, from which an alarm is raised.",
     )
     alarm_report_hours: float = Field(3.0, gt=0, description="Hours a night's report may be late.")
+    alarm_result_minutes: float = Field(
+        60.0,
+        gt=0,
+        description="Minutes from the end of a film in which its result is to be at its destination, and confirmed.",
+    )
 
     smtp_host: str = Field("", description="Mail server for alarms; empty: no mail.")
     smtp_port: int = Field(587, gt=0, le=65535, description="Port of the mail server.")

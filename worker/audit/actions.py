@@ -25,6 +25,8 @@ class Action(StrEnum):
     REJECTED = "rejected"
     # results, on their way back
     RESULT_SENT = "result_sent"
+    RESULT_CONFIRMED = "result_confirmed"
+    RESULT_UNCONFIRMED = "result_unconfirmed"
     RESULT_UNDELIVERED = "result_undelivered"
     RESULT_RESENT = "result_resent"
     DEVICE_ACCEPTED = "device_accepted"

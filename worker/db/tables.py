@@ -212,7 +212,7 @@ errand = Table(
     "errand",
     metadata,
     Column("id", Identifier, primary_key=True),
-    Column("kind", String(16), nullable=False, comment="night, mail, webhook, result or lost_result"),
+    Column("kind", String(16), nullable=False, comment="night, mail, webhook, result, confirm or lost_result"),
     Column("key", String(64), nullable=False, comment="what makes it one: a date, an alarm's event"),
     Column("payload", NullableJson),
     Column("next_attempt_at", Timestamp, nullable=False),
@@ -281,8 +281,24 @@ sent_object = Table(
     Column("digest", String(64), nullable=False, comment="SHA-256 of the data set as it was made"),
     Column("sent_at", Timestamp, nullable=False),
     Column("status", Integer, nullable=False, comment="of the C-STORE-RSP: 0, or a warning"),
+    # What the destination said since. Sent again, all of it is asked anew.
+    Column("committed_at", Timestamp, comment="its storage commitment came"),
+    Column("found_at", Timestamp, comment="its answer to C-FIND had the object"),
+    Column("status_counts_at", Timestamp, comment="it is not asked, or takes neither question: its status counts"),
+    Column("failure_reason", Integer, comment="(0008,1197) of its last report, where it does not commit"),
     UniqueConstraint("instance_id", "bundle_digest", "destination", "sop_instance_uid", name="uq_sent_object"),
     Index(None, "sent_at"),
+    Index(None, "sop_instance_uid"),
+)
+
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("destination", String(128), nullable=False, comment="AE@host:port"),
+    Column("asked", JSON, nullable=False, comment="SOP Instance UIDs"),
+    Column("asked_at", Timestamp, nullable=False),
+    Column("answered_at", Timestamp, comment="its first report came"),
 )
 
 device = Table(

@@ -5,10 +5,12 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.commitment import CommitmentReport
 from dicom_gateway.observer import Observers
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
+from worker.audit.actions import Actor
 from worker.health import probes
 from worker.metrics import GatewayMetrics
 from worker.processes import endpoints
@@ -18,6 +20,7 @@ from worker.queue.periodic import Periodic
 from worker.receiving import other_objects, refusals
 from worker.receiving.ingest import ingest
 from worker.receiving.refusals import Refusals
+from worker.reporting.held import record_report
 from worker.settings import Settings
 
 
@@ -38,6 +41,9 @@ def run(settings: Settings) -> None:
             other_objects.record(database, arrived)
             metrics.other_object(arrived.calling_ae)
 
+    def committed(report: CommitmentReport) -> None:
+        record_report(database, report, Actor.GATEWAY)
+
     server = Gateway(
         GatewayOptions(
             host=settings.host,
@@ -54,6 +60,7 @@ def run(settings: Settings) -> None:
         spool,
         accept,
         Observers(metrics, refused),
+        committed=committed if settings.results_to else None,
     )
     stop = told_to_stop()
     try:

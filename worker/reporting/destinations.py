@@ -19,6 +19,11 @@ class Destination(Protocol):
     def flagged_only(self) -> bool:
         """Whether only results with a flag go there."""
 
+    @property
+    def confirmable(self) -> bool:
+        """Whether it can be asked later if it holds what it took (`worker.reporting.confirm`). Where it cannot, as a
+        receiver of messages, its answer to the sending is all there is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreDestination:
@@ -36,6 +41,10 @@ class StoreDestination:
     @property
     def flagged_only(self) -> bool:
         return False
+
+    @property
+    def confirmable(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

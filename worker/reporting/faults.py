@@ -10,7 +10,8 @@ REPLACED = "replaced"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
-REJECTED, STATUS = "rejected_", "status_"
+NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS = "not_held", "not_found", "no_report", "status_counts"
+REJECTED, STATUS, COMMITMENT, QUERY = "rejected_", "status_", "commitment_", "query_"
 WORDS: dict[str, str] = {
     "no_connection": "nothing listens there, or it does not answer",
     "unknown_host": "no host of this name",
@@ -19,7 +20,12 @@ WORDS: dict[str, str] = {
     f"{REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_RESULTS_TO",
     f"{REJECTED}2_3_2": "it takes no more associations now",
     NOT_ACCEPTED: "it accepts no presentation context for the object: let it take the SOP class",
-    NO_ANSWER: "it took the association and did not answer the C-STORE",
+    NO_ANSWER: "it took the association and did not answer",
+    NOT_HELD: "it took the objects, and reports that it does not hold each",
+    NOT_FOUND: "it took the objects, and C-FIND does not find each",
+    NO_REPORT: "it took the request for storage commitment, and has not reported yet: it must know our AE title, host "
+    "and port (XRAYQ_AE_TITLE, XRAYQ_PORT)",
+    STATUS_COUNTS: "it takes neither storage commitment nor C-FIND, or is not asked: its status of the C-STORE counts",
     NOT_CONFIGURED: "it is no destination of XRAYQ_RESULTS_TO any more: 'xrayq report resend' sends it where results "
     "go now",
     SILENT: "the device was silenced while it waited",
@@ -34,6 +40,10 @@ WORDS: dict[str, str] = {
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
 }
 NO_ASSOCIATION = ("no_connection", "unknown_host", "aborted")
+
+
+ASKED = (NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS)
+"""What a destination that answers is found to be like."""
 
 
 def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
@@ -55,16 +65,21 @@ def is_away(code: str) -> bool:
 
 def is_there(code: str) -> bool:
     """Whether the destination answered to an object: took it, or refused it."""
-    return not code or code == NOT_ACCEPTED or code.startswith(STATUS)
+    return not code or code in (NOT_ACCEPTED, *ASKED) or code.startswith((STATUS, COMMITMENT, QUERY))
 
 
 def in_words(code: str) -> str:
     """What the code means; the code itself where it says enough."""
+    if code in WORDS:
+        return WORDS[code]
     if code.startswith(STATUS):
         number = code.removeprefix(STATUS)
         meaning = meaning_of(int(number, 16))
         return f"it answered {number}: {meaning}" if meaning else f"it answered {number}"
-    if code.startswith(REJECTED) and code not in WORDS:
+    for prefix, question in ((COMMITMENT, "the request for storage commitment"), (QUERY, "C-FIND")):
+        if code.startswith(prefix):
+            return f"it answered {code.removeprefix(prefix)} to {question}"
+    if code.startswith(REJECTED):
         numbers = code.removeprefix(REJECTED).replace("_", "/")
         return f"it rejects the association ({numbers})"
-    return WORDS.get(code, code)
+    return code

@@ -26,13 +26,14 @@ from worker.reporting import acceptance, waiting
 from worker.reporting.acceptance import DeviceState
 from worker.reporting.adapters.adapter import Adapter, SendOptions
 from worker.reporting.adapters.store import StoreAdapter
+from worker.reporting.confirm import Confirmation, ConfirmOptions
 from worker.reporting.destinations import Destination, StoreDestination, routes_of
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
 
 PIXELS = chest_pixels(64, 48)
-OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10)
+OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10, confirm=False)
 
 
 def objects(result: FilmResult, film: Path, *, picture: bool = True) -> list[Dataset]:
@@ -136,6 +137,25 @@ class Site:
         while taken := errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60):
             ends.append(delivery.deliver(taken, goal))
         return ends
+
+    def send_one(self, **options: Any) -> str:
+        """As `send`, of the oldest alone."""
+        goal, now = self.destinations[0], time_of(self.database)
+        taken = errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60)
+        assert taken
+        return self.delivery(**options).deliver(taken, goal)
+
+    def confirmation(self, **options: Any) -> Confirmation:
+        """
+        Args:
+            options: of ConfirmOptions.
+        """
+        asking = ConfirmOptions(**{"report_seconds": 2.0} | options)
+        return Confirmation(database=self.database, send=replace(OPTIONS, confirm=True), options=asking)
+
+    def ask(self, destination: Destination | None = None, **options: Any) -> str | None:
+        """Whether a destination holds what it was sent, once for all that is due: what `Confirmation.ask_due` says."""
+        return self.confirmation(**options).ask_due(destination or self.destinations[0])
 
     def take(self, key: int) -> None:
         """Another courier has its result."""
