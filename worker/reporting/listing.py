@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from model.json_value import plain
 from worker.db.tables import errand, sent_object
@@ -80,6 +80,23 @@ def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     rows = connection.execute(waits.order_by(errand.c.id)).all()
     sent = select(sent_object).where(sent_object.c.instance_id == instance_id)
     return [*map(_waiting, rows), *_sent(list(connection.execute(sent.order_by(sent_object.c.id))))]
+
+
+def of_instances(connection: Connection, ids: Select[Any]) -> dict[int, list[ListedResult]]:
+    """As `of_instance`, of those of these instances that have a result.
+
+    Args:
+        ids: selects them.
+    """
+    waits = select(errand).where(errand.c.kind.in_((WAITS, LOST)), errand.c.payload["instance"].as_integer().in_(ids))
+    sent = select(sent_object).where(sent_object.c.instance_id.in_(ids))
+    found: dict[int, list[ListedResult]] = defaultdict(list)
+    for result in (
+        *map(_waiting, connection.execute(waits.order_by(errand.c.id))),
+        *_sent(list(connection.execute(sent.order_by(sent_object.c.id)))),
+    ):
+        found[result.instance].append(result)
+    return dict(found)
 
 
 def _waiting(row: Row[Any]) -> ListedResult:
