@@ -91,6 +91,10 @@ def _print_list(studies: "list[StudyView]", states: dict[str, Counter[str]], zon
 
     from worker.cli.console import print_rows
 
+    def results(study: "StudyView") -> str:
+        of_study = states[study.study_instance_uid]
+        return ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in of_study.items())
+
     rows = [
         (
             study.study_instance_uid,
@@ -100,9 +104,7 @@ def _print_list(studies: "list[StudyView]", states: dict[str, Counter[str]], zon
             clock(study.complete_at, zone) if study.complete_at else "",
             str(study.films or ""),
             str(study.used_instance_id or ""),
-            ", ".join(
-                f"{number} {state.replace('_', ' ')}" for state, number in states[study.study_instance_uid].items()
-            ),
+            results(study),
         )
         for study in studies
     ]
@@ -132,7 +134,7 @@ def _print_study(console: "Console", found: "StudyInFull", zone: "ZoneInfo") -> 
     if study.bundle_digest:
         console.print(f"scored by the bundle {study.bundle_digest[:12]}")
     if study.other_objects:
-        console.print(f"{study.other_objects} other objects")
+        console.print(f"{study.other_objects} other object{'' if study.other_objects == 1 else 's'}")
     if len(found.senders) > 1:
         console.print(f"Its films came from {', '.join(found.senders)}.", style="yellow")
     if found.accession_numbers > 1:

@@ -77,7 +77,7 @@ class StudyInFull:
         if film.state is State.RECEIVED:
             return "waits"
         if film.state in (State.SCORED, State.REPORTED):
-            return "scored, not used"
+            return "scored, not used" if self.study.used_instance_id else "scored"
         return film.reason or ""
 
     def as_dict(self) -> dict[str, Any]:
