@@ -27,8 +27,11 @@ def content_of(connection: Connection, studies: Collection[str]) -> dict[str, St
     films: dict[str, list[StudyFilm]] = defaultdict(list)
     later = instance.alias()
     revisions = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & later.c.is_film
-    first = select(func.min(later.c.id)).where(revisions).scalar_subquery()
-    last = select(later.c.id).where(revisions).order_by(later.c.revision.desc()).limit(1).scalar_subquery()
+    # By the revision, which the index on the UID holds: for the lowest id PostgreSQL may read the whole table.
+    first, last = (
+        select(later.c.id).where(revisions).order_by(order).limit(1).scalar_subquery()
+        for order in (later.c.revision, later.c.revision.desc())
+    )
     query = select(instance, first.label("first_id"), last.label("last_id"))
     in_these = instance.c.study_instance_uid.in_(studies)
     for row in connection.execute(query.where(in_these, instance.c.is_film).order_by(instance.c.id)):
