@@ -164,7 +164,7 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
         _move(connection, instance_id, State.RECEIVED, reason=None, finished_at=None)
         due = database_time(connection)
         queue.add(connection, instance_id, due)
-        opening.films_changed(connection, [instance_id], due)
+        opening.changed(connection, [instance_id], due)
         trail.record(connection, action=Action.REQUEUED, instance_id=instance_id, actor=actor)
 
 
@@ -174,7 +174,7 @@ def reject(engine: Engine, instance_id: int, actor: str) -> None:
         now = database_time(connection)
         _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
-        opening.films_changed(connection, [instance_id], now)
+        opening.changed(connection, [instance_id], now)
         trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
 
 

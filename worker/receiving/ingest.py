@@ -146,8 +146,8 @@ def _insert(
         },
     ).scalar_one()
     outbox.add(connection, instance_id, now)
-    moved_from = before.study_instance_uid if before else ""
-    opening.arrived(connection, header.study_instance_uid, now, quiet, moved_from=moved_from)
+    known = (before.id, before.study_instance_uid) if before else None
+    opening.arrived(connection, header.study_instance_uid, now, quiet, before=known)
     detail: dict[str, Any] = {"digest": received.digest, "size": received.size}
     if before and found:
         detail |= {

@@ -60,8 +60,8 @@ def _record(connection: Connection, arrived: OtherObject, quiet: timedelta) -> B
     instance_id = connection.execute(
         insert(instance).returning(instance.c.id), _row(arrived, revision, now)
     ).scalar_one()
-    moved_from = latest.study_instance_uid if latest else ""
-    opening.arrived(connection, arrived.study_instance_uid, now, quiet, moved_from=moved_from)
+    known = (latest.id, latest.study_instance_uid) if latest else None
+    opening.arrived(connection, arrived.study_instance_uid, now, quiet, before=known)
     outcome = ArrivalKind.REVISION if latest else ArrivalKind.NEW
     _audit(connection, instance_id, arrived, (outcome, {"digest": arrived.digest, "size": arrived.size}), ended=True)
     return outcome, instance_id

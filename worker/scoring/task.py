@@ -223,7 +223,7 @@ class Scoring:
             )
         ids = [outcome.instance_id for outcome in mine]
         connection.execute(delete(outbox).where(outbox.c.instance_id.in_(ids)))
-        opening.films_changed(connection, ids, now)
+        opening.changed(connection, ids, now)
         if live and self._results:
             self._results(connection, ids, live.bundle, now)
         trail.record_all(connection, [_event(outcome, live, digests) for outcome in mine])

@@ -12,6 +12,8 @@ from worker.db.session import database_time, reading, writing
 from worker.db.tables import instance, study_outcome
 from worker.studies import opening
 
+BATCH = 1000
+"""Instances at once."""
 SINCE = timedelta(days=1)
 """How far back it looks: once an hour, so that a relay may be away for most of a day."""
 
@@ -24,8 +26,11 @@ def adopt(engine: Engine) -> None:
     )
     with reading(engine) as connection:
         now = database_time(connection)
-        unknown = (instance.c.received_at >= now - SINCE) & ~known.exists() & (instance.c.study_instance_uid != "")
-        if connection.execute(select(instance.c.id).where(unknown).limit(1)).first() is None:
+    unknown = (instance.c.received_at >= now - SINCE) & ~known.exists() & (instance.c.study_instance_uid != "")
+    while True:
+        with reading(engine) as connection:
+            ids = connection.execute(select(instance.c.id).where(unknown).limit(BATCH)).scalars().all()
+        if not ids:
             return
-    with writing(engine) as connection:
-        opening.look_again(connection, unknown, now)
+        with writing(engine) as connection:
+            opening.changed(connection, ids, now)

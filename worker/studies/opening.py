@@ -11,78 +11,60 @@ may also send a revision of that sender's film. `xrayq outcome show` says which 
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, case, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, text
 
 from worker.db.columns import Timestamp
-from worker.db.tables import instance, study_outcome
-from worker.studies.outcome import StudyOutcome
 
 QUIET = timedelta(minutes=5)
 """From the newest object of a study until it can be complete, unless XRAYQ_STUDY_SECONDS says otherwise."""
-UNDECIDED = {"outcome": StudyOutcome.WAITING, "version": 0, "films": 0, "failed": 0, "other_objects": 0}
+
+# As text, for SQLAlchemy builds an ON CONFLICT anew each time, and that took a quarter of a film's transaction.
+ARRIVED = text("""
+    INSERT INTO study_outcome (study_instance_uid, first_received_at, last_received_at, quiet_until, due_at,
+        outcome, version, films, failed, other_objects)
+    VALUES (:uid, :now, :now, :until, :until, 'waiting', 0, 0, 0, 0)
+    ON CONFLICT (study_instance_uid) DO UPDATE SET
+        last_received_at = CASE WHEN study_outcome.last_received_at > excluded.last_received_at
+            THEN study_outcome.last_received_at ELSE excluded.last_received_at END,
+        quiet_until = CASE WHEN study_outcome.quiet_until > excluded.quiet_until
+            THEN study_outcome.quiet_until ELSE excluded.quiet_until END,
+        due_at = CASE WHEN study_outcome.quiet_until > excluded.quiet_until
+            THEN study_outcome.quiet_until ELSE excluded.quiet_until END
+    """).bindparams(bindparam("now", type_=Timestamp), bindparam("until", type_=Timestamp))
+CHANGED = text("""
+    INSERT INTO study_outcome (study_instance_uid, first_received_at, last_received_at, quiet_until, due_at,
+        outcome, version, films, failed, other_objects)
+    SELECT study_instance_uid, min(received_at), max(received_at), max(received_at), :now, 'waiting', 0, 0, 0, 0
+    FROM instance WHERE id IN :ids AND study_instance_uid <> ''
+    GROUP BY study_instance_uid ORDER BY study_instance_uid
+    ON CONFLICT (study_instance_uid) DO UPDATE SET
+        last_received_at = CASE WHEN study_outcome.last_received_at > excluded.last_received_at
+            THEN study_outcome.last_received_at ELSE excluded.last_received_at END,
+        due_at = CASE WHEN study_outcome.quiet_until > excluded.due_at
+            THEN study_outcome.quiet_until ELSE excluded.due_at END
+    """).bindparams(bindparam("now", type_=Timestamp), bindparam("ids", expanding=True))
 
 
-def arrived(connection: Connection, study: str, now: datetime, quiet: timedelta, *, moved_from: str = "") -> None:
-    """A new object of the study is here, or a revision of one. One that names no study ("") opens none.
+def arrived(
+    connection: Connection, study: str, now: datetime, quiet: timedelta, *, before: tuple[int, str] | None = None
+) -> None:
+    """A new object of the study is here. One that names no study ("") opens none.
 
     Args:
-        moved_from: the study to which the revision before belongs.
+        before: of the revision before, where there is one: the instance's id, and its study, which may be another.
     """
-    for uid in sorted({study, moved_from} - {""}):
+    for uid in sorted({study, before[1] if before else study} - {""}):
         if uid == study:
-            _receive(connection, uid, now, now + quiet)
-        else:
-            look_again(connection, instance.c.study_instance_uid == uid, now)
+            connection.execute(ARRIVED, {"uid": uid, "now": now, "until": now + quiet})
+        elif before:
+            changed(connection, [before[0]], now)
 
 
-def films_changed(connection: Connection, ids: Collection[int], now: datetime) -> None:
-    """Films ended, or wait again."""
-    if ids:
-        look_again(connection, instance.c.id.in_(ids), now)
+def changed(connection: Connection, ids: Collection[int], now: datetime) -> None:
+    """Films ended, wait again, or are in another study now: their studies are looked at as soon as they are quiet.
 
-
-def look_again(connection: Connection, which: ColumnElement[bool], now: datetime) -> None:
-    """The studies of these instances are looked at once nothing more of them comes.
-
-    One without a row gets it: a gateway of the release before wrote none.
+    A study without a row gets one: a gateway of the release before wrote none.
     """
-    uid, came = instance.c.study_instance_uid, instance.c.received_at
-    row = {
-        "study_instance_uid": uid,
-        "first_received_at": func.min(came),
-        "last_received_at": func.max(came),
-        "quiet_until": func.max(came),
-        "due_at": literal(now, Timestamp),
-        **{name: literal(value) for name, value in UNDECIDED.items()},
-    }
-    studies = select(*row.values()).where(which, uid != "").group_by(uid).order_by(uid)
-    new = _insert(connection).from_select(list(row), studies)
-    connection.execute(_unless_there(new, due_at=_later(study_outcome.c.quiet_until, literal(now, Timestamp))))
-
-
-def _receive(connection: Connection, uid: str, now: datetime, until: datetime) -> None:
-    times = {"first_received_at": now, "last_received_at": now, "quiet_until": until, "due_at": until}
-    new = _insert(connection).values({"study_instance_uid": uid} | times | UNDECIDED)
-    until_then = _later(study_outcome.c.quiet_until, new.excluded.quiet_until)
-    connection.execute(_unless_there(new, quiet_until=until_then, due_at=until_then))
-
-
-def _insert(connection: Connection) -> Any:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(study_outcome)
-
-
-def _unless_there(new: Any, **values: ColumnElement[datetime]) -> Insert:
-    """The new row; where the study has one, these values instead."""
-    last = _later(study_outcome.c.last_received_at, new.excluded.last_received_at)
-    found: Insert = new.on_conflict_do_update(
-        index_elements=["study_instance_uid"], set_={"last_received_at": last, **values}
-    )
-    return found
-
-
-def _later(one: ColumnElement[datetime], other: ColumnElement[datetime]) -> ColumnElement[datetime]:
-    return case((one > other, one), else_=other)
+    if ids:
+        connection.execute(CHANGED, {"ids": list(ids), "now": now})

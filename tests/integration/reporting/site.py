@@ -118,7 +118,7 @@ class Site:
                 finding = {"score_id": row.scalar_one(), "finding": "pneumonia", "logit": 1.0, "probability": 0.7}
                 point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": flag}
                 connection.execute(insert(finding_score).values(finding | point))
-            opening.films_changed(connection, [key], now)
+            opening.changed(connection, [key], now)
             results(connection, [key], self.bundle, now)
             digests = score_digests.written(connection, self.bundle.digest, [key])
             told = {"bundle": self.bundle.digest, score_digests.IN_DETAIL: digests[key]} if digests else None
