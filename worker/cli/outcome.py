@@ -99,11 +99,11 @@ def _print_list(studies: "list[StudyView]", states: dict[str, Counter[str]], zon
         (
             study.study_instance_uid,
             Text(study.outcome.replace("_", " "), STYLES.get(study.outcome, "")),
-            study.reason or "",
+            (study.complete_at and study.reason) or "",
             clock(study.first_received_at, zone),
             clock(study.complete_at, zone) if study.complete_at else "",
-            str(study.films or ""),
-            str(study.used_instance_id or ""),
+            str((study.complete_at and study.films) or ""),
+            str((study.complete_at and study.used_instance_id) or ""),
             results(study),
         )
         for study in studies
