@@ -70,14 +70,14 @@ class StudyInFull:
     def part_of(self, film: StudyFilm) -> str:
         """What a film has to do with the outcome, in words."""
         if film.id == self.study.used_instance_id:
-            return "used: of the scored films the one received last"
+            return "used: of the scored films the one received last" if self.study.complete_at else "used before"
         if film.replaced_by is not None:
             here = any(other.id == film.replaced_by for other in self.films)
             return f"replaced by {film.replaced_by}{'' if here else ', in another study'}"
         if film.state is State.RECEIVED:
             return "waits"
         if film.state in (State.SCORED, State.REPORTED):
-            return "scored, not used" if self.study.used_instance_id else "scored"
+            return "scored, not used" if self.study.complete_at else "scored"
         return film.reason or ""
 
     def as_dict(self) -> dict[str, Any]:

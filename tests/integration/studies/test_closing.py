@@ -101,6 +101,8 @@ def test_a_late_film_opens_the_study_again(studies: Studies) -> None:
     studies.film("one", "b", "ineligible")
     found = studies.find("one").study
     assert (found.outcome, found.before, found.complete_at) == (StudyOutcome.WAITING, StudyOutcome.FLAGGED, None)
+    again = studies.find("one")
+    assert [again.part_of(film) for film in again.films] == ["used before", "view"]
     studies.close()
     assert studies.said("one") == ("flagged", None, first, 2), "two films now"
     repeat = studies.film("one", "c", flag=False)
