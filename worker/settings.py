@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     keep_other_objects: bool = Field(
         False, description="Keep in the spool also what can never be a film, such as dose reports and CT slices."
     )
+    study_seconds: float = Field(
+        300.0, ge=0, description="A study is complete when no new object of it came for so long and its films ended."
+    )
 
     host: str = Field("0.0.0.0", description="Address the gateway listens on.")
     port: int = Field(11112, ge=0, le=65535, description="Port the gateway listens on.")

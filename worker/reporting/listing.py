@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from model.json_value import plain
 from worker.db.tables import errand, sent_object
@@ -91,6 +91,21 @@ def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     rows = connection.execute(waits.order_by(errand.c.id)).all()
     sent = select(sent_object).where(sent_object.c.instance_id == instance_id)
     return _both(rows, connection.execute(sent.order_by(sent_object.c.id)).all())
+
+
+def of_instances(connection: Connection, ids: Select[Any]) -> dict[int, list[ListedResult]]:
+    """As `of_instance`, of those of these instances that have a result.
+
+    Args:
+        ids: selects them.
+    """
+    waits = select(errand).where(errand.c.kind.in_(EACH), errand.c.payload["instance"].as_integer().in_(ids))
+    rows = connection.execute(waits.order_by(errand.c.id)).all()
+    sent = select(sent_object).where(sent_object.c.instance_id.in_(ids))
+    found: dict[int, list[ListedResult]] = defaultdict(list)
+    for result in _both(rows, connection.execute(sent.order_by(sent_object.c.id)).all()):
+        found[result.instance].append(result)
+    return dict(found)
 
 
 def _both(errands: Sequence[Row[Any]], objects: Sequence[Row[Any]]) -> list[ListedResult]:

@@ -31,6 +31,7 @@ from worker.reporting.destinations import Destination, StoreDestination, routes_
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
+from worker.studies import opening
 
 PIXELS = chest_pixels(64, 48)
 OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10, confirm=False)
@@ -98,20 +99,31 @@ class Site:
             self.end(key, state)
         return key
 
-    def end(self, key: int, state: str = "scored", *, not_analysed: bool = True) -> None:
+    def end(
+        self,
+        key: int,
+        state: str = "scored",
+        *,
+        not_analysed: bool = True,
+        flag: bool = True,
+        prediction_set: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> None:
         results = ResultErrands(routes_of(self.routes), not_analysed=not_analysed)
         with writing(self.database) as connection:
             now = database_time(connection)
-            reason = "view" if state == "ineligible" else None
-            ended = {"state": state, "finished_at": now, "reason": reason}
+            why = reason or {"ineligible": "view", "failed": "truncated"}.get(state)
+            ended = {"state": state, "finished_at": now, "reason": why}
             connection.execute(update(instance).where(instance.c.id == key).values(ended))
             connection.execute(delete(outbox).where(outbox.c.instance_id == key))
             if state == "scored":
                 about = {"instance_id": key, "bundle_digest": self.bundle.digest, "engine": "e", "scored_at": now}
-                row = connection.execute(insert(score).values(about | {"software_version": "0"}).returning(score.c.id))
+                about |= {"software_version": "0", "prediction_set": prediction_set}
+                row = connection.execute(insert(score).values(about).returning(score.c.id))
                 finding = {"score_id": row.scalar_one(), "finding": "pneumonia", "logit": 1.0, "probability": 0.7}
-                point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": True}
+                point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": flag}
                 connection.execute(insert(finding_score).values(finding | point))
+            opening.changed(connection, [key], now)
             results(connection, [key], self.bundle, now)
             digests = score_digests.written(connection, self.bundle.digest, [key])
             told = {"bundle": self.bundle.digest, score_digests.IN_DETAIL: digests[key]} if digests else None
