@@ -59,6 +59,7 @@ def demo(
     logs.configure("ERROR", "text")
     if films:
         must_exist(films)
+    typer.echo(demonstration.ABOUT_RESULTS, err=True)
     with _folder(home, keep=keep) as folder:
         ends = _run(folder, films)
         if as_json:

@@ -23,7 +23,6 @@ from worker.db.tables import audit_event, errand, finding_score, instance, outbo
 from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
-from worker.reporting.acceptance import DeviceState
 from worker.reporting.destinations import Destination, routes_of
 from worker.reporting.send import ResultDelivery, SendOptions
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
@@ -77,10 +76,10 @@ class Site:
         return routes_of(self.routes).every
 
     def accept(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.ACCEPTED, reason="test", actor="operator:test")
+        acceptance.accept(self.database, calling_ae, reason="test", actor="operator:test", evidence=None)
 
     def silence(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.SILENT, reason="test", actor="operator:test")
+        acceptance.silence(self.database, calling_ae, reason="test", actor="operator:test")
 
     def film(
         self, name: str = "one", state: str = "scored", calling_ae: str = "CR1", *, end: bool = True, **attributes: Any
