@@ -135,8 +135,8 @@ def accept(
     if as_json and not evidence:
         print_json(device.as_dict())
     if not as_json:
-        how = _advice(evidence) if evidence else "without evidence"
-        typer.echo(f"{title} is accepted, {how}: results of films that end from now on are sent")
+        how = f", {_advice(evidence)}" if evidence else " without evidence"
+        typer.echo(f"{title} is accepted{how}; results of films that end from now on are sent")
     if device.last_film is None:
         typer.echo(f"xrayq: no film of {title} has come yet; 'xrayq device list' shows who sends", err=True)
     with reading(engine) as connection:

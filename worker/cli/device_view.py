@@ -13,7 +13,7 @@ from worker.monitoring.device_evidence import DeviceEvidence, DrawOfDevice
 from worker.reporting.acceptance import Device, DeviceState
 
 STYLES = {MET: "green", OPEN: "yellow", BROKEN: "red"}
-HEADINGS = ("flag", "rate", "films", "right", "rate now", "limits", "at least", "outcome")
+HEADINGS = ("flag", "rate", "films", "right", "rate now", "limits", "at least", "outcome", "films lacking")
 
 
 def show(console: Console, evidence: DeviceEvidence) -> None:
@@ -28,6 +28,7 @@ def show(console: Console, evidence: DeviceEvidence) -> None:
             f"{rate.limits[0]:.3f} to {rate.limits[1]:.3f}",
             f"{rate.floor:.3f}, {rate.calibrated:.3f} calibrated",
             Text(rate.state, STYLES[rate.state]),
+            _lacking(rate),
         )
         for rate in evidence.rates
     ]
@@ -64,17 +65,27 @@ def next_step(evidence: DeviceEvidence) -> str:
     if evidence.not_used:
         first = evidence.not_used[0]
         return f"undecided: read draw {first.draw}, {_counted(first.unread, 'film')} are left, and import it"
-    wanted = [rate for rate in evidence.rates if rate.state == OPEN]
-    needs = ", ".join(f"{_needed(rate)} for its {rate.rate}" for rate in wanted)
-    drawn = [rate.drawn for rate in wanted if rate.drawn is not None]
-    films = f"{max(drawn)}" if drawn else "N"
-    more = "more " if evidence.used else ""
-    least = "at least " if any(not rate.films for rate in wanted) else "about "
-    size = f"draw {least}{films} films {more}of it" if drawn else "draw films of it"
+    hardest = max((rate for rate in evidence.rates if rate.state == OPEN), key=_effort)
+    side = "with" if hardest.rate == SENSITIVITY else "without"
+    kind = f"{side} {_spoken(hardest)}"
+    if hardest.more is None:
+        return (
+            f"undecided: its {hardest.rate} takes over {MOST_FILMS} films {kind}; accept {evidence.calling_ae} without "
+            "evidence, or keep it silent"
+        )
+    needs = f"{hardest.more} {'more ' if hardest.films else ''}films {kind}"
+    least = "about" if hardest.films else "at least"
+    films = "N" if hardest.drawn is None else str(hardest.drawn)
+    so_many = "" if hardest.drawn is None else f", {least} {films} films to draw"
     return (
-        f"undecided: if {evidence.calling_ae} is as calibrated, it takes {needs}; {size}: 'xrayq labels sample "
-        f"--ae {evidence.calling_ae} --films {films}'"
+        f"undecided: if {evidence.calling_ae} is as calibrated, it takes {needs}{so_many}: 'xrayq labels sample --ae "
+        f"{evidence.calling_ae} --films {films}'"
     )
+
+
+def _effort(rate: JudgedRate) -> tuple[bool, int, int]:
+    """Rises with how much it takes to settle a rate."""
+    return rate.more is None, rate.drawn or 0, rate.more or 0
 
 
 def kept_lines(device: Device, live: str) -> list[str]:
@@ -99,11 +110,11 @@ def kept_word(device: Device, live: str) -> str:
     return "none" if device.state is DeviceState.ACCEPTED else ""
 
 
-def _needed(rate: JudgedRate) -> str:
-    side = "with" if rate.rate == SENSITIVITY else "without"
-    if rate.more is None:
-        return f"over {MOST_FILMS} films {side} {_spoken(rate)}"
-    return f"{rate.more} {'more ' if rate.films else ''}{side} {_spoken(rate)}"
+def _lacking(rate: JudgedRate) -> str:
+    """Of this kind."""
+    if rate.state != OPEN:
+        return ""
+    return f"over {MOST_FILMS}" if rate.more is None else str(rate.more)
 
 
 def _spoken(rate: JudgedRate) -> str:

@@ -1,7 +1,8 @@
 """What an AE's own labelled films say of it: the evidence on which its results are sent, or are not.
 
 Used are films of the AE that were drawn at random since the last reset (`label_sample`), that the live bundle scored
-live, and whose readers agree; of an AE that was silenced, those that came since. Films that a person picked are not: somebody may have picked them for what they scored.
+live, and whose readers agree; of an AE that was silenced, those that came since. Films that a person picked are not:
+somebody may have picked them for what they scored.
 Whole draws are used, in their order, up to the first of which readers have read too few: nobody can leave out a draw
 that does not please. How they are judged: `model.promotion.acceptance_rule`.
 """
@@ -44,7 +45,7 @@ class DrawOfDevice(JsonValue):
     @property
     def complete(self) -> bool:
         """Whether enough was read for the rest to make little difference."""
-        return self.unread <= (1 - COMPLETE) * self.films
+        return self.films - self.unread >= COMPLETE * self.films
 
 
 @dataclass(frozen=True, kw_only=True)
