@@ -59,7 +59,6 @@ def demo(
     logs.configure("ERROR", "text")
     if films:
         must_exist(films)
-    typer.echo(demonstration.ABOUT_RESULTS, err=True)
     with _folder(home, keep=keep) as folder:
         ends = _run(folder, films)
         if as_json:
@@ -113,6 +112,7 @@ def _run(folder: Path, films: Path | None) -> "list[Ending]":
 
     sent_folder = folder / "sent"
     make_folder(sent_folder, "--home")
+    typer.echo(demonstration.ABOUT_RESULTS, err=True)
     database = f"sqlite:///{folder / 'xrayq.db'}"
     progress_console = Console(stderr=True)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

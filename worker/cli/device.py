@@ -82,10 +82,10 @@ def check(title: Title, as_json: JsonOption = False) -> None:
     """Hold an AE's own labelled films against the written rule, and change nothing.
 
     Of each flag the sensitivity and the specificity on films of the AE, by exact
-    limits, against what the live bundle had where it was calibrated less
-    XRAYQ_ACCEPTANCE_MARGIN. Films count that 'xrayq labels sample' drew, that
-    the live bundle scored live, and on which readers agree. Exit code 6 unless
-    it is a go.
+    limits, against what the live bundle had where it was calibrated less a
+    margin (XRAYQ_ACCEPTANCE_MARGIN). Films count that 'xrayq labels sample' drew,
+    that the live bundle scored live, and on which readers agree. Exit code 6
+    unless it is a go.
 
     \b
     xrayq device check CR1
