@@ -93,8 +93,8 @@ def check(title: Title, as_json: JsonOption = False) -> None:
     """
     _must_be_title(title)
     settings = load_settings()
-    evidence = _evidence(open_database(settings), settings, title)
-    _tell(evidence, as_json=as_json)
+    device, evidence = _evidence(open_database(settings), settings, title)
+    _tell(device, evidence, as_json=as_json)
     if not as_json:
         typer.echo(_advice(evidence))
 
@@ -128,9 +128,10 @@ def accept(
     words = _one_line(reason) if reason.strip() else ""
     settings = load_settings()
     engine = open_database(settings)
-    evidence = None if without_evidence else _evidence(engine, settings, title)
-    if evidence:
-        _tell(evidence, as_json=as_json)
+    evidence = None
+    if not without_evidence:
+        device, evidence = _evidence(engine, settings, title)
+        _tell(device, evidence, as_json=as_json)
     device = acceptance.accept(engine, title, reason=words, actor=operator(), evidence=evidence)
     if as_json and not evidence:
         print_json(device.as_dict())
@@ -158,7 +159,7 @@ def silence(title: Title, reason: Reason) -> None:
     typer.echo(f"{title} is silent: its films are scored, and no result of them is sent")
 
 
-def _evidence(engine: "Engine", settings: "Settings", title: str) -> "DeviceEvidence":
+def _evidence(engine: "Engine", settings: "Settings", title: str) -> "tuple[Device, DeviceEvidence]":
     """Raises NotFound where the AE sent nothing."""
     from worker.cli.roles import live_bundle
     from worker.db.session import snapshot
@@ -171,12 +172,14 @@ def _evidence(engine: "Engine", settings: "Settings", title: str) -> "DeviceEvid
         if device.last_film is None:
             raise NotFound(f"no film of {title} has come; 'xrayq device list' shows who sends")
         silenced = device.changed_at if device.state is DeviceState.SILENT else None
-        return device_evidence(connection, bundle, title, margin=settings.acceptance_margin, silenced=silenced)
+        margin = settings.acceptance_margin
+        return device, device_evidence(connection, bundle, title, margin=margin, silenced=silenced)
 
 
-def _tell(evidence: "DeviceEvidence", *, as_json: bool) -> None:
+def _tell(device: "Device", evidence: "DeviceEvidence", *, as_json: bool) -> None:
     """What was found. Raises NotAccepted unless it is a go."""
     from model.promotion.acceptance_rule import GO
+    from worker.reporting.acceptance import DeviceState
 
     if as_json:
         print_json(evidence.as_dict())
@@ -185,7 +188,9 @@ def _tell(evidence: "DeviceEvidence", *, as_json: bool) -> None:
 
         show(wide_console(), evidence)
     if evidence.verdict != GO:
-        raise NotAccepted(_advice(evidence))
+        title = device.calling_ae
+        sent = f"; {title} stays accepted until 'xrayq device silence {title}'"
+        raise NotAccepted(_advice(evidence) + (sent if device.state is DeviceState.ACCEPTED else ""))
 
 
 def _advice(evidence: "DeviceEvidence") -> str:

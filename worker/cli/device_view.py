@@ -89,7 +89,7 @@ def _effort(rate: JudgedRate) -> tuple[bool, int, int]:
 
 
 def kept_lines(device: Device, live: str) -> list[str]:
-    """On what it was accepted, in words; of a later release's evidence what this one knows."""
+    """On what it was accepted, in words."""
     found = device.evidence
     if found is None:
         return ["Accepted without evidence."] if device.state is DeviceState.ACCEPTED else []
@@ -100,7 +100,9 @@ def kept_lines(device: Device, live: str) -> list[str]:
     ]
     whose = f"bundle {found['bundle_name']} {found['bundle_version']}, digest {found['bundle_digest'][:12]}"
     other = ["Another bundle is live: 'xrayq device check' says how it does."] if device.outdated(live) else []
-    return [f"Accepted on evidence of {whose}, looked at {found['looked_at']}:", *rates, *other]
+    films = sum(draw["labelled"] for draw in found["used"])
+    first = f"Accepted on {films} labelled films scored by {whose}, with margin {found['rule']['margin']:g}:"
+    return [first, *rates, *other]
 
 
 def kept_word(device: Device, live: str) -> str:
@@ -130,7 +132,9 @@ def _left_out(evidence: DeviceEvidence) -> list[str]:
     if unread:
         words.append(f"{_counted(unread, 'film')} of these draws that nobody read")
     if evidence.before:
-        words.append(f"{_counted(evidence.before, 'drawn film')} that came before the AE was silenced")
+        words.append(
+            f"{_counted(evidence.before, 'film')} drawn before the last reset, or that came before the AE was silenced"
+        )
     if evidence.other_bundle:
         words.append(f"{_counted(evidence.other_bundle, 'drawn film')} that this bundle did not score live")
     if evidence.chosen:

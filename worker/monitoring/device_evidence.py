@@ -3,11 +3,12 @@
 Used are films of the AE that were drawn at random since the last reset (`label_sample`), that the live bundle scored
 live, and whose readers agree; of an AE that was silenced, those that came since. Films that a person picked are not:
 somebody may have picked them for what they scored.
+
 Whole draws are used, in their order, up to the first of which readers have read too few: nobody can leave out a draw
 that does not please. How they are judged: `model.promotion.acceptance_rule`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
@@ -66,7 +67,7 @@ class DeviceEvidence(JsonValue):
     not_used: tuple[DrawOfDevice, ...]
     """From the first on that is not read."""
     before: int
-    """Drawn films that came before the AE was silenced, and the bundle scored; not used."""
+    """Films of the AE that were drawn before the last reset, or came before the AE was silenced; not used."""
     other_bundle: int
     """Drawn films of the AE that this bundle did not score live; not used."""
     chosen: int
@@ -90,7 +91,8 @@ def device_evidence(
         silenced: since when the AE is silent, where it was silenced: what came before says how it was then.
     """
     labels, names = truths(connection), names_of_draws(connection)
-    of_device = _of_device(connection, calling_ae, sorted({*labels, *names}))
+    ever_drawn = names_of_draws(connection, since_reset=False)
+    of_device = _of_device(connection, calling_ae, sorted({*labels, *ever_drawn}))
     drawn = [key for key in names if key in of_device]
     films = scored_films(connection, bundle.digest, drawn)
     by_draw: dict[str, list[ScoredFilm]] = {}
@@ -119,9 +121,9 @@ def device_evidence(
         rates=judged.rates,
         used=used,
         not_used=tuple(draws[len(used) :]),
-        before=len(films) - sum(map(len, by_draw.values())),
+        before=len(films) - sum(map(len, by_draw.values())) + len(of_device & (ever_drawn.keys() - names.keys())),
         other_bundle=len(drawn) - len(films),
-        chosen=len([key for key in labels if key in of_device and key not in names]),
+        chosen=len([key for key in labels if key in of_device and key not in ever_drawn]),
     )
 
 
@@ -181,7 +183,7 @@ def _label(film: ScoredFilm, labels: Mapping[int, Truth], findings: tuple[str, .
     return label if label in findings else None
 
 
-def _of_device(connection: Connection, calling_ae: str, instances: Sequence[int]) -> Collection[int]:
+def _of_device(connection: Connection, calling_ae: str, instances: Sequence[int]) -> set[int]:
     """Those of these instances that the AE sent."""
     found: set[int] = set()
     for at in range(0, len(instances), CHUNK):

@@ -111,7 +111,7 @@ def test_films_before_a_reset_before_the_silence_and_of_another_bundle_do_not_co
     since = found(database, bundle, silenced=silenced)
     assert (since.films, since.before, [draw.draw for draw in since.used]) == (4, 10, ["after"])
     label_sample.reset(database, "new detector", actor="operator:test")
-    assert found(database, bundle).films == 0
+    assert (found(database, bundle).films, found(database, bundle).before, found(database, bundle).chosen) == (0, 14, 0)
     films(database, bundle, "normal", range(20, 23), RIGHT)
     read(database, tmp_path, drawn(database, bundle, "new", 3))
     film(database, uid="1.0.20", revision=2, study="2.1.0.20", flags=(), digest="0" * 64, findings=FLAGS, calling_ae=AE)
@@ -231,6 +231,8 @@ def test_evidence_of_another_bundle_is_told_and_the_device_stays_accepted(home: 
         assert one["state"] == "accepted"
         assert "another bundle's" in told(xrayq, "device", "list")
         assert "Another bundle is live" in told(xrayq, "device", "show", AE)
+        code, _, err = xrayq("device", "check", AE)
+        assert (code, f"; {AE} stays accepted until 'xrayq device silence {AE}'" in err) == (6, True)
         results = next(check for check in json.loads(xrayq("doctor", "--json")[1]) if check["check"] == "results")
         assert results["ok"]
         assert results["text"].startswith(f"of {AE} are sent to PACS@127.0.0.1:104; every other AE is silent")
