@@ -12,6 +12,7 @@ from model import bundle as bundles
 from model.bundle import Bundle
 from model.decision import SENSITIVITY, SPECIFICITY
 from model.findings import NOT_NORMAL
+from tests import days
 from tests.integration.monitoring.test_labels import film, imported
 from tests.services import Xrayq, typed_in
 from worker.audit import trail
@@ -237,6 +238,19 @@ def test_evidence_of_another_bundle_is_told_and_the_device_stays_accepted(home: 
         assert results["ok"]
         assert results["text"].startswith(f"of {AE} are sent to PACS@127.0.0.1:104; every other AE is silent")
         assert f"accepted on evidence of another bundle: {AE}" in results["text"]
+
+
+def test_whoever_accepts_a_device_hears_of_its_alarms(home: Path) -> None:
+    database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
+    for rule, subject in (("drift", AE), ("drift", "DX2"), ("performance", "covid19"), ("backlog", "")):
+        days.stood(database, rule, subject, "", time_of(database))
+    with typed_in(home, home=str(home)) as xrayq:
+        assert xrayq("device", "accept", "CR7")[0] == 3, "no film of it has come"
+        _, _, err = xrayq("device", "accept", AE, "--without-evidence", "--reason", "known")
+    assert err.splitlines() == [
+        f"xrayq: the alarm drift of {AE} stands: 'xrayq alarm list'",
+        "xrayq: the alarm performance of covid19 stands: 'xrayq alarm list'",
+    ]
 
 
 @pytest.mark.parametrize("columns", ["60", "120"])
