@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from model.bundle import Bundle
 from model.decision import SENSITIVITY, SPECIFICITY
 from model.findings import NOT_NORMAL
 from tests import days
+from tests.bundles import device_calibration
 from tests.integration.monitoring.test_labels import film, imported
 from tests.services import Xrayq, typed_in
 from worker.audit import trail
@@ -141,21 +143,30 @@ def test_the_verdict_is_of_every_rate(
         )
 
 
+def asked(bundle: Bundle, *films_read: tuple[str, str]) -> float:
+    """Sensitivity of the flag for anything that is asked for these labels, each with the X-ray device of its film."""
+    about = {"instance_id": 1, "received_at": None, "calling_ae": AE, "flags": frozenset()}
+    scored = [(ScoredFilm(device=device, **about), label) for label, device in films_read]  # type: ignore[arg-type]
+    rates = counted_rates(bundle, scored)
+    return next(rate.calibrated for rate in rates if (rate.finding, rate.rate) == (NOT_NORMAL, SENSITIVITY))
+
+
 def test_what_is_asked_follows_the_mix_of_labels(bundle: Bundle) -> None:
-    """Of the flag for anything: 85 of 117 films with COVID-19 had it, 42 of 71 with pneumonia."""
+    """85 of 117 films with COVID-19 had the flag, and 42 of 71 with pneumonia."""
+    covid19, pneumonia = ("covid19", ""), ("pneumonia", "")
+    assert asked(bundle, covid19) == pytest.approx(85 / 117)
+    assert asked(bundle, pneumonia, ("normal", "")) == pytest.approx(42 / 71)
+    assert asked(bundle, covid19, pneumonia, pneumonia) == pytest.approx((85 / 117 + 2 * 42 / 71) / 3)
+    assert asked(bundle) == pytest.approx(0.6755)
 
-    def scored(label: str) -> tuple[ScoredFilm, str]:
-        about = {"instance_id": 1, "received_at": None, "device": "", "calling_ae": AE}
-        return ScoredFilm(flags=frozenset(), **about), label  # type: ignore[arg-type]
 
-    def asked(*labels: str) -> float:
-        rates = counted_rates(bundle, [scored(label) for label in labels])
-        return next(rate.calibrated for rate in rates if (rate.finding, rate.rate) == (NOT_NORMAL, SENSITIVITY))
-
-    assert asked("covid19") == pytest.approx(85 / 117)
-    assert asked("pneumonia", "normal") == pytest.approx(42 / 71)
-    assert asked("covid19", "pneumonia", "pneumonia") == pytest.approx((85 / 117 + 2 * 42 / 71) / 3)
-    assert asked() == pytest.approx(0.6755)
+def test_what_is_asked_is_of_the_x_ray_devices_calibration(bundle: Bundle) -> None:
+    own = device_calibration(bundle, "room-2", 0.3, station="DX2")
+    point = next(point for point in bundle.operating_points if point.finding == NOT_NORMAL)
+    points = (replace(point, flagged_by_label={"normal": (1, 10), "pneumonia": (5, 10), "covid19": (9, 10)}),)
+    both = replace(bundle, devices=(replace(own, operating_points=points),))
+    assert asked(both, ("covid19", "room-2")) == pytest.approx(0.9)
+    assert asked(both, ("covid19", "room-2"), ("covid19", "")) == pytest.approx((0.9 + 85 / 117) / 2)
 
 
 # as typed
