@@ -131,6 +131,18 @@ class Settings(BaseSettings):
         "sent; several entries for one sender are several destinations; `*` is every sender without an entry of its "
         "own. Empty: no result is sent. A sender's results go out from `xrayq device accept` on.",
     )
+    acceptance_margin: float = Field(
+        0.10,
+        gt=0,
+        lt=1,
+        description="By how much a flag's sensitivity or specificity on an AE's own films may be below what was "
+        "calibrated, for `xrayq device accept`.",
+    )
+    silence_on: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.silencing_rules)] = Field(
+        (),
+        description="Alarms of the night that end the sending of results until a person accepts the AE again: `drift` "
+        "(the AE that drifted), `performance` (every accepted AE). Empty: no alarm does.",
+    )
     results_not_analysed: bool = Field(
         True, description="Send also that, and why, a film was not analysed (state ineligible)."
     )
@@ -232,7 +244,10 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
-    @field_validator("calling_aes", "modalities", "body_parts", "views", "mark", "results_to", "mail_to", mode="before")
+    @field_validator(
+        *("calling_aes", "modalities", "body_parts", "views", "mark", "results_to", "silence_on", "mail_to"),
+        mode="before",
+    )
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value

@@ -334,4 +334,5 @@ device = Table(
     Column("changed_at", Timestamp, nullable=False),
     Column("changed_by", String(64), nullable=False),
     Column("reason", String(200), nullable=False, comment="free text of an operator, no patient data"),
+    Column("evidence", NullableJson, comment="what its labelled films said when it was accepted; null: it was without"),
 )

@@ -23,7 +23,6 @@ from worker.db.tables import audit_event, errand, finding_score, instance, outbo
 from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
-from worker.reporting.acceptance import DeviceState
 from worker.reporting.adapters.adapter import Adapter, SendOptions
 from worker.reporting.adapters.store import StoreAdapter
 from worker.reporting.confirm import Confirmation, ConfirmOptions
@@ -83,10 +82,10 @@ class Site:
         return tuple(destination for destination in found if isinstance(destination, StoreDestination))
 
     def accept(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.ACCEPTED, reason="test", actor="operator:test")
+        acceptance.accept(self.database, calling_ae, reason="test", actor="operator:test", evidence=None)
 
     def silence(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.SILENT, reason="test", actor="operator:test")
+        acceptance.silence(self.database, calling_ae, reason="test", actor="operator:test")
 
     def film(
         self, name: str = "one", state: str = "scored", calling_ae: str = "CR1", *, end: bool = True, **attributes: Any
