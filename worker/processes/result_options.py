@@ -7,6 +7,7 @@ if TYPE_CHECKING:
 
     from dicom_gateway.spool import Spool
     from worker.reporting.couriers import Couriers
+    from worker.reporting.pictures import FindBundle, Pictures
     from worker.reporting.waiting import ResultErrands
     from worker.settings import Settings
 
@@ -23,22 +24,28 @@ def result_errands(settings: "Settings") -> "ResultErrands | None":
 
 def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couriers":
     """What sends them. Without destinations only what waits from before is looked after."""
-    from dicom_gateway.spool import MEBIBYTE
     from worker.bundles.roles import open_by_digest
     from worker.reporting.couriers import Couriers
     from worker.reporting.destinations import routes_of
     from worker.reporting.objects import maker
-    from worker.reporting.pictures import Pictures
     from worker.reporting.send import ResultDelivery, SendOptions
 
     options = SendOptions(calling_ae=settings.ae_title, hours=settings.results_hours, zone=settings.zone)
-    pictures = Pictures(
-        lambda digest: open_by_digest(database, digest, settings.bundle),
+    drawn = pictures(settings, lambda digest: open_by_digest(database, digest, settings.bundle))
+    delivery = ResultDelivery(
+        database=database, spool=spool, make=maker(drawn if settings.results_picture else None), options=options
+    )
+    return Couriers(delivery, routes_of(settings.results_to).every, ended=drawn.close)
+
+
+def pictures(settings: "Settings", find_bundle: "FindBundle") -> "Pictures":
+    """What draws them, with the limits of the settings."""
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.reporting.pictures import Pictures
+
+    return Pictures(
+        find_bundle,
         memory_bytes=settings.decode_memory_mib * MEBIBYTE,
         max_pixels=int(settings.max_megapixels * 1e6),
         seconds=settings.decode_timeout,
     )
-    delivery = ResultDelivery(
-        database=database, spool=spool, make=maker(pictures if settings.results_picture else None), options=options
-    )
-    return Couriers(delivery, routes_of(settings.results_to).every, ended=pictures.close)
