@@ -62,9 +62,7 @@ def make(
     by: Annotated[
         str, typer.Option(help="instance, film, study or accession, where a number can be several of them.")
     ] = "",
-    with_film: Annotated[
-        bool, typer.Option("--with-film", help="Put the films in, too.")
-    ] = False,
+    with_film: Annotated[bool, typer.Option("--with-film", help="Put the films in, too.")] = False,
     bundle: Annotated[
         list[Path] | None, typer.Option(help="A folder to look for a score's bundle in; may be repeated.")
     ] = None,
@@ -112,21 +110,27 @@ def make(
 def verify(
     file: Annotated[Path, typer.Argument(help="An evidence pack.", metavar="FILE")],
     key: Annotated[Path | None, typer.Option(help="The hospital's public key, from a source that you trust.")] = None,
+    trail: Annotated[
+        Path | None, typer.Option(help="The hospital's whole audit trail, of 'xrayq audit export'.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check an evidence pack, on any machine: no database and no settings are needed.
 
     Every file, the signature, each event of the audit trail and each score. Exit
     code 0: whole. Exit code 1: a line for each fault. Without --key nobody knows
-    who signed it: whoever changes a pack can sign it anew with a key of his own.
+    who signed it: whoever changes a pack can sign it anew with a key of their own.
+    With --trail the film's events are also looked up in the hospital's chain, and
+    none of them may be left out.
 
     \b
     xrayq evidence verify evidence-17.zip --key hospital.pem
+    xrayq evidence verify evidence-17.zip --key hospital.pem --trail trail.jsonl
     """
     from worker.evidence import keys
     from worker.evidence.verify import verify as check
 
-    found = check(file, keys.public_key(key) if key else None)
+    found = check(file, keys.public_key(key) if key else None, trail)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -150,6 +154,8 @@ def _print(file: Path, found: "PackCheck") -> None:
     else:
         _say("WHO MADE IT WAS NOT CHECKED: the key came with the pack. Give the hospital's public key with --key,")
         _say(f"or compare this fingerprint with the hospital's: {found.fingerprint}")
+    if found.trail:
+        _say("its events stand in the audit trail that you gave, which is whole, and none is left out")
     for remark in found.remarks:
         _say(f"it says: {remark}")
 

@@ -62,7 +62,9 @@ def public_key(path: Path) -> Ed25519PublicKey:
 
 
 def read_public(pem: bytes) -> Ed25519PublicKey | None:
-    """None where it is no such key."""
+    """None where it is no such key and nothing else: a pack has one in it, too."""
+    if not pem.startswith(b"-----BEGIN PUBLIC KEY-----"):
+        return None
     try:
         key = load_pem_public_key(pem)
     except ValueError:

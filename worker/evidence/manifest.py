@@ -84,10 +84,21 @@ class RowTies:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DayHead:
+    """Where the chain ended when a day of the site did, or when the pack was made."""
+
+    day: str
+    zone: str
+    head: RowName | None
+    report: dict[str, Any] | None
+    """The report of that night, of which `anchor` is the head's digest; None where there is none yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrailTies(ReadableJson):
     """Of a film."""
 
     rows: tuple[RowTies, ...]
     """In the order of trail.jsonl."""
-    days: tuple[dict[str, Any], ...]
-    """Of the site, on which there is a row: the chain's head when the day ended, and that night's report."""
+    days: tuple[DayHead, ...]
+    """On which there is a row."""

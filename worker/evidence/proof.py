@@ -17,12 +17,11 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, select
 
-from model.json_value import plain
 from worker.audit import trail
 from worker.audit.trail import ChainCheck
 from worker.db.span import Span
 from worker.db.tables import audit_event
-from worker.evidence.manifest import ManifestTrail, RowName, RowTies, TrailTies
+from worker.evidence.manifest import DayHead, ManifestTrail, RowName, RowTies, TrailTies
 from worker.nightly import published
 
 
@@ -76,15 +75,9 @@ def _name(row: Row[Any, Any] | None) -> RowName | None:
     return RowName(id=row.id, digest=row.digest) if row else None
 
 
-def _head_of(connection: Connection, day: date, zone: ZoneInfo) -> dict[str, Any]:
-    """The chain's newest row when the day ended, or now; and the day's report, which names its digest as `anchor`."""
+def _head_of(connection: Connection, day: date, zone: ZoneInfo) -> DayHead:
     end = Span.of_day(day, zone).end
     query = select(audit_event.c.id, audit_event.c.digest).where(audit_event.c.at < end, audit_event.c.digest != "")
     newest = connection.execute(query.order_by(audit_event.c.id.desc()).limit(1)).one_or_none()
     report = published.report_of(connection, day)
-    return {
-        "day": day.isoformat(),
-        "zone": zone.key,
-        "head": plain(_name(newest)),
-        "report": plain(report) if report else None,
-    }
+    return DayHead(day=day.isoformat(), zone=zone.key, head=_name(newest), report=report.as_dict() if report else None)

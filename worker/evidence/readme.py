@@ -37,7 +37,7 @@ VERIFY IT WITH XRAYQ
   xrayq evidence verify THIS.zip --key HOSPITAL.pem
 
 needs no database and no settings. HOSPITAL.pem is the hospital's public key, from a source that you trust and not from
-this pack: whoever changes a pack can sign it anew with a key of his own. Without --key only wholeness is checked.
+this pack: whoever changes a pack can sign it anew with a key of their own. Without --key only wholeness is checked.
 
 VERIFY IT WITHOUT XRAYQ
 
@@ -75,13 +75,16 @@ make one chain.
 
 - Proved by this pack alone: the events of these films are, to the letter, those that their digests were made of, and
   events that stand directly after each other are tied. A score that differs from its event is found.
-- Not proved by this pack alone: that these events stand in the hospital's chain. The events between them are of other
-  patients' films and cannot be in this pack, and without their content their digests cannot be computed. The hospital
-  attests it: when the pack was made, xrayq verified the whole chain, and manifest.json ("audit_trail") has what it
-  found and the chain's head, under the signature.
-- To check that, too: "xrayq audit export" at the hospital writes the whole trail. It holds the digests of trail.json,
-  with the neighbours "before" and "after", and the heads. The head of each day stands in that night's report
-  (report.json, "anchor") as well, of which others may have kept a copy since.
+- Not proved by this pack alone: that these events stand in the hospital's chain, and that none is left out. The events
+  between them are of other patients' films and cannot be in this pack, and without their content their digests cannot
+  be computed. The hospital attests it with its signature: when the pack was made, xrayq verified the whole chain, and
+  manifest.json ("audit_trail") has what it found, and the chain's head.
+- To check that, too: "xrayq audit export" at the hospital writes the whole trail, and
+
+    xrayq evidence verify THIS.zip --key HOSPITAL.pem --trail trail.jsonl
+
+  computes that chain and looks up each event, its neighbours, and the heads. The head of each day stands in that
+  night's report (report.json, "anchor") as well, of which others may have kept a copy since.
 - Who can write the database and has the private key can make another chain and sign it. Copies that were kept
   elsewhere (reports of the night, earlier packs) are what tells it apart.
 """

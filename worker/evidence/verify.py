@@ -1,6 +1,7 @@
 """Is a pack whole, and whose is it? Read from the file alone: no database, no settings, nothing is unpacked."""
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from model.json_value import plain
 from worker.errors import NotFound, WorkerError
-from worker.evidence import keys, layout, zip_file
-from worker.evidence.manifest import Manifest
+from worker.evidence import exported, keys, layout, zip_file
+from worker.evidence.manifest import Manifest, TrailTies
 from worker.evidence.opened import OpenedPack
 from worker.evidence.verify_film import check_film
 
@@ -31,6 +32,8 @@ class PackCheck:
     """Of the key that signed it; "" where none did."""
     origin: bool = False
     """Whether that is the key which was given as the hospital's."""
+    trail: bool = False
+    """Whether its rows were held against the hospital's whole audit trail."""
 
     @property
     def whole(self) -> bool:
@@ -42,6 +45,7 @@ class PackCheck:
         return {
             "whole": self.whole,
             "origin_checked": self.origin,
+            "trail_checked": self.trail,
             "fingerprint": self.fingerprint,
             "faults": list(self.faults),
             "remarks": list(self.remarks),
@@ -52,23 +56,24 @@ class PackCheck:
         }
 
 
-def verify(path: Path, hospital: Ed25519PublicKey | None = None) -> PackCheck:
+def verify(path: Path, hospital: Ed25519PublicKey | None = None, export: Path | None = None) -> PackCheck:
     """
     Args:
         hospital: the key that must have signed it; None: any may have.
+        export: the hospital's audit trail, of `xrayq audit export`, to hold the pack's rows against.
 
     Raises NotFound, WorkerError where the file cannot be read.
     """
     try:
         with path.open("rb") as file:
-            return _verified(file, hospital)
-    except (FileNotFoundError, IsADirectoryError):
-        raise NotFound(f"no such file: {path}") from None
+            return _verified(file, hospital, export)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"no such file: {error.filename or path}") from None
     except OSError as error:
-        raise WorkerError(f"{path} cannot be read: {error.strerror}") from None
+        raise WorkerError(f"{error.filename or path} cannot be read: {error.strerror}") from None
 
 
-def _verified(file: BinaryIO, hospital: Ed25519PublicKey | None) -> PackCheck:
+def _verified(file: BinaryIO, hospital: Ed25519PublicKey | None, export: Path | None) -> PackCheck:
     found = zip_file.read(file)
     faults = list(found.faults)
     if not found.entries:
@@ -99,7 +104,9 @@ def _verified(file: BinaryIO, hospital: Ed25519PublicKey | None) -> PackCheck:
             remarks.append(f"the pack has no manifest of bundle {bundle.digest[:12]}: {bundle.why_not}")
         elif pack.digests.get(layout.bundle_name(bundle.digest, layout.MANIFEST)) != bundle.digest:
             faults.append(f"the manifest of bundle {bundle.digest[:12]} has another digest than the bundle")
-    return _check(faults, remarks=tuple(remarks), manifest=manifest, **by)
+    if export:
+        faults += exported.faults(export, manifest, _ties(pack, manifest))
+    return _check(faults, remarks=tuple(remarks), manifest=manifest, trail=export is not None, **by)
 
 
 def _check(faults: list[str], **found: Any) -> PackCheck:
@@ -149,6 +156,16 @@ def _files(pack: OpenedPack, manifest: Manifest) -> list[str]:
         elif (pack.digests[name], entry.size) != (listed[name].sha256, listed[name].size):
             faults.append(f"{name} was altered: {layout.MANIFEST} has another SHA-256 of it")
     return faults
+
+
+def _ties(pack: OpenedPack, manifest: Manifest) -> dict[int, TrailTies]:
+    """By instance id; where they cannot be read `check_film` has said so."""
+    found = {}
+    for film in manifest.films:
+        with suppress(ValueError):
+            name = f"{layout.folder_of(film.instance)}/{layout.TRAIL}"
+            found[film.instance] = TrailTies.read(pack.json(name))
+    return found
 
 
 def _of_chain(manifest: Manifest) -> list[str]:

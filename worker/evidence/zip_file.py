@@ -80,6 +80,7 @@ class ZipWriter:
 
     def add_file(self, name: str, path: Path) -> None:
         """A copy of a file that does not change meanwhile. Raises WorkerError, OSError."""
+        self._must_fit(name, path.stat().st_size)
         size, crc, digest = 0, 0, hashlib.sha256()
         with path.open("rb") as source:
             for chunk in iter(lambda: source.read(CHUNK), b""):
@@ -90,11 +91,15 @@ class ZipWriter:
             for chunk in iter(lambda: source.read(CHUNK), b""):
                 self._file.write(chunk)
 
-    def _begin(self, name: str, size: int, crc: int, sha256: str) -> None:
-        header = _local(name.encode("ascii"), crc, size)
-        end = self._offset + len(header) + size
+    def _must_fit(self, name: str, size: int) -> int:
+        """Where the entry will end."""
+        end = self._offset + LOCAL.size + len(name) + size
         if end > MOST_BYTES - MOST_DIRECTORY or len(self._directory) == MOST_ENTRIES:
             raise WorkerError("a pack holds 4 GiB and 65,534 files: make one for each film of the study")
+        return end
+
+    def _begin(self, name: str, size: int, crc: int, sha256: str) -> None:
+        header, end = _local(name.encode("ascii"), crc, size), self._must_fit(name, size)
         self._directory.append(_central(name.encode("ascii"), crc, size, self._offset))
         self._file.write(header)
         self._offset = end

@@ -46,6 +46,8 @@ class Hospital:
     database: Engine
     spool: Spool
     bundle: Bundle
+    decoders: DecodePool
+    pictures: Pictures
 
     def came(self, name: str, *, pixels: NDArray[Any] = PIXELS, **attributes: Any) -> int:
         """A film of CR1; of one study with one Accession Number, where `attributes` do not say another."""
@@ -69,56 +71,61 @@ def hospital(home: Path, database: Engine, bundle: Bundle) -> Iterator[Hospital]
     """Without a film, with a key pair. Results of CR1 are sent."""
     spool = Spool(home / "spool", reserve_bytes=1 << 20)
     spool.prepare()
-    made = Hospital(home=home, database=database, spool=spool, bundle=bundle)
-    done = made.xrayq("evidence", "keygen")
-    assert done.returncode == 0, done.stderr
-    acceptance.change(database, "CR1", DeviceState.ACCEPTED, reason="test", actor="operator:test")
-    yield made
-    database.dispose()
+    made = Hospital(
+        home=home,
+        database=database,
+        spool=spool,
+        bundle=bundle,
+        decoders=DecodePool(
+            processes=1, timeout=60, memory_bytes=MEMORY, spec=bundle.preprocess, max_pixels=MOST_PIXELS
+        ),
+        pictures=Pictures(
+            lambda digest: open_by_digest(database, digest, bundle.path),
+            memory_bytes=MEMORY,
+            max_pixels=MOST_PIXELS,
+            seconds=60,
+        ),
+    )
+    try:
+        done = made.xrayq("evidence", "keygen")
+        assert done.returncode == 0, done.stderr
+        acceptance.change(database, "CR1", DeviceState.ACCEPTED, reason="test", actor="operator:test")
+        yield made
+    finally:
+        made.pictures.close()
+        made.decoders.close()
+        database.dispose()
+
+
+def score(site: Hospital, keys: list[int], results: ResultErrands | None = None) -> None:
+    """Each film ends."""
+    Scoring(
+        database=site.database,
+        spool=site.spool,
+        serving=Serving(
+            default=site.bundle.path,
+            open_engine=lambda found: OrtEngine(found, threads=1),
+            policy=Policy(mark=frozenset(NOT_REAL)),
+        ),
+        decoders=site.decoders,
+        retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
+        results=results,
+    ).run(dict.fromkeys(keys, 0))
 
 
 def score_and_send(site: Hospital, keys: list[int]) -> None:
     """Each film ends, and its result goes to a PACS that is there meanwhile."""
     port = free_port()
     routes = routes_of([f"*:PACS@127.0.0.1:{port}"])
-    decoders = DecodePool(
-        processes=1, timeout=60, memory_bytes=MEMORY, spec=site.bundle.preprocess, max_pixels=MOST_PIXELS
+    score(site, keys, ResultErrands(routes, not_analysed=True))
+    delivery = ResultDelivery(
+        database=site.database,
+        spool=site.spool,
+        make=maker(site.pictures),
+        options=SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10),
     )
-    pictures = Pictures(
-        lambda digest: open_by_digest(site.database, digest, site.bundle.path),
-        memory_bytes=MEMORY,
-        max_pixels=MOST_PIXELS,
-        seconds=60,
-    )
-    try:
-        Scoring(
-            database=site.database,
-            spool=site.spool,
-            serving=Serving(
-                default=site.bundle.path,
-                open_engine=lambda found: OrtEngine(found, threads=1),
-                policy=Policy(mark=frozenset(NOT_REAL)),
-            ),
-            decoders=decoders,
-            retry=RetryOptions(max_attempts=3, retry_seconds=0.1, lease_seconds=30),
-            results=ResultErrands(routes, not_analysed=True),
-        ).run(dict.fromkeys(keys, 0))
-        delivery = ResultDelivery(
-            database=site.database,
-            spool=site.spool,
-            make=maker(pictures),
-            options=SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10),
-        )
-        (destination,) = routes.every
-        with pacs(port):
-            while taken := errands.take(
-                site.database,
-                (WAITS,),
-                waiting.goes_to([destination.name]),
-                now=time_of(site.database),
-                lease_seconds=60,
-            ):
-                assert delivery.deliver(taken, destination) == ""
-    finally:
-        pictures.close()
-        decoders.close()
+    (destination,) = routes.every
+    goes_there = waiting.goes_to([destination.name])
+    with pacs(port):
+        while taken := errands.take(site.database, (WAITS,), goes_there, now=time_of(site.database), lease_seconds=60):
+            assert delivery.deliver(taken, destination) == ""
