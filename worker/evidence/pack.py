@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
+from tempfile import mkstemp
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
@@ -212,9 +213,8 @@ def _versions() -> dict[str, str | None]:
 @contextmanager
 def _new(out: Path) -> Iterator[BinaryIO]:
     """A file that takes its place when it is whole. Raises OSError."""
-    draft = out.with_name(out.name + ".part")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor, name = mkstemp(dir=out.parent, prefix=f"{out.name}.", suffix=".part")  # with mode 0600
+    draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

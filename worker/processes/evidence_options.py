@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from worker.errors import Unhealthy
 from worker.processes.parts import film_reader, open_database, open_spool
 from worker.processes.result_options import pictures
 
@@ -26,6 +28,9 @@ def evidence_sources(settings: "Settings", bundles: "Sequence[Bundle]") -> "Iter
 
     Raises NotFound, Unhealthy.
     """
+    if find_spec("onnxruntime") is None:
+        raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs")
+    from model.engine import choose
     from worker.bundles.roles import open_by_digest
     from worker.evidence import keys
     from worker.evidence.pack import EvidenceSources
@@ -38,8 +43,6 @@ def evidence_sources(settings: "Settings", bundles: "Sequence[Bundle]") -> "Iter
         return named.get(digest) or open_by_digest(database, digest, settings.bundle)
 
     def open_engine(bundle: "Bundle", name: str) -> "Engine":
-        from model.engine import choose  # brings ONNX Runtime, which a gateway's host has not
-
         return choose.open_engine(bundle, name, plans=settings.plan_folder, flag_tolerance=1.0)
 
     drawn = pictures(settings, find_bundle)
