@@ -94,7 +94,7 @@ def make(
     named = [load_bundle(str(folder)) for folder in bundle or ()]
     with evidence_sources(settings, named) as sources:
         found = films.find(sources.database, name, films.Kind(by) if by else None)
-        path = out or Path(f"evidence-{found.films[0].id}.zip")
+        path = out or Path(f"evidence-{found.films[0]}.zip")
         must_be_new(path)
         options = evidence_options(settings, actor=operator(), with_film=with_film)
         with writing_to(path):

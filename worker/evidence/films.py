@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, select
+from sqlalchemy import ColumnElement, Engine, select
 
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading
@@ -36,8 +35,8 @@ class Found:
     """Films of one name."""
 
     kind: Kind
-    films: tuple[Row[Any], ...]
-    """Rows of `instance`, by id."""
+    films: tuple[int, ...]
+    """Instance ids, rising: of every revision of each film."""
 
 
 def find(engine: Engine, name: str, kind: Kind | None = None) -> Found:
@@ -51,9 +50,10 @@ def find(engine: Engine, name: str, kind: Kind | None = None) -> Found:
         ConfigurationError: it is the name of several.
         WrongState: it is the name of an object that is no film.
     """
+    columns = select(instance.c.sop_instance_uid, instance.c.is_film)
     asked = _conditions(engine, name.strip(), kind)
     with reading(engine) as connection:
-        found = {of: connection.execute(select(instance).where(condition)).all() for of, condition in asked.items()}
+        found = {of: connection.execute(columns.where(condition)).all() for of, condition in asked.items()}
         named = [of for of, rows in found.items() if rows]
         if not named:
             raise NotFound(f"no film has {name!r} as its {' or '.join(MEANING[of] for of in asked) or kind}")
@@ -63,9 +63,9 @@ def find(engine: Engine, name: str, kind: Kind | None = None) -> Found:
         uids = {row.sop_instance_uid for row in found[named[0]] if row.is_film}
         if not uids:
             raise WrongState(f"{name} is no film: there is no result of it")
-        every = select(instance).where(instance.c.sop_instance_uid.in_(uids), instance.c.is_film)
-        films = connection.execute(every.order_by(instance.c.id)).all()
-    return Found(kind=named[0], films=tuple(films))
+        every = select(instance.c.id).where(instance.c.sop_instance_uid.in_(uids), instance.c.is_film)
+        films = tuple(connection.execute(every.order_by(instance.c.id)).scalars())
+    return Found(kind=named[0], films=films)
 
 
 def _conditions(engine: Engine, name: str, kind: Kind | None) -> dict[Kind, ColumnElement[bool]]:

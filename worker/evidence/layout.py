@@ -15,6 +15,8 @@ FILM, TRAIL, TRAIL_ROWS, DELIVERIES, RESULTS, REPLAY, ALARMS, DICOM = (
 )  # fmt: skip
 DIGITS = 12
 """Of a digest in a name."""
+AS_RECEIVED = "as received"
+"""Of a film in the spool."""
 PREFIX, META_LENGTH = 132, 12
 """Of a DICOM file: bytes before its file meta information, and those of the element that holds the rest's length."""
 
@@ -23,12 +25,13 @@ def folder_of(instance_id: int) -> str:
     return f"film-{instance_id}"
 
 
-def score_name(instance_id: int, role: str, bundle: str) -> str:
-    return f"{folder_of(instance_id)}/score-{role}-{bundle[:DIGITS]}.json"
+def score_name(instance_id: int, number: int) -> str:
+    """Numbers, here and below: what a row says that somebody altered may be no name of a file."""
+    return f"{folder_of(instance_id)}/score-{number}.json"
 
 
-def result_name(instance_id: int, sop_instance_uid: str) -> str:
-    return f"{folder_of(instance_id)}/result-{sop_instance_uid}.dcm"
+def result_name(instance_id: int, number: int) -> str:
+    return f"{folder_of(instance_id)}/result-{number}.dcm"
 
 
 def bundle_name(digest: str, file: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from worker.evidence import layout, zip_file
 from worker.evidence.zip_file import Entry
 
-MOST_READ = 64 << 20
+MOST_READ = 16 << 20
 """Bytes of a file that is read whole; ten times a large one of ours."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine, select
 
 from dicom_gateway.spool import Spool
 from model.bundle import MANIFEST as BUNDLE_MANIFEST
@@ -21,16 +21,16 @@ from model.json_value import plain
 from model.notice import NOTICE
 from worker.audit import trail
 from worker.bundles.replay import Opener, spooled
-from worker.db.scores import ScoreView, of_instance
+from worker.db.scores import of_instance
 from worker.db.session import snapshot, time_of
+from worker.db.tables import instance
 from worker.errors import WorkerError
 from worker.evidence import keys, layout, proof, readme, results, rows
 from worker.evidence.films import Found
 from worker.evidence.manifest import Manifest, ManifestBundle, ManifestFilm
 from worker.evidence.replays import FindBundle, ReadFilm, replays
-from worker.evidence.results import Pictures
+from worker.evidence.results import Pictures, ResultMaker
 from worker.evidence.zip_file import ZipWriter
-from worker.reporting.waiting import BundleName
 
 LIBRARIES = (
     "cryptography", "highdicom", "imagecodecs", "numpy", "onnxruntime", "opencv-python-headless", "pillow", "pydicom",
@@ -89,7 +89,7 @@ def make(found: Found, out: Path, sources: EvidenceSources, options: EvidenceOpt
     chain = proof.of_chain(trail.verify(sources.database))
     public = sources.key.public_key()
     with _new(out) as file, ZipWriter(file) as pack:
-        pack.add(layout.README, readme.text(found.films[0].id).encode())
+        pack.add(layout.README, readme.text(found.films[0]).encode())
         pack.add(layout.PUBLIC_KEY, keys.pem_of(public))
         pack.add(layout.SETTINGS, layout.json_bytes({"as_of": plain(made_at), "settings": options.settings}))
         films = [_put_film(pack, film, sources, options) for film in found.films]
@@ -114,76 +114,65 @@ def make(found: Found, out: Path, sources: EvidenceSources, options: EvidenceOpt
     return MadePack(films=len(films), files=len(pack.written), fingerprint=keys.fingerprint(public))
 
 
-def _put_film(pack: ZipWriter, film: Row[Any], sources: EvidenceSources, options: EvidenceOptions) -> ManifestFilm:
-    folder = layout.folder_of(film.id)
+def _put_film(pack: ZipWriter, key: int, sources: EvidenceSources, options: EvidenceOptions) -> ManifestFilm:
+    folder = layout.folder_of(key)
+
+    def put(file: str, value: Any) -> None:
+        pack.add(f"{folder}/{file}", layout.json_bytes(value))
+
     with snapshot(sources.database) as connection:
-        of_film = proof.of_film(connection, film.id, options.zone)
-        delivered = rows.deliveries(connection, film.id)
+        film = connection.execute(select(instance).where(instance.c.id == key)).one()
+        about = rows.of_film(connection, film)
+        of_film = proof.of_film(connection, key, options.zone)
+        delivered = rows.deliveries(connection, key)
         stood = rows.alarms(connection, of_film.days, options.zone)
-        sent = results.sent_of(connection, film.id)
+        sent = results.sent_of(connection, key)
         try:
-            written, views, unreadable = rows.scores(connection, film.id), of_instance(connection, film.id), ""
+            scores, views, unreadable = rows.scores(connection, key), of_instance(connection, key), ""
         except ValueError:
-            written, views, unreadable = [], [], "a row of its scores was altered, and cannot be read"
-    path, missing = _spooled(sources.spool, film)
-    row = {"row": rows.instance_row(film), "spool": missing or "as received", "scores": unreadable or len(written)}
-    pack.add(f"{folder}/{layout.FILM}", layout.json_bytes(row))
-    for score in written:
-        pack.add(layout.score_name(film.id, score.role, score.bundle), score.text)
+            scores, views, unreadable = [], [], "a row of its scores was altered, and cannot be read"
+    path, missing = _spooled(sources.spool, film.digest)
+    put(layout.FILM, about | {"spool": missing or layout.AS_RECEIVED, "scores": unreadable or len(scores)})
+    for number, score in enumerate(scores, 1):
+        pack.add(layout.score_name(key, number), score.text)
     pack.add(f"{folder}/{layout.TRAIL_ROWS}", of_film.lines)
-    pack.add(f"{folder}/{layout.TRAIL}", layout.json_bytes(of_film.ties.as_dict()))
-    pack.add(f"{folder}/{layout.DELIVERIES}", layout.json_bytes(delivered))
-    _put_results(pack, film, sent, sources, options)
-    again = _replays(views, path or missing, sources)
-    pack.add(f"{folder}/{layout.REPLAY}", layout.json_bytes(again))
-    pack.add(f"{folder}/{layout.ALARMS}", layout.json_bytes(stood))
+    put(layout.TRAIL, of_film.ties.as_dict())
+    put(layout.DELIVERIES, delivered)
+    objects = []
+    for number, made in enumerate(_results(sources, options).objects(film, sent), 1):
+        file = layout.result_name(key, number)
+        objects.append(made.as_dict(file))
+        if made.part10:
+            pack.add(file, made.part10)
+    put(layout.RESULTS, objects)
+    put(layout.REPLAY, replays(views, path or missing, sources.find_bundle, sources.read_film, sources.open_engine))
+    put(layout.ALARMS, stood)
     if path and options.with_film:
         pack.add_file(f"{folder}/{layout.DICOM}", path)
     return ManifestFilm(
-        instance=film.id,
+        instance=key,
         sop_instance_uid=film.sop_instance_uid,
         revision=film.revision,
         state=film.state,
         film_digest=film.digest,
-        bundles=tuple(score.bundle for score in written),
+        bundles=tuple(score.bundle for score in scores),
     )
 
 
-def _put_results(
-    pack: ZipWriter, film: Row[Any], sent: list[Row[Any]], sources: EvidenceSources, options: EvidenceOptions
-) -> None:
-    def named(digest: str) -> BundleName | None:
-        try:
-            return BundleName.of(sources.find_bundle(digest))
-        except ModelError:
-            return None
-
-    made = results.objects_of(
-        sources.database,
-        film,
-        sent,
-        sources.spool,
+def _results(sources: EvidenceSources, options: EvidenceOptions) -> ResultMaker:
+    return ResultMaker(
+        database=sources.database,
+        spool=sources.spool,
         pictures=sources.pictures,
-        bundle_name=named,
+        find_bundle=sources.find_bundle,
         zone=options.zone,
     )
-    objects = []
-    for sent_object in made:
-        file = layout.result_name(film.id, sent_object.sop_instance_uid)
-        objects.append(sent_object.as_dict(file))
-        if sent_object.part10:
-            pack.add(file, sent_object.part10)
-    pack.add(f"{layout.folder_of(film.id)}/{layout.RESULTS}", layout.json_bytes(objects))
 
 
-def _replays(views: list[ScoreView], film: Path | str, sources: EvidenceSources) -> list[dict[str, Any]]:
-    return replays(views, film, sources.find_bundle, sources.read_film, sources.open_engine)
-
-
-def _spooled(spool: Spool, film: Row[Any]) -> tuple[Path | None, str]:
+def _spooled(spool: Spool, digest: str) -> tuple[Path | None, str]:
     """The film's file, or why there is none."""
     try:
-        return spooled(spool, film.digest), ""
+        return spooled(spool, digest), ""
     except WorkerError as error:
         return None, str(error)
 

@@ -20,8 +20,8 @@ settings.json         the settings in force when the pack was made, without secr
 bundle-*/             of each bundle (network, calibration, operating points) that scored: its manifest, whose SHA-256
                       is the bundle's digest, and its model card. The network itself is not in the pack
 film-*/               of each film that was sent, and of each revision of it, by its instance id:
-  film.json           its row in the database; whether the film still lies in the spool as it was received
-  score-*.json        the score as it was written: logits, probabilities, operating points, flags. The SHA-256 of this
+  film.json           its row in the database; what the gate measured; whether it still lies in the spool as received
+  score-*.json        a score as it was written: logits, probabilities, operating points, flags. The SHA-256 of this
                       file stands in the audit trail, in the event "scored" (of a shadow: "shadow_scored") as "score"
   replay.json         the score computed once more from the film and the bundle when the pack was made, or why not
   trail.jsonl         every event of the audit trail that is of this film, a line each
@@ -66,7 +66,7 @@ In a folder into which the pack was unpacked, with OpenSSL 3 (1. to 3. in this o
 6. Is a result what was sent? OFFSET is "data_set_offset" in results.json, and one more. Compare with "sent" there, and
 with "digests" in the events "result_sent":
 
-  tail -c +OFFSET film-{film}/result-UID.dcm | sha256sum
+  tail -c +OFFSET film-{film}/result-1.dcm | sha256sum
 
 WHAT THE AUDIT TRAIL PROVES HERE, AND WHAT NOT
 

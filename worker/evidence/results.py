@@ -20,10 +20,12 @@ from sqlalchemy import Connection, Engine, Row, select
 
 from dicom_gateway.result import FilmResult
 from dicom_gateway.spool import Spool
+from model.errors import ModelError
 from worker.db.session import reading
 from worker.db.tables import deployment, sent_object
 from worker.errors import Undelivered
 from worker.evidence.layout import data_set_offset
+from worker.evidence.replays import FindBundle
 from worker.reporting.faults import NO_BUNDLE, in_words
 from worker.reporting.film_result import DOCUMENTS, facts, film_of, film_result
 from worker.reporting.objects import Make, Shown, maker
@@ -73,61 +75,67 @@ def sent_of(connection: Connection, instance_id: int) -> list[Row[Any]]:
     return list(connection.execute(of_film))
 
 
-def objects_of(
-    engine: Engine,
-    film: Row[Any],
-    sent: list[Row[Any]],
-    spool: Spool,
-    *,
-    pictures: Pictures,
-    bundle_name: Callable[[str], BundleName | None],
-    zone: tzinfo,
-) -> list[SentObject]:
-    """Every object of the film that was sent anywhere.
+@dataclass(frozen=True, kw_only=True)
+class ResultMaker:
+    """Makes objects anew."""
 
-    Args:
-        sent: of `sent_of`.
-        bundle_name: by digest, of a bundle that no row names; None where it is not here.
-        zone: the site's.
-    """
-    by_bundle: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in sent:
-        by_bundle[row.bundle_digest].append(row)
-    found = []
-    for digest, of_bundle in by_bundle.items():
-        name = _name(engine, digest) or bundle_name(digest)
-        made, why_not = _made(engine, film, spool, name, of_bundle, pictures, zone)
-        found += _objects(of_bundle, made, why_not)
-    return found
+    database: Engine
+    spool: Spool
+    pictures: Pictures
+    find_bundle: FindBundle
+    zone: tzinfo
+    """The site's."""
 
+    def objects(self, film: Row[Any], sent: list[Row[Any]]) -> list[SentObject]:
+        """Every object of the film that was sent anywhere.
 
-def _made(
-    engine: Engine,
-    film: Row[Any],
-    spool: Spool,
-    bundle: BundleName | None,
-    rows: list[Row[Any]],
-    pictures: Pictures,
-    zone: tzinfo,
-) -> tuple[dict[str, Dataset], str]:
-    """Objects by SOP Instance UID, and why some of those that were sent are not among them."""
-    if bundle is None:
-        return {}, in_words(NO_BUNDLE)
-    result_of = WaitingResult(
-        instance=film.id, bundle=bundle, software_version=version("xrayq"), destination="", since=film.received_at
-    )
-    try:
-        with reading(engine) as connection:
-            known = facts(connection, result_of)
-        path = film_of(spool, known.film_digest)
-        result = film_result(known, path, result_of, zone)
-    except Undelivered as failure:
-        return {}, in_words(str(failure))
-    shown = any(not row.sop_class_uid.startswith(DOCUMENTS) for row in rows)
-    made, why_not = _tried(maker(pictures if shown else None), result, path)
-    if why_not and shown:  # the report needs neither the picture nor the bundle
-        made, _ = _tried(maker(None), result, path)
-    return made, why_not
+        Args:
+            sent: of `sent_of`.
+        """
+        by_bundle: dict[str, list[Row[Any]]] = defaultdict(list)
+        for row in sent:
+            by_bundle[row.bundle_digest].append(row)
+        found = []
+        for digest, rows in by_bundle.items():
+            shown = any(not row.sop_class_uid.startswith(DOCUMENTS) for row in rows)
+            found += _objects(rows, *self._made(film, digest, shown))
+        return found
+
+    def _made(self, film: Row[Any], digest: str, shown: bool) -> tuple[dict[str, Dataset], str]:
+        """Objects by SOP Instance UID, and why some of those that were sent are not among them.
+
+        Args:
+            shown: whether a picture was sent.
+        """
+        bundle = self._bundle(digest)
+        if bundle is None:
+            return {}, in_words(NO_BUNDLE)
+        ours = version("xrayq")  # stands in the objects of a film that was not scored; a score names its own
+        since = film.received_at
+        of = WaitingResult(instance=film.id, bundle=bundle, software_version=ours, destination="", since=since)
+        try:
+            with reading(self.database) as connection:
+                known = facts(connection, of)
+            path = film_of(self.spool, known.film_digest)
+            result = film_result(known, path, of, self.zone)
+        except Undelivered as failure:
+            return {}, in_words(str(failure))
+        made, why_not = _tried(maker(self.pictures if shown else None), result, path)
+        if why_not and shown:  # the report needs neither the picture nor the network
+            made, _ = _tried(maker(None), result, path)
+        return made, why_not
+
+    def _bundle(self, digest: str) -> BundleName | None:
+        """Its name, also where it was activated or a shadow once and is not here any more."""
+        columns = select(deployment.c.name, deployment.c.version)
+        with reading(self.database) as connection:
+            row = connection.execute(columns.where(deployment.c.bundle_digest == digest)).one_or_none()
+        if row:
+            return BundleName(digest=digest, name=row.name, version=row.version)
+        try:
+            return BundleName.of(self.find_bundle(digest))
+        except ModelError:
+            return None
 
 
 def _tried(make: Make, result: FilmResult, path: Path) -> tuple[dict[str, Dataset], str]:
@@ -159,11 +167,3 @@ def _file(made: Dataset) -> bytes:
     written = BytesIO()
     dcmwrite(written, made, enforce_file_format=True)
     return written.getvalue()
-
-
-def _name(engine: Engine, digest: str) -> BundleName | None:
-    """Of a bundle that was activated or a shadow once."""
-    columns = select(deployment.c.bundle_digest, deployment.c.name, deployment.c.version)
-    with reading(engine) as connection:
-        row = connection.execute(columns.where(deployment.c.bundle_digest == digest)).one_or_none()
-    return BundleName(digest=row.bundle_digest, name=row.name, version=row.version) if row else None

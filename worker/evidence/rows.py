@@ -1,4 +1,4 @@
-"""What the database says of a film, as JSON: its row, its scores as written, deliveries, and alarms of its days.
+"""What the database says of a film, as JSON: row, gate measures, scores as written, deliveries, alarms of its days.
 
 Rows are written column by column as the tables have them, so that a column of a later release is in the pack, too.
 Columns that say who a patient is are not in these tables; the Accession Number's digest, which can be asked for by
@@ -17,7 +17,7 @@ from model.json_value import plain
 from worker.alarms.rules import BY_ID
 from worker.audit.score_digests import contents, text_of
 from worker.db.span import Span
-from worker.db.tables import alarm, metadata, score
+from worker.db.tables import alarm, film_measure, metadata, score
 from worker.reporting.listing import ResultState, of_instance
 
 LEFT_OUT = ("accession_digest",)
@@ -35,8 +35,12 @@ class WrittenScore:
     """The bytes whose SHA-256 the event of the score holds."""
 
 
-def instance_row(row: Row[Any]) -> dict[str, Any]:
-    return {name: plain(value, timespec="microseconds") for name, value in row._mapping.items() if name not in LEFT_OUT}
+def of_film(connection: Connection, film: Row[Any]) -> dict[str, Any]:
+    """Its row of `instance`, and what the gate measured of it, where it came so far."""
+    row = {name: _value(value) for name, value in film._mapping.items() if name not in LEFT_OUT}
+    measured = connection.execute(select(film_measure).where(film_measure.c.instance_id == film.id)).mappings()
+    measures = [{name: _value(value) for name, value in found.items()} for found in measured]
+    return {"row": row, "measures": measures[0] if measures else None}
 
 
 def scores(connection: Connection, instance_id: int) -> list[WrittenScore]:
@@ -74,7 +78,11 @@ def alarms(connection: Connection, days: Iterable[date], zone: ZoneInfo) -> list
 def _of(connection: Connection, table: Table, instance_id: int) -> list[dict[str, Any]]:
     query = select(table).where(table.c.instance_id == instance_id).order_by(table.c.id)
     rows = connection.execute(query).mappings()
-    return [{name: plain(value, timespec="microseconds") for name, value in row.items()} for row in rows]
+    return [{name: _value(value) for name, value in row.items()} for row in rows]
+
+
+def _value(value: Any) -> Any:
+    return plain(value, timespec="microseconds")
 
 
 def _stood(span: Span) -> Any:

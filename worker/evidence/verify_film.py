@@ -166,5 +166,5 @@ def _spool(film: _Film) -> None:
     about = film.pack.json(film.named(layout.FILM))
     if about["row"]["digest"] != film.about.film_digest:
         film.fault(f"{layout.FILM} and {layout.MANIFEST} have different digests of the film")
-    if about["spool"] != "as received":
+    if about["spool"] != layout.AS_RECEIVED:
         film.remark(str(about["spool"]))

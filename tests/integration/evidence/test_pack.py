@@ -19,6 +19,7 @@ from tests.services import tool
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import alarm, audit_event, finding_score, instance, sent_object
 from worker.db.tables import score as score_table
+from worker.evidence.films import find
 from worker.evidence.verify import verify
 
 
@@ -48,7 +49,7 @@ def test_a_pack_has_everything_of_the_study(pack: Path, bundle: Bundle) -> None:
     for key in (1, 3):
         events = [json.loads(line) for line in found[f"film-{key}/trail.jsonl"].splitlines()]
         assert [event["action"] for event in events][1:] == ["scored", "shadow_scored", "result_sent", "reported"]
-        score = found[f"film-{key}/score-live-{bundle.digest[:12]}.json"]
+        score = found[f"film-{key}/score-1.json"]
         assert events[1]["detail"]["score"] == hashlib.sha256(score).hexdigest()
         assert all(finding["logit"] for finding in json.loads(score)["findings"].values())
         assert [again["agrees"] for again in json.loads(found[f"film-{key}/replay.json"])] == [True, True]
@@ -57,6 +58,7 @@ def test_a_pack_has_everything_of_the_study(pack: Path, bundle: Bundle) -> None:
         delivered = json.loads(found[f"film-{key}/deliveries.json"])["sent_object"]
         assert {name for row in delivered for name in row} == set(sent_object.c.keys())
         assert hashlib.sha256(found[f"film-{key}/film.dcm"]).hexdigest() == events[0]["detail"]["digest"]
+    assert json.loads(found["film-1/film.json"])["measures"]["brightness"] > 0
     (made,) = json.loads(found["film-4/results.json"])
     assert made["sent"][0]["same_bytes"] is True
     assert len(manifest["bundles"]) == 2
@@ -90,12 +92,11 @@ def test_the_same_pack_again_differs_in_its_time_alone(pack: Path, studied: Hosp
     ("name", "films"),
     [("1", [1, 3]), ("3", [1, 3]), (STUDY, [1, 3, 4]), (ACCESSION, [1, 3, 4]), ("uid of 4", [4])],
 )
-def test_what_a_name_finds(name: str, films: list[int], studied: Hospital, tmp_path: Path) -> None:
+def test_what_a_name_finds(name: str, films: list[int], studied: Hospital) -> None:
     if name == "uid of 4":
         with reading(studied.database) as connection:
             name = connection.execute(select(instance.c.sop_instance_uid).where(instance.c.id == 4)).scalar_one()
-    found = said(studied.pack(name, tmp_path / "pack.zip"), "manifest.json")
-    assert [film["instance"] for film in found["films"]] == films
+    assert list(find(studied.database, name).films) == films
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_the_commands_of_its_readme(pack: Path, tmp_path: Path) -> None:
     assert len(commands) == 5
     (made,) = said(pack, "film-4/results.json")
     tail = next(line.strip() for line in text.splitlines() if line.startswith("  tail"))
-    tail = tail.replace("OFFSET", str(made["data_set_offset"] + 1)).replace("film-1/result-UID.dcm", made["file"])
+    tail = tail.replace("OFFSET", str(made["data_set_offset"] + 1)).replace("film-1/result-1.dcm", made["file"])
     out = []
     for command in [*commands, tail]:
         done = subprocess.run(
@@ -154,7 +155,8 @@ def test_an_object_is_what_the_pacs_got(pack: Path, tmp_path: Path) -> None:
         if "/result-" in name:
             (tmp_path / "object.dcm").write_bytes(content)
             read = dcmread(tmp_path / "object.dcm")
-            assert f"{read.SOPInstanceUID}.dcm" in name
+            made = {one["file"]: one["sop_instance_uid"] for one in said(pack, f"{name.split('/')[0]}/results.json")}
+            assert made[name] == read.SOPInstanceUID
             assert read.PatientID == "PID-SECRET"
 
 
