@@ -120,6 +120,8 @@ class ResultMaker:
             result = film_result(known, path, of, self.zone)
         except Undelivered as failure:
             return {}, in_words(str(failure))
+        except ValueError:  # as in `rows.scores`
+            return {}, "a row of its scores was altered, and cannot be read"
         made, why_not = _tried(maker(self.pictures if shown else None), result, path)
         if why_not and shown:  # the report needs neither the picture nor the network
             made, _ = _tried(maker(None), result, path)

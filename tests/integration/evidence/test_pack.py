@@ -11,13 +11,13 @@ from zipfile import ZipFile
 
 import pytest
 from pydicom import dcmread
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, text, update
 
 from model.bundle import REFERENCE, Bundle
 from tests.integration.evidence.hospital import ACCESSION, STUDY, Hospital, hospital, score, score_and_send
 from tests.services import tool
 from worker.db.session import database_time, reading, writing
-from worker.db.tables import alarm, audit_event, finding_score, instance, sent_object
+from worker.db.tables import alarm, audit_event, deployment, finding_score, instance, sent_object
 from worker.db.tables import score as score_table
 from worker.evidence.films import find
 from worker.evidence.verify import verify
@@ -126,13 +126,11 @@ def test_the_commands_of_its_readme(pack: Path, tmp_path: Path) -> None:
     tool("openssl", "openssl")
     with ZipFile(pack) as opened:
         opened.extractall(tmp_path)
-    text = (tmp_path / "README.txt").read_text()
-    commands = [
-        line.strip() for line in text.splitlines() if line.startswith(("  openssl", "  awk", "  sed", "  sha2"))
-    ]
+    lines = (tmp_path / "README.txt").read_text().splitlines()
+    commands = [line.strip() for line in lines if line.startswith(("  openssl", "  awk", "  sed", "  sha2"))]
     assert len(commands) == 5
     (made,) = said(pack, "film-4/results.json")
-    tail = next(line.strip() for line in text.splitlines() if line.startswith("  tail"))
+    tail = next(line.strip() for line in lines if line.startswith("  tail"))
     tail = tail.replace("OFFSET", str(made["data_set_offset"] + 1)).replace("film-1/result-1.dcm", made["file"])
     out = []
     for command in [*commands, tail]:
@@ -201,11 +199,26 @@ def test_a_bundle_that_is_gone(copy: Hospital, tmp_path: Path) -> None:
     assert check.whole, check.faults
     gone = copy.bundle.digest[:12]
     assert f"the pack has no manifest of bundle {gone}: bundle {gone} is in no row and in no setting" in check.remarks
+    assert not any(made["file"] for made in said(tmp_path / "without.zip", "film-1/results.json"))
     done = copy.xrayq(
         "evidence", "make", "1", "--out", str(tmp_path / "with.zip"), "--bundle", bundle, bundle=elsewhere
     )
     assert done.returncode == 0, done.stderr
     assert verify(tmp_path / "with.zip").remarks == ()
+
+
+def test_a_bundle_that_was_activated_once_and_is_gone(copy: Hospital, tmp_path: Path) -> None:
+    """The report is made all the same, with the same bytes: it needs the bundle's name alone."""
+    with writing(copy.database) as connection:
+        row = {"bundle_digest": copy.bundle.digest, "name": copy.bundle.name, "version": copy.bundle.version}
+        of_then = {"path": "/gone", "role": "retired", "changed_by": "operator:test"}
+        connection.execute(insert(deployment).values(row | of_then | {"changed_at": database_time(connection)}))
+    check = verify(copy.pack("1", tmp_path / "pack.zip"))
+    assert check.whole, check.faults
+    for key in (1, 3):
+        report, picture = said(tmp_path / "pack.zip", f"film-{key}/results.json")
+        assert report["sent"][0]["same_bytes"] is True
+        assert (picture["file"], picture["why_not"][:30]) == (None, "the bundle that scored the fil")
 
 
 def test_another_release_makes_other_bytes(copy: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +243,11 @@ def altered_score(site: Hospital) -> None:
         connection.execute(update(finding_score).values(probability=finding_score.c.probability + 0.001))
 
 
+def unreadable_scores(site: Hospital) -> None:
+    with writing(site.database) as connection:
+        connection.execute(text("UPDATE score SET scored_at = 'yesterday'"))
+
+
 def removed_scores(site: Hospital) -> None:
     with writing(site.database) as connection:
         connection.execute(delete(finding_score))
@@ -243,6 +261,7 @@ def altered_delivery(site: Hospital) -> None:
 
 ALTERED: dict[str, tuple[Callable[[Hospital], None], str]] = {
     "score": (altered_score, "film 1: the score by bundle {bundle} was altered after it was written"),
+    "score that cannot be read": (unreadable_scores, "film 1: the score by bundle {bundle} is gone"),
     "scores removed": (removed_scores, "film 1: the score by bundle {bundle} is gone"),
     "event": (lambda site: altered_row(site, "scored", actor="nobody"), "film 1: row {scored} of the audit trail was"),
     "link": (
