@@ -292,7 +292,9 @@ def test_what_was_altered_in_the_database_is_found_in_the_pack(name: str, copy: 
 def test_a_pack_of_either_database(database: Engine, bundle: Bundle, tmp_path: Path) -> None:
     with hospital(tmp_path, database, bundle) as site:
         score_and_send(site, [site.came("one")])
-        check = verify(site.pack("1", tmp_path / "pack.zip"))
+        trail = tmp_path / "trail.jsonl"
+        assert site.xrayq("audit", "export", "--out", str(trail)).returncode == 0
+        check = verify(site.pack("1", tmp_path / "pack.zip"), export=trail)
     assert (check.faults, check.remarks) == ((), ())
 
 
