@@ -233,6 +233,12 @@ class Settings(BaseSettings):
     )
     delivery_attempts: int = Field(12, gt=0, description="Attempts to deliver an alarm; waits double up to an hour.")
 
+    evidence_key: Place | None = Field(
+        None,
+        description="Private key that `xrayq evidence make` signs with, from `xrayq evidence keygen`; default "
+        "`home`/evidence.key.",
+    )
+
     http_host: str = Field("127.0.0.1", description="Address of the metrics and health endpoints.")
     gateway_http_port: int = Field(9110, ge=0, le=65535, description="Port of the gateway's endpoints; 0: none.")
     relay_http_port: int = Field(9111, ge=0, le=65535, description="Port of the relay's endpoints; 0: none.")
@@ -307,6 +313,10 @@ class Settings(BaseSettings):
     @property
     def reports(self) -> Path:
         return self.report_folder or self.home / "reports"
+
+    @property
+    def signing_key(self) -> Path:
+        return self.evidence_key or self.home / "evidence.key"
 
     @property
     def threads(self) -> int:

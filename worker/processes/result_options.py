@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from worker.reporting.adapters.adapter import Adapter
     from worker.reporting.couriers import Couriers
     from worker.reporting.destinations import Destination
+    from worker.reporting.pictures import FindBundle, Pictures
     from worker.reporting.waiting import ResultErrands
     from worker.settings import Settings
 
@@ -25,14 +26,12 @@ def result_errands(settings: "Settings") -> "ResultErrands | None":
 
 def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couriers":
     """What sends them. Without destinations only what waits from before is looked after."""
-    from dicom_gateway.spool import MEBIBYTE
     from worker.bundles.roles import open_by_digest
     from worker.reporting.adapters.adapter import SendOptions
     from worker.reporting.adapters.store import StoreAdapter
     from worker.reporting.couriers import Couriers
     from worker.reporting.destinations import StoreDestination, routes_of
     from worker.reporting.objects import maker
-    from worker.reporting.pictures import Pictures
     from worker.reporting.send import ResultDelivery
 
     options = SendOptions(
@@ -41,17 +40,25 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
         confirm=settings.results_confirm == "auto",
         zone=settings.zone,
     )
-    pictures = Pictures(
-        lambda digest: open_by_digest(database, digest, settings.bundle),
-        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-        max_pixels=int(settings.max_megapixels * 1e6),
-        seconds=settings.decode_timeout,
-    )
-    objects = maker(pictures if settings.results_picture else None)
+    drawn = pictures(settings, lambda digest: open_by_digest(database, digest, settings.bundle))
+    objects = maker(drawn if settings.results_picture else None)
 
     def adapter_of(destination: "Destination") -> "Adapter":
         assert isinstance(destination, StoreDestination)
         return StoreAdapter(destination=destination, objects=objects, options=options)
 
     delivery = ResultDelivery(database=database, spool=spool, adapter_of=adapter_of, options=options)
-    return Couriers(delivery, routes_of(settings.results_to).every, ended=pictures.close)
+    return Couriers(delivery, routes_of(settings.results_to).every, ended=drawn.close)
+
+
+def pictures(settings: "Settings", find_bundle: "FindBundle") -> "Pictures":
+    """What draws them, with the limits of the settings."""
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.reporting.pictures import Pictures
+
+    return Pictures(
+        find_bundle,
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        seconds=settings.decode_timeout,
+    )
