@@ -10,16 +10,21 @@ REPLACED = "replaced"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
-REJECTED, STATUS = "rejected_", "status_"
+NO_CONNECTION, UNKNOWN_HOST, HUNG_UP = "no_connection", "unknown_host", "hung_up"
+NO_ACKNOWLEDGEMENT, OTHER_MESSAGE = "no_acknowledgement", "other_message"
+REJECTED, STATUS, REFUSED = "rejected_", "status_", "refused_"
 WORDS: dict[str, str] = {
-    "no_connection": "nothing listens there, or it does not answer",
-    "unknown_host": "no host of this name",
+    NO_CONNECTION: "nothing listens there, or it does not answer",
+    UNKNOWN_HOST: "no host of this name",
     "aborted": "it aborts the association",
     f"{REJECTED}1_1_3": "it does not know our AE title (XRAYQ_AE_TITLE): let it in there",
     f"{REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_RESULTS_TO",
     f"{REJECTED}2_3_2": "it takes no more associations now",
     NOT_ACCEPTED: "it accepts no presentation context for the object: let it take the SOP class",
     NO_ANSWER: "it took the association and did not answer the C-STORE",
+    HUNG_UP: "it closed the connection before it acknowledged the message",
+    NO_ACKNOWLEDGEMENT: "what it answered is no acknowledgement of HL7",
+    OTHER_MESSAGE: "it acknowledged another message, and not this one",
     NOT_CONFIGURED: "it is no destination of XRAYQ_RESULTS_TO any more: 'xrayq report resend' sends it where results "
     "go now",
     SILENT: "the device was silenced while it waited",
@@ -33,7 +38,7 @@ WORDS: dict[str, str] = {
     FILM_MISSING: "the film is not in the spool",
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
 }
-NO_ASSOCIATION = ("no_connection", "unknown_host", "aborted")
+NO_ASSOCIATION = (NO_CONNECTION, UNKNOWN_HOST, "aborted")
 
 
 def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
