@@ -3,12 +3,25 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from worker.setting_values import ANY_SENDER, result_route
 
 
+class Destination(Protocol):
+    """Where results go. Each way there has an adapter in `worker.reporting.adapters`."""
+
+    @property
+    def name(self) -> str:
+        """As errands, rows of what was sent, and messages have it: 128 characters at most, no secret."""
+
+    @property
+    def flagged_only(self) -> bool:
+        """Whether only results with a flag go there."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Destination:
+class StoreDestination:
     """A Storage SCP that results are sent to."""
 
     called_ae: str
@@ -17,8 +30,12 @@ class Destination:
 
     @property
     def name(self) -> str:
-        """AE@host:port, as errands, sent objects and messages have it."""
+        """AE@host:port"""
         return f"{self.called_ae}@{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def flagged_only(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,5 +59,5 @@ def routes_of(texts: Sequence[str]) -> Routes:
     by_sender: dict[str, list[Destination]] = defaultdict(list)
     for text in texts:
         sender, called_ae, host, port = result_route(text)
-        by_sender[sender].append(Destination(called_ae=called_ae, host=host, port=port))
+        by_sender[sender].append(StoreDestination(called_ae=called_ae, host=host, port=port))
     return Routes(by_sender={sender: tuple(found) for sender, found in by_sender.items()})

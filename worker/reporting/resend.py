@@ -75,6 +75,7 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         if not destinations:
             raise WrongState(f"results of {row.calling_ae} go nowhere: XRAYQ_RESULTS_TO names no destination for it")
         bundle = _bundle(connection, instance_id, State(row.state), default)
+        destinations = tuple(waiting.wanting(connection, instance_id, bundle.digest, destinations))
         now = database_time(connection)
         waiting.forget(connection, instance_id)
         waiting.write(connection, instance_id, destinations, bundle, now)

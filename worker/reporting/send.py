@@ -1,38 +1,30 @@
-"""One result to one destination: objects made, sent over one association, and recorded in one transaction.
+"""One result to one destination: made, sent by the destination's adapter, and recorded in one transaction.
 
-A process that dies between the destination's answer and our commit sends the objects again. Their UIDs are the
-same, so the destination holds one.
+A process that dies between the destination's answer and our commit sends the same again, under the same UIDs, so the
+destination holds one.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
-from functools import partial
+from datetime import timedelta
 from typing import Any
 
-from pydicom.dataset import Dataset
-from pynetdicom.dsutils import encode
 from sqlalchemy import Connection, Engine, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.spool import Spool
-from dicom_gateway.store_objects import StoreAnswer, store_objects
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
-from worker.bounded import within
 from worker.db.session import database_time, reading, time_of, writing
-from worker.db.tables import instance, sent_object
+from worker.db.tables import instance
 from worker.errors import Undelivered
 from worker.queue import errands, lease
 from worker.queue.errands import Errand
 from worker.queue.lease import ERRANDS, Claim
 from worker.reporting import acceptance, faults, waiting
+from worker.reporting.adapters.adapter import Adapter, Opened, Outgoing, SendOptions, Sent
 from worker.reporting.destinations import Destination
 from worker.reporting.film_result import facts, film_of, film_result
-from worker.reporting.objects import Make
 from worker.reporting.waiting import WaitingResult
 from worker.states import State
 
@@ -43,47 +35,21 @@ DROPPED = (faults.SILENT, faults.REPLACED, faults.NOT_CONFIGURED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SendOptions:
-    """How results are sent; from the settings."""
-
-    calling_ae: str
-    """Ours."""
-    hours: float
-    """From when the film ended; then a result is given up."""
-    first_wait: float = 10.0
-    """Seconds before the second attempt, doubled with each, an hour at most."""
-    answer_seconds: float = 30.0
-    """For an association, and for each write to the network."""
-    send_seconds: float = 120.0
-    zone: tzinfo = UTC
-    """The site's, for times of objects whose film names none."""
-    """For all objects of a result."""
-
-    @property
-    def lease_seconds(self) -> float:
-        """Longer than a result can take, or it would be sent twice."""
-        return 60 + 2 * self.send_seconds
-
-
-@dataclass(frozen=True, kw_only=True)
 class ResultDelivery:
     """What sends results, made once for each worker. Its methods may be called from several threads."""
 
     database: Engine
     spool: Spool
-    make: Make
+    adapter_of: Callable[[Destination], Adapter]
     options: SendOptions
 
     def deliver(
         self,
         taken: Errand,
         destination: Destination,
-        opened: Callable[[Callable[[], None]], None] = lambda _: None,
+        opened: Opened = lambda _: None,
     ) -> str:
         """Send what an errand asks for, and record it, put it off or give it up. Returns why it did not arrive, or "".
-
-        Args:
-            opened: as of `store_objects`.
 
         Raises SQLAlchemyError; then the errand is taken again when its lease passes.
         """
@@ -96,12 +62,15 @@ class ResultDelivery:
             log.error("result not sent, will try again", extra={"reason": faults.UNREADABLE, "attempt": taken.attempt})
             return faults.UNREADABLE
         try:
-            objects, digests = self._made(waits)
-            answers = self._stored(objects, destination, opened)
+            adapter = self.adapter_of(destination)
+            made = self._made(waits, adapter)
+            if not self._extended(taken):
+                return ""
+            sent = adapter.send(made, opened)
         except Undelivered as failure:
             self.failed(taken, waits, str(failure))
             return str(failure)
-        self._record(taken, waits, objects, digests, answers)
+        self._record(taken, waits, sent)
         return ""
 
     def failed(self, taken: Errand, waits: WaitingResult, reason: str) -> None:
@@ -116,8 +85,8 @@ class ResultDelivery:
         elif self._end(taken, replace(waits, reason=reason)):
             log.error("result not sent, given up", extra=extra)
 
-    def _made(self, waits: WaitingResult) -> tuple[list[Dataset], list[str]]:
-        """The objects, and the digest of each. Raises Undelivered."""
+    def _made(self, waits: WaitingResult, adapter: Adapter) -> Sequence[Any]:
+        """What is sent. Raises Undelivered."""
         with reading(self.database) as connection:
             found = facts(connection, waits)
             if not acceptance.accepted(connection, [found.calling_ae]):
@@ -129,14 +98,19 @@ class ResultDelivery:
             self._give_up_earlier(waits)
         film = film_of(self.spool, found.film_digest)
         try:
-            objects = self.make(film_result(found, film, waits, self.options.zone), film)
-            return objects, [_digest(made) for made in objects]
+            result = film_result(found, film, waits, self.options.zone)
+            return adapter.make(Outgoing(waits=waits, result=result, film=film))
         except Undelivered:
             raise
         except Exception as error:  # the film's header may have any fault, and its text may hold a patient's name
             extra = {"instance": waits.instance, "reason": type(error).__name__}
-            log.error("objects of a result not made", extra=extra)
+            log.error("result not made", extra=extra)
             raise Undelivered(faults.NOT_MADE) from error
+
+    def _extended(self, taken: Errand) -> bool:
+        """Making may take long, and the lease is for sending. False where another has it by now."""
+        now, seconds = time_of(self.database), self.options.lease_seconds
+        return errands.extend(self.database, taken, now=now, lease_seconds=seconds)
 
     def _give_up_earlier(self, waits: WaitingResult) -> None:
         """Results of earlier revisions: nobody wants them now. Raises Undelivered while one is on its way."""
@@ -150,59 +124,26 @@ class ResultDelivery:
                 events.append(_event(Action.RESULT_UNDELIVERED, int(row.payload["instance"]), detail))
             trail.record_all(connection, events)
 
-    def _stored(
-        self, objects: Sequence[Dataset], destination: Destination, opened: Callable[[Callable[[], None]], None]
-    ) -> list[StoreAnswer]:
-        """Raises Undelivered where the destination does not hold each."""
-        options = self.options
-        send = partial(
-            store_objects,
-            destination.host,
-            destination.port,
-            objects,
-            called_ae=destination.called_ae,
-            calling_ae=options.calling_ae,
-            timeout=options.answer_seconds,
-            total=options.send_seconds,
-            opened=opened,
-        )
-        try:
-            answers = within(2 * options.send_seconds, send)
-        except PeerUnavailable as failure:
-            raise Undelivered(str(failure)) from None
-        except TimeoutError:
-            raise Undelivered(faults.NO_ANSWER) from None
-        if reason := faults.of_answers(answers, len(objects)):
-            raise Undelivered(reason)
-        return answers
-
-    def _record(
-        self,
-        taken: Errand,
-        waits: WaitingResult,
-        objects: Sequence[Dataset],
-        digests: Sequence[str],
-        answers: Sequence[StoreAnswer],
-    ) -> None:
+    def _record(self, taken: Errand, waits: WaitingResult, sent: Sequence[Sent]) -> None:
         with writing(self.database) as connection:
             if not errands.finish(connection, taken):
                 return  # the lease passed, and another has it
             now = database_time(connection)
-            for made, answer, digest in zip(objects, answers, digests, strict=True):
-                _keep(connection, waits, made, answer, digest, now)
+            for one in sent:
+                one.keep(connection, waits, now)
             errands.wake(connection, *waiting.after_earlier(waits.destination), now=now)
             detail = {
                 "destination": waits.destination,
                 "bundle": waits.bundle.digest,
-                "objects": len(objects),
-                "digests": list(digests),
+                "objects": len(sent),
+                "digests": [one.digest for one in sent],
                 "attempts": taken.attempt,
             }
-            if notes := [f"0x{answer.status:04X}" for answer in answers if answer.status]:
-                detail["warnings"] = notes
+            if warnings := [one.warning for one in sent if one.warning]:
+                detail["warnings"] = warnings
             events = [_event(Action.RESULT_SENT, waits.instance, detail)]
             trail.record_all(connection, [*events, *_reported(connection, waits.instance)])
-        log.info("result sent", extra={"instance": waits.instance, "subject": waits.destination, "count": len(objects)})
+        log.info("result sent", extra={"instance": waits.instance, "subject": waits.destination, "count": len(sent)})
 
     def _end(self, taken: Errand, waits: WaitingResult) -> bool:
         """Give it up for its reason. False when the lease passed and another has it: it records what becomes of it."""
@@ -226,37 +167,6 @@ class ResultDelivery:
                     events += _reported(connection, waits.instance)
                 trail.record_all(connection, events)
         return ours
-
-
-def _digest(made: Dataset) -> str:
-    """SHA-256 of the data set in its own transfer syntax, without preamble and file meta."""
-    syntax = made.file_meta.TransferSyntaxUID
-    encoded = encode(made, syntax.is_implicit_VR, syntax.is_little_endian)
-    if encoded is None:
-        raise ValueError("a data set that cannot be encoded")
-    return hashlib.sha256(encoded).hexdigest()
-
-
-def _keep(
-    connection: Connection, waits: WaitingResult, made: Dataset, answer: StoreAnswer, digest: str, now: datetime
-) -> None:
-    """A row for the object; where it was sent before, that row says when it was sent last."""
-    key = {
-        "instance_id": waits.instance,
-        "bundle_digest": waits.bundle.digest,
-        "destination": waits.destination,
-        "sop_instance_uid": str(made.SOPInstanceUID),
-    }
-    values = {
-        "sop_class_uid": str(made.SOPClassUID),
-        "series_instance_uid": str(made.SeriesInstanceUID),
-        "digest": digest,
-        "sent_at": now,
-        "status": answer.status,
-    }
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    new = dialect.insert(sent_object).values(key | values)
-    connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
 def _reported(connection: Connection, instance_id: int) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from model.bundle import Bundle
+from worker.db.scores import of_instance as of_instance_scores
 from worker.db.tables import errand, instance, sent_object
 from worker.queue import errands
 from worker.queue.errands import Errand, Kind
@@ -91,7 +92,23 @@ class ResultErrands:
         accepted = acceptance.accepted(connection, {row.calling_ae for row in rows})
         for row in rows:
             if row.calling_ae in accepted:
-                write(connection, row.id, self._routes.of(row.calling_ae), BundleName.of(bundle), now)
+                wanted = wanting(connection, row.id, bundle.digest, self._routes.of(row.calling_ae))
+                write(connection, row.id, wanted, BundleName.of(bundle), now)
+
+
+def wanting(
+    connection: Connection, instance_id: int, bundle_digest: str, destinations: Sequence[Destination]
+) -> list[Destination]:
+    """Those of the destinations that want a film's result: of a film without a flag not those for flagged films."""
+    if not any(destination.flagged_only for destination in destinations):
+        return list(destinations)
+    flagged = any(
+        finding.flag
+        for found in of_instance_scores(connection, instance_id)
+        if found.bundle_digest == bundle_digest
+        for finding in found.findings.values()
+    )
+    return [destination for destination in destinations if flagged or not destination.flagged_only]
 
 
 def has_result(states: Sequence[State] = (State.SCORED, State.REPORTED, State.INELIGIBLE)) -> ColumnElement[bool]:

@@ -24,8 +24,11 @@ from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
 from worker.reporting.acceptance import DeviceState
-from worker.reporting.destinations import Destination, routes_of
-from worker.reporting.send import ResultDelivery, SendOptions
+from worker.reporting.adapters.adapter import Adapter, SendOptions
+from worker.reporting.adapters.store import StoreAdapter
+from worker.reporting.destinations import Destination, StoreDestination, routes_of
+from worker.reporting.objects import Make
+from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
 
 PIXELS = chest_pixels(64, 48)
@@ -73,8 +76,9 @@ class Site:
     routes: tuple[str, ...]
 
     @property
-    def destinations(self) -> tuple[Destination, ...]:
-        return routes_of(self.routes).every
+    def destinations(self) -> tuple[StoreDestination, ...]:
+        found = routes_of(self.routes).every
+        return tuple(destination for destination in found if isinstance(destination, StoreDestination))
 
     def accept(self, calling_ae: str = "CR1") -> None:
         acceptance.change(self.database, calling_ae, DeviceState.ACCEPTED, reason="test", actor="operator:test")
@@ -112,10 +116,18 @@ class Site:
             told = {"bundle": self.bundle.digest, score_digests.IN_DETAIL: digests[key]} if digests else None
             trail.record(connection, action=Action(state), instance_id=key, actor="worker", detail=told)
 
-    def delivery(self, **options: Any) -> ResultDelivery:
-        return ResultDelivery(
-            database=self.database, spool=self.spool, make=objects, options=replace(OPTIONS, **options)
-        )
+    def delivery(self, make: Make = objects, **options: Any) -> ResultDelivery:
+        """
+        Args:
+            make: the objects of a result.
+        """
+        chosen = replace(OPTIONS, **options)
+
+        def adapter_of(destination: Destination) -> Adapter:
+            assert isinstance(destination, StoreDestination)
+            return StoreAdapter(destination=destination, objects=make, options=chosen)
+
+        return ResultDelivery(database=self.database, spool=self.spool, adapter_of=adapter_of, options=chosen)
 
     def send(self, destination: Destination | None = None, **options: Any) -> list[str]:
         """Everything that is due for a destination, each once: why each did not arrive, or ""."""

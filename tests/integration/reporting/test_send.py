@@ -1,6 +1,7 @@
 """Results go out once, whatever happens in between: real associations with a Storage SCP of the test."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 
-from tests.integration.reporting.site import Site, names
+from tests.integration.reporting.site import OPTIONS, Site, names, objects
 from tests.pacs import pacs
 from tests.services import free_port
 from worker.audit import trail
@@ -18,6 +19,8 @@ from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
 from worker.queue import errands
 from worker.reporting import waiting
+from worker.reporting.adapters.adapter import Opened, Outgoing
+from worker.reporting.adapters.store import MadeObject, SentObject, StoreAdapter
 from worker.reporting.couriers import Couriers
 from worker.reporting.destinations import routes_of
 
@@ -144,18 +147,27 @@ def test_killed_between_the_answer_and_the_commit_it_is_one_object(site: Site) -
     assert (len(site.sent()), len(site.events(SENT)), site.state(film)) == (2, 1, "reported")
 
 
-def test_what_another_worker_has_taken_over_is_not_recorded_by_us(site: Site) -> None:
+@pytest.mark.parametrize(("lost_while", "sendings"), [("making", 1), ("sending", 2)])
+def test_what_another_worker_has_taken_over_is_not_recorded_by_us(site: Site, lost_while: str, sendings: int) -> None:
+    def taken_over() -> None:
+        site.later()  # the lease passed, and another worker takes it
+        assert site.send() == [""]
+
+    class Slow(StoreAdapter):
+        def make(self, outgoing: Outgoing) -> list[MadeObject]:
+            if lost_while == "making":
+                taken_over()
+            return super().make(outgoing)
+
+        def send(self, made: Sequence[MadeObject], opened: Opened) -> list[SentObject]:
+            if lost_while == "sending":
+                taken_over()
+            return super().send(made, opened)
+
     site.film()
-    with pacs(site.destinations[0].port) as found:
-
-        def slow(*_: Any) -> Any:
-            site.later()  # the lease passed, and another worker takes it
-            assert site.send() == [""]
-            return made(*_)
-
-        delivery = site.delivery()
-        made = delivery.make
-
+    (there,) = site.destinations
+    slow = Slow(destination=there, objects=objects, options=OPTIONS)
+    with pacs(there.port) as found:
         taken = errands.take(
             site.database,
             (waiting.WAITS,),
@@ -164,8 +176,8 @@ def test_what_another_worker_has_taken_over_is_not_recorded_by_us(site: Site) ->
             lease_seconds=60,
         )
         assert taken is not None
-        replace(delivery, make=slow).deliver(taken, site.destinations[0])
-    assert len(found.kept) == 4
+        replace(site.delivery(), adapter_of=lambda _: slow).deliver(taken, there)
+    assert len(found.kept) == 2 * sendings
     assert (len(site.sent()), len(site.events(SENT))) == (2, 1)
 
 
@@ -359,8 +371,7 @@ def test_an_object_that_cannot_be_made_says_nothing_of_the_patient(
         raise KeyError("Secret^Person")
 
     site.film()
-    delivery = replace(site.delivery(), make=broken)
-    couriers = Couriers(delivery, site.destinations)
+    couriers = Couriers(site.delivery(broken), site.destinations)
     assert couriers._each[0].send_due() == 1
     assert [record.__dict__["reason"] for record in caplog.records] == ["KeyError", "not_made"]
     assert "Secret" not in caplog.text

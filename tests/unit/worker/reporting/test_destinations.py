@@ -2,11 +2,11 @@
 
 import pytest
 
-from worker.reporting.destinations import Destination, routes_of
+from worker.reporting.destinations import StoreDestination, routes_of
 from worker.setting_values import result_routes
 
-PACS = Destination(called_ae="PACS", host="pacs.test", port=104)
-RIS = Destination(called_ae="RIS 1", host="::1", port=11112)
+PACS = StoreDestination(called_ae="PACS", host="pacs.test", port=104)
+RIS = StoreDestination(called_ae="RIS 1", host="::1", port=11112)
 
 
 def test_a_sender_with_entries_has_those_alone() -> None:

@@ -1,0 +1,124 @@
+"""C-STORE of the objects of a result to a PACS."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from pydicom.dataset import Dataset
+from pynetdicom.dsutils import encode
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.store_objects import StoreAnswer, store_objects
+from worker.bounded import within
+from worker.db.tables import sent_object
+from worker.errors import Undelivered
+from worker.reporting import faults
+from worker.reporting.adapters.adapter import Opened, Outgoing, SendOptions
+from worker.reporting.destinations import StoreDestination
+from worker.reporting.objects import Make
+from worker.reporting.waiting import WaitingResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeObject:
+    """An object and what identifies its bytes."""
+
+    content: Dataset
+    digest: str
+    """SHA-256 of the data set in its own transfer syntax, without preamble and file meta."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentObject:
+    """An object that the destination holds."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    digest: str
+    status: int
+    """Of the C-STORE-RSP: 0, or a warning."""
+
+    @property
+    def warning(self) -> str:
+        return f"0x{self.status:04X}" if self.status else ""
+
+    def keep(self, connection: Connection, waits: WaitingResult, now: datetime) -> None:
+        key = {
+            "instance_id": waits.instance,
+            "bundle_digest": waits.bundle.digest,
+            "destination": waits.destination,
+            "sop_instance_uid": self.sop_instance_uid,
+        }
+        values = {
+            "sop_class_uid": self.sop_class_uid,
+            "series_instance_uid": self.series_instance_uid,
+            "digest": self.digest,
+            "sent_at": now,
+            "status": self.status,
+        }
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        new = dialect.insert(sent_object).values(key | values)
+        connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreAdapter:
+    """A structured report and a secondary capture, over one association."""
+
+    destination: StoreDestination
+    objects: Make
+    options: SendOptions
+
+    def make(self, outgoing: Outgoing) -> list[MadeObject]:
+        made = self.objects(outgoing.result, outgoing.film)
+        return [MadeObject(content=content, digest=_digest(content)) for content in made]
+
+    def send(self, made: Sequence[MadeObject], opened: Opened) -> list[SentObject]:
+        answers = self._answers([one.content for one in made], opened)
+        if reason := faults.of_answers(answers, len(made)):
+            raise Undelivered(reason)
+        return [_sent(one, answer) for one, answer in zip(made, answers, strict=True)]
+
+    def _answers(self, objects: Sequence[Dataset], opened: Opened) -> list[StoreAnswer]:
+        options, destination = self.options, self.destination
+        send = partial(
+            store_objects,
+            destination.host,
+            destination.port,
+            objects,
+            called_ae=destination.called_ae,
+            calling_ae=options.calling_ae,
+            timeout=options.answer_seconds,
+            total=options.send_seconds,
+            opened=opened,
+        )
+        try:
+            return within(2 * options.send_seconds, send)
+        except PeerUnavailable as failure:
+            raise Undelivered(str(failure)) from None
+        except TimeoutError:
+            raise Undelivered(faults.NO_ANSWER) from None
+
+
+def _digest(made: Dataset) -> str:
+    syntax = made.file_meta.TransferSyntaxUID
+    encoded = encode(made, syntax.is_implicit_VR, syntax.is_little_endian)
+    if encoded is None:
+        raise ValueError("a data set that cannot be encoded")
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def _sent(made: MadeObject, answer: StoreAnswer) -> SentObject:
+    assert answer.status is not None  # `faults.of_answers` has no fault to tell
+    return SentObject(
+        sop_class_uid=str(made.content.SOPClassUID),
+        sop_instance_uid=str(made.content.SOPInstanceUID),
+        series_instance_uid=str(made.content.SeriesInstanceUID),
+        digest=made.digest,
+        status=answer.status,
+    )
