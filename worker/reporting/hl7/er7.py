@@ -13,11 +13,6 @@ SEPARATORS = "|^~\\&"
 SEGMENT_END = "\r"
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"}
 _LINE_END = re.compile(r"\r\n|\r|\n")
-CHARACTER_SETS = {"ASCII": "ascii", "UNICODE UTF-8": "utf-8"} | {
-    f"8859/{part}": f"iso8859-{part}" for part in (*range(1, 10), 15)
-}
-"""HL7 table 0211 to Python's codecs, for MSH-18. Sets in which the byte of a separator can be half of a character are
-no choice: a receiver that splits bytes would break the message."""
 
 
 def escaped(text: str) -> str:
@@ -54,9 +49,10 @@ def person_name(name: str) -> str:
 
     Where there is more than one, XPN-8 says which: A alphabetic, I ideographic, P phonetic (HL7 table 0465).
     """
-    groups = [(group.split("^"), kind) for group, kind in zip(name.split("="), "AIP", strict=False) if group.strip("^ ")]
+    groups = [(group, kind) for group, kind in zip(name.split("="), "AIP", strict=False) if group.strip("^ ")]
     return "~".join(
-        components(*_ordered(parts), "", "L", kind if len(groups) > 1 or kind != "A" else "") for parts, kind in groups
+        components(*_ordered(group.split("^")), "", "L", kind if len(groups) > 1 or kind != "A" else "")
+        for group, kind in groups
     )
 
 

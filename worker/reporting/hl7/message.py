@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from dicom_gateway.result import FilmResult
 from dicom_gateway.time_zone import in_zone_of
-from worker.reporting.hl7.er7 import CHARACTER_SETS, SEGMENT_END, SEPARATORS, timestamp
+from worker.reporting.hl7.er7 import SEGMENT_END, SEPARATORS, timestamp
 from worker.reporting.hl7.template import OBSERVATION_SEGMENTS, SEGMENTS, Fields, Template, filled
 from worker.reporting.hl7.values import of_message, of_observation
+from worker.setting_values import HL7_CHARACTER_SETS
 
 CONTROL_ID_DIGITS = 20
 """MSH-10 has 20 characters at most."""
@@ -28,7 +29,7 @@ class MessageOptions:
 
     template: Template
     character_set: str = "UNICODE UTF-8"
-    """A key of `er7.CHARACTER_SETS`. A character that it lacks is sent as a question mark."""
+    """A key of `setting_values.HL7_CHARACTER_SETS`. A character that it lacks is sent as a question mark."""
     site: str = ""
     urgent: frozenset[str] = frozenset()
     """Findings whose flag makes a result urgent."""
@@ -62,7 +63,7 @@ def oru(result: FilmResult, options: MessageOptions, *, destination: str, correc
             fields = template.of_observation[name]
             lines += [_segment(segment, fields, values | more, fixed) for segment in OBSERVATION_SEGMENTS]
     message = "".join(line + SEGMENT_END for line in lines if line)
-    return message.encode(CHARACTER_SETS[options.character_set], "replace")
+    return message.encode(HL7_CHARACTER_SETS[options.character_set], "replace")
 
 
 def control_id(result: FilmResult, destination: str) -> str:

@@ -118,7 +118,7 @@ def _fields(where: str, table: Any, segments: Mapping[str, int], known: tuple[st
     for name, text in found.items():
         match = FIELD.fullmatch(name)
         if match is None or match.group(1) not in segments:
-            raise ValueError(f"{where}: {name}: should be a field of {_listed(segments)}, such as {next(iter(segments))}-3")
+            raise ValueError(f"{where}: {name}: should be like OBX-5, a field of {', '.join(segments)}")
         if int(match.group(2)) > segments[match.group(1)]:
             raise ValueError(f"{where}: {name}: {match.group(1)} ends with field {segments[match.group(1)]}")
         if name in OURS:

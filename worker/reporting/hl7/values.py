@@ -203,4 +203,3 @@ def _taken(film: Dataset) -> str:
 
 def _has_zone(film: Dataset) -> bool:
     return re.fullmatch(r"[+-]\d{4}", text(film, "TimezoneOffsetFromUTC")) is not None
-
