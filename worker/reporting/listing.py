@@ -1,19 +1,21 @@
 """What became of results, for people: sent, waiting, or given up."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from model.json_value import plain
 from worker.db.tables import errand, sent_object
 from worker.queue.lease import failed_attempts
 from worker.reporting import waiting
 from worker.reporting.faults import in_words
-from worker.reporting.waiting import LOST, WAITS
+from worker.reporting.waiting import LOST, WAITS, WaitingResult
 
 
 class ResultState(StrEnum):
@@ -65,13 +67,11 @@ def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
         limit: of those sent; 0 is all.
     """
     rows = connection.execute(select(errand).where(errand.c.kind.in_((WAITS, LOST))).order_by(errand.c.id)).all()
-    group = (sent_object.c.instance_id, sent_object.c.bundle_digest, sent_object.c.destination)
-    newest = select(*group, func.max(sent_object.c.sent_at).label("at")).group_by(*group)
-    newest = newest.order_by(func.max(sent_object.c.sent_at).desc(), sent_object.c.instance_id.desc())
-    which = (newest.limit(limit) if limit else newest).subquery()
-    same = [sent_object.c[column.name] == which.c[column.name] for column in group]
-    sent = select(sent_object).join(which, same[0] & same[1] & same[2]).order_by(which.c.at.desc(), sent_object.c.id)
-    return [*map(_waiting, rows), *_sent(list(connection.execute(sent)))]
+    newest = select(sent_object).order_by(sent_object.c.sent_at.desc(), sent_object.c.id)
+    # Rows of one result stand together: they were written in one transaction.
+    grouped = groupby(connection.execute(newest.execution_options(yield_per=1000)), key=_result_of)
+    sent = [row for _, of_result in islice(grouped, limit or None) for row in of_result]
+    return [*_waiting(rows), *_sent(sent)]
 
 
 def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
@@ -79,27 +79,37 @@ def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     waits = select(errand).where(errand.c.kind.in_((WAITS, LOST)), waiting.of_instance(instance_id))
     rows = connection.execute(waits.order_by(errand.c.id)).all()
     sent = select(sent_object).where(sent_object.c.instance_id == instance_id)
-    return [*map(_waiting, rows), *_sent(list(connection.execute(sent.order_by(sent_object.c.id))))]
+    return [*_waiting(rows), *_sent(list(connection.execute(sent.order_by(sent_object.c.id))))]
 
 
-def _waiting(row: Row[Any]) -> ListedResult:
-    payload, lost = row.payload, row.kind == LOST
-    return ListedResult(
-        instance=payload["instance"],
-        bundle_digest=payload["bundle"]["digest"],
-        destination=payload["destination"],
-        state=ResultState.GIVEN_UP if lost else ResultState.WAITS,
-        at=datetime.fromisoformat(payload["given_up" if lost else "since"]),
-        attempts=row.attempts if lost else failed_attempts(row),
-        next_at=None if lost else row.next_attempt_at,
-        reason=payload["reason"],
-    )
+def _result_of(row: Row[Any]) -> tuple[int, str, str]:
+    return row.instance_id, row.bundle_digest, row.destination
+
+
+def _waiting(rows: Iterable[Row[Any]]) -> Iterator[ListedResult]:
+    """But what a later release wrote, and this one cannot read."""
+    for row in rows:
+        try:
+            waits = WaitingResult.read(row.payload)
+        except ValueError:
+            continue
+        lost = row.kind == LOST
+        yield ListedResult(
+            instance=waits.instance,
+            bundle_digest=waits.bundle.digest,
+            destination=waits.destination,
+            state=ResultState.GIVEN_UP if lost else ResultState.WAITS,
+            at=datetime.fromisoformat(row.payload["given_up"]) if lost else waits.since,
+            attempts=row.attempts if lost else failed_attempts(row),
+            next_at=None if lost else row.next_attempt_at,
+            reason=waits.reason,
+        )
 
 
 def _sent(rows: list[Row[Any]]) -> list[ListedResult]:
     found: dict[tuple[int, str, str], list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        found[row.instance_id, row.bundle_digest, row.destination].append(row)
+        found[_result_of(row)].append(row)
     return [
         ListedResult(
             instance=instance_id,

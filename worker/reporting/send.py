@@ -63,7 +63,7 @@ class ResultDelivery:
             return faults.UNREADABLE
         try:
             adapter = self.adapter_of(destination)
-            made = self._made(waits, adapter)
+            made = self._made(waits, adapter, taken.attempt)
             if not self._extended(taken):
                 return ""
             sent = adapter.send(made, opened)
@@ -85,7 +85,7 @@ class ResultDelivery:
         elif self._end(taken, replace(waits, reason=reason)):
             log.error("result not sent, given up", extra=extra)
 
-    def _made(self, waits: WaitingResult, adapter: Adapter) -> Sequence[Any]:
+    def _made(self, waits: WaitingResult, adapter: Adapter, attempt: int) -> Sequence[Any]:
         """What is sent. Raises Undelivered."""
         with reading(self.database) as connection:
             found = facts(connection, waits)
@@ -99,7 +99,7 @@ class ResultDelivery:
         film = film_of(self.spool, found.film_digest)
         try:
             result = film_result(found, film, waits, self.options.zone)
-            return adapter.make(Outgoing(waits=waits, result=result, film=film))
+            return adapter.make(Outgoing(waits=waits, result=result, film=film, attempt=attempt))
         except Undelivered:
             raise
         except Exception as error:  # the film's header may have any fault, and its text may hold a patient's name
@@ -139,7 +139,7 @@ class ResultDelivery:
                 "digests": [one.digest for one in sent],
                 "attempts": taken.attempt,
             }
-            if warnings := [one.warning for one in sent if one.warning]:
+            if warnings := [warning for one in sent for warning in one.warnings]:
                 detail["warnings"] = warnings
             events = [_event(Action.RESULT_SENT, waits.instance, detail)]
             trail.record_all(connection, [*events, *_reported(connection, waits.instance)])

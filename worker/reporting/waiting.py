@@ -7,7 +7,7 @@ has no part in it.
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -61,7 +61,7 @@ class WaitingResult:
         return key_of(self.instance, self.bundle.digest, self.destination)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"since": self.since.isoformat()}
+        return asdict(self) | {"since": self.since.astimezone(UTC).isoformat()}  # so that they sort as times do
 
     @classmethod
     def read(cls, payload: dict[str, Any]) -> "WaitingResult":
@@ -145,6 +145,12 @@ def of_instance(instance_id: int) -> ColumnElement[bool]:
 def goes_to(names: Collection[str]) -> ColumnElement[bool]:
     """Errands of these destinations."""
     found: ColumnElement[bool] = errand.c.payload["destination"].as_string().in_(names)
+    return found
+
+
+def written_before(moment: datetime) -> ColumnElement[bool]:
+    """Errands that are older."""
+    found: ColumnElement[bool] = errand.c.payload["since"].as_string() < moment.astimezone(UTC).isoformat()
     return found
 
 

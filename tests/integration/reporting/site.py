@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,11 @@ PIXELS = chest_pixels(64, 48)
 OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10)
 
 
-def objects(result: FilmResult, film: Path) -> list[Dataset]:
+def objects(result: FilmResult, film: Path, *, picture: bool = True) -> list[Dataset]:
     """A document and, where the film was analysed, a picture: small, and the same for the same result."""
     assert film.name.startswith(result.film_digest)
     classes = [uid.Comprehensive3DSRStorage]
-    if result.not_analysed is None:
+    if picture and result.not_analysed is None:
         classes.append(uid.MultiFrameTrueColorSecondaryCaptureImageStorage)
     made = []
     for sop_class in classes:
@@ -151,7 +151,7 @@ class Site:
                 select(errand.c.id, errand.c.payload).where(waiting.of_instance(only) if only else true())
             ).all()
             for row in rows:
-                since = datetime.fromisoformat(row.payload["since"]) - timedelta(hours=hours)
+                since = (datetime.fromisoformat(row.payload["since"]) - timedelta(hours=hours)).astimezone(UTC)
                 values = {"next_attempt_at": since, "lease_until": None}
                 values["payload"] = row.payload | {"since": since.isoformat()}
                 connection.execute(update(errand).where(errand.c.id == row.id).values(values))

@@ -50,6 +50,8 @@ class Outgoing:
     result: FilmResult
     film: Path
     """As it was received."""
+    attempt: int
+    """1 for the first; `waits.reason` says why the one before failed."""
 
 
 class Sent(Protocol):
@@ -60,8 +62,8 @@ class Sent(Protocol):
         """SHA-256 of its bytes."""
 
     @property
-    def warning(self) -> str:
-        """What the destination said beside yes, a code; "" for nothing."""
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be known of it, codes: the destination said more than yes, or something is missing."""
 
     def keep(self, connection: Connection, waits: WaitingResult, now: datetime) -> None:
         """Write the row for it. Where it was sent before, that row says when it was sent last."""
