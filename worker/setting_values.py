@@ -90,41 +90,36 @@ class ResultRoute:
 
 def result_route(text: str) -> ResultRoute:
     """SENDER:DESTINATION, where DESTINATION is AE@host:port, mllp://host:port, http(s)://... or mailto:address."""
-    sender, colon, destination = (part.strip() for part in text.partition(":"))
-    if not colon:
-        raise ValueError("should be like CR1:PACS@pacs.example:104, or *:PACS@pacs.example:104 for every other sender")
-    try:
-        title(sender)
-    except ValueError as error:
-        raise ValueError(f"has a sender that {error}") from None
+    sender, _, destination = (part.strip() for part in text.partition(":"))
     scheme = destination.partition(":")[0].lower()
     if scheme == "mllp":
-        host, port = _host_and_port(destination[len("mllp:") :].removeprefix("//"))
-        return ResultRoute(sender=sender, scheme=scheme, host=host, port=port)
-    if scheme in ("http", "https"):
-        url = web_address(destination)
-        if len(url.partition("//")[2].partition("/")[0]) > LONGEST_DESTINATION - len("https://#") - 8:
-            raise ValueError(f"has a host of more than {LONGEST_DESTINATION} characters")
-        return ResultRoute(sender=sender, scheme=scheme, address=url)
-    if scheme == "mailto":
-        address = mail_address(destination.partition(":")[2])
-        if not address or len(destination) > LONGEST_DESTINATION:
-            raise ValueError(f"should name a mail address behind mailto:, of {LONGEST_DESTINATION} characters at most")
-        return ResultRoute(sender=sender, scheme=scheme, address=address)
-    called, at, where = destination.rpartition("@")
-    if not at or ":" in called:
-        raise ValueError(
-            "should have a destination such as PACS@pacs.example:104, mllp://ris.example:2575, "
-            "https://hospital.example/flags or mailto:chest@hospital.example"
-        )
-    try:
-        title(called)
-    except ValueError as error:
-        raise ValueError(f"has a destination that {error}") from None
-    host, port = _host_and_port(where)
-    if len(destination) > LONGEST_DESTINATION:
+        host, port = _host_and_port(destination.partition(":")[2].removeprefix("//"))
+        route = ResultRoute(sender=sender, scheme=scheme, host=host, port=port)
+    elif scheme in ("http", "https"):
+        route = ResultRoute(sender=sender, scheme=scheme, address=web_address(destination))
+        if len(urlsplit(destination).netloc) > LONGEST_DESTINATION - len("https://#01234567"):
+            raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
+    elif scheme == "mailto":
+        route = ResultRoute(sender=sender, scheme=scheme, address=mail_address(destination.partition(":")[2]))
+        if not route.address:
+            raise ValueError("should name a mail address behind mailto:")
+    else:
+        called, at, where = destination.rpartition("@")
+        if not at or ":" in called:
+            raise ValueError(
+                "should be like CR1:PACS@pacs.example:104, *:mllp://ris.example:2575, *:https://hook.example/flags or "
+                "*:mailto:chest@hospital.example, where * is every other sender"
+            )
+        host, port = _host_and_port(where)
+        route = ResultRoute(sender=sender, scheme="", called=called, host=host, port=port)
+    for name, whose in ((sender, "sender"), *([] if route.scheme else [(route.called, "destination")])):
+        try:
+            title(name)
+        except ValueError as error:
+            raise ValueError(f"has a {whose} that {error}") from None
+    if route.scheme not in ("http", "https") and len(destination) > LONGEST_DESTINATION:
         raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
-    return ResultRoute(sender=sender, scheme="", called=called, host=host, port=port)
+    return route
 
 
 def _host_and_port(where: str) -> tuple[str, int]:
@@ -135,8 +130,6 @@ def _host_and_port(where: str) -> tuple[str, int]:
         raise ValueError("should name a host, or an IPv6 address in brackets")
     if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
         raise ValueError("should end with a port of 1 to 65535")
-    if len(where) > LONGEST_DESTINATION - len("mllp://"):
-        raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
     return bare, int(port)
 
 

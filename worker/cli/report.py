@@ -107,13 +107,13 @@ def resend(
     """
     from worker.cli.roles import default_of
     from worker.instances import find
+    from worker.processes.result_options import routes as routes_by
     from worker.reporting import resend as again
-    from worker.reporting.destinations import routes_of
 
     settings = load_settings()
     if bool(names) == undelivered:
         raise ConfigurationError("name instances, or give --undelivered")
-    engine, routes = open_database(settings), routes_of(settings.results_to)
+    engine, routes = open_database(settings), routes_by(settings)
     ids = again.undelivered(engine, routes) if undelivered else [find(engine, name)[-1].id for name in names or ()]
     default = default_of(settings.bundle)
     resent, left = [], []

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from dicom_gateway.errors import in_hexadecimal
 from dicom_gateway.store_objects import StoreAnswer, meaning_of
+from worker.channels import faults as of_channels
+from worker.reporting.hl7 import acknowledgement
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
-REPLACED = "replaced"
+REPLACED, QUIET = "replaced", "quiet_hours"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
@@ -21,14 +23,15 @@ WORDS: dict[str, str] = {
     f"{REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_RESULTS_TO",
     f"{REJECTED}2_3_2": "it takes no more associations now",
     NOT_ACCEPTED: "it accepts no presentation context for the object: let it take the SOP class",
-    NO_ANSWER: "it took the association and did not answer the C-STORE",
-    HUNG_UP: "it closed the connection before it acknowledged the message",
+    NO_ANSWER: "it took the connection and did not answer",
+    HUNG_UP: "it closed the connection without an answer",
     NO_ACKNOWLEDGEMENT: "what it answered is no acknowledgement of HL7",
     OTHER_MESSAGE: "it acknowledged another message, and not this one",
     NOT_CONFIGURED: "it is no destination of XRAYQ_RESULTS_TO any more: 'xrayq report resend' sends it where results "
     "go now",
     SILENT: "the device was silenced while it waited",
     EARLIER_WAITS: "the result of an earlier revision of the film waits too",
+    QUIET: "quiet hours (XRAYQ_QUIET_HOURS)",
     REPLACED: "a newer revision of the film has a result",
     UNREADABLE: "another release wrote it, and this one cannot read it",
     NOT_MADE: "the objects could not be made, the worker's log says more",
@@ -38,7 +41,10 @@ WORDS: dict[str, str] = {
     FILM_MISSING: "the film is not in the spool",
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
 }
-NO_ASSOCIATION = (NO_CONNECTION, UNKNOWN_HOST, "aborted")
+AWAY = (NO_CONNECTION, UNKNOWN_HOST, "aborted", "connection_refused", "certificate", "no_tls", HUNG_UP, NO_ANSWER)
+"""With these another result would hardly arrive now either, nor where the association is rejected."""
+ANSWERED = (STATUS, REFUSED, "http_", "smtp_")
+"""Codes that begin so: the destination answered to what was sent, and did not take it."""
 
 
 def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
@@ -55,12 +61,12 @@ def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
 
 def is_away(code: str) -> bool:
     """Whether another result would hardly arrive now either."""
-    return code in (*NO_ASSOCIATION, NO_ANSWER) or code.startswith(REJECTED)
+    return code in AWAY or code.startswith(REJECTED)
 
 
 def is_there(code: str) -> bool:
-    """Whether the destination answered to an object: took it, or refused it."""
-    return not code or code == NOT_ACCEPTED or code.startswith(STATUS)
+    """Whether the destination answered to what was sent: took it, or refused it."""
+    return not code or code in (NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE) or code.startswith(ANSWERED)
 
 
 def in_words(code: str) -> str:
@@ -69,7 +75,10 @@ def in_words(code: str) -> str:
         number = code.removeprefix(STATUS)
         meaning = meaning_of(int(number, 16))
         return f"it answered {number}: {meaning}" if meaning else f"it answered {number}"
+    if code.startswith(REFUSED):
+        answer, _, error = code.removeprefix(REFUSED).partition("_")
+        return acknowledgement.in_words(answer, error)
     if code.startswith(REJECTED) and code not in WORDS:
         numbers = code.removeprefix(REJECTED).replace("_", "/")
         return f"it rejects the association ({numbers})"
-    return WORDS.get(code, code)
+    return WORDS[code] if code in WORDS else of_channels.in_words(code)

@@ -8,14 +8,14 @@ from enum import StrEnum
 from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Table, select
 
 from model.json_value import plain
-from worker.db.tables import errand, sent_object
+from worker.db.tables import errand
 from worker.queue.lease import failed_attempts
 from worker.reporting import waiting
 from worker.reporting.faults import in_words
-from worker.reporting.waiting import LOST, WAITS, WaitingResult
+from worker.reporting.waiting import LOST, SENT, WAITS, WaitingResult
 
 
 class ResultState(StrEnum):
@@ -38,6 +38,18 @@ class ListedObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedMessage:
+    """A message that a destination took."""
+
+    kind: str
+    """hl7, webhook or mail."""
+    message_id: str
+    digest: str
+    """SHA-256 of the message."""
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListedResult:
     """One film's result at one destination."""
 
@@ -53,6 +65,7 @@ class ListedResult:
     reason: str = ""
     """Why the last attempt failed, a code of `faults`."""
     objects: tuple[ListedObject, ...] = ()
+    messages: tuple[ListedMessage, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -67,19 +80,31 @@ def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
         limit: of those sent; 0 is all.
     """
     rows = connection.execute(select(errand).where(errand.c.kind.in_((WAITS, LOST))).order_by(errand.c.id)).all()
-    newest = select(sent_object).order_by(sent_object.c.sent_at.desc(), sent_object.c.id)
+    sent = [result for table in SENT for result in _newest(connection, table, limit)]
+    sent.sort(key=lambda result: result.at, reverse=True)
+    return [*_waiting(rows), *sent[: limit or None]]
+
+
+def _newest(connection: Connection, table: Table, limit: int) -> list[ListedResult]:
+    """Of one table, the newest first."""
+    newest = select(table).order_by(table.c.sent_at.desc(), table.c.id)
     # Rows of one result stand together: they were written in one transaction.
     grouped = groupby(connection.execute(newest.execution_options(yield_per=1000)), key=_result_of)
-    sent = [row for _, of_result in islice(grouped, limit or None) for row in of_result]
-    return [*_waiting(rows), *_sent(sent)]
+    return _sent([row for _, of_result in islice(grouped, limit or None) for row in of_result])
 
 
 def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     """As `listed`, of one instance."""
     waits = select(errand).where(errand.c.kind.in_((WAITS, LOST)), waiting.of_instance(instance_id))
     rows = connection.execute(waits.order_by(errand.c.id)).all()
-    sent = select(sent_object).where(sent_object.c.instance_id == instance_id)
-    return [*_waiting(rows), *_sent(list(connection.execute(sent.order_by(sent_object.c.id))))]
+    sent = [
+        result
+        for table in SENT
+        for result in _sent(
+            list(connection.execute(select(table).where(table.c.instance_id == instance_id).order_by(table.c.id)))
+        )
+    ]
+    return [*_waiting(rows), *sent]
 
 
 def _result_of(row: Row[Any]) -> tuple[int, str, str]:
@@ -117,16 +142,22 @@ def _sent(rows: list[Row[Any]]) -> list[ListedResult]:
             destination=destination,
             state=ResultState.SENT,
             at=max(row.sent_at for row in of_result),
-            objects=tuple(
-                ListedObject(
-                    sop_class_uid=row.sop_class_uid,
-                    sop_instance_uid=row.sop_instance_uid,
-                    series_instance_uid=row.series_instance_uid,
-                    digest=row.digest,
-                    status=row.status,
-                )
-                for row in of_result
-            ),
+            objects=tuple(_object(row) for row in of_result if "sop_class_uid" in row._fields),
+            messages=tuple(_message(row) for row in of_result if "message_id" in row._fields),
         )
         for (instance_id, bundle_digest, destination), of_result in found.items()
     ]
+
+
+def _object(row: Row[Any]) -> ListedObject:
+    return ListedObject(
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        digest=row.digest,
+        status=row.status,
+    )
+
+
+def _message(row: Row[Any]) -> ListedMessage:
+    return ListedMessage(kind=row.kind, message_id=row.message_id, digest=row.digest, answer=row.answer)

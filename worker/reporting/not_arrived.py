@@ -11,7 +11,7 @@ from worker.audit.actions import Action
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand
 from worker.queue.lease import failed_attempts
-from worker.reporting.faults import in_words
+from worker.reporting.faults import QUIET, in_words
 from worker.reporting.waiting import LOST, WAITS
 
 
@@ -60,7 +60,7 @@ def outages(connection: Connection) -> tuple[ResultOutage, ...]:
     rows = connection.execute(select(errand).where(errand.c.kind.in_((WAITS, LOST)), errand.c.attempts > 0))
     found: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        if row.kind == LOST or failed_attempts(row):
+        if row.kind == LOST or (failed_attempts(row) and row.payload["reason"] != QUIET):
             found[row.payload["destination"]].append(row)
     return tuple(_outage(name, found[name]) for name in sorted(found))
 

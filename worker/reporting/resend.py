@@ -75,10 +75,13 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         if not destinations:
             raise WrongState(f"results of {row.calling_ae} go nowhere: XRAYQ_RESULTS_TO names no destination for it")
         bundle = _bundle(connection, instance_id, State(row.state), default)
-        destinations = tuple(waiting.wanting(connection, instance_id, bundle.digest, destinations))
         now = database_time(connection)
+        wanted = waiting.wanting(connection, instance_id, bundle.digest, destinations, now)
+        if not wanted:
+            raise WrongState(f"instance {instance_id} has no flag that is told where results of {row.calling_ae} go")
+        destinations = tuple(destination for destination, _ in wanted)
         waiting.forget(connection, instance_id)
-        waiting.write(connection, instance_id, destinations, bundle, now)
+        waiting.write(connection, instance_id, wanted, bundle, now)
         names = [destination.name for destination in destinations]
         detail = {"bundle": bundle.digest, "destinations": names}
         trail.record(connection, action=Action.RESULT_RESENT, instance_id=instance_id, actor=actor, detail=detail)

@@ -9,7 +9,28 @@ import re
 from dataclasses import dataclass
 
 ACCEPTED = ("AA", "CA")
-REFUSED = ("AE", "AR", "CE", "CR")
+MEANINGS = {
+    "AE": "application error",
+    "AR": "application reject",
+    "CE": "commit error",
+    "CR": "commit reject",
+}
+"""HL7 table 0008."""
+ERRORS = {
+    "100": "segment sequence error",
+    "101": "required field missing",
+    "102": "data type error",
+    "103": "table value not found",
+    "200": "unsupported message type",
+    "201": "unsupported event code",
+    "202": "unsupported processing id",
+    "203": "unsupported version id",
+    "204": "unknown key identifier, such as a patient or an order",
+    "205": "duplicate key identifier",
+    "206": "application record locked",
+    "207": "application internal error",
+}
+"""HL7 table 0357, of ERR-3."""
 LONGEST = 1 << 16
 """Bytes of an acknowledgement that are read."""
 
@@ -17,7 +38,7 @@ LONGEST = 1 << 16
 @dataclass(frozen=True, kw_only=True)
 class Acknowledgement:
     code: str
-    """MSA-1: one of ACCEPTED or REFUSED."""
+    """MSA-1: one of ACCEPTED or MEANINGS."""
     of: str
     """MSA-2, the control ID of the message that it is about."""
     error: str = ""
@@ -32,10 +53,16 @@ def read(message: bytes) -> Acknowledgement | None:
     field, component = text[3], text[4]
     segments = [line.split(field) for line in re.split(r"[\r\n]+", text)]
     msa = next((segment for segment in segments if segment[0] == "MSA"), [])
-    if len(msa) < 3 or msa[1].strip() not in (*ACCEPTED, *REFUSED):
+    if len(msa) < 3 or msa[1].strip() not in (*ACCEPTED, *MEANINGS):
         return None
     err = next((segment for segment in segments if segment[0] == "ERR"), [])
     number = err[3].partition(component)[0].strip() if len(err) > 3 else ""
     return Acknowledgement(
         code=msa[1].strip(), of=msa[2].strip(), error=number if re.fullmatch(r"\d{1,3}", number) else ""
     )
+
+
+def in_words(code: str, error: str) -> str:
+    """Of a refusal: MSA-1 and ERR-3, each with its meaning."""
+    said = f"it answered {code}, {MEANINGS[code]}" if code in MEANINGS else f"it answered {code}"
+    return f"{said}; {error}, {ERRORS.get(error, 'a code of its own')}" if error else said

@@ -4,7 +4,6 @@ The same result, template and destination give the same bytes, also after a rest
 the message control ID follows from what makes it this result. So a receiver can tell a message that came twice.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from dicom_gateway.time_zone import in_zone_of
 from worker.reporting.hl7.er7 import SEGMENT_END, SEPARATORS, timestamp
 from worker.reporting.hl7.template import OBSERVATION_SEGMENTS, SEGMENTS, Fields, Template, filled
 from worker.reporting.hl7.values import of_message, of_observation
+from worker.reporting.sent_message import identity_of
 from worker.setting_values import HL7_CHARACTER_SETS
 
 CONTROL_ID_DIGITS = 20
@@ -68,8 +68,7 @@ def oru(result: FilmResult, options: MessageOptions, *, destination: str, correc
 
 def control_id(result: FilmResult, destination: str) -> str:
     """MSH-10: the same for every attempt, another for every other result and destination."""
-    identity = "\n".join((*result.identity, destination))
-    return hashlib.sha256(identity.encode()).hexdigest()[:CONTROL_ID_DIGITS]
+    return identity_of(result, destination)[:CONTROL_ID_DIGITS]
 
 
 def _segment(name: str, fields: Fields, values: Mapping[str, str], ours: Mapping[str, str]) -> str:
