@@ -196,13 +196,6 @@ def link(text: str) -> str:
     return web_address(text)
 
 
-def findings(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of findings, which are the bundle's own."""
-    if any(not re.fullmatch(r"[a-z0-9_]+", name) for name in names):
-        raise ValueError("should have names of findings as `xrayq instance show` has them, such as covid19")
-    return names
-
-
 def printable_line(text: str) -> str:
     """Text that mails, reports and terminals can show."""
     if not text.isprintable():

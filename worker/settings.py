@@ -157,10 +157,8 @@ class Settings(BaseSettings):
         description="Character set of HL7 messages (MSH-18), a name of HL7 table 0211: `UNICODE UTF-8`, `ASCII`, "
         "`8859/1` to `8859/9`, `8859/15`.",
     )
-    told_flags: Annotated[Names, AfterValidator(setting_values.findings)] = Field(
-        (), description="Findings whose flag is told by webhook and mail; empty: every one."
-    )
-    urgent: Annotated[Names, AfterValidator(setting_values.findings)] = Field(
+    told_flags: Names = Field((), description="Findings whose flag is told by webhook and mail; empty: every one.")
+    urgent: Names = Field(
         (),
         description="Findings whose flag is urgent: told also in the quiet hours, and an HL7 message is STAT.",
     )

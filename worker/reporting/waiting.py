@@ -137,12 +137,17 @@ def write(
         waits = WaitingResult(
             instance=instance_id,
             bundle=bundle,
-            software_version=version("xrayq"),
+            software_version=software_version(),
             destination=destination.name,
             since=now,
             reason=faults.QUIET if due > now else "",
         )
         errands.add(connection, WAITS, waits.key, due, waits.as_dict())
+
+
+def software_version() -> str:
+    """Ours."""
+    return version("xrayq")
 
 
 def forget(connection: Connection, instance_id: int) -> None:

@@ -13,7 +13,15 @@ from worker.db.session import reading
 from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.page.page import render
-from worker.reporting.faults import NOT_ACCEPTED, WORDS, in_words, is_away, is_there
+from worker.reporting.faults import (
+    NO_ACKNOWLEDGEMENT,
+    NOT_ACCEPTED,
+    OTHER_MESSAGE,
+    WORDS,
+    in_words,
+    is_away,
+    is_there,
+)
 from worker.reporting.not_arrived import ResultOutage, outages
 from worker.status.snapshot import StatusReader
 
@@ -86,6 +94,14 @@ def test_a_film_that_was_reported_is_accounted_for_as_a_scored_one(site: Site) -
         ("rejected_2_3_2", "it takes no more associations now"),
         ("rejected_1_1_1", "it rejects the association (1/1/1)"),
         ("aborted", WORDS["aborted"]),
+        ("refused_AR", "it answered AR, application reject"),
+        (
+            "refused_AE_204",
+            "it answered AE, application error; 204, unknown key identifier, such as a patient or an order",
+        ),
+        ("refused_CE_999", "it answered CE, commit error; 999, a code of its own"),
+        ("http_503", "the server answered 503"),
+        ("certificate", "its certificate is not trusted here; SSL_CERT_FILE names an authority of your own"),
         ("KeyError", "KeyError"),
     ],
 )
@@ -95,5 +111,7 @@ def test_every_code_in_words(code: str, words: str) -> None:
 
 def test_only_an_answer_to_an_object_says_that_a_destination_is_back() -> None:
     """What failed before the PACS was asked says nothing of it: what waits for it is not woken."""
-    assert {code for code in ("", "status_0xA700", *WORDS) if is_there(code)} == {"", "status_0xA700", NOT_ACCEPTED}
+    answers = {"", "status_0xA700", "refused_AR", "http_503", "smtp_550"}
+    refusals = {NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE}
+    assert {code for code in (*answers, *WORDS) if is_there(code)} == answers | refusals
     assert not [code for code in WORDS if is_away(code) and is_there(code)]
