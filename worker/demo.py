@@ -142,8 +142,12 @@ def own_films(source: Path, folder: Path) -> list[DemoObject]:
 
 
 @contextmanager
-def service(home: Path, log: Path) -> Iterator[int]:
-    """A running `xrayq up` in `home` on a free port; yields the port. Raises Unhealthy when it does not come up."""
+def service(home: Path, log: Path, **settings: str) -> Iterator[int]:
+    """A running `xrayq up` in `home` on a free port; yields the port. Raises Unhealthy when it does not come up.
+
+    Args:
+        settings: further ones, as environment variables.
+    """
     port = free_port()
     ours = {name: value for name, value in os.environ.items() if name.startswith(KEPT) or not name.startswith("XRAYQ_")}
     environment = ours | {
@@ -156,6 +160,7 @@ def service(home: Path, log: Path) -> Iterator[int]:
         "XRAYQ_GATEWAY_HTTP_PORT": "0",
         "XRAYQ_RELAY_HTTP_PORT": "0",
         "XRAYQ_WORKER_HTTP_PORT": "0",
+        **settings,
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -28,6 +28,7 @@ from worker.reporting.adapters.adapter import Opened, Outgoing
 from worker.reporting.adapters.store import MadeObject, SentObject, StoreAdapter
 from worker.reporting.couriers import Couriers
 from worker.reporting.destinations import routes_of
+from worker.reporting.listing import listed
 
 SENT, REPORTED, UNDELIVERED = "result_sent", "reported", "result_undelivered"
 
@@ -378,6 +379,7 @@ def test_an_errand_of_a_later_release_is_left_to_it(site: Site) -> None:
     assert site.send() == ["unreadable"]
     with reading(site.database) as connection:
         assert connection.execute(select(errand.c.payload)).scalar_one()["bundle"] == {"new": 1}
+        assert listed(connection) == []
     assert site.events(UNDELIVERED) == []
 
 
