@@ -7,8 +7,8 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import partial
 
+from dicom_gateway.report_words import NOTICE
 from dicom_gateway.result import spoken
-from model.notice import NOTICE
 from worker.bounded import within
 from worker.channels.mail_server import MailServer, hand_over
 from worker.errors import Undelivered

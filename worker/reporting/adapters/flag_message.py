@@ -6,7 +6,7 @@ Not the Study Instance UID either: it leads to the patient in every PACS, and a 
 import json
 from dataclasses import asdict, dataclass
 
-from model.notice import NOTICE
+from dicom_gateway.report_words import NOTICE
 from worker.reporting.adapters.adapter import Outgoing
 from worker.reporting.telling import Telling
 
