@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from worker.reporting.listing import ListedResult
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Results that are sent to the PACS.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Results that are sent to PACS and RIS.")
 
 MOST = 100
 NO_RECEIVER = "mllp://host:2575"

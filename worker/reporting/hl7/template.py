@@ -5,7 +5,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ class Template:
     of_observation: Mapping[str, Fields]
 
 
-@cache
 def read_template(path: Path | None = None) -> Template:
     """The shipped template, with what the file says instead. Raises ConfigurationError where it cannot be used."""
     shipped = tomllib.loads(DEFAULT.read_text(encoding="utf-8"))
