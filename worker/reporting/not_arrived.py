@@ -20,7 +20,7 @@ class ResultOutage:
     """A destination that results do not reach."""
 
     destination: str
-    """AE@host:port"""
+    """Its name."""
     failing: int
     """Results that failed and are tried again."""
     attempts: int
