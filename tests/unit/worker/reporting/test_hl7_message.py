@@ -1,5 +1,6 @@
 """The message to a RIS, read back by two libraries that know HL7 and not us."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.unit.gateway.reported import FINDINGS, film_without_pixels, not_analy
 from worker.errors import ConfigurationError
 from worker.reporting.hl7.message import MessageOptions, control_id, oru
 from worker.reporting.hl7.template import read_template
+from worker.reporting.hl7.values import OF_MESSAGE, OF_OBSERVATION
 
 RIS = "mllp://ris.test:2575"
 OPTIONS = MessageOptions(template=read_template(), site="North & South", urgent=frozenset({"covid19"}))
@@ -262,3 +264,9 @@ def test_a_template_that_cannot_be_used_says_where_and_why(tmp_path: Path, text:
 def test_a_template_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         read_template(tmp_path / "none.toml")
+
+
+def test_the_page_names_every_placeholder_and_observation() -> None:
+    page = (Path(read_template.__code__.co_filename).parent / "README.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", page))
+    assert {*OF_MESSAGE, *OF_OBSERVATION, *(name for more in OF_OBSERVATION.values() for name in more)} <= words
