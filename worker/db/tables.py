@@ -326,6 +326,22 @@ commitment = Table(
     Column("answered_at", Timestamp, comment="its first report came"),
 )
 
+sent_message = Table(
+    "sent_message",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False, comment="the film"),
+    Column("bundle_digest", String(64), nullable=False),
+    Column("destination", String(128), nullable=False, comment="mllp://host:port, https://host#digest, mailto:address"),
+    Column("kind", String(16), nullable=False, comment="hl7, webhook or mail"),
+    Column("message_id", String(64), nullable=False, comment="MSH-10, webhook-id or Message-ID without its domain"),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of the message as it was made"),
+    Column("sent_at", Timestamp, nullable=False),
+    Column("answer", String(16), nullable=False, comment="AA or CA, an HTTP status, 250"),
+    UniqueConstraint("instance_id", "bundle_digest", "destination", "message_id", name="uq_sent_message"),
+    Index(None, "sent_at"),
+)
+
 device = Table(
     "device",
     metadata,

@@ -33,6 +33,7 @@ log = logging.getLogger("xrayq.worker")
 def run(settings: Settings) -> bool:
     """Decode and score films from Redis until told to stop. False where it gave up: it consumed nothing any more."""
     url, database, spool = broker_url(settings), open_database(settings, writes=True), open_spool(settings)
+    results = couriers(settings, database, spool)  # a template that cannot be used ends it here
     app = broker.make_app(url, visibility_seconds=settings.lease_seconds)
     probe = broker.prober(app, broker.add_probe_queue(app))
     slowest_batch = 2 * settings.batch_size * settings.decode_timeout / settings.decoders  # each film tried twice
@@ -69,7 +70,6 @@ def run(settings: Settings) -> bool:
         metrics=metrics,
         results=result_errands(settings),
     )
-    results = couriers(settings, database, spool)
     with reading(database) as connection:
         if settings.results_to and not accepted(connection):
             log.warning("no result is sent: every device is silent, see 'xrayq device list'")

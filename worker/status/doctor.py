@@ -59,6 +59,10 @@ class DoctorOptions:
     """The bundle of the settings, live while none is activated."""
     engine: str
     results_to: tuple[str, ...]
+    hl7_template: Path | None
+    """None: the shipped one."""
+    told_flags: tuple[str, ...]
+    """Findings that the settings name for messages of flags."""
     report_time: str
     """HH:MM of the nightly report, "" where none is made."""
 
@@ -215,6 +219,27 @@ def _report(options: DoctorOptions) -> str:
     return f"can be drawn, each day at {options.report_time}" if options.report_time else "can be drawn by hand"
 
 
+def _messages(options: DoctorOptions) -> str:
+    """What would be found out by the first result alone."""
+    from worker.reporting.hl7.template import read_template
+
+    read_template(options.hl7_template)
+    live: PlacedBundle | None = None
+    with suppress(WorkerError, SQLAlchemyError):  # the database has a check of its own
+        live, _ = _placed(options)
+    try:
+        bundle = open_bundle(live or by_settings(options.bundle))
+    except BundleError:
+        raise Unhealthy("not known: the bundle cannot be read") from None
+    flags = sorted({point.finding for point in bundle.operating_points})
+    if unknown := sorted(set(options.told_flags) - set(flags)):
+        raise Unhealthy(
+            f"XRAYQ_URGENT or XRAYQ_TOLD_FLAGS names {', '.join(unknown)}, which is no flag of {bundle.name} "
+            f"{bundle.version}: it has {', '.join(flags)}"
+        )
+    return f"HL7 template {options.hl7_template or 'as shipped'}; flags: {', '.join(flags)}"
+
+
 def _broker(options: DoctorOptions) -> str:
     if not options.redis_url:
         raise Unhealthy("no Redis: 'xrayq up' is not running in this home, and XRAYQ_REDIS_URL is not set")
@@ -231,5 +256,6 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("bundle", _bundle),
     ("backlog", _backlog),
     ("results", _results),
+    ("messages", _messages),
     ("report", _report),
 )

@@ -25,11 +25,12 @@ from worker.queue import errands
 from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
-from worker.reporting.acceptance import DeviceState
-from worker.reporting.destinations import routes_of
+from worker.reporting.adapters.adapter import SendOptions
+from worker.reporting.adapters.store import StoreAdapter
+from worker.reporting.destinations import StoreDestination, routes_of
 from worker.reporting.objects import maker
 from worker.reporting.pictures import Pictures
-from worker.reporting.send import ResultDelivery, SendOptions
+from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import WAITS, ResultErrands
 from worker.scoring.decoding import DecodePool
 from worker.scoring.task import Scoring
@@ -89,7 +90,7 @@ def hospital(home: Path, database: Engine, bundle: Bundle) -> Iterator[Hospital]
     try:
         done = made.xrayq("evidence", "keygen")
         assert done.returncode == 0, done.stderr
-        acceptance.change(database, "CR1", DeviceState.ACCEPTED, reason="test", actor="operator:test")
+        acceptance.accept(database, "CR1", reason="test", actor="operator:test", evidence=None)
         yield made
     finally:
         made.pictures.close()
@@ -118,13 +119,11 @@ def score_and_send(site: Hospital, keys: list[int]) -> None:
     port = free_port()
     routes = routes_of([f"*:PACS@127.0.0.1:{port}"])
     score(site, keys, ResultErrands(routes, not_analysed=True))
-    delivery = ResultDelivery(
-        database=site.database,
-        spool=site.spool,
-        make=maker(site.pictures),
-        options=SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10),
-    )
+    options = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10, confirm=False)
     (destination,) = routes.every
+    assert isinstance(destination, StoreDestination)
+    adapter = StoreAdapter(destination=destination, objects=maker(site.pictures), options=options)
+    delivery = ResultDelivery(database=site.database, spool=site.spool, adapter_of=lambda _: adapter, options=options)
     goes_there = waiting.goes_to([destination.name])
     with pacs(port):
         while taken := errands.take(site.database, (WAITS,), goes_there, now=time_of(site.database), lease_seconds=60):

@@ -1,7 +1,7 @@
 """A site whose results are sent: films that end, a PACS's address, and a worker's delivery, all in this process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,18 @@ from tests.phantoms import chest_pixels, write_film
 from worker.audit import score_digests, trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, time_of, writing
-from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_object
+from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_message, sent_object
+from worker.processes import result_options
 from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
-from worker.reporting.adapters.adapter import Adapter, SendOptions
-from worker.reporting.adapters.store import StoreAdapter
+from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.confirm import Confirmation, ConfirmOptions
-from worker.reporting.destinations import Destination, StoreDestination, routes_of
+from worker.reporting.destinations import Destination, StoreDestination
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
+from worker.settings import Settings
 from worker.studies import opening
 
 PIXELS = chest_pixels(64, 48)
@@ -75,11 +76,20 @@ class Site:
     bundle: Bundle
     folder: Path
     routes: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Beside `results_to`."""
+
+    @property
+    def configured(self) -> Settings:
+        return Settings(results_to=self.routes, **self.settings)
+
+    @property
+    def every(self) -> tuple[Destination, ...]:
+        return result_options.routes(self.configured).every
 
     @property
     def destinations(self) -> tuple[StoreDestination, ...]:
-        found = routes_of(self.routes).every
-        return tuple(destination for destination in found if isinstance(destination, StoreDestination))
+        return tuple(destination for destination in self.every if isinstance(destination, StoreDestination))
 
     def accept(self, calling_ae: str = "CR1") -> None:
         acceptance.accept(self.database, calling_ae, reason="test", actor="operator:test", evidence=None)
@@ -88,14 +98,21 @@ class Site:
         acceptance.silence(self.database, calling_ae, reason="test", actor="operator:test")
 
     def film(
-        self, name: str = "one", state: str = "scored", calling_ae: str = "CR1", *, end: bool = True, **attributes: Any
+        self,
+        name: str = "one",
+        state: str = "scored",
+        calling_ae: str = "CR1",
+        *,
+        end: bool = True,
+        flag: bool = True,
+        **attributes: Any,
     ) -> int:
         """One that came and ended, its result written for sending in the transaction that ended it."""
         path = write_film(self.folder, name, pixels=PIXELS, **attributes)
         received = replace(store_file(path, self.spool, "XRAYQ"), calling_ae=calling_ae)
         key = ingest(self.database, self.spool, received)[1]
         if end:
-            self.end(key, state)
+            self.end(key, state, flag=flag)
         return key
 
     def end(
@@ -108,7 +125,7 @@ class Site:
         prediction_set: Sequence[str] | None = None,
         reason: str = "",
     ) -> None:
-        results = ResultErrands(routes_of(self.routes), not_analysed=not_analysed)
+        results = ResultErrands(result_options.routes(self.configured), not_analysed=not_analysed)
         with writing(self.database) as connection:
             now = database_time(connection)
             why = reason or {"ineligible": "view", "failed": "truncated"}.get(state)
@@ -134,11 +151,7 @@ class Site:
             make: the objects of a result.
         """
         chosen = replace(OPTIONS, **options)
-
-        def adapter_of(destination: Destination) -> Adapter:
-            assert isinstance(destination, StoreDestination)
-            return StoreAdapter(destination=destination, objects=make, options=chosen)
-
+        adapter_of = result_options.adapters(self.configured, make, chosen)
         return ResultDelivery(database=self.database, spool=self.spool, adapter_of=adapter_of, options=chosen)
 
     def send(self, destination: Destination | None = None, **options: Any) -> list[str]:
@@ -202,6 +215,10 @@ class Site:
         with reading(self.database) as connection:
             query = select(errand.c.payload).where(errand.c.kind == kind).order_by(errand.c.id)
             return [payload["destination"] for payload in connection.execute(query).scalars()]
+
+    def messages(self) -> list[Any]:
+        with reading(self.database) as connection:
+            return list(connection.execute(select(sent_message).order_by(sent_message.c.id)))
 
     def sent(self) -> list[Any]:
         with reading(self.database) as connection:

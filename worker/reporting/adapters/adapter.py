@@ -54,6 +54,8 @@ class Outgoing:
     """As it was received."""
     attempt: int
     """1 for the first; `waits.reason` says why the one before failed."""
+    corrects: bool = False
+    """The destination has the result of an earlier revision of the film."""
 
 
 class Sent(Protocol):
