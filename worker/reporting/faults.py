@@ -10,7 +10,8 @@ REPLACED = "replaced"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
-NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS = "not_held", "not_found", "no_report", "status_counts"
+NOT_HELD, NOT_FOUND, NOT_COMMITTED = "not_held", "not_found", "not_committed"
+NO_REPORT, STATUS_COUNTS = "no_report", "status_counts"
 REJECTED, STATUS, COMMITMENT, QUERY = "rejected_", "status_", "commitment_", "query_"
 WORDS: dict[str, str] = {
     "no_connection": "nothing listens there, or it does not answer",
@@ -23,6 +24,7 @@ WORDS: dict[str, str] = {
     NO_ANSWER: "it took the association and did not answer",
     NOT_HELD: "it took the objects, and reports that it does not hold each",
     NOT_FOUND: "it took the objects, and C-FIND does not find each",
+    NOT_COMMITTED: "it reports that it does not commit to each object: 'xrayq report show' has its Failure Reason",
     NO_REPORT: "it took the request for storage commitment, and has not reported yet: it must know our AE title, host "
     "and port (XRAYQ_AE_TITLE, XRAYQ_PORT)",
     STATUS_COUNTS: "it takes neither storage commitment nor C-FIND, or is not asked: its status of the C-STORE counts",
@@ -42,7 +44,7 @@ WORDS: dict[str, str] = {
 NO_ASSOCIATION = ("no_connection", "unknown_host", "aborted")
 
 
-ASKED = (NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS)
+ASKED = (NOT_HELD, NOT_FOUND, NOT_COMMITTED, NO_REPORT, STATUS_COUNTS)
 """What a destination that answers is found to be like."""
 
 
