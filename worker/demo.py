@@ -35,6 +35,10 @@ ABOUT_CHEST = (
     "right. No installed package has a second public chest film: send films of your own with --films."
 )
 CALLING_AE = "DEMO-PACS"
+ABOUT_RESULTS = (
+    f"Results: off. The demo sends none to a PACS, whatever XRAYQ_RESULTS_TO says, and {CALLING_AE} is silent, as "
+    "every sender is at first."
+)
 START_SECONDS, FINISH_SECONDS = 60.0, 170.0
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 KEPT = (
@@ -142,8 +146,12 @@ def own_films(source: Path, folder: Path) -> list[DemoObject]:
 
 
 @contextmanager
-def service(home: Path, log: Path) -> Iterator[int]:
-    """A running `xrayq up` in `home` on a free port; yields the port. Raises Unhealthy when it does not come up."""
+def service(home: Path, log: Path, **settings: str) -> Iterator[int]:
+    """A running `xrayq up` in `home` on a free port; yields the port. Raises Unhealthy when it does not come up.
+
+    Args:
+        settings: further ones, as environment variables.
+    """
     port = free_port()
     ours = {name: value for name, value in os.environ.items() if name.startswith(KEPT) or not name.startswith("XRAYQ_")}
     environment = ours | {
@@ -156,6 +164,7 @@ def service(home: Path, log: Path) -> Iterator[int]:
         "XRAYQ_GATEWAY_HTTP_PORT": "0",
         "XRAYQ_RELAY_HTTP_PORT": "0",
         "XRAYQ_WORKER_HTTP_PORT": "0",
+        **settings,
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

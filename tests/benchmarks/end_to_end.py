@@ -92,11 +92,11 @@ def _ours(base: Path, home_name: str, films: int, syntax: str) -> float:
     with service(home, base / f"{home_name}.log") as port:
         warm = 2 * cores()
         storescu(port, [base / "warm"], base / "storescu.log", syntax)
-        _wait_for_scores(home, warm, 120)
+        wait_for_scores(home, warm, 120)
         started = datetime.now(UTC)
         storescu(port, [base / "films"], base / "storescu.log", syntax)
-        times = _wait_for_scores(home, warm + films, 10 * films)
-    _empty(home)
+        times = wait_for_scores(home, warm + films, 10 * films)
+    empty_spool(home)
     return films / (times[-1] - started).total_seconds()
 
 
@@ -105,13 +105,13 @@ def _backlog(base: Path, home_name: str, films: int, syntax: str) -> float:
     with gateway(home) as (port, _):
         storescu(port, [base / "films"], base / "storescu.log", syntax)
     with service(home, base / f"{home_name}.log"):
-        times = _wait_for_scores(home, films, 10 * films)
-    _empty(home)
+        times = wait_for_scores(home, films, 10 * films)
+    empty_spool(home)
     first = times.count(times[0])  # one transaction, one time
     return (films - first) / (times[-1] - times[0]).total_seconds()
 
 
-def _wait_for_scores(home: Path, films: int, seconds: float) -> list[datetime]:
+def wait_for_scores(home: Path, films: int, seconds: float) -> list[datetime]:
     """When each score was written, in order."""
     database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
 
@@ -125,7 +125,8 @@ def _wait_for_scores(home: Path, films: int, seconds: float) -> list[datetime]:
     return found
 
 
-def _empty(home: Path) -> None:
+def empty_spool(home: Path) -> None:
+    """So that later rounds have the disk to themselves."""
     for path in (home / "spool").rglob("*.dcm"):
         path.unlink()
 

@@ -31,6 +31,9 @@ class Action(StrEnum):
     RESULT_RESENT = "result_resent"
     DEVICE_ACCEPTED = "device_accepted"
     DEVICE_SILENCED = "device_silenced"
+    # studies
+    STUDY_COMPLETE = "study_complete"
+    STUDY_CHANGED = "study_changed"
     # bundles
     BUNDLE_ACTIVATED = "bundle_activated"
     BUNDLE_SHADOWED = "bundle_shadowed"

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import suppress
+from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,13 +33,13 @@ def run(settings: Settings) -> None:
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
-    pictures = comparing(settings)
+    pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
 
     def accept(arrived: Received | OtherObject) -> None:
         if isinstance(arrived, Received):
-            ingest(database, spool, arrived, pictures.same_picture)
+            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet)
         else:
-            other_objects.record(database, arrived)
+            other_objects.record(database, arrived, quiet=quiet)
             metrics.other_object(arrived.calling_ae)
 
     def committed(report: CommitmentReport) -> None:

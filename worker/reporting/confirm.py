@@ -123,19 +123,20 @@ class Confirmation:
         return said.reason
 
     def leave(self, destinations: Sequence[str]) -> int:
-        """Results at other destinations than these: nobody asks there any more. How many there were.
+        """Results at other destinations than these are ended when they are old enough: nobody asks there any more.
 
-        Not ended at once: another worker's settings may be newer.
+        Until then they are left as they are: another worker's settings may be newer. Returns how many were ended.
         """
-        taken = self._take(~waiting.goes_to(destinations))
+        oldest = time_of(self.database) - timedelta(hours=self.send.hours)
+        taken = self._take(~waiting.goes_to(destinations), waiting.written_before(oldest))
         self._settle(self._read(taken), _Said(reason=faults.NOT_CONFIGURED))
         return len(taken)
 
-    def _take(self, which: ColumnElement[bool]) -> list[Errand]:
+    def _take(self, *which: ColumnElement[bool]) -> list[Errand]:
         return errands.take_batch(
             self.database,
             (CONFIRM,),
-            which,
+            *which,
             now=time_of(self.database),
             lease_seconds=self.send.lease_seconds,
             most=MOST_AT_ONCE,

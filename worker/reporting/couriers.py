@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
@@ -163,23 +164,27 @@ class Couriers:
         self._ended()
 
     def sweep(self) -> int:
-        """Results for destinations that are in the settings no more: put off, and given up in the end.
+        """Results for destinations that are in the settings no more are given up when they are old enough.
 
-        Not at once: another worker's settings may be newer. Returns how many there were.
+        Until then they are left as they are: another worker's settings may be newer, and its courier sends them.
+        Returns how many were given up.
         """
-        found = 0
+        found, delivery = 0, self._delivery
+        now = time_of(delivery.database)
+        oldest = now - timedelta(hours=delivery.options.hours)
         while not self._stop.is_set() and (
             taken := errands.take(
-                self._delivery.database,
+                delivery.database,
                 (WAITS,),
                 ~waiting.goes_to(self._names),
-                now=time_of(self._delivery.database),
-                lease_seconds=self._delivery.options.lease_seconds,
+                waiting.written_before(oldest),
+                now=now,
+                lease_seconds=delivery.options.lease_seconds,
             )
         ):
             found += 1
             with suppress(ValueError):  # of another release: it takes it
-                self._delivery.failed(taken, waiting.read(taken), faults.NOT_CONFIGURED)
+                delivery.failed(taken, waiting.read(taken), faults.NOT_CONFIGURED)
         while not self._stop.is_set() and (left := self._confirmation.leave(self._names)):
             found += left
         return found

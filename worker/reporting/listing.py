@@ -1,19 +1,21 @@
 """What became of results, for people: sent, waiting, or given up."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, Table, select
 
 from model.json_value import plain
-from worker.db.tables import errand, sent_object
+from worker.db.tables import errand
 from worker.queue.lease import failed_attempts
 from worker.reporting import faults, waiting
-from worker.reporting.waiting import CONFIRM, EACH, LOST
+from worker.reporting.held import is_held
+from worker.reporting.waiting import CONFIRM, EACH, LOST, SENT, WaitingResult
 
 
 class ResultState(StrEnum):
@@ -49,6 +51,18 @@ class ListedObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedMessage:
+    """A message that a destination took."""
+
+    kind: str
+    """hl7, webhook or mail."""
+    message_id: str
+    digest: str
+    """SHA-256 of the message."""
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListedResult:
     """One film's result at one destination."""
 
@@ -64,6 +78,7 @@ class ListedResult:
     reason: str = ""
     """Why the last attempt failed, to send it or to have it confirmed, a code of `faults`."""
     objects: tuple[ListedObject, ...] = ()
+    messages: tuple[ListedMessage, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -78,43 +93,84 @@ def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
         limit: of those sent; 0 is all.
     """
     rows = connection.execute(select(errand).where(errand.c.kind.in_(EACH)).order_by(errand.c.id)).all()
-    group = (sent_object.c.instance_id, sent_object.c.bundle_digest, sent_object.c.destination)
-    newest = select(*group, func.max(sent_object.c.sent_at).label("at")).group_by(*group)
-    newest = newest.order_by(func.max(sent_object.c.sent_at).desc(), sent_object.c.instance_id.desc())
-    which = (newest.limit(limit) if limit else newest).subquery()
-    same = [sent_object.c[column.name] == which.c[column.name] for column in group]
-    sent = select(sent_object).join(which, same[0] & same[1] & same[2]).order_by(which.c.at.desc(), sent_object.c.id)
-    return _both(rows, connection.execute(sent).all())
+    sent = [result for table in SENT for result in _newest(connection, table, limit, _about(rows))]
+    sent.sort(key=lambda result: result.at, reverse=True)
+    return _both(rows, sent[: limit or None])
+
+
+def _newest(connection: Connection, table: Table, limit: int, about: dict[str, Row[Any]]) -> list[ListedResult]:
+    """Of one table, the newest first."""
+    newest = select(table).order_by(table.c.sent_at.desc(), table.c.id)
+    # Rows of one result stand together: they were written in one transaction.
+    grouped = groupby(connection.execute(newest.execution_options(yield_per=1000)), key=_result_of)
+    return _sent([row for _, of_result in islice(grouped, limit or None) for row in of_result], about)
 
 
 def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     """As `listed`, of one instance."""
     waits = select(errand).where(errand.c.kind.in_(EACH), waiting.of_instance(instance_id))
     rows = connection.execute(waits.order_by(errand.c.id)).all()
-    sent = select(sent_object).where(sent_object.c.instance_id == instance_id)
-    return _both(rows, connection.execute(sent.order_by(sent_object.c.id)).all())
+    return _both(rows, _sent_of(connection, [instance_id], _about(rows)))
 
 
-def _both(errands: Sequence[Row[Any]], objects: Sequence[Row[Any]]) -> list[ListedResult]:
+def of_instances(connection: Connection, ids: Select[Any]) -> dict[int, list[ListedResult]]:
+    """As `of_instance`, of those of these instances that have a result.
+
+    Args:
+        ids: selects them.
+    """
+    waits = select(errand).where(errand.c.kind.in_(EACH), errand.c.payload["instance"].as_integer().in_(ids))
+    rows = connection.execute(waits.order_by(errand.c.id)).all()
+    found: dict[int, list[ListedResult]] = defaultdict(list)
+    for result in _both(rows, _sent_of(connection, ids, _about(rows))):
+        found[result.instance].append(result)
+    return dict(found)
+
+
+def _sent_of(
+    connection: Connection, ids: Select[Any] | Sequence[int], about: dict[str, Row[Any]]
+) -> list[ListedResult]:
+    found = []
+    for table in SENT:
+        sent = select(table).where(table.c.instance_id.in_(ids)).order_by(table.c.id)
+        found += _sent(connection.execute(sent).all(), about)
+    return found
+
+
+def _about(errands: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+    """Errands about what was sent, by key: it is to be confirmed, or was given up unconfirmed."""
+    return {row.key: row for row in errands if row.kind == CONFIRM or (row.kind == LOST and row.payload.get("sent"))}
+
+
+def _both(errands: Sequence[Row[Any]], sent: Sequence[ListedResult]) -> list[ListedResult]:
     """What is to be sent, then what was. An errand about what was sent is told there."""
-    about = {row.key: row for row in errands if row.kind == CONFIRM or (row.kind == LOST and row.payload.get("sent"))}
-    sent = _sent(objects, about)
+    about = _about(errands)
     told = {waiting.key_of(one.instance, one.bundle_digest, one.destination) for one in sent}
-    return [*(_waiting(row) for row in errands if row.key not in about or row.key not in told), *sent]
+    return [*_waiting(row for row in errands if row.key not in about or row.key not in told), *sent]
 
 
-def _waiting(row: Row[Any]) -> ListedResult:
-    payload, lost = row.payload, row.kind == LOST
-    return ListedResult(
-        instance=payload["instance"],
-        bundle_digest=payload["bundle"]["digest"],
-        destination=payload["destination"],
-        state=ResultState.GIVEN_UP if lost else ResultState.WAITS,
-        at=datetime.fromisoformat(payload["given_up" if lost else "since"]),
-        attempts=row.attempts if lost else failed_attempts(row),
-        next_at=None if lost else row.next_attempt_at,
-        reason=payload["reason"],
-    )
+def _result_of(row: Row[Any]) -> tuple[int, str, str]:
+    return row.instance_id, row.bundle_digest, row.destination
+
+
+def _waiting(rows: Iterable[Row[Any]]) -> Iterator[ListedResult]:
+    """But what a later release wrote, and this one cannot read."""
+    for row in rows:
+        try:
+            waits = WaitingResult.read(row.payload)
+        except ValueError:
+            continue
+        lost = row.kind == LOST
+        yield ListedResult(
+            instance=waits.instance,
+            bundle_digest=waits.bundle.digest,
+            destination=waits.destination,
+            state=ResultState.GIVEN_UP if lost else ResultState.WAITS,
+            at=datetime.fromisoformat(row.payload["given_up"]) if lost else waits.since,
+            attempts=row.attempts if lost else failed_attempts(row),
+            next_at=None if lost else row.next_attempt_at,
+            reason=waits.reason,
+        )
 
 
 def _sent(rows: Sequence[Row[Any]], about: dict[str, Row[Any]]) -> list[ListedResult]:
@@ -125,18 +181,19 @@ def _sent(rows: Sequence[Row[Any]], about: dict[str, Row[Any]]) -> list[ListedRe
     """
     found: dict[tuple[int, str, str], list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        found[row.instance_id, row.bundle_digest, row.destination].append(row)
+        found[_result_of(row)].append(row)
     return [_one_sent(key, of_result, about.get(waiting.key_of(*key))) for key, of_result in found.items()]
 
 
 def _one_sent(key: tuple[int, str, str], rows: Sequence[Row[Any]], about: Row[Any] | None) -> ListedResult:
     """`about`: its errand, where it is not confirmed."""
-    said = all(row.committed_at or row.found_at for row in rows)
+    objects = [row for row in rows if "sop_class_uid" in row._fields]
+    said = bool(objects) and all(row.committed_at or row.found_at for row in objects)
     state = ResultState.CONFIRMED if said else ResultState.SENT
     waits = about if about is not None and about.kind == CONFIRM else None
     if about is not None and not waits:
         state = ResultState.UNCONFIRMED
-    counts = not said and all(row.committed_at or row.found_at or row.status_counts_at for row in rows)
+    counts = bool(objects) and not said and all(map(is_held, objects))
     instance_id, bundle_digest, destination = key
     return ListedResult(
         instance=instance_id,
@@ -147,18 +204,24 @@ def _one_sent(key: tuple[int, str, str], rows: Sequence[Row[Any]], about: Row[An
         attempts=0 if about is None else failed_attempts(about),
         next_at=waits.next_attempt_at if waits else None,
         reason=about.payload["reason"] if about is not None else faults.STATUS_COUNTS if counts else "",
-        objects=tuple(
-            ListedObject(
-                sop_class_uid=row.sop_class_uid,
-                sop_instance_uid=row.sop_instance_uid,
-                series_instance_uid=row.series_instance_uid,
-                digest=row.digest,
-                status=row.status,
-                committed_at=row.committed_at,
-                found_at=row.found_at,
-                status_counts_at=row.status_counts_at,
-                failure_reason=row.failure_reason,
-            )
-            for row in rows
-        ),
+        objects=tuple(map(_object, objects)),
+        messages=tuple(_message(row) for row in rows if "message_id" in row._fields),
     )
+
+
+def _object(row: Row[Any]) -> ListedObject:
+    return ListedObject(
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        digest=row.digest,
+        status=row.status,
+        committed_at=row.committed_at,
+        found_at=row.found_at,
+        status_counts_at=row.status_counts_at,
+        failure_reason=row.failure_reason,
+    )
+
+
+def _message(row: Row[Any]) -> ListedMessage:
+    return ListedMessage(kind=row.kind, message_id=row.message_id, digest=row.digest, answer=row.answer)

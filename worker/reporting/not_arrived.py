@@ -27,7 +27,7 @@ class ResultOutage:
     """A destination that results do not reach."""
 
     destination: str
-    """AE@host:port"""
+    """Its name."""
     waiting: int
     """Results that are to be sent, those that were not tried yet too."""
     failing: int

@@ -1,17 +1,19 @@
 """One result to one destination: made, sent by the destination's adapter, and recorded in one transaction.
 
-A process that dies between the destination's answer and our commit sends the same again, under the same UIDs, so the
-destination holds one.
+A process that dies between the destination's answer and our commit sends the same again, under the same UIDs or
+message ID, so the destination holds one.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine
 
+from dicom_gateway.result import FilmResult
 from dicom_gateway.spool import Spool
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
@@ -62,7 +64,12 @@ class ResultDelivery:
             return faults.UNREADABLE
         try:
             adapter = self.adapter_of(destination)
-            made = self._made(waits, adapter)
+            outgoing = self._outgoing(waits, destination, taken.attempt)
+            if until := self._quiet_until(outgoing.result, destination):
+                self._put_off(taken, replace(waits, reason=faults.QUIET), until)
+                return faults.QUIET
+            with _not_made(waits.instance):
+                made = adapter.make(outgoing)
             if not self._extended(taken):
                 return ""
             sent = adapter.send(made, opened)
@@ -84,27 +91,37 @@ class ResultDelivery:
         elif self._end(taken, replace(waits, reason=reason)):
             log.error("result not sent, given up", extra=extra)
 
-    def _made(self, waits: WaitingResult, adapter: Adapter) -> Sequence[Any]:
-        """What is sent. Raises Undelivered."""
+    def _outgoing(self, waits: WaitingResult, destination: Destination, attempt: int) -> Outgoing:
+        """The result, where it may leave. Raises Undelivered."""
         with reading(self.database) as connection:
             found = facts(connection, waits)
             if not acceptance.accepted(connection, [found.calling_ae]):
                 raise Undelivered(faults.SILENT)
             if waiting.newer(connection, waits.instance, waits.destination):
                 raise Undelivered(faults.REPLACED)
+            flagged_only = destination.due((), found.at) is None
+            if flagged_only and waiting.ended_later(connection, waits.instance):  # it may go there, or have no flag
+                raise Undelivered(faults.REPLACED)
             outdated = waiting.earlier(connection, waits)
         if outdated:
             self._give_up_earlier(waits)
+        with reading(self.database) as connection:
+            corrects = waiting.corrects(connection, waits)
         film = film_of(self.spool, found.film_digest)
-        try:
+        with _not_made(waits.instance):
             result = film_result(found, film, waits, self.options.zone)
-            return adapter.make(Outgoing(waits=waits, result=result, film=film))
-        except Undelivered:
-            raise
-        except Exception as error:  # the film's header may have any fault, and its text may hold a patient's name
-            extra = {"instance": waits.instance, "reason": type(error).__name__}
-            log.error("result not made", extra=extra)
-            raise Undelivered(faults.NOT_MADE) from error
+        return Outgoing(waits=waits, result=result, film=film, attempt=attempt, corrects=corrects)
+
+    def _quiet_until(self, result: FilmResult, destination: Destination) -> datetime | None:
+        """When the destination's quiet hours end; None where it may be told now."""
+        now = time_of(self.database)
+        due = destination.due([found.name for found in result.findings if found.flag], now)
+        return due if due and due > now else None
+
+    def _put_off(self, taken: Errand, waits: WaitingResult, until: datetime) -> None:
+        with writing(self.database) as connection:
+            values = {"next_attempt_at": until, "lease_until": None, "payload": waits.as_dict()}
+            lease.change(connection, ERRANDS, taken.claim, **values)
 
     def _extended(self, taken: Errand) -> bool:
         """Making may take long, and the lease is for sending. False where another has it by now."""
@@ -141,7 +158,7 @@ class ResultDelivery:
                 "digests": [one.digest for one in sent],
                 "attempts": taken.attempt,
             }
-            if warnings := [one.warning for one in sent if one.warning]:
+            if warnings := [warning for one in sent for warning in one.warnings]:
                 detail["warnings"] = warnings
             events = [_event(Action.RESULT_SENT, waits.instance, detail)]
             trail.record_all(connection, [*events, *reported.reported(connection, waits.instance, Actor.WORKER)])
@@ -170,6 +187,18 @@ class ResultDelivery:
                     events += reported.reported(connection, waits.instance, Actor.WORKER)
                 trail.record_all(connection, events)
         return ours
+
+
+@contextmanager
+def _not_made(instance_id: int) -> Iterator[None]:
+    """Any error is Undelivered: a film's header may have any fault, and the error's text a patient's name."""
+    try:
+        yield
+    except Undelivered:
+        raise
+    except Exception as error:
+        log.error("result not made", extra={"instance": instance_id, "reason": type(error).__name__})
+        raise Undelivered(faults.NOT_MADE) from error
 
 
 def _event(action: Action, instance_id: int | None, detail: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A site whose results are sent: films that end, a PACS's address, and a worker's delivery, all in this process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,29 @@ from tests.phantoms import chest_pixels, write_film
 from worker.audit import score_digests, trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, time_of, writing
-from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_object
+from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_message, sent_object
+from worker.processes import result_options
 from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
-from worker.reporting.acceptance import DeviceState
-from worker.reporting.adapters.adapter import Adapter, SendOptions
-from worker.reporting.adapters.store import StoreAdapter
+from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.confirm import Confirmation, ConfirmOptions
-from worker.reporting.destinations import Destination, StoreDestination, routes_of
+from worker.reporting.destinations import Destination, StoreDestination
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
+from worker.settings import Settings
+from worker.studies import opening
 
 PIXELS = chest_pixels(64, 48)
 OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10, confirm=False)
 
 
-def objects(result: FilmResult, film: Path) -> list[Dataset]:
+def objects(result: FilmResult, film: Path, *, picture: bool = True) -> list[Dataset]:
     """A document and, where the film was analysed, a picture: small, and the same for the same result."""
     assert film.name.startswith(result.film_digest)
     classes = [uid.Comprehensive3DSRStorage]
-    if result.not_analysed is None:
+    if picture and result.not_analysed is None:
         classes.append(uid.MultiFrameTrueColorSecondaryCaptureImageStorage)
     made = []
     for sop_class in classes:
@@ -75,43 +76,70 @@ class Site:
     bundle: Bundle
     folder: Path
     routes: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Beside `results_to`."""
+
+    @property
+    def configured(self) -> Settings:
+        return Settings(results_to=self.routes, **self.settings)
+
+    @property
+    def every(self) -> tuple[Destination, ...]:
+        return result_options.routes(self.configured).every
 
     @property
     def destinations(self) -> tuple[StoreDestination, ...]:
-        found = routes_of(self.routes).every
-        return tuple(destination for destination in found if isinstance(destination, StoreDestination))
+        return tuple(destination for destination in self.every if isinstance(destination, StoreDestination))
 
     def accept(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.ACCEPTED, reason="test", actor="operator:test")
+        acceptance.accept(self.database, calling_ae, reason="test", actor="operator:test", evidence=None)
 
     def silence(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.SILENT, reason="test", actor="operator:test")
+        acceptance.silence(self.database, calling_ae, reason="test", actor="operator:test")
 
     def film(
-        self, name: str = "one", state: str = "scored", calling_ae: str = "CR1", *, end: bool = True, **attributes: Any
+        self,
+        name: str = "one",
+        state: str = "scored",
+        calling_ae: str = "CR1",
+        *,
+        end: bool = True,
+        flag: bool = True,
+        **attributes: Any,
     ) -> int:
         """One that came and ended, its result written for sending in the transaction that ended it."""
         path = write_film(self.folder, name, pixels=PIXELS, **attributes)
         received = replace(store_file(path, self.spool, "XRAYQ"), calling_ae=calling_ae)
         key = ingest(self.database, self.spool, received)[1]
         if end:
-            self.end(key, state)
+            self.end(key, state, flag=flag)
         return key
 
-    def end(self, key: int, state: str = "scored", *, not_analysed: bool = True) -> None:
-        results = ResultErrands(routes_of(self.routes), not_analysed=not_analysed)
+    def end(
+        self,
+        key: int,
+        state: str = "scored",
+        *,
+        not_analysed: bool = True,
+        flag: bool = True,
+        prediction_set: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> None:
+        results = ResultErrands(result_options.routes(self.configured), not_analysed=not_analysed)
         with writing(self.database) as connection:
             now = database_time(connection)
-            reason = "view" if state == "ineligible" else None
-            ended = {"state": state, "finished_at": now, "reason": reason}
+            why = reason or {"ineligible": "view", "failed": "truncated"}.get(state)
+            ended = {"state": state, "finished_at": now, "reason": why}
             connection.execute(update(instance).where(instance.c.id == key).values(ended))
             connection.execute(delete(outbox).where(outbox.c.instance_id == key))
             if state == "scored":
                 about = {"instance_id": key, "bundle_digest": self.bundle.digest, "engine": "e", "scored_at": now}
-                row = connection.execute(insert(score).values(about | {"software_version": "0"}).returning(score.c.id))
+                about |= {"software_version": "0", "prediction_set": prediction_set}
+                row = connection.execute(insert(score).values(about).returning(score.c.id))
                 finding = {"score_id": row.scalar_one(), "finding": "pneumonia", "logit": 1.0, "probability": 0.7}
-                point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": True}
+                point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": flag}
                 connection.execute(insert(finding_score).values(finding | point))
+            opening.changed(connection, [key], now)
             results(connection, [key], self.bundle, now)
             digests = score_digests.written(connection, self.bundle.digest, [key])
             told = {"bundle": self.bundle.digest, score_digests.IN_DETAIL: digests[key]} if digests else None
@@ -123,11 +151,7 @@ class Site:
             make: the objects of a result.
         """
         chosen = replace(OPTIONS, **options)
-
-        def adapter_of(destination: Destination) -> Adapter:
-            assert isinstance(destination, StoreDestination)
-            return StoreAdapter(destination=destination, objects=make, options=chosen)
-
+        adapter_of = result_options.adapters(self.configured, make, chosen)
         return ResultDelivery(database=self.database, spool=self.spool, adapter_of=adapter_of, options=chosen)
 
     def send(self, destination: Destination | None = None, **options: Any) -> list[str]:
@@ -171,7 +195,7 @@ class Site:
                 select(errand.c.id, errand.c.payload).where(waiting.of_instance(only) if only else true())
             ).all()
             for row in rows:
-                since = datetime.fromisoformat(row.payload["since"]) - timedelta(hours=hours)
+                since = (datetime.fromisoformat(row.payload["since"]) - timedelta(hours=hours)).astimezone(UTC)
                 values = {"next_attempt_at": since, "lease_until": None}
                 values["payload"] = row.payload | {"since": since.isoformat()}
                 connection.execute(update(errand).where(errand.c.id == row.id).values(values))
@@ -191,6 +215,10 @@ class Site:
         with reading(self.database) as connection:
             query = select(errand.c.payload).where(errand.c.kind == kind).order_by(errand.c.id)
             return [payload["destination"] for payload in connection.execute(query).scalars()]
+
+    def messages(self) -> list[Any]:
+        with reading(self.database) as connection:
+            return list(connection.execute(select(sent_message).order_by(sent_message.c.id)))
 
     def sent(self) -> list[Any]:
         with reading(self.database) as connection:

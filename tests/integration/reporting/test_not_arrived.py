@@ -16,7 +16,16 @@ from worker.db.session import database_time, reading
 from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.page.page import render
-from worker.reporting.faults import ASKED, NOT_ACCEPTED, WORDS, in_words, is_away, is_there
+from worker.reporting.faults import (
+    ASKED,
+    NO_ACKNOWLEDGEMENT,
+    NOT_ACCEPTED,
+    OTHER_MESSAGE,
+    WORDS,
+    in_words,
+    is_away,
+    is_there,
+)
 from worker.reporting.not_arrived import ResultOutage, outages
 from worker.status.snapshot import StatusReader
 
@@ -161,6 +170,14 @@ def test_a_film_that_was_reported_is_accounted_for_as_a_scored_one(site: Site) -
         ("aborted", WORDS["aborted"]),
         ("commitment_0x0213", "it answered 0x0213 to the request for storage commitment"),
         ("query_0xA700", "it answered 0xA700 to C-FIND"),
+        ("refused_AR", "it answered AR, application reject"),
+        (
+            "refused_AE_204",
+            "it answered AE, application error; 204, unknown key identifier, such as a patient or an order",
+        ),
+        ("refused_CE_999", "it answered CE, commit error; 999, a code of its own"),
+        ("http_503", "the server answered 503"),
+        ("certificate", "its certificate is not trusted here; SSL_CERT_FILE names an authority of your own"),
         ("KeyError", "KeyError"),
     ],
 )
@@ -170,6 +187,7 @@ def test_every_code_in_words(code: str, words: str) -> None:
 
 def test_only_an_answer_to_an_object_says_that_a_destination_is_back() -> None:
     """What failed before the PACS was asked says nothing of it: what waits for it is not woken."""
-    codes = ("", "status_0xA700", "commitment_0x0213", "query_0xA700", *WORDS)
-    assert {code for code in codes if is_there(code)} == {*codes[:4], NOT_ACCEPTED, *ASKED}
+    answers = {"", "status_0xA700", "commitment_0x0213", "query_0xA700", "refused_AR", "http_503", "smtp_550"}
+    refusals = {NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE, *ASKED}
+    assert {code for code in (*answers, *WORDS) if is_there(code)} == answers | refusals
     assert not [code for code in WORDS if is_away(code) and is_there(code)]

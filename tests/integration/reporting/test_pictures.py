@@ -94,6 +94,6 @@ def test_a_pacs_that_takes_no_pictures_is_sent_reports_alone(
 ) -> None:
     film = write_film(tmp_path)
     result = scored(film, bundle)
-    both, alone = maker(pictures)(result, film), maker(None)(result, film)
+    both, alone = maker(pictures)(result, film, picture=True), maker(None)(result, film, picture=True)
     assert [made.Modality for made in both] == ["SR", "OT"]
     assert [made.SOPInstanceUID for made in alone] == [both[0].SOPInstanceUID]

@@ -6,23 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import uid
+from pydicom.dataset import Dataset
 from sqlalchemy import event, select, update
 
+from dicom_gateway.result import FilmResult
 from tests.integration.reporting.site import OPTIONS, Site, names, objects
 from tests.pacs import pacs
 from tests.services import free_port
 from worker.audit import trail
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
+from worker.errors import Undelivered
 from worker.queue import errands
-from worker.reporting import waiting
+from worker.reporting import faults, waiting
 from worker.reporting.adapters.adapter import Opened, Outgoing
 from worker.reporting.adapters.store import MadeObject, SentObject, StoreAdapter
 from worker.reporting.couriers import Couriers
 from worker.reporting.destinations import routes_of
+from worker.reporting.listing import listed
 
 SENT, REPORTED, UNDELIVERED = "result_sent", "reported", "result_undelivered"
 
@@ -273,14 +279,37 @@ def test_errands_of_a_removed_destination_wait_and_are_given_up_in_the_end(site:
     with pacs(port):
         assert both.send() == [""]
     couriers = Couriers(both.delivery(), routes_of(both.routes[:1]).every)
-    assert couriers.sweep() == 1
+    assert couriers.sweep() == 0
     assert both.waits() == [f"OLD@127.0.0.1:{gone}"], "another worker may have newer settings"
+    assert both.send(both.destinations[1]) == ["no_connection"], "and its courier is not kept from it"
     both.later(hours=169)
     assert couriers.sweep() == 1
     assert (both.waits(), both.lost(), both.state(film)) == ([], [], "reported")
     ((_, detail),) = both.events(UNDELIVERED)
     assert detail["reason"] == "not_configured"
     assert Couriers(both.delivery(), ()).sweep() == 0
+
+
+@pytest.mark.parametrize("fault", [faults.NO_PICTURE, faults.NO_BUNDLE])
+def test_a_picture_that_cannot_be_had_keeps_the_report_back_for_a_while(site: Site, fault: str) -> None:
+    def without(result: FilmResult, film: Path, *, picture: bool) -> list[Dataset]:
+        if picture:
+            raise Undelivered(fault)
+        return objects(result, film, picture=False)
+
+    film = site.film()
+    (there,) = site.destinations
+    ends = []
+    with pacs(there.port) as found:
+        while not ends or ends[-1]:
+            site.later()
+            taken = errands.take(site.database, (waiting.WAITS,), now=time_of(site.database), lease_seconds=60)
+            assert taken is not None
+            ends.append(site.delivery(without).deliver(taken, there))
+    assert ends == [fault] * 3 + [""]
+    assert [kept.SOPClassUID for kept in found.kept] == [uid.Comprehensive3DSRStorage]
+    ((_, detail),) = site.events(SENT)
+    assert (detail["warnings"], site.state(film)) == ([fault], "reported")
 
 
 def test_the_result_of_a_corrected_film_names_the_one_before(site: Site) -> None:
@@ -350,6 +379,7 @@ def test_an_errand_of_a_later_release_is_left_to_it(site: Site) -> None:
     assert site.send() == ["unreadable"]
     with reading(site.database) as connection:
         assert connection.execute(select(errand.c.payload)).scalar_one()["bundle"] == {"new": 1}
+        assert listed(connection) == []
     assert site.events(UNDELIVERED) == []
 
 
@@ -367,7 +397,7 @@ def test_a_film_that_is_not_in_the_spool_any_more(site: Site, change: str, reaso
 def test_an_object_that_cannot_be_made_says_nothing_of_the_patient(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise KeyError("Secret^Person")
 
     site.film()

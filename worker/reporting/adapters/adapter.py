@@ -52,6 +52,10 @@ class Outgoing:
     result: FilmResult
     film: Path
     """As it was received."""
+    attempt: int
+    """1 for the first; `waits.reason` says why the one before failed."""
+    corrects: bool = False
+    """The destination has the result of an earlier revision of the film."""
 
 
 class Sent(Protocol):
@@ -62,8 +66,8 @@ class Sent(Protocol):
         """SHA-256 of its bytes."""
 
     @property
-    def warning(self) -> str:
-        """What the destination said beside yes, a code; "" for nothing."""
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be known of it, codes: the destination said more than yes, or something is missing."""
 
     def keep(self, connection: Connection, waits: WaitingResult, now: datetime) -> None:
         """Write the row for it. Where it was sent before, that row says when it was sent last."""

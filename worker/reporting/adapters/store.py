@@ -11,7 +11,7 @@ from pynetdicom.dsutils import encode
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.errors import PeerUnavailable, in_hexadecimal
 from dicom_gateway.store_objects import StoreAnswer, store_objects
 from worker.bounded import within
 from worker.db.tables import sent_object
@@ -22,6 +22,9 @@ from worker.reporting.destinations import StoreDestination
 from worker.reporting.objects import Make
 from worker.reporting.waiting import WaitingResult
 
+PICTURE_FAULTS = (faults.NO_PICTURE, faults.NO_BUNDLE)
+PICTURE_ATTEMPTS = 4
+"""A picture that could not be had so often in a row keeps the report back no longer, which is after 70 s."""
 SAID = ("committed_at", "found_at", "status_counts_at", "failure_reason")
 """Columns for what a destination says of an object later: of one that is sent again it is asked anew."""
 
@@ -33,6 +36,8 @@ class MadeObject:
     content: Dataset
     digest: str
     """SHA-256 of the data set in its own transfer syntax, without preamble and file meta."""
+    without: str = ""
+    """Why no picture goes with it, a code of `faults`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +50,12 @@ class SentObject:
     digest: str
     status: int
     """Of the C-STORE-RSP: 0, or a warning."""
+    without: str = ""
+    """As of `MadeObject`."""
 
     @property
-    def warning(self) -> str:
-        return f"0x{self.status:04X}" if self.status else ""
+    def warnings(self) -> tuple[str, ...]:
+        return (*([in_hexadecimal(self.status)] if self.status else []), *([self.without] if self.without else []))
 
     def keep(self, connection: Connection, waits: WaitingResult, now: datetime) -> None:
         key = {
@@ -78,8 +85,15 @@ class StoreAdapter:
     options: SendOptions
 
     def make(self, outgoing: Outgoing) -> list[MadeObject]:
-        made = self.objects(outgoing.result, outgoing.film)
-        return [MadeObject(content=content, digest=_digest(content)) for content in made]
+        without = ""
+        try:
+            made = self.objects(outgoing.result, outgoing.film, picture=True)
+        except Undelivered as failure:
+            without = str(failure)
+            if without not in PICTURE_FAULTS or not _waited_for_picture(outgoing):
+                raise
+            made = self.objects(outgoing.result, outgoing.film, picture=False)
+        return [MadeObject(content=content, digest=_digest(content), without=without) for content in made]
 
     def send(self, made: Sequence[MadeObject], opened: Opened) -> list[SentObject]:
         answers = self._answers([one.content for one in made], opened)
@@ -108,6 +122,10 @@ class StoreAdapter:
             raise Undelivered(faults.NO_ANSWER) from None
 
 
+def _waited_for_picture(outgoing: Outgoing) -> bool:
+    return outgoing.attempt >= PICTURE_ATTEMPTS and outgoing.waits.reason in PICTURE_FAULTS
+
+
 def _digest(made: Dataset) -> str:
     syntax = made.file_meta.TransferSyntaxUID
     encoded = encode(made, syntax.is_implicit_VR, syntax.is_little_endian)
@@ -124,4 +142,5 @@ def _sent(made: MadeObject, answer: StoreAnswer) -> SentObject:
         series_instance_uid=str(made.content.SeriesInstanceUID),
         digest=made.digest,
         status=answer.status,
+        without=made.without,
     )
