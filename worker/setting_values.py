@@ -14,6 +14,8 @@ from dicom_gateway.views import VIEWS, named_views
 from model.gate.reasons import REASONS
 
 BROKERS = ("redis", "rediss", "redis+socket")
+SILENCING_RULES = ("drift", "performance")
+"""Alarms that can end the sending of results."""
 LONGEST_TITLE = 16
 LONGEST_DESTINATION = 128
 """Characters of CALLED_AE@host:port and of other names of destinations, as the database keeps them."""
@@ -56,6 +58,13 @@ def title(name: str) -> str:
     if not (name.isascii() and name.isprintable()) or "\\" in name:
         raise ValueError("should have letters, digits, spaces and signs of ASCII alone, and no backslash")
     return name
+
+
+def silencing_rules(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Alarms that end the sending of results."""
+    if not set(names) <= set(SILENCING_RULES):
+        raise ValueError(f"should name {' and '.join(SILENCING_RULES)} alone")
+    return names
 
 
 def result_routes(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ MailAddress = Annotated[str, AfterValidator(setting_values.mail_address)]
 
 LISTS = (
     *("calling_aes", "modalities", "body_parts", "views", "mark"),
-    *("results_to", "told_flags", "urgent", "mail_to"),
+    *("results_to", "told_flags", "urgent", "silence_on", "mail_to"),
 )
 
 
@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     )
     keep_other_objects: bool = Field(
         False, description="Keep in the spool also what can never be a film, such as dose reports and CT slices."
+    )
+    study_seconds: float = Field(
+        300.0, ge=0, description="A study is complete when no new object of it came for so long and its films ended."
     )
 
     host: str = Field("0.0.0.0", description="Address the gateway listens on.")
@@ -136,6 +139,18 @@ class Settings(BaseSettings):
         "films alone, a webhook `https://...` or a mail `mailto:address`. Empty: no result is sent. A sender's results "
         "go out from `xrayq device accept` on.",
     )
+    acceptance_margin: float = Field(
+        0.10,
+        gt=0,
+        lt=1,
+        description="By how much a flag's sensitivity or specificity on an AE's own films may be below what was "
+        "calibrated, for `xrayq device accept`.",
+    )
+    silence_on: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.silencing_rules)] = Field(
+        (),
+        description="Alarms of the night that end the sending of results until a person accepts the AE again: `drift` "
+        "(the AE that drifted), `performance` (every accepted AE). Empty: no alarm does.",
+    )
     results_not_analysed: bool = Field(
         True, description="Send also that, and why, a film was not analysed (state ineligible)."
     )
@@ -171,6 +186,11 @@ class Settings(BaseSettings):
         "",
         description="Link in a webhook and mail of a flag, such as `https://reading.example/xrayq/{instance}`; "
         "{instance} is our id. Empty: none.",
+    )
+    results_confirm: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: a PACS is asked whether it holds what it was sent, by storage commitment and C-FIND, and a "
+        "film is reported when it says so. What it takes neither of, and off: its status of the C-STORE counts.",
     )
 
     time_zone: Annotated[str, AfterValidator(setting_values.time_zone)] = Field(
@@ -218,6 +238,11 @@ class Settings(BaseSettings):
         description="Films a silent AE sent in the same hours of earlier weeks, from which an alarm is raised.",
     )
     alarm_report_hours: float = Field(3.0, gt=0, description="Hours a night's report may be late.")
+    alarm_result_minutes: float = Field(
+        60.0,
+        gt=0,
+        description="Minutes from the end of a film in which its result is to be at its destination, and confirmed.",
+    )
 
     smtp_host: str = Field("", description="Mail server for alarms and messages; empty: no mail.")
     smtp_port: int = Field(587, gt=0, le=65535, description="Port of the mail server.")

@@ -1,14 +1,14 @@
 """Messages about results that were sent: HL7, webhook, mail
 
 Revision ID: 0014
-Revises: 0012
+Revises: 0013
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -59,6 +59,14 @@ def push(pacs: Orthanc) -> None:
     assert answer["FailedInstancesCount"] == 0
 
 
+def answers(up: Up) -> tuple[int, int]:
+    """Objects that the PACS commits to, and that it finds."""
+    with reading(up.database) as connection:
+        columns = sent_object.c.committed_at, sent_object.c.found_at
+        rows = connection.execute(select(*(func.count(column) for column in columns))).one()
+    return rows[0], rows[1]
+
+
 def object_of(pacs: Orthanc, key: str) -> Dataset:
     return dcmread(BytesIO(pacs.bytes_of(f"/instances/{key}/file")))
 
@@ -83,8 +91,11 @@ def test_a_report_and_a_picture_of_each_film(up: Up, dicom: int, tmp_path: Path)
             png = np.frombuffer(pacs.bytes_of(f"/instances/{key}/frames/0/preview"), np.uint8)
             shown = cv2.cvtColor(cv2.imdecode(png, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
             assert np.array_equal(shown, picture.pixel_array.reshape(-1, picture.Rows, picture.Columns, 3)[0])
+        wait_until(lambda: answers(up) == (7, 7), 30, "Orthanc's report of storage commitment")
         listed = json.loads(up.run("report", "list", "--json")[1])
-        assert Counter(one["state"] for one in listed) == {"sent": 4}
+        assert Counter(one["state"] for one in listed) == {"confirmed": 4}
+        objects = [kept for one in listed for kept in one["objects"]]
+        assert all(kept["status_counts_at"] is None and kept["failure_reason"] is None for kept in objects)
         push(pacs)  # the PACS sends the results along: they are no films, and nothing comes back
         wait_until(lambda: up.states() == {"reported": 3, "ineligible": 1 + 7}, 60, "the results to be told from films")
         assert pacs.modalities() == wanted
@@ -106,7 +117,8 @@ def test_exactly_one_of_each_though_pacs_and_redis_die(up: Up, dicom: int, tmp_p
         wait_until(lambda: up.states() == {"reported": count}, 180, f"{count} reported, have {up.states()}")
         assert pacs.modalities() == {"DX": count, "SR": count, "OT": count}
     with reading(up.database) as connection:
-        rows = connection.execute(select(func.count()).select_from(sent_object)).scalar_one()
+        held = sent_object.c.committed_at.is_not(None) | sent_object.c.found_at.is_not(None)
+        rows = connection.execute(select(func.count()).where(held)).scalar_one()
         sent = select(func.count()).where(audit_event.c.action == Action.RESULT_SENT)
         assert (rows, connection.execute(sent).scalar_one()) == (2 * count, count)
 

@@ -80,7 +80,6 @@ def test_every_command_that_shows_has_json() -> None:
     without = {words for words, one in commands().items() if all("--json" not in option.opts for option in one.params)}
     changes = {"instance requeue", "instance reject", "bundle activate", "bundle shadow", "bundle retire"}
     changes |= {
-        "device accept",
         "device silence",
         "bundle rollback",
         "drift freeze",

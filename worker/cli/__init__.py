@@ -24,6 +24,7 @@ from worker.cli import (
     gate,
     instance,
     labels,
+    outcome,
     prepare,
     pretrain,
     processes,
@@ -82,6 +83,7 @@ study_seeds.register(study.app)
 study_source.register(study.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
+app.add_typer(outcome.app, name="outcome", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
 app.add_typer(report.app, name="report", rich_help_panel="Look after")
 app.add_typer(device.app, name="device", rich_help_panel="Look after")

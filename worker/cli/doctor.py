@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check the processes, stores, bundle, backlog and settings of results. Exit code 5 when something is wrong.
+    """Check gateway, spool, database, Redis, worker, bundle, backlog and results. Exit code 5 when something is wrong.
 
     \b
     xrayq doctor
@@ -69,6 +69,7 @@ def _options(settings: "Settings") -> "DoctorOptions":
         engine=settings.engine,
         hl7_template=settings.hl7_template,
         told_flags=(*settings.told_flags, *settings.urgent),
+        results_to=settings.results_to,
         report_time=settings.report_time,
     )
 

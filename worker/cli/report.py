@@ -11,7 +11,7 @@ from worker.processes.parts import open_database
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from worker.reporting.listing import ListedResult
+    from worker.reporting.listing import ListedObject, ListedResult
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Results that are sent to PACS and RIS.")
 
@@ -86,6 +86,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
             warning = f", warning 0x{sent.status:04X}" if sent.status else ""
             console.print(f"  {UID(sent.sop_class_uid).name} {sent.sop_instance_uid}{warning}", style="dim")
             console.print(f"    series {sent.series_instance_uid}, SHA-256 {sent.digest}", style="dim")
+            console.print(f"    {_said(sent, settings.zone)}", style="dim")
 
 
 @app.command()
@@ -192,6 +193,24 @@ def resend(
         typer.echo("nothing was given up, and nothing waits for a destination that is no longer set")
 
 
+def _said(sent: "ListedObject", zone: "ZoneInfo") -> str:
+    """What the destination says of an object."""
+    from dicom_gateway.commitment import FAILURES
+    from worker.reporting.faults import STATUS_COUNTS, in_words
+
+    words = []
+    if sent.committed_at:
+        words.append(f"storage commitment {clock(sent.committed_at, zone)}")
+    if sent.failure_reason is not None:
+        meaning = FAILURES.get(sent.failure_reason, "a reason of its own")
+        words.append(f"no storage commitment, 0x{sent.failure_reason:04X}: {meaning}")
+    if sent.found_at:
+        words.append(f"found by C-FIND {clock(sent.found_at, zone)}")
+    if sent.status_counts_at:
+        words.append(in_words(STATUS_COUNTS))
+    return "; ".join(words) or "it has not said yet that it holds it"
+
+
 def _print(results: "list[ListedResult]", zone: "ZoneInfo") -> None:
     from rich.text import Text
 
@@ -199,7 +218,13 @@ def _print(results: "list[ListedResult]", zone: "ZoneInfo") -> None:
     from worker.reporting.faults import in_words
     from worker.reporting.listing import ResultState
 
-    styles = {ResultState.WAITS: "cyan", ResultState.GIVEN_UP: "red", ResultState.SENT: "green"}
+    styles = {
+        ResultState.WAITS: "cyan",
+        ResultState.GIVEN_UP: "red",
+        ResultState.SENT: "",
+        ResultState.CONFIRMED: "green",
+        ResultState.UNCONFIRMED: "red",
+    }
     rows = [
         (
             str(result.instance),

@@ -60,6 +60,7 @@ def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
         silent_films=settings.alarm_silent_films,
         report_hours=settings.alarm_report_hours,
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,
+        result_minutes=settings.alarm_result_minutes,
         zone=settings.zone,
         since=since,
         host=socket.gethostname()[:64],

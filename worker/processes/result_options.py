@@ -71,7 +71,12 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
     from worker.reporting.pictures import Pictures
     from worker.reporting.send import ResultDelivery
 
-    options = SendOptions(calling_ae=settings.ae_title, hours=settings.results_hours, zone=settings.zone)
+    options = SendOptions(
+        calling_ae=settings.ae_title,
+        hours=settings.results_hours,
+        confirm=settings.results_confirm == "auto",
+        zone=settings.zone,
+    )
     pictures = Pictures(
         lambda digest: open_by_digest(database, digest, settings.bundle),
         memory_bytes=settings.decode_memory_mib * MEBIBYTE,

@@ -19,7 +19,7 @@ from worker.processes.parts import broker_url, decode_pool, open_database, open_
 from worker.processes.result_options import couriers, result_errands
 from worker.queue import broker
 from worker.queue.retry import RetryOptions
-from worker.reporting.acceptance import all_silent
+from worker.reporting.acceptance import accepted
 from worker.scoring.outcomes import known_reasons
 from worker.scoring.task import MOST_RENEWALS, Scoring
 from worker.settings import Settings
@@ -71,7 +71,7 @@ def run(settings: Settings) -> bool:
         results=result_errands(settings),
     )
     with reading(database) as connection:
-        if settings.results_to and all_silent(connection):
+        if settings.results_to and not accepted(connection):
             log.warning("no result is sent: every device is silent, see 'xrayq device list'")
     log.info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:

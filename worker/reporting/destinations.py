@@ -26,6 +26,11 @@ class Destination(Protocol):
             flags: findings whose flag is up.
         """
 
+    @property
+    def confirmable(self) -> bool:
+        """Whether it can be asked later if it holds what it took (`worker.reporting.confirm`). Where it cannot, as a
+        receiver of messages, its answer to the sending is all there is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreDestination:
@@ -40,13 +45,25 @@ class StoreDestination:
         """AE@host:port"""
         return f"{self.called_ae}@{_bracketed(self.host)}:{self.port}"
 
+    @property
+    def confirmable(self) -> bool:
+        return True
+
     def due(self, flags: Collection[str], now: datetime) -> datetime | None:
         del flags
         return now
 
 
+class _TakesMessages:
+    """One whose answer to a message is all there is."""
+
+    @property
+    def confirmable(self) -> bool:
+        return False
+
+
 @dataclass(frozen=True, kw_only=True)
-class Hl7Destination:
+class Hl7Destination(_TakesMessages):
     """A receiver of HL7 v2 messages over MLLP, such as a RIS."""
 
     host: str
@@ -63,7 +80,7 @@ class Hl7Destination:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebhookDestination:
+class WebhookDestination(_TakesMessages):
     """A URL that is told of flagged films."""
 
     url: str
@@ -81,7 +98,7 @@ class WebhookDestination:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MailDestination:
+class MailDestination(_TakesMessages):
     """A mailbox that is told of flagged films."""
 
     address: str

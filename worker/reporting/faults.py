@@ -12,9 +12,10 @@ REPLACED, QUIET = "replaced", "quiet_hours"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
+NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS = "not_held", "not_found", "no_report", "status_counts"
 NO_CONNECTION, UNKNOWN_HOST, HUNG_UP = "no_connection", "unknown_host", "hung_up"
 NO_ACKNOWLEDGEMENT, OTHER_MESSAGE = "no_acknowledgement", "other_message"
-REJECTED, STATUS, REFUSED = "rejected_", "status_", "refused_"
+REJECTED, STATUS, COMMITMENT, QUERY, REFUSED = "rejected_", "status_", "commitment_", "query_", "refused_"
 WORDS: dict[str, str] = {
     NO_CONNECTION: "nothing listens there, or it does not answer",
     UNKNOWN_HOST: "no host of this name",
@@ -27,6 +28,11 @@ WORDS: dict[str, str] = {
     HUNG_UP: "it closed the connection without an answer",
     NO_ACKNOWLEDGEMENT: "what it answered is no acknowledgement of HL7",
     OTHER_MESSAGE: "it acknowledged another message, and not this one",
+    NOT_HELD: "it took the objects, and reports that it does not hold each",
+    NOT_FOUND: "it took the objects, and C-FIND does not find each",
+    NO_REPORT: "it took the request for storage commitment, and has not reported yet: it must know our AE title, host "
+    "and port (XRAYQ_AE_TITLE, XRAYQ_PORT)",
+    STATUS_COUNTS: "it takes neither storage commitment nor C-FIND, or is not asked: its status of the C-STORE counts",
     NOT_CONFIGURED: "it is no destination of XRAYQ_RESULTS_TO any more: 'xrayq report resend' sends it where results "
     "go now",
     SILENT: "the device was silenced while it waited",
@@ -43,8 +49,12 @@ WORDS: dict[str, str] = {
 }
 AWAY = (NO_CONNECTION, UNKNOWN_HOST, "aborted", "connection_refused", "certificate", "no_tls", HUNG_UP, NO_ANSWER)
 """With these another result would hardly arrive now either, nor where the association is rejected."""
-ANSWERED = (STATUS, REFUSED, "http_", "smtp_")
+ANSWERED = (STATUS, COMMITMENT, QUERY, REFUSED, "http_", "smtp_")
 """Codes that begin so: the destination answered to what was sent, and did not take it."""
+
+
+ASKED = (NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS)
+"""What a destination that answers is found to be like."""
 
 
 def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
@@ -66,11 +76,14 @@ def is_away(code: str) -> bool:
 
 def is_there(code: str) -> bool:
     """Whether the destination answered to what was sent: took it, or refused it."""
-    return not code or code in (NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE) or code.startswith(ANSWERED)
+    answered = code in (NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE, *ASKED)
+    return not code or answered or code.startswith(ANSWERED)
 
 
 def in_words(code: str) -> str:
     """What the code means; the code itself where it says enough."""
+    if code in WORDS:
+        return WORDS[code]
     if code.startswith(STATUS):
         number = code.removeprefix(STATUS)
         meaning = meaning_of(int(number, 16))
@@ -78,7 +91,10 @@ def in_words(code: str) -> str:
     if code.startswith(REFUSED):
         answer, _, error = code.removeprefix(REFUSED).partition("_")
         return acknowledgement.in_words(answer, error)
-    if code.startswith(REJECTED) and code not in WORDS:
+    for prefix, question in ((COMMITMENT, "the request for storage commitment"), (QUERY, "C-FIND")):
+        if code.startswith(prefix):
+            return f"it answered {code.removeprefix(prefix)} to {question}"
+    if code.startswith(REJECTED):
         numbers = code.removeprefix(REJECTED).replace("_", "/")
         return f"it rejects the association ({numbers})"
-    return WORDS[code] if code in WORDS else of_channels.in_words(code)
+    return of_channels.in_words(code)

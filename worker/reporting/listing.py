@@ -1,27 +1,31 @@
 """What became of results, for people: sent, waiting, or given up."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select
 
 from model.json_value import plain
 from worker.db.tables import errand
 from worker.queue.lease import failed_attempts
-from worker.reporting import waiting
-from worker.reporting.faults import in_words
-from worker.reporting.waiting import LOST, SENT, WAITS, WaitingResult
+from worker.reporting import faults, waiting
+from worker.reporting.waiting import CONFIRM, EACH, LOST, SENT, WaitingResult
 
 
 class ResultState(StrEnum):
     WAITS = "waits"
     GIVEN_UP = "given_up"
     SENT = "sent"
+    """The destination took it, and has not said more."""
+    CONFIRMED = "confirmed"
+    """It says that it holds each object."""
+    UNCONFIRMED = "unconfirmed"
+    """Sent, and given up before it said so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,14 @@ class ListedObject:
     """SHA-256 of the data set."""
     status: int
     """Of the C-STORE-RSP: 0, or a warning."""
+    committed_at: datetime | None
+    """When the destination's storage commitment came."""
+    found_at: datetime | None
+    """When its answer to C-FIND had the object."""
+    status_counts_at: datetime | None
+    """Since when the status counts: it is not asked, or takes neither question."""
+    failure_reason: int | None
+    """(0008,1197) of its last report, where it does not commit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +75,14 @@ class ListedResult:
     """That failed, of what waits or was given up."""
     next_at: datetime | None = None
     reason: str = ""
-    """Why the last attempt failed, a code of `faults`."""
+    """Why the last attempt failed, to send it or to have it confirmed, a code of `faults`."""
     objects: tuple[ListedObject, ...] = ()
     messages: tuple[ListedMessage, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         found: dict[str, Any] = plain(asdict(self), timespec="seconds")
-        return found | {"why": in_words(self.reason)}
+        return found | {"why": faults.in_words(self.reason)}
 
 
 def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
@@ -79,32 +91,60 @@ def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
     Args:
         limit: of those sent; 0 is all.
     """
-    rows = connection.execute(select(errand).where(errand.c.kind.in_((WAITS, LOST))).order_by(errand.c.id)).all()
-    sent = [result for table in SENT for result in _newest(connection, table, limit)]
+    rows = connection.execute(select(errand).where(errand.c.kind.in_(EACH)).order_by(errand.c.id)).all()
+    waits, sent = _both(rows, [_newest(connection, table, limit) for table in SENT])
     sent.sort(key=lambda result: result.at, reverse=True)
-    return [*_waiting(rows), *sent[: limit or None]]
+    return [*waits, *sent[: limit or None]]
 
 
-def _newest(connection: Connection, table: Table, limit: int) -> list[ListedResult]:
-    """Of one table, the newest first."""
+def _newest(connection: Connection, table: Table, limit: int) -> list[Row[Any]]:
+    """Of the newest results with rows in a table."""
     newest = select(table).order_by(table.c.sent_at.desc(), table.c.id)
     # Rows of one result stand together: they were written in one transaction.
     grouped = groupby(connection.execute(newest.execution_options(yield_per=1000)), key=_result_of)
-    return _sent([row for _, of_result in islice(grouped, limit or None) for row in of_result])
+    return [row for _, of_result in islice(grouped, limit or None) for row in of_result]
 
 
 def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     """As `listed`, of one instance."""
-    waits = select(errand).where(errand.c.kind.in_((WAITS, LOST)), waiting.of_instance(instance_id))
-    rows = connection.execute(waits.order_by(errand.c.id)).all()
-    sent = [
-        result
-        for table in SENT
-        for result in _sent(
-            list(connection.execute(select(table).where(table.c.instance_id == instance_id).order_by(table.c.id)))
-        )
-    ]
-    return [*_waiting(rows), *sent]
+    waiting_for = select(errand).where(errand.c.kind.in_(EACH), waiting.of_instance(instance_id))
+    rows = connection.execute(waiting_for.order_by(errand.c.id)).all()
+    waits, sent = _both(rows, [_rows(connection, table, table.c.instance_id == instance_id) for table in SENT])
+    return [*waits, *sent]
+
+
+def of_instances(connection: Connection, ids: Select[Any]) -> dict[int, list[ListedResult]]:
+    """As `of_instance`, of those of these instances that have a result.
+
+    Args:
+        ids: selects them.
+    """
+    waiting_for = select(errand).where(errand.c.kind.in_(EACH), errand.c.payload["instance"].as_integer().in_(ids))
+    rows = connection.execute(waiting_for.order_by(errand.c.id)).all()
+    found: dict[int, list[ListedResult]] = defaultdict(list)
+    waits, sent = _both(rows, [_rows(connection, table, table.c.instance_id.in_(ids)) for table in SENT])
+    for result in (*waits, *sent):
+        found[result.instance].append(result)
+    return dict(found)
+
+
+def _rows(connection: Connection, table: Table, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    return connection.execute(select(table).where(which).order_by(table.c.id)).all()
+
+
+def _both(
+    errands: Sequence[Row[Any]], rows: Sequence[Sequence[Row[Any]]]
+) -> tuple[list[ListedResult], list[ListedResult]]:
+    """What is to be sent, and what was. An errand about what was sent is told there.
+
+    Args:
+        rows: of each table of SENT.
+    """
+    about = {row.key: row for row in errands if row.kind == CONFIRM or (row.kind == LOST and row.payload.get("sent"))}
+    objects, messages = rows
+    sent = [*_sent(objects, about), *map(_message, messages)]
+    told = {waiting.key_of(one.instance, one.bundle_digest, one.destination) for one in sent}
+    return list(_waiting(row for row in errands if row.key not in about or row.key not in told)), sent
 
 
 def _result_of(row: Row[Any]) -> tuple[int, str, str]:
@@ -131,33 +171,61 @@ def _waiting(rows: Iterable[Row[Any]]) -> Iterator[ListedResult]:
         )
 
 
-def _sent(rows: list[Row[Any]]) -> list[ListedResult]:
+def _sent(rows: Sequence[Row[Any]], about: dict[str, Row[Any]]) -> list[ListedResult]:
+    """
+    Args:
+        rows: of `sent_object`.
+        about: errands of what is not confirmed, by key.
+    """
     found: dict[tuple[int, str, str], list[Row[Any]]] = defaultdict(list)
     for row in rows:
         found[_result_of(row)].append(row)
-    return [
-        ListedResult(
-            instance=instance_id,
-            bundle_digest=bundle_digest,
-            destination=destination,
-            state=ResultState.SENT,
-            at=max(row.sent_at for row in of_result),
-            objects=tuple(_object(row) for row in of_result if "sop_class_uid" in row._fields),
-            messages=tuple(_message(row) for row in of_result if "message_id" in row._fields),
-        )
-        for (instance_id, bundle_digest, destination), of_result in found.items()
-    ]
+    return [_one_sent(key, of_result, about.get(waiting.key_of(*key))) for key, of_result in found.items()]
 
 
-def _object(row: Row[Any]) -> ListedObject:
-    return ListedObject(
-        sop_class_uid=row.sop_class_uid,
-        sop_instance_uid=row.sop_instance_uid,
-        series_instance_uid=row.series_instance_uid,
-        digest=row.digest,
-        status=row.status,
+def _message(row: Row[Any]) -> ListedResult:
+    """A message has no errand about it: its answer is all that is asked for."""
+    message = ListedMessage(kind=row.kind, message_id=row.message_id, digest=row.digest, answer=row.answer)
+    return ListedResult(
+        instance=row.instance_id,
+        bundle_digest=row.bundle_digest,
+        destination=row.destination,
+        state=ResultState.SENT,
+        at=row.sent_at,
+        messages=(message,),
     )
 
 
-def _message(row: Row[Any]) -> ListedMessage:
-    return ListedMessage(kind=row.kind, message_id=row.message_id, digest=row.digest, answer=row.answer)
+def _one_sent(key: tuple[int, str, str], rows: Sequence[Row[Any]], about: Row[Any] | None) -> ListedResult:
+    """`about`: its errand, where it is not confirmed."""
+    said = all(row.committed_at or row.found_at for row in rows)
+    state = ResultState.CONFIRMED if said else ResultState.SENT
+    waits = about if about is not None and about.kind == CONFIRM else None
+    if about is not None and not waits:
+        state = ResultState.UNCONFIRMED
+    counts = not said and all(row.committed_at or row.found_at or row.status_counts_at for row in rows)
+    instance_id, bundle_digest, destination = key
+    return ListedResult(
+        instance=instance_id,
+        bundle_digest=bundle_digest,
+        destination=destination,
+        state=state,
+        at=max(row.sent_at for row in rows),
+        attempts=0 if about is None else failed_attempts(about),
+        next_at=waits.next_attempt_at if waits else None,
+        reason=about.payload["reason"] if about is not None else faults.STATUS_COUNTS if counts else "",
+        objects=tuple(
+            ListedObject(
+                sop_class_uid=row.sop_class_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                series_instance_uid=row.series_instance_uid,
+                digest=row.digest,
+                status=row.status,
+                committed_at=row.committed_at,
+                found_at=row.found_at,
+                status_counts_at=row.status_counts_at,
+                failure_reason=row.failure_reason,
+            )
+            for row in rows
+        ),
+    )

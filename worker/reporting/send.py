@@ -11,24 +11,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Engine
 
 from dicom_gateway.result import FilmResult
 from dicom_gateway.spool import Spool
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, reading, time_of, writing
-from worker.db.tables import instance
 from worker.errors import Undelivered
 from worker.queue import errands, lease
 from worker.queue.errands import Errand
 from worker.queue.lease import ERRANDS, Claim
-from worker.reporting import acceptance, faults, waiting
+from worker.reporting import acceptance, faults, reported, waiting
+from worker.reporting import confirm as confirming
 from worker.reporting.adapters.adapter import Adapter, Opened, Outgoing, SendOptions, Sent
 from worker.reporting.destinations import Destination
 from worker.reporting.film_result import facts, film_of, film_result
 from worker.reporting.waiting import WaitingResult
-from worker.states import State
 
 log = logging.getLogger("xrayq.report")
 
@@ -77,7 +76,7 @@ class ResultDelivery:
         except Undelivered as failure:
             self.failed(taken, waits, str(failure))
             return str(failure)
-        self._record(taken, waits, sent)
+        self._record(taken, waits, sent, confirm=self.options.confirm and destination.confirmable)
         return ""
 
     def failed(self, taken: Errand, waits: WaitingResult, reason: str) -> None:
@@ -141,13 +140,16 @@ class ResultDelivery:
                 events.append(_event(Action.RESULT_UNDELIVERED, int(row.payload["instance"]), detail))
             trail.record_all(connection, events)
 
-    def _record(self, taken: Errand, waits: WaitingResult, sent: Sequence[Sent]) -> None:
+    def _record(self, taken: Errand, waits: WaitingResult, sent: Sequence[Sent], *, confirm: bool) -> None:
         with writing(self.database) as connection:
+            reported.lock(connection, [waits.instance])
             if not errands.finish(connection, taken):
                 return  # the lease passed, and another has it
             now = database_time(connection)
             for one in sent:
                 one.keep(connection, waits, now)
+            if confirm:
+                confirming.begin(connection, waits, now)
             errands.wake(connection, *waiting.after_earlier(waits.destination), now=now)
             detail = {
                 "destination": waits.destination,
@@ -159,12 +161,13 @@ class ResultDelivery:
             if warnings := [warning for one in sent for warning in one.warnings]:
                 detail["warnings"] = warnings
             events = [_event(Action.RESULT_SENT, waits.instance, detail)]
-            trail.record_all(connection, [*events, *_reported(connection, waits.instance)])
+            trail.record_all(connection, [*events, *reported.reported(connection, waits.instance, Actor.WORKER)])
         log.info("result sent", extra={"instance": waits.instance, "subject": waits.destination, "count": len(sent)})
 
     def _end(self, taken: Errand, waits: WaitingResult) -> bool:
         """Give it up for its reason. False when the lease passed and another has it: it records what becomes of it."""
         with writing(self.database) as connection:
+            reported.lock(connection, [waits.instance])
             now = database_time(connection)
             if waits.reason in DROPPED:
                 ours = errands.finish(connection, taken)
@@ -181,7 +184,7 @@ class ResultDelivery:
                 }
                 events = [_event(Action.RESULT_UNDELIVERED, waits.instance, detail)]
                 if waits.reason == faults.NOT_CONFIGURED and waiting.was_sent(connection, waits.instance):
-                    events += _reported(connection, waits.instance)
+                    events += reported.reported(connection, waits.instance, Actor.WORKER)
                 trail.record_all(connection, events)
         return ours
 
@@ -196,19 +199,6 @@ def _not_made(instance_id: int) -> Iterator[None]:
     except Exception as error:
         log.error("result not made", extra={"instance": instance_id, "reason": type(error).__name__})
         raise Undelivered(faults.NOT_MADE) from error
-
-
-def _reported(connection: Connection, instance_id: int) -> list[dict[str, Any]]:
-    """A scored film of which no result waits, and none was given up, is reported: the event of it, else none.
-
-    The film is locked first: of two destinations that answer at the same time the second one sees what the first did.
-    """
-    connection.execute(select(instance.c.id).where(instance.c.id == instance_id).with_for_update(key_share=True))
-    if waiting.left(connection, instance_id):
-        return []
-    scored = update(instance).where(instance.c.id == instance_id, instance.c.state == State.SCORED)
-    changed = connection.execute(scored.values(state=State.REPORTED)).rowcount == 1
-    return [_event(Action.REPORTED, instance_id, {})] if changed else []
 
 
 def _event(action: Action, instance_id: int | None, detail: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from worker.reporting import acceptance, faults
 from worker.reporting.destinations import Destination, Routes
 from worker.states import State
 
-WAITS, LOST = Kind.RESULT, Kind.LOST_RESULT
+WAITS, CONFIRM, LOST = Kind.RESULT, Kind.CONFIRM, Kind.LOST_RESULT
+EACH = (WAITS, CONFIRM, LOST)
 SENT = (sent_object, sent_message)
 """What destinations have, a row each."""
 DIGITS = 20
@@ -56,6 +57,10 @@ class WaitingResult:
     """It was written."""
     reason: str = ""
     """Why the last attempt failed, a code of `faults`; "" before the first."""
+    resends: int = 0
+    """How often it was sent again because the destination did not hold what it had taken."""
+    committing_since: datetime | None = None
+    """When it was last asked for storage commitment and said that a report will come, since the result was sent."""
 
     @property
     def key(self) -> str:
@@ -63,7 +68,11 @@ class WaitingResult:
         return key_of(self.instance, self.bundle.digest, self.destination)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"since": self.since.astimezone(UTC).isoformat()}  # so that they sort as times do
+        times = {
+            "since": self.since.astimezone(UTC),
+            "committing_since": self.committing_since,
+        }  # they sort as times do
+        return asdict(self) | {name: moment and moment.isoformat() for name, moment in times.items()}
 
     @classmethod
     def read(cls, payload: dict[str, Any]) -> "WaitingResult":
@@ -71,7 +80,14 @@ class WaitingResult:
         try:
             values = {name: payload[name] for name in ("instance", "software_version", "destination", "reason")}
             bundle = {name: payload["bundle"][name] for name in ("digest", "name", "version")}
-            return cls(bundle=BundleName(**bundle), since=datetime.fromisoformat(payload["since"]), **values)
+            since, committing = payload["since"], payload.get("committing_since")
+            return cls(
+                bundle=BundleName(**bundle),
+                since=datetime.fromisoformat(since),
+                resends=payload.get("resends", 0),
+                committing_since=datetime.fromisoformat(committing) if committing else None,
+                **values,
+            )
         except (KeyError, TypeError) as error:
             raise ValueError("not read") from error
 
@@ -152,7 +168,7 @@ def software_version() -> str:
 
 def forget(connection: Connection, instance_id: int) -> None:
     """Every errand of the instance, also what was given up. One that is on its way finds that it is gone."""
-    connection.execute(delete(errand).where(of_instance(instance_id), errand.c.kind.in_((WAITS, LOST))))
+    connection.execute(delete(errand).where(of_instance(instance_id), errand.c.kind.in_(EACH)))
 
 
 def of_instance(instance_id: int) -> ColumnElement[bool]:
@@ -186,8 +202,8 @@ def failed_by_absence() -> ColumnElement[bool]:
 
 
 def left(connection: Connection, instance_id: int) -> bool:
-    """Whether a result of the instance waits, or was given up."""
-    query = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(instance_id))
+    """Whether a result of the instance waits, is not confirmed, or was given up."""
+    query = select(errand.c.id).where(errand.c.kind.in_(EACH), of_instance(instance_id))
     return connection.execute(query.limit(1)).first() is not None
 
 

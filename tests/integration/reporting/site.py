@@ -24,16 +24,17 @@ from worker.processes import result_options
 from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
-from worker.reporting.acceptance import DeviceState
 from worker.reporting.adapters.adapter import SendOptions
+from worker.reporting.confirm import Confirmation, ConfirmOptions
 from worker.reporting.destinations import Destination, StoreDestination
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
 from worker.settings import Settings
+from worker.studies import opening
 
 PIXELS = chest_pixels(64, 48)
-OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10)
+OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10, confirm=False)
 
 
 def objects(result: FilmResult, film: Path, *, picture: bool = True) -> list[Dataset]:
@@ -91,10 +92,10 @@ class Site:
         return tuple(destination for destination in self.every if isinstance(destination, StoreDestination))
 
     def accept(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.ACCEPTED, reason="test", actor="operator:test")
+        acceptance.accept(self.database, calling_ae, reason="test", actor="operator:test", evidence=None)
 
     def silence(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.SILENT, reason="test", actor="operator:test")
+        acceptance.silence(self.database, calling_ae, reason="test", actor="operator:test")
 
     def film(
         self,
@@ -114,20 +115,31 @@ class Site:
             self.end(key, state, flag=flag)
         return key
 
-    def end(self, key: int, state: str = "scored", *, not_analysed: bool = True, flag: bool = True) -> None:
+    def end(
+        self,
+        key: int,
+        state: str = "scored",
+        *,
+        not_analysed: bool = True,
+        flag: bool = True,
+        prediction_set: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> None:
         results = ResultErrands(result_options.routes(self.configured), not_analysed=not_analysed)
         with writing(self.database) as connection:
             now = database_time(connection)
-            reason = "view" if state == "ineligible" else None
-            ended = {"state": state, "finished_at": now, "reason": reason}
+            why = reason or {"ineligible": "view", "failed": "truncated"}.get(state)
+            ended = {"state": state, "finished_at": now, "reason": why}
             connection.execute(update(instance).where(instance.c.id == key).values(ended))
             connection.execute(delete(outbox).where(outbox.c.instance_id == key))
             if state == "scored":
                 about = {"instance_id": key, "bundle_digest": self.bundle.digest, "engine": "e", "scored_at": now}
-                row = connection.execute(insert(score).values(about | {"software_version": "0"}).returning(score.c.id))
+                about |= {"software_version": "0", "prediction_set": prediction_set}
+                row = connection.execute(insert(score).values(about).returning(score.c.id))
                 finding = {"score_id": row.scalar_one(), "finding": "pneumonia", "logit": 1.0, "probability": 0.7}
                 point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": flag}
                 connection.execute(insert(finding_score).values(finding | point))
+            opening.changed(connection, [key], now)
             results(connection, [key], self.bundle, now)
             digests = score_digests.written(connection, self.bundle.digest, [key])
             told = {"bundle": self.bundle.digest, score_digests.IN_DETAIL: digests[key]} if digests else None
@@ -149,6 +161,25 @@ class Site:
         while taken := errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60):
             ends.append(delivery.deliver(taken, goal))
         return ends
+
+    def send_one(self, **options: Any) -> str:
+        """As `send`, of the oldest alone."""
+        goal, now = self.destinations[0], time_of(self.database)
+        taken = errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60)
+        assert taken
+        return self.delivery(**options).deliver(taken, goal)
+
+    def confirmation(self, **options: Any) -> Confirmation:
+        """
+        Args:
+            options: of ConfirmOptions.
+        """
+        asking = ConfirmOptions(**{"report_seconds": 2.0} | options)
+        return Confirmation(database=self.database, send=replace(OPTIONS, confirm=True), options=asking)
+
+    def ask(self, destination: Destination | None = None, **options: Any) -> str | None:
+        """Whether a destination holds what it was sent, once for all that is due: what `Confirmation.ask_due` says."""
+        return self.confirmation(**options).ask_due(destination or self.destinations[0])
 
     def take(self, key: int) -> None:
         """Another courier has its result."""

@@ -127,6 +127,8 @@ BAD: list[tuple[str, Any]] = [
     ("report_time", "1:00"),
     ("report_time", "01:00\n"),
     ("results_hours", 0),
+    ("silence_on", "drift, backlog"),
+    ("acceptance_margin", "0"),
     ("results_to", "PACS@pacs.test:104"),
     ("results_to", "CR1:PACS@pacs.test"),
     ("results_to", "CR1:PACS@pacs.test:65536"),
