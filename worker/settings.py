@@ -29,7 +29,7 @@ MailAddress = Annotated[str, AfterValidator(setting_values.mail_address)]
 
 LISTS = (
     *("calling_aes", "modalities", "body_parts", "views", "mark"),
-    *("results_to", "told_flags", "urgent", "silence_on", "mail_to"),
+    *("results_to", "silence_on", "told_flags", "urgent", "mail_to"),
 )
 
 
@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         "10 s to an hour. Then it is given up, and waits for `xrayq report resend`.",
     )
 
+    results_confirm: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: a PACS is asked whether it holds what it was sent, by storage commitment and C-FIND, and a "
+        "film is reported when it says so. What it takes neither of, and off: its status of the C-STORE counts.",
+    )
     hl7_template: Place | None = Field(
         None, description="TOML file that says which field of an HL7 message holds what; default: the shipped one."
     )
@@ -186,11 +191,6 @@ class Settings(BaseSettings):
         "",
         description="Link in a webhook and mail of a flag, such as `https://reading.example/xrayq/{instance}`; "
         "{instance} is our id. Empty: none.",
-    )
-    results_confirm: Literal["auto", "off"] = Field(
-        "auto",
-        description="auto: a PACS is asked whether it holds what it was sent, by storage commitment and C-FIND, and a "
-        "film is reported when it says so. What it takes neither of, and off: its status of the C-STORE counts.",
     )
 
     time_zone: Annotated[str, AfterValidator(setting_values.time_zone)] = Field(
@@ -263,6 +263,12 @@ class Settings(BaseSettings):
         "`whsec_`: `whsec_` and the base64 of that text).",
     )
     delivery_attempts: int = Field(12, gt=0, description="Attempts to deliver an alarm; waits double up to an hour.")
+
+    evidence_key: Place | None = Field(
+        None,
+        description="Private key that `xrayq evidence make` signs with, from `xrayq evidence keygen`; default "
+        "`home`/evidence.key.",
+    )
 
     http_host: str = Field("127.0.0.1", description="Address of the metrics and health endpoints.")
     gateway_http_port: int = Field(9110, ge=0, le=65535, description="Port of the gateway's endpoints; 0: none.")
@@ -342,6 +348,10 @@ class Settings(BaseSettings):
     @property
     def reports(self) -> Path:
         return self.report_folder or self.home / "reports"
+
+    @property
+    def signing_key(self) -> Path:
+        return self.evidence_key or self.home / "evidence.key"
 
     @property
     def threads(self) -> int:

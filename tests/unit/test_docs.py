@@ -85,6 +85,7 @@ def test_every_command_that_shows_has_json() -> None:
         "drift freeze",
         "db upgrade",
         "audit export",
+        "evidence keygen",
         "train",
         "pretrain",
         "trunk convert",

@@ -21,6 +21,7 @@ from worker.cli import (
     doctor,
     drift,
     evaluate,
+    evidence,
     gate,
     instance,
     labels,
@@ -89,6 +90,7 @@ app.add_typer(report.app, name="report", rich_help_panel="Look after")
 app.add_typer(device.app, name="device", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
+app.add_typer(evidence.app, name="evidence", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(drift.app, name="drift", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from worker.reporting.destinations import Destination, Routes
     from worker.reporting.hl7.message import MessageOptions
     from worker.reporting.objects import Make
+    from worker.reporting.pictures import FindBundle, Pictures
     from worker.reporting.telling import Telling
     from worker.reporting.waiting import ResultErrands
     from worker.settings import Settings
@@ -63,12 +64,10 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
 
     Raises ConfigurationError where the template of HL7 messages cannot be used.
     """
-    from dicom_gateway.spool import MEBIBYTE
     from worker.bundles.roles import open_by_digest
     from worker.reporting.adapters.adapter import SendOptions
     from worker.reporting.couriers import Couriers
     from worker.reporting.objects import maker
-    from worker.reporting.pictures import Pictures
     from worker.reporting.send import ResultDelivery
 
     options = SendOptions(
@@ -77,17 +76,12 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
         confirm=settings.results_confirm == "auto",
         zone=settings.zone,
     )
-    pictures = Pictures(
-        lambda digest: open_by_digest(database, digest, settings.bundle),
-        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
-        max_pixels=int(settings.max_megapixels * 1e6),
-        seconds=settings.decode_timeout,
-    )
-    objects = maker(pictures if settings.results_picture else None)
+    drawn = pictures(settings, lambda digest: open_by_digest(database, digest, settings.bundle))
+    objects = maker(drawn if settings.results_picture else None)
     delivery = ResultDelivery(
         database=database, spool=spool, adapter_of=adapters(settings, objects, options), options=options
     )
-    return Couriers(delivery, routes(settings).every, ended=pictures.close)
+    return Couriers(delivery, routes(settings).every, ended=drawn.close)
 
 
 def adapters(settings: "Settings", objects: "Make", options: "SendOptions") -> "Callable[[Destination], Adapter]":
@@ -128,3 +122,16 @@ def adapters(settings: "Settings", objects: "Make", options: "SendOptions") -> "
         raise AssertionError(destination.name)
 
     return adapter_of
+
+
+def pictures(settings: "Settings", find_bundle: "FindBundle") -> "Pictures":
+    """What draws them, with the limits of the settings."""
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.reporting.pictures import Pictures
+
+    return Pictures(
+        find_bundle,
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        seconds=settings.decode_timeout,
+    )

@@ -54,16 +54,8 @@ class StoreDestination:
         return now
 
 
-class _TakesMessages:
-    """One whose answer to a message is all there is."""
-
-    @property
-    def confirmable(self) -> bool:
-        return False
-
-
 @dataclass(frozen=True, kw_only=True)
-class Hl7Destination(_TakesMessages):
+class Hl7Destination:
     """A receiver of HL7 v2 messages over MLLP, such as a RIS."""
 
     host: str
@@ -74,13 +66,17 @@ class Hl7Destination(_TakesMessages):
         """mllp://host:port"""
         return f"mllp://{_bracketed(self.host)}:{self.port}"
 
+    @property
+    def confirmable(self) -> bool:
+        return False
+
     def due(self, flags: Collection[str], now: datetime) -> datetime | None:
         del flags
         return now
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebhookDestination(_TakesMessages):
+class WebhookDestination:
     """A URL that is told of flagged films."""
 
     url: str
@@ -93,12 +89,16 @@ class WebhookDestination(_TakesMessages):
         host = _bracketed(parts.hostname or "") + (f":{parts.port}" if parts.port else "")
         return f"{parts.scheme}://{host}#{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
 
+    @property
+    def confirmable(self) -> bool:
+        return False
+
     def due(self, flags: Collection[str], now: datetime) -> datetime | None:
         return self.telling.due(flags, now)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MailDestination(_TakesMessages):
+class MailDestination:
     """A mailbox that is told of flagged films."""
 
     address: str
@@ -108,6 +108,10 @@ class MailDestination(_TakesMessages):
     def name(self) -> str:
         """mailto:address"""
         return f"mailto:{self.address}"
+
+    @property
+    def confirmable(self) -> bool:
+        return False
 
     def due(self, flags: Collection[str], now: datetime) -> datetime | None:
         return self.telling.due(flags, now)

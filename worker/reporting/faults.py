@@ -12,9 +12,9 @@ REPLACED, QUIET = "replaced", "quiet_hours"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
-NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS = "not_held", "not_found", "no_report", "status_counts"
 NO_CONNECTION, UNKNOWN_HOST, HUNG_UP = "no_connection", "unknown_host", "hung_up"
 NO_ACKNOWLEDGEMENT, OTHER_MESSAGE = "no_acknowledgement", "other_message"
+NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS = "not_held", "not_found", "no_report", "status_counts"
 REJECTED, STATUS, COMMITMENT, QUERY, REFUSED = "rejected_", "status_", "commitment_", "query_", "refused_"
 WORDS: dict[str, str] = {
     NO_CONNECTION: "nothing listens there, or it does not answer",
@@ -76,8 +76,7 @@ def is_away(code: str) -> bool:
 
 def is_there(code: str) -> bool:
     """Whether the destination answered to what was sent: took it, or refused it."""
-    answered = code in (NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE, *ASKED)
-    return not code or answered or code.startswith(ANSWERED)
+    return not code or code in (NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE, *ASKED) or code.startswith(ANSWERED)
 
 
 def in_words(code: str) -> str:
@@ -88,13 +87,13 @@ def in_words(code: str) -> str:
         number = code.removeprefix(STATUS)
         meaning = meaning_of(int(number, 16))
         return f"it answered {number}: {meaning}" if meaning else f"it answered {number}"
-    if code.startswith(REFUSED):
-        answer, _, error = code.removeprefix(REFUSED).partition("_")
-        return acknowledgement.in_words(answer, error)
     for prefix, question in ((COMMITMENT, "the request for storage commitment"), (QUERY, "C-FIND")):
         if code.startswith(prefix):
             return f"it answered {code.removeprefix(prefix)} to {question}"
-    if code.startswith(REJECTED):
+    if code.startswith(REFUSED):
+        answer, _, error = code.removeprefix(REFUSED).partition("_")
+        return acknowledgement.in_words(answer, error)
+    if code.startswith(REJECTED) and code not in WORDS:
         numbers = code.removeprefix(REJECTED).replace("_", "/")
         return f"it rejects the association ({numbers})"
-    return of_channels.in_words(code)
+    return WORDS[code] if code in WORDS else of_channels.in_words(code)

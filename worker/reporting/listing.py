@@ -8,12 +8,13 @@ from enum import StrEnum
 from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select
+from sqlalchemy import Connection, Row, Select, Table, select
 
 from model.json_value import plain
 from worker.db.tables import errand
 from worker.queue.lease import failed_attempts
 from worker.reporting import faults, waiting
+from worker.reporting.held import is_held
 from worker.reporting.waiting import CONFIRM, EACH, LOST, SENT, WaitingResult
 
 
@@ -92,25 +93,24 @@ def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
         limit: of those sent; 0 is all.
     """
     rows = connection.execute(select(errand).where(errand.c.kind.in_(EACH)).order_by(errand.c.id)).all()
-    waits, sent = _both(rows, [_newest(connection, table, limit) for table in SENT])
+    sent = [result for table in SENT for result in _newest(connection, table, limit, _about(rows))]
     sent.sort(key=lambda result: result.at, reverse=True)
-    return [*waits, *sent[: limit or None]]
+    return _both(rows, sent[: limit or None])
 
 
-def _newest(connection: Connection, table: Table, limit: int) -> list[Row[Any]]:
-    """Of the newest results with rows in a table."""
+def _newest(connection: Connection, table: Table, limit: int, about: dict[str, Row[Any]]) -> list[ListedResult]:
+    """Of one table, the newest first."""
     newest = select(table).order_by(table.c.sent_at.desc(), table.c.id)
     # Rows of one result stand together: they were written in one transaction.
     grouped = groupby(connection.execute(newest.execution_options(yield_per=1000)), key=_result_of)
-    return [row for _, of_result in islice(grouped, limit or None) for row in of_result]
+    return _sent([row for _, of_result in islice(grouped, limit or None) for row in of_result], about)
 
 
 def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     """As `listed`, of one instance."""
-    waiting_for = select(errand).where(errand.c.kind.in_(EACH), waiting.of_instance(instance_id))
-    rows = connection.execute(waiting_for.order_by(errand.c.id)).all()
-    waits, sent = _both(rows, [_rows(connection, table, table.c.instance_id == instance_id) for table in SENT])
-    return [*waits, *sent]
+    waits = select(errand).where(errand.c.kind.in_(EACH), waiting.of_instance(instance_id))
+    rows = connection.execute(waits.order_by(errand.c.id)).all()
+    return _both(rows, _sent_of(connection, [instance_id], _about(rows)))
 
 
 def of_instances(connection: Connection, ids: Select[Any]) -> dict[int, list[ListedResult]]:
@@ -119,32 +119,34 @@ def of_instances(connection: Connection, ids: Select[Any]) -> dict[int, list[Lis
     Args:
         ids: selects them.
     """
-    waiting_for = select(errand).where(errand.c.kind.in_(EACH), errand.c.payload["instance"].as_integer().in_(ids))
-    rows = connection.execute(waiting_for.order_by(errand.c.id)).all()
+    waits = select(errand).where(errand.c.kind.in_(EACH), errand.c.payload["instance"].as_integer().in_(ids))
+    rows = connection.execute(waits.order_by(errand.c.id)).all()
     found: dict[int, list[ListedResult]] = defaultdict(list)
-    waits, sent = _both(rows, [_rows(connection, table, table.c.instance_id.in_(ids)) for table in SENT])
-    for result in (*waits, *sent):
+    for result in _both(rows, _sent_of(connection, ids, _about(rows))):
         found[result.instance].append(result)
     return dict(found)
 
 
-def _rows(connection: Connection, table: Table, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    return connection.execute(select(table).where(which).order_by(table.c.id)).all()
+def _sent_of(
+    connection: Connection, ids: Select[Any] | Sequence[int], about: dict[str, Row[Any]]
+) -> list[ListedResult]:
+    found = []
+    for table in SENT:
+        sent = select(table).where(table.c.instance_id.in_(ids)).order_by(table.c.id)
+        found += _sent(connection.execute(sent).all(), about)
+    return found
 
 
-def _both(
-    errands: Sequence[Row[Any]], rows: Sequence[Sequence[Row[Any]]]
-) -> tuple[list[ListedResult], list[ListedResult]]:
-    """What is to be sent, and what was. An errand about what was sent is told there.
+def _about(errands: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+    """Errands about what was sent, by key: it is to be confirmed, or was given up unconfirmed."""
+    return {row.key: row for row in errands if row.kind == CONFIRM or (row.kind == LOST and row.payload.get("sent"))}
 
-    Args:
-        rows: of each table of SENT.
-    """
-    about = {row.key: row for row in errands if row.kind == CONFIRM or (row.kind == LOST and row.payload.get("sent"))}
-    objects, messages = rows
-    sent = [*_sent(objects, about), *map(_message, messages)]
+
+def _both(errands: Sequence[Row[Any]], sent: Sequence[ListedResult]) -> list[ListedResult]:
+    """What is to be sent, then what was. An errand about what was sent is told there."""
+    about = _about(errands)
     told = {waiting.key_of(one.instance, one.bundle_digest, one.destination) for one in sent}
-    return list(_waiting(row for row in errands if row.key not in about or row.key not in told)), sent
+    return [*_waiting(row for row in errands if row.key not in about or row.key not in told), *sent]
 
 
 def _result_of(row: Row[Any]) -> tuple[int, str, str]:
@@ -183,27 +185,15 @@ def _sent(rows: Sequence[Row[Any]], about: dict[str, Row[Any]]) -> list[ListedRe
     return [_one_sent(key, of_result, about.get(waiting.key_of(*key))) for key, of_result in found.items()]
 
 
-def _message(row: Row[Any]) -> ListedResult:
-    """A message has no errand about it: its answer is all that is asked for."""
-    message = ListedMessage(kind=row.kind, message_id=row.message_id, digest=row.digest, answer=row.answer)
-    return ListedResult(
-        instance=row.instance_id,
-        bundle_digest=row.bundle_digest,
-        destination=row.destination,
-        state=ResultState.SENT,
-        at=row.sent_at,
-        messages=(message,),
-    )
-
-
 def _one_sent(key: tuple[int, str, str], rows: Sequence[Row[Any]], about: Row[Any] | None) -> ListedResult:
     """`about`: its errand, where it is not confirmed."""
-    said = all(row.committed_at or row.found_at for row in rows)
+    objects = [row for row in rows if "sop_class_uid" in row._fields]
+    said = bool(objects) and all(row.committed_at or row.found_at for row in objects)
     state = ResultState.CONFIRMED if said else ResultState.SENT
     waits = about if about is not None and about.kind == CONFIRM else None
     if about is not None and not waits:
         state = ResultState.UNCONFIRMED
-    counts = not said and all(row.committed_at or row.found_at or row.status_counts_at for row in rows)
+    counts = bool(objects) and not said and all(map(is_held, objects))
     instance_id, bundle_digest, destination = key
     return ListedResult(
         instance=instance_id,
@@ -214,18 +204,24 @@ def _one_sent(key: tuple[int, str, str], rows: Sequence[Row[Any]], about: Row[An
         attempts=0 if about is None else failed_attempts(about),
         next_at=waits.next_attempt_at if waits else None,
         reason=about.payload["reason"] if about is not None else faults.STATUS_COUNTS if counts else "",
-        objects=tuple(
-            ListedObject(
-                sop_class_uid=row.sop_class_uid,
-                sop_instance_uid=row.sop_instance_uid,
-                series_instance_uid=row.series_instance_uid,
-                digest=row.digest,
-                status=row.status,
-                committed_at=row.committed_at,
-                found_at=row.found_at,
-                status_counts_at=row.status_counts_at,
-                failure_reason=row.failure_reason,
-            )
-            for row in rows
-        ),
+        objects=tuple(map(_object, objects)),
+        messages=tuple(_message(row) for row in rows if "message_id" in row._fields),
     )
+
+
+def _object(row: Row[Any]) -> ListedObject:
+    return ListedObject(
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        digest=row.digest,
+        status=row.status,
+        committed_at=row.committed_at,
+        found_at=row.found_at,
+        status_counts_at=row.status_counts_at,
+        failure_reason=row.failure_reason,
+    )
+
+
+def _message(row: Row[Any]) -> ListedMessage:
+    return ListedMessage(kind=row.kind, message_id=row.message_id, digest=row.digest, answer=row.answer)

@@ -58,11 +58,11 @@ class DoctorOptions:
     bundle: Path | None
     """The bundle of the settings, live while none is activated."""
     engine: str
+    results_to: tuple[str, ...]
     hl7_template: Path | None
     """None: the shipped one."""
     told_flags: tuple[str, ...]
     """Findings that the settings name for messages of flags."""
-    results_to: tuple[str, ...]
     report_time: str
     """HH:MM of the nightly report, "" where none is made."""
 
@@ -220,7 +220,7 @@ def _report(options: DoctorOptions) -> str:
 
 
 def _messages(options: DoctorOptions) -> str:
-    """What would be found out by the first message alone."""
+    """What would be found out by the first result alone."""
     from worker.reporting.hl7.template import read_template
 
     read_template(options.hl7_template)
@@ -256,6 +256,6 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("bundle", _bundle),
     ("backlog", _backlog),
     ("results", _results),
-    ("report", _report),
     ("messages", _messages),
+    ("report", _report),
 )

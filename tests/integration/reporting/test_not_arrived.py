@@ -168,6 +168,8 @@ def test_a_film_that_was_reported_is_accounted_for_as_a_scored_one(site: Site) -
         ("rejected_2_3_2", "it takes no more associations now"),
         ("rejected_1_1_1", "it rejects the association (1/1/1)"),
         ("aborted", WORDS["aborted"]),
+        ("commitment_0x0213", "it answered 0x0213 to the request for storage commitment"),
+        ("query_0xA700", "it answered 0xA700 to C-FIND"),
         ("refused_AR", "it answered AR, application reject"),
         (
             "refused_AE_204",
@@ -176,8 +178,6 @@ def test_a_film_that_was_reported_is_accounted_for_as_a_scored_one(site: Site) -
         ("refused_CE_999", "it answered CE, commit error; 999, a code of its own"),
         ("http_503", "the server answered 503"),
         ("certificate", "its certificate is not trusted here; SSL_CERT_FILE names an authority of your own"),
-        ("commitment_0x0213", "it answered 0x0213 to the request for storage commitment"),
-        ("query_0xA700", "it answered 0xA700 to C-FIND"),
         ("KeyError", "KeyError"),
     ],
 )
