@@ -52,6 +52,8 @@ class Pacs:
     """Whether it proposes there to be SCP (PS3.7 D.3.3.4)."""
     lost: set[str] = field(default_factory=set)
     """SOP Instance UIDs that it took, and neither commits to nor finds."""
+    failure_reason: int = 0x0112
+    """Of those, in its reports."""
     action_status: int = 0
     find_status: int = 0
     asked_to_commit: list[Dataset] = field(default_factory=list)
@@ -94,7 +96,7 @@ class Pacs:
             if uid in self.uids and uid not in self.lost:
                 held.append(item)
             else:
-                item.FailureReason = 0x0112
+                item.FailureReason = self.failure_reason
                 failed.append(item)
         if held:
             said.ReferencedSOPSequence = held

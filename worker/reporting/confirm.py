@@ -113,6 +113,8 @@ class Confirmation:
         if not taken:
             return None
         asked = self._read(taken)
+        if not asked:
+            return ""
         if self.send.confirm and isinstance(destination, StoreDestination):
             said = self._ask(destination, asked, opened)
         else:
@@ -196,9 +198,13 @@ class Confirmation:
         objects = [
             row
             for one in asked
-            if one.waits.committing_since is None or now - one.waits.committing_since >= again
             for row in one.objects
             if row.committed_at is None
+            and (
+                row.failure_reason is not None
+                or one.waits.committing_since is None
+                or now - one.waits.committing_since >= again
+            )
         ]
         if not objects:
             said.reason = faults.NO_REPORT
@@ -220,11 +226,8 @@ class Confirmation:
     def _find(self, peer: Asking, asked: Sequence[_Asked], said: _Said) -> None:
         for one in asked:
             for row in one.objects:
-                if row.found_at is not None:
+                if row.found_at is not None or peer.over:
                     continue
-                if peer.over:
-                    said.reason = faults.NO_ANSWER
-                    return
                 answer = find_object(peer, _reference(row), seconds=self.send.answer_seconds)
                 if answer.found:
                     said.found.add(row.id)
@@ -232,6 +235,8 @@ class Confirmation:
                     said.missing.add(row.id)
                 elif answer.status is not None:
                     said.reason = f"{faults.QUERY}{in_hexadecimal(answer.status)}"
+        if peer.over:
+            said.reason = faults.NO_ANSWER
 
     def _settle(self, asked: Sequence[_Asked], said: _Said) -> None:
         with writing(self.database) as connection:
@@ -239,7 +244,7 @@ class Confirmation:
             now = database_time(connection)
             _keep(connection, asked, sent_object.c.found_at, said.found, now)
             _keep(connection, asked, sent_object.c.status_counts_at, said.status_counts, now)
-            done, events = held.confirm(connection, [one.key for one in asked], Actor.WORKER, now)
+            done, events = held.confirm(connection, [one.key for one in asked], Actor.WORKER)
             for one in asked:
                 if one.key not in done:
                     events += self._not_confirmed(connection, one, said, now)
@@ -256,7 +261,9 @@ class Confirmation:
         open_ = [row for row in rows if not held.is_held(row)]
         gone = any(row.failure_reason in GONE for row in open_)
         missing = any(row.id in said.missing for row in open_)
-        waits = replace(one.waits, reason=faults.NOT_HELD if gone else faults.NOT_FOUND if missing else said.reason)
+        refused = any(row.failure_reason is not None for row in open_)
+        reasons = ((gone, faults.NOT_HELD), (missing, faults.NOT_FOUND), (refused, faults.NOT_COMMITTED))
+        waits = replace(one.waits, reason=next((reason for so, reason in reasons if so), said.reason))
         if any(row.id in said.committing for row in open_):
             waits = replace(waits, committing_since=said.committing_since)
         long = timedelta(seconds=self.options.missing_seconds)

@@ -14,7 +14,8 @@ NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
 NO_CONNECTION, UNKNOWN_HOST, HUNG_UP = "no_connection", "unknown_host", "hung_up"
 NO_ACKNOWLEDGEMENT, OTHER_MESSAGE = "no_acknowledgement", "other_message"
-NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS = "not_held", "not_found", "no_report", "status_counts"
+NOT_HELD, NOT_FOUND, NOT_COMMITTED = "not_held", "not_found", "not_committed"
+NO_REPORT, STATUS_COUNTS = "no_report", "status_counts"
 REJECTED, STATUS, COMMITMENT, QUERY, REFUSED = "rejected_", "status_", "commitment_", "query_", "refused_"
 WORDS: dict[str, str] = {
     NO_CONNECTION: "nothing listens there, or it does not answer",
@@ -30,6 +31,7 @@ WORDS: dict[str, str] = {
     OTHER_MESSAGE: "it acknowledged another message, and not this one",
     NOT_HELD: "it took the objects, and reports that it does not hold each",
     NOT_FOUND: "it took the objects, and C-FIND does not find each",
+    NOT_COMMITTED: "it reports that it does not commit to each object: 'xrayq report show' has its Failure Reason",
     NO_REPORT: "it took the request for storage commitment, and has not reported yet: it must know our AE title, host "
     "and port (XRAYQ_AE_TITLE, XRAYQ_PORT)",
     STATUS_COUNTS: "it takes neither storage commitment nor C-FIND, or is not asked: its status of the C-STORE counts",
@@ -53,7 +55,7 @@ ANSWERED = (STATUS, COMMITMENT, QUERY, REFUSED, "http_", "smtp_")
 """Codes that begin so: the destination answered to what was sent, and did not take it."""
 
 
-ASKED = (NOT_HELD, NOT_FOUND, NO_REPORT, STATUS_COUNTS)
+ASKED = (NOT_HELD, NOT_FOUND, NOT_COMMITTED, NO_REPORT, STATUS_COUNTS)
 """What a destination that answers is found to be like."""
 
 

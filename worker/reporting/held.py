@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, select, update
@@ -72,7 +71,7 @@ def record_report(engine: Engine, report: CommitmentReport, actor: Actor) -> Non
 
 
 def confirm(
-    connection: Connection, keys: Collection[ResultKey], actor: Actor, now: datetime
+    connection: Connection, keys: Collection[ResultKey], actor: Actor
 ) -> tuple[set[ResultKey], list[dict[str, Any]]]:
     """Results of which each object is held: their errands end, whoever has them. Which these are, and the events.
 
@@ -88,7 +87,6 @@ def confirm(
             continue  # it was confirmed before, or is sent again now
         detail = {"destination": key.destination, "bundle": key.bundle_digest, "by": dict(Counter(map(_by, rows)))}
         told = trail.event(action=Action.RESULT_CONFIRMED, instance_id=key.instance, actor=actor, detail=detail)
-        errands.wake(connection, *waiting.after_earlier(key.destination), now=now)
         events += [told, *reported.reported(connection, key.instance, actor)]
     return done, events
 
@@ -116,7 +114,7 @@ def _record(connection: Connection, report: CommitmentReport, actor: Actor) -> b
         values = {"failure_reason": failure, "committed_at": None if failure is not None else now}
         connection.execute(update(sent_object).where(sent_object.c.id == one.id).values(values))
     keys = {ResultKey.of(one) for one in rows}
-    done, events = confirm(connection, keys, actor, now)
+    done, events = confirm(connection, keys, actor)
     trail.record_all(connection, events)
     if waits := [_key(key) for key in keys - done]:
         errands.wake(connection, errand.c.kind == CONFIRM, errand.c.key.in_(waits), now=now)

@@ -272,6 +272,37 @@ def test_a_commitment_that_is_promised_is_not_asked_for_again_at_once(site: Site
         assert len(found.asked_to_commit) == 2
 
 
+def test_a_failure_that_sending_again_does_not_mend_is_asked_about_again(site: Site) -> None:
+    with sent(site, commits="same") as (found, (film,)):
+        found.lost, found.failure_reason = set(found.uids), 0x0110
+        assert site.ask() == ""
+        assert (listed(site, film).reason, site.waits()) == ("not_committed", [])
+        assert [kept.failure_reason for kept in listed(site, film).objects] == [0x0110] * 2
+        found.lost = set()
+        site.later()
+        assert site.ask() == ""
+    assert site.state(film) == "reported"
+    assert [kept.failure_reason for kept in listed(site, film).objects] == [None] * 2
+
+
+def test_a_pacs_that_falls_silent_while_it_is_asked(site: Site) -> None:
+    with sent(site, "one", "two", finds=True) as (found, films):
+        silent = threading.Event()
+        find = found.find
+
+        def one_answer(asked: Any) -> Iterator[tuple[int, Dataset | None]]:
+            if len(found.asked_to_find) >= 2:
+                silent.wait(30)
+            return find(asked)
+
+        found.find = one_answer  # type: ignore[method-assign]
+        confirmation = site.confirmation()
+        hasty = replace(confirmation, send=replace(confirmation.send, answer_seconds=1))
+        assert hasty.ask_due(site.destinations[0]) == "no_answer"
+        silent.set()
+        assert sorted(site.state(film) for film in films) == ["reported", "scored"], "what was answered counts"
+
+
 @pytest.mark.parametrize(
     ("peer", "status", "reason"),
     [({"commits": "same"}, "action_status", "commitment_0x0213"), ({"finds": True}, "find_status", "query_0x0213")],
