@@ -15,10 +15,13 @@ from pydicom.dataset import Dataset
 from pynetdicom.pdu import A_RELEASE_RP
 
 from dicom_gateway import negotiation
+from dicom_gateway.commitment import ArrivingReport, CommitmentReport
+from dicom_gateway.contexts import STORAGE_COMMITMENT
 from dicom_gateway.dimse import (
     C_CANCEL_RQ,
     C_ECHO_RQ,
     C_STORE_RQ,
+    N_EVENT_REPORT_RQ,
     NO_DATA_SET,
     Response,
     decode_command,
@@ -64,6 +67,8 @@ class Message:
     command: Dataset | None = None
     store: Store | None = None
     """The state of a C-STORE under way; None between them."""
+    report: ArrivingReport | None = None
+    """The state of an N-EVENT-REPORT under way."""
 
 
 class Association:
@@ -77,6 +82,7 @@ class Association:
         options: GatewayOptions,
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
+        committed: Callable[[CommitmentReport], None] | None,
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
         observer: Observer,
@@ -86,6 +92,7 @@ class Association:
         Args:
             address: the peer's, for the log.
             accept: called with each durable film, and with each other object; success is answered only when it returns.
+            committed: as of `Gateway`.
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
             contexts_log: of refused presentation contexts, shared by all associations.
@@ -94,6 +101,7 @@ class Association:
         self._options = options
         self._spool = spool
         self._accept = accept
+        self._committed = committed
         self._admit = admit
         self._stopping = stopping
         self._observer = observer
@@ -147,7 +155,7 @@ class Association:
             self._orderly = True
             self._wire.send(negotiation.reject_pdu(rejection))
             raise PeerGone
-        accepted = negotiation.accept(request, self._options.max_pdu)
+        accepted = negotiation.accept(request, self._options.max_pdu, reports=self._committed is not None)
         self._wire.expect_all_within(math.inf)
         self._contexts, self._peer_max_pdu = accepted.contexts, request.max_pdu
         tell(self._observer.accepted, self.calling_ae)  # before the answer: what a peer knows has been counted
@@ -237,6 +245,8 @@ class Association:
             return
         if message.store:
             message.store.write(fragment)
+        elif message.report:
+            message.report.write(fragment)
         if last:
             self._data_complete(message)
 
@@ -256,6 +266,10 @@ class Association:
                 self._data_complete(message)
         elif field == C_ECHO_RQ:
             self._respond(message, SUCCESS)
+        elif field == N_EVENT_REPORT_RQ and self._contexts[message.context_id][0] == STORAGE_COMMITMENT:
+            message.report = ArrivingReport(command, self._contexts[message.context_id][1])
+            if not has_data:
+                self._data_complete(message)
         elif field == C_CANCEL_RQ:
             self._message = None
         elif not has_data:
@@ -267,6 +281,9 @@ class Association:
 
     def _data_complete(self, message: Message) -> None:
         store = message.store
+        if message.report and self._committed:
+            self._respond(message, *message.report.take(self._committed))
+            return
         if store is None:
             self._respond(message, UNRECOGNISED_OPERATION)
             return

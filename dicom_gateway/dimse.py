@@ -1,7 +1,7 @@
-"""DIMSE command sets (PS3.7 6.3.1, 9.3): requests decoded, responses as bytes ready for the socket."""
+"""DIMSE command sets (PS3.7 6.3.1, 9.3, 10.3): decoded, and as bytes ready for the socket."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -10,8 +10,9 @@ from pynetdicom.dsutils import decode
 
 from dicom_gateway.errors import Abort, AbortReason
 
-C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
-NO_DATA_SET = 0x0101
+C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0020, 0x0030, 0x0FFF
+N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
+NO_DATA_SET, DATA_SET = 0x0101, 0x0001
 RESPONSE_BIT = 0x8000
 
 
@@ -56,22 +57,31 @@ def decode_command(encoded: bytes) -> Dataset:
 def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
     """One or more P-DATA-TF PDUs. `max_pdu` is what the peer announced, at least 8 bytes."""
     elements = [
-        (0x0002, _uid(response.sop_class_uid)),
-        (0x0100, struct.pack("<H", response.command_field)),
-        (0x0120, struct.pack("<H", response.message_id)),
-        (0x0800, struct.pack("<H", NO_DATA_SET)),
-        (0x0900, struct.pack("<H", response.status)),
+        (0x0002, uid_value(response.sop_class_uid)),
+        (0x0100, number(response.command_field)),
+        (0x0120, number(response.message_id)),
+        (0x0800, number(NO_DATA_SET)),
+        (0x0900, number(response.status)),
         (0x0902, _padded(response.comment, b" ")),
-        (0x1000, _uid(response.sop_instance_uid)),
+        (0x1000, uid_value(response.sop_instance_uid)),
     ]
+    return encode_pdus(command_set(elements), context_id, max_pdu, is_command=True)
+
+
+def command_set(elements: Iterable[tuple[int, bytes]]) -> bytes:
+    """Of elements of group 0000, in the order of their tags; empty ones are left out."""
     body = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements if value)
-    command_set = struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+    return struct.pack("<HHLL", 0, 0, 4, len(body)) + body
+
+
+def encode_pdus(message: bytes, context_id: int, max_pdu: int, *, is_command: bool) -> bytes:
+    """A command set or a data set as P-DATA-TF PDUs of at most `max_pdu` bytes, at least 8."""
     room = (max_pdu - 6) & ~1
     pdus = []
-    for start in range(0, len(command_set), room):
-        fragment = command_set[start : start + room]
-        last = 2 if start + room >= len(command_set) else 0
-        value = struct.pack(">LBB", len(fragment) + 2, context_id, 1 | last) + fragment
+    for start in range(0, len(message), room):
+        fragment = message[start : start + room]
+        last = 2 if start + room >= len(message) else 0
+        value = struct.pack(">LBB", len(fragment) + 2, context_id, is_command | last) + fragment
         pdus.append(struct.pack(">BxL", 0x04, len(value)) + value)
     return b"".join(pdus)
 
@@ -91,8 +101,14 @@ def values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
         position = end
 
 
-def _uid(value: str) -> bytes:
+def uid_value(value: str) -> bytes:
+    """Of an element with a UID."""
     return _padded(value, b"\0")
+
+
+def number(value: int) -> bytes:
+    """Of an element of VR US."""
+    return struct.pack("<H", value)
 
 
 def _padded(value: str, pad: bytes) -> bytes:

@@ -13,6 +13,10 @@
     │   ├── MissingIdentifier
     │   ├── NoDataSet
     │   └── InvalidInstance
+    ├── ReportRefusal           an N-EVENT-REPORT that is not answered with success; it carries the status
+    │   ├── NoSuchEvent
+    │   ├── UnreadableReport
+    │   └── ReportTooLarge
     ├── PixelError              a stored film that gives no radiograph; it carries the reason code
     │   ├── NoPixelData
     │   ├── HeaderIncomplete
@@ -33,8 +37,12 @@ are ours):
 
     0x0000  success             C-STORE: the film is durable and its row committed. C-ECHO: always
     0x0110  Refusal             processing failure; only the kinds of it below are raised
+    0x0110  ReportRefusal       the database did not take what a report says: the peer should send it again
+    0x0113  NoSuchEvent         an N-EVENT-REPORT of another event type than 1 and 2
+    0x0115  UnreadableReport    its data set is missing, or names no transaction or no objects
     0x0117  InvalidInstance     the command names no valid SOP Instance UID
-    0x0211  -                   a command that is neither C-STORE, C-ECHO nor C-CANCEL
+    0x0211  -                   a command that is not served on this presentation context
+    0x0213  ReportTooLarge      its data set is larger than this node accepts
     0xA700  NoSpace             the spool's file system has less free space than the reserve
     0xA701  TooLarge            the data set, or what is before its pixels, is larger than this node accepts
     0xA702  StoreUnavailable    the spool cannot be written, or the database did not take the row, or not in time
@@ -143,6 +151,31 @@ REFUSALS: tuple[type[Refusal], ...] = (
     NoDataSet,
     InvalidInstance,
 )
+
+
+class ReportRefusal(GatewayError):
+    """An N-EVENT-REPORT of storage commitment (PS3.4 J.3.3) that is not answered with success. It changes nothing."""
+
+    status = 0x0110
+    comment = "the report was not kept, try again later"
+
+
+class NoSuchEvent(ReportRefusal):
+    status = 0x0113
+    comment = "Event Type ID is neither 1 nor 2"
+
+
+class UnreadableReport(ReportRefusal):
+    status = 0x0115
+    comment = "no transaction or no objects in the report"
+
+
+class ReportTooLarge(ReportRefusal):
+    status = 0x0213
+    comment = "the report is larger than this node accepts"
+
+
+REPORT_REFUSALS: tuple[type[ReportRefusal], ...] = (ReportRefusal, NoSuchEvent, UnreadableReport, ReportTooLarge)
 
 
 class PixelError(GatewayError):

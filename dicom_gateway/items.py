@@ -29,7 +29,7 @@ class Item(IntEnum):
     ASYNCHRONOUS_OPERATIONS = 0x53
     """No answer means one operation at a time (PS3.7 D.3.3.3)."""
     ROLE_SELECTION = 0x54
-    """Without an answer the requestor is SCU, and we are SCP (PS3.7 D.3.3.4)."""
+    """A SOP Class, and whether the requestor is its SCU and its SCP. Without an answer it is SCU (PS3.7 D.3.3.4)."""
     IMPLEMENTATION_VERSION = 0x55
     EXTENDED_NEGOTIATION = 0x56
     """No answer means that nothing was extended (PS3.7 D.3.3.5)."""

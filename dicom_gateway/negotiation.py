@@ -4,6 +4,7 @@ What can be understood is served: a presentation context that cannot is refused 
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
@@ -11,7 +12,7 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from dicom_gateway import items
-from dicom_gateway.contexts import choose_syntax
+from dicom_gateway.contexts import STORAGE_COMMITMENT, choose_syntax
 from dicom_gateway.errors import Abort, AbortReason
 from dicom_gateway.items import Item
 from dicom_gateway.options import GatewayOptions
@@ -26,6 +27,8 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 DEFAULT_MAX_PDU, LEAST_MAX_PDU = 16382, 8
 """Of a peer that announces none, or one in which no byte has room behind the header of its value; bytes."""
 NO_CLASS = "(no SOP class)"
+REPORTS = struct.pack(">H", len(STORAGE_COMMITMENT)) + STORAGE_COMMITMENT.encode() + b"\0\1"
+"""Our answer to a peer that proposes to be SCP of storage commitment: it is that, and no SCU (PS3.7 D.3.3.4.2)."""
 MOST_REFUSED = 128
 """Presentation contexts that a peer may propose (PS3.8 9.3.2.2), and refused ones that are told of."""
 
@@ -73,6 +76,8 @@ class Request:
     contexts: list[Proposed]
     max_pdu: int
     """Longest P-DATA-TF that the peer takes, bytes."""
+    reports: bool | None
+    """Whether it proposes to be SCP of storage commitment; None where it says nothing of its role."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +113,8 @@ def decode_request(body: bytes) -> Request:
     if len(body) < FIXED_BYTES or not whole:
         raise Abort(AbortReason.INVALID_PARAMETER, "A-ASSOCIATE-RQ: an item is longer than the PDU")
     calling_ae, called_ae = titles(body)
-    announced = [
-        int.from_bytes(value)
-        for information in items.of_kind(variable, Item.USER_INFORMATION)
-        for value in items.of_kind(items.read(information)[0], Item.MAXIMUM_LENGTH)
-        if len(value) == 4
-    ]
+    user = [item for value in items.of_kind(variable, Item.USER_INFORMATION) for item in items.read(value)[0]]
+    announced = [int.from_bytes(value) for value in items.of_kind(user, Item.MAXIMUM_LENGTH) if len(value) == 4]
     max_pdu = announced[0] if announced else 0
     return Request(
         calling_ae=calling_ae,
@@ -122,6 +123,7 @@ def decode_request(body: bytes) -> Request:
         application_context=next(iter(items.of_kind(variable, Item.APPLICATION_CONTEXT)), b""),
         contexts=[_proposed(value) for value in items.of_kind(variable, Item.PRESENTATION_CONTEXT)],
         max_pdu=max_pdu if max_pdu >= LEAST_MAX_PDU else DEFAULT_MAX_PDU,
+        reports=_reports(items.of_kind(user, Item.ROLE_SELECTION)),
     )
 
 
@@ -136,13 +138,17 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
     return None
 
 
-def accept(request: Request, max_pdu: int) -> Accepted:
-    """`max_pdu`: longest P-DATA-TF that we take, bytes."""
+def accept(request: Request, max_pdu: int, *, reports: bool = False) -> Accepted:
+    """
+    Args:
+        max_pdu: longest P-DATA-TF that we take, bytes.
+        reports: N-EVENT-REPORTs of storage commitment are taken, from a peer that does not say that it is SCU.
+    """
     contexts: dict[int, tuple[str, str]] = {}
     answers: dict[int, tuple[Result, bytes]] = {}
     refused: list[RefusedContext] = []
     for asked in request.contexts:
-        result, syntax = _choose(asked)
+        result, syntax = _choose(asked, reports=reports and request.reports is not False)
         if result is Result.ACCEPTANCE and asked.context_id in contexts:
             result = Result.CONTEXT_ID  # of those that share an id, the first that can be served is
         if result is Result.ACCEPTANCE:
@@ -154,7 +160,9 @@ def accept(request: Request, max_pdu: int) -> Accepted:
             refused.append(
                 RefusedContext(context_id=asked.context_id, sop_class=class_name(asked.abstract_syntax), result=result)
             )
-    return Accepted(contexts=contexts, refused=refused, pdu=_accept_pdu(request, answers, max_pdu))
+    taken = any(sop_class == STORAGE_COMMITMENT for sop_class, _ in contexts.values())
+    roles = (REPORTS,) if taken and request.reports else ()
+    return Accepted(contexts=contexts, refused=refused, pdu=_accept_pdu(request, answers, max_pdu, roles))
 
 
 def reject_pdu(rejection: Reject) -> bytes:
@@ -167,14 +175,23 @@ def class_name(sop_class: str) -> str:
     return UID(sop_class, validation_mode=IGNORE).name if sop_class else NO_CLASS
 
 
-def _choose(asked: Proposed) -> tuple[Result, str]:
+def _choose(asked: Proposed, *, reports: bool) -> tuple[Result, str]:
     """What becomes of a presentation context, and in which transfer syntax."""
-    syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes)
+    syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes, reports=reports)
     if syntax is None:
         return Result.ABSTRACT_SYNTAX, ""
     if not syntax:
         return Result.TRANSFER_SYNTAX, ""
     return (Result.ACCEPTANCE, syntax) if asked.context_id % 2 else (Result.CONTEXT_ID, "")
+
+
+def _reports(roles: list[bytes]) -> bool | None:
+    """See `Request`. An item has the length of the UID, the UID, and a byte for SCU and for SCP (PS3.7 D.3.3.4.1)."""
+    for value in roles:
+        end = 2 + int.from_bytes(value[:2])
+        if items.uid(value[2:end]) == STORAGE_COMMITMENT and len(value) == end + 2:
+            return value[end + 1] == 1
+    return None
 
 
 def _proposed(value: bytes) -> Proposed:
@@ -189,7 +206,9 @@ def _proposed(value: bytes) -> Proposed:
     )
 
 
-def _accept_pdu(request: Request, answers: dict[int, tuple[Result, bytes]], max_pdu: int) -> bytes:
+def _accept_pdu(
+    request: Request, answers: dict[int, tuple[Result, bytes]], max_pdu: int, roles: Sequence[bytes]
+) -> bytes:
     """PS3.8 Table 9-17. An id that is even, or could not be read, has no answer: a requestor trips over it."""
     contexts = [
         struct.pack(">BxBx", context_id, result) + items.make(Item.TRANSFER_SYNTAX, syntax)
@@ -200,6 +219,7 @@ def _accept_pdu(request: Request, answers: dict[int, tuple[Result, bytes]], max_
         items.make(Item.MAXIMUM_LENGTH, max_pdu.to_bytes(4)),
         items.make(Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode()),
         items.make(Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode()),
+        *(items.make(Item.ROLE_SELECTION, role) for role in roles),
     )
     body = b"".join(
         (

@@ -74,17 +74,12 @@ def content_of(result: FilmResult, at: datetime) -> Dataset:
     return _with(root, [*context, _library(result.film), measured])
 
 
-def device_uid(algorithm: Algorithm) -> str:
-    """The same for every result of a bundle."""
-    return derived_uid("device", algorithm.bundle_digest)
-
-
 def _device(algorithm: Algorithm) -> ObserverContext:
     """TID 1004."""
     return ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=device_uid(algorithm),
+            uid=algorithm.device_uid,
             name=f"{algorithm.name} {algorithm.version}",
             model_name=algorithm.name,
             serial_number=algorithm.version,

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from pydicom.dataset import Dataset
 
+from dicom_gateway.uids import derived_uid
+
 
 def spoken(name: str) -> str:
     """A finding's name as people write it: COVID-19, not normal."""
@@ -39,6 +41,11 @@ class Algorithm:
     """SHA-256, 64 hex digits."""
     software_version: str
     engine: str
+
+    @property
+    def device_uid(self) -> str:
+        """The same for every result of a bundle."""
+        return derived_uid("device", self.bundle_digest)
 
 
 @dataclass(frozen=True, kw_only=True)

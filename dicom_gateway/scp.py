@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from dicom_gateway.association import Association
+from dicom_gateway.commitment import CommitmentReport
 from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.observer import NO_PLACE, Observer, tell
@@ -39,16 +40,20 @@ class Gateway:
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
         observer: Observer | None = None,
+        committed: Callable[[CommitmentReport], None] | None = None,
     ) -> None:
         """
         Args:
             accept: called from many threads with each durable film, and each other object, once for each C-STORE. It
                 returns when that is committed, or raises a Refusal that becomes the C-STORE's status.
             observer: is told what associations do.
+            committed: called with what a peer reports of objects that it was asked to commit to (N-EVENT-REPORT). Only
+                when it returns success is answered; it raises ReportRefusal else. None: no such report is taken.
         """
         self._options = options
         self._spool = spool
         self._accept = accept
+        self._committed = committed
         self._observer = observer or Observer()
         self._contexts_log = FewLines(log)
         self._threads: list[threading.Thread] = []
@@ -188,6 +193,7 @@ class Gateway:
             options=self._options,
             spool=self._spool,
             accept=self._accept,
+            committed=self._committed,
             admit=admit,
             stopping=self._stopping.is_set,
             observer=self._observer,

@@ -1,21 +1,21 @@
 """C-ECHO and C-STORE as SCU."""
 
 import socket
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.contexts import VERIFICATION
-from dicom_gateway.dimse import C_ECHO_RQ, NO_DATA_SET, decode_command
+from dicom_gateway.dimse import C_ECHO_RQ, NO_DATA_SET, command_set, decode_command, encode_pdus, number, uid_value
 from dicom_gateway.errors import SUCCESS, Abort, PeerGone, PeerUnavailable, Rejected
+from dicom_gateway.kept_answers import keep_answers
 from dicom_gateway.negotiation import APPLICATION_CONTEXT
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID
 from dicom_gateway.wire import Wire
@@ -86,7 +86,13 @@ def send(
         if pair[1] not in offered.setdefault(pair[0], []):
             offered[pair[0]].append(pair[1])
     contexts = [build_context(sop_class, syntax) for sop_class, syntaxes in offered.items() for syntax in syntaxes]
-    association = _entity(calling_ae, timeout).associate(host, port, contexts=contexts[:128], ae_title=called_ae)
+    association = _entity(calling_ae, timeout).associate(
+        host,
+        port,
+        contexts=contexts[:128],
+        ae_title=called_ae,
+        evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: keep_answers(event.assoc))],
+    )
     if not association.is_established:
         raise PeerUnavailable(f"no association with {called_ae} at {host}:{port}")
     try:
@@ -114,10 +120,8 @@ def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | 
         raise Rejected(words.format(called=called_ae, calling=calling_ae))
     if kind != ASSOCIATE_AC:
         return None
-    elements = ((0x0002, VERIFICATION.encode() + b"\0"), *((tag, struct.pack("<H", value)) for tag, value in ECHO))
-    body = b"".join(struct.pack("<HHL", 0, tag, len(value)) + value for tag, value in elements)
-    command = struct.pack("<HHLL", 0, 0, 4, len(body)) + body
-    wire.send(struct.pack(">BxLLBB", P_DATA, len(command) + 6, len(command) + 2, ECHO_CONTEXT, 3) + command)
+    command = command_set(((0x0002, uid_value(VERIFICATION)), *((tag, number(value)) for tag, value in ECHO)))
+    wire.send(encode_pdus(command, ECHO_CONTEXT, LONGEST_ANSWER, is_command=True))
     kind, answer = _answer(wire, timeout)
     if kind != P_DATA:
         return None

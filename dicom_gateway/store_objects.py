@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -21,6 +20,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, code_to_category
 
 from dicom_gateway.errors import PeerUnavailable, Rejected
+from dicom_gateway.kept_answers import keep_answers
 
 LARGEST_PDU = 128 * 1024
 CONNECT_SECONDS = 10.0
@@ -129,7 +129,7 @@ def _associate(
     def connected(event: evt.Event) -> None:
         nonlocal reached
         reached = True
-        _keep_answers(event.assoc)
+        keep_answers(event.assoc)
         connection = event.assoc.dul.socket
         if connection is not None and connection.socket is not None:
             connection.socket.settimeout(timeout)
@@ -154,20 +154,6 @@ def _associate(
     if association.is_rejected and isinstance(answer, A_ASSOCIATE):
         raise Rejected(f"rejected_{answer.result}_{answer.result_source}_{answer.diagnostic}")
     raise PeerUnavailable("aborted" if reached else "no_connection")
-
-
-def _keep_answers(association: Association) -> None:
-    """pynetdicom's own loop must not take an answer off the queue that `send_c_store` waits for.
-
-    Before a message is sent the loop is told to pause; where this process gets no time between the loop's last look
-    at that and its next step, the loop takes the answer for a request, and drops it (seen with 3.0.4, twice in a run of
-    our tests on a busy machine). What it takes is put back: a Storage SCU is sent no requests.
-    """
-
-    def put_back(message: Any, context_id: int) -> None:
-        association.dimse.msg_queue.put((context_id, message))
-
-    association._serve_request = put_back  # type: ignore[method-assign,assignment]
 
 
 def _contexts(objects: Sequence[Dataset]) -> list[PresentationContext]:

@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 from dicom_gateway.character_set import set_character_set
 from dicom_gateway.copied import copy_patient_and_study, requests, series_uid, study_uid
 from dicom_gateway.report_codes import SCHEME
-from dicom_gateway.report_content import content_of, device_uid
+from dicom_gateway.report_content import content_of
 from dicom_gateway.result import FilmResult, SentBefore
 from dicom_gateway.time_zone import in_zone_of
 from dicom_gateway.uids import derived_uid
@@ -67,7 +67,7 @@ def structured_report(result: FilmResult) -> Dataset:
         requested_procedures=requests(film, study_uid(film, result.film_digest)) or None,
     )
     report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
-    report.DeviceUID = device_uid(algorithm)
+    report.DeviceUID = algorithm.device_uid
     del report.ContributingEquipmentSequence  # says when highdicom ran, and its version
     copy_patient_and_study(film, report, otherwise=result.film_digest)
     if "ProcedureCodeSequence" in report:

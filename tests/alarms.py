@@ -34,6 +34,7 @@ def limits(**other: Any) -> AlarmLimits:
         "report_time": time(1),
         "zone": Settings().zone,
         "since": datetime(2026, 1, 1, tzinfo=UTC),
+        "result_minutes": 60,
         "host": "relay1",
     }
     return AlarmLimits(**usual | other)

@@ -1,4 +1,4 @@
-"""A PACS for results: a Storage SCP that keeps what it is sent, and answers as a test wants it to."""
+"""A PACS for results: it keeps what it is sent, commits to it, finds it, and answers as a test wants it to."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,16 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,  # type: ignore[attr-defined]
+)
+
+from dicom_gateway.commitment import WELL_KNOWN_INSTANCE
+from dicom_gateway.kept_answers import keep_answers
 
 TAKEN = (Comprehensive3DSRStorage, MultiFrameTrueColorSecondaryCaptureImageStorage)
 
@@ -34,6 +43,25 @@ class Pacs:
     silent: threading.Event | None = None
     """Until it is set no C-STORE is answered."""
 
+    commits: str = ""
+    """How it reports on storage commitment: on the `same` association, on an `other` to `reports_to`, or `never`; "":
+    it does not take that class."""
+    reports_to: int = 0
+    """Port of a gateway, for `other`."""
+    role: bool = True
+    """Whether it proposes there to be SCP (PS3.7 D.3.3.4)."""
+    lost: set[str] = field(default_factory=set)
+    """SOP Instance UIDs that it took, and neither commits to nor finds."""
+    failure_reason: int = 0x0112
+    """Of those, in its reports."""
+    action_status: int = 0
+    find_status: int = 0
+    asked_to_commit: list[Dataset] = field(default_factory=list)
+    """The data set of each N-ACTION."""
+    asked_to_find: list[Dataset] = field(default_factory=list)
+    reports: list[int | None] = field(default_factory=list)
+    """The status that answered each N-EVENT-REPORT; None: no answer."""
+
     @property
     def uids(self) -> list[str]:
         return [str(kept.SOPInstanceUID) for kept in self.kept]
@@ -49,23 +77,101 @@ class Pacs:
             self.kept.append(kept)
         return status
 
+    def _action(self, event: evt.Event) -> tuple[int, None]:
+        asked = event.action_information
+        self.asked_to_commit.append(asked)
+        if self.action_status == 0 and self.commits in ("same", "other"):
+            association = event.assoc if self.commits == "same" else None
+            threading.Thread(target=self.report, args=(asked, association), daemon=True).start()
+        return self.action_status, None
+
+    def report(self, asked: Dataset, association: Association | None = None) -> None:
+        """The N-EVENT-REPORT on an N-ACTION's data set; on an association of its own where none is given."""
+        own = association or self.calls()
+        said = Dataset()
+        said.TransactionUID = asked.TransactionUID
+        held, failed = [], []
+        for item in asked.ReferencedSOPSequence:
+            uid = str(item.ReferencedSOPInstanceUID)
+            if uid in self.uids and uid not in self.lost:
+                held.append(item)
+            else:
+                item.FailureReason = self.failure_reason
+                failed.append(item)
+        if held:
+            said.ReferencedSOPSequence = held
+        if failed:
+            said.FailedSOPSequence = failed
+        event_type = 2 if failed else 1
+        status, _ = own.send_n_event_report(said, event_type, StorageCommitmentPushModel, WELL_KNOWN_INSTANCE)
+        self.reports.append(status.get("Status"))
+        if own is not association:
+            own.release()
+
+    def calls(self) -> Association:
+        """An association with the gateway, for a report."""
+        entity = AE(ae_title=self.title)
+        role = build_role(StorageCommitmentPushModel, scp_role=True)
+        found = entity.associate(
+            "127.0.0.1",
+            self.reports_to,
+            contexts=[build_context(StorageCommitmentPushModel)],
+            ae_title="XRAYQ",
+            ext_neg=[role] if self.role else [],
+            evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: keep_answers(event.assoc))],
+        )
+        assert found.is_established
+        if not self.role:  # pynetdicom itself would not send it, other peers do
+            found._accepted_cx[1]._as_scp = True
+        return found
+
+    def find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        asked = event.identifier
+        self.asked_to_find.append(asked)
+        if self.find_status:
+            yield self.find_status, None
+            return
+        names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+        for kept in self.kept:
+            same = all(getattr(kept, name) == asked.get(name) for name in names)
+            if same and kept.SOPInstanceUID not in self.lost:
+                yield 0xFF00, asked
+                return
+
 
 @contextmanager
 def pacs(
-    port: int, *, title: str = "PACS", silent: threading.Event | None = None, implicit_only: bool = False
+    port: int,
+    *,
+    title: str = "PACS",
+    silent: threading.Event | None = None,
+    implicit_only: bool = False,
+    commits: str = "",
+    finds: bool = False,
 ) -> Iterator[Pacs]:
-    """It listens until the block ends."""
-    found = Pacs(port=port, title=title, silent=silent)
+    """It listens until the block ends.
+
+    Args:
+        commits: as of `Pacs`.
+        finds: whether it takes C-FIND.
+    """
+    found = Pacs(port=port, title=title, silent=silent, commits=commits)
     entity = AE(ae_title=title)
     entity.require_called_aet = True
     syntaxes = [ImplicitVRLittleEndian] if implicit_only else [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     for sop_class in TAKEN:
         entity.add_supported_context(sop_class, syntaxes)
+    if commits:
+        entity.add_supported_context(StorageCommitmentPushModel, syntaxes)
+    if finds:
+        entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind, syntaxes)
     server = entity.start_server(
         ("127.0.0.1", port),
         block=False,
         evt_handlers=[
             (evt.EVT_C_STORE, found._store),
+            (evt.EVT_N_ACTION, found._action),
+            (evt.EVT_C_FIND, lambda event: found.find(event)),  # a test may put another in its place
             (evt.EVT_ACCEPTED, lambda event: found.callers.append(event.assoc.requestor.ae_title)),
         ],
     )

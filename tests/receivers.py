@@ -1,4 +1,4 @@
-"""Where alarms go: a real web server and a real mail server of our own, and the options that lead to them."""
+"""Where mails and posts go: a real web server and a real mail server of our own, and the options that lead to them."""
 
 import ssl
 import threading
@@ -14,6 +14,8 @@ from aiosmtpd.smtp import AuthResult
 
 from tests.services import free_port
 from worker.alarms import mail, webhook
+from worker.channels.mail_server import MailServer
+from worker.channels.signed_post import WebAddress
 
 SECRET = "0123456789abcdef"
 
@@ -105,10 +107,19 @@ def post(**options: Any) -> Iterator[tuple[Post, int]]:
 
 
 def mailer(port: int, **other: Any) -> mail.MailOptions:
+    of_server = {name: other.pop(name) for name in ("security", "user", "password") if name in other}
+    usual: dict[str, Any] = {"sender": "xrayq@hospital.test", "recipients": ("call@hospital.test",), "site": "North"}
+    return mail.MailOptions(server=mail_server(port, **of_server), **usual | other)
+
+
+def mail_server(port: int, **other: Any) -> MailServer:
     usual: dict[str, Any] = {"host": "127.0.0.1", "port": port, "security": "none", "user": "", "password": ""}
-    usual |= {"sender": "xrayq@hospital.test", "recipients": ("call@hospital.test",), "site": "North"}
-    return mail.MailOptions(**usual | other)
+    return MailServer(**usual | other)
+
+
+def web_address(url: str) -> WebAddress:
+    return WebAddress(url=url, key=SECRET.encode())
 
 
 def hook(url: str) -> webhook.WebhookOptions:
-    return webhook.WebhookOptions(url=url, key=SECRET.encode(), site="North")
+    return webhook.WebhookOptions(address=web_address(url), site="North")

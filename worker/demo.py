@@ -35,6 +35,10 @@ ABOUT_CHEST = (
     "right. No installed package has a second public chest film: send films of your own with --films."
 )
 CALLING_AE = "DEMO-PACS"
+ABOUT_RESULTS = (
+    f"Results: off. The demo sends none to a PACS, whatever XRAYQ_RESULTS_TO says, and {CALLING_AE} is silent, as "
+    "every sender is at first."
+)
 START_SECONDS, FINISH_SECONDS = 60.0, 170.0
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 KEPT = (

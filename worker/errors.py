@@ -5,6 +5,7 @@
     ├── NotFound                3
     ├── WrongState              4
     ├── Unhealthy               5
+    ├── NotAccepted             6
     ├── LabelsRefused           1: a file of labels has faults
     ├── PublishError            the broker did not take a message; the relay tries again
     ├── NotMade                 this time there is no report of a night; the relay tries again
@@ -48,6 +49,12 @@ class Unhealthy(WorkerError):
     """A service, file or schema that is needed is missing or broken."""
 
     exit_code = 5
+
+
+class NotAccepted(WorkerError):
+    """The written rule does not say go for an AE: no-go, or undecided."""
+
+    exit_code = 6
 
 
 class LabelsRefused(WorkerError):
@@ -96,4 +103,5 @@ EXIT_CODES: dict[int, str] = {
     4: "the instance's state does not allow it",
     5: "something needed is missing or broken (doctor, status, health, db check, bundle verify, alarm test, and at the "
     "start of a process)",
+    6: "an AE's labelled films are no-go, or not enough to tell (device check, device accept)",
 }

@@ -18,6 +18,7 @@ from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
 from worker.queue import outbox as queue
 from worker.states import NO_STUDY, NOT_A_FILM, State, sources
+from worker.studies import opening
 
 OF_DEVICE = ("manufacturer", "model_name", "station")
 
@@ -163,14 +164,17 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
         _move(connection, instance_id, State.RECEIVED, reason=None, finished_at=None)
         due = database_time(connection)
         queue.add(connection, instance_id, due)
+        opening.changed(connection, [instance_id], due)
         trail.record(connection, action=Action.REQUEUED, instance_id=instance_id, actor=actor)
 
 
 def reject(engine: Engine, instance_id: int, actor: str) -> None:
     """Take an instance out of the queue, or a dead letter off the list, for good. Raises NotFound, WrongState."""
     with writing(engine) as connection:
-        _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=database_time(connection))
+        now = database_time(connection)
+        _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
+        opening.changed(connection, [instance_id], now)
         trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
 
 

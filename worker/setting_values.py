@@ -4,6 +4,8 @@ it may hold a password."""
 import os
 import re
 from base64 import b64decode
+from dataclasses import dataclass
+from datetime import time
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,10 +14,17 @@ from dicom_gateway.views import VIEWS, named_views
 from model.gate.reasons import REASONS
 
 BROKERS = ("redis", "rediss", "redis+socket")
+SILENCING_RULES = ("drift", "performance")
+"""Alarms that can end the sending of results."""
 LONGEST_TITLE = 16
 LONGEST_DESTINATION = 128
-"""Characters of CALLED_AE@host:port, as the database keeps it."""
+"""Characters of CALLED_AE@host:port and of other names of destinations, as the database keeps them."""
 ANY_SENDER = "*"
+HL7_CHARACTER_SETS = {"UNICODE UTF-8": "utf-8", "ASCII": "ascii"} | {
+    f"8859/{part}": f"iso8859-{part}" for part in (*range(1, 10), 15)
+}
+"""HL7 table 0211 to Python's codecs. A set in which a separator's byte can be half of a character is no choice: a
+receiver that splits bytes would break the message."""
 WEBHOOK_PREFIX = "whsec_"
 LEAST_SECRET, LEAST_KEY = 16, 24
 """Characters of a plain secret, and bytes behind `whsec_`, as the specification has them."""
@@ -51,6 +60,13 @@ def title(name: str) -> str:
     return name
 
 
+def silencing_rules(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Alarms that end the sending of results."""
+    if not set(names) <= set(SILENCING_RULES):
+        raise ValueError(f"should name {' and '.join(SILENCING_RULES)} alone")
+    return names
+
+
 def result_routes(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Where results go, each entry as `result_route` reads it, none twice."""
     read = []
@@ -64,26 +80,66 @@ def result_routes(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-def result_route(text: str) -> tuple[str, str, str, int]:
-    """SENDER:CALLED_AE@host:port as these four; SENDER may be *, and an IPv6 address is in brackets."""
-    titles, at, address = text.rpartition("@")
-    sender, colon, called = (part.strip() for part in titles.partition(":"))
-    host, _, port = address.rpartition(":")
-    if not (at and colon and host and port) or ":" in called:
-        raise ValueError("should be like CR1:PACS@pacs.example:104, or *:PACS@pacs.example:104 for every other sender")
-    for name, whose in ((sender, "sender"), (called, "destination")):
+@dataclass(frozen=True, kw_only=True)
+class ResultRoute:
+    """An entry of XRAYQ_RESULTS_TO."""
+
+    sender: str
+    """An AE title, or *."""
+    scheme: str
+    """How: mllp, http, https or mailto; "" is C-STORE."""
+    called: str = ""
+    """AE title, of C-STORE."""
+    host: str = ""
+    port: int = 0
+    """Of C-STORE and MLLP. An IPv6 address has no brackets here."""
+    address: str = ""
+    """A URL, or a mail address."""
+
+
+def result_route(text: str) -> ResultRoute:
+    """SENDER:DESTINATION, where DESTINATION is AE@host:port, mllp://host:port, http(s)://... or mailto:address."""
+    sender, _, destination = (part.strip() for part in text.partition(":"))
+    scheme = destination.partition(":")[0].lower()
+    if scheme == "mllp":
+        host, port = _host_and_port(destination.partition(":")[2].removeprefix("//"))
+        route = ResultRoute(sender=sender, scheme=scheme, host=host, port=port)
+    elif scheme in ("http", "https"):
+        route = ResultRoute(sender=sender, scheme=scheme, address=web_address(destination))
+        if len(urlsplit(destination).netloc) > LONGEST_DESTINATION - len("https://#01234567"):
+            raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
+    elif scheme == "mailto":
+        route = ResultRoute(sender=sender, scheme=scheme, address=mail_address(destination.partition(":")[2]))
+        if not route.address:
+            raise ValueError("should name a mail address behind mailto:")
+    else:
+        called, at, where = destination.rpartition("@")
+        if not at or ":" in called:
+            raise ValueError(
+                "should be like CR1:PACS@pacs.example:104, *:mllp://ris.example:2575, *:https://hook.example/flags or "
+                "*:mailto:chest@hospital.example, where * is every other sender"
+            )
+        host, port = _host_and_port(where)
+        route = ResultRoute(sender=sender, scheme="", called=called, host=host, port=port)
+    for name, whose in ((sender, "sender"), *([] if route.scheme else [(route.called, "destination")])):
         try:
             title(name)
         except ValueError as error:
             raise ValueError(f"has a {whose} that {error}") from None
+    if route.scheme not in ("http", "https") and len(destination) > LONGEST_DESTINATION:
+        raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
+    return route
+
+
+def _host_and_port(where: str) -> tuple[str, int]:
+    """host:port; an IPv6 address is in brackets, and is returned without them."""
+    host, _, port = where.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not re.fullmatch(r"[\w.-]+" if bare == host else r"[0-9A-Fa-f:.%\w]+", bare):
         raise ValueError("should name a host, or an IPv6 address in brackets")
     if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
         raise ValueError("should end with a port of 1 to 65535")
-    if len(f"{called}@{address}") > LONGEST_DESTINATION:
-        raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
-    return sender, called, bare, int(port)
+    return bare, int(port)
 
 
 def place(path: Path) -> Path:
@@ -114,6 +170,39 @@ def time_of_day(text: str) -> str:
     if not re.fullmatch(r"(([01]\d|2[0-3]):[0-5]\d)?", text):
         raise ValueError("should be HH:MM, or empty")
     return text
+
+
+def hl7_character_set(name: str) -> str:
+    """A name of `HL7_CHARACTER_SETS`."""
+    if name not in HL7_CHARACTER_SETS:
+        raise ValueError(f"should be one of {', '.join(HL7_CHARACTER_SETS)}")
+    return name
+
+
+def quiet_hours(text: str) -> str:
+    """HH:MM-HH:MM, or empty."""
+    if text:
+        begin_and_end(text)
+    return text
+
+
+def begin_and_end(text: str) -> tuple[time, time]:
+    """The two times of `quiet_hours`."""
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError("should be HH:MM-HH:MM, such as 20:00-07:00, or empty")
+    begin, end = map(time.fromisoformat, text.split("-"))
+    if begin == end:
+        raise ValueError("should be two different times: nothing would ever be told")
+    return begin, end
+
+
+def link(text: str) -> str:
+    """A URL with {instance} in it, or empty. Nothing else may stand in a mail: a UID leads to a patient."""
+    if not text:
+        return text
+    if text.count("{instance}") != 1 or re.search(r"[{}]", text.replace("{instance}", "")):
+        raise ValueError("should have {instance} in it once, and no other braces")
+    return web_address(text)
 
 
 def printable_line(text: str) -> str:

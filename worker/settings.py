@@ -27,6 +27,12 @@ Place = Annotated[Path, AfterValidator(setting_values.place)]
 MailAddress = Annotated[str, AfterValidator(setting_values.mail_address)]
 
 
+LISTS = (
+    *("calling_aes", "modalities", "body_parts", "views", "mark"),
+    *("results_to", "silence_on", "told_flags", "urgent", "mail_to"),
+)
+
+
 class Settings(BaseSettings):
     """Every setting, its default and its meaning. Lists are comma-separated in the environment."""
 
@@ -52,6 +58,9 @@ class Settings(BaseSettings):
     )
     keep_other_objects: bool = Field(
         False, description="Keep in the spool also what can never be a film, such as dose reports and CT slices."
+    )
+    study_seconds: float = Field(
+        300.0, ge=0, description="A study is complete when no new object of it came for so long and its films ended."
     )
 
     host: str = Field("0.0.0.0", description="Address the gateway listens on.")
@@ -144,9 +153,23 @@ class Settings(BaseSettings):
 
     results_to: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.result_routes)] = Field(
         (),
-        description="Where results go by C-STORE, `SENDER:CALLED_AE@host:port` each: those of films that the AE SENDER "
-        "sent; several entries for one sender are several destinations; `*` is every sender without an entry of its "
-        "own. Empty: no result is sent. A sender's results go out from `xrayq device accept` on.",
+        description="Where results go, `SENDER:DESTINATION` each: those of films that the AE SENDER sent; several "
+        "entries for one sender are several destinations; `*` is every sender without an entry of its own. A "
+        "destination is a PACS by C-STORE, `CALLED_AE@host:port`; a RIS by HL7, `mllp://host:port`; or, for flagged "
+        "films alone, a webhook `https://...` or a mail `mailto:address`. Empty: no result is sent. A sender's results "
+        "go out from `xrayq device accept` on.",
+    )
+    acceptance_margin: float = Field(
+        0.10,
+        gt=0,
+        lt=1,
+        description="By how much a flag's sensitivity or specificity on an AE's own films may be below what was "
+        "calibrated, for `xrayq device accept`.",
+    )
+    silence_on: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.silencing_rules)] = Field(
+        (),
+        description="Alarms of the night that end the sending of results until a person accepts the AE again: `drift` "
+        "(the AE that drifted), `performance` (every accepted AE). Empty: no alarm does.",
     )
     results_not_analysed: bool = Field(
         True, description="Send also that, and why, a film was not analysed (state ineligible)."
@@ -159,6 +182,35 @@ class Settings(BaseSettings):
         gt=0,
         description="Hours for which a result is tried where the destination is away or refuses; waits double from "
         "10 s to an hour. Then it is given up, and waits for `xrayq report resend`.",
+    )
+
+    results_confirm: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: a PACS is asked whether it holds what it was sent, by storage commitment and C-FIND, and a "
+        "film is reported when it says so. What it takes neither of, and off: its status of the C-STORE counts.",
+    )
+    hl7_template: Place | None = Field(
+        None, description="TOML file that says which field of an HL7 message holds what; default: the shipped one."
+    )
+    hl7_character_set: Annotated[str, AfterValidator(setting_values.hl7_character_set)] = Field(
+        "UNICODE UTF-8",
+        description="Character set of HL7 messages (MSH-18), a name of HL7 table 0211: `UNICODE UTF-8`, `ASCII`, "
+        "`8859/1` to `8859/9`, `8859/15`.",
+    )
+    told_flags: Names = Field((), description="Findings whose flag is told by webhook and mail; empty: every one.")
+    urgent: Names = Field(
+        (),
+        description="Findings whose flag is urgent: told also in the quiet hours, and an HL7 message is STAT.",
+    )
+    quiet_hours: Annotated[str, AfterValidator(setting_values.quiet_hours)] = Field(
+        "",
+        description="HH:MM-HH:MM by `time_zone`, in which no webhook or mail of a flag goes out that is not urgent: "
+        "it waits until they end. Empty: none.",
+    )
+    link: Annotated[str, AfterValidator(setting_values.link)] = Field(
+        "",
+        description="Link in a webhook and mail of a flag, such as `https://reading.example/xrayq/{instance}`; "
+        "{instance} is our id. Empty: none.",
     )
 
     time_zone: Annotated[str, AfterValidator(setting_values.time_zone)] = Field(
@@ -206,15 +258,20 @@ class Settings(BaseSettings):
         description="Films a silent AE sent in the same hours of earlier weeks, from which an alarm is raised.",
     )
     alarm_report_hours: float = Field(3.0, gt=0, description="Hours a night's report may be late.")
+    alarm_result_minutes: float = Field(
+        60.0,
+        gt=0,
+        description="Minutes from the end of a film in which its result is to be at its destination, and confirmed.",
+    )
 
-    smtp_host: str = Field("", description="Mail server for alarms; empty: no mail.")
+    smtp_host: str = Field("", description="Mail server for alarms and messages; empty: no mail.")
     smtp_port: int = Field(587, gt=0, le=65535, description="Port of the mail server.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="How the connection is encrypted."
     )
     smtp_user: str = Field("", description="Empty: no log-in.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password of `smtp_user`.")
-    mail_from: MailAddress = Field("", description="Sender address of alarms.")
+    mail_from: MailAddress = Field("", description="Sender address of alarms and messages.")
     mail_to: Annotated[tuple[MailAddress, ...], NoDecode] = Field((), description="Who gets alarms by mail.")
     webhook_url: Annotated[str, AfterValidator(setting_values.web_address)] = Field(
         "", description="URL that alarms are posted to; empty: none."
@@ -227,6 +284,12 @@ class Settings(BaseSettings):
     )
     delivery_attempts: int = Field(12, gt=0, description="Attempts to deliver an alarm; waits double up to an hour.")
 
+    evidence_key: Place | None = Field(
+        None,
+        description="Private key that `xrayq evidence make` signs with, from `xrayq evidence keygen`; default "
+        "`home`/evidence.key.",
+    )
+
     http_host: str = Field("127.0.0.1", description="Address of the metrics and health endpoints.")
     gateway_http_port: int = Field(9110, ge=0, le=65535, description="Port of the gateway's endpoints; 0: none.")
     relay_http_port: int = Field(9111, ge=0, le=65535, description="Port of the relay's endpoints; 0: none.")
@@ -238,30 +301,37 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
-    @field_validator("calling_aes", "modalities", "body_parts", "views", "mark", "results_to", "mail_to", mode="before")
+    @field_validator(*LISTS, mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _whole_channels(self) -> Self:
-        """Half a configuration would be found out by the first alarm that does not arrive."""
-        if self.smtp_host and not (self.mail_from and self.mail_to):
-            raise ValueError("XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO")
-        if self.mail_to and not self.smtp_host:
-            raise ValueError("XRAYQ_MAIL_TO needs XRAYQ_SMTP_HOST: without it no mail is sent")
+        """Half a configuration would be found out by the first message that does not arrive."""
+        schemes = {setting_values.result_route(text).scheme for text in self.results_to}
+        mails, posts = "mailto" in schemes, not schemes.isdisjoint(("http", "https"))
+        if self.smtp_host and not (self.mail_from and (self.mail_to or mails)):
+            raise ValueError("XRAYQ_SMTP_HOST needs XRAYQ_MAIL_FROM and XRAYQ_MAIL_TO (or mailto: in XRAYQ_RESULTS_TO)")
+        if (self.mail_to or mails) and not self.smtp_host:
+            variable = "XRAYQ_MAIL_TO" if self.mail_to else "mailto: in XRAYQ_RESULTS_TO"
+            raise ValueError(f"{variable} needs XRAYQ_SMTP_HOST: without it no mail is sent")
         if self.smtp_user and self.smtp_security == "none":
             raise ValueError(
                 "XRAYQ_SMTP_USER needs XRAYQ_SMTP_SECURITY starttls or tls: a password is not sent in plain text"
             )
         secret = self.webhook_secret.get_secret_value()
-        if self.webhook_url:
+        if self.webhook_url or posts:
+            variable = "XRAYQ_WEBHOOK_URL" if self.webhook_url else "A webhook in XRAYQ_RESULTS_TO"
             try:
                 setting_values.webhook_key(secret)
             except ValueError as error:
-                raise ValueError(f"XRAYQ_WEBHOOK_URL needs XRAYQ_WEBHOOK_SECRET, {error}") from None
-        if secret and not self.webhook_url:
-            raise ValueError("XRAYQ_WEBHOOK_SECRET needs XRAYQ_WEBHOOK_URL: without it nothing is posted")
+                raise ValueError(f"{variable} needs XRAYQ_WEBHOOK_SECRET, {error}") from None
+        elif secret:
+            raise ValueError(
+                "XRAYQ_WEBHOOK_SECRET needs XRAYQ_WEBHOOK_URL, or a webhook in XRAYQ_RESULTS_TO: "
+                "without them nothing is posted"
+            )
         return self
 
     @model_validator(mode="after")
@@ -311,6 +381,10 @@ class Settings(BaseSettings):
     @property
     def reports(self) -> Path:
         return self.report_folder or self.home / "reports"
+
+    @property
+    def signing_key(self) -> Path:
+        return self.evidence_key or self.home / "evidence.key"
 
     @property
     def threads(self) -> int:

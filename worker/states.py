@@ -27,7 +27,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.RECEIVED: "an operator requeued it",
         State.INELIGIBLE: "an operator rejected it",
     },
-    State.SCORED: {State.REPORTED: "its result reached every destination"},
+    State.SCORED: {State.REPORTED: "every destination has its result, and says so where it can be asked"},
     State.REPORTED: {},
     State.INELIGIBLE: {},
 }

@@ -42,6 +42,28 @@ def proportion(successes: int, trials: int) -> Proportion:
     )
 
 
+def at_least(successes: int, trials: int, chance: float) -> float:
+    """Probability of so many successes or more; 1 for 0 or fewer, 0 for more than there are trials.
+
+    The lower Clopper-Pearson limit at level 1 - alpha is `chance` or more exactly where this is alpha or less.
+    """
+    if successes <= 0:
+        return 1.0
+    return _sum(_log_choose(trials), chance, successes, trials) if successes <= trials else 0.0
+
+
+def least_successes(trials: int, chance: float, alpha: float) -> int | None:
+    """The fewest successes that are so many or more with a probability of at most `alpha`; None where all trials are
+    not enough."""
+    counts = np.arange(trials + 1)
+    if not 0 < chance < 1:
+        return next((int(count) for count in counts if at_least(int(count), trials, chance) <= alpha), None)
+    each = np.exp(_log_choose(trials) + counts * np.log(chance) + counts[::-1] * np.log1p(-chance))
+    beyond = np.cumsum(each[::-1])[::-1]  # falls along the counts
+    found = np.flatnonzero(beyond <= alpha)
+    return int(found[0]) if found.size else None
+
+
 def sign_test(first: int, second: int) -> float:
     """Two-sided p value of a fair coin that fell so often on each side; McNemar's exact test on discordant pairs.
     Raises StatisticsError where a count is below 0."""

@@ -43,6 +43,7 @@ def demo(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
 def test_demo_scores_the_sample_film_in_every_syntax(tmp_path: Path) -> None:
     ran = demo("--json", "--home", str(tmp_path / "home"))
     assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.startswith("Results: off. The demo sends none to a PACS")
     rows = json.loads(ran.stdout)
     assert Counter(row["state"] for row in rows) == {"scored": len(TRANSFER_SYNTAXES), "ineligible": 1, "refused": 1}
     scored = [row for row in rows if row["state"] == "scored"]

@@ -6,16 +6,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydicom import uid
+from pydicom import dcmread, uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from dicom_gateway.encode import derived_uid, save
+from dicom_gateway.scu import send
 from tests.e2e.test_up import Up, service
 from tests.orthanc import orthanc
 from tests.phantoms import chest_film, chest_pixels
-from tests.services import Memory, child, tool, wait_until
+from tests.services import Memory, child, kill, tool, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +26,7 @@ STUDIES = 6
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with service(tmp_path_factory.mktemp("studies")) as running:
+    with service(tmp_path_factory.mktemp("studies"), study_seconds="2") as running:
         yield running
 
 
@@ -89,6 +91,41 @@ def test_dcmtk_pushes_six_studies(up: Up, tmp_path: Path, program: str) -> None:
     sent = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert sent.returncode == 0, sent.stderr
     assert_films_scored_and_reports_told(up, program.upper())
+
+
+def push(up: Up, files: list[Path]) -> None:
+    sent = send("127.0.0.1", up.port, files, called_ae="XRAYQ", calling_ae="CR7")
+    assert [one.status for one in sent] == [0] * len(files)
+
+
+def outcome_of(up: Up, film: Dataset) -> dict[str, Any]:
+    """What `xrayq outcome show` says of its study."""
+    code, out, problems = up.run("outcome", "show", film.StudyInstanceUID, "--json")
+    assert code == 0, problems
+    return dict(json.loads(out))
+
+
+@pytest.mark.slow
+def test_a_study_has_one_outcome_and_a_repeat_changes_it_although_the_relay_is_killed(up: Up, tmp_path: Path) -> None:
+    folder = write_studies(tmp_path, "outcomes")
+    push(up, sorted(folder.rglob("*.dcm")))
+    films = [dcmread(path) for path in sorted(folder.rglob("film.dcm"))]
+    wait_until(lambda: all(outcome_of(up, film)["complete_at"] for film in films), 60, "complete studies")
+    for film in films:
+        study = outcome_of(up, film)
+        assert (study["version"], study["films"], study["other_objects"], study["senders"]) == (1, 1, 1, ["CR7"])
+        assert study["outcome"] in ("flagged", "no_flag", "unsure")
+    repeated = films[0]
+    repeated.SOPInstanceUID = repeated.file_meta.MediaStorageSOPInstanceUID = derived_uid("repeat")
+    kill(wait_until(lambda: child(up.pid, "relay"), 20))
+    push(up, [save(repeated, tmp_path / "repeat.dcm")])
+    wait_until(lambda: outcome_of(up, repeated)["version"] == 2, 60, "the repeat's outcome")
+    study = outcome_of(up, repeated)
+    assert [film["part"] for film in study["film_list"]] == [
+        "scored, not used",
+        "used: of the scored films the one received last",
+    ]
+    assert study["film_list"][1]["id"] == study["used_instance_id"]
 
 
 def test_the_ledger_holds_no_bytes_of_them_and_no_name(up: Up) -> None:

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pynetdicom.dimse import DIMSEServiceProvider
 
-from dicom_gateway.encode import derived_uid
+from dicom_gateway import scu
+from dicom_gateway.encode import derived_uid, save
 from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.store_objects import store_objects
 from tests.pacs import pacs
@@ -30,7 +32,10 @@ def send(port: int, *objects: Dataset, **options: Any) -> list[tuple[int | None,
     return [(answer.status, answer.held) for answer in answers]
 
 
-def test_an_answer_that_pynetdicoms_loop_takes_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sender", ["store_objects", "scu"])
+def test_an_answer_that_pynetdicoms_loop_takes_is_not_lost(
+    sender: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The loop takes an answer only if it gets its time at one moment: here that is made to happen to the first."""
     get_msg, taken = DIMSEServiceProvider.get_msg, []
 
@@ -44,7 +49,12 @@ def test_an_answer_that_pynetdicoms_loop_takes_is_not_lost(monkeypatch: pytest.M
 
     monkeypatch.setattr(DIMSEServiceProvider, "get_msg", taken_by_the_loop)
     with pacs(free_port()) as found:
-        assert send(found.port, made("one"), made("two"), total=5) == [(0, True)] * 2
+        if sender == "scu":
+            files = [save(made(name), tmp_path / name) for name in ("one", "two")]
+            sent = scu.send("127.0.0.1", found.port, files, called_ae="PACS", timeout=5)
+            assert [one.status for one in sent] == [0, 0]
+        else:
+            assert send(found.port, made("one"), made("two"), total=5) == [(0, True)] * 2
     assert len(taken) == 1
 
 

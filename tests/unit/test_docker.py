@@ -233,7 +233,7 @@ def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
 
 def test_every_setting_exists() -> None:
     texts = [path.read_text(encoding="utf-8") for path in FOLDER.iterdir() if path.is_file()]
-    named = {name for text in texts for name in re.findall(r"\bXRAYQ_[A-Z_]*[A-Z]", text)}
+    named = {name for text in texts for name in re.findall(r"\bXRAYQ_[A-Z0-9_]*[A-Z0-9]", text)}
     assert named - VARIABLES == set()
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from sqlalchemy import Engine, select
 
 from worker.alarms.change import AlarmState, Change, Send, key_of, key_parts
+from worker.alarms.faults import NOT_CONFIGURED, RAISED_WAITS, UNREADABLE
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.bounded import within
@@ -26,7 +27,6 @@ log = logging.getLogger("xrayq.alarm")
 
 DELIVERED, GIVEN_UP = Action.ALARM_DELIVERED, Action.ALARM_UNDELIVERED
 """Audit events of a message, a test's too."""
-NOT_CONFIGURED, UNREADABLE = "not_configured", "unreadable"
 SEND_SECONDS = 120.0
 """For a delivery as a whole: each answer of a server may take ten seconds, and one that drips would never end."""
 LEASE_SECONDS = 300.0
@@ -67,7 +67,7 @@ def deliver(engine: Engine, message: Errand, send: Send, options: DeliveryOption
     extra = {"channel": message.kind.value, "alarm": change.alarm, "state": change.state, "attempt": message.attempt}
     try:
         if _overtakes(engine, message.kind, change):
-            raise Undelivered("raised_waits")
+            raise Undelivered(RAISED_WAITS)
         refused = send_bounded(send, change, options.send_seconds)
     except Undelivered as failure:
         reason = str(failure)

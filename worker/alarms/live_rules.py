@@ -20,6 +20,8 @@ from worker.db.tables import audit_event, errand, instance
 from worker.queue.errands import Kind
 from worker.queue.outbox import ahead
 from worker.receiving import refusals
+from worker.reporting import not_arrived
+from worker.reporting.not_arrived import LateResults
 from worker.states import State
 from worker.words import size
 
@@ -29,6 +31,8 @@ MOST_REFUSED, MOST_CODES = 20, 100
 """AEs that have an alarm of their own for refusals, the others share one; and codes of each. Both are a stranger's
 words."""
 CHUNK = 100
+SUBJECT = 64
+"""Characters of an alarm's subject; the name of a destination may have 128."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class AlarmLimits:
     """In which a day, and a week's hour, is counted."""
     since: datetime
     """When this process began to look: on a machine that was off, the report of the night is not late yet."""
+    result_minutes: float
     host: str
     """Name of this machine: each relay tells of the disk that it sees."""
 
@@ -102,8 +107,16 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         *_refusals(connection, limits, now),
         *silence.conditions(connection, limits.silent_films, limits.zone, now),
         *_report_late(connection, limits, now, ("report_late", "") in standing),
+        *_report_undelivered(connection, limits, now),
     ]
-    rules: set[str | tuple[str, str]] = {"backlog", "dead_letters", "refusals", "sender_silent", "report_late"}
+    rules: set[str | tuple[str, str]] = {
+        "backlog",
+        "dead_letters",
+        "refusals",
+        "sender_silent",
+        "report_late",
+        "report_undelivered",
+    }
     if free_mib is not None:
         rules.add(("spool_space", limits.host))
         found += _spool_space(limits, free_mib, ("spool_space", limits.host) in standing)
@@ -246,6 +259,23 @@ def _report_late(connection: Connection, limits: AlarmLimits, now: datetime, sta
                 threshold=limits.report_hours,
                 text=f"the report of {day} is not made yet; attempts: {attempts}",
             )
+
+
+def _report_undelivered(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
+    """One for each destination. What was given up counts until it is sent again, or confirmed after all."""
+    late = not_arrived.late(connection, now - timedelta(minutes=limits.result_minutes))
+    by_subject: dict[str, list[LateResults]] = {}
+    for found in late:
+        by_subject.setdefault(found.destination[:SUBJECT], []).append(found)
+    for subject, of_subject in by_subject.items():
+        oldest = min(found.oldest for found in of_subject)
+        yield Condition(
+            rule="report_undelivered",
+            subject=subject,
+            value=round((now - oldest).total_seconds() / 60),
+            threshold=limits.result_minutes,
+            text=f"{not_arrived.in_words(of_subject)}, the oldest of {_clock(oldest, limits.zone)}",
+        )
 
 
 def _films(number: int) -> str:

@@ -89,6 +89,13 @@ RULES: tuple[AlarmRule, ...] = (
         advice="the relay's log names why",
     ),
     AlarmRule(
+        id="report_undelivered",
+        when=When.LIVE,
+        setting="alarm_result_minutes",
+        meaning="results are not at their destination, or not confirmed by it, so many minutes after their films ended",
+        advice="xrayq report list says why",
+    ),
+    AlarmRule(
         id="report_failed",
         when=When.NIGHT,
         setting="",
@@ -143,7 +150,7 @@ class Condition:
 
     rule: str
     subject: str = ""
-    """An AE title or a finding; "" for the whole service."""
+    """An AE title, a finding, a machine or a destination; "" for the whole service."""
     value: float
     threshold: float
     text: str

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from worker.alarms.change import AlarmState
-from worker.alarms.deliver import DELIVERED, GIVEN_UP, NOT_CONFIGURED
-from worker.alarms.faults import in_words
+from worker.alarms.deliver import DELIVERED, GIVEN_UP
+from worker.alarms.faults import NOT_CONFIGURED, in_words
 from worker.db.span import Span
 from worker.db.tables import alarm, audit_event, errand
 from worker.queue.errands import Kind

@@ -25,10 +25,15 @@ class Action(StrEnum):
     REJECTED = "rejected"
     # results, on their way back
     RESULT_SENT = "result_sent"
+    RESULT_CONFIRMED = "result_confirmed"
+    RESULT_UNCONFIRMED = "result_unconfirmed"
     RESULT_UNDELIVERED = "result_undelivered"
     RESULT_RESENT = "result_resent"
     DEVICE_ACCEPTED = "device_accepted"
     DEVICE_SILENCED = "device_silenced"
+    # studies
+    STUDY_COMPLETE = "study_complete"
+    STUDY_CHANGED = "study_changed"
     # bundles
     BUNDLE_ACTIVATED = "bundle_activated"
     BUNDLE_SHADOWED = "bundle_shadowed"

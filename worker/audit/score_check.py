@@ -5,7 +5,7 @@ release before, whose event has no digest: such scores are counted.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -130,11 +130,16 @@ def _looked_at(connection: Connection, first: int, last: int) -> Iterator[Looked
             continue
         of_film = {one.bundle: one for one in kept.get(key, ())}
         for bundle in sorted({*of_film, *(name for name, one in told[key].items() if one.digest)}):
-            yield LookedAt(instance_id=key, bundle=bundle, found=_found(told[key], bundle, of_film.get(bundle)))
+            yield LookedAt(instance_id=key, bundle=bundle, found=found_of(told[key], bundle, of_film.get(bundle)))
 
 
-def _found(told: dict[str, Told], bundle: str, kept: StoredScore | None) -> Found:
-    """Args: told: of the film, by bundle."""
+def found_of(told: dict[str, Told], bundle: str, kept: StoredScore | None) -> Found:
+    """What a score is beside what the trail tells.
+
+    Args:
+        told: of the film, by bundle.
+        kept: the film's score of this bundle.
+    """
     if kept is None:
         return Found.GONE
     one = told.get(bundle)
@@ -147,10 +152,7 @@ def _found(told: dict[str, Told], bundle: str, kept: StoredScore | None) -> Foun
 
 
 def _told(connection: Connection, first: int, last: int) -> dict[int, dict[str, Told]]:
-    """What the audit trail tells of these instances, by bundle.
-
-    A film has one live score, and one of a bundle: the first event counts, and one that somebody appended is nothing.
-    """
+    """What the audit trail tells of these instances, by bundle."""
     rows = connection.execute(
         select(audit_event.c.instance_id, audit_event.c.action, audit_event.c.detail)
         .where(
@@ -158,8 +160,19 @@ def _told(connection: Connection, first: int, last: int) -> dict[int, dict[str, 
         )
         .order_by(audit_event.c.id)
     )
+    return told_by((row.instance_id, row.action, row.detail) for row in rows)
+
+
+def told_by(events: Iterable[tuple[int, str, Any]]) -> dict[int, dict[str, Told]]:
+    """What events that tell of a score say, by instance id and bundle.
+
+    A film has one live score, and one of a bundle: the first event counts, and one that somebody appended is nothing.
+
+    Args:
+        events: instance id, action (one of TELL) and detail; oldest first.
+    """
     found: dict[int, dict[str, Told]] = defaultdict(dict)
-    for key, action, detail in rows:
+    for key, action, detail in events:
         role = TELL[Action(action)]
         if role is Role.LIVE and any(one.role is Role.LIVE for one in found[key].values()):
             continue

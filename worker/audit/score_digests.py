@@ -9,7 +9,7 @@ older rows, changes no digest of theirs.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -56,34 +56,40 @@ def stored(connection: Connection, which: ColumnElement[bool]) -> list[StoredSco
     Raises:
         ValueError: a row has a time or a list that is none; SQLite takes it from a person.
     """
+    return [
+        StoredScore(
+            instance_id=instance_id,
+            bundle=said["bundle_digest"],
+            role=said["role"],
+            digest=hashlib.sha256(text_of(said)).hexdigest(),
+        )
+        for instance_id, said in contents(connection, which)
+    ]
+
+
+def contents(connection: Connection, which: ColumnElement[bool]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Instance id and content of scores: what `text_of` makes the bytes of whose SHA-256 is the digest.
+
+    Args, Raises: as of `stored`.
+    """
     findings: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
     of_findings = select(finding_score.c.score_id, finding_score.c.finding, *OF_FINDING)
     for key, finding, *values in connection.execute(
         of_findings.join(score, finding_score.c.score_id == score.c.id).where(which)
     ):
         findings[key][finding] = _said(OF_FINDING, values)
-    found = []
     of_scores = select(score.c.id, score.c.instance_id, *OF_SCORE)
     for key, instance_id, *values in connection.execute(of_scores.where(which)):
-        said = _said(OF_SCORE, values)
-        found.append(
-            StoredScore(
-                instance_id=instance_id,
-                bundle=said["bundle_digest"],
-                role=said["role"],
-                digest=_digest_of(said | {"findings": findings[key]}),
-            )
-        )
-    return found
+        yield instance_id, _said(OF_SCORE, values) | {"findings": findings[key]}
 
 
 def _said(columns: tuple[Column[Any], ...], values: Sequence[Any]) -> dict[str, Any]:
     return {column.name: value for column, value in zip(columns, values, strict=True) if value is not None}
 
 
-def _digest_of(said: dict[str, Any]) -> str:
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), default=_as_text)
-    return hashlib.sha256(text.encode()).hexdigest()
+def text_of(said: dict[str, Any]) -> bytes:
+    """The content of a score as the digest takes it."""
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), default=_as_text).encode()
 
 
 def _as_text(value: object) -> str:

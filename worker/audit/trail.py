@@ -95,13 +95,18 @@ def record_all(connection: Connection, events: list[dict[str, Any]]) -> None:
 
 
 def digest_of(previous: str, row: dict[str, Any]) -> str:
-    """SHA-256 over the digest before and the row's content as JSON with sorted keys, hex."""
+    """SHA-256 over the digest before and the row's content, hex."""
+    return hashlib.sha256(content_of(previous, row)).hexdigest()
+
+
+def content_of(previous: str, row: dict[str, Any]) -> bytes:
+    """What a row's digest is made of: the digest before and the row's content, as JSON with sorted keys."""
     content = {
         "previous": previous,
         "at": row["at"].astimezone(UTC).isoformat(timespec="microseconds"),
         **{name: row[name] for name in ("action", "instance_id", "actor", "detail")},
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def verify(engine: Engine, *, head: str = "") -> ChainCheck:

@@ -100,6 +100,19 @@ def in_service(connection: Connection, *, lock: bool = False) -> tuple[PlacedBun
     return live, [bundle for bundle in serving if bundle.role is Role.SHADOW]
 
 
+def live_digest(connection: Connection, default: Path | None) -> str:
+    """Digest of the live bundle; "" where the settings decide and theirs cannot be opened here.
+
+    Args:
+        default: the settings' bundle; None for the shipped reference.
+    """
+    live, _ = in_service(connection)
+    try:
+        return (live or by_settings(default)).digest
+    except BundleError:
+        return ""
+
+
 def open_by_digest(engine: Engine, digest: str, default: Path | None) -> Bundle:
     """The bundle of this digest, of a row or of the settings. Raises BundleError where it is not here, or not whole.
 

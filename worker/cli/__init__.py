@@ -21,9 +21,11 @@ from worker.cli import (
     doctor,
     drift,
     evaluate,
+    evidence,
     gate,
     instance,
     labels,
+    outcome,
     prepare,
     pretrain,
     processes,
@@ -82,11 +84,13 @@ study_seeds.register(study.app)
 study_source.register(study.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
+app.add_typer(outcome.app, name="outcome", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
 app.add_typer(report.app, name="report", rich_help_panel="Look after")
 app.add_typer(device.app, name="device", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
+app.add_typer(evidence.app, name="evidence", rich_help_panel="Look after")
 app.add_typer(labels.app, name="labels", rich_help_panel="Look after")
 app.add_typer(drift.app, name="drift", rich_help_panel="Look after")
 app.add_typer(db.app, name="db", rich_help_panel="Look after")

@@ -20,6 +20,7 @@ app = typer.Typer(
 
 UNITS = {
     "seconds": "seconds",
+    "minutes": "minutes",
     "hours": "hours",
     "mib": "MiB",
     "films": "films",

@@ -112,6 +112,7 @@ def _run(folder: Path, films: Path | None) -> "list[Ending]":
 
     sent_folder = folder / "sent"
     make_folder(sent_folder, "--home")
+    typer.echo(demonstration.ABOUT_RESULTS, err=True)
     database = f"sqlite:///{folder / 'xrayq.db'}"
     progress_console = Console(stderr=True)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

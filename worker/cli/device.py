@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, NotAccepted, NotFound
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+    from sqlalchemy import Connection, Engine
+
+    from worker.monitoring.device_evidence import DeviceEvidence
     from worker.reporting.acceptance import Device
+    from worker.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,41 +35,68 @@ def list_(as_json: JsonOption = False) -> None:
     xrayq device list
     xrayq device list --json
     """
+    from worker.bundles.roles import live_digest
     from worker.db.session import snapshot
     from worker.reporting.acceptance import devices
 
     settings = load_settings()
     with snapshot(open_database(settings)) as connection:
-        found = devices(connection)
+        found, live = devices(connection), live_digest(connection, settings.bundle)
     if as_json:
         print_json([device.as_dict() for device in found])
         return
     if not found:
         typer.echo("nobody has sent anything yet")
         return
-    _print(found, settings.zone)
+    _print(found, live, settings.zone)
 
 
 @app.command()
 def show(title: Title, as_json: JsonOption = False) -> None:
-    """Show an AE, and where its results go.
+    """Show an AE, where its results go, and on what evidence it was accepted.
 
     \b
     xrayq device show CR1
     """
+    from worker.bundles.roles import live_digest
+    from worker.cli.device_view import kept_lines
     from worker.db.session import snapshot
     from worker.reporting.acceptance import find
     from worker.reporting.destinations import routes_of
 
     settings = load_settings()
     with snapshot(open_database(settings)) as connection:
-        device = find(connection, title)
+        device, live = find(connection, title), live_digest(connection, settings.bundle)
     destinations = [destination.name for destination in routes_of(settings.results_to).of(title)]
     if as_json:
         print_json(device.as_dict() | {"destinations": destinations})
         return
-    _print([device], settings.zone)
+    _print([device], live, settings.zone)
+    for line in kept_lines(device, live):
+        typer.echo(line)
     typer.echo(f"Results go to {', '.join(destinations)}." if destinations else "XRAYQ_RESULTS_TO sends them nowhere.")
+
+
+@app.command()
+def check(title: Title, as_json: JsonOption = False) -> None:
+    """Hold an AE's own labelled films against the written rule, and change nothing.
+
+    Of each flag the sensitivity and the specificity on films of the AE, by exact
+    limits, against what the live bundle had where it was calibrated less a
+    margin (XRAYQ_ACCEPTANCE_MARGIN). Films count that 'xrayq labels sample' drew,
+    that the live bundle scored live, and on which readers agree. Exit code 6
+    unless it is a go.
+
+    \b
+    xrayq device check CR1
+    xrayq device check CR1 --json | jq '.rates[] | select(.state != "met")'
+    """
+    _must_be_title(title)
+    settings = load_settings()
+    device, evidence = _evidence(open_database(settings), settings, title)
+    _tell(device, evidence, as_json=as_json)
+    if not as_json:
+        typer.echo(_advice(evidence))
 
 
 @app.command()
@@ -73,33 +104,44 @@ def accept(
     title: Title,
     reason: Reason = "",
     without_evidence: Annotated[
-        bool, typer.Option("--without-evidence", help="Nothing was measured on its own labelled films.")
+        bool, typer.Option("--without-evidence", help="Whatever its labelled films say; needs --reason.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let the results of an AE's films be sent: of those that end from now on.
 
-    Films that ended before stay where they are; 'xrayq report resend' sends one
-    of them. Who, when and why are in the audit trail for good.
+    Only where 'xrayq device check' says go, or with --without-evidence. An AE
+    that is accepted already is accepted on the new evidence. Films that ended
+    before stay where they are; 'xrayq report resend' sends one of them. Who,
+    when, why and all figures are in the audit trail for good.
 
     \b
+    xrayq device accept CR1
     xrayq device accept CR1 --without-evidence --reason 'trial on the test PACS'
     """
     from worker.db.session import reading
-    from worker.reporting.acceptance import DeviceState, change, find
+    from worker.reporting import acceptance
 
-    if not (without_evidence and reason.strip()):
-        raise ConfigurationError(
-            "the go/no-go by exact intervals on the AE's own labelled films is not built yet and comes next: until "
-            "then an AE is accepted with --without-evidence and --reason TEXT alone, which the audit trail keeps"
-        )
+    if without_evidence and not reason.strip():
+        raise ConfigurationError("--without-evidence needs --reason TEXT, which the audit trail keeps")
     _must_be_title(title)
-    engine = open_database(load_settings())
-    change(engine, title, DeviceState.ACCEPTED, reason=_one_line(reason), actor=operator())
-    with reading(engine) as connection:
-        never = find(connection, title).last_film is None
-    typer.echo(f"{title} is accepted without evidence: results of films that end from now on are sent")
-    if never:
+    words = _one_line(reason) if reason.strip() else ""
+    settings = load_settings()
+    engine = open_database(settings)
+    evidence = None
+    if not without_evidence:
+        device, evidence = _evidence(engine, settings, title)
+        _tell(device, evidence, as_json=as_json)
+    device = acceptance.accept(engine, title, reason=words, actor=operator(), evidence=evidence)
+    if as_json and not evidence:
+        print_json(device.as_dict())
+    if not as_json:
+        how = f", {_advice(evidence)}" if evidence else " without evidence"
+        typer.echo(f"{title} is accepted{how}; results of films that end from now on are sent")
+    if device.last_film is None:
         typer.echo(f"xrayq: no film of {title} has come yet; 'xrayq device list' shows who sends", err=True)
+    with reading(engine) as connection:
+        _warn_of_alarms(connection, title)
 
 
 @app.command()
@@ -109,12 +151,61 @@ def silence(title: Title, reason: Reason) -> None:
     \b
     xrayq device silence CR1 --reason 'new detector, not measured yet'
     """
-    from worker.reporting.acceptance import DeviceState, change
+    from worker.reporting import acceptance
 
     _must_be_title(title)
     engine = open_database(load_settings())
-    change(engine, title, DeviceState.SILENT, reason=_one_line(reason), actor=operator())
+    acceptance.silence(engine, title, reason=_one_line(reason), actor=operator())
     typer.echo(f"{title} is silent: its films are scored, and no result of them is sent")
+
+
+def _evidence(engine: "Engine", settings: "Settings", title: str) -> "tuple[Device, DeviceEvidence]":
+    """Raises NotFound where the AE sent nothing."""
+    from worker.cli.roles import live_bundle
+    from worker.db.session import snapshot
+    from worker.monitoring.device_evidence import device_evidence
+    from worker.reporting.acceptance import DeviceState, find
+
+    bundle = live_bundle(engine, settings)
+    with snapshot(engine) as connection:
+        device = find(connection, title)
+        if device.last_film is None:
+            raise NotFound(f"no film of {title} has come; 'xrayq device list' shows who sends")
+        silenced = device.changed_at if device.state is DeviceState.SILENT else None
+        margin = settings.acceptance_margin
+        return device, device_evidence(connection, bundle, title, margin=margin, silenced=silenced)
+
+
+def _tell(device: "Device", evidence: "DeviceEvidence", *, as_json: bool) -> None:
+    """What was found. Raises NotAccepted unless it is a go."""
+    from model.promotion.acceptance_rule import GO
+    from worker.reporting.acceptance import DeviceState
+
+    if as_json:
+        print_json(evidence.as_dict())
+    else:
+        from worker.cli.device_view import show
+
+        show(wide_console(), evidence)
+    if evidence.verdict != GO:
+        title = device.calling_ae
+        sent = f"; {title} stays accepted until 'xrayq device silence {title}'"
+        raise NotAccepted(_advice(evidence) + (sent if device.state is DeviceState.ACCEPTED else ""))
+
+
+def _advice(evidence: "DeviceEvidence") -> str:
+    from worker.cli.device_view import next_step
+
+    return next_step(evidence)
+
+
+def _warn_of_alarms(connection: "Connection", title: str) -> None:
+    """An alarm that stands already does not silence the AE again: whoever accepts it shall know."""
+    from worker.alarms.ledger import open_alarms
+
+    for rule, subject in open_alarms(connection):
+        if (rule == "drift" and subject == title) or rule == "performance":
+            typer.echo(f"xrayq: the alarm {rule} of {subject} stands: 'xrayq alarm list'", err=True)
 
 
 def _must_be_title(text: str) -> None:
@@ -135,10 +226,15 @@ def _one_line(reason: str) -> str:
     return words
 
 
-def _print(devices: "list[Device]", zone: "ZoneInfo") -> None:
+def _print(devices: "list[Device]", live: str, zone: "ZoneInfo") -> None:
+    """
+    Args:
+        live: digest of the live bundle; "" where it is not known.
+    """
     from rich.text import Text
 
     from worker.cli.console import print_rows
+    from worker.cli.device_view import kept_word
     from worker.reporting.acceptance import DeviceState
 
     rows = [
@@ -148,11 +244,12 @@ def _print(devices: "list[Device]", zone: "ZoneInfo") -> None:
             clock(device.changed_at, zone) if device.changed_at else "",
             device.changed_by,
             device.reason,
+            kept_word(device, live),
             clock(device.last_film, zone) if device.last_film else "none",
         )
         for device in devices
     ]
     console = wide_console()
-    headings = ("AE", "results", "since", "by", "reason", "newest film")
+    headings = ("AE", "results", "since", "by", "reason", "evidence", "newest film")
     print_rows(console, headings, rows, folds=("reason",))
     console.print(f"Times are {zone.key}.", style="dim")

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check gateway, spool, database, Redis, worker, bundle and backlog. Exit code 5 when something is wrong.
+    """Check the processes, stores, bundle, backlog and settings of results. Exit code 5 when something is wrong.
 
     \b
     xrayq doctor
@@ -68,6 +68,9 @@ def _options(settings: "Settings") -> "DoctorOptions":
         lease_seconds=settings.lease_seconds,
         bundle=settings.bundle,
         engine=settings.engine,
+        results_to=settings.results_to,
+        hl7_template=settings.hl7_template,
+        told_flags=(*settings.told_flags, *settings.urgent),
         report_time=settings.report_time,
     )
 

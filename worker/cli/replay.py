@@ -9,17 +9,12 @@ from model.notice import NOTICE
 from worker.cli.common import JsonOption, load_settings, one_line_errors, print_json, wide_console
 from worker.cli.instance import Name
 from worker.errors import NotFound, Unhealthy, WrongState
-from worker.processes.parts import decode_pool, open_database, open_spool
+from worker.processes.parts import film_reader, open_database, open_spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
     from sqlalchemy import Engine
 
     from model.bundle import Bundle
-    from model.preprocess import PreprocessSpec
     from worker.bundles.replay import Replayed
     from worker.settings import Settings
 
@@ -67,12 +62,12 @@ def replay(
     bundles = _bundles(engine, settings, bundle or [])
     if missing := {score.bundle_digest[:12] for score in stored} - {digest[:12] for digest in bundles}:
         raise NotFound(f"bundle {', '.join(sorted(missing))} is not here: name its folder with --bundle")
-    with one_line_errors():
+    with one_line_errors(), film_reader(settings) as read:
         again = [
             replays.replay(
                 score,
                 bundles[score.bundle_digest],
-                _reader(settings, film),
+                lambda spec: read(film, spec),
                 lambda bundle, engine: open_engine(bundle, engine, plans=settings.plan_folder, flag_tolerance=1.0),
             )
             for score in stored
@@ -110,22 +105,6 @@ def _bundles(engine: "Engine", settings: "Settings", folders: list[Path]) -> "di
             bundle = load(path)
             bundles.setdefault(bundle.digest, bundle)
     return bundles
-
-
-def _reader(settings: "Settings", film: Path) -> "Callable[[PreprocessSpec], NDArray[np.uint8]]":
-    """Reads the film as a worker does: in a process that may crash. Raises Unhealthy with the decoder's reason."""
-
-    def read(spec: "PreprocessSpec") -> "NDArray[np.uint8]":
-        pool = decode_pool(settings, spec, processes=1)
-        try:
-            ((_, decoded),) = pool.decode({0: film})
-        finally:
-            pool.close()
-        if decoded.image is None:
-            raise Unhealthy(f"the film gives no radiograph now: {decoded.reason}")
-        return decoded.image
-
-    return read
 
 
 def _print(replayed: "Replayed") -> None:

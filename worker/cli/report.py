@@ -11,11 +11,13 @@ from worker.processes.parts import open_database
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from worker.reporting.listing import ListedResult
+    from worker.reporting.listing import ListedObject, ListedResult
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Results that are sent to the PACS.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Results that are sent to PACS and RIS.")
 
 MOST = 100
+NO_RECEIVER = "mllp://host:2575"
+"""Stands for the receiver where none is set."""
 Name = Annotated[str, typer.Argument(help="Instance id, or SOP Instance UID of the film.", metavar="INSTANCE")]
 
 
@@ -77,10 +79,61 @@ def show(name: Name, as_json: JsonOption = False) -> None:
 
     console = wide_console()
     for result in results:
+        for message in result.messages:
+            said = f"  {message.kind} message {message.message_id}, answered {message.answer}"
+            console.print(f"{said}, SHA-256 {message.digest}", style="dim")
         for sent in result.objects:
             warning = f", warning 0x{sent.status:04X}" if sent.status else ""
             console.print(f"  {UID(sent.sop_class_uid).name} {sent.sop_instance_uid}{warning}", style="dim")
             console.print(f"    series {sent.series_instance_uid}, SHA-256 {sent.digest}", style="dim")
+            console.print(f"    {_said(sent, settings.zone)}", style="dim")
+
+
+@app.command()
+def hl7(
+    name: Name,
+    to: Annotated[
+        str, typer.Option(help="The receiver, as in XRAYQ_RESULTS_TO: the message control ID follows from it.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show the HL7 message of an instance's result as it would be sent, one segment a line. Nothing is sent.
+
+    It holds the patient's name. A UID means its newest film. To try a template,
+    name its file in XRAYQ_HL7_TEMPLATE.
+
+    \b
+    xrayq report hl7 17
+    XRAYQ_HL7_TEMPLATE=ours.toml xrayq report hl7 17
+    """
+    from worker.cli.roles import default_of
+    from worker.instances import find
+    from worker.processes.parts import open_spool
+    from worker.processes.result_options import message_options
+    from worker.processes.result_options import routes as routes_by
+    from worker.reporting.destinations import Hl7Destination
+    from worker.reporting.preview import preview
+    from worker.setting_values import HL7_CHARACTER_SETS
+
+    settings = load_settings()
+    options, engine = message_options(settings), open_database(settings)
+    view = find(engine, name)[-1]
+    receivers = [found for found in routes_by(settings).of(view.calling_ae) if isinstance(found, Hl7Destination)]
+    shown = preview(
+        engine,
+        open_spool(settings),
+        view.id,
+        options,
+        destination=to or next((receiver.name for receiver in receivers), NO_RECEIVER),
+        zone=settings.zone,
+        default=default_of(settings.bundle),
+    )
+    lines = shown.content.decode(HL7_CHARACTER_SETS[options.character_set]).rstrip("\r").split("\r")
+    if as_json:
+        print_json({"destination": shown.destination, "message_id": shown.control_id, "segments": lines})
+        return
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()
@@ -107,13 +160,13 @@ def resend(
     """
     from worker.cli.roles import default_of
     from worker.instances import find
+    from worker.processes.result_options import routes as routes_by
     from worker.reporting import resend as again
-    from worker.reporting.destinations import routes_of
 
     settings = load_settings()
     if bool(names) == undelivered:
         raise ConfigurationError("name instances, or give --undelivered")
-    engine, routes = open_database(settings), routes_of(settings.results_to)
+    engine, routes = open_database(settings), routes_by(settings)
     ids = again.undelivered(engine, routes) if undelivered else [find(engine, name)[-1].id for name in names or ()]
     default = default_of(settings.bundle)
     resent, left = [], []
@@ -140,6 +193,24 @@ def resend(
         typer.echo("nothing was given up, and nothing waits for a destination that is no longer set")
 
 
+def _said(sent: "ListedObject", zone: "ZoneInfo") -> str:
+    """What the destination says of an object."""
+    from dicom_gateway.commitment import FAILURES
+    from worker.reporting.faults import STATUS_COUNTS, in_words
+
+    words = []
+    if sent.committed_at:
+        words.append(f"storage commitment {clock(sent.committed_at, zone)}")
+    if sent.failure_reason is not None:
+        meaning = FAILURES.get(sent.failure_reason, "a reason of its own")
+        words.append(f"no storage commitment, 0x{sent.failure_reason:04X}: {meaning}")
+    if sent.found_at:
+        words.append(f"found by C-FIND {clock(sent.found_at, zone)}")
+    if sent.status_counts_at:
+        words.append(in_words(STATUS_COUNTS))
+    return "; ".join(words) or "it has not said yet that it holds it"
+
+
 def _print(results: "list[ListedResult]", zone: "ZoneInfo") -> None:
     from rich.text import Text
 
@@ -147,14 +218,20 @@ def _print(results: "list[ListedResult]", zone: "ZoneInfo") -> None:
     from worker.reporting.faults import in_words
     from worker.reporting.listing import ResultState
 
-    styles = {ResultState.WAITS: "cyan", ResultState.GIVEN_UP: "red", ResultState.SENT: "green"}
+    styles = {
+        ResultState.WAITS: "cyan",
+        ResultState.GIVEN_UP: "red",
+        ResultState.SENT: "",
+        ResultState.CONFIRMED: "green",
+        ResultState.UNCONFIRMED: "red",
+    }
     rows = [
         (
             str(result.instance),
             result.destination,
             Text(result.state.replace("_", " "), styles[result.state]),
             clock(result.at, zone),
-            str(len(result.objects) or ""),
+            str(len(result.objects) + len(result.messages) or ""),
             str(result.attempts or ""),
             clock(result.next_at, zone) if result.next_at else "",
             result.bundle_digest[:12],
@@ -162,7 +239,7 @@ def _print(results: "list[ListedResult]", zone: "ZoneInfo") -> None:
         )
         for result in results
     ]
-    headings = ("instance", "destination", "state", "since", "objects", "failed", "next try", "bundle", "why")
+    headings = ("instance", "destination", "state", "since", "sent", "failed", "next try", "bundle", "why")
     console = wide_console()
     print_rows(console, headings, rows, folds=("why",), drops=("bundle",))
     console.print(f"Times are {zone.key}.", style="dim")

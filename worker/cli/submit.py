@@ -1,6 +1,7 @@
 """xrayq submit: feeds files through the same ingest as the gateway."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,15 +77,16 @@ def submit(
     else:
         files = _files(paths or [])
     results: list[Submitted] = []
-    pictures = comparing(settings)
+    pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
     for file in files:
         try:
             kept = settings.keep_other_objects or orphaned  # an orphan is in the spool already
             stored = store_file(file, spool, settings.ae_title, keep_other_objects=kept)
             if isinstance(stored, Received):
-                (outcome, instance_id), reason = ingest(database, spool, stored, pictures.same_picture), None
+                came, reason = ingest(database, spool, stored, pictures.same_picture, quiet=quiet), None
             else:
-                (outcome, instance_id), reason = other_objects.record(database, stored), NOT_A_FILM
+                came, reason = other_objects.record(database, stored, quiet=quiet), NOT_A_FILM
+            outcome, instance_id = came
             changed = None
             if outcome is ArrivalKind.REVISION:
                 changed = list(history(database, instance_id)[0].detail.get("changed", []))

@@ -87,6 +87,31 @@ instance = Table(
     Index(None, "calling_ae", "received_at"),
     Index(None, "calling_ae", "is_film", "received_at"),
     Index(None, "accession_digest"),
+    Index(None, "study_instance_uid"),
+)
+
+study_outcome = Table(
+    "study_outcome",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("study_instance_uid", String(64), nullable=False, comment="whoever sent it: one row"),
+    Column("first_received_at", Timestamp, nullable=False),
+    Column("last_received_at", Timestamp, nullable=False, comment="of its newest object, duplicates not counted"),
+    Column("quiet_until", Timestamp, nullable=False, comment="when its newest object is XRAYQ_STUDY_SECONDS old"),
+    Column("due_at", Timestamp, comment="open, and looked at then; null: complete"),
+    Column("complete_at", Timestamp, comment="last taken as complete; null before the first time"),
+    # What follows is of that time. An open study keeps it until it is complete again.
+    Column("version", Integer, nullable=False, comment="0 before the first time, plus 1 with each change of outcome"),
+    Column("changed_at", Timestamp, comment="when this version was made"),
+    Column("outcome", String(16), nullable=False, comment="waiting, flagged, no_flag, unsure, not_analysed or failed"),
+    Column("reason", String(64), comment="why not_analysed or failed, a code"),
+    Column("used_instance_id", Identifier, ForeignKey("instance.id"), comment="the film whose score is the outcome"),
+    Column("bundle_digest", String(64), comment="of that score"),
+    Column("films", Integer, nullable=False, comment="each in its newest revision"),
+    Column("failed", Integer, nullable=False, comment="of the films"),
+    Column("other_objects", Integer, nullable=False),
+    UniqueConstraint("study_instance_uid"),
+    Index(None, "due_at"),
 )
 
 secret = Table(
@@ -212,7 +237,7 @@ errand = Table(
     "errand",
     metadata,
     Column("id", Identifier, primary_key=True),
-    Column("kind", String(16), nullable=False, comment="night, mail, webhook, result or lost_result"),
+    Column("kind", String(16), nullable=False, comment="night, mail, webhook, result, confirm or lost_result"),
     Column("key", String(64), nullable=False, comment="what makes it one: a date, an alarm's event"),
     Column("payload", NullableJson),
     Column("next_attempt_at", Timestamp, nullable=False),
@@ -281,7 +306,39 @@ sent_object = Table(
     Column("digest", String(64), nullable=False, comment="SHA-256 of the data set as it was made"),
     Column("sent_at", Timestamp, nullable=False),
     Column("status", Integer, nullable=False, comment="of the C-STORE-RSP: 0, or a warning"),
+    # What the destination said since. Sent again, all of it is asked anew.
+    Column("committed_at", Timestamp, comment="its storage commitment came"),
+    Column("found_at", Timestamp, comment="its answer to C-FIND had the object"),
+    Column("status_counts_at", Timestamp, comment="it is not asked, or takes neither question: its status counts"),
+    Column("failure_reason", Integer, comment="(0008,1197) of its last report, where it does not commit"),
     UniqueConstraint("instance_id", "bundle_digest", "destination", "sop_instance_uid", name="uq_sent_object"),
+    Index(None, "sent_at"),
+    Index(None, "sop_instance_uid"),
+)
+
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("destination", String(128), nullable=False, comment="AE@host:port"),
+    Column("asked", JSON, nullable=False, comment="SOP Instance UIDs"),
+    Column("asked_at", Timestamp, nullable=False),
+    Column("answered_at", Timestamp, comment="its first report came"),
+)
+
+sent_message = Table(
+    "sent_message",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("instance_id", Identifier, ForeignKey("instance.id"), nullable=False, comment="the film"),
+    Column("bundle_digest", String(64), nullable=False),
+    Column("destination", String(128), nullable=False, comment="mllp://host:port, https://host#digest, mailto:address"),
+    Column("kind", String(16), nullable=False, comment="hl7, webhook or mail"),
+    Column("message_id", String(64), nullable=False, comment="MSH-10, webhook-id or Message-ID without its domain"),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of the message as it was made"),
+    Column("sent_at", Timestamp, nullable=False),
+    Column("answer", String(16), nullable=False, comment="AA or CA, an HTTP status, 250"),
+    UniqueConstraint("instance_id", "bundle_digest", "destination", "message_id", name="uq_sent_message"),
     Index(None, "sent_at"),
 )
 
@@ -293,4 +350,5 @@ device = Table(
     Column("changed_at", Timestamp, nullable=False),
     Column("changed_by", String(64), nullable=False),
     Column("reason", String(200), nullable=False, comment="free text of an operator, no patient data"),
+    Column("evidence", NullableJson, comment="what its labelled films said when it was accepted; null: it was without"),
 )

@@ -153,8 +153,13 @@ def choose(films: list[list[int]], count: int, seed: int) -> list[int]:
 
 
 def order_of_draws(connection: Connection, *, since_reset: bool = True) -> list[int]:
-    """Ids of the drawn films in the order of the draws. A film that was sent again stands there as its newest revision,
-    as in `labels.truths`.
+    """Ids of the drawn films in the order of the draws, as `names_of_draws` has them."""
+    return list(names_of_draws(connection, since_reset=since_reset))
+
+
+def names_of_draws(connection: Connection, *, since_reset: bool = True) -> dict[int, str]:
+    """The draw of each drawn film, by its id, in the order of the draws. A film that was sent again stands there as its
+    newest revision, as in `labels.truths`.
 
     Args:
         since_reset: only of draws after the last reset.
@@ -169,7 +174,7 @@ def order_of_draws(connection: Connection, *, since_reset: bool = True) -> list[
         .scalar_subquery()
     )
     query = (
-        select(instance.c.id)
+        select(instance.c.id, label_sample.c.draw)
         .select_from(label_sample)
         .join(drawn, drawn.c.id == label_sample.c.instance_id)
         .join(instance, (instance.c.sop_instance_uid == drawn.c.sop_instance_uid) & (instance.c.revision == revision))
@@ -177,7 +182,10 @@ def order_of_draws(connection: Connection, *, since_reset: bool = True) -> list[
     )
     if reset:
         query = query.where(label_sample.c.drawn_at >= reset.at)
-    return list(dict.fromkeys(connection.execute(query).scalars()))
+    names: dict[int, str] = {}
+    for row in connection.execute(query):
+        names.setdefault(row.id, row.draw)
+    return names
 
 
 def reset(engine: Engine, reason: str, *, actor: str) -> Reset:

@@ -43,6 +43,7 @@ class ScoredFilm:
     flags: frozenset[str]
     device: str
     """Whose calibration of the bundle it took; "" for the bundle's own."""
+    calling_ae: str
 
 
 def performance(engine: Engine, bundle: Bundle) -> Performance:
@@ -60,7 +61,7 @@ def performance_of(connection: Connection, bundle: Bundle) -> Performance:
     scored, flagged = _counts(connection, bundle.digest)
     reset = last_reset(connection)
     labels, drawn = truths(connection), order_of_draws(connection)
-    films = _films(connection, bundle.digest, sorted({*labels, *drawn}))
+    films = scored_films(connection, bundle.digest, sorted({*labels, *drawn}))
     of_sample = set(drawn)
     others = {
         key: labels[key]
@@ -195,15 +196,17 @@ def _counts(connection: Connection, digest: str) -> tuple[int, int]:
     return int(scored), int(flagged)
 
 
-def _films(connection: Connection, digest: str, instances: list[int]) -> dict[int, ScoredFilm]:
-    """Those instances that the bundle scored live."""
+def scored_films(connection: Connection, digest: str, instances: Sequence[int]) -> dict[int, ScoredFilm]:
+    """Those of these instances that the bundle scored live, by id."""
     flags: dict[int, set[str]] = {}
     received: dict[int, datetime] = {}
     devices: dict[int, str] = {}
+    senders: dict[int, str] = {}
     for at in range(0, len(instances), CHUNK):
         columns = (
             instance.c.id,
             instance.c.received_at,
+            instance.c.calling_ae,
             score.c.device,
             finding_score.c.finding,
             finding_score.c.flag,
@@ -215,8 +218,15 @@ def _films(connection: Connection, digest: str, instances: list[int]) -> dict[in
         )
         for row in rows:
             received[row.id], devices[row.id] = row.received_at, row.device or ""
+            senders[row.id] = row.calling_ae
             flags.setdefault(row.id, set()).update({row.finding} if row.flag else ())
     return {
-        key: ScoredFilm(instance_id=key, received_at=received[key], flags=frozenset(names), device=devices[key])
+        key: ScoredFilm(
+            instance_id=key,
+            received_at=received[key],
+            flags=frozenset(names),
+            device=devices[key],
+            calling_ae=senders[key],
+        )
         for key, names in flags.items()
     }

@@ -217,9 +217,15 @@ def _unheard(report: NightReport) -> Iterator[str]:
             )
     for lost in report.lost_results:
         yield f"{_results(lost.results)} given up at {lost.destination or 'a destination'}: {lost.why}."
+    lost_today = Counter({lost.destination: lost.results for lost in report.lost_results})
     for out in report.result_outages:
-        if out.failing:
-            yield f"{_results(out.failing)} did not arrive at {out.destination} yet: {out.why}."
+        why = f": {out.why}" if out.why else ""
+        if out.waiting:
+            yield f"{_results(out.waiting)} did not arrive at {out.destination} yet{why}."
+        if out.unconfirmed:
+            yield f"{_results(out.unconfirmed)} at {out.destination} sent, and not confirmed yet{why}."
+        if earlier := max(out.given_up - lost_today[out.destination], 0):
+            yield f"{_results(earlier)} for {out.destination} given up on days before, and not sent again."
 
 
 def _seam(follows: datetime, start: datetime) -> str:

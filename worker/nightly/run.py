@@ -22,6 +22,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from worker.alarms import ledger
+from worker.alarms.device_silencing import silence_by_rule
 from worker.audit import trail
 from worker.audit.actions import Actor
 from worker.db.session import reading, time_of, writing
@@ -173,7 +174,12 @@ def _commit(engine: Engine, plan: NightlySchedule, night: Errand, scratch: Path,
             raise NotMade("another relay took it")
         errands.add(connection, Kind.NIGHT, following.isoformat(), due(following, plan))
         _move(new, published.folder_of(plan.folder, day), scratch)
-        changes = ledger.settle(connection, summary.rules_looked_at, summary.conditions, plan.channels, summary.gone)
+        ledger.take_turn(connection)
+        silenced = silence_by_rule(
+            connection, summary.rules_looked_at, summary.conditions, plan.silence_on, summary.gone
+        )
+        changes = ledger.settle(connection, summary.rules_looked_at, silenced.conditions, plan.channels, summary.gone)
+        trail.record_all(connection, list(silenced.events))
         trail.record(connection, action=published.ACTION, instance_id=None, actor=Actor.RELAY, detail=detail)
     ledger.tell(changes)
 

@@ -43,6 +43,8 @@ class NightlySchedule:
     options: NightOptions
     channels: tuple[Kind, ...] = ()
     """Channels that alarms go out by, beside the log."""
+    silence_on: tuple[str, ...] = ()
+    """Alarm rules that end the sending of results, see `alarms.silencing`."""
     timeout_seconds: float = 900.0
     """A hundred thousand films take less than one."""
     lease_seconds: float = 60.0

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from worker.alarms.change import Send
     from worker.alarms.live_rules import AlarmLimits
+    from worker.channels.mail_server import MailServer
     from worker.queue.errands import Kind
     from worker.settings import Settings
 
@@ -15,30 +16,32 @@ if TYPE_CHECKING:
 def channels(settings: "Settings") -> "dict[Kind, Send]":
     """The configured channels beside the log, each with what delivers on it."""
     from worker.alarms import mail, webhook
+    from worker.channels.signed_post import WebAddress
     from worker.queue.errands import Kind
     from worker.setting_values import webhook_key
 
     found: dict[Kind, Send] = {}
-    if settings.smtp_host:
-        found[Kind.MAIL] = partial(
-            mail.send,
-            mail.MailOptions(
-                host=settings.smtp_host,
-                port=settings.smtp_port,
-                security=settings.smtp_security,
-                user=settings.smtp_user,
-                password=settings.smtp_password.get_secret_value(),
-                sender=settings.mail_from,
-                recipients=settings.mail_to,
-                site=settings.site,
-            ),
+    if settings.mail_to:
+        options = mail.MailOptions(
+            server=mail_server(settings), sender=settings.mail_from, recipients=settings.mail_to, site=settings.site
         )
+        found[Kind.MAIL] = partial(mail.send, options)
     if settings.webhook_url:
-        key = webhook_key(settings.webhook_secret.get_secret_value())
-        found[Kind.WEBHOOK] = partial(
-            webhook.send, webhook.WebhookOptions(url=settings.webhook_url, key=key, site=settings.site)
-        )
+        address = WebAddress(url=settings.webhook_url, key=webhook_key(settings.webhook_secret.get_secret_value()))
+        found[Kind.WEBHOOK] = partial(webhook.send, webhook.WebhookOptions(address=address, site=settings.site))
     return found
+
+
+def mail_server(settings: "Settings") -> "MailServer":
+    from worker.channels.mail_server import MailServer
+
+    return MailServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        user=settings.smtp_user,
+        password=settings.smtp_password.get_secret_value(),
+    )
 
 
 def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
@@ -57,6 +60,7 @@ def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
         silent_films=settings.alarm_silent_films,
         report_hours=settings.alarm_report_hours,
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,
+        result_minutes=settings.alarm_result_minutes,
         zone=settings.zone,
         since=since,
         host=socket.gethostname()[:64],

@@ -2,14 +2,17 @@
 
 import logging
 from contextlib import suppress
+from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.commitment import CommitmentReport
 from dicom_gateway.errors import BadCertificate, CannotListen
 from dicom_gateway.observer import Observers
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
+from worker.audit.actions import Actor
 from worker.errors import Unhealthy
 from worker.health import probes
 from worker.metrics import GatewayMetrics
@@ -21,6 +24,7 @@ from worker.queue.periodic import Periodic
 from worker.receiving import other_objects, refusals
 from worker.receiving.ingest import ingest
 from worker.receiving.refusals import Refusals
+from worker.reporting.held import record_report
 from worker.settings import Settings
 
 
@@ -32,14 +36,17 @@ def run(settings: Settings) -> None:
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
-    pictures = comparing(settings)
+    pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
 
     def accept(arrived: Received | OtherObject) -> None:
         if isinstance(arrived, Received):
-            ingest(database, spool, arrived, pictures.same_picture)
+            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet)
         else:
-            other_objects.record(database, arrived)
+            other_objects.record(database, arrived, quiet=quiet)
             metrics.other_object(arrived.calling_ae)
+
+    def committed(report: CommitmentReport) -> None:
+        record_report(database, report, Actor.GATEWAY)
 
     server = Gateway(
         GatewayOptions(
@@ -60,6 +67,7 @@ def run(settings: Settings) -> None:
         spool,
         accept,
         Observers(metrics, refused),
+        committed=committed if settings.results_to else None,
     )
     stop = told_to_stop()
     try:

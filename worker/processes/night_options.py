@@ -37,6 +37,7 @@ def night_plan(settings: "Settings") -> "NightlySchedule":
         folder=settings.reports,
         options=night_options(settings),
         channels=tuple(channels(settings)),
+        silence_on=settings.silence_on,
     )
 
 

@@ -5,8 +5,8 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from worker.errors import ConfigurationError, Unhealthy
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy import Engine
 
     from dicom_gateway.spool import Spool
@@ -67,6 +69,27 @@ def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int)
         max_pixels=int(settings.max_megapixels * 1e6),
         reduce=settings.reduced_resolution,
     )
+
+
+@contextmanager
+def film_reader(settings: "Settings") -> Iterator["Callable[[Path, PreprocessSpec], NDArray[np.uint8]]"]:
+    """Reads films as a worker does: in a process that may crash, which begins with the first one.
+
+    What it gives raises Unhealthy with the decoder's reason.
+    """
+    with ExitStack() as end:
+        pools: list[DecodePool] = []  # none, or one
+
+        def read(film: Path, spec: "PreprocessSpec") -> "NDArray[np.uint8]":
+            if not pools:
+                pools.append(decode_pool(settings, spec, processes=1))
+                end.callback(pools[0].close)
+            ((_, decoded),) = pools[0].decode({0: film}, spec)
+            if decoded.image is None:
+                raise Unhealthy(f"the film gives no radiograph now: {decoded.reason}")
+            return decoded.image
+
+        yield read
 
 
 def comparing(settings: "Settings") -> "Comparing":

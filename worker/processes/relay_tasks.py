@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 NIGHT_SECONDS = 10.0
 DELIVERY_SECONDS = 2.0
 REKEY_SECONDS = 3600.0
+STUDY_SECONDS = 5.0
+ADOPT_SECONDS = 3600.0
 SPOOL_SECONDS = 5.0  # for which a network file system may hang
 
 
@@ -21,7 +23,18 @@ def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
 
     # Again and again: a gateway of the release before may run beside this relay.
     digests = Periodic(name="digests", seconds=REKEY_SECONDS, run=partial(rekey, database))
-    return [*_night(settings, database), *_alarms(settings, database), digests]
+    return [*_night(settings, database), *_alarms(settings, database), *_studies(database), digests]
+
+
+def _studies(database: "Engine") -> list[Periodic]:
+    """Studies that are complete; and now and then those of a gateway of the release before, which opened none."""
+    from worker.studies.adopting import adopt
+    from worker.studies.closing import close_due
+
+    return [
+        Periodic(name="studies", seconds=STUDY_SECONDS, run=partial(close_due, database)),
+        Periodic(name="studies of the release before", seconds=ADOPT_SECONDS, run=partial(adopt, database)),
+    ]
 
 
 def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:

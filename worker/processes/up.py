@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.db import schema
-from worker.db.session import make_engine
+from worker.db.session import make_engine, reading
 from worker.errors import ConfigurationError, Unhealthy
 from worker.lifetime import end_with_parent
 from worker.processes.parts import cannot_listen, make_folder, must_be_folder, open_database, variable_of_spool
 from worker.processes.redis_server import RedisServer
 from worker.queue.retry import back_off
+from worker.reporting.destinations import routes_of
+from worker.reporting.outlook import outlook
 from worker.settings import Settings
 
 log = logging.getLogger("xrayq.up")
@@ -109,7 +111,10 @@ def run(settings: Settings) -> None:
     make_folder(settings.spool_folder, variable_of_spool(settings))
     must_be_folder(settings.reports, "XRAYQ_REPORT_FOLDER")
     schema.upgrade(make_engine(settings.database, settings.database_timeout))
-    open_database(settings, writes=True).dispose()
+    database = open_database(settings, writes=True)
+    with reading(database) as connection:
+        log.info(f"results: {outlook(connection, routes_of(settings.results_to))}")
+    database.dispose()
     supervise(settings)
 
 

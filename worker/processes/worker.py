@@ -19,7 +19,7 @@ from worker.processes.parts import broker_url, decode_pool, open_database, open_
 from worker.processes.result_options import couriers, result_errands
 from worker.queue import broker
 from worker.queue.retry import RetryOptions
-from worker.reporting.acceptance import all_silent
+from worker.reporting.acceptance import accepted
 from worker.scoring.outcomes import known_reasons
 from worker.scoring.task import MOST_RENEWALS, Scoring
 from worker.settings import Settings
@@ -33,6 +33,7 @@ log = logging.getLogger("xrayq.worker")
 def run(settings: Settings) -> bool:
     """Decode and score films from Redis until told to stop. False where it gave up: it consumed nothing any more."""
     url, database, spool = broker_url(settings), open_database(settings, writes=True), open_spool(settings)
+    results = couriers(settings, database, spool)  # a template that cannot be used ends it here
     app = broker.make_app(url, visibility_seconds=settings.lease_seconds)
     probe = broker.prober(app, broker.add_probe_queue(app))
     slowest_batch = 2 * settings.batch_size * settings.decode_timeout / settings.decoders  # each film tried twice
@@ -69,9 +70,8 @@ def run(settings: Settings) -> bool:
         metrics=metrics,
         results=result_errands(settings),
     )
-    results = couriers(settings, database, spool)
     with reading(database) as connection:
-        if settings.results_to and all_silent(connection):
+        if settings.results_to and not accepted(connection):
             log.warning("no result is sent: every device is silent, see 'xrayq device list'")
     log.info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:

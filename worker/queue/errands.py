@@ -27,8 +27,10 @@ class Kind(StrEnum):
     MAIL = "mail"
     WEBHOOK = "webhook"
     RESULT = "result"
+    CONFIRM = "confirm"
+    """A result that was sent: the destination is asked whether it holds it."""
     LOST_RESULT = "lost_result"
-    """A result that was given up: kept for a person, and taken by nobody."""
+    """A result that was given up, or never confirmed: kept for a person, and taken by nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +65,29 @@ def take(
         which: conditions on `errand`, beside the kind.
     """
     wanted = (errand.c.kind.in_(kinds), *which)
+    return next(iter(_take(engine, wanted, now=now, lease_seconds=lease_seconds, most=1)), None)
+
+
+def take_batch(
+    engine: Engine, kinds: tuple[Kind, ...], *which: ColumnElement[bool], now: datetime, lease_seconds: float, most: int
+) -> list[Errand]:
+    """As `take`, so many at once."""
+    wanted = (errand.c.kind.in_(kinds), *which)
+    return _take(engine, wanted, now=now, lease_seconds=lease_seconds, most=most)
+
+
+def _take(
+    engine: Engine, wanted: tuple[ColumnElement[bool], ...], *, now: datetime, lease_seconds: float, most: int
+) -> list[Errand]:
     if not lease.any_due(engine, ERRANDS, now, *wanted):
-        return None
-    until = now + timedelta(seconds=lease_seconds)
+        return []
+    until, taken = now + timedelta(seconds=lease_seconds), []
     with writing(engine) as connection:
-        for row in lease.oldest_due(connection, ERRANDS, now, 1, *wanted):
+        for row in lease.oldest_due(connection, ERRANDS, now, most, *wanted):
             if claim := lease.take(connection, ERRANDS, row.id, row.attempts, lease_until=until):
-                return Errand(
-                    id=row.id, kind=Kind(row.kind), key=row.key, payload=row.payload or {}, attempt=claim.number
-                )
-    return None
+                kind, payload = Kind(row.kind), row.payload or {}
+                taken.append(Errand(id=row.id, kind=kind, key=row.key, payload=payload, attempt=claim.number))
+    return taken
 
 
 def extend(engine: Engine, taken: Errand, *, now: datetime, lease_seconds: float) -> bool:
@@ -94,10 +109,22 @@ def postpone(
     Args:
         payload: what is left of it to do; None: all of it.
     """
+    with writing(engine) as connection:
+        put_off(connection, taken, now=now, first_wait=first_wait, payload=payload)
+
+
+def put_off(
+    connection: Connection,
+    taken: Errand,
+    *,
+    now: datetime,
+    first_wait: float,
+    payload: dict[str, Any] | None = None,
+) -> bool:
+    """As `postpone`, in a transaction that does more. False when the lease passed and another took it."""
     due = now + timedelta(seconds=back_off(first_wait, taken.attempt, LONGEST_WAIT))
     left = taken.payload if payload is None else payload
-    with writing(engine) as connection:
-        lease.change(connection, ERRANDS, taken.claim, next_attempt_at=due, lease_until=None, payload=left)
+    return lease.change(connection, ERRANDS, taken.claim, next_attempt_at=due, lease_until=None, payload=left)
 
 
 def wake(connection: Connection, *which: ColumnElement[bool], now: datetime) -> None:

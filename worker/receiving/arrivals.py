@@ -64,9 +64,9 @@ def settle(engine: Engine, arrived: Received | OtherObject, commit: Callable[[],
 
 
 def newest(connection: Connection, uid: str, *, is_film: bool) -> Any:
-    """(id, revision, digest) of the newest revision of a film, or of what is none, under a UID; None without one."""
+    """Id, revision, digest and study of the newest revision of a film, or of what is none, under a UID; else None."""
     return connection.execute(
-        select(instance.c.id, instance.c.revision, instance.c.digest)
+        select(instance.c.id, instance.c.revision, instance.c.digest, instance.c.study_instance_uid)
         .where(instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film))
         .order_by(instance.c.revision.desc())
         .limit(1)

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine, Row, insert
 
 from dicom_gateway.options import Received
 from dicom_gateway.revision import Comparison, compare
@@ -19,6 +20,7 @@ from worker.db.tables import instance
 from worker.queue import outbox
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle
 from worker.states import State
+from worker.studies import opening
 
 log = logging.getLogger("xrayq.ingest")
 
@@ -29,9 +31,14 @@ def never(_first: Path, _second: Path) -> bool:
 
 
 def ingest(
-    engine: Engine, spool: Spool, received: Received, same_picture: Callable[[Path, Path], bool] = never
+    engine: Engine,
+    spool: Spool,
+    received: Received,
+    same_picture: Callable[[Path, Path], bool] = never,
+    *,
+    quiet: timedelta = opening.QUIET,
 ) -> Became:
-    """Commit {instance, outbox row, audit event} for one durable film.
+    """Commit {instance, outbox row, study's row, audit event} for one durable film.
 
     The same film again is audited and makes no new work. Other content under a known UID, or another patient or study,
     becomes the next revision; what is no film (`worker.receiving.other_objects`) is none to compare with. A file that
@@ -39,13 +46,16 @@ def ingest(
 
     Args:
         same_picture: see `revision.compare`.
+        quiet: from the newest object of a study until it can be complete.
 
     Raises:
         StoreUnavailable: the database did not take it, or did not say so in time. The time of
             a comparison is not the database's, and comes on top.
     """
     compared: dict[str, Comparison] = {received.digest: Comparison(same=True)}
-    outcome, instance_id = settle(engine, received, lambda: _commit(engine, spool, received, same_picture, compared))
+    outcome, instance_id = settle(
+        engine, received, lambda: _commit(engine, spool, received, same_picture, compared, quiet)
+    )
     digest = received.digest[:12]
     log.info(outcome.value, extra={"instance": instance_id, "digest": digest, "calling_ae": received.calling_ae})
     return outcome, instance_id
@@ -57,6 +67,7 @@ def _commit(
     received: Received,
     same_picture: Callable[[Path, Path], bool],
     compared: dict[str, Comparison],
+    quiet: timedelta,
 ) -> Became | None:
     """One try; `compared` keeps what it found, by digest, for the next one."""
     key, uid = digest_key(engine), received.header.sop_instance_uid
@@ -72,11 +83,11 @@ def _commit(
         if newest(connection, uid, is_film=True) != latest:
             return None
         if latest is None:
-            return ArrivalKind.NEW, _insert(connection, received, key, revision)
+            return ArrivalKind.NEW, _insert(connection, received, key, revision, quiet)
         found = compared[latest.digest]
         if found.same:
             return ArrivalKind.DUPLICATE, _duplicate(connection, received, latest.id, found)
-        return ArrivalKind.REVISION, _insert(connection, received, key, revision, before=latest.id, found=found)
+        return ArrivalKind.REVISION, _insert(connection, received, key, revision, quiet, before=latest, found=found)
 
 
 def _duplicate(connection: Connection, received: Received, instance_id: int, found: Comparison) -> int:
@@ -92,14 +103,15 @@ def _insert(
     received: Received,
     key: bytes,
     revision: int,
+    quiet: timedelta,
     *,
-    before: int | None = None,
+    before: Row[Any] | None = None,
     found: Comparison | None = None,
 ) -> int:
     """A new instance, with its place in the queue.
 
     Args:
-        before: the instance that it is a revision of, and `found` what differs.
+        before: of the instance that it is a revision of, as `newest` has it, and `found` what differs.
     """
     header, now = received.header, database_time(connection)
     instance_id: int = connection.execute(
@@ -134,10 +146,12 @@ def _insert(
         },
     ).scalar_one()
     outbox.add(connection, instance_id, now)
+    known = (before.id, before.study_instance_uid) if before else None
+    opening.arrived(connection, header.study_instance_uid, now, quiet, before=known)
     detail: dict[str, Any] = {"digest": received.digest, "size": received.size}
-    if found:
+    if before and found:
         detail |= {
-            "before": before,
+            "before": before.id,
             "identity_changed": list(found.identity_changed),
             "changed": list(found.changed),
         }

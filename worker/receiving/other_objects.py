@@ -5,6 +5,7 @@ has no outbox row.
 """
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, update
@@ -16,17 +17,21 @@ from worker.db.session import database_time, writing
 from worker.db.tables import instance
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle
 from worker.states import NOT_A_FILM, State
+from worker.studies import opening
 
 log = logging.getLogger("xrayq.ingest")
 
 """Who says that it is none."""
 
 
-def record(engine: Engine, arrived: OtherObject) -> Became:
-    """Commit {instance, its two audit events}; of an object that is kept the file has been made durable before.
+def record(engine: Engine, arrived: OtherObject, *, quiet: timedelta = opening.QUIET) -> Became:
+    """Commit {instance, study's row, two audit events}; the file of an object that is kept was made durable before.
 
     The same bytes again are audited and make no row; others under a known UID become the next revision. A film under
     the same UID is another thing: none is a revision of the other, and none replaces the other.
+
+    Args:
+        quiet: as of `ingest`.
 
     Raises:
         StoreUnavailable: the database did not take it.
@@ -34,7 +39,7 @@ def record(engine: Engine, arrived: OtherObject) -> Became:
 
     def commit() -> Became:
         with writing(engine) as connection:
-            return _record(connection, arrived)
+            return _record(connection, arrived, quiet)
 
     outcome, instance_id = settle(engine, arrived, commit)
     known = {"instance": instance_id, "digest": arrived.digest[:12], "calling_ae": arrived.calling_ae}
@@ -42,7 +47,7 @@ def record(engine: Engine, arrived: OtherObject) -> Became:
     return outcome, instance_id
 
 
-def _record(connection: Connection, arrived: OtherObject) -> Became:
+def _record(connection: Connection, arrived: OtherObject, quiet: timedelta) -> Became:
     # First the revision, then the look: see `ingest`.
     revision = next_revision(connection, arrived.sop_instance_uid)
     latest = newest(connection, arrived.sop_instance_uid, is_film=False)
@@ -55,6 +60,8 @@ def _record(connection: Connection, arrived: OtherObject) -> Became:
     instance_id = connection.execute(
         insert(instance).returning(instance.c.id), _row(arrived, revision, now)
     ).scalar_one()
+    known = (latest.id, latest.study_instance_uid) if latest else None
+    opening.arrived(connection, arrived.study_instance_uid, now, quiet, before=known)
     outcome = ArrivalKind.REVISION if latest else ArrivalKind.NEW
     _audit(connection, instance_id, arrived, (outcome, {"digest": arrived.digest, "size": arrived.size}), ended=True)
     return outcome, instance_id

@@ -2,17 +2,22 @@
 
 It is asked twice: where a film ends and its results would be written for sending, and again before they are sent, for
 an AE may be silenced while they wait.
+
+An AE is accepted on evidence, what one bundle did on its labelled films, or without. Evidence is for that bundle: when
+another becomes live the AE stays accepted, as results that stop unannounced would be a harm of their own, and whoever
+shows the AE says that its evidence is of another bundle.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from model.json_value import JsonValue
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
@@ -41,8 +46,18 @@ class Device:
     """None: it was never accepted."""
     changed_by: str = ""
     reason: str = ""
+    evidence: dict[str, Any] | None = None
+    """JSON of what it was accepted on, as its release wrote it; None: without, or it is silent."""
     last_film: datetime | None = None
     """When its newest film came; None where none did."""
+
+    def outdated(self, live: str) -> bool:
+        """Whether its evidence is of another bundle than the live one.
+
+        Args:
+            live: digest; "" where that is not known.
+        """
+        return bool(live and self.evidence and self.evidence.get("bundle_digest") != live)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -52,9 +67,8 @@ class Device:
 
 def devices(connection: Connection) -> list[Device]:
     """Every AE that sent an object or was accepted, by title."""
-    senders = connection.execute(select(instance.c.calling_ae).distinct()).scalars()
     rows = {row.calling_ae: row for row in connection.execute(select(device))}
-    return [_device(connection, title, rows.get(title)) for title in sorted({*senders, *rows})]
+    return [_device(connection, title, rows.get(title)) for title in sorted({*_senders(connection), *rows})]
 
 
 def find(connection: Connection, calling_ae: str) -> Device:
@@ -63,34 +77,92 @@ def find(connection: Connection, calling_ae: str) -> Device:
     return _device(connection, calling_ae, row)
 
 
-def accepted(connection: Connection, titles: Collection[str]) -> set[str]:
-    """Those of these AEs whose results are sent."""
-    query = select(device.c.calling_ae).where(
-        device.c.calling_ae.in_(titles), device.c.state == DeviceState.ACCEPTED.value
-    )
+def accepted(connection: Connection, titles: Collection[str] | None = None) -> set[str]:
+    """Those of these AEs whose results are sent; None: of all."""
+    query = select(device.c.calling_ae).where(device.c.state == DeviceState.ACCEPTED.value)
+    if titles is not None:
+        query = query.where(device.c.calling_ae.in_(titles))
     return set(connection.execute(query).scalars())
 
 
-def all_silent(connection: Connection) -> bool:
-    """Whether no AE is accepted: then no result is sent, whatever the settings say."""
-    query = select(device.c.calling_ae).where(device.c.state == DeviceState.ACCEPTED.value).limit(1)
-    return connection.execute(query).first() is None
+def accept(engine: Engine, calling_ae: str, *, reason: str, actor: str, evidence: JsonValue | None) -> Device:
+    """Accept an AE from now on, or give one that is accepted new evidence.
+
+    Args:
+        evidence: None: nothing was measured.
+
+    Raises:
+        WrongState: it is accepted already, and this is no new evidence.
+    """
+    found = None if evidence is None else evidence.as_dict()
+    return _change(engine, calling_ae, DeviceState.ACCEPTED, reason=reason, actor=actor, evidence=found)
 
 
-def change(engine: Engine, calling_ae: str, state: DeviceState, *, reason: str, actor: str) -> Device:
-    """Accept or silence an AE, from now on. Raises WrongState where it is that already."""
+def silence(engine: Engine, calling_ae: str, *, reason: str, actor: str) -> Device:
+    """Silence an AE, from now on. Raises WrongState where it is silent already."""
+    return _change(engine, calling_ae, DeviceState.SILENT, reason=reason, actor=actor, evidence=None)
+
+
+def silence_all(connection: Connection, reasons: Mapping[str, str], *, actor: str) -> list[dict[str, Any]]:
+    """Silence those of these AEs that are accepted; the caller's transaction records the events, last of all.
+
+    Args:
+        reasons: by AE.
+
+    Returns:
+        An audit event for each AE that was accepted.
+    """
+    events, now = [], database_time(connection)
+    for calling_ae, reason in sorted(reasons.items()):
+        values = {"state": DeviceState.SILENT, "changed_at": now, "changed_by": actor, "reason": reason}
+        was_accepted = (device.c.calling_ae == calling_ae) & (device.c.state == DeviceState.ACCEPTED)
+        done = connection.execute(update(device).where(was_accepted).values(values | {"evidence": None}))
+        if done.rowcount:
+            events.append(_event(calling_ae, DeviceState.SILENT, reason=reason, actor=actor, evidence=None))
+    return events
+
+
+def silent_for(connection: Connection, reason: str, *, actor: str) -> list[str]:
+    """AEs that this actor silenced for this reason, and that are silent since."""
+    query = select(device.c.calling_ae).where(
+        device.c.state == DeviceState.SILENT.value, device.c.changed_by == actor, device.c.reason == reason
+    )
+    return list(connection.execute(query.order_by(device.c.calling_ae)).scalars())
+
+
+def _change(
+    engine: Engine, calling_ae: str, state: DeviceState, *, reason: str, actor: str, evidence: dict[str, Any] | None
+) -> Device:
     dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
     with writing(engine) as connection:
-        if find(connection, calling_ae).state is state:
+        if find(connection, calling_ae).state is state and evidence is None:
             raise WrongState(f"{calling_ae} is {state} already")
         row = {"state": state, "changed_at": database_time(connection), "changed_by": actor, "reason": reason}
+        row["evidence"] = evidence
         new = dialect.insert(device).values(row | {"calling_ae": calling_ae})
         connection.execute(new.on_conflict_do_update(index_elements=["calling_ae"], set_=row))
-        detail = {"calling_ae": calling_ae, "reason": reason}
-        if state is DeviceState.ACCEPTED:
-            detail["evidence"] = "none"
-        trail.record(connection, action=ACTIONS[state], instance_id=None, actor=actor, detail=detail)
-        return find(connection, calling_ae)
+        changed = find(connection, calling_ae)
+        event = _event(calling_ae, state, reason=reason, actor=actor, evidence=evidence)
+        trail.record_all(connection, [event])
+        return changed
+
+
+def _event(
+    calling_ae: str, state: DeviceState, *, reason: str, actor: str, evidence: dict[str, Any] | None
+) -> dict[str, Any]:
+    detail: dict[str, Any] = {"calling_ae": calling_ae, "reason": reason}
+    if state is DeviceState.ACCEPTED:
+        detail["evidence"] = "none" if evidence is None else evidence
+    return trail.event(action=ACTIONS[state], instance_id=None, actor=actor, detail=detail)
+
+
+def _senders(connection: Connection) -> list[str]:
+    """Every AE that sent an object. One step through the index for each, and not one for each of its objects: the next
+    title after the last one, until there is none."""
+    first = select(func.min(instance.c.calling_ae).label("title")).cte("senders", recursive=True)
+    following = select(func.min(instance.c.calling_ae)).where(instance.c.calling_ae > first.c.title).scalar_subquery()
+    titles = first.union_all(select(following).select_from(first).where(first.c.title.is_not(None)))
+    return list(connection.execute(select(titles.c.title).where(titles.c.title.is_not(None))).scalars())
 
 
 def _device(connection: Connection, calling_ae: str, row: Row[Any] | None) -> Device:
@@ -109,5 +181,6 @@ def _device(connection: Connection, calling_ae: str, row: Row[Any] | None) -> De
         changed_at=row.changed_at,
         changed_by=row.changed_by,
         reason=row.reason,
+        evidence=row.evidence,
         last_film=last_film,
     )

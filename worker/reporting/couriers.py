@@ -1,4 +1,5 @@
-"""Who sends results: a thread for each destination, so that one that is away or hangs delays no other, and no score.
+"""Who sends results, and who asks whether they are there: a thread of each for every destination, so that one that is
+away or hangs delays no other, and no score.
 
 A destination that takes nothing is left alone for a while that doubles, a minute at most, however many results wait
 for it. When it takes one again, all that waits for it is due at once.
@@ -10,15 +11,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+from sqlalchemy import Engine
+
 from worker.db.session import database_time, time_of, writing
 from worker.db.tables import errand
 from worker.queue import errands, periodic
+from worker.queue.errands import Kind
 from worker.queue.periodic import Periodic
 from worker.queue.retry import back_off
 from worker.reporting import faults, waiting
+from worker.reporting.adapters.adapter import SendOptions
+from worker.reporting.confirm import Confirmation
 from worker.reporting.destinations import Destination
 from worker.reporting.send import ResultDelivery
-from worker.reporting.waiting import WAITS
+from worker.reporting.waiting import CONFIRM, WAITS
 
 LOOK_SECONDS, SWEEP_SECONDS = 2.0, 60.0
 LONGEST_PAUSE = 60.0
@@ -26,56 +32,99 @@ LONGEST_PAUSE = 60.0
 STOP_SECONDS = 5.0
 
 
-class Courier:
-    """Sends what is due for one destination. One thread calls it."""
+class Visitor:
+    """Goes to one destination, unless that is to be left alone. One thread calls it."""
 
-    def __init__(self, delivery: ResultDelivery, destination: Destination, stop: threading.Event) -> None:
-        self._delivery = delivery
+    kind: Kind
+    """Of the errands that it does."""
+
+    def __init__(self, database: Engine, options: SendOptions, destination: Destination, stop: threading.Event) -> None:
+        self._database = database
+        self._options = options
         self._destination = destination
         self._stop = stop
         self._failures = 0
         self._not_before = 0.0
         self._close: Callable[[], None] = lambda: None
 
-    def send_due(self) -> int:
-        """Returns how many were tried."""
-        tried = 0
-        while not self._stop.is_set() and time.monotonic() >= self._not_before:
-            taken = errands.take(
-                self._delivery.database,
-                (WAITS,),
-                waiting.goes_to([self._destination.name]),
-                now=time_of(self._delivery.database),
-                lease_seconds=self._delivery.options.lease_seconds,
-            )
-            if taken is None:
-                break
-            tried += 1
-            reason = self._delivery.deliver(taken, self._destination, self._opened)
-            if faults.is_away(reason):
-                self._failures += 1
-                pause = back_off(self._delivery.options.first_wait, self._failures, LONGEST_PAUSE)
-                self._not_before = time.monotonic() + pause
-            elif self._failures and faults.is_there(reason):
-                self._wake()
-                self._failures = 0
-        return tried
+    @property
+    def goal(self) -> str:
+        """Its destination's name."""
+        return self._destination.name
+
+    @property
+    def may_go(self) -> bool:
+        return not self._stop.is_set() and time.monotonic() >= self._not_before
+
+    def came_back(self, reason: str) -> None:
+        """`reason`: why what was wanted there failed, a code of `faults`; "" where it did not."""
+        if faults.is_away(reason):
+            self._failures += 1
+            self._not_before = time.monotonic() + back_off(self._options.first_wait, self._failures, LONGEST_PAUSE)
+        elif self._failures and faults.is_there(reason):
+            self._wake()
+            self._failures = 0
 
     def hang_up(self) -> None:
         """End what is on its way, from another thread. It counts as not arrived."""
         with suppress(OSError):
             self._close()
 
-    def _opened(self, close: Callable[[], None]) -> None:
+    def opened(self, close: Callable[[], None]) -> None:
         self._close = close
         if self._stop.is_set():
             close()
 
     def _wake(self) -> None:
         """One that itself made the destination fall silent waits on."""
-        with writing(self._delivery.database) as connection:
-            waits = (errand.c.kind == WAITS, waiting.goes_to([self._destination.name]), waiting.failed_by_absence())
+        with writing(self._database) as connection:
+            waits = (errand.c.kind == self.kind, waiting.goes_to([self._destination.name]), waiting.failed_by_absence())
             errands.wake(connection, *waits, now=database_time(connection))
+
+
+class Courier(Visitor):
+    """Sends what is due for one destination."""
+
+    kind = WAITS
+
+    def __init__(self, delivery: ResultDelivery, destination: Destination, stop: threading.Event) -> None:
+        super().__init__(delivery.database, delivery.options, destination, stop)
+        self._delivery = delivery
+
+    def send_due(self) -> int:
+        """Returns how many were tried."""
+        tried = 0
+        while self.may_go:
+            taken = errands.take(
+                self._database,
+                (WAITS,),
+                waiting.goes_to([self._destination.name]),
+                now=time_of(self._database),
+                lease_seconds=self._options.lease_seconds,
+            )
+            if taken is None:
+                break
+            tried += 1
+            self.came_back(self._delivery.deliver(taken, self._destination, self.opened))
+        return tried
+
+
+class Confirmer(Visitor):
+    """Asks one destination whether it holds what it was sent."""
+
+    kind = CONFIRM
+
+    def __init__(self, confirmation: Confirmation, destination: Destination, stop: threading.Event) -> None:
+        super().__init__(confirmation.database, confirmation.send, destination, stop)
+        self._confirmation = confirmation
+
+    def ask_due(self) -> int:
+        """Returns how often it was asked."""
+        asked = 0
+        while self.may_go and (reason := self._confirmation.ask_due(self._destination, self.opened)) is not None:
+            asked += 1
+            self.came_back(reason)
+        return asked
 
 
 class Couriers:
@@ -90,9 +139,15 @@ class Couriers:
         """Args: ended: called when all have stopped: what makes the objects may have processes of its own."""
         self._ended = ended
         self._delivery = delivery
+        self._confirmation = Confirmation(database=delivery.database, send=delivery.options)
         self._names = [destination.name for destination in destinations]
         self._stop = threading.Event()
         self._each = [Courier(delivery, destination, self._stop) for destination in destinations]
+        self._confirmers = [
+            Confirmer(self._confirmation, destination, self._stop)
+            for destination in destinations
+            if destination.confirmable
+        ]
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -100,14 +155,18 @@ class Couriers:
             Periodic(name=f"results to {name}", seconds=LOOK_SECONDS, run=courier.send_due)
             for name, courier in zip(self._names, self._each, strict=True)
         ]
+        tasks += [
+            Periodic(name=f"results at {confirmer.goal}", seconds=LOOK_SECONDS, run=confirmer.ask_due)
+            for confirmer in self._confirmers
+        ]
         tasks.append(Periodic(name="results of removed destinations", seconds=SWEEP_SECONDS, run=self.sweep))
         self._threads = periodic.start(tasks, self._stop)
 
     def stop(self) -> None:
         """What is on its way is broken off; its lease passes, or it is due again."""
         self._stop.set()
-        for courier in self._each:
-            courier.hang_up()
+        for visitor in (*self._each, *self._confirmers):
+            visitor.hang_up()
         end = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -135,4 +194,6 @@ class Couriers:
             found += 1
             with suppress(ValueError):  # of another release: it takes it
                 delivery.failed(taken, waiting.read(taken), faults.NOT_CONFIGURED)
+        while not self._stop.is_set() and (left := self._confirmation.leave(self._names)):
+            found += left
         return found

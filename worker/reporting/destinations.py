@@ -1,11 +1,15 @@
 """Where the results of which sender go, as XRAYQ_RESULTS_TO says."""
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+from urllib.parse import urlsplit
 
-from worker.setting_values import ANY_SENDER, result_route
+from worker.reporting.telling import Telling
+from worker.setting_values import ANY_SENDER, ResultRoute, result_route
 
 
 class Destination(Protocol):
@@ -15,9 +19,17 @@ class Destination(Protocol):
     def name(self) -> str:
         """As errands, rows of what was sent, and messages have it: 128 characters at most, no secret."""
 
+    def due(self, flags: Collection[str], now: datetime) -> datetime | None:
+        """When a result with these flags may go there at the earliest; None where it does not go there.
+
+        Args:
+            flags: findings whose flag is up.
+        """
+
     @property
-    def flagged_only(self) -> bool:
-        """Whether only results with a flag go there."""
+    def confirmable(self) -> bool:
+        """Whether it can be asked later if it holds what it took (`worker.reporting.confirm`). Where it cannot, as a
+        receiver of messages, its answer to the sending is all there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +43,78 @@ class StoreDestination:
     @property
     def name(self) -> str:
         """AE@host:port"""
-        return f"{self.called_ae}@{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return f"{self.called_ae}@{_bracketed(self.host)}:{self.port}"
 
     @property
-    def flagged_only(self) -> bool:
+    def confirmable(self) -> bool:
+        return True
+
+    def due(self, flags: Collection[str], now: datetime) -> datetime | None:
+        del flags
+        return now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hl7Destination:
+    """A receiver of HL7 v2 messages over MLLP, such as a RIS."""
+
+    host: str
+    port: int
+
+    @property
+    def name(self) -> str:
+        """mllp://host:port"""
+        return f"mllp://{_bracketed(self.host)}:{self.port}"
+
+    @property
+    def confirmable(self) -> bool:
         return False
+
+    def due(self, flags: Collection[str], now: datetime) -> datetime | None:
+        del flags
+        return now
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookDestination:
+    """A URL that is told of flagged films."""
+
+    url: str
+    telling: Telling
+
+    @property
+    def name(self) -> str:
+        """https://host#1a2b3c4d: path and query may hold a secret, and a digest tells two of a host apart."""
+        parts = urlsplit(self.url)
+        host = _bracketed(parts.hostname or "") + (f":{parts.port}" if parts.port else "")
+        return f"{parts.scheme}://{host}#{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
+
+    @property
+    def confirmable(self) -> bool:
+        return False
+
+    def due(self, flags: Collection[str], now: datetime) -> datetime | None:
+        return self.telling.due(flags, now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailDestination:
+    """A mailbox that is told of flagged films."""
+
+    address: str
+    telling: Telling
+
+    @property
+    def name(self) -> str:
+        """mailto:address"""
+        return f"mailto:{self.address}"
+
+    @property
+    def confirmable(self) -> bool:
+        return False
+
+    def due(self, flags: Collection[str], now: datetime) -> datetime | None:
+        return self.telling.due(flags, now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +133,29 @@ class Routes:
         return tuple(dict.fromkeys(found for of_sender in self.by_sender.values() for found in of_sender))
 
 
-def routes_of(texts: Sequence[str]) -> Routes:
-    """The entries of the setting. Raises ValueError where one cannot be read."""
+def routes_of(texts: Sequence[str], telling: Telling | None = None) -> Routes:
+    """The entries of the setting. Raises ValueError where one cannot be read.
+
+    Args:
+        telling: for webhooks and mail; None: every flag, at any time.
+    """
     by_sender: dict[str, list[Destination]] = defaultdict(list)
     for text in texts:
-        sender, called_ae, host, port = result_route(text)
-        by_sender[sender].append(StoreDestination(called_ae=called_ae, host=host, port=port))
+        route = result_route(text)
+        by_sender[route.sender].append(_destination(route, telling or Telling()))
     return Routes(by_sender={sender: tuple(found) for sender, found in by_sender.items()})
+
+
+def _destination(route: ResultRoute, telling: Telling) -> Destination:
+    if route.scheme == "mllp":
+        return Hl7Destination(host=route.host, port=route.port)
+    if route.scheme == "mailto":
+        return MailDestination(address=route.address, telling=telling)
+    if route.scheme:
+        return WebhookDestination(url=route.address, telling=telling)
+    return StoreDestination(called_ae=route.called, host=route.host, port=route.port)
+
+
+def _bracketed(host: str) -> str:
+    """An IPv6 address in brackets, any other host as it is."""
+    return f"[{host}]" if ":" in host else host

@@ -4,26 +4,42 @@ from collections.abc import Sequence
 
 from dicom_gateway.errors import in_hexadecimal
 from dicom_gateway.store_objects import StoreAnswer, meaning_of
+from worker.channels import faults as of_channels
+from worker.reporting.hl7 import acknowledgement
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
-REPLACED = "replaced"
+REPLACED, QUIET = "replaced", "quiet_hours"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
-REJECTED, STATUS = "rejected_", "status_"
+NO_CONNECTION, UNKNOWN_HOST, HUNG_UP = "no_connection", "unknown_host", "hung_up"
+NO_ACKNOWLEDGEMENT, OTHER_MESSAGE = "no_acknowledgement", "other_message"
+NOT_HELD, NOT_FOUND, NOT_COMMITTED = "not_held", "not_found", "not_committed"
+NO_REPORT, STATUS_COUNTS = "no_report", "status_counts"
+REJECTED, STATUS, COMMITMENT, QUERY, REFUSED = "rejected_", "status_", "commitment_", "query_", "refused_"
 WORDS: dict[str, str] = {
-    "no_connection": "nothing listens there, or it does not answer",
-    "unknown_host": "no host of this name",
+    NO_CONNECTION: "nothing listens there, or it does not answer",
+    UNKNOWN_HOST: "no host of this name",
     "aborted": "it aborts the association",
     f"{REJECTED}1_1_3": "it does not know our AE title (XRAYQ_AE_TITLE): let it in there",
     f"{REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_RESULTS_TO",
     f"{REJECTED}2_3_2": "it takes no more associations now",
     NOT_ACCEPTED: "it accepts no presentation context for the object: let it take the SOP class",
-    NO_ANSWER: "it took the association and did not answer the C-STORE",
+    NO_ANSWER: "it took the connection and did not answer",
+    HUNG_UP: "it closed the connection without an answer",
+    NO_ACKNOWLEDGEMENT: "what it answered is no acknowledgement of HL7",
+    OTHER_MESSAGE: "it acknowledged another message, and not this one",
+    NOT_HELD: "it took the objects, and reports that it does not hold each",
+    NOT_FOUND: "it took the objects, and C-FIND does not find each",
+    NOT_COMMITTED: "it reports that it does not commit to each object: 'xrayq report show' has its Failure Reason",
+    NO_REPORT: "it took the request for storage commitment, and has not reported yet: it must know our AE title, host "
+    "and port (XRAYQ_AE_TITLE, XRAYQ_PORT)",
+    STATUS_COUNTS: "it takes neither storage commitment nor C-FIND, or is not asked: its status of the C-STORE counts",
     NOT_CONFIGURED: "it is no destination of XRAYQ_RESULTS_TO any more: 'xrayq report resend' sends it where results "
     "go now",
     SILENT: "the device was silenced while it waited",
     EARLIER_WAITS: "the result of an earlier revision of the film waits too",
+    QUIET: "quiet hours (XRAYQ_QUIET_HOURS)",
     REPLACED: "a newer revision of the film has a result",
     UNREADABLE: "another release wrote it, and this one cannot read it",
     NOT_MADE: "the objects could not be made, the worker's log says more",
@@ -33,7 +49,14 @@ WORDS: dict[str, str] = {
     FILM_MISSING: "the film is not in the spool",
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
 }
-NO_ASSOCIATION = ("no_connection", "unknown_host", "aborted")
+AWAY = (NO_CONNECTION, UNKNOWN_HOST, "aborted", "connection_refused", "certificate", "no_tls", HUNG_UP, NO_ANSWER)
+"""With these another result would hardly arrive now either, nor where the association is rejected."""
+ANSWERED = (STATUS, COMMITMENT, QUERY, REFUSED, "http_", "smtp_")
+"""Codes that begin so: the destination answered to what was sent, and did not take it."""
+
+
+ASKED = (NOT_HELD, NOT_FOUND, NOT_COMMITTED, NO_REPORT, STATUS_COUNTS)
+"""What a destination that answers is found to be like."""
 
 
 def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
@@ -50,21 +73,29 @@ def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
 
 def is_away(code: str) -> bool:
     """Whether another result would hardly arrive now either."""
-    return code in (*NO_ASSOCIATION, NO_ANSWER) or code.startswith(REJECTED)
+    return code in AWAY or code.startswith(REJECTED)
 
 
 def is_there(code: str) -> bool:
-    """Whether the destination answered to an object: took it, or refused it."""
-    return not code or code == NOT_ACCEPTED or code.startswith(STATUS)
+    """Whether the destination answered to what was sent: took it, or refused it."""
+    return not code or code in (NOT_ACCEPTED, NO_ACKNOWLEDGEMENT, OTHER_MESSAGE, *ASKED) or code.startswith(ANSWERED)
 
 
 def in_words(code: str) -> str:
     """What the code means; the code itself where it says enough."""
+    if code in WORDS:
+        return WORDS[code]
     if code.startswith(STATUS):
         number = code.removeprefix(STATUS)
         meaning = meaning_of(int(number, 16))
         return f"it answered {number}: {meaning}" if meaning else f"it answered {number}"
+    for prefix, question in ((COMMITMENT, "the request for storage commitment"), (QUERY, "C-FIND")):
+        if code.startswith(prefix):
+            return f"it answered {code.removeprefix(prefix)} to {question}"
+    if code.startswith(REFUSED):
+        answer, _, error = code.removeprefix(REFUSED).partition("_")
+        return acknowledgement.in_words(answer, error)
     if code.startswith(REJECTED) and code not in WORDS:
         numbers = code.removeprefix(REJECTED).replace("_", "/")
         return f"it rejects the association ({numbers})"
-    return WORDS.get(code, code)
+    return WORDS[code] if code in WORDS else of_channels.in_words(code)

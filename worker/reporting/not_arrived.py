@@ -1,18 +1,25 @@
-"""Results that did not arrive. Status and the night's report show them."""
+"""Results that are not where they should be. Status, alarms and the night's report show them."""
 
 from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from worker.audit.actions import Action
+from worker.db.session import database_time
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand
 from worker.queue.lease import failed_attempts
-from worker.reporting.faults import in_words
-from worker.reporting.waiting import LOST, WAITS
+from worker.reporting import faults
+from worker.reporting.waiting import CONFIRM, EACH, LOST, WAITS
+from worker.words import counted
+
+LONG = timedelta(hours=1)
+"""After the end of a film, from which its result is missed."""
+GIVEN_UP = (Action.RESULT_UNDELIVERED, Action.RESULT_UNCONFIRMED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +27,13 @@ class ResultOutage:
     """A destination that results do not reach."""
 
     destination: str
-    """AE@host:port"""
+    """Its name."""
+    waiting: int
+    """Results that are to be sent, those that were not tried yet too."""
     failing: int
-    """Results that failed and are tried again."""
+    """Those of them that failed and are tried again."""
+    unconfirmed: int
+    """Results that were sent, and of which it does not say yet that it holds them."""
     attempts: int
     """Failed attempts of the result that was tried most."""
     next_at: datetime | None
@@ -38,7 +49,7 @@ class ResultOutage:
 
     @property
     def why(self) -> str:
-        return in_words(self.reason)
+        return faults.in_words(self.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,25 +63,38 @@ class LostResults:
 
     @property
     def why(self) -> str:
-        return in_words(self.reason)
+        return faults.in_words(self.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LateResults:
+    """Results for a destination that are not there, or not confirmed, though their films ended long ago."""
+
+    destination: str
+    kind: str
+    """Of their errands."""
+    results: int
+    oldest: datetime
+    """When the first of these films ended."""
 
 
 def outages(connection: Connection) -> tuple[ResultOutage, ...]:
-    """Destinations that something does not reach now; empty when all is well."""
-    rows = connection.execute(select(errand).where(errand.c.kind.in_((WAITS, LOST)), errand.c.attempts > 0))
-    found: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
-        if row.kind == LOST or failed_attempts(row):
-            found[row.payload["destination"]].append(row)
-    return tuple(_outage(name, found[name]) for name in sorted(found))
+    """Destinations that something does not reach now, or that owe an answer for long; empty when all is well."""
+    tried: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(select(errand).where(errand.c.kind.in_(EACH), errand.c.attempts > 0)):
+        tried[row.payload["destination"]].append(row)
+    numbers: dict[str, Counter[str]] = defaultdict(Counter)
+    for found in late(connection, datetime.max.replace(tzinfo=UTC)):
+        numbers[found.destination][found.kind] = found.results
+    wrong = {name for name, rows in tried.items() if any(row.kind == LOST or _failing(row) for row in rows)}
+    wrong |= {found.destination for found in late(connection, database_time(connection) - LONG)}
+    return tuple(_outage(name, tried[name], numbers[name]) for name in sorted(wrong))
 
 
 def given_up(connection: Connection, span: Span) -> tuple[LostResults, ...]:
     """Results that were given up in the span, by destination."""
     details = connection.execute(
-        select(audit_event.c.detail).where(
-            span.covers(audit_event.c.at), audit_event.c.action == Action.RESULT_UNDELIVERED
-        )
+        select(audit_event.c.detail).where(span.covers(audit_event.c.at), audit_event.c.action.in_(GIVEN_UP))
     ).scalars()
     counts = Counter((detail.get("destination", ""), detail["reason"]) for detail in details)
     return tuple(
@@ -79,14 +103,52 @@ def given_up(connection: Connection, span: Span) -> tuple[LostResults, ...]:
     )
 
 
-def _outage(name: str, rows: list[Row[Any]]) -> ResultOutage:
-    failing = [row for row in rows if row.kind == WAITS]
-    last = max(rows, key=lambda row: row.next_attempt_at)
+def late(connection: Connection, before: datetime, kinds: Collection[str] = EACH) -> tuple[LateResults, ...]:
+    """Results of films that ended before, and all that were given up, by destination and kind of errand."""
+    destination, since = errand.c.payload["destination"].as_string(), errand.c.payload["since"].as_string()
+    reason, oldest = errand.c.payload["reason"].as_string(), func.min(since)
+    # Times are written in UTC by one function, so that their texts are in order.
+    old = (since < before.isoformat()) & (reason != faults.QUIET)  # nobody misses what waits for the morning
+    query = (
+        select(destination, errand.c.kind, func.count(), oldest)
+        .where(errand.c.kind.in_(kinds), old | (errand.c.kind == LOST))
+        .group_by(destination, errand.c.kind)
+        .order_by(destination, errand.c.kind)
+    )
+    return tuple(
+        LateResults(destination=name, kind=kind, results=number, oldest=datetime.fromisoformat(first))
+        for name, kind, number, first in connection.execute(query)
+    )
+
+
+def in_words(results: Sequence[LateResults]) -> str:
+    """How many of which kind: "3 results not sent, 1 result not confirmed, 2 results given up"."""
+    words = {WAITS: "not sent", CONFIRM: "sent and not confirmed", LOST: "given up"}
+    numbers = {kind: sum(found.results for found in results if found.kind == kind) for kind in words}
+    return ", ".join(f"{counted(numbers[kind], 'result')} {what}" for kind, what in words.items() if numbers[kind])
+
+
+def _failing(row: Row[Any]) -> bool:
+    return row.kind == WAITS and failed_attempts(row) > 0 and row.payload["reason"] != faults.QUIET
+
+
+def _outage(name: str, tried: Sequence[Row[Any]], numbers: Counter[str]) -> ResultOutage:
+    """
+    Args:
+        tried: its errands with an attempt, what was given up among them.
+        numbers: of all of its errands, by kind.
+    """
+    failing = [row for row in tried if _failing(row)]
+    # Not one that another fault keeps from being confirmed, where there is one that did not arrive at all.
+    worst = failing or [row for row in tried if row.kind == LOST] or tried
+    last = max(worst, key=lambda row: row.next_attempt_at, default=None)
     return ResultOutage(
         destination=name,
+        waiting=numbers[WAITS],
         failing=len(failing),
+        unconfirmed=numbers[CONFIRM],
         attempts=max(map(failed_attempts, failing), default=0),
         next_at=min((row.next_attempt_at for row in failing), default=None),
-        given_up=len(rows) - len(failing),
-        reason=last.payload["reason"],
+        given_up=numbers[LOST],
+        reason=last.payload["reason"] if last else "",
     )

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -56,12 +57,7 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         WrongState: it has no result, its device is silent, or its results go nowhere.
     """
     with writing(engine) as connection:
-        row = connection.execute(select(instance).where(instance.c.id == instance_id)).one_or_none()
-        if row is None:
-            raise NotFound(f"no instance {instance_id}: 'xrayq instance list' shows ids and UIDs")
-        query = select(instance.c.id).where(instance.c.id == instance_id, waiting.has_result())
-        if connection.execute(query).first() is None:
-            raise WrongState(f"instance {instance_id} is {row.state} and has no result to send")
+        row = _with_result(connection, instance_id)
         if not acceptance.accepted(connection, [row.calling_ae]):
             raise WrongState(f"{row.calling_ae} is silent: 'xrayq device accept {row.calling_ae}' first")
         if newer := waiting.newer(connection, instance_id):
@@ -75,14 +71,34 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         if not destinations:
             raise WrongState(f"results of {row.calling_ae} go nowhere: XRAYQ_RESULTS_TO names no destination for it")
         bundle = _bundle(connection, instance_id, State(row.state), default)
-        destinations = tuple(waiting.wanting(connection, instance_id, bundle.digest, destinations))
         now = database_time(connection)
+        wanted = waiting.wanting(connection, instance_id, bundle.digest, destinations, now)
+        if not wanted:
+            raise WrongState(f"instance {instance_id} has no flag that is told where results of {row.calling_ae} go")
+        destinations = tuple(destination for destination, _ in wanted)
         waiting.forget(connection, instance_id)
-        waiting.write(connection, instance_id, destinations, bundle, now)
+        waiting.write(connection, instance_id, wanted, bundle, now)
         names = [destination.name for destination in destinations]
         detail = {"bundle": bundle.digest, "destinations": names}
         trail.record(connection, action=Action.RESULT_RESENT, instance_id=instance_id, actor=actor, detail=detail)
     return Resent(instance=instance_id, destinations=destinations)
+
+
+def bundle_of_result(connection: Connection, instance_id: int, default: PlacedBundle | None) -> BundleName:
+    """Whose result an instance has. Raises as `resend`."""
+    row = _with_result(connection, instance_id)
+    return _bundle(connection, instance_id, State(row.state), default)
+
+
+def _with_result(connection: Connection, instance_id: int) -> Row[Any]:
+    """The row of an instance that has a result. Raises NotFound and WrongState."""
+    row = connection.execute(select(instance).where(instance.c.id == instance_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no instance {instance_id}: 'xrayq instance list' shows ids and UIDs")
+    query = select(instance.c.id).where(instance.c.id == instance_id, waiting.has_result())
+    if connection.execute(query).first() is None:
+        raise WrongState(f"instance {instance_id} is {row.state} and has no result to send")
+    return row
 
 
 def _bundle(connection: Connection, instance_id: int, state: State, default: PlacedBundle | None) -> BundleName:

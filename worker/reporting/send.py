@@ -1,32 +1,33 @@
 """One result to one destination: made, sent by the destination's adapter, and recorded in one transaction.
 
-A process that dies between the destination's answer and our commit sends the same again, under the same UIDs, so the
-destination holds one.
+A process that dies between the destination's answer and our commit sends the same again, under the same UIDs or
+message ID, so the destination holds one.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Engine
 
+from dicom_gateway.result import FilmResult
 from dicom_gateway.spool import Spool
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, reading, time_of, writing
-from worker.db.tables import instance
 from worker.errors import Undelivered
 from worker.queue import errands, lease
 from worker.queue.errands import Errand
 from worker.queue.lease import ERRANDS, Claim
-from worker.reporting import acceptance, faults, waiting
+from worker.reporting import acceptance, faults, reported, waiting
+from worker.reporting import confirm as confirming
 from worker.reporting.adapters.adapter import Adapter, Opened, Outgoing, SendOptions, Sent
 from worker.reporting.destinations import Destination
 from worker.reporting.film_result import facts, film_of, film_result
 from worker.reporting.waiting import WaitingResult
-from worker.states import State
 
 log = logging.getLogger("xrayq.report")
 
@@ -63,14 +64,19 @@ class ResultDelivery:
             return faults.UNREADABLE
         try:
             adapter = self.adapter_of(destination)
-            made = self._made(waits, adapter, taken.attempt)
+            outgoing = self._outgoing(waits, destination, taken.attempt)
+            if until := self._quiet_until(outgoing.result, destination):
+                self._put_off(taken, replace(waits, reason=faults.QUIET), until)
+                return faults.QUIET
+            with _not_made(waits.instance):
+                made = adapter.make(outgoing)
             if not self._extended(taken):
                 return ""
             sent = adapter.send(made, opened)
         except Undelivered as failure:
             self.failed(taken, waits, str(failure))
             return str(failure)
-        self._record(taken, waits, sent)
+        self._record(taken, waits, sent, confirm=self.options.confirm and destination.confirmable)
         return ""
 
     def failed(self, taken: Errand, waits: WaitingResult, reason: str) -> None:
@@ -85,27 +91,37 @@ class ResultDelivery:
         elif self._end(taken, replace(waits, reason=reason)):
             log.error("result not sent, given up", extra=extra)
 
-    def _made(self, waits: WaitingResult, adapter: Adapter, attempt: int) -> Sequence[Any]:
-        """What is sent. Raises Undelivered."""
+    def _outgoing(self, waits: WaitingResult, destination: Destination, attempt: int) -> Outgoing:
+        """The result, where it may leave. Raises Undelivered."""
         with reading(self.database) as connection:
             found = facts(connection, waits)
             if not acceptance.accepted(connection, [found.calling_ae]):
                 raise Undelivered(faults.SILENT)
             if waiting.newer(connection, waits.instance, waits.destination):
                 raise Undelivered(faults.REPLACED)
+            flagged_only = destination.due((), found.at) is None
+            if flagged_only and waiting.ended_later(connection, waits.instance):  # it may go there, or have no flag
+                raise Undelivered(faults.REPLACED)
             outdated = waiting.earlier(connection, waits)
         if outdated:
             self._give_up_earlier(waits)
+        with reading(self.database) as connection:
+            corrects = waiting.corrects(connection, waits)
         film = film_of(self.spool, found.film_digest)
-        try:
+        with _not_made(waits.instance):
             result = film_result(found, film, waits, self.options.zone)
-            return adapter.make(Outgoing(waits=waits, result=result, film=film, attempt=attempt))
-        except Undelivered:
-            raise
-        except Exception as error:  # the film's header may have any fault, and its text may hold a patient's name
-            extra = {"instance": waits.instance, "reason": type(error).__name__}
-            log.error("result not made", extra=extra)
-            raise Undelivered(faults.NOT_MADE) from error
+        return Outgoing(waits=waits, result=result, film=film, attempt=attempt, corrects=corrects)
+
+    def _quiet_until(self, result: FilmResult, destination: Destination) -> datetime | None:
+        """When the destination's quiet hours end; None where it may be told now."""
+        now = time_of(self.database)
+        due = destination.due([found.name for found in result.findings if found.flag], now)
+        return due if due and due > now else None
+
+    def _put_off(self, taken: Errand, waits: WaitingResult, until: datetime) -> None:
+        with writing(self.database) as connection:
+            values = {"next_attempt_at": until, "lease_until": None, "payload": waits.as_dict()}
+            lease.change(connection, ERRANDS, taken.claim, **values)
 
     def _extended(self, taken: Errand) -> bool:
         """Making may take long, and the lease is for sending. False where another has it by now."""
@@ -124,13 +140,16 @@ class ResultDelivery:
                 events.append(_event(Action.RESULT_UNDELIVERED, int(row.payload["instance"]), detail))
             trail.record_all(connection, events)
 
-    def _record(self, taken: Errand, waits: WaitingResult, sent: Sequence[Sent]) -> None:
+    def _record(self, taken: Errand, waits: WaitingResult, sent: Sequence[Sent], *, confirm: bool) -> None:
         with writing(self.database) as connection:
+            reported.lock(connection, [waits.instance])
             if not errands.finish(connection, taken):
                 return  # the lease passed, and another has it
             now = database_time(connection)
             for one in sent:
                 one.keep(connection, waits, now)
+            if confirm:
+                confirming.begin(connection, waits, now)
             errands.wake(connection, *waiting.after_earlier(waits.destination), now=now)
             detail = {
                 "destination": waits.destination,
@@ -142,12 +161,13 @@ class ResultDelivery:
             if warnings := [warning for one in sent for warning in one.warnings]:
                 detail["warnings"] = warnings
             events = [_event(Action.RESULT_SENT, waits.instance, detail)]
-            trail.record_all(connection, [*events, *_reported(connection, waits.instance)])
+            trail.record_all(connection, [*events, *reported.reported(connection, waits.instance, Actor.WORKER)])
         log.info("result sent", extra={"instance": waits.instance, "subject": waits.destination, "count": len(sent)})
 
     def _end(self, taken: Errand, waits: WaitingResult) -> bool:
         """Give it up for its reason. False when the lease passed and another has it: it records what becomes of it."""
         with writing(self.database) as connection:
+            reported.lock(connection, [waits.instance])
             now = database_time(connection)
             if waits.reason in DROPPED:
                 ours = errands.finish(connection, taken)
@@ -164,22 +184,21 @@ class ResultDelivery:
                 }
                 events = [_event(Action.RESULT_UNDELIVERED, waits.instance, detail)]
                 if waits.reason == faults.NOT_CONFIGURED and waiting.was_sent(connection, waits.instance):
-                    events += _reported(connection, waits.instance)
+                    events += reported.reported(connection, waits.instance, Actor.WORKER)
                 trail.record_all(connection, events)
         return ours
 
 
-def _reported(connection: Connection, instance_id: int) -> list[dict[str, Any]]:
-    """A scored film of which no result waits, and none was given up, is reported: the event of it, else none.
-
-    The film is locked first: of two destinations that answer at the same time the second one sees what the first did.
-    """
-    connection.execute(select(instance.c.id).where(instance.c.id == instance_id).with_for_update(key_share=True))
-    if waiting.left(connection, instance_id):
-        return []
-    scored = update(instance).where(instance.c.id == instance_id, instance.c.state == State.SCORED)
-    changed = connection.execute(scored.values(state=State.REPORTED)).rowcount == 1
-    return [_event(Action.REPORTED, instance_id, {})] if changed else []
+@contextmanager
+def _not_made(instance_id: int) -> Iterator[None]:
+    """Any error is Undelivered: a film's header may have any fault, and the error's text a patient's name."""
+    try:
+        yield
+    except Undelivered:
+        raise
+    except Exception as error:
+        log.error("result not made", extra={"instance": instance_id, "reason": type(error).__name__})
+        raise Undelivered(faults.NOT_MADE) from error
 
 
 def _event(action: Action, instance_id: int | None, detail: dict[str, Any]) -> dict[str, Any]:

@@ -11,18 +11,21 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select
 
 from model.bundle import Bundle
 from worker.db.scores import of_instance as of_instance_scores
-from worker.db.tables import errand, instance, sent_object
+from worker.db.tables import errand, instance, sent_message, sent_object
 from worker.queue import errands
 from worker.queue.errands import Errand, Kind
 from worker.reporting import acceptance, faults
 from worker.reporting.destinations import Destination, Routes
 from worker.states import State
 
-WAITS, LOST = Kind.RESULT, Kind.LOST_RESULT
+WAITS, CONFIRM, LOST = Kind.RESULT, Kind.CONFIRM, Kind.LOST_RESULT
+EACH = (WAITS, CONFIRM, LOST)
+SENT = (sent_object, sent_message)
+"""What destinations have, a row each."""
 DIGITS = 20
 """Of a digest in an errand's key, which has 64 characters at most."""
 
@@ -49,11 +52,15 @@ class WaitingResult:
     software_version: str
     """Of xrayq, when the film ended: a later one makes the same object of it."""
     destination: str
-    """AE@host:port"""
+    """Its name."""
     since: datetime
     """It was written."""
     reason: str = ""
     """Why the last attempt failed, a code of `faults`; "" before the first."""
+    resends: int = 0
+    """How often it was sent again because the destination did not hold what it had taken."""
+    committing_since: datetime | None = None
+    """When it was last asked for storage commitment and said that a report will come, since the result was sent."""
 
     @property
     def key(self) -> str:
@@ -61,7 +68,11 @@ class WaitingResult:
         return key_of(self.instance, self.bundle.digest, self.destination)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"since": self.since.astimezone(UTC).isoformat()}  # so that they sort as times do
+        times = {
+            "since": self.since.astimezone(UTC),
+            "committing_since": self.committing_since,
+        }  # they sort as times do
+        return asdict(self) | {name: moment and moment.isoformat() for name, moment in times.items()}
 
     @classmethod
     def read(cls, payload: dict[str, Any]) -> "WaitingResult":
@@ -69,7 +80,14 @@ class WaitingResult:
         try:
             values = {name: payload[name] for name in ("instance", "software_version", "destination", "reason")}
             bundle = {name: payload["bundle"][name] for name in ("digest", "name", "version")}
-            return cls(bundle=BundleName(**bundle), since=datetime.fromisoformat(payload["since"]), **values)
+            since, committing = payload["since"], payload.get("committing_since")
+            return cls(
+                bundle=BundleName(**bundle),
+                since=datetime.fromisoformat(since),
+                resends=payload.get("resends", 0),
+                committing_since=datetime.fromisoformat(committing) if committing else None,
+                **values,
+            )
         except (KeyError, TypeError) as error:
             raise ValueError("not read") from error
 
@@ -92,23 +110,25 @@ class ResultErrands:
         accepted = acceptance.accepted(connection, {row.calling_ae for row in rows})
         for row in rows:
             if row.calling_ae in accepted:
-                wanted = wanting(connection, row.id, bundle.digest, self._routes.of(row.calling_ae))
+                wanted = wanting(connection, row.id, bundle.digest, self._routes.of(row.calling_ae), now)
                 write(connection, row.id, wanted, BundleName.of(bundle), now)
 
 
 def wanting(
-    connection: Connection, instance_id: int, bundle_digest: str, destinations: Sequence[Destination]
-) -> list[Destination]:
-    """Those of the destinations that want a film's result: of a film without a flag not those for flagged films."""
-    if not any(destination.flagged_only for destination in destinations):
-        return list(destinations)
-    flagged = any(
-        finding.flag
-        for found in of_instance_scores(connection, instance_id)
-        if found.bundle_digest == bundle_digest
-        for finding in found.findings.values()
-    )
-    return [destination for destination in destinations if flagged or not destination.flagged_only]
+    connection: Connection, instance_id: int, bundle_digest: str, destinations: Sequence[Destination], now: datetime
+) -> list[tuple[Destination, datetime]]:
+    """Those of the destinations that want a film's result, and when it may go there at the earliest."""
+    flags: tuple[str, ...] = ()
+    if any(destination.due((), now) is None for destination in destinations):
+        flags = tuple(
+            name
+            for found in of_instance_scores(connection, instance_id)
+            if found.bundle_digest == bundle_digest
+            for name, finding in found.findings.items()
+            if finding.flag
+        )
+    times = [(destination, destination.due(flags, now)) for destination in destinations]
+    return [(destination, due) for destination, due in times if due is not None]
 
 
 def has_result(states: Sequence[State] = (State.SCORED, State.REPORTED, State.INELIGIBLE)) -> ColumnElement[bool]:
@@ -118,23 +138,37 @@ def has_result(states: Sequence[State] = (State.SCORED, State.REPORTED, State.IN
 
 
 def write(
-    connection: Connection, instance_id: int, destinations: Sequence[Destination], bundle: BundleName, now: datetime
+    connection: Connection,
+    instance_id: int,
+    wanted: Sequence[tuple[Destination, datetime]],
+    bundle: BundleName,
+    now: datetime,
 ) -> None:
-    """One errand for each destination, unless it waits already."""
-    for destination in destinations:
+    """One errand for each destination, unless it waits already.
+
+    Args:
+        wanted: of `wanting`.
+    """
+    for destination, due in wanted:
         waits = WaitingResult(
             instance=instance_id,
             bundle=bundle,
-            software_version=version("xrayq"),
+            software_version=software_version(),
             destination=destination.name,
             since=now,
+            reason=faults.QUIET if due > now else "",
         )
-        errands.add(connection, WAITS, waits.key, now, waits.as_dict())
+        errands.add(connection, WAITS, waits.key, due, waits.as_dict())
+
+
+def software_version() -> str:
+    """Ours."""
+    return version("xrayq")
 
 
 def forget(connection: Connection, instance_id: int) -> None:
     """Every errand of the instance, also what was given up. One that is on its way finds that it is gone."""
-    connection.execute(delete(errand).where(of_instance(instance_id), errand.c.kind.in_((WAITS, LOST))))
+    connection.execute(delete(errand).where(of_instance(instance_id), errand.c.kind.in_(EACH)))
 
 
 def of_instance(instance_id: int) -> ColumnElement[bool]:
@@ -163,21 +197,30 @@ def after_earlier(destination: str) -> tuple[ColumnElement[bool], ...]:
 def failed_by_absence() -> ColumnElement[bool]:
     """Errands whose last attempt found no destination, or one that did not answer."""
     reason = errand.c.payload["reason"].as_string()
-    silent = reason.in_((*faults.NO_ASSOCIATION, faults.NO_ANSWER))
-    found: ColumnElement[bool] = silent | reason.startswith(faults.REJECTED, autoescape=True)
+    found: ColumnElement[bool] = reason.in_(faults.AWAY) | reason.startswith(faults.REJECTED, autoescape=True)
     return found
 
 
 def left(connection: Connection, instance_id: int) -> bool:
-    """Whether a result of the instance waits, or was given up."""
-    query = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(instance_id))
+    """Whether a result of the instance waits, is not confirmed, or was given up."""
+    query = select(errand.c.id).where(errand.c.kind.in_(EACH), of_instance(instance_id))
     return connection.execute(query.limit(1)).first() is not None
 
 
 def was_sent(connection: Connection, instance_id: int) -> bool:
     """Whether some destination holds a result of the instance."""
-    query = select(sent_object.c.id).where(sent_object.c.instance_id == instance_id)
-    return connection.execute(query.limit(1)).first() is not None
+    return _sent(connection, instance_id)
+
+
+def _sent(connection: Connection, instance_id: int, destination: str = "") -> bool:
+    """Whether a destination, or this one, has something of the instance."""
+    for table in SENT:
+        query = select(table.c.id).where(table.c.instance_id == instance_id)
+        if destination:
+            query = query.where(table.c.destination == destination)
+        if connection.execute(query.limit(1)).first():
+            return True
+    return False
 
 
 def newer(connection: Connection, instance_id: int, destination: str = "") -> int | None:
@@ -194,24 +237,40 @@ def newer(connection: Connection, instance_id: int, destination: str = "") -> in
     )
     for key in connection.execute(later.order_by(instance.c.revision.desc())).scalars():
         waits = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(key))
-        sent = select(sent_object.c.id).where(sent_object.c.instance_id == key)
         if destination:
-            waits, sent = waits.where(goes_to([destination])), sent.where(sent_object.c.destination == destination)
-        if connection.execute(waits.limit(1)).first() or connection.execute(sent.limit(1)).first():
+            waits = waits.where(goes_to([destination]))
+        if connection.execute(waits.limit(1)).first() or _sent(connection, key, destination):
             return int(key)
     return None
 
 
+def ended_later(connection: Connection, instance_id: int) -> bool:
+    """Whether a later revision of the film has ended, whatever goes where of it."""
+    this = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == instance_id).subquery()
+    later = (instance.c.sop_instance_uid == this.c.sop_instance_uid, instance.c.revision > this.c.revision)
+    return connection.execute(select(instance.c.id).where(*later, has_result()).limit(1)).first() is not None
+
+
+def corrects(connection: Connection, of: WaitingResult) -> bool:
+    """Whether the destination has something of an earlier revision of the film."""
+    ids = connection.execute(_before(of.instance)).scalars()
+    return any(_sent(connection, key, of.destination) for key in ids)
+
+
 def earlier(connection: Connection, of: WaitingResult) -> Sequence[Row[Any]]:
     """Errands of earlier revisions of the same film that wait for the same destination."""
-    film = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == of.instance).subquery()
-    before = select(instance.c.id).where(
+    query = select(errand).where(errand.c.kind == WAITS, goes_to([of.destination]))
+    return connection.execute(query.where(errand.c.payload["instance"].as_integer().in_(_before(of.instance)))).all()
+
+
+def _before(instance_id: int) -> Select[Any]:
+    """Ids of the film's earlier revisions."""
+    film = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == instance_id).subquery()
+    return select(instance.c.id).where(
         instance.c.sop_instance_uid == film.c.sop_instance_uid,
         instance.c.revision < film.c.revision,
         instance.c.is_film,
     )
-    query = select(errand).where(errand.c.kind == WAITS, goes_to([of.destination]))
-    return connection.execute(query.where(errand.c.payload["instance"].as_integer().in_(before))).all()
 
 
 def read(taken: Errand) -> WaitingResult:
@@ -232,6 +291,14 @@ def bundle_of(connection: Connection, instance_id: int) -> str:
     ).scalar_one_or_none()
     if payload:
         return str(payload["bundle"]["digest"])
-    sent = select(sent_object.c.bundle_digest).where(sent_object.c.instance_id == instance_id)
-    newest = sent.order_by(sent_object.c.sent_at.desc()).limit(1)
-    return connection.execute(newest).scalar_one_or_none() or ""
+    sent = [
+        row
+        for table in SENT
+        for row in connection.execute(
+            select(table.c.sent_at, table.c.bundle_digest)
+            .where(table.c.instance_id == instance_id)
+            .order_by(table.c.sent_at.desc())
+            .limit(1)
+        )
+    ]
+    return str(max(sent, key=lambda row: row.sent_at).bundle_digest) if sent else ""

@@ -37,6 +37,7 @@ from worker.scoring.decoding import DecodePool
 from worker.scoring.faults import fault_of, in_words
 from worker.scoring.outcomes import INFERENCE_BATCH, Outcome, Unfinished, after_fault, outcomes_of
 from worker.states import Role, State
+from worker.studies import opening
 
 log = logging.getLogger("xrayq.worker")
 
@@ -205,7 +206,7 @@ class Scoring:
             log.log(level, outcome.state.value, extra=extra)
 
     def _write(self, connection: Connection, outcomes: list[Outcome], live: Loaded | None = None) -> set[int]:
-        """State, scores, outbox, results to be sent, and audit.
+        """State, scores, outbox, studies, results to be sent, and audit.
 
         Returns the ids that were still waiting; the others were finished elsewhere.
         """
@@ -222,6 +223,7 @@ class Scoring:
             )
         ids = [outcome.instance_id for outcome in mine]
         connection.execute(delete(outbox).where(outbox.c.instance_id.in_(ids)))
+        opening.changed(connection, ids, now)
         if live and self._results:
             self._results(connection, ids, live.bundle, now)
         trail.record_all(connection, [_event(outcome, live, digests) for outcome in mine])

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
 from model.stats.manifest_measures import gate_shares
-from worker.bundles.roles import PlacedBundle, by_settings, in_service, open_bundle
+from worker.bundles.roles import PlacedBundle, by_settings, in_service, live_digest, open_bundle
 from worker.db import schema
 from worker.db.causes import cause
 from worker.db.session import database_time, reading
@@ -24,6 +24,9 @@ from worker.health.probes import Check, reachable
 from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
+from worker.reporting import acceptance
+from worker.reporting.destinations import routes_of
+from worker.reporting.outlook import outlook
 from worker.states import State
 from worker.status.flow import ahead_text
 from worker.words import size
@@ -59,6 +62,11 @@ class DoctorOptions:
     bundle: Path | None
     """The bundle of the settings, live while none is activated."""
     engine: str
+    results_to: tuple[str, ...]
+    hl7_template: Path | None
+    """None: the shipped one."""
+    told_flags: tuple[str, ...]
+    """Findings that the settings name for messages of flags."""
     report_time: str
     """HH:MM of the nightly report, "" where none is made."""
 
@@ -214,10 +222,42 @@ def _backlog(options: DoctorOptions) -> str:
     return f"{waiting} films wait, {failed} dead letters"
 
 
+def _results(options: DoctorOptions) -> str:
+    """Whose results are sent is a person's choice: no state of it is wrong."""
+    with reading(_connect(options)) as connection:
+        text = outlook(connection, routes_of(options.results_to))
+        live = live_digest(connection, options.bundle)
+        of_other = [device.calling_ae for device in acceptance.devices(connection) if device.outdated(live)]
+    if not of_other:
+        return text
+    return f"{text}; accepted on evidence of another bundle: {', '.join(of_other)}, see 'xrayq device check AE'"
+
+
 def _report(options: DoctorOptions) -> str:
     if fault := drawing.fault():
         raise Unhealthy(f"no nightly report: {drawing.advice(fault)}")
     return f"can be drawn, each day at {options.report_time}" if options.report_time else "can be drawn by hand"
+
+
+def _messages(options: DoctorOptions) -> str:
+    """What would be found out by the first result alone."""
+    from worker.reporting.hl7.template import read_template
+
+    read_template(options.hl7_template)
+    live: PlacedBundle | None = None
+    with suppress(WorkerError, SQLAlchemyError):  # the database has a check of its own
+        live, _ = _placed(options)
+    try:
+        bundle = open_bundle(live or by_settings(options.bundle))
+    except BundleError:
+        raise Unhealthy("not known: the bundle cannot be read") from None
+    flags = sorted({point.finding for point in bundle.operating_points})
+    if unknown := sorted(set(options.told_flags) - set(flags)):
+        raise Unhealthy(
+            f"XRAYQ_URGENT or XRAYQ_TOLD_FLAGS names {', '.join(unknown)}, which is no flag of {bundle.name} "
+            f"{bundle.version}: it has {', '.join(flags)}"
+        )
+    return f"HL7 template {options.hl7_template or 'as shipped'}; flags: {', '.join(flags)}"
 
 
 def _broker(options: DoctorOptions) -> str:
@@ -236,5 +276,7 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("worker", _worker),
     ("bundle", _bundle),
     ("backlog", _backlog),
+    ("results", _results),
+    ("messages", _messages),
     ("report", _report),
 )

@@ -86,7 +86,9 @@ class Snapshot:
                 found.append(counted(open_, "open alarm"))
             if self.stored.outages:
                 found.append(f"alarms do not arrive by {' or '.join(outage.channel for outage in self.stored.outages)}")
-            found += [f"results do not arrive at {outage.destination}" for outage in self.stored.result_outages]
+            for outage in self.stored.result_outages:
+                what = "do not arrive at" if outage.failing or outage.given_up else "are late at"
+                found.append(f"results {what} {outage.destination}")
         return tuple(found)
 
     @property

@@ -68,10 +68,17 @@ def result_outage_lines(outage: ResultOutage, now: datetime, zone: ZoneInfo, wid
             f"{counted(outage.failing, 'result')} did not arrive at {outage.destination}, {_tried(outage.attempts)}, "
             f"next try {short_time(outage.next_at, now, zone)}"
         )
-    if outage.given_up:
-        where = "" if words else f" at {outage.destination}"
-        words.append(f"{counted(outage.given_up, 'result')} given up{where}")
-    lines = wrapped(f"{'; '.join(words)}: {outage.why}. First: xrayq report list", width)
+    others = (
+        (outage.waiting - outage.failing, "waiting"),
+        (outage.unconfirmed, "sent and not confirmed"),
+        (outage.given_up, "given up"),
+    )
+    for number, what in others:
+        if number:
+            where = "" if words else f" at {outage.destination}"
+            words.append(f"{counted(number, 'result')} {what}{where}")
+    why = f": {outage.why}" if outage.why else ""
+    lines = wrapped(f"{'; '.join(words)}{why}. First: xrayq report list", width)
     return [with_label("" if number else "results", Text(line, BAD)) for number, line in enumerate(lines)]
 
 

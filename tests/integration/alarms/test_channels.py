@@ -19,6 +19,8 @@ from tests.services import free_port, tool, typed_in
 from worker.alarms import mail, webhook
 from worker.alarms.change import AlarmState
 from worker.alarms.faults import WORDS, in_words
+from worker.channels import signed_post
+from worker.channels.signed_post import signed
 from worker.errors import Undelivered, Unhealthy
 from worker.setting_values import webhook_key
 
@@ -164,7 +166,7 @@ def test_the_signature_is_that_of_the_specification() -> None:
     """The example that the specification's own libraries are tested with."""
     key = webhook_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     at = datetime.fromtimestamp(1614265330, UTC)
-    assert webhook.signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', at) == {
+    assert signed(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', at) == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
@@ -181,14 +183,14 @@ def test_the_signature_is_that_of_the_specification() -> None:
     ],
 )
 def test_what_was_changed_on_the_way_is_refused(key: bytes, changes: dict[str, str], body: str) -> None:
-    headers = webhook.signed(KEY, "a", "{}", datetime.now(UTC))
+    headers = signed(KEY, "a", "{}", datetime.now(UTC))
     assert Webhook(KEY).verify("{}", headers) == {}
     with pytest.raises(WebhookVerificationError, match="No matching signature"):
         Webhook(key).verify(body, headers | changes)
 
 
 def test_a_message_that_is_sent_again_by_a_third_party_is_too_old() -> None:
-    headers = webhook.signed(KEY, "a", "{}", datetime.now(UTC) - timedelta(minutes=6))
+    headers = signed(KEY, "a", "{}", datetime.now(UTC) - timedelta(minutes=6))
     with pytest.raises(WebhookVerificationError, match="too old"):
         Webhook(KEY).verify("{}", headers)
 
@@ -216,7 +218,7 @@ def test_a_server_that_is_killed_in_the_middle() -> None:
 
 
 def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT", 0.2)
+    monkeypatch.setattr(signed_post, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert undelivered(webhook.send, hook(f"http://127.0.0.1:{port}/")) == "no_answer"

@@ -20,6 +20,7 @@ from tests.alarms import BOTH, LIVE, alarms, arrived, audited, condition, errand
 from tests.integration.audit.test_reconciliation import ended, sent
 from tests.night_reports import labelled, rate
 from tests.phantoms import write_film
+from tests.receivers import mailer
 from worker.alarms import ledger, live_rules, mail, night_rules
 from worker.alarms.change import Change
 from worker.alarms.rules import RULES, Condition
@@ -158,9 +159,7 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     told = {change.rule for change in changes}
     assert told == {rule.id for rule in RULES} - {"drift", "report_failed", "database"}
 
-    options = mail.MailOptions(
-        host="", port=0, security="none", user="", password="", sender="a@b", recipients=("c@d",), site="X"
-    )
+    options = mailer(25, site="X")
     places = [mail.compose(options, change).as_string() for change in changes]
     places += [json.dumps(change.message("X")) for change in changes]
     places += [JsonFormatter().format(record) for record in caplog.records]

@@ -2,18 +2,24 @@
 
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 
+from tests.integration.studies.conftest import bundle, site, studies
+from tests.integration.studies.studies import Studies, uid_of
 from tests.services import typed
 from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
+from worker.studies.closing import close_due
+
+__all__ = ["bundle", "site", "studies"]
 
 
 def test_migrations_make_the_tables_in_code(database: Engine) -> None:
@@ -59,6 +65,40 @@ def test_an_alarm_of_the_release_before_stays_and_can_be_acknowledged(database: 
     schema.downgrade(database, "0004")  # the release before goes on with what it wrote
     with database.connect() as connection:
         assert connection.exec_driver_sql("SELECT rule, cleared_at FROM alarm").one() == ("unaccounted", None)
+
+
+def test_studies_of_the_release_before_become_what_the_relay_makes_of_them(studies: Studies) -> None:
+    studies.film("repeated", "a")
+    studies.film("repeated", "b", flag=False)
+    studies.film("torn", flag=False, prediction_set=["normal", "covid19"])
+    studies.film("sure", flag=False, prediction_set=["normal"])
+    studies.film("corrected", "a", flag=False)
+    studies.film("corrected", "b", flag=False)
+    studies.film("corrected", "a", PatientID="PID-OTHER")
+    studies.film("moved", "a")
+    studies.film("moved", "a", StudyInstanceUID=uid_of("there"))
+    studies.film("refused", "a", "failed")
+    studies.film("refused", "b", "ineligible")
+    studies.film("view", "a", "ineligible", reason="modality")
+    studies.film("view", "b", "ineligible")
+    studies.film("scoreless", state="reported")
+    studies.dose("dose")
+    studies.dose("dose and film")
+    studies.film("dose and film")
+    studies.film("waits", "a", "received")
+    studies.film("waits", "b")
+    studies.film("nowhere", StudyInstanceUID=None)
+    assert studies.close() == 12
+    made = {one.study_instance_uid: one for one in studies.all()}
+    schema.downgrade(studies.database, "0015")
+    schema.upgrade(studies.database)
+    of_the_clock = ("id", "first_received_at", "last_received_at", "quiet_until", "complete_at", "changed_at")
+    for one in studies.all():
+        same = made.pop(one.study_instance_uid)
+        assert replace(one, **{name: getattr(same, name) for name in of_the_clock}) == same
+    assert not made
+    assert len(studies.events()) == 11, "none of those that were there"
+    assert close_due(studies.database) == 1, "the one that waits"
 
 
 def test_connect_refuses_a_database_without_schema(database_url: str) -> None:

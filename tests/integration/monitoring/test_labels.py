@@ -33,6 +33,7 @@ def film(
     study: str = "1.2",
     findings: tuple[str, ...] = FINDINGS,
     device: str | None = None,
+    calling_ae: str = "1.2",
 ) -> int:
     """An instance, scored when it has flags. Returns its id."""
     now, named = datetime.now(UTC), accession_digest(digest_key(database), accession)
@@ -51,8 +52,8 @@ def film(
                 }
                 | dict.fromkeys(("sop_class_uid", "transfer_syntax_uid"), "1.2")
                 | {"study_instance_uid": study}
-                | dict.fromkeys(("series_instance_uid", "calling_ae", "called_ae"), "1.2")
-                | {"modality": "DX", "body_part": "CHEST", "view_position": "PA"},
+                | dict.fromkeys(("series_instance_uid", "called_ae"), "1.2")
+                | {"calling_ae": calling_ae, "modality": "DX", "body_part": "CHEST", "view_position": "PA"},
             ).scalar_one()
         )
         if flags is not None:

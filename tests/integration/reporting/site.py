@@ -1,7 +1,7 @@
 """A site whose results are sent: films that end, a PACS's address, and a worker's delivery, all in this process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,22 @@ from tests.phantoms import chest_pixels, write_film
 from worker.audit import score_digests, trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, time_of, writing
-from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_object
+from worker.db.tables import audit_event, errand, finding_score, instance, outbox, score, sent_message, sent_object
+from worker.processes import result_options
 from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
-from worker.reporting.acceptance import DeviceState
-from worker.reporting.adapters.adapter import Adapter, SendOptions
-from worker.reporting.adapters.store import StoreAdapter
-from worker.reporting.destinations import Destination, StoreDestination, routes_of
+from worker.reporting.adapters.adapter import SendOptions
+from worker.reporting.confirm import Confirmation, ConfirmOptions
+from worker.reporting.destinations import Destination, StoreDestination
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
+from worker.settings import Settings
+from worker.studies import opening
 
 PIXELS = chest_pixels(64, 48)
-OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10)
+OPTIONS = SendOptions(calling_ae="XRAYQ", hours=168.0, answer_seconds=5, send_seconds=10, confirm=False)
 
 
 def objects(result: FilmResult, film: Path, *, picture: bool = True) -> list[Dataset]:
@@ -74,43 +76,70 @@ class Site:
     bundle: Bundle
     folder: Path
     routes: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Beside `results_to`."""
+
+    @property
+    def configured(self) -> Settings:
+        return Settings(results_to=self.routes, **self.settings)
+
+    @property
+    def every(self) -> tuple[Destination, ...]:
+        return result_options.routes(self.configured).every
 
     @property
     def destinations(self) -> tuple[StoreDestination, ...]:
-        found = routes_of(self.routes).every
-        return tuple(destination for destination in found if isinstance(destination, StoreDestination))
+        return tuple(destination for destination in self.every if isinstance(destination, StoreDestination))
 
     def accept(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.ACCEPTED, reason="test", actor="operator:test")
+        acceptance.accept(self.database, calling_ae, reason="test", actor="operator:test", evidence=None)
 
     def silence(self, calling_ae: str = "CR1") -> None:
-        acceptance.change(self.database, calling_ae, DeviceState.SILENT, reason="test", actor="operator:test")
+        acceptance.silence(self.database, calling_ae, reason="test", actor="operator:test")
 
     def film(
-        self, name: str = "one", state: str = "scored", calling_ae: str = "CR1", *, end: bool = True, **attributes: Any
+        self,
+        name: str = "one",
+        state: str = "scored",
+        calling_ae: str = "CR1",
+        *,
+        end: bool = True,
+        flag: bool = True,
+        **attributes: Any,
     ) -> int:
         """One that came and ended, its result written for sending in the transaction that ended it."""
         path = write_film(self.folder, name, pixels=PIXELS, **attributes)
         received = replace(store_file(path, self.spool, "XRAYQ"), calling_ae=calling_ae)
         key = ingest(self.database, self.spool, received)[1]
         if end:
-            self.end(key, state)
+            self.end(key, state, flag=flag)
         return key
 
-    def end(self, key: int, state: str = "scored", *, not_analysed: bool = True) -> None:
-        results = ResultErrands(routes_of(self.routes), not_analysed=not_analysed)
+    def end(
+        self,
+        key: int,
+        state: str = "scored",
+        *,
+        not_analysed: bool = True,
+        flag: bool = True,
+        prediction_set: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> None:
+        results = ResultErrands(result_options.routes(self.configured), not_analysed=not_analysed)
         with writing(self.database) as connection:
             now = database_time(connection)
-            reason = "view" if state == "ineligible" else None
-            ended = {"state": state, "finished_at": now, "reason": reason}
+            why = reason or {"ineligible": "view", "failed": "truncated"}.get(state)
+            ended = {"state": state, "finished_at": now, "reason": why}
             connection.execute(update(instance).where(instance.c.id == key).values(ended))
             connection.execute(delete(outbox).where(outbox.c.instance_id == key))
             if state == "scored":
                 about = {"instance_id": key, "bundle_digest": self.bundle.digest, "engine": "e", "scored_at": now}
-                row = connection.execute(insert(score).values(about | {"software_version": "0"}).returning(score.c.id))
+                about |= {"software_version": "0", "prediction_set": prediction_set}
+                row = connection.execute(insert(score).values(about).returning(score.c.id))
                 finding = {"score_id": row.scalar_one(), "finding": "pneumonia", "logit": 1.0, "probability": 0.7}
-                point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": True}
+                point = {"operating_point": 0.5, "operating_point_id": "pneumonia@specificity-0.9", "flag": flag}
                 connection.execute(insert(finding_score).values(finding | point))
+            opening.changed(connection, [key], now)
             results(connection, [key], self.bundle, now)
             digests = score_digests.written(connection, self.bundle.digest, [key])
             told = {"bundle": self.bundle.digest, score_digests.IN_DETAIL: digests[key]} if digests else None
@@ -122,11 +151,7 @@ class Site:
             make: the objects of a result.
         """
         chosen = replace(OPTIONS, **options)
-
-        def adapter_of(destination: Destination) -> Adapter:
-            assert isinstance(destination, StoreDestination)
-            return StoreAdapter(destination=destination, objects=make, options=chosen)
-
+        adapter_of = result_options.adapters(self.configured, make, chosen)
         return ResultDelivery(database=self.database, spool=self.spool, adapter_of=adapter_of, options=chosen)
 
     def send(self, destination: Destination | None = None, **options: Any) -> list[str]:
@@ -136,6 +161,25 @@ class Site:
         while taken := errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60):
             ends.append(delivery.deliver(taken, goal))
         return ends
+
+    def send_one(self, **options: Any) -> str:
+        """As `send`, of the oldest alone."""
+        goal, now = self.destinations[0], time_of(self.database)
+        taken = errands.take(self.database, (WAITS,), waiting.goes_to([goal.name]), now=now, lease_seconds=60)
+        assert taken
+        return self.delivery(**options).deliver(taken, goal)
+
+    def confirmation(self, **options: Any) -> Confirmation:
+        """
+        Args:
+            options: of ConfirmOptions.
+        """
+        asking = ConfirmOptions(**{"report_seconds": 2.0} | options)
+        return Confirmation(database=self.database, send=replace(OPTIONS, confirm=True), options=asking)
+
+    def ask(self, destination: Destination | None = None, **options: Any) -> str | None:
+        """Whether a destination holds what it was sent, once for all that is due: what `Confirmation.ask_due` says."""
+        return self.confirmation(**options).ask_due(destination or self.destinations[0])
 
     def take(self, key: int) -> None:
         """Another courier has its result."""
@@ -171,6 +215,10 @@ class Site:
         with reading(self.database) as connection:
             query = select(errand.c.payload).where(errand.c.kind == kind).order_by(errand.c.id)
             return [payload["destination"] for payload in connection.execute(query).scalars()]
+
+    def messages(self) -> list[Any]:
+        with reading(self.database) as connection:
+            return list(connection.execute(select(sent_message).order_by(sent_message.c.id)))
 
     def sent(self) -> list[Any]:
         with reading(self.database) as connection:

@@ -128,11 +128,11 @@ def test_a_device_is_silent_until_it_is_accepted_with_a_reason(site: Site, xrayq
     site.film(calling_ae="CR2")
     devices = {one["calling_ae"]: one for one in json.loads(xrayq("device", "list", "--json").stdout)}
     assert {title: one["state"] for title, one in devices.items()} == {"CR1": "accepted", "CR2": "silent"}
-    for words in (("CR2",), ("CR2", "--without-evidence"), ("CR2", "--reason", "why")):
-        done = xrayq("device", "accept", *words)
-        assert done.returncode == 2
-        assert "the go/no-go by exact intervals on the AE's own labelled films is not built yet" in done.stderr
-        assert "--without-evidence and --reason TEXT" in done.stderr
+    for words in (("CR2",), ("CR2", "--reason", "why")):
+        assert xrayq("device", "accept", *words).returncode == 6, "no film has a label"
+    done = xrayq("device", "accept", "CR2", "--without-evidence")
+    assert (done.returncode, "--without-evidence needs --reason TEXT" in done.stderr) == (2, True)
+    assert xrayq("device", "list", "--json").stdout.count("accepted") == 1
     done = xrayq("device", "accept", "CR2", "--without-evidence", "--reason", "trial on the test PACS")
     assert done.stdout.startswith("CR2 is accepted without evidence")
     assert done.stderr == ""
@@ -155,3 +155,42 @@ def test_an_ae_that_sent_nothing_may_be_a_typing_error(site: Site, xrayq: Any) -
     assert "no film of CR11 has come yet" in done.stderr
     for words in (("SEVENTEEN LETTERS", "why"), ("CR1", "two\nlines"), ("CR1", "x" * 201)):
         assert xrayq("device", "silence", words[0], "--reason", words[1]).returncode == 2
+
+
+def test_the_message_of_a_result_can_be_looked_at_before_there_is_a_receiver(site: Site, xrayq: Any) -> None:
+    def hl7(**settings: str) -> subprocess.CompletedProcess[str]:
+        words = ("--json",) if settings.pop("as_json", "") else ()
+        run: subprocess.CompletedProcess[str] = xrayq(
+            "report", "hl7", str(film), *words, spool=str(site.spool.root), **settings
+        )
+        return run
+
+    film = site.film(PatientName="Doe^Jane")
+    shown = hl7().stdout.splitlines()
+    assert shown[0].startswith("MSH|^~\\&|XRAYQ||RIS|")
+    assert any(line.startswith("PID|1||") and "Doe^Jane" in line for line in shown)
+    assert hl7(results_to="CR1:mllp://ris.test:2575").stdout.splitlines()[1:] == shown[1:], "another control ID alone"
+    ours = site.folder / "ours.toml"
+    ours.write_text('[fields]\nOBR-4 = "{site}"', encoding="utf-8")
+    lines = json.loads(hl7(as_json="yes", hl7_template=str(ours), site="North").stdout)
+    assert any(line.startswith("OBR|1||") and "|North|" in line for line in lines["segments"])
+    ours.write_text('[fields]\nOBR-4 = "{sight}"', encoding="utf-8")
+    failed = hl7(hl7_template=str(ours))
+    assert failed.returncode == 2
+    assert "OBR-4: {sight} is no placeholder here" in failed.stderr
+    waiting = site.film("waits", end=False)
+    assert xrayq("report", "hl7", str(waiting)).returncode == 4
+
+
+def test_doctor_finds_a_template_and_a_flag_that_are_wrong(site: Site, xrayq: Any) -> None:
+    def said(**settings: str) -> str:
+        (check,) = [
+            one for one in json.loads(xrayq("doctor", "--json", **settings).stdout) if one["check"] == "messages"
+        ]
+        return str(check["text"])
+
+    assert said().startswith("HL7 template as shipped; flags: ")
+    assert "names covid, which is no flag of" in said(urgent="covid")
+    ours = site.folder / "ours.toml"
+    ours.write_text('[fields]\nOBR-25 = "F"', encoding="utf-8")
+    assert "OBR-25 is no field for a template" in said(hl7_template=str(ours))

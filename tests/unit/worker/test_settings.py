@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from worker.processes import alarm_options
 from worker.setting_values import webhook_key
 from worker.settings import CONFIG_VARIABLE, Settings, cores
 
@@ -126,6 +127,8 @@ BAD: list[tuple[str, Any]] = [
     ("report_time", "1:00"),
     ("report_time", "01:00\n"),
     ("results_hours", 0),
+    ("silence_on", "drift, backlog"),
+    ("acceptance_margin", "0"),
     ("results_to", "PACS@pacs.test:104"),
     ("results_to", "CR1:PACS@pacs.test"),
     ("results_to", "CR1:PACS@pacs.test:65536"),
@@ -138,6 +141,22 @@ BAD: list[tuple[str, Any]] = [
     ("results_to", "CR1:PACS@pacs test:104"),
     ("results_to", "*:PACS@pacs.test:104, *:PACS@pacs.test:104"),
     ("results_to", f"*:PACS@{'a' * 120}:104"),
+    ("results_to", "*:mllp://ris.test"),
+    ("results_to", "*:mllp://ris test:2575"),
+    ("results_to", f"*:mllp://{'a' * 120}:2575"),
+    ("results_to", "*:mllp://ris.test:2575, *:mllp:ris.test:2575"),
+    ("results_to", "*:https://"),
+    ("results_to", f"*:https://{'a' * 120}/flags"),
+    ("results_to", "*:mailto:"),
+    ("results_to", "*:mailto:nobody"),
+    ("results_to", f"*:mailto:{'a' * 120}@hospital.test"),
+    ("hl7_character_set", "ISO_IR 100"),
+    ("quiet_hours", "20:00"),
+    ("quiet_hours", "24:00-07:00"),
+    ("quiet_hours", "07:00-07:00"),
+    ("link", "https://reading.test/{study}"),
+    ("link", "https://reading.test/"),
+    ("link", "reading.test/{instance}"),
     ("site", "Here\x1b[2J"),
     ("site", "Here\nBcc: a@b.test"),
 ]
@@ -166,6 +185,17 @@ def test_whole_channels_of_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "0123456789abcdef" not in repr(Settings())
 
 
+def test_flags_have_the_mail_server_and_the_secret_of_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {
+        "RESULTS_TO": "*:mailto:chest@hospital.test, *:https://hook.test/flags",
+        "WEBHOOK_SECRET": "0123456789abcdef",
+    }
+    for name, text in (MAIL | flags | {"MAIL_TO": ""}).items():
+        monkeypatch.setenv(f"XRAYQ_{name}", text)
+    assert len(Settings().results_to) == 2
+    assert set(alarm_options.channels(Settings())) == set(), "alarms go nowhere"
+
+
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
@@ -181,6 +211,8 @@ def test_whole_channels_of_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
         (WEBHOOK | {"WEBHOOK_URL": ""}, "XRAYQ_WEBHOOK_SECRET needs XRAYQ_WEBHOOK_URL"),
         (WEBHOOK | {"WEBHOOK_URL": "file:///etc/passwd"}, "should be http://... or https://..."),
         (WEBHOOK | {"WEBHOOK_URL": "https://"}, "should be http://... or https://..."),
+        ({"RESULTS_TO": "*:https://hook.test/x"}, "A webhook in XRAYQ_RESULTS_TO needs XRAYQ_WEBHOOK_SECRET"),
+        ({"RESULTS_TO": "*:mailto:a@hospital.test"}, "mailto: in XRAYQ_RESULTS_TO needs XRAYQ_SMTP_HOST"),
     ],
 )
 def test_half_a_channel_is_refused(given: dict[str, str], fault: str, monkeypatch: pytest.MonkeyPatch) -> None:

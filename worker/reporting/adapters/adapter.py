@@ -33,6 +33,8 @@ class SendOptions:
     """For a connection, and for each write to the network."""
     send_seconds: float = 120.0
     """For all that is sent of a result."""
+    confirm: bool = True
+    """Whether a destination that can be asked is asked, before its result counts as being there."""
     zone: tzinfo = UTC
     """The site's, for times of a result whose film names none."""
 
@@ -52,6 +54,8 @@ class Outgoing:
     """As it was received."""
     attempt: int
     """1 for the first; `waits.reason` says why the one before failed."""
+    corrects: bool = False
+    """The destination has the result of an earlier revision of the film."""
 
 
 class Sent(Protocol):

@@ -25,6 +25,8 @@ from worker.reporting.waiting import WaitingResult
 PICTURE_FAULTS = (faults.NO_PICTURE, faults.NO_BUNDLE)
 PICTURE_ATTEMPTS = 4
 """A picture that could not be had so often in a row keeps the report back no longer, which is after 70 s."""
+SAID = ("committed_at", "found_at", "status_counts_at", "failure_reason")
+"""Columns for what a destination says of an object later: of one that is sent again it is asked anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class SentObject:
             "digest": self.digest,
             "sent_at": now,
             "status": self.status,
-        }
+        } | dict.fromkeys(SAID)
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         new = dialect.insert(sent_object).values(key | values)
         connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=values))

@@ -1,8 +1,11 @@
 """Which sender's results go where."""
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 
-from worker.reporting.destinations import StoreDestination, routes_of
+from worker.reporting.destinations import Hl7Destination, StoreDestination, routes_of
 from worker.setting_values import result_routes
 
 PACS = StoreDestination(called_ae="PACS", host="pacs.test", port=104)
@@ -36,3 +39,29 @@ def test_without_a_star_other_senders_results_go_nowhere() -> None:
 def test_what_cannot_be_read_says_which_and_why(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         result_routes(("*:PACS@pacs.test:104", text))
+
+
+def test_the_address_says_how_results_go_there() -> None:
+    entries = (
+        "*:mllp://[::1]:2575",
+        "*:HTTPS://hook.test/x?key=secret",
+        "*:mailto:chest@hospital.test",
+        "*:PACS@pacs.test:104",
+    )
+    ris, webhook, mail, pacs = routes_of(entries).every
+    assert (ris, pacs) == (Hl7Destination(host="::1", port=2575), PACS)
+    assert [ris.name, mail.name] == ["mllp://[::1]:2575", "mailto:chest@hospital.test"]
+    assert re.fullmatch(r"https://hook\.test#[0-9a-f]{8}", webhook.name)
+
+
+def test_only_webhook_and_mail_go_by_flags() -> None:
+    entries = (
+        "*:mllp://ris.test:2575",
+        "*:https://hook.test/x",
+        "*:mailto:chest@hospital.test",
+        "*:PACS@pacs.test:104",
+    )
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    found = routes_of(entries).every
+    assert [destination.due([], now) for destination in found] == [now, None, None, now]
+    assert [destination.due(["pneumonia"], now) for destination in found] == [now] * 4

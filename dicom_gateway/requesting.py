@@ -1,0 +1,77 @@
+"""A-ASSOCIATE as requestor (PS3.8 9.3.2 to 9.3.4): what we ask for, and what the peer answers. No socket in here."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from dicom_gateway import items
+from dicom_gateway.errors import PeerGone, Rejected
+from dicom_gateway.items import Item
+from dicom_gateway.negotiation import APPLICATION_CONTEXT, DEFAULT_MAX_PDU, FIXED_BYTES, LEAST_MAX_PDU, Result
+from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 0x01, 0x02, 0x03
+SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""Proposed for each context."""
+LARGEST_PDU = 64 << 10
+"""Bytes that we announce, and the most that we send in one."""
+LEAST_RESULT = 5
+"""Bytes of a presentation context item of an A-ASSOCIATE-AC that has a transfer syntax."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreed:
+    """What the peer accepted."""
+
+    contexts: dict[str, tuple[int, str]]
+    """SOP Class -> id and transfer syntax of its presentation context."""
+    max_pdu: int
+    """Longest P-DATA-TF that we send, bytes."""
+
+
+def request_pdu(sop_classes: Sequence[str], *, called_ae: str, calling_ae: str) -> bytes:
+    """An A-ASSOCIATE-RQ with a presentation context for each class; their ids are 1, 3, 5 and so on."""
+    syntaxes = b"".join(items.make(Item.TRANSFER_SYNTAX, syntax.encode()) for syntax in SYNTAXES)
+    contexts = (
+        items.make(
+            Item.PRESENTATION_CONTEXT,
+            struct.pack(">Bxxx", 2 * place + 1) + items.make(Item.ABSTRACT_SYNTAX, sop_class.encode()) + syntaxes,
+        )
+        for place, sop_class in enumerate(sop_classes)
+    )
+    information = (
+        items.make(Item.MAXIMUM_LENGTH, LARGEST_PDU.to_bytes(4)),
+        items.make(Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode()),
+        items.make(Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode()),
+    )
+    body = b"".join(
+        (
+            struct.pack(">Hxx16s16s32x", 1, called_ae.encode().ljust(16), calling_ae.encode().ljust(16)),
+            items.make(Item.APPLICATION_CONTEXT, APPLICATION_CONTEXT.encode()),
+            *contexts,
+            items.make(Item.USER_INFORMATION, b"".join(information)),
+        )
+    )
+    return struct.pack(">BxL", ASSOCIATE_RQ, len(body)) + body
+
+
+def read_answer(kind: int, body: bytes, sop_classes: Sequence[str]) -> Agreed:
+    """What the PDU that answers `request_pdu` says. Raises Rejected, and PeerGone where it is no answer."""
+    if kind == ASSOCIATE_RJ and len(body) == 4:
+        raise Rejected("rejected_{}_{}_{}".format(*body[1:]))
+    if kind != ASSOCIATE_AC:
+        raise PeerGone
+    found, _ = items.read(body[FIXED_BYTES:])
+    contexts: dict[str, tuple[int, str]] = {}
+    for value in items.of_kind(found, Item.PRESENTATION_CONTEXT_RESULT):
+        if len(value) < LEAST_RESULT or value[2] != Result.ACCEPTANCE:
+            continue
+        syntax = next(map(items.uid, items.of_kind(items.read(value[4:])[0], Item.TRANSFER_SYNTAX)), "")
+        place, odd = divmod(value[0], 2)
+        if odd and place < len(sop_classes) and syntax in SYNTAXES:
+            contexts[sop_classes[place]] = value[0], syntax
+    user = [item for value in items.of_kind(found, Item.USER_INFORMATION) for item in items.read(value)[0]]
+    max_pdu = int.from_bytes(next(iter(items.of_kind(user, Item.MAXIMUM_LENGTH)), b""))
+    return Agreed(contexts=contexts, max_pdu=min(max_pdu, LARGEST_PDU) if max_pdu >= LEAST_MAX_PDU else DEFAULT_MAX_PDU)

@@ -1,0 +1,1 @@
+"""The evidence pack: how one result came about, in one signed file, and its verification on any machine."""

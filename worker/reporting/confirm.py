@@ -1,0 +1,325 @@
+"""Whether a PACS holds what it was sent: many results at once, over one association.
+
+It is asked for storage commitment where it takes that, and by C-FIND where it takes that; either answer will do. Its
+report may come later, to the gateway (`worker.reporting.held`).
+
+    takes neither                       its status of the C-STORE counts
+    says of each object that it is there    confirmed
+    has no such object                  sent again, three times at most
+    no answer yet                       asked again, until the result is too old: unconfirmed
+
+Any of it may be repeated: who dies in between leaves the errand, and the next asks again.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, insert, select, update
+
+from dicom_gateway.asking import Asking, Heard, asking
+from dicom_gateway.commitment import (
+    CLASS_CONFLICT,
+    NO_SUCH_OBJECT,
+    CommitmentReport,
+    ObjectReference,
+    new_transaction_uid,
+    request_commitment,
+    take_report,
+)
+from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_FIND
+from dicom_gateway.errors import SUCCESS, PeerUnavailable, in_hexadecimal
+from dicom_gateway.find_object import find_object
+from worker.audit import trail
+from worker.audit.actions import Action, Actor
+from worker.db.session import database_time, reading, time_of, writing
+from worker.db.tables import commitment, instance, sent_object
+from worker.queue import errands
+from worker.queue.errands import Errand
+from worker.queue.retry import back_off
+from worker.reporting import faults, held, reported, waiting
+from worker.reporting.adapters.adapter import Opened, SendOptions
+from worker.reporting.destinations import Destination, StoreDestination
+from worker.reporting.held import ResultKey
+from worker.reporting.waiting import CONFIRM, LOST, WAITS, WaitingResult
+
+log = logging.getLogger("xrayq.report")
+
+MOST_AT_ONCE = 100
+"""Results of one association."""
+MOST_RESENDS = 3
+GONE = (NO_SUCH_OBJECT, CLASS_CONFLICT)
+"""Failure Reasons that only sending can mend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmOptions:
+    """How a PACS is asked."""
+
+    report_seconds: float = 3.0
+    """For its report on the same association; later it comes on another."""
+    ask_again_seconds: float = 600.0
+    """After which storage commitment is asked for anew, where no report came."""
+    missing_seconds: float = 900.0
+    """After which a result is sent again that C-FIND does not find: a PACS may take its time to file it."""
+    resend_seconds: float = 60.0
+    """Before the first sending again, doubled with each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A result that is asked about."""
+
+    taken: Errand
+    waits: WaitingResult
+    objects: tuple[Row[Any], ...]
+    """Rows of `sent_object`, each with its study."""
+
+    @property
+    def key(self) -> ResultKey:
+        waits = self.waits
+        return ResultKey(instance=waits.instance, bundle_digest=waits.bundle.digest, destination=waits.destination)
+
+
+@dataclass(kw_only=True)
+class _Said:
+    """What came of asking, by row of `sent_object`."""
+
+    found: set[int] = field(default_factory=set)
+    missing: set[int] = field(default_factory=set)
+    """It looked, and has no such object."""
+    status_counts: set[int] = field(default_factory=set)
+    committing_since: datetime | None = None
+    """It promised a report on what it was asked for then."""
+    committing: set[int] = field(default_factory=set)
+    reason: str = ""
+    """Why something has no answer, a code of `faults`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """What asks, made once for each worker. Its methods may be called from several threads."""
+
+    database: Engine
+    send: SendOptions
+    options: ConfirmOptions = ConfirmOptions()
+
+    def ask_due(self, destination: Destination, opened: Opened = lambda _: None) -> str | None:
+        """Ask about what is due, at most MOST_AT_ONCE results. None where nothing was, else why some answer is missing,
+        "" for none."""
+        taken = self._take(waiting.goes_to([destination.name]))
+        if not taken:
+            return None
+        asked = self._read(taken)
+        if not asked:
+            return ""
+        if self.send.confirm and isinstance(destination, StoreDestination):
+            said = self._ask(destination, asked, opened)
+        else:
+            said = _Said(status_counts={row.id for one in asked for row in one.objects})
+        self._settle(asked, said)
+        return said.reason
+
+    def leave(self, destinations: Sequence[str]) -> int:
+        """Results at other destinations than these are ended when they are old enough: nobody asks there any more.
+
+        Until then they are left as they are: another worker's settings may be newer. Returns how many were ended.
+        """
+        oldest = time_of(self.database) - timedelta(hours=self.send.hours)
+        taken = self._take(~waiting.goes_to(destinations), waiting.written_before(oldest))
+        self._settle(self._read(taken), _Said(reason=faults.NOT_CONFIGURED))
+        return len(taken)
+
+    def _take(self, *which: ColumnElement[bool]) -> list[Errand]:
+        return errands.take_batch(
+            self.database,
+            (CONFIRM,),
+            *which,
+            now=time_of(self.database),
+            lease_seconds=self.send.lease_seconds,
+            most=MOST_AT_ONCE,
+        )
+
+    def _read(self, taken: Sequence[Errand]) -> list[_Asked]:
+        found = []
+        with reading(self.database) as connection:
+            for one in taken:
+                try:
+                    waits = waiting.read(one)
+                except ValueError:  # another release wrote it, and its workers take it when our lease passes
+                    log.error("result not confirmed", extra={"reason": faults.UNREADABLE, "attempt": one.attempt})
+                    continue
+                asked = _Asked(taken=one, waits=waits, objects=())
+                rows = select(sent_object, instance.c.study_instance_uid).join(instance).where(asked.key.objects)
+                found.append(replace(asked, objects=tuple(connection.execute(rows).all())))
+        return found
+
+    def _ask(self, destination: StoreDestination, asked: Sequence[_Asked], opened: Opened) -> _Said:
+        said = _Said()
+        reports: list[str] = []
+
+        def record(report: CommitmentReport) -> None:
+            held.record_report(self.database, report, Actor.WORKER)
+            reports.append(report.transaction_uid)
+
+        def report(heard: Heard) -> tuple[int, str]:
+            return take_report(heard.command, heard.data, heard.syntax, record)
+
+        try:
+            with asking(
+                destination.host,
+                destination.port,
+                (STORAGE_COMMITMENT, STUDY_ROOT_FIND),
+                called_ae=destination.called_ae,
+                calling_ae=self.send.calling_ae,
+                report=report,
+                timeout=self.send.answer_seconds,
+                total=self.send.send_seconds,
+                opened=opened,
+            ) as peer:
+                if not (peer.takes(STORAGE_COMMITMENT) or peer.takes(STUDY_ROOT_FIND)):
+                    said.status_counts = {row.id for one in asked for row in one.objects}
+                if peer.takes(STORAGE_COMMITMENT):
+                    self._commit(peer, destination, asked, said, reports)
+                if peer.takes(STUDY_ROOT_FIND):
+                    self._find(peer, asked, said)
+        except PeerUnavailable as failure:
+            said.reason = str(failure)
+        return said
+
+    def _commit(
+        self, peer: Asking, destination: Destination, asked: Sequence[_Asked], said: _Said, reports: list[str]
+    ) -> None:
+        """The transaction is written first: its report may be here before the answer to the N-ACTION."""
+        transaction, now = new_transaction_uid(), time_of(self.database)
+        again = timedelta(seconds=self.options.ask_again_seconds)
+        objects = [
+            row
+            for one in asked
+            for row in one.objects
+            if row.committed_at is None
+            and (
+                row.failure_reason is not None
+                or one.waits.committing_since is None
+                or now - one.waits.committing_since >= again
+            )
+        ]
+        if not objects:
+            said.reason = faults.NO_REPORT
+            return
+        uids = [row.sop_instance_uid for row in objects]
+        row = {"transaction_uid": transaction, "destination": destination.name, "asked": uids, "asked_at": now}
+        with writing(self.database) as connection:
+            connection.execute(insert(commitment).values(row))
+        seconds = self.send.answer_seconds
+        status = request_commitment(peer, transaction, [_reference(row) for row in objects], seconds=seconds)
+        if status != SUCCESS:
+            said.reason = faults.NO_ANSWER if status is None else f"{faults.COMMITMENT}{in_hexadecimal(status)}"
+            return
+        said.committing_since, said.committing = now, {row.id for row in objects}
+        peer.listen(self.options.report_seconds, lambda: transaction in reports)
+        if transaction not in reports:
+            said.reason = faults.NO_REPORT
+
+    def _find(self, peer: Asking, asked: Sequence[_Asked], said: _Said) -> None:
+        for one in asked:
+            for row in one.objects:
+                if row.found_at is not None or peer.over:
+                    continue
+                answer = find_object(peer, _reference(row), seconds=self.send.answer_seconds)
+                if answer.found:
+                    said.found.add(row.id)
+                elif answer.status == SUCCESS:
+                    said.missing.add(row.id)
+                elif answer.status is not None:
+                    said.reason = f"{faults.QUERY}{in_hexadecimal(answer.status)}"
+        if peer.over:
+            said.reason = faults.NO_ANSWER
+
+    def _settle(self, asked: Sequence[_Asked], said: _Said) -> None:
+        with writing(self.database) as connection:
+            reported.lock(connection, [one.waits.instance for one in asked])
+            now = database_time(connection)
+            _keep(connection, asked, sent_object.c.found_at, said.found, now)
+            _keep(connection, asked, sent_object.c.status_counts_at, said.status_counts, now)
+            done, events = held.confirm(connection, [one.key for one in asked], Actor.WORKER)
+            for one in asked:
+                if one.key not in done:
+                    events += self._not_confirmed(connection, one, said, now)
+            trail.record_all(connection, events)
+        if done:
+            log.info("results confirmed", extra={"subject": asked[0].waits.destination, "count": len(done)})
+        if len(done) < len(asked):
+            extra = {"subject": asked[0].waits.destination, "count": len(asked) - len(done), "reason": said.reason}
+            log.info("results not confirmed yet", extra=extra)
+
+    def _not_confirmed(self, connection: Connection, one: _Asked, said: _Said, now: datetime) -> list[dict[str, Any]]:
+        """Sent again, given up, or put off: the events of it. Nothing where another has the errand by now."""
+        rows = connection.execute(select(sent_object).where(one.key.objects)).all()
+        open_ = [row for row in rows if not held.is_held(row)]
+        gone = any(row.failure_reason in GONE for row in open_)
+        missing = any(row.id in said.missing for row in open_)
+        refused = any(row.failure_reason is not None for row in open_)
+        reasons = ((gone, faults.NOT_HELD), (missing, faults.NOT_FOUND), (refused, faults.NOT_COMMITTED))
+        waits = replace(one.waits, reason=next((reason for so, reason in reasons if so), said.reason))
+        if any(row.id in said.committing for row in open_):
+            waits = replace(waits, committing_since=said.committing_since)
+        long = timedelta(seconds=self.options.missing_seconds)
+        if waits.resends < MOST_RESENDS and (gone or (missing and all(now - row.sent_at >= long for row in open_))):
+            return self._send_again(connection, one.taken, waits, now)
+        if now - waits.since >= timedelta(hours=self.send.hours):
+            return _give_up(connection, one.taken, waits, now)
+        errands.put_off(connection, one.taken, now=now, first_wait=self.send.first_wait, payload=waits.as_dict())
+        return []
+
+    def _send_again(
+        self, connection: Connection, taken: Errand, waits: WaitingResult, now: datetime
+    ) -> list[dict[str, Any]]:
+        """The same objects, under the same UIDs."""
+        if not errands.finish(connection, taken):
+            return []
+        wait = back_off(self.options.resend_seconds, waits.resends + 1, errands.LONGEST_WAIT)
+        again = replace(waits, resends=waits.resends + 1, committing_since=None)
+        errands.add(connection, WAITS, again.key, now + timedelta(seconds=wait), again.as_dict())
+        return [_event(Action.RESULT_RESENT, waits, resends=again.resends)]
+
+
+def begin(connection: Connection, waits: WaitingResult, now: datetime) -> None:
+    """A result was sent, and is to be confirmed. In the transaction that records the sending."""
+    errands.add(connection, CONFIRM, waits.key, now, replace(waits, reason="", committing_since=None).as_dict())
+
+
+def _give_up(connection: Connection, taken: Errand, waits: WaitingResult, now: datetime) -> list[dict[str, Any]]:
+    """It is kept for a person, unless the destination is in the settings no more: then its status counts."""
+    if waits.reason == faults.NOT_CONFIGURED:
+        ended = errands.finish(connection, taken)
+        rest = reported.reported(connection, waits.instance, Actor.WORKER) if ended else []
+    else:
+        payload = waits.as_dict() | {"given_up": now.isoformat(), "sent": True}
+        ended, rest = errands.set_aside(connection, taken, LOST, payload), []
+    return [_event(Action.RESULT_UNCONFIRMED, waits, attempts=taken.attempt), *rest] if ended else []
+
+
+def _keep(connection: Connection, asked: Sequence[_Asked], column: Any, ids: set[int], now: datetime) -> None:
+    """Of objects that were not sent again meanwhile."""
+    for one in asked:
+        for row in one.objects:
+            if row.id in ids:
+                same = (sent_object.c.id == row.id) & (sent_object.c.sent_at == row.sent_at)
+                connection.execute(update(sent_object).where(same, column.is_(None)).values({column.name: now}))
+
+
+def _reference(row: Row[Any]) -> ObjectReference:
+    return ObjectReference(
+        study_instance_uid=row.study_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+    )
+
+
+def _event(action: Action, waits: WaitingResult, **more: Any) -> dict[str, Any]:
+    detail = {"destination": waits.destination, "bundle": waits.bundle.digest, "reason": waits.reason} | more
+    return trail.event(action=action, instance_id=waits.instance, actor=Actor.WORKER, detail=detail)

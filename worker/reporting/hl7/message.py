@@ -1,0 +1,91 @@
+"""A film's result as an HL7 2.5.1 message, ORU^R01: what a RIS gets.
+
+The same result, template and destination give the same bytes, also after a restart: the times are the result's, and
+the message control ID follows from what makes it this result. So a receiver can tell a message that came twice.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dicom_gateway.result import FilmResult
+from dicom_gateway.time_zone import in_zone_of
+from worker.reporting.hl7.er7 import SEGMENT_END, SEPARATORS, timestamp
+from worker.reporting.hl7.template import OBSERVATION_SEGMENTS, SEGMENTS, Fields, Template, filled
+from worker.reporting.hl7.values import of_message, of_observation
+from worker.reporting.sent_message import identity_of
+from worker.setting_values import HL7_CHARACTER_SETS
+
+CONTROL_ID_DIGITS = 20
+"""MSH-10 has 20 characters at most."""
+PRELIMINARY, CORRECTION = "P", "C"
+"""OBR-25 (HL7 table 0123) and OBX-11 (table 0085). Never F: no person has verified a result."""
+DESCRIPTION = "O"
+"""OBX-11 of what only says which study and film it is about: no result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageOptions:
+    """How a site wants its messages; from the settings."""
+
+    template: Template
+    character_set: str = "UNICODE UTF-8"
+    """A key of `setting_values.HL7_CHARACTER_SETS`. A character that it lacks is sent as a question mark."""
+    site: str = ""
+    urgent: frozenset[str] = frozenset()
+    """Findings whose flag makes a result urgent."""
+
+
+def oru(result: FilmResult, options: MessageOptions, *, destination: str, corrects: bool) -> bytes:
+    """The message, without a frame.
+
+    Args:
+        destination: its name, a part of the message's identity.
+        corrects: the result of an earlier revision of the film was sent there.
+    """
+    urgent = any(found.flag and found.name in options.urgent for found in result.findings)
+    template, status = options.template, CORRECTION if corrects else PRELIMINARY
+    priority = template.urgent if urgent else template.routine
+    values = of_message(result, site=options.site, priority=priority)
+    ours = {
+        "MSH-7": timestamp(in_zone_of(result.film, result.at)),
+        "MSH-9": "ORU^R01^ORU_R01",
+        "MSH-10": control_id(result, destination),
+        "MSH-12": "2.5.1",
+        "MSH-18": options.character_set,
+        "OBR-25": status,
+    }
+    lines = [_segment(name, template.fields, values, ours) for name in SEGMENTS]
+    number = 0
+    for name in template.observations:
+        for more in of_observation(name, result):
+            number += 1
+            fixed = {"OBX-1": str(number), "OBX-11": DESCRIPTION if name in ("study", "film") else status}
+            fields = template.of_observation[name]
+            lines += [_segment(segment, fields, values | more, fixed) for segment in OBSERVATION_SEGMENTS]
+    message = "".join(line + SEGMENT_END for line in lines if line)
+    return message.encode(HL7_CHARACTER_SETS[options.character_set], "replace")
+
+
+def control_id(result: FilmResult, destination: str) -> str:
+    """MSH-10: the same for every attempt, another for every other result and destination."""
+    return identity_of(result, destination)[:CONTROL_ID_DIGITS]
+
+
+def _segment(name: str, fields: Fields, values: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """One segment, "" where the template has no value for it."""
+    texts = {field: filled(text, values) for field, text in fields.items() if field.startswith(f"{name}-")}
+    if not any(texts.values()) and not any(field.startswith(f"{name}-") for field in ours):
+        return ""
+    texts |= {field: text for field, text in ours.items() if field.startswith(f"{name}-")}
+    if name in ("PID", "OBR", "NTE", "TQ1"):
+        texts[f"{name}-1"] = "1"
+    numbered = {int(field.partition("-")[2]): text for field, text in texts.items()}
+    if name == "MSH":  # MSH-1 is the separator itself
+        return "MSH" + SEPARATORS + "".join(_behind(numbered, 3))
+    return name + "".join(_behind(numbered, 1))
+
+
+def _behind(texts: Mapping[int, str], first: int) -> Iterable[str]:
+    """Each field from `first` to the last that has a value, with the separator before it."""
+    last = max((number for number, text in texts.items() if text), default=0)
+    return (f"|{texts.get(number, '')}" for number in range(first, last + 1))

@@ -1,0 +1,100 @@
+"""MLLP (HL7's Minimal Lower Layer Protocol, release 1) as a client: a message in a frame, and its acknowledgement.
+
+One connection for each message. Plain text: whoever listens to the network reads the patient's name.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+
+from worker.errors import Undelivered
+from worker.reporting import faults
+from worker.reporting.hl7 import acknowledgement
+from worker.reporting.hl7.acknowledgement import ACCEPTED, LONGEST, Acknowledgement
+
+START, END = b"\x0b", b"\x1c\r"
+"""<VT> before a message, <FS><CR> behind it."""
+
+
+def send(
+    host: str,
+    port: int,
+    message: bytes,
+    control_id: str,
+    *,
+    answer_seconds: float,
+    total_seconds: float,
+    opened: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> Acknowledgement:
+    """Send a message, and return how it was accepted.
+
+    Args:
+        control_id: MSH-10 of the message: an acknowledgement of another message is passed over.
+        answer_seconds: for the connection, each write and each read.
+        total_seconds: for all of it, but for the look-up of the host's name, which the system ends.
+        opened: called with what ends the connection, to be called from another thread.
+
+    Raises Undelivered with a code of `faults`.
+    """
+    end = time.monotonic() + total_seconds
+    try:
+        connection = socket.create_connection((host, port), timeout=min(answer_seconds, total_seconds))
+    except socket.gaierror:
+        raise Undelivered(faults.UNKNOWN_HOST) from None
+    except OSError:
+        raise Undelivered(faults.NO_CONNECTION) from None
+    with connection:
+        opened(lambda: connection.shutdown(socket.SHUT_RDWR))
+        try:
+            _patient(connection, answer_seconds, end)
+            connection.sendall(START + message + END)
+            found = _answer(connection, control_id, answer_seconds, end)
+        except TimeoutError:
+            raise Undelivered(faults.NO_ANSWER) from None
+        except OSError:
+            raise Undelivered(faults.HUNG_UP) from None
+    if found.code not in ACCEPTED:
+        raise Undelivered(f"{faults.REFUSED}{found.code}" + (f"_{found.error}" if found.error else ""))
+    return found
+
+
+def _answer(connection: socket.socket, control_id: str, answer_seconds: float, end: float) -> Acknowledgement:
+    """The acknowledgement of this message. Raises Undelivered where something else comes."""
+    received, others = b"", 0
+    while True:
+        frame, rest = _frame(received)
+        if frame is not None:
+            found = acknowledgement.read(frame)
+            if found is None:
+                raise Undelivered(faults.NO_ACKNOWLEDGEMENT)
+            if found.of == control_id:
+                return found
+            received, others = rest, others + 1
+            continue
+        _patient(connection, answer_seconds, end)
+        try:
+            more = connection.recv(4096)
+        except TimeoutError:
+            if others:
+                raise Undelivered(faults.OTHER_MESSAGE) from None
+            raise
+        if not more:
+            raise Undelivered(faults.OTHER_MESSAGE if others else faults.HUNG_UP)
+        received += more
+        if len(received) > LONGEST:
+            raise Undelivered(faults.NO_ACKNOWLEDGEMENT)
+
+
+def _frame(received: bytes) -> tuple[bytes | None, bytes]:
+    """What stands in the first whole frame, and the bytes behind it; None where there is none yet."""
+    _, start, begun = received.partition(START)
+    content, stop, rest = begun.partition(END[:1])
+    return (content, rest.removeprefix(END[1:])) if start and stop else (None, received)
+
+
+def _patient(connection: socket.socket, seconds: float, end: float) -> None:
+    """The next step has so many seconds, or what is left of them all. Raises TimeoutError where nothing is."""
+    left = min(seconds, end - time.monotonic())
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
