@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ssl import SSLContext
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -29,8 +30,9 @@ from dicom_gateway.dimse import (
     number,
     values,
 )
-from dicom_gateway.errors import UNRECOGNISED_OPERATION, Abort, PeerGone, PeerSilent, PeerUnavailable
+from dicom_gateway.errors import UNRECOGNISED_OPERATION, Abort, HandshakeFailed, PeerGone, PeerSilent, PeerUnavailable
 from dicom_gateway.requesting import LARGEST_PDU, Agreed, read_answer, request_pdu
+from dicom_gateway.tls_wire import TlsWire
 from dicom_gateway.wire import Wire
 
 P_DATA, RELEASE_RQ = 0x04, 0x05
@@ -195,6 +197,7 @@ def asking(
     timeout: float = 30.0,
     total: float = 120.0,
     opened: Callable[[Callable[[], None]], None] = lambda _: None,
+    tls: SSLContext | None = None,
 ) -> Iterator[Asking]:
     """An association with a presentation context for each class, in Explicit or Implicit VR Little Endian; released in
     the end.
@@ -204,6 +207,7 @@ def asking(
         timeout: seconds for the answer to the association, and longest silence inside a message.
         total: seconds for all of it.
         opened: is handed what closes the connection at once, from any thread.
+        tls: over TLS, as client.
 
     Raises:
         Rejected: the peer rejects the association.
@@ -218,14 +222,17 @@ def asking(
     with connection:
         connection.setblocking(True)
         opened(lambda: _shut(connection))
-        wire = Wire(connection, timeout)
+        wire = TlsWire(connection, timeout, tls, server=host) if tls else Wire(connection, timeout)
         wire.expect_all_within(total)
         try:
+            wire.secure()
             wire.send(request_pdu(sop_classes, called_ae=called_ae, calling_ae=calling_ae))
             kind, length = wire.read_pdu_header(timeout)
             if length > LARGEST_PDU:
                 raise PeerGone
             agreed = read_answer(kind, wire.read_exactly(length), sop_classes)
+        except HandshakeFailed as failed:
+            raise PeerUnavailable(failed.code) from None
         except (PeerGone, Abort, OSError):
             raise PeerUnavailable("aborted") from None
         association = Asking(wire, agreed, report)

@@ -275,6 +275,11 @@ class PeerSilent(PeerGone):
 class HandshakeFailed(PeerGone):
     """No TLS with this peer. The text says why, without a word of the peer's."""
 
+    def __init__(self, why: str, *, certificate: bool = False) -> None:
+        """`certificate`: the peer's is not trusted."""
+        super().__init__(why)
+        self.code = "untrusted" if certificate else "no_tls"
+
 
 class BadCertificate(GatewayError):
     """A certificate, key or list of authorities cannot be used. The text names the file and says why."""

@@ -21,7 +21,7 @@ from dicom_gateway.observer import NO_PLACE, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.spool import Spool
-from dicom_gateway.tls import ServerTls
+from dicom_gateway.tls import Followed, server_tls
 from dicom_gateway.tls_wire import TlsWire
 from dicom_gateway.wire import Wire
 
@@ -59,7 +59,7 @@ class Gateway:
         self._threads: list[threading.Thread] = []
         self._plain: socket.socket | None = None
         self._secure: socket.socket | None = None
-        self._tls: ServerTls | None = None
+        self._tls: Followed | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[Association, socket.socket] = {}
@@ -93,7 +93,7 @@ class Gateway:
         options = self._options
         if options.tls_port is not None:
             assert options.tls is not None
-            self._tls = ServerTls(options.tls)
+            self._tls = server_tls(options.tls)
             self._secure = _bound(options.host, options.tls_port)
         self._plain = _bound(options.plain_host or options.host, options.port)
         for listener in self._listeners:

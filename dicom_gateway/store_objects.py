@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from ssl import SSLContext
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -19,8 +20,9 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, code_to_category
 
-from dicom_gateway.errors import PeerUnavailable, Rejected
+from dicom_gateway.errors import HandshakeFailed, PeerGone, PeerUnavailable, Rejected
 from dicom_gateway.kept_answers import keep_answers
+from dicom_gateway.tls_wire import TlsWire
 
 LARGEST_PDU = 128 * 1024
 CONNECT_SECONDS = 10.0
@@ -72,6 +74,7 @@ def store_objects(
     timeout: float = 30.0,
     total: float = 120.0,
     opened: Callable[[Callable[[], None]], None] = lambda _: None,
+    tls: SSLContext | None = None,
 ) -> list[StoreAnswer]:
     """C-STORE each object over one association; the answers, in their order, up to the first that is missing.
 
@@ -82,6 +85,7 @@ def store_objects(
         timeout: seconds for the answer to the association, and for each write to the network.
         total: seconds for the answer to an object, whose bytes may take long; after so many no further one is sent.
         opened: is handed what closes the connection at once, from any thread.
+        tls: over TLS, as client.
 
     Raises:
         Rejected: the peer rejects the association.
@@ -89,7 +93,14 @@ def store_objects(
     """
     end = time.monotonic() + total
     association = _associate(
-        host, port, objects, _entity(calling_ae, timeout, total), called_ae=called_ae, timeout=timeout, opened=opened
+        host,
+        port,
+        objects,
+        _entity(calling_ae, timeout, total),
+        called_ae=called_ae,
+        timeout=timeout,
+        opened=opened,
+        tls=tls,
     )
     answers: list[StoreAnswer] = []
     try:
@@ -123,6 +134,7 @@ def _associate(
     called_ae: str,
     timeout: float,
     opened: Callable[[Callable[[], None]], None],
+    tls: SSLContext | None,
 ) -> Association:
     reached = False
 
@@ -142,6 +154,7 @@ def _associate(
             contexts=_contexts(objects),
             ae_title=called_ae,
             evt_handlers=[(evt.EVT_CONN_OPEN, connected)],
+            tls_args=(tls, host) if tls else None,
         )
     except socket.gaierror:
         raise PeerUnavailable("unknown_host") from None
@@ -153,7 +166,28 @@ def _associate(
     answer = association.acceptor.primitive
     if association.is_rejected and isinstance(answer, A_ASSOCIATE):
         raise Rejected(f"rejected_{answer.result}_{answer.result_source}_{answer.diagnostic}")
+    if tls and not reached:  # pynetdicom does not say why a handshake fails
+        _shake_hands(host, port, tls, min(timeout, CONNECT_SECONDS))
     raise PeerUnavailable("aborted" if reached else "no_connection")
+
+
+def _shake_hands(host: str, port: int, tls: SSLContext, seconds: float) -> None:
+    """Raises PeerUnavailable where there is no TLS with the peer."""
+    try:
+        with socket.create_connection((host, port), seconds) as connection:
+            connection.setblocking(True)
+            wire = TlsWire(connection, seconds, tls, server=host)
+            wire.expect_all_within(seconds)
+            wire.secure()
+            wire.close()
+    except HandshakeFailed as failed:
+        raise PeerUnavailable(failed.code) from None
+    except PeerGone:
+        raise PeerUnavailable("no_tls") from None
+    except socket.gaierror:
+        raise PeerUnavailable("unknown_host") from None
+    except OSError:
+        raise PeerUnavailable("no_connection") from None
 
 
 def _contexts(objects: Sequence[Dataset]) -> list[PresentationContext]:

@@ -11,6 +11,7 @@ with the group ffdhe3072 of RFC 7919.
 import logging
 import ssl
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -88,68 +89,113 @@ def facts_of(certificate: Path) -> CertificateFacts:
     return CertificateFacts(expires=first.not_valid_after_utc, subject=first.subject.rfc4514_string())
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClientOptions:
+    """As requestor: whom we trust, and what we show where it is asked for. PEM files."""
+
+    authorities: Path
+    """Who signs our peers' certificates."""
+    certificate: Path | None = None
+    key: Path | None = None
+    profile: Profile = Profile.BCP195
+    check_host: bool = True
+    """Whether a peer's certificate must name the host that we call (RFC 9325 6.1)."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.authorities, self.certificate, self.key) if path)
+
+
 def server_context(options: TlsOptions) -> ssl.SSLContext:
     """Raises BadCertificate where a file is missing, is no PEM, or key and certificate do not belong together."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_ciphers(SUITES[options.profile])
+    context = _context(ssl.PROTOCOL_TLS_SERVER, options.profile)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     if options.profile is Profile.NON_DOWNGRADING:
         context.load_dh_params(str(GROUP))
-    load(context, options)
+    _show(context, options.certificate, options.key)
+    if options.authorities:
+        _trust(context, options.authorities)
+    elif options.clients is Clients.CERTIFIED:
+        raise BadCertificate("no authorities are named, so no peer's certificate could be checked")
     context.verify_mode = VERIFY[options.clients]
     return context
 
 
-def load(context: ssl.SSLContext, options: TlsOptions) -> None:
-    """Our certificate and the authorities into a context. Raises BadCertificate."""
-    try:
-        context.load_cert_chain(options.certificate, options.key, password=_no_password)
-    except (OSError, ValueError) as error:
-        raise BadCertificate(f"{options.certificate} and {options.key}: {_why(error)}") from None
-    if options.authorities:
-        try:
-            context.load_verify_locations(options.authorities)
-        except (OSError, ValueError) as error:
-            raise BadCertificate(f"{options.authorities}: {_why(error)}") from None
-    elif options.clients is Clients.CERTIFIED:
-        raise BadCertificate("no authorities are named, so no peer's certificate could be checked")
+def client_context(options: ClientOptions) -> ssl.SSLContext:
+    """Raises as `server_context`."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, options.profile)
+    context.check_hostname = options.check_host
+    _trust(context, options.authorities)
+    if options.certificate and options.key:
+        _show(context, options.certificate, options.key)
+    return context
 
 
-class ServerTls:
+class Followed:
     """The context that new associations get. It follows its files: an association that is open keeps what it has."""
 
-    def __init__(self, options: TlsOptions) -> None:
+    def __init__(self, files: Sequence[Path], make: Callable[[], ssl.SSLContext]) -> None:
         """Raises BadCertificate."""
-        self._options = options
+        self._files = files
+        self._make = make
         self._lock = threading.Lock()
-        self._seen = _seen(options)
-        self._context = server_context(options)
+        self._seen = self._stamps()
+        self._context = make()
 
     def context(self) -> ssl.SSLContext:
         """Files that changed and cannot be used are logged, and what was loaded before stays: a certificate and its key
         are seldom replaced in the same moment."""
         with self._lock:
-            seen = _seen(self._options)
+            seen = self._stamps()
             if seen != self._seen:
                 self._seen = seen
                 try:
-                    self._context = server_context(self._options)
-                    expires = facts_of(self._options.certificate).expires
-                    log.info("certificate loaded", extra={"reason": f"expires {expires:%Y-%m-%d}"})
+                    self._context = self._make()
+                    log.info("certificates loaded anew")
                 except BadCertificate as error:
-                    log.error("certificate not loaded, the one before stays", extra={"reason": str(error)})
+                    log.error("certificates not loaded, those before stay", extra={"reason": str(error)})
             return self._context
+
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        """What tells one version of the files from another."""
+        return [_stamp(path) for path in self._files]
+
+
+def server_tls(options: TlsOptions) -> Followed:
+    """Raises BadCertificate."""
+    return Followed(options.files, lambda: server_context(options))
+
+
+def client_tls(options: ClientOptions) -> Followed:
+    """Raises BadCertificate."""
+    return Followed(options.files, lambda: client_context(options))
+
+
+def _context(protocol: int, profile: Profile) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_ciphers(SUITES[profile])
+    return context
+
+
+def _show(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise BadCertificate(f"{certificate} and {key}: {_why(error)}") from None
+
+
+def _trust(context: ssl.SSLContext, authorities: Path) -> None:
+    try:
+        context.load_verify_locations(authorities)
+    except (OSError, ValueError) as error:
+        raise BadCertificate(f"{authorities}: {_why(error)}") from None
 
 
 def days_left(certificate: Path) -> float:
     """Until our certificate expires; below 0 it has. Raises BadCertificate."""
     return facts_of(certificate).days_left(datetime.now(UTC))
-
-
-def _seen(options: TlsOptions) -> tuple[tuple[int, int, int] | None, ...]:
-    """What tells one version of the files from another."""
-    return tuple(_stamp(path) for path in options.files)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -20,10 +20,18 @@ RECORDS = 128 * 1024
 class TlsWire(Wire):
     """As `Wire`. `secure` comes before anything else."""
 
-    def __init__(self, connection: socket.socket, network_timeout: float, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, connection: socket.socket, network_timeout: float, context: ssl.SSLContext, server: str = ""
+    ) -> None:
+        """
+        Args:
+            server: the host that we called; "" where the peer called us.
+        """
         super().__init__(connection, network_timeout)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=not server, server_hostname=server or None
+        )
         self._received = memoryview(bytearray(RECORDS))
         self._secured = False
 
@@ -37,7 +45,8 @@ class TlsWire(Wire):
                 self._flush()
             except ssl.SSLError as error:
                 self._say_why()
-                raise HandshakeFailed(reason_of(error)) from None
+                certificate = isinstance(error, ssl.SSLCertVerificationError)
+                raise HandshakeFailed(reason_of(error), certificate=certificate) from None
             try:
                 self._read_records(self._end)
             except (BlockingIOError, TimeoutError):

@@ -1,5 +1,6 @@
 """A small certification authority, and PEM files that it signed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +23,13 @@ class Authority:
         self._authority.cert_pem.write_to_path(path)
         return path
 
-    def issue(self, name: str, *, days: int = 90) -> "Certified":
+    def issue(self, name: str, *, days: int = 90, names: Sequence[str] = ("127.0.0.1", "localhost")) -> "Certified":
         """
         Args:
+            names: hosts that it is for.
             days: until it expires; below 0 it has.
         """
-        made = self._authority.issue_cert("127.0.0.1", "localhost", not_after=datetime.now(UTC) + timedelta(days=days))
+        made = self._authority.issue_cert(*names, not_after=datetime.now(UTC) + timedelta(days=days))
         certified = Certified(
             certificate=self.folder / f"{self.name}-{name}.pem", key=self.folder / f"{self.name}-{name}.key"
         )

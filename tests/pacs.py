@@ -1,5 +1,6 @@
 """A PACS for results: it keeps what it is sent, commits to it, finds it, and answers as a test wants it to."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,10 +149,12 @@ def pacs(
     implicit_only: bool = False,
     commits: str = "",
     finds: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Pacs]:
     """It listens until the block ends.
 
     Args:
+        tls: it speaks TLS.
         commits: as of `Pacs`.
         finds: whether it takes C-FIND.
     """
@@ -168,6 +171,7 @@ def pacs(
     server = entity.start_server(
         ("127.0.0.1", port),
         block=False,
+        ssl_context=tls,
         evt_handlers=[
             (evt.EVT_C_STORE, found._store),
             (evt.EVT_N_ACTION, found._action),

@@ -87,7 +87,7 @@ class ResultRoute:
     sender: str
     """An AE title, or *."""
     scheme: str
-    """How: mllp, http, https or mailto; "" is C-STORE."""
+    """How: mllp, http, https or mailto; tls is C-STORE over TLS, "" without."""
     called: str = ""
     """AE title, of C-STORE."""
     host: str = ""
@@ -98,7 +98,8 @@ class ResultRoute:
 
 
 def result_route(text: str) -> ResultRoute:
-    """SENDER:DESTINATION, where DESTINATION is AE@host:port, mllp://host:port, http(s)://... or mailto:address."""
+    """SENDER:DESTINATION, where DESTINATION is AE@host:port, tls:AE@host:port, mllp://host:port, http(s)://... or
+    mailto:address."""
     sender, _, destination = (part.strip() for part in text.partition(":"))
     scheme = destination.partition(":")[0].lower()
     if scheme == "mllp":
@@ -113,15 +114,19 @@ def result_route(text: str) -> ResultRoute:
         if not route.address:
             raise ValueError("should name a mail address behind mailto:")
     else:
-        called, at, where = destination.rpartition("@")
+        scheme = "tls" if scheme == "tls" else ""
+        called, at, where = destination[len("tls:") if scheme else 0 :].rpartition("@")
         if not at or ":" in called:
             raise ValueError(
-                "should be like CR1:PACS@pacs.example:104, *:mllp://ris.example:2575, *:https://hook.example/flags or "
-                "*:mailto:chest@hospital.example, where * is every other sender"
+                "should be like CR1:PACS@pacs.example:104, CR1:tls:PACS@pacs.example:2762, *:mllp://ris.example:2575, "
+                "*:https://hook.example/flags or *:mailto:chest@hospital.example, where * is every other sender"
             )
         host, port = _host_and_port(where)
-        route = ResultRoute(sender=sender, scheme="", called=called, host=host, port=port)
-    for name, whose in ((sender, "sender"), *([] if route.scheme else [(route.called, "destination")])):
+        route = ResultRoute(sender=sender, scheme=scheme, called=called, host=host, port=port)
+    for name, whose in (
+        (sender, "sender"),
+        *([(route.called, "destination")] if route.called or not route.scheme else []),
+    ):
         try:
             title(name)
         except ValueError as error:

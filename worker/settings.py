@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     tls_clients: Literal["certified", "any"] = Field(
         "certified", description="Who may connect over TLS: who has a certificate of an authority, or anybody."
     )
+    tls_check_host: bool = Field(
+        True, description="Whether the certificate of a PACS that results go to must name the host that is called."
+    )
     tls_profile: Literal["bcp195", "non-downgrading"] = Field(
         "bcp195",
         description="TLS profile: `bcp195` is PS3.15 B.12, `non-downgrading` B.10 for peers that need ephemeral DH.",
@@ -155,9 +158,9 @@ class Settings(BaseSettings):
         (),
         description="Where results go, `SENDER:DESTINATION` each: those of films that the AE SENDER sent; several "
         "entries for one sender are several destinations; `*` is every sender without an entry of its own. A "
-        "destination is a PACS by C-STORE, `CALLED_AE@host:port`; a RIS by HL7, `mllp://host:port`; or, for flagged "
-        "films alone, a webhook `https://...` or a mail `mailto:address`. Empty: no result is sent. A sender's results "
-        "go out from `xrayq device accept` on.",
+        "destination is a PACS by C-STORE, `CALLED_AE@host:port`, or over TLS `tls:CALLED_AE@host:port`; a RIS by HL7, "
+        "`mllp://host:port`; or, for flagged films alone, a webhook `https://...` or a mail `mailto:address`. Empty: "
+        "no result is sent. A sender's results go out from `xrayq device accept` on.",
     )
     acceptance_margin: float = Field(
         0.10,
@@ -338,6 +341,13 @@ class Settings(BaseSettings):
     def _whole_tls(self) -> Self:
         if self.tls_port and not (self.tls_certificate and self.tls_key):
             raise ValueError("XRAYQ_TLS_PORT needs XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY go together")
+        if (
+            any(setting_values.result_route(text).scheme == "tls" for text in self.results_to)
+            and not self.tls_authorities
+        ):
+            raise ValueError("XRAYQ_RESULTS_TO tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
         if self.tls_port and self.tls_clients == "certified" and not self.tls_authorities:
             raise ValueError("XRAYQ_TLS_CLIENTS certified needs XRAYQ_TLS_AUTHORITIES: who signs their certificates")
         return self

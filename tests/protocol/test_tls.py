@@ -16,7 +16,7 @@ from pynetdicom import AE
 
 from dicom_gateway.contexts import VERIFICATION
 from dicom_gateway.errors import BadCertificate
-from dicom_gateway.tls import Clients, Profile, ServerTls, TlsOptions, days_left, server_context
+from dicom_gateway.tls import Clients, Profile, TlsOptions, days_left, server_context, server_tls
 from tests.certificates import Authority, Certified
 from tests.phantoms import write_film
 from tests.protocol.conftest import Node
@@ -256,7 +256,7 @@ def test_files_that_cannot_be_used_are_named(hospital: Hospital, tmp_path: Path,
     (tmp_path / "text.key").write_text("a film")
     authorities = None if fault == "no authorities" else hospital.authority.file
     with pytest.raises(BadCertificate) as raised:
-        ServerTls(TlsOptions(certificate=own.certificate, key=key.get(fault, own.key), authorities=authorities))
+        server_tls(TlsOptions(certificate=own.certificate, key=key.get(fault, own.key), authorities=authorities))
     wanted = {"no key": "No such file", "no PEM": "no pem", "another key": "values mismatch"}
     assert wanted.get(fault, "no authorities are named") in str(raised.value)
 

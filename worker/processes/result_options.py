@@ -62,9 +62,10 @@ def result_errands(settings: "Settings") -> "ResultErrands | None":
 def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couriers":
     """What sends them. Without destinations only what waits from before is looked after.
 
-    Raises ConfigurationError where the template of HL7 messages cannot be used.
+    Raises ConfigurationError where the template of HL7 messages, or a certificate, cannot be used.
     """
     from worker.bundles.roles import open_by_digest
+    from worker.processes.tls_options import tls_of_results
     from worker.reporting.adapters.adapter import SendOptions
     from worker.reporting.couriers import Couriers
     from worker.reporting.objects import maker
@@ -74,6 +75,7 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
         calling_ae=settings.ae_title,
         hours=settings.results_hours,
         confirm=settings.results_confirm == "auto",
+        tls=tls_of_results(settings),
         zone=settings.zone,
     )
     drawn = pictures(settings, lambda digest: open_by_digest(database, digest, settings.bundle))

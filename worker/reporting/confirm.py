@@ -178,6 +178,7 @@ class Confirmation:
                 timeout=self.send.answer_seconds,
                 total=self.send.send_seconds,
                 opened=opened,
+                tls=self.send.tls_for(destination),
             ) as peer:
                 if not (peer.takes(STORAGE_COMMITMENT) or peer.takes(STUDY_ROOT_FIND)):
                     said.status_counts = {row.id for one in asked for row in one.objects}

@@ -39,11 +39,12 @@ class StoreDestination:
     called_ae: str
     host: str
     port: int
+    tls: bool = False
 
     @property
     def name(self) -> str:
-        """AE@host:port"""
-        return f"{self.called_ae}@{_bracketed(self.host)}:{self.port}"
+        """AE@host:port, and tls: before it"""
+        return f"{'tls:' if self.tls else ''}{self.called_ae}@{_bracketed(self.host)}:{self.port}"
 
     @property
     def confirmable(self) -> bool:
@@ -151,9 +152,9 @@ def _destination(route: ResultRoute, telling: Telling) -> Destination:
         return Hl7Destination(host=route.host, port=route.port)
     if route.scheme == "mailto":
         return MailDestination(address=route.address, telling=telling)
-    if route.scheme:
+    if route.scheme in ("http", "https"):
         return WebhookDestination(url=route.address, telling=telling)
-    return StoreDestination(called_ae=route.called, host=route.host, port=route.port)
+    return StoreDestination(called_ae=route.called, host=route.host, port=route.port, tls=route.scheme == "tls")
 
 
 def _bracketed(host: str) -> str:

@@ -21,6 +21,7 @@ WORDS: dict[str, str] = {
     NO_CONNECTION: "nothing listens there, or it does not answer",
     UNKNOWN_HOST: "no host of this name",
     "aborted": "it aborts the association",
+    "untrusted": "no authority in XRAYQ_TLS_AUTHORITIES signed its certificate, or it expired, or names another host",
     f"{REJECTED}1_1_3": "it does not know our AE title (XRAYQ_AE_TITLE): let it in there",
     f"{REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_RESULTS_TO",
     f"{REJECTED}2_3_2": "it takes no more associations now",
@@ -49,7 +50,17 @@ WORDS: dict[str, str] = {
     FILM_MISSING: "the film is not in the spool",
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",
 }
-AWAY = (NO_CONNECTION, UNKNOWN_HOST, "aborted", "connection_refused", "certificate", "no_tls", HUNG_UP, NO_ANSWER)
+AWAY = (
+    NO_CONNECTION,
+    UNKNOWN_HOST,
+    "aborted",
+    "connection_refused",
+    "certificate",
+    "untrusted",
+    "no_tls",
+    HUNG_UP,
+    NO_ANSWER,
+)
 """With these another result would hardly arrive now either, nor where the association is rejected."""
 ANSWERED = (STATUS, COMMITMENT, QUERY, REFUSED, "http_", "smtp_")
 """Codes that begin so: the destination answered to what was sent, and did not take it."""

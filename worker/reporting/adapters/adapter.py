@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
 from dicom_gateway.result import FilmResult
+from dicom_gateway.tls import Followed
+from worker.reporting.destinations import StoreDestination
 from worker.reporting.waiting import WaitingResult
 
 Opened = Callable[[Callable[[], None]], None]
@@ -35,8 +38,17 @@ class SendOptions:
     """For all that is sent of a result."""
     confirm: bool = True
     """Whether a destination that can be asked is asked, before its result counts as being there."""
+    tls: Followed | None = None
+    """For associations over TLS; None: nothing goes out that way."""
     zone: tzinfo = UTC
     """The site's, for times of a result whose film names none."""
+
+    def tls_for(self, destination: StoreDestination) -> SSLContext | None:
+        """None: without."""
+        if not destination.tls:
+            return None
+        assert self.tls
+        return self.tls.context()
 
     @property
     def lease_seconds(self) -> float:

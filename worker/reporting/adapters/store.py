@@ -113,6 +113,7 @@ class StoreAdapter:
             timeout=options.answer_seconds,
             total=options.send_seconds,
             opened=opened,
+            tls=options.tls_for(destination),
         )
         try:
             return within(2 * options.send_seconds, send)

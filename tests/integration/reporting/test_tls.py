@@ -1,0 +1,87 @@
+"""Results go out over TLS, and are asked after over TLS; a PACS that is not who it should be gets none."""
+
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dicom_gateway.tls import ClientOptions, client_tls
+from tests.certificates import Authority, Certified
+from tests.integration.reporting.site import OPTIONS, Site
+from tests.pacs import pacs
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(folder=tmp_path)
+
+
+@pytest.fixture
+def secure(site: Site, authority: Authority) -> Site:
+    """Its PACS is reached over TLS."""
+    (there,) = site.destinations
+    settings = {"tls_authorities": authority.file}
+    return replace(site, routes=(f"CR1:tls:PACS@127.0.0.1:{there.port}",), settings=settings)
+
+
+def as_server(shown: Certified, trusted: Authority, *, asks: bool = True) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown.certificate, shown.key)
+    context.load_verify_locations(trusted.file)
+    context.verify_mode = ssl.CERT_REQUIRED if asks else ssl.CERT_NONE
+    return context
+
+
+def test_a_result_is_sent_and_confirmed_over_tls(secure: Site, authority: Authority) -> None:
+    own = authority.issue("xrayq")
+    tls = client_tls(ClientOptions(authorities=authority.file, certificate=own.certificate, key=own.key))
+    film = secure.film()
+    (there,) = secure.destinations
+    assert there.name == f"tls:PACS@127.0.0.1:{there.port}"
+    with pacs(there.port, commits="same", finds=True, tls=as_server(authority.issue("pacs"), authority)) as found:
+        assert secure.send(confirm=True, tls=tls) == [""]
+        assert len(found.kept) == 2
+        confirmation = replace(secure.confirmation(), send=replace(OPTIONS, confirm=True, tls=tls))
+        assert confirmation.ask_due(there) == ""
+    assert secure.state(film) == "reported"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("foreign", "untrusted"),
+        ("expired", "untrusted"),
+        ("plain", "no_tls"),
+        ("down", "no_connection"),
+        ("it wants a certificate", "aborted"),
+    ],
+)
+def test_without_tls_to_the_right_pacs_nothing_leaves(
+    secure: Site, authority: Authority, tmp_path: Path, fault: str, reason: str
+) -> None:
+    foreign = Authority(folder=tmp_path, name="foreign")
+    shown = {"foreign": foreign.issue("pacs"), "expired": authority.issue("old", days=-1)}
+    server = as_server(shown.get(fault, authority.issue("pacs")), authority, asks=fault == "it wants a certificate")
+    tls = client_tls(ClientOptions(authorities=authority.file))
+    secure.film()
+    (there,) = secure.destinations
+    if fault == "down":
+        assert secure.send(tls=tls) == [reason]
+        return
+    with pacs(there.port, commits="same", tls=None if fault == "plain" else server) as found:
+        assert secure.send(tls=tls, answer_seconds=3) == [reason]
+        assert found.kept == []
+
+
+def test_a_certificate_must_name_the_host_that_is_called_unless_told_otherwise(
+    secure: Site, authority: Authority
+) -> None:
+    named = authority.issue("pacs", names=("pacs.example",))
+    strict = client_tls(ClientOptions(authorities=authority.file))
+    loose = client_tls(ClientOptions(authorities=authority.file, check_host=False))
+    secure.film()
+    with pacs(secure.destinations[0].port, commits="same", tls=as_server(named, authority, asks=False)):
+        assert secure.send(tls=strict) == ["untrusted"]
+        secure.later()
+        assert secure.send(tls=loose) == [""]
