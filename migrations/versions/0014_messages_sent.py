@@ -1,7 +1,7 @@
 """Messages about results that were sent: HL7, webhook, mail
 
 Revision ID: 0014
-Revises: 0012
+Revises: 0013
 """
 
 import sqlalchemy as sa

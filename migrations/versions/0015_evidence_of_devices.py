@@ -1,7 +1,7 @@
 """On what evidence an AE was accepted
 
 Revision ID: 0015
-Revises: 0012
+Revises: 0014
 """
 
 import sqlalchemy as sa

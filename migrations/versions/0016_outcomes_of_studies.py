@@ -1,7 +1,7 @@
 """Outcomes of studies, also of those that are there
 
 Revision ID: 0016
-Revises: 0012
+Revises: 0015
 
 A study whose films have ended is complete. One with a film that waits is left to the relay, which looks at it at once.
 The audit trail gets no event of studies that were complete before.

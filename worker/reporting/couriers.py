@@ -48,6 +48,11 @@ class Visitor:
         self._close: Callable[[], None] = lambda: None
 
     @property
+    def goal(self) -> str:
+        """Its destination's name."""
+        return self._destination.name
+
+    @property
     def may_go(self) -> bool:
         return not self._stop.is_set() and time.monotonic() >= self._not_before
 
@@ -138,7 +143,11 @@ class Couriers:
         self._names = [destination.name for destination in destinations]
         self._stop = threading.Event()
         self._each = [Courier(delivery, destination, self._stop) for destination in destinations]
-        self._confirmers = [Confirmer(self._confirmation, destination, self._stop) for destination in destinations]
+        self._confirmers = [
+            Confirmer(self._confirmation, destination, self._stop)
+            for destination in destinations
+            if destination.confirmable
+        ]
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -147,8 +156,8 @@ class Couriers:
             for name, courier in zip(self._names, self._each, strict=True)
         ]
         tasks += [
-            Periodic(name=f"results at {name}", seconds=LOOK_SECONDS, run=confirmer.ask_due)
-            for name, confirmer in zip(self._names, self._confirmers, strict=True)
+            Periodic(name=f"results at {confirmer.goal}", seconds=LOOK_SECONDS, run=confirmer.ask_due)
+            for confirmer in self._confirmers
         ]
         tasks.append(Periodic(name="results of removed destinations", seconds=SWEEP_SECONDS, run=self.sweep))
         self._threads = periodic.start(tasks, self._stop)

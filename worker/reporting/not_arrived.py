@@ -106,11 +106,12 @@ def given_up(connection: Connection, span: Span) -> tuple[LostResults, ...]:
 def late(connection: Connection, before: datetime, kinds: Collection[str] = EACH) -> tuple[LateResults, ...]:
     """Results of films that ended before, and all that were given up, by destination and kind of errand."""
     destination, since = errand.c.payload["destination"].as_string(), errand.c.payload["since"].as_string()
-    oldest = func.min(since)
+    reason, oldest = errand.c.payload["reason"].as_string(), func.min(since)
     # Times are written in UTC by one function, so that their texts are in order.
+    old = (since < before.isoformat()) & (reason != faults.QUIET)  # nobody misses what waits for the morning
     query = (
         select(destination, errand.c.kind, func.count(), oldest)
-        .where(errand.c.kind.in_(kinds), (since < before.isoformat()) | (errand.c.kind == LOST))
+        .where(errand.c.kind.in_(kinds), old | (errand.c.kind == LOST))
         .group_by(destination, errand.c.kind)
         .order_by(destination, errand.c.kind)
     )
@@ -128,7 +129,7 @@ def in_words(results: Sequence[LateResults]) -> str:
 
 
 def _failing(row: Row[Any]) -> bool:
-    return row.kind == WAITS and failed_attempts(row) > 0
+    return row.kind == WAITS and failed_attempts(row) > 0 and row.payload["reason"] != faults.QUIET
 
 
 def _outage(name: str, tried: Sequence[Row[Any]], numbers: Counter[str]) -> ResultOutage:

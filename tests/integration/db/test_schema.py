@@ -90,7 +90,7 @@ def test_studies_of_the_release_before_become_what_the_relay_makes_of_them(studi
     studies.film("nowhere", StudyInstanceUID=None)
     assert studies.close() == 12
     made = {one.study_instance_uid: one for one in studies.all()}
-    schema.downgrade(studies.database, "0012")
+    schema.downgrade(studies.database, "0015")
     schema.upgrade(studies.database)
     of_the_clock = ("id", "first_received_at", "last_received_at", "quiet_until", "complete_at", "changed_at")
     for one in studies.all():

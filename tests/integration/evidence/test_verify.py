@@ -278,7 +278,7 @@ def listed(small: Path, *left_out: str, **added: bytes) -> bytes:
 def bomb() -> bytes:
     made = BytesIO()
     with ZipFile(made, "w", zipfile.ZIP_DEFLATED) as target:
-        target.writestr(layout.MANIFEST, b"0" * (200 << 20))
+        target.writestr(layout.MANIFEST, b"0" * (20 << 20))
     return made.getvalue()
 
 

@@ -185,7 +185,7 @@ def test_the_message_of_a_result_can_be_looked_at_before_there_is_a_receiver(sit
 def test_doctor_finds_a_template_and_a_flag_that_are_wrong(site: Site, xrayq: Any) -> None:
     def said(**settings: str) -> str:
         (check,) = [
-            one for one in json.loads(xrayq("doctor", "--json", **settings).stdout) if one["check"] == "results"
+            one for one in json.loads(xrayq("doctor", "--json", **settings).stdout) if one["check"] == "messages"
         ]
         return str(check["text"])
 
