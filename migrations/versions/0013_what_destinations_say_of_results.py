@@ -21,8 +21,29 @@ SAID: dict[str, tuple[sa.types.TypeEngine[Any], str]] = {
 }
 
 
+IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+ERRAND = sa.table(
+    "errand",
+    sa.column("id", IDENTIFIER),
+    sa.column("kind", sa.String),
+    sa.column("payload", sa.JSON),
+    sa.column("instance_id", IDENTIFIER),
+    sa.column("destination", sa.String),
+)
+INSTANCE = sa.table("instance", sa.column("id", IDENTIFIER), sa.column("state", sa.String))
+RESULTS = ("result", "lost_result")
+
+
 def upgrade() -> None:
     _say_kinds(*KINDS)
+    op.add_column("errand", sa.Column("instance_id", IDENTIFIER, comment="the film"))
+    op.add_column("errand", sa.Column("destination", sa.String(128), comment="its name"))
+    connection = op.get_bind()
+    for row in connection.execute(sa.select(ERRAND.c.id, ERRAND.c.payload).where(ERRAND.c.kind.in_(RESULTS))).all():
+        known = {"instance_id": row.payload["instance"], "destination": row.payload["destination"]}
+        connection.execute(sa.update(ERRAND).where(ERRAND.c.id == row.id).values(known))
+    op.create_index(op.f("ix_errand_instance_id"), "errand", ["instance_id"])
+    op.create_index(op.f("ix_errand_destination_next_attempt_at"), "errand", ["destination", "next_attempt_at"])
     for name, (kind, comment) in SAID.items():
         op.add_column("sent_object", sa.Column(name, kind, comment=comment))
     op.create_index(op.f("ix_sent_object_sop_instance_uid"), "sent_object", ["sop_instance_uid"])
@@ -39,7 +60,15 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """What waits for a confirmation was sent: to a release that asks for none, that is all."""
+    left = sa.select(ERRAND.c.instance_id).where(ERRAND.c.kind.in_(RESULTS))
+    sent = sa.select(ERRAND.c.instance_id).where(ERRAND.c.kind == "confirm", ERRAND.c.instance_id.not_in(left))
+    there = sa.update(INSTANCE).where(INSTANCE.c.state == "scored", INSTANCE.c.id.in_(sent))
+    op.execute(there.values(state="reported"))
     op.execute("DELETE FROM errand WHERE kind = 'confirm'")
+    for name in ("destination_next_attempt_at", "instance_id"):
+        op.drop_index(op.f(f"ix_errand_{name}"), "errand")
+    op.drop_column("errand", "destination")
+    op.drop_column("errand", "instance_id")
     op.drop_table("commitment")
     op.drop_index(op.f("ix_sent_object_sop_instance_uid"), "sent_object")
     for name in SAID:

@@ -240,11 +240,16 @@ errand = Table(
     Column("kind", String(16), nullable=False, comment="night, mail, webhook, result, confirm or lost_result"),
     Column("key", String(64), nullable=False, comment="what makes it one: a date, an alarm's event"),
     Column("payload", NullableJson),
+    # Of results alone.
+    Column("instance_id", Identifier, comment="the film"),
+    Column("destination", String(128), comment="its name"),
     Column("next_attempt_at", Timestamp, nullable=False),
     Column("lease_until", Timestamp, comment="taken; taken again when this passes"),
     Column("attempts", Integer, nullable=False, server_default="0", comment="claims; fences old ones"),
     UniqueConstraint("kind", "key"),
     Index(None, "next_attempt_at"),
+    Index(None, "instance_id"),
+    Index(None, "destination", "next_attempt_at"),
 )
 
 alarm = Table(

@@ -25,6 +25,9 @@ DELIVERIES = ("sent_object", "sent_message")
 """Tables of what was sent, by instance_id, as far as this release has them."""
 
 
+NOT_SENT = (ResultState.WAITS, ResultState.GIVEN_UP)
+
+
 @dataclass(frozen=True, kw_only=True)
 class WrittenScore:
     """A score as it was written."""
@@ -53,11 +56,14 @@ def scores(connection: Connection, instance_id: int) -> list[WrittenScore]:
 
 
 def deliveries(connection: Connection, instance_id: int) -> dict[str, list[dict[str, Any]]]:
-    """Every row of what was sent, by table; and what waits or was given up."""
+    """Every row of what was sent, by table; what waits or was given up; and whether the destination says that it holds
+    what was sent."""
     tables = [metadata.tables[name] for name in DELIVERIES if name in metadata.tables]
     rows = {table.name: _of(connection, table, instance_id) for table in tables}
-    left = [result for result in of_instance(connection, instance_id) if result.state is not ResultState.SENT]
-    return rows | {"not_sent": [result.as_dict() for result in left]}
+    states: dict[str, list[dict[str, Any]]] = {"not_sent": [], "sent": []}
+    for result in of_instance(connection, instance_id):
+        states["not_sent" if result.state in NOT_SENT else "sent"].append(result.as_dict())
+    return rows | states
 
 
 def alarms(connection: Connection, days: Iterable[date], zone: ZoneInfo) -> list[dict[str, Any]]:

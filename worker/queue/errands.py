@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.db.session import writing
@@ -49,9 +49,19 @@ class Errand:
         return Claim(row_id=self.id, number=self.attempt)
 
 
-def add(connection: Connection, kind: Kind, key: str, due: datetime, payload: dict[str, Any] | None = None) -> None:
+def add(
+    connection: Connection,
+    kind: Kind,
+    key: str,
+    due: datetime,
+    payload: dict[str, Any] | None = None,
+    *,
+    instance_id: int | None = None,
+    destination: str | None = None,
+) -> None:
     """Write the row, unless one of this kind and key waits already."""
-    row = {"kind": kind, "key": key, "payload": payload, "next_attempt_at": due}
+    about = {"instance_id": instance_id, "destination": destination}
+    row = {"kind": kind, "key": key, "payload": payload, "next_attempt_at": due} | about
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(dialect.insert(errand).values(row).on_conflict_do_nothing(index_elements=["kind", "key"]))
 
@@ -128,11 +138,16 @@ def put_off(
 
 
 def wake(connection: Connection, *which: ColumnElement[bool], now: datetime) -> None:
-    """What waits for its next attempt, and nobody has taken, is due now."""
+    """What waits for its next attempt, and nobody has taken, is due now. What another has locked is left to it."""
     later = (errand.c.lease_until.is_(None), errand.c.next_attempt_at > now)
-    connection.execute(update(errand).where(*which, *later).values(next_attempt_at=now))
+    ids = select(errand.c.id).where(*which, *later).order_by(errand.c.id).with_for_update(skip_locked=True)
+    connection.execute(update(errand).where(errand.c.id.in_(ids)).values(next_attempt_at=now))
 
 
 def set_aside(connection: Connection, taken: Errand, kind: Kind, payload: dict[str, Any]) -> bool:
-    """Make it a row of another kind, which nobody takes. False when the lease passed and another took it."""
+    """Make it a row of another kind, which nobody takes. False when the lease passed and another took it.
+
+    One of that kind and key that was there is replaced.
+    """
+    connection.execute(delete(errand).where(errand.c.kind == kind, errand.c.key == taken.key))
     return lease.change(connection, ERRANDS, taken.claim, kind=kind, payload=payload, lease_until=None)

@@ -12,12 +12,13 @@ Any of it may be repeated: who dies in between leaves the errand, and the next a
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, insert, select, update
 
 from dicom_gateway.asking import Asking, Heard, asking
 from dicom_gateway.commitment import (
@@ -90,6 +91,8 @@ class _Said:
     found: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
     """It looked, and has no such object."""
+    unasked: set[int] = field(default_factory=set)
+    """There was no time left to ask: they are due at once."""
     status_counts: set[int] = field(default_factory=set)
     committing_since: datetime | None = None
     """It promised a report on what it was asked for then."""
@@ -126,8 +129,11 @@ class Confirmation:
         """Results at other destinations than these are ended when they are old enough: nobody asks there any more.
 
         Until then they are left as they are: another worker's settings may be newer. Returns how many were ended.
+        Transactions as old are forgotten.
         """
         oldest = time_of(self.database) - timedelta(hours=self.send.hours)
+        with writing(self.database) as connection:
+            connection.execute(delete(commitment).where(commitment.c.asked_at < oldest))
         taken = self._take(~waiting.goes_to(destinations), waiting.written_before(oldest))
         self._settle(self._read(taken), _Said(reason=faults.NOT_CONFIGURED))
         return len(taken)
@@ -157,7 +163,7 @@ class Confirmation:
         return found
 
     def _ask(self, destination: StoreDestination, asked: Sequence[_Asked], opened: Opened) -> _Said:
-        said = _Said()
+        said, begun = _Said(), time.monotonic()
         reports: list[str] = []
 
         def record(report: CommitmentReport) -> None:
@@ -185,7 +191,7 @@ class Confirmation:
                 if peer.takes(STORAGE_COMMITMENT):
                     self._commit(peer, destination, asked, said, reports)
                 if peer.takes(STUDY_ROOT_FIND):
-                    self._find(peer, asked, said)
+                    self._find(peer, asked, said, until=begun + self.send.send_seconds - self.send.answer_seconds)
         except PeerUnavailable as failure:
             said.reason = str(failure)
         return said
@@ -217,6 +223,8 @@ class Confirmation:
         seconds = self.send.answer_seconds
         status = request_commitment(peer, transaction, [_reference(row) for row in objects], seconds=seconds)
         if status != SUCCESS:
+            with writing(self.database) as connection:
+                connection.execute(delete(commitment).where(commitment.c.transaction_uid == transaction))
             said.reason = faults.NO_ANSWER if status is None else f"{faults.COMMITMENT}{in_hexadecimal(status)}"
             return
         said.committing_since, said.committing = now, {row.id for row in objects}
@@ -224,10 +232,17 @@ class Confirmation:
         if transaction not in reports:
             said.reason = faults.NO_REPORT
 
-    def _find(self, peer: Asking, asked: Sequence[_Asked], said: _Said) -> None:
+    def _find(self, peer: Asking, asked: Sequence[_Asked], said: _Said, *, until: float) -> None:
+        """
+        Args:
+            until: of the monotonic clock. After it nothing more is asked: each question has its whole time.
+        """
         for one in asked:
             for row in one.objects:
                 if row.found_at is not None or peer.over:
+                    continue
+                if time.monotonic() >= until:
+                    said.unasked.add(row.id)
                     continue
                 answer = find_object(peer, _reference(row), seconds=self.send.answer_seconds)
                 if answer.found:
@@ -258,6 +273,8 @@ class Confirmation:
 
     def _not_confirmed(self, connection: Connection, one: _Asked, said: _Said, now: datetime) -> list[dict[str, Any]]:
         """Sent again, given up, or put off: the events of it. Nothing where another has the errand by now."""
+        if said.reason == faults.NOT_CONFIGURED:
+            return _give_up(connection, one.taken, replace(one.waits, reason=said.reason), now)
         rows = connection.execute(select(sent_object).where(one.key.objects)).all()
         open_ = [row for row in rows if not held.is_held(row)]
         gone = any(row.failure_reason in GONE for row in open_)
@@ -272,7 +289,9 @@ class Confirmation:
             return self._send_again(connection, one.taken, waits, now)
         if now - waits.since >= timedelta(hours=self.send.hours):
             return _give_up(connection, one.taken, waits, now)
-        errands.put_off(connection, one.taken, now=now, first_wait=self.send.first_wait, payload=waits.as_dict())
+        unasked = any(row.id in said.unasked for row in open_)
+        wait = 0.0 if unasked else self.send.first_wait
+        errands.put_off(connection, one.taken, now=now, first_wait=wait, payload=waits.as_dict())
         return []
 
     def _send_again(
@@ -283,13 +302,13 @@ class Confirmation:
             return []
         wait = back_off(self.options.resend_seconds, waits.resends + 1, errands.LONGEST_WAIT)
         again = replace(waits, resends=waits.resends + 1, committing_since=None)
-        errands.add(connection, WAITS, again.key, now + timedelta(seconds=wait), again.as_dict())
+        waiting.add(connection, WAITS, again, now + timedelta(seconds=wait))
         return [_event(Action.RESULT_RESENT, waits, resends=again.resends)]
 
 
 def begin(connection: Connection, waits: WaitingResult, now: datetime) -> None:
     """A result was sent, and is to be confirmed. In the transaction that records the sending."""
-    errands.add(connection, CONFIRM, waits.key, now, replace(waits, reason="", committing_since=None).as_dict())
+    waiting.add(connection, CONFIRM, replace(waits, reason="", committing_since=None), now)
 
 
 def _give_up(connection: Connection, taken: Errand, waits: WaitingResult, now: datetime) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from worker.channels import faults as of_channels
 from worker.reporting.hl7 import acknowledgement
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
-REPLACED, QUIET = "replaced", "quiet_hours"
+REPLACED, QUIET, NOT_TOLD = "replaced", "quiet_hours", "not_told"
 NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
@@ -41,6 +41,7 @@ WORDS: dict[str, str] = {
     SILENT: "the device was silenced while it waited",
     EARLIER_WAITS: "the result of an earlier revision of the film waits too",
     QUIET: "quiet hours (XRAYQ_QUIET_HOURS)",
+    NOT_TOLD: "XRAYQ_TOLD_FLAGS names none of its flags any more",
     REPLACED: "a newer revision of the film has a result",
     UNREADABLE: "another release wrote it, and this one cannot read it",
     NOT_MADE: "the objects could not be made, the worker's log says more",

@@ -78,7 +78,7 @@ def confirm(
     The films are locked. What was given up unconfirmed counts too: an answer is never too late.
     """
     done, events = set(), []
-    for key in keys:
+    for key in sorted(keys, key=lambda key: (key.instance, key.destination, key.bundle_digest)):
         rows = connection.execute(select(sent_object).where(key.objects)).all()
         if not rows or not all(map(is_held, rows)):
             continue
@@ -115,9 +115,9 @@ def _record(connection: Connection, report: CommitmentReport, actor: Actor) -> b
         connection.execute(update(sent_object).where(sent_object.c.id == one.id).values(values))
     keys = {ResultKey.of(one) for one in rows}
     done, events = confirm(connection, keys, actor)
-    trail.record_all(connection, events)
     if waits := [_key(key) for key in keys - done]:
         errands.wake(connection, errand.c.kind == CONFIRM, errand.c.key.in_(waits), now=now)
+    trail.record_all(connection, events)
     return True
 
 

@@ -119,7 +119,7 @@ def of_instances(connection: Connection, ids: Select[Any]) -> dict[int, list[Lis
     Args:
         ids: selects them.
     """
-    waits = select(errand).where(errand.c.kind.in_(EACH), errand.c.payload["instance"].as_integer().in_(ids))
+    waits = select(errand).where(errand.c.kind.in_(EACH), errand.c.instance_id.in_(ids))
     rows = connection.execute(waits.order_by(errand.c.id)).all()
     found: dict[int, list[ListedResult]] = defaultdict(list)
     for result in _both(rows, _sent_of(connection, ids, _about(rows))):
@@ -165,12 +165,19 @@ def _waiting(rows: Iterable[Row[Any]]) -> Iterator[ListedResult]:
             instance=waits.instance,
             bundle_digest=waits.bundle.digest,
             destination=waits.destination,
-            state=ResultState.GIVEN_UP if lost else ResultState.WAITS,
+            state=_state(row),
             at=datetime.fromisoformat(row.payload["given_up"]) if lost else waits.since,
             attempts=row.attempts if lost else failed_attempts(row),
             next_at=None if lost else row.next_attempt_at,
             reason=waits.reason,
         )
+
+
+def _state(row: Row[Any]) -> ResultState:
+    """Of an errand; what was sent may lie further back than what is listed."""
+    if row.kind == LOST:
+        return ResultState.UNCONFIRMED if row.payload.get("sent") else ResultState.GIVEN_UP
+    return ResultState.SENT if row.kind == CONFIRM else ResultState.WAITS
 
 
 def _sent(rows: Sequence[Row[Any]], about: dict[str, Row[Any]]) -> list[ListedResult]:

@@ -105,10 +105,10 @@ def given_up(connection: Connection, span: Span) -> tuple[LostResults, ...]:
 
 def late(connection: Connection, before: datetime, kinds: Collection[str] = EACH) -> tuple[LateResults, ...]:
     """Results of films that ended before, and all that were given up, by destination and kind of errand."""
-    destination, since = errand.c.payload["destination"].as_string(), errand.c.payload["since"].as_string()
-    reason, oldest = errand.c.payload["reason"].as_string(), func.min(since)
-    # Times are written in UTC by one function, so that their texts are in order.
-    old = (since < before.isoformat()) & (reason != faults.QUIET)  # nobody misses what waits for the morning
+    destination, since = errand.c.destination, errand.c.payload["since"].as_string()
+    oldest = func.min(since)
+    # Times are written in UTC by one function, so that their texts are in order. Quiet hours end before `since`.
+    old = since < before.isoformat()
     query = (
         select(destination, errand.c.kind, func.count(), oldest)
         .where(errand.c.kind.in_(kinds), old | (errand.c.kind == LOST))

@@ -13,7 +13,7 @@ from worker.db.scores import of_instance
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import errand, instance
 from worker.errors import NotFound, WrongState
-from worker.reporting import acceptance, faults, waiting
+from worker.reporting import acceptance, faults, reported, waiting
 from worker.reporting.destinations import Destination, Routes
 from worker.reporting.waiting import LOST, WAITS, BundleName
 from worker.states import Role, State
@@ -38,10 +38,8 @@ def undelivered(engine: Engine, routes: Routes) -> list[int]:
     """Instances of which a result was given up, or waits for a destination that the settings name no more, by id."""
     names = [destination.name for destination in routes.every]
     with reading(engine) as connection:
-        rows = connection.execute(
-            select(errand.c.payload).where((errand.c.kind == LOST) | (errand.c.kind == WAITS) & ~waiting.goes_to(names))
-        ).scalars()
-        return sorted({int(payload["instance"]) for payload in rows})
+        left = (errand.c.kind == LOST) | (errand.c.kind == WAITS) & ~waiting.goes_to(names)
+        return sorted(connection.execute(select(errand.c.instance_id).where(left).distinct()).scalars())
 
 
 def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedBundle | None, actor: str) -> Resent:
@@ -57,6 +55,7 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         WrongState: it has no result, its device is silent, or its results go nowhere.
     """
     with writing(engine) as connection:
+        reported.lock(connection, [instance_id])
         row = _with_result(connection, instance_id)
         if not acceptance.accepted(connection, [row.calling_ae]):
             raise WrongState(f"{row.calling_ae} is silent: 'xrayq device accept {row.calling_ae}' first")

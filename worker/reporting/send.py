@@ -31,7 +31,9 @@ from worker.reporting.waiting import WaitingResult
 
 log = logging.getLogger("xrayq.report")
 
-DROPPED = (faults.SILENT, faults.REPLACED, faults.NOT_CONFIGURED)
+UNWANTED = (faults.SILENT, faults.REPLACED, faults.NOT_TOLD)
+"""These end a result at once."""
+DROPPED = (*UNWANTED, faults.NOT_CONFIGURED)
 """Nobody waits for these: when they end, no row is kept for a person."""
 
 
@@ -66,7 +68,7 @@ class ResultDelivery:
             adapter = self.adapter_of(destination)
             outgoing = self._outgoing(waits, destination, taken.attempt)
             if until := self._quiet_until(outgoing.result, destination):
-                self._put_off(taken, replace(waits, reason=faults.QUIET), until)
+                self._put_off(taken, replace(waits, reason=faults.QUIET, since=until), until)
                 return faults.QUIET
             with _not_made(waits.instance):
                 made = adapter.make(outgoing)
@@ -83,7 +85,7 @@ class ResultDelivery:
         """Put it off, or give it up where it is too old, or nobody wants it any more."""
         now = time_of(self.database)
         extra = {"instance": waits.instance, "reason": reason, "attempt": taken.attempt, "subject": waits.destination}
-        if reason not in (faults.SILENT, faults.REPLACED) and now - waits.since < timedelta(hours=self.options.hours):
+        if reason not in UNWANTED and now - waits.since < timedelta(hours=self.options.hours):
             payload = replace(waits, reason=reason).as_dict()
             first = self.options.first_wait
             errands.postpone(self.database, taken, now=now, first_wait=first, payload=payload)
@@ -113,10 +115,15 @@ class ResultDelivery:
         return Outgoing(waits=waits, result=result, film=film, attempt=attempt, corrects=corrects)
 
     def _quiet_until(self, result: FilmResult, destination: Destination) -> datetime | None:
-        """When the destination's quiet hours end; None where it may be told now."""
+        """When the destination's quiet hours end; None where it may be told now.
+
+        Raises Undelivered where it is told of none of the flags: the settings changed.
+        """
         now = time_of(self.database)
         due = destination.due([found.name for found in result.findings if found.flag], now)
-        return due if due and due > now else None
+        if due is None:
+            raise Undelivered(faults.NOT_TOLD)
+        return due if due > now else None
 
     def _put_off(self, taken: Errand, waits: WaitingResult, until: datetime) -> None:
         with writing(self.database) as connection:

@@ -54,7 +54,7 @@ class WaitingResult:
     destination: str
     """Its name."""
     since: datetime
-    """It was written."""
+    """It may be sent: its film ended, or quiet hours did."""
     reason: str = ""
     """Why the last attempt failed, a code of `faults`; "" before the first."""
     resends: int = 0
@@ -155,10 +155,23 @@ def write(
             bundle=bundle,
             software_version=software_version(),
             destination=destination.name,
-            since=now,
+            since=due,
             reason=faults.QUIET if due > now else "",
         )
-        errands.add(connection, WAITS, waits.key, due, waits.as_dict())
+        add(connection, WAITS, waits, due)
+
+
+def add(connection: Connection, kind: Kind, waits: WaitingResult, due: datetime) -> None:
+    """The errand, unless it waits already."""
+    errands.add(
+        connection,
+        kind,
+        waits.key,
+        due,
+        waits.as_dict(),
+        instance_id=waits.instance,
+        destination=waits.destination,
+    )
 
 
 def software_version() -> str:
@@ -172,14 +185,13 @@ def forget(connection: Connection, instance_id: int) -> None:
 
 
 def of_instance(instance_id: int) -> ColumnElement[bool]:
-    """Errands of it; the key begins with its id."""
-    return errand.c.key.startswith(f"{instance_id}-", autoescape=True)
+    """Errands of it."""
+    return errand.c.instance_id == instance_id
 
 
 def goes_to(names: Collection[str]) -> ColumnElement[bool]:
     """Errands of these destinations."""
-    found: ColumnElement[bool] = errand.c.payload["destination"].as_string().in_(names)
-    return found
+    return errand.c.destination.in_(names)
 
 
 def written_before(moment: datetime) -> ColumnElement[bool]:
@@ -260,7 +272,7 @@ def corrects(connection: Connection, of: WaitingResult) -> bool:
 def earlier(connection: Connection, of: WaitingResult) -> Sequence[Row[Any]]:
     """Errands of earlier revisions of the same film that wait for the same destination."""
     query = select(errand).where(errand.c.kind == WAITS, goes_to([of.destination]))
-    return connection.execute(query.where(errand.c.payload["instance"].as_integer().in_(_before(of.instance)))).all()
+    return connection.execute(query.where(errand.c.instance_id.in_(_before(of.instance)))).all()
 
 
 def _before(instance_id: int) -> Select[Any]:
