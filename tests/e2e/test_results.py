@@ -129,6 +129,12 @@ def waiting(database: Engine) -> int:
         return int(connection.execute(query).scalar_one())
 
 
+def under_way(database: Engine) -> int:
+    with reading(database) as connection:
+        query = select(func.count()).where(errand.c.kind == Kind.RESULT, errand.c.lease_until.is_not(None))
+        return int(connection.execute(query).scalar_one())
+
+
 @pytest.mark.slow
 def test_each_film_is_one_message_though_ris_and_worker_die(tmp_path: Path) -> None:
     """Also those of films that are not analysed; the flag of each flagged one is told once."""
@@ -140,12 +146,14 @@ def test_each_film_is_one_message_though_ris_and_worker_die(tmp_path: Path) -> N
             assert up.run("device", "accept", "CR1", "--without-evidence", "--reason", "a test")[0] == 0
             films = [write_film(tmp_path, f"film {number}", pixels=PIXELS) for number in range(count)]
             films.append(write_film(tmp_path, "lateral", pixels=PIXELS, ViewPosition="LL"))
-            first = stack.enter_context(ris(port, "AA", LOST, "AR"))
+            first = stack.enter_context(ris(port, "AA", "AR", "AA", LOST))
             assert {sent.status for sent in send("127.0.0.1", up.port, films, calling_ae="CR1", called_ae="XRAYQ")} == {
                 0
             }
             wait_until(lambda: len(first.came) > 3, 60, "the first messages, and one again")
-            kill(wait_until(lambda: child(up.pid, "worker"), 20))
+            worker = wait_until(lambda: child(up.pid, "worker"), 20)
+            wait_until(lambda: not under_way(up.database), 30, "a pause: a lease that dies with it lasts five minutes")
+            kill(worker)
             stack.close()
             wait_until(lambda: up.states()["scored"] + up.states()["reported"] == count, 90, "every film to be scored")
             with ris(port) as second:

@@ -55,7 +55,9 @@ def test_a_pack_has_everything_of_the_study(pack: Path, bundle: Bundle) -> None:
         assert [again["agrees"] for again in json.loads(found[f"film-{key}/replay.json"])] == [True, True]
         objects = json.loads(found[f"film-{key}/results.json"])
         assert [sent["same_bytes"] for made in objects for sent in made["sent"]] == [True, True]
-        delivered = json.loads(found[f"film-{key}/deliveries.json"])["sent_object"]
+        deliveries = json.loads(found[f"film-{key}/deliveries.json"])
+        assert ([one["state"] for one in deliveries["sent"]], deliveries["not_sent"]) == (["sent"], [])
+        delivered = deliveries["sent_object"]
         assert {name for row in delivered for name in row} == set(sent_object.c.keys())
         assert hashlib.sha256(found[f"film-{key}/film.dcm"]).hexdigest() == events[0]["detail"]["digest"]
     assert json.loads(found["film-1/film.json"])["measures"]["brightness"] > 0

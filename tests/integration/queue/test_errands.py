@@ -104,3 +104,14 @@ def test_each_is_taken_once_by_many_at_once(database: Engine, workers: int) -> N
     with ThreadPoolExecutor(workers) as pool:
         all_taken = [key for part in pool.map(drain, range(workers)) for key in part]
     assert sorted(all_taken, key=int) == keys
+
+
+def test_what_is_set_aside_replaces_one_of_before(database: Engine) -> None:
+    for text in ("first", "second"):
+        add(database, "a")
+        one = taken(database)
+        with writing(database) as connection:
+            assert errands.set_aside(connection, one, Kind.LOST_RESULT, {"text": text})
+    with reading(database) as connection:
+        (left,) = connection.execute(select(errand)).all()
+    assert (left.kind, left.payload) == (Kind.LOST_RESULT, {"text": "second"})

@@ -1,30 +1,34 @@
 """A film is reported when its PACS says that it holds the result: by storage commitment, or found by C-FIND."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.commitment import CommitmentReport
 from dicom_gateway.errors import ReportRefusal
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.scp import Gateway
-from tests.integration.reporting.site import Site
+from tests.integration.reporting.site import OPTIONS, Site
 from tests.pacs import Pacs, pacs
 from tests.services import wait_until
 from worker.audit import trail
 from worker.audit.actions import Actor
-from worker.db.session import reading
-from worker.db.tables import commitment
+from worker.db import schema
+from worker.db.session import reading, time_of, writing
+from worker.db.tables import commitment, errand
 from worker.reporting.couriers import Confirmer, Couriers
 from worker.reporting.held import record_report
 from worker.reporting.listing import ListedResult, of_instance
+from worker.reporting.listing import listed as list_results
 
 SENT, CONFIRMED, UNCONFIRMED, RESENT, REPORTED = (
     "result_sent",
@@ -393,3 +397,66 @@ def test_no_word_of_a_patient(site: Site, caplog: pytest.LogCaptureFixture) -> N
         site.ask()
     assert "Secret" not in caplog.text
     assert "Secret" not in str(site.events(CONFIRMED, REPORTED, SENT))
+
+
+def test_what_a_slow_query_leaves_no_time_for_is_asked_next_and_nobody_is_away(site: Site) -> None:
+    """Each question has its whole time, so the association ends by a release."""
+    with sent(site, "one", "two", "three", finds=True) as (found, films):
+        answer = found.find
+
+        def slow(event: Any) -> Iterator[Any]:
+            time.sleep(0.4)  # of the PACS
+            yield from answer(event)
+
+        found.find = slow  # type: ignore[method-assign]
+        patient = replace(site.confirmation(), send=replace(OPTIONS, confirm=True, answer_seconds=5, send_seconds=6))
+        reasons = []
+        while (reason := patient.ask_due(site.destinations[0])) is not None:
+            reasons.append(reason)
+    assert len(reasons) >= 2
+    assert set(reasons) == {""}
+    assert {site.state(film) for film in films} == {"reported"}
+
+
+def test_at_a_destination_that_is_no_longer_set_the_status_counts_though_it_says_that_it_lost_the_objects(
+    site: Site,
+) -> None:
+    with sent(site, commits="same") as (found, (film,)):
+        found.lost = set(found.uids)
+        found.failure_reason = 0x0213
+        site.ask()
+        site.later(hours=169)
+        assert Couriers(site.delivery(), ()).sweep() == 1
+    assert (site.state(film), site.waits(), site.lost()) == ("reported", [], [])
+
+
+def test_beyond_what_is_listed_a_result_that_is_not_confirmed_is_still_a_sent_one(site: Site) -> None:
+    with sent(site, "old", commits="never") as (_, (old,)):
+        site.film("new")
+        assert site.send() == [""]
+    with reading(site.database) as connection:
+        states = {one.instance: one.state for one in list_results(connection, limit=1)}
+    assert states[old] == "sent"
+
+
+def test_transactions_that_are_older_than_a_result_is_tried_are_forgotten(site: Site) -> None:
+    with sent(site, commits="never"):
+        site.ask(report_seconds=0.1)
+        assert len(transactions(site)) == 1
+        with writing(site.database) as connection:
+            connection.execute(update(commitment).values(asked_at=time_of(site.database) - timedelta(hours=169)))
+        Couriers(site.delivery(), site.destinations).sweep()
+    assert transactions(site) == []
+
+
+def test_back_to_a_release_that_asks_no_pacs_what_was_sent_is_reported(site: Site) -> None:
+    with pacs(site.destinations[0].port):
+        sent, waits = site.film("sent"), site.film("waits")
+        assert site.send_one(confirm=True) == ""
+    assert [site.state(sent), site.state(waits)] == ["scored", "scored"]
+    schema.downgrade(site.database, "0012")
+    schema.upgrade(site.database)
+    assert [site.state(sent), site.state(waits)] == ["reported", "scored"]
+    with reading(site.database) as connection:
+        (left,) = connection.execute(select(errand)).all()
+    assert (left.instance_id, left.destination) == (waits, site.destinations[0].name)

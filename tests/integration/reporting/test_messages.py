@@ -17,11 +17,11 @@ from tests.mllp import DRIPPING, LOST, OTHERS, Ris, control_id, ris
 from tests.pacs import pacs
 from tests.receivers import SECRET, Post, Web, post, web
 from tests.services import free_port
-from worker.db.session import reading, time_of
+from worker.db.session import database_time, reading, time_of
 from worker.queue import errands
 from worker.reporting import listing, waiting
 from worker.reporting.couriers import Couriers
-from worker.reporting.not_arrived import outages
+from worker.reporting.not_arrived import late, outages
 
 SENT, REPORTED = "result_sent", "reported"
 
@@ -268,13 +268,35 @@ def test_what_failed_before_the_quiet_hours_waits_until_they_end(site: Site) -> 
         night.later()
         assert send(night) == ["quiet_hours"]
         assert send(night) == []
-        night.later(hours=5)
         with reading(night.database) as connection:
-            missed = {outage.destination for outage in outages(connection)}
-        assert night.every[0].name not in missed, "nobody misses it, though its film ended long ago"
-        assert missed == {destination.name for destination in night.every[1:]}
+            in_the_morning = database_time(connection) + timedelta(hours=4)
+            assert night.every[0].name not in {outage.destination for outage in outages(connection)}
+            late_then = {found.destination for found in late(connection, in_the_morning)}
+        assert late_then == {destination.name for destination in night.every}, "from their end on it is missed"
+        night.later(hours=3)  # they are over
         assert send(told) == [""]
     assert len(hook.requests) == 2
+
+
+def test_quiet_hours_take_nothing_from_the_time_that_a_result_is_tried(site: Site) -> None:
+    """The film ended 4 hours ago, the quiet hours just now; it is tried for one."""
+    with told_of(site, 503) as (told, _, _):
+        night = replace(told, settings=told.settings | {"quiet_hours": hours_around(datetime.now(UTC), 1, 4)})
+        night.film()
+        night.later(hours=4)
+        assert told.send(told.every[0], answer_seconds=0.5, hours=1) == ["http_503"]
+        assert told.every[0].name in told.waits()
+        told.later(hours=1)
+        assert told.send(told.every[0], answer_seconds=0.5, hours=1) == [""]
+
+
+def test_flags_that_are_told_no_more_end_at_once(site: Site) -> None:
+    with told_of(site) as (told, hook, _):
+        told.film()
+        narrow = replace(told, settings=told.settings | {"told_flags": ("covid19",)})
+        assert send(narrow) == ["not_told"]
+        assert hook.requests == []
+        assert told.every[0].name not in (*told.waits(), *told.lost())
 
 
 def test_flags_that_the_site_does_not_name_are_not_told(site: Site) -> None:
