@@ -22,8 +22,6 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, insert, s
 
 from dicom_gateway.asking import Asking, Heard, asking
 from dicom_gateway.commitment import (
-    CLASS_CONFLICT,
-    NO_SUCH_OBJECT,
     CommitmentReport,
     ObjectReference,
     new_transaction_uid,
@@ -34,71 +32,21 @@ from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_FIND
 from dicom_gateway.errors import SUCCESS, PeerUnavailable, in_hexadecimal
 from dicom_gateway.find_object import find_object
 from worker.audit import trail
-from worker.audit.actions import Action, Actor
+from worker.audit.actions import Actor
 from worker.db.session import database_time, reading, time_of, writing
 from worker.db.tables import commitment, instance, sent_object
 from worker.queue import errands
 from worker.queue.errands import Errand
-from worker.queue.retry import back_off
 from worker.reporting import faults, held, reported, waiting
 from worker.reporting.adapters.adapter import Opened, SendOptions
 from worker.reporting.destinations import Destination, StoreDestination
-from worker.reporting.held import ResultKey
-from worker.reporting.waiting import CONFIRM, LOST, WAITS, WaitingResult
+from worker.reporting.unconfirmed import Asked, ConfirmOptions, Said, follow
+from worker.reporting.waiting import CONFIRM, WaitingResult
 
 log = logging.getLogger("xrayq.report")
 
 MOST_AT_ONCE = 100
 """Results of one association."""
-MOST_RESENDS = 3
-GONE = (NO_SUCH_OBJECT, CLASS_CONFLICT)
-"""Failure Reasons that only sending can mend."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConfirmOptions:
-    """How a PACS is asked."""
-
-    report_seconds: float = 3.0
-    """For its report on the same association; later it comes on another."""
-    ask_again_seconds: float = 600.0
-    """After which storage commitment is asked for anew, where no report came."""
-    missing_seconds: float = 900.0
-    """After which a result is sent again that C-FIND does not find: a PACS may take its time to file it."""
-    resend_seconds: float = 60.0
-    """Before the first sending again, doubled with each."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A result that is asked about."""
-
-    taken: Errand
-    waits: WaitingResult
-    objects: tuple[Row[Any], ...]
-    """Rows of `sent_object`, each with its study."""
-
-    @property
-    def key(self) -> ResultKey:
-        waits = self.waits
-        return ResultKey(instance=waits.instance, bundle_digest=waits.bundle.digest, destination=waits.destination)
-
-
-@dataclass(kw_only=True)
-class _Said:
-    """What came of asking, by row of `sent_object`."""
-
-    found: set[int] = field(default_factory=set)
-    missing: set[int] = field(default_factory=set)
-    """It looked, and has no such object."""
-    unasked: set[int] = field(default_factory=set)
-    """There was no time left to ask: they are due at once."""
-    status_counts: set[int] = field(default_factory=set)
-    committing_since: datetime | None = None
-    """It promised a report on what it was asked for then."""
-    committing: set[int] = field(default_factory=set)
-    reason: str = ""
-    """Why something has no answer, a code of `faults`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +55,7 @@ class Confirmation:
 
     database: Engine
     send: SendOptions
-    options: ConfirmOptions = ConfirmOptions()
+    options: ConfirmOptions = field(default_factory=ConfirmOptions)
 
     def ask_due(self, destination: Destination, opened: Opened = lambda _: None) -> str | None:
         """Ask about what is due, at most MOST_AT_ONCE results. None where nothing was, else why some answer is missing,
@@ -121,7 +69,7 @@ class Confirmation:
         if self.send.confirm and isinstance(destination, StoreDestination):
             said = self._ask(destination, asked, opened)
         else:
-            said = _Said(status_counts={row.id for one in asked for row in one.objects})
+            said = Said(status_counts={row.id for one in asked for row in one.objects})
         self._settle(asked, said)
         return said.reason
 
@@ -135,7 +83,7 @@ class Confirmation:
         with writing(self.database) as connection:
             connection.execute(delete(commitment).where(commitment.c.asked_at < oldest))
         taken = self._take(~waiting.goes_to(destinations), waiting.written_before(oldest))
-        self._settle(self._read(taken), _Said(reason=faults.NOT_CONFIGURED))
+        self._settle(self._read(taken), Said(reason=faults.NOT_CONFIGURED))
         return len(taken)
 
     def _take(self, *which: ColumnElement[bool]) -> list[Errand]:
@@ -148,7 +96,7 @@ class Confirmation:
             most=MOST_AT_ONCE,
         )
 
-    def _read(self, taken: Sequence[Errand]) -> list[_Asked]:
+    def _read(self, taken: Sequence[Errand]) -> list[Asked]:
         found = []
         with reading(self.database) as connection:
             for one in taken:
@@ -157,13 +105,13 @@ class Confirmation:
                 except ValueError:  # another release wrote it, and its workers take it when our lease passes
                     log.error("result not confirmed", extra={"reason": faults.UNREADABLE, "attempt": one.attempt})
                     continue
-                asked = _Asked(taken=one, waits=waits, objects=())
+                asked = Asked(taken=one, waits=waits, objects=())
                 rows = select(sent_object, instance.c.study_instance_uid).join(instance).where(asked.key.objects)
                 found.append(replace(asked, objects=tuple(connection.execute(rows).all())))
         return found
 
-    def _ask(self, destination: StoreDestination, asked: Sequence[_Asked], opened: Opened) -> _Said:
-        said, begun = _Said(), time.monotonic()
+    def _ask(self, destination: StoreDestination, asked: Sequence[Asked], opened: Opened) -> Said:
+        said, begun = Said(), time.monotonic()
         reports: list[str] = []
 
         def record(report: CommitmentReport) -> None:
@@ -197,7 +145,7 @@ class Confirmation:
         return said
 
     def _commit(
-        self, peer: Asking, destination: Destination, asked: Sequence[_Asked], said: _Said, reports: list[str]
+        self, peer: Asking, destination: Destination, asked: Sequence[Asked], said: Said, reports: list[str]
     ) -> None:
         """The transaction is written first: its report may be here before the answer to the N-ACTION."""
         transaction, now = new_transaction_uid(), time_of(self.database)
@@ -232,7 +180,7 @@ class Confirmation:
         if transaction not in reports:
             said.reason = faults.NO_REPORT
 
-    def _find(self, peer: Asking, asked: Sequence[_Asked], said: _Said, *, until: float) -> None:
+    def _find(self, peer: Asking, asked: Sequence[Asked], said: Said, *, until: float) -> None:
         """
         Args:
             until: of the monotonic clock. After it nothing more is asked: each question has its whole time.
@@ -254,7 +202,7 @@ class Confirmation:
         if peer.over:
             said.reason = faults.NO_ANSWER
 
-    def _settle(self, asked: Sequence[_Asked], said: _Said) -> None:
+    def _settle(self, asked: Sequence[Asked], said: Said) -> None:
         with writing(self.database) as connection:
             reported.lock(connection, [one.waits.instance for one in asked])
             now = database_time(connection)
@@ -263,7 +211,7 @@ class Confirmation:
             done, events = held.confirm(connection, [one.key for one in asked], Actor.WORKER)
             for one in asked:
                 if one.key not in done:
-                    events += self._not_confirmed(connection, one, said, now)
+                    events += follow(connection, one, said, now, send=self.send, options=self.options)
             trail.record_all(connection, events)
         if done:
             log.info("results confirmed", extra={"subject": asked[0].waits.destination, "count": len(done)})
@@ -271,58 +219,13 @@ class Confirmation:
             extra = {"subject": asked[0].waits.destination, "count": len(asked) - len(done), "reason": said.reason}
             log.info("results not confirmed yet", extra=extra)
 
-    def _not_confirmed(self, connection: Connection, one: _Asked, said: _Said, now: datetime) -> list[dict[str, Any]]:
-        """Sent again, given up, or put off: the events of it. Nothing where another has the errand by now."""
-        if said.reason == faults.NOT_CONFIGURED:
-            return _give_up(connection, one.taken, replace(one.waits, reason=said.reason), now)
-        rows = connection.execute(select(sent_object).where(one.key.objects)).all()
-        open_ = [row for row in rows if not held.is_held(row)]
-        gone = any(row.failure_reason in GONE for row in open_)
-        missing = any(row.id in said.missing for row in open_)
-        refused = any(row.failure_reason is not None for row in open_)
-        reasons = ((gone, faults.NOT_HELD), (missing, faults.NOT_FOUND), (refused, faults.NOT_COMMITTED))
-        waits = replace(one.waits, reason=next((reason for so, reason in reasons if so), said.reason))
-        if any(row.id in said.committing for row in open_):
-            waits = replace(waits, committing_since=said.committing_since)
-        long = timedelta(seconds=self.options.missing_seconds)
-        if waits.resends < MOST_RESENDS and (gone or (missing and all(now - row.sent_at >= long for row in open_))):
-            return self._send_again(connection, one.taken, waits, now)
-        if now - waits.since >= timedelta(hours=self.send.hours):
-            return _give_up(connection, one.taken, waits, now)
-        unasked = any(row.id in said.unasked for row in open_)
-        wait = 0.0 if unasked else self.send.first_wait
-        errands.put_off(connection, one.taken, now=now, first_wait=wait, payload=waits.as_dict())
-        return []
-
-    def _send_again(
-        self, connection: Connection, taken: Errand, waits: WaitingResult, now: datetime
-    ) -> list[dict[str, Any]]:
-        """The same objects, under the same UIDs."""
-        if not errands.finish(connection, taken):
-            return []
-        wait = back_off(self.options.resend_seconds, waits.resends + 1, errands.LONGEST_WAIT)
-        again = replace(waits, resends=waits.resends + 1, committing_since=None)
-        waiting.add(connection, WAITS, again, now + timedelta(seconds=wait))
-        return [_event(Action.RESULT_RESENT, waits, resends=again.resends)]
-
 
 def begin(connection: Connection, waits: WaitingResult, now: datetime) -> None:
     """A result was sent, and is to be confirmed. In the transaction that records the sending."""
     waiting.add(connection, CONFIRM, replace(waits, reason="", committing_since=None), now)
 
 
-def _give_up(connection: Connection, taken: Errand, waits: WaitingResult, now: datetime) -> list[dict[str, Any]]:
-    """It is kept for a person, unless the destination is in the settings no more: then its status counts."""
-    if waits.reason == faults.NOT_CONFIGURED:
-        ended = errands.finish(connection, taken)
-        rest = reported.reported(connection, waits.instance, Actor.WORKER) if ended else []
-    else:
-        payload = waits.as_dict() | {"given_up": now.isoformat(), "sent": True}
-        ended, rest = errands.set_aside(connection, taken, LOST, payload), []
-    return [_event(Action.RESULT_UNCONFIRMED, waits, attempts=taken.attempt), *rest] if ended else []
-
-
-def _keep(connection: Connection, asked: Sequence[_Asked], column: Any, ids: set[int], now: datetime) -> None:
+def _keep(connection: Connection, asked: Sequence[Asked], column: Any, ids: set[int], now: datetime) -> None:
     """Of objects that were not sent again meanwhile."""
     for one in asked:
         for row in one.objects:
@@ -338,8 +241,3 @@ def _reference(row: Row[Any]) -> ObjectReference:
         sop_class_uid=row.sop_class_uid,
         sop_instance_uid=row.sop_instance_uid,
     )
-
-
-def _event(action: Action, waits: WaitingResult, **more: Any) -> dict[str, Any]:
-    detail = {"destination": waits.destination, "bundle": waits.bundle.digest, "reason": waits.reason} | more
-    return trail.event(action=action, instance_id=waits.instance, actor=Actor.WORKER, detail=detail)

@@ -25,10 +25,11 @@ from worker.queue import errands
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
 from worker.reporting.adapters.adapter import SendOptions
-from worker.reporting.confirm import Confirmation, ConfirmOptions
+from worker.reporting.confirm import Confirmation
 from worker.reporting.destinations import Destination, StoreDestination
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
+from worker.reporting.unconfirmed import ConfirmOptions
 from worker.reporting.waiting import LOST, WAITS, ResultErrands
 from worker.settings import Settings
 from worker.studies import opening
