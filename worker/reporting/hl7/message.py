@@ -76,7 +76,7 @@ def control_id(result: FilmResult, destination: str) -> str:
     return identity_of(result, destination)[:CONTROL_ID_DIGITS]
 
 
-def _observations(template: Template, found: Found, values: Mapping[str, str]) -> list[Observation]:
+def _observations(template: Template, found: Found, values: dict[str, str]) -> list[Observation]:
     """In the order to send."""
     return [
         (name, template.of_observation[name], values | more)
@@ -85,11 +85,11 @@ def _observations(template: Template, found: Found, values: Mapping[str, str]) -
     ]
 
 
-def _vanished(template: Template, result: FilmResult, values: Mapping[str, str]) -> list[Observation]:
+def _vanished(template: Template, result: FilmResult, values: dict[str, str]) -> list[Observation]:
     """What the earlier revision's messages said, and this one does not say again: a receiver that updates by OBX-3 and
     OBX-4 would keep it."""
     known = {_key(fields, these) for _, fields, these in _observations(template, result, values)}
-    vanished = []
+    vanished: list[Observation] = []
     for before in result.told_before:
         for name, fields, these in _observations(template, before, values):
             if (key := _key(fields, these)) not in known:

@@ -145,9 +145,7 @@ SCORED = Found(findings=FINDINGS, prediction_set=("pneumonia",), notes=(NOTED, r
         (result_of(notes=(NOTED,)), SCORED, []),
     ],
 )
-def test_a_correction_deletes_what_it_does_not_say_again(
-    result: FilmResult, before: Found, deleted: list[str]
-) -> None:
+def test_a_correction_deletes_what_it_does_not_say_again(result: FilmResult, before: Found, deleted: list[str]) -> None:
     message = made(replace(result, revision=2, told_before=(before,)), corrects=True)
     sent = list(message.segments("OBX"))
     gone = [segment for segment in sent if str(segment[11]) == "D"]
