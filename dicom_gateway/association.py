@@ -155,7 +155,7 @@ class Association:
             self._orderly = True
             self._wire.send(negotiation.reject_pdu(rejection))
             raise PeerGone
-        accepted = negotiation.accept(request, self._options.max_pdu, reports=self._committed is not None)
+        accepted = negotiation.accept(request, self._options, reports=self._committed is not None)
         self._wire.expect_all_within(math.inf)
         self._contexts, self._peer_max_pdu = accepted.contexts, request.max_pdu
         tell(self._observer.accepted, self.calling_ae)  # before the answer: what a peer knows has been counted

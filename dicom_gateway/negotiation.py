@@ -138,17 +138,18 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
     return None
 
 
-def accept(request: Request, max_pdu: int, *, reports: bool = False) -> Accepted:
+def accept(request: Request, options: GatewayOptions, *, reports: bool = False) -> Accepted:
     """
     Args:
-        max_pdu: longest P-DATA-TF that we take, bytes.
-        reports: N-EVENT-REPORTs of storage commitment are taken, from a peer that does not say that it is SCU.
+        reports: N-EVENT-REPORTs of storage commitment are taken: from a peer that proposes to be SCP, or that says
+            nothing of its role and is one of `reporting_aes`.
     """
+    reports &= request.calling_ae in options.reporting_aes if request.reports is None else request.reports
     contexts: dict[int, tuple[str, str]] = {}
     answers: dict[int, tuple[Result, bytes]] = {}
     refused: list[RefusedContext] = []
     for asked in request.contexts:
-        result, syntax = _choose(asked, reports=reports and request.reports is not False)
+        result, syntax = _choose(asked, reports=reports)
         if result is Result.ACCEPTANCE and asked.context_id in contexts:
             result = Result.CONTEXT_ID  # of those that share an id, the first that can be served is
         if result is Result.ACCEPTANCE:
@@ -162,7 +163,7 @@ def accept(request: Request, max_pdu: int, *, reports: bool = False) -> Accepted
             )
     taken = any(sop_class == STORAGE_COMMITMENT for sop_class, _ in contexts.values())
     roles = (REPORTS,) if taken and request.reports else ()
-    return Accepted(contexts=contexts, refused=refused, pdu=_accept_pdu(request, answers, max_pdu, roles))
+    return Accepted(contexts=contexts, refused=refused, pdu=_accept_pdu(request, answers, options.max_pdu, roles))
 
 
 def reject_pdu(rejection: Reject) -> bytes:

@@ -23,6 +23,9 @@ class GatewayOptions:
     """Reject associations that call another AE title (1/1/7)."""
     calling_aes: tuple[str, ...] = ()
     """AE titles that may connect (others: 1/1/3); empty allows all."""
+    reporting_aes: tuple[str, ...] = ()
+    """AE titles of peers that are known to report storage commitment: of them alone it is accepted where they say
+    nothing of their role. Another one that says nothing is SCU by default (PS3.7 D.3.3.4), and wants our commitment."""
     max_associations: int = 1000
     """Open associations; the next is rejected as a local limit (2/3/2)."""
     max_pdu: int = 128 * 1024

@@ -69,7 +69,25 @@ class SentBefore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilmResult:
+class Found:
+    """What was found on a film, or why nothing was."""
+
+    findings: tuple[FindingResult, ...] = ()
+    """In the order to show; () where it was not analysed."""
+    prediction_set: tuple[str, ...] | None = None
+    """Names of findings that the film may have; None where the bundle makes no sets."""
+    notes: tuple[NotAnalysed, ...] = ()
+    """Reasons under which it was analysed all the same."""
+    not_analysed: NotAnalysed | None = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction set names several findings, or none."""
+        return self.prediction_set is not None and len(self.prediction_set) != 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmResult(Found):
     """One film's result."""
 
     film: Dataset
@@ -83,19 +101,10 @@ class FilmResult:
     at: datetime
     """When it was scored, or found not to be analysed; with a time zone."""
     algorithm: Algorithm
-    findings: tuple[FindingResult, ...] = ()
-    """In the order to show; () where it was not analysed."""
-    prediction_set: tuple[str, ...] | None = None
-    """Names of findings that the film may have; None where the bundle makes no sets."""
-    notes: tuple[NotAnalysed, ...] = ()
-    """Reasons under which it was analysed all the same."""
-    not_analysed: NotAnalysed | None = None
     replaces: tuple[SentBefore, ...] = ()
-
-    @property
-    def unsure(self) -> bool:
-        """Whether the prediction set names several findings, or none."""
-        return self.prediction_set is not None and len(self.prediction_set) != 1
+    told_before: tuple[Found, ...] = ()
+    """What messages to the same destination said of the film's earlier revision; what does not hold any more is taken
+    back."""
 
     @property
     def identity(self) -> tuple[str, str, str, str]:

@@ -4,7 +4,8 @@ Each flag has two rates: its sensitivity, and its specificity. Each is held agai
 it was calibrated less a margin, by exact (Clopper-Pearson) limits: met when the lower limit is at or above the floor,
 broken when the upper limit is below it, open between.
 
-What is controlled, at `ALPHA` in all, over all rates together and over all looks that are ever taken:
+What is controlled, at `ALPHA` in all, over all rates together and over all looks since the last reset, silencing or
+change of bundle, with each of which they begin anew at 1:
 
 - An AE with any rate below its floor is called `go` with a chance of at most `ALPHA`. Every rate must be met, so that
   one is wrong only where its own limit is: no correction for the number of rates is needed (an intersection-union

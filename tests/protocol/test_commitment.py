@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pynetdicom import AE, build_context, build_role
 
 from dicom_gateway import find_object as finding
 from dicom_gateway.asking import Asking, Heard, asking
@@ -20,7 +21,7 @@ from dicom_gateway.commitment import (
     request_commitment,
     take_report,
 )
-from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_FIND
+from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_FIND, VERIFICATION
 from dicom_gateway.encode import derived_uid
 from dicom_gateway.errors import PeerUnavailable, Rejected, ReportRefusal
 from tests.pacs import Pacs, pacs
@@ -151,7 +152,7 @@ def test_a_peer_that_goes_silent_or_away_ends_at_the_limit() -> None:
 @pytest.mark.parametrize("role", [True, False], ids=["with its role", "without"])
 def test_a_report_on_an_association_of_the_pacs(start: Callable[..., Node], role: bool) -> None:
     reports: list[CommitmentReport] = []
-    node = start(committed=reports.append)
+    node = start(committed=reports.append, reporting_aes=() if role else ("PACS",))
     with pacs(free_port(), commits="other") as found, asked(found) as peer:
         found.kept, found.reports_to, found.role = [held("one")], node.port, role
         transaction = new_transaction_uid()
@@ -166,6 +167,19 @@ def test_our_answer_to_the_proposed_role(start: Callable[..., Node]) -> None:
     (context,) = association.accepted_contexts
     assert (context.as_scp, context.as_scu) == (True, False)
     association.release()
+
+
+def test_a_device_that_wants_our_commitment_has_its_context_refused(start: Callable[..., Node]) -> None:
+    """Without role selection it is SCU (PS3.7 D.3.3.4). Known PACS alone are taken for what they should say."""
+    node = start(committed=lambda _: None, reporting_aes=("PACS",))
+    for title, role, accepted in (("CR1", False, 0), ("PACS", False, 1), ("CR1", True, 1)):
+        entity = AE(ae_title=title)
+        proposed = [build_context(VERIFICATION), build_context(STORAGE_COMMITMENT)]
+        roles = [build_role(STORAGE_COMMITMENT, scp_role=True)] if role else []
+        association = entity.associate("127.0.0.1", node.port, contexts=proposed, ext_neg=roles)
+        taken = [str(context.abstract_syntax) for context in association.accepted_contexts]
+        association.release()
+        assert taken == [VERIFICATION, STORAGE_COMMITMENT][: 1 + accepted], title
 
 
 def said(transaction: str = "2.25.1", **changed: Any) -> Dataset:
@@ -220,7 +234,7 @@ def answered(node: Node, command: bytes, data: bytes | None) -> Dataset:
 )
 def test_the_status_of_a_report(start: Callable[..., Node], command: bytes, data: bytes | None, status: int) -> None:
     reports: list[CommitmentReport] = []
-    answer = answered(start(committed=reports.append), command, data)
+    answer = answered(start(committed=reports.append, reporting_aes=("RAW",)), command, data)
     assert (answer.Status, answer.CommandField) == (status, 0x8100)
     assert answer.AffectedSOPInstanceUID == WELL_KNOWN_INSTANCE
     assert len(reports) == (status == 0)
@@ -230,7 +244,8 @@ def test_what_the_database_does_not_take_is_to_be_sent_again(start: Callable[...
     def away(_: CommitmentReport) -> None:
         raise ReportRefusal
 
-    assert answered(start(committed=away), report_command(), dataset_bytes(said())).Status == 0x0110
+    node = start(committed=away, reporting_aes=("RAW",))
+    assert answered(node, report_command(), dataset_bytes(said())).Status == 0x0110
 
 
 def test_a_gateway_without_results_takes_no_reports(node: Node) -> None:
@@ -242,7 +257,7 @@ def test_a_gateway_without_results_takes_no_reports(node: Node) -> None:
 
 def test_who_wants_our_commitment_is_told_no(start: Callable[..., Node]) -> None:
     """We are no archive: an N-ACTION is not served, and no C-STORE comes in this way."""
-    node = start(committed=lambda _: None)
+    node = start(committed=lambda _: None, reporting_aes=("RAW",))
     for field in (0x0130, C_STORE_RQ):
         with Peer(node.port) as peer:
             peer.associate(context_list=contexts(sop_class=STORAGE_COMMITMENT))

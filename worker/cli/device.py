@@ -84,8 +84,8 @@ def check(title: Title, as_json: JsonOption = False) -> None:
     Of each flag the sensitivity and the specificity on films of the AE, by exact
     limits, against what the live bundle had where it was calibrated less a
     margin (XRAYQ_ACCEPTANCE_MARGIN). Films count that 'xrayq labels sample' drew,
-    that the live bundle scored live, and on which readers agree. Exit code 6
-    unless it is a go.
+    that the live bundle scored live, and on which readers agree; of an AE that
+    was ever silenced, those that came since. Exit code 6 unless it is a go.
 
     \b
     xrayq device check CR1
@@ -164,16 +164,15 @@ def _evidence(engine: "Engine", settings: "Settings", title: str) -> "tuple[Devi
     from worker.cli.roles import live_bundle
     from worker.db.session import snapshot
     from worker.monitoring.device_evidence import device_evidence
-    from worker.reporting.acceptance import DeviceState, find
+    from worker.reporting.acceptance import find
 
     bundle = live_bundle(engine, settings)
     with snapshot(engine) as connection:
         device = find(connection, title)
         if device.last_film is None:
             raise NotFound(f"no film of {title} has come; 'xrayq device list' shows who sends")
-        silenced = device.changed_at if device.state is DeviceState.SILENT else None
         margin = settings.acceptance_margin
-        return device, device_evidence(connection, bundle, title, margin=margin, silenced=silenced)
+        return device, device_evidence(connection, bundle, title, margin=margin, silenced=device.silenced_at)
 
 
 def _tell(device: "Device", evidence: "DeviceEvidence", *, as_json: bool) -> None:

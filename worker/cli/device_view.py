@@ -13,6 +13,7 @@ from worker.monitoring.device_evidence import DeviceEvidence, DrawOfDevice
 from worker.reporting.acceptance import Device, DeviceState
 
 STYLES = {MET: "green", OPEN: "yellow", BROKEN: "red"}
+NO_TRUTH = "without a truth, as readers do not agree on them or say what is no finding of the bundle"
 HEADINGS = ("flag", "rate", "films", "right", "rate now", "limits", "at least", "outcome", "films lacking")
 
 
@@ -63,8 +64,7 @@ def next_step(evidence: DeviceEvidence) -> str:
     if not evidence.rates:
         return "undecided: the bundle has no flag, so there is nothing to measure"
     if evidence.not_used:
-        first = evidence.not_used[0]
-        return f"undecided: read draw {first.draw}, {_counted(first.unread, 'film')} are left, and import it"
+        return f"undecided: {_to_complete(evidence.not_used[0])}"
     hardest = max((rate for rate in evidence.rates if rate.state == OPEN), key=_effort)
     side = "with" if hardest.rate == SENSITIVITY else "without"
     kind = f"{side} {_spoken(hardest)}"
@@ -80,6 +80,16 @@ def next_step(evidence: DeviceEvidence) -> str:
     return (
         f"undecided: if {evidence.calling_ae} is as calibrated, it takes {needs}{so_many}: 'xrayq labels sample --ae "
         f"{evidence.calling_ae} --films {films}'"
+    )
+
+
+def _to_complete(draw: DrawOfDevice) -> str:
+    """What a draw lacks before it counts."""
+    if draw.unread:
+        return f"read draw {draw.draw}, {_counted(draw.unread, 'film')} are left, and import it"
+    return (
+        f"{_counted(draw.without_truth, 'film')} of draw {draw.draw} have no truth, a tenth may: let another reader "
+        "read them, and import it"
     )
 
 
@@ -124,11 +134,11 @@ def _spoken(rate: JudgedRate) -> str:
 
 
 def _left_out(evidence: DeviceEvidence) -> list[str]:
-    words = [_not_read(draw, first=number == 0) for number, draw in enumerate(evidence.not_used)]
+    words = [_not_complete(draw, first=number == 0) for number, draw in enumerate(evidence.not_used)]
     no_truth = sum(draw.without_truth for draw in evidence.used)
     unread = sum(draw.unread for draw in evidence.used)
     if no_truth:
-        words.append(f"{_counted(no_truth, 'film')} on which the readers do not agree")
+        words.append(f"{_counted(no_truth, 'film')} of these draws {NO_TRUTH}")
     if unread:
         words.append(f"{_counted(unread, 'film')} of these draws that nobody read")
     if evidence.before:
@@ -142,9 +152,13 @@ def _left_out(evidence: DeviceEvidence) -> list[str]:
     return words
 
 
-def _not_read(draw: DrawOfDevice, *, first: bool) -> str:
-    why = f"{draw.unread} of its {draw.films} films are not read" if first else "it comes after that one"
-    return f"draw {draw.draw}: {why}"
+def _not_complete(draw: DrawOfDevice, *, first: bool) -> str:
+    if not first:
+        return f"draw {draw.draw}: it comes after that one"
+    lacking = [f"{draw.unread} of its {draw.films} films are not read"] if draw.unread else []
+    if draw.without_truth:
+        lacking.append(f"{draw.without_truth} of its {draw.films} films are {NO_TRUTH}")
+    return f"draw {draw.draw}: {', and '.join(lacking)}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -356,4 +356,5 @@ device = Table(
     Column("changed_by", String(64), nullable=False),
     Column("reason", String(200), nullable=False, comment="free text of an operator, no patient data"),
     Column("evidence", NullableJson, comment="what its labelled films said when it was accepted; null: it was without"),
+    Column("silenced_at", Timestamp, comment="when it was silenced last, kept when it is accepted again; null: never"),
 )

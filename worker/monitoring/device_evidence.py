@@ -4,8 +4,8 @@ Used are films of the AE that were drawn at random since the last reset (`label_
 live, and whose readers agree; of an AE that was silenced, those that came since. Films that a person picked are not:
 somebody may have picked them for what they scored.
 
-Whole draws are used, in their order, up to the first of which readers have read too few: nobody can leave out a draw
-that does not please. How they are judged: `model.promotion.acceptance_rule`.
+Whole draws are used, in their order, up to the first of which too few films have a truth: nobody can leave out a
+draw that does not please. How they are judged: `model.promotion.acceptance_rule`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class DrawOfDevice(JsonValue):
     labelled: int
     """With a truth."""
     without_truth: int
-    """Read, but the readers disagree, or say what is no finding of the bundle."""
+    """Read, but the readers disagree, or say what is no finding of the bundle: in no rate."""
 
     @property
     def unread(self) -> int:
@@ -45,8 +45,9 @@ class DrawOfDevice(JsonValue):
 
     @property
     def complete(self) -> bool:
-        """Whether enough was read for the rest to make little difference."""
-        return self.films - self.unread >= COMPLETE * self.films
+        """Whether enough have a truth for the rest to make little difference. Films on which readers disagree are often
+        the hard ones, so they count as missing."""
+        return self.labelled >= COMPLETE * self.films
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class DeviceEvidence(JsonValue):
     rates: tuple[JudgedRate, ...]
     used: tuple[DrawOfDevice, ...]
     not_used: tuple[DrawOfDevice, ...]
-    """From the first on that is not read."""
+    """From the first on that is not complete."""
     before: int
     """Films of the AE that were drawn before the last reset, or came before the AE was silenced; not used."""
     other_bundle: int
@@ -88,7 +89,7 @@ def device_evidence(
         connection: of a snapshot, so that labels, draws and scores are of one moment.
         bundle: the live one.
         margin: of the rule.
-        silenced: since when the AE is silent, where it was silenced: what came before says how it was then.
+        silenced: when the AE was silenced last, also where it is accepted since: what came before says how it was then.
     """
     labels, names = truths(connection), names_of_draws(connection)
     ever_drawn = names_of_draws(connection, since_reset=False)

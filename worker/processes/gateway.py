@@ -24,6 +24,7 @@ from worker.queue.periodic import Periodic
 from worker.receiving import other_objects, refusals
 from worker.receiving.ingest import ingest
 from worker.receiving.refusals import Refusals
+from worker.reporting.destinations import routes_of
 from worker.reporting.held import record_report
 from worker.settings import Settings
 
@@ -58,6 +59,7 @@ def run(settings: Settings) -> None:
             ae_title=settings.ae_title,
             require_called_ae=settings.require_called_ae,
             calling_aes=(*settings.calling_aes, own_title) if settings.calling_aes else (),
+            reporting_aes=routes_of(settings.results_to).called_aes,
             max_associations=settings.max_associations,
             association_timeout=settings.association_timeout,
             network_timeout=settings.network_timeout,

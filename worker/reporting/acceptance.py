@@ -48,6 +48,8 @@ class Device:
     reason: str = ""
     evidence: dict[str, Any] | None = None
     """JSON of what it was accepted on, as its release wrote it; None: without, or it is silent."""
+    silenced_at: datetime | None = None
+    """When it was silenced last, also where it was accepted since: films from before are no evidence. None: never."""
     last_film: datetime | None = None
     """When its newest film came; None where none did."""
 
@@ -61,8 +63,9 @@ class Device:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        times = {"changed_at": self.changed_at, "last_film": self.last_film}
-        return asdict(self) | {name: moment and moment.isoformat() for name, moment in times.items()}
+        times = ("changed_at", "silenced_at", "last_film")
+        moments = {name: getattr(self, name) for name in times}
+        return asdict(self) | {name: moment and moment.isoformat() for name, moment in moments.items()}
 
 
 def devices(connection: Connection) -> list[Device]:
@@ -115,8 +118,9 @@ def silence_all(connection: Connection, reasons: Mapping[str, str], *, actor: st
     events, now = [], database_time(connection)
     for calling_ae, reason in sorted(reasons.items()):
         values = {"state": DeviceState.SILENT, "changed_at": now, "changed_by": actor, "reason": reason}
+        values |= {"evidence": None, "silenced_at": now}
         was_accepted = (device.c.calling_ae == calling_ae) & (device.c.state == DeviceState.ACCEPTED)
-        done = connection.execute(update(device).where(was_accepted).values(values | {"evidence": None}))
+        done = connection.execute(update(device).where(was_accepted).values(values))
         if done.rowcount:
             events.append(_event(calling_ae, DeviceState.SILENT, reason=reason, actor=actor, evidence=None))
     return events
@@ -137,8 +141,10 @@ def _change(
     with writing(engine) as connection:
         if find(connection, calling_ae).state is state and evidence is None:
             raise WrongState(f"{calling_ae} is {state} already")
-        row = {"state": state, "changed_at": database_time(connection), "changed_by": actor, "reason": reason}
-        row["evidence"] = evidence
+        now = database_time(connection)
+        row = {"state": state, "changed_at": now, "changed_by": actor, "reason": reason, "evidence": evidence}
+        if state is DeviceState.SILENT:
+            row["silenced_at"] = now
         new = dialect.insert(device).values(row | {"calling_ae": calling_ae})
         connection.execute(new.on_conflict_do_update(index_elements=["calling_ae"], set_=row))
         changed = find(connection, calling_ae)
@@ -182,5 +188,6 @@ def _device(connection: Connection, calling_ae: str, row: Row[Any] | None) -> De
         changed_by=row.changed_by,
         reason=row.reason,
         evidence=row.evidence,
+        silenced_at=row.silenced_at,
         last_film=last_film,
     )

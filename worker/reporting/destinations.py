@@ -133,6 +133,12 @@ class Routes:
         """Each destination once."""
         return tuple(dict.fromkeys(found for of_sender in self.by_sender.values() for found in of_sender))
 
+    @property
+    def called_aes(self) -> tuple[str, ...]:
+        """AE titles of the Storage SCPs among them, each once."""
+        stores = (found for found in self.every if isinstance(found, StoreDestination))
+        return tuple(dict.fromkeys(found.called_ae for found in stores))
+
 
 def routes_of(texts: Sequence[str], telling: Telling | None = None) -> Routes:
     """The entries of the setting. Raises ValueError where one cannot be read.

@@ -29,7 +29,7 @@ WORDS: dict[str, str] = {
     NO_ANSWER: "it took the connection and did not answer",
     HUNG_UP: "it closed the connection without an answer",
     NO_ACKNOWLEDGEMENT: "what it answered is no acknowledgement of HL7",
-    OTHER_MESSAGE: "it acknowledged another message, and not this one",
+    OTHER_MESSAGE: "it acknowledged another message, and not this one: it must return MSH-10 of the message in MSA-2",
     NOT_HELD: "it took the objects, and reports that it does not hold each",
     NOT_FOUND: "it took the objects, and C-FIND does not find each",
     NOT_COMMITTED: "it reports that it does not commit to each object: 'xrayq report show' has its Failure Reason",

@@ -9,12 +9,12 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from sqlalchemy import Connection, Row, select
 
-from dicom_gateway.result import Algorithm, FilmResult, FindingResult, NotAnalysed, SentBefore
+from dicom_gateway.result import Algorithm, FilmResult, FindingResult, Found, NotAnalysed, SentBefore
 from dicom_gateway.spool import Spool
 from model.digest import file_digest
 from model.gate.reasons import REASONS
 from worker.db.scores import FindingView, ScoreView, of_instance
-from worker.db.tables import instance, sent_object
+from worker.db.tables import instance, sent_message, sent_object
 from worker.errors import Undelivered
 from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE
 from worker.reporting.waiting import WaitingResult
@@ -37,6 +37,8 @@ class FilmFacts:
     reason: str
     score: ScoreView | None
     replaces: tuple[SentBefore, ...]
+    told_before: tuple[Found, ...]
+    """See `FilmResult`."""
 
 
 def facts(connection: Connection, of: WaitingResult) -> FilmFacts:
@@ -58,6 +60,7 @@ def facts(connection: Connection, of: WaitingResult) -> FilmFacts:
         reason=row.reason or "",
         score=score,
         replaces=_sent_of_earlier(connection, row),
+        told_before=_told_of_earlier(connection, row, of.destination),
     )
 
 
@@ -87,6 +90,7 @@ def film_result(found: FilmFacts, film: Path, of: WaitingResult, zone: tzinfo) -
     except (OSError, InvalidDicomError, ValueError):
         raise Undelivered(FILM_ALTERED) from None
     score = found.score
+    said = _of_score(score) if score else Found(not_analysed=_not_analysed(found.reason))
     return FilmResult(
         film=header,
         film_digest=found.film_digest,
@@ -99,11 +103,20 @@ def film_result(found: FilmFacts, film: Path, of: WaitingResult, zone: tzinfo) -
             software_version=score.software_version if score else of.software_version,
             engine=score.engine if score else "",
         ),
-        findings=tuple(_finding(name, view) for name, view in score.findings.items()) if score else (),
-        prediction_set=None if score is None or score.prediction_set is None else tuple(score.prediction_set),
-        notes=tuple(_not_analysed(code) for code in score.notes) if score else (),
-        not_analysed=None if score else _not_analysed(found.reason),
+        findings=said.findings,
+        prediction_set=said.prediction_set,
+        notes=said.notes,
+        not_analysed=said.not_analysed,
         replaces=found.replaces,
+        told_before=found.told_before,
+    )
+
+
+def _of_score(score: ScoreView) -> Found:
+    return Found(
+        findings=tuple(_finding(name, view) for name, view in score.findings.items()),
+        prediction_set=None if score.prediction_set is None else tuple(score.prediction_set),
+        notes=tuple(_not_analysed(code) for code in score.notes),
     )
 
 
@@ -160,3 +173,30 @@ def _sent_of_earlier(connection: Connection, row: Row[Any]) -> tuple[SentBefore,
         for found in rows
         if found.revision == rows[0].revision
     )
+
+
+def _told_of_earlier(connection: Connection, row: Row[Any], destination: str) -> tuple[Found, ...]:
+    """What messages to this destination said of the newest earlier revision of the film of which any was sent.
+
+    Of that revision as it stands now: where a person took the film out after it was told, its scores and the reason.
+    """
+    query = (
+        select(instance.c.id, instance.c.state, instance.c.reason, sent_message.c.bundle_digest)
+        .join(sent_message, sent_message.c.instance_id == instance.c.id)
+        .where(
+            instance.c.sop_instance_uid == row.sop_instance_uid,
+            instance.c.revision < row.revision,
+            instance.c.is_film,
+            sent_message.c.destination == destination,
+        )
+        .order_by(instance.c.revision.desc())
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        return ()
+    newest = rows[0]
+    bundles = {told.bundle_digest for told in rows if told.id == newest.id}
+    scores = [score for score in of_instance(connection, newest.id) if score.bundle_digest in bundles]
+    taken_out = newest.state == State.INELIGIBLE
+    reasons = [Found(not_analysed=_not_analysed(newest.reason or ""))] if taken_out else []
+    return (*map(_of_score, scores), *reasons)

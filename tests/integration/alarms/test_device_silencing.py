@@ -67,6 +67,12 @@ def test_drift_silences_its_ae_once_and_the_message_says_so(accepted: Engine) ->
 def test_a_person_who_accepts_it_while_the_alarm_stands_has_the_last_word(accepted: Engine) -> None:
     night(accepted, drift())
     acceptance.accept(accepted, "CR1", reason="known", actor="operator:test", evidence=None)
+    with reading(accepted) as connection:
+        again, never = acceptance.find(connection, "CR1"), acceptance.find(connection, "DX2")
+    assert again.silenced_at is not None
+    assert again.changed_at is not None
+    assert again.silenced_at <= again.changed_at, "from then on its films are evidence again"
+    assert never.silenced_at is None
     night(accepted, drift())
     assert sending(accepted) == {"CR1", "DX2"}
     assert alarms(accepted)[0].text == "drift is 700"

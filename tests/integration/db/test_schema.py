@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
@@ -14,9 +15,10 @@ from tests.integration.studies.studies import Studies, uid_of
 from tests.services import typed
 from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
-from worker.db.session import make_engine, writing
+from worker.db.session import make_engine, reading, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
+from worker.reporting import acceptance
 from worker.studies.closing import close_due
 
 __all__ = ["bundle", "site", "studies"]
@@ -65,6 +67,21 @@ def test_an_alarm_of_the_release_before_stays_and_can_be_acknowledged(database: 
     schema.downgrade(database, "0004")  # the release before goes on with what it wrote
     with database.connect() as connection:
         assert connection.exec_driver_sql("SELECT rule, cleared_at FROM alarm").one() == ("unaccounted", None)
+
+
+def test_a_device_that_is_silent_has_been_so_since_it_was_silenced(database: Engine) -> None:
+    schema.downgrade(database, "0014")
+    with database.begin() as connection:
+        for title, state in (("CR1", "silent"), ("CR2", "accepted")):
+            connection.exec_driver_sql(
+                "INSERT INTO device (calling_ae, state, changed_at, changed_by, reason) "
+                f"VALUES ('{title}', '{state}', '2026-11-01 06:00:00', 'operator:test', '')"
+            )
+    schema.upgrade(database)
+    with reading(database) as connection:
+        silent, accepted = acceptance.find(connection, "CR1"), acceptance.find(connection, "CR2")
+    assert silent.silenced_at == silent.changed_at == datetime(2026, 11, 1, 6, tzinfo=UTC)
+    assert accepted.silenced_at is None
 
 
 def test_studies_of_the_release_before_become_what_the_relay_makes_of_them(studies: Studies) -> None:

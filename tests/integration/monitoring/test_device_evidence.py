@@ -4,9 +4,11 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Engine, select
 
 from model import bundle as bundles
@@ -18,6 +20,7 @@ from tests.bundles import device_calibration
 from tests.integration.monitoring.test_labels import film, imported
 from tests.services import Xrayq, typed_in
 from worker.audit import trail
+from worker.cli.device_view import next_step, show
 from worker.db import schema
 from worker.db.session import make_engine, reading, snapshot, time_of
 from worker.db.tables import audit_event
@@ -90,15 +93,39 @@ def test_only_read_draws_of_the_ae_count_in_their_order(database: Engine, bundle
     assert ([draw.draw for draw in early.used], [draw.draw for draw in early.not_used]) == ([], ["one", "two"])
     assert (early.not_used[0].unread, early.films, early.chosen, early.other_bundle) == (2, 0, 1, 0)
     read(database, tmp_path, one[:9])  # nine tenths
+    assert [(draw.draw, draw.labelled, draw.without_truth, draw.unread) for draw in found(database, bundle).used] == [
+        ("one", 9, 0, 1),
+        ("two", 5, 0, 0),
+    ]
+    read(database, tmp_path, one)
     read(database, tmp_path, one[:1], reader="dr2", label="covid19")  # they do not agree
     done = found(database, bundle)
     assert [(draw.draw, draw.labelled, draw.without_truth, draw.unread) for draw in done.used] == [
-        ("one", 8, 1, 1),
+        ("one", 9, 1, 0),
         ("two", 5, 0, 0),
     ]
-    assert (done.films, done.rule.look) == (13, 2)
-    assert {rate.films for rate in done.rates if rate.rate == SPECIFICITY} == {13}
+    assert (done.films, done.rule.look) == (14, 2)
+    assert {rate.films for rate in done.rates if rate.rate == SPECIFICITY} == {14}
     assert {rate.films for rate in done.rates if rate.rate == SENSITIVITY} == {0}
+
+
+def test_a_draw_on_which_readers_disagree_does_not_count_until_they_agree(
+    database: Engine, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Those films are often the hard ones: without them the rates look better than they are."""
+    films(database, bundle, "normal", range(10), RIGHT)
+    one = drawn(database, bundle, "one", 10)
+    read(database, tmp_path, one)
+    read(database, tmp_path, one[:3], reader="dr2", label="covid19")
+    open_still = found(database, bundle)
+    assert [(draw.labelled, draw.without_truth, draw.unread) for draw in open_still.not_used] == [(7, 3, 0)]
+    assert (open_still.used, open_still.films, open_still.verdict) == ((), 0, "undecided")
+    assert "3 films of draw one have no truth, a tenth may: let another reader" in next_step(open_still)
+    written = StringIO()
+    show(Console(file=written, width=200), open_still)
+    assert "draw one: 3 of its 10 films are without a truth" in written.getvalue()
+    read(database, tmp_path, one[:2], reader="dr3")
+    assert [(draw.labelled, draw.without_truth) for draw in found(database, bundle).used] == [(9, 1)]
 
 
 def test_films_before_a_reset_before_the_silence_and_of_another_bundle_do_not_count(
@@ -226,6 +253,23 @@ def test_from_a_draw_to_an_accepted_device(home: Path, bundle: Bundle) -> None:
     assert (first["calling_ae"], first["evidence"]["bundle_digest"]) == (AE, bundle.digest)
     assert first["evidence"]["rates"] == json.loads(out)["rates"]
     assert trail.verify(make_engine(f"sqlite:///{home / 'xrayq.db'}")).broken is None
+
+
+def test_films_from_before_a_silencing_never_count_again(home: Path) -> None:
+    """Also once the AE is accepted without evidence: a later check would take the films from before the drift."""
+    worklist = home / "worklist.csv"
+    with typed_in(home, home=str(home), acceptance_margin=str(MARGIN)) as xrayq:
+        told(xrayq, "labels", "sample", "--ae", AE, "--films", "72", "--draw", "one", "--out", str(worklist))
+        fill(worklist, 72)
+        told(xrayq, "labels", "import", str(worklist))
+        told(xrayq, "device", "accept", AE)
+        assert json.loads(told(xrayq, "device", "show", AE, "--json"))["silenced_at"] is None
+        told(xrayq, "device", "silence", AE, "--reason", "drift")
+        told(xrayq, "device", "accept", AE, "--without-evidence", "--reason", "known")
+        code, out, _ = xrayq("device", "check", AE)
+        assert code == 6
+        assert "72 films drawn before the last reset, or that came before the AE was silenced" in out
+        assert xrayq("device", "accept", AE)[0] == 6
 
 
 def test_evidence_of_another_bundle_is_told_and_the_device_stays_accepted(home: Path, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from pynetdicom import AE
+from pynetdicom import AE, build_context
 
-from dicom_gateway.contexts import VERIFICATION
+from dicom_gateway.contexts import STORAGE_COMMITMENT, VERIFICATION
 from dicom_gateway.spool import INCOMING, Spool
 from tests.certificates import Authority
 from tests.services import environment, free_port, listening, process, typed_in, wait_until
@@ -72,6 +72,22 @@ def test_tls_beside_the_plain_port_of_this_machine(tmp_path: Path) -> None:
             assert "the certificate for TLS is good for 20 days" in said
             own.certificate.write_bytes(authority.issue("soon", days=3).certificate.read_bytes())
             assert "the certificate for TLS expires in 3 days" in xrayq("doctor")[1]
+
+
+def test_reports_of_commitment_without_a_role_are_taken_of_the_pacs_that_results_go_to(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"home": str(tmp_path), "port": str(port), "results_to": "*:PACS@127.0.0.1:1,CR1:mllp://127.0.0.1:2"}
+    with typed_in(tmp_path, **settings) as xrayq:
+        xrayq("db", "upgrade")
+    with process("gateway", environment(**settings), tmp_path / "log"):
+        wait_until(lambda: listening(port), 30, "the gateway")
+        for title, taken in (("PACS", True), ("CR1", False)):
+            entity = AE(ae_title=title)
+            entity.requested_contexts = [build_context(VERIFICATION), build_context(STORAGE_COMMITMENT)]
+            association = entity.associate("127.0.0.1", port)
+            classes = [str(context.abstract_syntax) for context in association.accepted_contexts]
+            association.release()
+            assert (STORAGE_COMMITMENT in classes) == taken, title
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,24 @@ def test_a_corrected_film_corrects_the_message_before_it(to_ris: Site) -> None:
     assert [row.instance_id for row in to_ris.messages()] == [first, second]
 
 
+def test_a_correction_takes_back_what_is_not_said_any_more(to_ris: Site) -> None:
+    """By the message before it alone: what was deleted once is not deleted again."""
+    with listening(to_ris) as found:
+        for state, patient in (("scored", "1"), ("ineligible", "2"), ("ineligible", "3"), ("scored", "4")):
+            to_ris.film(state=state, PatientID=patient)
+            assert send(to_ris) == [""]
+    said = [
+        {str(segment[3][0][0]): str(segment[11]) for segment in hl7.parse(message.decode()).segments("OBX")[3:]}
+        for message in found.came
+    ]
+    assert said == [
+        {"P_PNEUMONIA": "P"},
+        {"NOT_ANALYSED": "C", "P_PNEUMONIA": "D"},
+        {"NOT_ANALYSED": "C"},
+        {"P_PNEUMONIA": "C", "NOT_ANALYSED": "D"},
+    ]
+
+
 def test_one_whose_earlier_message_never_arrived_corrects_nothing(to_ris: Site) -> None:
     to_ris.film()
     to_ris.film(PatientID="PID-CORRECTED")

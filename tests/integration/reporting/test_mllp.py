@@ -15,6 +15,7 @@ from hl7.mllp import start_hl7_server
 from tests.mllp import DRIPPING, GARBAGE, LOST, NO_END, OTHERS, SILENT, ris
 from tests.services import free_port, wait_until
 from worker.errors import Undelivered
+from worker.reporting import faults
 from worker.reporting.hl7 import mllp
 
 MESSAGE = "MSH|^~\\&|XRAYQ||RIS||20261128||ORU^R01^ORU_R01|id1|P|2.5.1||||||UNICODE UTF-8\rPID|1||4711||Müller\r"
@@ -91,6 +92,7 @@ def test_all_steps_together_have_an_end() -> None:
 
 
 def test_an_acknowledgement_of_another_message_alone_is_none() -> None:
+    assert "must return MSH-10 of the message in MSA-2" in faults.in_words(faults.OTHER_MESSAGE)
     with ris(free_port(), OTHERS) as found, pytest.raises(Undelivered, match=r"^other_message$"):
         mllp.send("127.0.0.1", found.port, MESSAGE.encode(), "id2", answer_seconds=0.5, total_seconds=2)
 

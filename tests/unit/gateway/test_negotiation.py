@@ -95,7 +95,7 @@ def agreed(body: bytes) -> Accepted | None:
         request = decode_request(body)
     except Abort:
         return None
-    return None if fault_of(request, OPTIONS) else accept(request, 131072)
+    return None if fault_of(request, OPTIONS) else accept(request, OPTIONS)
 
 
 def proposed(body: bytes, context_id: int, sop_class: str, syntax: str) -> bool:

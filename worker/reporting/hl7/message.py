@@ -7,7 +7,7 @@ the message control ID follows from what makes it this result. So a receiver can
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dicom_gateway.result import FilmResult
+from dicom_gateway.result import FilmResult, Found
 from dicom_gateway.time_zone import in_zone_of
 from worker.reporting.hl7.er7 import SEGMENT_END, SEPARATORS, timestamp
 from worker.reporting.hl7.template import OBSERVATION_SEGMENTS, SEGMENTS, Fields, Template, filled
@@ -19,8 +19,14 @@ CONTROL_ID_DIGITS = 20
 """MSH-10 has 20 characters at most."""
 PRELIMINARY, CORRECTION = "P", "C"
 """OBR-25 (HL7 table 0123) and OBX-11 (table 0085). Never F: no person has verified a result."""
+DELETED = "D"
+"""OBX-11: the observation with this OBX-3 and OBX-4 is to be deleted."""
+IDENTITY = ("OBX-2", "OBX-3", "OBX-4")
+"""What is sent of a deleted observation, without a value. By the last two a receiver knows which it is."""
 DESCRIPTION = "O"
 """OBX-11 of what only says which study and film it is about: no result."""
+Observation = tuple[str, Fields, Mapping[str, str]]
+"""Its name in the template, its fields, and what their placeholders stand for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +61,12 @@ def oru(result: FilmResult, options: MessageOptions, *, destination: str, correc
         "OBR-25": status,
     }
     lines = [_segment(name, template.fields, values, ours) for name in SEGMENTS]
-    number = 0
-    for name in template.observations:
-        for more in of_observation(name, result):
-            number += 1
-            fixed = {"OBX-1": str(number), "OBX-11": DESCRIPTION if name in ("study", "film") else status}
-            fields = template.of_observation[name]
-            lines += [_segment(segment, fields, values | more, fixed) for segment in OBSERVATION_SEGMENTS]
+    said = _observations(template, result, values)
+    deleted = _vanished(template, result, values)
+    for number, (name, fields, known) in enumerate((*said, *deleted), 1):
+        of_result = DELETED if number > len(said) else status
+        fixed = {"OBX-1": str(number), "OBX-11": DESCRIPTION if name in ("study", "film") else of_result}
+        lines += [_segment(segment, fields, known, fixed) for segment in OBSERVATION_SEGMENTS]
     message = "".join(line + SEGMENT_END for line in lines if line)
     return message.encode(HL7_CHARACTER_SETS[options.character_set], "replace")
 
@@ -69,6 +74,32 @@ def oru(result: FilmResult, options: MessageOptions, *, destination: str, correc
 def control_id(result: FilmResult, destination: str) -> str:
     """MSH-10: the same for every attempt, another for every other result and destination."""
     return identity_of(result, destination)[:CONTROL_ID_DIGITS]
+
+
+def _observations(template: Template, found: Found, values: dict[str, str]) -> list[Observation]:
+    """In the order to send."""
+    return [
+        (name, template.of_observation[name], values | more)
+        for name in template.observations
+        for more in of_observation(name, found)
+    ]
+
+
+def _vanished(template: Template, result: FilmResult, values: dict[str, str]) -> list[Observation]:
+    """What the earlier revision's messages said, and this one does not say again: a receiver that updates by OBX-3 and
+    OBX-4 would keep it."""
+    known = {_key(fields, these) for _, fields, these in _observations(template, result, values)}
+    vanished: list[Observation] = []
+    for before in result.told_before:
+        for name, fields, these in _observations(template, before, values):
+            if (key := _key(fields, these)) not in known:
+                known.add(key)
+                vanished.append((name, {field: fields[field] for field in IDENTITY if field in fields}, these))
+    return vanished
+
+
+def _key(fields: Fields, values: Mapping[str, str]) -> tuple[str, str]:
+    return filled(fields.get("OBX-3", ""), values), filled(fields.get("OBX-4", ""), values)
 
 
 def _segment(name: str, fields: Fields, values: Mapping[str, str], ours: Mapping[str, str]) -> str:

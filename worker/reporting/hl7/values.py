@@ -10,12 +10,13 @@ from pydicom.sr.coding import Code
 from dicom_gateway import report_codes
 from dicom_gateway.copied import requests, study_uid
 from dicom_gateway.report_words import NOTICE, of_finding, of_note, summary
-from dicom_gateway.result import FilmResult, FindingResult, NotAnalysed
+from dicom_gateway.result import FilmResult, FindingResult, Found, NotAnalysed
 from dicom_gateway.time_zone import in_zone_of
 from dicom_gateway.values import UNREADABLE, one_uid, text
 from worker.reporting.hl7.er7 import coded, escaped, person_name, provider, timestamp
 
-DATE, TIME = re.compile(r"(\d{4})(\d{2})(\d{2})"), re.compile(r"(\d{2})(\d{2})(\d{2})(\.\d{1,6})?")
+DATE, TIME = re.compile(r"(\d{4})(\d{2})(\d{2})"), re.compile(r"(\d{2})(?:(\d{2})(?:(\d{2})(?:\.\d{1,6})?)?)?")
+"""DA and TM (PS3.5 6.2): of a time, minutes and seconds may be missing."""
 WHEN_TAKEN = ("Acquisition", "Content", "Series", "Study")
 """Attributes ...Date and ...Time of a film, the first that has both."""
 DIGITS = 4
@@ -107,7 +108,7 @@ def of_message(result: FilmResult, *, site: str, priority: str) -> dict[str, str
     }
 
 
-def of_observation(name: str, result: FilmResult) -> list[dict[str, str]]:
+def of_observation(name: str, result: Found) -> list[dict[str, str]]:
     """Values of `OF_OBSERVATION` for each OBX of this name; [] where the result has none."""
     analysed = result.not_analysed is None
     if name in ("study", "film", "summary"):
@@ -142,7 +143,7 @@ def _reason(reason: NotAnalysed, words: str) -> dict[str, str]:
     return {"reason_code": coded(report_codes.own(reason.code, reason.meaning)), "reason": escaped(words)}
 
 
-def _set(names: tuple[str, ...], result: FilmResult) -> dict[str, str]:
+def _set(names: tuple[str, ...], result: Found) -> dict[str, str]:
     members = [report_codes.finding(name) for name in names] or [report_codes.EMPTY_SET]
     certainty = report_codes.UNSURE if result.unsure else report_codes.ONE_FINDING
     words = ", ".join(member.meaning for member in members)
@@ -194,7 +195,7 @@ def _taken(film: Dataset) -> str:
         date, time = _date(text(film, f"{which}Date")), TIME.fullmatch(text(film, f"{which}Time"))
         if date and time:
             try:
-                at = datetime.strptime(date + "".join(time.groups()[:3]), "%Y%m%d%H%M%S")
+                at = datetime.strptime(date + "".join(part or "00" for part in time.groups()), "%Y%m%d%H%M%S")
             except ValueError:
                 continue
             return timestamp(at) + text(film, "TimezoneOffsetFromUTC") * _has_zone(film)

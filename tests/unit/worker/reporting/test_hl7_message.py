@@ -14,12 +14,12 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from dicom_gateway.result import FilmResult, FindingResult, NotAnalysed
+from dicom_gateway.result import FilmResult, FindingResult, Found, NotAnalysed
 from tests.unit.gateway.reported import FINDINGS, film_without_pixels, not_analysed, result_of
 from worker.errors import ConfigurationError
 from worker.reporting.hl7.message import MessageOptions, control_id, oru
 from worker.reporting.hl7.template import read_template
-from worker.reporting.hl7.values import OF_MESSAGE, OF_OBSERVATION
+from worker.reporting.hl7.values import OF_MESSAGE, OF_OBSERVATION, of_message
 
 RIS = "mllp://ris.test:2575"
 OPTIONS = MessageOptions(template=read_template(), site="North & South", urgent=frozenset({"covid19"}))
@@ -130,6 +130,74 @@ def test_a_correction_says_so_and_has_the_number_of_the_film_that_it_replaces() 
     assert {str(segment[11]) for segment in second.segments("OBX")} == {"O", "C"}
     assert [str(of.segments("OBX")[0][4]) for of in (first, second)] == [str(first.segments("OBX")[0][4])] * 2
     assert field(first, "MSH", 10) != field(second, "MSH", 10)
+
+
+NOTED = NotAnalysed(code="not_pa", meaning="not a PA view")
+SCORED = Found(findings=FINDINGS, prediction_set=("pneumonia",), notes=(NOTED, replace(NOTED, code="rotated")))
+
+
+@pytest.mark.parametrize(
+    ("result", "before", "deleted"),
+    [
+        (not_analysed(), SCORED, ["P_NORMAL", "P_PNEUMONIA", "P_COVID19", "PREDICTION_SET", "NOTE"]),
+        (result_of(findings=FINDINGS[1:], prediction_set=None), SCORED, ["P_NORMAL", "PREDICTION_SET", "NOTE"]),
+        (result_of(), Found(not_analysed=NOTED), ["NOT_ANALYSED"]),
+        (result_of(notes=(NOTED,)), SCORED, []),
+    ],
+)
+def test_a_correction_deletes_what_it_does_not_say_again(result: FilmResult, before: Found, deleted: list[str]) -> None:
+    message = made(replace(result, revision=2, told_before=(before,)), corrects=True)
+    sent = list(message.segments("OBX"))
+    gone = [segment for segment in sent if str(segment[11]) == "D"]
+    assert [str(segment[3][0][0]) for segment in gone] == deleted
+    assert gone == sent[len(sent) - len(gone) :]
+    assert len({str(segment[4]) for segment in sent}) == 1, "the key is that of the message before"
+    assert all("".join(str(segment[number]) for number in range(5, 11)) == "" for segment in gone)
+
+
+def test_what_is_deleted_follows_the_template(tmp_path: Path) -> None:
+    ours = template(tmp_path, """
+        observations = ["summary", "not_analysed", "note"]
+        [observation.note]
+        OBX-3 = "{reason_code}"
+    """)  # fmt: skip
+    options = replace(OPTIONS, template=read_template(ours))
+    message = made(result_of(notes=(NOTED,), revision=2, told_before=(SCORED,)), options, corrects=True)
+    assert [(str(segment[3][0][0]), str(segment[11])) for segment in message.segments("OBX")] == [
+        ("121111", "C"),
+        ("not_pa", "C"),
+        ("rotated", "D"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("time", "taken"),
+    [
+        ("12", "20261128120000"),
+        ("1201", "20261128120100"),
+        ("120102", "20261128120102"),
+        ("120102.123456", "20261128120102"),
+        ("25", ""),
+        ("1", ""),
+        ("12:01", ""),
+    ],
+)
+def test_a_time_without_minutes_or_seconds_is_one(time: str, taken: str) -> None:
+    film = film_without_pixels(AcquisitionDate="20261128", AcquisitionTime=time)
+    for keyword in ("ContentDate", "SeriesDate", "StudyDate", "TimezoneOffsetFromUTC"):
+        film.pop(keyword, None)
+    assert of_message(result_of(film), site="", priority="R")["film_time"] == taken
+
+
+def test_there_always_is_a_filler_number() -> None:
+    """The same for every revision of the film, and nobody's name."""
+    film = film_without_pixels()
+    film.pop("AccessionNumber", None)
+    first, second = made(result_of(film)), made(result_of(film, revision=2), corrects=True)
+    number = str(first.segments("OBX")[0][4])
+    assert re.fullmatch("[0-9a-f]{12}", number)
+    for message in (first, second):
+        assert [str(message.segment("OBR")[3]), str(message.segment("ORC")[3])] == [number] * 2
 
 
 def test_the_same_result_is_the_same_bytes_under_the_same_control_id() -> None:
