@@ -28,7 +28,10 @@
     │   └── CorruptPixels
     ├── Abort                   an association that we end
     ├── PeerGone                an association that the peer ended
-    │   └── PeerSilent
+    │   ├── PeerSilent
+    │   └── HandshakeFailed     no TLS with it
+    ├── BadCertificate          a certificate, key or list of authorities that cannot be used
+    ├── CannotListen            an address and port that cannot be had
     └── PeerUnavailable         as SCU: no association
         └── Rejected
 

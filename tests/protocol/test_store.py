@@ -16,7 +16,7 @@ import pytest
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 
-from dicom_gateway.errors import REFUSALS, Refusal, StoreUnavailable
+from dicom_gateway.errors import REFUSALS, CannotListen, Refusal, StoreUnavailable
 from dicom_gateway.options import Received
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID
 from dicom_gateway.pixels import read_radiograph
@@ -326,8 +326,9 @@ def listens(port: int) -> bool:
 
 
 def test_a_port_in_use_is_an_error_at_start(node: Node, start: Callable[..., Node]) -> None:
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(CannotListen, match=str(node.port)) as raised:
         start(port=node.port)
+    assert "in use" in str(raised.value.error)
 
 
 def test_a_store_on_the_verification_context_is_refused(node: Node) -> None:
