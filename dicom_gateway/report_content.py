@@ -94,7 +94,7 @@ def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
         version=algorithm.version,
         parameters=[
             f"bundle sha256:{algorithm.bundle_digest}",
-            f"engine {algorithm.engine}",
+            *([f"engine {algorithm.engine}"] if algorithm.engine else []),
             f"software {algorithm.software_version}",
         ],
         family=coded.ARTIFICIAL_INTELLIGENCE,

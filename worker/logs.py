@@ -39,8 +39,9 @@ FIELDS = (
     "value",
     "channel",
 )
+READERS = ("pydicom", "pynetdicom", "highdicom")
 LIBRARIES = (
-    *("pydicom", "pynetdicom", "highdicom"),
+    *READERS,
     *("celery", "kombu", "amqp", "alembic", "sqlalchemy", "pebble", "redis"),
 )
 
@@ -71,6 +72,7 @@ def configure(level: str, style: str) -> None:
     """Log to standard error. Libraries are silenced below ERROR: some of them quote the data set they trip over."""
     handler = _handler()
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    handler.addFilter(_of_no_reader)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.ERROR)
@@ -82,9 +84,14 @@ def configure(level: str, style: str) -> None:
 
 def silence_readers() -> None:
     """What reads films says nothing: its warnings quote values of the data set, a patient's name among them."""
-    for name in ("pydicom", "pynetdicom", "highdicom"):
+    for name in READERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore")
+
+
+def _of_no_reader(record: logging.LogRecord) -> bool:
+    """A library that is imported later sets its own level: pydicom does."""
+    return record.name.partition(".")[0] not in READERS
 
 
 def lost() -> int:

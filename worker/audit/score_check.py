@@ -113,6 +113,14 @@ def check(engine: Engine) -> ScoreCheck:
     return ScoreCheck(checked=checked, before=before, wrong=counts.total() - checked - before, named=tuple(named))
 
 
+def of_film(connection: Connection, instance_id: int, bundle: str) -> Found:
+    """What is to be said of one film's score of this bundle."""
+    for one in _looked_at(connection, instance_id, instance_id):
+        if one.bundle in (bundle, ""):
+            return one.found
+    return Found.GONE
+
+
 def _end_of_chunk(connection: Connection, first: int) -> int:
     """The last chunk has no end: a score stays in sight where its instance was removed past the foreign keys."""
     ids = select(instance.c.id).where(instance.c.id >= first).order_by(instance.c.id)

@@ -21,8 +21,11 @@ from model.json_value import JsonValue
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
-from worker.db.tables import device, instance
+from worker.db.tables import device, errand, instance
 from worker.errors import WrongState
+from worker.queue import errands
+from worker.queue.errands import Errand, Kind
+from worker.reporting.faults import SILENT
 
 MOST_CHARACTERS = 200
 """Of a reason."""
@@ -102,7 +105,7 @@ def accept(engine: Engine, calling_ae: str, *, reason: str, actor: str, evidence
 
 
 def silence(engine: Engine, calling_ae: str, *, reason: str, actor: str) -> Device:
-    """Silence an AE, from now on. Raises WrongState where it is silent already."""
+    """Silence an AE, from now on; what waits of it is given up. Raises WrongState where it is silent already."""
     return _change(engine, calling_ae, DeviceState.SILENT, reason=reason, actor=actor, evidence=None)
 
 
@@ -123,6 +126,7 @@ def silence_all(connection: Connection, reasons: Mapping[str, str], *, actor: st
         done = connection.execute(update(device).where(was_accepted).values(values))
         if done.rowcount:
             events.append(_event(calling_ae, DeviceState.SILENT, reason=reason, actor=actor, evidence=None))
+            events += _give_up(connection, calling_ae, actor=actor, now=now)
     return events
 
 
@@ -148,9 +152,32 @@ def _change(
         new = dialect.insert(device).values(row | {"calling_ae": calling_ae})
         connection.execute(new.on_conflict_do_update(index_elements=["calling_ae"], set_=row))
         changed = find(connection, calling_ae)
-        event = _event(calling_ae, state, reason=reason, actor=actor, evidence=evidence)
-        trail.record_all(connection, [event])
+        events = [_event(calling_ae, state, reason=reason, actor=actor, evidence=evidence)]
+        if state is DeviceState.SILENT:
+            events += _give_up(connection, calling_ae, actor=actor, now=now)
+        trail.record_all(connection, events)
         return changed
+
+
+def _give_up(connection: Connection, calling_ae: str, *, actor: str, now: datetime) -> list[dict[str, Any]]:
+    """Results of its films that wait: kept for a person, who may send them once it is accepted again. The events.
+
+    What a courier has taken is left to it: it may be at the destination already, and is asked about acceptance again
+    where it is not.
+    """
+    waits = select(errand).join(instance, errand.c.instance_id == instance.c.id)
+    waits = waits.where(errand.c.kind == Kind.RESULT, instance.c.calling_ae == calling_ae)
+    free = errand.c.lease_until.is_(None) | (errand.c.lease_until <= now)
+    rows = connection.execute(waits.where(free).order_by(errand.c.id).with_for_update(of=errand, skip_locked=True))
+    events = []
+    for row in rows.all():
+        taken = Errand(id=row.id, kind=Kind.RESULT, key=row.key, payload=row.payload, attempt=row.attempts)
+        payload = row.payload | {"reason": SILENT, "given_up": now.isoformat()}
+        errands.set_aside(connection, taken, Kind.LOST_RESULT, payload)
+        detail = {"reason": SILENT, "attempts": row.attempts, "destination": row.destination}
+        told = {"action": Action.RESULT_UNDELIVERED, "instance_id": row.instance_id, "actor": actor, "detail": detail}
+        events.append(trail.event(**told))
+    return events
 
 
 def _event(

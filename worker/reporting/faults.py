@@ -9,7 +9,8 @@ from worker.reporting.hl7 import acknowledgement
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
 REPLACED, QUIET, NOT_TOLD = "replaced", "quiet_hours", "not_told"
-NOT_MADE, NO_SCORE, FILM_MISSING, FILM_ALTERED = "not_made", "no_score", "film_missing", "film_altered"
+NOT_MADE, NO_SCORE, SCORE_ALTERED = "not_made", "no_score", "score_altered"
+FILM_MISSING, FILM_ALTERED = "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
 NO_CONNECTION, UNKNOWN_HOST, HUNG_UP = "no_connection", "unknown_host", "hung_up"
@@ -38,7 +39,7 @@ WORDS: dict[str, str] = {
     STATUS_COUNTS: "it takes neither storage commitment nor C-FIND, or is not asked: its status of the C-STORE counts",
     NOT_CONFIGURED: "it is no destination of XRAYQ_RESULTS_TO any more: 'xrayq report resend' sends it where results "
     "go now",
-    SILENT: "the device was silenced while it waited",
+    SILENT: "the device was silenced while it waited: 'xrayq report resend' sends it once it is accepted again",
     EARLIER_WAITS: "the result of an earlier revision of the film waits too",
     QUIET: "quiet hours (XRAYQ_QUIET_HOURS)",
     NOT_TOLD: "XRAYQ_TOLD_FLAGS names none of its flags any more",
@@ -47,6 +48,7 @@ WORDS: dict[str, str] = {
     NOT_MADE: "the objects could not be made, the worker's log says more",
     NO_PICTURE: "the film could not be decoded for its picture, the worker's log says more",
     NO_BUNDLE: "the bundle that scored the film is not here any more: put it back where it was",
+    SCORE_ALTERED: "the score is not the one that the audit trail tells of: 'xrayq audit verify'",
     NO_SCORE: "the film has no score of this bundle",
     FILM_MISSING: "the film is not in the spool",
     FILM_ALTERED: "the film in the spool is not the one that was received, or cannot be read",

@@ -13,10 +13,11 @@ from dicom_gateway.result import Algorithm, FilmResult, FindingResult, Found, No
 from dicom_gateway.spool import Spool
 from model.digest import file_digest
 from model.gate.reasons import REASONS
+from worker.audit import score_check
 from worker.db.scores import FindingView, ScoreView, of_instance
 from worker.db.tables import instance, sent_message, sent_object
 from worker.errors import Undelivered
-from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE
+from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE, SCORE_ALTERED
 from worker.reporting.waiting import WaitingResult
 from worker.states import State
 
@@ -42,7 +43,8 @@ class FilmFacts:
 
 
 def facts(connection: Connection, of: WaitingResult) -> FilmFacts:
-    """Raises Undelivered where there is no score of this bundle, though the film was analysed."""
+    """Raises Undelivered where there is no score of this bundle, though the film was analysed, or it is not the
+    one that the audit trail tells of."""
     row = connection.execute(select(instance).where(instance.c.id == of.instance)).one_or_none()
     if row is None:
         raise Undelivered(NO_SCORE)
@@ -51,6 +53,8 @@ def facts(connection: Connection, of: WaitingResult) -> FilmFacts:
     if not (scores or ineligible):
         raise Undelivered(NO_SCORE)
     score = None if ineligible else scores[0]
+    if score and score_check.of_film(connection, row.id, of.bundle.digest) not in score_check.GOOD:
+        raise Undelivered(SCORE_ALTERED)
     return FilmFacts(
         calling_ae=row.calling_ae,
         film_digest=row.digest,

@@ -86,7 +86,7 @@ def outages(connection: Connection) -> tuple[ResultOutage, ...]:
     numbers: dict[str, Counter[str]] = defaultdict(Counter)
     for found in late(connection, datetime.max.replace(tzinfo=UTC)):
         numbers[found.destination][found.kind] = found.results
-    wrong = {name for name, rows in tried.items() if any(row.kind == LOST or _failing(row) for row in rows)}
+    wrong = {name for name, rows in tried.items() if any(_missed(row) or _failing(row) for row in rows)}
     wrong |= {found.destination for found in late(connection, database_time(connection) - LONG)}
     return tuple(_outage(name, tried[name], numbers[name]) for name in sorted(wrong))
 
@@ -106,12 +106,13 @@ def given_up(connection: Connection, span: Span) -> tuple[LostResults, ...]:
 def late(connection: Connection, before: datetime, kinds: Collection[str] = EACH) -> tuple[LateResults, ...]:
     """Results of films that ended before, and all that were given up, by destination and kind of errand."""
     destination, since = errand.c.destination, errand.c.payload["since"].as_string()
-    oldest = func.min(since)
+    oldest, reason = func.min(since), errand.c.payload["reason"].as_string()
     # Times are written in UTC by one function, so that their texts are in order. Quiet hours end before `since`.
     old = since < before.isoformat()
     query = (
         select(destination, errand.c.kind, func.count(), oldest)
         .where(errand.c.kind.in_(kinds), old | (errand.c.kind == LOST))
+        .where((errand.c.kind != LOST) | (reason != faults.SILENT))  # a person wanted that
         .group_by(destination, errand.c.kind)
         .order_by(destination, errand.c.kind)
     )
@@ -126,6 +127,10 @@ def in_words(results: Sequence[LateResults]) -> str:
     words = {WAITS: "not sent", CONFIRM: "sent and not confirmed", LOST: "given up"}
     numbers = {kind: sum(found.results for found in results if found.kind == kind) for kind in words}
     return ", ".join(f"{counted(numbers[kind], 'result')} {what}" for kind, what in words.items() if numbers[kind])
+
+
+def _missed(row: Row[Any]) -> bool:
+    return bool(row.kind == LOST and row.payload["reason"] != faults.SILENT)
 
 
 def _failing(row: Row[Any]) -> bool:

@@ -57,4 +57,4 @@ def preview(
     except Undelivered as failure:
         raise WrongState(f"instance {instance_id}: {faults.in_words(str(failure))}") from None
     content = oru(result, options, destination=destination, corrects=corrects)
-    return Previewed(destination=destination, control_id=control_id(result, destination), content=content)
+    return Previewed(destination=destination, control_id=control_id(content), content=content)

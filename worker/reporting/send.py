@@ -33,7 +33,7 @@ log = logging.getLogger("xrayq.report")
 
 UNWANTED = (faults.SILENT, faults.REPLACED, faults.NOT_TOLD)
 """These end a result at once."""
-DROPPED = (*UNWANTED, faults.NOT_CONFIGURED)
+DROPPED = (faults.REPLACED, faults.NOT_TOLD, faults.NOT_CONFIGURED)
 """Nobody waits for these: when they end, no row is kept for a person."""
 
 
@@ -91,7 +91,8 @@ class ResultDelivery:
             errands.postpone(self.database, taken, now=now, first_wait=first, payload=payload)
             log.warning("result not sent, will try again", extra=extra)
         elif self._end(taken, replace(waits, reason=reason)):
-            log.error("result not sent, given up", extra=extra)
+            level = logging.INFO if reason in UNWANTED else logging.ERROR
+            log.log(level, "result not sent, given up", extra=extra)
 
     def _outgoing(self, waits: WaitingResult, destination: Destination, attempt: int) -> Outgoing:
         """The result, where it may leave. Raises Undelivered."""

@@ -140,12 +140,15 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
         connection.execute(delete(outbox).where(outbox.c.instance_id == keys[1]))
         connection.execute(update(audit_event).where(audit_event.c.instance_id == keys[2]).values(actor="someone"))
         errands.add(connection, Kind.NIGHT, f"{now.date() - timedelta(days=5)}", now)
+        lost = {"since": now.isoformat(), "reason": "no_connection", "destination": "PACS@pacs.test:104"}
+        about = {"instance_id": keys[3], "destination": "PACS@pacs.test:104"}
+        errands.add(connection, Kind.LOST_RESULT, f"{keys[3]}-1", now, lost, **about)
         connection.execute(
             update(instance).where(instance.c.calling_ae == "CR1").values(received_at=now, finished_at=now)
         )
     refused(database, CR1=[0xC001] * 20)
-    lost = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ").path
-    os.utime(lost, (0, 0))
+    orphan = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ").path
+    os.utime(orphan, (0, 0))
     options_ = NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT, spool=spool.root)
     content = replace(
         night_report(database, now.date(), options_), performance=labelled(sensitivity=rate(24, 40, alarm=True))

@@ -20,7 +20,7 @@ from tests.pacs import pacs
 from tests.services import free_port
 from worker.audit import trail
 from worker.db.session import reading, time_of, writing
-from worker.db.tables import errand
+from worker.db.tables import errand, finding_score
 from worker.errors import Undelivered
 from worker.queue import errands
 from worker.reporting import faults, waiting
@@ -29,6 +29,7 @@ from worker.reporting.adapters.store import MadeObject, SentObject, StoreAdapter
 from worker.reporting.couriers import Couriers
 from worker.reporting.destinations import routes_of
 from worker.reporting.listing import listed
+from worker.reporting.not_arrived import outages
 
 SENT, REPORTED, UNDELIVERED = "result_sent", "reported", "result_undelivered"
 
@@ -240,11 +241,46 @@ def test_what_waits_of_a_device_that_is_silenced_does_not_go_out(site: Site) -> 
     film = site.film()
     site.silence()
     with pacs(site.destinations[0].port) as found:
-        assert site.send() == ["silent"]
+        assert site.send() == []
+        site.accept()
+        site.later()
+        assert site.send() == [], "not by being accepted again"
     assert found.kept == []
-    assert (site.waits(), site.lost(), site.state(film)) == ([], [], "scored")
+    assert (site.waits(), site.lost(), site.state(film)) == ([], names(site.destinations), "scored")
     ((_, detail),) = site.events(UNDELIVERED)
     assert detail["reason"] == "silent"
+    with reading(site.database) as connection:
+        assert [(one.state, one.reason) for one in listed(connection)] == [("given_up", "silent")]
+        assert outages(connection) == ()
+
+
+def test_of_two_destinations_one_sent_before_the_device_was_silenced_the_film_is_not_reported(site: Site) -> None:
+    both = replace(site, routes=(*site.routes, f"CR1:RIS@127.0.0.1:{free_port()}"))
+    film = both.film()
+    with pacs(both.destinations[0].port):
+        assert both.send() == [""]
+    both.silence()
+    both.accept()
+    assert (both.state(film), both.lost()) == ("scored", [both.destinations[1].name])
+
+
+def test_what_a_courier_has_when_the_device_is_silenced_is_given_up_at_its_next_try(site: Site) -> None:
+    film = site.film()
+    site.take(film)
+    site.silence()
+    assert len(site.waits()) == 1
+    site.later()
+    assert site.send() == ["silent"]
+    assert (site.lost(), site.state(film)) == (names(site.destinations), "scored")
+
+
+def test_a_score_that_was_altered_is_not_sent(site: Site) -> None:
+    site.film()
+    with writing(site.database) as connection:
+        connection.execute(update(finding_score).values(probability=0.2, flag=False))
+    with pacs(site.destinations[0].port) as found:
+        assert site.send() == ["score_altered"]
+    assert found.kept == []
 
 
 def test_after_a_week_it_is_given_up_and_kept_for_a_person(site: Site, caplog: pytest.LogCaptureFixture) -> None:

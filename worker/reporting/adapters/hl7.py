@@ -25,7 +25,7 @@ class Hl7Adapter:
     def make(self, outgoing: Outgoing) -> list[MadeMessage]:
         result, name = outgoing.result, self.destination.name
         content = oru(result, self.message, destination=name, corrects=outgoing.corrects)
-        return [MadeMessage(identity=control_id(result, name), content=content)]
+        return [MadeMessage(identity=control_id(content), content=content)]
 
     def send(self, made: Sequence[MadeMessage], opened: Opened) -> list[SentMessage]:
         return [self._sent(message, opened) for message in made]

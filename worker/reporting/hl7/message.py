@@ -1,9 +1,11 @@
 """A film's result as an HL7 2.5.1 message, ORU^R01: what a RIS gets.
 
 The same result, template and destination give the same bytes, also after a restart: the times are the result's, and
-the message control ID follows from what makes it this result. So a receiver can tell a message that came twice.
+the message control ID follows from what makes it this result and from what it says. So a receiver can tell a message
+that came twice.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -55,25 +57,27 @@ def oru(result: FilmResult, options: MessageOptions, *, destination: str, correc
     ours = {
         "MSH-7": timestamp(in_zone_of(result.film, result.at)),
         "MSH-9": "ORU^R01^ORU_R01",
-        "MSH-10": control_id(result, destination),
         "MSH-12": "2.5.1",
         "MSH-18": options.character_set,
         "OBR-25": status,
     }
-    lines = [_segment(name, template.fields, values, ours) for name in SEGMENTS]
+    lines = [_segment(name, template.fields, values, ours) for name in SEGMENTS if name != "MSH"]
     said = _observations(template, result, values)
     deleted = _vanished(template, result, values)
     for number, (name, fields, known) in enumerate((*said, *deleted), 1):
         of_result = DELETED if number > len(said) else status
         fixed = {"OBX-1": str(number), "OBX-11": DESCRIPTION if name in ("study", "film") else of_result}
         lines += [_segment(segment, fields, known, fixed) for segment in OBSERVATION_SEGMENTS]
-    message = "".join(line + SEGMENT_END for line in lines if line)
-    return message.encode(HL7_CHARACTER_SETS[options.character_set], "replace")
+    rest = "".join(line + SEGMENT_END for line in lines if line)
+    control = hashlib.sha256(f"{identity_of(result, destination)} {rest}".encode()).hexdigest()[:CONTROL_ID_DIGITS]
+    head = _segment("MSH", template.fields, values, ours | {"MSH-10": control}) + SEGMENT_END
+    return (head + rest).encode(HL7_CHARACTER_SETS[options.character_set], "replace")
 
 
-def control_id(result: FilmResult, destination: str) -> str:
-    """MSH-10: the same for every attempt, another for every other result and destination."""
-    return identity_of(result, destination)[:CONTROL_ID_DIGITS]
+def control_id(message: bytes) -> str:
+    """MSH-10 of a message of ours: the same for every attempt, another for every other result, destination or content.
+    One that is sent again after the template was mended is another message to who receives it."""
+    return message.partition(SEGMENT_END.encode())[0].split(b"|")[9].decode()
 
 
 def _observations(template: Template, found: Found, values: dict[str, str]) -> list[Observation]:
