@@ -174,6 +174,6 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     places += [str(row) for row in alarms(database)]
     columns = ("sop_instance_uid", "study_instance_uid", "series_instance_uid", "digest", "accession_digest")
     secrets = {str(getattr(row, name)) for row in rows for name in columns} | {"Secret", "PID-", "ACC-", str(tmp_path)}
-    secrets.add(lost.stem)
+    secrets.add(orphan.stem)
     assert all(secrets)
     assert [(secret, place) for secret in secrets for place in places if secret in place] == []

@@ -69,9 +69,13 @@ def oru(result: FilmResult, options: MessageOptions, *, destination: str, correc
         fixed = {"OBX-1": str(number), "OBX-11": DESCRIPTION if name in ("study", "film") else of_result}
         lines += [_segment(segment, fields, known, fixed) for segment in OBSERVATION_SEGMENTS]
     rest = "".join(line + SEGMENT_END for line in lines if line)
-    control = hashlib.sha256(f"{identity_of(result, destination)} {rest}".encode()).hexdigest()[:CONTROL_ID_DIGITS]
-    head = _segment("MSH", template.fields, values, ours | {"MSH-10": control}) + SEGMENT_END
-    return (head + rest).encode(HL7_CHARACTER_SETS[options.character_set], "replace")
+
+    def head(control: str) -> str:
+        return _segment("MSH", template.fields, values, ours | {"MSH-10": control}) + SEGMENT_END
+
+    what = f"{identity_of(result, destination)} {head('')}{rest}"
+    control = hashlib.sha256(what.encode()).hexdigest()[:CONTROL_ID_DIGITS]
+    return (head(control) + rest).encode(HL7_CHARACTER_SETS[options.character_set], "replace")
 
 
 def control_id(message: bytes) -> str:
