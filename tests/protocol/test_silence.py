@@ -207,6 +207,7 @@ def test_a_crowd_at_rest_costs_little(start: Callable[..., Node], many_files: No
             answer = peer.receive()
             assert answer is not None
             assert answer.kind == ASSOCIATE_AC
+        wait_until(lambda: len(node.gateway._open) >= CROWD, 30, "the crowd to be let in")
         assert served_within(node.port) < 2
         assert resident_bytes() - before < 160 << 20
         began = time.process_time()
