@@ -149,5 +149,7 @@ def set_aside(connection: Connection, taken: Errand, kind: Kind, payload: dict[s
 
     One of that kind and key that was there is replaced.
     """
+    if not lease.change(connection, ERRANDS, taken.claim, payload=payload, lease_until=None):
+        return False  # and the one that was there stays
     connection.execute(delete(errand).where(errand.c.kind == kind, errand.c.key == taken.key))
-    return lease.change(connection, ERRANDS, taken.claim, kind=kind, payload=payload, lease_until=None)
+    return lease.change(connection, ERRANDS, taken.claim, kind=kind)

@@ -115,3 +115,18 @@ def test_what_is_set_aside_replaces_one_of_before(database: Engine) -> None:
     with reading(database) as connection:
         (left,) = connection.execute(select(errand)).all()
     assert (left.kind, left.payload) == (Kind.LOST_RESULT, {"text": "second"})
+
+
+def test_who_lost_the_row_sets_nothing_aside_and_keeps_what_was_there(database: Engine) -> None:
+    add(database, "a")
+    first = taken(database)
+    with writing(database) as connection:
+        assert errands.set_aside(connection, first, Kind.LOST_RESULT, {"text": "kept for a person"})
+    add(database, "a")
+    slow = taken(database)
+    assert taken(database, after=LEASE + 1).id == slow.id, "its lease passed, and another has it"
+    with writing(database) as connection:
+        assert not errands.set_aside(connection, slow, Kind.LOST_RESULT, {"text": "too late"})
+    with reading(database) as connection:
+        left = {row.kind: row.payload for row in connection.execute(select(errand))}
+    assert left == {Kind.LOST_RESULT: {"text": "kept for a person"}, Kind.MAIL: {"text": "a"}}
