@@ -82,7 +82,7 @@ class Association:
         options: GatewayOptions,
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
-        committed: Callable[[CommitmentReport], None] | None,
+        committed: Callable[[CommitmentReport, str], None] | None,
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
         observer: Observer,
@@ -281,8 +281,9 @@ class Association:
 
     def _data_complete(self, message: Message) -> None:
         store = message.store
-        if message.report and self._committed:
-            self._respond(message, *message.report.take(self._committed))
+        committed = self._committed
+        if message.report and committed:
+            self._respond(message, *message.report.take(lambda report: committed(report, self.calling_ae)))
             return
         if store is None:
             self._respond(message, UNRECOGNISED_OPERATION)

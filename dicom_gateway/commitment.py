@@ -58,6 +58,8 @@ class CommitmentReport:
     """SOP Instance UIDs."""
     failed: dict[str, int]
     """SOP Instance UID -> Failure Reason, a key of FAILURES or the peer's own number."""
+    sop_classes: dict[str, str]
+    """SOP Instance UID -> Referenced SOP Class UID, of both; "" where it names none or two."""
 
 
 def new_transaction_uid() -> str:
@@ -133,13 +135,17 @@ def _read(command: Dataset, data: bytes, syntax: str) -> CommitmentReport:
     try:
         said = decode(BytesIO(data), syntax == ImplicitVRLittleEndian, True)
         transaction = str(said.get("TransactionUID") or "")
-        held = {_uid(item) for item in said.get("ReferencedSOPSequence") or ()}
-        failed = {_uid(item): _reason(item) for item in said.get("FailedSOPSequence") or ()}
+        named, lost = (said.get(keyword) or () for keyword in ("ReferencedSOPSequence", "FailedSOPSequence"))
+        held = {_uid(item) for item in named}
+        failed = {_uid(item): _reason(item) for item in lost}
+        sop_classes = _sop_classes([*named, *lost])
     except Exception:  # noqa: BLE001 - pydicom lets any error of its parsers through
         raise UnreadableReport from None
     if not (is_valid_uid(transaction) and (held or failed)) or "" in held or "" in failed:
         raise UnreadableReport
-    return CommitmentReport(transaction_uid=transaction, held=frozenset(held - failed.keys()), failed=failed)
+    return CommitmentReport(
+        transaction_uid=transaction, held=frozenset(held - failed.keys()), failed=failed, sop_classes=sop_classes
+    )
 
 
 def _referenced(wanted: ObjectReference) -> Dataset:
@@ -153,6 +159,14 @@ def _uid(item: Dataset) -> str:
     """ "" where it is none."""
     named = str(item.get("ReferencedSOPInstanceUID") or "")
     return named if is_valid_uid(named) else ""
+
+
+def _sop_classes(items: Sequence[Dataset]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in items:
+        name, sop_class = _uid(item), str(item.get("ReferencedSOPClassUID") or "")
+        found[name] = sop_class if found.get(name, sop_class) == sop_class else ""
+    return found
 
 
 def _reason(item: Dataset) -> int:

@@ -40,15 +40,16 @@ class Gateway:
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
         observer: Observer | None = None,
-        committed: Callable[[CommitmentReport], None] | None = None,
+        committed: Callable[[CommitmentReport, str], None] | None = None,
     ) -> None:
         """
         Args:
             accept: called from many threads with each durable film, and each other object, once for each C-STORE. It
                 returns when that is committed, or raises a Refusal that becomes the C-STORE's status.
             observer: is told what associations do.
-            committed: called with what a peer reports of objects that it was asked to commit to (N-EVENT-REPORT). Only
-                when it returns success is answered; it raises ReportRefusal else. None: no such report is taken.
+            committed: called with what a peer reports of objects that it was asked to commit to (N-EVENT-REPORT), and
+                with its AE title. Only when it returns success is answered; it raises ReportRefusal else. None: no such
+                report is taken.
         """
         self._options = options
         self._spool = spool

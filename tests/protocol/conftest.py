@@ -49,7 +49,7 @@ def start(spool_root: Path) -> Iterator[Callable[..., Node]]:
         accept: Callable[[Any], None] | None = None,
         spool: Spool | None = None,
         observer: Observer | None = None,
-        committed: Callable[[CommitmentReport], None] | None = None,
+        committed: Callable[[CommitmentReport, str], None] | None = None,
         **options: Any,
     ) -> Node:
         if spool is not None:

@@ -76,7 +76,10 @@ def test_a_report_on_the_same_association(implicit_only: bool) -> None:
         peer.listen(10, lambda: bool(reports))
         assert reports == [
             CommitmentReport(
-                transaction_uid=transaction, held=frozenset({derived_uid("one")}), failed={derived_uid("two"): 0x0112}
+                transaction_uid=transaction,
+                held=frozenset({derived_uid("one")}),
+                failed={derived_uid("two"): 0x0112},
+                sop_classes={kept.SOPInstanceUID: uid.Comprehensive3DSRStorage for kept in found.kept},
             )
         ]
         wait_until(lambda: found.reports == [0], 10, "our answer")
@@ -151,18 +154,21 @@ def test_a_peer_that_goes_silent_or_away_ends_at_the_limit() -> None:
 
 @pytest.mark.parametrize("role", [True, False], ids=["with its role", "without"])
 def test_a_report_on_an_association_of_the_pacs(start: Callable[..., Node], role: bool) -> None:
-    reports: list[CommitmentReport] = []
-    node = start(committed=reports.append, reporting_aes=() if role else ("PACS",))
+    reports: list[tuple[CommitmentReport, str]] = []
+    node = start(committed=lambda *said: reports.append(said), reporting_aes=() if role else ("PACS",))
     with pacs(free_port(), commits="other") as found, asked(found) as peer:
         found.kept, found.reports_to, found.role = [held("one")], node.port, role
         transaction = new_transaction_uid()
         assert request_commitment(peer, transaction, [reference(held("one"))], seconds=10) == 0
         wait_until(lambda: found.reports == [0], 10, "our answer")
-    assert reports == [CommitmentReport(transaction_uid=transaction, held=frozenset({derived_uid("one")}), failed={})]
+    one = derived_uid("one")
+    classes = {one: uid.Comprehensive3DSRStorage}
+    report = CommitmentReport(transaction_uid=transaction, held=frozenset({one}), failed={}, sop_classes=classes)
+    assert reports == [(report, "PACS")]
 
 
 def test_our_answer_to_the_proposed_role(start: Callable[..., Node]) -> None:
-    node = start(committed=lambda _: None)
+    node = start(committed=lambda *_: None)
     association = Pacs(port=0, reports_to=node.port).calls()
     (context,) = association.accepted_contexts
     assert (context.as_scp, context.as_scu) == (True, False)
@@ -171,7 +177,7 @@ def test_our_answer_to_the_proposed_role(start: Callable[..., Node]) -> None:
 
 def test_a_device_that_wants_our_commitment_has_its_context_refused(start: Callable[..., Node]) -> None:
     """Without role selection it is SCU (PS3.7 D.3.3.4). Known PACS alone are taken for what they should say."""
-    node = start(committed=lambda _: None, reporting_aes=("PACS",))
+    node = start(committed=lambda *_: None, reporting_aes=("PACS",))
     for title, role, accepted in (("CR1", False, 0), ("PACS", False, 1), ("CR1", True, 1)):
         entity = AE(ae_title=title)
         proposed = [build_context(VERIFICATION), build_context(STORAGE_COMMITMENT)]
@@ -233,15 +239,16 @@ def answered(node: Node, command: bytes, data: bytes | None) -> Dataset:
     ids=["good", "other event", "no transaction", "no objects", "cut short", "no data set", "no data", "too large"],
 )
 def test_the_status_of_a_report(start: Callable[..., Node], command: bytes, data: bytes | None, status: int) -> None:
-    reports: list[CommitmentReport] = []
-    answer = answered(start(committed=reports.append, reporting_aes=("RAW",)), command, data)
+    reports: list[tuple[CommitmentReport, str]] = []
+    node = start(committed=lambda *said: reports.append(said), reporting_aes=("RAW",))
+    answer = answered(node, command, data)
     assert (answer.Status, answer.CommandField) == (status, 0x8100)
     assert answer.AffectedSOPInstanceUID == WELL_KNOWN_INSTANCE
     assert len(reports) == (status == 0)
 
 
 def test_what_the_database_does_not_take_is_to_be_sent_again(start: Callable[..., Node]) -> None:
-    def away(_: CommitmentReport) -> None:
+    def away(*_: object) -> None:
         raise ReportRefusal
 
     node = start(committed=away, reporting_aes=("RAW",))
@@ -257,7 +264,7 @@ def test_a_gateway_without_results_takes_no_reports(node: Node) -> None:
 
 def test_who_wants_our_commitment_is_told_no(start: Callable[..., Node]) -> None:
     """We are no archive: an N-ACTION is not served, and no C-STORE comes in this way."""
-    node = start(committed=lambda _: None, reporting_aes=("RAW",))
+    node = start(committed=lambda *_: None, reporting_aes=("RAW",))
     for field in (0x0130, C_STORE_RQ):
         with Peer(node.port) as peer:
             peer.associate(context_list=contexts(sop_class=STORAGE_COMMITMENT))

@@ -46,8 +46,8 @@ def run(settings: Settings) -> None:
             other_objects.record(database, arrived, quiet=quiet)
             metrics.other_object(arrived.calling_ae)
 
-    def committed(report: CommitmentReport) -> None:
-        record_report(database, report, Actor.GATEWAY)
+    def committed(report: CommitmentReport, reporter: str) -> None:
+        record_report(database, report, reporter, Actor.GATEWAY)
 
     server = Gateway(
         GatewayOptions(

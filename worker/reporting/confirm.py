@@ -115,7 +115,7 @@ class Confirmation:
         reports: list[str] = []
 
         def record(report: CommitmentReport) -> None:
-            held.record_report(self.database, report, Actor.WORKER)
+            held.record_report(self.database, report, destination.called_ae, Actor.WORKER)
             reports.append(report.transaction_uid)
 
         def report(heard: Heard) -> tuple[int, str]:

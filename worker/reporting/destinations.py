@@ -140,6 +140,11 @@ class Routes:
         return tuple(dict.fromkeys(found.called_ae for found in stores))
 
 
+def called_ae_of(name: str) -> str:
+    """The AE title in the name of a `StoreDestination`."""
+    return name.removeprefix("tls:").rpartition("@")[0]
+
+
 def routes_of(texts: Sequence[str], telling: Telling | None = None) -> Routes:
     """The entries of the setting. Raises ValueError where one cannot be read.
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_gateway.commitment import CommitmentReport
+from dicom_gateway.commitment import CLASS_CONFLICT, CommitmentReport
 from dicom_gateway.errors import ReportRefusal
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
@@ -21,6 +21,7 @@ from worker.db.session import database_time, writing
 from worker.db.tables import commitment, errand, sent_object
 from worker.queue import errands
 from worker.reporting import reported, waiting
+from worker.reporting.destinations import called_ae_of
 from worker.reporting.waiting import CONFIRM, LOST
 
 log = logging.getLogger("xrayq.report")
@@ -53,21 +54,39 @@ def is_held(row: Row[Any]) -> bool:
     return bool(row.committed_at or row.found_at or row.status_counts_at)
 
 
-def record_report(engine: Engine, report: CommitmentReport, actor: Actor) -> None:
-    """Commit what a PACS reports of a transaction of ours. The same again changes nothing, one that is not ours too.
+def record_report(engine: Engine, report: CommitmentReport, reporter: str, actor: Actor) -> None:
+    """Commit what a PACS reports of a transaction of ours.
+
+    The same again changes nothing. Nothing is believed of a transaction that this AE was not asked for, nor of an
+    object under another SOP Class than it was sent with.
+
+    Args:
+        reporter: AE title of who reports.
 
     Raises ReportRefusal where the database does not take it: then the PACS should send it again.
     """
     try:
         with writing(engine) as connection:
-            known = _record(connection, report, actor)
+            row = connection.execute(
+                select(commitment).where(commitment.c.transaction_uid == report.transaction_uid)
+            ).one_or_none()
+            asked = row is not None and called_ae_of(row.destination) == reporter
+            ignored = _record(connection, row, report, actor) if row is not None and asked else 0
     except SQLAlchemyError as error:
         log.warning("report of storage commitment not kept", extra={"reason": cause(error)})
         raise ReportRefusal from None
-    if known:
-        log.info("storage commitment reported", extra={"count": len(report.held), "failed": len(report.failed)})
+    who = {"calling_ae": reporter}
+    if row is None:
+        log.warning("report of storage commitment on a transaction that is not ours", extra=who)
+    elif not asked:
+        extra = who | {"subject": row.destination}
+        log.warning("report of storage commitment from an AE that was not asked: nothing of it counts", extra=extra)
     else:
-        log.warning("report of storage commitment on a transaction that is not ours")
+        log.info("storage commitment reported", extra=who | {"count": len(report.held), "failed": len(report.failed)})
+    if ignored:
+        log.warning(
+            "storage commitment under another SOP class than was sent: not counted", extra=who | {"count": ignored}
+        )
 
 
 def confirm(
@@ -91,12 +110,12 @@ def confirm(
     return done, events
 
 
-def _record(connection: Connection, report: CommitmentReport, actor: Actor) -> bool:
-    """False where the transaction is not ours."""
-    ours = select(commitment).where(commitment.c.transaction_uid == report.transaction_uid)
-    row = connection.execute(ours).one_or_none()
-    if row is None:
-        return False
+def _record(connection: Connection, row: Row[Any], report: CommitmentReport, actor: Actor) -> int:
+    """Of how many objects nothing counts.
+
+    Args:
+        row: of `commitment`.
+    """
     now = database_time(connection)
     first = (commitment.c.transaction_uid == report.transaction_uid) & commitment.c.answered_at.is_(None)
     connection.execute(update(commitment).where(first).values(answered_at=now))
@@ -108,7 +127,8 @@ def _record(connection: Connection, report: CommitmentReport, actor: Actor) -> b
         & (sent_object.c.sent_at <= row.asked_at)
     )
     reported.lock(connection, connection.execute(select(sent_object.c.instance_id).where(objects)).scalars().all())
-    rows = connection.execute(select(sent_object).where(objects, sent_object.c.committed_at.is_(None))).all()
+    named = connection.execute(select(sent_object).where(objects, sent_object.c.committed_at.is_(None))).all()
+    rows = [one for one in named if _same_class(one, report)]
     for one in rows:
         failure = report.failed.get(one.sop_instance_uid)
         values = {"failure_reason": failure, "committed_at": None if failure is not None else now}
@@ -118,7 +138,13 @@ def _record(connection: Connection, report: CommitmentReport, actor: Actor) -> b
     if waits := [_key(key) for key in keys - done]:
         errands.wake(connection, errand.c.kind == CONFIRM, errand.c.key.in_(waits), now=now)
     trail.record_all(connection, events)
-    return True
+    return len(named) - len(rows)
+
+
+def _same_class(row: Row[Any], report: CommitmentReport) -> bool:
+    """A PACS that has it under another class may name that one in its failure (PS3.3 C.14.1.1)."""
+    conflict = report.failed.get(row.sop_instance_uid) == CLASS_CONFLICT
+    return conflict or report.sop_classes.get(row.sop_instance_uid) == row.sop_class_uid
 
 
 def _end(connection: Connection, key: ResultKey) -> bool:

@@ -56,11 +56,23 @@ def gateway(site: Site) -> Iterator[int]:
         GatewayOptions(host="127.0.0.1", port=0),
         site.spool,
         lambda _: None,
-        committed=lambda report: record_report(site.database, report, Actor.GATEWAY),
+        committed=lambda report, ae: record_report(site.database, report, ae, Actor.GATEWAY),
     )
     server.start()
     yield server.port
     server.stop(grace=0)
+
+
+def all_held(found: Pacs, asked: Dataset) -> CommitmentReport:
+    """What the PACS says of a transaction in which it holds everything."""
+    classes = {str(kept.SOPInstanceUID): str(kept.SOPClassUID) for kept in found.kept}
+    return CommitmentReport(
+        transaction_uid=asked.TransactionUID, held=frozenset(classes), failed={}, sop_classes=classes
+    )
+
+
+def reported(site: Site, report: CommitmentReport, reporter: str = "PACS") -> None:
+    record_report(site.database, report, reporter, Actor.GATEWAY)
 
 
 def listed(site: Site, film: int) -> ListedResult:
@@ -177,12 +189,38 @@ def test_a_report_on_what_was_never_asked_changes_nothing(site: Site, caplog: py
     with sent(site, commits="never") as (found, (film,)):
         assert site.ask(report_seconds=0.1) == "no_report"
         (asked,) = found.asked_to_commit
-        foreign = CommitmentReport(transaction_uid="2.25.5", held=frozenset(found.uids), failed={})
-        record_report(site.database, foreign, Actor.GATEWAY)
-        others = CommitmentReport(transaction_uid=asked.TransactionUID, held=frozenset({"1.2.3"}), failed={"1.2.4": 1})
-        record_report(site.database, others, Actor.GATEWAY)
+        report = all_held(found, asked)
+        reported(site, replace(report, transaction_uid="2.25.5"))
+        reported(site, replace(report, held=frozenset({"1.2.3"}), failed={"1.2.4": 1}))
     assert (site.state(film), committed(site)) == ("scored", [False, False])
     assert any("not ours" in record.message for record in caplog.records)
+
+
+def test_a_report_of_another_ae_changes_nothing(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A device that has read the transaction off the network, say. The PACS itself is believed after it."""
+    with sent(site, commits="never") as (found, (film,)), gateway(site) as port:
+        assert site.ask(report_seconds=0.1) == "no_report"
+        found.reports_to, found.title = port, "LIAR"
+        found.report(found.asked_to_commit[0])
+        assert (site.state(film), committed(site), transactions(site)[0][1]) == ("scored", [False, False], False)
+        assert any("not asked" in record.message and record.calling_ae == "LIAR" for record in caplog.records)  # type: ignore[attr-defined]
+        found.title = "PACS"
+        found.report(found.asked_to_commit[0])
+    assert found.reports == [0, 0]
+    assert site.state(film) == "reported"
+
+
+def test_an_object_under_another_class_than_was_sent_is_not_held(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    with sent(site, commits="never") as (found, (film,)):
+        assert site.ask(report_seconds=0.1) == "no_report"
+        report = all_held(found, found.asked_to_commit[0])
+        one, other = found.uids
+        for said in ("", report.sop_classes[other]):
+            reported(site, replace(report, sop_classes=report.sop_classes | {one: said}))
+            assert (site.state(film), sorted(committed(site))) == ("scored", [False, True])
+        assert sum("not counted" in record.message for record in caplog.records) == 2
+        reported(site, report)
+    assert site.state(film) == "reported"
 
 
 def test_a_database_that_is_away_makes_the_pacs_report_again(site: Site) -> None:
@@ -192,14 +230,13 @@ def test_a_database_that_is_away_makes_the_pacs_report_again(site: Site) -> None
 
     with sent(site, commits="never") as (found, (film,)):
         assert site.ask(report_seconds=0.1) == "no_report"
-        uid = found.asked_to_commit[0].TransactionUID
-        report = CommitmentReport(transaction_uid=uid, held=frozenset(found.uids), failed={})
+        report = all_held(found, found.asked_to_commit[0])
         event.listen(site.database, "before_cursor_execute", fail)
         with pytest.raises(ReportRefusal):
-            record_report(site.database, report, Actor.GATEWAY)
+            reported(site, report)
         event.remove(site.database, "before_cursor_execute", fail)
         assert transactions(site)[0][1] is False
-        record_report(site.database, report, Actor.GATEWAY)
+        reported(site, report)
     assert site.state(film) == "reported"
 
 
@@ -248,9 +285,7 @@ def test_a_report_after_it_was_given_up_is_not_too_late(site: Site) -> None:
         site.later(hours=169)
         assert site.ask(report_seconds=0.1) == "no_report"
         assert len(site.lost()) == 1
-        uid = found.asked_to_commit[0].TransactionUID
-        report = CommitmentReport(transaction_uid=uid, held=frozenset(found.uids), failed={})
-        record_report(site.database, report, Actor.GATEWAY)
+        reported(site, all_held(found, found.asked_to_commit[0]))
     assert (site.lost(), site.state(film)) == ([], "reported")
 
 
@@ -261,8 +296,7 @@ def test_a_report_on_what_was_sent_again_since_does_not_count(site: Site) -> Non
         (old,) = found.asked_to_commit
         site.later()
         assert site.send(confirm=True) == [""]
-        report = CommitmentReport(transaction_uid=old.TransactionUID, held=frozenset(found.uids), failed={})
-        record_report(site.database, report, Actor.GATEWAY)
+        reported(site, all_held(found, old))
     assert (site.state(film), committed(site)) == ("scored", [False, False])
 
 
