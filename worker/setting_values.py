@@ -138,7 +138,9 @@ def result_route(text: str) -> ResultRoute:
 
 def _host_and_port(where: str) -> tuple[str, int]:
     """host:port; an IPv6 address is in brackets, and is returned without them."""
-    host, _, port = where.rpartition(":")
+    host, colon, port = where.rpartition(":")
+    if not colon:
+        raise ValueError("should end with a port, as in host:104")
     bare = host.removeprefix("[").removesuffix("]")
     if not re.fullmatch(r"[\w.-]+" if bare == host else r"[0-9A-Fa-f:.%\w]+", bare):
         raise ValueError("should name a host, or an IPv6 address in brackets")

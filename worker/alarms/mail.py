@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import localtime
 
 from model.notice import NOTICE
 from worker.alarms.change import AlarmState, Change
@@ -37,7 +37,7 @@ def compose(options: MailOptions, change: Change) -> EmailMessage:
     message["Subject"] = subject(options.site, change)
     message["From"] = options.sender
     message["To"] = ", ".join(options.recipients)
-    message["Date"] = format_datetime(datetime.fromisoformat(change.at))
+    message["Date"] = localtime()  # of this attempt (RFC 5322, 3.6.1): the alarm's own time stands in the text
     message["Message-ID"] = f"<{change.identity(options.site)}@{options.sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence notice answers it
     text = "\n".join(_lines(options.site, change))

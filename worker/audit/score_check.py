@@ -121,6 +121,11 @@ def of_film(connection: Connection, instance_id: int, bundle: str) -> Found:
     return Found.GONE
 
 
+def wrong_of_film(connection: Connection, instance_id: int) -> list[LookedAt]:
+    """Of one film's scores those that are not as the trail tells."""
+    return [one for one in _looked_at(connection, instance_id, instance_id) if one.found not in GOOD]
+
+
 def _end_of_chunk(connection: Connection, first: int) -> int:
     """The last chunk has no end: a score stays in sight where its instance was removed past the foreign keys."""
     ids = select(instance.c.id).where(instance.c.id >= first).order_by(instance.c.id)

@@ -9,18 +9,26 @@ does nothing for an id that it has seen.
 """
 
 import http.client
+import socket
 import ssl
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from standardwebhooks import Webhook
 
+from worker.bounded import within
 from worker.channels.faults import code_of
 from worker.errors import Undelivered
 
 TIMEOUT = 10.0
-"""Seconds for each answer of the server."""
+"""Seconds without a byte of the server."""
+TOTAL = 15.0
+"""Seconds for a post: a server that sends a byte now and then does not hold up what waits behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +50,7 @@ def post(address: WebAddress, identity: str, body: str) -> int:
     headers = {"Content-Type": "application/json", "User-Agent": "xrayq"}
     headers |= signed(address.key, identity, body, datetime.now(UTC))
     try:
-        request = urllib.request.Request(address.url, data=body.encode(), headers=headers)
-        with _opener().open(request, timeout=TIMEOUT) as answer:
-            status = int(answer.status)
+        status = _status_of(urllib.request.Request(address.url, data=body.encode(), headers=headers))
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: not a URL
         raise Undelivered(code_of(error)) from None
     if not 200 <= status < 300:
@@ -61,13 +67,76 @@ def signed(key: bytes, identity: str, body: str, at: datetime) -> dict[str, str]
     }
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _status_of(request: urllib.request.Request) -> int:
+    """Raises TimeoutError after TOTAL seconds, whatever came until then; the connection is closed."""
+    connections: list[socket.socket] = []
+
+    def ask() -> int:
+        try:
+            with _opener(connections).open(request, timeout=TIMEOUT) as answer:
+                return int(answer.status)
+        finally:
+            for connection in connections:
+                connection.close()
+
+    try:
+        return within(TOTAL, ask)
+    except TimeoutError:
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        raise
+
+
+class _Kept(http.client.HTTPConnection):
+    """Puts a second handle of its connection where another thread can shut it, before TLS begins."""
+
+    connections: list[socket.socket]
+
+    def connect(self) -> None:
+        super().connect()
+        self.connections.append(self.sock.dup())
+
+
+class _KeptTls(http.client.HTTPSConnection, _Kept):
+    """`HTTPSConnection.connect` begins with that of the next class, `_Kept`."""
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, connections: list[socket.socket]) -> None:
+        super().__init__()
+        self._connections = connections
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_kept(_Kept, self._connections), request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, connections: list[socket.socket]) -> None:
+        super().__init__()
+        self._connections = connections
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        made = _kept(partial(_KeptTls, context=ssl.create_default_context()), self._connections)
+        return self.do_open(made, request)
+
+
+def _kept(kind: Callable[..., _Kept], connections: list[socket.socket]) -> Callable[..., _Kept]:
+    def make(host: str, **options: Any) -> _Kept:
+        made = kind(host, **options)
+        made.connections = connections
+        return made
+
+    return make
+
+
+def _opener(connections: list[socket.socket]) -> urllib.request.OpenerDirector:
     """Without the handlers that follow redirects, open files, or turn a status into an exception."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        _Http(connections),
+        _Https(connections),
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)

@@ -74,7 +74,8 @@ def make(
     computed again, its events of the audit trail, alarms of those days, the
     objects that went to the PACS and when. What is not there any more is named
     with the reason. Nothing is written to the database. README.txt in the pack
-    says what is proved and how to verify it, also without xrayq.
+    says what is proved and how to verify it, also without xrayq. A score that
+    is not as the audit trail tells is in the pack as it is; a warning names it.
 
     The pack holds patient data: the objects for the PACS name the patient. An
     Accession Number stands in the shell's history, too.
@@ -99,8 +100,11 @@ def make(
         options = evidence_options(settings, actor=operator(), with_film=with_film)
         with writing_to(path):
             made = pack.make(found, path, sources, options)
+    for wrong in made.wrong:
+        typer.echo(f"WARNING: {wrong.words}. The pack has it as it is, and will not verify as whole", err=True)
     if as_json:
-        print_json({"file": str(path), "films": made.films, "files": made.files, "fingerprint": made.fingerprint})
+        said = {"file": str(path), "films": made.films, "files": made.files, "fingerprint": made.fingerprint}
+        print_json(said | {"wrong_scores": [wrong.as_dict() for wrong in made.wrong]})
         return
     typer.echo(f"{path}: {made.films} {'film' if made.films == 1 else 'films'}, {made.files} files")
     typer.echo(f"signed with the key {made.fingerprint}")
@@ -140,6 +144,7 @@ def verify(
 
 
 def _print(file: Path, found: "PackCheck") -> None:
+    from worker.evidence.layout import UNSIGNED
     from worker.words import counted
 
     for fault in found.faults:
@@ -147,7 +152,8 @@ def _print(file: Path, found: "PackCheck") -> None:
     if not found.whole or found.manifest is None:
         return
     said = found.manifest
-    _say(f"{file} is whole: {counted(len(said.films), 'film')}, {counted(len(said.files), 'file')}")
+    files = len(said.files) + len(UNSIGNED)  # all that are in the ZIP file, as `make` counts them
+    _say(f"{file} is whole: {counted(len(said.films), 'film')}, {counted(files, 'file')}")
     _say(f"made {said.made_at} by {said.made_by}{f' at {said.site}' if said.site else ''}")
     if found.origin:
         _say(f"signed with the key that you gave, fingerprint {found.fingerprint}")

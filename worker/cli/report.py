@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from worker.reporting.listing import ListedObject, ListedResult
+    from worker.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Results that are sent to PACS and RIS.")
 
@@ -33,11 +34,11 @@ def list_(
     xrayq report list --limit 0 --json | jq '.[] | select(.state == "given_up") | .instance'
     """
     from worker.db.session import snapshot
-    from worker.reporting.listing import listed
+    from worker.reporting.listing import beside_settings, listed
 
     settings = load_settings()
     with snapshot(open_database(settings)) as connection:
-        results = listed(connection, limit=limit)
+        results = beside_settings(listed(connection, limit=limit), _destinations(settings))
     if as_json:
         print_json([result.as_dict() for result in results])
         return
@@ -60,13 +61,14 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     """
     from worker.db.session import snapshot
     from worker.instances import find
-    from worker.reporting.listing import of_instance
+    from worker.reporting.listing import beside_settings, of_instance
 
     settings = load_settings()
     engine = open_database(settings)
     views = find(engine, name)
     with snapshot(engine) as connection:
-        results = [result for view in views for result in of_instance(connection, view.id)]
+        found = [result for view in views for result in of_instance(connection, view.id)]
+    results = beside_settings(found, _destinations(settings))
     if as_json:
         print_json([result.as_dict() for result in results])
         return
@@ -185,12 +187,22 @@ def resend(
             newer = f"was replaced by {one.replaced_by}, whose result counts"
             typer.echo(f"instance {one.instance} {newer}: nothing is sent")
             continue
-        destinations = ", ".join(destination.name for destination in one.destinations)
-        typer.echo(f"instance {one.instance} goes to {destinations} again")
+        names = [destination.name for destination in one.destinations]
+        new = [name for name in names if name not in one.had]
+        ways = [f"to {', '.join(one.had)} again"] if one.had else []
+        ways += [f"to {', '.join(new)}"] if new else []
+        typer.echo(f"instance {one.instance} goes {', and '.join(ways)}")
     for one_left in left:
         typer.echo(f"not sent: {one_left['why']}", err=True)
     if not ids:
         typer.echo("nothing was given up, and nothing waits for a destination that is no longer set")
+
+
+def _destinations(settings: "Settings") -> list[str]:
+    """Names of those in force."""
+    from worker.processes.result_options import routes as routes_by
+
+    return [destination.name for destination in routes_by(settings).every]
 
 
 def _said(sent: "ListedObject", zone: "ZoneInfo") -> str:
@@ -239,7 +251,7 @@ def _print(results: "list[ListedResult]", zone: "ZoneInfo") -> None:
         )
         for result in results
     ]
-    headings = ("instance", "destination", "state", "since", "sent", "failed", "next try", "bundle", "why")
+    headings = ("instance", "destination", "state", "since", "number sent", "failed", "next try", "bundle", "why")
     console = wide_console()
     print_rows(console, headings, rows, folds=("why",), drops=("bundle",))
     console.print(f"Times are {zone.key}.", style="dim")

@@ -42,8 +42,9 @@ def make_pair(private: Path) -> Path:
 
 def private_key(path: Path) -> Ed25519PrivateKey:
     """Raises NotFound, Unhealthy where it is no such key."""
+    content = _content(path, "'xrayq evidence keygen' makes a pair")
     try:
-        key = load_pem_private_key(_content(path), password=None)
+        key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError):  # TypeError: it is encrypted
         key = None
     if not isinstance(key, Ed25519PrivateKey):
@@ -55,7 +56,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
 
 def public_key(path: Path) -> Ed25519PublicKey:
     """Raises NotFound, Unhealthy where it is no such key."""
-    key = read_public(_content(path))
+    key = read_public(_content(path, "give the path of the hospital's public key"))
     if key is None:
         raise Unhealthy(f"{path} is no public Ed25519 key in PEM")
     return key
@@ -91,12 +92,13 @@ def is_signed(key: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
     return True
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, advice: str) -> bytes:
+    """`advice`: what to do where there is none."""
     try:
         with path.open("rb") as file:
             return file.read(MOST_BYTES)
     except FileNotFoundError:
-        raise NotFound(f"no key {path}: 'xrayq evidence keygen' makes a pair") from None
+        raise NotFound(f"no key {path}: {advice}") from None
     except OSError as error:
         raise Unhealthy(f"the key {path} cannot be read: {error.strerror}") from None
 

@@ -19,7 +19,8 @@ from model.bundle import MANIFEST as BUNDLE_MANIFEST
 from model.errors import ModelError
 from model.json_value import plain
 from model.notice import NOTICE
-from worker.audit import trail
+from worker.audit import score_check, trail
+from worker.audit.score_check import LookedAt
 from worker.bundles.replay import Opener, spooled
 from worker.db.scores import of_instance
 from worker.db.session import snapshot, time_of
@@ -75,6 +76,8 @@ class MadePack:
     files: int
     fingerprint: str
     """Of the key that signed it."""
+    wrong: tuple[LookedAt, ...]
+    """Scores that are not as the audit trail tells: the pack has them as they are, and says so."""
 
 
 def make(found: Found, out: Path, sources: EvidenceSources, options: EvidenceOptions) -> MadePack:
@@ -92,7 +95,8 @@ def make(found: Found, out: Path, sources: EvidenceSources, options: EvidenceOpt
         pack.add(layout.README, readme.text(found.films[0]).encode())
         pack.add(layout.PUBLIC_KEY, keys.pem_of(public))
         pack.add(layout.SETTINGS, layout.json_bytes({"as_of": plain(made_at), "settings": options.settings}))
-        films = [_put_film(pack, film, sources, options) for film in found.films]
+        wrong: list[LookedAt] = []
+        films = [_put_film(pack, film, sources, options, wrong) for film in found.films]
         bundles = sorted({digest for film in films for digest in film.bundles})
         manifest = Manifest(
             format=layout.FORMAT,
@@ -111,10 +115,13 @@ def make(found: Found, out: Path, sources: EvidenceSources, options: EvidenceOpt
         content = layout.json_bytes(replace(manifest, files=tuple(pack.written)).as_dict())
         pack.add(layout.MANIFEST, content)
         pack.add(layout.SIGNATURE, sources.key.sign(content))
-    return MadePack(films=len(films), files=len(pack.written), fingerprint=keys.fingerprint(public))
+    return MadePack(films=len(films), files=len(pack.written), fingerprint=keys.fingerprint(public), wrong=tuple(wrong))
 
 
-def _put_film(pack: ZipWriter, key: int, sources: EvidenceSources, options: EvidenceOptions) -> ManifestFilm:
+def _put_film(
+    pack: ZipWriter, key: int, sources: EvidenceSources, options: EvidenceOptions, wrong: list[LookedAt]
+) -> ManifestFilm:
+    """`wrong`: is given its scores that are not as the audit trail tells."""
     folder = layout.folder_of(key)
 
     def put(file: str, value: Any) -> None:
@@ -127,12 +134,15 @@ def _put_film(pack: ZipWriter, key: int, sources: EvidenceSources, options: Evid
         delivered = rows.deliveries(connection, key)
         stood = rows.alarms(connection, of_film.days, options.zone)
         sent = results.sent_of(connection, key)
+        of_scores = score_check.wrong_of_film(connection, key)
         try:
             scores, views, unreadable = rows.scores(connection, key), of_instance(connection, key), ""
         except ValueError:
             scores, views, unreadable = [], [], "a row of its scores was altered, and cannot be read"
     path, missing = _spooled(sources.spool, film.digest)
-    put(layout.FILM, about | {"spool": missing or layout.AS_RECEIVED, "scores": unreadable or len(scores)})
+    wrong += of_scores
+    said = {"spool": missing or layout.AS_RECEIVED, "scores": unreadable or len(scores)}
+    put(layout.FILM, about | said | {"wrong_scores": [one.words for one in of_scores]})
     for number, score in enumerate(scores, 1):
         pack.add(layout.score_name(key, number), score.text)
     pack.add(f"{folder}/{layout.TRAIL_ROWS}", of_film.lines)

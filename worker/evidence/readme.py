@@ -20,7 +20,8 @@ settings.json         the settings in force when the pack was made, without secr
 bundle-*/             of each bundle (network, calibration, operating points) that scored: its manifest, whose SHA-256
                       is the bundle's digest, and its model card. The network itself is not in the pack
 film-*/               of each film that was sent, and of each revision of it, by its instance id:
-  film.json           its row in the database; what the gate measured; whether it still lies in the spool as received
+  film.json           its row in the database; what the gate measured; whether it still lies in the spool as received;
+                      scores that were not as the audit trail tells when the pack was made
   score-*.json        a score as it was written: logits, probabilities, operating points, flags. The SHA-256 of this
                       file stands in the audit trail, in the event "scored" (of a shadow: "shadow_scored") as "score"
   replay.json         the score computed once more from the film and the bundle when the pack was made, or why not

@@ -92,6 +92,8 @@ def _verified(file: BinaryIO, hospital: Ed25519PublicKey | None, export: Path | 
         return _check([*faults, f"{layout.MANIFEST} cannot be read: it was altered"], **by)
     if manifest.format != layout.FORMAT:
         return _check([*faults, f"{layout.MANIFEST} is of another format, which this release does not know"], **by)
+    if signed_by and manifest.key.get("fingerprint") != by["fingerprint"]:
+        faults.append(f"{layout.MANIFEST} names another key than the one that signed it: the pack was signed anew")
     faults += _files(pack, manifest)
     faults += [f"{name} was altered: the ZIP file's check sum is of another content" for name in pack.crc_differs]
     remarks = _of_chain(manifest)

@@ -30,6 +30,8 @@ MOST_BYTES, MOST_ENTRIES = 2**32 - 2, 2**16 - 2
 MOST_DIRECTORY = 16 << 20
 """Bytes: more than MOST_ENTRIES of our names take."""
 CHUNK = 1 << 20
+MOST_LINES = 2
+"""Of the container that are named one by one. More were altered at once, by a program that zips files its own way."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 """No path that leads out of a folder, and no sign that means something to a terminal."""
 LONGEST_NAME = 160
@@ -131,6 +133,7 @@ def read(file: BinaryIO) -> Contents:
         return Contents(entries=(), faults=(fault,))
     faults = [] if end == _end(count, length, offset) else ["the end of the ZIP file was altered"]
     entries: list[Entry] = []
+    other_lines: list[str] = []
     place = 0
     for found in _directory(_at(file, offset, length), count):
         if isinstance(found, str):
@@ -144,11 +147,14 @@ def read(file: BinaryIO) -> Contents:
             faults.append(f"the ZIP file does not say rightly where {entry.name} lies")
             return Contents(entries=(), faults=tuple(faults))
         if line != _central(name, entry.crc, entry.size, begins):
-            faults.append(f"the ZIP file's directory was altered where it tells of {entry.name}")
+            other_lines.append(f"the ZIP file's directory was altered where it tells of {entry.name}")
         if _at(file, begins, LOCAL.size + len(name)) != _local(name, entry.crc, entry.size):
-            faults.append(f"the ZIP file's own lines before {entry.name} were altered")
+            other_lines.append(f"the ZIP file's own lines before {entry.name} were altered")
         entries.append(entry)
         place = entry.offset + entry.size
+    if len(other_lines) > MOST_LINES:
+        other_lines = [f"another program wrote the ZIP file anew, or {len(other_lines)} of its own lines were altered"]
+    faults += other_lines
     if place != offset:
         faults.append("the ZIP file has bytes that belong to no entry")
     return Contents(entries=tuple(entries), faults=tuple(faults))

@@ -112,7 +112,7 @@ def adapters(settings: "Settings", objects: "Make", options: "SendOptions") -> "
             case WebhookDestination():
                 key = webhook_key(settings.webhook_secret.get_secret_value())
                 address = WebAddress(url=destination.url, key=key)
-                return FlagWebhookAdapter(destination=destination, address=address, flags=flags, options=options)
+                return FlagWebhookAdapter(destination=destination, address=address, flags=flags)
             case MailDestination():
                 return FlagMailAdapter(
                     destination=destination,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from worker.db.session import database_time, time_of, writing
 from worker.db.tables import errand
@@ -90,9 +90,13 @@ class Courier(Visitor):
     def __init__(self, delivery: ResultDelivery, destination: Destination, stop: threading.Event) -> None:
         super().__init__(delivery.database, delivery.options, destination, stop)
         self._delivery = delivery
+        self._begun = False
 
     def send_due(self) -> int:
         """Returns how many were tried."""
+        if not self._begun:
+            self._end_quiet()
+            self._begun = True
         tried = 0
         while self.may_go:
             taken = errands.take(
@@ -107,6 +111,17 @@ class Courier(Visitor):
             tried += 1
             self.came_back(self._delivery.deliver(taken, self._destination, self.opened))
         return tried
+
+    def _end_quiet(self) -> None:
+        """What waits for the end of quiet hours waits for those of the settings in force, or for none."""
+        with writing(self._database) as connection:
+            now = database_time(connection)
+            waits = select(errand.c.id, errand.c.payload).where(*waiting.kept_back_there(self._destination.name))
+            for row in connection.execute(waits).all():
+                of = (row.payload["instance"], row.payload["bundle"]["digest"])
+                wanted = waiting.wanting(connection, *of, [self._destination], now)
+                # One that is told no more is due, too: whoever takes it ends it.
+                errands.wake(connection, errand.c.id == row.id, now=wanted[0][1] if wanted else now)
 
 
 class Confirmer(Visitor):

@@ -1,8 +1,8 @@
 """What became of results, for people: sent, waiting, or given up."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby, islice
@@ -106,6 +106,16 @@ def _newest(connection: Connection, table: Table, limit: int, about: dict[str, R
     return _sent([row for _, of_result in islice(grouped, limit or None) for row in of_result], about)
 
 
+def beside_settings(results: Iterable[ListedResult], destinations: Collection[str]) -> list[ListedResult]:
+    """What waits for a destination that is none of these says so: nobody tries, so there is no other reason."""
+    return [
+        replace(result, reason=faults.NOT_CONFIGURED)
+        if result.state is ResultState.WAITS and result.destination not in destinations
+        else result
+        for result in results
+    ]
+
+
 def of_instance(connection: Connection, instance_id: int) -> list[ListedResult]:
     """As `listed`, of one instance."""
     waits = select(errand).where(errand.c.kind.in_(EACH), waiting.of_instance(instance_id))
@@ -166,7 +176,7 @@ def _waiting(rows: Iterable[Row[Any]]) -> Iterator[ListedResult]:
             bundle_digest=waits.bundle.digest,
             destination=waits.destination,
             state=_state(row),
-            at=datetime.fromisoformat(row.payload["given_up"]) if lost else waits.since,
+            at=datetime.fromisoformat(row.payload["given_up"]) if lost else waits.written or waits.since,
             attempts=row.attempts if lost else failed_attempts(row),
             next_at=None if lost else row.next_attempt_at,
             reason=waits.reason,

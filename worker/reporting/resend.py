@@ -26,12 +26,19 @@ class Resent:
     instance: int
     destinations: tuple[Destination, ...]
     """() where it was replaced."""
+    had: tuple[str, ...] = ()
+    """Names of those of them that have something of it already."""
     replaced_by: int | None = None
     """The newer revision of the film, whose result counts: a PACS shows what came last."""
 
     def as_dict(self) -> dict[str, object]:
         names = [destination.name for destination in self.destinations]
-        return {"instance": self.instance, "destinations": names, "replaced_by": self.replaced_by}
+        return {
+            "instance": self.instance,
+            "destinations": names,
+            "had": list(self.had),
+            "replaced_by": self.replaced_by,
+        }
 
 
 def undelivered(engine: Engine, routes: Routes) -> list[int]:
@@ -78,9 +85,10 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         waiting.forget(connection, instance_id)
         waiting.write(connection, instance_id, wanted, bundle, now)
         names = [destination.name for destination in destinations]
+        had = tuple(name for name in names if waiting.was_sent(connection, instance_id, name))
         detail = {"bundle": bundle.digest, "destinations": names}
         trail.record(connection, action=Action.RESULT_RESENT, instance_id=instance_id, actor=actor, detail=detail)
-    return Resent(instance=instance_id, destinations=destinations)
+    return Resent(instance=instance_id, destinations=destinations, had=had)
 
 
 def bundle_of_result(connection: Connection, instance_id: int, default: PlacedBundle | None) -> BundleName:

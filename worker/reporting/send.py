@@ -68,7 +68,8 @@ class ResultDelivery:
             adapter = self.adapter_of(destination)
             outgoing = self._outgoing(waits, destination, taken.attempt)
             if until := self._quiet_until(outgoing.result, destination):
-                self._put_off(taken, replace(waits, reason=faults.QUIET, since=until), until)
+                written = waits.written or waits.since
+                self._put_off(taken, replace(waits, reason=faults.QUIET, since=until, written=written), until)
                 return faults.QUIET
             with _not_made(waits.instance):
                 made = adapter.make(outgoing)

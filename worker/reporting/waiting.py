@@ -55,6 +55,8 @@ class WaitingResult:
     """Its name."""
     since: datetime
     """It may be sent: its film ended, or quiet hours did."""
+    written: datetime | None = None
+    """When it began to wait, where quiet hours kept it from being sent at once."""
     reason: str = ""
     """Why the last attempt failed, a code of `faults`; "" before the first."""
     resends: int = 0
@@ -70,6 +72,7 @@ class WaitingResult:
     def as_dict(self) -> dict[str, Any]:
         times = {
             "since": self.since.astimezone(UTC),
+            "written": self.written,
             "committing_since": self.committing_since,
         }  # they sort as times do
         return asdict(self) | {name: moment and moment.isoformat() for name, moment in times.items()}
@@ -80,10 +83,11 @@ class WaitingResult:
         try:
             values = {name: payload[name] for name in ("instance", "software_version", "destination", "reason")}
             bundle = {name: payload["bundle"][name] for name in ("digest", "name", "version")}
-            since, committing = payload["since"], payload.get("committing_since")
+            since, written, committing = payload["since"], payload.get("written"), payload.get("committing_since")
             return cls(
                 bundle=BundleName(**bundle),
                 since=datetime.fromisoformat(since),
+                written=datetime.fromisoformat(written) if written else None,
                 resends=payload.get("resends", 0),
                 committing_since=datetime.fromisoformat(committing) if committing else None,
                 **values,
@@ -156,6 +160,7 @@ def write(
             software_version=software_version(),
             destination=destination.name,
             since=due,
+            written=now if due > now else None,
             reason=faults.QUIET if due > now else "",
         )
         add(connection, WAITS, waits, due)
@@ -206,6 +211,11 @@ def after_earlier(destination: str) -> tuple[ColumnElement[bool], ...]:
     return (errand.c.kind == WAITS, goes_to([destination]), reason == faults.EARLIER_WAITS)
 
 
+def kept_back_there(destination: str) -> tuple[ColumnElement[bool], ...]:
+    """Errands that wait there for the end of quiet hours."""
+    return (errand.c.kind == WAITS, goes_to([destination]), errand.c.payload["reason"].as_string() == faults.QUIET)
+
+
 def failed_by_absence() -> ColumnElement[bool]:
     """Errands whose last attempt found no destination, or one that did not answer."""
     reason = errand.c.payload["reason"].as_string()
@@ -219,12 +229,7 @@ def left(connection: Connection, instance_id: int) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def was_sent(connection: Connection, instance_id: int) -> bool:
-    """Whether some destination holds a result of the instance."""
-    return _sent(connection, instance_id)
-
-
-def _sent(connection: Connection, instance_id: int, destination: str = "") -> bool:
+def was_sent(connection: Connection, instance_id: int, destination: str = "") -> bool:
     """Whether a destination, or this one, has something of the instance."""
     for table in SENT:
         query = select(table.c.id).where(table.c.instance_id == instance_id)
@@ -251,7 +256,7 @@ def newer(connection: Connection, instance_id: int, destination: str = "") -> in
         waits = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(key))
         if destination:
             waits = waits.where(goes_to([destination]))
-        if connection.execute(waits.limit(1)).first() or _sent(connection, key, destination):
+        if connection.execute(waits.limit(1)).first() or was_sent(connection, key, destination):
             return int(key)
     return None
 
@@ -266,7 +271,7 @@ def ended_later(connection: Connection, instance_id: int) -> bool:
 def corrects(connection: Connection, of: WaitingResult) -> bool:
     """Whether the destination has something of an earlier revision of the film."""
     ids = connection.execute(_before(of.instance)).scalars()
-    return any(_sent(connection, key, of.destination) for key in ids)
+    return any(was_sent(connection, key, of.destination) for key in ids)
 
 
 def earlier(connection: Connection, of: WaitingResult) -> Sequence[Row[Any]]:

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import time
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,38 @@ def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert undelivered(webhook.send, hook(f"http://127.0.0.1:{port}/")) == "no_answer"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_drips_is_left_after_the_whole_time(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then, so that none is late. Its connection is closed, or the thread would stay with it."""
+    monkeypatch.setattr(signed_post, "TOTAL", 0.5)
+    dripping = b"HTTP/1.1 200 OK\r\nX-Slow: " if scheme == "http" else b"\x16\x03\x03\x40\x00"
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(drip, server, dripping)
+        begun = time.monotonic()
+        assert undelivered(webhook.send, hook(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/")) == "no_answer"
+        assert time.monotonic() - begun < 5
+        assert gone.result(10)
+
+
+def drip(server: socket.socket, begin: bytes) -> bool:
+    """Answer one connection with these bytes and then one at a time. Whether it was closed."""
+    connection, _ = server.accept()
+    with connection:
+        connection.settimeout(0.05)
+        connection.sendall(begin)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                connection.sendall(b"a")
+                if not connection.recv(1 << 16):
+                    return True
+            except TimeoutError:
+                continue
+            except OSError:
+                return True
+    return False
 
 
 def test_https_needs_a_certificate_that_somebody_signed(

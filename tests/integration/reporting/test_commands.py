@@ -75,7 +75,7 @@ def test_resend_of_all_that_was_given_up(site: Site, xrayq: Any) -> None:
     assert len(site.lost()) == 2
     assert json.loads(xrayq("report", "resend", "--undelivered", "--json").stdout) == {
         "resent": [
-            {"instance": key, "destinations": [site.destinations[0].name], "replaced_by": None}
+            {"instance": key, "destinations": [site.destinations[0].name], "had": [], "replaced_by": None}
             for key in (first, refused)
         ],
         "left": [],
@@ -89,8 +89,10 @@ def test_resend_of_all_that_was_given_up(site: Site, xrayq: Any) -> None:
 
 def test_resend_takes_what_waits_for_a_removed_destination_to_the_new_one(site: Site, xrayq: Any) -> None:
     film = site.film()
+    (waits,) = json.loads(xrayq("report", "list", "--json", results_to="*:NEW@127.0.0.1:104").stdout)
+    assert (waits["state"], waits["reason"]) == ("waits", "not_configured")
     done = xrayq("report", "resend", "--undelivered", results_to="*:NEW@127.0.0.1:104")
-    assert done.stdout == f"instance {film} goes to NEW@127.0.0.1:104 again\n"
+    assert done.stdout == f"instance {film} goes to NEW@127.0.0.1:104\n", "it was never there"
     assert site.waits() == ["NEW@127.0.0.1:104"]
 
 

@@ -1,6 +1,7 @@
 """Results as messages: to a RIS, a webhook and a mailbox, each once, whatever happens in between."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from tests.services import free_port
 from worker.db.session import database_time, reading, time_of
 from worker.queue import errands
 from worker.reporting import listing, waiting
-from worker.reporting.couriers import Couriers
+from worker.reporting.couriers import Courier, Couriers
 from worker.reporting.not_arrived import late, outages
 
 SENT, REPORTED = "result_sent", "reported"
@@ -230,6 +231,7 @@ def test_a_flagged_film_is_told_without_a_word_of_the_patient(site: Site) -> Non
     rows = told.messages()
     assert [(row.kind, row.answer) for row in rows] == [("webhook", "200"), ("mail", "250")]
     assert mail["Message-ID"] == f"<{rows[1].message_id}@hospital.test>"
+    assert abs(datetime.now(UTC) - mail["Date"].datetime) < timedelta(minutes=5), "when it was sent"
     assert headers["Webhook-Id"] == rows[0].message_id
 
 
@@ -269,6 +271,7 @@ def test_in_the_quiet_hours_only_what_is_urgent_is_told(site: Site) -> None:
             waits = [one for one in listing.listed(connection) if one.destination.startswith("http")]
             assert [(one.reason, one.attempts) for one in waits] == [("quiet_hours", 0)]
             assert outages(connection) == ()
+            assert abs(waits[0].at - now) < timedelta(minutes=5), "it waits since its film ended"
         assert waits[0].next_at is not None
         assert timedelta(hours=2.9) < waits[0].next_at - now < timedelta(hours=3.1)
         with ris(int(told.routes[2].rpartition(":")[2])):
@@ -277,6 +280,26 @@ def test_in_the_quiet_hours_only_what_is_urgent_is_told(site: Site) -> None:
         urgent.film("urgent")
         assert send(urgent) == [""]
     assert len(hook.requests) == 1
+
+
+def test_quiet_hours_that_are_switched_off_or_end_earlier_keep_nothing_back(site: Site) -> None:
+    now = datetime.now(UTC)
+    with told_of(site, quiet_hours=hours_around(now, 2, 3)) as (told, hook, _):
+        told.film()
+        shorter = replace(told, settings=told.settings | {"quiet_hours": hours_around(now, 2, 1)})
+        assert courier(shorter).send_due() == 0
+        with reading(told.database) as connection:
+            (waits,) = [one for one in listing.listed(connection) if one.destination.startswith("http")]
+        assert waits.next_at is not None
+        assert timedelta(minutes=58) < waits.next_at - now < timedelta(hours=1)
+        off = replace(told, settings=told.settings | {"quiet_hours": ""})
+        assert courier(off).send_due() == 1
+    assert len(hook.requests) == 1
+
+
+def courier(told: Site) -> Courier:
+    """Of the webhook, in a worker that starts."""
+    return Courier(told.delivery(), told.every[0], threading.Event())
 
 
 def test_what_failed_before_the_quiet_hours_waits_until_they_end(site: Site) -> None:

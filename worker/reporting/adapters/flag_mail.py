@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import localtime
 from functools import partial
 
 from dicom_gateway.report_words import NOTICE
@@ -37,7 +37,6 @@ class FlagMailAdapter:
         mail = EmailMessage(policy=policy.SMTP)
         mail["Subject"] = _subject(told)
         mail["From"], mail["To"] = self.sender, self.destination.address
-        mail["Date"] = format_datetime(outgoing.result.at)
         mail["Message-ID"] = f"<{identity}@{self.sender.rpartition('@')[2]}>"
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence notice answers it
         if told.urgent:
@@ -52,6 +51,7 @@ class FlagMailAdapter:
     def _sent(self, message: MadeMessage) -> SentMessage:
         mail = message_from_bytes(message.content, policy=policy.SMTP)
         assert isinstance(mail, EmailMessage)
+        mail["Date"] = localtime()  # of this attempt (RFC 5322, 3.6.1): the result's own time stands in the text
         send = partial(hand_over, self.server, mail, self.sender, [self.destination.address])
         try:
             within(self.options.send_seconds, send)

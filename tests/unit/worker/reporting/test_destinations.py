@@ -29,6 +29,8 @@ def test_without_a_star_other_senders_results_go_nowhere() -> None:
     ("text", "words"),
     [
         ("CR1=PACS@pacs.test:104", "entry 2 should be like CR1:PACS@pacs.example:104"),
+        ("CR1:PACS@pacs.test", "entry 2 should end with a port, as in host:104"),
+        ("*:mllp://ris.test", "entry 2 should end with a port, as in host:104"),
         ("CR1:PACS@pacs.test:70000", "entry 2 should end with a port of 1 to 65535"),
         ("CR1:SEVENTEEN LETTERS@pacs.test:104", "entry 2 has a destination that should be an AE title"),
         ("SEVENTEEN LETTERS:PACS@pacs.test:104", "entry 2 has a sender that should be an AE title"),
