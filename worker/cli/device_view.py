@@ -14,6 +14,8 @@ from worker.reporting.acceptance import Device, DeviceState
 
 STYLES = {MET: "green", OPEN: "yellow", BROKEN: "red"}
 NO_TRUTH = "without a truth, as readers do not agree on them or say what is no finding of the bundle"
+FIRST_DRAW = 100
+"""Films of a first draw, as `xrayq labels sample` draws without a number."""
 HEADINGS = ("flag", "rate", "films", "right", "rate now", "limits", "at least", "outcome", "films lacking")
 
 
@@ -75,10 +77,14 @@ def next_step(evidence: DeviceEvidence) -> str:
         )
     needs = f"{hardest.more} {'more ' if hardest.films else ''}films {kind}"
     least = "about" if hardest.films else "at least"
-    films = "N" if hardest.drawn is None else str(hardest.drawn)
-    so_many = "" if hardest.drawn is None else f", {least} {films} films to draw"
+    if hardest.drawn is None:
+        films = max(FIRST_DRAW, hardest.more)
+        so_many = "; how many of its films are so is not known yet, begin with"
+    else:
+        films = hardest.drawn
+        so_many = f", {least} {films} films to draw:"
     return (
-        f"undecided: if {evidence.calling_ae} is as calibrated, it takes {needs}{so_many}: 'xrayq labels sample --ae "
+        f"undecided: if {evidence.calling_ae} is as calibrated, it takes {needs}{so_many} 'xrayq labels sample --ae "
         f"{evidence.calling_ae} --films {films}'"
     )
 

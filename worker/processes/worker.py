@@ -20,6 +20,7 @@ from worker.processes.result_options import couriers, result_errands
 from worker.queue import broker
 from worker.queue.retry import RetryOptions
 from worker.reporting.acceptance import accepted
+from worker.reporting.outlook import ALL_SILENT
 from worker.scoring.outcomes import known_reasons
 from worker.scoring.task import MOST_RENEWALS, Scoring
 from worker.settings import Settings
@@ -72,7 +73,7 @@ def run(settings: Settings) -> bool:
     )
     with reading(database) as connection:
         if settings.results_to and not accepted(connection):
-            log.warning("no result is sent: every device is silent, see 'xrayq device list'")
+            log.warning(f"no result is sent: {ALL_SILENT}")
     log.info("ready", extra={"engine": engine.name, "bundle": live.digest[:12]})
     try:
         life.threads = tasks

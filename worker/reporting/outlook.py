@@ -8,6 +8,7 @@ from worker.reporting import acceptance
 from worker.reporting.destinations import Routes
 
 MOST_NAMED = 6
+ALL_SILENT = "every AE whose results would be sent is silent, see 'xrayq device list'"
 OFF = "off: XRAYQ_RESULTS_TO is empty, so films are scored and no result is sent"
 
 
@@ -20,7 +21,7 @@ def outlook(connection: Connection, routes: Routes) -> str:
     nowhere = [title for title in accepted if not routes.of(title)]
     lost = f"; accepted, but XRAYQ_RESULTS_TO names no destination for {_named(nowhere)}" if nowhere else ""
     if not sending:
-        return f"none is sent: every AE with a destination is silent, see 'xrayq device list'{lost}"
+        return f"none is sent: {ALL_SILENT}{lost}"
     goals = dict.fromkeys(goal.name for title in sending for goal in routes.of(title))
     return f"of {_named(sending)} are sent to {_named(list(goals))}; every other AE is silent{lost}"
 

@@ -68,6 +68,8 @@ def test_what_is_left(home: Path) -> None:
         assert err == "draw all: 30 films; 50 were asked for, and no more are left\n"
         code, _, err = xrayq("labels", "sample", "--films", "1")
         assert (code, "no film is left to draw" in err) == (3, True)
+        code, _, err = xrayq("labels", "sample", "--ae", "CR99")
+        assert (code, "no film of CR99 ever came" in err) == (3, True)
 
 
 def test_a_reset_asks_for_a_reason_and_is_told(home: Path) -> None:

@@ -16,7 +16,7 @@ from tests.mllp import DRIPPING, GARBAGE, LOST, NO_END, OTHERS, SILENT, ris
 from tests.services import free_port, wait_until
 from worker.errors import Undelivered
 from worker.reporting import faults
-from worker.reporting.hl7 import mllp
+from worker.reporting.hl7 import acknowledgement, mllp
 
 MESSAGE = "MSH|^~\\&|XRAYQ||RIS||20261128||ORU^R01^ORU_R01|id1|P|2.5.1||||||UNICODE UTF-8\rPID|1||4711||Müller\r"
 
@@ -89,6 +89,12 @@ def test_all_steps_together_have_an_end() -> None:
     stop.set()
     thread.join()
     server.close()
+
+
+@pytest.mark.parametrize("field", ["|", "#"])
+def test_an_acknowledgement_whose_separator_is_not_the_one_that_it_names(field: str) -> None:
+    said = acknowledgement.read(f"MSH#^~\\&#RIS\rMSA{field}AE{field}id1\rERR{field}{field}{field}204^x\r".encode())
+    assert said == acknowledgement.Acknowledgement(code="AE", of="id1", error="204")
 
 
 def test_an_acknowledgement_of_another_message_alone_is_none() -> None:

@@ -50,8 +50,9 @@ def read(message: bytes) -> Acknowledgement | None:
     text = message.decode("latin-1").strip("\r\n")
     if not text.startswith("MSH") or len(text) < 8:
         return None
-    field, component = text[3], text[4]
-    segments = [line.split(field) for line in re.split(r"[\r\n]+", text)]
+    component = text[4]
+    # By what stands behind its own name: some receivers name another separator in MSH than they use.
+    segments = [line.split(line[3]) for line in re.split(r"[\r\n]+", text) if len(line) > 3]
     msa = next((segment for segment in segments if segment[0] == "MSA"), [])
     if len(msa) < 3 or msa[1].strip() not in (*ACCEPTED, *MEANINGS):
         return None
