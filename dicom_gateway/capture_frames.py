@@ -36,7 +36,8 @@ class DrawnMap:
     colours: Colours
     """uint8 [256, 3], RGB, from nothing to `most`."""
     most: float
-    """The map's largest value: what a place adds to the finding's logit. 0 where nothing spoke for it."""
+    """The map's largest value: what a place adds to the finding's logit. 0 where nothing spoke for it. It is not
+    written: it has no unit that a reader knows, and says nothing beside another film's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +87,17 @@ def _map_legend(drawn: DrawnMap, width: int, size: int) -> Colours:
     title = Line(text=f"What spoke for {name} in the network. NOT FOR DIAGNOSIS.", tone=Tone.WARNING, bold=True)
     if not drawn.most > 0:
         return lettered([title, Line(text="Nothing did.")], width, size)
-    meaning = "White line: half of the most. No map beyond the grey line. It shows where, not why."
+    meaning = (
+        "Inside the white line: at least half as strong as at the strongest place. Outside the grey line the network "
+        "shows no place. The map shows where, not why, and not how sure."
+    )
     parts = lettered([title], width, size), _scale(drawn, width, size), lettered([Line(text=meaning)], width, size)
     return np.concatenate(parts)
 
 
 def _scale(drawn: DrawnMap, width: int, size: int) -> Colours:
-    """Colours from 0 to the film's own most, with both numbers beside them: uint8 [rows, width, 3]."""
-    ends = ["0", f"{drawn.most:.2g} (what a place adds to the logit)"]
+    """Colours from nothing to the film's own most, with words beside them: uint8 [rows, width, 3]."""
+    ends = ["nothing", "strongest place of this film"]
     first, last = (lettered([Line(text=end)], width_of(end, size) + 2 * size, size) for end in ends)
     bar = np.repeat(drawn.colours[None], size, axis=0)[:, np.linspace(0, 255, width // 3).round().astype(int)]
     strip = np.zeros((len(first), width, 3), np.uint8)

@@ -104,7 +104,10 @@ def draw(engine: Engine, name: str, wanted: Wanted, *, actor: str) -> Draw:
         films = _films_left(connection, wanted)
         if not films:
             of_sender = instance.c.is_film & (instance.c.calling_ae == wanted.calling_ae)
-            if wanted.calling_ae and connection.execute(select(instance.c.id).where(of_sender).limit(1)).first() is None:
+            if (
+                wanted.calling_ae
+                and connection.execute(select(instance.c.id).where(of_sender).limit(1)).first() is None
+            ):
                 raise NotFound(f"no film of {wanted.calling_ae} ever came: 'xrayq device list' has the AEs that sent")
             raise NotFound("no film is left to draw: none scored live by this bundle is of a study not drawn yet")
         seed = secrets.randbits(32) if wanted.seed is None else wanted.seed

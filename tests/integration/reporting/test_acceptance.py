@@ -63,7 +63,11 @@ def test_only_new_evidence_accepts_what_is_accepted(database: Engine) -> None:
     ("routes", "accepted", "said"),
     [
         ((), ("CR1",), OFF),
-        (("*:PACS@a:104",), (), "none is sent: every AE whose results would be sent is silent, see 'xrayq device list'"),
+        (
+            ("*:PACS@a:104",),
+            (),
+            "none is sent: every AE whose results would be sent is silent, see 'xrayq device list'",
+        ),
         (("*:PACS@a:104",), ("DX2", "CR1"), "of CR1, DX2 are sent to PACS@a:104; every other AE is silent"),
         (
             ("CR1:PACS@a:104", "CR1:RIS@b:104"),

@@ -84,6 +84,15 @@ def test_who_it_is_about_and_which_order() -> None:
     assert "Not for diagnosis" in str(message.segment("NTE")[3])
 
 
+@pytest.mark.parametrize("result", [result_of(prediction_set=("covid19",)), not_analysed()])
+def test_each_result_says_that_it_is_not_for_diagnosis(result: FilmResult) -> None:
+    """Many a RIS shows an OBX with its own note, and not the note of the order."""
+    behind = str(made(result)).split("\rOBX|")[1:]
+    results = [said for said in behind if said.split("|")[10] != "O"]
+    assert len(results) == (5 if result.findings else 2)
+    assert all(said.count("Not for diagnosis") == 1 for said in results), results
+
+
 def test_what_was_found() -> None:
     message = made(result_of(prediction_set=("pneumonia", "covid19")))
     found = observations(message)
