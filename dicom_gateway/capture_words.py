@@ -28,7 +28,7 @@ def outcome(result: FilmResult) -> tuple[Line, ...]:
     """Above the film: what was found, or why nothing was."""
     lines = [Line(text=NOTICE, tone=Tone.WARNING, bold=True)]
     if result.not_analysed:
-        lines.append(Line(text=f"NOT ANALYSED: {result.not_analysed.meaning}", tone=Tone.WARNING, bold=True))
+        lines.append(Line(text=f"NOT ANALYSED: {result.not_analysed.words}", tone=Tone.WARNING, bold=True))
         return tuple(lines)
     flagged = [found for found in result.findings if found.flag]
     others = [found for found in result.findings if found.operating_point is not None and not found.flag]
@@ -44,7 +44,7 @@ def outcome(result: FilmResult) -> tuple[Line, ...]:
     if result.unsure:
         may = " or ".join(map(spoken, result.prediction_set or ())) or "none of the findings that it knows"
         lines.append(Line(text=f"UNSURE: may be {may}", tone=Tone.WARNING, bold=True))
-    lines += [Line(text=f"analysed although: {note.meaning}", tone=Tone.WARNING) for note in result.notes]
+    lines += [Line(text=f"analysed although: {note.words}", tone=Tone.WARNING) for note in result.notes]
     return tuple(lines)
 
 

@@ -34,7 +34,7 @@ def of_note(note: NotAnalysed) -> str:
 
 
 def _reason(reason: NotAnalysed) -> str:
-    return f"{reason.meaning.rstrip('.')} ({reason.code})"
+    return f"{reason.words.rstrip('.')} ({reason.code})"
 
 
 def _flags(result: FilmResult) -> str:

@@ -56,6 +56,13 @@ class NotAnalysed:
     """Such as not_pa: no spaces, at most 64 characters."""
     meaning: str
     """A sentence that a radiologist understands."""
+    named: str = ""
+    """What it is of this film, such as LL for a view; no free text of the header."""
+
+    @property
+    def words(self) -> str:
+        """Of this film; `meaning` is the same for each."""
+        return f"{self.meaning.rstrip('.')}: {self.named}." if self.named else self.meaning
 
 
 @dataclass(frozen=True, kw_only=True)

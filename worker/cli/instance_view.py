@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from rich.console import Console
     from rich.text import Text
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
 ALIKE = "of films like it"
+RESULTS = ("result_sent", "result_confirmed", "result_undelivered", "result_unconfirmed", "result_resent")
+"""Events that name destinations, and some of them a reason."""
 WHOLE_UID = 200
 """Columns from which a list shows the whole UID."""
 
@@ -25,6 +28,10 @@ def detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
     detail = event.detail
     for code in detail.get("display", ()):
         yield f"shown with {code}: {NOTES.get(code, 'unknown here')}", "dim"
+    if event.action in RESULTS:
+        where = detail.get("destination") or ", ".join(detail.get("destinations", ()))
+        if said := ": ".join(filter(None, (where, _why(detail)))):
+            yield said, "dim"
     if measured := detail.get("measured"):
         yield f"the gate measured: {plain_text(measured)}", "dim"
     if notes := detail.get("notes"):
@@ -35,6 +42,13 @@ def detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
         yield f"differs from instance {detail['before']} {'also ' if identity else ''}in: {spoken(others)}", "dim"
     if corrected := detail.get("demographics_changed"):
         yield f"of the same Patient ID, corrected: {spoken(corrected)}", "dim"
+
+
+def _why(detail: "dict[str, Any]") -> str:
+    from worker.reporting.faults import in_words
+
+    newer = f" (instance {detail['replaced_by']})" if "replaced_by" in detail else ""
+    return f"{in_words(detail['reason'])}{newer}" if detail.get("reason") else ""
 
 
 def print_score(console: "Console", score: "ScoreView") -> None:

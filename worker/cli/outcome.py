@@ -31,6 +31,9 @@ def list_(
 ) -> None:
     """List studies with their outcome, the newest first.
 
+    The outcome is that of one film; results are counted of every film of the
+    study, also of those that a correction replaced.
+
     \b
     xrayq outcome list
     xrayq outcome list --limit 0 --json | jq '.[] | select(.outcome == "failed") | .study_instance_uid'
@@ -108,7 +111,7 @@ def _print_list(studies: "list[StudyView]", states: dict[str, Counter[str]], zon
         )
         for study in studies
     ]
-    headings = ("study", "outcome", "why", "since", "complete", "films", "used", "results")
+    headings = ("study", "outcome", "why", "since", "complete", "films", "used", "results of all films")
     console = wide_console()
     print_rows(console, headings, rows, folds=("study",))
     console.print(f"Times are {zone.key}. {NOTICE}", style="dim")
@@ -117,6 +120,7 @@ def _print_list(studies: "list[StudyView]", states: dict[str, Counter[str]], zon
 def _print_study(console: "Console", found: "StudyInFull", zone: "ZoneInfo") -> None:
     from rich.text import Text
 
+    from model.findings import spoken_findings
     from worker.cli.console import print_rows
 
     study = found.study
@@ -150,11 +154,16 @@ def _print_study(console: "Console", found: "StudyInFull", zone: "ZoneInfo") -> 
             film.view,
             film.calling_ae,
             clock(film.received_at, zone),
+            spoken_findings(found.flags.get(film.id, ())),
             found.part_of(film),
         )
         for film in found.films
     ]
-    print_rows(console, ("film", "revision", "state", "view", "AE", "received", "part"), rows, folds=("part",))
+    headings = ("film", "revision", "state", "view", "AE", "received", "flags", "part")
+    print_rows(console, headings, rows, folds=("part",))
+    for film in found.flagged_beside:
+        flags = spoken_findings(found.flags[film.id])
+        console.print(f"Film {film.id} has a flag, {flags}, that the outcome does not tell of.", style="yellow")
 
 
 def _print_results(console: "Console", results: "list[ListedResult]", zone: "ZoneInfo") -> None:

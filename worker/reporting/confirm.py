@@ -47,6 +47,8 @@ log = logging.getLogger("xrayq.report")
 
 MOST_AT_ONCE = 100
 """Results of one association."""
+ANSWERED_KEPT = timedelta(days=1)
+"""For which a transaction is known after its report: a PACS that lost our answer sends it again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +79,13 @@ class Confirmation:
         """Results at other destinations than these are ended when they are old enough: nobody asks there any more.
 
         Until then they are left as they are: another worker's settings may be newer. Returns how many were ended.
-        Transactions as old are forgotten.
+        Transactions as old are forgotten, and those that were reported on ANSWERED_KEPT ago.
         """
-        oldest = time_of(self.database) - timedelta(hours=self.send.hours)
+        now = time_of(self.database)
+        oldest = now - timedelta(hours=self.send.hours)
+        done = (commitment.c.asked_at < oldest) | (commitment.c.answered_at < now - ANSWERED_KEPT)
         with writing(self.database) as connection:
-            connection.execute(delete(commitment).where(commitment.c.asked_at < oldest))
+            connection.execute(delete(commitment).where(done))
         taken = self._take(~waiting.goes_to(destinations), waiting.written_before(oldest))
         self._settle(self._read(taken), Said(reason=faults.NOT_CONFIGURED))
         return len(taken)

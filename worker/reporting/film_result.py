@@ -1,5 +1,6 @@
 """A film's result, read from database and spool: the value that the objects are made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Row, select
 
 from dicom_gateway.result import Algorithm, FilmResult, FindingResult, Found, NotAnalysed, SentBefore
 from dicom_gateway.spool import Spool
+from dicom_gateway.views import VIEWS, all_views
 from model.digest import file_digest
 from model.gate.reasons import REASONS
 from worker.audit import score_check
@@ -23,7 +25,8 @@ from worker.states import State
 
 DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
 """Structured reports (PS3.4 B.5): these alone can have a predecessor."""
-OPERATOR = "operator"
+OPERATOR, VIEW = "operator", "view"
+"""Reasons: a person's, and the gate's for a view that is not scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,8 @@ class FilmFacts:
     at: datetime
     state: State
     reason: str
+    views: tuple[str, ...]
+    """That the header names, those alone that are known."""
     score: ScoreView | None
     replaces: tuple[SentBefore, ...]
     told_before: tuple[Found, ...]
@@ -62,6 +67,7 @@ def facts(connection: Connection, of: WaitingResult) -> FilmFacts:
         at=score.scored_at if score else row.finished_at,
         state=State(row.state),
         reason=row.reason or "",
+        views=tuple(view for view in _views(row) if view in VIEWS),
         score=score,
         replaces=_sent_of_earlier(connection, row),
         told_before=_told_of_earlier(connection, row, of.destination),
@@ -94,7 +100,7 @@ def film_result(found: FilmFacts, film: Path, of: WaitingResult, zone: tzinfo) -
     except (OSError, InvalidDicomError, ValueError):
         raise Undelivered(FILM_ALTERED) from None
     score = found.score
-    said = _of_score(score) if score else Found(not_analysed=_not_analysed(found.reason))
+    said = _of_score(score, found.views) if score else Found(not_analysed=_not_analysed(found.reason, found.views))
     return FilmResult(
         film=header,
         film_digest=found.film_digest,
@@ -116,11 +122,11 @@ def film_result(found: FilmFacts, film: Path, of: WaitingResult, zone: tzinfo) -
     )
 
 
-def _of_score(score: ScoreView) -> Found:
+def _of_score(score: ScoreView, views: Sequence[str] = ()) -> Found:
     return Found(
         findings=tuple(_finding(name, view) for name, view in score.findings.items()),
         prediction_set=None if score.prediction_set is None else tuple(score.prediction_set),
-        notes=tuple(_not_analysed(code) for code in score.notes),
+        notes=tuple(_not_analysed(code, views) for code in score.notes),
     )
 
 
@@ -141,9 +147,14 @@ def _chosen_for(point: str) -> str:
     return f"{rate} at least {value}" if rate else ""
 
 
-def _not_analysed(code: str) -> NotAnalysed:
+def _views(row: Row[Any]) -> tuple[str, ...]:
+    return all_views(row.view_position, row.view_code or "", row.patient_orientation or "")
+
+
+def _not_analysed(code: str, views: Sequence[str] = ()) -> NotAnalysed:
     words = "a person took the film out" if code == OPERATOR else REASONS.get(code, code)
-    return NotAnalysed(code=code, meaning=f"{words[:1].upper()}{words[1:]}.")
+    named = ", ".join(views) if code == VIEW else ""
+    return NotAnalysed(code=code, meaning=f"{words[:1].upper()}{words[1:]}.", named=named)
 
 
 def _sent_of_earlier(connection: Connection, row: Row[Any]) -> tuple[SentBefore, ...]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from dicom_gateway.result import FilmResult
 from dicom_gateway.spool import Spool
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
@@ -28,6 +27,7 @@ from worker.reporting.adapters.adapter import Adapter, Opened, Outgoing, SendOpt
 from worker.reporting.destinations import Destination
 from worker.reporting.film_result import facts, film_of, film_result
 from worker.reporting.waiting import WaitingResult
+from worker.reporting.withdrawn import flags_told
 
 log = logging.getLogger("xrayq.report")
 
@@ -67,7 +67,7 @@ class ResultDelivery:
         try:
             adapter = self.adapter_of(destination)
             outgoing = self._outgoing(waits, destination, taken.attempt)
-            if until := self._quiet_until(outgoing.result, destination):
+            if until := self._quiet_until(outgoing, destination):
                 written = waits.written or waits.since
                 self._put_off(taken, replace(waits, reason=faults.QUIET, since=until, written=written), until)
                 return faults.QUIET
@@ -111,18 +111,20 @@ class ResultDelivery:
             self._give_up_earlier(waits)
         with reading(self.database) as connection:
             corrects = waiting.corrects(connection, waits)
+            told = flags_told(connection, waits.instance, waits.destination, on_its_way=False) if flagged_only else ()
         film = film_of(self.spool, found.film_digest)
         with _not_made(waits.instance):
             result = film_result(found, film, waits, self.options.zone)
-        return Outgoing(waits=waits, result=result, film=film, attempt=attempt, corrects=corrects)
+        return Outgoing(waits=waits, result=result, film=film, attempt=attempt, corrects=corrects, told=told)
 
-    def _quiet_until(self, result: FilmResult, destination: Destination) -> datetime | None:
+    def _quiet_until(self, outgoing: Outgoing, destination: Destination) -> datetime | None:
         """When the destination's quiet hours end; None where it may be told now.
 
-        Raises Undelivered where it is told of none of the flags: the settings changed.
+        Raises Undelivered where it is told of none of the flags, as the settings changed, and none is taken back.
         """
         now = time_of(self.database)
-        due = destination.due([found.name for found in result.findings if found.flag], now)
+        flags = [found.name for found in outgoing.result.findings if found.flag]
+        due = destination.due(flags, now) or destination.due(outgoing.told, now)
         if due is None:
             raise Undelivered(faults.NOT_TOLD)
         return due if due > now else None

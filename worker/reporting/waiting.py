@@ -20,6 +20,7 @@ from worker.queue import errands
 from worker.queue.errands import Errand, Kind
 from worker.reporting import acceptance, faults
 from worker.reporting.destinations import Destination, Routes
+from worker.reporting.withdrawn import flags_told
 from worker.states import State
 
 WAITS, CONFIRM, LOST = Kind.RESULT, Kind.CONFIRM, Kind.LOST_RESULT
@@ -109,19 +110,25 @@ class ResultErrands:
 
     def __call__(self, connection: Connection, ids: Collection[int], bundle: Bundle, now: datetime) -> None:
         """For those of these films that ended with a result, of accepted AEs. In the transaction that ended them."""
-        columns = (instance.c.id, instance.c.calling_ae)
-        rows = connection.execute(select(*columns).where(has_result(self._states), instance.c.id.in_(ids))).all()
+        columns, ended = (instance.c.id, instance.c.calling_ae, instance.c.state), (State.SCORED, State.INELIGIBLE)
+        rows = connection.execute(select(*columns).where(has_result(ended), instance.c.id.in_(ids))).all()
         accepted = acceptance.accepted(connection, {row.calling_ae for row in rows})
         for row in rows:
             if row.calling_ae in accepted:
-                wanted = wanting(connection, row.id, bundle.digest, self._routes.of(row.calling_ae), now)
+                goals = self._routes.of(row.calling_ae)
+                if row.state not in self._states:  # it has no result, but may take one back
+                    goals = tuple(goal for goal in goals if goal.due((), now) is None)
+                wanted = wanting(connection, row.id, bundle.digest, goals, now)
                 write(connection, row.id, wanted, BundleName.of(bundle), now)
 
 
 def wanting(
     connection: Connection, instance_id: int, bundle_digest: str, destinations: Sequence[Destination], now: datetime
 ) -> list[tuple[Destination, datetime]]:
-    """Those of the destinations that want a film's result, and when it may go there at the earliest."""
+    """Those of the destinations that want a film's result, and when it may go there at the earliest.
+
+    One that is told of flags alone wants it, too, where a flag that it was told of is taken back; as soon as that flag.
+    """
     flags: tuple[str, ...] = ()
     if any(destination.due((), now) is None for destination in destinations):
         flags = tuple(
@@ -131,7 +138,13 @@ def wanting(
             for name, finding in found.findings.items()
             if finding.flag
         )
-    times = [(destination, destination.due(flags, now)) for destination in destinations]
+    times = [
+        (
+            goal,
+            goal.due(flags, now) or goal.due(flags_told(connection, instance_id, goal.name, on_its_way=True), now),
+        )
+        for goal in destinations
+    ]
     return [(destination, due) for destination, due in times if due is not None]
 
 

@@ -10,7 +10,7 @@ from model.json_value import plain
 from worker.db.tables import instance, study_outcome
 from worker.errors import NotFound
 from worker.states import State
-from worker.studies.films import content_of
+from worker.studies.films import content_of, scores_of
 from worker.studies.outcome import StudyFilm, StudyOutcome, newest
 
 
@@ -56,6 +56,14 @@ class StudyInFull:
     study: StudyView
     films: list[StudyFilm]
     """All revisions, by id."""
+    flags: dict[int, tuple[str, ...]]
+    """Of each of them that was scored, by id: its flags that are raised."""
+
+    @property
+    def flagged_beside(self) -> list[StudyFilm]:
+        """Films with a flag that is not in the outcome: another film's score is used."""
+        used = self.study.used_instance_id
+        return [film for film in newest(self.films) if film.id != used and self.flags.get(film.id)]
 
     @property
     def senders(self) -> list[str]:
@@ -83,7 +91,11 @@ class StudyInFull:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready. Accession digests stay inside."""
         names = ("id", "revision", "replaced_by", "state", "reason", "calling_ae", "view", "received_at")
-        films = [{name: getattr(film, name) for name in names} | {"part": self.part_of(film)} for film in self.films]
+        films = [
+            {name: getattr(film, name) for name in names}
+            | {"part": self.part_of(film), "flags": list(self.flags.get(film.id, ()))}
+            for film in self.films
+        ]
         return self.study.as_dict() | {
             "senders": self.senders,
             "accession_numbers": self.accession_numbers,
@@ -116,7 +128,9 @@ def find(connection: Connection, study_instance_uid: str) -> StudyInFull:
     ).one_or_none()
     if row is None:
         raise NotFound(f"no study {study_instance_uid}: 'xrayq outcome list' shows the newest, --limit 0 all")
-    return StudyInFull(study=_view(row), films=content_of(connection, [study_instance_uid])[study_instance_uid].films)
+    films = content_of(connection, [study_instance_uid])[study_instance_uid].films
+    flags = {key: tuple(score.flags) for key, score in scores_of(connection, films).items()}
+    return StudyInFull(study=_view(row), films=films, flags=flags)
 
 
 def _newest(limit: int, *columns: Any) -> Select[Any]:

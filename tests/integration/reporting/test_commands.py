@@ -27,6 +27,7 @@ def test_what_waits_was_given_up_and_was_sent_is_listed(site: Site, xrayq: Any) 
     lost = site.film("lost")
     site.later(hours=169)
     assert site.send() == ["no_connection"]
+    assert f"{there.name}: nothing listens there" in xrayq("instance", "show", str(lost)).stdout
     sent = site.film("sent")
     with pacs(there.port) as found:
         found.statuses = [0xB000]

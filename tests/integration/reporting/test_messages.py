@@ -355,6 +355,45 @@ def test_a_film_whose_corrected_one_has_no_flag_is_told_no_more(site: Site) -> N
     assert hook.requests == []
 
 
+@pytest.mark.parametrize("state", ["scored", "ineligible"])
+def test_a_flag_that_a_correction_takes_away_is_withdrawn_once(site: Site, state: str) -> None:
+    """Where it was told: the webhook got the flag, the mailbox not yet. Not again by the next correction."""
+    with told_of(site, urgent="pneumonia", link="https://reading.test/{instance}") as (told, hook, kept):
+        told.film()
+        assert send(told) == [""]
+        second = told.film(end=False, PatientID="PID-CORRECTED")
+        told.end(second, state, flag=False, not_analysed=False)
+        assert [send(told, 1), send(told), send(told)] == [["replaced", "not_told"], [""], []]
+        told.film(flag=False, PatientID="PID-AGAIN")
+        assert [send(told), send(told, 1)] == [[], []]
+    flagged, withdrawn = (json.loads(body) for _, body in hook.requests)
+    assert (flagged["type"], flagged["withdrawn"]) == ("flagged_film", False)
+    about = {"type": "withdrawn_flag", "withdrawn": True, "flags": ["pneumonia"], "urgent": True, "corrected": True}
+    assert withdrawn == withdrawn | about | {"instance": second, "link": f"https://reading.test/{second}"}
+    assert len({headers["Webhook-Id"] for headers, _ in hook.requests}) == 2
+    assert kept.mails == []
+
+
+def test_a_flag_whose_mail_is_on_its_way_while_the_film_is_corrected_is_withdrawn_behind_it(site: Site) -> None:
+    with told_of(site) as (told, _, kept):
+        take = kept.handle_DATA
+
+        async def correct(*about: Any) -> str:
+            if not kept.mails:
+                told.film(flag=False, PatientID="PID-CORRECTED")
+            return await take(*about)
+
+        kept.handle_DATA = correct  # type: ignore[method-assign]
+        first = told.film()
+        assert [send(told, 1), send(told, 1)] == [[""], [""]]
+    subjects = [mail["Subject"] for _, mail in kept.mails]
+    assert subjects == [
+        f"[xrayq North] flag raised: pneumonia, instance {first}",
+        f"[xrayq North] flag withdrawn: pneumonia, instance {first + 1}",
+    ]
+    assert "on the corrected film it is not raised" in kept.mails[1][1].get_content()
+
+
 def test_a_corrected_film_with_a_flag_says_so(site: Site) -> None:
     with told_of(site) as (told, hook, _):
         told.film()

@@ -56,6 +56,8 @@ def test_what_became_of_studies(studies: Studies, xrayq: Any) -> None:
     )
     shown_text = xrayq("outcome", "show", uid_of("repeated")).stdout
     place = studies.site.destinations[0].name
+    assert [film["flags"] for film in shown["film_list"]] == [["pneumonia"], []]
+    assert f"Film {poor} has a flag, pneumonia, that the outcome does not tell of." in shown_text
     for said in ("no flag, complete", "version 1", "1 other object\n", "received last", place):
         assert said in shown_text
     assert "view" in xrayq("outcome", "show", uid_of("refused")).stdout

@@ -68,6 +68,8 @@ class Outgoing:
     """1 for the first; `waits.reason` says why the one before failed."""
     corrects: bool = False
     """The destination has the result of an earlier revision of the film."""
+    told: tuple[str, ...] = ()
+    """Flags of that revision, where the destination is told of flags alone."""
 
 
 class Sent(Protocol):

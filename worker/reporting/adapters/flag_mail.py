@@ -62,14 +62,21 @@ class FlagMailAdapter:
 
 def _subject(told: FlagMessage) -> str:
     begin = f"[{'xrayq ' + told.site if told.site else 'xrayq'}] {'urgent: ' if told.urgent else ''}"
-    return f"{begin}flag raised: {', '.join(map(spoken, told.flags))}, instance {told.instance}"
+    return f"{begin}{_what(told)}: {', '.join(map(spoken, told.flags))}, instance {told.instance}"
+
+
+def _what(told: FlagMessage) -> str:
+    return "flag withdrawn" if told.withdrawn else "flag raised"
 
 
 def _lines(told: FlagMessage) -> Iterator[str]:
-    yield f"Flag raised: {', '.join(map(spoken, told.flags))}."
-    if told.unsure:
+    yield f"{_what(told).capitalize()}: {', '.join(map(spoken, told.flags))}."
+    if told.withdrawn:
+        yield "The film was corrected. An earlier message told of this flag; on the corrected film it is not raised."
+        yield "That does not exclude a finding."
+    elif told.unsure:
         yield "Unsure: the prediction set is not one finding."
-    if told.corrected:
+    if told.corrected and not told.withdrawn:
         yield "The film was corrected: this replaces an earlier message."
     yield from ("", f"Instance {told.instance}, scored at {told.scored_at}.")
     yield told.link or f"xrayq instance show {told.instance}"

@@ -1,5 +1,7 @@
 """What a webhook and a mail say of a flagged film: which flags, our id, a link. No word of a patient.
 
+Where a correction took the flags away, the same of those that were told, as withdrawn.
+
 Not the Study Instance UID either: it leads to the patient in every PACS, and a mail is read on its way.
 """
 
@@ -17,7 +19,9 @@ class FlagMessage:
     instance: int
     """Our id; `xrayq instance show` has the rest."""
     flags: tuple[str, ...]
-    """Findings whose flag is up, those alone that are told."""
+    """Findings whose flag is up, or was up where it is withdrawn; those alone that are told."""
+    withdrawn: bool
+    """None of them is up: an earlier message told of them, and the film was corrected."""
     urgent: bool
     unsure: bool
     """The prediction set is not one finding."""
@@ -29,7 +33,8 @@ class FlagMessage:
     """"" where the settings name none."""
 
     def as_json(self) -> str:
-        return json.dumps({"type": "flagged_film"} | asdict(self) | {"notice": NOTICE})
+        kind = "withdrawn_flag" if self.withdrawn else "flagged_film"
+        return json.dumps({"type": kind} | asdict(self) | {"notice": NOTICE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +49,14 @@ class FlagOptions:
 
 def flag_message(outgoing: Outgoing, options: FlagOptions) -> FlagMessage:
     result, instance = outgoing.result, outgoing.waits.instance
-    flags = tuple(found.name for found in result.findings if found.flag)
+    flags = options.telling.told([found.name for found in result.findings if found.flag])
+    withdrawn = not flags
+    flags = flags or options.telling.told(outgoing.told)
     return FlagMessage(
         site=options.site,
         instance=instance,
-        flags=options.telling.told(flags),
+        flags=flags,
+        withdrawn=withdrawn,
         urgent=options.telling.is_urgent(flags),
         unsure=result.unsure,
         corrected=outgoing.corrects,

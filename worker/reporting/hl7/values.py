@@ -116,7 +116,7 @@ def of_observation(name: str, result: Found) -> list[dict[str, str]]:
     if name == "finding":
         return [_finding(found) for found in result.findings if analysed]
     if name == "not_analysed":
-        return [] if result.not_analysed is None else [_reason(result.not_analysed, result.not_analysed.meaning)]
+        return [] if result.not_analysed is None else [_reason(result.not_analysed, result.not_analysed.words)]
     if name == "note":
         return [_reason(note, of_note(note)) for note in result.notes if analysed]
     return [_set(result.prediction_set, result)] if analysed and result.prediction_set is not None else []

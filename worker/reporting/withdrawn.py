@@ -1,0 +1,48 @@
+"""A flag that was told by webhook or mail, and that the corrected film has not: whoever was told of it is told so."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, Select, select
+
+from worker.db.scores import of_instance
+from worker.db.tables import errand, instance, sent_message
+from worker.queue.errands import Kind
+
+
+def flags_told(connection: Connection, instance_id: int, destination: str, *, on_its_way: bool) -> tuple[str, ...]:
+    """Flags of the newest earlier revision of the film of which this destination has a message; () without one.
+
+    Args:
+        destination: its name.
+        on_its_way: a message that waits counts, too. It is looked for first: what sends it removes the errand and
+            writes what was sent in one transaction, so a message is seen here as the one or the other.
+    """
+    told: list[tuple[int, str]] = []
+    if on_its_way:
+        waits = select(errand.c.instance_id, errand.c.payload).where(
+            errand.c.kind == Kind.RESULT,
+            errand.c.destination == destination,
+            errand.c.instance_id.in_(_before(instance_id)),
+        )
+        told += [(row.instance_id, row.payload["bundle"]["digest"]) for row in connection.execute(waits)]
+    sent = select(sent_message.c.instance_id, sent_message.c.bundle_digest).where(
+        sent_message.c.destination == destination, sent_message.c.instance_id.in_(_before(instance_id))
+    )
+    told += [(row.instance_id, row.bundle_digest) for row in connection.execute(sent)]
+    if not told:
+        return ()
+    newest = max(key for key, _ in told)  # a later revision has a higher id
+    return _flags(connection, newest, {digest for key, digest in told if key == newest})
+
+
+def _flags(connection: Connection, instance_id: int, bundles: Iterable[str]) -> tuple[str, ...]:
+    scores = [score for score in of_instance(connection, instance_id) if score.bundle_digest in bundles]
+    return tuple(dict.fromkeys(name for score in scores for name, finding in score.findings.items() if finding.flag))
+
+
+def _before(instance_id: int) -> Select[tuple[int]]:
+    """Ids of the film's earlier revisions."""
+    film = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == instance_id).subquery()
+    return select(instance.c.id).where(
+        instance.c.sop_instance_uid == film.c.sop_instance_uid, instance.c.revision < film.c.revision
+    )
