@@ -51,6 +51,7 @@ GOOD = NightReport(
     refused={},
     contexts_refused={},
     not_associated={},
+    studies={},
     scored=9,
     marked=(),
     marks=(),

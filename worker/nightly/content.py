@@ -22,6 +22,7 @@ from worker.nightly import corrections, disks, films, marks, operations, publish
 from worker.nightly.night_report import Counts, NightReport
 from worker.receiving import orphans, refusals
 from worker.reporting import not_arrived
+from worker.studies import view
 
 AGAIN_DAYS = 7
 """Days before that are reconciled again: their films may be scored, lost or changed after their own report."""
@@ -92,6 +93,7 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
             refused=_refused(connection, span, refusals.FILMS),
             contexts_refused=_refused(connection, span, refusals.CONTEXTS),
             not_associated=_refused(connection, span, refusals.ASSOCIATIONS),
+            studies=view.outcomes_of(connection, span),
             scored=films.scored(connection, span),
             marked=marked,
             marks=marks.by_sender(connection, span, marked),

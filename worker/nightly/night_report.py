@@ -72,6 +72,8 @@ class NightReport:
     """Presentation contexts that were not accepted, by SOP class, and why where it is not the class."""
     not_associated: Counts
     """Peers that were not let in, by reason."""
+    studies: dict[str, int]
+    """Whose first object came on the day, by outcome; one that is still open is waiting."""
     scored: int
     marked: tuple[MarkedFilm, ...]
     """Flagged, or unsure, or both."""
@@ -176,6 +178,7 @@ class NightReport:
             "refused": self.refused,
             "contexts_refused": self.contexts_refused,
             "not_associated": self.not_associated,
+            "studies": self.studies,
             "flags": {
                 "scored": self.scored,
                 "flagged": len(self.flagged),

@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, case, func, select
 
 from model.json_value import plain
+from worker.db.span import Span
 from worker.db.tables import instance, study_outcome
 from worker.errors import NotFound
 from worker.states import State
@@ -106,6 +107,14 @@ class StudyInFull:
 def list_studies(connection: Connection, *, limit: int = 0) -> list[StudyView]:
     """The newest first, by when their first object came; `limit` 0 is all."""
     return [_view(row) for row in connection.execute(_newest(limit, *study_outcome.c))]
+
+
+def outcomes_of(connection: Connection, span: Span) -> dict[str, int]:
+    """How many studies of a span came to which outcome, by when their first object came."""
+    outcome = case((study_outcome.c.due_at.is_not(None), StudyOutcome.WAITING.value), else_=study_outcome.c.outcome)
+    query = select(outcome, func.count()).where(span.covers(study_outcome.c.first_received_at)).group_by(outcome)
+    found = {StudyOutcome(name): int(number) for name, number in connection.execute(query)}
+    return {one.value: found[one] for one in StudyOutcome if one in found}
 
 
 def film_ids(*, limit: int = 0) -> Select[Any]:

@@ -46,6 +46,13 @@ def flags(report: NightReport) -> Iterable[Markup]:
             charts.scores(report.distributions),
             "Calibrated probabilities of the day's scored films. Dashed: where a flag begins.",
         )
+    if report.studies:
+        outcomes = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in report.studies.items())
+        number = sum(report.studies.values())
+        yield paragraph(
+            f"Studies whose first object came on the day: {number:,}; by outcome: {outcomes}. 'xrayq outcome list' has "
+            "each."
+        )
     if report.marks:
         yield from _marks(report)
     if not report.marked:
