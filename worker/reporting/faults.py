@@ -42,7 +42,7 @@ WORDS: dict[str, str] = {
     SILENT: "the device was silenced while it waited: 'xrayq report resend' sends it once it is accepted again",
     EARLIER_WAITS: "the result of an earlier revision of the film waits too",
     QUIET: "quiet hours (XRAYQ_QUIET_HOURS)",
-    NOT_TOLD: "XRAYQ_TOLD_FLAGS names none of its flags any more",
+    NOT_TOLD: "none of its flags is told there (XRAYQ_TOLD_FLAGS), and none that was told is taken back",
     REPLACED: "a newer revision of the film has a result",
     UNREADABLE: "another release wrote it, and this one cannot read it",
     NOT_MADE: "the objects could not be made, the worker's log says more",

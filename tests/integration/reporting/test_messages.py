@@ -157,10 +157,11 @@ def test_one_whose_earlier_message_never_arrived_corrects_nothing(to_ris: Site) 
 
 
 def test_a_film_that_was_not_analysed_is_told_too(to_ris: Site) -> None:
-    film = to_ris.film(state="ineligible")
+    film = to_ris.film(state="ineligible", ViewPosition="LL")
     with listening(to_ris) as found:
         assert send(to_ris) == [""]
     assert b"NOT_ANALYSED" in found.came[0]
+    assert b"not one that is scored: LATERAL (view)" in found.came[0]
     assert to_ris.state(film) == "ineligible"
 
 
@@ -351,7 +352,7 @@ def test_a_film_whose_corrected_one_has_no_flag_is_told_no_more(site: Site) -> N
     with told_of(site) as (told, hook, _):
         told.film()
         told.film(flag=False, PatientID="PID-CORRECTED")
-        assert send(told) == ["replaced"]
+        assert send(told) == ["replaced", "not_told"]
     assert hook.requests == []
 
 
