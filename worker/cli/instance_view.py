@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from rich.console import Console
@@ -44,7 +44,7 @@ def detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
         yield f"of the same Patient ID, corrected: {spoken(corrected)}", "dim"
 
 
-def _why(detail: "dict[str, Any]") -> str:
+def _why(detail: "Mapping[str, Any]") -> str:
     from worker.reporting.faults import in_words
 
     newer = f" (instance {detail['replaced_by']})" if "replaced_by" in detail else ""

@@ -24,7 +24,7 @@ from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.confirm import Confirmation
 from worker.reporting.destinations import Destination
 from worker.reporting.send import ResultDelivery
-from worker.reporting.waiting import CONFIRM, WAITS
+from worker.reporting.waiting import CONFIRM, WAITS, WaitingResult
 
 LOOK_SECONDS, SWEEP_SECONDS = 2.0, 60.0
 LONGEST_PAUSE = 60.0
@@ -116,10 +116,13 @@ class Courier(Visitor):
         """What waits for the end of quiet hours waits for those of the settings in force, or for none."""
         with writing(self._database) as connection:
             now = database_time(connection)
-            waits = select(errand.c.id, errand.c.payload).where(*waiting.kept_back_there(self._destination.name))
-            for row in connection.execute(waits).all():
-                of = (row.payload["instance"], row.payload["bundle"]["digest"])
-                wanted = waiting.wanting(connection, *of, [self._destination], now)
+            kept = select(errand.c.id, errand.c.payload).where(*waiting.kept_back_there(self._destination.name))
+            for row in connection.execute(kept).all():
+                try:
+                    waits = WaitingResult.read(row.payload)
+                    wanted = waiting.wanting(connection, waits.instance, waits.bundle.digest, [self._destination], now)
+                except ValueError:  # another release wrote it, or a row of the score was altered
+                    continue
                 # One that is told no more is due, too: whoever takes it ends it.
                 errands.wake(connection, errand.c.id == row.id, now=wanted[0][1] if wanted else now)
 

@@ -1,11 +1,11 @@
 """A flag that was told by webhook or mail, and that the corrected film has not: whoever was told of it is told so."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from sqlalchemy import Connection, Select, select
 
-from worker.db.scores import of_instance
-from worker.db.tables import errand, instance, sent_message
+from model.findings import in_order
+from worker.db.tables import errand, finding_score, instance, score, sent_message
 from worker.queue.errands import Kind
 
 
@@ -19,25 +19,26 @@ def flags_told(connection: Connection, instance_id: int, destination: str, *, on
     """
     told: list[tuple[int, str]] = []
     if on_its_way:
-        waits = select(errand.c.instance_id, errand.c.payload).where(
+        waits = select(errand.c.instance_id, errand.c.payload["bundle"]["digest"].as_string()).where(
             errand.c.kind == Kind.RESULT,
             errand.c.destination == destination,
             errand.c.instance_id.in_(_before(instance_id)),
         )
-        told += [(row.instance_id, row.payload["bundle"]["digest"]) for row in connection.execute(waits)]
+        told += [(key, digest) for key, digest in connection.execute(waits)]
     sent = select(sent_message.c.instance_id, sent_message.c.bundle_digest).where(
         sent_message.c.destination == destination, sent_message.c.instance_id.in_(_before(instance_id))
     )
-    told += [(row.instance_id, row.bundle_digest) for row in connection.execute(sent)]
+    told += [(key, digest) for key, digest in connection.execute(sent)]
     if not told:
         return ()
     newest = max(key for key, _ in told)  # a later revision has a higher id
     return _flags(connection, newest, {digest for key, digest in told if key == newest})
 
 
-def _flags(connection: Connection, instance_id: int, bundles: Iterable[str]) -> tuple[str, ...]:
-    scores = [score for score in of_instance(connection, instance_id) if score.bundle_digest in bundles]
-    return tuple(dict.fromkeys(name for score in scores for name, finding in score.findings.items() if finding.flag))
+def _flags(connection: Connection, instance_id: int, bundles: Collection[str]) -> tuple[str, ...]:
+    query = select(finding_score.c.finding).join(score, finding_score.c.score_id == score.c.id)
+    which = (score.c.instance_id == instance_id, score.c.bundle_digest.in_(bundles), finding_score.c.flag)
+    return tuple(in_order(set(connection.execute(query.where(*which)).scalars())))
 
 
 def _before(instance_id: int) -> Select[tuple[int]]:
