@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +11,14 @@ from tests.integration.reporting.test_scoring import came, decoders, scoring
 from tests.integration.studies.studies import Studies, uid_of
 from tests.pacs import pacs
 from tests.services import typed
+from worker.db.session import database_time, reading
+from worker.db.span import Span
 from worker.scoring.decoding import DecodePool
 from worker.studies.closing import close_due
+from worker.studies.view import outcomes_of
 
 __all__ = ["decoders"]
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -43,6 +48,10 @@ def test_what_became_of_studies(studies: Studies, xrayq: Any) -> None:
     assert [one["results"] for one in (newest, second, oldest)] == [{}, {"waits": 1}, {"sent": 2}]
     assert len(json.loads(xrayq("outcome", "list", "--limit", "1", "--json").stdout)) == 1
     studies.close()
+    with reading(studies.database) as connection:
+        now = database_time(connection)
+        counted = [outcomes_of(connection, Span(start=now - DAY, end=end)) for end in (now - DAY / 2, now)]
+    assert counted == [{}, {"waiting": 1, "no_flag": 1, "not_analysed": 1}], "as the night's report counts them"
     text = xrayq("outcome", "list").stdout
     for said in (uid_of("refused"), "not analysed", "view", "no flag", "2 sent", "1 waits", "waiting"):
         assert said in text

@@ -1,10 +1,12 @@
 """The report of a night as JSON."""
 
 import json
+from dataclasses import replace
 
 from model.json_value import plain
 from tests.night_reports import GOOD, SENDER
 from worker.nightly.films import Percentiles
+from worker.nightly.page import day
 
 
 def test_a_sender_says_what_is_not_accounted_for() -> None:
@@ -24,3 +26,9 @@ def test_a_whole_report_is_json() -> None:
         "Europe/Berlin",
         "2026-11-20T00:00:00+00:00",
     )
+
+
+def test_the_page_counts_studies_by_outcome() -> None:
+    page = "".join(day.flags(replace(GOOD, studies={"flagged": 2, "no_flag": 1200})))
+    assert "Studies whose first object came on the day: 1,202; by outcome: flagged 2, no flag 1,200." in page
+    assert "Studies" not in "".join(day.flags(GOOD))
