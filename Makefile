@@ -1,6 +1,7 @@
 # make demo        the main job on embedded defaults
 # make test        the tests, but for the slowest ones
 # make test-slow   the slowest ones
+# make fuzz        bytes that nobody sent yet to whatever reads bytes of a stranger, for 15 minutes at most
 # Each does its whole set-up in .venv, from nothing.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow check bench format clean
+.PHONY: demo test test-slow fuzz check bench format clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/xrayq demo
@@ -20,6 +21,10 @@ test: $(VENV)/dev.stamp
 
 test-slow: $(VENV)/dev.stamp
 	$(PYTEST) -m slow
+
+fuzz: $(VENV)/dev.stamp
+	$(PIP) --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
