@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow fuzz check bench format clean
+.PHONY: demo test test-slow fuzz check audit sbom bench format clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/xrayq demo
@@ -31,6 +31,28 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What a user's installation consists of, without the tools of this repository.
+USER_VENV := build/installed
+TOOLS := build/tools
+
+audit: $(USER_VENV)/stamp $(TOOLS)/stamp
+	$(TOOLS)/bin/pip-audit --path $$(echo $(USER_VENV)/lib/python*/site-packages)
+
+sbom: $(USER_VENV)/stamp $(TOOLS)/stamp
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment $(USER_VENV) --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file dist/xrayq.cdx.json
+
+$(USER_VENV)/stamp: pyproject.toml
+	$(PYTHON) -m venv --clear $(USER_VENV)
+	$(USER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+$(TOOLS)/stamp:
+	$(PYTHON) -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7' 'cyclonedx-bom>=5'
+	@touch $@
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.benchmarks
