@@ -1,6 +1,7 @@
 # make demo        the main job on embedded defaults
 # make test        the tests, but for the slowest ones
 # make test-slow   the slowest ones
+# make fuzz        bytes that nobody sent yet to whatever reads bytes of a stranger, for 15 minutes at most
 # Each does its whole set-up in .venv, from nothing.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow check bench format clean
+.PHONY: demo test test-slow fuzz check audit sbom bench format clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/xrayq demo
@@ -21,11 +22,37 @@ test: $(VENV)/dev.stamp
 test-slow: $(VENV)/dev.stamp
 	$(PYTEST) -m slow
 
+fuzz: $(VENV)/dev.stamp
+	$(PIP) --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What a user's installation consists of, without the tools of this repository.
+USER_VENV := build/installed
+TOOLS := build/tools
+
+audit: $(USER_VENV)/stamp $(TOOLS)/stamp
+	$(TOOLS)/bin/pip-audit --path $$(echo $(USER_VENV)/lib/python*/site-packages)
+
+sbom: $(USER_VENV)/stamp $(TOOLS)/stamp
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment $(USER_VENV) --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file dist/xrayq.cdx.json
+
+$(USER_VENV)/stamp: pyproject.toml
+	$(PYTHON) -m venv --clear $(USER_VENV)
+	$(USER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+$(TOOLS)/stamp:
+	$(PYTHON) -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7' 'cyclonedx-bom>=5'
+	@touch $@
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.benchmarks

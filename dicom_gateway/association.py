@@ -141,6 +141,7 @@ class Association:
             if not self._orderly:
                 tell(self._observer.aborted, self.calling_ae)
             self._wire.close()
+            del self._admit  # it may hold us: then 250 KB and more would wait for the garbage collector
 
     def _establish(self) -> None:
         self._wire.expect_all_within(self._options.association_timeout)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from tests.certificates import Certified
 from tests.services import free_port, listening, tool, wait_until
 
 PROGRAM, TITLE = "Orthanc", "ORTHANC"
@@ -53,13 +54,24 @@ class Orthanc:
         return f"http://127.0.0.1:{self.http}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class MutualTls:
+    """What it shows, and whom it lets in and calls."""
+
+    own: Certified
+    authorities: Path
+
+
 @contextmanager
-def orthanc(folder: Path, gateway: int = 0, *, http: int = 0, dicom: int = 0) -> Iterator[Orthanc]:
+def orthanc(
+    folder: Path, gateway: int = 0, *, http: int = 0, dicom: int = 0, tls: MutualTls | None = None
+) -> Iterator[Orthanc]:
     """A server whose storage lies in the folder: a second one there goes on with it.
 
     Args:
         gateway: port of its modality `xrayq`.
         http, dicom: ports; without the second it takes nothing by DICOM.
+        tls: then it neither takes nor sends anything without TLS.
     """
     program, http = tool(PROGRAM, "orthanc"), http or free_port()
     folder.mkdir(exist_ok=True)
@@ -74,9 +86,19 @@ def orthanc(folder: Path, gateway: int = 0, *, http: int = 0, dicom: int = 0) ->
         "AuthenticationEnabled": False,
         "DicomAet": TITLE,
         "DicomCheckCalledAet": True,
-        "DicomModalities": {"xrayq": ["XRAYQ", "127.0.0.1", gateway or 104]},
+        "DicomModalities": {
+            "xrayq": {"AET": "XRAYQ", "Host": "127.0.0.1", "Port": gateway or 104, "UseDicomTls": bool(tls)}
+        },
         "Plugins": [],
     }
+    if tls:
+        settings |= {
+            "DicomTlsEnabled": True,
+            "DicomTlsCertificate": str(tls.own.certificate),
+            "DicomTlsPrivateKey": str(tls.own.key),
+            "DicomTlsTrustedCertificates": str(tls.authorities),
+            "DicomTlsRemoteCertificateRequired": True,
+        }
     config.write_text(json.dumps(settings))
     with (folder / "orthanc.log").open("ab") as log:
         server = subprocess.Popen([program, str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)

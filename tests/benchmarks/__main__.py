@@ -1,5 +1,5 @@
-"""python -m tests.benchmarks [receive] [tls] [acceptor] [decode] [engine] [end_to_end] [results] [drift] [night]
-[studies] [--quick] [--json FILE]
+"""python -m tests.benchmarks [receive] [tls] [acceptor] [hostile] [decode] [engine] [end_to_end] [results] [drift]
+[night] [studies] [--quick] [--json FILE]
 
 Every ratio is of two measures taken in the same run, turn by turn. Absolute numbers belong to the machine named above
 them.
@@ -9,7 +9,19 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("receive", "tls", "acceptor", "decode", "engine", "end_to_end", "results", "drift", "night", "studies")
+NAMES = (
+    "receive",
+    "tls",
+    "acceptor",
+    "hostile",
+    "decode",
+    "engine",
+    "end_to_end",
+    "results",
+    "drift",
+    "night",
+    "studies",
+)
 
 
 def main() -> None:

@@ -15,10 +15,12 @@ from pydicom.dataset import Dataset
 from sqlalchemy import Engine, func, select
 
 from dicom_gateway.encode import save
-from dicom_gateway.scu import send
+from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.scu import echo, send
+from tests.certificates import Authority
 from tests.e2e.test_up import Up, broker, service
 from tests.mllp import LOST, ris
-from tests.orthanc import TITLE, Orthanc, orthanc
+from tests.orthanc import TITLE, MutualTls, Orthanc, orthanc
 from tests.phantoms import chest_film, chest_pixels, write_film
 from tests.receivers import SECRET, web
 from tests.services import child, free_port, kill, wait_until
@@ -121,6 +123,36 @@ def test_exactly_one_of_each_though_pacs_and_redis_die(up: Up, dicom: int, tmp_p
         rows = connection.execute(select(func.count()).where(held)).scalar_one()
         sent = select(func.count()).where(audit_event.c.action == Action.RESULT_SENT)
         assert (rows, connection.execute(sent).scalar_one()) == (2 * count, count)
+
+
+@pytest.mark.slow
+def test_films_and_results_over_tls_each_showing_its_certificate(tmp_path: Path, dicom: int) -> None:
+    """Neither side takes a peer that shows none: the reports of storage commitment come over TLS too."""
+    count, secure = 50, free_port()
+    authority = Authority(folder=tmp_path)
+    own = authority.issue("xrayq")
+    tls = MutualTls(own=authority.issue("pacs"), authorities=authority.file)
+    with ExitStack() as stack:
+        up = stack.enter_context(
+            service(
+                tmp_path,
+                results_to=f"*:tls:{TITLE}@127.0.0.1:{dicom}",
+                tls_port=str(secure),
+                tls_certificate=str(own.certificate),
+                tls_key=str(own.key),
+                tls_authorities=str(authority.file),
+            )
+        )
+        code, _, err = up.run("device", "accept", TITLE, "--without-evidence", "--reason", "a test")
+        assert code == 0, err
+        pacs = stack.enter_context(orthanc(tmp_path / "orthanc", secure, dicom=dicom, tls=tls))
+        with pytest.raises(PeerUnavailable):  # Orthanc does not answer without TLS
+            echo("127.0.0.1", dicom, called_ae=TITLE)
+        give(pacs, tmp_path, [chest_film(f"film {number}", pixels=PIXELS) for number in range(count)])
+        push(pacs)
+        wait_until(lambda: up.states() == {"reported": count}, 180, f"{count} reported, have {up.states()}")
+        assert pacs.modalities() == {"DX": count, "SR": count, "OT": count}
+        wait_until(lambda: answers(up)[0] == 2 * count, 60, f"reports of storage commitment, have {answers(up)}")
 
 
 def waiting(database: Engine) -> int:

@@ -16,6 +16,7 @@ from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from dicom_gateway.errors import Abort
 from dicom_gateway.negotiation import MOST_REFUSED, NO_CLASS, Accepted, accept, class_name, decode_request, fault_of
 from dicom_gateway.options import GatewayOptions
+from tests.fuzz.changes import CHANGES, Change, changed
 from tests.protocol.raw import associate_rq, context_item, contexts, item, request_body
 
 OPTIONS = GatewayOptions(host="", port=0)
@@ -63,30 +64,6 @@ SHAPES = (
     dcmtk(CLASSES[:61], b"ORTHANC", b"OFFIS_DCMTK_366"),
     everything(),
 )
-
-Change = tuple[str, int, bytes]
-CHANGES = st.lists(
-    st.tuples(
-        st.sampled_from(("overwrite", "insert", "cut", "double", "end")),
-        st.integers(0, 12_000),
-        st.binary(min_size=1, max_size=6),
-    ),
-    max_size=8,
-)
-
-
-def changed(body: bytes, changes: list[Change]) -> bytes:
-    for how, place, data in changes:
-        at = place % (len(body) + 1)
-        span = len(data) * len(data)
-        body = {
-            "overwrite": body[:at] + data + body[at + len(data) :],
-            "insert": body[:at] + data + body[at:],
-            "cut": body[:at] + body[at + span :],
-            "double": body[: at + span] + body[at:],
-            "end": body[:at],
-        }[how]
-    return body
 
 
 def agreed(body: bytes) -> Accepted | None:
