@@ -9,6 +9,8 @@
     ├── LabelsRefused           1: a file of labels has faults
     ├── PublishError            the broker did not take a message; the relay tries again
     ├── NotMade                 this time there is no report of a night; the relay tries again
+    ├── NotAsked                a PACS gave no whole answer to what it was asked
+    │   └── PacsAway            there was no association to ask over
     └── Undelivered             an alarm's message or a result did not arrive; it is sent again
     SQLAlchemyError
     └── CommitUnknown           in `worker.db.errors`
@@ -80,6 +82,14 @@ class NotMade(WorkerError):
         """
         super().__init__(reason)
         self.of_day = of_day
+
+
+class NotAsked(WorkerError):
+    """A PACS gave no whole answer. The text is a code of `worker.pacs.words`."""
+
+
+class PacsAway(NotAsked):
+    """There was no association to ask over."""
 
 
 class Undelivered(WorkerError):
