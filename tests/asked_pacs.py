@@ -33,6 +33,8 @@ class Manners:
     """and with what it ends then."""
     status: int = SUCCESS
     """With what it ends else."""
+    status_at: dict[str, int] = field(default_factory=dict)
+    """The same, at a level."""
     needs_uids_above: bool = True
     """Without them: 0xA900."""
     endless: bool = False
@@ -82,8 +84,8 @@ class AskedPacs:
                     manners.drips.wait(60)
             if not (manners.endless and sent):
                 break
-        if manners.status:
-            yield manners.status, None
+        if status := manners.status_at.get(level, manners.status):
+            yield status, None
 
     def _matches(self, asked: Dataset, level: str) -> Iterator[Dataset]:
         seen = set()

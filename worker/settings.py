@@ -28,6 +28,8 @@ MailAddress = Annotated[str, AfterValidator(setting_values.mail_address)]
 
 
 LISTS = (
+    "ask_pacs",
+    "ask_words",
     *("calling_aes", "modalities", "body_parts", "views", "mark"),
     *("results_to", "silence_on", "told_flags", "urgent", "mail_to"),
 )
@@ -269,9 +271,9 @@ class Settings(BaseSettings):
 
     ask_pacs: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.asked_pacs)] = Field(
         (),
-        description="PACSs that are asked by C-FIND each night, before the report is made, which chest films of the day "
-        "they have: `CALLED_AE@host:port`, or over TLS `tls:CALLED_AE@host:port`, comma between. What they have and "
-        "never came is in the report. Which films: `modalities` and `body_parts`. Empty: none is asked, and the report's "
+        description="PACSs that are asked by C-FIND each night, before the report is made, which chest films of the "
+        "day they have: `CALLED_AE@host:port`, or over TLS `tls:CALLED_AE@host:port`. What they have and never came "
+        "is in the report. Which films count: `modalities` and `body_parts`. Empty: none is asked, and the report's "
         "accounts begin with what came.",
     )
     ask_words: Names = Field(

@@ -64,6 +64,24 @@ class StillMissing:
     oldest: date
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedFilm:
+    """A film that is still missing, as an operator looks it up in the PACS."""
+
+    id: int
+    pacs: str
+    day: date
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    film_at: str
+    why: Why
+    status: int | None
+    calling_ae: str
+    found_at: datetime
+
+
 def keep(connection: Connection, pacs: str, day: date, found: Comparison, *, unreadable: int, now: datetime) -> None:
     """A whole answer, in place of an earlier one. A film that is still missing keeps its row's id."""
     missing = {film.sop_instance_uid: film for film in found.missing}
@@ -171,6 +189,15 @@ def still_missing(connection: Connection, first: date) -> list[StillMissing]:
         )
         for pacs, rows in sorted(found.items())
     ]
+
+
+def listed(connection: Connection) -> list[ListedFilm]:
+    """Films that have not come, the newest first."""
+    columns = [missing_film.c[name] for name in ListedFilm.__dataclass_fields__]
+    rows = connection.execute(
+        select(*columns).where(~_came()).order_by(missing_film.c.day.desc(), missing_film.c.id.desc())
+    )
+    return [ListedFilm(**dict(row._mapping) | {"why": Why(row.why)}) for row in rows]
 
 
 def _came() -> ColumnElement[bool]:

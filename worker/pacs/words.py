@@ -1,10 +1,12 @@
 """What PACSs have and we do not, in words for commands, reports and alarms."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from dicom_gateway.errors import REFUSALS, in_hexadecimal
-from worker.pacs.comparing import Why
+from worker.pacs.comparing import Comparison, MissingFilm, Why
+from worker.pacs.kept import NotHere, PacsDay
 from worker.words import counted
 
 REASONS: dict[Why, str] = {
@@ -52,29 +54,32 @@ def why_in_words(why: Why, status: int | None = None, calling_ae: str = "") -> s
     return REASONS[why] + (f" ({beside})" if beside else "")
 
 
-def reasons_in_words(reasons: Mapping[Why, int], statuses: Iterable[int | None] = ()) -> str:
+def reasons_in_words(reasons: Mapping[Why, int], statuses: Iterable[int] = ()) -> str:
     """3 never sent, 1 refused (0xA900), 1 quarantined."""
-    codes = Counter(in_hexadecimal(status) for status in statuses if status is not None)
-    named = f" ({', '.join(sorted(codes))})" if codes else ""
-    return ", ".join(
-        f"{reasons[why]} {REASONS[why]}{named if why is Why.REFUSED else ''}" for why in Why if reasons.get(why)
-    )
+    codes = ", ".join(sorted({in_hexadecimal(status) for status in statuses}))
+    named = {Why.REFUSED: f" ({codes})" if codes else ""}
+    return ", ".join(f"{reasons[why]} {REASONS[why]}{named.get(why, '')}" for why in Why if reasons.get(why))
 
 
-def day_in_words(
-    pacs: str,
-    day: str,
-    *,
-    films: int,
-    here: int,
-    on_its_way: int,
-    reasons: Mapping[Why, int],
-    statuses: Iterable[int | None],
+def comparison_in_words(pacs: str, day: date, found: Comparison) -> str:
+    """ARCHIVE has 20 chest films of 2026-11-27; 15 here; 5 not: 3 never sent, 1 refused (0xA900), 1 quarantined"""
+    return _in_words(pacs, day, found.films, found.here, found.on_its_way, found.missing)
+
+
+def pacs_in_words(answer: PacsDay) -> str:
+    """As `comparison_in_words`; what came since is said."""
+    words = _in_words(answer.pacs, answer.day, answer.films, answer.here, answer.on_its_way, answer.not_here)
+    came = len(answer.not_here) - answer.missing
+    return f"{words}; {came} of them came since" if came else words
+
+
+def _in_words(
+    pacs: str, day: date, films: int, here: int, on_its_way: int, missing: Sequence[MissingFilm | NotHere]
 ) -> str:
-    """ARCHIVE has 20 chest films of 2026-11-27; 15 here; 5 not: 3 never sent, 1 refused (0xA900), 1 quarantined."""
-    missing = sum(reasons.values())
     parts = [f"{pacs} has {counted(films, 'chest film')} of {day}", f"{here} here"]
     if on_its_way:
-        parts.append(f"{on_its_way} may still be on their way")
-    parts.append(f"{missing} not: {reasons_in_words(reasons, statuses)}" if missing else "none is missing")
+        parts.append(f"{on_its_way} may still be on the way")
+    reasons = Counter(film.why for film in missing)
+    statuses = [film.status for film in missing if film.status is not None]
+    parts.append(f"{len(missing)} not: {reasons_in_words(reasons, statuses)}" if missing else "none is missing")
     return "; ".join(parts)
