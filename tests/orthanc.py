@@ -54,12 +54,13 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, gateway: int = 0, *, http: int = 0, dicom: int = 0) -> Iterator[Orthanc]:
+def orthanc(folder: Path, gateway: int = 0, *, http: int = 0, dicom: int = 0, most_found: int = 0) -> Iterator[Orthanc]:
     """A server whose storage lies in the folder: a second one there goes on with it.
 
     Args:
         gateway: port of its modality `xrayq`.
         http, dicom: ports; without the second it takes nothing by DICOM.
+        most_found: matches of a C-FIND that it sends at most; 0: all.
     """
     program, http = tool(PROGRAM, "orthanc"), http or free_port()
     folder.mkdir(exist_ok=True)
@@ -74,6 +75,8 @@ def orthanc(folder: Path, gateway: int = 0, *, http: int = 0, dicom: int = 0) ->
         "AuthenticationEnabled": False,
         "DicomAet": TITLE,
         "DicomCheckCalledAet": True,
+        "LimitFindResults": most_found,
+        "LimitFindInstances": most_found,
         "DicomModalities": {"xrayq": ["XRAYQ", "127.0.0.1", gateway or 104]},
         "Plugins": [],
     }
