@@ -92,7 +92,7 @@ def test_five_of_twenty_films_are_missing(database: Engine, database_url: str, t
         films[0][1]: ("never_sent", None),
         films[1][1]: ("never_sent", None),
         films[2][1]: ("never_sent", None),
-        films[3][1]: ("refused", 0xA701),
+        films[3][1]: ("refused", "0xA701"),
         films[4][1]: ("quarantined", None),
     }
     with orthanc(tmp_path / "orthanc", port, dicom=dicom, most_found=MOST_FOUND):

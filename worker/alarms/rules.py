@@ -100,7 +100,7 @@ RULES: tuple[AlarmRule, ...] = (
         when=When.LIVE,
         setting="alarm_not_received_films",
         meaning="a PACS has so many chest films of the last 28 days that did not come",
-        advice="xrayq pacs list names them and why; sent for good elsewhere: xrayq alarm acknowledge",
+        advice="xrayq pacs list names them and why; films that never shall come: xrayq alarm acknowledge",
         counts=True,
     ),
     AlarmRule(

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select
 
+from dicom_gateway.errors import in_hexadecimal
 from dicom_gateway.negotiation import class_name
 from worker.db.pseudonyms import accession_digest
 from worker.db.span import Span
@@ -47,8 +48,8 @@ class MissingFilm:
     """Local, to the minute, "" where the PACS does not say."""
     accession_digest: str
     why: Why
-    status: int | None = None
-    """Of the C-STORE-RSP that refused it."""
+    status: str | None = None
+    """Of the C-STORE-RSP that refused it: 0xA900."""
     calling_ae: str = ""
     """Whose C-STORE or context was refused."""
 
@@ -102,7 +103,7 @@ def compare(
             on_its_way += 1
             continue
         elif refusal := refused.get(film.sop_instance_uid):
-            why, status, calling_ae = Why.REFUSED, refusal.status, refusal.calling_ae
+            why, status, calling_ae = Why.REFUSED, in_hexadecimal(refusal.status), refusal.calling_ae
         elif sender := contexts.get(class_name(film.sop_class_uid)):
             why, calling_ae = Why.CONTEXT_REFUSED, sender
         missing.append(

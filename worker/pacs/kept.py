@@ -25,7 +25,7 @@ class NotHere:
     id: int
     """Of its row: 'xrayq pacs list' has its UIDs."""
     why: Why
-    status: int | None
+    status: str | None
     calling_ae: str
     modality: str
     film_at: str
@@ -77,7 +77,7 @@ class ListedFilm:
     modality: str
     film_at: str
     why: Why
-    status: int | None
+    status: str | None
     calling_ae: str
     found_at: datetime
 

@@ -38,7 +38,7 @@ FAULTS: dict[str, str] = {
     "rejected_1_1_7": "it does not answer to the called AE title in XRAYQ_ASK_PACS",
     "rejected_2_3_2": "it takes no more associations now",
 }
-STATUSES = {refusal.status: refusal.comment for refusal in REFUSALS}
+STATUSES = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}
 
 
 def fault_in_words(fault: str) -> str:
@@ -47,16 +47,16 @@ def fault_in_words(fault: str) -> str:
     return FAULTS.get(fault, fault)
 
 
-def why_in_words(why: Why, status: int | None = None, calling_ae: str = "") -> str:
+def why_in_words(why: Why, status: str | None = None, calling_ae: str = "") -> str:
     """Of one film: refused (0xA900, SOP Class UID differs from command or context; CR1)."""
-    said = "" if status is None else ", ".join(filter(None, (in_hexadecimal(status), STATUSES.get(status, ""))))
+    said = "" if status is None else ", ".join(filter(None, (status, STATUSES.get(status, ""))))
     beside = "; ".join(filter(None, (said, calling_ae)))
     return REASONS[why] + (f" ({beside})" if beside else "")
 
 
-def reasons_in_words(reasons: Mapping[Why, int], statuses: Iterable[int] = ()) -> str:
+def reasons_in_words(reasons: Mapping[Why, int], statuses: Iterable[str] = ()) -> str:
     """3 never sent, 1 refused (0xA900), 1 quarantined."""
-    codes = ", ".join(sorted({in_hexadecimal(status) for status in statuses}))
+    codes = ", ".join(sorted(set(statuses)))
     named = {Why.REFUSED: f" ({codes})" if codes else ""}
     return ", ".join(f"{reasons[why]} {REASONS[why]}{named.get(why, '')}" for why in Why if reasons.get(why))
 

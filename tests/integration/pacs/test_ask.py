@@ -101,7 +101,7 @@ def a_bad_day(database: Engine) -> Iterator[tuple[Archive, dict[str, Dataset]]]:
         yield archive, films
 
 
-def reasons(database: Engine) -> dict[str, tuple[Why, int | None, str]]:
+def reasons(database: Engine) -> dict[str, tuple[Why, str | None, str]]:
     with reading(database) as connection:
         return {one.sop_instance_uid: (one.why, one.status, one.calling_ae) for one in kept.listed(connection)}
 
@@ -116,7 +116,7 @@ def test_each_missing_film_is_named_with_its_reason(database: Engine, tmp_path: 
     expected = {
         "unsent": (Why.NEVER_SENT, None, ""),
         "unsent2": (Why.NEVER_SENT, None, ""),
-        "refused": (Why.REFUSED, 0xA900, "CR2"),
+        "refused": (Why.REFUSED, "0xA900", "CR2"),
         "context": (Why.CONTEXT_REFUSED, None, "CR3"),
         "strange": (Why.QUARANTINED, None, ""),
         "other": (Why.OTHER_OBJECT, None, ""),

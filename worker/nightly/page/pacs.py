@@ -10,6 +10,7 @@ from worker.nightly.page.lists import grouped, ids
 from worker.nightly.words import local, shown
 from worker.pacs.kept import PacsDay
 from worker.pacs.words import TODO, fault_in_words, why_in_words
+from worker.words import counted
 
 
 def section(report: NightReport) -> Iterable[Markup]:
@@ -44,7 +45,7 @@ def section(report: NightReport) -> Iterable[Markup]:
     for answer in report.pacs:
         yield from _not_here(answer)
     if unreadable := sum(answer.unreadable for answer in report.pacs):
-        yield paragraph(f"{shown(unreadable)} answers named no valid UID, and could not be compared.", "mark")
+        yield paragraph(f"{counted(unreadable, 'answer')} without a valid UID could not be compared.", "mark")
 
 
 def _number(answer: PacsDay) -> object:
