@@ -18,6 +18,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.pdu import A_RELEASE_RP, A_RELEASE_RQ
 
 from dicom_gateway.dimse import (
+    C_CANCEL_RQ,
     DATA_SET,
     N_EVENT_REPORT_RQ,
     NO_DATA_SET,
@@ -101,6 +102,17 @@ class Asking:
             raise ValueError("a data set that cannot be encoded")
         command = encode_pdus(command_set(sorted((*elements, *own))), context_id, self._max_pdu, is_command=True)
         self._write(command + encode_pdus(encoded, context_id, self._max_pdu, is_command=False))
+
+    def cancel(self, sop_class: str) -> None:
+        """C-CANCEL of what was sent last (PS3.7 9.3.2.3). It may answer for a while, and ends with a status all the
+        same."""
+        context_id, _ = self._contexts[sop_class]
+        elements = (
+            (0x0100, number(C_CANCEL_RQ)),
+            (0x0120, number(self._messages % 0xFFFF)),
+            (0x0800, number(NO_DATA_SET)),
+        )
+        self._write(encode_pdus(command_set(elements), context_id, self._max_pdu, is_command=True))
 
     def hear(self, seconds: float) -> Heard | None:
         """The answer to what was sent last. None where none came in so many seconds, or the peer is gone.

@@ -16,7 +16,7 @@ from pynetdicom.pdu import A_RELEASE_RP
 
 from dicom_gateway import negotiation
 from dicom_gateway.commitment import ArrivingReport, CommitmentReport
-from dicom_gateway.contexts import STORAGE_COMMITMENT
+from dicom_gateway.contexts import FILM_CLASSES, STORAGE_COMMITMENT
 from dicom_gateway.dimse import (
     C_CANCEL_RQ,
     C_ECHO_RQ,
@@ -47,6 +47,7 @@ from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
+from dicom_gateway.values import one_uid
 from dicom_gateway.wire import Wire
 
 log = logging.getLogger("xrayq.gateway")
@@ -319,6 +320,9 @@ class Association:
                 "reason": refusal.comment,  # as the peer gets it; never a word of the data set
             },
         )
+        uid = one_uid(message.command or Dataset(), "AffectedSOPInstanceUID")
+        if uid and self._contexts[message.context_id][0] in FILM_CLASSES:
+            tell(self._observer.film_refused, self.calling_ae, uid, refusal.status)
         self._respond_store(message, store, started, refusal.status, refusal.comment)
 
     def _respond_store(self, message: Message, store: Store, started: float, status: int, comment: str = "") -> None:

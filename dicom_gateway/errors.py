@@ -32,8 +32,10 @@
     │   └── HandshakeFailed     no TLS with it
     ├── BadCertificate          a certificate, key or list of authorities that cannot be used
     ├── CannotListen            an address and port that cannot be had
-    └── PeerUnavailable         as SCU: no association
-        └── Rejected
+    ├── PeerUnavailable         as SCU: no association
+    │   └── Rejected
+    └── QueryFailed             as SCU: a C-FIND without a whole answer
+        └── TooManyMatches
 
 Which status answers what (PS3.4 Table B.2-1 and PS3.7 Annex C; in the ranges A7xx, A9xx and Cxxx the last two digits
 are ours):
@@ -302,3 +304,11 @@ class PeerUnavailable(GatewayError):
 
 class Rejected(PeerUnavailable):
     """What an A-ASSOCIATE-RJ says."""
+
+
+class QueryFailed(GatewayError):
+    """A C-FIND whose answer is not whole. The text is a code: not_accepted, no_answer, query_0xC000."""
+
+
+class TooManyMatches(QueryFailed):
+    """There are more matches than the peer sends, or than we take: ask for less at once."""

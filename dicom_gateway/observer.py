@@ -56,6 +56,13 @@ class Observer:
             seconds: from its last byte to the response.
         """
 
+    def film_refused(self, calling_ae: str, sop_instance_uid: str, status: int) -> None:
+        """A C-STORE of a class that may be a film is about to be refused; told beside `stored`.
+
+        Args:
+            sop_instance_uid: valid, and a stranger's word.
+        """
+
 
 class Observers(Observer):
     """Several, one after the other."""
@@ -86,6 +93,10 @@ class Observers(Observer):
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
         for observer in self._observers:
             tell(observer.stored, calling_ae, status, size, seconds)
+
+    def film_refused(self, calling_ae: str, sop_instance_uid: str, status: int) -> None:
+        for observer in self._observers:
+            tell(observer.film_refused, calling_ae, sop_instance_uid, status)
 
 
 def tell(hook: Callable[..., None], *values: object) -> None:

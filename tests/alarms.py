@@ -35,6 +35,7 @@ def limits(**other: Any) -> AlarmLimits:
         "zone": Settings().zone,
         "since": datetime(2026, 1, 1, tzinfo=UTC),
         "result_minutes": 60,
+        "not_received": 1,
         "host": "relay1",
     }
     return AlarmLimits(**usual | other)

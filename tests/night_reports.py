@@ -27,6 +27,7 @@ LATE = LateFilm(
     id=4, calling_ae="CR1", received_at=START - timedelta(hours=5), state="scored", reason=None, flags=(), unsure=False
 )
 GOOD = NightReport(
+    pacs=(),
     day=date(2026, 11, 20),
     zone=ZoneInfo("Europe/Berlin"),
     span=Span(start=START, end=START + timedelta(days=1)),

@@ -64,7 +64,13 @@ class MutualTls:
 
 @contextmanager
 def orthanc(
-    folder: Path, gateway: int = 0, *, http: int = 0, dicom: int = 0, tls: MutualTls | None = None
+    folder: Path,
+    gateway: int = 0,
+    *,
+    http: int = 0,
+    dicom: int = 0,
+    tls: MutualTls | None = None,
+    most_found: int = 0,
 ) -> Iterator[Orthanc]:
     """A server whose storage lies in the folder: a second one there goes on with it.
 
@@ -72,6 +78,7 @@ def orthanc(
         gateway: port of its modality `xrayq`.
         http, dicom: ports; without the second it takes nothing by DICOM.
         tls: then it neither takes nor sends anything without TLS.
+        most_found: matches of a C-FIND that it sends at most; 0: all.
     """
     program, http = tool(PROGRAM, "orthanc"), http or free_port()
     folder.mkdir(exist_ok=True)
@@ -86,6 +93,8 @@ def orthanc(
         "AuthenticationEnabled": False,
         "DicomAet": TITLE,
         "DicomCheckCalledAet": True,
+        "LimitFindResults": most_found,
+        "LimitFindInstances": most_found,
         "DicomModalities": {
             "xrayq": {"AET": "XRAYQ", "Host": "127.0.0.1", "Port": gateway or 104, "UseDicomTls": bool(tls)}
         },

@@ -38,6 +38,8 @@ from worker.db.tables import (
 from worker.errors import Undelivered
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly import published as made
+from worker.pacs import kept
+from worker.pacs.comparing import Comparison, MissingFilm, Why
 from worker.queue import errands
 from worker.queue.errands import Kind
 from worker.receiving.refusals import Refusals
@@ -63,8 +65,33 @@ def fill(database: Engine, clock: Clock, spool: Path) -> int:
     _alarms(database, clock)
     _lost(database, clock, keys)
     _orphans(spool)
+    _pacs(database)
     _today(database, clock)
     return keys[0]
+
+
+def _pacs(database: Engine) -> None:
+    """Two PACSs: one has five films that did not come, the other was away."""
+    whys = {Why.NEVER_SENT: 2, Why.CONTEXT_REFUSED: 1, Why.REFUSED: 1, Why.QUARANTINED: 1}
+    missing = [
+        MissingFilm(
+            sop_instance_uid=f"1.2.{len(why)}.{number}",
+            study_instance_uid="1.2.3",
+            series_instance_uid="1.2.3.1",
+            modality="DX",
+            film_at=f"{DAY} 10:15",
+            accession_digest="",
+            why=why,
+            status="0xA900" if why is Why.REFUSED else None,
+            calling_ae="CR_WARD" if why in (Why.REFUSED, Why.CONTEXT_REFUSED) else "",
+        )
+        for why, films in whys.items()
+        for number in range(1, films + 1)
+    ]
+    found = Comparison(films=80, here=74, on_its_way=1, missing=tuple(missing))
+    with writing(database) as connection:
+        kept.keep(connection, "ARCHIVE", DAY, found, unreadable=1, now=NOW)
+        kept.keep_fault(connection, "CLINIC", DAY, "no_connection", NOW)
 
 
 def _at(hour: float, day: date = DAY) -> datetime:

@@ -9,6 +9,8 @@
     ├── LabelsRefused           1: a file of labels has faults
     ├── PublishError            the broker did not take a message; the relay tries again
     ├── NotMade                 this time there is no report of a night; the relay tries again
+    ├── NotAsked                a PACS gave no whole answer to what it was asked
+    │   └── PacsAway            there was no association to ask over
     └── Undelivered             an alarm's message or a result did not arrive; it is sent again
     SQLAlchemyError
     └── CommitUnknown           in `worker.db.errors`
@@ -82,6 +84,14 @@ class NotMade(WorkerError):
         self.of_day = of_day
 
 
+class NotAsked(WorkerError):
+    """A PACS gave no whole answer. The text is a code of `worker.pacs.words`."""
+
+
+class PacsAway(NotAsked):
+    """There was no association to ask over."""
+
+
 class Undelivered(WorkerError):
     """An alarm's message or a result did not arrive. The text is a code such as `http_500`; never what the other side
     said."""
@@ -97,11 +107,11 @@ class Undelivered(WorkerError):
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
-    1: "failed; the message says why",
+    1: "failed; the message says why (pacs missing: films are missing)",
     2: "wrong usage or settings",
     3: "no such instance, bundle, alarm or file",
     4: "the instance's state does not allow it",
-    5: "something needed is missing or broken (doctor, status, health, db check, bundle verify, alarm test, and at the "
-    "start of a process)",
+    5: "something needed is missing or broken (doctor, status, health, db check, bundle verify, alarm test, pacs "
+    "check, pacs missing, and at the start of a process)",
     6: "an AE's labelled films are no-go, or not enough to tell (device check, device accept)",
 }

@@ -80,6 +80,22 @@ def result_routes(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def asked_pacs(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """PACSs that are asked what they have: AE@host:port, or tls: before it; each AE title once, as it is the name."""
+    titles = []
+    for number, text in enumerate(texts, 1):
+        try:
+            route = result_route(f"{ANY_SENDER}:{text}")
+        except ValueError:
+            route = None
+        if route is None or route.scheme not in ("", "tls"):
+            raise ValueError(f"entry {number} should be like PACS@pacs.example:104 or tls:PACS@pacs.example:2762")
+        titles.append(route.called)
+    if len(set(titles)) < len(titles):
+        raise ValueError("has an AE title twice: it is a PACS's name in reports and alarms")
+    return texts
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResultRoute:
     """An entry of XRAYQ_RESULTS_TO."""

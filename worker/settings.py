@@ -28,6 +28,8 @@ MailAddress = Annotated[str, AfterValidator(setting_values.mail_address)]
 
 
 LISTS = (
+    "ask_pacs",
+    "ask_words",
     *("calling_aes", "modalities", "body_parts", "views", "mark"),
     *("results_to", "silence_on", "told_flags", "urgent", "mail_to"),
 )
@@ -267,6 +269,28 @@ class Settings(BaseSettings):
         description="Minutes from the end of a film in which its result is to be at its destination, and confirmed.",
     )
 
+    ask_pacs: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.asked_pacs)] = Field(
+        (),
+        description="PACSs that are asked by C-FIND each night, before the report is made, which chest films of the "
+        "day they have: `CALLED_AE@host:port`, or over TLS `tls:CALLED_AE@host:port`. What they have and never came "
+        "is in the report. Which films count: `modalities` and `body_parts`. Empty: none is asked, and the report's "
+        "accounts begin with what came.",
+    )
+    ask_words: Names = Field(
+        (),
+        description="Words such as `chest,thorax`: a film of the PACS without Body Part Examined counts only where the "
+        "description of its study or series has one of them. Empty: it counts.",
+    )
+    ask_settled_minutes: float = Field(
+        60.0, ge=0, description="A film of the PACS that is younger may still be on its way, and is not missing."
+    )
+    ask_seconds: float = Field(
+        300.0, gt=0, le=600, description="Seconds for asking all PACSs in a night; then the report is made without."
+    )
+    alarm_not_received_films: int = Field(
+        1, gt=0, description="Films of the last 28 days that a PACS has and that did not come."
+    )
+
     smtp_host: str = Field("", description="Mail server for alarms and messages; empty: no mail.")
     smtp_port: int = Field(587, gt=0, le=65535, description="Port of the mail server.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
@@ -348,6 +372,8 @@ class Settings(BaseSettings):
             and not self.tls_authorities
         ):
             raise ValueError("XRAYQ_RESULTS_TO tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
+        if any(text.lower().startswith("tls:") for text in self.ask_pacs) and not self.tls_authorities:
+            raise ValueError("XRAYQ_ASK_PACS tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
         if self.tls_port and self.tls_clients == "certified" and not self.tls_authorities:
             raise ValueError("XRAYQ_TLS_CLIENTS certified needs XRAYQ_TLS_AUTHORITIES: who signs their certificates")
         return self

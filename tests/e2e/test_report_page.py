@@ -139,9 +139,9 @@ def look(chromium: Browser, path: Path) -> dict[str, Any]:
 
 
 WANTED = {
-    "quiet": "All 500 films accounted for",
+    "quiet": "All 500 films that reached us accounted for",
     "faults": "2 films not accounted for",
-    "running": "films accounted for so far; 1 thing needs a look",
+    "running": "films that reached us accounted for so far; 1 thing needs a look",
 }
 
 

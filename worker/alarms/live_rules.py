@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Engine, func, select
 from dicom_gateway.spool import MEBIBYTE, free_bytes
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
-from worker.alarms.rules import BY_ID, Condition
+from worker.alarms.rules import BY_ID, USUAL_DAYS, Condition
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
+from worker.pacs import kept
+from worker.pacs.words import reasons_in_words
 from worker.queue.errands import Kind
 from worker.queue.outbox import ahead
 from worker.receiving import refusals
@@ -31,6 +33,8 @@ MOST_REFUSED, MOST_CODES = 20, 100
 """AEs that have an alarm of their own for refusals, the others share one; and codes of each. Both are a stranger's
 words."""
 CHUNK = 100
+MOST_ABOUT = 1000
+"""Missing films that an alarm keeps by id; of more, their number says that there are others."""
 SUBJECT = 64
 """Characters of an alarm's subject; the name of a destination may have 128."""
 
@@ -53,6 +57,7 @@ class AlarmLimits:
     since: datetime
     """When this process began to look: on a machine that was off, the report of the night is not late yet."""
     result_minutes: float
+    not_received: int
     host: str
     """Name of this machine: each relay tells of the disk that it sees."""
 
@@ -108,6 +113,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         *silence.conditions(connection, limits.silent_films, limits.zone, now),
         *_report_late(connection, limits, now, ("report_late", "") in standing),
         *_report_undelivered(connection, limits, now),
+        *_not_received(connection, limits, now),
     ]
     rules: set[str | tuple[str, str]] = {
         "backlog",
@@ -116,6 +122,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         "sender_silent",
         "report_late",
         "report_undelivered",
+        "not_received",
     }
     if free_mib is not None:
         rules.add(("spool_space", limits.host))
@@ -276,6 +283,22 @@ def _report_undelivered(connection: Connection, limits: AlarmLimits, now: dateti
             threshold=limits.result_minutes,
             text=f"{not_arrived.in_words(of_subject)}, the oldest of {_clock(oldest, limits.zone)}",
         )
+
+
+def _not_received(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
+    """One for each PACS; over when the films are here."""
+    first = now.astimezone(limits.zone).date() - timedelta(days=USUAL_DAYS)
+    for found in kept.still_missing(connection, first):
+        if len(found.ids) >= limits.not_received:
+            yield Condition(
+                rule="not_received",
+                subject=found.pacs,
+                value=len(found.ids),
+                threshold=limits.not_received,
+                text=f"{_films(len(found.ids))} that {found.pacs} has did not come: "
+                f"{reasons_in_words(found.reasons)}; the oldest of {found.oldest}",
+                about=tuple(map(str, found.ids[:MOST_ABOUT])),
+            )
 
 
 def _films(number: int) -> str:

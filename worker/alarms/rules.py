@@ -96,6 +96,14 @@ RULES: tuple[AlarmRule, ...] = (
         advice="xrayq report list says why",
     ),
     AlarmRule(
+        id="not_received",
+        when=When.LIVE,
+        setting="alarm_not_received_films",
+        meaning="a PACS has so many chest films of the last 28 days that did not come",
+        advice="xrayq pacs list names them and why; films that never shall come: xrayq alarm acknowledge",
+        counts=True,
+    ),
+    AlarmRule(
         id="report_failed",
         when=When.NIGHT,
         setting="",

@@ -26,6 +26,7 @@ from worker.cli import (
     instance,
     labels,
     outcome,
+    pacs,
     prepare,
     pretrain,
     processes,
@@ -88,6 +89,7 @@ app.add_typer(outcome.app, name="outcome", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
 app.add_typer(report.app, name="report", rich_help_panel="Look after")
 app.add_typer(device.app, name="device", rich_help_panel="Look after")
+app.add_typer(pacs.app, name="pacs", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(evidence.app, name="evidence", rich_help_panel="Look after")

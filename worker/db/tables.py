@@ -347,6 +347,53 @@ sent_message = Table(
     Index(None, "sent_at"),
 )
 
+refused_film = Table(
+    "refused_film",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("calling_ae", String(16), nullable=False),
+    Column("status", Integer, nullable=False, comment="of the C-STORE-RSP"),
+    Column("refused_at", Timestamp, nullable=False, comment="last; older ones are pruned"),
+    Index(None, "sop_instance_uid"),
+    Index(None, "refused_at"),
+)
+
+pacs_answer = Table(
+    "pacs_answer",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("pacs", String(16), nullable=False, comment="its AE title"),
+    Column("day", Date, nullable=False, comment="Study Date that it was asked for"),
+    Column("asked_at", Timestamp, nullable=False),
+    Column("fault", String(64), comment="why there is no whole answer, a code; null: it is whole"),
+    Column("films", Integer, nullable=False, comment="chest films that it has"),
+    Column("here", Integer, nullable=False),
+    Column("on_its_way", Integer, nullable=False, comment="too young to be missed"),
+    Column("unreadable", Integer, nullable=False, comment="matches without a valid UID"),
+    UniqueConstraint("pacs", "day"),
+)
+
+missing_film = Table(
+    "missing_film",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("pacs", String(16), nullable=False),
+    Column("day", Date, nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("modality", String(16), nullable=False),
+    Column("film_at", String(16), nullable=False, comment='as the PACS has it, local, "" without'),
+    Column("accession_digest", String(64), nullable=False, comment="keyed, see worker/db/pseudonyms.py"),
+    Column("why", String(16), nullable=False, comment="a code; whether it came since is read from instance"),
+    Column("status", String(8), comment="of the C-STORE-RSP that refused it: 0xA900"),
+    Column("calling_ae", String(16), nullable=False, comment='whose C-STORE or context was refused, ""'),
+    Column("found_at", Timestamp, nullable=False),
+    UniqueConstraint("pacs", "sop_instance_uid"),
+    Index(None, "day"),
+)
+
 device = Table(
     "device",
     metadata,

@@ -23,6 +23,7 @@ from worker.lifetime import end_with_parent
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly.content import NightOptions
 from worker.nightly.summary import summary_of
+from worker.pacs.ask import ask_for_night
 
 NICE = 10
 TRY_AGAIN = 75
@@ -70,6 +71,8 @@ def main() -> int:
 
         engine = schema.connect(order.database_url, order.database_seconds)
         span = Span.of_day(order.day, order.options.zone)
+        if order.options.ask:
+            ask_for_night(engine, order.day, order.options.ask)
         freeze_missing(engine, span, films=order.options.drift.reference_films, actor=Actor.RELAY)
         report = write_report(engine, order.day, order.options, order.folder)
         order.summary.write_bytes(pickle.dumps(summary_of(report)))

@@ -20,6 +20,8 @@ from worker.monitoring.drift_result import DriftOptions
 from worker.monitoring.live_labels import against_labels
 from worker.nightly import corrections, disks, films, marks, operations, published
 from worker.nightly.night_report import Counts, NightReport
+from worker.pacs import kept
+from worker.pacs.options import AskOptions
 from worker.receiving import orphans, refusals
 from worker.reporting import not_arrived
 from worker.studies import view
@@ -48,6 +50,8 @@ class NightOptions:
     """Bytes that a film must leave free in the spool."""
     bundle: Path | None = None
     """Live while none is activated; None: the shipped reference."""
+    ask: AskOptions | None = None
+    """PACSs that the night asks before its report is made; the report itself asks nobody."""
 
 
 def night_report(engine: Engine, day: date, options: NightOptions) -> NightReport:
@@ -117,6 +121,7 @@ def _one_look(engine: Engine, day: date, options: NightOptions, check: ChainChec
             ),
             drift=evaluate(connection, span, options.drift),
             chain=operations.chain(connection, span, _with_lost_anchor(connection, check, day, options.reports)),
+            pacs=kept.of_day(connection, day),
             given_up=published.given_up(connection, span.start - GIVEN_UP_FOR, options.reports),
             backlog=operations.backlog(connection),
             performance=None,

@@ -15,11 +15,14 @@ from worker.nightly import corrections
 from worker.nightly.night_report import NightReport
 from worker.nightly.operations import DayAlarm
 from worker.nightly.words import in_films, in_others, local
+from worker.pacs.words import fault_in_words, pacs_in_words
 from worker.receiving import orphans, refusals
 from worker.words import counted
 
 SHORT_DAYS = 14.0
 """Of room in the spool: enough to order a disk."""
+NOT_RECEIVED = "not_received"
+"""An alarm that says what a remark says, unless films of other days are missing too."""
 ACCOUNTS = (UNACCOUNTED, TRAIL_BROKEN, ORPHANS)
 """Alarms that say what `faults` says."""
 DEAD_LETTERS = "dead_letters"
@@ -116,7 +119,8 @@ def _worst(report: NightReport) -> str:
 
 
 def _accounted(report: NightReport, look: int) -> str:
-    """The headline of a day on which nothing is wrong that nobody knows of.
+    """The headline of a day on which nothing is wrong that nobody knows of. Without an answer of a PACS it speaks of
+    what reached us, for nobody knows what should have.
 
     Args:
         look: things that need one.
@@ -130,7 +134,8 @@ def _accounted(report: NightReport, look: int) -> str:
     beside = f" and {in_others(other)}" if other else ""
     if not received and not missing:
         return f"No film came on this day{f', {in_others(other)}' if other else ''}{rest}"
-    return f"All {in_films(received)}{beside} accounted for{but}{rest}"
+    reached = "" if any(answer.fault is None for answer in report.pacs) else " that reached us"
+    return f"All {in_films(received)}{beside}{reached} accounted for{but}{rest}"
 
 
 def _remarks(report: NightReport) -> Iterator[str]:
@@ -141,12 +146,14 @@ def _remarks(report: NightReport) -> Iterator[str]:
     if pending:
         yield f"{in_films(pending)} of this day still waited when the report was made."
     yield from corrections.remarks(report.identity_changed)
+    yield from _pacs(report)
     yield from _turned_away(report)
     for condition in report.conditions:
         if condition.rule not in ACCOUNTS and (condition.rule, condition.subject) not in report.known:
             yield _sentence(condition.text)
     for alarm in _other_alarms(report):
-        if not alarm.acknowledged and not (alarm.rule == DEAD_LETTERS and alarm.value <= dead):
+        told = {DEAD_LETTERS: dead, NOT_RECEIVED: _missing(report, alarm.subject)}.get(alarm.rule)
+        if not alarm.acknowledged and (told is None or alarm.value > told):
             yield f"Alarm: {_sentence(alarm.text)}"
     yield from _unheard(report)
     if late := sum(bool(film.flags) for film in report.late):
@@ -158,6 +165,18 @@ def _remarks(report: NightReport) -> Iterator[str]:
     left = report.storage.days_left
     if left is not None and left < SHORT_DAYS:
         yield f"At the rate at which films come the spool is full in {left:g} days."
+
+
+def _pacs(report: NightReport) -> Iterator[str]:
+    for answer in report.pacs:
+        if answer.fault is not None:
+            yield f"{answer.pacs} was asked which films it has, and did not say: {fault_in_words(answer.fault)}."
+        elif answer.missing:
+            yield f"{pacs_in_words(answer)}."
+
+
+def _missing(report: NightReport, pacs: str) -> int:
+    return sum(answer.missing for answer in report.pacs if answer.pacs == pacs)
 
 
 def _turned_away(report: NightReport) -> Iterator[str]:

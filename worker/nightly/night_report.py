@@ -22,6 +22,7 @@ from worker.nightly.films import Distribution, FailedFilm, LateFilm, Turnaround
 from worker.nightly.marks import MarkedFilm, SenderMarks
 from worker.nightly.operations import Backlog, DayAlarm, DayChain, InForce, ServiceChange, Source
 from worker.nightly.published import DayGivenUp
+from worker.pacs.kept import PacsDay
 from worker.reporting.not_arrived import LostResults, ResultOutage
 
 Counts = dict[str, dict[str, int]]
@@ -96,6 +97,8 @@ class NightReport:
     storage: Storage
     drift: DriftResult
     chain: DayChain
+    pacs: tuple[PacsDay, ...]
+    """What PACSs have of the day and we do not; empty where none was asked."""
     given_up: tuple[DayGivenUp, ...]
     """Days of the last weeks that have no report."""
     backlog: Backlog
@@ -203,6 +206,7 @@ class NightReport:
             "storage": plain(self.storage),
             "drift": plain(self.drift),
             "chain": plain(self.chain),
+            "pacs": plain(self.pacs),
             "given_up": plain(self.given_up),
             "backlog": plain(self.backlog),
             "performance": plain(self.performance),

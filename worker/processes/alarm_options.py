@@ -61,6 +61,7 @@ def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
         report_hours=settings.alarm_report_hours,
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,
         result_minutes=settings.alarm_result_minutes,
+        not_received=settings.alarm_not_received_films,
         zone=settings.zone,
         since=since,
         host=socket.gethostname()[:64],

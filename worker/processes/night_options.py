@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def night_options(settings: "Settings") -> "NightOptions":
     from dicom_gateway.spool import MEBIBYTE
     from worker.nightly.content import NightOptions
+    from worker.processes.ask_options import ask_options
 
     return NightOptions(
         zone=settings.zone,
@@ -22,6 +23,7 @@ def night_options(settings: "Settings") -> "NightOptions":
         reports=settings.reports,
         reserve_bytes=settings.spool_reserve_mib * MEBIBYTE,
         bundle=settings.bundle,
+        ask=ask_options(settings),
     )
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dicom_gateway.tls import Followed, TlsOptions
+    from dicom_gateway.tls import ClientOptions, Followed, TlsOptions
     from worker.settings import Settings
 
 
@@ -27,21 +27,27 @@ def tls_options(settings: "Settings") -> "TlsOptions | None":
 def tls_of_results(settings: "Settings") -> "Followed | None":
     """For results over TLS; None where none go out so. Raises ConfigurationError."""
     from dicom_gateway.errors import BadCertificate
-    from dicom_gateway.tls import ClientOptions, Profile, client_tls
+    from dicom_gateway.tls import client_tls
     from worker.errors import ConfigurationError
     from worker.setting_values import result_route
 
     if not any(result_route(text).scheme == "tls" for text in settings.results_to):
         return None
+    try:
+        return client_tls(client_options(settings))
+    except BadCertificate as error:
+        raise ConfigurationError(f"no TLS: {error}") from None
+
+
+def client_options(settings: "Settings") -> "ClientOptions":
+    """As requestor, where an entry with `tls:` asks for it: the settings have authorities then."""
+    from dicom_gateway.tls import ClientOptions, Profile
+
     assert settings.tls_authorities
-    options = ClientOptions(
+    return ClientOptions(
         authorities=settings.tls_authorities,
         certificate=settings.tls_certificate,
         key=settings.tls_key,
         profile=Profile(settings.tls_profile),
         check_host=settings.tls_check_host,
     )
-    try:
-        return client_tls(options)
-    except BadCertificate as error:
-        raise ConfigurationError(f"no TLS: {error}") from None

@@ -27,6 +27,8 @@ from worker.audit.actions import Action
 from worker.db.session import writing
 from worker.db.span import Span
 from worker.db.tables import audit_event
+from worker.receiving import refused_films
+from worker.receiving.refused_films import RefusedFilm
 
 FILMS, CONTEXTS, ASSOCIATIONS = Action.REFUSED, Action.CONTEXT_REFUSED, Action.NOT_ASSOCIATED
 """Actions of the trail: C-STOREs by DIMSE status; presentation contexts by SOP class, and why where it is not
@@ -40,6 +42,8 @@ NOT_THE_CLASS = {
 """Why a context was refused, where it was not for its SOP class."""
 SECONDS = 60.0
 MOST_STRANGERS, MOST_KNOWN, MOST_CLASSES = 100, 10_000, 10
+MOST_FILMS = 1_000
+"""Refused C-STOREs of a minute that are kept by UID; a tenth of them of AEs that are not known."""
 MOST_SUMMED = 10_000
 """AE titles of a span that are told apart, and codes of each."""
 FURTHER, NAMELESS = "(further AE titles)", "(no AE title given)"
@@ -62,18 +66,30 @@ class Refused:
 
 
 class Refusals(Observer):
-    """What a gateway turned away, on its way into the trail. Its own C-ECHO, under `own_title`, is not counted."""
+    """What a gateway turned away, on its way into the trail. Its own C-ECHO, under `own_title`, is not counted.
+
+    Which films were refused is kept beside it (`refused_films`): the trail has counts alone.
+    """
 
     def __init__(self, *, own_title: str = "", known: Iterable[str] = ()) -> None:
         self._own_title = own_title
         self._known = set(known)
         self._waiting = _nothing()
+        self._films: dict[str, RefusedFilm] = {}
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # the last writing, when the gateway stops, may meet the minute's
 
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:  # noqa: ARG002
         if status:
             self._add(FILMS, calling_ae, in_hexadecimal(status))
+
+    def film_refused(self, calling_ae: str, sop_instance_uid: str, status: int) -> None:
+        with self._lock:
+            most = MOST_FILMS if calling_ae in self._known else MOST_FILMS // 10
+            if sop_instance_uid in self._films or len(self._films) < most:
+                self._films[sop_instance_uid] = RefusedFilm(
+                    sop_instance_uid=sop_instance_uid, calling_ae=calling_ae, status=status
+                )
 
     def kept(self, calling_ae: str) -> None:
         if calling_ae not in self._known and len(self._known) < MOST_KNOWN:
@@ -95,10 +111,13 @@ class Refusals(Observer):
         with self._writing:
             with self._lock:
                 counts, self._waiting = self._waiting, _nothing()
+                films, self._films = self._films, {}
             try:
-                _record(engine, counts)
+                _record(engine, counts, films.values())
             except BaseException:
                 self._put_back(counts)
+                with self._lock:
+                    self._films = films | self._films
                 raise
 
     def _add(self, action: Action, calling_ae: str, code: str, number: int = 1) -> None:
@@ -187,7 +206,7 @@ def _nothing() -> Counts:
     return {action: {} for action in KEYS}
 
 
-def _record(engine: Engine, counts: Counts) -> None:
+def _record(engine: Engine, counts: Counts, films: Iterable[RefusedFilm]) -> None:
     events = [
         _event(action, calling_ae, codes)
         for action, named in counts.items()
@@ -196,6 +215,7 @@ def _record(engine: Engine, counts: Counts) -> None:
     if events:
         with writing(engine) as connection:
             trail.record_all(connection, events)
+            refused_films.keep(connection, tuple(films))
 
 
 def _event(action: Action, calling_ae: str, codes: Counter[str]) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_a_film_that_is_lost_for_good(database: Engine, database_url: str, spool
 
     known(database, "unaccounted", "film 1 came again as 7")
     for day, headline in (
-        (DAY, "All 1 film accounted for but 1, acknowledged"),
+        (DAY, "All 1 film that reached us accounted for but 1, acknowledged"),
         (DAY + timedelta(days=1), "No film came on this day"),
     ):
         content, changes = report(database, day)

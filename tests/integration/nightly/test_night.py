@@ -103,7 +103,7 @@ def test_the_page_opens_without_a_network_and_says_its_figures(database: Engine,
     alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
     assert len(alts) == page.count("<img ") == 3
     assert "4 received, most at 12:00" in page
-    assert "All 4 films accounted for; 2 things need a look" in page
+    assert "All 4 films that reached us accounted for; 2 things need a look" in page
     assert "of the 4 films to be scored: half 3 s, 95 % not reached, 99 % not reached." in page
     assert "<b>not reached</b><span>95 % scored within</span>" in page
     assert "not a medical device" in page
@@ -135,7 +135,7 @@ def test_a_day_that_is_not_over_is_counted_until_now(database: Engine, films: li
     assert [sender.received for sender in found.senders] == [1]
     assert len(found.turnaround.hours) == 7
     assert [source.silent_hours for source in found.sources] == [1.0]
-    assert judge(found).headline.startswith("All 1 film accounted for so far")
+    assert judge(found).headline.startswith("All 1 film that reached us accounted for so far")
     page = render(found).html
     until = f"{found.span.end.astimezone(running):%H:%M}"
     assert f"<b>This day is not over.</b> It counts films received until {until}, {running.key}." in page

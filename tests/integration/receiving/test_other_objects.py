@@ -203,7 +203,7 @@ def test_a_study_rule_is_no_refusal_in_the_report(database: Engine, spool: Spool
         of_film = connection.execute(select(instance.c.size).where(instance.c.is_film)).scalar_one()
     assert content.storage.received == of_film
     headline = judge(content).headline
-    assert headline.startswith("All 1 film and 4 other objects accounted for")
+    assert headline.startswith("All 1 film and 4 other objects that reached us accounted for")
     assert "refused" not in " ".join(judge(content).remarks)
     page = render(content)
     assert page.without == ()

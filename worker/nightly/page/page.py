@@ -11,7 +11,7 @@ from model.notice import NOTICE
 from model.pages.html import page, paragraph, section
 from worker.nightly.headline import Headline, Level, judge, unknown_senders
 from worker.nightly.night_report import MissingPart, NightReport
-from worker.nightly.page import accounts, alarms, corrections, day, drift, performance, service
+from worker.nightly.page import accounts, alarms, corrections, day, drift, pacs, performance, service
 from worker.nightly.words import local, reached, shown, until
 
 STYLE = Path(__file__).with_name("night.css")
@@ -20,6 +20,7 @@ SIGNS = {Level.GOOD: ("✓", "All well"), Level.LOOK: ("!", "Please look"), Leve
 Draw = Callable[[NightReport], Iterable[Markup]]
 PARTS: tuple[tuple[str, str, str, Draw], ...] = (
     ("senders", "Accounts", "Is every film accounted for?", accounts.senders),
+    ("pacs", "PACS", "Did every film of the PACS come?", pacs.section),
     ("failed", "Failed films", "Films that failed (dead letters)", accounts.failed),
     ("corrections", "Corrections", "Films that came again with another identity", corrections.section),
     ("alarms", "Alarms", "Alarms", alarms.section),

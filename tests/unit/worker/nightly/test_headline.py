@@ -37,7 +37,7 @@ def test_a_good_day() -> None:
     found = judge(GOOD)
     assert (found.level, found.headline, found.faults, found.remarks) == (
         Level.GOOD,
-        "All 9 films accounted for",
+        "All 9 films that reached us accounted for",
         [],
         [],
     )
@@ -81,7 +81,7 @@ def test_a_day_without_films() -> None:
 def test_a_day_to_look_at(changes: dict[str, Any], word: str) -> None:
     found = judge(day(**changes))
     assert found.level == Level.LOOK
-    assert found.headline == "All 9 films accounted for; 1 thing needs a look"
+    assert found.headline == "All 9 films that reached us accounted for; 1 thing needs a look"
     assert word in found.remarks[0]
 
 
@@ -132,15 +132,15 @@ BROKEN = Condition(rule="trail_broken", value=1, threshold=0, text="the audit tr
 @pytest.mark.parametrize(
     ("changes", "found", "headline"),
     [
-        ({"unaccounted_before": lost((1, "CR1"))}, LOST, "All 9 films accounted for"),
+        ({"unaccounted_before": lost((1, "CR1"))}, LOST, "All 9 films that reached us accounted for"),
         (
             {"senders": (replace(SENDER, scored=7, lost=1),)},
             LOST,
-            "All 9 films accounted for but 2, acknowledged",
+            "All 9 films that reached us accounted for but 2, acknowledged",
         ),
-        ({"chain": CUT}, BROKEN, "All 9 films accounted for"),
-        ({"chain": ALTERED}, BROKEN, "All 9 films accounted for"),
-        ({}, DRIFT, "All 9 films accounted for"),
+        ({"chain": CUT}, BROKEN, "All 9 films that reached us accounted for"),
+        ({"chain": ALTERED}, BROKEN, "All 9 films that reached us accounted for"),
+        ({}, DRIFT, "All 9 films that reached us accounted for"),
     ],
 )
 def test_what_is_acknowledged_is_said_and_needs_no_look(
@@ -167,7 +167,7 @@ def test_an_acknowledged_alarm_of_another_look_is_said_too() -> None:
 
 
 def test_a_day_that_is_not_over_says_so_far() -> None:
-    headline = "All 9 films accounted for so far"
+    headline = "All 9 films that reached us accounted for so far"
     assert judge(day(day_over=False)).headline == headline
     assert judge(day(day_over=False, failed=failed(1))).headline == f"{headline}; 1 thing needs a look"
     assert judge(day(day_over=False, senders=())).headline == "No film came on this day so far"

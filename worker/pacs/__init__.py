@@ -1,0 +1,1 @@
+"""What the PACS has, beside what came."""
