@@ -17,6 +17,7 @@ from worker.errors import Unhealthy
 from worker.health import probes
 from worker.metrics import GatewayMetrics
 from worker.processes import endpoints
+from worker.processes.audit_options import on_record
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
 from worker.processes.tls_options import tls_options
 from worker.queue import periodic
@@ -87,8 +88,9 @@ def run(settings: Settings) -> None:
     log.info("listening", extra={"port": server.port})
     if settings.tls_port:
         log.info("listening with TLS", extra={"port": server.tls_port})
-    stop.wait()
-    server.stop()
+    with on_record(settings, database, Actor.GATEWAY):
+        stop.wait()
+        server.stop()
     pictures.close()
     with suppress(SQLAlchemyError):
         refused.write(database)
