@@ -101,9 +101,7 @@ def instances_transferred(at: datetime, *, sender: Peer, receiver: Peer, study: 
     )
 
 
-def export(
-    at: datetime, *, sender: Peer, address: str, study: Study, outcome: Outcome = Outcome.SUCCESS
-) -> AuditMessage:
+def export(at: datetime, *, sender: Peer, address: str, study: Study) -> AuditMessage:
     """A.5.3.4: what was found in a study left as a message that is no DICOM.
 
     Args:
