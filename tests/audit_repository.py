@@ -1,4 +1,4 @@
-"""An audit repository for tests: a syslog receiver over TLS that is strict about frames, and behaves as a test wants."""
+"""An audit repository: a syslog receiver over TLS that is strict about frames, and behaves as a test wants it to."""
 
 import socket
 import ssl

@@ -14,6 +14,7 @@ from worker.audit_messages.codes import Code
 
 NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 (2.2) has no place for. Titles and names are a stranger's words."""
+MOST_CLASSES = 20
 PERSON, SYSTEM = "1", "2"
 """Participant Object Type Code."""
 PATIENT, REPORT, SECURITY_RESOURCE = "1", "3", "13"
@@ -68,7 +69,8 @@ class Subject:
     """In place of the name."""
     details: tuple[tuple[str, bytes], ...] = ()
     sop_classes: Mapping[str, int] = field(default_factory=dict)
-    """SOP Class UID -> instances."""
+    """SOP Class UID -> instances. The MOST_CLASSES most frequent are named, the others are one number: a stranger can
+    send any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +144,11 @@ def _subject(root: Element, subject: Subject) -> None:
         SubElement(made, "ParticipantObjectDetail", type=kind, value=b64encode(value).decode())
     if subject.sop_classes:
         described = SubElement(made, "ParticipantObjectDescription")
-        for uid, number in sorted(subject.sop_classes.items()):
+        by_number = sorted(subject.sop_classes.items(), key=lambda one: (-one[1], one[0]))
+        for uid, number in by_number[:MOST_CLASSES]:
             SubElement(described, "SOPClass", UID=_clean(uid), NumberOfInstances=str(number))
+        if others := sum(number for _, number in by_number[MOST_CLASSES:]):
+            SubElement(described, "SOPClass", NumberOfInstances=str(others))
 
 
 def access_point_type(where: str) -> str:

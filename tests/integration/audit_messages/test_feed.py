@@ -5,12 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from lxml import etree
+from sqlalchemy import update
 
 from tests.audit_repository import DIES, AuditRepository, valid, xml_of
 from tests.integration.audit_messages.conftest import OPTIONS, Site
+from tests.services import typed_in
 from worker.audit.actions import Action
 from worker.audit_messages import feed
 from worker.audit_messages.patients import Patients
+from worker.db.session import writing
+from worker.db.tables import audit_event
 from worker.receiving.refusals import Refusals
 
 
@@ -135,3 +139,18 @@ def test_a_patient_is_named_where_the_site_wants_it_alone(site: Site, repository
             film.write_bytes(b"gone")
     site.send()
     assert of(repository.came[1], "//ParticipantObjectIdentification[2]/@ParticipantObjectID") == ["unknown"]
+
+
+def test_who_finds_the_trail_altered_tells_the_repository(
+    site: Site, repository: AuditRepository, database_url: str, tmp_path: Path
+) -> None:
+    site.film("a")
+    with writing(site.database) as connection:
+        connection.execute(update(audit_event).values(actor="SOMEBODY"))
+    with typed_in(tmp_path, database_url=database_url, audit_to="syslog-udp://127.0.0.1:514") as xrayq:
+        assert xrayq("audit", "verify")[0] == 1
+    site.send()
+    (alert,) = [message for message in repository.came if b"Security Alert" in message]
+    assert alert.startswith(b"<82>")
+    words = b64decode(of(alert, "//ParticipantObjectDetail/@value")[0]).decode()
+    assert words == "the audit trail is broken after 0 whole rows: row 1: its content was altered"

@@ -75,6 +75,16 @@ def test_codes_are_those_of_the_standard() -> None:
     assert {code.value: code.meaning for code in ours} == {code.value: known[code.value] for code in ours}
 
 
+def test_a_message_stays_short_enough_for_a_datagram() -> None:
+    """A.6: repositories take 32,768 bytes at least. Each text is as long as a stranger can make it."""
+    classes = {f"1.2.{number:060}": 1 for number in range(500)}
+    wild = Study(uid="1" * 64, patient="P" * 64, sop_classes=classes)
+    made = xml(kinds.instances_transferred(AT, sender=CT, receiver=US, study=wild, action="C"))
+    assert valid(made)
+    assert len(made) < 8192
+    assert sum(map(int, etree.fromstring(made).xpath("//SOPClass/@NumberOfInstances"))) == 500
+
+
 @pytest.mark.parametrize(
     ("where", "type"), [("10.0.0.7", "2"), ("::1", "2"), ("pacs.example", "1"), ("a@b", "4"), ("mllp://ris:1", "5")]
 )
