@@ -301,6 +301,9 @@ class Settings(BaseSettings):
         "`syslog-tls://host:6514`, with certificate and authorities as for TLS, or `syslog-udp://host:514`. "
         "Empty: none.",
     )
+    audit_source: Annotated[str, AfterValidator(setting_values.printable_line)] = Field(
+        "", max_length=64, description="Who reports, in audit messages; empty: the name of the relay's machine."
+    )
     audit_patient_id: bool = Field(
         False,
         description="Put the Patient ID into audit messages about studies. The relay then reads it from the film in "

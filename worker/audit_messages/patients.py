@@ -4,11 +4,10 @@ The database holds none, and messages have none unless XRAYQ_AUDIT_PATIENT_ID as
 in the spool when the message is made, and kept nowhere.
 """
 
-import warnings
-
-from pydicom import dcmread
-
+from dicom_gateway.errors import Refusal
+from dicom_gateway.part10 import scan
 from dicom_gateway.spool import Spool
+from dicom_gateway.values import text
 from worker.audit_messages.kinds import NOT_KNOWN
 
 WITHHELD = "withheld"
@@ -30,9 +29,8 @@ class Patients:
         if not digest:
             return NOT_KNOWN
         try:
-            with warnings.catch_warnings():  # pydicom's quote values of the film
-                warnings.simplefilter("ignore")
-                film = dcmread(self._spool.path_of(digest), specific_tags=["PatientID"], stop_before_pixels=True)
-            return str(film.get("PatientID") or "").strip() or NOT_KNOWN
-        except Exception:  # noqa: BLE001 - pydicom lets any error of its parsers through, and a message goes out anyway
+            with self._spool.path_of(digest).open("rb") as film:
+                found = scan(film, ("SpecificCharacterSet", "PatientID"), count_inflated=False)
+        except (OSError, Refusal):
             return NOT_KNOWN
+        return text(found.dataset, "PatientID") or NOT_KNOWN
