@@ -16,6 +16,7 @@ refused, makes none: the trail has it.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -88,8 +89,10 @@ def _message(row: Row[Any], source: Source, patient_of: PatientOf) -> AuditMessa
             return kinds.export(row.at, sender=us, address=detail["destination"], study=study)
         case Action.QUERIED:
             keys, syntax = _identifier(detail["keys"]), ImplicitVRLittleEndian
-            asked = pacs(detail["destination"])
-            return kinds.query(row.at, asking=us, asked=asked, sop_class=detail["sop_class"], keys=keys, syntax=syntax)
+            asking, asked = replace(us, ae_title=source.ae_title), pacs(detail["destination"])
+            return kinds.query(
+                row.at, asking=asking, asked=asked, sop_class=detail["sop_class"], keys=keys, syntax=syntax
+            )
         case Action.NOT_ASSOCIATED:
             return _not_let_in(row, Peer(user="gateway", host=source.name))
         case Action.TRAIL_NOT_WHOLE:

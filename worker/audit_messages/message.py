@@ -39,6 +39,8 @@ class Source:
 
     name: str
     """AuditSourceID, and the machine's name in the network."""
+    ae_title: str = ""
+    """By which we call others."""
     site: str = ""
 
 

@@ -55,7 +55,7 @@ class Transfers:
 
     def sent(self, connection: Connection, row: Row[Any]) -> None:
         """Whether a PACS had them already is its own to say: R (A.5.3.7)."""
-        sender = Peer(user="worker", host=self._source.name)
+        sender = Peer(user="worker", ae_title=self._source.ae_title, host=self._source.name)
         objects = sent_object.c
         which = (
             objects.instance_id == row.instance_id,

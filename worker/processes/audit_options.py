@@ -36,7 +36,9 @@ def feed_options(settings: "Settings") -> "FeedOptions":
     from worker.processes.parts import open_spool
 
     return FeedOptions(
-        source=Source(name=settings.audit_source or socket.gethostname(), site=settings.site),
+        source=Source(
+            name=settings.audit_source or socket.gethostname(), ae_title=settings.ae_title, site=settings.site
+        ),
         patient_of=Patients(open_spool(settings)) if settings.audit_patient_id else withheld,
     )
 

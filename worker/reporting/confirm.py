@@ -213,7 +213,7 @@ class Confirmation:
             for one in asked:
                 if one.key not in done:
                     events += follow(connection, one, said, now, send=self.send, options=self.options)
-            if said.asked_by_find:
+            if said.asked_by_find and self.send.queries_on_record:
                 events.append(_queried(asked[0].waits.destination))
             trail.record_all(connection, events)
         if done:
