@@ -153,7 +153,7 @@ class Association:
             rejection = Reject.LOCAL_LIMIT
         if rejection:
             log.warning("association rejected", extra=self._peer() | {"reason": rejection.name})
-            tell(self._observer.rejected, self.calling_ae, rejection.name)
+            tell(self._observer.rejected, self.calling_ae, rejection.name, self._address)
             self._orderly = True
             self._wire.send(negotiation.reject_pdu(rejection))
             raise PeerGone
@@ -170,7 +170,7 @@ class Association:
             self._wire.secure()
         except HandshakeFailed as failed:
             log.warning("TLS handshake failed", extra={"peer": self._address, "reason": str(failed)})
-            tell(self._observer.rejected, "", NO_TLS)
+            tell(self._observer.rejected, "", NO_TLS, self._address)
             raise
 
     def _read_request(self) -> negotiation.Request:
@@ -184,7 +184,7 @@ class Association:
             return negotiation.decode_request(fixed + self._wire.read_exactly(length - len(fixed)))
         except Abort:
             self._orderly = True
-            tell(self._observer.rejected, self.calling_ae, NO_REQUEST)
+            tell(self._observer.rejected, self.calling_ae, NO_REQUEST, self._address)
             raise
 
     def _read_titles(self, length: int) -> bytes:
@@ -292,7 +292,7 @@ class Association:
             return
         started = time.monotonic()
         try:
-            received = store.keep(calling_ae=self.calling_ae, called_ae=self.called_ae)
+            received = store.keep(calling_ae=self.calling_ae, called_ae=self.called_ae, peer=self._address)
             self._accept(received)
         except Refusal as refusal:
             store.discard()

@@ -22,13 +22,14 @@ class Observer:
     def accepted(self, calling_ae: str) -> None:
         """An association is about to be accepted."""
 
-    def rejected(self, calling_ae: str, reason: str) -> None:
+    def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:
         """A peer was not let in.
 
         Args:
             calling_ae: "" where it did not say who it is, or that cannot be read.
             reason: name of a `Reject`; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE:
                 closed unheard, there were too many; NO_TLS: the handshake failed.
+            address: of the peer, an IP address; "" where it is not known.
         """
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
@@ -74,9 +75,9 @@ class Observers(Observer):
         for observer in self._observers:
             tell(observer.accepted, calling_ae)
 
-    def rejected(self, calling_ae: str, reason: str) -> None:
+    def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:
         for observer in self._observers:
-            tell(observer.rejected, calling_ae, reason)
+            tell(observer.rejected, calling_ae, reason, address)
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
         for observer in self._observers:

@@ -54,3 +54,5 @@ class Received:
     called_ae: str
     fresh: bool = False
     """See `spool.Stored`."""
+    peer: str = ""
+    """Its IP address, "" for a file of this machine."""

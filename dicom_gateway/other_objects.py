@@ -56,6 +56,8 @@ class OtherObject:
     called_ae: str
     fresh: bool
     """See `spool.Stored`; False where nothing is kept."""
+    peer: str = ""
+    """As of `options.Received`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,7 +171,7 @@ class Gateway:
 
     def _note_refused(self, address: str, why: str) -> None:
         log.warning("connection refused", extra={"peer": address, "reason": why})
-        tell(self._observer.rejected, "", NO_PLACE)
+        tell(self._observer.rejected, "", NO_PLACE, address)
 
     def _wire(self, connection: socket.socket, tls: bool) -> Wire:
         timeout = self._options.network_timeout

@@ -144,7 +144,7 @@ class GatewayMetrics(Observer):
     def accepted(self, calling_ae: str) -> None:
         self._count(calling_ae, ACCEPTED)
 
-    def rejected(self, calling_ae: str, reason: str) -> None:
+    def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:  # noqa: ARG002
         self._count(calling_ae, f"rejected_{reason.lower()}")
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:  # noqa: ARG002 - the log names it

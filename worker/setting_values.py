@@ -152,6 +152,35 @@ def result_route(text: str) -> ResultRoute:
     return route
 
 
+AUDIT_SCHEMES = ("syslog-tls", "syslog-udp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRoute:
+    """What XRAYQ_AUDIT_TO says."""
+
+    scheme: str
+    """One of AUDIT_SCHEMES."""
+    host: str
+    port: int
+    """An IPv6 address has no brackets here."""
+
+
+def audit_to(text: str) -> str:
+    """syslog-tls://host:port or syslog-udp://host:port, or empty."""
+    if text:
+        audit_route(text)
+    return text
+
+
+def audit_route(text: str) -> AuditRoute:
+    scheme, _, where = text.partition("://")
+    if scheme not in AUDIT_SCHEMES:
+        raise ValueError("should be like syslog-tls://repository.example:6514 or syslog-udp://repository.example:514")
+    host, port = _host_and_port(where)
+    return AuditRoute(scheme=scheme, host=host, port=port)
+
+
 def _host_and_port(where: str) -> tuple[str, int]:
     """host:port; an IPv6 address is in brackets, and is returned without them."""
     host, colon, port = where.rpartition(":")

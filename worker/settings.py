@@ -84,7 +84,9 @@ class Settings(BaseSettings):
         "certified", description="Who may connect over TLS: who has a certificate of an authority, or anybody."
     )
     tls_check_host: bool = Field(
-        True, description="Whether the certificate of a PACS that results go to must name the host that is called."
+        True,
+        description="Whether the certificate of a PACS that results go to, or of the audit repository, must name the "
+        "host that is called.",
     )
     tls_profile: Literal["bcp195", "non-downgrading"] = Field(
         "bcp195",
@@ -268,6 +270,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Minutes from the end of a film in which its result is to be at its destination, and confirmed.",
     )
+    alarm_certificate_days: float = Field(
+        30.0, ge=0, description="Days before our certificate for TLS expires, from which an alarm is raised."
+    )
+    alarm_audit_minutes: float = Field(
+        30.0, gt=0, description="Minutes after an audit event in which the audit repository is to have it."
+    )
 
     ask_pacs: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.asked_pacs)] = Field(
         (),
@@ -310,6 +318,21 @@ class Settings(BaseSettings):
         "`whsec_`: `whsec_` and the base64 of that text).",
     )
     delivery_attempts: int = Field(12, gt=0, description="Attempts to deliver an alarm; waits double up to an hour.")
+
+    audit_to: Annotated[str, AfterValidator(setting_values.audit_to)] = Field(
+        "",
+        description="Audit repository of the site, which gets DICOM audit messages (PS3.15 A.5): "
+        "`syslog-tls://host:6514`, with certificate and authorities as for TLS, or `syslog-udp://host:514`. "
+        "Empty: none.",
+    )
+    audit_source: Annotated[str, AfterValidator(setting_values.printable_line)] = Field(
+        "", max_length=64, description="Who reports, in audit messages; empty: the name of the relay's machine."
+    )
+    audit_patient_id: bool = Field(
+        False,
+        description="Put the Patient ID into audit messages about studies. The relay then reads it from the film in "
+        "the spool; false: they have `withheld` in its place.",
+    )
 
     evidence_key: Place | None = Field(
         None,
@@ -374,6 +397,8 @@ class Settings(BaseSettings):
             raise ValueError("XRAYQ_RESULTS_TO tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
         if any(text.lower().startswith("tls:") for text in self.ask_pacs) and not self.tls_authorities:
             raise ValueError("XRAYQ_ASK_PACS tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
+        if self.audit_to.startswith("syslog-tls") and not self.tls_authorities:
+            raise ValueError("XRAYQ_AUDIT_TO syslog-tls needs XRAYQ_TLS_AUTHORITIES: who signs its certificate")
         if self.tls_port and self.tls_clients == "certified" and not self.tls_authorities:
             raise ValueError("XRAYQ_TLS_CLIENTS certified needs XRAYQ_TLS_AUTHORITIES: who signs their certificates")
         return self

@@ -25,7 +25,7 @@ class Notes(Observer):
     def accepted(self, calling_ae: str) -> None:
         self.told.append(("accepted", calling_ae))
 
-    def rejected(self, calling_ae: str, reason: str) -> None:
+    def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:
         self.told.append(("rejected", calling_ae, reason))
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:

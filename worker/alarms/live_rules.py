@@ -9,11 +9,15 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, func, select
 
+from dicom_gateway.errors import BadCertificate
 from dicom_gateway.spool import MEBIBYTE, free_bytes
+from dicom_gateway.tls import facts_of
 from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, USUAL_DAYS, Condition
 from worker.audit.actions import Action
+from worker.audit_messages import feed
+from worker.audit_messages.transport import WORDS
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
@@ -60,6 +64,11 @@ class AlarmLimits:
     not_received: int
     host: str
     """Name of this machine: each relay tells of the disk that it sees."""
+    certificate: Path | None = None
+    """Ours for TLS; None: there is none."""
+    certificate_days: float = 30.0
+    audit_minutes: float | None = None
+    """None: no audit repository wants anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +123,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         *_report_late(connection, limits, now, ("report_late", "") in standing),
         *_report_undelivered(connection, limits, now),
         *_not_received(connection, limits, now),
+        *_audit_repository(connection, limits, now),
     ]
     rules: set[str | tuple[str, str]] = {
         "backlog",
@@ -123,7 +133,11 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         "report_late",
         "report_undelivered",
         "not_received",
+        "audit_repository",
     }
+    if limits.certificate is None or limits.certificate.exists():  # else it is on another machine
+        rules.add("certificate")
+        found += _certificate(limits.certificate, limits.certificate_days, now)
     if free_mib is not None:
         rules.add(("spool_space", limits.host))
         found += _spool_space(limits, free_mib, ("spool_space", limits.host) in standing)
@@ -299,6 +313,39 @@ def _not_received(connection: Connection, limits: AlarmLimits, now: datetime) ->
                 f"{reasons_in_words(found.reasons)}; the oldest of {found.oldest}",
                 about=tuple(map(str, found.ids[:MOST_ABOUT])),
             )
+def _certificate(certificate: Path | None, days: float, now: datetime) -> Iterator[Condition]:
+    """`about` is when it expires: a new one that expires soon as well raises an acknowledged alarm again."""
+    if certificate is None:
+        return
+    try:
+        facts = facts_of(certificate)
+    except BadCertificate as error:
+        yield Condition(rule="certificate", value=0, threshold=days, text=str(error)[:500])
+        return
+    left = facts.days_left(now)
+    if left < days:
+        when = f"expires in {left:.0f} days, on" if left > 0 else "expired on"
+        yield Condition(
+            rule="certificate",
+            value=round(left, 1),
+            threshold=days,
+            text=f"the certificate for TLS {when} {facts.expires:%Y-%m-%d}",
+            about=(facts.expires.isoformat(),),
+        )
+
+
+def _audit_repository(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
+    if limits.audit_minutes is None or (stands := feed.standing(connection)) is None or stands.oldest_at is None:
+        return
+    minutes = stands.behind_seconds(now) / 60
+    if minutes > limits.audit_minutes:
+        why = f": {WORDS.get(stands.reason, stands.reason)}" if stands.reason else ""
+        yield Condition(
+            rule="audit_repository",
+            value=round(minutes),
+            threshold=limits.audit_minutes,
+            text=f"the audit repository has nothing since {_clock(stands.oldest_at, limits.zone)}{why}",
+        )
 
 
 def _films(number: int) -> str:

@@ -104,6 +104,20 @@ RULES: tuple[AlarmRule, ...] = (
         counts=True,
     ),
     AlarmRule(
+        id="certificate",
+        when=When.LIVE,
+        setting="alarm_certificate_days",
+        meaning="our certificate for TLS expires within so many days, or cannot be read",
+        advice="put a new one in its place: it is taken without a restart",
+    ),
+    AlarmRule(
+        id="audit_repository",
+        when=When.LIVE,
+        setting="alarm_audit_minutes",
+        meaning="the site's audit repository does not have an audit event after so many minutes",
+        advice="xrayq audit messages says why; nothing is lost, the audit trail keeps what waits",
+    ),
+    AlarmRule(
         id="report_failed",
         when=When.NIGHT,
         setting="",

@@ -29,6 +29,7 @@ class Action(StrEnum):
     RESULT_UNCONFIRMED = "result_unconfirmed"
     RESULT_UNDELIVERED = "result_undelivered"
     RESULT_RESENT = "result_resent"
+    QUERIED = "queried"
     DEVICE_ACCEPTED = "device_accepted"
     DEVICE_SILENCED = "device_silenced"
     # studies
@@ -55,6 +56,10 @@ class Action(StrEnum):
     ALARM_ACKNOWLEDGED = "alarm_acknowledged"
     ALARM_DELIVERED = "alarm_delivered"
     ALARM_UNDELIVERED = "alarm_undelivered"
+    # the service itself
+    PROCESS_STARTED = "process_started"
+    PROCESS_STOPPED = "process_stopped"
+    TRAIL_NOT_WHOLE = "trail_not_whole"
 
 
 class Actor(StrEnum):

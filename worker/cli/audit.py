@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import JsonOption, clock, load_settings, past_day, print_json, wide_console, writing_to
+from worker.cli.common import (
+    JsonOption,
+    clock,
+    load_settings,
+    operator,
+    past_day,
+    print_json,
+    wide_console,
+    writing_to,
+)
 from worker.processes.parts import open_database
+from worker.words import counted
 
 if TYPE_CHECKING:
     from worker.nightly.published import ReportRecord
@@ -56,7 +66,6 @@ def report(
     from worker.nightly.files import write_report
     from worker.nightly.headline import judge
     from worker.nightly.words import in_films, in_others
-    from worker.words import counted
 
     database = open_database(settings)
     with writing_to(out):
@@ -161,22 +170,74 @@ def verify(
     """
     from worker.audit import trail
     from worker.errors import ConfigurationError, WorkerError
+    from worker.processes.audit_options import tell_repository
 
     if head is not None and (len(head) < 12 or set(head) - set("0123456789abcdef")):
         raise ConfigurationError("--head takes the digest, at least twelve characters of it")
-    chain = trail.verify(open_database(load_settings()), head=head or "")
-    if as_json:
-        print_json(chain.as_dict())
-        if not chain.whole:
-            raise typer.Exit(1)
-        return
+    settings = load_settings()
+    database = open_database(settings)
+    chain = trail.verify(database, head=head or "")
     faults = [chain.scores.fault] if chain.scores.wrong else []
     if chain.fault:
         where = f"row {chain.broken}: " if chain.broken else ""
         faults.insert(0, f"the audit trail is broken after {chain.rows} whole rows: {where}{chain.fault}")
     if faults:
+        tell_repository(settings, database, operator(), "; ".join(faults))
+    if as_json:
+        print_json(chain.as_dict())
+        if not chain.whole:
+            raise typer.Exit(1)
+        return
+    if faults:
         raise WorkerError("; ".join(faults))
     typer.echo(f"{chain.rows} rows, whole; {chain.scores.words}. Head {chain.head}")
+
+
+@app.command()
+def messages(
+    preview: Annotated[int, typer.Option(min=0, help="Print the messages of the newest N audit events.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Does the site's audit repository (XRAYQ_AUDIT_TO) have everything? Exit code 5 while messages do not arrive.
+
+    The relay sends DICOM audit messages by syslog: what came and from whom, what
+    was sent and where to, who was not let in, when a process began and ended.
+    What does not arrive is tried again until it does; the audit trail keeps it.
+
+    --preview shows the XML of messages, and sends nothing.
+
+    \b
+    xrayq audit messages
+    xrayq audit messages --preview 20
+    xrayq audit messages --json | jq .waiting
+    """
+    from worker.audit_messages import feed
+    from worker.audit_messages.transport import WORDS
+    from worker.db.session import reading
+    from worker.errors import Unhealthy
+    from worker.processes.audit_options import feed_options
+
+    settings = load_settings()
+    database = open_database(settings)
+    if preview:
+        for xml in feed.newest(database, preview, feed_options(settings)):
+            typer.echo(xml)
+        return
+    with reading(database) as connection:
+        stands = feed.standing(connection)
+    if as_json:
+        print_json({"to": settings.audit_to, "standing": stands.as_dict() if stands else None})
+    elif not settings.audit_to:
+        typer.echo("no audit repository: XRAYQ_AUDIT_TO names none")
+    elif stands is None:
+        typer.echo(f"nothing sent to {settings.audit_to} yet: no process has run with it")
+    else:
+        last = clock(stands.handed_over_at.isoformat(), settings.zone) if stands.handed_over_at else "never"
+        since = f", the oldest of {clock(stands.oldest_at.isoformat(), settings.zone)}" if stands.oldest_at else ""
+        typer.echo(f"{settings.audit_to}: sent last {last}; {counted(stands.waiting, 'audit event')} waiting{since}")
+    if settings.audit_to and stands and stands.failures:
+        why = WORDS.get(stands.reason, stands.reason)
+        raise Unhealthy(f"{counted(stands.failures, 'attempt')} failed: {why}")
 
 
 @app.command()

@@ -51,10 +51,15 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _options(settings: "Settings") -> "DoctorOptions":
+    from functools import partial
+
+    from worker.processes.audit_options import repository
     from worker.processes.redis_server import running_socket
     from worker.status.doctor import DoctorOptions
 
     return DoctorOptions(
+        repository=partial(repository, settings),
+        audit_minutes=settings.alarm_audit_minutes,
         host=settings.local_host,
         port=settings.port,
         certificate=settings.tls_certificate if settings.tls_port else None,

@@ -82,6 +82,8 @@ def _options(settings: "Settings") -> "StatusOptions":
         zone=settings.zone,
         backlog_seconds=settings.alarm_backlog_seconds,
         processes=tuple(processes(settings).values()),
+        certificate=settings.tls_certificate,
+        audited=bool(settings.audit_to),
     )
 
 

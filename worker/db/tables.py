@@ -252,6 +252,20 @@ errand = Table(
     Index(None, "destination", "next_attempt_at"),
 )
 
+audit_feed = Table(
+    "audit_feed",
+    metadata,
+    Column("id", Identifier, primary_key=True, comment="1: there is one row, made when there is a repository"),
+    Column("last_id", Identifier, nullable=False, comment="audit event up to which the repository has everything"),
+    Column("until_id", Identifier, comment="end of the batch that is on its way; tried again as it was"),
+    Column("next_attempt_at", Timestamp, nullable=False),
+    Column("lease_until", Timestamp, comment="taken; taken again when this passes"),
+    Column("takes", Integer, nullable=False, server_default="0", comment="fences old ones"),
+    Column("failures", Integer, nullable=False, server_default="0", comment="in a row"),
+    Column("reason", String(64), nullable=False, server_default="", comment="of the last failure, a code"),
+    Column("handed_over_at", Timestamp, comment="the last batch"),
+)
+
 alarm = Table(
     "alarm",
     metadata,

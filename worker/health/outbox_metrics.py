@@ -11,6 +11,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alarms.rules import RULES
+from worker.audit_messages import feed
 from worker.bounded import Bounded
 from worker.db.session import database_time, snapshot
 from worker.db.tables import alarm, errand, instance, outbox
@@ -39,6 +40,12 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("kind",),
     ),
     ("xrayq_dead_letters", "Instances in state failed.", ()),
+    (
+        "xrayq_audit_repository_behind_seconds",
+        "Age of the oldest audit event that the site's audit repository does not have; 0: none waits.",
+        (),
+    ),
+    ("xrayq_audit_repository_failures", "Attempts in a row to send audit messages that failed.", ()),
     ("xrayq_alarms_open", "Alarms raised, and neither cleared nor acknowledged.", ("rule",)),
     ("xrayq_alarms_acknowledged", "Alarms not cleared that somebody has acknowledged.", ("rule",)),
 )
@@ -47,8 +54,8 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 class OutboxCollector(Collector):
     """`xrayq_database_up`, and where it is 1 everything of FAMILIES."""
 
-    def __init__(self, database: Engine) -> None:
-        self._read = Bounded(lambda: _read(database), patience=PATIENCE, fresh=FRESH)
+    def __init__(self, database: Engine, audited: bool) -> None:
+        self._read = Bounded(lambda: _read(database, audited), patience=PATIENCE, fresh=FRESH)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
@@ -70,8 +77,9 @@ class OutboxCollector(Collector):
             yield GaugeMetricFamily(name, meaning, labels=labels)
 
 
-def register(registry: CollectorRegistry, database: Engine) -> None:
-    registry.register(OutboxCollector(database))
+def register(registry: CollectorRegistry, database: Engine, *, audited: bool = False) -> None:
+    """Args: audited: whether there is an audit repository."""
+    registry.register(OutboxCollector(database, audited))
 
 
 def _up(value: int) -> GaugeMetricFamily:
@@ -80,7 +88,7 @@ def _up(value: int) -> GaugeMetricFamily:
     )
 
 
-def _read(database: Engine) -> tuple[GaugeValues, ...]:
+def _read(database: Engine, audited: bool) -> tuple[GaugeValues, ...]:
     """What FAMILIES name, in their order."""
     require_file(database)
     with snapshot(database, long=False) as connection:
@@ -96,11 +104,14 @@ def _read(database: Engine) -> tuple[GaugeValues, ...]:
         errands = Counter(connection.execute(select(errand.c.kind)).scalars())
         standing = select(alarm.c.rule, alarm.c.acknowledged.is_not(None)).where(alarm.c.cleared_at.is_(None))
         alarms = connection.execute(standing).all()
+        repository = feed.standing(connection) if audited else None
     return (
         {("waiting",): films - leased, ("leased",): leased},
         {(): inf if unknown else max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
         _each((kind.value for kind in Kind), errands),
         {(): failed},
+        {(): repository.behind_seconds(now) if repository else 0.0},
+        {(): float(repository.failures) if repository else 0.0},
         _each((rule.id for rule in RULES), Counter(rule for rule, known in alarms if not known)),
         _each((rule.id for rule in RULES), Counter(rule for rule, known in alarms if known)),
     )

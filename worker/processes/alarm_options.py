@@ -65,4 +65,7 @@ def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
         zone=settings.zone,
         since=since,
         host=socket.gethostname()[:64],
+        certificate=settings.tls_certificate,
+        certificate_days=settings.alarm_certificate_days,
+        audit_minutes=settings.alarm_audit_minutes if settings.audit_to else None,
     )

@@ -58,7 +58,7 @@ def gateway(
 def relay(settings: "Settings", metrics: "RelayMetrics", turns: "Turns", database: "Engine", app: "Celery") -> None:
     from worker.health import outbox_metrics, probes
 
-    outbox_metrics.register(metrics.registry, database)
+    outbox_metrics.register(metrics.registry, database, audited=bool(settings.audit_to))
     _serve(
         "relay",
         settings,

@@ -17,6 +17,7 @@ from worker.errors import Unhealthy
 from worker.health import probes
 from worker.metrics import GatewayMetrics
 from worker.processes import endpoints
+from worker.processes.audit_options import on_record
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
 from worker.processes.tls_options import tls_options
 from worker.queue import periodic
@@ -72,23 +73,29 @@ def run(settings: Settings) -> None:
         committed=committed if settings.results_to else None,
     )
     stop = told_to_stop()
+    with on_record(settings, database, Actor.GATEWAY):  # before anybody is let in
+        _start(server)
+        endpoints.gateway(settings, metrics, server, database, spool, own_title)
+        tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
+        periodic.start([tell], stop)
+        log = logging.getLogger("xrayq.gateway")
+        if swept:
+            log.info("removed half-written films that nobody was promised", extra={"count": swept})
+        log.info("listening", extra={"port": server.port})
+        if settings.tls_port:
+            log.info("listening with TLS", extra={"port": server.tls_port})
+        stop.wait()
+        server.stop()
+        pictures.close()
+        with suppress(SQLAlchemyError):
+            refused.write(database)
+
+
+def _start(server: Gateway) -> None:
+    """Raises Unhealthy."""
     try:
         server.start()
     except CannotListen as failed:
         raise cannot_listen(failed.host, failed.port, failed.error) from None
     except BadCertificate as error:
         raise Unhealthy(f"no TLS: {error}") from None
-    endpoints.gateway(settings, metrics, server, database, spool, own_title)
-    tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
-    periodic.start([tell], stop)
-    log = logging.getLogger("xrayq.gateway")
-    if swept:
-        log.info("removed half-written films that nobody was promised", extra={"count": swept})
-    log.info("listening", extra={"port": server.port})
-    if settings.tls_port:
-        log.info("listening with TLS", extra={"port": server.tls_port})
-    stop.wait()
-    server.stop()
-    pictures.close()
-    with suppress(SQLAlchemyError):
-        refused.write(database)

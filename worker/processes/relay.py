@@ -1,8 +1,10 @@
 """The relay process: the outbox, and the tasks beside it, put together from the settings."""
 
+from worker.audit.actions import Actor
 from worker.health.probes import Turns
 from worker.metrics import RelayMetrics
 from worker.processes import endpoints
+from worker.processes.audit_options import on_record
 from worker.processes.parts import broker_url, must_be_folder, open_database, told_to_stop
 from worker.processes.relay_tasks import tasks
 from worker.queue import broker, outbox, periodic
@@ -24,4 +26,5 @@ def run(settings: Settings) -> None:
     )
     metrics, turns = RelayMetrics(), Turns()
     endpoints.relay(settings, metrics, turns, database, app)
-    outbox.relay(database, endpoints.counted(broker.publisher(app), metrics), options, stop.is_set, turns.turned)
+    with on_record(settings, database, Actor.RELAY):
+        outbox.relay(database, endpoints.counted(broker.publisher(app), metrics), options, stop.is_set, turns.turned)

@@ -15,6 +15,7 @@ DELIVERY_SECONDS = 2.0
 REKEY_SECONDS = 3600.0
 STUDY_SECONDS = 5.0
 ADOPT_SECONDS = 3600.0
+AUDIT_SECONDS = 5.0
 SPOOL_SECONDS = 5.0  # for which a network file system may hang
 
 
@@ -23,7 +24,13 @@ def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
 
     # Again and again: a gateway of the release before may run beside this relay.
     digests = Periodic(name="digests", seconds=REKEY_SECONDS, run=partial(rekey, database))
-    return [*_night(settings, database), *_alarms(settings, database), *_studies(database), digests]
+    return [
+        *_night(settings, database),
+        *_alarms(settings, database),
+        *_studies(database),
+        *_audit(settings, database),
+        digests,
+    ]
 
 
 def _studies(database: "Engine") -> list[Periodic]:
@@ -35,6 +42,18 @@ def _studies(database: "Engine") -> list[Periodic]:
         Periodic(name="studies", seconds=STUDY_SECONDS, run=partial(close_due, database)),
         Periodic(name="studies of the release before", seconds=ADOPT_SECONDS, run=partial(adopt, database)),
     ]
+
+
+def _audit(settings: "Settings", database: "Engine") -> list[Periodic]:
+    """Audit messages for the site's repository."""
+    from worker.audit_messages.feed import send_due
+    from worker.processes.audit_options import feed_options, repository
+
+    to = repository(settings)
+    if to is None:
+        return []
+    run = partial(send_due, database, to, feed_options(settings))
+    return [Periodic(name="audit messages", seconds=AUDIT_SECONDS, run=run)]
 
 
 def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:

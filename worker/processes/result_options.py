@@ -77,6 +77,7 @@ def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couri
         confirm=settings.results_confirm == "auto",
         tls=tls_of_results(settings),
         zone=settings.zone,
+        queries_on_record=bool(settings.audit_to),
     )
     drawn = pictures(settings, lambda digest: open_by_digest(database, digest, settings.bundle))
     objects = maker(drawn if settings.results_picture else None)

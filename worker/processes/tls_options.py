@@ -26,13 +26,19 @@ def tls_options(settings: "Settings") -> "TlsOptions | None":
 
 def tls_of_results(settings: "Settings") -> "Followed | None":
     """For results over TLS; None where none go out so. Raises ConfigurationError."""
-    from dicom_gateway.errors import BadCertificate
-    from dicom_gateway.tls import client_tls
-    from worker.errors import ConfigurationError
     from worker.setting_values import result_route
 
     if not any(result_route(text).scheme == "tls" for text in settings.results_to):
         return None
+    return tls_as_client(settings)
+
+
+def tls_as_client(settings: "Settings") -> "Followed":
+    """For peers that we call. Raises ConfigurationError."""
+    from dicom_gateway.errors import BadCertificate
+    from dicom_gateway.tls import client_tls
+    from worker.errors import ConfigurationError
+
     try:
         return client_tls(client_options(settings))
     except BadCertificate as error:

@@ -8,6 +8,7 @@ from model.engine.batching import BatchingEngine
 from model.engine.choose import open_engine
 from model.errors import ModelError
 from model.gate.rules import Policy
+from worker.audit.actions import Actor
 from worker.bundles.loaded import Serving
 from worker.bundles.roles import open_bundle
 from worker.db.session import reading
@@ -15,6 +16,7 @@ from worker.errors import Unhealthy
 from worker.health import pulse
 from worker.metrics import WorkerMetrics
 from worker.processes import endpoints
+from worker.processes.audit_options import on_record
 from worker.processes.parts import broker_url, decode_pool, open_database, open_spool
 from worker.processes.result_options import couriers, result_errands
 from worker.queue import broker
@@ -79,7 +81,8 @@ def run(settings: Settings) -> bool:
         life.threads = tasks
         results.start()
         pulse.watch(life, probe)
-        broker.consume(app, life.around(scoring.run), concurrency=tasks, seen=life.seen)
+        with on_record(settings, database, Actor.WORKER):
+            broker.consume(app, life.around(scoring.run), concurrency=tasks, seen=life.seen)
     finally:
         results.stop()
         decoders.close()

@@ -79,6 +79,11 @@ def next_revision(connection: Connection, uid: str) -> int:
     return (connection.execute(last).scalar_one() or 0) + 1
 
 
+def whence(arrived: Received | OtherObject) -> dict[str, str]:
+    """The address that it came from, for the audit trail; nothing for a file of this machine."""
+    return {"peer": arrived.peer} if arrived.peer else {}
+
+
 def _raced(commit: Callable[[], Became | None]) -> Became:
     for race in range(RACES):
         time.sleep(random.uniform(0, race * PAUSE))

@@ -18,7 +18,7 @@ from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import instance
 from worker.queue import outbox
-from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle
+from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
 from worker.states import State
 from worker.studies import opening
 
@@ -91,7 +91,7 @@ def _commit(
 
 
 def _duplicate(connection: Connection, received: Received, instance_id: int, found: Comparison) -> int:
-    detail: dict[str, Any] = {"digest": received.digest}
+    detail: dict[str, Any] = {"digest": received.digest} | whence(received)
     if found.demographics_changed:
         detail["demographics_changed"] = list(found.demographics_changed)
     trail.record(connection, action=Action.DUPLICATE, instance_id=instance_id, actor=received.calling_ae, detail=detail)
@@ -148,7 +148,7 @@ def _insert(
     outbox.add(connection, instance_id, now)
     known = (before.id, before.study_instance_uid) if before else None
     opening.arrived(connection, header.study_instance_uid, now, quiet, before=known)
-    detail: dict[str, Any] = {"digest": received.digest, "size": received.size}
+    detail: dict[str, Any] = {"digest": received.digest, "size": received.size} | whence(received)
     if before and found:
         detail |= {
             "before": before.id,

@@ -15,7 +15,7 @@ from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, writing
 from worker.db.tables import instance
-from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle
+from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
 from worker.states import NOT_A_FILM, State
 from worker.studies import opening
 
@@ -99,7 +99,7 @@ def _audit(
     *,
     ended: bool = False,
 ) -> None:
-    kind, detail = arrival
+    kind, detail = arrival[0], arrival[1] | whence(arrived)
     events = [trail.event(action=Action(kind), instance_id=instance_id, actor=arrived.calling_ae, detail=detail)]
     if ended:
         why = {"reason": NOT_A_FILM, "sop_class": arrived.sop_class_uid}

@@ -9,7 +9,7 @@ database vanishes between a commit and its answer, that minute's counts are writ
 Anybody can send any title, so in each minute MOST_STRANGERS of them are named, for each kind apart. The rest is
 counted in one row. An AE of which this gateway knows is always named: those of XRAYQ_CALLING_AES, and those of which it
 has kept a film since it started; other objects make no title known. Anybody can send any SOP class too:
-MOST_CLASSES of each AE are named in a minute.
+MOST_CLASSES of each AE are named in a minute. MOST_ADDRESSES are named of whom was not let in under one title.
 """
 
 import threading
@@ -41,17 +41,19 @@ NOT_THE_CLASS = {
 }
 """Why a context was refused, where it was not for its SOP class."""
 SECONDS = 60.0
-MOST_STRANGERS, MOST_KNOWN, MOST_CLASSES = 100, 10_000, 10
+MOST_STRANGERS, MOST_KNOWN, MOST_CLASSES, MOST_ADDRESSES = 100, 10_000, 10, 10
 MOST_FILMS = 1_000
 """Refused C-STOREs of a minute that are kept by UID; a tenth of them of AEs that are not known."""
 MOST_SUMMED = 10_000
 """AE titles of a span that are told apart, and codes of each."""
 FURTHER, NAMELESS = "(further AE titles)", "(no AE title given)"
 """Longer than the 16 characters of an AE title, so none is called so."""
-FURTHER_CLASSES = "(further SOP classes)"
+FURTHER_CLASSES, FURTHER_ADDRESSES = "(further SOP classes)", "(further addresses)"
 
 Counts = dict[Action, dict[str, Counter[str]]]
 """Action -> AE -> code -> number."""
+Addresses = dict[str, Counter[str]]
+"""AE -> IP address -> associations that were not let in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class Refusals(Observer):
         self._known = set(known)
         self._waiting = _nothing()
         self._films: dict[str, RefusedFilm] = {}
+        self._addresses: Addresses = {}
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # the last writing, when the gateway stops, may meet the minute's
 
@@ -96,10 +99,11 @@ class Refusals(Observer):
             with self._lock:
                 self._known.add(calling_ae)
 
-    def rejected(self, calling_ae: str, reason: str) -> None:
+    def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:
         title = calling_ae or NAMELESS
         if title != self._own_title:
-            self._add(ASSOCIATIONS, title, reason)
+            title = self._add(ASSOCIATIONS, title, reason)
+            self._from(title, address)
 
     def context_refused(self, calling_ae: str, sop_class: str, reason: str) -> None:
         if calling_ae != self._own_title:
@@ -111,16 +115,18 @@ class Refusals(Observer):
         with self._writing:
             with self._lock:
                 counts, self._waiting = self._waiting, _nothing()
+                addresses, self._addresses = self._addresses, {}
                 films, self._films = self._films, {}
             try:
-                _record(engine, counts, films.values())
+                _record(engine, counts, addresses, films.values())
             except BaseException:
-                self._put_back(counts)
+                self._put_back(counts, addresses)
                 with self._lock:
                     self._films = films | self._films
                 raise
 
-    def _add(self, action: Action, calling_ae: str, code: str, number: int = 1) -> None:
+    def _add(self, action: Action, calling_ae: str, code: str, number: int = 1) -> str:
+        """Returns under which title it is counted."""
         with self._lock:
             named = self._waiting[action]
             strange = calling_ae not in named and calling_ae not in self._known
@@ -130,14 +136,25 @@ class Refusals(Observer):
             if action == CONTEXTS and code not in codes and len(codes) >= MOST_CLASSES:
                 code = FURTHER_CLASSES
             codes[code] += number
+            return calling_ae
 
-    def _put_back(self, counts: Counts) -> None:
+    def _from(self, title: str, address: str, number: int = 1) -> None:
+        if address:
+            with self._lock:
+                known = self._addresses.setdefault(title, Counter())
+                room = address in known or len(known) < MOST_ADDRESSES
+                known[address if room else FURTHER_ADDRESSES] += number
+
+    def _put_back(self, counts: Counts, addresses: Addresses) -> None:
         with self._lock:
             newer, self._waiting = self._waiting, counts
         for action, named in newer.items():
             for calling_ae, codes in named.items():
                 for code, number in codes.items():
                     self._add(action, calling_ae, code, number)
+        for title, known in addresses.items():
+            for address, number in known.items():
+                self._from(title, address, number)
 
 
 def may_be_a_film(code: str) -> bool:
@@ -206,9 +223,9 @@ def _nothing() -> Counts:
     return {action: {} for action in KEYS}
 
 
-def _record(engine: Engine, counts: Counts, films: Iterable[RefusedFilm]) -> None:
+def _record(engine: Engine, counts: Counts, addresses: Addresses, films: Iterable[RefusedFilm]) -> None:
     events = [
-        _event(action, calling_ae, codes)
+        _event(action, calling_ae, codes, addresses.get(calling_ae) if action == ASSOCIATIONS else None)
         for action, named in counts.items()
         for calling_ae, codes in sorted(named.items())
     ]
@@ -218,6 +235,8 @@ def _record(engine: Engine, counts: Counts, films: Iterable[RefusedFilm]) -> Non
             refused_films.keep(connection, tuple(films))
 
 
-def _event(action: Action, calling_ae: str, codes: Counter[str]) -> dict[str, Any]:
+def _event(action: Action, calling_ae: str, codes: Counter[str], addresses: Counter[str] | None) -> dict[str, Any]:
     detail = {KEYS[action]: dict(sorted(codes.items()))}
+    if addresses:
+        detail["addresses"] = dict(addresses.most_common())
     return trail.event(action=action, instance_id=None, actor=calling_ae, detail=detail)

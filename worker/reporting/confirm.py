@@ -32,7 +32,7 @@ from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_FIND
 from dicom_gateway.errors import SUCCESS, PeerUnavailable, in_hexadecimal
 from dicom_gateway.find_object import find_object
 from worker.audit import trail
-from worker.audit.actions import Actor
+from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, reading, time_of, writing
 from worker.db.tables import commitment, instance, sent_object
 from worker.queue import errands
@@ -196,6 +196,7 @@ class Confirmation:
                 if time.monotonic() >= until:
                     said.unasked.add(row.id)
                     continue
+                said.asked_by_find = True
                 answer = find_object(peer, _reference(row), seconds=self.send.answer_seconds)
                 if answer.found:
                     said.found.add(row.id)
@@ -216,6 +217,8 @@ class Confirmation:
             for one in asked:
                 if one.key not in done:
                     events += follow(connection, one, said, now, send=self.send, options=self.options)
+            if said.asked_by_find and self.send.queries_on_record:
+                events.append(_queried(asked[0].waits.destination))
             trail.record_all(connection, events)
         if done:
             log.info("results confirmed", extra={"subject": asked[0].waits.destination, "count": len(done)})
@@ -236,6 +239,13 @@ def _keep(connection: Connection, asked: Sequence[Asked], column: Any, ids: set[
             if row.id in ids:
                 same = (sent_object.c.id == row.id) & (sent_object.c.sent_at == row.sent_at)
                 connection.execute(update(sent_object).where(same, column.is_(None)).values({column.name: now}))
+
+
+def _queried(destination: str) -> dict[str, Any]:
+    """One event for all questions of an association: they differ in the values of their keys alone."""
+    keys = {"QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": "", "SeriesInstanceUID": "", "SOPInstanceUID": ""}
+    detail = {"destination": destination, "sop_class": STUDY_ROOT_FIND, "keys": keys}
+    return trail.event(action=Action.QUERIED, instance_id=None, actor=Actor.WORKER, detail=detail)
 
 
 def _reference(row: Row[Any]) -> ObjectReference:

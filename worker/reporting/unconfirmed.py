@@ -67,6 +67,7 @@ class Said:
     committing: set[int] = field(default_factory=set)
     reason: str = ""
     """Why something has no answer, a code of `faults`."""
+    asked_by_find: bool = False
 
 
 def follow(

@@ -13,12 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
 from model.stats.manifest_measures import gate_shares
+from worker.audit_messages import feed
+from worker.audit_messages.transport import WORDS, Repository
 from worker.bundles.roles import PlacedBundle, by_settings, in_service, live_digest, open_bundle
 from worker.db import schema
 from worker.db.causes import cause
 from worker.db.session import database_time, reading
 from worker.db.tables import instance, outbox
-from worker.errors import Unhealthy, WorkerError
+from worker.errors import Undelivered, Unhealthy, WorkerError
 from worker.health import probes
 from worker.health.probes import Check, reachable
 from worker.nightly import drawing
@@ -67,6 +69,10 @@ class DoctorOptions:
     """None: the shipped one."""
     told_flags: tuple[str, ...]
     """Findings that the settings name for messages of flags."""
+    repository: Callable[[], Repository | None]
+    """What leads to the site's audit repository; it raises ConfigurationError. None where there is none."""
+    audit_minutes: float
+    """After which it is to have an audit event."""
     report_time: str
     """HH:MM of the nightly report, "" where none is made."""
 
@@ -233,6 +239,23 @@ def _results(options: DoctorOptions) -> str:
     return f"{text}; accepted on evidence of another bundle: {', '.join(of_other)}, see 'xrayq device check AE'"
 
 
+def _audit(options: DoctorOptions) -> str:
+    """Whether somebody listens there, as this machine sees it, and how far the relay got."""
+    repository = options.repository()
+    if repository is None:
+        return "no audit repository: XRAYQ_AUDIT_TO names none"
+    try:
+        repository.send([])
+    except Undelivered as failure:
+        raise Unhealthy(f"audit repository {repository.name}: {WORDS[str(failure)]}") from None
+    with reading(_connect(options)) as connection:
+        stands, now = feed.standing(connection), database_time(connection)
+    if stands and stands.behind_seconds(now) > options.audit_minutes * 60:
+        why = f"{WORDS[stands.reason]}" if stands.reason in WORDS else "is a relay running?"
+        raise Unhealthy(f"audit repository {repository.name}: {stands.waiting} audit events wait; {why}")
+    return f"audit repository {repository.name} can be reached; {stands.waiting if stands else 0} audit events wait"
+
+
 def _report(options: DoctorOptions) -> str:
     if fault := drawing.fault():
         raise Unhealthy(f"no nightly report: {drawing.advice(fault)}")
@@ -278,5 +301,6 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("backlog", _backlog),
     ("results", _results),
     ("messages", _messages),
+    ("audit", _audit),
     ("report", _report),
 )

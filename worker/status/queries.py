@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from worker.alarms import undelivered
+from worker.audit_messages import feed
 from worker.db.span import Span
 from worker.receiving import refusals
 from worker.reporting import not_arrived
@@ -60,13 +61,18 @@ class DatabaseContent:
     """Destinations that results do not reach."""
     service: InService
     nightly: NightlyReport
+    repository: feed.Standing | None
+    """How far the site's audit repository has the trail; None where there is none."""
 
 
-def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str) -> DatabaseContent:
+def read(
+    connection: Connection, *, now: datetime, zone: ZoneInfo, default: str, audited: bool = False
+) -> DatabaseContent:
     """What the database holds.
 
     Args:
         default: words for the bundle of the settings.
+        audited: whether there is an audit repository.
     """
     today = Span.of_day(now.astimezone(zone).date(), zone)
     return DatabaseContent(
@@ -83,4 +89,5 @@ def read(connection: Connection, *, now: datetime, zone: ZoneInfo, default: str)
         result_outages=not_arrived.outages(connection),
         service=bundles_in_service(connection, default),
         nightly=nightly_report(connection),
+        repository=feed.standing(connection) if audited else None,
     )

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.errors import BadCertificate
 from dicom_gateway.spool import free_bytes
+from dicom_gateway.tls import facts_of
 from model.errors import BundleError
 from model.json_value import plain
 from model.notice import NOTICE
@@ -64,6 +66,8 @@ class Snapshot:
     """None while the database does not answer."""
     backlog_seconds: float
     """Age of the oldest waiting film from which it waits too long."""
+    certificate_expires: datetime | None = None
+    """None where we have none for TLS, or it cannot be read."""
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -127,6 +131,10 @@ class StatusOptions:
     """The zone in which today begins."""
     backlog_seconds: float
     processes: tuple[ProcessAddress, ...]
+    certificate: Path | None = None
+    """Ours for TLS."""
+    audited: bool = False
+    """Whether there is an audit repository."""
 
 
 class StatusReader:
@@ -150,6 +158,7 @@ class StatusReader:
                 database=fault,
                 stored=stored,
                 backlog_seconds=options.backlog_seconds,
+                certificate_expires=_expires(options.certificate),
             )
 
     def _stored(self) -> tuple[DatabaseContent | None, str]:
@@ -158,7 +167,8 @@ class StatusReader:
                 self._engine = schema.connect(self._options.database_url, self._options.database_seconds)
             with snapshot(self._engine, long=False) as connection:
                 now = database_time(connection)
-                stored = read(connection, now=now, zone=self._options.zone, default=self._default_bundle())
+                zone, audited = self._options.zone, self._options.audited
+                stored = read(connection, now=now, zone=zone, default=self._default_bundle(), audited=audited)
         except Unhealthy as error:
             return None, str(error)
         except SQLAlchemyError as error:
@@ -194,6 +204,13 @@ def ask(asked: ProcessAddress) -> Process:
     text = f"not ready: {failing.check}, {failing.text}" if failing else ""
     trouble = "; ".join(check.text for check in checks if not check.ok and not check.needed)
     return Process(role=asked.role, ready=failing is None, text=text, trouble=trouble)
+
+
+def _expires(certificate: Path | None) -> datetime | None:
+    try:
+        return facts_of(certificate).expires if certificate else None
+    except BadCertificate:
+        return None
 
 
 def _free(folder: Path) -> int | None:

@@ -30,9 +30,11 @@ from worker.status.view_upkeep import (
     alarm_line,
     alarms_line,
     bundle_line,
+    certificate_lines,
     outage_lines,
     process_lines,
     report_line,
+    repository_lines,
     result_outage_lines,
     shadows_lines,
     spool_line,
@@ -67,6 +69,7 @@ def page(
     stored = snapshot.stored
     outages = [line for outage in stored.outages for line in outage_lines(outage, snapshot.at, zone, width)]
     outages += [line for out in stored.result_outages for line in result_outage_lines(out, snapshot.at, zone, width)]
+    beside = [*repository_lines(stored, snapshot.at, zone, width), *certificate_lines(snapshot)]
     lists = (
         [alarm_line(alarm, snapshot.at, zone) for alarm in stored.alarms],
         [sender_line(sender, snapshot.at, zone, width) for sender in stored.senders if sender.received],
@@ -104,7 +107,7 @@ def page(
             ],
             hour_lines(stored.hour, 60 if width >= WIDE else 30, ASCII if ascii_ else BLOCKS),
             [dead_letters_line(stored), *dead_letters],
-            [bundle_line(stored), *shadows_lines(stored), report_line(stored, snapshot.at, zone)],
+            [bundle_line(stored), *shadows_lines(stored), report_line(stored, snapshot.at, zone), *beside],
         ]
 
     fixed = sum(len(section) for section in sections([], [], [], [], [], []))

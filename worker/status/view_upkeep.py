@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from rich.text import Text
 
 from worker.alarms.undelivered import Outage
+from worker.audit_messages.transport import WORDS
 from worker.reporting.not_arrived import ResultOutage
 from worker.status.queries import DatabaseContent
 from worker.status.snapshot import Process, Snapshot
@@ -93,6 +94,32 @@ def bundle_line(stored: DatabaseContent) -> Text:
 
 def shadows_lines(stored: DatabaseContent) -> list[Text]:
     return [with_label("shadows", Text(", ".join(stored.service.shadows)))] if stored.service.shadows else []
+
+
+def certificate_lines(snapshot: Snapshot) -> list[Text]:
+    """None without a certificate. When it becomes urgent, the alarm `certificate` says so."""
+    expires = snapshot.certificate_expires
+    if expires is None:
+        return []
+    days = (expires - snapshot.at).total_seconds() / 86400
+    return [with_label("tls", Text(f"certificate good for {days:.0f} days" if days > 0 else "certificate expired"))]
+
+
+def repository_lines(stored: DatabaseContent, now: datetime, zone: ZoneInfo, width: int) -> list[Text]:
+    """None without an audit repository."""
+    stands = stored.repository
+    if stands is None:
+        return []
+    if not stands.failures:
+        words = f"repository has all but {counted(stands.waiting, 'event')}" if stands.waiting else "repository has all"
+        return [with_label("audit", Text(words))]
+    since = short_time(stands.oldest_at, now, zone) if stands.oldest_at else "now"
+    words = (
+        f"{counted(stands.waiting, 'audit event')} waiting since {since}, {_tried(stands.failures)}: "
+        f"{WORDS.get(stands.reason, stands.reason)}. First: xrayq audit messages"
+    )
+    lines = wrapped(words, width)
+    return [with_label("" if number else "audit", Text(line, BAD)) for number, line in enumerate(lines)]
 
 
 def report_line(stored: DatabaseContent, now: datetime, zone: ZoneInfo) -> Text:

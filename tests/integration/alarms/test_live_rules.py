@@ -14,11 +14,15 @@ from sqlalchemy import Engine, delete, update
 
 from dicom_gateway.spool import Spool
 from tests.alarms import BOTH, alarms, arrived, audited, condition, contexts_refused, limits, refused, settled
+from tests.certificates import Authority
 from tests.integration.audit.test_reconciliation import ended, sent
 from tests.services import typed_in
 from worker.alarms import ledger, live_rules
 from worker.alarms.acknowledge import acknowledge
 from worker.alarms.rules import RULES, Condition
+from worker.audit import trail
+from worker.audit.actions import Action
+from worker.audit_messages import feed
 from worker.bounded import Bounded
 from worker.db.session import reading, writing
 from worker.db.tables import errand, instance, outbox
@@ -204,6 +208,39 @@ def test_dead_letters_of_the_last_24_hours(database: Engine, waiting: list[int])
     assert found.text == "2 films failed within 24 hours; reasons: corrupt_pixels 2"
     assert seen(database, NOW + timedelta(hours=2), dead_letters=2) == []
     assert [one.value for one in seen(database, NOW + timedelta(hours=2), dead_letters=1)] == [1]
+
+
+def test_a_certificate_that_expires_and_one_that_this_machine_does_not_have(database: Engine, tmp_path: Path) -> None:
+    authority, now = Authority(folder=tmp_path), datetime.now(UTC)
+    paths = {days: authority.issue(f"in{days}", days=days).certificate for days in (31, 29, -1)}
+    assert seen(database, now, certificate=paths[31]) == []
+    (found,) = seen(database, now, certificate=paths[29])
+    assert (found.rule, found.value, found.threshold) == ("certificate", pytest.approx(29, abs=0.1), 30)
+    assert found.text == f"the certificate for TLS expires in 29 days, on {now + timedelta(days=29):%Y-%m-%d}"
+    (expired,) = seen(database, now, certificate=paths[-1])
+    assert expired.text == f"the certificate for TLS expired on {now - timedelta(days=1):%Y-%m-%d}"
+    assert expired.about != found.about, "who knows of one does not know of the other"
+    settled(database, found, rules={"certificate"})
+    with reading(database) as connection:
+        elsewhere = live_rules.look(connection, limits(certificate=tmp_path / "none"), 1000, now)
+        gone = live_rules.look(connection, limits(), 1000, now)
+    assert "certificate" not in elsewhere.rules, "a relay that does not see it leaves the alarm alone"
+    assert "certificate" in gone.rules
+    paths[29].write_bytes(b"no PEM")
+    (unreadable,) = seen(database, now, certificate=paths[29])
+    assert "cannot be read" in unreadable.text
+
+
+def test_an_audit_repository_that_is_behind(database: Engine) -> None:
+    with writing(database) as connection:
+        feed.begin(connection)
+        trail.record(connection, action=Action.LABELS_DRAWN, instance_id=None, actor="test")
+    now = datetime.now(UTC)
+    assert seen(database, now + timedelta(minutes=29), audit_minutes=30) == []
+    (found,) = seen(database, now + timedelta(minutes=31), audit_minutes=30)
+    assert (found.rule, found.value, found.threshold) == ("audit_repository", 31, 30)
+    assert found.text.startswith("the audit repository has nothing since ")
+    assert seen(database, now + timedelta(minutes=31)) == [], "there is no repository any more"
 
 
 def test_spool_space(database: Engine) -> None:

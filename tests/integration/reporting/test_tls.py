@@ -5,11 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from dicom_gateway.tls import ClientOptions, client_tls
 from tests.certificates import Authority, Certified
 from tests.integration.reporting.site import OPTIONS, Site
 from tests.pacs import pacs
+from worker.audit.actions import Action
+from worker.db.session import reading
+from worker.db.tables import audit_event
 
 
 @pytest.fixture
@@ -42,9 +46,16 @@ def test_a_result_is_sent_and_confirmed_over_tls(secure: Site, authority: Author
     with pacs(there.port, commits="same", finds=True, tls=as_server(authority.issue("pacs"), authority)) as found:
         assert secure.send(confirm=True, tls=tls) == [""]
         assert len(found.kept) == 2
-        confirmation = replace(secure.confirmation(), send=replace(OPTIONS, confirm=True, tls=tls))
+        confirmation = replace(
+            secure.confirmation(), send=replace(OPTIONS, confirm=True, tls=tls, queries_on_record=True)
+        )
         assert confirmation.ask_due(there) == ""
     assert secure.state(film) == "reported"
+    with reading(secure.database) as connection:
+        queries = select(audit_event.c.detail).where(audit_event.c.action == Action.QUERIED)
+        (asked,) = connection.execute(queries).scalars()
+    assert asked["destination"] == there.name
+    assert asked["keys"]["QueryRetrieveLevel"] == "IMAGE"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ class SendOptions:
     """For associations over TLS; None: nothing goes out that way."""
     zone: tzinfo = UTC
     """The site's, for times of a result whose film names none."""
+    queries_on_record: bool = False
+    """Whether a C-FIND is an audit event: the site's audit repository is told of it."""
 
     def tls_for(self, destination: StoreDestination) -> SSLContext | None:
         """None: without."""
