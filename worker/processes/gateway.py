@@ -15,9 +15,10 @@ from dicom_gateway.scp import Gateway
 from worker.audit.actions import Actor
 from worker.errors import Unhealthy
 from worker.health import probes
-from worker.metrics import GatewayMetrics
+from worker.metrics import GatewayMetrics, PushMetrics
 from worker.processes import endpoints
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
+from worker.processes.push import push_server
 from worker.processes.tls_options import tls_options
 from worker.queue import periodic
 from worker.queue.periodic import Periodic
@@ -30,11 +31,12 @@ from worker.settings import Settings
 
 
 def run(settings: Settings) -> None:
-    """Receive films by C-STORE (Storage SCP). Needs the database and the spool, not Redis."""
+    """Receive films by C-STORE (Storage SCP) and, where it is set, by web. Needs database and spool, not Redis."""
     database, spool = open_database(settings, writes=True), open_spool(settings)
     swept = prepare_spool(settings, spool)
     own_title = probes.own_title()
     metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
+    push_metrics = PushMetrics(metrics)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
     pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
@@ -73,12 +75,15 @@ def run(settings: Settings) -> None:
     )
     stop = told_to_stop()
     try:
+        push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics)
         server.start()
+        if push:
+            push.start()
     except CannotListen as failed:
         raise cannot_listen(failed.host, failed.port, failed.error) from None
     except BadCertificate as error:
         raise Unhealthy(f"no TLS: {error}") from None
-    endpoints.gateway(settings, metrics, server, database, spool, own_title)
+    endpoints.gateway(settings, metrics, server, push, database, spool, own_title)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
     log = logging.getLogger("xrayq.gateway")
@@ -87,7 +92,11 @@ def run(settings: Settings) -> None:
     log.info("listening", extra={"port": server.port})
     if settings.tls_port:
         log.info("listening with TLS", extra={"port": server.tls_port})
+    if push:
+        log.info("listening for pushes by web", extra={"port": push.port})
     stop.wait()
+    if push:
+        push.stop()
     server.stop()
     pictures.close()
     with suppress(SQLAlchemyError):
