@@ -21,13 +21,12 @@ def payload(files: Sequence[Path | bytes]) -> bytes:
 
 def outcomes(answer: Any) -> dict[str, list[tuple[str, int]]]:
     """Of the JSON of an answer: what became of each instance, as (SOP Instance UID, status); 0 is success."""
-    (module,) = answer
-    assert module["00081190"] == {"vr": "UR"}, "no Retrieve URL"
+    assert answer["00081190"] == {"vr": "UR"}, "no Retrieve URL"
     return {
         name: [
             (item.get("00081155", {"Value": [""]})["Value"][0], item.get("00081197", {"Value": [0]})["Value"][0])
-            for item in module[tag]["Value"]
+            for item in answer[tag]["Value"]
         ]
         for name, tag in TAGS.items()
-        if tag in module
+        if tag in answer
     }

@@ -52,12 +52,14 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def _options(settings: "Settings") -> "DoctorOptions":
     from worker.processes.redis_server import running_socket
+    from worker.processes.tls_options import serves_tls
     from worker.status.doctor import DoctorOptions
 
     return DoctorOptions(
         host=settings.local_host,
         port=settings.port,
-        certificate=settings.tls_certificate if settings.tls_port else None,
+        certificate=settings.tls_certificate if serves_tls(settings) else None,
+        stow=settings.stow,
         ae_title=settings.ae_title,
         calling_aes=settings.calling_aes,
         spool=settings.spool_folder,

@@ -39,9 +39,8 @@ def ask(process: ProcessAddress, *, seconds: float = SECONDS) -> list[Check]:
         raise ConfigurationError(f"{variable} is 0: the {role} has no endpoint to ask; give it a port")
     connection = HTTPConnection(reachable(process.host), port, timeout=seconds)
     try:
-        connection.request(
-            "GET", "/readyz", headers={"Authorization": f"Bearer {process.token}"} if process.token else {}
-        )
+        shown = {"Authorization": f"Bearer {process.token}"} if process.token else {}
+        connection.request("GET", "/readyz", headers=shown)
         answer = json.loads(connection.getresponse().read(LARGEST_ANSWER))
         if answer["role"] != role:
             raise Unhealthy(f"port {port} is the {printable(answer['role'])}'s, not the {role}'s: see {variable}")

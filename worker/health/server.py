@@ -192,7 +192,9 @@ def text_answer(status: int, text: str) -> Answer:
     return Answer(status=status, content_type="text/plain; charset=utf-8", body=text.encode() + b"\n")
 
 
-def serve(role: str, host: str, port: int, pages: Mapping[str, Shown], askers: Askers) -> Endpoint | None:
+def serve(
+    role: str, host: str, port: int, pages: Mapping[str, Shown], askers: Askers = THIS_MACHINE
+) -> Endpoint | None:
     """Start it. A process whose port is taken works without: that is logged, and its health check finds nobody."""
     if not port:
         return None

@@ -139,7 +139,7 @@ class PushApp:
                 "reason": body.fault.words if body.fault else "",
             },
         )
-        content = json.dumps([store_response(body.answers).to_json_dict()]).encode()
+        content = json.dumps(store_response(body.answers).to_json_dict()).encode()
         headers = {"Retry-After": str(RETRY_SECONDS)} if body.status == 503 else {}
         answer = LastAnswer(content, body.status, headers, media_type)
         answer.unread = body.fault not in (None, Fault.CUT, Fault.EMPTY)
