@@ -39,9 +39,9 @@ def ready(port: int) -> bool:
         return False
 
 
-def samples(port: int) -> dict[tuple[str, ...], float]:
+def samples(port: int, *, token: str = "") -> dict[tuple[str, ...], float]:
     """Every sample of `/metrics`: (name, label value, ...) -> value; labels in order of their names."""
-    reply = request(port, "/metrics")
+    reply = request(port, "/metrics", token=token)
     assert reply.status == 200
     assert reply.headers["Content-Type"].startswith("text/plain")
     return {

@@ -168,7 +168,10 @@ def stow(text: str) -> str:
 
 def stow_place(text: str) -> StowPlace:
     tls = text.lower().startswith("tls:")
-    host, port = _host_and_port(text[len("tls:") if tls else 0 :])
+    try:
+        host, port = _host_and_port(text[len("tls:") if tls else 0 :])
+    except ValueError:
+        raise ValueError("should be like 127.0.0.1:8042, [::1]:8042 or tls:0.0.0.0:8443") from None
     return StowPlace(tls=tls, host=host, port=port)
 
 

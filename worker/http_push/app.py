@@ -54,6 +54,7 @@ class PushApp:
             ],
             exception_handlers={HTTPException: refused},
         )
+        self._routes.router.redirect_slashes = False  # to a host that the peer names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = scope["state"]["connection"]
@@ -129,16 +130,8 @@ class PushApp:
         await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def _answer(self, body: RequestBody, media_type: str, address: str, caller: str) -> Response:
-        log.info(
-            "pushed by web",
-            extra={
-                "calling_ae": caller,
-                "peer": address,
-                "count": body.kept,
-                "status": body.status,
-                "reason": body.fault.words if body.fault else "",
-            },
-        )
+        known = {"calling_ae": caller, "peer": address, "count": body.kept, "status": body.status}
+        log.info("pushed by web", extra=known | ({"reason": body.fault.words} if body.fault else {}))
         content = json.dumps(store_response(body.answers).to_json_dict()).encode()
         headers = {"Retry-After": str(RETRY_SECONDS)} if body.status == 503 else {}
         answer = LastAnswer(content, body.status, headers, media_type)

@@ -3,6 +3,7 @@
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from threading import Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,7 +19,7 @@ from worker.health import probes
 from worker.metrics import GatewayMetrics, PushMetrics
 from worker.processes import endpoints
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
-from worker.processes.push import push_server
+from worker.processes.push import push_server, pushing_aes
 from worker.processes.tls_options import tls_options
 from worker.queue import periodic
 from worker.queue.periodic import Periodic
@@ -35,7 +36,7 @@ def run(settings: Settings) -> None:
     database, spool = open_database(settings, writes=True), open_spool(settings)
     swept = prepare_spool(settings, spool)
     own_title = probes.own_title()
-    metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
+    metrics = GatewayMetrics(own_title=own_title, calling_aes=(*settings.calling_aes, *pushing_aes(settings)))
     push_metrics = PushMetrics(metrics)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
@@ -95,9 +96,12 @@ def run(settings: Settings) -> None:
     if push:
         log.info("listening for pushes by web", extra={"port": push.port})
     stop.wait()
-    if push:
-        push.stop()
+    ending = Thread(target=push.stop) if push else None
+    if ending:  # the grace of both begins now
+        ending.start()
     server.stop()
+    if ending:
+        ending.join()
     pictures.close()
     with suppress(SQLAlchemyError):
         refused.write(database)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
+def pushing_aes(settings: "Settings") -> tuple[str, ...]:
+    """AE titles that have a token."""
+    return tuple(name for name, _ in named_tokens(settings.stow_tokens.get_secret_value()))
+
+
 def push_server(
     settings: "Settings",
     spool: "Spool",

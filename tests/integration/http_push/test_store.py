@@ -111,7 +111,7 @@ def test_an_independent_client_and_a_chunked_one(site: Site, tmp_path: Path) -> 
         dcmread(film).SOPInstanceUID for film in films
     ]
     content = payload(films)
-    headers = {"Content-Type": RELATED} | SHOWN
+    headers = {"Content-Type": RELATED.replace('"', "")} | SHOWN
     bytewise = (content[at : at + 997] for at in range(0, len(content), 997))
     answer = httpx.post(site.url, content=bytewise, headers=headers, timeout=60, trust_env=False)
     assert (answer.status_code, len(outcomes(answer.json())["kept"])) == (200, 2)
