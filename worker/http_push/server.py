@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from uvicorn.config import Config
 
 from dicom_gateway.errors import CannotListen
+from dicom_gateway.few_lines import FewLines
 from dicom_gateway.tls import Followed
 from worker.http_push.app import PushApp
 from worker.http_push.connection import Connection
 
 log = logging.getLogger("xrayq.push")
 
-MOST_CONNECTIONS = 128
+MOST_CONNECTIONS = 64
+"""One over TLS costs about .5 MB."""
 HANDSHAKE_SECONDS, SHUTDOWN_SECONDS = 10.0, 5.0
 LARGEST_HEAD = 16 << 10
 """Bytes of a request's line and headers."""
@@ -62,6 +64,7 @@ class PushServer:
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._few = FewLines(log)
         self._stop = asyncio.Event()
         self._grace = 0.0
         self._open: dict[asyncio.Task[None], Peer] = {}
@@ -123,8 +126,8 @@ class PushServer:
                 log.warning("cannot accept connections: out of file descriptors?")
                 await asyncio.sleep(0.1)
                 continue
-            if len(self._open) >= MOST_CONNECTIONS and not self._make_room():
-                log.warning("connection refused", extra={"peer": address, "reason": "too many peers"})
+            if len(self._open) >= MOST_CONNECTIONS and not await self._make_room():
+                self._few.warning("connection refused", extra={"peer": address, "reason": "too many peers"})
                 connection.close()
                 continue
             peer = Peer(address=address)
@@ -132,15 +135,15 @@ class PushServer:
             self._open[task] = peer
             task.add_done_callback(self._open.pop)
 
-    def _make_room(self) -> bool:
+    async def _make_room(self) -> bool:
         """The oldest connection that is not admitted gives way, of the address that has most of them."""
-        waiting = {
-            task: peer.address for task, peer in self._open.items() if not peer.admitted and not task.cancelling()
-        }
+        waiting = {task: peer.address for task, peer in self._open.items() if not peer.admitted}
         if not waiting:
             return False
         ((busiest, _),) = Counter(waiting.values()).most_common(1)
-        next(task for task, address in waiting.items() if address == busiest).cancel()
+        oldest = next(task for task, address in waiting.items() if address == busiest)
+        oldest.cancel()
+        await asyncio.wait([oldest])  # a burst is accepted without a pause: nobody else's turn would come
         return True
 
     async def _hold(self, connection: socket.socket, peer: Peer) -> None:
@@ -156,7 +159,7 @@ class PushServer:
             )
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
-            log.warning("no connection", extra={"peer": peer.address, "reason": reason})
+            self._few.warning("no connection", extra={"peer": peer.address, "reason": reason})
             connection.close()
             return
         peer.connection = made
