@@ -53,7 +53,7 @@ class PushServer:
         self._config = Config(
             app,
             interface="asgi3",
-            http=Connection,  # never made by uvicorn itself
+            http="h11",
             ws="none",
             lifespan="off",
             log_config=None,

@@ -26,15 +26,15 @@ def gateway(
     settings: "Settings",
     metrics: "GatewayMetrics",
     server: "Gateway",
-    push: "PushServer | None",
     database: "Engine",
     spool: "Spool",
     title: str,
+    push: "PushServer | None" = None,
 ) -> None:
     """
     Args:
-        push: None where nothing is taken by web.
         title: the calling AE title of our own C-ECHO.
+        push: None where nothing is taken by web.
     """
     from worker.errors import Unhealthy
     from worker.health import probes

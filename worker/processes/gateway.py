@@ -84,7 +84,7 @@ def run(settings: Settings) -> None:
         raise cannot_listen(failed.host, failed.port, failed.error) from None
     except BadCertificate as error:
         raise Unhealthy(f"no TLS: {error}") from None
-    endpoints.gateway(settings, metrics, server, push, database, spool, own_title)
+    endpoints.gateway(settings, metrics, server, database, spool, own_title, push)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
     periodic.start([tell], stop)
     log = logging.getLogger("xrayq.gateway")
