@@ -19,7 +19,7 @@ from dicom_gateway.values import is_valid_uid
 from worker.http_push.admission import Admission
 from worker.http_push.last_answer import LastAnswer, LastWords, refused
 from worker.http_push.media_types import answered_with, boundary_of
-from worker.http_push.request_body import MOST_BYTES, Fault, Intake, RequestBody
+from worker.http_push.request_body import MOST_BYTES, Intake, PayloadFault, RequestBody
 
 log = logging.getLogger("xrayq.push")
 
@@ -87,13 +87,13 @@ class PushApp:
         if study and not is_valid_uid(study):
             raise HTTPException(400, "the path names no valid Study Instance UID")
         if int(request.headers.get("content-length", "0")) > MOST_BYTES:
-            raise HTTPException(413, Fault.TOO_LARGE.words)
+            raise HTTPException(413, PayloadFault.TOO_LARGE.words)
         if self._running >= MOST_REQUESTS:
             raise HTTPException(503, "too many requests at once", {"Retry-After": str(RETRY_SECONDS)})
         self._running += 1
         body = RequestBody(self._intake, boundary, calling_ae=caller, peer=connection.address, study=study)
         try:
-            fault = await self._read(request, body)
+            fault, unread = await self._read(request, body)
             await self._in_thread(body.end, fault)
         except Exception as error:  # noqa: BLE001 - the request's edge: the text may quote a film
             log.error("push failed", extra={"reason": type(error).__name__, "calling_ae": caller})
@@ -101,10 +101,12 @@ class PushApp:
         finally:
             await self._in_thread(body.discard)
             self._running -= 1
-        return self._answer(body, media_type, connection.address, caller)
+        answer = self._answer(body, media_type, connection.address, caller)
+        answer.unread = unread
+        return answer
 
-    async def _read(self, request: Request, body: RequestBody) -> Fault | None:
-        """The payload to its end, or to what ended it before."""
+    async def _read(self, request: Request, body: RequestBody) -> tuple[PayloadFault | None, bool]:
+        """The payload to its end, or to what ended it before; and whether more of it comes."""
         waited, brought = 0.0, 0
         while True:
             began = time.monotonic()
@@ -112,28 +114,27 @@ class PushApp:
                 async with asyncio.timeout(self._silence):
                     message = await request.receive()
             except TimeoutError:
-                return Fault.SLOW
+                return PayloadFault.SLOW, True
             if message["type"] == "http.disconnect":
-                return Fault.GONE
+                return PayloadFault.GONE, False
             waited += time.monotonic() - began
             if piece := message.get("body"):
                 brought += len(piece)
                 await self._in_thread(body.feed, piece)
-            if body.fault or not message.get("more_body"):
-                return body.fault
+            more = bool(message.get("more_body"))
+            if body.fault or not more:
+                return body.fault, more
             if waited > FLOOR_SECONDS:
                 if brought < FLOOR_BYTES:
-                    return Fault.SLOW
+                    return PayloadFault.SLOW, True
                 waited, brought = 0.0, 0
 
     async def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    def _answer(self, body: RequestBody, media_type: str, address: str, caller: str) -> Response:
+    def _answer(self, body: RequestBody, media_type: str, address: str, caller: str) -> LastAnswer:
         known = {"calling_ae": caller, "peer": address, "count": body.kept, "status": body.status}
         log.info("pushed by web", extra=known | ({"reason": body.fault.words} if body.fault else {}))
         content = json.dumps(store_response(body.answers).to_json_dict()).encode()
         headers = {"Retry-After": str(RETRY_SECONDS)} if body.status == 503 else {}
-        answer = LastAnswer(content, body.status, headers, media_type)
-        answer.unread = body.fault not in (None, Fault.CUT, Fault.EMPTY)
-        return answer
+        return LastAnswer(content, body.status, headers, media_type)

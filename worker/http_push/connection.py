@@ -13,7 +13,7 @@ REQUEST_SECONDS = 10.0
 LEAVE_SECONDS = 10.0
 
 
-class Connection(H11Protocol):
+class PushConnection(H11Protocol):
     """Serves one request. Who cannot be told from others by what it sends is closed soon."""
 
     def __init__(self, config: Config, address: str) -> None:

@@ -38,7 +38,7 @@ MOST_PARTS = 10_000
 MOST_BYTES = 64 << 30
 
 
-class Fault(Enum):
+class PayloadFault(Enum):
     """What ended a request before its payload did: HTTP status where nothing was kept, refusal of the rest, words."""
 
     NO_MULTIPART = (400, Malformed, "the payload is not made of parts with the boundary that was named")
@@ -73,7 +73,7 @@ class RequestBody:
             study: Study Instance UID of the path; "": any.
         """
         self.answers: list[InstanceAnswer] = []
-        self.fault: Fault | None = None
+        self.fault: PayloadFault | None = None
         self._intake = intake
         self._calling_ae = calling_ae
         self._peer = peer
@@ -105,22 +105,22 @@ class RequestBody:
         with self._lock:
             self._size += len(piece)
             if self._size > MOST_BYTES:
-                self.fault = Fault.TOO_LARGE
+                self.fault = PayloadFault.TOO_LARGE
             if self.fault:
                 return
             try:
                 self._parser.write(piece)
             except FormParserError:  # its text quotes the payload
-                self.fault = Fault.NO_MULTIPART
+                self.fault = PayloadFault.NO_MULTIPART
 
-    def end(self, fault: Fault | None = None) -> None:
+    def end(self, fault: PayloadFault | None = None) -> None:
         """Nothing more comes. What is not whole has failed."""
         with self._lock:
             self.fault = self.fault or fault
             if not self.fault and not self._ended:
-                self.fault = Fault.CUT
+                self.fault = PayloadFault.CUT
             if not self.fault and not self._parts:
-                self.fault = Fault.EMPTY
+                self.fault = PayloadFault.EMPTY
             if self._file and self.fault:
                 self._file.know()
                 self._refuse(self._file, self.fault.refusal(), time.monotonic())
@@ -152,7 +152,7 @@ class RequestBody:
     def _begin_part(self) -> None:
         self._parts += 1
         if self._parts > MOST_PARTS:
-            self.fault = Fault.TOO_MANY
+            self.fault = PayloadFault.TOO_MANY
         self._headers = {}
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:

@@ -18,7 +18,7 @@ from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.tls import Followed
 from worker.http_push.app import PushApp
-from worker.http_push.connection import Connection
+from worker.http_push.connection import PushConnection
 
 log = logging.getLogger("xrayq.push")
 
@@ -30,11 +30,11 @@ LARGEST_HEAD = 16 << 10
 
 
 @dataclass(kw_only=True, eq=False)
-class Peer:
+class OpenPeer:
     """One connection, from its first moment."""
 
     address: str
-    connection: Connection | None = None
+    connection: PushConnection | None = None
     """None during the TLS handshake."""
 
     @property
@@ -67,7 +67,7 @@ class PushServer:
         self._few = FewLines(log)
         self._stop = asyncio.Event()
         self._grace = 0.0
-        self._open: dict[asyncio.Task[None], Peer] = {}
+        self._open: dict[asyncio.Task[None], OpenPeer] = {}
         """Oldest first."""
 
     @property
@@ -130,7 +130,7 @@ class PushServer:
                 self._few.warning("connection refused", extra={"peer": address, "reason": "too many peers"})
                 connection.close()
                 continue
-            peer = Peer(address=address)
+            peer = OpenPeer(address=address)
             task = asyncio.create_task(self._hold(connection, peer))
             self._open[task] = peer
             task.add_done_callback(self._open.pop)
@@ -146,13 +146,13 @@ class PushServer:
         await asyncio.wait([oldest])  # a burst is accepted without a pause: nobody else's turn would come
         return True
 
-    async def _hold(self, connection: socket.socket, peer: Peer) -> None:
+    async def _hold(self, connection: socket.socket, peer: OpenPeer) -> None:
         """The connection, from its handshake to its end."""
         loop = asyncio.get_running_loop()
         tls = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
         try:
             transport, made = await loop.connect_accepted_socket(
-                lambda: Connection(self._config, peer.address),
+                lambda: PushConnection(self._config, peer.address),
                 connection,
                 ssl=self._tls.context() if self._tls else None,
                 **(tls if self._tls else {}),

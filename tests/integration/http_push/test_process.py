@@ -33,6 +33,7 @@ def push(port: int, films: Sequence[Path]) -> list[str]:
     return [uid for uid, _ in outcomes(answer.json()).get("kept", [])]
 
 
+@pytest.mark.slow
 def test_fifty_films_by_web_and_by_c_store_at_once_and_a_kill(
     database: Engine, database_url: str, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from dicom_gateway.observer import Observer
 from dicom_gateway.part10 import encode_meta
 from dicom_gateway.spool import Spool
 from tests.stow import BOUNDARY, part, payload
-from worker.http_push.request_body import Fault, Intake, RequestBody
+from worker.http_push.request_body import Intake, PayloadFault, RequestBody
 
 NOWHERE = Spool(Path("/nowhere"))
 """Objects that can never be a film pass through: nothing is written."""
@@ -68,7 +68,7 @@ def test_what_is_cut_is_told_and_what_was_whole_stays(end: int, cuts: list[int])
     whole = sum(end >= sum(map(len, parts[: number + 1])) + boundary + 2 for number in range(2))
     assert len(arrived) == body.kept == whole
     if whole < 2:
-        assert body.fault in (Fault.CUT, Fault.EMPTY)
+        assert body.fault in (PayloadFault.CUT, PayloadFault.EMPTY)
         assert isinstance(body.answers[-1].refusal, Truncated)
         assert body.status == (202 if whole else 400)
 
