@@ -12,7 +12,9 @@
     │   ├── TooDeep
     │   ├── MissingIdentifier
     │   ├── NoDataSet
-    │   └── InvalidInstance
+    │   ├── InvalidInstance
+    │   ├── StudyMismatch
+    │   └── ClassNotServed
     ├── ReportRefusal           an N-EVENT-REPORT that is not answered with success; it carries the status
     │   ├── NoSuchEvent
     │   ├── UnreadableReport
@@ -46,6 +48,7 @@ are ours):
     0x0113  NoSuchEvent         an N-EVENT-REPORT of another event type than 1 and 2
     0x0115  UnreadableReport    its data set is missing, or names no transaction or no objects
     0x0117  InvalidInstance     the command names no valid SOP Instance UID
+    0x0122  ClassNotServed      by web: it is of no storage class (C-STORE has no presentation context for such)
     0x0211  -                   a command that is not served on this presentation context
     0x0213  ReportTooLarge      its data set is larger than this node accepts
     0xA700  NoSpace             the spool's file system has less free space than the reserve
@@ -53,6 +56,7 @@ are ours):
     0xA702  StoreUnavailable    the spool cannot be written, or the database did not take the row, or not in time
     0xA900  ClassMismatch       the data set, the command and the context do not name one SOP Class
     0xA901  InstanceMismatch    the data set and the command do not name one SOP Instance
+    0xA902  StudyMismatch       by web: it is not of the study that the request names
     0xC001  Truncated           the data set ends before its last element
     0xC002  Malformed           the data set cannot be parsed
     0xC003  TooDeep             its sequences are nested too deep
@@ -143,6 +147,20 @@ class InvalidInstance(Refusal):
     comment = "Affected SOP Instance UID is empty or invalid"
 
 
+class StudyMismatch(Refusal):
+    """A request to `/studies/{study}` brings an instance of another study (PS3.18 10.5)."""
+
+    status = 0xA902
+    comment = "Study Instance UID differs from the request's"
+
+
+class ClassNotServed(Refusal):
+    """PS3.7 C.5.6. Only by web: a C-STORE of it has no presentation context."""
+
+    status = 0x0122
+    comment = "SOP class is no storage class"
+
+
 REFUSALS: tuple[type[Refusal], ...] = (
     NoSpace,
     TooLarge,
@@ -155,6 +173,8 @@ REFUSALS: tuple[type[Refusal], ...] = (
     MissingIdentifier,
     NoDataSet,
     InvalidInstance,
+    StudyMismatch,
+    ClassNotServed,
 )
 
 

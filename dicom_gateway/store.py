@@ -13,6 +13,7 @@ from dicom_gateway.errors import (
     NoDataSet,
     Refusal,
     StoreUnavailable,
+    StudyMismatch,
     Truncated,
 )
 from dicom_gateway.header import read_header
@@ -27,12 +28,19 @@ class Store:
     """One request. What speaks against it is kept until its last byte is here: only then can the peer be answered."""
 
     def __init__(
-        self, command: Dataset, context: tuple[str, str], spool: Spool, *, keep_other_objects: bool = False
+        self,
+        command: Dataset,
+        context: tuple[str, str],
+        spool: Spool,
+        *,
+        keep_other_objects: bool = False,
+        study: str = "",
     ) -> None:
         """
         Args:
             context: SOP Class and transfer syntax of its presentation context.
             keep_other_objects: store also what can never be a film.
+            study: the Study Instance UID that it must have; "": any.
         """
         self.size = 0
         """Bytes of its data set so far."""
@@ -42,6 +50,7 @@ class Store:
         self._spool = spool
         self._film = self._sop_class in FILM_CLASSES
         self._stored = self._film or keep_other_objects
+        self._study = study
         self._head = bytearray()
         """The first LOOK bytes of an object that is no film."""
         self._incoming: Incoming | Passing | None = None
@@ -85,7 +94,10 @@ class Store:
             return self._keep_film(self._incoming, calling_ae, called_ae, peer)
         if not self.size:
             raise Truncated
-        stored, found = self._incoming.commit(), look(bytes(self._head), self._syntax)
+        found = look(bytes(self._head), self._syntax)
+        if self._study not in ("", found.study_instance_uid):
+            raise StudyMismatch
+        stored = self._incoming.commit()
         return OtherObject(
             sop_class_uid=self._sop_class,
             sop_instance_uid=self._sop_instance,
@@ -108,6 +120,8 @@ class Store:
             raise ClassMismatch
         if header.sop_instance_uid != self._sop_instance:
             raise InstanceMismatch
+        if self._study not in ("", header.study_instance_uid):
+            raise StudyMismatch
         stored = incoming.commit()
         return Received(
             header=header,

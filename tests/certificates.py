@@ -23,13 +23,22 @@ class Authority:
         self._authority.cert_pem.write_to_path(path)
         return path
 
-    def issue(self, name: str, *, days: int = 90, names: Sequence[str] = ("127.0.0.1", "localhost")) -> "Certified":
+    def issue(
+        self,
+        name: str,
+        *,
+        days: int = 90,
+        names: Sequence[str] = ("127.0.0.1", "localhost"),
+        common_name: str | None = None,
+    ) -> "Certified":
         """
         Args:
             names: hosts that it is for.
             days: until it expires; below 0 it has.
         """
-        made = self._authority.issue_cert(*names, not_after=datetime.now(UTC) + timedelta(days=days))
+        made = self._authority.issue_cert(
+            *names, not_after=datetime.now(UTC) + timedelta(days=days), common_name=common_name
+        )
         certified = Certified(
             certificate=self.folder / f"{self.name}-{name}.pem", key=self.folder / f"{self.name}-{name}.key"
         )

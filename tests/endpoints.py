@@ -21,10 +21,10 @@ class Reply:
         return {one["check"]: one["text"] for one in said["checks"] if not one["ok"]}
 
 
-def request(port: int, path: str, method: str = "GET") -> Reply:
+def request(port: int, path: str, method: str = "GET", *, token: str = "") -> Reply:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
         reply = connection.getresponse()
         return Reply(status=reply.status, headers=dict(reply.getheaders()), body=reply.read().decode())
     finally:
@@ -39,9 +39,9 @@ def ready(port: int) -> bool:
         return False
 
 
-def samples(port: int) -> dict[tuple[str, ...], float]:
+def samples(port: int, *, token: str = "") -> dict[tuple[str, ...], float]:
     """Every sample of `/metrics`: (name, label value, ...) -> value; labels in order of their names."""
-    reply = request(port, "/metrics")
+    reply = request(port, "/metrics", token=token)
     assert reply.status == 200
     assert reply.headers["Content-Type"].startswith("text/plain")
     return {

@@ -39,7 +39,7 @@ FIELDS = (
     "value",
     "channel",
 )
-READERS = ("pydicom", "pynetdicom", "highdicom")
+READERS = ("pydicom", "pynetdicom", "highdicom", "python_multipart", "uvicorn")
 LIBRARIES = (
     *READERS,
     *("celery", "kombu", "amqp", "alembic", "sqlalchemy", "pebble", "redis"),
@@ -83,7 +83,7 @@ def configure(level: str, style: str) -> None:
 
 
 def silence_readers() -> None:
-    """What reads films says nothing: its warnings quote values of the data set, a patient's name among them."""
+    """What reads films and requests says nothing: its warnings quote them, a patient's name or a token among it."""
     for name in READERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore")

@@ -163,6 +163,9 @@ class GatewayMetrics(Observer):
         self._bytes.labels(label).inc(size)
         self._seconds.observe(seconds)
 
+    def label_of(self, calling_ae: str) -> str:
+        return self._titles.if_known(calling_ae)
+
     def other_object(self, calling_ae: str) -> None:
         """One was committed."""
         self._other_objects.labels(self._titles.if_known(calling_ae)).inc()
@@ -170,6 +173,43 @@ class GatewayMetrics(Observer):
     def _count(self, calling_ae: str, outcome: str) -> None:
         if calling_ae != self._own_title:
             self._associations.labels(self._titles.if_known(calling_ae), outcome).inc()
+
+
+class PushMetrics(Observer):
+    """What comes by web. In the gateway's registry: it is one process."""
+
+    def __init__(self, gateway: GatewayMetrics) -> None:
+        self._gateway = gateway
+        self._instances = Counter(
+            "xrayq_stow_instances_total",
+            "Instances pushed by web, by the status each was answered with.",
+            ["calling_ae", "status"],
+            registry=gateway.registry,
+        )
+        self._bytes = Counter(
+            "xrayq_stow_bytes_total",
+            "Data sets of these instances, refused ones too.",
+            ["calling_ae"],
+            registry=gateway.registry,
+        )
+        self._requests = Counter(
+            "xrayq_stow_requests_total",
+            "Requests answered, by HTTP status.",
+            ["calling_ae", "status"],
+            registry=gateway.registry,
+        )
+
+    def kept(self, calling_ae: str) -> None:
+        self._gateway.kept(calling_ae)
+
+    def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:  # noqa: ARG002
+        label = self._gateway.label_of(calling_ae)
+        self._instances.labels(label, in_hexadecimal(status)).inc()
+        self._bytes.labels(label).inc(size)
+
+    def answered(self, calling_ae: str, status: int) -> None:
+        """Args: status: of HTTP; calling_ae: "" where nobody was admitted."""
+        self._requests.labels(self._gateway.label_of(calling_ae) if calling_ae else "", str(status)).inc()
 
 
 class RelayMetrics:

@@ -1,6 +1,7 @@
 """What a single setting may hold. Each function returns the value, or raises ValueError in words that do not repeat it:
 it may hold a password."""
 
+import ipaddress
 import os
 import re
 from base64 import b64decode
@@ -28,6 +29,8 @@ receiver that splits bytes would break the message."""
 WEBHOOK_PREFIX = "whsec_"
 LEAST_SECRET, LEAST_KEY = 16, 24
 """Characters of a plain secret, and bytes behind `whsec_`, as the specification has them."""
+LEAST_TOKEN = 16
+"""Characters of a bearer token."""
 
 
 def broker(url: str) -> str:
@@ -192,6 +195,64 @@ def _host_and_port(where: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
         raise ValueError("should end with a port of 1 to 65535")
     return bare, int(port)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StowPlace:
+    """Where pushes by web are listened for."""
+
+    tls: bool
+    host: str
+    port: int
+
+
+def stow(text: str) -> str:
+    """host:port or tls:host:port, or empty."""
+    if text:
+        stow_place(text)
+    return text
+
+
+def stow_place(text: str) -> StowPlace:
+    tls = text.lower().startswith("tls:")
+    try:
+        host, port = _host_and_port(text[len("tls:") if tls else 0 :])
+    except ValueError:
+        raise ValueError("should be like 127.0.0.1:8042, [::1]:8042 or tls:0.0.0.0:8443") from None
+    return StowPlace(tls=tls, host=host, port=port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether who listens there is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def token(text: str) -> str:
+    """A bearer token (RFC 6750 2.1), or empty."""
+    if text and (len(text) < LEAST_TOKEN or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text)):
+        raise ValueError(
+            f"should have {LEAST_TOKEN} characters or more: letters, digits and ._~+/-, as base64 has them"
+        )
+    return text
+
+
+def named_tokens(text: str) -> tuple[tuple[str, str], ...]:
+    """Lines or comma-separated entries AE_TITLE:TOKEN, as pairs. While one token replaces another, a name has two."""
+    pairs = []
+    for number, entry in enumerate(filter(None, map(str.strip, re.split(r"[\n,]", text))), 1):
+        name, colon, shown = entry.partition(":")
+        try:
+            if not colon or not shown:
+                raise ValueError("should be AE_TITLE:TOKEN")
+            pairs.append((title(name.strip()), token(shown.strip())))
+        except ValueError as error:
+            raise ValueError(f"entry {number} {error}") from None
+    if len({shown for _, shown in pairs}) < len(pairs):
+        raise ValueError("has one token twice: it would not say who comes")
+    return tuple(pairs)
 
 
 def place(path: Path) -> Path:

@@ -1,5 +1,7 @@
 """Settings: defaults, then `xrayq.toml`, then `XRAYQ_` environment variables, each overriding the one before.
 
+A secret may stand in a file instead: see `secret_files`.
+
 Only the command line and `migrations/env.py` build a `Settings`; everything else is handed values.
 """
 
@@ -19,6 +21,7 @@ from pydantic_settings import (
 
 from dicom_gateway.views import VIEWS
 from worker import setting_values
+from worker.secret_files import SecretFiles
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -103,6 +106,19 @@ class Settings(BaseSettings):
     )
     network_timeout: float = Field(30.0, gt=0, description="Seconds of silence inside a PDU or message before abort.")
     idle_timeout: float = Field(600.0, gt=0, description="Seconds an association may rest between messages.")
+
+    stow: Annotated[str, AfterValidator(setting_values.stow)] = Field(
+        "",
+        description="Where the gateway takes films by web too (STOW-RS): `host:port`, or `tls:host:port` with the "
+        "certificates of DICOM over TLS. Empty: nowhere. Another address than this machine's own needs "
+        "XRAYQ_STOW_TOKENS, or `tls:` and certified clients.",
+    )
+    stow_tokens: SecretStr = Field(
+        SecretStr(""),
+        description="Who may push by web: lines, or comma-separated entries, `AE_TITLE:TOKEN`; the AE title is the "
+        f"calling one in the ledger, a token has {setting_values.LEAST_TOKEN} characters or more. Empty: nobody shows "
+        "one.",
+    )
 
     bundle: Place | None = Field(
         None, description="Bundle that is live while none is activated; default: the shipped reference."
@@ -341,6 +357,11 @@ class Settings(BaseSettings):
     )
 
     http_host: str = Field("127.0.0.1", description="Address of the metrics and health endpoints.")
+    http_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token for metrics and for the words of health checks. Without one they are told to this "
+        "machine alone: only where `XRAYQ_HTTP_HOST` is a loopback address.",
+    )
     gateway_http_port: int = Field(9110, ge=0, le=65535, description="Port of the gateway's endpoints; 0: none.")
     relay_http_port: int = Field(9111, ge=0, le=65535, description="Port of the relay's endpoints; 0: none.")
     worker_http_port: int = Field(9112, ge=0, le=65535, description="Port of the worker's endpoints; 0: none.")
@@ -404,6 +425,28 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _whole_http(self) -> Self:
+        """Whom nobody admits would be let in, or nobody."""
+        for name, read in (("http_token", setting_values.token), ("stow_tokens", setting_values.named_tokens)):
+            try:
+                read(getattr(self, name).get_secret_value())
+            except ValueError as error:
+                raise ValueError(f"XRAYQ_{name.upper()} {error}") from None
+        if not self.stow:
+            return self
+        place, certified = setting_values.stow_place(self.stow), self.tls_clients == "certified"
+        if place.tls and not (self.tls_certificate and self.tls_key):
+            raise ValueError("XRAYQ_STOW tls: needs XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY")
+        if place.tls and certified and not self.tls_authorities:
+            raise ValueError("XRAYQ_STOW tls: needs XRAYQ_TLS_AUTHORITIES, or XRAYQ_TLS_CLIENTS any")
+        admitted = self.stow_tokens.get_secret_value() or (place.tls and certified)
+        if not admitted and not setting_values.is_loopback(place.host):
+            raise ValueError(
+                "XRAYQ_STOW needs XRAYQ_STOW_TOKENS, or tls: and XRAYQ_TLS_CLIENTS certified: everybody could push"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_port_each(self) -> Self:
         """Two processes of one machine: the second would work without metrics and without a health check."""
         names: dict[int, str] = {}
@@ -412,6 +455,8 @@ class Settings(BaseSettings):
             if port and port in names:
                 raise ValueError(f"{names[port]} and {variable} are both {port}: give each its own")
             names[port] = variable
+        if self.stow and (port := setting_values.stow_place(self.stow).port) in names:
+            raise ValueError(f"{names[port]} and XRAYQ_STOW are both {port}: give each its own")
         return self
 
     @property
@@ -470,7 +515,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
         toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG_VARIABLE, CONFIG_FILE)))
-        return init_settings, env_settings, toml
+        return init_settings, SecretFiles(settings_cls), env_settings, toml
 
 
 def cores() -> int:

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import SecretStr
 
+from worker.secret_files import SECRETS, variable_of
 from worker.settings import CONFIG_VARIABLE, Settings
 
 HEAD = f"""# Settings
@@ -14,6 +15,10 @@ HEAD = f"""# Settings
 
 Each is an environment variable, or a line in `xrayq.toml` (`{CONFIG_VARIABLE}` names another file) under its name in
 lower case without `XRAYQ_`. The environment wins. Lists are comma-separated in the environment.
+
+What holds a secret can stand in a file, which another variable of the environment names:
+{", ".join(f"`{variable_of(name)}`" for name in SECRETS)}.
+It is read at the start.
 
 | variable | default | meaning |
 |---|---|---|

@@ -21,7 +21,7 @@ from tests.published import NOW, break_trail, fill
 from tests.services import Xrayq, free_port, typed_in
 from tests.still import FREE, clock_of, disks, no_pictures
 from worker.db.session import identity
-from worker.health.server import Answer, Endpoint
+from worker.health.server import Answer, Endpoint, Shown
 from worker.nightly import published as made
 
 PICTURE = re.compile(r'src="data:image/[^"]+"')
@@ -38,7 +38,7 @@ BESIDE = {"check": "mail", "ok": False, "text": "2 mails wait", "needed": False}
 def answering(role: str, installation: str, *checks: dict[str, object]) -> Iterator[str]:
     """A process that always says the same on /readyz, at the port that it yields."""
     body = json.dumps({"role": role, "installation": installation, "ok": True, "checks": checks}).encode()
-    endpoint = Endpoint("127.0.0.1", 0, {"/readyz": lambda: Answer(status=200, content_type="", body=body)})
+    endpoint = Endpoint("127.0.0.1", 0, {"/readyz": Shown(page=lambda: Answer(status=200, content_type="", body=body))})
     endpoint.start()
     try:
         yield str(endpoint.port)

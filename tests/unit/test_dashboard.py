@@ -14,7 +14,7 @@ from dicom_gateway.spool import Spool
 from tests.images import FOLDER, services
 from worker.db.session import make_engine
 from worker.health import outbox_metrics
-from worker.metrics import GatewayMetrics, RelayMetrics, WorkerMetrics
+from worker.metrics import GatewayMetrics, PushMetrics, RelayMetrics, WorkerMetrics
 from worker.settings import Settings
 
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -30,6 +30,7 @@ def registries() -> dict[str, CollectorRegistry]:
     """As the processes make them; the relay's database is none that answers."""
     gateway, relay, worker = GatewayMetrics(own_title="OWN"), RelayMetrics(), WorkerMetrics()
     gateway.watch(established=lambda: 0, spool=Spool(Path("/nowhere")))
+    PushMetrics(gateway)
     outbox_metrics.register(relay.registry, make_engine("sqlite:////nowhere/xrayq.db"))
     worker.watch(lambda: None)
     return {"gateway": gateway.registry, "relay": relay.registry, "worker": worker.registry}

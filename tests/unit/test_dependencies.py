@@ -27,7 +27,8 @@ USED_WITHOUT_EXTRAS = (
     "worker.nightly.run", "worker.alarms.rules", "worker.status.view", "worker.processes.up", "worker.demo",
     "dicom_gateway.scp", "model.bundle", "model.scorer", "model.gate.rules", "model.stats.shift",
     "model.engine.choose", "model.data.prepare", "worker.processes.gateway", "worker.processes.relay",
-    "worker.processes.worker", "worker.evidence.pack", "worker.evidence.verify",
+    "worker.processes.worker", "worker.processes.push", "worker.http_push.server",
+    "worker.evidence.pack", "worker.evidence.verify",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from tests.unit.worker.cli.test_cli import commands
 from worker import settings_page
 from worker.errors import EXIT_CODES
 from worker.scoring.outcomes import known_reasons
+from worker.secret_files import SECRETS, variable_of
 from worker.settings import CONFIG_VARIABLE, Settings
 from worker.states import NOT_A_FILM, State
 
@@ -53,6 +54,7 @@ FOR_USERS = (
 REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), NOT_A_FILM, "operator"})
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
+VARIABLES |= {variable_of(name) for name in SECRETS}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}
 
 

@@ -48,9 +48,11 @@ def load_settings(**overrides: Any) -> "Settings":
 
     from pydantic import ValidationError
 
+    from worker.secret_files import SECRETS, variable_of
     from worker.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings
 
     known = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE} | TEST_VARIABLES
+    known |= {variable_of(name) for name in SECRETS}
     if unknown := sorted(name for name in os.environ if name.startswith("XRAYQ_") and name not in known):
         hints = (did_you_mean(name, known, prefix="XRAYQ_") for name in unknown)
         hint = next(filter(None, hints), "")
@@ -69,6 +71,8 @@ def load_settings(**overrides: Any) -> "Settings":
         raise ConfigurationError(f"settings file {config} is no TOML: {error}") from None
     except OSError as error:
         raise ConfigurationError(f"settings file {config}: {error.strerror}") from None
+    except ValueError as error:  # of a file with a secret
+        raise ConfigurationError(str(error)) from None
 
 
 def _fault(fault: "ErrorDetails", config: str) -> str:

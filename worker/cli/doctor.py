@@ -55,6 +55,7 @@ def _options(settings: "Settings") -> "DoctorOptions":
 
     from worker.processes.audit_options import repository
     from worker.processes.redis_server import running_socket
+    from worker.processes.tls_options import serves_tls
     from worker.status.doctor import DoctorOptions
 
     return DoctorOptions(
@@ -62,7 +63,8 @@ def _options(settings: "Settings") -> "DoctorOptions":
         audit_minutes=settings.alarm_audit_minutes,
         host=settings.local_host,
         port=settings.port,
-        certificate=settings.tls_certificate if settings.tls_port else None,
+        certificate=settings.tls_certificate if serves_tls(settings) else None,
+        stow=settings.stow,
         ae_title=settings.ae_title,
         calling_aes=settings.calling_aes,
         spool=settings.spool_folder,

@@ -1,7 +1,7 @@
 """Asking a process of this host for its `/readyz`."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 
 from worker.errors import ConfigurationError, Unhealthy
@@ -22,6 +22,8 @@ class ProcessAddress:
     """0: it has no endpoint."""
     installation: str
     """Its database, as `worker.db.session.identity` has it."""
+    token: str = field(default="", repr=False)
+    """Bearer token that it asks for, "" where it asks for none."""
 
 
 def ask(process: ProcessAddress, *, seconds: float = SECONDS) -> list[Check]:
@@ -37,7 +39,8 @@ def ask(process: ProcessAddress, *, seconds: float = SECONDS) -> list[Check]:
         raise ConfigurationError(f"{variable} is 0: the {role} has no endpoint to ask; give it a port")
     connection = HTTPConnection(reachable(process.host), port, timeout=seconds)
     try:
-        connection.request("GET", "/readyz")
+        shown = {"Authorization": f"Bearer {process.token}"} if process.token else {}
+        connection.request("GET", "/readyz", headers=shown)
         answer = json.loads(connection.getresponse().read(LARGEST_ANSWER))
         if answer["role"] != role:
             raise Unhealthy(f"port {port} is the {printable(answer['role'])}'s, not the {role}'s: see {variable}")

@@ -5,6 +5,8 @@ No text names a film, a path or a host: whoever reaches the endpoint reads it.
 
 import secrets
 import shutil
+import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -72,6 +74,18 @@ def _checked(name: str, answer: Look) -> Check:
         return Check(check=name, ok=False, text=f"no answer within {PATIENCE:g} s")
     except Exception as error:  # noqa: BLE001 - a check that breaks is an answer too, and its text may say too much
         return Check(check=name, ok=False, text=type(error).__name__)
+
+
+def knock(host: str, port: int, *, tls: bool) -> None:
+    """Whether somebody listens there, and speaks TLS where that is expected. Raises OSError.
+
+    Whose certificate it is, is not asked.
+    """
+    with socket.create_connection((host, port), timeout=ECHO_SECONDS) as connection:
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.wrap_socket(connection).close()
 
 
 class Turns:

@@ -6,18 +6,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from worker.bearer import CHALLENGE, NamedToken, bearer
 from worker.health.probes import Check
 
 log = logging.getLogger("xrayq.http")
 
 MOST_REQUESTS = 8
+UNSAID = "told with XRAYQ_HTTP_TOKEN alone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,34 @@ class Answer:
 Page = Callable[[], Answer]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What stands under a path."""
+
+    page: Page
+    """For whoever may ask."""
+    to_all: Page | None = None
+    """For everybody else; None: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Askers:
+    """Who may ask."""
+
+    token: str = field(default="", repr=False)
+    """Everybody who shows it; "": nobody has one."""
+    all: bool = False
+    """Everybody: only this machine reaches us."""
+
+    def include(self, authorization: str) -> bool:
+        if not self.token:
+            return self.all
+        return bearer([NamedToken(name="asker", token=self.token)], authorization) is not None
+
+
+THIS_MACHINE = Askers(all=True)
+
+
 class Endpoint(ThreadingMixIn, TCPServer):
     """Serves `pages` by path from `start` to the end of the process. At most MOST_REQUESTS at once."""
 
@@ -38,13 +68,14 @@ class Endpoint(ThreadingMixIn, TCPServer):
     """For a whole request, from the connection to the last byte of the answer."""
     request_queue_size = 32
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Page]) -> None:
+    def __init__(self, host: str, port: int, pages: Mapping[str, Shown], askers: Askers = THIS_MACHINE) -> None:
         """Binds. Raises OSError when that is not possible.
 
         Args:
             port: 0 lets the system choose.
         """
         self.pages = dict(pages)
+        self.askers = askers
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._free = threading.BoundedSemaphore(MOST_REQUESTS)
         super().__init__((host, port), _Handler)
@@ -94,9 +125,14 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "xrayq", ""
 
     def do_GET(self) -> None:
-        page = self.server.pages.get(self.path.partition("?")[0])
-        if page is None:
+        shown = self.server.pages.get(self.path.partition("?")[0])
+        if shown is None:
             self._send(text_answer(404, f"not found; here are {', '.join(self.server.pages)}"))
+            return
+        trusted = self.server.askers.include(self.headers.get("Authorization", ""))
+        page = shown.page if trusted else shown.to_all
+        if page is None:
+            self._send(text_answer(401, "for who shows the bearer token of XRAYQ_HTTP_TOKEN"))
             return
         try:
             answer = page()
@@ -121,6 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
         self.send_header("Cache-Control", "no-store")
+        if answer.status == 401:
+            self.send_header("WWW-Authenticate", CHALLENGE)
         if answer.status == 405:
             self.send_header("Allow", "GET, HEAD")
         self.end_headers()
@@ -128,37 +166,40 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
 
-def metrics_page(registry: CollectorRegistry) -> Page:
-    return lambda: Answer(status=200, content_type=CONTENT_TYPE_LATEST, body=generate_latest(registry))
+def metrics_page(registry: CollectorRegistry) -> Shown:
+    return Shown(page=lambda: Answer(status=200, content_type=CONTENT_TYPE_LATEST, body=generate_latest(registry)))
 
 
-def probe_page(role: str, installation: str, probe: Callable[[], list[Check]]) -> Page:
-    """200 when every needed check is well, else 503; as JSON either way.
+def probe_page(role: str, installation: str, probe: Callable[[], list[Check]]) -> Shown:
+    """200 when every needed check is well, else 503; as JSON either way. To all it is without the checks' words.
 
     Args:
         installation: tells apart whose gateway, relay or worker this is.
     """
 
-    def page() -> Answer:
+    def page(*, words: bool) -> Answer:
         checks = probe()
         ok = not any(check.stops for check in checks)
-        content = {"role": role, "installation": installation, "ok": ok, "checks": [asdict(check) for check in checks]}
+        said = [asdict(check if words else replace(check, text=UNSAID)) for check in checks]
+        content = {"role": role, "installation": installation, "ok": ok, "checks": said}
         body = json.dumps(content, indent=2).encode() + b"\n"
         return Answer(status=200 if ok else 503, content_type="application/json", body=body)
 
-    return page
+    return Shown(page=lambda: page(words=True), to_all=lambda: page(words=False))
 
 
 def text_answer(status: int, text: str) -> Answer:
     return Answer(status=status, content_type="text/plain; charset=utf-8", body=text.encode() + b"\n")
 
 
-def serve(role: str, host: str, port: int, pages: Mapping[str, Page]) -> Endpoint | None:
+def serve(
+    role: str, host: str, port: int, pages: Mapping[str, Shown], askers: Askers = THIS_MACHINE
+) -> Endpoint | None:
     """Start it. A process whose port is taken works without: that is logged, and its health check finds nobody."""
     if not port:
         return None
     try:
-        endpoint = Endpoint(host, port, pages)
+        endpoint = Endpoint(host, port, pages, askers)
     except OSError as error:
         log.error(
             f"no metrics and no health check: cannot listen on {host}:{port}; set XRAYQ_{role.upper()}_HTTP_PORT",
@@ -166,6 +207,8 @@ def serve(role: str, host: str, port: int, pages: Mapping[str, Page]) -> Endpoin
         )
         return None
     endpoint.start()
+    if not (askers.token or askers.all):
+        log.warning("no metrics, and health without words: set XRAYQ_HTTP_TOKEN, for others reach us too")
     log.info("metrics and health", extra={"role": role, "port": endpoint.port})
     return endpoint
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from worker.health.client import ProcessAddress
     from worker.health.probes import Look, Turns
     from worker.health.pulse import Pulse
+    from worker.http_push.server import PushServer
     from worker.metrics import GatewayMetrics, RelayMetrics, WorkerMetrics
     from worker.queue.outbox import Claims
     from worker.settings import Settings
@@ -22,14 +23,25 @@ ALIVE_SECONDS, READY_SECONDS = 60.0, 30.0
 
 
 def gateway(
-    settings: "Settings", metrics: "GatewayMetrics", server: "Gateway", database: "Engine", spool: "Spool", title: str
+    settings: "Settings",
+    metrics: "GatewayMetrics",
+    server: "Gateway",
+    database: "Engine",
+    spool: "Spool",
+    title: str,
+    push: "PushServer | None" = None,
 ) -> None:
-    """Args: title: the calling AE title of our own C-ECHO."""
+    """
+    Args:
+        title: the calling AE title of our own C-ECHO.
+        push: None where nothing is taken by web.
+    """
     from worker.errors import Unhealthy
     from worker.health import probes
+    from worker.processes.tls_options import serves_tls
 
     def listening() -> str:
-        if not server.listening:
+        if not server.listening or (push and not push.listening):
             raise Unhealthy("the listener has ended")
         return "listens"
 
@@ -40,7 +52,7 @@ def gateway(
 
     port = server.port
     metrics.watch(established=lambda: server.established, spool=spool)
-    if settings.tls_port and settings.tls_certificate:
+    if serves_tls(settings) and settings.tls_certificate:
         metrics.watch_certificate(settings.tls_certificate)
     _serve(
         "gateway",
@@ -109,7 +121,13 @@ def processes(settings: "Settings") -> "dict[str, ProcessAddress]":
     }
     installation = identity(settings.database)
     return {
-        role: ProcessAddress(role=role, host=settings.http_host, port=port, installation=installation)
+        role: ProcessAddress(
+            role=role,
+            host=settings.http_host,
+            port=port,
+            installation=installation,
+            token=settings.http_token.get_secret_value(),
+        )
         for role, port in ports.items()
     }
 
@@ -125,6 +143,7 @@ def _serve(
     from worker.health import probes
     from worker.health import server as http_endpoint
     from worker.health.probes import Probe
+    from worker.setting_values import is_loopback
 
     us = processes(settings)[role]
     pages = {
@@ -132,7 +151,8 @@ def _serve(
         "/healthz": http_endpoint.probe_page(role, us.installation, Probe(alive)),
         "/readyz": http_endpoint.probe_page(role, us.installation, Probe(ready, {"log": probes.log})),
     }
-    http_endpoint.serve(role, us.host, us.port, pages)
+    askers = http_endpoint.Askers(token=us.token, all=is_loopback(us.host))
+    http_endpoint.serve(role, us.host, us.port, pages, askers)
 
 
 def _redis(app: "Celery") -> str:

@@ -1,8 +1,10 @@
 """The gateway process: a Storage SCP put together from the settings."""
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from threading import Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,10 +17,12 @@ from dicom_gateway.scp import Gateway
 from worker.audit.actions import Actor
 from worker.errors import Unhealthy
 from worker.health import probes
-from worker.metrics import GatewayMetrics
+from worker.http_push.server import PushServer
+from worker.metrics import GatewayMetrics, PushMetrics
 from worker.processes import endpoints
 from worker.processes.audit_options import on_record
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
+from worker.processes.push import push_server, pushing_aes
 from worker.processes.tls_options import tls_options
 from worker.queue import periodic
 from worker.queue.periodic import Periodic
@@ -31,11 +35,12 @@ from worker.settings import Settings
 
 
 def run(settings: Settings) -> None:
-    """Receive films by C-STORE (Storage SCP). Needs the database and the spool, not Redis."""
+    """Receive films by C-STORE (Storage SCP) and, where it is set, by web. Needs database and spool, not Redis."""
     database, spool = open_database(settings, writes=True), open_spool(settings)
     swept = prepare_spool(settings, spool)
     own_title = probes.own_title()
-    metrics = GatewayMetrics(own_title=own_title, calling_aes=settings.calling_aes)
+    metrics = GatewayMetrics(own_title=own_title, calling_aes=(*settings.calling_aes, *pushing_aes(settings)))
+    push_metrics = PushMetrics(metrics)
     refused = Refusals(own_title=own_title, known=settings.calling_aes)
 
     pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
@@ -72,10 +77,15 @@ def run(settings: Settings) -> None:
         Observers(metrics, refused),
         committed=committed if settings.results_to else None,
     )
+    with _told_in_words():
+        push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics)
     stop = told_to_stop()
     with on_record(settings, database, Actor.GATEWAY):  # before anybody is let in
-        _start(server)
-        endpoints.gateway(settings, metrics, server, database, spool, own_title)
+        with _told_in_words():
+            server.start()
+            if push:
+                push.start()
+        endpoints.gateway(settings, metrics, server, database, spool, own_title, push)
         tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
         periodic.start([tell], stop)
         log = logging.getLogger("xrayq.gateway")
@@ -84,17 +94,30 @@ def run(settings: Settings) -> None:
         log.info("listening", extra={"port": server.port})
         if settings.tls_port:
             log.info("listening with TLS", extra={"port": server.tls_port})
+        if push:
+            log.info("listening for pushes by web", extra={"port": push.port})
         stop.wait()
-        server.stop()
+        _stop(server, push)
         pictures.close()
         with suppress(SQLAlchemyError):
             refused.write(database)
 
 
-def _start(server: Gateway) -> None:
-    """Raises Unhealthy."""
+def _stop(server: Gateway, push: PushServer | None) -> None:
+    """The grace of both begins now."""
+    ending = Thread(target=push.stop) if push else None
+    if ending:
+        ending.start()
+    server.stop()
+    if ending:
+        ending.join()
+
+
+@contextmanager
+def _told_in_words() -> Iterator[None]:
+    """Raises Unhealthy where a port or a certificate cannot be had."""
     try:
-        server.start()
+        yield
     except CannotListen as failed:
         raise cannot_listen(failed.host, failed.port, failed.error) from None
     except BadCertificate as error:

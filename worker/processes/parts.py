@@ -151,7 +151,7 @@ def variable_of_spool(settings: "Settings") -> str:
 
 def cannot_listen(host: str, port: int, error: OSError) -> Unhealthy:
     """Why the DICOM port cannot be had, and what to do, in one line."""
-    todo = "set XRAYQ_PORT or --port, or XRAYQ_TLS_PORT for TLS"
+    todo = "set XRAYQ_PORT or --port, XRAYQ_TLS_PORT for TLS, or XRAYQ_STOW"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         todo = "set XRAYQ_HOST to an address of this machine"
     elif error.errno == errno.EACCES:

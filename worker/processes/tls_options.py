@@ -7,11 +7,18 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
+def serves_tls(settings: "Settings") -> bool:
+    """Whether a port of the gateway speaks TLS: DICOM's, or that of pushes by web."""
+    from worker.setting_values import stow_place
+
+    return bool(settings.tls_port or (settings.stow and stow_place(settings.stow).tls))
+
+
 def tls_options(settings: "Settings") -> "TlsOptions | None":
     """None where there is no port for it."""
     from dicom_gateway.tls import Clients, Profile, TlsOptions
 
-    if not settings.tls_port:
+    if not serves_tls(settings):
         return None
     assert settings.tls_certificate
     assert settings.tls_key

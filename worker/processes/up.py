@@ -20,6 +20,7 @@ from worker.processes.redis_server import RedisServer
 from worker.queue.retry import back_off
 from worker.reporting.destinations import routes_of
 from worker.reporting.outlook import outlook
+from worker.setting_values import stow_place
 from worker.settings import Settings
 
 log = logging.getLogger("xrayq.up")
@@ -128,6 +129,8 @@ def supervise(settings: Settings) -> None:
     _free(settings.local_host, settings.port)
     if settings.tls_port:
         _free(settings.host, settings.tls_port)
+    if settings.stow:
+        _free(stow_place(settings.stow).host, stow_place(settings.stow).port)
     redis = None if settings.redis_url else RedisServer(settings.home)
     redis_pause = Pause(longest=LONGEST_PAUSE_ELSE)
     children = [

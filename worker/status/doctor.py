@@ -22,13 +22,14 @@ from worker.db.session import database_time, reading
 from worker.db.tables import instance, outbox
 from worker.errors import Undelivered, Unhealthy, WorkerError
 from worker.health import probes
-from worker.health.probes import Check, reachable
+from worker.health.probes import Check, knock, reachable
 from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.reporting import acceptance
 from worker.reporting.destinations import routes_of
 from worker.reporting.outlook import outlook
+from worker.setting_values import is_loopback, stow_place
 from worker.states import State
 from worker.status.flow import ahead_text
 from worker.words import size
@@ -51,6 +52,8 @@ class DoctorOptions:
     """Port of the gateway, without TLS."""
     certificate: Path | None
     """Ours for TLS; None: no port for it."""
+    stow: str
+    """XRAYQ_STOW, "" where nothing is taken by web."""
     ae_title: str
     calling_aes: tuple[str, ...]
     spool: Path
@@ -118,6 +121,22 @@ def _certificate(options: DoctorOptions) -> str:
         when = f"expires in {days:.0f} days" if days > 0 else f"expired {-days:.0f} days ago"
         raise Unhealthy(f"the certificate for TLS {when}: put a new one in its place, it is taken without a restart")
     return f"the certificate for TLS is good for {days:.0f} days"
+
+
+def _stow(options: DoctorOptions) -> str:
+    """Knocks only: who pushes shows a token or a certificate, which we have none of."""
+    if not options.stow:
+        return "nothing is taken by web: XRAYQ_STOW is empty"
+    place = stow_place(options.stow)
+    try:
+        knock(reachable(place.host), place.port, tls=place.tls)
+    except OSError as error:
+        raise Unhealthy(
+            f"nobody answers on {options.stow} ({error.strerror or type(error).__name__}): "
+            "start 'xrayq up' or 'xrayq gateway', or see XRAYQ_STOW"
+        ) from None
+    plain = "" if place.tls or is_loopback(place.host) else ", without TLS: whoever listens in reads films and tokens"
+    return f"pushes by web are taken on {options.stow}{plain}"
 
 
 def _spool(options: DoctorOptions) -> str:
@@ -292,6 +311,7 @@ def _broker(options: DoctorOptions) -> str:
 CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("gateway", _gateway),
     ("tls", _certificate),
+    ("stow", _stow),
     ("spool", _spool),
     ("database", _database),
     ("orphans", _orphans),

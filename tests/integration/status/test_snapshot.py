@@ -22,7 +22,7 @@ from worker.db import schema
 from worker.db.session import make_engine, writing
 from worker.db.tables import alarm, errand, finding_score, instance, score
 from worker.health.client import ProcessAddress
-from worker.health.server import Answer, Endpoint
+from worker.health.server import Answer, Endpoint, Shown
 from worker.receiving.refusals import Refusals
 from worker.status import snapshot
 from worker.status.snapshot import Snapshot, StatusOptions, StatusReader, ask
@@ -341,7 +341,7 @@ ANSWERS: Mapping[str, tuple[bytes, bool, str]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_a_process_says(name: str) -> None:
     body, ready, text = ANSWERS[name]
-    endpoint = Endpoint("127.0.0.1", 0, {"/readyz": lambda: Answer(status=200, content_type="", body=body)})
+    endpoint = Endpoint("127.0.0.1", 0, {"/readyz": Shown(page=lambda: Answer(status=200, content_type="", body=body))})
     endpoint.start()
     found = ask(asked("worker", endpoint.port))
     endpoint.shutdown()

@@ -3,9 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from worker.processes import alarm_options
+from worker.secret_files import SECRETS, variable_of
 from worker.setting_values import webhook_key
 from worker.settings import CONFIG_VARIABLE, Settings, cores
 
@@ -244,3 +245,78 @@ def test_two_processes_do_not_share_a_port(ports: dict[str, int]) -> None:
         Settings(**ports)  # type: ignore[arg-type]
     none = dict.fromkeys(("port", "gateway_http_port", "relay_http_port", "worker_http_port"), 0)
     assert Settings(**none).port == 0  # type: ignore[arg-type]
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    for name in SECRETS:
+        text = {"database_url": "sqlite:////x.db", "redis_url": "redis://host", "stow_tokens": "CR1:0123456789abcdef"}
+        secret.write_text(text.get(name, "0123456789abcdef") + "\n")
+        with monkeypatch.context() as patch:
+            patch.setenv(variable_of(name), str(secret))
+            patch.setenv(f"XRAYQ_{name.upper()}", "")  # as Compose has a variable that nobody set
+            if name == "webhook_secret":
+                patch.setenv("XRAYQ_WEBHOOK_URL", "https://hook.example")
+            value = getattr(Settings(), name)
+            assert (value if isinstance(value, str) else value.get_secret_value()) == secret.read_text().strip()
+    assert set(SECRETS) >= {name for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot read .*: No such file"),
+        (b"", "is empty"),
+        (b"\xff\xfe", "it is no text"),
+        (b"x" * 70_000, "longer than 64 KiB"),
+        (b"both", "are both set"),
+    ],
+)
+def test_a_file_of_a_secret_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    monkeypatch.setenv("XRAYQ_HTTP_TOKEN_FILE", str(tmp_path / "secret"))
+    if content == b"both":
+        monkeypatch.setenv("XRAYQ_HTTP_TOKEN", "another")
+    with pytest.raises(ValueError, match=f"XRAYQ_HTTP_TOKEN_FILE.*{words}"):
+        Settings()
+
+
+TLS = {"tls_certificate": "/c", "tls_key": "/k", "tls_authorities": "/a"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"stow": "127.0.0.1"}, "should be like 127.0.0.1:8042"),
+        ({"stow": "0.0.0.0:8443"}, "everybody could push"),
+        ({"stow": "tls:0.0.0.0:8443", "tls_clients": "any"} | TLS, "everybody could push"),
+        ({"stow": "tls:127.0.0.1:8443"}, "needs XRAYQ_TLS_CERTIFICATE"),
+        ({"stow": "tls:127.0.0.1:8443"} | TLS | {"tls_authorities": None}, "needs XRAYQ_TLS_AUTHORITIES"),
+        ({"stow": "localhost:9110"}, "XRAYQ_GATEWAY_HTTP_PORT and XRAYQ_STOW are both 9110"),
+        ({"stow_tokens": "CR1"}, "XRAYQ_STOW_TOKENS entry 1 should be AE_TITLE:TOKEN"),
+        ({"stow_tokens": "CR1:short"}, "16 characters or more"),
+        ({"stow_tokens": "CR1:0123456789abcdef,CR2:0123456789abcdef"}, "one token twice"),
+        ({"stow_tokens": "SEVENTEEN LETTERS:0123456789abcdef"}, "AE title"),
+        ({"http_token": "with spaces in the middle"}, "XRAYQ_HTTP_TOKEN should have"),
+    ],
+)
+def test_half_of_a_push_by_web_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words) as failed:
+        Settings(**given)
+    assert "0123456789abcdef" not in failed.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"stow": "127.0.0.1:8042"},
+        {"stow": "[::1]:8042"},
+        {"stow": "0.0.0.0:8042", "stow_tokens": "CR1:0123456789abcdef\nCR1:another-token-of-it\n"},
+        {"stow": "tls:0.0.0.0:8443"} | TLS,
+    ],
+)
+def test_a_whole_push_by_web(given: dict[str, Any]) -> None:
+    assert Settings(**given).stow == given["stow"]

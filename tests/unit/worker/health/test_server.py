@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 
@@ -17,7 +18,7 @@ from worker.errors import ConfigurationError, Unhealthy
 from worker.health import client, probes
 from worker.health.client import ProcessAddress
 from worker.health.probes import Check, Probe
-from worker.health.server import MOST_REQUESTS, Answer, Endpoint, metrics_page, probe_page, serve
+from worker.health.server import MOST_REQUESTS, UNSAID, Answer, Askers, Endpoint, Shown, metrics_page, probe_page, serve
 from worker.metrics import make_registry
 
 GOOD, BAD = Check(check="spool", ok=True, text="writable"), Check(check="redis", ok=False, text="away")
@@ -41,7 +42,7 @@ def endpoint(registry: CollectorRegistry) -> Iterator[Endpoint]:
             "/metrics": metrics_page(registry),
             "/readyz": probe_page("relay", "ours", lambda: [GOOD, BAD]),
             "/healthz": probe_page("relay", "ours", lambda: [GOOD]),
-            "/broken": broken,
+            "/broken": Shown(page=broken),
         },
     )
     made.request_seconds = 0.3
@@ -67,7 +68,7 @@ def test_metrics(endpoint: Endpoint, registry: CollectorRegistry) -> None:
 def test_a_counter_is_one_series() -> None:
     registry = make_registry("relay")
     Counter("xrayq_some_total", "Some.", registry=registry).inc()
-    assert b"_created" not in metrics_page(registry)().body
+    assert b"_created" not in metrics_page(registry).page().body
 
 
 def test_probes_say_each_check_and_200_or_503(endpoint: Endpoint) -> None:
@@ -114,6 +115,24 @@ def test_silent_and_dribbling_peers_are_cut_and_never_too_many(endpoint: Endpoin
         peer.close()
     wait_until(lambda: endpoint._free._value == MOST_REQUESTS, 5, "the places to be free again")
     assert request(endpoint.port, "/healthz").status == 200
+
+
+def test_who_shows_no_token_is_told_what_stops_and_no_more(registry: CollectorRegistry) -> None:
+    pages = {"/metrics": metrics_page(registry), "/readyz": probe_page("relay", "ours", lambda: [GOOD, BAD])}
+    token = "a-token-of-prometheus"
+    for askers in (Askers(token=token), Askers(token=token, all=True), Askers()):
+        closed = Endpoint("127.0.0.1", 0, pages, askers)
+        closed.start()
+        refused = request(closed.port, "/metrics")
+        assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, 'Bearer realm="xrayq"')
+        assert request(closed.port, "/metrics", token="another-token-of-mine").status == 401
+        unready = request(closed.port, "/readyz")
+        assert (unready.status, unready.failing) == (503, {"redis": UNSAID})
+        assert client.ask(asked("relay", closed.port)) == [replace(check, text=UNSAID) for check in (GOOD, BAD)]
+        if askers.token:
+            assert request(closed.port, "/metrics", token=token).status == 200
+            assert client.ask(replace(asked("relay", closed.port), token=token)) == [GOOD, BAD]
+        end(closed)
 
 
 def test_garbage_is_refused_and_not_repeated(endpoint: Endpoint) -> None:
@@ -173,7 +192,9 @@ def test_asking_nobody_or_somebody_else(
 
 
 def test_asking_a_stranger() -> None:
-    stranger = Endpoint("127.0.0.1", 0, {"/readyz": lambda: Answer(status=200, content_type="text/html", body=b"<p>")})
+    stranger = Endpoint(
+        "127.0.0.1", 0, {"/readyz": Shown(page=lambda: Answer(status=200, content_type="text/html", body=b"<p>"))}
+    )
     stranger.start()
     with pytest.raises(Unhealthy, match="is no xrayq worker"):
         client.ask(asked("worker", stranger.port))
