@@ -57,7 +57,7 @@ are ours):
     0xC004  MissingIdentifier   it lacks the SOP Class or Instance UID
     0xC005  NoDataSet           the command announces no data set
 
-Whoever finds the fault raises the class; `association` answers with its status. No other module knows a number.
+Whoever finds the fault raises the class; `messages` answers with its status. No other module knows a number.
 Comments go into Error Comment (0000,0902): no more than 64 characters, and never a word from the data set.
 """
 
