@@ -13,6 +13,7 @@ from pynetdicom.pdu import A_RELEASE_RP
 
 from dicom_gateway import negotiation
 from dicom_gateway.commitment import CommitmentReport
+from dicom_gateway.committing import Keep
 from dicom_gateway.dimse import values
 from dicom_gateway.errors import Abort, AbortReason, HandshakeFailed, PeerGone, PeerSilent
 from dicom_gateway.few_lines import FewLines
@@ -44,6 +45,7 @@ class Association:
         options: GatewayOptions,
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
+        asked: Keep | None,
         committed: Callable[[CommitmentReport], None] | None,
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
@@ -54,7 +56,7 @@ class Association:
         Args:
             address: the peer's, for the log.
             accept: called with each durable film, and with each other object; success is answered only when it returns.
-            committed: as of `Gateway`.
+            asked, committed: as of `Gateway`.
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
             contexts_log: of refused presentation contexts, shared by all associations.
@@ -63,6 +65,7 @@ class Association:
         self._options = options
         self._spool = spool
         self._accept = accept
+        self._asked = asked
         self._committed = committed
         self._admit = admit
         self._stopping = stopping
@@ -116,7 +119,9 @@ class Association:
             self._orderly = True
             self._wire.send(negotiation.reject_pdu(rejection))
             raise PeerGone
-        accepted = negotiation.accept(request, self._options, reports=self._committed is not None)
+        accepted = negotiation.accept(
+            request, self._options, commits=self._asked is not None, reports=self._committed is not None
+        )
         self._wire.expect_all_within(math.inf)
         tell(self._observer.accepted, self.calling_ae)  # before the answer: what a peer knows has been counted
         self._refused.tell(accepted, self.calling_ae, self._peer())
@@ -131,7 +136,8 @@ class Association:
             called_ae=self.called_ae,
             spool=self._spool,
             accept=self._accept,
-            committed=self._committed,
+            asked=self._asked if accepted.asks else None,
+            committed=self._committed if accepted.reports else None,
             keep_other_objects=self._options.keep_other_objects,
             observer=self._observer,
             refused=self._refused,
@@ -173,12 +179,15 @@ class Association:
         return fixed
 
     def _next_pdu(self, messages: Messages) -> None:
-        resting = not messages.under_way
+        resting, patience = not messages.under_way, messages.patience
         try:
             kind, length = self._wire.read_pdu_header(
-                self._options.idle_timeout if resting else self._options.network_timeout
+                patience or (self._options.idle_timeout if resting else self._options.network_timeout)
             )
         except PeerSilent:
+            if patience:
+                messages.go_on()
+                return
             if resting:
                 raise
             raise Abort(AbortReason.NOT_SPECIFIED, "peer went silent inside a message") from None

@@ -23,17 +23,16 @@ ALL_HELD, SOME_FAILED = 1, 2
 """Event Type IDs (PS3.4 Table J.3-2)."""
 MOST_BYTES = 1 << 20
 """Of a report's data set on an association of the peer's: that on 1,000 objects has 130 KB."""
-NO_SUCH_OBJECT, CLASS_CONFLICT = 0x0112, 0x0119
+PROCESSING_FAILURE, NO_SUCH_OBJECT, CLASS_CONFLICT, DUPLICATE_TRANSACTION = 0x0110, 0x0112, 0x0119, 0x0131
 FAILURES: dict[int, str] = {
-    0x0110: "processing failure",
+    PROCESSING_FAILURE: "processing failure",
     NO_SUCH_OBJECT: "it has no such object",
     0x0213: "it lacks resources",
     0x0122: "it commits to no object of this SOP class",
     CLASS_CONFLICT: "it has the object under another SOP class",
-    0x0131: "the transaction UID is in use",
+    DUPLICATE_TRANSACTION: "the transaction UID is in use",
 }
 """Failure Reason (0008,1197), PS3.3 C.14.1.1."""
-UNKNOWN_FAILURE = 0x0110
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,4 +133,4 @@ def _uid(item: Dataset) -> str:
 
 def _reason(item: Dataset) -> int:
     reason = item.get("FailureReason")
-    return reason if isinstance(reason, int) else UNKNOWN_FAILURE
+    return reason if isinstance(reason, int) else PROCESSING_FAILURE

@@ -70,7 +70,7 @@ def make(kind: Item, value: bytes) -> bytes:
 
 
 def role(sop_class: str, *, scu: bool, scp: bool) -> bytes:
-    """Of an item of role selection: the length of the UID, the UID, and a byte each for SCU and SCP (PS3.7 D.3.3.4.1)."""
+    """An item of role selection: length of the UID, the UID, a byte each for SCU and SCP (PS3.7 D.3.3.4.1)."""
     return struct.pack(">H", len(sop_class)) + sop_class.encode() + bytes((scu, scp))
 
 

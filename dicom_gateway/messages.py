@@ -6,18 +6,21 @@ The fragments of a film's data set go from the socket's buffer straight into the
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from dicom_gateway import negotiation
-from dicom_gateway.commitment import ArrivingReport, CommitmentReport
+from dicom_gateway import commitment, committing, negotiation
+from dicom_gateway.commitment import CommitmentReport, take_report
+from dicom_gateway.committing import Keep, take_request
 from dicom_gateway.contexts import STORAGE_COMMITMENT
 from dicom_gateway.dimse import (
     C_CANCEL_RQ,
     C_ECHO_RQ,
     C_STORE_RQ,
+    N_ACTION_RQ,
     N_EVENT_REPORT_RQ,
+    N_EVENT_REPORT_RSP,
     NO_DATA_SET,
     Response,
     decode_command,
@@ -34,6 +37,7 @@ from dicom_gateway.errors import (
 from dicom_gateway.observer import Observer, tell
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.owed_reports import OwedReports
 from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
@@ -42,6 +46,27 @@ from dicom_gateway.wire import Wire
 log = logging.getLogger("xrayq.gateway")
 
 MAX_COMMAND_SET = 64 << 10
+MOST_BYTES = {N_ACTION_RQ: committing.MOST_BYTES, N_EVENT_REPORT_RQ: commitment.MOST_BYTES}
+"""Of the data set of a message of storage commitment, by Command Field."""
+
+
+@dataclass(kw_only=True)
+class ArrivingData:
+    """A data set that is kept in memory."""
+
+    most: int
+    """Bytes; what goes beyond is dropped."""
+    size: int = 0
+    value: bytearray = field(default_factory=bytearray)
+
+    def write(self, fragment: memoryview) -> None:
+        self.size += len(fragment)
+        if self.size <= self.most:
+            self.value += fragment
+
+    def whole(self) -> bytes | None:
+        """None where it was too large."""
+        return bytes(self.value) if self.size <= self.most else None
 
 
 @dataclass(kw_only=True)
@@ -53,8 +78,8 @@ class Message:
     command: Dataset | None = None
     store: Store | None = None
     """The state of a C-STORE under way; None between them."""
-    report: ArrivingReport | None = None
-    """The state of an N-EVENT-REPORT under way."""
+    data: ArrivingData | None = None
+    """Of a message of storage commitment."""
 
 
 class Messages:
@@ -71,6 +96,7 @@ class Messages:
         called_ae: str,
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
+        asked: Keep | None,
         committed: Callable[[CommitmentReport], None] | None,
         keep_other_objects: bool,
         observer: Observer,
@@ -82,7 +108,7 @@ class Messages:
             max_pdu: longest P-DATA-TF that the peer takes, bytes.
             peer: fields of the log's lines.
             accept: as of `Association`.
-            committed: as of `Gateway`.
+            asked, committed: as of `Gateway`; None also where the peer may not do that.
             keep_other_objects: store also what can never be a film.
         """
         self._wire = wire
@@ -92,7 +118,9 @@ class Messages:
         self._calling_ae, self._called_ae = calling_ae, called_ae
         self._spool = spool
         self._accept = accept
+        self._asked = asked
         self._committed = committed
+        self._owed = OwedReports(wire, contexts, max_pdu)
         self._keep_other_objects = keep_other_objects
         self._observer = observer
         self._refused = refused
@@ -103,10 +131,20 @@ class Messages:
         """A message has begun, and is not answered yet."""
         return self._message is not None
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds for which the peer is to rest before `go_on` is called; None where it is to be waited for."""
+        return None if self._message else self._owed.patience
+
+    def go_on(self) -> None:
+        """Do something for what we owe. Raises OSError."""
+        self._owed.go_on()
+
     def discard(self) -> None:
         """The association is over: nothing is kept of what was not answered."""
         if self._message and self._message.store:
             self._message.store.discard()
+        self._owed.leave()
 
     def fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
         """One fragment of a message (PS3.8 Annex E): bit 0 of `control` is set in commands, bit 1 in the last one."""
@@ -127,16 +165,16 @@ class Messages:
             return
         if message.store:
             message.store.write(fragment)
-        elif message.report:
-            message.report.write(fragment)
+        elif message.data:
+            message.data.write(fragment)
         if last:
             self._data_complete(message)
 
     def _command_complete(self, message: Message) -> None:
         command = message.command = decode_command(bytes(message.command_set))
-        field = command.get("CommandField")
+        kind = command.get("CommandField")
         has_data = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
-        if field == C_STORE_RQ:
+        if kind == C_STORE_RQ:
             message.store = Store(
                 command,
                 self._contexts[message.context_id],
@@ -146,21 +184,28 @@ class Messages:
             message.store.begin(has_data=has_data)
             if not has_data:
                 self._data_complete(message)
-        elif field == C_ECHO_RQ:
+        elif kind == C_ECHO_RQ:
             self._respond(message, SUCCESS)
-        elif field == N_EVENT_REPORT_RQ and self._contexts[message.context_id][0] == STORAGE_COMMITMENT:
-            message.report = ArrivingReport(command, self._contexts[message.context_id][1])
+        elif kind in MOST_BYTES and self._contexts[message.context_id][0] == STORAGE_COMMITMENT:
+            message.data = ArrivingData(most=MOST_BYTES[kind])
             if not has_data:
                 self._data_complete(message)
-        elif field == C_CANCEL_RQ:
+        elif kind == C_CANCEL_RQ:
             self._message = None
+        elif kind == N_EVENT_REPORT_RSP:
+            self._owed.answered(command)
+            if not has_data:
+                self._message = None
         elif not has_data:
             self._respond(message, UNRECOGNISED_OPERATION)
 
     def _data_complete(self, message: Message) -> None:
-        store = message.store
-        if message.report and self._committed:
-            self._respond(message, *message.report.take(self._committed))
+        store, command = message.store, message.command or Dataset()
+        if message.data:
+            self._commitment(message, command, message.data.whole())
+            return
+        if command.get("CommandField") == N_EVENT_REPORT_RSP:
+            self._message = None
             return
         if store is None:
             self._respond(message, UNRECOGNISED_OPERATION)
@@ -184,6 +229,23 @@ class Messages:
                 "commit_ms": round((time.monotonic() - started) * 1e3, 1),
             },
         )
+
+    def _commitment(self, message: Message, command: Dataset, data: bytes | None) -> None:
+        """Its request of us, or its report to us."""
+        syntax = self._contexts[message.context_id][1]
+        if command.CommandField == N_EVENT_REPORT_RQ and self._committed:
+            self._respond(message, *take_report(command, data, syntax, self._committed))
+        elif command.CommandField == N_ACTION_RQ and self._asked:
+            status, comment, owed = take_request(command, data, syntax, self._calling_ae, self._asked)
+            tell(self._observer.asked_to_commit, self._calling_ae, status)
+            if owed:
+                self._owed.add(message.context_id, owed)
+            else:
+                said = {"status": in_hexadecimal(status), "reason": comment}
+                log.warning("request for storage commitment refused", extra={**self._peer, **said})
+            self._respond(message, status, comment)
+        else:
+            self._respond(message, UNRECOGNISED_OPERATION)
 
     def _respond_refusal(self, message: Message, store: Store, refusal: Refusal, started: float) -> None:
         log.warning(

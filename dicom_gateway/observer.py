@@ -56,6 +56,13 @@ class Observer:
             seconds: from its last byte to the response.
         """
 
+    def asked_to_commit(self, calling_ae: str, status: int) -> None:
+        """A request for our storage commitment is about to be answered.
+
+        Args:
+            status: DIMSE status of the N-ACTION-RSP.
+        """
+
 
 class Observers(Observer):
     """Several, one after the other."""
@@ -86,6 +93,10 @@ class Observers(Observer):
     def stored(self, calling_ae: str, status: int, size: int, seconds: float) -> None:
         for observer in self._observers:
             tell(observer.stored, calling_ae, status, size, seconds)
+
+    def asked_to_commit(self, calling_ae: str, status: int) -> None:
+        for observer in self._observers:
+            tell(observer.asked_to_commit, calling_ae, status)
 
 
 def tell(hook: Callable[..., None], *values: object) -> None:

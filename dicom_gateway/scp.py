@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from dicom_gateway.association import Association
 from dicom_gateway.commitment import CommitmentReport
+from dicom_gateway.committing import Keep
 from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.observer import NO_PLACE, Observer, tell
@@ -41,6 +42,7 @@ class Gateway:
         accept: Callable[[Received | OtherObject], None],
         observer: Observer | None = None,
         committed: Callable[[CommitmentReport], None] | None = None,
+        asked: Keep | None = None,
     ) -> None:
         """
         Args:
@@ -49,11 +51,14 @@ class Gateway:
             observer: is told what associations do.
             committed: called with what a peer reports of objects that it was asked to commit to (N-EVENT-REPORT). Only
                 when it returns success is answered; it raises ReportRefusal else. None: no such report is taken.
+            asked: called with what a peer wants us to commit to (N-ACTION). Only when it returns success is answered;
+                it raises RequestRefusal else. None: storage commitment is not served.
         """
         self._options = options
         self._spool = spool
         self._accept = accept
         self._committed = committed
+        self._asked = asked
         self._observer = observer or Observer()
         self._contexts_log = FewLines(log)
         self._threads: list[threading.Thread] = []
@@ -193,6 +198,7 @@ class Gateway:
             options=self._options,
             spool=self._spool,
             accept=self._accept,
+            asked=self._asked,
             committed=self._committed,
             admit=admit,
             stopping=self._stopping.is_set,

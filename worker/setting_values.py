@@ -80,6 +80,19 @@ def result_routes(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def commitment_routes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Where storage commitment is reported to, each entry as `commitment_route` reads it, no AE twice."""
+    titles = []
+    for number, text in enumerate(texts, 1):
+        try:
+            titles.append(commitment_route(text).called)
+        except ValueError as error:
+            raise ValueError(f"entry {number} {error}") from None
+    if len(set(titles)) < len(titles):
+        raise ValueError("names one AE title twice")
+    return texts
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResultRoute:
     """An entry of XRAYQ_RESULTS_TO."""
@@ -133,6 +146,16 @@ def result_route(text: str) -> ResultRoute:
             raise ValueError(f"has a {whose} that {error}") from None
     if route.scheme not in ("http", "https") and len(destination) > LONGEST_DESTINATION:
         raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
+    return route
+
+
+def commitment_route(text: str) -> ResultRoute:
+    """AE@host:port or tls:AE@host:port, of any sender."""
+    if "@" not in text:
+        raise ValueError("should be like MODALITY@modality.example:104 or tls:MODALITY@modality.example:2762")
+    route = result_route(f"{ANY_SENDER}:{text}")
+    if route.scheme not in ("", "tls"):
+        raise ValueError("should be an AE by DICOM, such as MODALITY@modality.example:104")
     return route
 
 

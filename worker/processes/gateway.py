@@ -13,10 +13,12 @@ from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
 from worker.audit.actions import Actor
+from worker.committing.reporters import Reporters
 from worker.errors import Unhealthy
 from worker.health import probes
 from worker.metrics import GatewayMetrics
 from worker.processes import endpoints
+from worker.processes.commitment_options import committing
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
 from worker.processes.tls_options import tls_options
 from worker.queue import periodic
@@ -24,7 +26,7 @@ from worker.queue.periodic import Periodic
 from worker.receiving import other_objects, refusals
 from worker.receiving.ingest import ingest
 from worker.receiving.refusals import Refusals
-from worker.reporting.destinations import routes_of
+from worker.reporting.destinations import routes_of, store_destinations
 from worker.reporting.held import record_report
 from worker.settings import Settings
 
@@ -49,6 +51,7 @@ def run(settings: Settings) -> None:
     def committed(report: CommitmentReport) -> None:
         record_report(database, report, Actor.GATEWAY)
 
+    commits = committing(settings, database, spool)
     server = Gateway(
         GatewayOptions(
             host=settings.host,
@@ -70,8 +73,10 @@ def run(settings: Settings) -> None:
         accept,
         Observers(metrics, refused),
         committed=committed if settings.results_to else None,
+        asked=commits.take,
     )
     stop = told_to_stop()
+    reporters = Reporters(commits, store_destinations(settings.commitment_to), stop)
     try:
         server.start()
     except CannotListen as failed:
@@ -80,7 +85,7 @@ def run(settings: Settings) -> None:
         raise Unhealthy(f"no TLS: {error}") from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
-    periodic.start([tell], stop)
+    periodic.start([tell, *reporters.tasks()], stop)
     log = logging.getLogger("xrayq.gateway")
     if swept:
         log.info("removed half-written films that nobody was promised", extra={"count": swept})

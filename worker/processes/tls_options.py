@@ -26,13 +26,19 @@ def tls_options(settings: "Settings") -> "TlsOptions | None":
 
 def tls_of_results(settings: "Settings") -> "Followed | None":
     """For results over TLS; None where none go out so. Raises ConfigurationError."""
+    return _client(settings) if settings.results_by_tls else None
+
+
+def tls_of_commitment(settings: "Settings") -> "Followed | None":
+    """The same for reports of storage commitment."""
+    return _client(settings) if settings.commitment_by_tls else None
+
+
+def _client(settings: "Settings") -> "Followed":
     from dicom_gateway.errors import BadCertificate
     from dicom_gateway.tls import ClientOptions, Profile, client_tls
     from worker.errors import ConfigurationError
-    from worker.setting_values import result_route
 
-    if not any(result_route(text).scheme == "tls" for text in settings.results_to):
-        return None
     assert settings.tls_authorities
     options = ClientOptions(
         authorities=settings.tls_authorities,
