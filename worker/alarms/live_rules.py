@@ -14,6 +14,7 @@ from worker.alarms import ledger, silence
 from worker.alarms.change import Change
 from worker.alarms.rules import BY_ID, Condition
 from worker.audit.actions import Action
+from worker.committing.listing import unreported
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
@@ -23,7 +24,7 @@ from worker.receiving import refusals
 from worker.reporting import not_arrived
 from worker.reporting.not_arrived import LateResults
 from worker.states import State
-from worker.words import size
+from worker.words import counted, size
 
 DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
 NAMED_REASONS, NAMED_CLASSES = 5, 2
@@ -108,6 +109,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         *silence.conditions(connection, limits.silent_films, limits.zone, now),
         *_report_late(connection, limits, now, ("report_late", "") in standing),
         *_report_undelivered(connection, limits, now),
+        *_commitment_unreported(connection, limits, now),
     ]
     rules: set[str | tuple[str, str]] = {
         "backlog",
@@ -116,6 +118,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         "sender_silent",
         "report_late",
         "report_undelivered",
+        "commitment_unreported",
     }
     if free_mib is not None:
         rules.add(("spool_space", limits.host))
@@ -275,6 +278,19 @@ def _report_undelivered(connection: Connection, limits: AlarmLimits, now: dateti
             value=round((now - oldest).total_seconds() / 60),
             threshold=limits.result_minutes,
             text=f"{not_arrived.in_words(of_subject)}, the oldest of {_clock(oldest, limits.zone)}",
+        )
+
+
+def _commitment_unreported(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
+    """One for each AE, of the first MOST_REFUSED: an AE title is a stranger's word."""
+    for found in unreported(connection, late=now - HOUR, given_up=now - DAY)[:MOST_REFUSED]:
+        yield Condition(
+            rule="commitment_unreported",
+            subject=found.calling_ae,
+            value=round((now - found.oldest).total_seconds() / 60),
+            threshold=HOUR.total_seconds() / 60,
+            text=f"{counted(found.requests, 'request')} of {found.calling_ae} for storage commitment not reported on, "
+            f"the oldest of {_clock(found.oldest, limits.zone)}",
         )
 
 

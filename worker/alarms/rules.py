@@ -63,7 +63,7 @@ RULES: tuple[AlarmRule, ...] = (
         setting="alarm_refusals",
         meaning="so many C-STOREs, or presentation contexts, of an AE were refused within an hour",
         advice="C-STOREs: look up the status in CONFORMANCE.md; the films are still the sender's. Contexts: "
-        "remove non-storage SOP classes (Query/Retrieve, Storage Commitment, Print) from this destination's "
+        "remove non-storage SOP classes (Query/Retrieve, Worklist, Print) from this destination's "
         "configuration on the device",
         counts=True,
     ),
@@ -94,6 +94,13 @@ RULES: tuple[AlarmRule, ...] = (
         setting="alarm_result_minutes",
         meaning="results are not at their destination, or not confirmed by it, so many minutes after their films ended",
         advice="xrayq report list says why",
+    ),
+    AlarmRule(
+        id="commitment_unreported",
+        when=When.LIVE,
+        setting="",
+        meaning="an AE asked for storage commitment and was not reported to within an hour, or was given up",
+        advice="xrayq commitment list says why; XRAYQ_COMMITMENT_TO says where each AE is reported to",
     ),
     AlarmRule(
         id="report_failed",

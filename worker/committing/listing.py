@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
-from dicom_gateway.commitment import FAILURES
+from dicom_gateway.commitment import CLASS_CONFLICT, DUPLICATE_TRANSACTION, NO_SUCH_OBJECT, PROCESSING_FAILURE
 from dicom_gateway.errors import in_hexadecimal
 from model.json_value import plain
 from worker.committing.holding import SPOOL_AWAY
@@ -23,6 +23,15 @@ WORDS = {
     faults.NOT_ACCEPTED: "it does not take storage commitment with us as SCP: let it take our reports",
     f"{faults.REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_COMMITMENT_TO",
 }
+
+
+FAILURES = {
+    NO_SUCH_OBJECT: "not held",
+    CLASS_CONFLICT: "held under another SOP class",
+    PROCESSING_FAILURE: "came, and its file is damaged or cannot be read",
+    DUPLICATE_TRANSACTION: "not looked at: the AE used this transaction UID for other objects before",
+}
+"""By Failure Reason."""
 
 
 class RequestState(StrEnum):
@@ -50,6 +59,7 @@ class ListedRequest:
 
     @property
     def why(self) -> str:
+        """ "" before the first, and where it arrived."""
         return WORDS.get(self.reason) or faults.in_words(self.reason)
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,7 +77,41 @@ class ListedObject:
 
     @property
     def why(self) -> str:
-        return "" if self.failure_reason is None else FAILURES[self.failure_reason].replace("it ", "xrayq ")
+        return "" if self.failure_reason is None else FAILURES[self.failure_reason]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreported:
+    """Requests of an AE that it has no report on."""
+
+    calling_ae: str
+    requests: int
+    oldest: datetime
+    """When the first of them was asked."""
+
+
+def unreported(connection: Connection, *, late: datetime, given_up: datetime) -> list[Unreported]:
+    """By AE, of those that waited before `late`, or were given up after `given_up`; the oldest first."""
+    table = commitment_request
+    oldest = func.min(table.c.asked_at)
+    waits = table.c.given_up_at.is_(None) & (table.c.asked_at < late)
+    query = (
+        select(table.c.calling_ae, func.count(), oldest)
+        .where(table.c.answered_at.is_(None), waits | (table.c.given_up_at > given_up))
+        .group_by(table.c.calling_ae)
+        .order_by(oldest)
+    )
+    return [
+        Unreported(calling_ae=title, requests=number, oldest=first)
+        for title, number, first in connection.execute(query)
+    ]
+
+
+def without_address(connection: Connection) -> set[str]:
+    """AEs that left before a report, and had no address then."""
+    table = commitment_request
+    query = select(table.c.calling_ae).where(table.c.reason == NO_ROUTE, table.c.answered_at.is_(None)).distinct()
+    return set(connection.execute(query).scalars())
 
 
 def listed(connection: Connection, *, limit: int = 0) -> list[ListedRequest]:

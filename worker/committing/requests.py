@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from dicom_gateway.committing import CommitmentAnswer, CommitmentRequest
 from dicom_gateway.errors import RequestTooLarge, in_hexadecimal
@@ -162,14 +162,6 @@ def forget(engine: Engine, now: datetime) -> None:
     ended = func.coalesce(commitment_request.c.answered_at, commitment_request.c.given_up_at)
     with writing(engine) as connection:
         connection.execute(delete(commitment_request).where(ended < now - timedelta(days=KEPT_DAYS)))
-
-
-def waiting(connection: Connection) -> list[Row[Any]]:
-    """Those that are not reported on, the oldest first, without what they ask about."""
-    ended = commitment_request.c.answered_at.is_not(None) | commitment_request.c.given_up_at.is_not(None)
-    columns = (commitment_request.c.id, commitment_request.c.calling_ae, commitment_request.c.asked_at)
-    query = select(*columns, commitment_request.c.reason).where(~ended).order_by(commitment_request.c.id)
-    return list(connection.execute(query))
 
 
 def _change(connection: Connection, taken: Errand, **values: Any) -> None:
