@@ -1,16 +1,15 @@
 """Whether we hold objects that a peer names: in the ledger, and byte for byte in the spool.
 
-An object is held where the newest revision of its SOP Instance UID that is kept lies in the spool with the digest of
-what was received. What was answered with success and not kept is not held.
+An object is held where the newest revision of it that is kept lies in the spool with the digest of what was received. What was answered with success and not kept is not held.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore
-from typing import Any
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, select
 
 from dicom_gateway.commitment import CLASS_CONFLICT, NO_SUCH_OBJECT, PROCESSING_FAILURE
 from dicom_gateway.spool import Spool, is_spool
@@ -28,6 +27,15 @@ READERS = 2
 TURN_SECONDS = 0.2
 """Wait for a turn to read, before the peer is looked at again."""
 SPOOL_AWAY = "spool_away"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFile:
+    """An object that is to be in the spool."""
+
+    digest: str
+    size: int
+    """Bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,29 +68,31 @@ class Holding:
             kept = self._kept(named)
             yield
             for uid in named:
-                row = kept.get(uid)
-                if row is None:
-                    missing[uid] = NO_SUCH_OBJECT
-                elif row.sop_class_uid != objects[uid]:
-                    missing[uid] = CLASS_CONFLICT
-                elif fault := (yield from self._fault(row, read=unread is None or uid in unread)):
+                of_uid = kept.get(uid, {})
+                file = of_uid.get(objects[uid])
+                if file is None:
+                    missing[uid] = CLASS_CONFLICT if of_uid else NO_SUCH_OBJECT
+                elif fault := (yield from self._fault(file, read=unread is None or uid in unread)):
                     missing[uid] = fault
         return missing
 
-    def _kept(self, uids: Collection[str]) -> dict[str, Row[Any]]:
-        """The newest of each that is kept."""
+    def _kept(self, uids: Collection[str]) -> dict[str, dict[str, KeptFile]]:
+        """The newest that is kept, by SOP Instance UID and SOP Class UID."""
         columns = (instance.c.sop_instance_uid, instance.c.sop_class_uid, instance.c.digest, instance.c.size)
         query = select(*columns).where(instance.c.sop_instance_uid.in_(uids), instance.c.in_spool)
         with reading(self.database) as connection:
             rows = connection.execute(query.order_by(instance.c.revision)).all()
-        return {row.sop_instance_uid: row for row in rows}
+        kept: dict[str, dict[str, KeptFile]] = defaultdict(dict)
+        for uid, of_class, digest, size in rows:
+            kept[uid][of_class] = KeptFile(digest=digest, size=size)
+        return kept
 
-    def _fault(self, row: Row[Any], *, read: bool) -> Generator[None, None, int | None]:
-        """What is wrong with its file, a Failure Reason; None where nothing is."""
-        path = self.spool.path_of(row.digest)
+    def _fault(self, file: KeptFile, *, read: bool) -> Generator[None, None, int | None]:
+        """What is wrong with it, a Failure Reason; None where nothing is. Raises Undelivered."""
+        path, known = self.spool.path_of(file.digest), {"digest": file.digest[:12]}
         try:
             if not read:
-                return None if path.stat().st_size == row.size else PROCESSING_FAILURE
+                return None if path.stat().st_size == file.size else PROCESSING_FAILURE
             while not self.turns.acquire(timeout=TURN_SECONDS):
                 yield
             try:
@@ -90,15 +100,15 @@ class Holding:
             finally:
                 self.turns.release()
             yield
-            if actual == row.digest:
+            if actual == file.digest:
                 return None
-            log.error("film in the spool is not the one that was received", extra={"digest": row.digest[:12]})
+            log.error("film in the spool is not the one that was received", extra=known)
         except FileNotFoundError:
             if not is_spool(self.spool.root):
                 raise Undelivered(SPOOL_AWAY) from None
-            log.error("film is not in the spool", extra={"digest": row.digest[:12]})
+            log.error("film is not in the spool", extra=known)
             return NO_SUCH_OBJECT
         except OSError as error:
-            extra = {"digest": row.digest[:12], "reason": error.strerror or type(error).__name__}
-            log.error("film in the spool cannot be read", extra=extra)
+            reason = error.strerror or type(error).__name__
+            log.error("film in the spool cannot be read", extra=known | {"reason": reason})
         return PROCESSING_FAILURE
