@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from dicom_gateway.asking import Asking
 from dicom_gateway.commitment import ALL_HELD, REQUEST, SOME_FAILED, WELL_KNOWN_INSTANCE
 from dicom_gateway.contexts import STORAGE_COMMITMENT
-from dicom_gateway.dimse import N_EVENT_REPORT_RQ, decode_data, number, uid_value
+from dicom_gateway.dimse import N_EVENT_REPORT_RQ, decode_data, number, status_of, uid_value
 from dicom_gateway.errors import (
     SUCCESS,
     NoSuchAction,
@@ -25,7 +25,7 @@ from dicom_gateway.errors import (
 )
 from dicom_gateway.values import is_valid_uid
 
-MOST_BYTES = 4 << 20
+MOST_BYTES = 2 << 20
 """Of a request's data set: that on 10,000 objects has 1.4 MB."""
 MOST_OBJECTS = 10_000
 """Of a request."""
@@ -61,8 +61,8 @@ class OwedReport(Protocol):
     def steps(self) -> Iterator[CommitmentAnswer | None]:
         """None after each part of the work, the answer at the end. Ends without one where another sends the report."""
 
-    def reported(self, status: int) -> None:
-        """The peer answered the report with this status."""
+    def reported(self, status: int | None) -> None:
+        """The peer answered the report with this status; None: without one."""
 
     def leave(self) -> None:
         """The association ended before that: the report goes another way."""
@@ -118,7 +118,7 @@ def report(peer: Asking, answer: CommitmentAnswer, *, seconds: float) -> int | N
     elements, said = event(answer)
     peer.send(STORAGE_COMMITMENT, N_EVENT_REPORT_RQ, elements, said)
     heard = peer.hear(seconds)
-    return None if heard is None else heard.command.get("Status")
+    return None if heard is None else status_of(heard.command)
 
 
 def _read(command: Dataset, data: bytes | None, syntax: str, calling_ae: str) -> CommitmentRequest:

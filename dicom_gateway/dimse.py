@@ -62,6 +62,12 @@ def decode_command(encoded: bytes) -> Dataset:
     return command
 
 
+def status_of(response: Dataset) -> int | None:
+    """None where it has none that can be read."""
+    status = response.get("Status")
+    return status if isinstance(status, int) else None
+
+
 def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
     """One or more P-DATA-TF PDUs. `max_pdu` is what the peer announced, at least 8 bytes."""
     elements = [

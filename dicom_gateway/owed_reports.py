@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pydicom.dataset import Dataset
 
 from dicom_gateway.committing import CommitmentAnswer, OwedReport, event
-from dicom_gateway.dimse import N_EVENT_REPORT_RQ, encode_data, encode_request
+from dicom_gateway.dimse import N_EVENT_REPORT_RQ, encode_data, encode_request, status_of
 from dicom_gateway.wire import Wire
 
 REST_SECONDS, NO_SECONDS = 0.1, 0.001
@@ -67,7 +67,7 @@ class OwedReports:
             command: of an N-EVENT-REPORT-RSP.
         """
         if self._sent and command.get("MessageIDBeingRespondedTo") == self._message_id:
-            self._sent.reported(command.get("Status", -1))
+            self._sent.reported(status_of(command))
             self._sent = None
 
     def leave(self) -> None:

@@ -48,7 +48,7 @@ class Owed:
         transaction, objects = self.request.transaction_uid, self.request.objects
         yield CommitmentAnswer(transaction_uid=transaction, objects=objects, failed=self.failed)
 
-    def reported(self, status: int) -> None:
+    def reported(self, status: int | None) -> None:
         self.ends.append(f"0x{status:04X}")
 
     def leave(self) -> None:

@@ -1,6 +1,7 @@
 """Whether we hold objects that a peer names: in the ledger, and byte for byte in the spool.
 
-An object is held where the newest revision of it that is kept lies in the spool with the digest of what was received. What was answered with success and not kept is not held.
+An object is held where the newest revision of it that is kept lies in the spool with the digest of what was received.
+What was answered with success and not kept is not held.
 """
 
 import logging

@@ -50,7 +50,7 @@ class ListedRequest:
     state: RequestState
     objects: int
     failed: Mapping[str, int]
-    """Objects that we do not hold, by Failure Reason as 0x0112; of one that waits, as far as it is known."""
+    """Objects that we do not hold, by Failure Reason in hexadecimal; of one that waits, as far as it is known."""
     attempts: int
     """To report, that ended."""
     reason: str

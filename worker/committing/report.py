@@ -95,7 +95,7 @@ class Committing:
                 return ""  # another has it
             status = self._send(answer, peer)
             if not was_taken(status):
-                raise Undelivered(faults.NO_ANSWER if status is None else f"{faults.STATUS}{in_hexadecimal(status)}")
+                raise Undelivered(_refused(status))
         except (Undelivered, PeerUnavailable) as failure:
             self.failed(request, str(failure))
             return str(failure)
@@ -188,14 +188,14 @@ class ReportHere:
         except SQLAlchemyError as error:
             _cannot(error)
 
-    def reported(self, status: int) -> None:
+    def reported(self, status: int | None) -> None:
         if self._request is None or self._answer is None:
             return
         try:
             if was_taken(status):
                 self._committing.arrived(self._request, self._answer, same_association=True)
             else:
-                self._failed(f"{faults.STATUS}{in_hexadecimal(status)}")
+                self._failed(_refused(status))
         except SQLAlchemyError as error:
             _cannot(error)
 
@@ -211,6 +211,11 @@ class ReportHere:
                 self._committing.failed(self._request, reason)
             except SQLAlchemyError as error:
                 _cannot(error)
+
+
+def _refused(status: int | None) -> str:
+    """The code of an answer with which the peer does not have the report."""
+    return faults.NO_ANSWER if status is None else f"{faults.STATUS}{in_hexadecimal(status)}"
 
 
 def _last(steps: Iterator[CommitmentAnswer | None]) -> CommitmentAnswer | None:

@@ -34,9 +34,13 @@ class Reporter:
         self._stop = stop
         self._failures = 0
         self._not_before = 0.0
+        self._looked = False
 
     def report_due(self) -> int:
-        """Returns how many were tried."""
+        """Returns how many were tried. At first all that waits is due: the address may be new."""
+        if not self._looked:
+            _wake(self._committing, self._peer.called_ae)
+            self._looked = True
         tried = 0
         mine = errand.c.destination == self._peer.called_ae
         while not self._stop.is_set() and time.monotonic() >= self._not_before:
@@ -54,7 +58,7 @@ class Reporter:
             self._not_before = time.monotonic() + wait
         elif self._failures:
             self._failures = 0
-            _wake(self._committing, [self._peer.called_ae])
+            _wake(self._committing, self._peer.called_ae)
 
 
 class Reporters:
@@ -70,8 +74,6 @@ class Reporters:
         self._each = [Reporter(committing, peer, stop) for peer in peers.values()]
 
     def tasks(self) -> list[Periodic]:
-        """What waits is due at once: the addresses may be new."""
-        _wake(self._committing, list(self._peers))
         reports = [
             Periodic(name=f"storage commitment to {title}", seconds=LOOK_SECONDS, run=reporter.report_due)
             for title, reporter in zip(self._peers, self._each, strict=True)
@@ -101,7 +103,7 @@ def _take(committing: Committing, which: ColumnElement[bool]) -> Errand | None:
     return errands.take(database, (ASKED,), which, now=time_of(database), lease_seconds=seconds)
 
 
-def _wake(committing: Committing, titles: list[str]) -> None:
+def _wake(committing: Committing, title: str) -> None:
     with writing(committing.database) as connection:
-        mine = (errand.c.kind == ASKED, errand.c.destination.in_(titles))
+        mine = (errand.c.kind == ASKED, errand.c.destination == title)
         errands.wake(connection, *mine, now=database_time(connection))

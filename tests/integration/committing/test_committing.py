@@ -234,8 +234,6 @@ def test_an_ae_without_an_address_waits_for_one(site: Site) -> None:
         assert listing.unreported(connection, late=now - timedelta(hours=1), given_up=now) == []
         (late,) = listing.unreported(connection, late=now, given_up=now)
         assert (late.calling_ae, late.requests) == ("CR1", 1)
-    somewhere = Reporters(replace(site.committing), {"CR1": site.address}, Event())
-    somewhere.tasks()  # it wakes what waits
     modality = Modality()
     with modality.listens(site.address.port):
         assert site.reporter().report_due() == 1
