@@ -20,9 +20,11 @@ from dicom_gateway.options import GatewayOptions
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
 from dicom_gateway.spool import Spool
+from tests.alarms import limits
 from tests.modality import Modality
 from tests.phantoms import chest_pixels, write_film
 from tests.services import free_port, typed, wait_until
+from worker.alarms import live_rules
 from worker.audit import trail
 from worker.committing import listing, requests
 from worker.committing.holding import Holding
@@ -80,6 +82,14 @@ class Site:
             query = select(audit_event.c.action, audit_event.c.actor, audit_event.c.detail)
             rows = connection.execute(query.where(audit_event.c.action.like("commitment%")).order_by(audit_event.c.id))
             return [tuple(row) for row in rows]
+
+    def alarms(self, minutes: int) -> list[tuple[str, float]]:
+        """Subject and value of those that are due so many minutes from now."""
+        with reading(self.database) as connection:
+            now = session.database_time(connection) + timedelta(minutes=minutes)
+            seen = live_rules.look(connection, limits(), None, now)
+        assert "commitment_unreported" in seen.rules
+        return [(one.subject, one.value) for one in seen.conditions if one.rule == "commitment_unreported"]
 
     @contextmanager
     def gateway(self) -> Iterator[int]:
@@ -210,11 +220,11 @@ def test_what_the_peer_refuses_is_tried_until_it_is_too_old(site: Site) -> None:
         assert site.reporter(hours=0).report_due() == 1
     (only,) = site.listed()
     assert (only.state, only.attempts) == ("given_up", 3)
+    assert [site.alarms(hours * 60) for hours in (23, 25)] == [[("CR1", 1380)], []]
     assert site.events()[-1][0] == "commitment_unreported"
     with reading(site.database) as connection:
         assert connection.execute(select(errand).where(errand.c.kind == "commitment")).all() == []
         now = session.database_time(connection)
-        assert requests.KEPT_DAYS > 1
     requests.forget(site.database, now + timedelta(days=requests.KEPT_DAYS - 1))
     assert len(site.listed()) == 1
     requests.forget(site.database, now + timedelta(days=requests.KEPT_DAYS, hours=1))
@@ -230,14 +240,13 @@ def test_an_ae_without_an_address_waits_for_one(site: Site) -> None:
     (only,) = site.listed()
     assert (only.reason, "XRAYQ_COMMITMENT_TO" in only.why) == ("no_route", True)
     with reading(site.database) as connection:
-        now = session.database_time(connection)
-        assert listing.unreported(connection, late=now - timedelta(hours=1), given_up=now) == []
-        (late,) = listing.unreported(connection, late=now, given_up=now)
-        assert (late.calling_ae, late.requests) == ("CR1", 1)
+        assert listing.without_address(connection) == {"CR1"}
+    assert [site.alarms(minutes) for minutes in (59, 61)] == [[], [("CR1", 61)]]
     modality = Modality()
     with modality.listens(site.address.port):
         assert site.reporter().report_due() == 1
         assert len(modality.reports) == 1
+    assert site.alarms(61) == []
 
 
 def test_a_transaction_uid_for_other_objects(site: Site) -> None:
