@@ -65,11 +65,15 @@ class Modality:
         return int(status.Status), str(asked.TransactionUID)
 
     @contextmanager
-    def listens(self, port: int) -> Iterator[None]:
-        """It takes reports on associations of others."""
+    def listens(self, port: int, *, scu: bool | None = False, scp: bool | None = True) -> Iterator[None]:
+        """It takes reports on associations of others.
+
+        Args:
+            scu, scp: what it lets those be that propose a role; None: it says nothing of roles.
+        """
         entity = AE(ae_title=self.title)
         entity.require_called_aet = True
-        entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
+        entity.add_supported_context(StorageCommitmentPushModel, scu_role=scu, scp_role=scp)
         handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, lambda event: self._take(event, same_association=False))]
         server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
         try:

@@ -151,12 +151,10 @@ def result_route(text: str) -> ResultRoute:
 
 def commitment_route(text: str) -> ResultRoute:
     """AE@host:port or tls:AE@host:port, of any sender."""
-    if "@" not in text:
-        raise ValueError("should be like MODALITY@modality.example:104 or tls:MODALITY@modality.example:2762")
-    route = result_route(f"{ANY_SENDER}:{text}")
-    if route.scheme not in ("", "tls"):
-        raise ValueError("should be an AE by DICOM, such as MODALITY@modality.example:104")
-    return route
+    called, at, _ = (text[len("tls:") :] if text.lower().startswith("tls:") else text).rpartition("@")
+    if not at or ":" in called:
+        raise ValueError("should be like CR1@cr1.example:104 or tls:CR1@cr1.example:2762")
+    return result_route(f"{ANY_SENDER}:{text}")
 
 
 def _host_and_port(where: str) -> tuple[str, int]:

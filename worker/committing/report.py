@@ -156,9 +156,11 @@ class Committing:
             tls=options.tls_for(peer),
             as_scp=True,
         ) as association:
-            if not association.takes(STORAGE_COMMITMENT):
-                raise Undelivered(faults.NOT_ACCEPTED)
-            return report(association, answer, seconds=options.answer_seconds)
+            takes = association.takes(STORAGE_COMMITMENT)
+            status = report(association, answer, seconds=options.answer_seconds) if takes else None
+        if not takes:
+            raise Undelivered(faults.NOT_ACCEPTED)
+        return status
 
     def _renewed(self, request: KeptRequest) -> bool:
         now, seconds = time_of(self.database), self.options.lease_seconds

@@ -231,6 +231,19 @@ def test_what_the_peer_refuses_is_tried_until_it_is_too_old(site: Site) -> None:
     assert site.listed() == []
 
 
+@pytest.mark.parametrize(
+    ("roles", "reason"), [({"scu": None, "scp": None}, ""), ({"scu": True, "scp": False}, "not_accepted")]
+)
+def test_what_the_peer_says_of_our_role(site: Site, roles: dict[str, bool | None], reason: str) -> None:
+    """One that says nothing gets the report (PS3.7 D.3.3.4 would have us be SCU), one that says no does not."""
+    site.asked(site.film()[0])
+    site.dead()
+    modality = Modality()
+    with modality.listens(site.address.port, **roles):
+        assert site.reporter().report_due() == 1
+    assert ([one.reason for one in site.listed()], len(modality.reports)) == ([reason], 0 if reason else 1)
+
+
 def test_an_ae_without_an_address_waits_for_one(site: Site) -> None:
     held, _ = site.film()
     here = site.asked(held)
