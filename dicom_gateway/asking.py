@@ -13,22 +13,18 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom.dsutils import encode
 from pynetdicom.pdu import A_RELEASE_RP, A_RELEASE_RQ
 
 from dicom_gateway.dimse import (
     C_CANCEL_RQ,
-    DATA_SET,
     N_EVENT_REPORT_RQ,
     NO_DATA_SET,
     RESPONSE_BIT,
     Response,
-    command_set,
     decode_command,
-    encode_pdus,
+    encode_data,
+    encode_request,
     encode_response,
-    number,
     values,
 )
 from dicom_gateway.errors import UNRECOGNISED_OPERATION, Abort, HandshakeFailed, PeerGone, PeerSilent, PeerUnavailable
@@ -96,12 +92,16 @@ class Asking:
         """
         context_id, syntax = self._contexts[sop_class]
         self._messages += 1
-        own = ((0x0100, number(field_)), (0x0110, number(self._messages % 0xFFFF)), (0x0800, number(DATA_SET)))
-        encoded = encode(data, syntax == ImplicitVRLittleEndian, True)
-        if encoded is None:
-            raise ValueError("a data set that cannot be encoded")
-        command = encode_pdus(command_set(sorted((*elements, *own))), context_id, self._max_pdu, is_command=True)
-        self._write(command + encode_pdus(encoded, context_id, self._max_pdu, is_command=False))
+        self._write(
+            encode_request(
+                field_,
+                elements,
+                encode_data(data, syntax),
+                message_id=self._messages % 0xFFFF,
+                context_id=context_id,
+                max_pdu=self._max_pdu,
+            )
+        )
 
     def cancel(self, sop_class: str) -> None:
         """C-CANCEL of what was sent last (PS3.7 9.3.2.3). It may answer for a while, and ends with a status all the
@@ -210,6 +210,7 @@ def asking(
     total: float = 120.0,
     opened: Callable[[Callable[[], None]], None] = lambda _: None,
     tls: SSLContext | None = None,
+    as_scp: bool = False,
 ) -> Iterator[Asking]:
     """An association with a presentation context for each class, in Explicit or Implicit VR Little Endian; released in
     the end.
@@ -220,6 +221,7 @@ def asking(
         total: seconds for all of it.
         opened: is handed what closes the connection at once, from any thread.
         tls: over TLS, as client.
+        as_scp: we propose to be SCP of each class, and not SCU (PS3.7 D.3.3.4).
 
     Raises:
         Rejected: the peer rejects the association.
@@ -238,11 +240,11 @@ def asking(
         wire.expect_all_within(total)
         try:
             wire.secure()
-            wire.send(request_pdu(sop_classes, called_ae=called_ae, calling_ae=calling_ae))
+            wire.send(request_pdu(sop_classes, called_ae=called_ae, calling_ae=calling_ae, as_scp=as_scp))
             kind, length = wire.read_pdu_header(timeout)
             if length > LARGEST_PDU:
                 raise PeerGone
-            agreed = read_answer(kind, wire.read_exactly(length), sop_classes)
+            agreed = read_answer(kind, wire.read_exactly(length), sop_classes, as_scp=as_scp)
         except HandshakeFailed as failed:
             raise PeerUnavailable(failed.code) from None
         except (PeerGone, Abort, OSError):

@@ -7,47 +7,23 @@ straight into the spool.
 
 import logging
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
 from pynetdicom.pdu import A_RELEASE_RP
 
 from dicom_gateway import negotiation
-from dicom_gateway.commitment import ArrivingReport, CommitmentReport
-from dicom_gateway.contexts import FILM_CLASSES, STORAGE_COMMITMENT
-from dicom_gateway.dimse import (
-    C_CANCEL_RQ,
-    C_ECHO_RQ,
-    C_STORE_RQ,
-    N_EVENT_REPORT_RQ,
-    NO_DATA_SET,
-    Response,
-    decode_command,
-    encode_response,
-    values,
-)
-from dicom_gateway.errors import (
-    SUCCESS,
-    UNRECOGNISED_OPERATION,
-    Abort,
-    AbortReason,
-    HandshakeFailed,
-    PeerGone,
-    PeerSilent,
-    Refusal,
-    in_hexadecimal,
-)
+from dicom_gateway.commitment import CommitmentReport
+from dicom_gateway.committing import Keep
+from dicom_gateway.dimse import values
+from dicom_gateway.errors import Abort, AbortReason, HandshakeFailed, PeerGone, PeerSilent
 from dicom_gateway.few_lines import FewLines
+from dicom_gateway.messages import Messages
 from dicom_gateway.negotiation import Reject
 from dicom_gateway.observer import NO_REQUEST, NO_TLS, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
-from dicom_gateway.store import Store
-from dicom_gateway.values import one_uid
 from dicom_gateway.wire import Wire
 
 log = logging.getLogger("xrayq.gateway")
@@ -56,20 +32,6 @@ ASSOCIATE_RQ, P_DATA, RELEASE_RQ, ABORT = 0x01, 0x04, 0x05, 0x07
 PDU_TYPES = range(0x01, 0x08)
 MAX_ASSOCIATE_PDU = 160 << 10
 """128 presentation contexts with every transfer syntax that is not retired are 155 KiB; most requests are under 8."""
-MAX_COMMAND_SET = 64 << 10
-
-
-@dataclass(kw_only=True)
-class Message:
-    """One DIMSE request as its fragments arrive."""
-
-    context_id: int
-    command_set: bytearray
-    command: Dataset | None = None
-    store: Store | None = None
-    """The state of a C-STORE under way; None between them."""
-    report: ArrivingReport | None = None
-    """The state of an N-EVENT-REPORT under way."""
 
 
 class Association:
@@ -83,6 +45,7 @@ class Association:
         options: GatewayOptions,
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
+        asked: Keep | None,
         committed: Callable[[CommitmentReport, str], None] | None,
         admit: Callable[[], bool],
         stopping: Callable[[], bool],
@@ -93,7 +56,7 @@ class Association:
         Args:
             address: the peer's, for the log.
             accept: called with each durable film, and with each other object; success is answered only when it returns.
-            committed: as of `Gateway`.
+            asked, committed: as of `Gateway`.
             admit: False when no further association is allowed.
             stopping: True when the gateway is going down; looked at between messages.
             contexts_log: of refused presentation contexts, shared by all associations.
@@ -102,6 +65,7 @@ class Association:
         self._options = options
         self._spool = spool
         self._accept = accept
+        self._asked = asked
         self._committed = committed
         self._admit = admit
         self._stopping = stopping
@@ -109,21 +73,20 @@ class Association:
         self._orderly = True
         self._address = address
         self._buffer = memoryview(bytearray(0))
-        self._contexts: dict[int, tuple[str, str]] = {}
         self._refused = RefusedContexts(contexts_log, observer)
-        self._peer_max_pdu = negotiation.DEFAULT_MAX_PDU
-        self._message: Message | None = None
+        self._messages: Messages | None = None
+        """None until it is accepted."""
         self.calling_ae = self.called_ae = ""
 
     @property
     def in_message(self) -> bool:
-        return self._message is not None
+        return self._messages is not None and self._messages.under_way
 
     def serve(self) -> None:
         try:
-            self._establish()
+            messages = self._messages = self._establish()
             while True:
-                self._next_pdu()
+                self._next_pdu(messages)
         except PeerGone as gone:
             if not self._orderly:
                 log.info("peer left without a release", extra=self._peer() | {"reason": str(gone)})
@@ -137,14 +100,14 @@ class Association:
             log.error("association failed", extra=self._peer() | {"reason": type(error).__name__})
             self._wire.abort(AbortReason.NOT_SPECIFIED)
         finally:
-            if self._message and self._message.store:
-                self._message.store.discard()
+            if self._messages:
+                self._messages.discard()
             if not self._orderly:
                 tell(self._observer.aborted, self.calling_ae)
             self._wire.close()
             del self._admit  # it may hold us: then 250 KB and more would wait for the garbage collector
 
-    def _establish(self) -> None:
+    def _establish(self) -> Messages:
         self._wire.expect_all_within(self._options.association_timeout)
         self._secure()
         request = self._read_request()
@@ -157,13 +120,29 @@ class Association:
             self._orderly = True
             self._wire.send(negotiation.reject_pdu(rejection))
             raise PeerGone
-        accepted = negotiation.accept(request, self._options, reports=self._committed is not None)
+        accepted = negotiation.accept(
+            request, self._options, commits=self._asked is not None, reports=self._committed is not None
+        )
         self._wire.expect_all_within(math.inf)
-        self._contexts, self._peer_max_pdu = accepted.contexts, request.max_pdu
         tell(self._observer.accepted, self.calling_ae)  # before the answer: what a peer knows has been counted
         self._refused.tell(accepted, self.calling_ae, self._peer())
         self._wire.send(accepted.pdu)
         self._buffer = memoryview(bytearray(self._options.max_pdu + 64))
+        return Messages(
+            self._wire,
+            contexts=accepted.contexts,
+            max_pdu=request.max_pdu,
+            peer=self._peer(),
+            calling_ae=self.calling_ae,
+            called_ae=self.called_ae,
+            spool=self._spool,
+            accept=self._accept,
+            asked=self._asked if accepted.asks else None,
+            committed=self._committed if accepted.reports else None,
+            keep_other_objects=self._options.keep_other_objects,
+            observer=self._observer,
+            refused=self._refused,
+        )
 
     def _secure(self) -> None:
         try:
@@ -200,13 +179,16 @@ class Association:
             raise too_long
         return fixed
 
-    def _next_pdu(self) -> None:
-        resting = self._message is None
+    def _next_pdu(self, messages: Messages) -> None:
+        resting, patience = not messages.under_way, messages.patience
         try:
             kind, length = self._wire.read_pdu_header(
-                self._options.idle_timeout if resting else self._options.network_timeout
+                patience or (self._options.idle_timeout if resting else self._options.network_timeout)
             )
         except PeerSilent:
+            if patience:
+                messages.go_on()
+                return
             if resting:
                 raise
             raise Abort(AbortReason.NOT_SPECIFIED, "peer went silent inside a message") from None
@@ -215,7 +197,7 @@ class Association:
                 raise Abort(AbortReason.INVALID_PARAMETER, "P-DATA-TF is longer than announced")
             self._wire.fill(self._buffer[:length])
             for context_id, control, fragment in values(self._buffer[:length]):
-                self._fragment(context_id, control, fragment)
+                messages.fragment(context_id, control, fragment)
         elif kind == RELEASE_RQ:
             self._wire.read_exactly(min(length, 4))
             self._orderly = True
@@ -228,112 +210,9 @@ class Association:
             reason = AbortReason.UNEXPECTED_PDU if kind in PDU_TYPES else AbortReason.UNRECOGNISED_PDU
             raise Abort(reason, f"PDU type {kind:#x}")
 
-    def _fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
-        """One fragment of a message (PS3.8 Annex E): bit 0 of `control` is set in commands, bit 1 in the last one."""
-        is_command, last = bool(control & 1), bool(control & 2)
-        if context_id not in self._contexts:
-            raise self._refused.used(context_id, self.calling_ae)
-        if self._message is None:
-            self._message = Message(context_id=context_id, command_set=bytearray())
-        message = self._message
-        if message.context_id != context_id or is_command == (message.command is not None):
-            raise Abort(AbortReason.UNEXPECTED_PDU, "fragments of two messages are mixed")
-        if is_command:
-            message.command_set += fragment
-            if len(message.command_set) > MAX_COMMAND_SET:
-                raise Abort(AbortReason.INVALID_PARAMETER, "command set is too long")
-            if last:
-                self._command_complete(message)
-            return
-        if message.store:
-            message.store.write(fragment)
-        elif message.report:
-            message.report.write(fragment)
-        if last:
-            self._data_complete(message)
-
-    def _command_complete(self, message: Message) -> None:
-        command = message.command = decode_command(bytes(message.command_set))
-        field = command.get("CommandField")
-        has_data = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
-        if field == C_STORE_RQ:
-            message.store = Store(
-                command,
-                self._contexts[message.context_id],
-                self._spool,
-                keep_other_objects=self._options.keep_other_objects,
-            )
-            message.store.begin(has_data=has_data)
-            if not has_data:
-                self._data_complete(message)
-        elif field == C_ECHO_RQ:
-            self._respond(message, SUCCESS)
-        elif field == N_EVENT_REPORT_RQ and self._contexts[message.context_id][0] == STORAGE_COMMITMENT:
-            message.report = ArrivingReport(command, self._contexts[message.context_id][1])
-            if not has_data:
-                self._data_complete(message)
-        elif field == C_CANCEL_RQ:
-            self._message = None
-        elif not has_data:
-            self._respond(message, UNRECOGNISED_OPERATION)
-
     def _peer(self) -> dict[str, object]:
         """For a log line: an address is all that is known of some."""
         return {"calling_ae": self.calling_ae, "called_ae": self.called_ae, "peer": self._address}
-
-    def _data_complete(self, message: Message) -> None:
-        store = message.store
-        committed = self._committed
-        if message.report and committed:
-            self._respond(message, *message.report.take(lambda report: committed(report, self.calling_ae)))
-            return
-        if store is None:
-            self._respond(message, UNRECOGNISED_OPERATION)
-            return
-        started = time.monotonic()
-        try:
-            received = store.keep(calling_ae=self.calling_ae, called_ae=self.called_ae, peer=self._address)
-            self._accept(received)
-        except Refusal as refusal:
-            store.discard()
-            self._respond_refusal(message, store, refusal, started)
-            return
-        if isinstance(received, Received):
-            tell(self._observer.kept, self.calling_ae)
-        self._respond_store(message, store, started, SUCCESS)
-        log.debug(  # the line of the film is written by whoever took it, and knows its id
-            "stored",
-            extra={
-                "calling_ae": self.calling_ae,
-                "digest": received.digest[:12],
-                "commit_ms": round((time.monotonic() - started) * 1e3, 1),
-            },
-        )
-
-    def _respond_refusal(self, message: Message, store: Store, refusal: Refusal, started: float) -> None:
-        log.warning(
-            "C-STORE refused",
-            extra=self._peer()
-            | {
-                "sop_class": negotiation.class_name(self._contexts[message.context_id][0]),
-                "status": in_hexadecimal(refusal.status),
-                "reason": refusal.comment,  # as the peer gets it; never a word of the data set
-            },
-        )
-        uid = one_uid(message.command or Dataset(), "AffectedSOPInstanceUID")
-        if uid and self._contexts[message.context_id][0] in FILM_CLASSES:
-            tell(self._observer.film_refused, self.calling_ae, uid, refusal.status)
-        self._respond_store(message, store, started, refusal.status, refusal.comment)
-
-    def _respond_store(self, message: Message, store: Store, started: float, status: int, comment: str = "") -> None:
-        """`started`: when the last byte was here. Told also when the peer does not take the answer: it stands."""
-        tell(self._observer.stored, self.calling_ae, status, store.size, time.monotonic() - started)
-        self._respond(message, status, comment)
-
-    def _respond(self, message: Message, status: int, comment: str = "") -> None:
-        self._message = None
-        response = Response.to(message.command or Dataset(), status=status, comment=comment)
-        self._wire.send(encode_response(response, message.context_id, self._peer_max_pdu))
 
 
 def _why_lost(error: OSError) -> str:

@@ -7,15 +7,12 @@ both cases.
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom.dsutils import decode
 
 from dicom_gateway.asking import Asking
 from dicom_gateway.contexts import STORAGE_COMMITMENT
-from dicom_gateway.dimse import N_ACTION_RQ, number, uid_value
+from dicom_gateway.dimse import N_ACTION_RQ, decode_data, number, uid_value
 from dicom_gateway.errors import SUCCESS, NoSuchEvent, ReportRefusal, ReportTooLarge, UnreadableReport
 from dicom_gateway.values import is_valid_uid
 
@@ -25,18 +22,17 @@ REQUEST = 1
 ALL_HELD, SOME_FAILED = 1, 2
 """Event Type IDs (PS3.4 Table J.3-2)."""
 MOST_BYTES = 1 << 20
-"""Of a report's data set: that on 1,000 objects has 130 KB."""
-NO_SUCH_OBJECT, CLASS_CONFLICT = 0x0112, 0x0119
+"""Of a report's data set on an association of the peer's: that on 1,000 objects has 130 KB."""
+PROCESSING_FAILURE, NO_SUCH_OBJECT, CLASS_CONFLICT, DUPLICATE_TRANSACTION = 0x0110, 0x0112, 0x0119, 0x0131
 FAILURES: dict[int, str] = {
-    0x0110: "processing failure",
+    PROCESSING_FAILURE: "processing failure",
     NO_SUCH_OBJECT: "it has no such object",
     0x0213: "it lacks resources",
     0x0122: "it commits to no object of this SOP class",
     CLASS_CONFLICT: "it has the object under another SOP class",
-    0x0131: "the transaction UID is in use",
+    DUPLICATE_TRANSACTION: "the transaction UID is in use",
 }
 """Failure Reason (0008,1197), PS3.3 C.14.1.1."""
-UNKNOWN_FAILURE = 0x0110
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,31 +83,8 @@ def request_commitment(
     return None if answer is None else answer.command.get("Status")
 
 
-class ArrivingReport:
-    """An N-EVENT-REPORT-RQ on an association of the peer's, from its first fragment to what is answered."""
-
-    def __init__(self, command: Dataset, syntax: str) -> None:
-        """`syntax`: transfer syntax of its presentation context."""
-        self._command = command
-        self._syntax = syntax
-        self._data = bytearray()
-        self._size = 0
-
-    def write(self, fragment: memoryview) -> None:
-        """Append; what goes beyond MOST_BYTES is dropped."""
-        self._size += len(fragment)
-        if self._size <= MOST_BYTES:
-            self._data += fragment
-
-    def take(self, record: Callable[[CommitmentReport], None]) -> tuple[int, str]:
-        """As `take_report`."""
-        if self._size > MOST_BYTES:
-            return ReportTooLarge.status, ReportTooLarge.comment
-        return take_report(self._command, bytes(self._data), self._syntax, record)
-
-
 def take_report(
-    command: Dataset, data: bytes, syntax: str, record: Callable[[CommitmentReport], None]
+    command: Dataset, data: bytes | None, syntax: str, record: Callable[[CommitmentReport], None]
 ) -> tuple[int, str]:
     """The status that answers an N-EVENT-REPORT-RQ, and its comment.
 
@@ -119,6 +92,7 @@ def take_report(
     time, and PS3.4 J.3.3 has no status for it.
 
     Args:
+        data: its data set; None where that is too large.
         record: keeps what it says. Only when it returns success is answered; it raises ReportRefusal else.
     """
     try:
@@ -128,12 +102,14 @@ def take_report(
     return SUCCESS, ""
 
 
-def _read(command: Dataset, data: bytes, syntax: str) -> CommitmentReport:
-    """Raises NoSuchEvent, UnreadableReport."""
+def _read(command: Dataset, data: bytes | None, syntax: str) -> CommitmentReport:
+    """Raises ReportRefusal."""
     if command.get("EventTypeID") not in (ALL_HELD, SOME_FAILED):
         raise NoSuchEvent
+    if data is None:
+        raise ReportTooLarge
     try:
-        said = decode(BytesIO(data), syntax == ImplicitVRLittleEndian, True)
+        said = decode_data(data, syntax)
         transaction = str(said.get("TransactionUID") or "")
         named, lost = (said.get(keyword) or () for keyword in ("ReferencedSOPSequence", "FailedSOPSequence"))
         held = {_uid(item) for item in named}
@@ -171,4 +147,4 @@ def _sop_classes(items: Sequence[Dataset]) -> dict[str, str]:
 
 def _reason(item: Dataset) -> int:
     reason = item.get("FailureReason")
-    return reason if isinstance(reason, int) else UNKNOWN_FAILURE
+    return reason if isinstance(reason, int) else PROCESSING_FAILURE

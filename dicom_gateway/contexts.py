@@ -76,18 +76,18 @@ def is_storage(sop_class: str) -> bool:
     return kind == "SOP Class" and "Storage" in name and not any(word in name for word in NO_STORAGE)
 
 
-def choose_syntax(sop_class: str, offered: Collection[str], *, reports: bool = False) -> str | None:
+def choose_syntax(sop_class: str, offered: Collection[str], *, commitment: bool = False) -> str | None:
     """The transfer syntax for a proposed presentation context (PS3.8 9.3.2): of those offered the first, in the peer's
     order, that we decode; else the first.
 
     Args:
         sop_class: its abstract syntax, "" where it has none.
-        reports: storage commitment is served, for its reports.
+        commitment: storage commitment is served.
 
     Returns:
         None where the class is not served, "" where no transfer syntax is that is offered.
     """
-    if sop_class == VERIFICATION or (reports and sop_class == STORAGE_COMMITMENT):
+    if sop_class == VERIFICATION or (commitment and sop_class == STORAGE_COMMITMENT):
         return next((syntax for syntax in offered if syntax in UNCOMPRESSED), "")
     if not is_storage(sop_class):
         return None

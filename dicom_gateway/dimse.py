@@ -6,14 +6,21 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pynetdicom.dsutils import decode
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pynetdicom.dsutils import decode, encode
 
 from dicom_gateway.errors import Abort, AbortReason
 
 C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0020, 0x0030, 0x0FFF
-N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
+N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, N_ACTION_RQ = 0x0100, 0x8100, 0x0130
 NO_DATA_SET, DATA_SET = 0x0101, 0x0001
 RESPONSE_BIT = 0x8000
+TOUCHED = (
+    *("MessageID", "MessageIDBeingRespondedTo", "CommandField", "CommandDataSetType", "Status"),
+    *("AffectedSOPClassUID", "AffectedSOPInstanceUID", "RequestedSOPClassUID", "RequestedSOPInstanceUID"),
+    *("ActionTypeID", "EventTypeID"),
+)
+"""Elements that are looked at: pydicom converts each at its first use, and may fail then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +37,15 @@ class Response:
 
     @classmethod
     def to(cls, command: Dataset, *, status: int, comment: str = "") -> "Response":
-        """The response to a request's command set, with its message id and UIDs repeated."""
+        """The response to a request's command set, with its message id and UIDs repeated: Affected ones, which an
+        N-ACTION-RQ has as Requested ones (PS3.7 10.3.5)."""
         return cls(
             command_field=int(command.get("CommandField", 0)) | RESPONSE_BIT,
             message_id=int(command.get("MessageID", 0)),
             status=status,
             comment=comment[:64],
-            sop_class_uid=str(command.get("AffectedSOPClassUID") or ""),
-            sop_instance_uid=str(command.get("AffectedSOPInstanceUID") or ""),
+            sop_class_uid=str(command.get("AffectedSOPClassUID") or command.get("RequestedSOPClassUID") or ""),
+            sop_instance_uid=str(command.get("AffectedSOPInstanceUID") or command.get("RequestedSOPInstanceUID") or ""),
         )
 
 
@@ -45,13 +53,19 @@ def decode_command(encoded: bytes) -> Dataset:
     """A request's command set (implicit little endian), with its elements already converted. Raises Abort."""
     try:
         command = decode(BytesIO(encoded), True, True)
-        command.get("MessageID"), command.get("CommandField"), command.get("CommandDataSetType")
-        str(command.get("AffectedSOPInstanceUID")), str(command.get("AffectedSOPClassUID"))
+        for keyword in TOUCHED:
+            str(command.get(keyword))
     except Exception as error:  # noqa: BLE001 - pydicom lets any error of its parsers through
         raise Abort(AbortReason.INVALID_PARAMETER, f"command set: {type(error).__name__}") from None
     if not isinstance(command.get("CommandField"), int) or not isinstance(command.get("MessageID", 0), int):
         raise Abort(AbortReason.INVALID_PARAMETER, "command set lacks a command")
     return command
+
+
+def status_of(response: Dataset) -> int | None:
+    """None where it has none that can be read."""
+    status = response.get("Status")
+    return status if isinstance(status, int) else None
 
 
 def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
@@ -66,6 +80,33 @@ def encode_response(response: Response, context_id: int, max_pdu: int) -> bytes:
         (0x1000, uid_value(response.sop_instance_uid)),
     ]
     return encode_pdus(command_set(elements), context_id, max_pdu, is_command=True)
+
+
+def encode_request(
+    field: int, elements: Iterable[tuple[int, bytes]], data: bytes, *, message_id: int, context_id: int, max_pdu: int
+) -> bytes:
+    """A request with a data set, as P-DATA-TF PDUs.
+
+    Args:
+        field: Command Field.
+        elements: the other elements of the command set, but Message ID and Command Data Set Type.
+    """
+    own = ((0x0100, number(field)), (0x0110, number(message_id)), (0x0800, number(DATA_SET)))
+    command = encode_pdus(command_set(sorted((*elements, *own))), context_id, max_pdu, is_command=True)
+    return command + encode_pdus(data, context_id, max_pdu, is_command=False)
+
+
+def encode_data(data: Dataset, syntax: str) -> bytes:
+    """A data set in an uncompressed transfer syntax."""
+    encoded = encode(data, syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+    if encoded is None:
+        raise ValueError("a data set that cannot be encoded")
+    return encoded
+
+
+def decode_data(encoded: bytes, syntax: str) -> Dataset:
+    """As `encode_data`, back. Raises whatever pydicom's parsers do."""
+    return decode(BytesIO(encoded), syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
 
 
 def command_set(elements: Iterable[tuple[int, bytes]]) -> bytes:

@@ -19,6 +19,12 @@
     │   ├── NoSuchEvent
     │   ├── UnreadableReport
     │   └── ReportTooLarge
+    ├── RequestRefusal          an N-ACTION that is not answered with success; it carries the status
+    │   ├── NoSuchObject
+    │   ├── UnreadableRequest
+    │   ├── NoSuchClass
+    │   ├── NoSuchAction
+    │   └── RequestTooLarge
     ├── PixelError              a stored film that gives no radiograph; it carries the reason code
     │   ├── NoPixelData
     │   ├── HeaderIncomplete
@@ -45,12 +51,18 @@ are ours):
     0x0000  success             C-STORE: the film is durable and its row committed. C-ECHO: always
     0x0110  Refusal             processing failure; only the kinds of it below are raised
     0x0110  ReportRefusal       the database did not take what a report says: the peer should send it again
+    0x0110  RequestRefusal      the database did not take a request for storage commitment: the peer should ask again
+    0x0112  NoSuchObject        an N-ACTION names another SOP Instance than the well-known one
     0x0113  NoSuchEvent         an N-EVENT-REPORT of another event type than 1 and 2
     0x0115  UnreadableReport    its data set is missing, or names no transaction or no objects
+    0x0115  UnreadableRequest   the same of an N-ACTION, or it names an object under two SOP Classes
     0x0117  InvalidInstance     the command names no valid SOP Instance UID
     0x0122  ClassNotServed      by web: it is of no storage class (C-STORE has no presentation context for such)
+    0x0118  NoSuchClass         an N-ACTION names another SOP Class than its context
+    0x0123  NoSuchAction        an N-ACTION of another action type than 1
     0x0211  -                   a command that is not served on this presentation context
     0x0213  ReportTooLarge      its data set is larger than this node accepts
+    0x0213  RequestTooLarge     the same of an N-ACTION, or too many requests of the peer wait for their report
     0xA700  NoSpace             the spool's file system has less free space than the reserve
     0xA701  TooLarge            the data set, or what is before its pixels, is larger than this node accepts
     0xA702  StoreUnavailable    the spool cannot be written, or the database did not take the row, or not in time
@@ -63,7 +75,7 @@ are ours):
     0xC004  MissingIdentifier   it lacks the SOP Class or Instance UID
     0xC005  NoDataSet           the command announces no data set
 
-Whoever finds the fault raises the class; `association` answers with its status. No other module knows a number.
+Whoever finds the fault raises the class; `messages` answers with its status. No other module knows a number.
 Comments go into Error Comment (0000,0902): no more than 64 characters, and never a word from the data set.
 """
 
@@ -201,6 +213,49 @@ class ReportTooLarge(ReportRefusal):
 
 
 REPORT_REFUSALS: tuple[type[ReportRefusal], ...] = (ReportRefusal, NoSuchEvent, UnreadableReport, ReportTooLarge)
+
+
+class RequestRefusal(GatewayError):
+    """An N-ACTION of storage commitment (PS3.4 J.3.2) that is not answered with success. Nothing of it is kept, and no
+    report follows."""
+
+    status = 0x0110
+    comment = "the request was not kept, try again later"
+
+
+class NoSuchObject(RequestRefusal):
+    status = 0x0112
+    comment = "Requested SOP Instance UID is not the well-known one"
+
+
+class UnreadableRequest(RequestRefusal):
+    status = 0x0115
+    comment = "no transaction or no objects in the request"
+
+
+class NoSuchClass(RequestRefusal):
+    status = 0x0118
+    comment = "Requested SOP Class UID is not storage commitment"
+
+
+class NoSuchAction(RequestRefusal):
+    status = 0x0123
+    comment = "Action Type ID is not 1"
+
+
+class RequestTooLarge(RequestRefusal):
+    status = 0x0213
+    comment = "too large, or too many requests wait"
+
+
+REQUEST_REFUSALS: tuple[type[RequestRefusal], ...] = (
+    RequestRefusal,
+    NoSuchObject,
+    UnreadableRequest,
+    NoSuchClass,
+    NoSuchAction,
+    RequestTooLarge,
+)
 
 
 class PixelError(GatewayError):

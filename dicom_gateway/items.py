@@ -67,3 +67,16 @@ def uid(value: bytes) -> str:
 
 def make(kind: Item, value: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(value)) + value
+
+
+def role(sop_class: str, *, scu: bool, scp: bool) -> bytes:
+    """An item of role selection: length of the UID, the UID, a byte each for SCU and SCP (PS3.7 D.3.3.4.1)."""
+    return struct.pack(">H", len(sop_class)) + sop_class.encode() + bytes((scu, scp))
+
+
+def read_role(value: bytes) -> tuple[str, bool, bool]:
+    """As `role`, back; a UID of "" where it cannot be read."""
+    end = 2 + int.from_bytes(value[:2])
+    if len(value) != end + 2:
+        return "", False, False
+    return uid(value[2:end]), value[end] == 1, value[end + 1] == 1

@@ -27,8 +27,6 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 DEFAULT_MAX_PDU, LEAST_MAX_PDU = 16382, 8
 """Of a peer that announces none, or one in which no byte has room behind the header of its value; bytes."""
 NO_CLASS = "(no SOP class)"
-REPORTS = struct.pack(">H", len(STORAGE_COMMITMENT)) + STORAGE_COMMITMENT.encode() + b"\0\1"
-"""Our answer to a peer that proposes to be SCP of storage commitment: it is that, and no SCU (PS3.7 D.3.3.4.2)."""
 MOST_REFUSED = 128
 """Presentation contexts that a peer may propose (PS3.8 9.3.2.2), and refused ones that are told of."""
 
@@ -76,8 +74,9 @@ class Request:
     contexts: list[Proposed]
     max_pdu: int
     """Longest P-DATA-TF that the peer takes, bytes."""
-    reports: bool | None
-    """Whether it proposes to be SCP of storage commitment; None where it says nothing of its role."""
+    role: tuple[bool, bool] | None
+    """Whether it proposes to be SCU, and SCP, of storage commitment; None where it says nothing: then it is SCU
+    (PS3.7 D.3.3.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +97,10 @@ class Accepted:
     """Presentation context ID -> SOP Class and transfer syntax."""
     refused: list[RefusedContext]
     """At most MOST_REFUSED."""
+    asks: bool
+    """Whether the peer may ask for our commitment, as its SCU."""
+    reports: bool
+    """Whether it may report what it commits to, as its SCP."""
     pdu: bytes
     """The A-ASSOCIATE-AC."""
 
@@ -123,7 +126,7 @@ def decode_request(body: bytes) -> Request:
         application_context=next(iter(items.of_kind(variable, Item.APPLICATION_CONTEXT)), b""),
         contexts=[_proposed(value) for value in items.of_kind(variable, Item.PRESENTATION_CONTEXT)],
         max_pdu=max_pdu if max_pdu >= LEAST_MAX_PDU else DEFAULT_MAX_PDU,
-        reports=_reports(items.of_kind(user, Item.ROLE_SELECTION)),
+        role=_role(items.of_kind(user, Item.ROLE_SELECTION)),
     )
 
 
@@ -138,18 +141,20 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
     return None
 
 
-def accept(request: Request, options: GatewayOptions, *, reports: bool = False) -> Accepted:
+def accept(request: Request, options: GatewayOptions, *, commits: bool = False, reports: bool = False) -> Accepted:
     """
     Args:
-        reports: N-EVENT-REPORTs of storage commitment are taken: from a peer that proposes to be SCP, or that says
-            nothing of its role and is one of `reporting_aes`.
+        commits: N-ACTIONs of storage commitment are served: of a peer that is its SCU.
+        reports: N-EVENT-REPORTs of it are taken: from a peer that proposes to be SCP, or that says nothing of its role
+            and is one of `reporting_aes`.
     """
-    reports &= request.calling_ae in options.reporting_aes if request.reports is None else request.reports
+    commits &= request.role is None or request.role[0]
+    reports &= request.calling_ae in options.reporting_aes if request.role is None else request.role[1]
     contexts: dict[int, tuple[str, str]] = {}
     answers: dict[int, tuple[Result, bytes]] = {}
     refused: list[RefusedContext] = []
     for asked in request.contexts:
-        result, syntax = _choose(asked, reports=reports)
+        result, syntax = _choose(asked, commitment=commits or reports)
         if result is Result.ACCEPTANCE and asked.context_id in contexts:
             result = Result.CONTEXT_ID  # of those that share an id, the first that can be served is
         if result is Result.ACCEPTANCE:
@@ -162,8 +167,14 @@ def accept(request: Request, options: GatewayOptions, *, reports: bool = False) 
                 RefusedContext(context_id=asked.context_id, sop_class=class_name(asked.abstract_syntax), result=result)
             )
     taken = any(sop_class == STORAGE_COMMITMENT for sop_class, _ in contexts.values())
-    roles = (REPORTS,) if taken and request.reports else ()
-    return Accepted(contexts=contexts, refused=refused, pdu=_accept_pdu(request, answers, options.max_pdu, roles))
+    roles = [items.role(STORAGE_COMMITMENT, scu=commits, scp=reports)] if taken and request.role else []
+    return Accepted(
+        contexts=contexts,
+        refused=refused,
+        asks=commits,
+        reports=reports,
+        pdu=_accept_pdu(request, answers, options.max_pdu, roles),
+    )
 
 
 def reject_pdu(rejection: Reject) -> bytes:
@@ -176,9 +187,9 @@ def class_name(sop_class: str) -> str:
     return UID(sop_class, validation_mode=IGNORE).name if sop_class else NO_CLASS
 
 
-def _choose(asked: Proposed, *, reports: bool) -> tuple[Result, str]:
+def _choose(asked: Proposed, *, commitment: bool) -> tuple[Result, str]:
     """What becomes of a presentation context, and in which transfer syntax."""
-    syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes, reports=reports)
+    syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes, commitment=commitment)
     if syntax is None:
         return Result.ABSTRACT_SYNTAX, ""
     if not syntax:
@@ -186,13 +197,10 @@ def _choose(asked: Proposed, *, reports: bool) -> tuple[Result, str]:
     return (Result.ACCEPTANCE, syntax) if asked.context_id % 2 else (Result.CONTEXT_ID, "")
 
 
-def _reports(roles: list[bytes]) -> bool | None:
-    """See `Request`. An item has the length of the UID, the UID, and a byte for SCU and for SCP (PS3.7 D.3.3.4.1)."""
-    for value in roles:
-        end = 2 + int.from_bytes(value[:2])
-        if items.uid(value[2:end]) == STORAGE_COMMITMENT and len(value) == end + 2:
-            return value[end + 1] == 1
-    return None
+def _role(roles: list[bytes]) -> tuple[bool, bool] | None:
+    """See `Request`."""
+    found = (items.read_role(value) for value in roles)
+    return next(((scu, scp) for sop_class, scu, scp in found if sop_class == STORAGE_COMMITMENT), None)
 
 
 def _proposed(value: bytes) -> Proposed:

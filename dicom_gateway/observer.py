@@ -62,6 +62,14 @@ class Observer:
 
         Args:
             sop_instance_uid: valid, and a stranger's word.
+            status: DIMSE status of the C-STORE-RSP.
+        """
+
+    def asked_to_commit(self, calling_ae: str, status: int) -> None:
+        """A request for our storage commitment is about to be answered.
+
+        Args:
+            status: DIMSE status of the N-ACTION-RSP.
         """
 
 
@@ -98,6 +106,10 @@ class Observers(Observer):
     def film_refused(self, calling_ae: str, sop_instance_uid: str, status: int) -> None:
         for observer in self._observers:
             tell(observer.film_refused, calling_ae, sop_instance_uid, status)
+
+    def asked_to_commit(self, calling_ae: str, status: int) -> None:
+        for observer in self._observers:
+            tell(observer.asked_to_commit, calling_ae, status)
 
 
 def tell(hook: Callable[..., None], *values: object) -> None:

@@ -31,8 +31,12 @@ class Agreed:
     """Longest P-DATA-TF that we send, bytes."""
 
 
-def request_pdu(sop_classes: Sequence[str], *, called_ae: str, calling_ae: str) -> bytes:
-    """An A-ASSOCIATE-RQ with a presentation context for each class; their ids are 1, 3, 5 and so on."""
+def request_pdu(sop_classes: Sequence[str], *, called_ae: str, calling_ae: str, as_scp: bool = False) -> bytes:
+    """An A-ASSOCIATE-RQ with a presentation context for each class; their ids are 1, 3, 5 and so on.
+
+    Args:
+        as_scp: we propose to be SCP of each, and not SCU.
+    """
     syntaxes = b"".join(items.make(Item.TRANSFER_SYNTAX, syntax.encode()) for syntax in SYNTAXES)
     contexts = (
         items.make(
@@ -41,10 +45,12 @@ def request_pdu(sop_classes: Sequence[str], *, called_ae: str, calling_ae: str) 
         )
         for place, sop_class in enumerate(sop_classes)
     )
+    roles = sop_classes if as_scp else ()
     information = (
         items.make(Item.MAXIMUM_LENGTH, LARGEST_PDU.to_bytes(4)),
         items.make(Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode()),
         items.make(Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION.encode()),
+        *(items.make(Item.ROLE_SELECTION, items.role(sop_class, scu=False, scp=True)) for sop_class in roles),
     )
     body = b"".join(
         (
@@ -57,8 +63,11 @@ def request_pdu(sop_classes: Sequence[str], *, called_ae: str, calling_ae: str) 
     return struct.pack(">BxL", ASSOCIATE_RQ, len(body)) + body
 
 
-def read_answer(kind: int, body: bytes, sop_classes: Sequence[str]) -> Agreed:
-    """What the PDU that answers `request_pdu` says. Raises Rejected, and PeerGone where it is no answer."""
+def read_answer(kind: int, body: bytes, sop_classes: Sequence[str], *, as_scp: bool = False) -> Agreed:
+    """What the PDU that answers `request_pdu` says. Raises Rejected, and PeerGone where it is no answer.
+
+    A peer that accepts a class and says nothing of our role is taken to accept that too: some do, and take the report.
+    """
     if kind == ASSOCIATE_RJ and len(body) == 4:
         raise Rejected("rejected_{}_{}_{}".format(*body[1:]))
     if kind != ASSOCIATE_AC:
@@ -73,5 +82,9 @@ def read_answer(kind: int, body: bytes, sop_classes: Sequence[str]) -> Agreed:
         if odd and place < len(sop_classes) and syntax in SYNTAXES:
             contexts[sop_classes[place]] = value[0], syntax
     user = [item for value in items.of_kind(found, Item.USER_INFORMATION) for item in items.read(value)[0]]
+    if as_scp:
+        for sop_class, _, scp in map(items.read_role, items.of_kind(user, Item.ROLE_SELECTION)):
+            if not scp:
+                contexts.pop(sop_class, None)
     max_pdu = int.from_bytes(next(iter(items.of_kind(user, Item.MAXIMUM_LENGTH)), b""))
     return Agreed(contexts=contexts, max_pdu=min(max_pdu, LARGEST_PDU) if max_pdu >= LEAST_MAX_PDU else DEFAULT_MAX_PDU)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from dicom_gateway.association import Association
 from dicom_gateway.commitment import CommitmentReport
+from dicom_gateway.committing import Keep
 from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.observer import NO_PLACE, Observer, tell
@@ -40,6 +41,7 @@ class Gateway:
         spool: Spool,
         accept: Callable[[Received | OtherObject], None],
         observer: Observer | None = None,
+        asked: Keep | None = None,
         committed: Callable[[CommitmentReport, str], None] | None = None,
     ) -> None:
         """
@@ -47,6 +49,8 @@ class Gateway:
             accept: called from many threads with each durable film, and each other object, once for each C-STORE. It
                 returns when that is committed, or raises a Refusal that becomes the C-STORE's status.
             observer: is told what associations do.
+            asked: called with what a peer wants us to commit to (N-ACTION). Only when it returns success is answered;
+                it raises RequestRefusal else. None: storage commitment is not served.
             committed: called with what a peer reports of objects that it was asked to commit to (N-EVENT-REPORT), and
                 with its AE title. Only when it returns success is answered; it raises ReportRefusal else. None: no such
                 report is taken.
@@ -55,6 +59,7 @@ class Gateway:
         self._spool = spool
         self._accept = accept
         self._committed = committed
+        self._asked = asked
         self._observer = observer or Observer()
         self._contexts_log = FewLines(log)
         self._threads: list[threading.Thread] = []
@@ -194,6 +199,7 @@ class Gateway:
             options=self._options,
             spool=self._spool,
             accept=self._accept,
+            asked=self._asked,
             committed=self._committed,
             admit=admit,
             stopping=self._stopping.is_set,

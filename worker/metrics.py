@@ -121,6 +121,13 @@ class GatewayMetrics(Observer):
             registry=self.registry,
         )
 
+        self._asked = Counter(
+            "xrayq_commitment_requests_total",
+            "Requests for our storage commitment answered.",
+            ["calling_ae", "status"],
+            registry=self.registry,
+        )
+
     def watch(self, *, established: Callable[[], int], spool: Spool) -> None:
         """Gauges that are looked up at each scrape."""
         free = Bounded(lambda: free_bytes(spool.root), patience=1.0, fresh=5.0)  # a network file system may hang
@@ -165,6 +172,9 @@ class GatewayMetrics(Observer):
 
     def label_of(self, calling_ae: str) -> str:
         return self._titles.if_known(calling_ae)
+
+    def asked_to_commit(self, calling_ae: str, status: int) -> None:
+        self._asked.labels(self._titles.if_known(calling_ae), in_hexadecimal(status)).inc()
 
     def other_object(self, calling_ae: str) -> None:
         """One was committed."""

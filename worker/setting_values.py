@@ -99,6 +99,19 @@ def asked_pacs(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def commitment_routes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Where storage commitment is reported to, each entry as `commitment_route` reads it, no AE twice."""
+    titles = []
+    for number, text in enumerate(texts, 1):
+        try:
+            titles.append(commitment_route(text).called)
+        except ValueError as error:
+            raise ValueError(f"entry {number} {error}") from None
+    if len(set(titles)) < len(titles):
+        raise ValueError("names one AE title twice")
+    return texts
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResultRoute:
     """An entry of XRAYQ_RESULTS_TO."""
@@ -153,6 +166,14 @@ def result_route(text: str) -> ResultRoute:
     if route.scheme not in ("http", "https") and len(destination) > LONGEST_DESTINATION:
         raise ValueError(f"has a destination of more than {LONGEST_DESTINATION} characters")
     return route
+
+
+def commitment_route(text: str) -> ResultRoute:
+    """AE@host:port or tls:AE@host:port, of any sender."""
+    called, at, _ = (text[len("tls:") :] if text.lower().startswith("tls:") else text).rpartition("@")
+    if not at or ":" in called:
+        raise ValueError("should be like CR1@cr1.example:104 or tls:CR1@cr1.example:2762")
+    return result_route(f"{ANY_SENDER}:{text}")
 
 
 AUDIT_SCHEMES = ("syslog-tls", "syslog-udp")

@@ -34,7 +34,7 @@ LISTS = (
     "ask_pacs",
     "ask_words",
     *("calling_aes", "modalities", "body_parts", "views", "mark"),
-    *("results_to", "silence_on", "told_flags", "urgent", "mail_to"),
+    *("results_to", "silence_on", "told_flags", "urgent", "mail_to", "commitment_to"),
 )
 
 
@@ -211,6 +211,18 @@ class Settings(BaseSettings):
         "auto",
         description="auto: a PACS is asked whether it holds what it was sent, by storage commitment and C-FIND, and a "
         "film is reported when it says so. What it takes neither of, and off: its status of the C-STORE counts.",
+    )
+    commitment_to: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.commitment_routes)] = Field(
+        (),
+        description="Where AEs that ask for storage commitment are reported to, `AE@host:port` or `tls:AE@host:port` "
+        "each, where AE is the title with which they ask. One that is not here is reported to as long as the "
+        "association of its question is open, and not after.",
+    )
+    commitment_hours: float = Field(
+        72.0,
+        gt=0,
+        description="Hours for which a report of storage commitment is tried; waits double from 5 s to an hour. Then "
+        "it is given up: the AE may ask again.",
     )
     hl7_template: Place | None = Field(
         None, description="TOML file that says which field of an HL7 message holds what; default: the shipped one."
@@ -411,11 +423,11 @@ class Settings(BaseSettings):
             raise ValueError("XRAYQ_TLS_PORT needs XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY go together")
-        if (
-            any(setting_values.result_route(text).scheme == "tls" for text in self.results_to)
-            and not self.tls_authorities
-        ):
-            raise ValueError("XRAYQ_RESULTS_TO tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
+        for variable, by_tls in (("RESULTS", self.results_by_tls), ("COMMITMENT", self.commitment_by_tls)):
+            if by_tls and not self.tls_authorities:
+                raise ValueError(
+                    f"XRAYQ_{variable}_TO tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate"
+                )
         if any(text.lower().startswith("tls:") for text in self.ask_pacs) and not self.tls_authorities:
             raise ValueError("XRAYQ_ASK_PACS tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
         if self.audit_to.startswith("syslog-tls") and not self.tls_authorities:
@@ -458,6 +470,14 @@ class Settings(BaseSettings):
         if self.stow and (port := setting_values.stow_place(self.stow).port) in names:
             raise ValueError(f"{names[port]} and XRAYQ_STOW are both {port}: give each its own")
         return self
+
+    @property
+    def results_by_tls(self) -> bool:
+        return any(setting_values.result_route(text).scheme == "tls" for text in self.results_to)
+
+    @property
+    def commitment_by_tls(self) -> bool:
+        return any(setting_values.commitment_route(text).scheme == "tls" for text in self.commitment_to)
 
     @property
     def database(self) -> str:

@@ -263,7 +263,7 @@ def test_a_gateway_without_results_takes_no_reports(node: Node) -> None:
 
 
 def test_who_wants_our_commitment_is_told_no(start: Callable[..., Node]) -> None:
-    """We are no archive: an N-ACTION is not served, and no C-STORE comes in this way."""
+    """A gateway that commits to nothing serves no N-ACTION; and no C-STORE comes in this way."""
     node = start(committed=lambda *_: None, reporting_aes=("RAW",))
     for field in (0x0130, C_STORE_RQ):
         with Peer(node.port) as peer:

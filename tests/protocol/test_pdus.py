@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from dicom_gateway.association import MAX_COMMAND_SET
 from dicom_gateway.contexts import VERIFICATION
+from dicom_gateway.messages import MAX_COMMAND_SET
 from tests.phantoms import chest_film
 from tests.protocol.conftest import Node
 from tests.protocol.raw import (

@@ -12,7 +12,7 @@ import model.errors
 import worker.db.errors
 import worker.errors
 from dicom_gateway import errors as gateway
-from dicom_gateway.errors import Refusal, ReportRefusal
+from dicom_gateway.errors import Refusal, ReportRefusal, RequestRefusal
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("worker", "model", "dicom_gateway", "migrations")
@@ -95,8 +95,8 @@ def test_the_tree_is_drawn_as_it_is(module: ModuleType) -> None:
 def test_every_status_is_in_the_table_of_the_gateways_errors() -> None:
     row = re.compile(r"    (0x[0-9A-F]{4})  (\S+) +\S")
     table = {(int(match[1], 16), match[2]) for line in docstring(gateway) if (match := row.match(line))}
-    refusals = {one for one in classes(gateway) if issubclass(one, Refusal | ReportRefusal)}
-    assert {*gateway.REFUSALS, *gateway.REPORT_REFUSALS, Refusal} == refusals
+    refusals = {one for one in classes(gateway) if issubclass(one, Refusal | ReportRefusal | RequestRefusal)}
+    assert {*gateway.REFUSALS, *gateway.REPORT_REFUSALS, *gateway.REQUEST_REFUSALS, Refusal} == refusals
     others = {(gateway.SUCCESS, "success"), (gateway.UNRECOGNISED_OPERATION, "-")}
     assert table == others | {(refusal.status, refusal.__name__) for refusal in refusals}
     assert all(len(refusal.comment) <= 64 for refusal in refusals)

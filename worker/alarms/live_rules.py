@@ -18,6 +18,7 @@ from worker.alarms.rules import BY_ID, USUAL_DAYS, Condition
 from worker.audit.actions import Action
 from worker.audit_messages import feed
 from worker.audit_messages.transport import WORDS
+from worker.committing.listing import unreported
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
@@ -29,7 +30,7 @@ from worker.receiving import refusals
 from worker.reporting import not_arrived
 from worker.reporting.not_arrived import LateResults
 from worker.states import State
-from worker.words import size
+from worker.words import counted, size
 
 DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
 NAMED_REASONS, NAMED_CLASSES = 5, 2
@@ -124,6 +125,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         *_report_undelivered(connection, limits, now),
         *_not_received(connection, limits, now),
         *_audit_repository(connection, limits, now),
+        *_commitment_unreported(connection, limits, now),
     ]
     rules: set[str | tuple[str, str]] = {
         "backlog",
@@ -134,6 +136,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         "report_undelivered",
         "not_received",
         "audit_repository",
+        "commitment_unreported",
     }
     if limits.certificate is None or limits.certificate.exists():  # else it is on another machine
         rules.add("certificate")
@@ -313,6 +316,8 @@ def _not_received(connection: Connection, limits: AlarmLimits, now: datetime) ->
                 f"{reasons_in_words(found.reasons)}; the oldest of {found.oldest}",
                 about=tuple(map(str, found.ids[:MOST_ABOUT])),
             )
+
+
 def _certificate(certificate: Path | None, days: float, now: datetime) -> Iterator[Condition]:
     """`about` is when it expires: a new one that expires soon as well raises an acknowledged alarm again."""
     if certificate is None:
@@ -345,6 +350,19 @@ def _audit_repository(connection: Connection, limits: AlarmLimits, now: datetime
             value=round(minutes),
             threshold=limits.audit_minutes,
             text=f"the audit repository has nothing since {_clock(stands.oldest_at, limits.zone)}{why}",
+        )
+
+
+def _commitment_unreported(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
+    """One for each AE, of the first MOST_REFUSED: an AE title is a stranger's word."""
+    for found in unreported(connection, late=now - HOUR, given_up=now - DAY)[:MOST_REFUSED]:
+        yield Condition(
+            rule="commitment_unreported",
+            subject=found.calling_ae,
+            value=round((now - found.oldest).total_seconds() / 60),
+            threshold=HOUR.total_seconds() / 60,
+            text=f"{counted(found.requests, 'request')} of {found.calling_ae} for storage commitment not reported on, "
+            f"the oldest of {_clock(found.oldest, limits.zone)}",
         )
 
 

@@ -63,7 +63,7 @@ RULES: tuple[AlarmRule, ...] = (
         setting="alarm_refusals",
         meaning="so many C-STOREs, or presentation contexts, of an AE were refused within an hour",
         advice="C-STOREs: look up the status in CONFORMANCE.md; the films are still the sender's. Contexts: "
-        "remove non-storage SOP classes (Query/Retrieve, Storage Commitment, Print) from this destination's "
+        "remove non-storage SOP classes (Query/Retrieve, Worklist, Print) from this destination's "
         "configuration on the device",
         counts=True,
     ),
@@ -116,6 +116,13 @@ RULES: tuple[AlarmRule, ...] = (
         setting="alarm_audit_minutes",
         meaning="the site's audit repository does not have an audit event after so many minutes",
         advice="xrayq audit messages says why; nothing is lost, the audit trail keeps what waits",
+    ),
+    AlarmRule(
+        id="commitment_unreported",
+        when=When.LIVE,
+        setting="",
+        meaning="an AE asked for storage commitment and was not reported to within an hour, or was given up",
+        advice="xrayq commitment list says why; XRAYQ_COMMITMENT_TO says where each AE is reported to",
     ),
     AlarmRule(
         id="report_failed",

@@ -32,6 +32,10 @@ class Action(StrEnum):
     QUERIED = "queried"
     DEVICE_ACCEPTED = "device_accepted"
     DEVICE_SILENCED = "device_silenced"
+    # what we commit to
+    COMMITMENT_ASKED = "commitment_asked"
+    COMMITMENT_REPORTED = "commitment_reported"
+    COMMITMENT_UNREPORTED = "commitment_unreported"
     # studies
     STUDY_COMPLETE = "study_complete"
     STUDY_CHANGED = "study_changed"

@@ -13,6 +13,7 @@ from worker.cli import (
     bundle,
     calibrate,
     card,
+    commitment,
     compare,
     compile,
     db,
@@ -88,6 +89,7 @@ app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(outcome.app, name="outcome", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
 app.add_typer(report.app, name="report", rich_help_panel="Look after")
+app.add_typer(commitment.app, name="commitment", rich_help_panel="Look after")
 app.add_typer(device.app, name="device", rich_help_panel="Look after")
 app.add_typer(pacs.app, name="pacs", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")

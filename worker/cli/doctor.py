@@ -76,6 +76,7 @@ def _options(settings: "Settings") -> "DoctorOptions":
         bundle=settings.bundle,
         engine=settings.engine,
         results_to=settings.results_to,
+        commitment_to=settings.commitment_to,
         hl7_template=settings.hl7_template,
         told_flags=(*settings.told_flags, *settings.urgent),
         report_time=settings.report_time,

@@ -237,10 +237,12 @@ errand = Table(
     "errand",
     metadata,
     Column("id", Identifier, primary_key=True),
-    Column("kind", String(16), nullable=False, comment="night, mail, webhook, result, confirm or lost_result"),
+    Column(
+        "kind", String(16), nullable=False, comment="night, mail, webhook, result, confirm, lost_result or commitment"
+    ),
     Column("key", String(64), nullable=False, comment="what makes it one: a date, an alarm's event"),
     Column("payload", NullableJson),
-    # Of results alone.
+    # Of results, and of reports of our commitment, whose destination is the AE that asked.
     Column("instance_id", Identifier, comment="the film"),
     Column("destination", String(128), comment="its name"),
     Column("next_attempt_at", Timestamp, nullable=False),
@@ -343,6 +345,24 @@ commitment = Table(
     Column("asked", JSON, nullable=False, comment="SOP Instance UIDs"),
     Column("asked_at", Timestamp, nullable=False),
     Column("answered_at", Timestamp, comment="its first report came"),
+)
+
+commitment_request = Table(
+    "commitment_request",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("calling_ae", String(16), nullable=False, comment="who asked whether we hold its objects"),
+    Column("transaction_uid", String(64), nullable=False, comment="of its own making; it may ask twice"),
+    Column("asked", JSON, nullable=False, comment="SOP Instance UID -> SOP Class UID"),
+    Column("asked_at", Timestamp, nullable=False),
+    Column("checked_at", Timestamp, comment="the bytes of what we hold were last read"),
+    Column("failed", NullableJson, comment="SOP Instance UID -> Failure Reason (0008,1197), as of then"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="to report, that ended"),
+    Column("reason", String(64), nullable=False, server_default="", comment="why the last of them failed, a code"),
+    Column("answered_at", Timestamp, comment="it took the report"),
+    Column("given_up_at", Timestamp, comment="it is not reported to any more"),
+    Index(None, "calling_ae", "transaction_uid"),
+    Index(None, "asked_at"),
 )
 
 sent_message = Table(

@@ -36,7 +36,8 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "xrayq_errands",
-        "What waits beside films: the night's report (night), mails, webhook calls, results, and those given up.",
+        "What waits beside films: the night's report (night), mails, webhook calls, results, reports of "
+        "storage commitment, and results given up.",
         ("kind",),
     ),
     ("xrayq_dead_letters", "Instances in state failed.", ()),

@@ -15,12 +15,14 @@ from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
 from worker.audit.actions import Actor
+from worker.committing.reporters import Reporters
 from worker.errors import Unhealthy
 from worker.health import probes
 from worker.http_push.server import PushServer
 from worker.metrics import GatewayMetrics, PushMetrics
 from worker.processes import endpoints
 from worker.processes.audit_options import on_record
+from worker.processes.commitment_options import committing
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
 from worker.processes.push import push_server, pushing_aes
 from worker.processes.tls_options import tls_options
@@ -29,7 +31,7 @@ from worker.queue.periodic import Periodic
 from worker.receiving import other_objects, refusals
 from worker.receiving.ingest import ingest
 from worker.receiving.refusals import Refusals
-from worker.reporting.destinations import routes_of
+from worker.reporting.destinations import routes_of, store_destinations
 from worker.reporting.held import record_report
 from worker.settings import Settings
 
@@ -55,6 +57,7 @@ def run(settings: Settings) -> None:
     def committed(report: CommitmentReport, reporter: str) -> None:
         record_report(database, report, reporter, Actor.GATEWAY)
 
+    commits = committing(settings, database, spool)
     server = Gateway(
         GatewayOptions(
             host=settings.host,
@@ -76,10 +79,12 @@ def run(settings: Settings) -> None:
         accept,
         Observers(metrics, refused),
         committed=committed if settings.results_to else None,
+        asked=commits.take,
     )
     with _told_in_words():
         push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics)
     stop = told_to_stop()
+    reporters = Reporters(commits, store_destinations(settings.commitment_to), stop)
     with on_record(settings, database, Actor.GATEWAY):  # before anybody is let in
         with _told_in_words():
             server.start()
@@ -87,7 +92,7 @@ def run(settings: Settings) -> None:
                 push.start()
         endpoints.gateway(settings, metrics, server, database, spool, own_title, push)
         tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
-        periodic.start([tell], stop)
+        periodic.start([tell, *reporters.tasks()], stop)
         log = logging.getLogger("xrayq.gateway")
         if swept:
             log.info("removed half-written films that nobody was promised", extra={"count": swept})

@@ -33,11 +33,12 @@ def tls_options(settings: "Settings") -> "TlsOptions | None":
 
 def tls_of_results(settings: "Settings") -> "Followed | None":
     """For results over TLS; None where none go out so. Raises ConfigurationError."""
-    from worker.setting_values import result_route
+    return tls_as_client(settings) if settings.results_by_tls else None
 
-    if not any(result_route(text).scheme == "tls" for text in settings.results_to):
-        return None
-    return tls_as_client(settings)
+
+def tls_of_commitment(settings: "Settings") -> "Followed | None":
+    """The same for reports of storage commitment."""
+    return tls_as_client(settings) if settings.commitment_by_tls else None
 
 
 def tls_as_client(settings: "Settings") -> "Followed":

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.db.session import writing
@@ -27,6 +27,8 @@ class Kind(StrEnum):
     MAIL = "mail"
     WEBHOOK = "webhook"
     RESULT = "result"
+    COMMITMENT = "commitment"
+    """A peer asked whether we hold its objects: it is reported to."""
     CONFIRM = "confirm"
     """A result that was sent: the destination is asked whether it holds it."""
     LOST_RESULT = "lost_result"
@@ -64,6 +66,17 @@ def add(
     row = {"kind": kind, "key": key, "payload": payload, "next_attempt_at": due} | about
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(dialect.insert(errand).values(row).on_conflict_do_nothing(index_elements=["kind", "key"]))
+
+
+def add_taken(
+    connection: Connection, kind: Kind, key: str, *, lease_until: datetime, now: datetime, destination: str
+) -> Errand:
+    """Write a row that is leased to us from the first moment on. There must be none of this kind and key."""
+    row = {"kind": kind, "key": key, "next_attempt_at": now, "lease_until": lease_until, "attempts": 1}
+    row_id = connection.execute(
+        insert(errand).values(row | {"destination": destination}).returning(errand.c.id)
+    ).scalar_one()
+    return Errand(id=row_id, kind=kind, key=key, payload={}, attempt=1)
 
 
 def take(
@@ -135,6 +148,11 @@ def put_off(
     due = now + timedelta(seconds=back_off(first_wait, taken.attempt, LONGEST_WAIT))
     left = taken.payload if payload is None else payload
     return lease.change(connection, ERRANDS, taken.claim, next_attempt_at=due, lease_until=None, payload=left)
+
+
+def hand_over(connection: Connection, taken: Errand, *, now: datetime) -> bool:
+    """Give it back undone: it is due at once. False when the lease passed and another took it."""
+    return lease.change(connection, ERRANDS, taken.claim, next_attempt_at=now, lease_until=None)
 
 
 def wake(connection: Connection, *which: ColumnElement[bool], now: datetime) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from worker.reporting.telling import Telling
-from worker.setting_values import ANY_SENDER, ResultRoute, result_route
+from worker.setting_values import ANY_SENDER, ResultRoute, commitment_route, result_route
 
 
 class Destination(Protocol):
@@ -158,6 +158,12 @@ def routes_of(texts: Sequence[str], telling: Telling | None = None) -> Routes:
     return Routes(by_sender={sender: tuple(found) for sender, found in by_sender.items()})
 
 
+def store_destinations(texts: Sequence[str]) -> dict[str, StoreDestination]:
+    """The entries of XRAYQ_COMMITMENT_TO, by AE title. Raises ValueError where one cannot be read."""
+    routes = map(commitment_route, texts)
+    return {route.called: _store(route) for route in routes}
+
+
 def _destination(route: ResultRoute, telling: Telling) -> Destination:
     if route.scheme == "mllp":
         return Hl7Destination(host=route.host, port=route.port)
@@ -165,6 +171,10 @@ def _destination(route: ResultRoute, telling: Telling) -> Destination:
         return MailDestination(address=route.address, telling=telling)
     if route.scheme in ("http", "https"):
         return WebhookDestination(url=route.address, telling=telling)
+    return _store(route)
+
+
+def _store(route: ResultRoute) -> StoreDestination:
     return StoreDestination(called_ae=route.called, host=route.host, port=route.port, tls=route.scheme == "tls")
 
 

@@ -16,6 +16,7 @@ from model.stats.manifest_measures import gate_shares
 from worker.audit_messages import feed
 from worker.audit_messages.transport import WORDS, Repository
 from worker.bundles.roles import PlacedBundle, by_settings, in_service, live_digest, open_bundle
+from worker.committing.listing import without_address
 from worker.db import schema
 from worker.db.causes import cause
 from worker.db.session import database_time, reading
@@ -27,7 +28,7 @@ from worker.nightly import drawing
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.reporting import acceptance
-from worker.reporting.destinations import routes_of
+from worker.reporting.destinations import routes_of, store_destinations
 from worker.reporting.outlook import outlook
 from worker.setting_values import is_loopback, stow_place
 from worker.states import State
@@ -68,6 +69,7 @@ class DoctorOptions:
     """The bundle of the settings, live while none is activated."""
     engine: str
     results_to: tuple[str, ...]
+    commitment_to: tuple[str, ...]
     hl7_template: Path | None
     """None: the shipped one."""
     told_flags: tuple[str, ...]
@@ -275,6 +277,18 @@ def _audit(options: DoctorOptions) -> str:
     return f"audit repository {repository.name} can be reached; {stands.waiting if stands else 0} audit events wait"
 
 
+def _commitment(options: DoctorOptions) -> str:
+    addresses = store_destinations(options.commitment_to)
+    with reading(_connect(options)) as connection:
+        lost = sorted(without_address(connection) - addresses.keys())
+    if lost:
+        raise Unhealthy(
+            f"{', '.join(lost)} asked for storage commitment and left before the report: XRAYQ_COMMITMENT_TO has no "
+            "address of it"
+        )
+    return f"storage commitment is reported to {', '.join(addresses) or 'whoever stays for the report'}"
+
+
 def _report(options: DoctorOptions) -> str:
     if fault := drawing.fault():
         raise Unhealthy(f"no nightly report: {drawing.advice(fault)}")
@@ -320,6 +334,7 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("bundle", _bundle),
     ("backlog", _backlog),
     ("results", _results),
+    ("commitment", _commitment),
     ("messages", _messages),
     ("audit", _audit),
     ("report", _report),

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from dicom_gateway.local import store_file
 from dicom_gateway.spool import Spool
@@ -26,7 +26,7 @@ from worker.alarms.change import Change
 from worker.alarms.rules import RULES, Condition
 from worker.audit import trail
 from worker.db.session import make_engine, reading, writing
-from worker.db.tables import audit_event, errand, instance, outbox
+from worker.db.tables import audit_event, commitment_request, errand, instance, outbox
 from worker.logs import JsonFormatter
 from worker.nightly.content import NightOptions, night_report
 from worker.queue import errands
@@ -143,6 +143,10 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
         lost = {"since": now.isoformat(), "reason": "no_connection", "destination": "PACS@pacs.test:104"}
         about = {"instance_id": keys[3], "destination": "PACS@pacs.test:104"}
         errands.add(connection, Kind.LOST_RESULT, f"{keys[3]}-1", now, lost, **about)
+        uid = select(instance.c.sop_instance_uid).where(instance.c.id == keys[3])
+        request = {"calling_ae": "CR1", "transaction_uid": "2.25.1", "asked_at": now - timedelta(hours=2)}
+        request["asked"] = {connection.execute(uid).scalar_one(): "1.2.3"}
+        connection.execute(insert(commitment_request).values(request))
         connection.execute(
             update(instance).where(instance.c.calling_ae == "CR1").values(received_at=now, finished_at=now)
         )
