@@ -4,7 +4,7 @@ What can be understood is served: a presentation context that cannot is refused 
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
@@ -12,11 +12,12 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from dicom_gateway import items
-from dicom_gateway.contexts import STORAGE_COMMITMENT, choose_syntax
+from dicom_gateway.contexts import STORAGE_COMMITMENT, VERIFICATION, choose_syntax, is_storage
 from dicom_gateway.errors import Abort, AbortReason
 from dicom_gateway.items import Item
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from dicom_gateway.peers import ALL, Right
 
 FIXED_BYTES = 68
 """Of the PDU behind its header: protocol version, both titles and what is reserved (PS3.8 Table 9-11)."""
@@ -46,6 +47,8 @@ class Result(IntEnum):
     """What was answered to a presentation context (PS3.8 Table 9-18)."""
 
     ACCEPTANCE = 0
+    USER_REJECTION = 1
+    """The peer has no right to it: see `peers.Right`."""
     CONTEXT_ID = 2
     """No reason: the id is even, or another context has it. The standard has no word for that."""
     ABSTRACT_SYNTAX = 3
@@ -138,9 +141,13 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
     return None
 
 
-def accept(request: Request, options: GatewayOptions, *, reports: bool = False) -> Accepted:
+def accept(
+    request: Request, options: GatewayOptions, *, reports: bool = False, rights: Collection[Right] = ALL
+) -> Accepted:
     """
     Args:
+        rights: of the peer. What it has no right to is refused here, and not by a status of each message (0x0124, PS3.7
+            C.5.25): before a film has travelled, and in a way that a test of the destination shows.
         reports: N-EVENT-REPORTs of storage commitment are taken: from a peer that proposes to be SCP, or that says
             nothing of its role and is one of `reporting_aes`.
     """
@@ -149,7 +156,7 @@ def accept(request: Request, options: GatewayOptions, *, reports: bool = False) 
     answers: dict[int, tuple[Result, bytes]] = {}
     refused: list[RefusedContext] = []
     for asked in request.contexts:
-        result, syntax = _choose(asked, reports=reports)
+        result, syntax = _choose(asked, reports=reports, rights=rights)
         if result is Result.ACCEPTANCE and asked.context_id in contexts:
             result = Result.CONTEXT_ID  # of those that share an id, the first that can be served is
         if result is Result.ACCEPTANCE:
@@ -176,8 +183,11 @@ def class_name(sop_class: str) -> str:
     return UID(sop_class, validation_mode=IGNORE).name if sop_class else NO_CLASS
 
 
-def _choose(asked: Proposed, *, reports: bool) -> tuple[Result, str]:
+def _choose(asked: Proposed, *, reports: bool, rights: Collection[Right]) -> tuple[Result, str]:
     """What becomes of a presentation context, and in which transfer syntax."""
+    needed = Right.ECHO if asked.abstract_syntax == VERIFICATION else Right.STORE
+    if needed not in rights and (needed is Right.ECHO or is_storage(asked.abstract_syntax)):
+        return Result.USER_REJECTION, ""
     syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes, reports=reports)
     if syntax is None:
         return Result.ABSTRACT_SYNTAX, ""

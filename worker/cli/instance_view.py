@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from worker.db.scores import ScoreView
     from worker.instances import HistoryEvent, InstanceView
 
-STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
+STATE_STYLES = {
+    "quarantined": "magenta",
+    "scored": "green",
+    "reported": "green",
+    "ineligible": "yellow",
+    "failed": "red",
+    "received": "cyan",
+}
 ALIKE = "of films like it"
 WHOLE_UID = 200
 """Columns from which a list shows the whole UID."""

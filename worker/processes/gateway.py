@@ -11,12 +11,14 @@ from dicom_gateway.errors import BadCertificate, CannotListen
 from dicom_gateway.observer import Observers
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import Policy
 from dicom_gateway.scp import Gateway
 from worker.audit.actions import Actor
 from worker.errors import Unhealthy
 from worker.health import probes
 from worker.metrics import GatewayMetrics
 from worker.processes import endpoints
+from worker.processes.admission import Admission
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
 from worker.processes.tls_options import tls_options
 from worker.queue import periodic
@@ -39,12 +41,22 @@ def run(settings: Settings) -> None:
 
     pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
 
+    stop = told_to_stop()
+    admission = Admission(
+        database,
+        Policy(settings.unknown_peers) if settings.unknown_peers else None,
+        own_title=own_title,
+        stop=stop,
+        slowed=metrics.slowed,
+    )
+
     def accept(arrived: Received | OtherObject) -> None:
-        if isinstance(arrived, Received):
-            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet)
-        else:
-            other_objects.record(database, arrived, quiet=quiet)
-            metrics.other_object(arrived.calling_ae)
+        with admission.taking(arrived) as unknown:
+            if isinstance(arrived, Received):
+                ingest(database, spool, arrived, pictures.same_picture, quiet=quiet, unknown=unknown)
+            else:
+                other_objects.record(database, arrived, quiet=quiet, unknown=unknown)
+                metrics.other_object(arrived.calling_ae)
 
     def committed(report: CommitmentReport) -> None:
         record_report(database, report, Actor.GATEWAY)
@@ -70,8 +82,8 @@ def run(settings: Settings) -> None:
         accept,
         Observers(metrics, refused),
         committed=committed if settings.results_to else None,
+        standing=admission,
     )
-    stop = told_to_stop()
     try:
         server.start()
     except CannotListen as failed:
@@ -80,7 +92,7 @@ def run(settings: Settings) -> None:
         raise Unhealthy(f"no TLS: {error}") from None
     endpoints.gateway(settings, metrics, server, database, spool, own_title)
     tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
-    periodic.start([tell], stop)
+    periodic.start([tell, admission.following], stop)
     log = logging.getLogger("xrayq.gateway")
     if swept:
         log.info("removed half-written films that nobody was promised", extra={"count": swept})

@@ -63,11 +63,18 @@ def settle(engine: Engine, arrived: Received | OtherObject, commit: Callable[[],
     return outcome, instance_id
 
 
-def newest(connection: Connection, uid: str, *, is_film: bool) -> Any:
-    """Id, revision, digest and study of the newest revision of a film, or of what is none, under a UID; else None."""
+def newest(connection: Connection, uid: str, *, is_film: bool, admitted: bool) -> Any:
+    """Id, revision, digest and study of the newest revision of a film, or of what is none, under a UID; else None.
+
+    Args:
+        admitted: leave out what unknown peers sent: whatever it is, it stands in no known peer's way.
+    """
+    which = [instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film)]
+    if admitted:
+        which.append(instance.c.admitted)
     return connection.execute(
         select(instance.c.id, instance.c.revision, instance.c.digest, instance.c.study_instance_uid)
-        .where(instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film))
+        .where(*which)
         .order_by(instance.c.revision.desc())
         .limit(1)
     ).one_or_none()
