@@ -147,7 +147,7 @@ def accept(
     """
     Args:
         rights: of the peer. What it has no right to is refused here, and not by a status of each message (0x0124, PS3.7
-            C.5.25): before a film has travelled, and in a way that a test of the destination shows.
+            9.1.1.1.9): before a film has travelled, and in a way that a test of the destination shows.
         reports: N-EVENT-REPORTs of storage commitment are taken: from a peer that proposes to be SCP, or that says
             nothing of its role and is one of `reporting_aes`.
     """

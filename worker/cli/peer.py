@@ -154,11 +154,12 @@ def remove(title: Title) -> None:
 def _add(engine: "Engine", peers: "list[Peer]", *, replace: bool) -> None:
     from worker.db.session import reading
     from worker.peers import table
+    from worker.peers.entry import spoken
     from worker.peers.quarantine import held_senders
 
     table.add(engine, peers, actor=operator(), replace=replace)
     for peer in peers:
-        typer.echo(f"{peer.calling_ae} may {', '.join(sorted(peer.rights))}, from {_networks(peer)}")
+        typer.echo(f"{peer.calling_ae} may {', '.join(sorted(peer.rights))}, from {spoken(peer.networks)}")
     with reading(engine) as connection:
         waiting = {sender.calling_ae for sender in held_senders(connection)}
     for title in sorted(waiting & {peer.calling_ae for peer in peers}):
@@ -167,11 +168,12 @@ def _add(engine: "Engine", peers: "list[Peer]", *, replace: bool) -> None:
 
 def _print(peers: "list[ListedPeer]", settings: "Settings") -> None:
     from worker.cli.console import print_rows
+    from worker.peers.entry import spoken
 
     rows = [
         (
             listed.peer.calling_ae,
-            _networks(listed.peer),
+            spoken(listed.peer.networks),
             ", ".join(sorted(listed.peer.rights)),
             "yes" if listed.peer.certificate_subject or listed.peer.certificate_sha256 else "any",
             str(listed.peer.stores_a_minute or "any"),
@@ -189,8 +191,3 @@ def _print(peers: "list[ListedPeer]", settings: "Settings") -> None:
         f"(XRAYQ_UNKNOWN_PEERS). Times are {settings.zone.key}.",
         style="dim",
     )
-
-
-def _networks(peer: "Peer") -> str:
-    """A network of one address as the address."""
-    return ", ".join(str(network).removesuffix(f"/{network.max_prefixlen}") for network in peer.networks)

@@ -73,14 +73,13 @@ def admit(title: Title, network: NetworkOption = None) -> None:
     xrayq peer admit CR1
     xrayq peer admit PACS --network 10.1.2.0/24
     """
-    from worker.peers.entry import networks_of, peer_of
+    from worker.peers.entry import networks_of, peer_of, spoken
     from worker.peers.quarantine import admit_sender
 
     named = networks_of(title, network) if network else ()
     name = peer_of(title, networks=["0.0.0.0/0"]).calling_ae
     peer, released = admit_sender(open_database(load_settings()), name, named, actor=operator())
-    networks = ", ".join(map(str, peer.networks))
-    typer.echo(f"{name} is a peer, from {networks}; {_objects(released)} left the quarantine")
+    typer.echo(f"{name} is a peer, from {spoken(peer.networks)}; {_objects(released)} left the quarantine")
 
 
 def reject(title: Title, network: NetworkOption = None) -> None:

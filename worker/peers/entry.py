@@ -69,6 +69,11 @@ def networks_of(name: str, texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(found)
 
 
+def spoken(networks: Sequence[Network]) -> str:
+    """A network of one address as the address."""
+    return ", ".join(str(network).removesuffix(f"/{network.max_prefixlen}") for network in networks)
+
+
 def read_file(path: Path) -> list[Peer]:
     """The peers of a TOML file, each a table [[peer]]. Raises ConfigurationError, which names the first fault."""
     try:
