@@ -11,6 +11,7 @@ from threading import Event
 
 from sqlalchemy import Engine
 
+from dicom_gateway.errors import TooFast
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.pace import Pace
@@ -18,6 +19,7 @@ from dicom_gateway.peers import Connected, Entry, Peer, Policy, Right, Standing,
 from worker.db.session import reading
 from worker.peers import table
 from worker.queue.periodic import Periodic
+from worker.receiving.arrivals import let_go
 
 log = logging.getLogger("xrayq.gateway")
 
@@ -84,13 +86,18 @@ class Admission:
             who sent it, where that is unknown and is for the quarantine; else None.
 
         Raises:
-            TooFast: nothing is committed.
+            TooFast: nothing is committed, and its file leaves the spool.
         """
         sent_by = arrived.sent_by
         found = self(sent_by) if sent_by else Standing(entry=Entry.KNOWN)
         wait = 0.0
         if found.peer and found.peer.stores_a_minute:
-            wait = self._pace.take(found.peer.calling_ae, found.peer.stores_a_minute)
+            try:
+                wait = self._pace.take(found.peer.calling_ae, found.peer.stores_a_minute)
+            except TooFast:
+                if arrived.fresh:
+                    let_go(self._database, arrived)
+                raise
         yield sent_by if found.entry in (Entry.QUARANTINED, Entry.REJECTED) else None
         if wait:
             self._slowed(arrived.calling_ae, wait)

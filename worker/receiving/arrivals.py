@@ -58,9 +58,15 @@ def settle(engine: Engine, arrived: Received | OtherObject, commit: Callable[[],
             log.error("database refused an instance", extra={"reason": cause(error)})
             raise StoreUnavailable from None
         finally:
-            if removable and arrived.path:
-                drop(arrived.path, unless=lambda: _named(engine, arrived))
+            if removable:
+                let_go(engine, arrived)
     return outcome, instance_id
+
+
+def let_go(engine: Engine, arrived: Received | OtherObject) -> None:
+    """The file of what was refused leaves the spool, unless the database has it."""
+    if arrived.path:
+        drop(arrived.path, unless=lambda: _named(engine, arrived))
 
 
 def newest(connection: Connection, uid: str, *, is_film: bool, admitted: bool) -> Any:

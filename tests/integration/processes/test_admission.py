@@ -76,6 +76,7 @@ def test_over_its_rate_a_peer_is_slowed_and_then_refused(
             with admission.taking(film) as unknown:
                 assert unknown is None
                 taken += 1
+    assert not film.path.exists(), "nobody was promised it"
     assert taken == 4, "ten seconds' worth is two, and two more can wait for their answer"
     assert waits == pytest.approx([5, 10], abs=2)
 
