@@ -48,8 +48,8 @@ def add(
 
     With a certificate it must show that one, so it must come over TLS. A running
     gateway knows of it within seconds. What waits of it in quarantine stays
-    there until 'xrayq peer admit'. Where its results go is another question:
-    XRAYQ_RESULTS_TO and 'xrayq device accept'.
+    there until 'xrayq peer admit'. Where its results go is no right of a peer:
+    that is XRAYQ_RESULTS_TO, and 'xrayq device accept'.
 
     \b
     xrayq peer add CR1 --network 10.1.2.7
