@@ -100,6 +100,7 @@ def test_kept_and_counted_nowhere_until_its_sender_is_admitted(database: Engine,
         assert connection.execute(select(func.count()).select_from(study_outcome)).scalar_one() == 0
         assert devices(connection) == []
         (alarm,) = live_rules._quarantine(connection, alarms.limits())
+        assert list(live_rules._quarantine(connection, alarms.limits(quarantine_films=2))) == []
     assert alarm.text.startswith("1 film of unknown peers in quarantine and not scored, the oldest since ")
     assert alarm.text.endswith(": CR1 1")
     (sender,) = held(database)
