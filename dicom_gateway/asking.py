@@ -21,10 +21,13 @@ from dicom_gateway.dimse import (
     NO_DATA_SET,
     RESPONSE_BIT,
     Response,
+    command_set,
     decode_command,
     encode_data,
+    encode_pdus,
     encode_request,
     encode_response,
+    number,
     values,
 )
 from dicom_gateway.errors import UNRECOGNISED_OPERATION, Abort, HandshakeFailed, PeerGone, PeerSilent, PeerUnavailable

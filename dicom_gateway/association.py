@@ -8,6 +8,7 @@ straight into the spool.
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from pynetdicom.pdu import A_RELEASE_RP
 
@@ -19,9 +20,10 @@ from dicom_gateway.errors import Abort, AbortReason, HandshakeFailed, PeerGone, 
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.messages import Messages
 from dicom_gateway.negotiation import Reject
-from dicom_gateway.observer import NO_REQUEST, NO_TLS, Observer, tell
+from dicom_gateway.observer import NO_REQUEST, NO_TLS, UNKNOWN, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import Connected, Entry, Standing
 from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
 from dicom_gateway.wire import Wire
@@ -47,25 +49,28 @@ class Association:
         accept: Callable[[Received | OtherObject], None],
         asked: Keep | None,
         committed: Callable[[CommitmentReport, str], None] | None,
-        admit: Callable[[], bool],
+        standing: Callable[[Connected], Standing],
+        admit: Callable[[Connected, Standing], str],
         stopping: Callable[[], bool],
         observer: Observer,
-        contexts_log: FewLines,
+        few_lines: FewLines,
     ) -> None:
         """
         Args:
             address: the peer's, for the log.
             accept: called with each durable film, and with each other object; success is answered only when it returns.
             asked, committed: as of `Gateway`.
-            admit: False when no further association is allowed.
+            standing: how a peer stands with us.
+            admit: why no further association is allowed, for the log; "" where it is.
             stopping: True when the gateway is going down; looked at between messages.
-            contexts_log: of refused presentation contexts, shared by all associations.
+            few_lines: log of what a stranger may cause in any number, shared by all associations.
         """
         self._wire = wire
         self._options = options
         self._spool = spool
-        self._accept = accept
+        self._given = accept
         self._asked = asked
+        self._standing = standing
         self._committed = committed
         self._admit = admit
         self._stopping = stopping
@@ -73,7 +78,9 @@ class Association:
         self._orderly = True
         self._address = address
         self._buffer = memoryview(bytearray(0))
-        self._refused = RefusedContexts(contexts_log, observer)
+        self._connected: Connected | None = None
+        self._few = few_lines
+        self._refused = RefusedContexts(few_lines, observer)
         self._messages: Messages | None = None
         """None until it is accepted."""
         self.calling_ae = self.called_ae = ""
@@ -111,17 +118,22 @@ class Association:
         self._wire.expect_all_within(self._options.association_timeout)
         self._secure()
         request = self._read_request()
-        rejection = negotiation.fault_of(request, self._options)
-        if not rejection and (self._stopping() or not self._admit()):
-            rejection = Reject.LOCAL_LIMIT
-        if rejection:
-            log.warning("association rejected", extra=self._peer() | {"reason": rejection.name})
-            tell(self._observer.rejected, self.calling_ae, rejection.name, self._address)
-            self._orderly = True
-            self._wire.send(negotiation.reject_pdu(rejection))
-            raise PeerGone
+        if rejection := negotiation.fault_of(request, self._options):
+            raise self._reject(rejection, rejection.name)
+        self._connected = Connected(
+            calling_ae=self.calling_ae, address=self._address, certificate=self._wire.certificate()
+        )
+        standing = self._look_up(self._connected)
+        if self._stopping():
+            raise self._reject(Reject.LOCAL_LIMIT, Reject.LOCAL_LIMIT.name)
+        if full := self._admit(self._connected, standing):
+            raise self._reject(Reject.LOCAL_LIMIT, full)
         accepted = negotiation.accept(
-            request, self._options, commits=self._asked is not None, reports=self._committed is not None
+            request,
+            self._options,
+            commits=self._asked is not None,
+            reports=self._committed is not None,
+            rights=standing.rights,
         )
         self._wire.expect_all_within(math.inf)
         tell(self._observer.accepted, self.calling_ae)  # before the answer: what a peer knows has been counted
@@ -143,6 +155,27 @@ class Association:
             observer=self._observer,
             refused=self._refused,
         )
+
+    def _look_up(self, connected: Connected) -> Standing:
+        """How the peer stands with us. Raises PeerGone where it is rejected."""
+        standing = self._standing(connected)
+        if standing.unknown and standing.entry is not Entry.ALLOWED:
+            tell(self._observer.unknown, self.calling_ae, standing.unknown.name, standing.entry)
+            self._few.warning("unknown peer", self._peer() | {"reason": standing.unknown, "state": standing.entry})
+            if standing.entry is Entry.REJECTED:
+                raise self._reject(Reject.CALLING_AE, f"{UNKNOWN}{standing.unknown.name}")
+        return standing
+
+    def _reject(self, rejection: Reject, reason: str) -> PeerGone:
+        """Answers with an A-ASSOCIATE-RJ. Returns what to raise."""
+        log.warning("association rejected", extra=self._peer() | {"reason": reason})
+        tell(self._observer.rejected, self.calling_ae, reason, self._address)
+        self._orderly = True
+        self._wire.send(negotiation.reject_pdu(rejection))
+        return PeerGone()
+
+    def _accept(self, arrived: Received | OtherObject) -> None:
+        self._given(replace(arrived, sent_by=self._connected))
 
     def _secure(self) -> None:
         try:

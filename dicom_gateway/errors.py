@@ -5,6 +5,7 @@
     │   ├── NoSpace
     │   ├── TooLarge
     │   ├── StoreUnavailable
+    │   ├── TooFast
     │   ├── ClassMismatch
     │   ├── InstanceMismatch
     │   ├── Truncated
@@ -66,6 +67,7 @@ are ours):
     0xA700  NoSpace             the spool's file system has less free space than the reserve
     0xA701  TooLarge            the data set, or what is before its pixels, is larger than this node accepts
     0xA702  StoreUnavailable    the spool cannot be written, or the database did not take the row, or not in time
+    0xA703  TooFast             its sender sends more objects a minute than it may
     0xA900  ClassMismatch       the data set, the command and the context do not name one SOP Class
     0xA901  InstanceMismatch    the data set and the command do not name one SOP Instance
     0xA902  StudyMismatch       by web: it is not of the study that the request names
@@ -115,6 +117,13 @@ class StoreUnavailable(Refusal):
 
     status = 0xA702
     comment = "storage is unavailable, try again later"
+
+
+class TooFast(Refusal):
+    """More than the sender's row in the table of peers allows; it should try again later."""
+
+    status = 0xA703
+    comment = "more objects a minute than agreed, try again later"
 
 
 class ClassMismatch(Refusal):
@@ -177,6 +186,7 @@ REFUSALS: tuple[type[Refusal], ...] = (
     NoSpace,
     TooLarge,
     StoreUnavailable,
+    TooFast,
     ClassMismatch,
     InstanceMismatch,
     Truncated,

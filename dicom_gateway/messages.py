@@ -214,7 +214,7 @@ class Messages:
             return
         started = time.monotonic()
         try:
-            received = store.keep(calling_ae=self._calling_ae, called_ae=self._called_ae, peer=str(self._peer["peer"]))
+            received = store.keep(calling_ae=self._calling_ae, called_ae=self._called_ae)
             self._accept(received)
         except Refusal as refusal:
             store.discard()

@@ -4,7 +4,7 @@ What can be understood is served: a presentation context that cannot is refused 
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
@@ -12,11 +12,12 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from dicom_gateway import items
-from dicom_gateway.contexts import STORAGE_COMMITMENT, choose_syntax
+from dicom_gateway.contexts import STORAGE_COMMITMENT, VERIFICATION, choose_syntax, is_storage
 from dicom_gateway.errors import Abort, AbortReason
 from dicom_gateway.items import Item
 from dicom_gateway.options import GatewayOptions
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from dicom_gateway.peers import ALL, Right
 
 FIXED_BYTES = 68
 """Of the PDU behind its header: protocol version, both titles and what is reserved (PS3.8 Table 9-11)."""
@@ -44,6 +45,8 @@ class Result(IntEnum):
     """What was answered to a presentation context (PS3.8 Table 9-18)."""
 
     ACCEPTANCE = 0
+    USER_REJECTION = 1
+    """The peer has no right to it: see `peers.Right`."""
     CONTEXT_ID = 2
     """No reason: the id is even, or another context has it. The standard has no word for that."""
     ABSTRACT_SYNTAX = 3
@@ -141,20 +144,29 @@ def fault_of(request: Request, options: GatewayOptions) -> Reject | None:
     return None
 
 
-def accept(request: Request, options: GatewayOptions, *, commits: bool = False, reports: bool = False) -> Accepted:
+def accept(
+    request: Request,
+    options: GatewayOptions,
+    *,
+    commits: bool = False,
+    reports: bool = False,
+    rights: Collection[Right] = ALL,
+) -> Accepted:
     """
     Args:
-        commits: N-ACTIONs of storage commitment are served: of a peer that is its SCU.
+        commits: N-ACTIONs of storage commitment are served: of a peer that is its SCU, and has the right to ask.
         reports: N-EVENT-REPORTs of it are taken: from a peer that proposes to be SCP, or that says nothing of its role
             and is one of `reporting_aes`.
+        rights: of the peer. What it has no right to is refused here, and not by a status of each message (0x0124, PS3.7
+            9.1.1.1.9): before a film has travelled, and in a way that a test of the destination shows.
     """
-    commits &= request.role is None or request.role[0]
+    commits &= Right.COMMIT in rights and (request.role is None or request.role[0])
     reports &= request.calling_ae in options.reporting_aes if request.role is None else request.role[1]
     contexts: dict[int, tuple[str, str]] = {}
     answers: dict[int, tuple[Result, bytes]] = {}
     refused: list[RefusedContext] = []
     for asked in request.contexts:
-        result, syntax = _choose(asked, commitment=commits or reports)
+        result, syntax = _choose(asked, commitment=commits or reports, rights=rights)
         if result is Result.ACCEPTANCE and asked.context_id in contexts:
             result = Result.CONTEXT_ID  # of those that share an id, the first that can be served is
         if result is Result.ACCEPTANCE:
@@ -187,8 +199,11 @@ def class_name(sop_class: str) -> str:
     return UID(sop_class, validation_mode=IGNORE).name if sop_class else NO_CLASS
 
 
-def _choose(asked: Proposed, *, commitment: bool) -> tuple[Result, str]:
+def _choose(asked: Proposed, *, commitment: bool, rights: Collection[Right]) -> tuple[Result, str]:
     """What becomes of a presentation context, and in which transfer syntax."""
+    needed = Right.ECHO if asked.abstract_syntax == VERIFICATION else Right.STORE
+    if needed not in rights and (needed is Right.ECHO or is_storage(asked.abstract_syntax)):
+        return Result.USER_REJECTION, ""
     syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes, commitment=commitment)
     if syntax is None:
         return Result.ABSTRACT_SYNTAX, ""

@@ -7,6 +7,8 @@ log = logging.getLogger("xrayq.gateway")
 
 NO_REQUEST, NO_PLACE, NO_TLS = "NO_REQUEST", "NO_PLACE", "NO_TLS"
 """Why a peer was not let in, where no A-ASSOCIATE-RJ could say so."""
+PEER_LIMIT, UNKNOWN = "PEER_LIMIT", "UNKNOWN_"
+"""Why a peer was not let in, by the table of peers; the second with the name of an `Unknown`."""
 USED = "used"
 """A presentation context that was refused was used all the same: the association is aborted."""
 
@@ -22,13 +24,22 @@ class Observer:
     def accepted(self, calling_ae: str) -> None:
         """An association is about to be accepted."""
 
+    def unknown(self, calling_ae: str, why: str, entry: str) -> None:
+        """A peer is not in the table of peers, or not as it came; asked once for each association.
+
+        Args:
+            why: name of an `Unknown`.
+            entry: of an `Entry`: what became of it.
+        """
+
     def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:
         """A peer was not let in.
 
         Args:
             calling_ae: "" where it did not say who it is, or that cannot be read.
-            reason: name of a `Reject`; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE:
-                closed unheard, there were too many; NO_TLS: the handshake failed.
+            reason: name of a `Reject`; UNKNOWN and the name of an `Unknown`; PEER_LIMIT: it has as many associations as
+                its row allows; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE: closed
+                unheard, there were too many; NO_TLS: the handshake failed.
             address: of the peer, an IP address; "" where it is not known.
         """
 
@@ -39,7 +50,7 @@ class Observer:
             sop_class: its name where the standard has one, else its UID, at most 64 digits and dots: a stranger's word;
                 `negotiation.NO_CLASS` where what was proposed is no UID.
             reason: `abstract_syntax`: no class that is stored here; `transfer_syntax`: none that is taken;
-                `context_id`: even, or another one's; `used`: see USED.
+                `user_rejection`: the peer has no right to it; `context_id`: even, or another one's; `used`: see USED.
         """
 
     def aborted(self, calling_ae: str) -> None:
@@ -82,6 +93,10 @@ class Observers(Observer):
     def accepted(self, calling_ae: str) -> None:
         for observer in self._observers:
             tell(observer.accepted, calling_ae)
+
+    def unknown(self, calling_ae: str, why: str, entry: str) -> None:
+        for observer in self._observers:
+            tell(observer.unknown, calling_ae, why, entry)
 
     def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:
         for observer in self._observers:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_gateway.header import Header
+from dicom_gateway.peers import Connected
 from dicom_gateway.tls import TlsOptions
 
 
@@ -54,5 +55,5 @@ class Received:
     called_ae: str
     fresh: bool = False
     """See `spool.Stored`."""
-    peer: str = ""
-    """Its IP address, "" for a file of this machine."""
+    sent_by: Connected | None = None
+    """None for a file of this machine."""

@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag, Tag
 
 from dicom_gateway.errors import Refusal
 from dicom_gateway.part10 import DEFLATED, past_second_meta
+from dicom_gateway.peers import Connected
 from dicom_gateway.values import UNREADABLE, one_uid, text
 
 LOOK = 64 << 10
@@ -56,8 +57,8 @@ class OtherObject:
     called_ae: str
     fresh: bool
     """See `spool.Stored`; False where nothing is kept."""
-    peer: str = ""
-    """As of `options.Received`."""
+    sent_by: Connected | None = None
+    """As of `Received`."""
 
 
 @dataclass(frozen=True, kw_only=True)

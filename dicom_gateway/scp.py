@@ -18,9 +18,11 @@ from dicom_gateway.commitment import CommitmentReport
 from dicom_gateway.committing import Keep
 from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
-from dicom_gateway.observer import NO_PLACE, Observer, tell
+from dicom_gateway.negotiation import Reject
+from dicom_gateway.observer import NO_PLACE, PEER_LIMIT, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import EVERYBODY, Connected, Standing
 from dicom_gateway.spool import Spool
 from dicom_gateway.tls import Followed, server_tls
 from dicom_gateway.tls_wire import TlsWire
@@ -43,6 +45,7 @@ class Gateway:
         observer: Observer | None = None,
         asked: Keep | None = None,
         committed: Callable[[CommitmentReport, str], None] | None = None,
+        standing: Callable[[Connected], Standing] | None = None,
     ) -> None:
         """
         Args:
@@ -54,14 +57,17 @@ class Gateway:
             committed: called with what a peer reports of objects that it was asked to commit to (N-EVENT-REPORT), and
                 with its AE title. Only when it returns success is answered; it raises ReportRefusal else. None: no such
                 report is taken.
+            standing: asked once for each association, and answers at once: how its peer stands with us. None: everybody
+                may do everything.
         """
         self._options = options
         self._spool = spool
         self._accept = accept
         self._committed = committed
         self._asked = asked
+        self._standing = standing or (lambda _: EVERYBODY)
         self._observer = observer or Observer()
-        self._contexts_log = FewLines(log)
+        self._few_lines = FewLines(log)
         self._threads: list[threading.Thread] = []
         self._plain: socket.socket | None = None
         self._secure: socket.socket | None = None
@@ -72,6 +78,8 @@ class Gateway:
         self._asking: dict[Association, str] = {}
         """Those that are not let in yet, and their addresses; oldest first."""
         self._established = 0
+        self._of_peer: Counter[str] = Counter()
+        """Of these, by calling AE title; of known peers alone."""
 
     @property
     def port(self) -> int:
@@ -183,15 +191,22 @@ class Gateway:
         return TlsWire(connection, timeout, self._tls.context()) if tls and self._tls else Wire(connection, timeout)
 
     def _serve(self, connection: socket.socket, address: str, tls: bool) -> None:
-        admitted = False
+        admitted, title = False, ""
 
-        def admit() -> bool:
-            nonlocal admitted
+        def admit(connected: Connected, standing: Standing) -> str:
+            nonlocal admitted, title
+            most = standing.most_associations
             with self._lock:
                 asked = self._asking.pop(association, None)  # None: it had to give way
-                admitted = asked is not None and self._established < self._options.max_associations
-                self._established += admitted
-            return admitted
+                if asked is None or self._established >= self._options.max_associations:
+                    return Reject.LOCAL_LIMIT.name
+                if most is not None and self._of_peer[connected.calling_ae] >= most:
+                    return PEER_LIMIT
+                admitted, title = True, connected.calling_ae if standing.peer else ""
+                self._established += 1
+                if title:
+                    self._of_peer[title] += 1
+            return ""
 
         association = Association(
             self._wire(connection, tls),
@@ -201,10 +216,11 @@ class Gateway:
             accept=self._accept,
             asked=self._asked,
             committed=self._committed,
+            standing=self._standing,
             admit=admit,
             stopping=self._stopping.is_set,
             observer=self._observer,
-            contexts_log=self._contexts_log,
+            few_lines=self._few_lines,
         )
         with self._lock:
             self._open[association] = connection
@@ -216,6 +232,8 @@ class Gateway:
                 self._open.pop(association, None)
                 self._asking.pop(association, None)
                 self._established -= admitted
+                if title:
+                    self._of_peer[title] -= 1
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -86,12 +86,12 @@ class Store:
         except Refusal as refusal:
             self._refuse(refusal)
 
-    def keep(self, *, calling_ae: str, called_ae: str, peer: str) -> Received | OtherObject:
+    def keep(self, *, calling_ae: str, called_ae: str) -> Received | OtherObject:
         """Check the data set against the command and make it durable. Raises Refusal."""
         if self._incoming is None:
             raise self._refusal or StoreUnavailable()
         if self._film and isinstance(self._incoming, Incoming):
-            return self._keep_film(self._incoming, calling_ae, called_ae, peer)
+            return self._keep_film(self._incoming, calling_ae, called_ae)
         if not self.size:
             raise Truncated
         found = look(bytes(self._head), self._syntax)
@@ -111,10 +111,9 @@ class Store:
             calling_ae=calling_ae,
             called_ae=called_ae,
             fresh=stored.fresh,
-            peer=peer,
         )
 
-    def _keep_film(self, incoming: Incoming, calling_ae: str, called_ae: str, peer: str) -> Received:
+    def _keep_film(self, incoming: Incoming, calling_ae: str, called_ae: str) -> Received:
         header = read_header(incoming.path, most_inflated=self._spool.max_bytes)
         if header.sop_class_uid != self._sop_class:
             raise ClassMismatch
@@ -131,7 +130,6 @@ class Store:
             calling_ae=calling_ae,
             called_ae=called_ae,
             fresh=stored.fresh,
-            peer=peer,
         )
 
     def discard(self) -> None:

@@ -8,6 +8,7 @@ Neither goes down to TLS 1.1. RFC 9325 advises against ephemeral DH (4.1), so it
 with the group ffdhe3072 of RFC 7919.
 """
 
+import hashlib
 import logging
 import ssl
 import threading
@@ -20,6 +21,7 @@ from pathlib import Path
 from cryptography import x509
 
 from dicom_gateway.errors import BadCertificate
+from dicom_gateway.peers import Certificate
 
 log = logging.getLogger("xrayq.gateway")
 
@@ -87,6 +89,20 @@ def facts_of(certificate: Path) -> CertificateFacts:
     except (OSError, ValueError) as error:
         raise BadCertificate(f"{certificate} cannot be read: {_why(error)}") from None
     return CertificateFacts(expires=first.not_valid_after_utc, subject=first.subject.rfc4514_string())
+
+
+def shown(der: bytes) -> Certificate:
+    """What a peer showed. One whose subject cannot be read is known by its digest alone."""
+    try:
+        subject = x509.load_der_x509_certificate(der).subject.rfc4514_string()
+    except ValueError:
+        subject = ""
+    return Certificate(subject=subject, sha256=hashlib.sha256(der).hexdigest())
+
+
+def subject_of(text: str) -> str:
+    """A subject as RFC 4514 writes it, in the spelling that `shown` has. Raises ValueError where it is none."""
+    return x509.Name.from_rfc4514_string(text).rfc4514_string()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 
 from dicom_gateway.errors import HandshakeFailed, PeerGone
+from dicom_gateway.peers import Certificate
+from dicom_gateway.tls import shown
 from dicom_gateway.wire import Wire
 
 RECORDS = 128 * 1024
@@ -53,6 +55,10 @@ class TlsWire(Wire):
                 raise HandshakeFailed("silent, or too slow") from None
         self._flush()
         self._secured = True
+
+    def certificate(self) -> Certificate | None:
+        der = self._tls.getpeercert(binary_form=True) if self._secured else None
+        return shown(der) if der else None
 
     def send(self, pdu: bytes) -> None:
         if not self._secured:

@@ -9,6 +9,7 @@ import time
 from pynetdicom.pdu import A_ABORT_RQ
 
 from dicom_gateway.errors import Abort, AbortReason, PeerGone, PeerSilent
+from dicom_gateway.peers import Certificate
 
 log = logging.getLogger("xrayq.gateway")
 
@@ -33,6 +34,10 @@ class Wire:
 
     def secure(self) -> None:
         """What is to be done before the first PDU: nothing, without TLS."""
+
+    def certificate(self) -> Certificate | None:
+        """What the peer showed in `secure`."""
+        return None
 
     def expect_all_within(self, seconds: float) -> None:
         """Whatever is read from now on must be here by then, however it is cut up; `math.inf` lifts that."""

@@ -29,6 +29,7 @@ def limits(**other: Any) -> AlarmLimits:
         "spool": Path("/nowhere"),
         "spool_mib": 100,
         "refusals": 20,
+        "quarantine_films": 1,
         "silent_films": 10,
         "report_hours": 3,
         "report_time": time(1),

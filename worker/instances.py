@@ -16,10 +16,13 @@ from worker.db.scores import LiveScore, ScoreView, live_scores, of_instance
 from worker.db.session import database_time, reading, snapshot, writing
 from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
+from worker.peers import quarantine
 from worker.queue import outbox as queue
-from worker.states import NO_STUDY, NOT_A_FILM, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, State, sources
 from worker.studies import opening
 
+OPERATOR = "operator"
+"""Reason of what a person rejected."""
 OF_DEVICE = ("manufacturer", "model_name", "station")
 
 
@@ -168,14 +171,27 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
         trail.record(connection, action=Action.REQUEUED, instance_id=instance_id, actor=actor)
 
 
-def reject(engine: Engine, instance_id: int, actor: str) -> None:
-    """Take an instance out of the queue, or a dead letter off the list, for good. Raises NotFound, WrongState."""
+def reject(engine: Engine, instance_id: int, actor: str) -> str:
+    """Take an instance out of the queue or the quarantine, or a dead letter off the list, for good.
+
+    Returns the reason that it has now. Raises NotFound, WrongState.
+    """
+    if _state_of(engine, instance_id) == State.QUARANTINED:
+        quarantine.reject_instance(engine, instance_id, actor=actor)
+        return NOT_ADMITTED
     with writing(engine) as connection:
         now = database_time(connection)
-        _move(connection, instance_id, State.INELIGIBLE, reason="operator", finished_at=now)
+        _move(connection, instance_id, State.INELIGIBLE, reason=OPERATOR, finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
         opening.changed(connection, [instance_id], now)
         trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
+    return OPERATOR
+
+
+def _state_of(engine: Engine, instance_id: int) -> str | None:
+    """None where there is no such instance."""
+    with reading(engine) as connection:
+        return connection.execute(select(instance.c.state).where(instance.c.id == instance_id)).scalar_one_or_none()
 
 
 def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:
@@ -186,6 +202,8 @@ def _move(connection: Connection, instance_id: int, target: State, **values: Any
     ).one_or_none()
     if row is None:
         raise NotFound(f"no instance {instance_id}")
+    if row.state == State.QUARANTINED:
+        raise WrongState(f"instance {instance_id} is in quarantine: 'xrayq instance admit {instance_id}', or reject")
     if not row.is_film:
         raise WrongState(f"instance {instance_id} is no film ({NOT_A_FILM}): there is nothing to score")
     if target is State.RECEIVED and row.reason == NO_STUDY:
@@ -201,7 +219,11 @@ def _move(connection: Connection, instance_id: int, target: State, **values: Any
 
 def _views(connection: Connection, query: Select[Any]) -> list[InstanceView]:
     later = instance.alias()
-    same = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.is_film == instance.c.is_film)
+    same = (
+        (later.c.sop_instance_uid == instance.c.sop_instance_uid)
+        & (later.c.is_film == instance.c.is_film)
+        & later.c.admitted
+    )
     next_revision = select(later.c.id).where(same, later.c.revision > instance.c.revision).order_by(later.c.revision)
     rows = connection.execute(query.add_columns(next_revision.limit(1).scalar_subquery().label("replaced_by"))).all()
     chosen = query.with_only_columns(instance.c.id).subquery()

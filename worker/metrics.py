@@ -127,6 +127,18 @@ class GatewayMetrics(Observer):
             ["calling_ae", "status"],
             registry=self.registry,
         )
+        self._unknown = Counter(
+            "xrayq_unknown_peers_total",
+            "Associations of peers that are not in the table of peers, or not as they came, and what became of them.",
+            ["why", "entry"],
+            registry=self.registry,
+        )
+        self._slowed_seconds = Counter(
+            "xrayq_slowed_seconds_total",
+            "Waits of answers to C-STOREs of an AE that sends faster than its row in the table of peers allows.",
+            ["calling_ae"],
+            registry=self.registry,
+        )
 
     def watch(self, *, established: Callable[[], int], spool: Spool) -> None:
         """Gauges that are looked up at each scrape."""
@@ -150,6 +162,12 @@ class GatewayMetrics(Observer):
 
     def accepted(self, calling_ae: str) -> None:
         self._count(calling_ae, ACCEPTED)
+
+    def unknown(self, calling_ae: str, why: str, entry: str) -> None:  # noqa: ARG002 - the log names it
+        self._unknown.labels(why.lower(), entry).inc()
+
+    def slowed(self, calling_ae: str, seconds: float) -> None:
+        self._slowed_seconds.labels(self._titles.if_known(calling_ae)).inc(seconds)
 
     def rejected(self, calling_ae: str, reason: str, address: str = "") -> None:  # noqa: ARG002
         self._count(calling_ae, f"rejected_{reason.lower()}")

@@ -98,7 +98,13 @@ class Settings(BaseSettings):
     ae_title: Title = Field("XRAYQ", min_length=1, max_length=16, description="Our application entity title.")
     require_called_ae: bool = Field(False, description="Reject associations that call another AE title.")
     calling_aes: Annotated[tuple[Title, ...], NoDecode] = Field(
-        (), description="AE titles that may connect; empty: all."
+        (), description="AE titles that may connect at all, asked before `unknown_peers`; empty: every one."
+    )
+    unknown_peers: Literal["", "allow", "quarantine", "reject"] = Field(
+        "",
+        description="What becomes of a peer that is not in the table of peers (`xrayq peer`), or comes from another "
+        "address or with another certificate: `allow`; `quarantine`, what it sends is kept and not scored until a "
+        "person admits it; `reject`. Empty: allow on this machine (loopback), quarantine from elsewhere.",
     )
     max_associations: int = Field(1000, gt=0, description="Open associations; the next is rejected.")
     association_timeout: float = Field(
@@ -287,6 +293,7 @@ class Settings(BaseSettings):
         gt=0,
         description="Refused C-STOREs, or presentation contexts, of one AE within an hour that raise an alarm.",
     )
+    alarm_quarantine_films: int = Field(1, gt=0, description="Films in quarantine that raise an alarm.")
     alarm_silent_films: int = Field(
         15,
         gt=0,

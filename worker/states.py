@@ -5,11 +5,15 @@ from enum import StrEnum
 NOT_A_FILM = "not_a_film"
 """The reason of what came beside the films and can never be one: ineligible from its first moment on."""
 
+NOT_ADMITTED = "not_admitted"
+"""The reason of what an unknown peer sent and an operator rejected: it never counted, and does not now."""
+
 NO_STUDY = "study_missing"
 """Study or Series Instance UID is missing or no UID: a score would belong to no study."""
 
 
 class State(StrEnum):
+    QUARANTINED = "quarantined"
     RECEIVED = "received"
     SCORED = "scored"
     REPORTED = "reported"
@@ -18,6 +22,10 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, dict[State, str]] = {
+    State.QUARANTINED: {
+        State.RECEIVED: "an operator admitted its sender, or it alone",
+        State.INELIGIBLE: "an operator rejected it; or it was admitted and is no film",
+    },
     State.RECEIVED: {
         State.SCORED: "the bundle scored it",
         State.INELIGIBLE: "the gate or an operator refused it, with a reason",

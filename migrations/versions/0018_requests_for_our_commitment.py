@@ -1,14 +1,14 @@
 """Who asks whether we hold its objects, and what it was told
 
 Revision ID: 0018
-Revises: 0016
+Revises: 0017
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 
 TIME = sa.DateTime(timezone=True)
 KINDS = (

@@ -12,6 +12,7 @@ from dicom_gateway.commitment import CommitmentReport
 from dicom_gateway.committing import Keep
 from dicom_gateway.observer import Observer
 from dicom_gateway.options import GatewayOptions
+from dicom_gateway.peers import Connected, Standing
 from dicom_gateway.scp import Gateway
 from dicom_gateway.spool import Spool
 from tests.services import wait_until
@@ -52,6 +53,7 @@ def start(spool_root: Path) -> Iterator[Callable[..., Node]]:
         observer: Observer | None = None,
         committed: Callable[[CommitmentReport, str], None] | None = None,
         asked: Keep | None = None,
+        standing: Callable[[Connected], Standing] | None = None,
         **options: Any,
     ) -> Node:
         if spool is not None:
@@ -60,7 +62,15 @@ def start(spool_root: Path) -> Iterator[Callable[..., Node]]:
         patience = {"association_timeout": 1.0, "network_timeout": 1.0, "idle_timeout": 60.0}
         chosen = GatewayOptions(**({"host": "127.0.0.1", "port": 0} | patience | options))
         spool = spool or Spool(spool_root, reserve_bytes=0)
-        gateway = Gateway(chosen, spool, accept or accepted.append, observer, committed, asked)
+        gateway = Gateway(
+            chosen,
+            spool,
+            accept or accepted.append,
+            observer,
+            committed=committed,
+            asked=asked,
+            standing=standing,
+        )
         gateway.start()
         nodes.append(Node(gateway=gateway, spool=spool, accepted=accepted))
         return nodes[-1]

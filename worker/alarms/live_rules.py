@@ -24,6 +24,7 @@ from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
 from worker.pacs import kept
 from worker.pacs.words import reasons_in_words
+from worker.peers.quarantine import held_senders
 from worker.queue.errands import Kind
 from worker.queue.outbox import ahead
 from worker.receiving import refusals
@@ -40,6 +41,8 @@ words."""
 CHUNK = 100
 MOST_ABOUT = 1000
 """Missing films that an alarm keeps by id; of more, their number says that there are others."""
+AGAIN = (Action.REQUEUED, Action.ADMITTED)
+"""With which a film begins to wait long after it came."""
 SUBJECT = 64
 """Characters of an alarm's subject; the name of a destination may have 128."""
 
@@ -53,6 +56,7 @@ class AlarmLimits:
     spool: Path
     spool_mib: float
     refusals: int
+    quarantine_films: int
     silent_films: int
     report_hours: float
     report_time: time | None
@@ -120,6 +124,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         *_backlog(connection, limits, now, ("backlog", "") in standing),
         *_dead_letters(connection, limits, now),
         *_refusals(connection, limits, now),
+        *_quarantine(connection, limits),
         *silence.conditions(connection, limits.silent_films, limits.zone, now),
         *_report_late(connection, limits, now, ("report_late", "") in standing),
         *_report_undelivered(connection, limits, now),
@@ -131,6 +136,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         "backlog",
         "dead_letters",
         "refusals",
+        "quarantine",
         "sender_silent",
         "report_late",
         "report_undelivered",
@@ -180,10 +186,10 @@ def _backlog(connection: Connection, limits: AlarmLimits, now: datetime, standin
 
 
 def _oldest(connection: Connection) -> datetime | None:
-    """Since when a film waits: since it was received, or requeued. A postponed batch does not make it younger."""
+    """Since when a film waits: since it was received, requeued or admitted. A postponed batch makes it no younger."""
     requeued = (
         select(func.max(audit_event.c.at))
-        .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action == Action.REQUEUED)
+        .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action.in_(AGAIN))
         .scalar_subquery()
     )
     waiting = select(instance.c.received_at, requeued).where(instance.c.state == State.RECEIVED)
@@ -252,6 +258,24 @@ def _named(counts: Counter[str], most: int) -> str:
     """In the order of `refusals.most`: what is summed up comes last."""
     named = ", ".join(f"{code} {number}" for code, number in list(counts.items())[:most])
     return f"{named} and others" if len(counts) > most else named
+
+
+def _quarantine(connection: Connection, limits: AlarmLimits) -> Iterator[Condition]:
+    """One alarm for all of them: anybody can send any title."""
+    held = [sender for sender in held_senders(connection) if sender.films]
+    number = sum(sender.films for sender in held)
+    if number >= limits.quarantine_films:
+        by_ae = Counter({sender.calling_ae: 0 for sender in held})
+        for sender in held:
+            by_ae[sender.calling_ae] += sender.films
+        named = ", ".join(f"{calling_ae} {films}" for calling_ae, films in by_ae.most_common(NAMED_REASONS))
+        yield Condition(
+            rule="quarantine",
+            value=number,
+            threshold=limits.quarantine_films,
+            text=f"{_films(number)} of unknown peers in quarantine and not scored, the oldest since "
+            f"{_clock(held[0].since, limits.zone)}: {named}{' and others' if len(by_ae) > NAMED_REASONS else ''}",
+        )
 
 
 def _spool_space(limits: AlarmLimits, free_mib: float, standing: bool) -> Iterator[Condition]:

@@ -68,6 +68,14 @@ RULES: tuple[AlarmRule, ...] = (
         counts=True,
     ),
     AlarmRule(
+        id="quarantine",
+        when=When.LIVE,
+        setting="alarm_quarantine_films",
+        meaning="so many films of unknown peers wait in quarantine, and are not scored",
+        advice="xrayq peer quarantine, then xrayq peer admit AE or xrayq peer reject AE",
+        counts=True,
+    ),
+    AlarmRule(
         id="database",
         when=When.LIVE,
         setting="",

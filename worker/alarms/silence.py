@@ -23,7 +23,7 @@ WEEK = timedelta(weeks=1)
 
 
 def conditions(connection: Connection, least: int, zone: ZoneInfo, now: datetime) -> Iterator[Condition]:
-    """Every AE that is silent against its habit. Queries need the index on calling_ae, is_film and received_at alone.
+    """Every AE that is silent against its habit. Queries go by the index on calling_ae, is_film and received_at.
 
     Args:
         least: films in each of the earlier weeks that make a silence count.
@@ -48,7 +48,9 @@ def gone(connection: Connection, calling_aes: Iterable[str], now: datetime) -> I
     """Which of these AEs are taken as gone, each with the text of the end of its alarm."""
     for calling_ae in calling_aes:
         last = connection.execute(
-            select(func.max(instance.c.received_at)).where(instance.c.calling_ae == calling_ae, instance.c.is_film)
+            select(func.max(instance.c.received_at)).where(
+                instance.c.calling_ae == calling_ae, instance.c.is_film, instance.c.admitted
+            )
         ).scalar_one()
         if last is None or now - last > WEEKS * WEEK:
             yield calling_ae, f"{calling_ae} is still silent; after {WEEKS} weeks it is taken as gone"
@@ -64,7 +66,12 @@ def _senders(connection: Connection, now: datetime) -> list[tuple[str, datetime,
     titles = title.union_all(select(following).where(title.c.title.is_not(None)))
     first, last = (  # one each: SQLite looks up a single one in the index, and scans for both
         select(edge(instance.c.received_at))
-        .where(instance.c.calling_ae == titles.c.title, instance.c.is_film, instance.c.received_at <= now)
+        .where(
+            instance.c.calling_ae == titles.c.title,
+            instance.c.is_film,
+            instance.c.admitted,
+            instance.c.received_at <= now,
+        )
         .scalar_subquery()
         for edge in (func.min, func.max)
     )
@@ -91,6 +98,7 @@ def _earlier(
             select(func.count()).where(
                 instance.c.calling_ae == calling_ae,
                 instance.c.is_film,
+                instance.c.admitted,
                 instance.c.received_at > begin,
                 instance.c.received_at <= until,
             )

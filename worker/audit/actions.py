@@ -13,6 +13,8 @@ class Action(StrEnum):
     RECEIVED = "received"
     REVISION = "revision"
     DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+    ADMITTED = "admitted"
     REFUSED = "refused"
     CONTEXT_REFUSED = "context_refused"
     NOT_ASSOCIATED = "not_associated"
@@ -36,6 +38,10 @@ class Action(StrEnum):
     COMMITMENT_ASKED = "commitment_asked"
     COMMITMENT_REPORTED = "commitment_reported"
     COMMITMENT_UNREPORTED = "commitment_unreported"
+    # who may come
+    PEER_ADDED = "peer_added"
+    PEER_CHANGED = "peer_changed"
+    PEER_REMOVED = "peer_removed"
     # studies
     STUDY_COMPLETE = "study_complete"
     STUDY_CHANGED = "study_changed"

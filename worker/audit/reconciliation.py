@@ -2,7 +2,7 @@
 
 The audit trail says what was received; the instances say what became of it. For each sending AE
 
-    received = scored + ineligible + failed + pending
+    received = scored + ineligible + failed + pending + quarantined
 
 and a difference is a film that was lost, or a row that somebody removed. `worker.audit.unaccounted` names such films;
 what their rows say they became does not count. Objects that are no film take part, as ineligible: a page shows them
@@ -68,6 +68,8 @@ class Sender:
     failed: dict[str, int] = field(default_factory=dict)
     pending: int
     """Waiting, with the outbox row that brings them to a worker."""
+    quarantined: int = 0
+    """Kept and not scored, until a person admits their sender; also objects that are no film."""
     lost: int
     """Named by `unaccounted.of_day`."""
 
@@ -90,6 +92,7 @@ class Sender:
     def difference(self) -> int:
         """0, or the count of films that are not accounted for."""
         accounted = self.scored + sum(self.ineligible.values()) + sum(self.failed.values()) + self.pending
+        accounted += self.quarantined
         return self.received - accounted
 
     @property
@@ -128,6 +131,7 @@ def reconcile(connection: Connection, span: Span, unaccounted: Sequence[Unaccoun
                 ineligible=_by_reason(became[State.INELIGIBLE]),
                 failed=_by_reason(became[State.FAILED]),
                 pending=became[State.RECEIVED].total(),
+                quarantined=became[State.QUARANTINED].total(),
                 lost=lost[calling_ae],
             )
         )

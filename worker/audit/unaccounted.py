@@ -15,11 +15,12 @@ from worker.audit.reconciliation import CHAINED, SCORED, Unaccounted, Why
 from worker.audit.trail import ARRIVALS
 from worker.db.scores import LIVE_OF_FILM
 from worker.db.span import Span
-from worker.db.tables import audit_event, instance, outbox, score
+from worker.db.tables import audit_event, instance, outbox, quarantine, score
 from worker.states import State
 
 LAST_ACTIONS: dict[tuple[State, ...], tuple[Action, ...]] = {
-    (State.RECEIVED,): (*ARRIVALS, Action.REQUEUED),
+    (State.QUARANTINED,): (Action.QUARANTINED,),
+    (State.RECEIVED,): (*ARRIVALS, Action.REQUEUED, Action.ADMITTED),
     SCORED: (Action.SCORED,),
     (State.INELIGIBLE,): (Action.INELIGIBLE, Action.REJECTED),
     (State.FAILED,): (Action.FAILED,),
@@ -64,7 +65,12 @@ def _instances() -> Select[Any]:
 
 def _without_row(which: Any) -> Select[Any]:
     row = (outbox.c.instance_id == instance.c.id) & (outbox.c.kind == "score")
-    return _instances().outerjoin(outbox, row).where(which, instance.c.state == State.RECEIVED, outbox.c.id.is_(None))
+    held = select(quarantine.c.instance_id).where(quarantine.c.instance_id == instance.c.id)
+    nowhere = or_(
+        (instance.c.state == State.RECEIVED) & outbox.c.id.is_(None),
+        (instance.c.state == State.QUARANTINED) & ~held.exists(),
+    )
+    return _instances().outerjoin(outbox, row).where(which, nowhere)
 
 
 def _without_score(which: Any) -> Select[Any]:

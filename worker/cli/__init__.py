@@ -28,6 +28,7 @@ from worker.cli import (
     labels,
     outcome,
     pacs,
+    peer,
     prepare,
     pretrain,
     processes,
@@ -87,6 +88,7 @@ study_source.register(study.app)
 demo.register(app)
 app.add_typer(instance.app, name="instance", rich_help_panel="Look after")
 app.add_typer(outcome.app, name="outcome", rich_help_panel="Look after")
+app.add_typer(peer.app, name="peer", rich_help_panel="Look after")
 app.add_typer(bundle.app, name="bundle", rich_help_panel="Look after")
 app.add_typer(report.app, name="report", rich_help_panel="Look after")
 app.add_typer(commitment.app, name="commitment", rich_help_panel="Look after")

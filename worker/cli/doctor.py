@@ -67,6 +67,7 @@ def _options(settings: "Settings") -> "DoctorOptions":
         stow=settings.stow,
         ae_title=settings.ae_title,
         calling_aes=settings.calling_aes,
+        unknown_peers=settings.unknown_peers,
         spool=settings.spool_folder,
         reserve_bytes=settings.spool_reserve_mib << 20,
         database_url=settings.database,

@@ -39,7 +39,7 @@ def _states(begun: str) -> list[str]:
 @app.command("list")
 def list_(
     state: Annotated[
-        str, typer.Option(help="received, scored, ineligible, failed or reported.", autocompletion=_states)
+        str, typer.Option(help="quarantined, received, scored, ineligible, failed or reported.", autocompletion=_states)
     ] = "",
     reason: Annotated[str, typer.Option(help="Why ineligible or failed, a code of 'xrayq instance reasons'.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Newest so many; 0 shows all.")] = 0,
@@ -165,6 +165,22 @@ def reasons(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def admit(name: Name) -> None:
+    """Let one quarantined instance be scored. Its sender stays unknown; 'xrayq peer admit AE' admits that.
+
+    
+    xrayq instance admit 17
+    """
+    from worker.instances import find
+    from worker.peers.quarantine import admit_instance
+
+    engine = open_database(load_settings())
+    instance_id = find(engine, name)[-1].id
+    admit_instance(engine, instance_id, actor=operator())
+    typer.echo(f"instance {instance_id} left the quarantine")
+
+
+@app.command()
 def requeue(name: Name) -> None:
     """Send a failed instance back to work, with fresh attempts.
 
@@ -182,7 +198,7 @@ def requeue(name: Name) -> None:
 
 @app.command()
 def reject(name: Name) -> None:
-    """Take a waiting or failed instance out for good: ineligible, reason operator.
+    """Take a waiting or failed instance out for good: ineligible, reason operator; not_admitted from the quarantine.
 
     \b
     xrayq instance reject 17
@@ -192,5 +208,5 @@ def reject(name: Name) -> None:
 
     engine = open_database(load_settings())
     instance_id = find(engine, name)[-1].id
-    reject_instance(engine, instance_id, operator())
-    typer.echo(f"instance {instance_id} is ineligible (operator)")
+    reason = reject_instance(engine, instance_id, operator())
+    typer.echo(f"instance {instance_id} is ineligible ({reason})")

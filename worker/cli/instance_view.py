@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from worker.db.scores import ScoreView
     from worker.instances import HistoryEvent, InstanceView
 
-STATE_STYLES = {"scored": "green", "reported": "green", "ineligible": "yellow", "failed": "red", "received": "cyan"}
+STATE_STYLES = {
+    "quarantined": "magenta",
+    "scored": "green",
+    "reported": "green",
+    "ineligible": "yellow",
+    "failed": "red",
+    "received": "cyan",
+}
 ALIKE = "of films like it"
 RESULTS = ("result_sent", "result_confirmed", "result_undelivered", "result_unconfirmed", "result_resent")
 """Events that name destinations, and some of them a reason."""

@@ -49,6 +49,13 @@ instance = Table(
         comment="false: of a SOP class that can never be one",
     ),
     Column("in_spool", Boolean, nullable=False, server_default=true(), comment="false: what came was not kept"),
+    Column(
+        "admitted",
+        Boolean,
+        nullable=False,
+        server_default=true(),
+        comment="false: an unknown peer sent it; it is in quarantine, or was rejected there, and counts nowhere",
+    ),
     Column("calling_ae", String(16), nullable=False),
     Column("called_ae", String(16), nullable=False),
     Column("modality", String(64), nullable=False),
@@ -88,6 +95,30 @@ instance = Table(
     Index(None, "calling_ae", "is_film", "received_at"),
     Index(None, "accession_digest"),
     Index(None, "study_instance_uid"),
+)
+
+peer = Table(
+    "peer",
+    metadata,
+    Column("calling_ae", String(16), primary_key=True),
+    Column("networks", JSON, nullable=False, comment="from which it comes, such as 10.1.2.0/24"),
+    Column("certificate_subject", String(256), nullable=False, comment='RFC 4514; "" for any, and for none'),
+    Column("certificate_sha256", String(64), nullable=False, comment='hex; "" as above'),
+    Column("rights", JSON, nullable=False, comment="store, echo, commit"),
+    Column("stores_a_minute", Integer, comment="C-STOREs; null: no limit"),
+    Column("most_associations", Integer, comment="open at once; null: no limit of its own"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", String(64), nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("instance_id", Identifier, ForeignKey("instance.id"), primary_key=True),
+    Column("address", String(64), nullable=False, comment="that it came from"),
+    Column("why", String(16), nullable=False, comment="what of its sender was unknown: AE, ADDRESS or CERTIFICATE"),
+    Column("certificate_subject", String(256), nullable=False, comment='that its sender showed; "" for none'),
+    Column("certificate_sha256", String(64), nullable=False),
 )
 
 study_outcome = Table(

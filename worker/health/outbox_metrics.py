@@ -14,7 +14,7 @@ from worker.alarms.rules import RULES
 from worker.audit_messages import feed
 from worker.bounded import Bounded
 from worker.db.session import database_time, snapshot
-from worker.db.tables import alarm, errand, instance, outbox
+from worker.db.tables import alarm, errand, instance, outbox, quarantine
 from worker.errors import Unhealthy
 from worker.health.probes import require_file
 from worker.queue.errands import Kind
@@ -40,6 +40,7 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "storage commitment, and results given up.",
         ("kind",),
     ),
+    ("xrayq_quarantined_objects", "What unknown peers sent and nobody has admitted: not scored.", ()),
     ("xrayq_dead_letters", "Instances in state failed.", ()),
     (
         "xrayq_audit_repository_behind_seconds",
@@ -101,6 +102,7 @@ def _read(database: Engine, audited: bool) -> tuple[GaugeValues, ...]:
             select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
         ).scalar_one()
         unknown = ahead(connection, now) > 0
+        held = connection.execute(select(func.count()).select_from(quarantine)).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
         errands = Counter(connection.execute(select(errand.c.kind)).scalars())
         standing = select(alarm.c.rule, alarm.c.acknowledged.is_not(None)).where(alarm.c.cleared_at.is_(None))
@@ -110,6 +112,7 @@ def _read(database: Engine, audited: bool) -> tuple[GaugeValues, ...]:
         {("waiting",): films - leased, ("leased",): leased},
         {(): inf if unknown else max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
         _each((kind.value for kind in Kind), errands),
+        {(): held},
         {(): failed},
         {(): repository.behind_seconds(now) if repository else 0.0},
         {(): float(repository.failures) if repository else 0.0},

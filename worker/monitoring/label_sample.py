@@ -175,7 +175,7 @@ def names_of_draws(connection: Connection, *, since_reset: bool = True) -> dict[
     newest = instance.alias()
     revision = (
         select(func.max(newest.c.revision))
-        .where(newest.c.sop_instance_uid == drawn.c.sop_instance_uid, newest.c.is_film)
+        .where(newest.c.sop_instance_uid == drawn.c.sop_instance_uid, newest.c.is_film, newest.c.admitted)
         .correlate(drawn)
         .scalar_subquery()
     )

@@ -208,7 +208,7 @@ def truths(connection: Connection) -> dict[int, Truth]:
     """
     later = instance.alias()
     of_film = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & (later.c.revision > instance.c.revision)
-    of_film &= later.c.is_film  # what is no film replaces none
+    of_film &= later.c.is_film & later.c.admitted  # what is no film, or an unknown peer's, replaces none
     by_uid = truth.c.sop_instance_uid == instance.c.sop_instance_uid
     by_accession = (truth.c.accession_digest == instance.c.accession_digest) & (truth.c.accession_digest != "")
     by_accession &= ~select(later.c.id).where(of_film).correlate(instance).exists()
@@ -217,7 +217,9 @@ def truths(connection: Connection) -> dict[int, Truth]:
     for how in (by_uid, by_accession):  # two joins that each have an index, instead of one with OR that has none
         reading = (truth.c.label, truth.c.reader, truth.c.read_on)
         query = select(instance.c.id, instance.c.sop_instance_uid, instance.c.revision, *reading).select_from(instance)
-        rows = connection.execute(query.join(truth, how).where(instance.c.is_film).order_by(truth.c.id))
+        rows = connection.execute(
+            query.join(truth, how).where(instance.c.is_film, instance.c.admitted).order_by(truth.c.id)
+        )
         for row in rows:
             uid = row.sop_instance_uid
             newest[uid] = max(newest.get(uid, (0, 0)), (row.revision, row.id))

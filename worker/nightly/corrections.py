@@ -49,7 +49,7 @@ class IdentityChange:
 
 def identity_changes(connection: Connection, span: Span) -> tuple[IdentityChange, ...]:
     """Those of the day, by id."""
-    changed = span.covers(instance.c.received_at) & instance.c.identity_changed.is_not(null())
+    changed = span.covers(instance.c.received_at) & instance.c.identity_changed.is_not(null()) & instance.c.admitted
     rows = [
         row
         for row in connection.execute(select(instance).where(changed).order_by(instance.c.id))
@@ -68,7 +68,7 @@ def identity_changes(connection: Connection, span: Span) -> tuple[IdentityChange
 
 
 def _earlier(connection: Connection, film: Any) -> tuple[EarlierFilm, ...]:
-    same_uid = (instance.c.sop_instance_uid == film.sop_instance_uid) & instance.c.is_film
+    same_uid = (instance.c.sop_instance_uid == film.sop_instance_uid) & instance.c.is_film & instance.c.admitted
     before = same_uid & (instance.c.revision < film.revision)
     rows = connection.execute(
         select(

@@ -145,6 +145,12 @@ def _remarks(report: NightReport) -> Iterator[str]:
         yield f"{in_films(dead)} could not be scored and {waits} for a person (dead letters)."
     if pending:
         yield f"{in_films(pending)} of this day still waited when the report was made."
+    if held := sum(sender.quarantined for sender in report.senders):
+        are = "is" if held == 1 else "are"
+        yield (
+            f"{counted(held, 'object')} of this day {are} in quarantine, of unknown peers: kept and not scored, until "
+            "'xrayq peer admit AE'."
+        )
     yield from corrections.remarks(report.identity_changed)
     yield from _pacs(report)
     yield from _turned_away(report)

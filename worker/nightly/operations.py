@@ -118,7 +118,9 @@ def sources(connection: Connection, span: Span) -> tuple[Source, ...]:
             func.count().label("all"),
             func.min(instance.c.received_at).label("first"),
         )
-        .where(instance.c.received_at >= begin, instance.c.received_at < span.end, instance.c.is_film)
+        .where(
+            instance.c.received_at >= begin, instance.c.received_at < span.end, instance.c.is_film, instance.c.admitted
+        )
         .group_by(instance.c.calling_ae)
         .order_by(instance.c.calling_ae)
     )

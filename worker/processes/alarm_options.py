@@ -57,6 +57,7 @@ def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
         spool=settings.spool_folder,
         spool_mib=max(settings.alarm_spool_mib, settings.spool_reserve_mib),  # below the reserve films are refused
         refusals=settings.alarm_refusals,
+        quarantine_films=settings.alarm_quarantine_films,
         silent_films=settings.alarm_silent_films,
         report_hours=settings.alarm_report_hours,
         report_time=time.fromisoformat(settings.report_time) if settings.report_time else None,

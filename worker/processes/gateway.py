@@ -13,6 +13,7 @@ from dicom_gateway.errors import BadCertificate, CannotListen
 from dicom_gateway.observer import Observers
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import Policy
 from dicom_gateway.scp import Gateway
 from worker.audit.actions import Actor
 from worker.committing.reporters import Reporters
@@ -21,6 +22,7 @@ from worker.health import probes
 from worker.http_push.server import PushServer
 from worker.metrics import GatewayMetrics, PushMetrics
 from worker.processes import endpoints
+from worker.processes.admission import Admission
 from worker.processes.audit_options import on_record
 from worker.processes.commitment_options import committing
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
@@ -47,12 +49,22 @@ def run(settings: Settings) -> None:
 
     pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
 
+    stop = told_to_stop()
+    admission = Admission(
+        database,
+        Policy(settings.unknown_peers) if settings.unknown_peers else None,
+        own_title=own_title,
+        stop=stop,
+        slowed=metrics.slowed,
+    )
+
     def accept(arrived: Received | OtherObject) -> None:
-        if isinstance(arrived, Received):
-            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet)
-        else:
-            other_objects.record(database, arrived, quiet=quiet)
-            metrics.other_object(arrived.calling_ae)
+        with admission.taking(arrived) as unknown:
+            if isinstance(arrived, Received):
+                ingest(database, spool, arrived, pictures.same_picture, quiet=quiet, unknown=unknown)
+            else:
+                other_objects.record(database, arrived, quiet=quiet, unknown=unknown)
+                metrics.other_object(arrived.calling_ae)
 
     def committed(report: CommitmentReport, reporter: str) -> None:
         record_report(database, report, reporter, Actor.GATEWAY)
@@ -80,10 +92,10 @@ def run(settings: Settings) -> None:
         Observers(metrics, refused),
         committed=committed if settings.results_to else None,
         asked=commits.take,
+        standing=admission,
     )
     with _told_in_words():
         push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics)
-    stop = told_to_stop()
     reporters = Reporters(commits, store_destinations(settings.commitment_to), stop)
     with on_record(settings, database, Actor.GATEWAY):  # before anybody is let in
         with _told_in_words():
@@ -92,7 +104,7 @@ def run(settings: Settings) -> None:
                 push.start()
         endpoints.gateway(settings, metrics, server, database, spool, own_title, push)
         tell = Periodic(name="refusals", seconds=refusals.SECONDS, run=lambda: refused.write(database))
-        periodic.start([tell, *reporters.tasks()], stop)
+        periodic.start([tell, admission.following, *reporters.tasks()], stop)
         log = logging.getLogger("xrayq.gateway")
         if swept:
             log.info("removed half-written films that nobody was promised", extra={"count": swept})

@@ -58,16 +58,29 @@ def settle(engine: Engine, arrived: Received | OtherObject, commit: Callable[[],
             log.error("database refused an instance", extra={"reason": cause(error)})
             raise StoreUnavailable from None
         finally:
-            if removable and arrived.path:
-                drop(arrived.path, unless=lambda: _named(engine, arrived))
+            if removable:
+                let_go(engine, arrived)
     return outcome, instance_id
 
 
-def newest(connection: Connection, uid: str, *, is_film: bool) -> Any:
-    """Id, revision, digest and study of the newest revision of a film, or of what is none, under a UID; else None."""
+def let_go(engine: Engine, arrived: Received | OtherObject) -> None:
+    """The file of what was refused leaves the spool, unless the database has it."""
+    if arrived.path:
+        drop(arrived.path, unless=lambda: _named(engine, arrived))
+
+
+def newest(connection: Connection, uid: str, *, is_film: bool, admitted: bool) -> Any:
+    """Id, revision, digest and study of the newest revision of a film, or of what is none, under a UID; else None.
+
+    Args:
+        admitted: leave out what unknown peers sent: whatever it is, it stands in no known peer's way.
+    """
+    which = [instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film)]
+    if admitted:
+        which.append(instance.c.admitted)
     return connection.execute(
         select(instance.c.id, instance.c.revision, instance.c.digest, instance.c.study_instance_uid)
-        .where(instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film))
+        .where(*which)
         .order_by(instance.c.revision.desc())
         .limit(1)
     ).one_or_none()
@@ -81,7 +94,7 @@ def next_revision(connection: Connection, uid: str) -> int:
 
 def whence(arrived: Received | OtherObject) -> dict[str, str]:
     """The address that it came from, for the audit trail; nothing for a file of this machine."""
-    return {"peer": arrived.peer} if arrived.peer else {}
+    return {"peer": arrived.sent_by.address} if arrived.sent_by else {}
 
 
 def _raced(commit: Callable[[], Became | None]) -> Became:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, insert
 
 from dicom_gateway.options import Received
+from dicom_gateway.peers import Connected, Unknown
 from dicom_gateway.revision import Comparison, compare
 from dicom_gateway.spool import Spool
 from worker.audit import trail
@@ -17,6 +19,7 @@ from worker.db.postgresql import not_counted
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import instance
+from worker.peers import quarantine
 from worker.queue import outbox
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
 from worker.states import State
@@ -37,6 +40,7 @@ def ingest(
     same_picture: Callable[[Path, Path], bool] = never,
     *,
     quiet: timedelta = opening.QUIET,
+    unknown: Connected | None = None,
 ) -> Became:
     """Commit {instance, outbox row, study's row, audit event} for one durable film.
 
@@ -47,107 +51,144 @@ def ingest(
     Args:
         same_picture: see `revision.compare`.
         quiet: from the newest object of a study until it can be complete.
+        unknown: who sent it, where that was unknown a moment ago. Unless it is known by now the film goes into
+            quarantine: no outbox row, and its study does not hear of it.
 
     Raises:
         StoreUnavailable: the database did not take it, or did not say so in time. The time of
             a comparison is not the database's, and comes on top.
     """
-    compared: dict[str, Comparison] = {received.digest: Comparison(same=True)}
-    outcome, instance_id = settle(
-        engine, received, lambda: _commit(engine, spool, received, same_picture, compared, quiet)
+    arrival = _Arrival(
+        engine=engine, spool=spool, received=received, same_picture=same_picture, quiet=quiet, unknown=unknown
     )
+    outcome, instance_id = settle(engine, received, arrival.commit)
     digest = received.digest[:12]
     log.info(outcome.value, extra={"instance": instance_id, "digest": digest, "calling_ae": received.calling_ae})
     return outcome, instance_id
 
 
-def _commit(
-    engine: Engine,
-    spool: Spool,
-    received: Received,
-    same_picture: Callable[[Path, Path], bool],
-    compared: dict[str, Comparison],
-    quiet: timedelta,
-) -> Became | None:
-    """One try; `compared` keeps what it found, by digest, for the next one."""
-    key, uid = digest_key(engine), received.header.sop_instance_uid
-    with reading(engine) as connection:
-        latest = newest(connection, uid, is_film=True)
-    # Two films may be read whole here, and decoded: not inside the transaction that others wait for.
-    if latest and latest.digest not in compared:
+@dataclass(kw_only=True)
+class _Arrival:
+    """A film on its way into the database: what several tries share."""
+
+    engine: Engine
+    spool: Spool
+    received: Received
+    same_picture: Callable[[Path, Path], bool]
+    quiet: timedelta
+    unknown: Connected | None
+    """None as soon as its sender is known."""
+    compared: dict[str, Comparison] = field(default_factory=dict)
+    """What was found, by digest of the film that it was compared with."""
+
+    def commit(self) -> Became | None:
+        """One try."""
+        received, known = self.received, self.unknown is None
+        key, uid = digest_key(self.engine), received.header.sop_instance_uid
+        with reading(self.engine) as connection:
+            latest = newest(connection, uid, is_film=True, admitted=known)
+        # Two films may be read whole here, and decoded: not inside the transaction that others wait for.
+        if latest and latest.digest not in self.compared:
+            self.compared[latest.digest] = self._compare(latest.digest)
+        with writing(self.engine) as connection:
+            # Before the second look: whoever commits after this has the same revision, and only one of us can keep it.
+            revision = next_revision(connection, uid)
+            if newest(connection, uid, is_film=True, admitted=known) != latest:
+                return None
+            why = quarantine.still_unknown(connection, self.unknown) if self.unknown else None
+            if self.unknown and why is None:
+                self.unknown = None
+                return None
+            if latest is None:
+                return ArrivalKind.NEW, self._insert(connection, key, revision, why)
+            found = self.compared[latest.digest]
+            if found.same:
+                return ArrivalKind.DUPLICATE, _duplicate(connection, received, latest.id, found, why)
+            return ArrivalKind.REVISION, self._insert(connection, key, revision, why, before=latest, found=found)
+
+    def _compare(self, digest: str) -> Comparison:
+        if digest == self.received.digest:
+            return Comparison(same=True)
         with not_counted():
-            compared[latest.digest] = compare(spool.path_of(latest.digest), received.path, same_picture)
-    with writing(engine) as connection:
-        # Before the second look: whoever commits after this has the same revision, and only one of us can keep it.
-        revision = next_revision(connection, uid)
-        if newest(connection, uid, is_film=True) != latest:
-            return None
-        if latest is None:
-            return ArrivalKind.NEW, _insert(connection, received, key, revision, quiet)
-        found = compared[latest.digest]
-        if found.same:
-            return ArrivalKind.DUPLICATE, _duplicate(connection, received, latest.id, found)
-        return ArrivalKind.REVISION, _insert(connection, received, key, revision, quiet, before=latest, found=found)
+            return compare(self.spool.path_of(digest), self.received.path, self.same_picture)
+
+    def _insert(
+        self,
+        connection: Connection,
+        key: bytes,
+        revision: int,
+        why: Unknown | None,
+        *,
+        before: Row[Any] | None = None,
+        found: Comparison | None = None,
+    ) -> int:
+        """A new instance, with its place in the queue or in quarantine.
+
+        Args:
+            why: its sender is unknown.
+            before: of the instance that it is a revision of, as `newest` has it, and `found` what differs.
+        """
+        received, now = self.received, database_time(connection)
+        values = _row(received, key) | {
+            "revision": revision,
+            "state": State.QUARANTINED if why else State.RECEIVED,
+            "admitted": why is None,
+            "received_at": now,
+            "identity_changed": list(found.identity_changed) if found else None,
+        }
+        instance_id: int = connection.execute(insert(instance).returning(instance.c.id), values).scalar_one()
+        events = [_event(received, instance_id, before, found)]
+        if self.unknown and why:
+            events.append(quarantine.hold(connection, instance_id, self.unknown, why))
+        else:
+            outbox.add(connection, instance_id, now)
+            known = (before.id, before.study_instance_uid) if before else None
+            opening.arrived(connection, received.header.study_instance_uid, now, self.quiet, before=known)
+        trail.record_all(connection, events)
+        return instance_id
 
 
-def _duplicate(connection: Connection, received: Received, instance_id: int, found: Comparison) -> int:
+def _duplicate(
+    connection: Connection, received: Received, instance_id: int, found: Comparison, why: Unknown | None
+) -> int:
     detail: dict[str, Any] = {"digest": received.digest} | whence(received)
-    if found.demographics_changed:
+    if why:  # it changes nothing, and corrects nobody's film
+        detail["unknown_sender"] = why.name
+    elif found.demographics_changed:
         detail["demographics_changed"] = list(found.demographics_changed)
     trail.record(connection, action=Action.DUPLICATE, instance_id=instance_id, actor=received.calling_ae, detail=detail)
     return instance_id
 
 
-def _insert(
-    connection: Connection,
-    received: Received,
-    key: bytes,
-    revision: int,
-    quiet: timedelta,
-    *,
-    before: Row[Any] | None = None,
-    found: Comparison | None = None,
-) -> int:
-    """A new instance, with its place in the queue.
+def _row(received: Received, key: bytes) -> dict[str, Any]:
+    header = received.header
+    return {
+        "sop_instance_uid": header.sop_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "study_instance_uid": header.study_instance_uid,
+        "series_instance_uid": header.series_instance_uid,
+        "digest": received.digest,
+        "size": received.size,
+        "calling_ae": received.calling_ae,
+        "called_ae": received.called_ae,
+        "modality": header.modality,
+        "body_part": header.body_part,
+        "view_position": header.view_position,
+        "manufacturer": header.manufacturer,
+        "model_name": header.model_name,
+        "station": header.station,
+        "view_code": header.view_code,
+        "patient_orientation": header.patient_orientation,
+        "age_years": header.age_years,
+        "derived": header.derived,
+        "burned_in": header.burned_in,
+        "quality_control": header.quality_control,
+        "accession_digest": accession_digest(key, header.accession_number),
+    }
 
-    Args:
-        before: of the instance that it is a revision of, as `newest` has it, and `found` what differs.
-    """
-    header, now = received.header, database_time(connection)
-    instance_id: int = connection.execute(
-        insert(instance).returning(instance.c.id),
-        {
-            "sop_instance_uid": header.sop_instance_uid,
-            "revision": revision,
-            "sop_class_uid": header.sop_class_uid,
-            "transfer_syntax_uid": header.transfer_syntax_uid,
-            "study_instance_uid": header.study_instance_uid,
-            "series_instance_uid": header.series_instance_uid,
-            "digest": received.digest,
-            "size": received.size,
-            "calling_ae": received.calling_ae,
-            "called_ae": received.called_ae,
-            "modality": header.modality,
-            "body_part": header.body_part,
-            "view_position": header.view_position,
-            "manufacturer": header.manufacturer,
-            "model_name": header.model_name,
-            "station": header.station,
-            "view_code": header.view_code,
-            "patient_orientation": header.patient_orientation,
-            "age_years": header.age_years,
-            "derived": header.derived,
-            "burned_in": header.burned_in,
-            "quality_control": header.quality_control,
-            "accession_digest": accession_digest(key, header.accession_number),
-            "state": State.RECEIVED,
-            "received_at": now,
-            "identity_changed": list(found.identity_changed) if found else None,
-        },
-    ).scalar_one()
-    outbox.add(connection, instance_id, now)
-    known = (before.id, before.study_instance_uid) if before else None
-    opening.arrived(connection, header.study_instance_uid, now, quiet, before=known)
+
+def _event(received: Received, instance_id: int, before: Row[Any] | None, found: Comparison | None) -> dict[str, Any]:
     detail: dict[str, Any] = {"digest": received.digest, "size": received.size} | whence(received)
     if before and found:
         detail |= {
@@ -157,11 +198,9 @@ def _insert(
         }
         if found.demographics_changed:
             detail["demographics_changed"] = list(found.demographics_changed)
-    trail.record(
-        connection,
+    return trail.event(
         action=Action.REVISION if found else Action.RECEIVED,
         instance_id=instance_id,
         actor=received.calling_ae,
         detail=detail,
     )
-    return instance_id

@@ -11,27 +11,29 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, update
 
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import Connected
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, writing
 from worker.db.tables import instance
+from worker.peers import quarantine
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
 from worker.states import NOT_A_FILM, State
 from worker.studies import opening
 
 log = logging.getLogger("xrayq.ingest")
 
-"""Who says that it is none."""
 
-
-def record(engine: Engine, arrived: OtherObject, *, quiet: timedelta = opening.QUIET) -> Became:
+def record(
+    engine: Engine, arrived: OtherObject, *, quiet: timedelta = opening.QUIET, unknown: Connected | None = None
+) -> Became:
     """Commit {instance, study's row, two audit events}; the file of an object that is kept was made durable before.
 
     The same bytes again are audited and make no row; others under a known UID become the next revision. A film under
     the same UID is another thing: none is a revision of the other, and none replaces the other.
 
     Args:
-        quiet: as of `ingest`.
+        quiet, unknown: as of `ingest`.
 
     Raises:
         StoreUnavailable: the database did not take it.
@@ -39,7 +41,7 @@ def record(engine: Engine, arrived: OtherObject, *, quiet: timedelta = opening.Q
 
     def commit() -> Became:
         with writing(engine) as connection:
-            return _record(connection, arrived, quiet)
+            return _record(connection, arrived, quiet, unknown)
 
     outcome, instance_id = settle(engine, arrived, commit)
     known = {"instance": instance_id, "digest": arrived.digest[:12], "calling_ae": arrived.calling_ae}
@@ -47,10 +49,11 @@ def record(engine: Engine, arrived: OtherObject, *, quiet: timedelta = opening.Q
     return outcome, instance_id
 
 
-def _record(connection: Connection, arrived: OtherObject, quiet: timedelta) -> Became:
+def _record(connection: Connection, arrived: OtherObject, quiet: timedelta, unknown: Connected | None) -> Became:
     # First the revision, then the look: see `ingest`.
     revision = next_revision(connection, arrived.sop_instance_uid)
-    latest = newest(connection, arrived.sop_instance_uid, is_film=False)
+    why = quarantine.still_unknown(connection, unknown) if unknown else None
+    latest = newest(connection, arrived.sop_instance_uid, is_film=False, admitted=why is None)
     if latest and latest.digest == arrived.digest:
         if arrived.path:  # it is kept now, and was not when it came first
             connection.execute(update(instance).where(instance.c.id == latest.id).values(in_spool=True))
@@ -58,16 +61,24 @@ def _record(connection: Connection, arrived: OtherObject, quiet: timedelta) -> B
         return ArrivalKind.DUPLICATE, latest.id
     now = database_time(connection)
     instance_id = connection.execute(
-        insert(instance).returning(instance.c.id), _row(arrived, revision, now)
+        insert(instance).returning(instance.c.id), _row(arrived, revision, now, held=why is not None)
     ).scalar_one()
+    outcome = ArrivalKind.REVISION if latest else ArrivalKind.NEW
+    came = (outcome, {"digest": arrived.digest, "size": arrived.size})
+    if unknown and why:
+        event = quarantine.hold(connection, instance_id, unknown, why)
+        _audit(connection, instance_id, arrived, came, event)
+        return outcome, instance_id
     known = (latest.id, latest.study_instance_uid) if latest else None
     opening.arrived(connection, arrived.study_instance_uid, now, quiet, before=known)
-    outcome = ArrivalKind.REVISION if latest else ArrivalKind.NEW
-    _audit(connection, instance_id, arrived, (outcome, {"digest": arrived.digest, "size": arrived.size}), ended=True)
+    why_ended = {"reason": NOT_A_FILM, "sop_class": arrived.sop_class_uid}
+    ended = trail.event(action=Action.INELIGIBLE, instance_id=instance_id, actor=Actor.GATEWAY, detail=why_ended)
+    _audit(connection, instance_id, arrived, came, ended)
     return outcome, instance_id
 
 
-def _row(arrived: OtherObject, revision: int, now: Any) -> dict[str, Any]:
+def _row(arrived: OtherObject, revision: int, now: Any, *, held: bool) -> dict[str, Any]:
+    """`held`: it goes into quarantine, and ends when it is admitted."""
     return {
         "sop_instance_uid": arrived.sop_instance_uid,
         "revision": revision,
@@ -84,10 +95,11 @@ def _row(arrived: OtherObject, revision: int, now: Any) -> dict[str, Any]:
         "view_position": "",
         "is_film": False,
         "in_spool": arrived.path is not None,
-        "state": State.INELIGIBLE,
-        "reason": NOT_A_FILM,
+        "state": State.QUARANTINED if held else State.INELIGIBLE,
+        "reason": None if held else NOT_A_FILM,
+        "admitted": not held,
         "received_at": now,
-        "finished_at": now,
+        "finished_at": None if held else now,
     }
 
 
@@ -96,12 +108,8 @@ def _audit(
     instance_id: int,
     arrived: OtherObject,
     arrival: tuple[ArrivalKind, dict[str, Any]],
-    *,
-    ended: bool = False,
+    *further: dict[str, Any],
 ) -> None:
     kind, detail = arrival[0], arrival[1] | whence(arrived)
-    events = [trail.event(action=Action(kind), instance_id=instance_id, actor=arrived.calling_ae, detail=detail)]
-    if ended:
-        why = {"reason": NOT_A_FILM, "sop_class": arrived.sop_class_uid}
-        events.append(trail.event(action=Action.INELIGIBLE, instance_id=instance_id, actor=Actor.GATEWAY, detail=why))
-    trail.record_all(connection, events)
+    event = trail.event(action=Action(kind), instance_id=instance_id, actor=arrived.calling_ae, detail=detail)
+    trail.record_all(connection, [event, *further])

@@ -36,6 +36,7 @@ the class; associations by reason, such as CALLED_AE."""
 KEYS = {FILMS: "statuses", CONTEXTS: "sop_classes", ASSOCIATIONS: "reasons"}
 NOT_THE_CLASS = {
     "transfer_syntax": "no transfer syntax in common",
+    "user_rejection": "its sender has no right to it",
     "context_id": "impossible context id",
     USED: "C-STORE sent all the same",
 }

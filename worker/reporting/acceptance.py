@@ -72,9 +72,10 @@ class Device:
 
 
 def devices(connection: Connection) -> list[Device]:
-    """Every AE that sent an object or was accepted, by title."""
+    """Every AE that sent an object, not into quarantine alone, or was accepted; by title."""
     rows = {row.calling_ae: row for row in connection.execute(select(device))}
-    return [_device(connection, title, rows.get(title)) for title in sorted({*_senders(connection), *rows})]
+    senders = {title for title in _senders(connection) if title in rows or _is_admitted(connection, title)}
+    return [_device(connection, title, rows.get(title)) for title in sorted({*senders, *rows})]
 
 
 def find(connection: Connection, calling_ae: str) -> Device:
@@ -198,10 +199,15 @@ def _senders(connection: Connection) -> list[str]:
     return list(connection.execute(select(titles.c.title).where(titles.c.title.is_not(None))).scalars())
 
 
+def _is_admitted(connection: Connection, calling_ae: str) -> bool:
+    query = select(instance.c.id).where(instance.c.calling_ae == calling_ae, instance.c.admitted)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def _device(connection: Connection, calling_ae: str, row: Row[Any] | None) -> Device:
     newest = (
         select(instance.c.received_at)
-        .where(instance.c.calling_ae == calling_ae, instance.c.is_film)
+        .where(instance.c.calling_ae == calling_ae, instance.c.is_film, instance.c.admitted)
         .order_by(instance.c.received_at.desc())
         .limit(1)
     )

@@ -151,7 +151,7 @@ def wanting(
 def has_result(states: Sequence[State] = (State.SCORED, State.REPORTED, State.INELIGIBLE)) -> ColumnElement[bool]:
     """Films that ended for good, and whose study and series are known: an object without a study has no place."""
     known = (instance.c.study_instance_uid != "") & (instance.c.series_instance_uid != "")
-    return instance.c.state.in_(states) & instance.c.is_film & known
+    return instance.c.state.in_(states) & instance.c.is_film & instance.c.admitted & known
 
 
 def write(

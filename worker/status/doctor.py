@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.peers import Policy
 from dicom_gateway.spool import free_bytes
 from model.errors import BundleError
 from model.stats.manifest_measures import gate_shares
@@ -25,6 +26,7 @@ from worker.errors import Undelivered, Unhealthy, WorkerError
 from worker.health import probes
 from worker.health.probes import Check, knock, reachable
 from worker.nightly import drawing
+from worker.peers import quarantine, table
 from worker.queue.outbox import ahead
 from worker.receiving import orphans
 from worker.reporting import acceptance
@@ -33,7 +35,7 @@ from worker.reporting.outlook import outlook
 from worker.setting_values import is_loopback, stow_place
 from worker.states import State
 from worker.status.flow import ahead_text
-from worker.words import size
+from worker.words import counted, size
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
@@ -57,6 +59,8 @@ class DoctorOptions:
     """XRAYQ_STOW, "" where nothing is taken by web."""
     ae_title: str
     calling_aes: tuple[str, ...]
+    unknown_peers: str
+    """As the setting has it."""
     spool: Path
     reserve_bytes: int
     database_url: str = field(repr=False)
@@ -103,10 +107,37 @@ def _gateway(options: DoctorOptions) -> str:
     try:
         echo(host, options.port, called_ae=options.ae_title, calling_ae=(*options.calling_aes, "XRAYQ-DOCTOR")[0])
     except Rejected as error:
+        if options.unknown_peers == Policy.REJECT:
+            return f"a gateway is on {host}:{options.port}, and rejects us, who are no peer"
         raise Unhealthy(f"{error}: see XRAYQ_AE_TITLE and XRAYQ_CALLING_AES, and whether that is ours") from None
     except PeerUnavailable as error:
         raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
     return f"a gateway answers C-ECHO on {host}:{options.port}, called {options.ae_title}"
+
+
+def _peers(options: DoctorOptions) -> str:
+    """What is in quarantine needs a person. That nobody is known yet is said, and is no fault of an installation."""
+    engine = _connect(options)
+    with reading(engine) as connection:
+        peers, held = table.read(connection), quarantine.held_senders(connection)
+    if held:
+        films, senders = sum(sender.films for sender in held), {sender.calling_ae for sender in held}
+        raise Unhealthy(
+            f"{counted(films, 'film')} of {counted(len(senders), 'unknown AE')} in quarantine, not scored: "
+            "'xrayq peer quarantine' shows them, 'xrayq peer admit AE' lets one in"
+        )
+    anywhere = sorted(name for name, peer in peers.items() if any(not network.prefixlen for network in peer.networks))
+    open_to = f"; from any address: {', '.join(anywhere)}" if anywhere else ""
+    if peers:
+        return f"{counted(len(peers), 'peer')} known{open_to}; others: {options.unknown_peers or 'quarantine'}"
+    if options.unknown_peers == Policy.ALLOW:
+        return "nobody is asked who it is: XRAYQ_UNKNOWN_PEERS is allow"
+    if options.unknown_peers == Policy.REJECT:
+        return "no peer is known, and all are rejected: 'xrayq peer add' names one"
+    local = is_loopback(reachable(options.host)) and options.host not in ("0.0.0.0", "::")
+    if local and not options.unknown_peers and options.certificate is None:
+        return "this machine alone reaches the gateway, and is let in"
+    return "no peer is known: what comes from other machines waits in quarantine until 'xrayq peer admit AE'"
 
 
 def _certificate(options: DoctorOptions) -> str:
@@ -326,6 +357,7 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("gateway", _gateway),
     ("tls", _certificate),
     ("stow", _stow),
+    ("peers", _peers),
     ("spool", _spool),
     ("database", _database),
     ("orphans", _orphans),

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from worker.alarms import undelivered
 from worker.audit_messages import feed
 from worker.db.span import Span
+from worker.peers.quarantine import HeldSender, held_senders
 from worker.receiving import refusals
 from worker.reporting import not_arrived
 from worker.states import State
@@ -50,6 +51,8 @@ class DatabaseContent:
     refused: tuple[refusals.Refused, ...]
     """Presentation contexts of today that were not accepted, by AE, most first."""
     hour: LastHour
+    quarantine: tuple[HeldSender, ...]
+    """What unknown peers sent and nobody has admitted, oldest first."""
     failed: int
     dead_letters: tuple[ShownDeadLetter, ...]
     """The newest MOST_DEAD_LETTERS, newest first."""
@@ -82,6 +85,7 @@ def read(
         not_let_in=turned_away(connection, today, refusals.ASSOCIATIONS),
         refused=refusals.contexts_of(connection, today),
         hour=last_hour(connection, now),
+        quarantine=tuple(held_senders(connection)),
         failed=films_in(connection, State.FAILED),
         dead_letters=newest_dead_letters(connection),
         alarms=read_open_alarms(connection),

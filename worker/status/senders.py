@@ -26,6 +26,7 @@ class SenderToday:
     ineligible: int
     failed: int
     pending: int
+    quarantined: int
     flagged: int
     unsure: int
     """Films whose prediction set is not exactly one finding; they may be flagged, too."""
@@ -78,6 +79,7 @@ def senders_of(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
             ineligible=films[State.INELIGIBLE],
             failed=films[State.FAILED],
             pending=films[State.RECEIVED],
+            quarantined=films[State.QUARANTINED],
             flagged=flagged.get(calling_ae, 0),
             unsure=left_unsure.get(calling_ae, 0),
             other=others[calling_ae],

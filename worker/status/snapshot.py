@@ -102,8 +102,9 @@ class Snapshot:
             return ()
         films = sum(peer.number for peer in self.stored.films_refused)
         peers = sum(peer.number for peer in self.stored.not_let_in if peer.calling_ae != NAMELESS)
-        failed = self.stored.failed
-        found = [f"{counted(failed, 'film')} failed"] if failed else []
+        failed, held = self.stored.failed, sum(sender.films for sender in self.stored.quarantine)
+        quarantined = [f"{counted(held, 'film')} in quarantine"] if held else []
+        found = [*quarantined, *([f"{counted(failed, 'film')} failed"] if failed else [])]
         found += [f"{counted(films, 'C-STORE')} refused today"] if films else []
         return (*found, *([f"{counted(peers, 'association')} not let in today"] if peers else []))
 

@@ -20,6 +20,7 @@ from worker.status.view_films import (
     hour_lines,
     not_let_in_line,
     other_objects_lines,
+    quarantine_lines,
     sender_line,
     total_line,
     turned_away_lines,
@@ -90,7 +91,15 @@ def page(
     ) -> list[list[Text]]:
         return [
             title,
-            [*processes, waiting_line(snapshot, stored), spool_line(snapshot), alarms_line(stored), *alarms, *outages],
+            [
+                *processes,
+                waiting_line(snapshot, stored),
+                *quarantine_lines(stored),
+                spool_line(snapshot),
+                alarms_line(stored),
+                *alarms,
+                *outages,
+            ],
             [
                 columns_line(width),
                 *senders,

@@ -19,6 +19,10 @@ COMMENTS = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUS
 NOT_LET_IN = {
     "CALLING_AE": "CALLING_AE: not in XRAYQ_CALLING_AES",
     "CALLED_AE": "CALLED_AE: called by another title than XRAYQ_AE_TITLE",
+    "UNKNOWN_AE": "UNKNOWN_AE: no peer, and XRAYQ_UNKNOWN_PEERS is reject",
+    "UNKNOWN_ADDRESS": "UNKNOWN_ADDRESS: a peer's title, from another address",
+    "UNKNOWN_CERTIFICATE": "UNKNOWN_CERTIFICATE: a peer's title and address, with another certificate",
+    "PEER_LIMIT": "PEER_LIMIT: more associations than its row of 'xrayq peer list' allows",
     "NO_REQUEST": "NO_REQUEST: no whole A-ASSOCIATE-RQ",
     "NO_PLACE": "NO_PLACE: too many peers asked",
     "NO_TLS": "NO_TLS: the handshake failed, the gateway's log says why",
@@ -34,6 +38,8 @@ COLUMNS = (
     ("unsure", "unsure", 7),
 )
 """Heading, count of SenderToday, columns."""
+NAMED_SENDERS = 3
+"""Of those in quarantine."""
 SECONDS_FROM = 88
 """Columns of a terminal from which the time of a sender's last film has seconds."""
 
@@ -117,6 +123,18 @@ def hour_lines(hour: LastHour, columns: int, marks: str) -> list[Text]:
 
 def _seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 60 else duration(value)
+
+
+def quarantine_lines(stored: DatabaseContent) -> list[Text]:
+    """No line where nothing is in quarantine."""
+    held = stored.quarantine
+    if not held:
+        return []
+    films, objects = sum(sender.films for sender in held), sum(sender.other_objects for sender in held)
+    words = counted(films, "film") + (f" and {counted(objects, 'other object')}" if objects else "")
+    named = list(dict.fromkeys(f"{sender.calling_ae} from {sender.address}" for sender in held))
+    senders = ", ".join(named[:NAMED_SENDERS]) + (" and others" if len(named) > NAMED_SENDERS else "")
+    return [with_label("quarantine", Text(f"{words}, not scored: {senders}. First: xrayq peer quarantine", WARN))]
 
 
 def dead_letters_line(stored: DatabaseContent) -> Text:

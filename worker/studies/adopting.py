@@ -26,7 +26,12 @@ def adopt(engine: Engine) -> None:
     )
     with reading(engine) as connection:
         now = database_time(connection)
-    unknown = (instance.c.received_at >= now - SINCE) & ~known.exists() & (instance.c.study_instance_uid != "")
+    unknown = (
+        (instance.c.received_at >= now - SINCE)
+        & ~known.exists()
+        & (instance.c.study_instance_uid != "")
+        & instance.c.admitted
+    )
     while True:
         with reading(engine) as connection:
             ids = connection.execute(select(instance.c.id).where(unknown).limit(BATCH)).scalars().all()

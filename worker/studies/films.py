@@ -1,4 +1,7 @@
-"""What studies are made of, by the database: films with all their revisions, and how much came beside them."""
+"""What studies are made of, by the database: films with all their revisions, and how much came beside them.
+
+What an unknown peer sent is no part of it until it is admitted.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -26,14 +29,14 @@ def content_of(connection: Connection, studies: Collection[str]) -> dict[str, St
     """By Study Instance UID; the empty content of a study of which nothing is there."""
     films: dict[str, list[StudyFilm]] = defaultdict(list)
     later = instance.alias()
-    revisions = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & later.c.is_film
+    revisions = (later.c.sop_instance_uid == instance.c.sop_instance_uid) & later.c.is_film & later.c.admitted
     # By the revision, which the index on the UID holds: for the lowest id PostgreSQL may read the whole table.
     first, last = (
         select(later.c.id).where(revisions).order_by(order).limit(1).scalar_subquery()
         for order in (later.c.revision, later.c.revision.desc())
     )
     query = select(instance, first.label("first_id"), last.label("last_id"))
-    in_these = instance.c.study_instance_uid.in_(studies)
+    in_these = instance.c.study_instance_uid.in_(studies) & instance.c.admitted
     for row in connection.execute(query.where(in_these, instance.c.is_film).order_by(instance.c.id)):
         films[row.study_instance_uid].append(
             StudyFilm(

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select, update
 
 from dicom_gateway.local import store_file
+from dicom_gateway.peers import Connected
 from dicom_gateway.spool import Spool
 from tests import days
 from tests.alarms import BOTH, LIVE, alarms, arrived, audited, condition, errand_keys, limits, refused, settled
@@ -31,6 +32,7 @@ from worker.logs import JsonFormatter
 from worker.nightly.content import NightOptions, night_report
 from worker.queue import errands
 from worker.queue.errands import Kind
+from worker.receiving.ingest import ingest
 
 # the ledger
 
@@ -133,6 +135,8 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     """Every rule broken with real films; every place an alarm goes to is searched for every value of the data sets."""
     keys = [sent(database, spool, tmp_path, f"film{number}") for number in range(4)]
     ended(database, keys[0], "failed", "corrupt_pixels")
+    held = replace(store_file(write_film(tmp_path, "held"), spool, "XRAYQ"), calling_ae="CR1")  # type: ignore[type-var]
+    ingest(database, spool, held, unknown=Connected(calling_ae="CR1", address="192.0.2.1"))
     now = datetime.now(UTC)
     times = [now - timedelta(weeks=week, minutes=minute) for week in (1, 2) for minute in range(10, 40)]
     arrived(database, "CR2", [*times, now - timedelta(weeks=4)])

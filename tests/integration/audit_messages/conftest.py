@@ -10,6 +10,7 @@ from sqlalchemy import Engine, update
 
 from dicom_gateway.local import store_file
 from dicom_gateway.options import Received
+from dicom_gateway.peers import Connected
 from dicom_gateway.spool import Spool
 from dicom_gateway.tls import ClientOptions, client_tls
 from tests.audit_repository import AuditRepository, audit_repository
@@ -49,7 +50,8 @@ class Site:
         )
         stored = store_file(path, self.spool, "XRAYQ", keep_other_objects=False)
         assert isinstance(stored, Received)
-        _, instance_id = ingest(self.database, self.spool, replace(stored, calling_ae="CR1", peer=peer))
+        sent_by = Connected(calling_ae="CR1", address=peer)
+        _, instance_id = ingest(self.database, self.spool, replace(stored, calling_ae="CR1", sent_by=sent_by))
         return instance_id
 
     def record(self, action: Action, detail: dict[str, object], actor: str = "gateway") -> None:

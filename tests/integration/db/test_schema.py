@@ -4,20 +4,27 @@ import re
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 
+from dicom_gateway.local import store_file
+from dicom_gateway.peers import Connected
+from dicom_gateway.spool import Spool
 from tests.integration.studies.conftest import bundle, site, studies
 from tests.integration.studies.studies import Studies, uid_of
+from tests.phantoms import write_film
 from tests.services import typed
 from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
 from worker.db.session import make_engine, reading, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
+from worker.peers import table
+from worker.receiving.ingest import ingest
 from worker.reporting import acceptance
 from worker.studies.closing import close_due
 
@@ -158,3 +165,33 @@ def test_a_commit_outlives_a_crash_whatever_the_database_says(
         with writing(database) as connection:
             assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == used
     database.dispose()
+
+
+def test_who_sent_before_is_a_peer_and_on_the_way_back_nothing_waits_for_a_person(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    schema.downgrade(database, "0016")
+    with database.begin() as connection:
+        for key, title, is_film in ((1, "CR1", True), (2, "CR1", True), (3, "LOCAL", True), (4, "SR1", False)):
+            texts = dict.fromkeys(
+                ("sop_class_uid", "transfer_syntax_uid", "study_instance_uid", "series_instance_uid", "digest"), ""
+            ) | dict.fromkeys(("called_ae", "modality", "body_part", "view_position"), "")
+            row = texts | {"id": key + 1000, "sop_instance_uid": f"1.{key}", "revision": 1, "size": 1}
+            row |= {"calling_ae": title, "state": "scored", "received_at": "2026-11-01 06:00:00+00:00"}
+            names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+            insert = text(f"INSERT INTO instance ({names}, is_film) VALUES ({values}, {is_film})")
+            connection.execute(insert, row)
+    schema.upgrade(database)
+    with reading(database) as connection:
+        peers = table.read(connection)
+    assert list(peers) == ["CR1"], "no file of this machine, and nobody who sent no film"
+    assert peers["CR1"].unlike(Connected(calling_ae="CR1", address="192.0.2.1")) is None
+    assert peers["CR1"].unlike(Connected(calling_ae="CR1", address="2001:db8::1")) is None
+
+    received = replace(store_file(write_film(tmp_path), spool, "XRAYQ"), calling_ae="CR2")  # type: ignore[type-var]
+    _, held = ingest(database, spool, received, unknown=Connected(calling_ae="CR2", address="192.0.2.1"))
+    schema.downgrade(database, "0016")
+    with database.connect() as connection:
+        states = connection.execute(text("SELECT state FROM instance WHERE id = :id"), {"id": held}).scalars().all()
+        queued = connection.execute(text("SELECT instance_id FROM outbox")).scalars().all()
+    assert (states, queued) == (["received"], [held])

@@ -8,6 +8,8 @@ import worker
 from worker.states import TRANSITIONS, State, sources
 
 ALLOWED = {
+    (State.QUARANTINED, State.RECEIVED),
+    (State.QUARANTINED, State.INELIGIBLE),
     (State.RECEIVED, State.SCORED),
     (State.RECEIVED, State.INELIGIBLE),
     (State.RECEIVED, State.FAILED),
@@ -28,7 +30,7 @@ def test_table_is_complete_and_explained() -> None:
 
 
 def test_every_state_is_reached_and_only_the_last_ones_end() -> None:
-    reached, new = {State.RECEIVED}, {State.RECEIVED}
+    reached, new = {State.RECEIVED, State.QUARANTINED}, {State.RECEIVED, State.QUARANTINED}
     while new:
         new = {target for state in new for target in TRANSITIONS[state]} - reached
         reached |= new

@@ -38,6 +38,7 @@ def _accounts(report: NightReport) -> Markup:
             _by_reason(sender.ineligible_films),
             _by_reason(sender.failed),
             shown(sender.pending),
+            Markup('<b class="mark">{}</b>').format(shown(sender.quarantined)) if sender.quarantined else 0,
             Markup('<b class="bad">{} ✗</b>').format(sender.difference) if sender.difference else 0,
             shown(sender.other_objects),
             shown(sender.duplicates),
@@ -45,11 +46,13 @@ def _accounts(report: NightReport) -> Markup:
         )
         for sender in report.senders
     ]
-    columns = ("sending AE", "received", "scored", "not eligible", "failed", "waiting", "difference")
+    columns = ("sending AE", "received", "scored", "not eligible", "failed", "waiting", "quarantined", "difference")
     return table(
         (*columns, "other objects", "sent again", "revisions"),
         rows,
-        caption="Received, by the audit trail = scored + not eligible + failed + waiting, by the instances. "
+        caption="Received, by the audit trail = scored + not eligible + failed + waiting + quarantined, by the "
+        "instances. "
+        "Quarantined: of unknown peers, kept and not scored until a person admits them; other objects among them. "
         "Other objects can never be a film, such as dose reports: answered, not scored, and no part of received. "
         "Sent again: the same once more, no new work. Revisions: other content under a known UID. "
         "Sent again and revisions also count other objects.",

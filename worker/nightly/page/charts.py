@@ -14,7 +14,7 @@ from worker.monitoring.live_rates import FindingRates
 from worker.nightly.films import Distribution, Hour
 from worker.nightly.words import in_films
 
-PENDING, REFUSED, FAILED = "#D98200", "#9aa5b1", "#882255"
+PENDING, REFUSED, FAILED, HELD = "#D98200", "#9aa5b1", "#882255", "#5b8c85"
 
 
 def hours(of_day: Sequence[Hour]) -> Chart:
@@ -59,6 +59,7 @@ def ends(senders: Sequence[Sender]) -> Chart:
         ("not eligible", [sum(sender.ineligible_films.values()) for sender in senders], REFUSED),
         ("failed", [sum(sender.failed.values()) for sender in senders], FAILED),
         ("waiting", [sender.pending for sender in senders], PENDING),
+        *([("quarantined", held, HELD)] if any(held := [sender.quarantined for sender in senders]) else []),
     )
     with canvas(0.7 + 0.32 * max(len(senders), 1)) as figure:
         axis = figure.subplots()
@@ -77,7 +78,7 @@ def ends(senders: Sequence[Sender]) -> Chart:
         axis.grid(axis="x", color=PALE, linewidth=0.6)
         axis.set_axisbelow(True)
         if senders:
-            axis.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), labelcolor=QUIET)
+            axis.legend(ncols=len(kinds), loc="lower left", bbox_to_anchor=(0, 1.0), labelcolor=QUIET)
         words = [
             f"{sender.calling_ae}: " + ", ".join(f"{spoken} {counts[row]}" for spoken, counts, _ in kinds)
             for row, sender in enumerate(senders)

@@ -245,7 +245,7 @@ TABLE: list[tuple[str, dict[str, str], int, str]] = [
     ("instance replay 1", {}, 5, "no database at"),
     ("instance list", {}, 5, "no database at"),
     ("instance show 1", {}, 5, "no database at"),
-    ("instance list --state done", {}, 2, "--state is one of received"),
+    ("instance list --state done", {}, 2, "--state is one of quarantined, received"),
     ("health foo", {}, 2, "xrayq: PROCESS is one of gateway, relay, worker\n"),
     ("health gatewy", {}, 2, "xrayq: PROCESS is one of gateway, relay, worker. Did you mean gateway?"),
     ("compile --precision int4", {}, 2, "xrayq: --precision is one of int8, fp16. Did you mean int8?"),

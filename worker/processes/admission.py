@@ -1,0 +1,104 @@
+"""Who may come, in the gateway process: the table of peers in memory, and what becomes of what is sent.
+
+The table is read every few seconds, and no association asks the database. While that is away, what was read last
+counts.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+
+from sqlalchemy import Engine
+
+from dicom_gateway.errors import TooFast
+from dicom_gateway.options import Received
+from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.pace import Pace
+from dicom_gateway.peers import Connected, Entry, Peer, Policy, Right, Standing, standing
+from worker.db.session import reading
+from worker.peers import table
+from worker.queue.periodic import Periodic
+from worker.receiving.arrivals import let_go
+
+log = logging.getLogger("xrayq.gateway")
+
+SECONDS = 2.0
+"""From one reading of the table to the next: `xrayq peer add` counts after so long."""
+
+
+class Admission:
+    """Safe to use from several threads: the table is replaced as a whole."""
+
+    def __init__(
+        self,
+        database: Engine,
+        policy: Policy | None,
+        *,
+        own_title: str,
+        stop: Event,
+        slowed: Callable[[str, float], None],
+    ) -> None:
+        """Reads the table; raises SQLAlchemyError.
+
+        Args:
+            policy: see `dicom_gateway.peers.standing`.
+            own_title: of our own C-ECHO, which is always let in.
+            stop: ends every wait.
+            slowed: told of an AE whose answer waits, and for how many seconds.
+        """
+        self._database = database
+        self._policy = policy
+        self._own = Peer(calling_ae=own_title, networks=(), rights=frozenset({Right.ECHO}))
+        self._stop = stop
+        self._slowed = slowed
+        self._pace = Pace()
+        self._peers: dict[str, Peer] = {}
+        self.read()
+
+    @property
+    def following(self) -> Periodic:
+        return Periodic(name="peers", seconds=SECONDS, run=self.read)
+
+    def read(self) -> None:
+        """Raises SQLAlchemyError, and then what was read last stays."""
+        with reading(self._database) as connection:
+            found = table.read(connection)
+        if found != self._peers:
+            self._peers = found
+            self._pace.forget(set(found))
+            log.info("peers read", extra={"count": len(found)})
+
+    def __call__(self, connected: Connected) -> Standing:
+        """How a peer stands with us."""
+        if connected.calling_ae == self._own.calling_ae:
+            return Standing(entry=Entry.KNOWN, peer=self._own)
+        return standing(self._peers, self._policy, connected)
+
+    @contextmanager
+    def taking(self, arrived: Received | OtherObject) -> Iterator[Connected | None]:
+        """The block commits the object; its answer is sent when this is left, and over the peer's rate that is later.
+
+        What a peer may do was settled when it connected. What it sends is looked up each time: an association may be
+        open for hours, and its peer be admitted or removed meanwhile.
+
+        Yields:
+            who sent it, where that is unknown and is for the quarantine; else None.
+
+        Raises:
+            TooFast: nothing is committed, and its file leaves the spool.
+        """
+        sent_by = arrived.sent_by
+        found = self(sent_by) if sent_by else Standing(entry=Entry.KNOWN)
+        wait = 0.0
+        if found.peer and found.peer.stores_a_minute:
+            try:
+                wait = self._pace.take(found.peer.calling_ae, found.peer.stores_a_minute)
+            except TooFast:
+                if arrived.fresh:
+                    let_go(self._database, arrived)
+                raise
+        yield sent_by if found.entry in (Entry.QUARANTINED, Entry.REJECTED) else None
+        if wait:
+            self._slowed(arrived.calling_ae, wait)
+            self._stop.wait(wait)
