@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from pydicom.dataset import Dataset
 
@@ -236,8 +235,8 @@ class Messages:
         """Its request of us, or its report to us."""
         syntax = self._contexts[message.context_id][1]
         if command.CommandField == N_EVENT_REPORT_RQ and self._committed:
-            record = partial(self._committed, reporter=self._calling_ae)
-            self._respond(message, *take_report(command, data, syntax, record))
+            committed = self._committed
+            self._respond(message, *take_report(command, data, syntax, lambda said: committed(said, self._calling_ae)))
         elif command.CommandField == N_ACTION_RQ and self._asked:
             status, comment, owed = take_request(command, data, syntax, self._calling_ae, self._asked)
             tell(self._observer.asked_to_commit, self._calling_ae, status)
