@@ -85,6 +85,7 @@ def test_every_film_is_accounted_for(database: Engine, films: list[int]) -> None
         "ineligible": {"operator": 1, "view": 1},
         "failed": {"no_pixel_data": 1, "truncated": 1},
         "pending": 1,
+        "quarantined": 0,
         "lost": 0,
         "other_objects": 0,
         "difference": 0,
