@@ -1,5 +1,6 @@
 """A modality that asks for storage commitment: the report comes on its association, or on one that we open to it."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,7 +66,9 @@ class Modality:
         return int(status.Status), str(asked.TransactionUID)
 
     @contextmanager
-    def listens(self, port: int, *, scu: bool | None = False, scp: bool | None = True) -> Iterator[None]:
+    def listens(
+        self, port: int, *, scu: bool | None = False, scp: bool | None = True, tls: ssl.SSLContext | None = None
+    ) -> Iterator[None]:
         """It takes reports on associations of others.
 
         Args:
@@ -75,7 +78,7 @@ class Modality:
         entity.require_called_aet = True
         entity.add_supported_context(StorageCommitmentPushModel, scu_role=scu, scp_role=scp)
         handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, lambda event: self._take(event, same_association=False))]
-        server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+        server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """A modality asks whether we hold what it sent: looked up in ledger and spool, reported whatever dies in between."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from pydicom import uid
 from sqlalchemy import Engine, select, update
 
@@ -21,6 +23,7 @@ from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.scp import Gateway
 from dicom_gateway.spool import Spool
 from tests.alarms import limits
+from tests.certificates import Authority
 from tests.modality import Modality
 from tests.phantoms import chest_pixels, write_film
 from tests.services import free_port, typed, wait_until
@@ -33,9 +36,11 @@ from worker.committing.reporters import Reporter, Reporters
 from worker.db import session
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, commitment_request, errand
+from worker.processes import commitment_options
 from worker.receiving import other_objects
 from worker.receiving.ingest import ingest
-from worker.reporting.destinations import StoreDestination
+from worker.reporting.destinations import StoreDestination, store_destinations
+from worker.settings import Settings
 
 PIXELS = chest_pixels(64, 48)
 DX, DOSE = uid.DigitalXRayImageStorageForPresentation, uid.XRayRadiationDoseSRStorage
@@ -242,6 +247,27 @@ def test_what_the_peer_says_of_our_role(site: Site, roles: dict[str, bool | None
     with modality.listens(site.address.port, **roles):
         assert site.reporter().report_due() == 1
     assert ([one.reason for one in site.listed()], len(modality.reports)) == ([reason], 0 if reason else 1)
+
+
+def test_a_report_goes_over_tls_and_not_without(site: Site, tmp_path: Path) -> None:
+    authority = Authority(folder=tmp_path)
+    shown, route = authority.issue("cr1"), f"tls:CR1@127.0.0.1:{site.address.port}"
+    settings = Settings(commitment_to=(route,), tls_authorities=authority.file)
+    committing = commitment_options.committing(settings, site.database, site.spool)
+    (peer,) = store_destinations(settings.commitment_to).values()
+    site.asked(site.film()[0])
+    site.dead()
+    modality, context = Modality(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown.certificate, shown.key)
+    with modality.listens(peer.port):
+        assert Reporter(committing, peer, Event()).report_due() == 1
+    assert ([one.reason for one in site.listed()], modality.reports) == (["no_tls"], [])
+    site.dead()
+    with modality.listens(peer.port, tls=context):
+        assert Reporter(committing, peer, Event()).report_due() == 1
+        assert len(modality.reports) == 1
+    with pytest.raises(ValidationError, match="XRAYQ_TLS_AUTHORITIES"):
+        Settings(commitment_to=(route,))
 
 
 def test_an_ae_without_an_address_waits_for_one(site: Site) -> None:

@@ -6,11 +6,15 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from pynetdicom import AE, build_context
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
+from pynetdicom import AE
 
-from dicom_gateway.contexts import STORAGE_COMMITMENT, VERIFICATION
+from dicom_gateway.contexts import VERIFICATION
 from dicom_gateway.spool import INCOMING, Spool
 from tests.certificates import Authority
+from tests.modality import Modality
+from tests.pacs import Pacs
 from tests.services import environment, free_port, listening, process, typed_in, wait_until
 
 
@@ -74,20 +78,26 @@ def test_tls_beside_the_plain_port_of_this_machine(tmp_path: Path) -> None:
             assert "the certificate for TLS expires in 3 days" in xrayq("doctor")[1]
 
 
-def test_reports_of_commitment_without_a_role_are_taken_of_the_pacs_that_results_go_to(tmp_path: Path) -> None:
+def test_commitment_is_answered_and_its_reports_without_a_role_are_those_of_the_pacs_of_results(tmp_path: Path) -> None:
     port = free_port()
     settings = {"home": str(tmp_path), "port": str(port), "results_to": "*:PACS@127.0.0.1:1,CR1:mllp://127.0.0.1:2"}
     with typed_in(tmp_path, **settings) as xrayq:
         xrayq("db", "upgrade")
     with process("gateway", environment(**settings), tmp_path / "log"):
         wait_until(lambda: listening(port), 30, "the gateway")
-        for title, taken in (("PACS", True), ("CR1", False)):
-            entity = AE(ae_title=title)
-            entity.requested_contexts = [build_context(VERIFICATION), build_context(STORAGE_COMMITMENT)]
-            association = entity.associate("127.0.0.1", port)
-            classes = [str(context.abstract_syntax) for context in association.accepted_contexts]
-            association.release()
-            assert (STORAGE_COMMITMENT in classes) == taken, title
+        said, item = Dataset(), Dataset()
+        said.TransactionUID, said.ReferencedSOPSequence = "2.25.1", [item]
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CTImageStorage, "2.25.2"
+        for title, status in (("PACS", 0x0000), ("CR1", 0x0211)):
+            pacs = Pacs(port=0, title=title, reports_to=port, role=False)
+            pacs.report(said)
+            assert pacs.reports == [status], title
+        modality = Modality()
+        association = modality.asks(port)
+        assert modality.request(association, {"2.25.2": CTImageStorage})[0] == 0x0000
+        (report,) = wait_until(lambda: modality.reports, 20, "the report")
+        assert report.failed == {"2.25.2": 0x0112}
+        association.release()
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_defaults_are_valid() -> None:
         ("CALLING_AES", " PACS1 , ,PACS 2 ", ("PACS1", "PACS 2")),
         ("CALLING_AES", "", ()),
         ("MODALITIES", "", ()),
-        ("COMMITMENT_TO", "CR1@a:104, tls:MR 1@[::1]:2762", ("CR1@a:104", "tls:MR 1@[::1]:2762")),
+        ("COMMITMENT_TO", "CR1@a:104, MR 1@[::1]:11112", ("CR1@a:104", "MR 1@[::1]:11112")),
         ("RESULTS_TO", "CR1:PACS@a:104, *:RIS 1@[::1]:11112", ("CR1:PACS@a:104", "*:RIS 1@[::1]:11112")),
         ("RESULTS_NOT_ANALYSED", "no", False),
         ("VIEWS", "PA,AP", ("PA", "AP")),
