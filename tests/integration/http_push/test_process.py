@@ -83,6 +83,7 @@ def test_fifty_films_by_web_and_by_c_store_at_once_and_a_kill(
     assert list((spool / INCOMING).iterdir()) == []
 
 
+@pytest.mark.slow
 def test_over_tls_with_curl_as_the_guide_has_it(tmp_path: Path) -> None:
     authority = Authority(folder=tmp_path)
     own = authority.issue("xrayq")
