@@ -43,9 +43,10 @@ def images() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def blocks() -> tuple[int, ...]:
-    """Of the random network, but where a test asks for another."""
-    return THIN
+def blocks(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """Of the random network: THIN, but where a test's parameter says WHOLE."""
+    found: tuple[int, ...] = getattr(request, "param", THIN)
+    return found
 
 
 @pytest.fixture(scope="session")

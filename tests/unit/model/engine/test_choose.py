@@ -45,7 +45,7 @@ def test_no_such_engine(bundle: Bundle) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not VNNI, reason="int8 need not be faster on a CPU without VNNI")
-@pytest.mark.parametrize("blocks", [WHOLE], scope="session")
+@pytest.mark.parametrize("blocks", [WHOLE], indirect=True)
 def test_auto_takes_the_faster_variant(
     blocks: tuple[int, ...], int8_bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:

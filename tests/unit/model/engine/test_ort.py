@@ -172,13 +172,13 @@ def test_exported_file_tells_nothing_of_this_machine(bundle: Bundle) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("blocks", [WHOLE], scope="session")
+@pytest.mark.parametrize("blocks", [WHOLE], indirect=True)
 def test_exported_file_is_half_the_weights(blocks: tuple[int, ...], bundle: Bundle) -> None:
     assert 40e6 < bundle.onnx.stat().st_size < 50e6
 
 
 @pytest.mark.parametrize(
-    ("blocks", "convolutions"), [(THIN, 17), pytest.param(WHOLE, 53, marks=pytest.mark.slow)], scope="session"
+    ("blocks", "convolutions"), [(THIN, 17), pytest.param(WHOLE, 53, marks=pytest.mark.slow)], indirect=["blocks"]
 )
 def test_exported_graph(blocks: tuple[int, ...], convolutions: int, bundle: Bundle) -> None:
     onnx = pytest.importorskip("onnx")

@@ -38,7 +38,7 @@ def test_folding_changes_no_answer(bundle: Bundle, images: NDArray[np.uint8]) ->
 
 
 @pytest.mark.parametrize(
-    ("blocks", "count"), [(THIN, 17), pytest.param(WHOLE, 53, marks=pytest.mark.slow)], scope="session"
+    ("blocks", "count"), [(THIN, 17), pytest.param(WHOLE, 53, marks=pytest.mark.slow)], indirect=["blocks"]
 )
 def test_what_becomes_integers(blocks: tuple[int, ...], count: int, int8_bundle: Bundle) -> None:
     network = onnx.load(int8_bundle.variant("int8"))
