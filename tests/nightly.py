@@ -23,6 +23,10 @@ MONDAY_NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where no statement differs between the databases."""
+both_in_ci = pytest.mark.parametrize(
+    "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.slow)], indirect=True
+)
+"""Where each takes seconds: `make test` takes PostgreSQL alone."""
 
 
 def plan_for(database_url: str, folder: Path, at: str = "01:00", zone: str = "UTC") -> NightlySchedule:

@@ -8,7 +8,7 @@ from tests.differential import aspects, cases
 from tests.differential.compare import AGREES, NO_ANSWER, UNEXPLAINED, compare, described, explanations
 from tests.services import tool
 
-CASES = [60, pytest.param(240, marks=pytest.mark.slow)]
+CASES = [24, pytest.param(240, marks=pytest.mark.slow)]
 PAGE = Path(__file__).parents[2] / "dicom_gateway" / "CONFORMANCE.md"
 
 

@@ -115,6 +115,7 @@ def test_two_bundles_side_by_side(site: Site, films: list[Path]) -> None:
     assert "instance 1 agrees" in site.run("instance", "replay", "1")
 
 
+@pytest.mark.slow
 def test_activated_and_rolled_back_while_films_stream_in(site: Site, tmp_path: Path) -> None:
     """Films go on coming until each bundle was live for some of them."""
     site.run("bundle", "shadow", str(site.same.path))

@@ -127,6 +127,7 @@ def test_redis_killed_under_relay_and_worker(service: Service) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_worker_that_consumes_nothing_ends_itself_and_the_next_one_scores(service: Service) -> None:
     until(service.worker, True)
     stalled = child(service.pid, "worker")

@@ -40,6 +40,7 @@ def demo(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_demo_scores_the_sample_film_in_every_syntax(tmp_path: Path) -> None:
     ran = demo("--json", "--home", str(tmp_path / "home"))
     assert ran.returncode == 0, ran.stderr
@@ -116,6 +117,7 @@ def place() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_demos_folder_goes_unless_it_is_to_be_kept(tmp_path: Path, place: Path, keep: bool) -> None:
     films = tmp_path / "films"

@@ -32,6 +32,7 @@ def write_table(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_film_of_two_senders_gets_two_thresholds(tmp_path: Path) -> None:
     first, home, port = small_bundle(tmp_path / "first"), tmp_path / "home", free_port()
     table, made = write_table(tmp_path / "site.csv"), tmp_path / "made"

@@ -17,7 +17,7 @@ from tests.phantoms import chest_film, chest_pixels
 from tests.services import wait_until
 from worker.instances import InstanceView
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 LOSSLESS = [row for row in TRANSFER_SYNTAXES if not row.lossy and row.uid != uid.ExplicitVRLittleEndian]
 LOSSY = [row for row in TRANSFER_SYNTAXES if row.lossy]

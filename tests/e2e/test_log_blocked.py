@@ -43,6 +43,7 @@ def full_pipe() -> Iterator[tuple[int, int]]:
         os.close(writing)
 
 
+@pytest.mark.slow
 def test_a_log_that_nobody_reads_holds_nothing_up(tmp_path: Path) -> None:
     """As `xrayq up 2>&1 | less` does, with less at rest."""
     port, gateway_http, worker_http = free_port(), free_port(), free_port()

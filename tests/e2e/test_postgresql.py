@@ -44,6 +44,7 @@ def states(database: Engine) -> Counter[str]:
     return Counter(view.state for view in list_instances(database))
 
 
+@pytest.mark.slow
 def test_a_service_behind_pgbouncer(postgresql_url: str, tmp_path: Path) -> None:
     pixels = chest_pixels()
     films = [write_film(tmp_path, f"film{number}", pixels=pixels) for number in range(FILMS)]
@@ -61,6 +62,7 @@ def test_a_service_behind_pgbouncer(postgresql_url: str, tmp_path: Path) -> None
         database.dispose()
 
 
+@pytest.mark.slow
 def test_a_service_outlives_a_silent_server(tmp_path: Path) -> None:
     pixels = chest_pixels()
     films = [write_film(tmp_path, f"film{number}", pixels=pixels) for number in range(12)]

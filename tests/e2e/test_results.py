@@ -73,6 +73,7 @@ def object_of(pacs: Orthanc, key: str) -> Dataset:
     return dcmread(BytesIO(pacs.bytes_of(f"/instances/{key}/file")))
 
 
+@pytest.mark.slow
 def test_a_report_and_a_picture_of_each_film(up: Up, dicom: int, tmp_path: Path) -> None:
     with orthanc(tmp_path / "orthanc", up.port, dicom=dicom) as pacs:
         films = [chest_film(f"film {number}", pixels=PIXELS) for number in range(3)]

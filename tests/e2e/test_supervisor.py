@@ -85,6 +85,7 @@ def test_settings_that_a_process_refuses_at_its_first_start_end_it_all_and_later
     assert (one.process, one.ends) == (None, 2)
 
 
+@pytest.mark.slow
 def test_it_ends_in_the_middle_of_a_start(tmp_path: Path) -> None:
     """Whichever process has just begun; and nothing stale is in the way of the next start in the same home."""
     port = free_port()

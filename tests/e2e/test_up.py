@@ -297,6 +297,7 @@ def test_worker_killed_in_mid_batch(up: Up, films: list[Path]) -> None:
     assert_each_scored_once(up, FILMS, before)
 
 
+@pytest.mark.slow
 def test_up_is_stopped_with_films_waiting_and_goes_on(tmp_path: Path, films: list[Path]) -> None:
     home, port = tmp_path / "home", free_port()
     env = environment(home=str(home), port=str(port))

@@ -7,11 +7,24 @@ from sqlalchemy import Engine
 
 from tests import days
 from tests.nightly import FRIDAY, plan_for
+from tests.still import no_pictures
 from worker.db.session import writing
 from worker.nightly import schedule
 from worker.nightly.schedule import NightlySchedule
 from worker.queue import errands
 from worker.queue.errands import Kind
+
+
+@pytest.fixture
+def drawn() -> None:
+    """For who looks at the pictures of a page."""
+
+
+@pytest.fixture(autouse=True)
+def pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages made in this process hold none: drawing is three quarters of their time. Child processes draw."""
+    if "drawn" not in request.fixturenames:
+        no_pictures(monkeypatch)
 
 
 @pytest.fixture

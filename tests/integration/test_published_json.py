@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from model.bundle import SHIPPED
 from tests import golden
+from tests.nightly import both_in_ci
 from tests.published import NOW, break_trail, fill
 from tests.services import Xrayq, free_port, typed_in
 from tests.still import FREE, clock_of, disks, no_pictures
@@ -97,6 +98,7 @@ def night(xrayq: Xrayq, folder: Path) -> dict[str, str]:
     return {f"night-{name}": text for name, text in found.items()}
 
 
+@both_in_ci
 def test_an_installation_publishes_what_it_published(
     database: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def test_dicom_and_picture_give_the_same_input(real_films: Path, tmp_path: Path)
         assert np.array_equal(decoded.image, image_to_input(picture.read_bytes(), row["image_id"], spec))
 
 
+@pytest.mark.slow
 def test_the_bundle_still_measures_what_its_manifest_and_evaluation_say(real_films: Path, tmp_path: Path) -> None:
     """Accuracy on the test split, recomputed from the films. A film on the border may fall to the other side on another
     processor."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
         yield from imported(node)
 
 
+@cache
 def libraries() -> dict[str, str]:
     """Imported name -> a file that imports it."""
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]

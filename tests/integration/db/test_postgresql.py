@@ -47,15 +47,16 @@ from worker.status.snapshot import StatusReader
 
 SECONDS = 1.0
 """After which the engines here give a database up."""
+ITS_TIME = "7654ms"
+"""Until our BEGIN has said ours, the server's is this: with a millisecond a busy one would give up the BEGIN itself."""
+TIMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 ODD = (
     "timezone = 'America/St_Johns'",
     "bytea_output = escape",
     "extra_float_digits = -15",
     "standard_conforming_strings = off",
     "default_transaction_isolation = serializable",
-    "statement_timeout = 1",
-    "lock_timeout = 1",
-    "idle_in_transaction_session_timeout = 1",
+    *(f"{name} = '{ITS_TIME}'" for name in TIMES),
     "synchronous_commit = off",
 )
 FLOAT = 0.12345678901234567
@@ -91,6 +92,7 @@ def test_settings_of_a_role_or_a_database_change_nothing(
         _, instance_id = put(theirs, spool, write_film(tmp_path))
         with writing(theirs) as connection:
             durable = connection.execute(text("SHOW synchronous_commit")).scalar_one()
+            assert ITS_TIME not in [connection.execute(text(f"SHOW {name}")).scalar_one() for name in TIMES]
             trail.record(connection, action="noted", instance_id=None, actor="Grüße, Łódź", detail={"text": "Łódź"})
             connection.execute(insert(score), _score(instance_id, before))
             connection.execute(insert(finding_score), _finding(FLOAT))

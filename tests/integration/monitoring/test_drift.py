@@ -294,6 +294,7 @@ def test_an_operator_replaces_a_reference(database: Engine, references: list[dri
         drift_reference.freeze(database, "CR1", day(9), actor="operator:test")
 
 
+@pytest.mark.slow
 def test_thirty_quiet_nights(tmp_path: Path) -> None:
     """Five devices that differ, with skewed, tied and related measures: about a thousand tests, and no alarm, though a
     bare limit on PSI or on p-values would have raised one on nearly every night."""

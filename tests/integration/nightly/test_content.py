@@ -341,6 +341,7 @@ def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_there(database: 
     assert page.count("<section ") == 12
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_figure_shows_tex(database: Engine, films: list[int]) -> None:
     pictures = re.findall(

@@ -21,6 +21,7 @@ from tests.nightly import (
     FRIDAY,
     MONDAY_NOON,
     SATURDAY_MORNING,
+    both_in_ci,
     in_folder,
     makers,
     named,
@@ -43,6 +44,7 @@ from worker.queue.errands import Kind
 from worker.settings import Settings
 
 
+@both_in_ci
 def test_two_relays_make_one_report(database: Engine, database_url: str, plan: NightlySchedule) -> None:
     other = make_engine(database_url)
     found: list[date | None] = []
@@ -73,6 +75,7 @@ def test_who_lost_the_lease_puts_nothing_into_place(
     assert (reports(database), in_folder(plan), named(database)) == ([], [], ["2026-11-20"])
 
 
+@both_in_ci
 def test_a_relay_killed_over_a_report_leaves_it_to_the_next(
     database: Engine, plan: NightlySchedule, relay_with: Callable[[NightlySchedule], int]
 ) -> None:
@@ -168,6 +171,7 @@ def test_reports_lists_them_and_finds_a_changed_one(tmp_path: Path) -> None:
         assert all(row["date"] in table and row["files"] in table for row in rows)
 
 
+@pytest.mark.slow
 def test_the_relay_itself_makes_the_report(tmp_path: Path, redis_server: RedisServer) -> None:
     url = f"sqlite:///{tmp_path / 'xrayq.db'}"
     engine = make_engine(url)

@@ -14,7 +14,18 @@ import pytest
 from sqlalchemy import Engine, insert, select, text, update
 
 from tests import days
-from tests.nightly import FRIDAY, MONDAY_NOON, SATURDAY_MORNING, in_folder, makers, named, recorded, reports, sqlite
+from tests.nightly import (
+    FRIDAY,
+    MONDAY_NOON,
+    SATURDAY_MORNING,
+    both_in_ci,
+    in_folder,
+    makers,
+    named,
+    recorded,
+    reports,
+    sqlite,
+)
 from worker.audit import trail
 from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand
@@ -27,6 +38,7 @@ from worker.nightly.summary import ReportSummary
 # what
 
 
+@both_in_ci
 def test_a_report_its_event_and_the_next_night(database: Engine, plan: NightlySchedule) -> None:
     with writing(database) as connection:  # an alarm of a night before, which this one does not confirm
         row = {"rule": "unaccounted", "subject": "CR9", "value": 1.0, "threshold": 0.0, "text": "gone"}
@@ -57,6 +69,7 @@ def test_a_report_its_event_and_the_next_night(database: Engine, plan: NightlySc
     assert (folder / published.INSTANCES).read_text().splitlines()[0].startswith("id,sop_instance_uid,")
 
 
+@pytest.mark.slow
 @sqlite
 def test_two_nights_off_are_two_reports_oldest_first(database: Engine, plan: NightlySchedule) -> None:
     sunday = MONDAY_NOON - timedelta(days=1)
@@ -135,6 +148,7 @@ def test_no_day_is_given_up_for_a_database_that_is_away(
     assert (named(database), in_folder(plan)) == (["2026-11-20"], [])
 
 
+@both_in_ci
 def test_days_that_a_clock_that_was_ahead_ended_are_reported_again(
     database: Engine, plan: NightlySchedule, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,6 +171,7 @@ def test_days_that_a_clock_that_was_ahead_ended_are_reported_again(
     assert named(database) == [(first + timedelta(days=1)).isoformat()]
 
 
+@pytest.mark.slow
 @sqlite
 def test_a_report_that_another_replaces_is_kept(database: Engine, plan: NightlySchedule) -> None:
     """The database is restored from a backup of before the report: what it lost, the report has."""
@@ -206,6 +221,7 @@ summary.Newer, summary.summary_of = Newer, lambda report: Newer()
 """
 
 
+@pytest.mark.slow
 @sqlite
 def test_a_summary_of_another_release_is_tried_again_later(
     database: Engine,

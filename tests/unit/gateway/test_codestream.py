@@ -79,12 +79,15 @@ def test_a_cut_codestream_is_refused_wherever_it_is_cut(tmp_path: Path, syntax: 
 
 
 @pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda row: row.name)
-def test_flipped_bytes_give_a_refusal_or_pixels_of_the_right_shape(tmp_path: Path, syntax: TransferSyntax) -> None:
+@pytest.mark.parametrize("turns", [16, pytest.param(60, marks=pytest.mark.slow)])
+def test_flipped_bytes_give_a_refusal_or_pixels_of_the_right_shape(
+    tmp_path: Path, syntax: TransferSyntax, turns: int
+) -> None:
     film = in_syntax(chest_film("flipped", pixels=SMALL), syntax.uid)
     encoded = codestream(film)
     dice = np.random.default_rng(11)
     refused = 0
-    for turn in range(60):
+    for turn in range(turns):
         damaged = bytearray(encoded)
         reach = 80 if turn % 2 else len(encoded)
         for position in dice.integers(0, min(reach, len(encoded)), 3):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from model.training.resnet import ChestResNet50
 
 TEMPERATURE = 2.0
+THIN, WHOLE = (1, 1, 1, 1), (3, 4, 6, 3)
+"""Blocks in the four stages: of a network with all that a ResNet50 has, in a tenth of its time; and of the ResNet50."""
 THRESHOLDS = {"pneumonia": 0.0, "covid19": 1.0}
 """One always flags, the other only when certain."""
 
@@ -41,17 +43,27 @@ def images() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def network(images: NDArray[np.uint8]) -> "ChestResNet50":
+def blocks(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """Of the random network: THIN, but where a test's parameter says WHOLE."""
+    found: tuple[int, ...] = getattr(request, "param", THIN)
+    return found
+
+
+@pytest.fixture(scope="session")
+def network(blocks: tuple[int, ...], images: NDArray[np.uint8]) -> "ChestResNet50":
     """Random weights, with batch norm statistics of the phantoms so that activations stay in range. The same in every
     process, to the bit: by one thread."""
     torch = pytest.importorskip("torch")
     from model.training.recipe import TrainConfig
     from model.training.train import build
+    from tests.unit.model.small import residual
 
-    made, threads = build(TrainConfig(dropout=0.0), None), torch.get_num_threads()
+    with residual(blocks):
+        made, threads = build(TrainConfig(dropout=0.0), None), torch.get_num_threads()
     made.train()
     torch.set_num_threads(1)
     with torch.no_grad():
+        made.head.weight.mul_(4)  # so that films differ by as much as those of a ResNet50
         made.head.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
         for _ in range(3):
             made(torch.from_numpy(images))
@@ -60,7 +72,7 @@ def network(images: NDArray[np.uint8]) -> "ChestResNet50":
 
 
 @pytest.fixture(scope="session")
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(request: pytest.FixtureRequest, blocks: tuple[int, ...], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The network's. Exporting it takes seconds, so the processes of one test run share it: nobody changes it."""
     pytest.importorskip("onnx")
 
@@ -70,11 +82,13 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         export_onnx(request.getfixturevalue("network"), folder / "model.onnx", 224)
         write_bundle(folder / "random", folder / "model.onnx")
 
-    return bundles.load(made_once(tmp_path_factory, "bundle", make) / "random")
+    return bundles.load(made_once(tmp_path_factory, f"bundle-{sum(blocks)}", make) / "random")
 
 
 @pytest.fixture(scope="session")
-def int8_bundle(bundle: Bundle, images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def int8_bundle(
+    bundle: Bundle, blocks: tuple[int, ...], images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
     """The same network with an int8 variant, calibrated on the phantoms."""
 
     def make(folder: Path) -> None:
@@ -87,7 +101,7 @@ def int8_bundle(bundle: Bundle, images: NDArray[np.uint8], tmp_path_factory: pyt
         variants, files = {"int8": record | {"file": "model.int8.onnx"}}, {"model.int8.onnx": folder / "int8.onnx"}
         write_bundle(folder / "random", bundle.onnx, files=files, variants=variants)
 
-    return bundles.load(made_once(tmp_path_factory, "int8", make) / "random")
+    return bundles.load(made_once(tmp_path_factory, f"int8-{sum(blocks)}", make) / "random")
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -184,6 +198,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def thin() -> Iterator[None]:
+    """Commands train a thin network instead of a ResNet50."""
+    from tests.unit.model.small import residual
+
+    with residual():
+        yield
 
 
 @pytest.fixture(scope="session")

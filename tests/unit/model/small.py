@@ -1,19 +1,36 @@
-"""Networks of a few weights, and what tests of training ask of them: rules that hold for any network."""
+"""Networks of few weights, and what tests of training ask of them: rules that hold for any network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from model.findings import FINDINGS
+from model.training import resnet
 from model.training.recipe import TrainConfig
 from model.training.train import Epoch
+from tests.unit.model.conftest import THIN, WHOLE
 
 SIDE = 161  # the least at which the head's 3 x 3 x 2048 still fits
 TINY = TrainConfig(epochs=1, batch=6)
+
+
+@contextmanager
+def residual(blocks: tuple[int, ...] = THIN) -> Iterator[None]:
+    """What makes a ResNet50 makes one of these blocks: as many outputs, of kernels a quarter as wide but in WHOLE."""
+
+    def resnet50(weights: None) -> ResNet:
+        return ResNet(Bottleneck, list(blocks), width_per_group=64 if blocks == WHOLE else 16)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet, "resnet50", resnet50)
+        yield
 
 
 class Small(nn.Module):

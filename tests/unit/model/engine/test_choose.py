@@ -13,6 +13,7 @@ from model.bundle import Bundle
 from model.engine import choose
 from model.engine.choose import ENGINES, open_engine
 from model.errors import BundleError, EngineError, ModelError
+from tests.unit.model.conftest import WHOLE
 from worker.settings import Settings
 
 VNNI = any(word in Path("/proc/cpuinfo").read_text() for word in ("avx512_vnni", "avx_vnni"))
@@ -42,8 +43,12 @@ def test_no_such_engine(bundle: Bundle) -> None:
         open_engine(bundle, "openvino")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not VNNI, reason="int8 need not be faster on a CPU without VNNI")
-def test_auto_takes_the_faster_variant(int8_bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("blocks", [WHOLE], indirect=True)
+def test_auto_takes_the_faster_variant(
+    blocks: tuple[int, ...], int8_bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "xrayq.model"):
         started = time.process_time()
         assert open_engine(int8_bundle).spec.precision == "int8"

@@ -19,7 +19,7 @@ from model.engine.ort import OrtEngine
 from model.errors import BundleError, EngineError
 from model.findings import FINDINGS
 from model.scorer import score
-from tests.unit.model.conftest import TEMPERATURE, write_bundle
+from tests.unit.model.conftest import TEMPERATURE, THIN, WHOLE, write_bundle
 from tests.unit.model.engine_contract import CHECKS, Subject
 
 if TYPE_CHECKING:
@@ -171,11 +171,16 @@ def test_exported_file_tells_nothing_of_this_machine(bundle: Bundle) -> None:
     assert [name for name in names if name in content] == []
 
 
-def test_exported_file_is_half_the_weights(bundle: Bundle) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [WHOLE], indirect=True)
+def test_exported_file_is_half_the_weights(blocks: tuple[int, ...], bundle: Bundle) -> None:
     assert 40e6 < bundle.onnx.stat().st_size < 50e6
 
 
-def test_exported_graph(bundle: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("blocks", "convolutions"), [(THIN, 17), pytest.param(WHOLE, 53, marks=pytest.mark.slow)], indirect=["blocks"]
+)
+def test_exported_graph(blocks: tuple[int, ...], convolutions: int, bundle: Bundle) -> None:
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(bundle.path / MODEL).graph
     shapes = {
@@ -185,5 +190,5 @@ def test_exported_graph(bundle: Bundle) -> None:
     assert shapes == {"images": ["batch", 1, 224, 224], "logits": ["batch", 3]}
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
     large = [one for one in graph.initializer if len(one.dims) >= 2]
-    assert len(large) == 54  # 53 convolutions and the head
+    assert len(large) == convolutions + 1  # and the head
     assert {one.data_type for one in large} == {onnx.TensorProto.FLOAT16}

@@ -218,6 +218,7 @@ def auxiliary(folder: Path, rows: "Callable[[int], str]") -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_several_auxiliary_sets_teach(bundle: Bundle, films: Path, tmp_path: Path) -> None:
     """Both, without the patients of val and test in either."""
     held_out, taught = open_prepared(films)[0].records[-1].patient, []

@@ -1,6 +1,6 @@
 """`xrayq compile --precision int8`: a new bundle when int8 agrees, nothing when it does not.
 
-The rules hold for any network, so this one is small; test_quantize.py and test_ort.py do the ResNet50.
+The rules hold for any network, so this one is small; test_quantize.py and test_ort.py do a ResNet.
 """
 
 import json

@@ -19,6 +19,7 @@ onnx = pytest.importorskip("onnx")
 
 from model.int8.quantize import Recipe, _span, fold, quantize  # noqa: E402
 from model.int8.share import shared  # noqa: E402
+from tests.unit.model.conftest import THIN, WHOLE  # noqa: E402
 
 ROOT = Path(__file__).parents[4]
 
@@ -36,15 +37,18 @@ def test_folding_changes_no_answer(bundle: Bundle, images: NDArray[np.uint8]) ->
     assert list(weights[first.input[1]].dims) == [64, 1, 7, 7]
 
 
-def test_what_becomes_integers(int8_bundle: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("blocks", "count"), [(THIN, 17), pytest.param(WHOLE, 53, marks=pytest.mark.slow)], indirect=["blocks"]
+)
+def test_what_becomes_integers(blocks: tuple[int, ...], count: int, int8_bundle: Bundle) -> None:
     network = onnx.load(int8_bundle.variant("int8"))
     made = {output: node for node in network.graph.node for output in node.output}
     weights = {tensor.name: tensor for tensor in network.graph.initializer}
     convolutions = [node for node in network.graph.node if node.op_type == "Conv"]
     integers = {output for output, node in made.items() if node.op_type == "DequantizeLinear"}
     whole = [node for node in convolutions if node.input[1] in integers]
-    assert len(convolutions) == 53
-    assert len(whole) == 53 - 1 - Recipe().keep_first - Recipe().keep_last
+    assert len(convolutions) == count
+    assert len(whole) == count - 1 - Recipe().keep_first - Recipe().keep_last
     for node in whole:
         kernel, steps, zero = (weights[name] for name in made[node.input[1]].input)
         assert kernel.data_type == onnx.TensorProto.INT8
@@ -93,7 +97,7 @@ def test_runtime_makes_integer_kernels_of_it(int8_bundle: Bundle, tmp_path: Path
     options.log_severity_level = 4
     onnxruntime.InferenceSession(str(int8_bundle.variant("int8")), options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx", load_external_data=False).graph.node]
-    assert kinds.count("QLinearConv") == 53 - 1 - Recipe().keep_first - Recipe().keep_last
+    assert kinds.count("QLinearConv") == 17 - 1 - Recipe().keep_first - Recipe().keep_last
 
 
 @pytest.mark.slow

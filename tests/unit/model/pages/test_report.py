@@ -19,6 +19,7 @@ from model.pages.report import SECTIONS, render
 from model.pages.verdicts import NOT_SHOWN, REFUTED, SHOWN, TOO_FEW, verdicts
 from model.stats.estimate import Estimate, Interval
 from model.study_table import Study
+from tests.still import no_pictures
 
 HISTORY = [
     {
@@ -135,8 +136,11 @@ def test_missing_history_and_studies_are_said(page: Reader) -> None:
     assert "No study was given" in page.text
 
 
-def test_history_studies_and_known_data(page: Reader, evaluation: Evaluation, maps: ActivationMaps) -> None:
+def test_history_studies_and_known_data(
+    page: Reader, evaluation: Evaluation, maps: ActivationMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """History and studies are shown and escaped; only data of another digest are pointed out."""
+    no_pictures(monkeypatch)
     known = replace(evaluation.content.data, trained_on=True)
     content = replace(evaluation.content, learning_curve=HISTORY, studies=(STUDY,), data=known)
     full = Reader(render(replace(evaluation, content=content), maps))

@@ -103,7 +103,10 @@ def draw(random: np.random.Generator, patients: int, most: int, rate: float) -> 
     return flags, names
 
 
-@pytest.mark.parametrize(("most", "prevalence"), [(1, 0.05), (1, 0.2), (4, 0.2)])
+@pytest.mark.parametrize(
+    ("most", "prevalence"),
+    [pytest.param(1, 0.05, marks=pytest.mark.slow), pytest.param(1, 0.2, marks=pytest.mark.slow), (4, 0.2)],
+)
 def test_the_intervals_hold_a_day_as_often_as_they_say(most: int, prevalence: float) -> None:
     """A site with sensitivity .8 and specificity .9: labelled films are drawn, then a day of 200 films to foretell.
 

@@ -200,6 +200,7 @@ def test_a_promise_is_kept_in_95_of_100_calibrations(rate: str, target: float, c
     assert bold / 2000 > 0.4
 
 
+@pytest.mark.slow
 def test_a_promise_is_kept_where_patients_have_several_films() -> None:
     """60 patients with one to six films that are nearly alike: films taken as independent would be too bold."""
     random, missed, bold = np.random.default_rng(12), 0, 0

@@ -91,6 +91,7 @@ def test_nothing_to_learn_from(tmp_path: Path, labels: tuple[str, ...]) -> None:
     assert not (tmp_path / "trunk.pt").exists()
 
 
+@pytest.mark.usefixtures("thin")
 def test_xrayq_pretrain_resumes(tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest.MonkeyPatch) -> None:
     write_auxiliary(tmp_path / "aux", {f"a/{at}": "mass" if at % 2 else "" for at in range(4)})
     words = ("pretrain", "aux", "--sizes", "32:2", "--batch", "4", "--device", "cpu", "--out")

@@ -1,6 +1,6 @@
 """Training: the rules of what is kept, of weights and of where it starts.
 
-Tested on networks of a few weights, because they hold for any; the ResNet50 is trained in test_train_command.py.
+Tested on networks of a few weights, because they hold for any; a ResNet is trained in test_train_command.py.
 """
 
 from collections.abc import Callable

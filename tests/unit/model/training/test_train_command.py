@@ -1,4 +1,4 @@
-"""`xrayq train` as a whole, on phantoms."""
+"""`xrayq train` as a whole, on phantoms and a thin network; test_own_findings.py trains the ResNet50."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from model.training.recipe import PRESETS  # noqa: E402
 from tests.services import Xrayq, typed_in  # noqa: E402
 from tests.unit.model.data.test_auxiliary import write_auxiliary  # noqa: E402
 from tests.unit.model.films import prepare_films, rows_for, write_films  # noqa: E402
-from tests.unit.model.small import SIDE  # noqa: E402
+from tests.unit.model.small import SIDE, residual  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     """As the README says, on 18 films: a folder with runs/films, runs/bundle and what the training said."""
     folder = tmp_path_factory.mktemp("trained")
     write_films(folder / "films", rows_for({"train": 2, "val": 2, "test": 2}))
-    with typed_in(folder) as xrayq:
+    with residual(), typed_in(folder) as xrayq:
         code, out, problems = xrayq("prepare", "films", "--size", str(SIDE), "--json")
         assert code == 0, problems
         assert json.loads(out)["films"]["covid19"] == {"train": 2, "val": 2, "test": 2}
@@ -95,6 +95,7 @@ def test_the_bundle_is_verified_shown_and_not_overwritten(trained: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("thin")
 def test_resume(trained: Path, tmp_path: Path, xrayq: Xrayq, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same training, stopped after its first epoch and continued."""
     words = ("train", str(trained / "runs/films"), *TRAIN[1:], "--version", "0.9.1", "--out", "again")

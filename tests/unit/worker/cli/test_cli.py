@@ -197,6 +197,7 @@ print(len(names), threading.active_count(), [name for name in read if name.start
 """
 
 
+@pytest.mark.slow
 def test_imports_do_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_EVERYTHING, *PACKAGES],

@@ -86,6 +86,7 @@ def test_a_child_that_is_killed_is_another_picture(tmp_path: Path, hanging: Path
         assert made.same_picture(one, good)
 
 
+@pytest.mark.slow
 def test_more_memory_than_allowed_is_another_picture(tmp_path: Path) -> None:
     pixels = np.zeros((12000, 10000), np.uint16)
     films = [write_film(tmp_path, f"{s}", syntax=s, pixels=pixels) for s in (uid.JPEGLSLossless, uid.RLELossless)]
