@@ -21,15 +21,11 @@ from contextlib import suppress
 RECORDS = 65536
 
 
-class HungUp(Exception):
-    """It ended before it had read everything."""
-
-
 class ClosingTls:
     """As client. What takes longer than its seconds altogether raises TimeoutError, however slowly it goes on."""
 
     def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str, *, seconds: float) -> None:
-        """With the handshake. Raises SSLError, HungUp, OSError, as the others do."""
+        """With the handshake. Raises SSLError, OSError, EOFError where the peer ended too early, as the others do."""
         self._plain = plain
         self._end = time.monotonic() + seconds
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -53,13 +49,13 @@ class ClosingTls:
         while self._receive():  # from its close_notify to the end
             pass
         if _unacknowledged(self._plain):
-            raise HungUp
+            raise EOFError
 
     def _no_end_yet(self) -> None:
         """What came with the handshake may be an alert: OpenSSL's `unwrap` would take it for a close_notify."""
         with suppress(ssl.SSLWantReadError):
             if not self._tls.read(RECORDS):
-                raise HungUp
+                raise EOFError
 
     def _answered(self, step: Callable[[], object]) -> object:
         while True:
