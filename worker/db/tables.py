@@ -387,7 +387,7 @@ missing_film = Table(
     Column("film_at", String(16), nullable=False, comment='as the PACS has it, local, "" without'),
     Column("accession_digest", String(64), nullable=False, comment="keyed, see worker/db/pseudonyms.py"),
     Column("why", String(16), nullable=False, comment="a code; whether it came since is read from instance"),
-    Column("status", String(8), comment="of the C-STORE-RSP that refused it: 0xA900"),
+    Column("status", String(8), comment="of the C-STORE-RSP that refused it, in hexadecimal"),
     Column("calling_ae", String(16), nullable=False, comment='whose C-STORE or context was refused, ""'),
     Column("found_at", Timestamp, nullable=False),
     UniqueConstraint("pacs", "sop_instance_uid"),

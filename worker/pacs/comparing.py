@@ -49,7 +49,7 @@ class MissingFilm:
     accession_digest: str
     why: Why
     status: str | None = None
-    """Of the C-STORE-RSP that refused it: 0xA900."""
+    """Of the C-STORE-RSP that refused it, in hexadecimal."""
     calling_ae: str = ""
     """Whose C-STORE or context was refused."""
 
