@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.Column("film_at", sa.String(16), nullable=False, comment='as the PACS has it, local, "" without'),
         sa.Column("accession_digest", sa.String(64), nullable=False, comment="keyed, see worker/db/pseudonyms.py"),
         sa.Column("why", sa.String(16), nullable=False, comment="a code; whether it came since is read from instance"),
-        sa.Column("status", sa.String(8), comment="of the C-STORE-RSP that refused it: 0xA900"),
+        sa.Column("status", sa.String(8), comment="of the C-STORE-RSP that refused it, in hexadecimal"),
         sa.Column("calling_ae", sa.String(16), nullable=False, comment='whose C-STORE or context was refused, ""'),
         sa.Column("found_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_missing_film")),

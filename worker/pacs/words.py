@@ -48,21 +48,21 @@ def fault_in_words(fault: str) -> str:
 
 
 def why_in_words(why: Why, status: str | None = None, calling_ae: str = "") -> str:
-    """Of one film: refused (0xA9nn, SOP Class UID differs from command or context; CR1)."""
+    """Of one film: refused (0xHHHH, SOP Class UID differs from command or context; CR1)."""
     said = "" if status is None else ", ".join(filter(None, (status, STATUSES.get(status, ""))))
     beside = "; ".join(filter(None, (said, calling_ae)))
     return REASONS[why] + (f" ({beside})" if beside else "")
 
 
 def reasons_in_words(reasons: Mapping[Why, int], statuses: Iterable[str] = ()) -> str:
-    """3 never sent, 1 refused (0xA9nn), 1 quarantined."""
+    """3 never sent, 1 refused (0xHHHH), 1 quarantined."""
     codes = ", ".join(sorted(set(statuses)))
     named = {Why.REFUSED: f" ({codes})" if codes else ""}
     return ", ".join(f"{reasons[why]} {REASONS[why]}{named.get(why, '')}" for why in Why if reasons.get(why))
 
 
 def comparison_in_words(pacs: str, day: date, found: Comparison) -> str:
-    """ARCHIVE has 20 chest films of 2026-11-27; 15 here; 5 not: 3 never sent, 1 refused (0xA9nn), 1 quarantined"""
+    """ARCHIVE has 20 chest films of 2026-11-27; 15 here; 5 not: 3 never sent, 1 refused (0xHHHH), 1 quarantined"""
     return _in_words(pacs, day, found.films, found.here, found.on_its_way, found.missing)
 
 
