@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.audit_messages.closing_tls import ClosingTls, HungUp
+from worker.audit_messages.closing_tls import ClosingTls
 from worker.errors import Undelivered
 
 NO_CONNECTION, UNKNOWN_HOST, HUNG_UP, NO_ANSWER = "no_connection", "unknown_host", "hung_up", "no_answer"
@@ -77,7 +77,7 @@ class TlsRepository:
             raise Undelivered(NO_ANSWER) from None
         except ssl.SSLError:  # among them the alert by which TLS 1.3 says that it wants another certificate of us
             raise Undelivered(NO_TLS) from None
-        except (HungUp, OSError):
+        except OSError:
             raise Undelivered(HUNG_UP) from None
 
 
