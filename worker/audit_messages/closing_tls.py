@@ -25,7 +25,7 @@ class ClosingTls:
     """As client. What takes longer than its seconds altogether raises TimeoutError, however slowly it goes on."""
 
     def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str, *, seconds: float) -> None:
-        """With the handshake. Raises SSLError, OSError, EOFError where the peer ended too early, as the others do."""
+        """With the handshake. Raises OSError, SSLError among it, as the others do."""
         self._plain = plain
         self._end = time.monotonic() + seconds
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -38,7 +38,7 @@ class ClosingTls:
         self._flush()
 
     def close(self) -> None:
-        """Returns when the peer has read everything."""
+        """Returns when the peer has read everything. Raises ConnectionAbortedError where it ended before that."""
         self._no_end_yet()
         with suppress(ssl.SSLWantReadError):  # it says close_notify, and would like the peer's
             self._tls.unwrap()
@@ -49,13 +49,13 @@ class ClosingTls:
         while self._receive():  # from its close_notify to the end
             pass
         if _unacknowledged(self._plain):
-            raise EOFError
+            raise ConnectionAbortedError
 
     def _no_end_yet(self) -> None:
         """What came with the handshake may be an alert: OpenSSL's `unwrap` would take it for a close_notify."""
         with suppress(ssl.SSLWantReadError):
             if not self._tls.read(RECORDS):
-                raise EOFError
+                raise ConnectionAbortedError
 
     def _answered(self, step: Callable[[], object]) -> object:
         while True:

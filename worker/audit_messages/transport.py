@@ -77,7 +77,7 @@ class TlsRepository:
             raise Undelivered(NO_ANSWER) from None
         except ssl.SSLError:  # among them the alert by which TLS 1.3 says that it wants another certificate of us
             raise Undelivered(NO_TLS) from None
-        except (EOFError, OSError):
+        except OSError:
             raise Undelivered(HUNG_UP) from None
 
 
