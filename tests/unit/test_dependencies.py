@@ -55,6 +55,9 @@ def imported(tree: ast.AST) -> Iterator[str]:
         yield from imported(node)
 
 
+distributions = cache(packages_distributions)
+
+
 @cache
 def libraries() -> dict[str, str]:
     """Imported name -> a file that imports it."""
@@ -65,7 +68,7 @@ def libraries() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", libraries())
 def test_what_is_imported_is_declared(name: str) -> None:
-    brings = {plain(one) for one in packages_distributions().get(name, [])} | {BROUGHT.get(name, "")}
+    brings = {plain(one) for one in distributions().get(name, [])} | {BROUGHT.get(name, "")}
     assert brings & declared(), f"{name}, which {libraries()[name]} imports, is not declared in pyproject.toml"
 
 
