@@ -217,7 +217,7 @@ def test_relay_shows_the_outbox(database: Engine, redis_server: RedisServer, por
         assert 0 < found["xrayq_oldest_waiting_film_seconds",] < 120
         assert found["xrayq_dead_letters",] == 1
         kinds = {key[1]: value for key, value in found.items() if key[0] == "xrayq_errands"}
-        assert kinds == {"night": 0, "mail": 1, "webhook": 0, "result": 0, "confirm": 0, "lost_result": 0}
+        assert kinds == {kind.value: int(kind is errands.Kind.MAIL) for kind in errands.Kind}
         rules = {key[1] for key, value in found.items() if key[0] == "xrayq_alarms_open" and value}
         assert rules == {"backlog"}
         assert found["xrayq_alarms_acknowledged", "backlog"] == 0
