@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, case, delete, fun
 from dicom_gateway.peers import ALL, Certificate, Connected, Network, Peer, Unknown, address_of, why_unknown
 from worker.audit import trail
 from worker.audit.actions import Action
-from worker.db.session import database_time, reading, writing
+from worker.db.session import database_time, writing
 from worker.db.tables import instance, outbox, quarantine
 from worker.errors import ConfigurationError, NotFound, WrongState
 from worker.peers import table
@@ -25,6 +25,8 @@ from worker.studies import opening
 
 CHUNK = 500
 """Ids in one statement."""
+BATCH = 1000
+"""Objects that leave in one transaction: the audit trail has one writer at a time, and C-STOREs wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,9 @@ def held_senders(connection: Connection) -> list[HeldSender]:
 def admit_sender(engine: Engine, calling_ae: str, networks: Sequence[Network], *, actor: str) -> tuple[Peer, Released]:
     """Make an AE a peer from these networks too, and release what it sent from any network of its row.
 
+    The peer's row and the first BATCH objects are one transaction, each further BATCH another. Killed in between, it is
+    repeated: what is left is released then.
+
     Args:
         networks: none: the one address that it sent from.
 
@@ -111,24 +116,28 @@ def admit_sender(engine: Engine, calling_ae: str, networks: Sequence[Network], *
         ConfigurationError: it sent from several addresses, and no network is named.
         WrongState: its row asks for a certificate that it did not show.
     """
-    with writing(engine, long=True) as connection:
-        table.lock(connection)
-        rows = _held(connection, instance.c.calling_ae == calling_ae)
-        peers = table.read(connection)
-        before = peers.get(calling_ae)
-        own = before.networks if before else ()
-        named = networks or _seen(calling_ae, [row.address for row in rows if not _within(row.address, own)])
-        added = _widened(before, calling_ae, named)
-        peers[calling_ae] = added
-        known = [row for row in rows if _known(peers, row)]
-        if rows and not known and (added.certificate_subject or added.certificate_sha256):
-            raise WrongState(
-                f"{calling_ae} is known by a certificate, and showed another or none: 'xrayq peer add {calling_ae} "
-                "--replace' writes what it shows"
-            )
-        events = table.put(connection, added, before, actor=actor)
-        trail.record_all(connection, [*events, *_release(connection, known, actor)])
-    return added, _counted(known)
+    released: list[Row[Any]] = []
+    while True:  # again it finds the peer there, and the rest of its films
+        with writing(engine) as connection:
+            table.lock(connection)
+            rows = _held(connection, instance.c.calling_ae == calling_ae)
+            peers = table.read(connection)
+            before = peers.get(calling_ae)
+            own = before.networks if before else ()
+            named = networks or _seen(calling_ae, [row.address for row in rows if not _within(row.address, own)])
+            added = _widened(before, calling_ae, named)
+            peers[calling_ae] = added
+            known = [row for row in rows if _known(peers, row)]
+            if rows and not known and (added.certificate_subject or added.certificate_sha256):
+                raise WrongState(
+                    f"{calling_ae} is known by a certificate, and showed another or none: 'xrayq peer add {calling_ae} "
+                    "--replace' writes what it shows"
+                )
+            events = table.put(connection, added, before, actor=actor)
+            trail.record_all(connection, [*events, *_release(connection, known[:BATCH], actor)])
+        released += known[:BATCH]
+        if len(known) <= BATCH:
+            return added, _counted(released)
 
 
 def admit_instance(engine: Engine, instance_id: int, *, actor: str) -> None:
@@ -145,22 +154,18 @@ def reject_instance(engine: Engine, instance_id: int, *, actor: str) -> None:
 
 def reject_sender(engine: Engine, calling_ae: str, networks: Sequence[Network], *, actor: str) -> Released:
     """What an AE sent, from these networks or from anywhere, is ineligible for good. Raises NotFound."""
-    with writing(engine, long=True) as connection:
-        table.lock(connection)
-        rows = [
-            row
-            for row in _held(connection, instance.c.calling_ae == calling_ae)
-            if not networks or _within(row.address, networks)
-        ]
-        if not rows:
-            raise _nothing_of(calling_ae)
-        trail.record_all(connection, _reject(connection, rows, actor))
-    return _counted(rows)
-
-
-def held_objects(engine: Engine) -> int:
-    with reading(engine) as connection:
-        return int(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
+    rejected: list[Row[Any]] = []
+    while True:
+        with writing(engine) as connection:
+            table.lock(connection)
+            held = _held(connection, instance.c.calling_ae == calling_ae)
+            rows = [row for row in held if not networks or _within(row.address, networks)]
+            if not rows and not rejected:
+                raise _nothing_of(calling_ae)
+            trail.record_all(connection, _reject(connection, rows[:BATCH], actor))
+        rejected += rows[:BATCH]
+        if len(rows) <= BATCH:
+            return _counted(rejected)
 
 
 def _held(connection: Connection, which: ColumnElement[bool]) -> Sequence[Row[Any]]:

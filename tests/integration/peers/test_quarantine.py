@@ -245,11 +245,13 @@ def test_the_table_is_changed_by_people_who_are_named(database: Engine) -> None:
 
 
 def test_what_arrives_while_its_sender_is_admitted_is_not_left_behind(
-    database: Engine, spool: Spool, tmp_path: Path
+    database: Engine, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of the two commits first: the film is in the queue."""
+    monkeypatch.setattr("worker.peers.quarantine.BATCH", 1)
     films = [film(spool, tmp_path, f"film {number}") for number in range(8)]
-    stranger(database, spool, films[0])
+    for first in films[:3]:
+        stranger(database, spool, first)
     begin = threading.Barrier(3)
 
     def send(some: list[Received]) -> None:
@@ -257,7 +259,7 @@ def test_what_arrives_while_its_sender_is_admitted_is_not_left_behind(
         for one in some:
             stranger(database, spool, one)
 
-    senders = [threading.Thread(target=send, args=(films[start::2],)) for start in (1, 2)]
+    senders = [threading.Thread(target=send, args=(films[start::2],)) for start in (3, 4)]
     for sender in senders:
         sender.start()
     begin.wait()
