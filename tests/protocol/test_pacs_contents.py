@@ -3,7 +3,7 @@
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -20,11 +20,25 @@ from dicom_gateway.errors import QueryFailed, TooManyMatches
 from dicom_gateway.pacs_contents import PacsContents
 from dicom_gateway.study_window import StudyWindow
 from dicom_gateway.tls import ClientOptions, client_context
-from tests.asked_pacs import AskedPacs, archived, asked_pacs
+from tests.asked_pacs import AskedPacs, Manners, archived, asked_pacs
 from tests.certificates import Authority
 from tests.services import free_port
 
 DAY = StudyWindow(first=date(2026, 11, 27), last=date(2026, 11, 27))
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[AskedPacs]:
+    """One for all tests that change its manners alone: pynetdicom takes half a second to stop."""
+    with asked_pacs(free_port()) as found:
+        yield found
+
+
+@contextmanager
+def behaving(archive: AskedPacs, films: Sequence[Dataset], **manners: Any) -> Iterator[AskedPacs]:
+    archive.films, archive.manners, archive.cancelled = list(films), Manners(**manners), 0
+    archive.asked.clear()
+    yield archive
 
 
 @contextmanager
@@ -76,39 +90,41 @@ def test_studies_series_and_images(implicit_only: bool) -> None:
     ],
     ids=["ignores modalities", "refuses modalities", "ignores dates", "says little"],
 )
-def test_a_study_is_found_whatever_the_pacs_heeds(manners: dict[str, Any]) -> None:
-    with asked_pacs(free_port(), [archived("a"), archived("b", modality="CR")], **manners) as pacs:
+def test_a_study_is_found_whatever_the_pacs_heeds(archive: AskedPacs, manners: dict[str, Any]) -> None:
+    with behaving(archive, [archived("a"), archived("b", modality="CR")], **manners) as pacs:
         assert studies_of(pacs, "DX", "CR") == sorted(uids("a", "b"))
 
 
-def test_a_study_without_the_modality_is_left_out_where_the_pacs_sends_all() -> None:
-    with asked_pacs(free_port(), [archived("a"), archived("ct", modality="CT")]) as pacs:
+def test_a_study_without_the_modality_is_left_out_where_the_pacs_sends_all(archive: AskedPacs) -> None:
+    with behaving(archive, [archived("a"), archived("ct", modality="CT")]) as pacs:
         pacs.manners.extra = Dataset()
         pacs.manners.extra.StudyInstanceUID, pacs.manners.extra.ModalitiesInStudy = "1.2.3", "MR"
         assert studies_of(pacs, "DX") == uids("a")
 
 
 @pytest.mark.parametrize("status", [0xA700, 0xFE00, 0x0000], ids=["says so", "as Orthanc", "without a word"])
-def test_a_pacs_that_cuts_its_list_is_asked_for_less(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+def test_a_pacs_that_cuts_its_list_is_asked_for_less(
+    archive: AskedPacs, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     """It has twelve films of half an hour, and sends five."""
     monkeypatch.setattr(pacs_contents, "MANY", 5)
     names = [str(number) for number in range(12)]
     films = [archived(name, at=f"0{8 + int(name) % 2}{int(name) * 2:02}30") for name in names]
-    with asked_pacs(free_port(), films, most=5, limit_status=status) as pacs:
+    with behaving(archive, films, most=5, limit_status=status) as pacs:
         days = StudyWindow(first=date(2026, 11, 26), last=date(2026, 11, 27))
         assert sorted(studies_of(pacs, "DX", window=days)) == sorted(uids(*names))
 
 
-def test_more_matches_in_a_minute_than_the_pacs_sends() -> None:
-    with asked_pacs(free_port(), [archived(str(number)) for number in range(5)], most=3) as pacs:
+def test_more_matches_in_a_minute_than_the_pacs_sends(archive: AskedPacs) -> None:
+    with behaving(archive, [archived(str(number)) for number in range(5)], most=3) as pacs:
         with contents(pacs) as found, pytest.raises(TooManyMatches):
             found.studies(DAY, ("DX",))
         assert len(pacs.asked) < 20, "the first minute that is not answered ends it"
 
 
-def test_a_pacs_that_never_ends_is_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pacs_that_never_ends_is_told_to_stop(archive: AskedPacs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacs_contents, "MOST_SERIES", 10)
-    with asked_pacs(free_port(), [archived("a")], endless=True) as pacs, contents(pacs) as found:
+    with behaving(archive, [archived("a")], endless=True) as pacs, contents(pacs) as found:
         with pytest.raises(TooManyMatches):
             found.series(derived_uid("study", "a"))
         assert pacs.cancelled == 1
@@ -129,8 +145,8 @@ def test_a_pacs_that_drips_or_goes_silent_ends_in_time() -> None:
             assert time.monotonic() - begun < 10
 
 
-def test_what_a_pacs_answers_instead() -> None:
-    with asked_pacs(free_port(), [archived("a")], status=0xC001) as pacs, contents(pacs) as found:
+def test_what_a_pacs_answers_instead(archive: AskedPacs) -> None:
+    with behaving(archive, [archived("a")], status=0xC001) as pacs, contents(pacs) as found:
         with pytest.raises(QueryFailed, match="query_0xC001"):
             found.studies(DAY)
         pacs.manners.status = 0
@@ -153,10 +169,10 @@ def test_over_tls(tmp_path: Path) -> None:
         assert len(found.studies(DAY)) == 1
 
 
-def test_answers_that_are_none_are_counted_and_not_believed() -> None:
+def test_answers_that_are_none_are_counted_and_not_believed(archive: AskedPacs) -> None:
     """A UID with a path in it, one of another study, and none at all."""
     film = archived("a")
-    with asked_pacs(free_port(), [film]) as pacs, contents(pacs) as found:
+    with behaving(archive, [film]) as pacs, contents(pacs) as found:
         for level, wrong in (("study", {"StudyInstanceUID": "../../etc"}), ("study", {"StudyDate": "20261127"})):
             pacs.manners.extra = Dataset()
             for keyword, value in wrong.items():

@@ -82,6 +82,7 @@ def missing(
     xrayq pacs missing --json | jq -r '.[].missing[].sop_instance_uid'
     """
     import time
+    from dataclasses import replace
     from datetime import timedelta
 
     from worker.pacs import ask as asking
@@ -93,9 +94,10 @@ def missing(
     if end < begin:
         raise ConfigurationError(f"--to {end} is before --from {begin}")
     days = [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
+    options = replace(options, total_seconds=options.total_seconds * len(days))
     database, found = open_database(settings), []
     for pacs in options.pacs:
-        until = time.monotonic() + options.total_seconds * len(days)
+        until = time.monotonic() + options.total_seconds
         for asked in asking.ask(database, pacs, days, options, until=until):
             found.append(asked)
             if keep:

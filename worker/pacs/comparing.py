@@ -104,7 +104,7 @@ def compare(
             continue
         elif refusal := refused.get(film.sop_instance_uid):
             why, status, calling_ae = Why.REFUSED, in_hexadecimal(refusal.status), refusal.calling_ae
-        elif sender := contexts.get(class_name(film.sop_class_uid)):
+        elif film.sop_class_uid and (sender := contexts.get(class_name(film.sop_class_uid))):
             why, calling_ae = Why.CONTEXT_REFUSED, sender
         missing.append(
             MissingFilm(

@@ -94,7 +94,7 @@ def _wanted(study: FoundStudy, series: FoundSeries, options: AskOptions) -> bool
     if series.body_part and options.body_parts:
         return is_one_of(series.body_part, options.body_parts)
     described = f"{study.description} {series.description}".casefold()
-    return series.images != 0 and (not options.words or any(word.casefold() in described for word in options.words))
+    return not options.words or any(word.casefold() in described for word in options.words)
 
 
 def _films(contents: PacsContents, study: FoundStudy, series: FoundSeries) -> Iterator[PacsFilm]:

@@ -30,11 +30,16 @@ from worker.db.session import make_engine, reading, writing
 from worker.db.tables import audit_event, commitment_request, errand, instance, outbox
 from worker.logs import JsonFormatter
 from worker.nightly.content import NightOptions, night_report
+from worker.pacs import kept
+from worker.pacs.comparing import Comparison, MissingFilm, Why
 from worker.queue import errands
 from worker.queue.errands import Kind
 from worker.receiving.ingest import ingest
 
 # the ledger
+
+UNSENT = "1.2.826.0.1.999"
+"""UIDs of a film that a PACS has."""
 
 
 def test_an_alarm_is_raised_once_followed_and_cleared_once(database: Engine) -> None:
@@ -154,6 +159,13 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
         connection.execute(
             update(instance).where(instance.c.calling_ae == "CR1").values(received_at=now, finished_at=now)
         )
+        missing = MissingFilm(
+            **dict.fromkeys(("sop_instance_uid", "study_instance_uid", "series_instance_uid"), UNSENT),
+            **dict.fromkeys(("modality", "film_at", "accession_digest"), ""),
+            why=Why.NEVER_SENT,
+        )
+        compared = Comparison(films=1, here=0, on_its_way=0, missing=(missing,))
+        kept.keep(connection, "ARCHIVE", now.date(), compared, unreadable=0, now=now)
     refused(database, CR1=[0xC001] * 20)
     orphan = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ").path
     os.utime(orphan, (0, 0))
@@ -182,6 +194,6 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     places += [str(row) for row in alarms(database)]
     columns = ("sop_instance_uid", "study_instance_uid", "series_instance_uid", "digest", "accession_digest")
     secrets = {str(getattr(row, name)) for row in rows for name in columns} | {"Secret", "PID-", "ACC-", str(tmp_path)}
-    secrets.add(orphan.stem)
+    secrets |= {orphan.stem, UNSENT}
     assert all(secrets)
     assert [(secret, place) for secret in secrets for place in places if secret in place] == []

@@ -182,6 +182,7 @@ def test_a_day_that_is_asked_again(database: Engine) -> None:
     assert (day.films, day.here, day.missing) == (9, 4, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_pacs_that_is_away_costs_the_night_nothing(database: Engine) -> None:
     """And it is asked for the day again the next night; the other PACS is asked all the same."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.negotiation import class_name
@@ -23,15 +24,15 @@ from tests.days import DRIFT
 from tests.phantoms import write_film
 from tests.protocol.raw import C_STORE_RQ, DX, Peer, command_set, context_item, pdata, pdv, request, request_body
 from worker.audit import trail
-from worker.db.session import make_engine, reading
+from worker.db.session import make_engine, reading, writing
 from worker.db.span import Span
-from worker.db.tables import audit_event
+from worker.db.tables import audit_event, refused_film
 from worker.metrics import MOST_TITLES, OTHER, GatewayMetrics
 from worker.nightly.content import MOST_CODES, MOST_REFUSED, NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.night_report import NightReport
 from worker.nightly.page.page import render
-from worker.receiving import refusals
+from worker.receiving import refusals, refused_films
 from worker.receiving.ingest import ingest
 from worker.receiving.refusals import (
     ASSOCIATIONS,
@@ -88,6 +89,10 @@ def test_refused_films_are_counted_by_ae_and_status(database: Engine, spool: Spo
         gateway.stop(grace=1)
     refused.write(database)
     assert told(database) == {"CR1": {"0xC001": 2}, "CR2": {"0xC001": 2}}
+    with reading(database) as connection:
+        uids = [str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in (good, cut)]
+        (one,) = refused_films.among(connection, [uids[0], "1.2.3"]).values()
+    assert (one.sop_instance_uid, one.calling_ae, one.status) == (uids[1], "CR2", 0xC001), "its last refusal"
     night = night_report(database, datetime.now(UTC).date(), NightOptions(zone=ZoneInfo("UTC"), drift=DRIFT))
     assert night.difference == 0
     said = "CR2: C-STORE was refused 2 times (0xC001 2). A film may be counted more than once, and may have come later."
@@ -100,6 +105,30 @@ def test_refused_films_are_counted_by_ae_and_status(database: Engine, spool: Spo
     rows = trail.verify(database).rows
     refused.write(database)
     assert trail.verify(database).rows == rows, "nothing new, nothing written"
+
+
+def test_refused_films_are_few_and_the_latest(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers take no room from those that are known, and old ones go."""
+    monkeypatch.setattr(refusals, "MOST_FILMS", 20)
+    monkeypatch.setattr(refused_films, "MOST_KEPT", 10)
+    counts = Refusals(known=("CR1",))
+    for number in range(12):
+        for calling_ae, root in (("SCAN", "1.2"), ("CR1", "1.3")):
+            counts.stored(calling_ae, 0xC001, 1, 0.0)
+            counts.film_refused(calling_ae, f"{root}.{number}", 0xC001)
+    counts.write(database)
+    uids = [f"{root}.{number}" for root in ("1.2", "1.3") for number in range(12)]
+    with reading(database) as connection:
+        found = refused_films.among(connection, uids)
+    assert len(found) == 10, "of twelve and two"
+    assert {film.calling_ae for film in found.values()} == {"CR1"}
+    with writing(database) as connection:
+        connection.execute(update(refused_film).values(refused_at=datetime.now(UTC) - refused_films.KEPT))
+    counts.film_refused("CR1", "1.4", 0xC001)
+    counts.stored("CR1", 0xC001, 1, 0.0)
+    counts.write(database)
+    with reading(database) as connection:
+        assert list(refused_films.among(connection, [*uids, "1.4"])) == ["1.4"]
 
 
 def test_objects_that_are_no_films_make_no_title_known(database: Engine, spool: Spool, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from worker.processes import alarm_options
+from worker.processes.ask_options import ask_options
 from worker.secret_files import SECRETS, variable_of
 from worker.setting_values import webhook_key
 from worker.settings import CONFIG_VARIABLE, Settings, cores
@@ -326,3 +327,30 @@ def test_half_of_a_push_by_web_is_refused(given: dict[str, Any], words: str) -> 
 )
 def test_a_whole_push_by_web(given: dict[str, Any]) -> None:
     assert Settings(**given).stow == given["stow"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault"),
+    [
+        ("PACS@pacs.test", "entry 1 should be like PACS@pacs.example:104"),
+        ("PACS@pacs.test:104,mllp://pacs.test:2575", "entry 2 should be like PACS@pacs.example:104"),
+        ("PACS@pacs.test:104,PACS@other.test:104", "has an AE title twice"),
+        ("tls:PACS@pacs.test:2762", "XRAYQ_ASK_PACS tls: needs XRAYQ_TLS_AUTHORITIES"),
+    ],
+)
+def test_a_pacs_that_cannot_be_asked_is_refused(asked: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XRAYQ_ASK_PACS", asked)
+    with pytest.raises(ValidationError, match=fault):
+        Settings()
+
+
+def test_pacs_to_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XRAYQ_ASK_PACS", "PACS@pacs.test:104, tls:OTHER@[2001:db8::1]:2762")
+    monkeypatch.setenv("XRAYQ_TLS_AUTHORITIES", str(tmp_path / "authorities.pem"))
+    options = ask_options(Settings())
+    assert options
+    assert options.tls
+    assert [(one.called_ae, one.host, one.port, one.tls) for one in options.pacs] == [
+        ("PACS", "pacs.test", 104, False),
+        ("OTHER", "2001:db8::1", 2762, True),
+    ]
