@@ -22,6 +22,7 @@ UNITS = {
     "seconds": "seconds",
     "minutes": "minutes",
     "hours": "hours",
+    "days": "days",
     "mib": "MiB",
     "films": "films",
     "letters": "films",
