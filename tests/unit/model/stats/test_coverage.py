@@ -11,7 +11,7 @@ from tests.unit.model.stats import coverage
 
 
 @pytest.mark.parametrize("network", coverage.NETWORKS)
-@pytest.mark.parametrize("films", [100, 400])
+@pytest.mark.parametrize("films", [pytest.param(100, marks=pytest.mark.slow), 400])
 def test_the_interval_of_a_probability_holds_the_true_one_everywhere(network: str, films: int) -> None:
     random = np.random.default_rng(1)
     held = [
@@ -25,7 +25,7 @@ def test_the_interval_of_a_probability_holds_the_true_one_everywhere(network: st
 
 
 @pytest.mark.parametrize(("positives", "area"), [(10, 0.7), (10, 0.97), (15, 0.9), (15, 0.97), (40, 0.97)])
-@pytest.mark.parametrize("per_patient", [1, 3])
+@pytest.mark.parametrize("per_patient", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_interval_of_auroc_holds_the_true_one(positives: int, area: float, per_patient: int) -> None:
     random = np.random.default_rng(positives)
     _, after = coverage.share(area, coverage.areas(positives, area, per_patient, random, 250))
@@ -38,7 +38,7 @@ def test_the_percentile_bootstrap_of_a_high_auroc_does_not() -> None:
 
 
 @pytest.mark.parametrize("network", coverage.CALLS)
-@pytest.mark.parametrize(("films", "per_patient"), [(130, 1), (300, 3)])
+@pytest.mark.parametrize(("films", "per_patient"), [pytest.param(130, 1, marks=pytest.mark.slow), (300, 3)])
 def test_the_interval_of_the_calibration_error_holds_the_true_one(network: str, films: int, per_patient: int) -> None:
     random = np.random.default_rng(2)
     bounds = coverage.errors(network, films, per_patient, random, 40)
