@@ -9,7 +9,7 @@ from sqlalchemy import Engine, insert, select
 
 from worker.alarms import ledger
 from worker.alarms.change import AlarmState, Change
-from worker.alarms.live_rules import AlarmLimits
+from worker.alarms.limits import AlarmLimits
 from worker.alarms.rules import RULES, Condition, When
 from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand, instance

@@ -3,33 +3,24 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, func, select
 
-from dicom_gateway.errors import BadCertificate
 from dicom_gateway.spool import MEBIBYTE, free_bytes
-from dicom_gateway.tls import facts_of
-from worker.alarms import ledger, silence
+from worker.alarms import ledger, outside_rules, silence
 from worker.alarms.change import Change
-from worker.alarms.rules import BY_ID, USUAL_DAYS, Condition
+from worker.alarms.limits import AlarmLimits, clock
+from worker.alarms.rules import BY_ID, Condition
 from worker.audit.actions import Action
-from worker.audit_messages import feed
-from worker.audit_messages.transport import WORDS
-from worker.committing.listing import unreported
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, errand, instance
-from worker.pacs import kept
-from worker.pacs.words import reasons_in_words
 from worker.peers.quarantine import held_senders
 from worker.queue.errands import Kind
 from worker.queue.outbox import ahead
 from worker.receiving import refusals
-from worker.reporting import not_arrived
-from worker.reporting.not_arrived import LateResults
 from worker.states import State
 from worker.words import counted, size
 
@@ -39,41 +30,8 @@ MOST_REFUSED, MOST_CODES = 20, 100
 """AEs that have an alarm of their own for refusals, the others share one; and codes of each. Both are a stranger's
 words."""
 CHUNK = 100
-MOST_ABOUT = 1000
-"""Missing films that an alarm keeps by id; of more, their number says that there are others."""
 AGAIN = (Action.REQUEUED, Action.ADMITTED)
 """With which a film begins to wait long after it came."""
-SUBJECT = 64
-"""Characters of an alarm's subject; the name of a destination may have 128."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlarmLimits:
-    """The thresholds, as the settings have them."""
-
-    backlog_seconds: float
-    dead_letters: int
-    spool: Path
-    spool_mib: float
-    refusals: int
-    quarantine_films: int
-    silent_films: int
-    report_hours: float
-    report_time: time | None
-    """When the report of the day before is due, in `zone`; None: never."""
-    zone: ZoneInfo
-    """In which a day, and a week's hour, is counted."""
-    since: datetime
-    """When this process began to look: on a machine that was off, the report of the night is not late yet."""
-    result_minutes: float
-    not_received: int
-    host: str
-    """Name of this machine: each relay tells of the disk that it sees."""
-    certificate: Path | None = None
-    """Ours for TLS; None: there is none."""
-    certificate_days: float = 30.0
-    audit_minutes: float | None = None
-    """None: no audit repository wants anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +85,10 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
         *_quarantine(connection, limits),
         *silence.conditions(connection, limits.silent_films, limits.zone, now),
         *_report_late(connection, limits, now, ("report_late", "") in standing),
-        *_report_undelivered(connection, limits, now),
-        *_not_received(connection, limits, now),
-        *_audit_repository(connection, limits, now),
-        *_commitment_unreported(connection, limits, now),
+        *outside_rules.report_undelivered(connection, limits, now),
+        *outside_rules.not_received(connection, limits, now),
+        *outside_rules.audit_repository(connection, limits, now),
+        *outside_rules.commitment_unreported(connection, limits, now),
     ]
     rules: set[str | tuple[str, str]] = {
         "backlog",
@@ -146,7 +104,7 @@ def look(connection: Connection, limits: AlarmLimits, free_mib: float | None, no
     }
     if limits.certificate is None or limits.certificate.exists():  # else it is on another machine
         rules.add("certificate")
-        found += _certificate(limits.certificate, limits.certificate_days, now)
+        found += outside_rules.certificate(limits.certificate, limits.certificate_days, now)
     if free_mib is not None:
         rules.add(("spool_space", limits.host))
         found += _spool_space(limits, free_mib, ("spool_space", limits.host) in standing)
@@ -173,14 +131,14 @@ def _backlog(connection: Connection, limits: AlarmLimits, now: datetime, standin
             rule="backlog",
             value=round(waited),
             threshold=limits.backlog_seconds,
-            text=f"{_films(number)} waiting, the oldest since {_clock(oldest, limits.zone)}",
+            text=f"{counted(number, 'film')} waiting, the oldest since {clock(oldest, limits.zone)}",
         )
     elif early := ahead(connection, now):
         yield Condition(
             rule="backlog",
             value=limits.backlog_seconds,  # or less, or more: nobody knows
             threshold=limits.backlog_seconds,
-            text=f"{_films(early)} waiting with a time of receipt in the future: "
+            text=f"{counted(early, 'film')} waiting with a time of receipt in the future: "
             "check the clock of the database's host",
         )
 
@@ -215,7 +173,7 @@ def _dead_letters(connection: Connection, limits: AlarmLimits, now: datetime) ->
             rule="dead_letters",
             value=reasons.total(),
             threshold=limits.dead_letters,
-            text=f"{_films(reasons.total())} failed within 24 hours; reasons: {named}",
+            text=f"{counted(reasons.total(), 'film')} failed within 24 hours; reasons: {named}",
         )
 
 
@@ -273,8 +231,8 @@ def _quarantine(connection: Connection, limits: AlarmLimits) -> Iterator[Conditi
             rule="quarantine",
             value=number,
             threshold=limits.quarantine_films,
-            text=f"{_films(number)} of unknown peers in quarantine and not scored, the oldest since "
-            f"{_clock(held[0].since, limits.zone)}: {named}{' and others' if len(by_ae) > NAMED_REASONS else ''}",
+            text=f"{counted(number, 'film')} of unknown peers in quarantine and not scored, the oldest since "
+            f"{clock(held[0].since, limits.zone)}: {named}{' and others' if len(by_ae) > NAMED_REASONS else ''}",
         )
 
 
@@ -307,92 +265,3 @@ def _report_late(connection: Connection, limits: AlarmLimits, now: datetime, sta
                 threshold=limits.report_hours,
                 text=f"the report of {day} is not made yet; attempts: {attempts}",
             )
-
-
-def _report_undelivered(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
-    """One for each destination. What was given up counts until it is sent again, or confirmed after all."""
-    late = not_arrived.late(connection, now - timedelta(minutes=limits.result_minutes))
-    by_subject: dict[str, list[LateResults]] = {}
-    for found in late:
-        by_subject.setdefault(found.destination[:SUBJECT], []).append(found)
-    for subject, of_subject in by_subject.items():
-        oldest = min(found.oldest for found in of_subject)
-        yield Condition(
-            rule="report_undelivered",
-            subject=subject,
-            value=round((now - oldest).total_seconds() / 60),
-            threshold=limits.result_minutes,
-            text=f"{not_arrived.in_words(of_subject)}, the oldest of {_clock(oldest, limits.zone)}",
-        )
-
-
-def _not_received(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
-    """One for each PACS; over when the films are here."""
-    first = now.astimezone(limits.zone).date() - timedelta(days=USUAL_DAYS)
-    for found in kept.still_missing(connection, first):
-        if len(found.ids) >= limits.not_received:
-            yield Condition(
-                rule="not_received",
-                subject=found.pacs,
-                value=len(found.ids),
-                threshold=limits.not_received,
-                text=f"{_films(len(found.ids))} that {found.pacs} has did not come: "
-                f"{reasons_in_words(found.reasons)}; the oldest of {found.oldest}",
-                about=tuple(map(str, found.ids[:MOST_ABOUT])),
-            )
-
-
-def _certificate(certificate: Path | None, days: float, now: datetime) -> Iterator[Condition]:
-    """`about` is when it expires: a new one that expires soon as well raises an acknowledged alarm again."""
-    if certificate is None:
-        return
-    try:
-        facts = facts_of(certificate)
-    except BadCertificate as error:
-        yield Condition(rule="certificate", value=0, threshold=days, text=str(error)[:500])
-        return
-    left = facts.days_left(now)
-    if left < days:
-        when = f"expires in {left:.0f} days, on" if left > 0 else "expired on"
-        yield Condition(
-            rule="certificate",
-            value=round(left, 1),
-            threshold=days,
-            text=f"the certificate for TLS {when} {facts.expires:%Y-%m-%d}",
-            about=(facts.expires.isoformat(),),
-        )
-
-
-def _audit_repository(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
-    if limits.audit_minutes is None or (stands := feed.standing(connection)) is None or stands.oldest_at is None:
-        return
-    minutes = stands.behind_seconds(now) / 60
-    if minutes > limits.audit_minutes:
-        why = f": {WORDS.get(stands.reason, stands.reason)}" if stands.reason else ""
-        yield Condition(
-            rule="audit_repository",
-            value=round(minutes),
-            threshold=limits.audit_minutes,
-            text=f"the audit repository has nothing since {_clock(stands.oldest_at, limits.zone)}{why}",
-        )
-
-
-def _commitment_unreported(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
-    """One for each AE, of the first MOST_REFUSED: an AE title is a stranger's word."""
-    for found in unreported(connection, late=now - HOUR, given_up=now - DAY)[:MOST_REFUSED]:
-        yield Condition(
-            rule="commitment_unreported",
-            subject=found.calling_ae,
-            value=round((now - found.oldest).total_seconds() / 60),
-            threshold=HOUR.total_seconds() / 60,
-            text=f"{counted(found.requests, 'request')} of {found.calling_ae} for storage commitment not reported on, "
-            f"the oldest of {_clock(found.oldest, limits.zone)}",
-        )
-
-
-def _films(number: int) -> str:
-    return f"{number} film" if number == 1 else f"{number} films"
-
-
-def _clock(moment: datetime, zone: ZoneInfo) -> str:
-    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {zone.key}"

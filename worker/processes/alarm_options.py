@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.alarms.change import Send
-    from worker.alarms.live_rules import AlarmLimits
+    from worker.alarms.limits import AlarmLimits
     from worker.channels.mail_server import MailServer
     from worker.queue.errands import Kind
     from worker.settings import Settings
@@ -49,7 +49,7 @@ def limits(settings: "Settings", since: "datetime") -> "AlarmLimits":
     import socket
     from datetime import time
 
-    from worker.alarms.live_rules import AlarmLimits
+    from worker.alarms.limits import AlarmLimits
 
     return AlarmLimits(
         backlog_seconds=settings.alarm_backlog_seconds,
