@@ -21,7 +21,7 @@ def drawn() -> None:
 
 
 @pytest.fixture(autouse=True)
-def pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages made in this process hold none: drawing is three quarters of their time. Child processes draw."""
     if "drawn" not in request.fixturenames:
         no_pictures(monkeypatch)
