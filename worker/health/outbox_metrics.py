@@ -56,7 +56,7 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 class OutboxCollector(Collector):
     """`xrayq_database_up`, and where it is 1 everything of FAMILIES."""
 
-    def __init__(self, database: Engine, audited: bool) -> None:
+    def __init__(self, database: Engine, *, audited: bool = False) -> None:
         self._read = Bounded(lambda: _read(database, audited), patience=PATIENCE, fresh=FRESH)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -81,7 +81,7 @@ class OutboxCollector(Collector):
 
 def register(registry: CollectorRegistry, database: Engine, *, audited: bool = False) -> None:
     """Args: audited: whether there is an audit repository."""
-    registry.register(OutboxCollector(database, audited))
+    registry.register(OutboxCollector(database, audited=audited))
 
 
 def _up(value: int) -> GaugeMetricFamily:
