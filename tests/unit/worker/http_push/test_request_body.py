@@ -48,7 +48,7 @@ def taken(content: bytes, cuts: list[int], *, study: str = "") -> tuple[RequestB
     return body, arrived
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(DATA, min_size=1, max_size=3), st.lists(st.integers(0, 2000), max_size=12))
 def test_pieces_of_any_size_are_the_same_payload(data: list[bytes], cuts: list[int]) -> None:
     content = payload([report(number, each) for number, each in enumerate(data)])
