@@ -22,9 +22,8 @@ from worker.db.span import Span
 from worker.db.tables import instance
 from worker.pacs.listing import PacsFilm
 from worker.receiving import refusals, refused_films
+from worker.states import State
 
-QUARANTINED = "quarantined"
-"""A state of an instance."""
 CHUNK = 500
 
 
@@ -88,14 +87,14 @@ def compare(
     missing = []
     for film in films:
         states = held.get(film.sop_instance_uid, set())
-        if states - {QUARANTINED, None}:
+        if states - {State.QUARANTINED, None}:
             here += 1
             continue
         if None in states and not film.sop_class_uid:
             no_films += 1  # the PACS does not say what it is, and it came: it is no film
             continue
         why, status, calling_ae = Why.NEVER_SENT, None, ""
-        if QUARANTINED in states:
+        if State.QUARANTINED in states:
             why = Why.QUARANTINED
         elif states:
             why = Why.OTHER_OBJECT

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, update
 
 from worker.db.tables import instance, missing_film, pacs_answer
-from worker.pacs.comparing import CHUNK, QUARANTINED, Comparison, Why
+from worker.pacs.comparing import CHUNK, Comparison, Why
+from worker.states import State
 
 KEPT = timedelta(days=400)
 """More than a year, so that a day can be compared with the same of last year."""
@@ -206,7 +207,7 @@ def _came() -> ColumnElement[bool]:
         and_(
             instance.c.sop_instance_uid == missing_film.c.sop_instance_uid,
             instance.c.is_film,
-            instance.c.state != QUARANTINED,
+            instance.c.state != State.QUARANTINED,
         )
     )
 
