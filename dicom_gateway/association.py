@@ -112,7 +112,8 @@ class Association:
             if not self._orderly:
                 tell(self._observer.aborted, self.calling_ae)
             self._wire.close()
-            del self._admit  # it may hold us: then 250 KB and more would wait for the garbage collector
+            self._messages = None
+            del self._admit  # it and the messages hold us: then 250 KB and more would wait for the garbage collector
 
     def _establish(self) -> Messages:
         self._wire.expect_all_within(self._options.association_timeout)
@@ -132,7 +133,7 @@ class Association:
             request,
             self._options,
             commits=self._asked is not None,
-            reports=self._committed is not None,
+            reports=self._committed is not None and standing.entry is not Entry.QUARANTINED,
             rights=standing.rights,
         )
         self._wire.expect_all_within(math.inf)

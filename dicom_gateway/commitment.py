@@ -12,13 +12,15 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway.asking import Asking
 from dicom_gateway.contexts import STORAGE_COMMITMENT
-from dicom_gateway.dimse import N_ACTION_RQ, decode_data, number, uid_value
+from dicom_gateway.dimse import N_ACTION_RQ, decode_data, more_items_than, number, uid_value
 from dicom_gateway.errors import SUCCESS, NoSuchEvent, ReportRefusal, ReportTooLarge, UnreadableReport
 from dicom_gateway.values import is_valid_uid
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 REQUEST = 1
 """Action Type ID (PS3.4 Table J.3-1)."""
+MOST_OBJECTS = 10_000
+"""Of a request or a report."""
 ALL_HELD, SOME_FAILED = 1, 2
 """Event Type IDs (PS3.4 Table J.3-2)."""
 MOST_BYTES = 1 << 20
@@ -107,6 +109,8 @@ def _read(command: Dataset, data: bytes | None, syntax: str) -> CommitmentReport
     if command.get("EventTypeID") not in (ALL_HELD, SOME_FAILED):
         raise NoSuchEvent
     if data is None:
+        raise ReportTooLarge
+    if more_items_than(MOST_OBJECTS, data):
         raise ReportTooLarge
     try:
         said = decode_data(data, syntax)

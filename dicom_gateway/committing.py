@@ -11,9 +11,9 @@ from typing import Protocol
 from pydicom.dataset import Dataset
 
 from dicom_gateway.asking import Asking
-from dicom_gateway.commitment import ALL_HELD, REQUEST, SOME_FAILED, WELL_KNOWN_INSTANCE
+from dicom_gateway.commitment import ALL_HELD, MOST_OBJECTS, REQUEST, SOME_FAILED, WELL_KNOWN_INSTANCE
 from dicom_gateway.contexts import STORAGE_COMMITMENT
-from dicom_gateway.dimse import N_EVENT_REPORT_RQ, decode_data, number, status_of, uid_value
+from dicom_gateway.dimse import N_EVENT_REPORT_RQ, decode_data, more_items_than, number, status_of, uid_value
 from dicom_gateway.errors import (
     SUCCESS,
     NoSuchAction,
@@ -27,8 +27,6 @@ from dicom_gateway.values import is_valid_uid
 
 MOST_BYTES = 2 << 20
 """Of a request's data set: that on 10,000 objects has 1.4 MB."""
-MOST_OBJECTS = 10_000
-"""Of a request."""
 WARNINGS = (0x0107, 0x0116)
 """Statuses of an N-EVENT-REPORT-RSP with which the peer took the report all the same (PS3.7 C.4)."""
 
@@ -130,6 +128,8 @@ def _read(command: Dataset, data: bytes | None, syntax: str, calling_ae: str) ->
     if command.get("ActionTypeID") != REQUEST:
         raise NoSuchAction
     if data is None:
+        raise RequestTooLarge
+    if more_items_than(MOST_OBJECTS, data):
         raise RequestTooLarge
     try:
         asked = decode_data(data, syntax)

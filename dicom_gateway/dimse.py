@@ -49,6 +49,12 @@ class Response:
         )
 
 
+def more_items_than(most: int, data: bytes) -> bool:
+    """Whether a data set seems to have more sequence items (PS3.5 7.5): pydicom takes 30 microseconds and 700 bytes for
+    each, empty ones too, so that it is asked before."""
+    return max(data.count(b"\xfe\xff\x00\xe0"), data.count(b"\xff\xfe\xe0\x00")) > most
+
+
 def decode_command(encoded: bytes) -> Dataset:
     """A request's command set (implicit little endian), with its elements already converted. Raises Abort."""
     try:

@@ -204,6 +204,8 @@ def _choose(asked: Proposed, *, commitment: bool, rights: Collection[Right]) -> 
     needed = Right.ECHO if asked.abstract_syntax == VERIFICATION else Right.STORE
     if needed not in rights and (needed is Right.ECHO or is_storage(asked.abstract_syntax)):
         return Result.USER_REJECTION, ""
+    if asked.abstract_syntax == STORAGE_COMMITMENT and not commitment and Right.COMMIT not in rights:
+        return Result.USER_REJECTION, ""
     syntax = choose_syntax(asked.abstract_syntax, asked.transfer_syntaxes, commitment=commitment)
     if syntax is None:
         return Result.ABSTRACT_SYNTAX, ""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 log = logging.getLogger("xrayq.gateway")
 
-NO_REQUEST, NO_PLACE, NO_TLS = "NO_REQUEST", "NO_PLACE", "NO_TLS"
+NO_REQUEST, NO_PLACE, NO_TLS, NOT_PROVEN = "NO_REQUEST", "NO_PLACE", "NO_TLS", "NOT_PROVEN"
 """Why a peer was not let in, where no A-ASSOCIATE-RJ could say so."""
 PEER_LIMIT, UNKNOWN = "PEER_LIMIT", "UNKNOWN_"
 """Why a peer was not let in, by the table of peers; the second with the name of an `Unknown`."""
@@ -39,7 +39,8 @@ class Observer:
             calling_ae: "" where it did not say who it is, or that cannot be read.
             reason: name of a `Reject`; UNKNOWN and the name of an `Unknown`; PEER_LIMIT: it has as many associations as
                 its row allows; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE: closed
-                unheard, there were too many; NO_TLS: the handshake failed.
+                unheard, there were too many; NO_TLS: the handshake failed; NOT_PROVEN: by web, without a token
+                or a certificate that lets it in.
             address: of the peer, an IP address; "" where it is not known.
         """
 

@@ -35,7 +35,7 @@ class Pace:
             unused = max(BURST_SECONDS, each)
             free_at = max(self._free_at.get(calling_ae, 0.0), now - unused) + each
             wait = max(0.0, free_at - now)
-            if wait > max(LONGEST_WAIT, each):
+            if wait > LONGEST_WAIT:
                 raise TooFast
             self._free_at[calling_ae] = free_at
             return wait

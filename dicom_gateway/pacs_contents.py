@@ -9,7 +9,7 @@ the levels above, for many take no other question.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -25,7 +25,7 @@ from dicom_gateway.study_window import StudyWindow
 from dicom_gateway.values import integer, one_uid, text, texts
 
 MANY = 100
-MOST_SERIES, MOST_IMAGES = 1_000, 10_000
+MOST_STUDIES, MOST_SERIES, MOST_IMAGES = 50_000, 1_000, 10_000
 """Of one study, and of one series."""
 REFUSED_KEY = 0xA900
 """Identifier does not match the SOP class (PS3.4 Table C.4-1): some say so of an optional key."""
@@ -165,8 +165,11 @@ class PacsContents:
             found, whole = {}, False
         if whole or halves is None:
             return found
-        parts = [self._studies(half, modality) for half in halves]
-        return found | parts[0] | parts[1]
+        for half in halves:
+            found |= self._studies(half, modality)
+            if len(found) > MOST_STUDIES:
+                raise TooManyMatches("too_many_matches")
+        return found
 
     def _one_window(self, window: StudyWindow, modality: str) -> tuple[dict[str, FoundStudy], bool]:
         """And whether asking for less can bring no more: few matches, or the PACS does not heed the window."""
@@ -200,12 +203,12 @@ class PacsContents:
         question.check()
         return found, bool(outside) or len(found) < MANY
 
-    def _ask(self, level: str, keys: dict[str, str], most: int) -> list[Dataset]:
+    def _ask(self, level: str, keys: dict[str, str], most: int) -> Iterator[Dataset]:
+        """Each match as it comes: one may have 64 KiB."""
         question = self._question(level, keys, most)
-        found = list(question)
+        yield from question
         self.unreadable += question.unreadable
         question.check()
-        return found
 
     def _question(self, level: str, keys: dict[str, str], most: int) -> Question:
         if self._peer.over or monotonic() >= self._until:

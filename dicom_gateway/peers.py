@@ -76,6 +76,8 @@ class Connected:
     address: str
     certificate: Certificate | None = None
     """None without TLS, and where none was asked for."""
+    proven: bool = False
+    """It showed a token of its own, and is known by that: the table is not asked where it comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,12 +24,12 @@ from worker.db.tables import instance
 from worker.nightly import published, run
 from worker.nightly.content import NightOptions
 from worker.nightly.schedule import NightlySchedule
-from worker.pacs.comparing import QUARANTINED
 from worker.pacs.options import AskedPacs, AskOptions
 from worker.queue import errands
 from worker.queue.errands import Kind
 from worker.receiving.ingest import ingest
 from worker.receiving.refusals import Refusals
+from worker.states import State
 
 pytestmark = pytest.mark.slow
 
@@ -85,9 +85,10 @@ def test_five_of_twenty_films_are_missing(database: Engine, database_url: str, t
         for key in sent:
             with_fault = json.dumps({"Resources": [key], "Permissive": True}).encode()
             pacs.post("/modalities/xrayq/store", with_fault)
-    with writing(database) as connection:  # as the table of peers will leave it
+    with writing(database) as connection:  # as an unknown peer leaves it
+        held = {"state": State.QUARANTINED, "admitted": False}
         strange = instance.c.sop_instance_uid == films[4][1]
-        assert connection.execute(update(instance).where(strange).values(state=QUARANTINED)).rowcount == 1
+        assert connection.execute(update(instance).where(strange).values(**held)).rowcount == 1
     expected = {
         films[0][1]: ("never_sent", None),
         films[1][1]: ("never_sent", None),

@@ -26,6 +26,7 @@ from dicom_gateway.header import read_header
 from dicom_gateway.observer import Observer
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import EVERYBODY
 from dicom_gateway.pixels import read_radiograph
 from dicom_gateway.spool import INCOMING, Spool
 from dicom_gateway.wire import Wire
@@ -49,6 +50,22 @@ class Target:
     run: Callable[[bytes], None]
     longest: int
     """Bytes of an input."""
+
+
+class _NoReport:
+    """On a request for storage commitment: never due here."""
+
+    def steps(self) -> Iterator[None]:
+        return iter(())
+
+    def reported(self, status: int | None) -> None:
+        """Never."""
+
+    def leave(self) -> None:
+        """Nothing is owed."""
+
+
+FAR_REPORT = _NoReport()
 
 
 def request(body: bytes) -> None:
@@ -97,11 +114,13 @@ def session(sent: bytes) -> None:
             options=OPTIONS,
             spool=spool,
             accept=kept.append,
-            committed=lambda _: None,
-            admit=lambda: True,
+            asked=lambda _: FAR_REPORT,
+            committed=lambda *_: None,
+            standing=lambda _: EVERYBODY,
+            admit=lambda *_: "",
             stopping=lambda: False,
             observer=Observer(),
-            contexts_log=FewLines(logging.getLogger("xrayq.fuzz")),
+            few_lines=FewLines(logging.getLogger("xrayq.fuzz")),
         ).serve()
         _read_answers(theirs)
     assert not failed, failed

@@ -29,6 +29,7 @@ APPLICATION_STOP = _dicom("110121", "Application Stop")
 LOGIN = _dicom("110122", "Login")
 LOGOUT = _dicom("110123", "Logout")
 NODE_AUTHENTICATION = _dicom("110126", "Node Authentication")
+SECURITY_CONFIGURATION = _dicom("110129", "Security Configuration")
 SOFTWARE_CONFIGURATION = _dicom("110131", "Software Configuration")
 USE_OF_RESTRICTED_FUNCTION = _dicom("110132", "Use of Restricted Function")
 

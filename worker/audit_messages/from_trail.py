@@ -8,6 +8,7 @@
     peers were not let in               Security Alert                   one for each AE title and minute
     the trail or a score is not whole   Security Alert, major            one
     the bundle in service changed       Security Alert, informative      one
+    a peer was added, changed, removed  Security Alert, informative      one
     a process began or ended            Application Activity             one
 
 What no part of PS3.15 A.5.3 has a message for, such as a score, a study that is complete, or C-STOREs that were
@@ -38,6 +39,11 @@ BUNDLES = {
     Action.BUNDLE_ACTIVATED: "bundle activated",
     Action.BUNDLE_SHADOWED: "bundle scores beside the live one",
     Action.BUNDLE_RETIRED: "bundle retired",
+}
+PEERS = {
+    Action.PEER_ADDED: "peer added",
+    Action.PEER_CHANGED: "peer changed",
+    Action.PEER_REMOVED: "peer removed",
 }
 TRAIL = "urn:xrayq:audit-trail"
 MOST_WORDS = 1000
@@ -103,6 +109,9 @@ def _message(row: Row[Any], source: Source, patient_of: PatientOf) -> AuditMessa
             about = f"urn:xrayq:bundle:{detail['new'] or detail['old']}"
             subject = alerted(about, codes.URI, BUNDLES[Action(row.action)])
             return _alert(row, us, codes.SOFTWARE_CONFIGURATION, Outcome.SUCCESS, subject)
+        case Action.PEER_ADDED | Action.PEER_CHANGED | Action.PEER_REMOVED:
+            subject = alerted(detail["calling_ae"], codes.NODE_ID, PEERS[Action(row.action)])
+            return _alert(row, us, codes.SECURITY_CONFIGURATION, Outcome.SUCCESS, subject)
         case Action.PROCESS_STARTED | Action.PROCESS_STOPPED:
             process = Peer(user=f"{detail['pid']}@{detail['host']}", host=detail["host"])
             started = row.action == Action.PROCESS_STARTED

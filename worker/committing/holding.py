@@ -1,7 +1,7 @@
 """Whether we hold objects that a peer names: in the ledger, and byte for byte in the spool.
 
 An object is held where the newest revision of it that is kept lies in the spool with the digest of what was received.
-What was answered with success and not kept is not held.
+What was answered with success and not kept is not held, nor what an unknown peer sent.
 """
 
 import logging
@@ -80,7 +80,7 @@ class Holding:
     def _kept(self, uids: Collection[str]) -> dict[str, dict[str, KeptFile]]:
         """The newest that is kept, by SOP Instance UID and SOP Class UID."""
         columns = (instance.c.sop_instance_uid, instance.c.sop_class_uid, instance.c.digest, instance.c.size)
-        query = select(*columns).where(instance.c.sop_instance_uid.in_(uids), instance.c.in_spool)
+        query = select(*columns).where(instance.c.sop_instance_uid.in_(uids), instance.c.in_spool, instance.c.admitted)
         with reading(self.database) as connection:
             rows = connection.execute(query.order_by(instance.c.revision)).all()
         kept: dict[str, dict[str, KeptFile]] = defaultdict(dict)

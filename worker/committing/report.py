@@ -162,6 +162,10 @@ class Committing:
             raise Undelivered(faults.NOT_ACCEPTED)
         return status
 
+    def take_back(self, taken: Errand) -> Errand | None:
+        now, seconds = time_of(self.database), self.options.lease_seconds
+        return errands.take_back(self.database, taken, now=now, lease_seconds=seconds)
+
     def _renewed(self, request: KeptRequest) -> bool:
         now, seconds = time_of(self.database), self.options.lease_seconds
         return errands.extend(self.database, request.taken, now=now, lease_seconds=seconds)
@@ -181,6 +185,11 @@ class ReportHere:
 
     def steps(self) -> Generator[CommitmentAnswer | None, None, None]:
         try:
+            # It may have waited for longer than its lease, behind another or while the peer sent films.
+            taken = self._committing.take_back(self._taken)
+            if taken is None:
+                return
+            self._taken = taken
             self._request = requests.read(self._committing.database, self._taken)
             for answer in self._committing.work(self._request):
                 self._answer = answer

@@ -25,6 +25,8 @@ from worker.queue.errands import Errand, Kind
 ASKED = Kind.COMMITMENT
 MOST_WAITING = 1000
 """Requests of one AE that wait for their report."""
+MOST_A_DAY = 5000
+"""Requests of one AE within 24 hours: each is kept for KEPT_DAYS, with up to 1.4 MB of UIDs."""
 KEPT_DAYS = 30
 """After which a request that ended is forgotten. The audit trail keeps its event."""
 
@@ -48,13 +50,19 @@ class KeptRequest:
 def keep(engine: Engine, request: CommitmentRequest, *, lease_seconds: float) -> Errand:
     """Commit a request. Its errand is ours for so long.
 
-    Raises SQLAlchemyError; RequestTooLarge where too many of this AE wait.
+    Raises SQLAlchemyError; RequestTooLarge where too many of this AE wait, or came within a day.
     """
     with writing(engine) as connection:
+        now = database_time(connection)
         waiting = select(func.count()).where(errand.c.kind == ASKED, errand.c.destination == request.calling_ae)
+        of_the_day = select(func.count()).where(
+            commitment_request.c.calling_ae == request.calling_ae,
+            commitment_request.c.asked_at > now - timedelta(days=1),
+        )
         if connection.execute(waiting).scalar_one() >= MOST_WAITING:
             raise RequestTooLarge
-        now = database_time(connection)
+        if connection.execute(of_the_day).scalar_one() >= MOST_A_DAY:
+            raise RequestTooLarge
         row = {"calling_ae": request.calling_ae, "transaction_uid": request.transaction_uid}
         row_id = connection.execute(
             insert(commitment_request)

@@ -14,6 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from dicom_gateway.observer import NOT_PROVEN, tell
+from dicom_gateway.peers import Connected
 from dicom_gateway.store_response import store_response
 from dicom_gateway.values import is_valid_uid
 from worker.http_push.admission import Admission
@@ -79,7 +81,11 @@ class PushApp:
 
     async def _store(self, request: Request) -> Response:
         connection = request.scope["state"]["connection"]
-        caller = self._admission.caller(request.headers.get("authorization", ""), connection.common_name)
+        try:
+            caller = self._admission.caller(request.headers.get("authorization", ""), connection.common_name)
+        except HTTPException:
+            tell(self._intake.observer.rejected, "", NOT_PROVEN, connection.address)
+            raise
         request.scope["state"]["caller"] = caller
         connection.admitted = True
         media_type, boundary = answered_with(request.headers), boundary_of(request.headers)
@@ -91,7 +97,9 @@ class PushApp:
         if self._running >= MOST_REQUESTS:
             raise HTTPException(503, "too many requests at once", {"Retry-After": str(RETRY_SECONDS)})
         self._running += 1
-        body = RequestBody(self._intake, boundary, calling_ae=caller, peer=connection.address, study=study)
+        proven = bool(self._admission.tokens)
+        sent_by = Connected(calling_ae=caller, address=connection.address, proven=proven)
+        body = RequestBody(self._intake, boundary, sent_by=sent_by, study=study)
         try:
             fault, unread = await self._read(request, body)
             await self._in_thread(body.end, fault)

@@ -7,18 +7,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
+from dicom_gateway.contexts import FILM_CLASSES
 from dicom_gateway.errors import (
     SUCCESS,
     Malformed,
     NoSpace,
     Refusal,
     StoreUnavailable,
+    TooFast,
     TooLarge,
     Truncated,
     in_hexadecimal,
@@ -27,6 +29,7 @@ from dicom_gateway.negotiation import class_name
 from dicom_gateway.observer import Observer, tell
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import Connected
 from dicom_gateway.pushed import PushedFile
 from dicom_gateway.spool import Spool
 from dicom_gateway.store_response import InstanceAnswer
@@ -67,7 +70,7 @@ class Intake:
 class RequestBody:
     """Ends with `end` and `discard`, or with `discard` alone. `answers` has what became of each part so far."""
 
-    def __init__(self, intake: Intake, boundary: bytes, *, calling_ae: str, peer: str, study: str) -> None:
+    def __init__(self, intake: Intake, boundary: bytes, *, sent_by: Connected, study: str) -> None:
         """
         Args:
             study: Study Instance UID of the path; "": any.
@@ -75,8 +78,7 @@ class RequestBody:
         self.answers: list[InstanceAnswer] = []
         self.fault: PayloadFault | None = None
         self._intake = intake
-        self._calling_ae = calling_ae
-        self._peer = peer
+        self._sent_by = sent_by
         self._study = study
         self._size = 0
         self._parts = 0
@@ -147,7 +149,7 @@ class RequestBody:
             return 202 if refusals else 200
         if self.fault:
             return self.fault.status
-        return 503 if any(isinstance(refusal, NoSpace | StoreUnavailable) for refusal in refusals) else 409
+        return 503 if any(isinstance(refusal, NoSpace | StoreUnavailable | TooFast) for refusal in refusals) else 409
 
     def _begin_part(self) -> None:
         self._parts += 1
@@ -183,14 +185,14 @@ class RequestBody:
         if file is None:
             return
         try:
-            arrived = file.keep(calling_ae=self._calling_ae, called_ae=self._intake.called_ae)
-            self._intake.accept(arrived)
+            arrived = file.keep(calling_ae=self._sent_by.calling_ae, called_ae=self._intake.called_ae)
+            self._intake.accept(replace(arrived, sent_by=self._sent_by))
         except Refusal as refusal:
             self._refuse(file, refusal, started)
             return
         self._file = None
         if isinstance(arrived, Received):
-            tell(self._intake.observer.kept, self._calling_ae)
+            tell(self._intake.observer.kept, self._sent_by.calling_ae)
         self._answer(file, None, started)
 
     def _end(self) -> None:
@@ -202,18 +204,22 @@ class RequestBody:
         log.warning(
             "STOW refused",
             extra={
-                "calling_ae": self._calling_ae,
-                "peer": self._peer,
+                "calling_ae": self._sent_by.calling_ae,
+                "called_ae": self._intake.called_ae,
+                "peer": self._sent_by.address,
                 "sop_class": class_name(file.sop_class_uid),
                 "status": in_hexadecimal(refusal.status),
                 "reason": refusal.comment,
             },
         )
+        if file.sop_instance_uid and file.sop_class_uid in FILM_CLASSES:
+            who = self._sent_by.calling_ae
+            tell(self._intake.observer.film_refused, who, file.sop_instance_uid, refusal.status)
         self._answer(file, refusal, started)
 
     def _answer(self, file: PushedFile, refusal: Refusal | None, started: float) -> None:
         status = refusal.status if refusal else SUCCESS
-        tell(self._intake.observer.stored, self._calling_ae, status, file.size, time.monotonic() - started)
+        tell(self._intake.observer.stored, self._sent_by.calling_ae, status, file.size, time.monotonic() - started)
         self.answers.append(
             InstanceAnswer(sop_class_uid=file.sop_class_uid, sop_instance_uid=file.sop_instance_uid, refusal=refusal)
         )

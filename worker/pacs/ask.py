@@ -9,6 +9,9 @@ from datetime import date, timedelta
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_gateway.contexts import STUDY_ROOT_FIND
+from worker.audit import trail
+from worker.audit.actions import Action, Actor
 from worker.db.pseudonyms import digest_key
 from worker.db.session import reading, snapshot, time_of, writing
 from worker.db.span import Span
@@ -66,6 +69,8 @@ def ask(engine: Engine, pacs: AskedPacs, days: Sequence[date], options: AskOptio
     while left:
         try:
             with opened(pacs, options, until=until) as contents:
+                if options.queries_on_record:
+                    _put_on_record(engine, pacs)
                 while left:
                     before = contents.unreadable
                     listing = films_of(contents, left[0], options)
@@ -81,6 +86,15 @@ def ask(engine: Engine, pacs: AskedPacs, days: Sequence[date], options: AskOptio
         for day in left if away else left[:1]:
             yield Asked(pacs=pacs.called_ae, day=day, comparison=None, fault=fault)
         left = [] if away else left[1:]
+
+
+def _put_on_record(engine: Engine, pacs: AskedPacs) -> None:
+    """One event for all questions of an association: they differ in the values of their keys alone."""
+    destination = f"{'tls:' if pacs.tls else ''}{pacs.called_ae}@{pacs.host}:{pacs.port}"
+    keys = {"QueryRetrieveLevel": "STUDY", "StudyDate": "", "ModalitiesInStudy": "", "StudyInstanceUID": ""}
+    detail = {"destination": destination, "sop_class": STUDY_ROOT_FIND, "keys": keys}
+    with writing(engine) as connection:
+        trail.record(connection, action=Action.QUERIED, instance_id=None, actor=Actor.RELAY, detail=detail)
 
 
 def keep(engine: Engine, asked: Asked) -> None:

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from dicom_gateway.errors import in_hexadecimal
 from dicom_gateway.negotiation import class_name
@@ -25,6 +25,7 @@ from worker.receiving import refusals, refused_films
 from worker.states import State
 
 CHUNK = 500
+LONGEST_TITLE = 16
 
 
 class Why(StrEnum):
@@ -127,7 +128,9 @@ def _held(connection: Connection, uids: Sequence[str]) -> dict[str, set[str | No
     found: dict[str, set[str | None]] = {}
     for start in range(0, len(uids), CHUNK):
         chunk = uids[start : start + CHUNK]
-        rows = select(instance.c.sop_instance_uid, instance.c.is_film, instance.c.state)
+        # What a person refused to admit is not here.
+        wanted = or_(instance.c.admitted, instance.c.state == State.QUARANTINED)
+        rows = select(instance.c.sop_instance_uid, instance.c.is_film, instance.c.state).where(wanted)
         for uid, is_film, state in connection.execute(rows.where(instance.c.sop_instance_uid.in_(chunk))):
             found.setdefault(uid, set()).add(state if is_film else None)
     return found
@@ -137,7 +140,7 @@ def _contexts(connection: Connection, span: Span) -> dict[str, str]:
     """Name of a SOP class -> an AE whose presentation context for it was refused in the span."""
     refused: dict[str, Collection[str]] = dict(refusals.of_span(connection, span, refusals.CONTEXTS))
     return {
-        code.partition(": ")[0]: calling_ae
+        code.partition(": ")[0]: calling_ae[:LONGEST_TITLE]  # that of "further" ones is longer
         for calling_ae, codes in refused.items()
         for code in codes
         if refusals.may_be_a_film(code)

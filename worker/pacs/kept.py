@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
 
 from worker.db.tables import instance, missing_film, pacs_answer
 from worker.pacs.comparing import CHUNK, Comparison, Why
-from worker.states import State
 
 KEPT = timedelta(days=400)
 """More than a year, so that a day can be compared with the same of last year."""
@@ -123,10 +122,9 @@ def keep_fault(connection: Connection, pacs: str, day: date, fault: str, now: da
 
 
 def unanswered(connection: Connection, pacs: str, first: date, last: date) -> list[date]:
-    """Days from `first` to `last` of which it was asked in vain."""
-    query = select(pacs_answer.c.day).where(
-        pacs_answer.c.pacs == pacs, pacs_answer.c.day.between(first, last), pacs_answer.c.fault.is_not(None)
-    )
+    """Days from `first` to `last` of which it was asked in vain, or too early for a film on its way."""
+    again = or_(pacs_answer.c.fault.is_not(None), pacs_answer.c.on_its_way > 0)
+    query = select(pacs_answer.c.day).where(pacs_answer.c.pacs == pacs, pacs_answer.c.day.between(first, last), again)
     return list(connection.execute(query.order_by(pacs_answer.c.day)).scalars())
 
 
@@ -202,12 +200,12 @@ def listed(connection: Connection) -> list[ListedFilm]:
 
 
 def _came() -> ColumnElement[bool]:
-    """Whether the ledger has a film under the missing one's UID, and not in quarantine."""
+    """Whether the ledger has a film under the missing one's UID, of a known peer."""
     return exists().where(
         and_(
             instance.c.sop_instance_uid == missing_film.c.sop_instance_uid,
             instance.c.is_film,
-            instance.c.state != State.QUARANTINED,
+            instance.c.admitted,
         )
     )
 

@@ -32,6 +32,8 @@ class AskOptions:
     settled_minutes: float = 60.0
     """A younger film that is not here is still on its way."""
     answer_seconds: float = 30.0
+    queries_on_record: bool = False
+    """Whether the site's audit repository wants to know of each association with questions."""
     total_seconds: float = 300.0
     """For all PACSs and days of a night."""
 

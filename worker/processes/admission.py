@@ -73,6 +73,8 @@ class Admission:
         """How a peer stands with us."""
         if connected.calling_ae == self._own.calling_ae:
             return Standing(entry=Entry.KNOWN, peer=self._own)
+        if connected.proven:
+            return Standing(entry=Entry.KNOWN, peer=self._peers.get(connected.calling_ae))
         return standing(self._peers, self._policy, connected)
 
     @contextmanager

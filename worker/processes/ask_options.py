@@ -23,6 +23,7 @@ def ask_options(settings: "Settings") -> "AskOptions | None":
         modalities=settings.modalities,
         body_parts=settings.body_parts,
         words=settings.ask_words,
+        queries_on_record=bool(settings.audit_to),
         settled_minutes=settings.ask_settled_minutes,
         total_seconds=settings.ask_seconds,
     )

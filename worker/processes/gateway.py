@@ -45,7 +45,7 @@ def run(settings: Settings) -> None:
     own_title = probes.own_title()
     metrics = GatewayMetrics(own_title=own_title, calling_aes=(*settings.calling_aes, *pushing_aes(settings)))
     push_metrics = PushMetrics(metrics)
-    refused = Refusals(own_title=own_title, known=settings.calling_aes)
+    refused = Refusals(own_title=own_title, known=(*settings.calling_aes, *pushing_aes(settings)))
 
     pictures, quiet = comparing(settings), timedelta(seconds=settings.study_seconds)
 

@@ -5,12 +5,12 @@ A row is written in the transaction that makes it necessary, taken under a lease
 the transaction that records that it is done.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.db.session import writing
@@ -117,6 +117,19 @@ def extend(engine: Engine, taken: Errand, *, now: datetime, lease_seconds: float
     """Keep it for longer. False when the lease passed and another took it."""
     with writing(engine) as connection:
         return lease.change(connection, ERRANDS, taken.claim, lease_until=now + timedelta(seconds=lease_seconds))
+
+
+def take_back(engine: Engine, taken: Errand, *, now: datetime, lease_seconds: float) -> Errand | None:
+    """Ours for longer, or ours again where another had it since and has it no more. None where another has it now."""
+    until = now + timedelta(seconds=lease_seconds)
+    free = or_(errand.c.lease_until.is_(None), errand.c.lease_until <= now)
+    values = {"attempts": errand.c.attempts + 1, "lease_until": until}
+    with writing(engine) as connection:
+        if lease.change(connection, ERRANDS, taken.claim, lease_until=until):
+            return taken
+        query = update(errand).where(errand.c.id == taken.id, free).values(values).returning(errand.c.attempts)
+        attempt = connection.execute(query).scalar_one_or_none()
+    return None if attempt is None else replace(taken, attempt=attempt)
 
 
 def finish(connection: Connection, taken: Errand) -> bool:

@@ -8,17 +8,18 @@ from contextlib import nullcontext
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, or_, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from dicom_gateway.errors import StoreUnavailable
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import Connected
 from dicom_gateway.spool import drop, promising
 from worker.db.causes import cause
 from worker.db.errors import CommitUnknown
 from worker.db.session import limited, reading
-from worker.db.tables import instance
+from worker.db.tables import instance, quarantine
 
 log = logging.getLogger("xrayq.ingest")
 
@@ -69,15 +70,18 @@ def let_go(engine: Engine, arrived: Received | OtherObject) -> None:
         drop(arrived.path, unless=lambda: _named(engine, arrived))
 
 
-def newest(connection: Connection, uid: str, *, is_film: bool, admitted: bool) -> Any:
+def newest(connection: Connection, uid: str, *, is_film: bool, unknown: Connected | None) -> Any:
     """Id, revision, digest and study of the newest revision of a film, or of what is none, under a UID; else None.
 
     Args:
-        admitted: leave out what unknown peers sent: whatever it is, it stands in no known peer's way.
+        unknown: who asks, where that is an unknown peer; None for a known one. What other unknown peers sent is left
+            out: it may never be admitted, and stands in nobody's way.
     """
-    which = [instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film)]
-    if admitted:
-        which.append(instance.c.admitted)
+    own: ColumnElement[bool] = false()
+    if unknown:
+        held = select(quarantine.c.instance_id).where(quarantine.c.address == unknown.address[:64])
+        own = and_(instance.c.calling_ae == unknown.calling_ae, instance.c.id.in_(held))
+    which = (instance.c.sop_instance_uid == uid, instance.c.is_film.is_(is_film), or_(instance.c.admitted, own))
     return connection.execute(
         select(instance.c.id, instance.c.revision, instance.c.digest, instance.c.study_instance_uid)
         .where(*which)

@@ -83,17 +83,17 @@ class _Arrival:
 
     def commit(self) -> Became | None:
         """One try."""
-        received, known = self.received, self.unknown is None
+        received = self.received
         key, uid = digest_key(self.engine), received.header.sop_instance_uid
         with reading(self.engine) as connection:
-            latest = newest(connection, uid, is_film=True, admitted=known)
+            latest = newest(connection, uid, is_film=True, unknown=self.unknown)
         # Two films may be read whole here, and decoded: not inside the transaction that others wait for.
         if latest and latest.digest not in self.compared:
             self.compared[latest.digest] = self._compare(latest.digest)
         with writing(self.engine) as connection:
             # Before the second look: whoever commits after this has the same revision, and only one of us can keep it.
             revision = next_revision(connection, uid)
-            if newest(connection, uid, is_film=True, admitted=known) != latest:
+            if newest(connection, uid, is_film=True, unknown=self.unknown) != latest:
                 return None
             why = quarantine.still_unknown(connection, self.unknown) if self.unknown else None
             if self.unknown and why is None:

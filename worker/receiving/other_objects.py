@@ -53,7 +53,7 @@ def _record(connection: Connection, arrived: OtherObject, quiet: timedelta, unkn
     # First the revision, then the look: see `ingest`.
     revision = next_revision(connection, arrived.sop_instance_uid)
     why = quarantine.still_unknown(connection, unknown) if unknown else None
-    latest = newest(connection, arrived.sop_instance_uid, is_film=False, admitted=why is None)
+    latest = newest(connection, arrived.sop_instance_uid, is_film=False, unknown=unknown if why else None)
     if latest and latest.digest == arrived.digest:
         if arrived.path:  # it is kept now, and was not when it came first
             connection.execute(update(instance).where(instance.c.id == latest.id).values(in_spool=True))

@@ -160,6 +160,8 @@ class Refusals(Observer):
 
 def may_be_a_film(code: str) -> bool:
     """Whether a film may have been meant by a presentation context that was refused: its SOP class is served here."""
+    if code.startswith("Storage Commitment"):
+        return False
     if code.startswith("Verification SOP Class"):  # one that brought a C-STORE was meant for a film all the same
         return code.endswith(NOT_THE_CLASS[USED])
     return code.endswith(tuple(NOT_THE_CLASS.values()))
@@ -230,7 +232,7 @@ def _record(engine: Engine, counts: Counts, addresses: Addresses, films: Iterabl
         for action, named in counts.items()
         for calling_ae, codes in sorted(named.items())
     ]
-    if events:
+    if events or films:
         with writing(engine) as connection:
             trail.record_all(connection, events)
             refused_films.keep(connection, tuple(films))

@@ -26,6 +26,7 @@ NOT_LET_IN = {
     "NO_REQUEST": "NO_REQUEST: no whole A-ASSOCIATE-RQ",
     "NO_PLACE": "NO_PLACE: too many peers asked",
     "NO_TLS": "NO_TLS: the handshake failed, the gateway's log says why",
+    "NOT_PROVEN": "NOT_PROVEN: by web, without a token or certificate that lets it in",
 }
 """Reasons that say what to look at; the others by their name."""
 COLUMNS = (

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -26,6 +27,7 @@ from worker.alarms import ledger, live_rules, mail, night_rules
 from worker.alarms.change import Change
 from worker.alarms.rules import RULES, Condition
 from worker.audit import trail
+from worker.audit_messages import feed
 from worker.db.session import make_engine, reading, writing
 from worker.db.tables import audit_event, commitment_request, errand, instance, outbox
 from worker.logs import JsonFormatter
@@ -146,6 +148,7 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     times = [now - timedelta(weeks=week, minutes=minute) for week in (1, 2) for minute in range(10, 40)]
     arrived(database, "CR2", [*times, now - timedelta(weeks=4)])
     with writing(database) as connection:
+        feed.begin(connection)
         connection.execute(delete(outbox).where(outbox.c.instance_id == keys[1]))
         connection.execute(update(audit_event).where(audit_event.c.instance_id == keys[2]).values(actor="someone"))
         errands.add(connection, Kind.NIGHT, f"{now.date() - timedelta(days=5)}", now)
@@ -169,12 +172,20 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
     refused(database, CR1=[0xC001] * 20)
     orphan = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ").path
     os.utime(orphan, (0, 0))
+    certificate = tmp_path / "own.pem"
+    certificate.write_text("no PEM")
     options_ = NightOptions(zone=ZoneInfo("UTC"), drift=days.DRIFT, spool=spool.root)
     content = replace(
         night_report(database, now.date(), options_), performance=labelled(sensitivity=rate(24, 40, alarm=True))
     )
     with caplog.at_level(logging.INFO, "xrayq"):
-        changes = live_rules.watch(database, limits(spool=spool.root, spool_mib=1 << 40, backlog_seconds=0), BOTH)
+        broken: dict[str, Any] = {
+            "spool_mib": 1 << 40,
+            "backlog_seconds": 0,
+            "certificate": certificate,
+            "audit_minutes": -1,
+        }
+        changes = live_rules.watch(database, limits(spool=spool.root, **broken), BOTH)
         with writing(database) as connection:
             found = night_rules.conditions(content.facts)
             changes += ledger.settle(connection, night_rules.looked_at(content.facts), found, BOTH)

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,8 +18,9 @@ from dicom_gateway.committing import CommitmentRequest
 from dicom_gateway.encode import derived_uid
 from dicom_gateway.errors import RequestRefusal, RequestTooLarge
 from dicom_gateway.local import store_file
-from dicom_gateway.options import GatewayOptions
+from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.peers import Connected
 from dicom_gateway.scp import Gateway
 from dicom_gateway.spool import Spool
 from tests.alarms import limits
@@ -37,6 +38,8 @@ from worker.db import session
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, commitment_request, errand
 from worker.processes import commitment_options
+from worker.queue import errands
+from worker.queue.errands import Kind
 from worker.receiving import other_objects
 from worker.receiving.ingest import ingest
 from worker.reporting.destinations import StoreDestination, store_destinations
@@ -168,6 +171,32 @@ def test_each_object_is_answered_on_the_same_association(site: Site) -> None:
     assert trail.verify(site.database).whole
     with reading(site.database) as connection:
         assert connection.execute(select(errand).where(errand.c.kind == "commitment")).all() == []
+
+
+def test_a_report_that_waited_for_longer_than_its_lease_is_made_all_the_same(site: Site) -> None:
+    """Behind another, or while the peer sent films: nobody else could report to this peer."""
+    held, _ = site.film()
+    here = site.asked(held)
+    site.dead()
+    other = errands.take(
+        site.database, (Kind.COMMITMENT,), now=datetime.now(UTC) + timedelta(hours=1), lease_seconds=60
+    )
+    assert other
+    assert list(here.steps()) == [], "another has it"
+    errands.postpone(site.database, other, now=datetime.now(UTC), first_wait=3600)
+    answers = [answer for answer in here.steps() if answer]
+    assert [dict(answer.objects) for answer in answers] == [{held: str(DX)}]
+    here.reported(0)
+    assert [one.state for one in site.listed()] == ["reported"]
+
+
+def test_what_an_unknown_peer_sent_is_not_held(site: Site) -> None:
+    received = store_file(write_film(site.folder, "strange", pixels=PIXELS), site.spool, "XRAYQ")
+    assert isinstance(received, Received)
+    received = replace(received, calling_ae="CR9")
+    ingest(site.database, site.spool, received, unknown=Connected(calling_ae="CR9", address="10.0.0.9"))
+    (answer,) = [answer for answer in site.asked(received.header.sop_instance_uid).steps() if answer]
+    assert list(answer.failed.values()) == [0x0112]
 
 
 def test_a_new_association_whose_first_try_fails(site: Site) -> None:

@@ -338,7 +338,7 @@ def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_there(database: 
     assert drawn.without == (MissingPart(part="day", reason="ValueError"),)
     assert "This part could not be drawn (ValueError)" in page
     assert "All 40 films that reached us accounted for; 1 thing needs a look" in page
-    assert page.count("<section ") == 12
+    assert page.count("<section ") == 13
 
 
 @pytest.mark.usefixtures("drawn")

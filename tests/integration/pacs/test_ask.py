@@ -30,9 +30,10 @@ from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.page.pacs import section
 from worker.pacs import ask, kept
-from worker.pacs.comparing import QUARANTINED, Why
+from worker.pacs.comparing import Why
 from worker.pacs.options import AskedPacs, AskOptions
 from worker.receiving.refusals import Refusals
+from worker.states import State
 
 NOW = datetime.now(UTC)
 DAY = NOW.date() - timedelta(days=1)
@@ -90,7 +91,7 @@ def a_bad_day(database: Engine) -> Iterator[tuple[Archive, dict[str, Dataset]]]:
         came(database, films["again"], revision=revision, state=state)
     films["marked"].BodyPartExamined = ""
     came(database, films["marked"], state="failed")
-    came(database, films["strange"], state=QUARANTINED)
+    came(database, films["strange"], state=State.QUARANTINED, admitted=False)
     came(database, films["other"], is_film=False)
     turned_away = Refusals()
     turned_away.stored("CR2", 0xA900, 1, 0.0)
@@ -151,7 +152,9 @@ def test_each_missing_film_is_named_with_its_reason(database: Engine, tmp_path: 
         came(database, films[name])
     came(database, films["other"], revision=2)
     with writing(database) as connection:
-        connection.execute(update(instance).where(instance.c.state == QUARANTINED).values(state="received"))
+        connection.execute(
+            update(instance).where(instance.c.state == State.QUARANTINED).values(state="received", admitted=True)
+        )
         assert ("not_received", "ARCHIVE") in ledger.open_alarms(connection)
     live_rules.watch(database, limits(spool=tmp_path), ())
     with reading(database) as connection:

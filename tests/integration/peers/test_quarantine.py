@@ -86,6 +86,20 @@ def accounts(database: Engine) -> tuple[int, int, int]:
     return received, quarantined, len(lost) + sum(abs(sender.difference) for sender in senders)
 
 
+def test_what_one_stranger_sent_is_no_duplicate_of_what_another_did(
+    database: Engine, spool: Spool, tmp_path: Path
+) -> None:
+    """Else admitting the second would leave the film with the first."""
+    _, first = stranger(database, spool, film(spool, tmp_path, ae="SCANNER"), address=ELSEWHERE)
+    kind, second = stranger(database, spool, film(spool, tmp_path, ae="PACS"))
+    assert (kind, second != first) == (ArrivalKind.NEW, True)
+    assert stranger(database, spool, film(spool, tmp_path, ae="PACS")) == (ArrivalKind.DUPLICATE, second)
+    reject_sender(database, "SCANNER", (), actor=WHO)
+    assert stranger(database, spool, film(spool, tmp_path, ae="SCANNER"), address=ELSEWHERE)[0] is ArrivalKind.NEW
+    admit_sender(database, "PACS", (), actor=WHO)
+    assert queued(database) == [second]
+
+
 def test_kept_and_counted_nowhere_until_its_sender_is_admitted(database: Engine, spool: Spool, tmp_path: Path) -> None:
     received = film(spool, tmp_path)
     kind, key = stranger(database, spool, received)

@@ -42,7 +42,7 @@ def test_no_statement_reads_every_film(database: Engine) -> None:
     event.listen(database, "before_cursor_execute", lambda *heard: said.append((heard[2], heard[3])))
     listed(database)
     asked = [(words, values) for words, values in said if instance.name in words]
-    assert len(asked) == 2
+    assert len(asked) == 3
     with reading(database) as connection:
         for words, values in asked:
             plan = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {words}", values).fetchall()

@@ -11,6 +11,7 @@ from pydicom import uid
 from dicom_gateway.errors import Refusal, Truncated
 from dicom_gateway.observer import Observer
 from dicom_gateway.part10 import encode_meta
+from dicom_gateway.peers import Connected
 from dicom_gateway.spool import Spool
 from tests.stow import BOUNDARY, part, payload
 from worker.http_push.request_body import Intake, PayloadFault, RequestBody
@@ -39,7 +40,7 @@ def taken(content: bytes, cuts: list[int], *, study: str = "") -> tuple[RequestB
     intake = Intake(
         spool=NOWHERE, accept=arrived.append, observer=Observer(), called_ae="XRAYQ", keep_other_objects=False
     )
-    body = RequestBody(intake, BOUNDARY.encode(), calling_ae="ROUTER", peer="", study=study)
+    body = RequestBody(intake, BOUNDARY.encode(), sent_by=Connected(calling_ae="ROUTER", address=""), study=study)
     ends = sorted({min(cut, len(content)) for cut in cuts} | {len(content)})
     for begin, end in zip([0, *ends], ends, strict=False):
         body.feed(content[begin:end])
