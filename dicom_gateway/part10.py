@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.filewriter import write_file_meta_info
@@ -259,7 +259,7 @@ def _damage_told() -> Iterator[None]:
         raise TooDeep from None
     except (
         InvalidDicomError, ValueError, TypeError, LookupError, EOFError, struct.error, AttributeError,
-        NotImplementedError, OSError,
+        NotImplementedError, OSError, BytesLengthException,
     ) as error:  # fmt: skip
         if getattr(error, "errno", None) is not None:
             raise
