@@ -16,7 +16,7 @@ REASONS: dict[Why, str] = {
     Why.QUARANTINED: "quarantined",
     Why.OTHER_OBJECT: "here as another object, not as a film",
 }
-TODO: dict[Why, str] = {
+WHAT_TO_DO: dict[Why, str] = {
     Why.NEVER_SENT: "send it from the PACS, and look at its rule for sending to us",
     Why.CONTEXT_REFUSED: "the sender proposed no transfer syntax that is taken, or none: see 'xrayq audit report'",
     Why.REFUSED: "mend what the status says, then send it again",

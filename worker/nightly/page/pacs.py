@@ -9,7 +9,7 @@ from worker.nightly.night_report import NightReport
 from worker.nightly.page.lists import grouped, ids
 from worker.nightly.words import local, shown
 from worker.pacs.kept import PacsDay
-from worker.pacs.words import TODO, fault_in_words, why_in_words
+from worker.pacs.words import WHAT_TO_DO, fault_in_words, why_in_words
 from worker.words import counted
 
 
@@ -59,7 +59,7 @@ def _number(answer: PacsDay) -> object:
 
 def _not_here(answer: PacsDay) -> Iterable[Markup]:
     groups = grouped(
-        (why_in_words(film.why, film.status, film.calling_ae), TODO[film.why], film.id)
+        (why_in_words(film.why, film.status, film.calling_ae), WHAT_TO_DO[film.why], film.id)
         for film in answer.not_here
         if not film.came
     )
