@@ -5,6 +5,7 @@ processor time, and no peer, however slow or silent, stands in another's way.
 """
 
 import contextlib
+import ctypes
 import logging
 import resource
 import socket
@@ -32,6 +33,7 @@ log = logging.getLogger("xrayq.gateway")
 
 SPARE_CONNECTIONS = 200  # connections beyond max_associations that may still ask, so as to be rejected politely
 THREAD_STACK = 512 << 10
+M_MMAP_THRESHOLD, MAPPED_FROM = -3, 64 << 10
 
 
 class Gateway:
@@ -104,6 +106,7 @@ class Gateway:
     def start(self) -> None:
         """Bind and listen. Raises CannotListen, and BadCertificate where TLS is asked for and cannot be."""
         _allow_descriptors(4 * (self._options.max_associations + SPARE_CONNECTIONS))
+        _give_memory_back()
         options = self._options
         if options.tls_port is not None:
             assert options.tls is not None
@@ -256,3 +259,13 @@ def _allow_descriptors(wanted: int) -> None:
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
+def _give_memory_back() -> None:
+    """So that what associations held leaves the process with them.
+
+    An association's buffers are 128 KiB. glibc begins to take such ones from its heap, where one small block above them
+    keeps all: after 500 peers over TLS 276 MB stayed of 334, so they stay apart (185 MB).
+    """
+    with contextlib.suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MAPPED_FROM)

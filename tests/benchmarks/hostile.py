@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pydicom.uid import generate_uid
+
 from dicom_gateway.errors import PeerUnavailable
 from dicom_gateway.scu import echo
-from tests.benchmarks.processes import gateway
+from tests.benchmarks.processes import add_peer, gateway
 from tests.benchmarks.report import Row, Section, Spread, spread
 from tests.certificates import Authority
-from tests.protocol.raw import ECHO_CONTEXT, associate_rq
+from tests.phantoms import chest_film, chest_pixels
+from tests.protocol.raw import ECHO_CONTEXT, associate_rq, dataset_bytes, store_command, store_fragments
 from worker.demo import free_port, wait_for
 
 ECHOES = 20
@@ -28,6 +31,9 @@ HALF_PDU = associate_rq()[:40]
 HALF_COMMAND = b"\x04\0\0\0\0\x40" + b"\0\0\0\x3c" + bytes((ECHO_CONTEXT, 3)) + bytes(20)
 SETTLE_SECONDS = 60
 DRIP_SECONDS = 0.5
+DATABASE = "/xrayq.db"
+HURRY = "HURRY"
+FILMS_AT_ONCE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,7 @@ class Held:
     """By a process."""
 
     descriptors: int
+    """Without those of the database: its pool opens a connection more where two write at once, and keeps it."""
     threads: int
     megabytes: int
 
@@ -61,7 +68,7 @@ class Attacked:
     def held(self) -> Held:
         status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
         return Held(
-            descriptors=sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir()),
+            descriptors=sum(DATABASE not in name for name in _open(self.pid)),
             threads=int(status["Threads"]),
             megabytes=round(int(status["VmRSS"].split()[0]) * 1024 / 1e6),
         )
@@ -128,10 +135,29 @@ class Load:
             peer.sendall(associate_rq())
             peer.recv(4096)
 
+    def rate_breakers(self, number: int) -> None:
+        """Associations of a peer that may have 10, and send a film a second: each sends ten at once."""
+        film = dataset_bytes(chest_film(pixels=chest_pixels(64, 64)))
+        for _ in range(number):
+            peer = self._connect(self._port)
+            peer.sendall(associate_rq(calling=HURRY))
+            peer.recv(4096)
+            with suppress(OSError):  # rejected
+                for message in range(FILMS_AT_ONCE):
+                    peer.sendall(store_command(generate_uid(), message_id=message + 1))
+                    peer.sendall(b"".join(store_fragments(film)))
+
     def everything(self, number: int) -> None:
         """All of them at once."""
         self.idle_tls(number)
-        for kind in (self.half_requests, self.half_commands, self.garbage, self.wrong_peers, self.slow_handshakes):
+        for kind in (
+            self.half_requests,
+            self.half_commands,
+            self.garbage,
+            self.wrong_peers,
+            self.slow_handshakes,
+            self.rate_breakers,
+        ):
             kind(number // 10)
 
     def _connect(self, port: int) -> socket.socket:
@@ -144,6 +170,7 @@ LOADS: dict[str, tuple[int, Callable[[Load, int], None]]] = {
     "400 times bytes by chance": (400, Load.garbage),
     "400 rejected peers": (400, Load.wrong_peers),
     "60 slow TLS handshakes": (60, Load.slow_handshakes),
+    "100 rate breakers": (100, Load.rate_breakers),
     "500 idle over TLS": (500, Load.idle_tls),
     "500 idle over TLS, and 50 of each other": (500, Load.everything),
 }
@@ -187,6 +214,7 @@ def started() -> Iterator[Attacked]:
             "XRAYQ_TLS_AUTHORITIES": str(authority.file),
         }
         port, pid = stack.enter_context(gateway(folder / "home", **settings))
+        add_peer(folder / "home", HURRY, "--network=127.0.0.1", "--per-minute=60", "--associations=10")
         _echoes(port)
         yield Attacked(port=port, secure=secure, pid=pid, client=client)
 
@@ -217,6 +245,13 @@ def _echoes(port: int) -> list[float]:
         except PeerUnavailable:
             waits.append(float("inf"))
     return waits
+
+
+def _open(pid: int) -> Iterator[str]:
+    """What its descriptors are of; one that is closed meanwhile is left out."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield str(descriptor.readlink())
 
 
 def _client_hello(client: ssl.SSLContext) -> bytes:

@@ -59,6 +59,15 @@ def gateway(home: Path, **settings: str) -> Iterator[tuple[int, int]]:
         yield port, pid
 
 
+def add_peer(home: Path, calling_ae: str, *options: str) -> None:
+    """To the table of the gateway of `home`. Returns when it knows."""
+    command = [sys.executable, "-m", "worker.cli", "peer", "add", calling_ae, *options]
+    environment = os.environ | {"XRAYQ_HOME": str(home), "XRAYQ_CONFIG": os.devnull}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    log = home / "gateway.log"
+    wait_for(lambda: "peers read" in log.read_text(), 10, f"the table is not read, see {log}")
+
+
 @contextmanager
 def storescp(output: Path, *words: str) -> Iterator[tuple[int, int]]:
     """DCMTK's receiver, a process for each association; it does not fsync. Yields (port, pid)."""

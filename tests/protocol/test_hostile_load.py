@@ -30,6 +30,8 @@ def test_bad_peers_cost_the_others_nothing_and_leave_nothing() -> None:
     assert last.after.descriptors <= first.before.descriptors
     assert last.after.threads <= first.before.threads
     assert last.during.megabytes < 1.1 * first.during.megabytes, "the fourth crowd takes the memory of the first"
+    base = first.before.megabytes
+    assert last.after.megabytes - base < (last.during.megabytes - base) / 2, "and gives most of it back"
 
 
 def test_an_association_that_is_over_is_freed_at_once(node: Node) -> None:
