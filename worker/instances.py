@@ -190,7 +190,7 @@ def reject(engine: Engine, instance_id: int, actor: str) -> str:
 
 def _priority(connection: Connection, instance_id: int) -> Priority:
     backfilled = connection.execute(select(instance.c.backfilled).where(instance.c.id == instance_id)).scalar_one()
-    return Priority.BACKFILL if backfilled else Priority.LIVE
+    return Priority.of(backfilled)
 
 
 def _state_of(engine: Engine, instance_id: int) -> str | None:

@@ -58,3 +58,7 @@ class Priority(IntEnum):
     LIVE = 0
     BACKFILL = 2
     """An old film that a backfill asked for. 1 is left for films that are scored again."""
+
+    @classmethod
+    def of(cls, backfilled: bool) -> "Priority":
+        return cls.BACKFILL if backfilled else cls.LIVE

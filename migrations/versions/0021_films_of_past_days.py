@@ -89,7 +89,10 @@ def upgrade() -> None:
         sa.Column("study_instance_uid", sa.String(64), nullable=False),
         sa.Column("series_instance_uid", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False, comment="wanted, asked, quarantined, here or failed"),
-        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0", comment="to get it"),
+        sa.Column(
+            "asked_at", TIME, comment="last; null: never. Whatever comes after that is a film of the backfill"
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False, server_default="0", comment="to get it, that count"),
         sa.Column("next_at", TIME, nullable=False, comment="it is not asked for before; of an asked one: then again"),
         sa.Column(
             "reason",

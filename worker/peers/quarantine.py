@@ -201,7 +201,7 @@ def _release(connection: Connection, rows: Sequence[Row[Any]], actor: str) -> li
                 "kind": "score",
                 "instance_id": key,
                 "next_attempt_at": now,
-                "priority": (Priority.BACKFILL if key in old else Priority.LIVE).value,
+                "priority": Priority.of(key in old).value,
             }
             for key in films
         ]

@@ -12,6 +12,6 @@ from worker.db.tables import backfill_film
 def was_asked_for(connection: Connection, sop_instance_uid: str) -> bool:
     """One look in an index."""
     query = select(backfill_film.c.id).where(
-        backfill_film.c.sop_instance_uid == sop_instance_uid, backfill_film.c.attempts > 0
+        backfill_film.c.sop_instance_uid == sop_instance_uid, backfill_film.c.asked_at.is_not(None)
     )
     return connection.execute(query.limit(1)).first() is not None

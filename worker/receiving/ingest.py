@@ -144,7 +144,7 @@ class _Arrival:
         if self.unknown and why:
             events.append(quarantine.hold(connection, instance_id, self.unknown, why))
         else:
-            outbox.add(connection, instance_id, now, Priority.BACKFILL if backfilled else Priority.LIVE)
+            outbox.add(connection, instance_id, now, Priority.of(backfilled))
             known = (before.id, before.study_instance_uid) if before else None
             opening.arrived(connection, received.header.study_instance_uid, now, self.quiet, before=known)
         trail.record_all(connection, events)
