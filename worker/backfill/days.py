@@ -70,3 +70,15 @@ def _left(job: Job) -> ColumnElement[bool]:
 
 def _is(job: Job, day: date) -> ColumnElement[bool]:
     return (backfill_day.c.backfill_id == job.id) & (backfill_day.c.day == day)
+
+
+def failed(connection: Connection, job: Job) -> dict[str, int]:
+    """Code of the fault -> days that were given up for it."""
+    given_up = (backfill_day.c.asked_at.is_(None), backfill_day.c.attempts >= MOST_ATTEMPTS)
+    rows = connection.execute(
+        select(backfill_day.c.fault, func.count())
+        .where(backfill_day.c.backfill_id == job.id, *given_up)
+        .group_by(backfill_day.c.fault)
+        .order_by(backfill_day.c.fault)
+    )
+    return {fault: int(number) for fault, number in rows}

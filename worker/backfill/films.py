@@ -177,7 +177,7 @@ def _of(job: Job, states: Collection[FilmState]) -> ColumnElement[bool]:
 
 
 def _change(connection: Connection, ids: list[int], only: FilmState | None = None, **values: Any) -> None:
-    which = [backfill_film.c.id.in_(ids)]
+    which: list[ColumnElement[bool]] = [backfill_film.c.id.in_(ids)]
     if only:
         which.append(backfill_film.c.state == only.value)
     if "state" in values:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from worker.pacs.options import AskedPacs, AskOptions
@@ -19,6 +18,8 @@ TOGETHER_SECONDS = 10.0
 """At its rate a backfill asks for the films of so long at once."""
 MOST_ON_THE_WAY = 100
 """Films asked for that are not here. With more, no new one is asked for: a PACS that sends nothing is asked in vain."""
+MOST_DEAD_LETTERS = 10
+"""Films, live ones too, that failed within an hour. With as many something is wrong, and none is asked for."""
 MOST_UNSCORED = 50
 """Films of backfills that wait for a worker. With more, workers do not keep up, and none is asked for."""
 
@@ -94,13 +95,10 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class BackfillOptions:
     ask: AskOptions
-    spool: Path
     reserve_bytes: int
     """Free space of the spool below which nothing is asked for: live films come first."""
     live_films: int
     """Live films that wait or are at work, from which on nothing is asked for."""
-    dead_letters: int
-    """Films that failed within an hour, from which on nothing is asked for."""
     answer_seconds: float = 120.0
     """Longest silence of the PACS: it may get a film from a tape."""
     first_wait: float = FIRST_WAIT

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from worker.backfill import films
-from worker.backfill.options import MOST_UNSCORED, BackfillOptions, FilmState, Job
+from worker.backfill.options import MOST_DEAD_LETTERS, MOST_UNSCORED, BackfillOptions, FilmState, Job, Way
 from worker.db.tables import instance, outbox
 from worker.states import Priority, State
 
@@ -45,7 +45,7 @@ def _disk(now: _Now) -> bool:
 
 def _dead_letters(now: _Now) -> bool:
     failed = (instance.c.state == State.FAILED, instance.c.finished_at > now.at - HOUR)
-    return _number(now, select(func.count()).select_from(instance).where(*failed)) >= now.options.dead_letters
+    return _number(now, select(func.count()).select_from(instance).where(*failed)) >= MOST_DEAD_LETTERS
 
 
 def _unscored(now: _Now) -> bool:
@@ -56,17 +56,18 @@ def _live_films(now: _Now) -> bool:
     return _number(now, _waiting(outbox.c.priority == Priority.LIVE.value)) >= now.options.live_films
 
 
-def _waiting(which: ColumnElement[bool]) -> Select[tuple[int]]:
+def _waiting(which: ColumnElement[bool]) -> Select[int]:
     return select(func.count()).select_from(outbox).where(which)
 
 
-def _number(now: _Now, query: Select[tuple[int]]) -> int:
-    return int(now.connection.execute(query).scalar_one())
+def _number(now: _Now, query: Select[int]) -> int:
+    return now.connection.execute(query).scalar_one()
 
 
 RULES: tuple[tuple[str, Callable[[_Now], bool]], ...] = (
     ("pacs_not_named", lambda now: now.options.pacs(now.job.pacs) is None),
     ("out_of_hours", lambda now: not now.job.is_time(now.at, now.options.ask.zone)),
+    ("no_spool", lambda now: now.job.way is Way.GET and now.free is None),
     ("disk", _disk),
     ("quarantine", lambda now: films.count(now.connection, now.job, (FilmState.QUARANTINED,)) > 0),
     ("dead_letters", _dead_letters),

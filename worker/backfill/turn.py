@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -65,6 +66,8 @@ class Backfilling:
         elif day is not None:
             if fault := days.ask_for(self.database, job, day, self.retrieving.options):
                 self._away(job, fault)
+            elif job.failures:
+                self._rest(job, "", failures=0)
         else:
             self._end(job)
 
@@ -81,15 +84,15 @@ class Backfilling:
             if moving:
                 films.settle(connection, job, now)
             why = resting.why(connection, job, self.retrieving.options, now, free)
-        if job.state is JobState.PAUSED or job.next_at > now and not why:
+        if job.state is JobState.PAUSED or (job.next_at > now and not why):
             return None
         if why != job.rests and (why or not job.rests.startswith(PACS_FAULT)):
             self._rest(job, why)
         return None if why else job
 
-    def _rest(self, job: Job, why: str) -> None:
+    def _rest(self, job: Job, why: str, **values: Any) -> None:
         with writing(self.database) as connection:
-            jobs.rest(connection, job, why)
+            jobs.rest(connection, job, why, **values)
         log.info("backfill rests" if why else "backfill goes on", extra={"called_ae": job.pacs, "reason": why})
 
     def _fetch(self, job: Job) -> None:
@@ -152,7 +155,6 @@ class Backfilling:
     def _end(self, job: Job) -> None:
         """Unless a film or a day waits for its next attempt."""
         with writing(self.database) as connection:
-            films.give_up(connection, job, database_time(connection))
             found = jobs.open_of(connection, self.pacs, locked=True)
             if (
                 found is None
