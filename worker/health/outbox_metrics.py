@@ -31,7 +31,7 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("xrayq_outbox_films", "Films that wait for a worker, or are in work (leased to one).", ("state",)),
     (
         "xrayq_oldest_waiting_film_seconds",
-        "Age of the oldest film that has not come to an end; 0: none, +Inf: one came in the future.",
+        "Age of the oldest film that has not come to an end, without those of a backfill; 0: none, +Inf: one came in the future.",
         (),
     ),
     (
@@ -99,7 +99,7 @@ def _read(database: Engine, audited: bool) -> tuple[GaugeValues, ...]:
             select(func.count(), func.count(outbox.c.id).filter(outbox.c.lease_until > now)).select_from(outbox)
         ).one()
         oldest = connection.execute(
-            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
         ).scalar_one()
         unknown = ahead(connection, now) > 0
         held = connection.execute(select(func.count()).select_from(quarantine)).scalar_one()

@@ -269,7 +269,7 @@ def _backlog(options: DoctorOptions) -> str:
         waiting = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
         oldest = connection.execute(
-            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
         ).scalar_one()
         now = database_time(connection)
         early = ahead(connection, now)
