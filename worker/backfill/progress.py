@@ -12,7 +12,7 @@ from worker.backfill import days
 from worker.backfill.options import FilmState, Job, JobState
 from worker.backfill.words import reason_in_words, rest_in_words
 from worker.db.session import database_time
-from worker.db.tables import backfill_day, backfill_film, instance, outbox
+from worker.db.tables import backfill, backfill_day, backfill_film, instance, outbox
 from worker.states import Priority
 
 RECENT = timedelta(minutes=10)
@@ -67,6 +67,33 @@ class Progress:
 
     def failed_in_words(self) -> list[str]:
         return [f"{number} {reason_in_words(code)}" for code, number in self.failed.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Of all backfills that have not ended."""
+
+    films: dict[str, int]
+    """Each state, and `unscored`: of ended ones too."""
+    resting: int
+
+
+def totals(connection: Connection) -> Totals:
+    rows = connection.execute(
+        select(backfill_film.c.state, func.count())
+        .join(backfill, backfill.c.id == backfill_film.c.backfill_id)
+        .where(backfill.c.ended_at.is_(None))
+        .group_by(backfill_film.c.state)
+    )
+    found = dict.fromkeys(FilmState, 0) | {FilmState(state): int(number) for state, number in rows}
+    behind = select(func.count()).select_from(outbox).where(outbox.c.priority == Priority.BACKFILL.value)
+    rests = (backfill.c.state == JobState.PAUSED.value) | (backfill.c.rests != "")
+    resting = select(func.count()).select_from(backfill).where(backfill.c.ended_at.is_(None), rests)
+    return Totals(
+        films={state.value: number for state, number in found.items()}
+        | {"unscored": int(connection.execute(behind).scalar_one())},
+        resting=int(connection.execute(resting).scalar_one()),
+    )
 
 
 def progress(connection: Connection, job: Job) -> Progress:

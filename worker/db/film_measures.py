@@ -57,8 +57,8 @@ def write(connection: Connection, bundle_digest: str, films: Mapping[int, Mappin
 def of_pixels(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     """INPUTS and DISTANCE of the instances, oldest first, a chunk of rows at a time.
 
-    Without films of backfills: they are of other years. The first film of each study alone: several films of one study are of one patient and one exposure room, and tests
-    count films as independent.
+    The first film of each study alone: several films of one study are of one patient and one exposure room, and tests
+    count films as independent. Without films of backfills: they are of other years.
 
     Args:
         which: conditions on `instance` and `film_measure`.

@@ -197,7 +197,7 @@ def _counts(connection: Connection, digest: str) -> tuple[int, int]:
 
 
 def scored_films(connection: Connection, digest: str, instances: Sequence[int]) -> dict[int, ScoredFilm]:
-    """Those of these instances that the bundle scored live, by id; without those of backfills, which are of other years."""
+    """Those of these instances that the bundle scored live, by id. Films of backfills, of other years, are left out."""
     flags: dict[int, set[str]] = {}
     received: dict[int, datetime] = {}
     devices: dict[int, str] = {}
