@@ -7,6 +7,7 @@ methods take such messages off one queue, and lose some.
 
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -82,6 +83,8 @@ class Asking:
         self._report = report
         self._storing = storing
         self._hearing = Hearing(agreed.contexts, storing)
+        self._heard: deque[Heard] = deque()
+        """Answers that nobody has looked at yet."""
         self._messages = 0
         self._last_sign = 0.0
         self.over = False
@@ -125,20 +128,20 @@ class Asking:
         self._write(encode_pdus(command_set(elements), self._ids[sop_class], self._max_pdu, is_command=True))
 
     def hear(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> Heard | None:
-        """The answer to what was sent last. None where the peer said nothing for so many seconds, or is gone; where
-        `stop()`, which is not looked at more often than it says something, the association goes on.
+        """The answer to what was sent last, or None.
 
         N-EVENT-REPORTs and films that come meanwhile are taken and answered.
+
+        Args:
+            seconds: longest silence. Then, and where the peer is gone, the association is over.
+            stop: looked at between PDUs, and each LOOK_SECONDS: True ends the wait, and not the association.
         """
         self._last_sign = time.monotonic()
         try:
             while not (self.over or stop()):
-                heard = self._next(self._last_sign + seconds)
-                if heard is None:
-                    continue
-                if not heard.command.CommandField & RESPONSE_BIT:
-                    self._answer(heard)
-                elif heard.command.get("MessageIDBeingRespondedTo") in (None, self._message_id):
+                if not self._heard:
+                    self._listen(self._last_sign + seconds)
+                elif self._is_answer(heard := self._heard.popleft()):
                     return heard
         except (PeerGone, Abort, OSError):
             self.over = True
@@ -149,8 +152,8 @@ class Asking:
         end = time.monotonic() + seconds
         while not (self.over or enough() or time.monotonic() >= end):
             try:
-                if heard := self._next(end):
-                    self._answer(heard)
+                self._listen(end)
+                self._heard.clear()  # nothing was asked
             except PeerSilent:
                 continue
             except (PeerGone, Abort, OSError):
@@ -173,11 +176,16 @@ class Asking:
     def _message_id(self) -> int:
         return self._messages % 0xFFFF
 
+    def _is_answer(self, heard: Heard) -> bool:
+        """To what was sent last: some answer twice."""
+        return heard.command.get("MessageIDBeingRespondedTo") in (None, self._message_id)
+
     def _answer(self, heard: Heard) -> None:
         """A request of the peer's."""
         status, comment = UNSERVED
         if heard.store and self._storing:
             status, comment = self._storing.end(heard.store, heard.command, self._contexts[heard.context_id][0])
+            self._last_sign = time.monotonic()
             if status == SUCCESS:
                 self.here.add(one_uid(heard.command, "AffectedSOPInstanceUID"))
         elif heard.command.CommandField == N_EVENT_REPORT_RQ:
@@ -185,20 +193,14 @@ class Asking:
         response = Response.to(heard.command, status=status, comment=comment)
         self._write(encode_response(response, heard.context_id, self._max_pdu))
 
-    def _next(self, end: float) -> Heard | None:
-        """A message; None where it is not whole, or nothing began within LOOK_SECONDS.
-
-        Raises PeerSilent where nothing begins until `end` of the monotonic clock.
-        """
-        if heard := self._hearing.next():
-            return heard
+    def _listen(self, end: float) -> None:
+        """One PDU, or LOOK_SECONDS. Raises PeerSilent where nothing begins until `end` of the monotonic clock."""
         look = time.monotonic() + LOOK_SECONDS
         try:
             self._read_pdu(min(end, look))
         except PeerSilent:
             if look >= end:
                 raise
-        return self._hearing.next()
 
     def _write(self, message: bytes) -> None:
         try:
@@ -213,9 +215,13 @@ class Asking:
         if kind != P_DATA or length > LARGEST_PDU:
             raise PeerGone
         for context_id, control, fragment in values(memoryview(self._wire.read_exactly(length))):
-            self._hearing.fragment(context_id, control, fragment)
+            heard = self._hearing.fragment(context_id, control, fragment)
+            if heard and heard.command.CommandField & RESPONSE_BIT:
+                self._heard.append(heard)
+            elif heard:
+                self._answer(heard)
         if self._hearing.in_film:
-            self._last_sign = time.monotonic()
+            self._last_sign = time.monotonic()  # it may take long, and is no silence
 
 
 @contextmanager

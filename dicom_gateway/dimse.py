@@ -154,6 +154,11 @@ def uid_value(value: str) -> bytes:
     return _padded(value, b"\0")
 
 
+def title_value(ae_title: str) -> bytes:
+    """Of an element with an AE title."""
+    return _padded(ae_title, b" ")
+
+
 def number(value: int) -> bytes:
     """Of an element of VR US."""
     return struct.pack("<H", value)

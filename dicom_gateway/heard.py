@@ -3,7 +3,6 @@
 A message is kept in memory, up to LARGEST_MESSAGE. A film goes into the spool as it comes.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -54,19 +53,18 @@ class Hearing:
         self._contexts = contexts
         self._storing = storing
         self._arriving = _Arriving()
-        self._whole: deque[Heard] = deque()
 
     @property
     def in_film(self) -> bool:
         """Its last byte is not here yet."""
         return self._arriving.store is not None
 
-    def next(self) -> Heard | None:
-        """The oldest message that is whole."""
-        return self._whole.popleft() if self._whole else None
+    def fragment(self, context_id: int, control: int, fragment: memoryview) -> Heard | None:
+        """The message, where it is whole with this. Raises PeerGone, Abort where the fragment fits nothing.
 
-    def fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
-        """Bit 0 of `control` is set in commands, bit 1 in the last one. Raises PeerGone, Abort where it is amiss."""
+        Args:
+            control: bit 0 is set in commands, bit 1 in the last one.
+        """
         arriving, is_command, last = self._arriving, bool(control & 1), bool(control & 2)
         held = len(arriving.command_set) + len(arriving.data) + len(fragment)
         if context_id not in self._contexts or held > LARGEST_MESSAGE or is_command == (arriving.command is not None):
@@ -75,14 +73,22 @@ class Hearing:
             arriving.store.write(fragment)
         else:
             (arriving.command_set if is_command else arriving.data).extend(fragment)
-        if last and not (is_command and self._begin(arriving, context_id)):
-            self._end(arriving, context_id)
+        if not last or (is_command and self._begin(arriving, context_id)):
+            return None
+        assert arriving.command is not None
+        self._arriving = _Arriving()
+        return Heard(
+            context_id=context_id,
+            command=arriving.command,
+            data=bytes(arriving.data),
+            syntax=self._contexts[context_id][1],
+            store=arriving.store,
+        )
 
     def leave(self) -> None:
-        """Nothing is kept of a film that is not answered."""
-        for store in (self._arriving.store, *(heard.store for heard in self._whole)):
-            if store:
-                store.discard()
+        """Nothing is kept of a film that is not whole."""
+        if self._arriving.store:
+            self._arriving.store.discard()
 
     def _begin(self, arriving: _Arriving, context_id: int) -> bool:
         """The command is whole; whether a data set follows."""
@@ -91,15 +97,3 @@ class Hearing:
         if self._storing and command.CommandField == C_STORE_RQ:
             arriving.store = self._storing.begin(command, self._contexts[context_id], has_data=has_data)
         return has_data
-
-    def _end(self, arriving: _Arriving, context_id: int) -> None:
-        assert arriving.command is not None
-        heard = Heard(
-            context_id=context_id,
-            command=arriving.command,
-            data=bytes(arriving.data),
-            syntax=self._contexts[context_id][1],
-            store=arriving.store,
-        )
-        self._whole.append(heard)
-        self._arriving = _Arriving()

@@ -3,25 +3,36 @@
     C-MOVE   the PACS sends them to an AE title that it knows, by an association of its own: the gateway takes them
     C-GET    it sends them on the association of the question: they go into the spool as those of the gateway
 
-Never a whole study or series: at IMAGE level, with a list of SOP Instance UIDs (PS3.4 C.2.2.2.2). A PACS that does
-not take a list is asked for one film at a time. Every wait has an end; then it is told to stop (C-CANCEL).
+Never a whole study or series: at IMAGE level, with a list of SOP Instance UIDs (PS3.4 C.2.2.2.2). A PACS that may not
+take a list is asked for one film at a time, and one that sends more than was wanted is told to stop (C-CANCEL), as at
+the end of every wait.
 """
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
 from dicom_gateway.asking import Asking
 from dicom_gateway.contexts import STUDY_ROOT_GET, STUDY_ROOT_MOVE
-from dicom_gateway.dimse import C_GET_RQ, C_MOVE_RQ, RESPONSE_BIT, number, status_of, uid_value
+from dicom_gateway.dimse import C_GET_RQ, C_MOVE_RQ, RESPONSE_BIT, number, status_of, title_value, uid_value
 from dicom_gateway.errors import RetrieveFailed
 from dicom_gateway.heard import Heard
-from dicom_gateway.retrieve_answer import Counts, Retrieved, counts_of, failed_uids, is_pending
+from dicom_gateway.retrieve_answer import (
+    NONE_SENT,
+    PENDING,
+    Counts,
+    Retrieved,
+    counts_of,
+    failed_uids,
+    joined,
+    may_refuse_lists,
+)
 from dicom_gateway.values import is_valid_uid
 
+ANY = math.inf
 LOW = 2
 """Priority (PS3.7 E.1): who fetches old films stands in nobody's way. Most PACSs do not look at it."""
 MOST_INSTANCES = 500
@@ -44,6 +55,15 @@ class Wanted:
             raise ValueError("no list of UIDs")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Operation:
+    sop_class: str
+    field: int
+    """Command Field of the request."""
+    elements: tuple[tuple[int, bytes], ...] = ()
+    """Of its command set, beside those of every request."""
+
+
 class Retrieval:
     """Retrievals from one PACS, one after the other over an open association.
 
@@ -60,7 +80,7 @@ class Retrieval:
     ) -> None:
         """
         Args:
-            seconds: longest silence. A PACS may say nothing while it sends a film, and get it from a tape before.
+            seconds: longest silence. A PACS may say nothing while it sends a film, and fetches it from a tape before.
             until: of the monotonic clock. Then the PACS is told to stop. The association needs CANCEL_SECONDS more.
             stop: looked at four times a second: True tells the PACS to stop.
         """
@@ -68,59 +88,81 @@ class Retrieval:
         self._seconds = seconds
         self._until = until
         self._stop = stop
+        self._takes_lists = True
 
     def move(self, wanted: Wanted, *, to_ae: str) -> Retrieved:
         """The PACS is to send them to an AE title. Raises RetrieveFailed where it was not asked."""
-        destination = to_ae.encode("ascii")
-        return self._retrieve(STUDY_ROOT_MOVE, C_MOVE_RQ, wanted, ((0x0600, destination + b" " * (len(to_ae) % 2)),))
+        destination = (0x0600, title_value(to_ae))
+        return self._retrieve(_Operation(sop_class=STUDY_ROOT_MOVE, field=C_MOVE_RQ, elements=(destination,)), wanted)
 
     def get(self, wanted: Wanted) -> Retrieved:
         """They come on this association. Raises RetrieveFailed where it was not asked."""
-        return self._retrieve(STUDY_ROOT_GET, C_GET_RQ, wanted, ())
+        return self._retrieve(_Operation(sop_class=STUDY_ROOT_GET, field=C_GET_RQ), wanted)
 
-    def _retrieve(
-        self, sop_class: str, field: int, wanted: Wanted, elements: tuple[tuple[int, bytes], ...]
-    ) -> Retrieved:
-        if not self._peer.takes(sop_class):
+    def _retrieve(self, operation: _Operation, wanted: Wanted) -> Retrieved:
+        if not self._peer.takes(operation.sop_class):
             raise RetrieveFailed("not_accepted")
         if self._peer.over:
             raise RetrieveFailed("no_answer")
+        if len(wanted.sop_instance_uids) == 1:
+            return self._ask(operation, wanted)
+        answer = self._ask(operation, wanted) if self._takes_lists else None
+        if answer and not may_refuse_lists(answer):
+            return answer
+        each: list[tuple[str, Retrieved]] = []
+        for uid in wanted.sop_instance_uids:
+            if self._peer.over or self._is_to_stop():
+                break
+            alone = self._ask(operation, replace(wanted, sop_instance_uids=(uid,)))
+            if answer and not each and alone.fault and alone.fault == answer.fault != NONE_SENT:
+                return answer  # the list was not why
+            each.append((uid, alone))
+            self._takes_lists &= bool(alone.fault)
+        return joined(each, wanted=len(wanted.sop_instance_uids), before=answer)
+
+    def _ask(self, operation: _Operation, wanted: Wanted) -> Retrieved:
         asked = Dataset()
         asked.QueryRetrieveLevel = "IMAGE"
         asked.StudyInstanceUID, asked.SeriesInstanceUID = wanted.study_instance_uid, wanted.series_instance_uid
         asked.SOPInstanceUID = list(wanted.sop_instance_uids)
         self._peer.here.clear()
-        own = ((0x0002, uid_value(sop_class)), (0x0700, number(LOW)))
-        self._peer.send(sop_class, field, (*own, *elements), asked)
-        counts, last, stopped = self._to_the_end(sop_class, field)
-        uids = frozenset(wanted.sop_instance_uids)
+        own = ((0x0002, uid_value(operation.sop_class)), (0x0700, number(LOW)))
+        self._peer.send(operation.sop_class, operation.field, (*own, *operation.elements), asked)
+        most, uids = len(wanted.sop_instance_uids), frozenset(wanted.sop_instance_uids)
+        counts, last = self._answers(operation, Counts(), most, self._is_to_stop)
+        stopped = last is None and not self._peer.over
+        if last is None:
+            self._peer.cancel(operation.sop_class)
+        if stopped:
+            end = time.monotonic() + CANCEL_SECONDS
+            counts, last = self._answers(operation, counts, ANY, lambda: time.monotonic() >= end)
+        self._peer.over |= last is None  # whatever it still sends is not waited for
         return Retrieved(
             status=status_of(last.command) if last else None,
-            **asdict(counts),
+            counts=counts,
             failed_uids=failed_uids(last) & uids if last else frozenset(),
             here=uids & self._peer.here,
             stopped=stopped,
+            sent_more=max(counts.tried or 0, len(self._peer.here)) > most,
         )
 
-    def _to_the_end(self, sop_class: str, field: int) -> tuple[Counts, Heard | None, bool]:
-        """Numbers, the last answer, None where none came, and whether we told it to stop."""
-        counts, last = self._answers(field, Counts(), lambda: time.monotonic() >= self._until or self._stop())
-        stopped = last is None and not self._peer.over
-        if last is None:
-            self._peer.cancel(sop_class)
-        if stopped:
-            end = time.monotonic() + CANCEL_SECONDS
-            counts, last = self._answers(field, counts, lambda: time.monotonic() >= end)
-        self._peer.over |= last is None  # whatever it still sends is not waited for
-        return counts, last, stopped
+    def _answers(
+        self, operation: _Operation, counts: Counts, most: float, stop: Callable[[], bool]
+    ) -> tuple[Counts, Heard | None]:
+        """Numbers, and the last answer; None before, where it is to stop, or more than `most` films were sent.
 
-    def _answers(self, field: int, counts: Counts, stop: Callable[[], bool]) -> tuple[Counts, Heard | None]:
-        """Up to the last, or until `stop()`. What answers another question ends the association."""
-        while heard := self._peer.hear(self._seconds, stop):
-            if heard.command.CommandField != field | RESPONSE_BIT:
+        What answers another question ends the association.
+        """
+        while heard := self._peer.hear(self._seconds, lambda: stop() or len(self._peer.here) > most):
+            if heard.command.CommandField != operation.field | RESPONSE_BIT:
                 self._peer.over = True
                 break
+            if status_of(heard.command) != PENDING:
+                return counts_of(heard.command, replace(counts, remaining=None)), heard
             counts = counts_of(heard.command, counts)
-            if not is_pending(heard):
-                return counts, heard
+            if (counts.tried or 0) > most:
+                break
         return counts, None
+
+    def _is_to_stop(self) -> bool:
+        return time.monotonic() >= self._until or self._stop()

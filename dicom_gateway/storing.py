@@ -69,6 +69,9 @@ class Storing:
             store.discard()
             self._log_refusal(command, sop_class, refusal)
             return self._answered(store, started, refusal.status, refusal.comment)
+        except Exception:
+            store.discard()
+            raise
         if isinstance(received, Received):
             tell(self.observer.kept, self.sent_by.calling_ae)
         log.debug(  # the line of the film is written by whoever took it, and knows its id
