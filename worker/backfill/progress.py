@@ -15,6 +15,8 @@ from worker.db.session import database_time
 from worker.db.tables import backfill, backfill_day, backfill_film, instance, outbox
 from worker.states import Priority
 
+WAITS = ("out_of_hours", "live_films", "unscored")
+"""Why a backfill rests without anything being wrong."""
 RECENT = timedelta(minutes=10)
 """Over which its speed is measured."""
 
@@ -53,6 +55,11 @@ class Progress:
     def rests(self) -> str:
         """In words; "" while it works."""
         return rest_in_words(self.job.rests, self.job.state)
+
+    @property
+    def needs_somebody(self) -> bool:
+        """It rests, and not because it has to wait."""
+        return self.job.state is JobState.RUNNING and self.job.rests not in ("", *WAITS)
 
     @property
     def left(self) -> int:
