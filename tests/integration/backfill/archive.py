@@ -76,18 +76,21 @@ class Archive:
 
 
 @contextmanager
-def archive(database: Engine, folder: Path, *, first_wait: float = 60.0, known: bool = True) -> Iterator[Archive]:
+def archive(
+    database: Engine, folder: Path, *, first_wait: float = 60.0, known: bool = True, stranger: bool = False
+) -> Iterator[Archive]:
     """
     Args:
         first_wait: seconds after which a film that did not come is asked for again.
         known: whether Orthanc has the gateway's port; else it calls one where nobody listens.
+        stranger: Orthanc is no peer, and what it sends goes into quarantine.
     """
     spool = Spool(folder / "spool", reserve_bytes=0, max_bytes=1 << 24)
     spool.prepare()
 
     def accept(arrived: Any) -> None:
         assert isinstance(arrived, Received)
-        ingest(database, spool, arrived)
+        ingest(database, spool, arrived, unknown=arrived.sent_by if stranger else None)
 
     server = Gateway(GatewayOptions(host="127.0.0.1", port=0), spool, accept)
     server.start()
