@@ -70,7 +70,8 @@ def _first_state(why: Why) -> dict[str, str]:
 def settle(connection: Connection, job: Job, now: datetime) -> None:
     """Films that are asked for or in quarantine, as the ledger has them."""
     looked_at = (FilmState.ASKED, FilmState.QUARANTINED)
-    _settle(connection, connection.execute(select(backfill_film).where(_of(job, looked_at))).all(), now)
+    query = select(backfill_film).where(_of(job, looked_at)).order_by(backfill_film.c.id)  # so that no two deadlock
+    _settle(connection, connection.execute(query).all(), now)
 
 
 def is_due(connection: Connection, job: Job) -> bool:

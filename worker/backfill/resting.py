@@ -65,7 +65,7 @@ def _number(now: _Now, query: Select[int]) -> int:
 
 
 RULES: tuple[tuple[str, Callable[[_Now], bool]], ...] = (
-    ("pacs_not_named", lambda now: now.options.pacs(now.job.pacs) is None),
+    ("not_named", lambda now: now.options.pacs(now.job.pacs) is None),
     ("out_of_hours", lambda now: not now.job.is_time(now.at, now.options.ask.zone)),
     ("no_spool", lambda now: now.job.way is Way.GET and now.free is None),
     ("disk", _disk),

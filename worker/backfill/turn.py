@@ -29,8 +29,10 @@ from worker.queue.retry import back_off
 
 log = logging.getLogger("xrayq.backfill")
 
-TURN_SECONDS = 60.0
-"""For which an association is used. Then the next turn looks anew, also at the table of certificates."""
+TURN_SECONDS = 30.0
+"""For which an association is used. Then the next turn looks anew, also at the certificates."""
+LONGEST_RETRIEVAL = 600.0
+"""Seconds. Then the PACS is told to stop, and the attempt counts: a film of a slow tape is not begun for ever."""
 AWAY_WAIT, LONGEST_AWAY = 5.0, 300.0
 """Seconds before a PACS that is away is asked again, doubled with each failure."""
 OF_PACS = frozenset(
@@ -96,14 +98,14 @@ class Backfilling:
         log.info("backfill rests" if why else "backfill goes on", extra={"called_ae": job.pacs, "reason": why})
 
     def _fetch(self, job: Job) -> None:
-        """What is due, for TURN_SECONDS at most."""
+        """What is due, for TURN_SECONDS; what is under way then comes to its end."""
         options, begun = self.retrieving.options, time.monotonic()
         pacs = options.pacs(job.pacs)
         if pacs is None:
             return
         try:
-            with self.retrieving.opened(pacs, job.way, seconds=TURN_SECONDS, stop=self.stop.is_set) as fetch:
-                while time.monotonic() - begun < TURN_SECONDS / 2 and not self.stop.is_set():
+            with self.retrieving.opened(pacs, job.way, seconds=LONGEST_RETRIEVAL, stop=self.stop.is_set) as fetch:
+                while time.monotonic() - begun < TURN_SECONDS and not self.stop.is_set():
                     batch = self._take()
                     if batch is None or not self._noted(job, batch, fetch(batch)):
                         break
@@ -129,7 +131,7 @@ class Backfilling:
         with writing(self.database) as connection:
             now = database_time(connection)
             films.settle(connection, job, now)
-            if said.stopped or (fault in OF_PACS and fault != COUNTED):
+            if self.stop.is_set() or (fault in OF_PACS and fault != COUNTED):
                 films.not_counted(connection, batch, now)
             films.answered(connection, batch, fault, said.failed_uids)
             if fault not in OF_PACS and job.failures:

@@ -8,7 +8,7 @@ from worker.backfill.resting import PACS_FAULT
 from worker.pacs.words import fault_in_words
 
 RESTS: dict[str, str] = {
-    "pacs_not_named": "XRAYQ_ASK_PACS names it no more",
+    "not_named": "XRAYQ_ASK_PACS names it no more",
     "out_of_hours": "it is not one of its hours",
     "no_spool": "with --by get the relay writes into the spool, and its machine has none",
     "disk": "the spool is near its reserve, which is for live films: make space",
@@ -29,7 +29,7 @@ def rest_in_words(code: str, state: JobState = JobState.RUNNING) -> str:
     """ "" while it works."""
     if state is JobState.PAUSED:
         return "paused: 'xrayq backfill resume' goes on"
-    if code.startswith(PACS_FAULT) and code not in RESTS:
+    if code.startswith(PACS_FAULT):
         fault = code.removeprefix(PACS_FAULT)
         known = (fault in RETRIEVE_FAULTS and fault != "not_accepted") or fault.startswith("retrieve_")
         return f"the PACS: {retrieve_fault_in_words(fault) if known else fault_in_words(fault)}"
