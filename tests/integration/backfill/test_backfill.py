@@ -47,6 +47,7 @@ def test_what_is_not_here_is_fetched_once_and_waits_behind_live_films(
     assert actions == [Action.BACKFILL_STARTED, Action.BACKFILL_ENDED]
 
 
+@pytest.mark.slow
 def test_it_rests_while_something_forbids_it_and_says_why(database: Engine, tmp_path: Path) -> None:
     with archive(database, tmp_path) as there:
         wanted = there.given("film", TODAY - timedelta(days=1))
@@ -70,6 +71,7 @@ def test_it_rests_while_something_forbids_it_and_says_why(database: Engine, tmp_
         assert there.here()[wanted]
 
 
+@pytest.mark.slow
 def test_what_never_comes_is_asked_for_a_few_times_and_ends_with_a_reason(database: Engine, tmp_path: Path) -> None:
     """Orthanc has another address of our AE title than ours."""
     with archive(database, tmp_path, first_wait=0.01, known=False) as there:
@@ -82,6 +84,7 @@ def test_what_never_comes_is_asked_for_a_few_times_and_ends_with_a_reason(databa
         assert connection.execute(select(backfill_film.c.attempts)).scalar_one() == MOST_ATTEMPTS
 
 
+@pytest.mark.slow
 def test_a_pacs_that_is_away_is_asked_again_and_no_attempt_counts(database: Engine, tmp_path: Path) -> None:
     with archive(database, tmp_path) as there:
         there.given("film", TODAY - timedelta(days=1))
@@ -99,12 +102,13 @@ def test_a_pacs_that_is_away_is_asked_again_and_no_attempt_counts(database: Engi
             assert connection.execute(select(backfill_film.c.attempts, backfill_film.c.state)).one() == (0, "wanted")
 
 
+@pytest.mark.slow
 def test_films_of_a_stranger_land_in_quarantine_and_it_rests_until_he_is_admitted(
     database: Engine, tmp_path: Path
 ) -> None:
     with archive(database, tmp_path, stranger=True) as there:
         uids = [there.given(f"film {number}", TODAY - timedelta(days=1)) for number in range(2)]
-        there.start(days=1, rate=6)
+        there.start(days=1, rate=60)
         wait_until(lambda: there.backfilling.turn() or there.here(), 30, "the first film")
         there.backfilling.turn()
         found = there.progress()
