@@ -1,8 +1,7 @@
 """The relay: due outbox rows, leased and published in batches of ids.
 
-A film that came by itself never waits for one that a backfill asked for, but for the few of them that are on their way:
-what is published cannot be overtaken, so of those there are LOW_IN_FLIGHT at most, and only while no live film waits
-and workers are not busy with a batch of them.
+A film that came by itself waits for one film of a backfill at most: what is published cannot be overtaken, so of those
+there are LOW_IN_FLIGHT at a time, and none is published while a live film waits or is at work.
 
 The database is the queue; Redis only carries. A message may be lost, doubled or flushed: when the lease passes without
 a result the row is published again, and the task looks at the row before it works.
@@ -29,8 +28,9 @@ from worker.states import Priority, State
 log = logging.getLogger("xrayq.relay")
 
 LONGEST_PAUSE = 5.0
-LOW_IN_FLIGHT = 2
-"""Films of a lower priority that are published and not yet finished: one at work, and one that waits behind it."""
+LOW_IN_FLIGHT = 1
+"""Films of a lower priority that are published and not yet finished. Beside a backfill of 100 films a minute live films
+took 3.3 times as long with two (p95, two cores)."""
 SLACK = timedelta(minutes=1)
 """A film received while this query runs is later than `now`; up to a minute is not the future."""
 
@@ -113,7 +113,7 @@ def lease_batch(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
             busy = waiting < options.batch_size <= live
         else:
             which, room = ~IS_LIVE, min(LOW_IN_FLIGHT - low, options.max_in_flight - live - low)
-            busy = options.batch_size <= live
+            busy = live > 0
         if room <= 0 or busy:
             return {}  # workers are busy: let the batch fill
         rows = lease.oldest_due(connection, OUTBOX, now, room, which)
