@@ -18,7 +18,7 @@ from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
 from worker.peers import quarantine
 from worker.queue import outbox as queue
-from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, Priority, State, sources
 from worker.studies import opening
 
 OPERATOR = "operator"
@@ -166,7 +166,7 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
     with writing(engine) as connection:
         _move(connection, instance_id, State.RECEIVED, reason=None, finished_at=None)
         due = database_time(connection)
-        queue.add(connection, instance_id, due)
+        queue.add(connection, instance_id, due, _priority(connection, instance_id))
         opening.changed(connection, [instance_id], due)
         trail.record(connection, action=Action.REQUEUED, instance_id=instance_id, actor=actor)
 
@@ -186,6 +186,11 @@ def reject(engine: Engine, instance_id: int, actor: str) -> str:
         opening.changed(connection, [instance_id], now)
         trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
     return OPERATOR
+
+
+def _priority(connection: Connection, instance_id: int) -> Priority:
+    backfilled = connection.execute(select(instance.c.backfilled).where(instance.c.id == instance_id)).scalar_one()
+    return Priority.of(backfilled)
 
 
 def _state_of(engine: Engine, instance_id: int) -> str | None:

@@ -330,6 +330,14 @@ class Settings(BaseSettings):
     ask_seconds: float = Field(
         300.0, gt=0, le=600, description="Seconds for asking all PACSs in a night; then the report is made without."
     )
+    backfill_live_films: int = Field(
+        10, gt=0, description="Live films that wait or are at work, from which on a backfill rests."
+    )
+    backfill_results: Literal["pacs", "all", "none"] = Field(
+        "pacs",
+        description="Where results of films go that a backfill fetched: `pacs`, to PACSs of `results_to` alone, so "
+        "that no flag of an old film calls anybody; `all`, as those of live films; `none`.",
+    )
     alarm_not_received_films: int = Field(
         1, gt=0, description="Films of the last 28 days that a PACS has and that did not come."
     )

@@ -1,6 +1,6 @@
 """The life of an instance, as one table."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 NOT_A_FILM = "not_a_film"
 """The reason of what came beside the films and can never be one: ineligible from its first moment on."""
@@ -50,3 +50,15 @@ class Role(StrEnum):
     LIVE = "live"
     SHADOW = "shadow"
     RETIRED = "retired"
+
+
+class Priority(IntEnum):
+    """Whose turn it is among films that wait for a worker: a higher number waits for all that are lower."""
+
+    LIVE = 0
+    BACKFILL = 2
+    """An old film that a backfill asked for. 1 is left for films that are scored again."""
+
+    @classmethod
+    def of(cls, backfilled: bool) -> "Priority":
+        return cls.BACKFILL if backfilled else cls.LIVE

@@ -1,4 +1,7 @@
-"""The rules that do not wait for the night: looked at in the database and on the spool's file system."""
+"""The rules that do not wait for the night: looked at in the database and on the spool's file system.
+
+Films that a backfill fetched raise none: they may wait, and a backfill whose films fail rests and says so.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -125,7 +128,9 @@ def _backlog(connection: Connection, limits: AlarmLimits, now: datetime, standin
     oldest = _oldest(connection)
     waited = (now - oldest).total_seconds() if oldest else 0.0
     if oldest and waited > limits.backlog_seconds * (BY_ID["backlog"].release if standing else 1):
-        waits = select(func.count()).select_from(instance).where(instance.c.state == State.RECEIVED)
+        waits = (
+            select(func.count()).select_from(instance).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
+        )
         number = connection.execute(waits).scalar_one()
         yield Condition(
             rule="backlog",
@@ -150,7 +155,7 @@ def _oldest(connection: Connection) -> datetime | None:
         .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action.in_(AGAIN))
         .scalar_subquery()
     )
-    waiting = select(instance.c.received_at, requeued).where(instance.c.state == State.RECEIVED)
+    waiting = select(instance.c.received_at, requeued).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
     oldest: datetime | None = None
     with connection.execute(waiting.order_by(instance.c.received_at), execution_options={"yield_per": CHUNK}) as rows:
         for received_at, requeued_at in rows:
@@ -163,7 +168,7 @@ def _oldest(connection: Connection) -> datetime | None:
 def _dead_letters(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
     rows = connection.execute(
         select(instance.c.reason, func.count())
-        .where(instance.c.state == State.FAILED, instance.c.finished_at > now - DAY)
+        .where(instance.c.state == State.FAILED, instance.c.finished_at > now - DAY, ~instance.c.backfilled)
         .group_by(instance.c.reason)
     )
     reasons = Counter({str(reason or "unknown"): int(number) for reason, number in rows})

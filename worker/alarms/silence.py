@@ -49,7 +49,7 @@ def gone(connection: Connection, calling_aes: Iterable[str], now: datetime) -> I
     for calling_ae in calling_aes:
         last = connection.execute(
             select(func.max(instance.c.received_at)).where(
-                instance.c.calling_ae == calling_ae, instance.c.is_film, instance.c.admitted
+                instance.c.calling_ae == calling_ae, instance.c.is_film, instance.c.admitted, ~instance.c.backfilled
             )
         ).scalar_one()
         if last is None or now - last > WEEKS * WEEK:
@@ -70,6 +70,7 @@ def _senders(connection: Connection, now: datetime) -> list[tuple[str, datetime,
             instance.c.calling_ae == titles.c.title,
             instance.c.is_film,
             instance.c.admitted,
+            ~instance.c.backfilled,
             instance.c.received_at <= now,
         )
         .scalar_subquery()
@@ -99,6 +100,7 @@ def _earlier(
                 instance.c.calling_ae == calling_ae,
                 instance.c.is_film,
                 instance.c.admitted,
+                ~instance.c.backfilled,
                 instance.c.received_at > begin,
                 instance.c.received_at <= until,
             )

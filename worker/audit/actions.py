@@ -42,6 +42,11 @@ class Action(StrEnum):
     PEER_ADDED = "peer_added"
     PEER_CHANGED = "peer_changed"
     PEER_REMOVED = "peer_removed"
+    # films of past days
+    BACKFILL_STARTED = "backfill_started"
+    BACKFILL_PAUSED = "backfill_paused"
+    BACKFILL_RESUMED = "backfill_resumed"
+    BACKFILL_ENDED = "backfill_ended"
     # studies
     STUDY_COMPLETE = "study_complete"
     STUDY_CHANGED = "study_changed"

@@ -10,6 +10,7 @@ import typer
 from worker.cli import (
     alarm,
     audit,
+    backfill,
     bundle,
     calibrate,
     card,
@@ -94,6 +95,7 @@ app.add_typer(report.app, name="report", rich_help_panel="Look after")
 app.add_typer(commitment.app, name="commitment", rich_help_panel="Look after")
 app.add_typer(device.app, name="device", rich_help_panel="Look after")
 app.add_typer(pacs.app, name="pacs", rich_help_panel="Look after")
+app.add_typer(backfill.app, name="backfill", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(evidence.app, name="evidence", rich_help_panel="Look after")

@@ -58,7 +58,7 @@ def of_pixels(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     """INPUTS and DISTANCE of the instances, oldest first, a chunk of rows at a time.
 
     The first film of each study alone: several films of one study are of one patient and one exposure room, and tests
-    count films as independent.
+    count films as independent. Without films of backfills: they are of other years.
 
     Args:
         which: conditions on `instance` and `film_measure`.
@@ -67,7 +67,7 @@ def of_pixels(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     query = (
         select(*_ABOUT, film_measure.c.bundle_digest, *columns)
         .join(film_measure, film_measure.c.instance_id == instance.c.id)
-        .where(*which)
+        .where(*which, ~instance.c.backfilled)
         .order_by(instance.c.received_at, instance.c.id)
     )
     seen: set[tuple[str, str]] = set()
@@ -86,14 +86,14 @@ def of_pixels(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
 def of_scores(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     """Live probabilities of the instances, oldest first: of the first scored film of each study, for each bundle.
 
-    Without NOT_NORMAL, which moves exactly as the negative finding does.
+    Without NOT_NORMAL, which moves exactly as the negative finding does, and without films of backfills.
 
     Args:
         which: conditions on `instance` and `score`.
     """
     query = (
         live_findings(*_ABOUT, score.c.bundle_digest, finding_score.c.finding, finding_score.c.probability)
-        .where(*which, finding_score.c.finding != NOT_NORMAL)
+        .where(*which, ~instance.c.backfilled, finding_score.c.finding != NOT_NORMAL)
         .order_by(instance.c.received_at, instance.c.id)
     )
     first: dict[tuple[str, str, str], int] = {}

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     true,
 )
 
@@ -78,6 +79,13 @@ instance = Table(
         nullable=False,
         server_default="",
         comment="keyed, see worker/db/pseudonyms.py; labels name films by it",
+    ),
+    Column(
+        "backfilled",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="a backfill asked for it: an old film, and in no figure of the day on which it came",
     ),
     Column("state", String(16), nullable=False),
     Column("reason", String(64), comment="why ineligible or failed, a code"),
@@ -197,8 +205,10 @@ outbox = Table(
     Column("lease_until", Timestamp, comment="published; published again when this passes"),
     Column("claims", Integer, nullable=False, server_default="0", comment="tasks that took it; fences old messages"),
     Column("attempts", Integer, nullable=False, server_default="0", comment="claims that count against the film"),
+    Column("priority", Integer, nullable=False, server_default="0", comment="lower goes first: see states.Priority"),
     UniqueConstraint("kind", "instance_id"),
     Index(None, "next_attempt_at"),
+    Index(None, "priority", "next_attempt_at"),
 )
 
 deployment = Table(
@@ -457,6 +467,60 @@ missing_film = Table(
     Column("found_at", Timestamp, nullable=False),
     UniqueConstraint("pacs", "sop_instance_uid"),
     Index(None, "day"),
+)
+
+backfill = Table(
+    "backfill",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("pacs", String(16), nullable=False, comment="its AE title, as in XRAYQ_ASK_PACS"),
+    Column("first_day", Date, nullable=False),
+    Column("last_day", Date, nullable=False),
+    Column("rate", Float, nullable=False, comment="films a minute, at most"),
+    Column("hours", String(11), nullable=False, comment='HH:MM-HH:MM on the clock of the site, "" for any'),
+    Column("way", String(8), nullable=False, comment="move or get"),
+    Column("state", String(16), nullable=False, comment="running, paused, done or cancelled"),
+    Column("rests", String(64), nullable=False, server_default="", comment="why nothing is asked for now, a code"),
+    Column("rests_since", Timestamp),
+    Column("failures", Integer, nullable=False, server_default="0", comment="of the PACS, in a row"),
+    Column("next_at", Timestamp, nullable=False, comment="nothing is asked for before"),
+    Column("started_at", Timestamp, nullable=False),
+    Column("started_by", String(64), nullable=False),
+    Column("ended_at", Timestamp),
+    unique_where("ended_at IS NULL", "pacs"),
+)
+
+backfill_day = Table(
+    "backfill_day",
+    metadata,
+    Column("backfill_id", Identifier, ForeignKey("backfill.id"), primary_key=True),
+    Column("day", Date, primary_key=True, comment="Study Date"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", Timestamp, nullable=False, comment="it is not asked for before"),
+    Column("fault", String(64), nullable=False, server_default="", comment="of the last attempt, a code"),
+    Column("asked_at", Timestamp, comment="there was a whole answer; null: the PACS is still to be asked"),
+    Column("films", Integer, nullable=False, server_default="0", comment="chest films that it has of that day"),
+    Column("here", Integer, nullable=False, server_default="0", comment="of these, when it was asked"),
+)
+
+backfill_film = Table(
+    "backfill_film",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("backfill_id", Identifier, ForeignKey("backfill.id"), nullable=False),
+    Column("day", Date, nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("state", String(16), nullable=False, comment="wanted, asked, quarantined, here or failed"),
+    Column("asked_at", Timestamp, comment="last; null: never. Whatever comes after that is a film of the backfill"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="to get it, that count"),
+    Column("next_at", Timestamp, nullable=False, comment="it is not asked for before; of an asked one: then again"),
+    Column("reason", String(64), nullable=False, server_default="", comment="what the last attempt came to, a code"),
+    Column("came_at", Timestamp, comment="it was found here"),
+    UniqueConstraint("backfill_id", "sop_instance_uid"),
+    Index(None, "sop_instance_uid"),
+    Index(None, "backfill_id", "state", "next_at"),
 )
 
 device = Table(

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alarms.rules import RULES
 from worker.audit_messages import feed
+from worker.backfill.progress import totals
 from worker.bounded import Bounded
 from worker.db.session import database_time, snapshot
 from worker.db.tables import alarm, errand, instance, outbox, quarantine
@@ -31,7 +32,8 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("xrayq_outbox_films", "Films that wait for a worker, or are in work (leased to one).", ("state",)),
     (
         "xrayq_oldest_waiting_film_seconds",
-        "Age of the oldest film that has not come to an end; 0: none, +Inf: one came in the future.",
+        "Age of the oldest film that has not come to an end, without those of backfills; 0: none, +Inf: one came in "
+        "the future.",
         (),
     ),
     (
@@ -40,6 +42,12 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "storage commitment, and results given up.",
         ("kind",),
     ),
+    (
+        "xrayq_backfill_films",
+        "Films of backfills that have not ended: wanted, asked for, quarantined, here or failed; and unscored, of all.",
+        ("state",),
+    ),
+    ("xrayq_backfills_resting", "Backfills that have not ended and ask for nothing now.", ()),
     ("xrayq_quarantined_objects", "What unknown peers sent and nobody has admitted: not scored.", ()),
     ("xrayq_dead_letters", "Instances in state failed.", ()),
     (
@@ -99,7 +107,7 @@ def _read(database: Engine, audited: bool) -> tuple[GaugeValues, ...]:
             select(func.count(), func.count(outbox.c.id).filter(outbox.c.lease_until > now)).select_from(outbox)
         ).one()
         oldest = connection.execute(
-            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
         ).scalar_one()
         unknown = ahead(connection, now) > 0
         held = connection.execute(select(func.count()).select_from(quarantine)).scalar_one()
@@ -108,10 +116,13 @@ def _read(database: Engine, audited: bool) -> tuple[GaugeValues, ...]:
         standing = select(alarm.c.rule, alarm.c.acknowledged.is_not(None)).where(alarm.c.cleared_at.is_(None))
         alarms = connection.execute(standing).all()
         repository = feed.standing(connection) if audited else None
+        backfills = totals(connection)
     return (
         {("waiting",): films - leased, ("leased",): leased},
         {(): inf if unknown else max(0.0, (now - oldest).total_seconds()) if oldest else 0.0},
         _each((kind.value for kind in Kind), errands),
+        {(state,): number for state, number in backfills.films.items()},
+        {(): backfills.resting},
         {(): held},
         {(): failed},
         {(): repository.behind_seconds(now) if repository else 0.0},

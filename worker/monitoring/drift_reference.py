@@ -178,12 +178,14 @@ def _measured(connection: Connection, span: Span) -> set[Key]:
     )
     found = set()
     for calling_ae, bundle, has_distance in connection.execute(
-        films.where(span.covers(instance.c.received_at)).distinct()
+        films.where(span.covers(instance.c.received_at), ~instance.c.backfilled).distinct()
     ):
         found |= {Key(calling_ae, name, "") for name in INPUTS}
         if has_distance:
             found.add(Key(calling_ae, DISTANCE, bundle))
-    for calling_ae, finding, bundle in connection.execute(scores.where(span.covers(instance.c.received_at)).distinct()):
+    for calling_ae, finding, bundle in connection.execute(
+        scores.where(span.covers(instance.c.received_at), ~instance.c.backfilled).distinct()
+    ):
         found.add(Key(calling_ae, PROBABILITY + finding, bundle))
     return found
 

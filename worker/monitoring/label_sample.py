@@ -219,6 +219,7 @@ def _films_left(connection: Connection, wanted: Wanted) -> list[list[int]]:
         .where(
             score.c.bundle_digest == wanted.bundle_digest,
             instance.c.is_film,
+            ~instance.c.backfilled,
             instance.c.study_instance_uid.not_in(studies),
         )
         .order_by(instance.c.id)

@@ -197,7 +197,7 @@ def _counts(connection: Connection, digest: str) -> tuple[int, int]:
 
 
 def scored_films(connection: Connection, digest: str, instances: Sequence[int]) -> dict[int, ScoredFilm]:
-    """Those of these instances that the bundle scored live, by id."""
+    """Those of these instances that the bundle scored live, by id. Films of backfills, of other years, are left out."""
     flags: dict[int, set[str]] = {}
     received: dict[int, datetime] = {}
     devices: dict[int, str] = {}
@@ -213,7 +213,7 @@ def scored_films(connection: Connection, digest: str, instances: Sequence[int]) 
         )
         rows = connection.execute(
             live_findings(*columns).where(
-                instance.c.id.in_(instances[at : at + CHUNK]), score.c.bundle_digest == digest
+                instance.c.id.in_(instances[at : at + CHUNK]), ~instance.c.backfilled, score.c.bundle_digest == digest
             )
         )
         for row in rows:

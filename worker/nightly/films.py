@@ -122,7 +122,7 @@ def turnaround(connection: Connection, span: Span, zone: ZoneInfo) -> Turnaround
     """
     rows = connection.execute(
         select(instance.c.received_at, instance.c.finished_at, instance.c.state).where(
-            span.covers(instance.c.received_at), instance.c.is_film
+            span.covers(instance.c.received_at), instance.c.is_film, ~instance.c.backfilled
         ),
         execution_options={"yield_per": CHUNK},
     )
@@ -186,7 +186,7 @@ def late(
     ended = (
         select(instance.c.id)
         .join(audit_event, audit_event.c.instance_id == instance.c.id)
-        .where(on_day, instance.c.received_at < span.start, instance.c.is_film)
+        .where(on_day, instance.c.received_at < span.start, instance.c.is_film, ~instance.c.backfilled)
         .distinct()
     )
     flags: dict[int, list[str]] = {}
@@ -221,7 +221,7 @@ def scored(connection: Connection, span: Span) -> int:
     query = (
         select(func.count())
         .select_from(instance)
-        .where(span.covers(instance.c.received_at), instance.c.state.in_(SCORED))
+        .where(span.covers(instance.c.received_at), instance.c.state.in_(SCORED), ~instance.c.backfilled)
     )
     return int(connection.execute(query).scalar_one())
 
@@ -233,7 +233,7 @@ def distributions(connection: Connection, span: Span) -> tuple[Distribution, ...
         select(*columns, finding_score.c.probability)
         .join(score, score.c.id == finding_score.c.score_id)
         .join(instance, LIVE_OF_FILM)
-        .where(span.covers(instance.c.received_at)),
+        .where(span.covers(instance.c.received_at), ~instance.c.backfilled),
         execution_options={"yield_per": CHUNK},
     )
     counts: dict[str, list[int]] = {}

@@ -40,7 +40,7 @@ def marked(connection: Connection, span: Span) -> tuple[MarkedFilm, ...]:
         select(instance.c.id, instance.c.calling_ae, IS_UNSURE.label("unsure"), finding_score.c.finding)
         .join(score, LIVE_OF_FILM)
         .outerjoin(finding_score, (finding_score.c.score_id == score.c.id) & finding_score.c.flag)
-        .where(span.covers(instance.c.received_at), IS_UNSURE | finding_score.c.flag)
+        .where(span.covers(instance.c.received_at), ~instance.c.backfilled, IS_UNSURE | finding_score.c.flag)
         .order_by(instance.c.id)
     )
     flags: dict[tuple[int, str, bool], list[str]] = {}
@@ -61,7 +61,7 @@ def by_sender(connection: Connection, span: Span, films: Sequence[MarkedFilm]) -
     rows = connection.execute(
         select(instance.c.calling_ae, func.count())
         .join(score, LIVE_OF_FILM)
-        .where(span.covers(instance.c.received_at))
+        .where(span.covers(instance.c.received_at), ~instance.c.backfilled)
         .group_by(instance.c.calling_ae)
         .order_by(instance.c.calling_ae)
     )

@@ -119,7 +119,11 @@ def sources(connection: Connection, span: Span) -> tuple[Source, ...]:
             func.min(instance.c.received_at).label("first"),
         )
         .where(
-            instance.c.received_at >= begin, instance.c.received_at < span.end, instance.c.is_film, instance.c.admitted
+            instance.c.received_at >= begin,
+            instance.c.received_at < span.end,
+            instance.c.is_film,
+            instance.c.admitted,
+            ~instance.c.backfilled,
         )
         .group_by(instance.c.calling_ae)
         .order_by(instance.c.calling_ae)
@@ -188,7 +192,7 @@ def backlog(connection: Connection) -> Backlog:
         select(func.count(), func.min(instance.c.received_at))
         .select_from(instance)
         .join(outbox, outbox.c.instance_id == instance.c.id)
-        .where(instance.c.state == State.RECEIVED)
+        .where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
     ).one()
     seconds = max(0, round((database_time(connection) - oldest).total_seconds())) if oldest else None
     return Backlog(waiting=number, oldest_seconds=seconds)

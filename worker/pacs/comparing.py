@@ -81,13 +81,13 @@ def compare(
         key: of accession digests.
     """
     uids = [film.sop_instance_uid for film in films]
-    held, refused = _held(connection, uids), refused_films.among(connection, uids)
+    known, refused = held(connection, uids), refused_films.among(connection, uids)
     contexts = _contexts(connection, Span(start=Span.of_day(day, zone).start, end=now))
     young = now.astimezone(zone).replace(tzinfo=None) - timedelta(minutes=settled_minutes)
     here = on_its_way = no_films = 0
     missing = []
     for film in films:
-        states = held.get(film.sop_instance_uid, set())
+        states = known.get(film.sop_instance_uid, set())
         if states - {State.QUARANTINED, None}:
             here += 1
             continue
@@ -123,7 +123,7 @@ def compare(
     return Comparison(films=len(films) - no_films, here=here, on_its_way=on_its_way, missing=tuple(missing))
 
 
-def _held(connection: Connection, uids: Sequence[str]) -> dict[str, set[str | None]]:
+def held(connection: Connection, uids: Sequence[str]) -> dict[str, set[str | None]]:
     """UID -> states of its films in the ledger; None for what is no film."""
     found: dict[str, set[str | None]] = {}
     for start in range(0, len(uids), CHUNK):

@@ -20,7 +20,7 @@ from worker.db.session import database_time, writing
 from worker.db.tables import instance, outbox, quarantine
 from worker.errors import ConfigurationError, NotFound, WrongState
 from worker.peers import table
-from worker.states import NOT_A_FILM, NOT_ADMITTED, State
+from worker.states import NOT_A_FILM, NOT_ADMITTED, Priority, State
 from worker.studies import opening
 
 CHUNK = 500
@@ -170,7 +170,7 @@ def reject_sender(engine: Engine, calling_ae: str, networks: Sequence[Network], 
 
 def _held(connection: Connection, which: ColumnElement[bool]) -> Sequence[Row[Any]]:
     """By study: rows of studies are locked in that order, see `opening`."""
-    query = select(quarantine, instance.c.id, instance.c.calling_ae, instance.c.is_film)
+    query = select(quarantine, instance.c.id, instance.c.calling_ae, instance.c.is_film, instance.c.backfilled)
     query = query.where(which, instance.c.state == State.QUARANTINED)
     query = query.join(instance, quarantine.c.instance_id == instance.c.id)
     query = query.order_by(instance.c.study_instance_uid, instance.c.id)
@@ -195,7 +195,16 @@ def _release(connection: Connection, rows: Sequence[Row[Any]], actor: str) -> li
     _move(connection, films, {"state": State.RECEIVED, "admitted": True})
     _move(connection, others, ended | {"admitted": True})
     if films:
-        waits = [{"kind": "score", "instance_id": key, "next_attempt_at": now} for key in films]
+        old = {row.id for row in rows if row.backfilled}
+        waits = [
+            {
+                "kind": "score",
+                "instance_id": key,
+                "next_attempt_at": now,
+                "priority": Priority.of(key in old).value,
+            }
+            for key in films
+        ]
         connection.execute(insert(outbox), waits)
     for ids in _chunks([row.id for row in rows]):
         opening.changed(connection, ids, now)

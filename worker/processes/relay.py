@@ -17,7 +17,7 @@ def run(settings: Settings) -> None:
     database = open_database(settings, writes=True)
     app = broker.make_app(broker_url(settings), visibility_seconds=settings.lease_seconds)
     stop = told_to_stop()
-    periodic.start(tasks(settings, database), stop)
+    periodic.start(tasks(settings, database, stop), stop)
     options = outbox.RelayOptions(
         batch_size=settings.batch_size,
         max_in_flight=settings.max_in_flight,

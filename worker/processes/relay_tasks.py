@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from worker.queue.periodic import Periodic
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from sqlalchemy import Engine
 
     from worker.settings import Settings
@@ -16,10 +18,11 @@ REKEY_SECONDS = 3600.0
 STUDY_SECONDS = 5.0
 ADOPT_SECONDS = 3600.0
 AUDIT_SECONDS = 5.0
+BACKFILL_SECONDS = 1.0
 SPOOL_SECONDS = 5.0  # for which a network file system may hang
 
 
-def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
+def tasks(settings: "Settings", database: "Engine", stop: "Event") -> list[Periodic]:
     from worker.db.pseudonyms import rekey
 
     # Again and again: a gateway of the release before may run beside this relay.
@@ -29,6 +32,7 @@ def tasks(settings: "Settings", database: "Engine") -> list[Periodic]:
         *_alarms(settings, database),
         *_studies(database),
         *_audit(settings, database),
+        *_backfills(settings, database, stop),
         digests,
     ]
 
@@ -54,6 +58,16 @@ def _audit(settings: "Settings", database: "Engine") -> list[Periodic]:
         return []
     run = partial(send_due, database, to, feed_options(settings))
     return [Periodic(name="audit messages", seconds=AUDIT_SECONDS, run=run)]
+
+
+def _backfills(settings: "Settings", database: "Engine", stop: "Event") -> list[Periodic]:
+    """One for each PACS, so that one that hangs delays no other."""
+    from worker.processes.backfill_options import backfilling
+
+    return [
+        Periodic(name=f"backfill of {one.pacs}", seconds=BACKFILL_SECONDS, run=one.turn)
+        for one in backfilling(settings, database, stop)
+    ]
 
 
 def _alarms(settings: "Settings", database: "Engine") -> list[Periodic]:

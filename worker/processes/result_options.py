@@ -52,11 +52,16 @@ def message_options(settings: "Settings") -> "MessageOptions":
 
 def result_errands(settings: "Settings") -> "ResultErrands | None":
     """What writes results for sending; None where they go nowhere."""
+    from worker.reporting.destinations import OfBackfills
     from worker.reporting.waiting import ResultErrands
 
     if not settings.results_to:
         return None
-    return ResultErrands(routes(settings), not_analysed=settings.results_not_analysed)
+    return ResultErrands(
+        routes(settings),
+        not_analysed=settings.results_not_analysed,
+        of_backfills=OfBackfills(settings.backfill_results),
+    )
 
 
 def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couriers":

@@ -28,9 +28,11 @@ class Work:
     table: Table
     number: Column[Any]
     """Counts how often a row was taken."""
+    first: tuple[Column[Any], ...] = ()
+    """What goes before the time in the order of rows."""
 
 
-OUTBOX = Work(table=outbox, number=outbox.c.claims)
+OUTBOX = Work(table=outbox, number=outbox.c.claims, first=(outbox.c.priority,))
 ERRANDS = Work(table=errand, number=errand.c.attempts)
 
 
@@ -64,11 +66,12 @@ def any_due(engine: Engine, work: Work, now: datetime, *which: ColumnElement[boo
 def oldest_due(
     connection: Connection, work: Work, now: datetime, most: int, *which: ColumnElement[bool]
 ) -> Sequence[Row[Any]]:
-    """Due rows, oldest first, locked until the transaction ends. Those that another has locked are skipped."""
+    """Due rows, oldest first of each priority, locked until the transaction ends. Those that another has locked are
+    skipped."""
     return connection.execute(
         select(work.table)
         .where(is_due(work, now), *which)
-        .order_by(work.table.c.next_attempt_at, work.table.c.id)
+        .order_by(*work.first, work.table.c.next_attempt_at, work.table.c.id)
         .limit(most)
         .with_for_update(skip_locked=True)
     ).all()

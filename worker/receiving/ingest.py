@@ -22,7 +22,8 @@ from worker.db.tables import instance
 from worker.peers import quarantine
 from worker.queue import outbox
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
-from worker.states import State
+from worker.receiving.backfilled import was_asked_for
+from worker.states import Priority, State
 from worker.studies import opening
 
 log = logging.getLogger("xrayq.ingest")
@@ -129,10 +130,12 @@ class _Arrival:
             before: of the instance that it is a revision of, as `newest` has it, and `found` what differs.
         """
         received, now = self.received, database_time(connection)
+        backfilled = was_asked_for(connection, received.header.sop_instance_uid)
         values = _row(received, key) | {
             "revision": revision,
             "state": State.QUARANTINED if why else State.RECEIVED,
             "admitted": why is None,
+            "backfilled": backfilled,
             "received_at": now,
             "identity_changed": list(found.identity_changed) if found else None,
         }
@@ -141,7 +144,7 @@ class _Arrival:
         if self.unknown and why:
             events.append(quarantine.hold(connection, instance_id, self.unknown, why))
         else:
-            outbox.add(connection, instance_id, now)
+            outbox.add(connection, instance_id, now, Priority.of(backfilled))
             known = (before.id, before.study_instance_uid) if before else None
             opening.arrived(connection, received.header.study_instance_uid, now, self.quiet, before=known)
         trail.record_all(connection, events)

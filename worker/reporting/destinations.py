@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -116,6 +117,17 @@ class MailDestination:
 
     def due(self, flags: Collection[str], now: datetime) -> datetime | None:
         return self.telling.due(flags, now)
+
+
+class OfBackfills(StrEnum):
+    """Where results of films go that a backfill fetched. Nobody is to be called at night for a flag of years ago."""
+
+    PACS = "pacs"
+    ALL = "all"
+    NONE = "none"
+
+    def wants(self, destination: Destination) -> bool:
+        return self is OfBackfills.ALL or (self is OfBackfills.PACS and isinstance(destination, StoreDestination))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from worker.db.tables import errand, instance, sent_message, sent_object
 from worker.queue import errands
 from worker.queue.errands import Errand, Kind
 from worker.reporting import acceptance, faults
-from worker.reporting.destinations import Destination, Routes
+from worker.reporting.destinations import Destination, OfBackfills, Routes
 from worker.reporting.withdrawn import flags_told
 from worker.states import State
 
@@ -100,22 +100,27 @@ class WaitingResult:
 class ResultErrands:
     """Writes the errands of films that end."""
 
-    def __init__(self, routes: Routes, *, not_analysed: bool) -> None:
+    def __init__(self, routes: Routes, *, not_analysed: bool, of_backfills: OfBackfills = OfBackfills.PACS) -> None:
         """
         Args:
             not_analysed: a film that the gate refused has a result too, which says so.
+            of_backfills: where those of films of a backfill go.
         """
         self._routes = routes
+        self._of_backfills = of_backfills
         self._states = (State.SCORED, State.INELIGIBLE) if not_analysed else (State.SCORED,)
 
     def __call__(self, connection: Connection, ids: Collection[int], bundle: Bundle, now: datetime) -> None:
         """For those of these films that ended with a result, of accepted AEs. In the transaction that ended them."""
-        columns, ended = (instance.c.id, instance.c.calling_ae, instance.c.state), (State.SCORED, State.INELIGIBLE)
+        columns = (instance.c.id, instance.c.calling_ae, instance.c.state, instance.c.backfilled)
+        ended = (State.SCORED, State.INELIGIBLE)
         rows = connection.execute(select(*columns).where(has_result(ended), instance.c.id.in_(ids))).all()
         accepted = acceptance.accepted(connection, {row.calling_ae for row in rows})
         for row in rows:
             if row.calling_ae in accepted:
                 goals = self._routes.of(row.calling_ae)
+                if row.backfilled:
+                    goals = tuple(goal for goal in goals if self._of_backfills.wants(goal))
                 if row.state not in self._states:  # it has no result, but may take one back
                     goals = tuple(goal for goal in goals if goal.due((), now) is None)
                 wanted = wanting(connection, row.id, bundle.digest, goals, now)

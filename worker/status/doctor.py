@@ -16,6 +16,8 @@ from model.errors import BundleError
 from model.stats.manifest_measures import gate_shares
 from worker.audit_messages import feed
 from worker.audit_messages.transport import WORDS, Repository
+from worker.backfill import jobs
+from worker.backfill.progress import progress
 from worker.bundles.roles import PlacedBundle, by_settings, in_service, live_digest, open_bundle
 from worker.committing.listing import without_address
 from worker.db import schema
@@ -269,7 +271,7 @@ def _backlog(options: DoctorOptions) -> str:
         waiting = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
         oldest = connection.execute(
-            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
         ).scalar_one()
         now = database_time(connection)
         early = ahead(connection, now)
@@ -318,6 +320,16 @@ def _commitment(options: DoctorOptions) -> str:
             "address of it"
         )
     return f"storage commitment is reported to {', '.join(addresses) or 'whoever stays for the report'}"
+
+
+def _backfill(options: DoctorOptions) -> str:
+    """One that rests because something is wrong needs a person."""
+    with reading(_connect(options)) as connection:
+        found = [progress(connection, job) for job in jobs.newest(connection) if job.ended_at is None]
+    if stuck := [f"{one.job.pacs}: {one.rests}" for one in found if one.needs_somebody]:
+        raise Unhealthy(f"a backfill rests. {'; '.join(stuck)}")
+    words = [f"{one.job.pacs}: {counted(one.here, 'film')} fetched, {one.left} left" for one in found]
+    return f"backfill of {'; '.join(words)}" if words else "no backfill is under way"
 
 
 def _report(options: DoctorOptions) -> str:
@@ -369,5 +381,6 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("commitment", _commitment),
     ("messages", _messages),
     ("audit", _audit),
+    ("backfill", _backfill),
     ("report", _report),
 )

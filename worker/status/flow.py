@@ -25,7 +25,7 @@ class Waiting:
     """Waiting films that are on their way to a worker or with one."""
     oldest_at: datetime | None
     oldest_seconds: float
-    """Age of the oldest; 0 where none waits."""
+    """Age of the oldest, of those that came by themselves; 0 where none waits."""
     ahead: int
     """Waiting films with a time of receipt in the future: nobody knows since when they wait."""
 
@@ -57,7 +57,7 @@ def ahead_text(number: int) -> str:
 
 
 def waiting_films(connection: Connection, now: datetime) -> Waiting:
-    came = select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED)
+    came = select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
     oldest = connection.execute(came).scalar_one()
     in_work = select(func.count()).select_from(outbox).where(outbox.c.lease_until > now)
     return Waiting(
@@ -80,7 +80,7 @@ def last_hour(connection: Connection, now: datetime) -> LastHour:
     # One look-up for each event: a join would let PostgreSQL read every film there is.
     came_at = (
         select(instance.c.received_at)
-        .where(instance.c.id == audit_event.c.instance_id, instance.c.is_film)
+        .where(instance.c.id == audit_event.c.instance_id, instance.c.is_film, ~instance.c.backfilled)
         .scalar_subquery()
     )
     rows = connection.execute(
@@ -94,7 +94,7 @@ def last_hour(connection: Connection, now: datetime) -> LastHour:
     seconds = []
     for at, action, received_at in rows:
         if received_at is None:
-            continue  # no film
+            continue  # no film, or one of a backfill
         minute = MINUTES - 1 - int((now - at).total_seconds() // 60)
         (received if action in ARRIVALS else ended)[minute] += 1
         if action == "scored" and at >= received_at:

@@ -12,6 +12,8 @@ from sqlalchemy import Connection
 
 from worker.alarms import undelivered
 from worker.audit_messages import feed
+from worker.backfill import jobs
+from worker.backfill.progress import Progress, progress
 from worker.db.span import Span
 from worker.peers.quarantine import HeldSender, held_senders
 from worker.receiving import refusals
@@ -64,6 +66,8 @@ class DatabaseContent:
     """Destinations that results do not reach."""
     service: InService
     nightly: NightlyReport
+    backfills: tuple[Progress, ...]
+    """Those that have not ended."""
     repository: feed.Standing | None
     """How far the site's audit repository has the trail; None where there is none."""
 
@@ -93,5 +97,6 @@ def read(
         result_outages=not_arrived.outages(connection),
         service=bundles_in_service(connection, default),
         nightly=nightly_report(connection),
+        backfills=tuple(progress(connection, job) for job in jobs.newest(connection) if job.ended_at is None),
         repository=feed.standing(connection) if audited else None,
     )

@@ -30,6 +30,7 @@ from worker.status.view_text import ASCII, BAD, BLOCKS, GOOD, QUIET, STRONG, WAR
 from worker.status.view_upkeep import (
     alarm_line,
     alarms_line,
+    backfill_lines,
     bundle_line,
     certificate_lines,
     outage_lines,
@@ -70,7 +71,11 @@ def page(
     stored = snapshot.stored
     outages = [line for outage in stored.outages for line in outage_lines(outage, snapshot.at, zone, width)]
     outages += [line for out in stored.result_outages for line in result_outage_lines(out, snapshot.at, zone, width)]
-    beside = [*repository_lines(stored, snapshot.at, zone, width), *certificate_lines(snapshot)]
+    beside = [
+        *repository_lines(stored, snapshot.at, zone, width),
+        *backfill_lines(stored, snapshot.at, zone, width),
+        *certificate_lines(snapshot),
+    ]
     lists = (
         [alarm_line(alarm, snapshot.at, zone) for alarm in stored.alarms],
         [sender_line(sender, snapshot.at, zone, width) for sender in stored.senders if sender.received],

@@ -122,6 +122,20 @@ def repository_lines(stored: DatabaseContent, now: datetime, zone: ZoneInfo, wid
     return [with_label("" if number else "audit", Text(line, BAD)) for number, line in enumerate(lines)]
 
 
+def backfill_lines(stored: DatabaseContent, now: datetime, zone: ZoneInfo, width: int) -> list[Text]:
+    """None without one that has not ended. What needs a person is said loudly; hours and live films are none of it."""
+    found = []
+    for one in stored.backfills:
+        over = f", over about {short_time(one.over_at, now, zone)}" if one.over_at else ""
+        failed = f", {sum(one.failed.values())} failed" if one.failed else ""
+        words = f"{one.job.pacs}: {counted(one.here, 'film')} fetched, {one.left} left{failed}"
+        days = f", {counted(one.days_left, 'day')} not asked for yet" if one.days_left else ""
+        rests = f"; rests, {one.rests}. See: xrayq backfill status" if one.rests else over
+        lines = wrapped(f"{words}{days}{rests}", width)
+        found += [Text(line, BAD if one.needs_somebody else "") for line in lines]
+    return [with_label("" if number else "backfill", line) for number, line in enumerate(found)]
+
+
 def report_line(stored: DatabaseContent, now: datetime, zone: ZoneInfo) -> Text:
     nightly = stored.nightly
     made = f"of {nightly.day} made {short_time(nightly.made_at, now, zone)}" if nightly.made_at else "none made yet"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import psutil
 import pytest
@@ -116,7 +116,8 @@ def relay_with(tmp_path: Path) -> Iterator[Callable[[NightlySchedule], int]]:
 
 
 def night_task(tmp_path: Path, **settings: str) -> list[str]:
-    return [one.name for one in tasks(Settings(home=tmp_path, **settings), make_engine(f"sqlite:///{tmp_path}/x.db"))]
+    database = make_engine(f"sqlite:///{tmp_path}/x.db")
+    return [one.name for one in tasks(Settings(home=tmp_path, **settings), database, Event())]
 
 
 def test_the_relay_has_the_task_unless_the_time_is_empty(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from worker.errors import PublishError
 from worker.queue import lease
 from worker.queue.outbox import Claims, RelayOptions, lease_batch, relay_once
 from worker.receiving.ingest import ingest
+from worker.states import Priority
 
 OPTIONS = RelayOptions(batch_size=4, max_in_flight=8, lease_seconds=30, poll_seconds=0.01)
 
@@ -44,6 +45,24 @@ def test_a_part_batch_waits_while_workers_are_busy(database: Engine, waiting: li
     with writing(database) as connection:
         connection.execute(outbox.delete().where(outbox.c.instance_id == waiting[0]))
     assert list(lease_batch(database, roomy, now())) == waiting[8:]
+
+
+def test_films_of_a_backfill_wait_for_every_live_one_and_one_is_on_its_way(
+    database: Engine, waiting: list[int]
+) -> None:
+    old, live, later = waiting[:6], waiting[6:], now() + timedelta(seconds=10)
+    with writing(database) as connection:
+        low = {"priority": Priority.BACKFILL.value}
+        connection.execute(update(outbox).where(outbox.c.instance_id.in_(old)).values(**low))
+    assert list(lease_batch(database, OPTIONS, now())) == live
+    assert list(lease_batch(database, OPTIONS, now())) == [], "live ones are with the workers"
+    with writing(database) as connection:
+        connection.execute(outbox.delete().where(outbox.c.instance_id.in_(live[1:])))
+        connection.execute(update(outbox).where(outbox.c.instance_id == live[0]).values(next_attempt_at=later))
+        connection.execute(update(outbox).values(lease_until=None))
+    assert list(lease_batch(database, OPTIONS, now())) == old[:1]
+    assert list(lease_batch(database, OPTIONS, now())) == []
+    assert list(lease_batch(database, OPTIONS, later)) == live[:1], "the one on its way keeps no live one back"
 
 
 def test_a_lease_that_passes_is_published_again(database: Engine, waiting: list[int]) -> None:

@@ -1,0 +1,133 @@
+"""Films of past days from an Orthanc: fetched once, behind live ones, and what becomes of those that do not come."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, delete, select, update
+
+from dicom_gateway.local import store_file
+from tests.integration.backfill.archive import GIB, TODAY, archive
+from tests.orthanc import TITLE
+from tests.phantoms import write_film
+from tests.services import kill, wait_until
+from worker.audit.actions import Action
+from worker.backfill import jobs
+from worker.backfill.options import MOST_ATTEMPTS, JobState, Way
+from worker.db.session import reading, writing
+from worker.db.tables import audit_event, backfill, backfill_film, outbox
+from worker.errors import WrongState
+from worker.peers.quarantine import admit_sender
+from worker.receiving.ingest import ingest
+from worker.states import Priority
+
+
+@pytest.mark.parametrize("way", Way)
+def test_what_is_not_here_is_fetched_once_and_waits_behind_live_films(
+    database: Engine, tmp_path: Path, way: Way
+) -> None:
+    yesterday, before = TODAY - timedelta(days=1), TODAY - timedelta(days=2)
+    with archive(database, tmp_path) as there:
+        live = there.given("live", yesterday)
+        ingest(database, there.spool, store_file(tmp_path / "live.dcm", there.spool, "CR1"))
+        wanted = [there.given(f"film {number}", day) for number, day in enumerate((yesterday, yesterday, before))]
+        there.given("today", TODAY)
+        there.given("hand", before, BodyPartExamined="HAND")
+        there.start(way=way)
+        found = there.turn_until_over()
+        assert there.here() == {live: False} | dict.fromkeys(wanted, True)
+    assert found.job.state is JobState.DONE
+    assert (found.here, found.here_before, found.failed, found.days_left) == (3, 1, {}, 0)
+    with reading(database) as connection:
+        priorities = list(connection.execute(select(outbox.c.priority).order_by(outbox.c.id)).scalars())
+        actions = list(
+            connection.execute(select(audit_event.c.action).where(audit_event.c.instance_id.is_(None))).scalars()
+        )
+    assert priorities == [Priority.LIVE, *[Priority.BACKFILL] * 3]
+    assert actions == [Action.BACKFILL_STARTED, Action.BACKFILL_ENDED]
+
+
+@pytest.mark.slow
+def test_it_rests_while_something_forbids_it_and_says_why(database: Engine, tmp_path: Path) -> None:
+    with archive(database, tmp_path) as there:
+        wanted = there.given("film", TODAY - timedelta(days=1))
+        there.start(days=1)
+        there.backfilling.turn()  # the day is asked for
+        there.free[0] = 0
+        there.backfilling.turn()
+        assert there.progress().rests.startswith("the spool is near its reserve")
+        there.free[0] = GIB
+        films = [write_film(tmp_path, f"live {number}") for number in range(3)]
+        live = [ingest(database, there.spool, store_file(path, there.spool, "CR1"))[1] for path in films]
+        there.backfilling.turn()
+        assert (there.progress().job.rests, there.progress().needs_somebody) == ("live_films", False)
+        with writing(database) as connection:
+            connection.execute(delete(outbox).where(outbox.c.instance_id.in_(live)))
+        jobs.pause(database, TITLE, actor="operator:test")
+        there.backfilling.turn()
+        assert wanted not in there.here()
+        jobs.resume(database, TITLE, actor="operator:test")
+        assert there.turn_until_over().here == 1
+        assert there.here()[wanted]
+
+
+@pytest.mark.slow
+def test_what_never_comes_is_asked_for_a_few_times_and_ends_with_a_reason(database: Engine, tmp_path: Path) -> None:
+    """Orthanc has another address of our AE title than ours."""
+    with archive(database, tmp_path, first_wait=0.01, known=False) as there:
+        there.given("film", TODAY - timedelta(days=1))
+        there.start(days=1)
+        found = there.turn_until_over()
+        assert not there.here()
+    assert (found.here, found.wanted, sum(found.failed.values())) == (0, 0, 1)
+    with reading(database) as connection:
+        assert connection.execute(select(backfill_film.c.attempts)).scalar_one() == MOST_ATTEMPTS
+
+
+@pytest.mark.slow
+def test_a_pacs_that_is_away_is_asked_again_and_no_attempt_counts(database: Engine, tmp_path: Path) -> None:
+    with archive(database, tmp_path) as there:
+        there.given("film", TODAY - timedelta(days=1))
+        there.start(days=1)
+        there.backfilling.turn()
+        kill(there.pacs.server.pid)
+        there.backfilling.turn()
+        found = there.progress()
+        assert (found.job.failures, found.rests, found.needs_somebody) == (
+            1,
+            "the PACS: nothing listens there, or it does not answer",
+            True,
+        )
+        with reading(database) as connection:
+            assert connection.execute(select(backfill_film.c.attempts, backfill_film.c.state)).one() == (0, "wanted")
+
+
+@pytest.mark.slow
+def test_films_of_a_stranger_land_in_quarantine_and_it_rests_until_he_is_admitted(
+    database: Engine, tmp_path: Path
+) -> None:
+    with archive(database, tmp_path, stranger=True) as there:
+        uids = [there.given(f"film {number}", TODAY - timedelta(days=1)) for number in range(2)]
+        there.start(days=1, rate=60)
+        wait_until(lambda: there.backfilling.turn() or there.here(), 30, "the first film")
+        there.backfilling.turn()
+        found = there.progress()
+        assert (found.quarantined, found.wanted, found.job.rests) == (1, 1, "quarantine")
+        admit_sender(database, TITLE, (), actor="operator:test")
+        with writing(database) as connection:
+            connection.execute(update(backfill).values(next_at=found.job.started_at))
+        assert there.turn_until_over().here == 2
+        assert there.here() == dict.fromkeys(uids, True)
+    with reading(database) as connection:
+        assert set(connection.execute(select(outbox.c.priority)).scalars()) == {Priority.BACKFILL}
+
+
+def test_one_at_a_time_of_a_pacs_and_it_can_be_cancelled(database: Engine) -> None:
+    day = TODAY - timedelta(days=1)
+    job = jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test")
+    with pytest.raises(WrongState, match="has not ended"):
+        jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test")
+    with pytest.raises(WrongState, match="is running"):
+        jobs.resume(database, TITLE, actor="operator:test")
+    assert jobs.cancel(database, TITLE, actor="operator:test").state is JobState.CANCELLED
+    assert jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test").id > job.id

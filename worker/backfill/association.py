@@ -1,0 +1,73 @@
+"""An association with a PACS over which it is told to send films: to our AE title, or over this one."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dicom_gateway.asking import asking
+from dicom_gateway.contexts import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicom_gateway.errors import BadCertificate, PeerUnavailable, RetrieveFailed
+from dicom_gateway.retrieve_answer import Retrieved
+from dicom_gateway.retrieving import CANCEL_SECONDS, Retrieval, Wanted
+from dicom_gateway.storing import Storing
+from dicom_gateway.tls import client_context
+from worker.backfill.films import Batch
+from worker.backfill.options import BackfillOptions, Way
+from worker.errors import PacsAway
+from worker.pacs.options import AskedPacs
+
+Fetch = Callable[[Batch], Retrieved]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieving:
+    """How films are fetched from any PACS."""
+
+    options: BackfillOptions
+    storing: Storing
+    """Takes what comes over our association: into the spool and the ledger, as the gateway does."""
+
+    @contextmanager
+    def opened(
+        self, pacs: AskedPacs, way: Way, *, seconds: float, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Fetch]:
+        """What asks for a batch, and returns what the PACS said when it had answered. Raises PacsAway.
+
+        Args:
+            seconds: for all that is asked; then the PACS is told to stop.
+            stop: true, and it is told so at once.
+        """
+        ask, sop_class = self.options.ask, STUDY_ROOT_MOVE if way is Way.MOVE else STUDY_ROOT_GET
+        until = time.monotonic() + seconds
+        try:
+            with asking(
+                pacs.host,
+                pacs.port,
+                (sop_class,),
+                called_ae=pacs.called_ae,
+                calling_ae=ask.calling_ae,
+                timeout=ask.answer_seconds,
+                total=seconds + 2 * CANCEL_SECONDS,
+                tls=client_context(ask.tls) if pacs.tls and ask.tls else None,
+                storing=self.storing if way is Way.GET else None,
+            ) as peer:
+                retrieval = Retrieval(peer, seconds=self.options.answer_seconds, until=until, stop=stop)
+
+                def fetch(batch: Batch) -> Retrieved:
+                    wanted = Wanted(
+                        study_instance_uid=batch.study_instance_uid,
+                        series_instance_uid=batch.series_instance_uid,
+                        sop_instance_uids=tuple(batch.uids.values()),
+                    )
+                    if way is Way.MOVE:
+                        return retrieval.move(wanted, to_ae=ask.calling_ae)
+                    return retrieval.get(wanted)
+
+                yield fetch
+        except PeerUnavailable as away:
+            raise PacsAway(str(away)) from None
+        except BadCertificate:
+            raise PacsAway("bad_certificate") from None
+        except RetrieveFailed as failed:
+            raise PacsAway(str(failed)) from None

@@ -1,0 +1,146 @@
+"""Backfills as rows: started, paused, resumed, cancelled, ended. One of a PACS at a time. No process is asked.
+
+The relay looks at the rows before each question, so a pause counts as soon as what was asked for is answered.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from worker.audit import trail
+from worker.audit.actions import Action
+from worker.backfill.options import Job, JobState, Way
+from worker.db.session import database_time, writing
+from worker.db.tables import backfill, backfill_day
+from worker.errors import NotFound, WrongState
+
+
+def start(engine: Engine, pacs: str, days: tuple[date, date], *, rate: float, hours: str, way: Way, actor: str) -> Job:
+    """A new one.
+
+    Args:
+        days: first and last Study Date.
+        hours: as `options.hours_of` gives it.
+
+    Raises:
+        WrongState: there is one of this PACS that has not ended.
+    """
+    first, last = days
+    try:
+        with writing(engine) as connection:
+            now = database_time(connection)
+            row = {
+                "pacs": pacs,
+                "first_day": first,
+                "last_day": last,
+                "rate": rate,
+                "hours": hours,
+                "way": way.value,
+                "state": JobState.RUNNING.value,
+                "next_at": now,
+                "started_at": now,
+                "started_by": actor,
+            }
+            key = connection.execute(insert(backfill).returning(backfill.c.id), row).scalar_one()
+            number = (last - first).days + 1
+            connection.execute(
+                insert(backfill_day),
+                [{"backfill_id": key, "day": first + timedelta(days=at), "next_at": now} for at in range(number)],
+            )
+            _record(
+                connection, Action.BACKFILL_STARTED, actor, _by_id(connection, key), rate=rate, hours=hours, way=way
+            )
+            return _by_id(connection, key)
+    except IntegrityError:
+        raise WrongState(
+            f"a backfill of {pacs} has not ended: 'xrayq backfill status' shows it, 'xrayq backfill cancel' ends it"
+        ) from None
+
+
+def pause(engine: Engine, pacs: str, *, actor: str) -> Job:
+    """Raises NotFound, WrongState."""
+    return _turn(engine, pacs, JobState.RUNNING, JobState.PAUSED, Action.BACKFILL_PAUSED, actor)
+
+
+def resume(engine: Engine, pacs: str, *, actor: str) -> Job:
+    """It goes on at once, also where the PACS was away. Raises NotFound, WrongState."""
+    return _turn(engine, pacs, JobState.PAUSED, JobState.RUNNING, Action.BACKFILL_RESUMED, actor)
+
+
+def cancel(engine: Engine, pacs: str, *, actor: str) -> Job:
+    """Nothing more is asked for. What is on the way still comes, as a film of a backfill. Raises NotFound."""
+    with writing(engine) as connection:
+        job = _open(connection, pacs)
+        end(connection, job, JobState.CANCELLED, actor=actor)
+        return _by_id(connection, job.id)
+
+
+def end(connection: Connection, job: Job, state: JobState, *, actor: str) -> None:
+    """For good."""
+    values = {"state": state.value, "rests": "", "rests_since": None, "ended_at": database_time(connection)}
+    connection.execute(update(backfill).where(backfill.c.id == job.id).values(values))
+    _record(connection, Action.BACKFILL_ENDED, actor, job, state=state)
+
+
+def rest(connection: Connection, job: Job, why: str, **values: Any) -> None:
+    """Say why nothing is asked for now; "" while it is. Writes only what changes."""
+    if why == job.rests and not values:
+        return
+    since = {} if why == job.rests else {"rests": why, "rests_since": database_time(connection) if why else None}
+    connection.execute(update(backfill).where(backfill.c.id == job.id).values(since | values))
+
+
+def open_of(connection: Connection, pacs: str, *, locked: bool = False) -> Job | None:
+    """The one of a PACS that has not ended.
+
+    Args:
+        locked: until the transaction ends.
+    """
+    query = select(backfill).where(backfill.c.pacs == pacs, backfill.c.ended_at.is_(None))
+    row = connection.execute(query.with_for_update() if locked else query).one_or_none()
+    return None if row is None else _job(row)
+
+
+def newest(connection: Connection, most: int = 10) -> Sequence[Job]:
+    """Those that have not ended, and the last of the others; the newest first."""
+    rows = connection.execute(
+        select(backfill).order_by(backfill.c.ended_at.is_not(None), backfill.c.id.desc()).limit(most)
+    )
+    return [_job(row) for row in rows]
+
+
+def _turn(engine: Engine, pacs: str, before: JobState, after: JobState, action: Action, actor: str) -> Job:
+    with writing(engine) as connection:
+        job = _open(connection, pacs)
+        if job.state is not before:
+            raise WrongState(f"the backfill of {pacs} is {job.state}; this needs {before}")
+        now = database_time(connection)
+        values = {"state": after.value, "rests": "", "rests_since": None, "failures": 0, "next_at": now}
+        connection.execute(update(backfill).where(backfill.c.id == job.id).values(values))
+        _record(connection, action, actor, job)
+        return _by_id(connection, job.id)
+
+
+def _open(connection: Connection, pacs: str) -> Job:
+    """Locked. Raises NotFound."""
+    job = open_of(connection, pacs, locked=True)
+    if job is None:
+        raise NotFound(f"no backfill of {pacs} is open: 'xrayq backfill status' shows the last ones")
+    return job
+
+
+def _by_id(connection: Connection, key: int) -> Job:
+    return _job(connection.execute(select(backfill).where(backfill.c.id == key)).one())
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(**dict(row._mapping) | {"way": Way(row.way), "state": JobState(row.state)})
+
+
+def _record(connection: Connection, action: Action, actor: str, job: Job, **more: Any) -> None:
+    days = {"from": job.first_day.isoformat(), "to": job.last_day.isoformat()}
+    detail = {"pacs": job.pacs} | days | {name: value for name, value in more.items() if value}
+    trail.record(connection, action=action, instance_id=None, actor=actor, detail=detail)

@@ -1,0 +1,155 @@
+"""How far a backfill is, counted from its rows."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from model.json_value import plain
+from worker.backfill import days
+from worker.backfill.options import FilmState, Job, JobState
+from worker.backfill.words import reason_in_words, rest_in_words
+from worker.db.session import database_time
+from worker.db.tables import backfill, backfill_day, backfill_film, instance, outbox
+from worker.states import Priority
+
+WAITS = ("out_of_hours", "live_films", "unscored")
+"""Why a backfill rests without anything being wrong."""
+RECENT = timedelta(minutes=10)
+"""Over which its speed is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Films count once they are known: those of days that the PACS was not asked for yet are none of them."""
+
+    job: Job
+    days: int
+    days_left: int
+    """That the PACS is still to be asked for."""
+    days_failed: dict[str, int]
+    """It gave no whole answer, by code: their films are not known."""
+    here_before: int
+    """Films that needed no fetching."""
+    wanted: int
+    """Not asked for yet."""
+    on_the_way: int
+    """Asked for, and not here yet."""
+    here: int
+    """Fetched."""
+    quarantined: int
+    failed: dict[str, int]
+    """By code: refused_0xHHHH were refused at our door."""
+    unscored: int
+    """Films of all backfills that wait for a worker, behind the live ones."""
+    oldest_unscored: datetime | None
+    """When the first of them came."""
+    films_a_minute: float
+    """In the last ten minutes."""
+    over_at: datetime | None
+    """At its rate and in its hours, where all goes well; None where nobody can say, and after its end."""
+
+    @property
+    def rests(self) -> str:
+        """In words; "" while it works."""
+        return rest_in_words(self.job.rests, self.job.state)
+
+    @property
+    def needs_somebody(self) -> bool:
+        """It rests, and not because it has to wait."""
+        return self.job.state is JobState.RUNNING and self.job.rests not in ("", *WAITS)
+
+    @property
+    def left(self) -> int:
+        return self.wanted + self.on_the_way + self.quarantined
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        found = asdict(self)
+        job = found.pop("job")
+        fields: dict[str, Any] = plain(job | found | {"rests_because": self.rests}, timespec="seconds")
+        return fields
+
+    def failed_in_words(self) -> list[str]:
+        return [f"{number} {reason_in_words(code)}" for code, number in self.failed.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Of all backfills that have not ended."""
+
+    films: dict[str, int]
+    """Each state, and `unscored`: of ended ones too."""
+    resting: int
+
+
+def totals(connection: Connection) -> Totals:
+    rows = connection.execute(
+        select(backfill_film.c.state, func.count())
+        .join(backfill, backfill.c.id == backfill_film.c.backfill_id)
+        .where(backfill.c.ended_at.is_(None))
+        .group_by(backfill_film.c.state)
+    )
+    found = dict.fromkeys(FilmState, 0) | {FilmState(state): int(number) for state, number in rows}
+    behind = select(func.count()).select_from(outbox).where(outbox.c.priority == Priority.BACKFILL.value)
+    rests = (backfill.c.state == JobState.PAUSED.value) | (backfill.c.rests != "")
+    resting = select(func.count()).select_from(backfill).where(backfill.c.ended_at.is_(None), rests)
+    return Totals(
+        films={state.value: number for state, number in found.items()}
+        | {"unscored": int(connection.execute(behind).scalar_one())},
+        resting=int(connection.execute(resting).scalar_one()),
+    )
+
+
+def progress(connection: Connection, job: Job) -> Progress:
+    now = database_time(connection)
+    mine = backfill_film.c.backfill_id == job.id
+    columns = (backfill_film.c.state, backfill_film.c.reason)
+    rows = connection.execute(select(*columns, func.count()).where(mine).group_by(*columns)).all()
+    states: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for state, reason, number in rows:
+        states[state] += number
+        if state == FilmState.FAILED:
+            failed[reason] += number
+    recent = select(func.count()).select_from(backfill_film).where(mine, backfill_film.c.came_at > now - RECENT)
+    of_days = select(
+        func.count(), func.coalesce(func.sum(backfill_day.c.here), 0), func.count(backfill_day.c.asked_at)
+    ).where(backfill_day.c.backfill_id == job.id)
+    number, here_before, asked = connection.execute(of_days).one()
+    behind = outbox.c.priority == Priority.BACKFILL.value
+    unscored, oldest = connection.execute(
+        select(func.count(), func.min(instance.c.received_at))
+        .select_from(outbox)
+        .join(instance, instance.c.id == outbox.c.instance_id)
+        .where(behind)
+    ).one()
+    left = states[FilmState.WANTED] + states[FilmState.ASKED] + states[FilmState.QUARANTINED]
+    days_left = days.left(connection, job) if job.ended_at is None else 0
+    return Progress(
+        job=job,
+        days=number,
+        days_left=days_left,
+        days_failed=days.failed(connection, job),
+        here_before=here_before,
+        wanted=states[FilmState.WANTED],
+        on_the_way=states[FilmState.ASKED],
+        here=states[FilmState.HERE],
+        quarantined=states[FilmState.QUARANTINED],
+        failed=dict(failed.most_common()),
+        unscored=unscored,
+        oldest_unscored=oldest,
+        films_a_minute=round(connection.execute(recent).scalar_one() / (RECENT.total_seconds() / 60), 1),
+        over_at=_over_at(job, now, left, days_left, (asked, states.total())),
+    )
+
+
+def _over_at(job: Job, now: datetime, left: int, days_left: int, known: tuple[int, int]) -> datetime | None:
+    """Args: known: days that were asked for, and films that were not here on these."""
+    asked, films = known
+    if job.state is not JobState.RUNNING or not asked:
+        return None
+    more = days_left * films / asked
+    return now + timedelta(minutes=(left + more) / job.rate / job.share_of_day)

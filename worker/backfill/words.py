@@ -1,0 +1,44 @@
+"""Why a backfill rests, and why films did not come, in words: codes are kept, words are shown."""
+
+from dicom_gateway.errors import REFUSALS, in_hexadecimal
+from dicom_gateway.retrieve_answer import RETRIEVE_FAULTS, retrieve_fault_in_words
+from worker.backfill.films import NOT_ADMITTED, NOT_ARRIVED, OTHER_OBJECT, REFUSED
+from worker.backfill.options import MOST_UNSCORED, JobState
+from worker.backfill.resting import PACS_FAULT
+from worker.pacs.words import fault_in_words
+
+RESTS: dict[str, str] = {
+    "not_named": "XRAYQ_ASK_PACS names it no more",
+    "out_of_hours": "it is not one of its hours",
+    "no_spool": "with --by get the relay writes into the spool, and its machine has none",
+    "disk": "the spool is near its reserve, which is for live films: make space",
+    "quarantine": "its films land in quarantine: see 'xrayq peer quarantine', and let them in: 'xrayq peer admit AE'",
+    "dead_letters": "films fail: 'xrayq instance list --state failed' shows them",
+    "live_films": "live films wait: they come first",
+    "unscored": f"{MOST_UNSCORED} of its films wait for a worker",
+}
+REASONS: dict[str, str] = {
+    NOT_ARRIVED: "the PACS says that it sent it, and it never came: look at the address that it has of our AE title",
+    OTHER_OBJECT: "what came under its UID can be no film",
+    NOT_ADMITTED: "it was in quarantine, and a person rejected it",
+}
+STATUSES = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}
+
+
+def rest_in_words(code: str, state: JobState = JobState.RUNNING) -> str:
+    """ "" while it works."""
+    if state is JobState.PAUSED:
+        return "paused: 'xrayq backfill resume' goes on"
+    if code.startswith(PACS_FAULT):
+        fault = code.removeprefix(PACS_FAULT)
+        known = (fault in RETRIEVE_FAULTS and fault != "not_accepted") or fault.startswith("retrieve_")
+        return f"the PACS: {retrieve_fault_in_words(fault) if known else fault_in_words(fault)}"
+    return RESTS.get(code, code)
+
+
+def reason_in_words(code: str) -> str:
+    """Why a film did not come."""
+    if code.startswith(REFUSED):
+        status = code.removeprefix(REFUSED)
+        return ", ".join(filter(None, (f"refused at our door ({status}", STATUSES.get(status, "")))) + ")"
+    return REASONS.get(code) or f"the PACS: {retrieve_fault_in_words(code)}"
