@@ -148,7 +148,7 @@ class Association:
             peer=self._peer(),
             calling_ae=self.calling_ae,
             called_ae=self.called_ae,
-            spool=self._spool,
+            spool=self._spool.for_strangers() if standing.entry is Entry.QUARANTINED else self._spool,
             accept=self._accept,
             asked=self._asked if accepted.asks else None,
             committed=self._committed if accepted.reports else None,

@@ -106,6 +106,25 @@ class Settings(BaseSettings):
         "address or with another certificate: `allow`; `quarantine`, what it sends is kept and not scored until a "
         "person admits it; `reject`. Empty: allow on this machine (loopback), quarantine from elsewhere.",
     )
+    unknown_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of `max_associations`, and of requests by web at once, that unknown peers may have whose "
+        "films go into quarantine; all of them together, and one at least.",
+    )
+    unknown_per_minute: int = Field(
+        600,
+        gt=0,
+        description="Objects a minute of these peers, all of them together; over it their answers come later, then "
+        "C-STORE gets A703.",
+    )
+    quarantine_objects: int = Field(
+        10_000, gt=0, description="Most objects in quarantine; an unknown peer's next C-STORE gets A704."
+    )
+    quarantine_mib: int = Field(
+        10_240, gt=0, description="Most that these take of the spool; an unknown peer's next C-STORE gets A704."
+    )
     max_associations: int = Field(1000, gt=0, description="Open associations; the next is rejected.")
     association_timeout: float = Field(
         10.0, gt=0, description="Seconds a connected peer has to ask for an association."

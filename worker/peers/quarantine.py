@@ -106,6 +106,15 @@ def held_senders(connection: Connection, most: int = MOST_SENDERS) -> list[HeldS
     return found
 
 
+def amount(connection: Connection) -> tuple[int, int]:
+    """Objects in quarantine, and the bytes that they have in the spool."""
+    size = func.sum(case((instance.c.in_spool, instance.c.size), else_=0))
+    query = select(func.count(), func.coalesce(size, 0))
+    query = query.select_from(quarantine).join(instance, quarantine.c.instance_id == instance.c.id)
+    objects, held = connection.execute(query.where(instance.c.state == State.QUARANTINED)).one()
+    return int(objects), int(held)
+
+
 def held_of(connection: Connection, titles: Iterable[str]) -> list[str]:
     """Those of these AEs of which something is held."""
     query = select(instance.c.id).join(quarantine, quarantine.c.instance_id == instance.c.id)
