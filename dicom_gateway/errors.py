@@ -6,6 +6,7 @@
     │   ├── TooLarge
     │   ├── StoreUnavailable
     │   ├── TooFast
+    │   ├── QuarantineFull
     │   ├── ClassMismatch
     │   ├── InstanceMismatch
     │   ├── Truncated

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 log = logging.getLogger("xrayq.gateway")
 
-NO_REQUEST, NO_PLACE, NO_TLS, NOT_PROVEN = "NO_REQUEST", "NO_PLACE", "NO_TLS", "NOT_PROVEN"
+NO_REQUEST, NO_PLACE, NO_TLS = "NO_REQUEST", "NO_PLACE", "NO_TLS"
+NOT_PROVEN, NO_RIGHT = "NOT_PROVEN", "NO_RIGHT"
 """Why a peer was not let in, where no A-ASSOCIATE-RJ could say so."""
 PEER_LIMIT, UNKNOWN_LIMIT, UNKNOWN = "PEER_LIMIT", "UNKNOWN_LIMIT", "UNKNOWN_"
 """Why a peer was not let in, by the table of peers; the last with the name of an `Unknown`."""
@@ -40,7 +41,8 @@ class Observer:
             reason: name of a `Reject`; UNKNOWN and the name of an `Unknown`; PEER_LIMIT: it has as many associations as
                 its row allows; UNKNOWN_LIMIT: unknown peers have as many as they may, all together; NO_REQUEST: what
                 came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE: closed unheard, there were too many;
-                NO_TLS: the handshake failed; NOT_PROVEN: by web, without a token or a certificate that lets it in.
+                NO_TLS: the handshake failed; NOT_PROVEN: by web, without a token or a certificate that lets it in;
+                NO_RIGHT: by web, and its row does not let it store.
             address: of the peer, an IP address; "" where it is not known.
         """
 

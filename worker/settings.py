@@ -98,7 +98,9 @@ class Settings(BaseSettings):
     ae_title: Title = Field("XRAYQ", min_length=1, max_length=16, description="Our application entity title.")
     require_called_ae: bool = Field(False, description="Reject associations that call another AE title.")
     calling_aes: Annotated[tuple[Title, ...], NoDecode] = Field(
-        (), description="AE titles that may connect at all, asked before `unknown_peers`; empty: every one."
+        (),
+        description="AE titles that may connect, or push by web, at all; asked before `unknown_peers`; empty: "
+        "every one.",
     )
     unknown_peers: Literal["", "allow", "quarantine", "reject"] = Field(
         "",

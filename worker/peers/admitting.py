@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from dicom_gateway.revision import Comparison
 from worker.audit import trail
@@ -117,8 +117,8 @@ def _admitted(connection: Connection, uids: Collection[str]) -> dict[str, list[A
     """By UID, in the order of their revisions."""
     found: dict[str, list[AdmittedFilm]] = defaultdict(list)
     columns = (instance.c.id, instance.c.sop_instance_uid, instance.c.revision, instance.c.digest)
-    query = select(*columns, instance.c.study_instance_uid).where(instance.c.is_film, instance.c.admitted)
-    query = query.order_by(instance.c.revision)
+    query: Select[Any] = select(*columns, instance.c.study_instance_uid).order_by(instance.c.revision)
+    query = query.where(instance.c.is_film, instance.c.admitted)
     for chunk in _chunks(list(uids)):
         for row in connection.execute(query.where(instance.c.sop_instance_uid.in_(chunk))):
             found[row.sop_instance_uid].append(_as_admitted(row))

@@ -148,7 +148,8 @@ def _one(connection: Connection, instance_id: int) -> Row[Any]:
 def _senders(connection: Connection, calling_ae: str) -> Sequence[Row[Any]]:
     """Where and with what certificate an AE sent what is held of it."""
     columns = (quarantine.c.address, quarantine.c.certificate_subject, quarantine.c.certificate_sha256)
-    query = select(instance.c.calling_ae, *columns).join(instance, quarantine.c.instance_id == instance.c.id)
+    query: Select[Any] = select(instance.c.calling_ae, *columns)
+    query = query.join(instance, quarantine.c.instance_id == instance.c.id)
     which = (instance.c.calling_ae == calling_ae, instance.c.state == State.QUARANTINED)
     return connection.execute(query.where(*which).distinct().order_by(*columns)).all()
 

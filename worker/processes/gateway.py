@@ -102,7 +102,7 @@ def run(settings: Settings) -> None:
         standing=admission,
     )
     with _told_in_words():
-        push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics)
+        push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics, admission)
     reporters = Reporters(commits, store_destinations(settings.commitment_to), stop)
     with on_record(settings, database, Actor.GATEWAY):  # before anybody is let in
         with _told_in_words():
