@@ -143,7 +143,7 @@ class Association:
             contexts=accepted.contexts,
             max_pdu=request.max_pdu,
             storing=Storing(
-                spool=self._spool,
+                spool=self._spool.for_strangers() if standing.entry is Entry.QUARANTINED else self._spool,
                 accept=self._accept,
                 observer=self._observer,
                 keep_other_objects=self._options.keep_other_objects,

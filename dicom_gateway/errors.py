@@ -6,6 +6,7 @@
     │   ├── TooLarge
     │   ├── StoreUnavailable
     │   ├── TooFast
+    │   ├── QuarantineFull
     │   ├── ClassMismatch
     │   ├── InstanceMismatch
     │   ├── Truncated
@@ -69,6 +70,7 @@ are ours):
     0xA701  TooLarge            the data set, or what is before its pixels, is larger than this node accepts
     0xA702  StoreUnavailable    the spool cannot be written, or the database did not take the row, or not in time
     0xA703  TooFast             its sender sends more objects a minute than it may
+    0xA704  QuarantineFull      its sender is unknown, and unknown peers have as much here as they may
     0xA900  ClassMismatch       the data set, the command and the context do not name one SOP Class
     0xA901  InstanceMismatch    the data set and the command do not name one SOP Instance
     0xA902  StudyMismatch       by web: it is not of the study that the request names
@@ -125,6 +127,13 @@ class TooFast(Refusal):
 
     status = 0xA703
     comment = "more objects a minute than agreed, try again later"
+
+
+class QuarantineFull(Refusal):
+    """An unknown peer's object: so much of all of them waits in quarantine that no more is taken."""
+
+    status = 0xA704
+    comment = "too much of unknown peers is here, try again later"
 
 
 class ClassMismatch(Refusal):
@@ -188,6 +197,7 @@ REFUSALS: tuple[type[Refusal], ...] = (
     TooLarge,
     StoreUnavailable,
     TooFast,
+    QuarantineFull,
     ClassMismatch,
     InstanceMismatch,
     Truncated,

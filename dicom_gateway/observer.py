@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 log = logging.getLogger("xrayq.gateway")
 
-NO_REQUEST, NO_PLACE, NO_TLS, NOT_PROVEN = "NO_REQUEST", "NO_PLACE", "NO_TLS", "NOT_PROVEN"
+NO_REQUEST, NO_PLACE, NO_TLS = "NO_REQUEST", "NO_PLACE", "NO_TLS"
+NOT_PROVEN, NO_RIGHT = "NOT_PROVEN", "NO_RIGHT"
 """Why a peer was not let in, where no A-ASSOCIATE-RJ could say so."""
-PEER_LIMIT, UNKNOWN = "PEER_LIMIT", "UNKNOWN_"
-"""Why a peer was not let in, by the table of peers; the second with the name of an `Unknown`."""
+PEER_LIMIT, UNKNOWN_LIMIT, UNKNOWN = "PEER_LIMIT", "UNKNOWN_LIMIT", "UNKNOWN_"
+"""Why a peer was not let in, by the table of peers; the last with the name of an `Unknown`."""
 USED = "used"
 """A presentation context that was refused was used all the same: the association is aborted."""
 
@@ -38,9 +39,10 @@ class Observer:
         Args:
             calling_ae: "" where it did not say who it is, or that cannot be read.
             reason: name of a `Reject`; UNKNOWN and the name of an `Unknown`; PEER_LIMIT: it has as many associations as
-                its row allows; NO_REQUEST: what came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE: closed
-                unheard, there were too many; NO_TLS: the handshake failed; NOT_PROVEN: by web, without a token
-                or a certificate that lets it in.
+                its row allows; UNKNOWN_LIMIT: unknown peers have as many as they may, all together; NO_REQUEST: what
+                came is no A-ASSOCIATE-RQ, or was not whole in time; NO_PLACE: closed unheard, there were too many;
+                NO_TLS: the handshake failed; NOT_PROVEN: by web, without a token or a certificate that lets it in;
+                NO_RIGHT: by web, and its row does not let it store.
             address: of the peer, an IP address; "" where it is not known.
         """
 

@@ -29,6 +29,8 @@ class GatewayOptions:
     nothing of their role. Another one that says nothing is SCU by default (PS3.7 D.3.3.4), and wants our commitment."""
     max_associations: int = 1000
     """Open associations; the next is rejected as a local limit (2/3/2)."""
+    max_quarantined: int = 250
+    """Of these, of all peers together whose films go into quarantine; the next is rejected the same way."""
     max_pdu: int = 128 * 1024
     """Largest P-DATA-TF PDU we announce, bytes."""
     association_timeout: float = 10.0

@@ -20,10 +20,10 @@ from dicom_gateway.committing import Keep
 from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
 from dicom_gateway.negotiation import Reject
-from dicom_gateway.observer import NO_PLACE, PEER_LIMIT, Observer, tell
+from dicom_gateway.observer import NO_PLACE, PEER_LIMIT, UNKNOWN_LIMIT, Observer, tell
 from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
-from dicom_gateway.peers import EVERYBODY, Connected, Standing
+from dicom_gateway.peers import EVERYBODY, Connected, Entry, Standing
 from dicom_gateway.spool import Spool
 from dicom_gateway.tls import Followed, server_tls
 from dicom_gateway.tls_wire import TlsWire
@@ -82,6 +82,8 @@ class Gateway:
         self._established = 0
         self._of_peer: Counter[str] = Counter()
         """Of these, by calling AE title; of known peers alone."""
+        self._quarantined = 0
+        """Of these, of peers whose films go into quarantine."""
 
     @property
     def port(self) -> int:
@@ -194,19 +196,22 @@ class Gateway:
         return TlsWire(connection, timeout, self._tls.context()) if tls and self._tls else Wire(connection, timeout)
 
     def _serve(self, connection: socket.socket, address: str, tls: bool) -> None:
-        admitted, title = False, ""
+        admitted, quarantined, title = False, False, ""
 
         def admit(connected: Connected, standing: Standing) -> str:
-            nonlocal admitted, title
-            most = standing.most_associations
+            nonlocal admitted, quarantined, title
+            most, strange = standing.most_associations, standing.entry is Entry.QUARANTINED
             with self._lock:
                 asked = self._asking.pop(association, None)  # None: it had to give way
                 if asked is None or self._established >= self._options.max_associations:
                     return Reject.LOCAL_LIMIT.name
                 if most is not None and self._of_peer[connected.calling_ae] >= most:
                     return PEER_LIMIT
-                admitted, title = True, connected.calling_ae if standing.peer else ""
+                if strange and self._quarantined >= self._options.max_quarantined:
+                    return UNKNOWN_LIMIT
+                admitted, quarantined, title = True, strange, connected.calling_ae if standing.peer else ""
                 self._established += 1
+                self._quarantined += strange
                 if title:
                     self._of_peer[title] += 1
             return ""
@@ -235,6 +240,7 @@ class Gateway:
                 self._open.pop(association, None)
                 self._asking.pop(association, None)
                 self._established -= admitted
+                self._quarantined -= quarantined
                 if title:
                     self._of_peer[title] -= 1
 

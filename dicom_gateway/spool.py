@@ -46,17 +46,32 @@ class Stored:
 class Spool:
     """A folder of films. Any number of processes may write to one spool."""
 
-    def __init__(self, root: Path, *, reserve_bytes: int = 1 << 30, max_bytes: int = 512 << 20) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        reserve_bytes: int = 1 << 30,
+        max_bytes: int = 512 << 20,
+        check_every: int = CHECK_SPACE_EVERY,
+    ) -> None:
         """
         Args:
             root: folder, created with mode 0700 by `prepare`.
             reserve_bytes: free space that a film must leave on the file system.
             max_bytes: largest film.
+            check_every: bytes of a film after which the free space is looked at again.
         """
         self.root = root
         self.reserve_bytes = reserve_bytes
         self.max_bytes = max_bytes
+        self.check_every = check_every
         self._incoming = root / INCOMING
+
+    def for_strangers(self) -> "Spool":
+        """The same folder for unknown peers: they leave twice the reserve free, so that known ones have room."""
+        return Spool(
+            self.root, reserve_bytes=2 * self.reserve_bytes, max_bytes=self.max_bytes, check_every=WRITE_BACK_EVERY
+        )
 
     def prepare(self) -> int:
         """Create the folders durably and sweep what a crash left half written. Returns how many files were swept."""
@@ -107,7 +122,7 @@ class Incoming:
         self._size += len(chunk)
         if self._size > self._spool.max_bytes:
             raise TooLarge
-        if self._size - self._checked > CHECK_SPACE_EVERY:
+        if self._size - self._checked > self._spool.check_every:
             self._checked = self._size
             self._spool.check_space()
         try:

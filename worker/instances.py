@@ -16,7 +16,7 @@ from worker.db.scores import LiveScore, ScoreView, live_scores, of_instance
 from worker.db.session import database_time, reading, snapshot, writing
 from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
-from worker.peers import quarantine
+from worker.peers import leaving
 from worker.queue import outbox as queue
 from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, Priority, State, sources
 from worker.studies import opening
@@ -177,7 +177,7 @@ def reject(engine: Engine, instance_id: int, actor: str) -> str:
     Returns the reason that it has now. Raises NotFound, WrongState.
     """
     if _state_of(engine, instance_id) == State.QUARANTINED:
-        quarantine.reject_instance(engine, instance_id, actor=actor)
+        leaving.reject_instance(engine, instance_id, actor=actor)
         return NOT_ADMITTED
     with writing(engine) as connection:
         now = database_time(connection)

@@ -129,7 +129,8 @@ class GatewayMetrics(Observer):
         )
         self._unknown = Counter(
             "xrayq_unknown_peers_total",
-            "Associations of peers that are not in the table of peers, or not as they came, and what became of them.",
+            "Associations and web requests of peers that are not in the table of peers, or not as they came, by what "
+            "became of them.",
             ["why", "entry"],
             registry=self.registry,
         )
@@ -226,6 +227,9 @@ class PushMetrics(Observer):
             ["calling_ae", "status"],
             registry=gateway.registry,
         )
+
+    def unknown(self, calling_ae: str, why: str, entry: str) -> None:
+        self._gateway.unknown(calling_ae, why, entry)
 
     def kept(self, calling_ae: str) -> None:
         self._gateway.kept(calling_ae)

@@ -98,13 +98,34 @@ class Settings(BaseSettings):
     ae_title: Title = Field("XRAYQ", min_length=1, max_length=16, description="Our application entity title.")
     require_called_ae: bool = Field(False, description="Reject associations that call another AE title.")
     calling_aes: Annotated[tuple[Title, ...], NoDecode] = Field(
-        (), description="AE titles that may connect at all, asked before `unknown_peers`; empty: every one."
+        (),
+        description="AE titles that may connect, or push by web, at all; asked before `unknown_peers`; empty: "
+        "every one.",
     )
     unknown_peers: Literal["", "allow", "quarantine", "reject"] = Field(
         "",
         description="What becomes of a peer that is not in the table of peers (`xrayq peer`), or comes from another "
         "address or with another certificate: `allow`; `quarantine`, what it sends is kept and not scored until a "
         "person admits it; `reject`. Empty: allow on this machine (loopback), quarantine from elsewhere.",
+    )
+    unknown_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of `max_associations`, and of requests by web at once, that unknown peers may have whose "
+        "films go into quarantine; all of them together, and one at least.",
+    )
+    unknown_per_minute: int = Field(
+        600,
+        gt=0,
+        description="Objects a minute of these peers, all of them together; over it their answers come later, then "
+        "C-STORE gets A703.",
+    )
+    quarantine_objects: int = Field(
+        10_000, gt=0, description="Most objects in quarantine; an unknown peer's next C-STORE gets A704."
+    )
+    quarantine_mib: int = Field(
+        10_240, gt=0, description="Most that these take of the spool; an unknown peer's next C-STORE gets A704."
     )
     max_associations: int = Field(1000, gt=0, description="Open associations; the next is rejected.")
     association_timeout: float = Field(

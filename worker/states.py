@@ -8,6 +8,10 @@ NOT_A_FILM = "not_a_film"
 NOT_ADMITTED = "not_admitted"
 """The reason of what an unknown peer sent and an operator rejected: it never counted, and does not now."""
 
+DUPLICATE, REPLACED = "duplicate", "replaced"
+"""Reasons of a film that was admitted from the quarantine, and is here already: the same film, or a newer one under its
+UID. It is not scored, and counts nowhere."""
+
 NO_STUDY = "study_missing"
 """Study or Series Instance UID is missing or no UID: a score would belong to no study."""
 
@@ -24,7 +28,7 @@ class State(StrEnum):
 TRANSITIONS: dict[State, dict[State, str]] = {
     State.QUARANTINED: {
         State.RECEIVED: "an operator admitted its sender, or it alone",
-        State.INELIGIBLE: "an operator rejected it; or it was admitted and is no film",
+        State.INELIGIBLE: "an operator rejected it; or it was admitted, and is no film or is here already",
     },
     State.RECEIVED: {
         State.SCORED: "the bundle scored it",

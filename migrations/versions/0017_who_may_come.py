@@ -6,7 +6,9 @@ Revises: 0016
 Who sent films before the update goes on sending them: each such AE becomes a peer, from any address, for addresses were
 not kept until now. `xrayq peer add --replace` narrows that. A new AE is unknown.
 
-The way back puts what is in quarantine into the queue: the release before scores whatever comes.
+The way back puts what is in quarantine into the queue: the release before scores whatever comes. Forward again, what
+was not admitted counts nowhere again, by its reason; and an AE that sent films into quarantine alone, by the audit
+trail, is no peer. Rows that a person wrote are gone, and are to be written again: the trail has them.
 """
 
 import sqlalchemy as sa
@@ -31,7 +33,15 @@ INSERT INTO peer (calling_ae, networks, certificate_subject, certificate_sha256,
 SELECT title, '["0.0.0.0/0", "::/0"]', '', '', '["commit", "echo", "store"]', CURRENT_TIMESTAMP, 'update'
 FROM senders
 WHERE title IS NOT NULL AND title <> 'LOCAL'
-    AND EXISTS (SELECT 1 FROM instance WHERE calling_ae = title AND is_film)
+    AND EXISTS (
+        SELECT 1 FROM instance WHERE calling_ae = title AND is_film AND NOT EXISTS (
+            SELECT 1 FROM audit_event WHERE instance_id = instance.id AND action = 'quarantined'
+        )
+    )
+"""
+NOT_ADMITTED = """
+UPDATE instance SET admitted = false
+WHERE state = 'ineligible' AND reason IN ('not_admitted', 'duplicate', 'replaced')
 """
 RELEASE = """
 INSERT INTO outbox (kind, instance_id, next_attempt_at)
@@ -72,6 +82,7 @@ def upgrade() -> None:
         "instance",
         sa.Column("admitted", sa.Boolean(), nullable=False, server_default=sa.true(), comment=ADMITTED),
     )
+    op.execute(NOT_ADMITTED)
     op.execute(SENDERS)
 
 

@@ -1,6 +1,7 @@
 """Who may come, over real sockets: 127.0.0.x stand for the hospital's addresses."""
 
 import logging
+import os
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -12,8 +13,10 @@ import pytest
 from pydicom import uid
 from pynetdicom import AE
 
+from dicom_gateway import scu
 from dicom_gateway.contexts import VERIFICATION
 from dicom_gateway.peers import Certificate, Connected, Peer, Policy, Right, Unknown, standing
+from dicom_gateway.spool import Spool
 from dicom_gateway.tls import TlsOptions, shown, subject_of
 from tests.certificates import Authority, Certified
 from tests.phantoms import write_film
@@ -120,6 +123,31 @@ def test_a_peer_has_as_many_associations_as_its_row_says(start: Start) -> None:
         peer.socket.close()
     wait_until(lambda: node.gateway.established == 0, 10, "their ends")
     assert rejected(node, "CR1") is None
+
+
+def test_strangers_leave_places_and_space_to_peers(start: Start, tmp_path: Path) -> None:
+    seen = Seen()
+    free = free_bytes_of(tmp_path)
+    spool = Spool(tmp_path / "spool", reserve_bytes=free * 2 // 3)
+    node = start(standing=asks(Policy.QUARANTINE), observer=seen, max_quarantined=1, spool=spool)
+    with Raw(node.port) as stranger:
+        assert stranger.associate(calling="CR2").kind == ASSOCIATE_AC
+        assert rejected(node, "CR3") == (2, 3, 2)
+        assert rejected(node, "CR1") is None
+    assert ("rejected", "CR3", "UNKNOWN_LIMIT") in seen.told
+    wait_until(lambda: node.gateway.established == 0, 10, "its end")
+    film = write_film(tmp_path)
+    statuses = [
+        answer.status
+        for calling_ae in ("CR3", "CR1")
+        for answer in scu.send("127.0.0.1", node.port, [film], called_ae="XRAYQ", calling_ae=calling_ae)
+    ]
+    assert statuses == [0xA700, 0]
+
+
+def free_bytes_of(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
 
 
 def certificate_of(certified: Certified) -> Certificate:

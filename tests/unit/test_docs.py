@@ -28,7 +28,7 @@ from worker.errors import EXIT_CODES
 from worker.scoring.outcomes import known_reasons
 from worker.secret_files import SECRETS, variable_of
 from worker.settings import CONFIG_VARIABLE, Settings
-from worker.states import NOT_A_FILM, State
+from worker.states import DUPLICATE, NOT_A_FILM, NOT_ADMITTED, REPLACED, State
 
 ROOT = Path(__file__).parents[2]
 README, CONFORMANCE, SETTINGS = "README.md", "dicom_gateway/CONFORMANCE.md", "worker/SETTINGS.md"
@@ -51,7 +51,8 @@ FOR_USERS = (
     "model/TRAINING.md",
     "model/CALIBRATION.md",
 )
-REASONS = sorted({*(one for of in known_reasons().values() for one in of if one), NOT_A_FILM, "operator"})
+NOT_THE_GATES = {NOT_A_FILM, NOT_ADMITTED, DUPLICATE, REPLACED, "operator"}
+REASONS = sorted({*(one for of in known_reasons().values() for one in of if one)} | NOT_THE_GATES)
 PROCESSES = {"up", "gateway", "relay", "worker"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 VARIABLES |= {variable_of(name) for name in SECRETS}

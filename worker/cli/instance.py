@@ -16,7 +16,7 @@ from worker.cli.common import (
     wide_console,
 )
 from worker.cli.instance_view import detail_lines, plain_text, print_score, print_table, styled
-from worker.processes.parts import open_database
+from worker.processes.parts import film_comparison, open_database
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances and their scores.")
 
@@ -172,12 +172,14 @@ def admit(name: Name) -> None:
     xrayq instance admit 17
     """
     from worker.instances import find
-    from worker.peers.quarantine import admit_instance
+    from worker.peers.leaving import admit_instance
 
-    engine = open_database(load_settings())
+    settings = load_settings()
+    engine = open_database(settings)
     instance_id = find(engine, name)[-1].id
-    admit_instance(engine, instance_id, actor=operator())
-    typer.echo(f"instance {instance_id} left the quarantine")
+    with film_comparison(settings) as compare:
+        reason = admit_instance(engine, instance_id, actor=operator(), compare=compare)
+    typer.echo(f"instance {instance_id} left the quarantine{f', and is ineligible: {reason}' if reason else ''}")
 
 
 @app.command()

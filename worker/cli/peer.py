@@ -155,14 +155,14 @@ def _add(engine: "Engine", peers: "list[Peer]", *, replace: bool) -> None:
     from worker.db.session import reading
     from worker.peers import table
     from worker.peers.entry import spoken
-    from worker.peers.quarantine import held_senders
+    from worker.peers.quarantine import held_of
 
     table.add(engine, peers, actor=operator(), replace=replace)
     for peer in peers:
         typer.echo(f"{peer.calling_ae} may {', '.join(sorted(peer.rights))}, from {spoken(peer.networks)}")
     with reading(engine) as connection:
-        waiting = {sender.calling_ae for sender in held_senders(connection)}
-    for title in sorted(waiting & {peer.calling_ae for peer in peers}):
+        waiting = held_of(connection, sorted(peer.calling_ae for peer in peers))
+    for title in waiting:
         typer.echo(f"films of {title} wait in quarantine: 'xrayq peer admit {title}' releases what is of this peer")
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
-from worker.processes.parts import open_database
+from worker.processes.parts import film_comparison, open_database
 
 if TYPE_CHECKING:
-    from worker.peers.quarantine import Released
+    from worker.peers.admitting import Released
 
 Title = Annotated[str, typer.Argument(help="AE title, as 'xrayq peer quarantine' shows it.", metavar="AE")]
 NetworkOption = Annotated[
@@ -46,7 +46,7 @@ def quarantine(as_json: JsonOption = False) -> None:
         (
             sender.calling_ae,
             sender.address,
-            sender.why.value,
+            sender.why.value if sender.why else "",
             str(sender.films),
             str(sender.other_objects),
             clock(sender.since, settings.zone),
@@ -67,19 +67,26 @@ def admit(title: Title, network: NetworkOption = None) -> None:
 
     Without --network it is known by the one address that it sent from. Of a peer
     that is there the network is added, and nothing else of its row changes. What
-    came under its title from elsewhere stays in quarantine.
+    came under its title from elsewhere stays in quarantine. A film that is here
+    already from another sender is not scored twice: it ends as ineligible, reason
+    duplicate, or replaced where a newer one came in between.
 
     \b
     xrayq peer admit CR1
     xrayq peer admit PACS --network 10.1.2.0/24
     """
     from worker.peers.entry import networks_of, peer_of, spoken
-    from worker.peers.quarantine import admit_sender
+    from worker.peers.leaving import admit_sender
+    from worker.words import counted
 
+    settings = load_settings()
     named = networks_of(title, network) if network else ()
     name = peer_of(title, networks=["0.0.0.0/0"]).calling_ae
-    peer, released = admit_sender(open_database(load_settings()), name, named, actor=operator())
+    with film_comparison(settings) as compare:
+        peer, released = admit_sender(open_database(settings), name, named, actor=operator(), compare=compare)
     typer.echo(f"{name} is a peer, from {spoken(peer.networks)}; {_objects(released)} left the quarantine")
+    if released.ended:
+        typer.echo(f"{counted(released.ended, 'film')} of these were here already, and are not scored twice")
 
 
 def reject(title: Title, network: NetworkOption = None) -> None:
@@ -92,7 +99,7 @@ def reject(title: Title, network: NetworkOption = None) -> None:
     xrayq peer reject CR1 --network 10.9.9.9
     """
     from worker.peers.entry import networks_of
-    from worker.peers.quarantine import reject_sender
+    from worker.peers.leaving import reject_sender
 
     named = networks_of(title, network) if network else ()
     released = reject_sender(open_database(load_settings()), title, named, actor=operator())

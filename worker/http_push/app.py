@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from dicom_gateway.observer import NOT_PROVEN, tell
-from dicom_gateway.peers import Connected
+from dicom_gateway.few_lines import FewLines
+from dicom_gateway.observer import NO_RIGHT, NOT_PROVEN, UNKNOWN, UNKNOWN_LIMIT, Observer, tell
+from dicom_gateway.peers import EVERYBODY, Connected, Entry, Right, Standing
 from dicom_gateway.store_response import store_response
 from dicom_gateway.values import is_valid_uid
 from worker.http_push.admission import Admission
@@ -36,15 +38,28 @@ class PushApp:
     """An ASGI application. Its connection stands in `scope["state"]["connection"]`."""
 
     def __init__(
-        self, intake: Intake, admission: Admission, *, silence: float, answered: Callable[[str, int], None]
+        self,
+        intake: Intake,
+        admission: Admission,
+        *,
+        silence: float,
+        answered: Callable[[str, int], None],
+        standing: Callable[[Connected], Standing] = lambda _: EVERYBODY,
+        unknown_share: float = 1.0,
     ) -> None:
         """
         Args:
             silence: seconds without a byte of a payload before its request is given up.
             answered: told the calling AE, "" where it is not known, and the HTTP status of each answer.
+            standing: as of `dicom_gateway.scp.Gateway`.
+            unknown_share: of MOST_REQUESTS, for peers whose films go into quarantine; one at least.
         """
+        self._standing = standing
+        self._most_quarantined = max(1, int(MOST_REQUESTS * unknown_share))
+        self._quarantined = 0
         self._intake = intake
         self._admission = admission
+        self._few = FewLines(log)
         self._silence = silence
         self._answered = answered
         self._threads = ThreadPoolExecutor(MOST_REQUESTS, thread_name_prefix="push")
@@ -75,6 +90,10 @@ class PushApp:
         finally:
             connection.leave()
 
+    @property
+    def observer(self) -> Observer:
+        return self._intake.observer
+
     def close(self) -> None:
         """No further payload is taken."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -84,8 +103,15 @@ class PushApp:
         try:
             caller = self._admission.caller(request.headers.get("authorization", ""), connection.common_name)
         except HTTPException:
-            tell(self._intake.observer.rejected, "", NOT_PROVEN, connection.address)
+            tell(self.observer.rejected, "", NOT_PROVEN, connection.address)
             raise
+        sent_by = Connected(
+            calling_ae=caller,
+            address=connection.address,
+            certificate=connection.certificate,
+            proven=bool(self._admission.tokens),
+        )
+        strange = self._let_in(sent_by)
         request.scope["state"]["caller"] = caller
         connection.admitted = True
         media_type, boundary = answered_with(request.headers), boundary_of(request.headers)
@@ -96,10 +122,13 @@ class PushApp:
             raise HTTPException(413, PayloadFault.TOO_LARGE.words)
         if self._running >= MOST_REQUESTS:
             raise HTTPException(503, "too many requests at once", {"Retry-After": str(RETRY_SECONDS)})
+        if strange and self._quarantined >= self._most_quarantined:
+            tell(self.observer.rejected, caller, UNKNOWN_LIMIT, connection.address)
+            raise HTTPException(503, "too many requests of unknown peers at once", {"Retry-After": str(RETRY_SECONDS)})
         self._running += 1
-        proven = bool(self._admission.tokens)
-        sent_by = Connected(calling_ae=caller, address=connection.address, proven=proven)
-        body = RequestBody(self._intake, boundary, sent_by=sent_by, study=study)
+        self._quarantined += strange
+        intake = replace(self._intake, spool=self._intake.spool.for_strangers()) if strange else self._intake
+        body = RequestBody(intake, boundary, sent_by=sent_by, study=study)
         try:
             fault, unread = await self._read(request, body)
             await self._in_thread(body.end, fault)
@@ -109,9 +138,25 @@ class PushApp:
         finally:
             await self._in_thread(body.discard)
             self._running -= 1
+            self._quarantined -= strange
         answer = self._answer(body, media_type, connection.address, caller)
         answer.unread = unread
         return answer
+
+    def _let_in(self, sent_by: Connected) -> bool:
+        """Whether what it brings goes into quarantine. Raises HTTPException 403."""
+        found, caller = self._standing(sent_by), sent_by.calling_ae
+        if found.unknown and found.entry is not Entry.ALLOWED:
+            tell(self.observer.unknown, caller, found.unknown.name, found.entry)
+            known = {"calling_ae": caller, "peer": sent_by.address}
+            self._few.warning("unknown peer", known | {"reason": found.unknown, "state": found.entry})
+            if found.entry is Entry.REJECTED:
+                tell(self.observer.rejected, caller, f"{UNKNOWN}{found.unknown.name}", sent_by.address)
+                raise HTTPException(403, "not in the table of peers")
+        if Right.STORE not in found.rights:
+            tell(self.observer.rejected, caller, NO_RIGHT, sent_by.address)
+            raise HTTPException(403, "no right to store")
+        return found.entry is Entry.QUARANTINED
 
     async def _read(self, request: Request, body: RequestBody) -> tuple[PayloadFault | None, bool]:
         """The payload to its end, or to what ended it before; and whether more of it comes."""

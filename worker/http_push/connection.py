@@ -8,6 +8,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from dicom_gateway.peers import Certificate
+from dicom_gateway.tls import shown
+
 REQUEST_SECONDS = 10.0
 """From the connection, or its TLS handshake, to the last byte of a request's headers."""
 LEAVE_SECONDS = 10.0
@@ -23,6 +26,7 @@ class PushConnection(H11Protocol):
         self.address = address
         self.common_name = ""
         """Of the certificate that the peer showed."""
+        self.certificate: Certificate | None = None
         self.admitted = False
         """Whether it may push; one that may not gives way first."""
         self.closed = asyncio.Event()
@@ -31,6 +35,9 @@ class PushConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.common_name = _common_name(transport.get_extra_info("peercert"))
+        tls = transport.get_extra_info("ssl_object")
+        der = tls.getpeercert(binary_form=True) if tls else None
+        self.certificate = shown(der) if der else None
         self._timer = self.loop.call_later(REQUEST_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:

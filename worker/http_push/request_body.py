@@ -18,6 +18,7 @@ from dicom_gateway.errors import (
     SUCCESS,
     Malformed,
     NoSpace,
+    QuarantineFull,
     Refusal,
     StoreUnavailable,
     TooFast,
@@ -149,7 +150,11 @@ class RequestBody:
             return 202 if refusals else 200
         if self.fault:
             return self.fault.status
-        return 503 if any(isinstance(refusal, NoSpace | StoreUnavailable | TooFast) for refusal in refusals) else 409
+        return (
+            503
+            if any(isinstance(refusal, NoSpace | StoreUnavailable | TooFast | QuarantineFull) for refusal in refusals)
+            else 409
+        )
 
     def _begin_part(self) -> None:
         self._parts += 1

@@ -16,6 +16,7 @@ from uvicorn.config import Config
 
 from dicom_gateway.errors import CannotListen
 from dicom_gateway.few_lines import FewLines
+from dicom_gateway.observer import NO_TLS, tell
 from dicom_gateway.tls import Followed
 from worker.http_push.app import PushApp
 from worker.http_push.connection import PushConnection
@@ -160,6 +161,9 @@ class PushServer:
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             self._few.warning("no connection", extra={"peer": peer.address, "reason": reason})
+            # A peer that closes first is neither; asyncio aborts the connection of one that is too slow.
+            if isinstance(error, ssl.SSLError | ConnectionAbortedError):
+                tell(self._app.observer.rejected, "", NO_TLS, peer.address)
             connection.close()
             return
         peer.connection = made

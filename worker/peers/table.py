@@ -1,7 +1,7 @@
 """The table of peers in the database: read, changed, and followed.
 
-Whoever changes it, and whoever puts an object into quarantine because of it, takes the same lock: what arrives while a
-peer is admitted is either released with the rest, or sees the new table.
+Whoever changes it takes the lock, which every arriving object shares: what arrives while a peer is admitted is either
+released with the rest, or sees the new table.
 """
 
 from collections.abc import Iterable

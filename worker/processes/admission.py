@@ -1,23 +1,24 @@
 """Who may come, in the gateway process: the table of peers in memory, and what becomes of what is sent.
 
-The table is read every few seconds, and no association asks the database. While that is away, what was read last
-counts.
+The table, and how much is in quarantine, is read every few seconds, and no association asks the database. While that is
+away, what was read last counts.
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event
+from dataclasses import dataclass
+from threading import Event, Lock
 
 from sqlalchemy import Engine
 
-from dicom_gateway.errors import TooFast
+from dicom_gateway.errors import QuarantineFull, TooFast
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.pace import Pace
 from dicom_gateway.peers import Connected, Entry, Peer, Policy, Right, Standing, standing
 from worker.db.session import reading
-from worker.peers import table
+from worker.peers import quarantine, table
 from worker.queue.periodic import Periodic
 from worker.receiving.arrivals import let_go
 
@@ -25,6 +26,21 @@ log = logging.getLogger("xrayq.gateway")
 
 SECONDS = 2.0
 """From one reading of the table to the next: `xrayq peer add` counts after so long."""
+
+STRANGERS = "(unknown peers)"
+"""In the place of an AE title, of which this is none: it is too long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strangers:
+    """What unknown peers may do whose films go into quarantine, all of them together."""
+
+    per_minute: int
+    """Objects; over it they are slowed as a peer over its own rate."""
+    objects: int
+    """In quarantine. Several gateways count each for itself between two readings, and may take a few more."""
+    size: int
+    """Of these in the spool, bytes."""
 
 
 class Admission:
@@ -35,6 +51,7 @@ class Admission:
         database: Engine,
         policy: Policy | None,
         *,
+        strangers: Strangers,
         own_title: str,
         stop: Event,
         slowed: Callable[[str, float], None],
@@ -43,6 +60,7 @@ class Admission:
 
         Args:
             policy: see `dicom_gateway.peers.standing`.
+            strangers: what unknown peers may do.
             own_title: of our own C-ECHO, which is always let in.
             stop: ends every wait.
             slowed: told of an AE whose answer waits, and for how many seconds.
@@ -54,6 +72,10 @@ class Admission:
         self._slowed = slowed
         self._pace = Pace()
         self._peers: dict[str, Peer] = {}
+        self._strangers = strangers
+        self._objects = self._size = 0
+        """In quarantine when the database was read last, and taken since."""
+        self._lock = Lock()
         self.read()
 
     @property
@@ -64,9 +86,12 @@ class Admission:
         """Raises SQLAlchemyError, and then what was read last stays."""
         with reading(self._database) as connection:
             found = table.read(connection)
+            amount = quarantine.amount(connection)
+        with self._lock:
+            self._objects, self._size = amount
         if found != self._peers:
             self._peers = found
-            self._pace.forget(set(found))
+            self._pace.forget({*found, STRANGERS})
             log.info("peers read", extra={"count": len(found)})
 
     def __call__(self, connected: Connected) -> Standing:
@@ -88,19 +113,36 @@ class Admission:
             who sent it, where that is unknown and is for the quarantine; else None.
 
         Raises:
-            TooFast: nothing is committed, and its file leaves the spool.
+            TooFast, QuarantineFull: nothing is committed, and its file leaves the spool.
         """
         sent_by = arrived.sent_by
         found = self(sent_by) if sent_by else Standing(entry=Entry.KNOWN)
-        wait = 0.0
-        if found.peer and found.peer.stores_a_minute:
-            try:
-                wait = self._pace.take(found.peer.calling_ae, found.peer.stores_a_minute)
-            except TooFast:
-                if arrived.fresh:
-                    let_go(self._database, arrived)
-                raise
-        yield sent_by if found.entry in (Entry.QUARANTINED, Entry.REJECTED) else None
+        strange = found.entry in (Entry.QUARANTINED, Entry.REJECTED)
+        try:
+            if strange:
+                self._make_sure_of_room(arrived.size if arrived.path else 0)
+            wait = self._wait(found, strange)
+        except (TooFast, QuarantineFull):
+            if arrived.fresh:
+                let_go(self._database, arrived)
+            raise
+        yield sent_by if strange else None
         if wait:
             self._slowed(arrived.calling_ae, wait)
             self._stop.wait(wait)
+
+    def _wait(self, found: Standing, strange: bool) -> float:
+        """Seconds until the answer. Raises TooFast."""
+        if strange:
+            return self._pace.take(STRANGERS, self._strangers.per_minute)
+        if found.peer and found.peer.stores_a_minute:
+            return self._pace.take(found.peer.calling_ae, found.peer.stores_a_minute)
+        return 0.0
+
+    def _make_sure_of_room(self, size: int) -> None:
+        """For a stranger's object of so many bytes. Raises QuarantineFull."""
+        with self._lock:
+            if self._objects >= self._strangers.objects or self._size + size > self._strangers.size:
+                raise QuarantineFull
+            self._objects += 1
+            self._size += size

@@ -15,6 +15,7 @@ from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.peers import Policy
 from dicom_gateway.scp import Gateway
+from dicom_gateway.spool import MEBIBYTE
 from worker.audit.actions import Actor
 from worker.committing.reporters import Reporters
 from worker.errors import Unhealthy
@@ -22,7 +23,7 @@ from worker.health import probes
 from worker.http_push.server import PushServer
 from worker.metrics import GatewayMetrics, PushMetrics
 from worker.processes import endpoints
-from worker.processes.admission import Admission
+from worker.processes.admission import Admission, Strangers
 from worker.processes.audit_options import on_record
 from worker.processes.commitment_options import committing
 from worker.processes.parts import cannot_listen, comparing, open_database, open_spool, prepare_spool, told_to_stop
@@ -53,6 +54,11 @@ def run(settings: Settings) -> None:
     admission = Admission(
         database,
         Policy(settings.unknown_peers) if settings.unknown_peers else None,
+        strangers=Strangers(
+            per_minute=settings.unknown_per_minute,
+            objects=settings.quarantine_objects,
+            size=settings.quarantine_mib * MEBIBYTE,
+        ),
         own_title=own_title,
         stop=stop,
         slowed=metrics.slowed,
@@ -82,6 +88,7 @@ def run(settings: Settings) -> None:
             calling_aes=(*settings.calling_aes, own_title) if settings.calling_aes else (),
             reporting_aes=routes_of(settings.results_to).called_aes,
             max_associations=settings.max_associations,
+            max_quarantined=max(1, int(settings.max_associations * settings.unknown_share)),
             association_timeout=settings.association_timeout,
             network_timeout=settings.network_timeout,
             idle_timeout=settings.idle_timeout,
@@ -95,7 +102,7 @@ def run(settings: Settings) -> None:
         standing=admission,
     )
     with _told_in_words():
-        push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics)
+        push = push_server(settings, spool, accept, Observers(push_metrics, refused), push_metrics, admission)
     reporters = Reporters(commits, store_destinations(settings.commitment_to), stop)
     with on_record(settings, database, Actor.GATEWAY):  # before anybody is let in
         with _told_in_words():

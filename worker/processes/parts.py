@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dicom_gateway.spool import Spool
     from model.preprocess import PreprocessSpec
+    from worker.peers.deciding import CompareFilms
     from worker.receiving.same_picture import Comparing
     from worker.scoring.decoding import DecodePool
     from worker.settings import Settings
@@ -97,6 +98,18 @@ def comparing(settings: "Settings") -> "Comparing":
     from worker.receiving.same_picture import Comparing
 
     return Comparing(memory_bytes=settings.decode_memory_mib * MEBIBYTE, max_pixels=int(settings.max_megapixels * 1e6))
+
+
+@contextmanager
+def film_comparison(settings: "Settings") -> Iterator["CompareFilms"]:
+    """Compares two films of the spool, by their digests."""
+    from dicom_gateway.revision import compare
+
+    spool, pictures = open_spool(settings), comparing(settings)
+    try:
+        yield lambda first, second: compare(spool.path_of(first), spool.path_of(second), pictures.same_picture)
+    finally:
+        pictures.close()
 
 
 def broker_url(settings: "Settings") -> str:

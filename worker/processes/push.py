@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dicom_gateway.observer import Observer
     from dicom_gateway.options import Received
     from dicom_gateway.other_objects import OtherObject
+    from dicom_gateway.peers import Connected, Standing
     from dicom_gateway.spool import Spool
     from worker.http_push.server import PushServer
     from worker.metrics import PushMetrics
@@ -26,6 +27,7 @@ def push_server(
     accept: "Callable[[Received | OtherObject], None]",
     observer: "Observer",
     metrics: "PushMetrics",
+    standing: "Callable[[Connected], Standing]",
 ) -> "PushServer | None":
     """Not started; None where nothing is taken by web. Raises BadCertificate."""
     if not settings.stow:
@@ -50,9 +52,12 @@ def push_server(
         ),
         Admission(
             tokens=[NamedToken(name=name, token=token) for name, token in pairs],
+            calling_aes=settings.calling_aes,
             certified=place.tls and settings.tls_clients == "certified",
         ),
         silence=settings.network_timeout,
         answered=metrics.answered,
+        standing=standing,
+        unknown_share=settings.unknown_share,
     )
     return PushServer(place.host, place.port, app, tls=server_tls(options) if place.tls and options else None)

@@ -19,7 +19,7 @@ from worker.db.postgresql import not_counted
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import instance
-from worker.peers import quarantine
+from worker.peers import quarantine, table
 from worker.queue import outbox
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
 from worker.receiving.backfilled import was_asked_for
@@ -92,11 +92,13 @@ class _Arrival:
         if latest and latest.digest not in self.compared:
             self.compared[latest.digest] = self._compare(latest.digest)
         with writing(self.engine) as connection:
+            # What leaves the quarantine does so before this film or after it, and sees it then.
+            table.lock(connection, shared=True)
+            why = quarantine.still_unknown(connection, self.unknown) if self.unknown else None
             # Before the second look: whoever commits after this has the same revision, and only one of us can keep it.
             revision = next_revision(connection, uid)
             if newest(connection, uid, is_film=True, unknown=self.unknown) != latest:
                 return None
-            why = quarantine.still_unknown(connection, self.unknown) if self.unknown else None
             if self.unknown and why is None:
                 self.unknown = None
                 return None

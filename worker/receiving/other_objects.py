@@ -16,7 +16,7 @@ from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, writing
 from worker.db.tables import instance
-from worker.peers import quarantine
+from worker.peers import quarantine, table
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
 from worker.states import NOT_A_FILM, State
 from worker.studies import opening
@@ -50,7 +50,8 @@ def record(
 
 
 def _record(connection: Connection, arrived: OtherObject, quiet: timedelta, unknown: Connected | None) -> Became:
-    # First the revision, then the look: see `ingest`.
+    # First the lock, then the revision, then the look: see `ingest`.
+    table.lock(connection, shared=True)
     revision = next_revision(connection, arrived.sop_instance_uid)
     why = quarantine.still_unknown(connection, unknown) if unknown else None
     latest = newest(connection, arrived.sop_instance_uid, is_film=False, unknown=unknown if why else None)

@@ -23,10 +23,12 @@ NOT_LET_IN = {
     "UNKNOWN_ADDRESS": "UNKNOWN_ADDRESS: a peer's title, from another address",
     "UNKNOWN_CERTIFICATE": "UNKNOWN_CERTIFICATE: a peer's title and address, with another certificate",
     "PEER_LIMIT": "PEER_LIMIT: more associations than its row of 'xrayq peer list' allows",
+    "UNKNOWN_LIMIT": "UNKNOWN_LIMIT: unknown peers had as many associations as XRAYQ_UNKNOWN_SHARE allows",
     "NO_REQUEST": "NO_REQUEST: no whole A-ASSOCIATE-RQ",
     "NO_PLACE": "NO_PLACE: too many peers asked",
     "NO_TLS": "NO_TLS: the handshake failed, the gateway's log says why",
     "NOT_PROVEN": "NOT_PROVEN: by web, without a token or certificate that lets it in",
+    "NO_RIGHT": "NO_RIGHT: by web, and its row of 'xrayq peer list' does not let it store",
 }
 """Reasons that say what to look at; the others by their name."""
 COLUMNS = (

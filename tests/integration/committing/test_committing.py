@@ -37,6 +37,7 @@ from worker.committing.reporters import Reporter, Reporters
 from worker.db import session
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, commitment_request, errand
+from worker.peers.leaving import admit_instance
 from worker.processes import commitment_options
 from worker.queue import errands
 from worker.queue.errands import Kind
@@ -194,9 +195,12 @@ def test_what_an_unknown_peer_sent_is_not_held(site: Site) -> None:
     received = store_file(write_film(site.folder, "strange", pixels=PIXELS), site.spool, "XRAYQ")
     assert isinstance(received, Received)
     received = replace(received, calling_ae="CR9")
-    ingest(site.database, site.spool, received, unknown=Connected(calling_ae="CR9", address="10.0.0.9"))
+    _, key = ingest(site.database, site.spool, received, unknown=Connected(calling_ae="CR9", address="10.0.0.9"))
     (answer,) = [answer for answer in site.asked(received.header.sop_instance_uid).steps() if answer]
     assert list(answer.failed.values()) == [0x0112]
+    admit_instance(site.database, key, actor="operator:test")
+    (answer,) = [answer for answer in site.asked(received.header.sop_instance_uid).steps() if answer]
+    assert list(answer.objects) == [received.header.sop_instance_uid]
 
 
 def test_a_new_association_whose_first_try_fails(site: Site) -> None:

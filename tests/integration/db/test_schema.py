@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, make_url, text
+from sqlalchemy import Engine, inspect, make_url, select, text
 
 from dicom_gateway.local import store_file
 from dicom_gateway.peers import Connected
@@ -21,9 +21,10 @@ from tests.services import typed
 from worker.alarms.acknowledge import acknowledge
 from worker.db import schema
 from worker.db.session import make_engine, reading, writing
-from worker.db.tables import metadata
+from worker.db.tables import instance, metadata
 from worker.errors import Unhealthy
 from worker.peers import table
+from worker.peers.leaving import reject_instance
 from worker.receiving.ingest import ingest
 from worker.reporting import acceptance
 from worker.studies.closing import close_due
@@ -189,9 +190,19 @@ def test_who_sent_before_is_a_peer_and_on_the_way_back_nothing_waits_for_a_perso
     assert peers["CR1"].unlike(Connected(calling_ae="CR1", address="2001:db8::1")) is None
 
     received = replace(store_file(write_film(tmp_path), spool, "XRAYQ"), calling_ae="CR2")  # type: ignore[type-var]
-    _, held = ingest(database, spool, received, unknown=Connected(calling_ae="CR2", address="192.0.2.1"))
+    stranger = Connected(calling_ae="CR2", address="192.0.2.1")
+    _, held = ingest(database, spool, received, unknown=stranger)
+    other = replace(store_file(write_film(tmp_path, "other"), spool, "XRAYQ"), calling_ae="CR2")  # type: ignore[type-var]
+    _, rejected = ingest(database, spool, other, unknown=stranger)
+    reject_instance(database, rejected, actor="operator:test")
     schema.downgrade(database, "0016")
     with database.connect() as connection:
         states = connection.execute(text("SELECT state FROM instance WHERE id = :id"), {"id": held}).scalars().all()
         queued = connection.execute(text("SELECT instance_id FROM outbox")).scalars().all()
     assert (states, queued) == (["received"], [held])
+
+    schema.upgrade(database)
+    with reading(database) as connection:
+        assert list(table.read(connection)) == ["CR1"], "who sent into quarantine alone is still no peer"
+        query = select(instance.c.id).where(instance.c.admitted.is_(False))
+        assert connection.execute(query).scalars().all() == [rejected]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -51,14 +52,23 @@ def start(spool: Spool) -> Iterator[Callable[..., Site]]:
         admission: Admission | None = None,
         tls: Followed | None = None,
         silence: float = 30.0,
+        observer: Observer | None = None,
+        **peers: Any,
     ) -> Site:
         answers: list[tuple[str, int]] = []
-        intake = Intake(spool=spool, accept=accept, observer=Observer(), called_ae="XRAYQ", keep_other_objects=False)
+        intake = Intake(
+            spool=spool,
+            accept=accept,
+            observer=observer or Observer(),
+            called_ae="XRAYQ",
+            keep_other_objects=False,
+        )
         app = PushApp(
             intake,
             admission or Admission(tokens=[ROUTER], certified=False),
             silence=silence,
             answered=lambda caller, status: answers.append((caller, status)),
+            **peers,
         )
         server = PushServer("127.0.0.1", 0, app, tls=tls)
         server.start()

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, GrayscaleSoftcopyPresentationStateStorage
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, insert, select, update
 
 from dicom_gateway.encode import derived_uid
 from dicom_gateway.negotiation import class_name
@@ -25,7 +25,7 @@ from tests.services import free_port, typed
 from worker.alarms import ledger, live_rules
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading, writing
-from worker.db.tables import instance
+from worker.db.tables import audit_event, instance
 from worker.nightly.content import NightOptions, night_report
 from worker.nightly.headline import judge
 from worker.nightly.page.pacs import section
@@ -109,7 +109,7 @@ def reasons(database: Engine) -> dict[str, tuple[Why, str | None, str]]:
 
 def test_each_missing_film_is_named_with_its_reason(database: Engine, tmp_path: Path) -> None:
     with a_bad_day(database) as (archive, films):
-        asked = options(archive.port)
+        asked = options(archive.port, queries_on_record=True)
         ask.ask_for_night(database, DAY, asked)
         questions = len(archive.asked)
         ask.ask_for_night(database, DAY, asked)
@@ -124,8 +124,16 @@ def test_each_missing_film_is_named_with_its_reason(database: Engine, tmp_path: 
     }
     assert reasons(database) == {films[name].SOPInstanceUID: said for name, said in expected.items()}
     with reading(database) as connection:
+        query = select(audit_event.c.detail).where(audit_event.c.action == "queried")
+        (on_record,) = connection.execute(query).scalars()
         (day,) = kept.of_day(connection, DAY)
         rows = kept.listed(connection)
+    keys = dict.fromkeys(("QueryRetrieveLevel", "StudyDate", "ModalitiesInStudy", "StudyInstanceUID"), "")
+    assert on_record == {
+        "destination": f"ARCHIVE@127.0.0.1:{archive.port}",
+        "sop_class": "1.2.840.10008.5.1.4.1.2.2.1",
+        "keys": keys | {"QueryRetrieveLevel": "STUDY"},
+    }, "what was asked for, and no value of a patient"
     assert (day.films, day.here, day.on_its_way, day.missing, day.fault) == (10, 3, 1, 6, None)
     assert {row.film_at for row in rows} == {f"{DAY} 10:15"}
 

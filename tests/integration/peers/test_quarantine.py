@@ -27,13 +27,8 @@ from worker.db.tables import audit_event, instance, outbox, quarantine, study_ou
 from worker.errors import ConfigurationError, NotFound, WrongState
 from worker.instances import find, reject, requeue
 from worker.peers import table
-from worker.peers.quarantine import (
-    HeldSender,
-    admit_instance,
-    admit_sender,
-    held_senders,
-    reject_sender,
-)
+from worker.peers.leaving import admit_instance, admit_sender, reject_sender
+from worker.peers.quarantine import HeldSender, held_senders
 from worker.receiving.ingest import ArrivalKind, Became, ingest
 from worker.receiving.other_objects import record
 from worker.reporting.acceptance import devices
@@ -262,7 +257,7 @@ def test_what_arrives_while_its_sender_is_admitted_is_not_left_behind(
     database: Engine, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of the two commits first: the film is in the queue."""
-    monkeypatch.setattr("worker.peers.quarantine.BATCH", 1)
+    monkeypatch.setattr("worker.peers.leaving.BATCH", 1)
     films = [film(spool, tmp_path, f"film {number}") for number in range(8)]
     for first in films[:3]:
         stranger(database, spool, first)

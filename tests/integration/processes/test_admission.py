@@ -12,14 +12,17 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_gateway.errors import TooFast
+from dicom_gateway.errors import QuarantineFull, TooFast
 from dicom_gateway.local import store_file
+from dicom_gateway.options import Received
 from dicom_gateway.peers import Connected, Entry, Peer, Right
 from dicom_gateway.spool import Spool
-from tests.phantoms import write_film
+from tests.phantoms import chest_pixels, write_film
 from tests.services import environment, free_port, listening, process, tool, typed_in, wait_until
 from worker.peers import table
-from worker.processes.admission import Admission
+from worker.peers.leaving import reject_sender
+from worker.processes.admission import Admission, Strangers
+from worker.receiving.ingest import ingest
 
 CR1 = Peer(calling_ae="CR1", networks=(ip_network("10.1.2.0/24"),))
 
@@ -31,8 +34,9 @@ def stop() -> Event:
 
 @pytest.fixture
 def open_admission(database: Engine, stop: Event) -> Callable[..., Admission]:
-    def make(slowed: Callable[[str, float], None] = lambda *_: None) -> Admission:
-        return Admission(database, None, own_title="XRAYQ-OWN", stop=stop, slowed=slowed)
+    def make(slowed: Callable[[str, float], None] = lambda *_: None, **bounds: int) -> Admission:
+        strangers = Strangers(**{"per_minute": 600, "objects": 100, "size": 1 << 30} | bounds)
+        return Admission(database, None, strangers=strangers, own_title="XRAYQ-OWN", stop=stop, slowed=slowed)
 
     return make
 
@@ -79,6 +83,52 @@ def test_over_its_rate_a_peer_is_slowed_and_then_refused(
     assert not film.path.exists(), "nobody was promised it"
     assert taken == 4, "ten seconds' worth is two, and two more can wait for their answer"
     assert waits == pytest.approx([5, 10], abs=2)
+
+
+@pytest.mark.parametrize("bounds", [{"objects": 2}, {"size": 2_500_000}])
+def test_strangers_together_have_so_much_in_quarantine(
+    database: Engine, open_admission: Callable[..., Admission], spool: Spool, tmp_path: Path, bounds: dict[str, int]
+) -> None:
+    """And a peer is not refused for it."""
+    table.add(database, [replace(CR1, networks=(ip_network("10.1.2.7"),))], actor="operator:test")
+    admission = open_admission(**bounds)
+
+    def send(name: str, ae: str, address: str = "10.9.9.9") -> Received:
+        sent_by = Connected(calling_ae=ae, address=address)
+        path = write_film(tmp_path, name, pixels=chest_pixels(1000, 500))
+        film = replace(store_file(path, spool, "XRAYQ"), sent_by=sent_by, calling_ae=ae)
+        assert isinstance(film, Received)
+        with admission.taking(film) as unknown:
+            ingest(database, spool, film, unknown=unknown)
+        return film
+
+    for name, ae in (("one", "CR1"), ("two", "CR2")):
+        send(name, ae)
+    with pytest.raises(QuarantineFull):
+        send("three", "CR3")
+    admission.read()
+    files = set(spool.root.glob("*/*.dcm"))
+    with pytest.raises(QuarantineFull):
+        send("three", "CR3")
+    assert set(spool.root.glob("*/*.dcm")) == files, "nobody was promised it"
+    assert send("four", "CR1", "10.1.2.7").path.exists()
+    reject_sender(database, "CR2", (), actor="operator:test")
+    admission.read()
+    send("three", "CR3")
+
+
+def test_strangers_together_are_slowed_and_then_refused(
+    database: Engine, open_admission: Callable[..., Admission], stop: Event, spool: Spool, tmp_path: Path
+) -> None:
+    stop.set()
+    admission, taken = open_admission(per_minute=12), 0
+    film = store_file(write_film(tmp_path), spool, "XRAYQ")
+    with pytest.raises(TooFast):  # noqa: PT012 - which one of them is asked below
+        for number in range(9):
+            sent_by = Connected(calling_ae=f"CR{number}", address="10.9.9.9")
+            with admission.taking(replace(film, sent_by=sent_by)):
+                taken += 1
+    assert taken == 4, "as one peer with such a rate"
 
 
 def sends(port: int, title: str, film: Path) -> str:

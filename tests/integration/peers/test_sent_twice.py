@@ -1,0 +1,148 @@
+"""A film that several senders bring, of which one at least was unknown: it is scored once, whoever is admitted when."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+
+from dicom_gateway.options import Received
+from dicom_gateway.revision import Comparison, compare
+from dicom_gateway.spool import Spool
+from tests.integration.peers.test_quarantine import ELSEWHERE, WHO, accounts, actions, film, queued, states, stranger
+from tests.integration.studies.studies import Studies, uid_of
+from worker.db.session import make_engine, reading
+from worker.db.tables import audit_event, instance
+from worker.instances import find, reject
+from worker.peers.leaving import admit_instance, admit_sender, reject_sender
+from worker.receiving.ingest import ingest
+
+
+def admit(database: Engine, calling_ae: str) -> None:
+    admit_sender(database, calling_ae, (), actor=WHO)
+
+
+def reading_from(spool: Spool) -> Callable[[str, str], Comparison]:
+    return lambda first, second: compare(spool.path_of(first), spool.path_of(second), lambda *_: False)
+
+
+def ends(database: Engine) -> list[tuple[int, str | None]]:
+    """Instances that are not scored, and why."""
+    return [
+        (key, reason) for key, state, reason, admitted in states(database) if state == "ineligible" and not admitted
+    ]
+
+
+def test_of_two_strangers_the_second_that_is_admitted_brings_no_second_score(studies: Studies) -> None:
+    database, spool, folder = studies.database, studies.site.spool, studies.site.folder
+    about = {"StudyInstanceUID": uid_of("S")}
+    first, second, third = (
+        stranger(database, spool, film(spool, folder, ae=ae, **about), address)[1]
+        for ae, address in (("CR1", ELSEWHERE), ("PACS", ELSEWHERE), ("PACS", "10.9.9.8"))
+    )
+    admit(database, "CR1")
+    _, released = admit_sender(database, "PACS", [ip_network("10.9.9.0/24")], actor=WHO)
+    assert (released.films, released.ended) == (2, 2)
+    assert queued(database) == [first]
+    assert ends(database) == [(second, "duplicate"), (third, "duplicate")]
+    assert actions(database, second) == ["received", "quarantined", "admitted", "ineligible"]
+    assert accounts(database) == (3, 0, 0)
+    studies.site.end(first, "scored")
+    studies.close()
+    assert studies.said("S")[2] == first
+    assert studies.find("S").study.films == 1
+    assert [view.replaced_by for view in find(database, str(first))] == [None]
+
+
+@pytest.mark.parametrize("state", ["scored", "received", "rejected"])
+def test_what_a_known_sender_brought_is_here_whatever_became_of_it(studies: Studies, state: str) -> None:
+    database, spool, folder = studies.database, studies.site.spool, studies.site.folder
+    same = film(spool, folder, "S one", ae="NEW", StudyInstanceUID=uid_of("S"))
+    _, held = stranger(database, spool, same)
+    _, known = ingest(database, spool, replace(same, calling_ae="CR1", fresh=False))
+    if state == "scored":
+        studies.site.end(known, state)
+    elif state == "rejected":
+        reject(database, known, WHO)
+    studies.close()
+    before = studies.said("S"), queued(database)
+    assert admit_instance(database, held, actor=WHO) == "duplicate"
+    assert studies.close() == 0
+    assert (studies.said("S"), queued(database)) == before
+    assert ends(database) == [(held, "duplicate")]
+    assert accounts(database)[1:] == (0, 0)
+
+
+def test_what_was_rejected_from_the_quarantine_is_not_here(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    stranger(database, spool, film(spool, tmp_path, ae="CR1"))
+    reject_sender(database, "CR1", (), actor=WHO)
+    _, second = stranger(database, spool, film(spool, tmp_path, ae="PACS"))
+    admit(database, "PACS")
+    assert queued(database) == [second]
+
+
+def test_other_bytes_are_compared_as_at_the_door(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """The same film with another comment; a correction; and a film that a correction has overtaken."""
+    _, late = stranger(database, spool, film(spool, tmp_path, ae="LATE", PatientID="WRONG"))
+    _, noted = stranger(database, spool, film(spool, tmp_path, ae="PACS", ImageComments="seen"))
+    _, known = ingest(database, spool, film(spool, tmp_path, ae="KNOWN"))
+    _, other = stranger(database, spool, film(spool, tmp_path, ae="CR1", PatientID="ANOTHER"))
+    for ae in ("LATE", "PACS", "CR1"):
+        admit_sender(database, ae, (), actor=WHO, compare=reading_from(spool))
+    assert ends(database) == [(late, "replaced"), (noted, "duplicate")]
+    assert queued(database) == [known, other]
+    with reading(database) as connection:
+        changed = dict(connection.execute(select(instance.c.id, instance.c.identity_changed)).all())  # type: ignore[arg-type]
+        query = select(audit_event.c.detail).where(
+            audit_event.c.instance_id == other, audit_event.c.action == "admitted"
+        )
+        detail = connection.execute(query).scalar_one()
+    assert {key: names for key, names in changed.items() if names} == {other: ["PatientID"]}
+    assert detail == {"before": known, "identity_changed": ["PatientID"], "changed": ["PatientID"]}
+    assert find(database, str(known))[0].replaced_by == other
+    assert accounts(database) == (4, 0, 0)
+
+
+def test_one_score_whoever_is_faster(
+    database: Engine, database_url: str, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people admit the senders of the same films while a known sender brings them too."""
+    monkeypatch.setattr("worker.peers.leaving.BATCH", 2)
+    names = [f"film {number}" for number in range(8)]
+    for name in names:
+        for ae in ("CR1", "CR2"):
+            stranger(database, spool, film(spool, tmp_path, name, ae=ae))
+    known = [replace(film(spool, tmp_path, name, ae="KNOWN"), fresh=False) for name in names]
+    begin = threading.Barrier(4)
+    other = make_engine(database_url)
+
+    def send(films: list[Received]) -> None:
+        begin.wait()
+        for one in films:
+            ingest(database, spool, one)
+
+    def let_in(engine: Engine, ae: str) -> None:
+        begin.wait()
+        admit(engine, ae)
+
+    threads = [
+        threading.Thread(target=send, args=(known[:4],)),
+        threading.Thread(target=send, args=(known[:3:-1],)),
+        threading.Thread(target=let_in, args=(database, "CR1")),
+        threading.Thread(target=let_in, args=(other, "CR2")),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.dispose()
+    assert len(queued(database)) == 8
+    with reading(database) as connection:
+        uids = connection.execute(select(instance.c.sop_instance_uid).where(instance.c.state == "received")).scalars()
+        assert len(set(uids)) == 8
+    received, quarantined, lost = accounts(database)
+    assert (quarantined, lost) == (0, 0)
+    assert received == 8 + len(ends(database))
