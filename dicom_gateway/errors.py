@@ -43,6 +43,7 @@
     ├── BadCertificate          a certificate, key or list of authorities that cannot be used
     ├── CannotListen            an address and port that cannot be had
     ├── PeerUnavailable         as SCU: no association
+    │   ├── NoTls
     │   └── Rejected
     ├── QueryFailed             as SCU: a C-FIND without a whole answer
     │   └── TooManyMatches
@@ -396,6 +397,10 @@ class CannotListen(GatewayError):
 
 class PeerUnavailable(GatewayError):
     """No association: nobody listens, or the peer rejected or aborted it."""
+
+
+class NoTls(PeerUnavailable):
+    """The TLS handshake failed, or the peer did not take our certificate. The text says why, in OpenSSL's words."""
 
 
 class Rejected(PeerUnavailable):

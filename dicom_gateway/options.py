@@ -11,8 +11,8 @@ from dicom_gateway.tls import TlsOptions
 @dataclass(frozen=True, kw_only=True)
 class GatewayOptions:
     host: str = "0.0.0.0"
-    port: int = 11112
-    """TCP port without TLS; 0 lets the system choose."""
+    port: int | None = 11112
+    """TCP port without TLS; 0 lets the system choose; None: none."""
     plain_host: str = ""
     """Address of that port, "" for `host`."""
     tls_port: int | None = None

@@ -114,7 +114,8 @@ class Gateway:
             assert options.tls is not None
             self._tls = server_tls(options.tls)
             self._secure = _bound(options.host, options.tls_port)
-        self._plain = _bound(options.plain_host or options.host, options.port)
+        if options.port is not None:
+            self._plain = _bound(options.plain_host or options.host, options.port)
         for listener in self._listeners:
             thread = threading.Thread(target=self._listen, args=(listener,), name="listener", daemon=True)
             self._threads.append(thread)

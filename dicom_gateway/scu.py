@@ -1,6 +1,7 @@
 """C-ECHO and C-STORE as SCU."""
 
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +9,20 @@ from pathlib import Path
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
-from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
+from pynetdicom.pdu import A_RELEASE_RQ
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.contexts import VERIFICATION
 from dicom_gateway.dimse import C_ECHO_RQ, NO_DATA_SET, command_set, decode_command, encode_pdus, number, uid_value
-from dicom_gateway.errors import SUCCESS, Abort, PeerGone, PeerUnavailable, Rejected
+from dicom_gateway.errors import SUCCESS, Abort, NoTls, PeerGone, PeerUnavailable, Rejected
 from dicom_gateway.kept_answers import keep_answers
-from dicom_gateway.negotiation import APPLICATION_CONTEXT
-from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID
+from dicom_gateway.negotiation import DEFAULT_MAX_PDU
+from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from dicom_gateway.requesting import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, request_pdu
+from dicom_gateway.tls_wire import TlsWire, reason_of
 from dicom_gateway.wire import Wire
 
-ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA = 0x02, 0x03, 0x04
+P_DATA = 0x04
 REJECTIONS: dict[tuple[int, ...], str] = {
     (1, 1, 3): "does not let the calling AE title {calling} in",
     (1, 1, 7): "does not answer to the AE title {called}",
@@ -28,10 +30,9 @@ REJECTIONS: dict[tuple[int, ...], str] = {
 }
 """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 ECHO_CONTEXT = 1
+"""Id that `request_pdu` gives the first."""
 ECHO = ((0x0100, C_ECHO_RQ), (0x0110, 1), (0x0800, NO_DATA_SET))
 """Element and value of a C-ECHO-RQ (PS3.7 9.3.5.1), after its SOP Class."""
-LONGEST_ANSWER = 16 << 10
-"""Bytes of a PDU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +43,32 @@ class Sent:
     comment: str
 
 
-def echo(host: str, port: int, *, called_ae: str, calling_ae: str = "XRAYQ-SCU", timeout: float = 5.0) -> None:
-    """C-ECHO, all of it within `timeout` seconds. Raises PeerUnavailable, Rejected among it.
+def echo(
+    host: str,
+    port: int,
+    *,
+    called_ae: str,
+    calling_ae: str = "XRAYQ-SCU",
+    timeout: float = 5.0,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """C-ECHO, all of it within `timeout` seconds. Raises PeerUnavailable, Rejected and NoTls among it.
 
     Over a socket of our own: pynetdicom waits in select(), which knows no descriptor above 1023, and a gateway with
     a thousand peers asks itself.
+
+    Args:
+        tls: over TLS, as client.
     """
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.setblocking(True)
-            status = _echo(Wire(connection, timeout), timeout, called_ae, calling_ae)
+            wire = TlsWire(connection, timeout, tls, server=host) if tls else Wire(connection, timeout)
+            status = _echo(wire, timeout, called_ae, calling_ae)
+    except NoTls as failed:
+        raise NoTls(f"no TLS with {host}:{port}: {failed}") from None
+    except ssl.SSLError as error:  # TLS 1.3: whether our certificate is good enough is said behind the handshake
+        raise NoTls(f"no TLS with {host}:{port}: {reason_of(error)}") from None
     except Rejected as rejected:
         raise Rejected(f"{host}:{port} {rejected}") from None
     except ConnectionRefusedError:
@@ -61,7 +78,8 @@ def echo(host: str, port: int, *, called_ae: str, calling_ae: str = "XRAYQ-SCU",
     except (OSError, Abort, PeerGone):
         status = None
     if status != SUCCESS:
-        raise PeerUnavailable(f"no answer to C-ECHO from {host}:{port}")
+        more = ", which may not take our certificate" if tls else ""
+        raise PeerUnavailable(f"no answer to C-ECHO from {host}:{port}{more}")
 
 
 def send(
@@ -112,7 +130,13 @@ def send(
 def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | None:
     """The status of the C-ECHO-RSP; None for any other answer."""
     wire.expect_all_within(timeout)
-    wire.send(_echo_association(called_ae, calling_ae))
+    try:
+        wire.secure()
+    except PeerGone as gone:
+        raise NoTls(str(gone)) from None
+    except OSError:
+        raise NoTls("closed") from None
+    wire.send(request_pdu([VERIFICATION], called_ae=called_ae, calling_ae=calling_ae))
     kind, answer = _answer(wire, timeout)
     if kind == ASSOCIATE_RJ:
         why = tuple(answer[1:4])
@@ -121,7 +145,7 @@ def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | 
     if kind != ASSOCIATE_AC:
         return None
     command = command_set(((0x0002, uid_value(VERIFICATION)), *((tag, number(value)) for tag, value in ECHO)))
-    wire.send(encode_pdus(command, ECHO_CONTEXT, LONGEST_ANSWER, is_command=True))
+    wire.send(encode_pdus(command, ECHO_CONTEXT, DEFAULT_MAX_PDU, is_command=True))
     kind, answer = _answer(wire, timeout)
     if kind != P_DATA:
         return None
@@ -131,24 +155,9 @@ def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | 
     return status
 
 
-def _echo_association(called_ae: str, calling_ae: str) -> bytes:
-    request, context = A_ASSOCIATE(), build_context(VERIFICATION)
-    context.context_id = ECHO_CONTEXT
-    request.application_context_name = APPLICATION_CONTEXT
-    request.calling_ae_title, request.called_ae_title = calling_ae, called_ae
-    request.presentation_context_definition_list = [context]
-    largest, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    largest.maximum_length_received = LONGEST_ANSWER
-    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-    request.user_information = [largest, implementation]
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(request)
-    return bytes(pdu.encode())
-
-
 def _answer(wire: Wire, timeout: float) -> tuple[int, bytes]:
     kind, length = wire.read_pdu_header(timeout)
-    if length > LONGEST_ANSWER:
+    if length > LARGEST_PDU:
         raise PeerGone
     return kind, wire.read_exactly(length)
 
@@ -157,4 +166,6 @@ def _entity(calling_ae: str, timeout: float) -> AE:
     entity = AE(ae_title=calling_ae)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout
     entity.maximum_pdu_size = 128 * 1024
+    entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    entity.implementation_version_name = IMPLEMENTATION_VERSION
     return entity

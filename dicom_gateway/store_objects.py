@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ssl import SSLContext
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
@@ -22,6 +22,7 @@ from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, code_to_category
 
 from dicom_gateway.errors import HandshakeFailed, PeerGone, PeerUnavailable, Rejected
 from dicom_gateway.kept_answers import keep_answers
+from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.tls_wire import TlsWire
 
 LARGEST_PDU = 128 * 1024
@@ -122,6 +123,8 @@ def _entity(calling_ae: str, timeout: float, total: float) -> AE:
     entity.connection_timeout = min(timeout, CONNECT_SECONDS)
     entity.dimse_timeout = entity.network_timeout = total  # begins before the bytes are on their way
     entity.maximum_pdu_size = LARGEST_PDU
+    entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    entity.implementation_version_name = IMPLEMENTATION_VERSION
     return entity
 
 

@@ -147,6 +147,21 @@ def client_context(options: ClientOptions) -> ssl.SSLContext:
     return context
 
 
+def own_context(options: TlsOptions) -> ssl.SSLContext:
+    """As requestor of our own port, to check it: it must show our certificate, and gets the same where it asks for one.
+
+    The host is not compared: we call an address of this machine, and the certificate names what peers call.
+
+    Raises as `server_context`.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, options.profile)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # ours is trusted itself, and no root behind it
+    _trust(context, options.certificate)
+    _show(context, options.certificate, options.key)
+    return context
+
+
 class Followed:
     """The context that new associations get. It follows its files: an association that is open keeps what it has."""
 
@@ -185,6 +200,11 @@ def server_tls(options: TlsOptions) -> Followed:
 def client_tls(options: ClientOptions) -> Followed:
     """Raises BadCertificate."""
     return Followed(options.files, lambda: client_context(options))
+
+
+def own_tls(options: TlsOptions) -> Followed:
+    """Raises BadCertificate."""
+    return Followed(options.files, lambda: own_context(options))
 
 
 def _context(protocol: int, profile: Profile) -> ssl.SSLContext:

@@ -1,5 +1,6 @@
 """A small certification authority, and PEM files that it signed."""
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -53,3 +54,14 @@ class Certified:
 
     certificate: Path
     key: Path
+
+    def as_server(self, trusted: Authority, *, asks: bool = True) -> ssl.SSLContext:
+        """
+        Args:
+            asks: for a certificate of `trusted`.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        context.load_verify_locations(trusted.file)
+        context.verify_mode = ssl.CERT_REQUIRED if asks else ssl.CERT_NONE
+        return context

@@ -1,6 +1,7 @@
 """A RIS for results: an MLLP receiver that is strict about frames, and answers as a test wants it to."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,25 +23,35 @@ class Ris:
     faults: list[str] = field(default_factory=list)
     """What was wrong with a frame."""
     asked: threading.Event = field(default_factory=threading.Event)
+    tls: ssl.SSLContext | None = None
+    goodbyes: int = 0
+    """How many connections over TLS ended with close_notify (RFC 8446 6.1)."""
 
     @property
     def kept(self) -> dict[str, bytes]:
         """As a receiver keeps them that drops what it has: by message control ID."""
         return {control_id(message): message for message in self.came}
 
-    def serve(self, connection: socket.socket, stop: threading.Event) -> None:
-        with connection, suppress(OSError):
-            received = b""
-            while more := connection.recv(65536):
-                received += more
-                if received[-2:] == FS + CR:
-                    break
-            else:
-                return
-            message = self._unframed(received)
-            self.came.append(message)
-            self.asked.set()
-            self._answer(connection, message, stop)
+    def serve(self, plain: socket.socket, stop: threading.Event) -> None:
+        connection = plain
+        with plain, suppress(OSError):
+            if self.tls:
+                connection = self.tls.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False)
+            self._serve(connection, stop)
+        connection.close()
+
+    def _serve(self, connection: socket.socket, stop: threading.Event) -> None:
+        received = b""
+        while more := connection.recv(65536):
+            received += more
+            if received[-2:] == FS + CR:
+                break
+        else:
+            return
+        message = self._unframed(received)
+        self.came.append(message)
+        self.asked.set()
+        self._answer(connection, message, stop)
 
     def _unframed(self, frame: bytes) -> bytes:
         content = frame[1:-2]
@@ -76,6 +87,7 @@ class Ris:
             connection.sendall(acknowledgement(code, known, error))
         with suppress(OSError):
             connection.recv(1)  # until the sender closes
+            self.goodbyes += self.tls is not None
 
 
 def control_id(message: bytes) -> str:
@@ -91,9 +103,9 @@ def acknowledgement(code: str, known: str, error: str = "") -> bytes:
 
 
 @contextmanager
-def ris(port: int, *answers: str) -> Iterator[Ris]:
+def ris(port: int, *answers: str, tls: ssl.SSLContext | None = None) -> Iterator[Ris]:
     """It listens until the block ends."""
-    found, stop = Ris(port=port, answers=list(answers)), threading.Event()
+    found, stop = Ris(port=port, answers=list(answers), tls=tls), threading.Event()
     server = socket.create_server(("127.0.0.1", port))
     threads: list[threading.Thread] = []
 

@@ -26,6 +26,7 @@ HL7_CHARACTER_SETS = {"UNICODE UTF-8": "utf-8", "ASCII": "ascii"} | {
 }
 """HL7 table 0211 to Python's codecs. A set in which a separator's byte can be half of a character is no choice: a
 receiver that splits bytes would break the message."""
+MLLP = re.compile(r"((?:tls:)?mllp):(?://)?", re.IGNORECASE)
 WEBHOOK_PREFIX = "whsec_"
 LEAST_SECRET, LEAST_KEY = 16, 24
 """Characters of a plain secret, and bytes behind `whsec_`, as the specification has them."""
@@ -119,7 +120,7 @@ class ResultRoute:
     sender: str
     """An AE title, or *."""
     scheme: str
-    """How: mllp, http, https or mailto; tls is C-STORE over TLS, "" without."""
+    """How: mllp, http, https or mailto; "" is C-STORE, tls that over TLS, tls:mllp MLLP over TLS."""
     called: str = ""
     """AE title, of C-STORE."""
     host: str = ""
@@ -130,12 +131,13 @@ class ResultRoute:
 
 
 def result_route(text: str) -> ResultRoute:
-    """SENDER:DESTINATION, where DESTINATION is AE@host:port, tls:AE@host:port, mllp://host:port, http(s)://... or
-    mailto:address."""
+    """SENDER:DESTINATION, where DESTINATION is AE@host:port or mllp://host:port, both with or without tls: before it,
+    http(s)://... or mailto:address."""
     sender, _, destination = (part.strip() for part in text.partition(":"))
     scheme = destination.partition(":")[0].lower()
-    if scheme == "mllp":
-        host, port = _host_and_port(destination.partition(":")[2].removeprefix("//"))
+    if mllp := MLLP.match(destination):
+        scheme = mllp[1].lower()
+        host, port = _host_and_port(destination[mllp.end() :])
         route = ResultRoute(sender=sender, scheme=scheme, host=host, port=port)
     elif scheme in ("http", "https"):
         route = ResultRoute(sender=sender, scheme=scheme, address=web_address(destination))
@@ -157,7 +159,7 @@ def result_route(text: str) -> ResultRoute:
         route = ResultRoute(sender=sender, scheme=scheme, called=called, host=host, port=port)
     for name, whose in (
         (sender, "sender"),
-        *([(route.called, "destination")] if route.called or not route.scheme else []),
+        *([(route.called, "destination")] if route.scheme in ("", "tls") else []),
     ):
         try:
             title(name)

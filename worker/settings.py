@@ -69,7 +69,9 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("0.0.0.0", description="Address the gateway listens on.")
-    port: int = Field(11112, ge=0, le=65535, description="Port the gateway listens on, without TLS.")
+    port: int = Field(
+        11112, ge=0, le=65535, description="Port the gateway listens on, without TLS; 0: none, TLS alone leads in."
+    )
     plain_host: str = Field(
         "",
         description="Address of the port without TLS; empty: `host`. With 127.0.0.1 only TLS leads in from the "
@@ -88,8 +90,8 @@ class Settings(BaseSettings):
     )
     tls_check_host: bool = Field(
         True,
-        description="Whether the certificate of a PACS that results go to, or of the audit repository, must name the "
-        "host that is called.",
+        description="Whether the certificate of a PACS, a RIS or the audit repository must name the host that is "
+        "called.",
     )
     tls_profile: Literal["bcp195", "non-downgrading"] = Field(
         "bcp195",
@@ -206,7 +208,8 @@ class Settings(BaseSettings):
         description="Where results go, `SENDER:DESTINATION` each: those of films that the AE SENDER sent; several "
         "entries for one sender are several destinations; `*` is every sender without an entry of its own. A "
         "destination is a PACS by C-STORE, `CALLED_AE@host:port`, or over TLS `tls:CALLED_AE@host:port`; a RIS by HL7, "
-        "`mllp://host:port`; or, for flagged films alone, a webhook `https://...` or a mail `mailto:address`. Empty: "
+        "`mllp://host:port`, or over TLS `tls:mllp://host:port`; or, for flagged films alone, a webhook `https://...` "
+        "or a mail `mailto:address`. Empty: "
         "no result is sent. A sender's results go out from `xrayq device accept` on.",
     )
     acceptance_margin: float = Field(
@@ -455,15 +458,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_tls(self) -> Self:
+        if not (self.port or self.tls_port):
+            raise ValueError("XRAYQ_PORT 0 needs XRAYQ_TLS_PORT: no port would be left")
         if self.tls_port and not (self.tls_certificate and self.tls_key):
             raise ValueError("XRAYQ_TLS_PORT needs XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY go together")
         for variable, by_tls in (("RESULTS", self.results_by_tls), ("COMMITMENT", self.commitment_by_tls)):
             if by_tls and not self.tls_authorities:
-                raise ValueError(
-                    f"XRAYQ_{variable}_TO tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate"
-                )
+                raise ValueError(f"XRAYQ_{variable}_TO tls: needs XRAYQ_TLS_AUTHORITIES: who signs its certificate")
         if any(text.lower().startswith("tls:") for text in self.ask_pacs) and not self.tls_authorities:
             raise ValueError("XRAYQ_ASK_PACS tls: needs XRAYQ_TLS_AUTHORITIES: who signs the PACS's certificate")
         if self.audit_to.startswith("syslog-tls") and not self.tls_authorities:
@@ -509,7 +512,7 @@ class Settings(BaseSettings):
 
     @property
     def results_by_tls(self) -> bool:
-        return any(setting_values.result_route(text).scheme == "tls" for text in self.results_to)
+        return any(setting_values.result_route(text).scheme.startswith("tls") for text in self.results_to)
 
     @property
     def commitment_by_tls(self) -> bool:

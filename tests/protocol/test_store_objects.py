@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
+from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.dimse import DIMSEServiceProvider
 
 from dicom_gateway import scu
+from dicom_gateway.asking import asking
+from dicom_gateway.contexts import VERIFICATION
 from dicom_gateway.encode import derived_uid, save
 from dicom_gateway.errors import PeerUnavailable
+from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.store_objects import store_objects
 from tests.pacs import pacs
 from tests.services import free_port
@@ -114,3 +118,30 @@ def test_what_ends_the_connection_ends_the_sending() -> None:
 def test_a_peer_that_is_not_there(host: str, code: str) -> None:
     with pytest.raises(PeerUnavailable, match=code):
         store_objects(host, free_port(), [made("one")], called_ae="PACS", calling_ae="XRAYQ")
+
+
+def test_each_of_our_requestors_says_who_made_it(tmp_path: Path) -> None:
+    """The same implementation, whether pynetdicom makes the association or we do (PS3.7 D.3.3.2)."""
+    port, seen = free_port(), []
+    entity = AE()
+    entity.add_supported_context(VERIFICATION)
+    entity.supported_contexts += AllStoragePresentationContexts[:40]
+    server = entity.start_server(
+        ("127.0.0.1", port),
+        block=False,
+        evt_handlers=[
+            (evt.EVT_ACCEPTED, lambda event: seen.append(event.assoc.requestor)),
+            (evt.EVT_C_STORE, lambda _: 0),
+        ],
+    )
+    try:
+        film = made("one", uid.DigitalXRayImageStorageForPresentation)
+        send(port, film, total=5)
+        list(scu.send("127.0.0.1", port, [save(film, tmp_path / "one")], called_ae="PACS", timeout=5))
+        scu.echo("127.0.0.1", port, called_ae="PACS")
+        with asking("127.0.0.1", port, [VERIFICATION], called_ae="PACS", calling_ae="XRAYQ"):
+            pass
+    finally:
+        server.shutdown()
+    identities = [(one.implementation_class_uid, one.implementation_version_name) for one in seen]
+    assert identities == [(IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION)] * 4

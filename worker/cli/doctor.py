@@ -55,14 +55,15 @@ def _options(settings: "Settings") -> "DoctorOptions":
 
     from worker.processes.audit_options import repository
     from worker.processes.redis_server import running_socket
-    from worker.processes.tls_options import serves_tls
+    from worker.processes.tls_options import serves_tls, tls_to_ourselves
     from worker.status.doctor import DoctorOptions
 
     return DoctorOptions(
         repository=partial(repository, settings),
         audit_minutes=settings.alarm_audit_minutes,
-        host=settings.local_host,
-        port=settings.port,
+        host=settings.local_host if settings.port else settings.host,
+        port=settings.port or settings.tls_port,
+        tls=partial(tls_to_ourselves, settings),
         certificate=settings.tls_certificate if serves_tls(settings) else None,
         stow=settings.stow,
         ae_title=settings.ae_title,

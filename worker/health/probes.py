@@ -170,16 +170,17 @@ def log() -> str:
     return "written" if not logs.lost() else f"written again, {logs.lost()} lines lost"
 
 
-def echo(host: str, port: int, *, called_ae: str, calling_ae: str) -> str:
-    """The gateway answers a C-ECHO."""
+def echo(host: str, port: int, *, called_ae: str, calling_ae: str, tls: ssl.SSLContext | None = None) -> str:
+    """The gateway answers a C-ECHO. `tls`: over TLS."""
     from dicom_gateway.errors import PeerUnavailable
     from dicom_gateway.scu import echo
 
+    over = " over TLS" if tls else ""
     try:
-        echo(reachable(host), port, called_ae=called_ae, calling_ae=calling_ae, timeout=ECHO_SECONDS)
+        echo(reachable(host), port, called_ae=called_ae, calling_ae=calling_ae, timeout=ECHO_SECONDS, tls=tls)
     except PeerUnavailable:
-        raise Unhealthy("no answer to C-ECHO") from None
-    return "answers C-ECHO"
+        raise Unhealthy(f"no answer to C-ECHO{over}") from None
+    return f"answers C-ECHO{over}"
 
 
 def own_title() -> str:

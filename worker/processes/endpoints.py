@@ -38,7 +38,7 @@ def gateway(
     """
     from worker.errors import Unhealthy
     from worker.health import probes
-    from worker.processes.tls_options import serves_tls
+    from worker.processes.tls_options import serves_tls, tls_to_ourselves
 
     def listening() -> str:
         if not server.listening or (push and not push.listening):
@@ -48,9 +48,11 @@ def gateway(
     def echo() -> str:
         if server.established >= settings.max_associations:
             raise Unhealthy(f"all {settings.max_associations} associations are taken: the next peer is rejected")
-        return probes.echo(settings.local_host, port, called_ae=settings.ae_title, calling_ae=title)
+        context = tls.context() if tls else None
+        return probes.echo(host, port, called_ae=settings.ae_title, calling_ae=title, tls=context)
 
-    port = server.port
+    tls = tls_to_ourselves(settings)
+    host, port = (settings.host, server.tls_port) if tls else (settings.local_host, server.port)
     metrics.watch(established=lambda: server.established, spool=spool)
     if serves_tls(settings) and settings.tls_certificate:
         metrics.watch_certificate(settings.tls_certificate)

@@ -79,7 +79,7 @@ def run(settings: Settings) -> None:
     server = Gateway(
         GatewayOptions(
             host=settings.host,
-            port=settings.port,
+            port=settings.port or None,
             plain_host=settings.plain_host,
             tls_port=settings.tls_port or None,
             tls=tls_options(settings),
@@ -115,7 +115,8 @@ def run(settings: Settings) -> None:
         log = logging.getLogger("xrayq.gateway")
         if swept:
             log.info("removed half-written films that nobody was promised", extra={"count": swept})
-        log.info("listening", extra={"port": server.port})
+        if settings.port:
+            log.info("listening", extra={"port": server.port})
         if settings.tls_port:
             log.info("listening with TLS", extra={"port": server.tls_port})
         if push:

@@ -31,6 +31,14 @@ def tls_options(settings: "Settings") -> "TlsOptions | None":
     )
 
 
+def tls_to_ourselves(settings: "Settings") -> "Followed | None":
+    """For our own C-ECHO to the gateway, where no port without TLS is left; else None. Raises BadCertificate."""
+    from dicom_gateway.tls import own_tls
+
+    options = tls_options(settings)
+    return own_tls(options) if options and not settings.port else None
+
+
 def tls_of_results(settings: "Settings") -> "Followed | None":
     """For results over TLS; None where none go out so. Raises ConfigurationError."""
     return tls_as_client(settings) if settings.results_by_tls else None

@@ -126,7 +126,8 @@ def supervise(settings: Settings) -> None:
     signal.signal(signal.SIGINT, signals)
     environment = dict(os.environ)
     lock = _lock(settings.home)
-    _free(settings.local_host, settings.port)
+    if settings.port:
+        _free(settings.local_host, settings.port)
     if settings.tls_port:
         _free(settings.host, settings.tls_port)
     if settings.stow:

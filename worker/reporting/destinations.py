@@ -62,11 +62,12 @@ class Hl7Destination:
 
     host: str
     port: int
+    tls: bool = False
 
     @property
     def name(self) -> str:
-        """mllp://host:port"""
-        return f"mllp://{_bracketed(self.host)}:{self.port}"
+        """mllp://host:port, and tls: before it"""
+        return f"{'tls:' if self.tls else ''}mllp://{_bracketed(self.host)}:{self.port}"
 
     @property
     def confirmable(self) -> bool:
@@ -177,8 +178,8 @@ def store_destinations(texts: Sequence[str]) -> dict[str, StoreDestination]:
 
 
 def _destination(route: ResultRoute, telling: Telling) -> Destination:
-    if route.scheme == "mllp":
-        return Hl7Destination(host=route.host, port=route.port)
+    if route.scheme in ("mllp", "tls:mllp"):
+        return Hl7Destination(host=route.host, port=route.port, tls=route.scheme == "tls:mllp")
     if route.scheme == "mailto":
         return MailDestination(address=route.address, telling=telling)
     if route.scheme in ("http", "https"):

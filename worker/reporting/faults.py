@@ -14,6 +14,7 @@ FILM_MISSING, FILM_ALTERED = "film_missing", "film_altered"
 NO_PICTURE, NO_BUNDLE = "no_picture", "no_bundle"
 NOT_ACCEPTED, NO_ANSWER = "not_accepted", "no_answer"
 NO_CONNECTION, UNKNOWN_HOST, HUNG_UP = "no_connection", "unknown_host", "hung_up"
+UNTRUSTED, NO_TLS = "untrusted", "no_tls"
 NO_ACKNOWLEDGEMENT, OTHER_MESSAGE = "no_acknowledgement", "other_message"
 NOT_HELD, NOT_FOUND, NOT_COMMITTED = "not_held", "not_found", "not_committed"
 NO_REPORT, STATUS_COUNTS = "no_report", "status_counts"
@@ -22,7 +23,8 @@ WORDS: dict[str, str] = {
     NO_CONNECTION: "nothing listens there, or it does not answer",
     UNKNOWN_HOST: "no host of this name",
     "aborted": "it aborts the association",
-    "untrusted": "no authority in XRAYQ_TLS_AUTHORITIES signed its certificate, or it expired, or names another host",
+    UNTRUSTED: "no authority in XRAYQ_TLS_AUTHORITIES signed its certificate, or it expired, or names another host",
+    NO_TLS: "the TLS handshake failed: it may not trust our certificate (XRAYQ_TLS_CERTIFICATE), or speak no TLS",
     f"{REJECTED}1_1_3": "it does not know our AE title (XRAYQ_AE_TITLE): let it in there",
     f"{REJECTED}1_1_7": "it does not answer to the called AE title in XRAYQ_RESULTS_TO",
     f"{REJECTED}2_3_2": "it takes no more associations now",
@@ -59,8 +61,8 @@ AWAY = (
     "aborted",
     "connection_refused",
     "certificate",
-    "untrusted",
-    "no_tls",
+    UNTRUSTED,
+    NO_TLS,
     HUNG_UP,
     NO_ANSWER,
 )

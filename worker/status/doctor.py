@@ -40,6 +40,7 @@ from worker.status.flow import ahead_text
 from worker.words import counted, size
 
 if TYPE_CHECKING:
+    from dicom_gateway.tls import Followed
     from model.bundle import Bundle
     from model.stats.estimate import Proportion
 
@@ -54,7 +55,9 @@ class DoctorOptions:
 
     host: str
     port: int
-    """Port of the gateway, without TLS."""
+    """Port of the gateway, without TLS where it has one."""
+    tls: Callable[[], "Followed | None"]
+    """What leads to it over TLS, where it has no other port; it raises BadCertificate. None without TLS."""
     certificate: Path | None
     """Ours for TLS; None: no port for it."""
     stow: str
@@ -102,19 +105,30 @@ def run(options: DoctorOptions) -> list[Check]:
 
 
 def _gateway(options: DoctorOptions) -> str:
-    from dicom_gateway.errors import PeerUnavailable, Rejected
+    from dicom_gateway.errors import BadCertificate, NoTls, PeerUnavailable, Rejected
     from dicom_gateway.scu import echo
 
-    host = reachable(options.host)
+    host, calling_ae = reachable(options.host), (*options.calling_aes, "XRAYQ-DOCTOR")[0]
     try:
-        echo(host, options.port, called_ae=options.ae_title, calling_ae=(*options.calling_aes, "XRAYQ-DOCTOR")[0])
+        tls = options.tls()
+        context = tls.context() if tls else None
+        echo(host, options.port, called_ae=options.ae_title, calling_ae=calling_ae, tls=context)
+    except BadCertificate as error:
+        raise Unhealthy(f"the gateway cannot be asked: {error}") from None
     except Rejected as error:
         if options.unknown_peers == Policy.REJECT:
             return f"a gateway is on {host}:{options.port}, and rejects us, who are no peer"
         raise Unhealthy(f"{error}: see XRAYQ_AE_TITLE and XRAYQ_CALLING_AES, and whether that is ours") from None
+    except NoTls as error:
+        raise Unhealthy(
+            f"{error}: the gateway must show XRAYQ_TLS_CERTIFICATE, and takes it from us only where "
+            "XRAYQ_TLS_AUTHORITIES has who signed it"
+        ) from None
     except PeerUnavailable as error:
-        raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set XRAYQ_PORT") from None
-    return f"a gateway answers C-ECHO on {host}:{options.port}, called {options.ae_title}"
+        variable = "XRAYQ_TLS_PORT" if tls else "XRAYQ_PORT"
+        raise Unhealthy(f"{error}: start 'xrayq up' or 'xrayq gateway', or set {variable}") from None
+    over = " over TLS" if tls else ""
+    return f"a gateway answers C-ECHO{over} on {host}:{options.port}, called {options.ae_title}"
 
 
 def _peers(options: DoctorOptions) -> str:

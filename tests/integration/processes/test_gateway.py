@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
@@ -76,6 +77,40 @@ def test_tls_beside_the_plain_port_of_this_machine(tmp_path: Path) -> None:
             assert "the certificate for TLS is good for 20 days" in said
             own.certificate.write_bytes(authority.issue("soon", days=3).certificate.read_bytes())
             assert "the certificate for TLS expires in 3 days" in xrayq("doctor")[1]
+
+
+@pytest.mark.slow
+def test_tls_alone(tmp_path: Path) -> None:
+    """No port without it is left: health and doctor go in with our certificate, and say what is wrong with it."""
+    authority, foreign = Authority(folder=tmp_path), Authority(folder=tmp_path, name="foreign")
+    own, secure, http = authority.issue("xrayq", names=("xrayq.example",)), free_port(), free_port()
+    settings = {
+        "home": str(tmp_path),
+        "host": "127.0.0.1",
+        "port": "0",
+        "tls_port": str(secure),
+        "tls_certificate": str(own.certificate),
+        "tls_key": str(own.key),
+        "tls_authorities": str(authority.file),
+        "gateway_http_port": str(http),
+    }
+    with typed_in(tmp_path, **settings) as xrayq:
+        xrayq("db", "upgrade")
+        with process("gateway", environment(**settings), tmp_path / "log") as gateway:
+            wait_until(lambda: listening(http), 30, "the gateway")
+            code, said, _ = xrayq("health", "gateway")
+            assert (code, "c-echo: answers C-ECHO over TLS" in said) == (0, True), said
+            assert f"a gateway answers C-ECHO over TLS on 127.0.0.1:{secure}, called XRAYQ" in xrayq("doctor")[1]
+            ports = {found.laddr.port for found in psutil.Process(gateway.pid).net_connections() if not found.raddr}
+            assert ports == {secure, http}
+            strange = foreign.issue("xrayq")
+            own.key.write_bytes(strange.key.read_bytes())
+            own.certificate.write_bytes(strange.certificate.read_bytes())
+            code, said, _ = xrayq("doctor")
+            assert code == 5
+            (line,) = [line for line in said.splitlines() if line.startswith("WRONG  gateway ")]
+            assert "TLS" in line or "which may not take our certificate" in line
+            wait_until(lambda: xrayq("health", "gateway")[0] == 5, 10, "it to be unready")
 
 
 def test_commitment_is_answered_and_its_reports_without_a_role_are_those_of_the_pacs_of_results(tmp_path: Path) -> None:

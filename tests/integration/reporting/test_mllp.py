@@ -2,16 +2,20 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hl7
 import pytest
 from hl7.mllp import start_hl7_server
 
+from dicom_gateway.tls import ClientOptions, client_context
+from tests.certificates import Authority
 from tests.mllp import DRIPPING, GARBAGE, LOST, NO_END, OTHERS, SILENT, ris
 from tests.services import free_port, wait_until
 from worker.errors import Undelivered
@@ -122,7 +126,7 @@ def test_it_can_be_hung_up_from_another_thread() -> None:
 
 
 @contextmanager
-def package_server() -> Iterator[tuple[int, list[hl7.Message]]]:
+def package_server(tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[hl7.Message]]]:
     """The MLLP server of `hl7`, which knows nothing of us."""
     came: list[hl7.Message] = []
     port, loop = free_port(), asyncio.new_event_loop()
@@ -134,7 +138,7 @@ def package_server() -> Iterator[tuple[int, list[hl7.Message]]]:
         await writer.drain()
         writer.close()
 
-    server = loop.run_until_complete(start_hl7_server(serve, "127.0.0.1", port, encoding="utf-8"))
+    server = loop.run_until_complete(start_hl7_server(serve, "127.0.0.1", port, encoding="utf-8", ssl=tls))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
@@ -151,3 +155,63 @@ def test_the_receiver_of_another_library_takes_it() -> None:
         assert send(port).code == "AA"
         wait_until(lambda: came)
     assert str(came[0]) == MESSAGE
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(folder=tmp_path)
+
+
+def context(authority: Authority, own: str = "xrayq") -> ssl.SSLContext:
+    """Ours. `own`: whose certificate we show, "" for none."""
+    shown = authority.issue(own) if own else None
+    return client_context(
+        ClientOptions(
+            authorities=authority.file,
+            certificate=shown.certificate if shown else None,
+            key=shown.key if shown else None,
+        )
+    )
+
+
+def test_over_tls_both_sides_show_a_certificate_and_the_end_is_said(authority: Authority) -> None:
+    of_ris = authority.issue("ris").as_server(authority)
+    with ris(free_port(), DRIPPING, "AE", tls=of_ris) as found:
+        assert send(found.port, tls=context(authority)).code == "AA"
+        with pytest.raises(Undelivered, match=r"^refused_AE$"):
+            send(found.port, tls=context(authority))
+        wait_until(lambda: found.goodbyes == 2, what="close_notify behind each acknowledgement")
+    assert found.came == [MESSAGE.encode()] * 2
+    with package_server(of_ris) as (port, came):
+        assert send(port, tls=context(authority)).code == "AA"
+        wait_until(lambda: came)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("foreign", "untrusted"),
+        ("expired", "untrusted"),
+        ("another host", "untrusted"),
+        ("plain", "no_tls"),
+        ("it wants a certificate", "no_tls|hung_up"),
+        ("it hangs in the handshake", "no_tls"),
+    ],
+)
+def test_without_tls_to_the_right_receiver_nothing_of_a_patient_leaves(
+    authority: Authority, fault: str, reason: str
+) -> None:
+    foreign = Authority(folder=authority.folder, name="foreign")
+    shown = {
+        "foreign": foreign.issue("ris"),
+        "expired": authority.issue("old", days=-1),
+        "another host": authority.issue("other", names=("ris.example",)),
+    }
+    of_ris = (shown.get(fault) or authority.issue("ris")).as_server(authority)
+    own = "" if fault == "it wants a certificate" else "xrayq"
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        with ris(free_port(), tls=None if fault == "plain" else of_ris) as found:
+            port = hangs.getsockname()[1] if fault == "it hangs in the handshake" else found.port
+            with pytest.raises(Undelivered, match=rf"^({reason})$"):
+                send(port, answer_seconds=0.5, tls=context(authority, own))
+        assert found.came == []

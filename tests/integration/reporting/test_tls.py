@@ -1,6 +1,5 @@
 """Results go out over TLS, and are asked after over TLS; a PACS that is not who it should be gets none."""
 
-import ssl
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +7,11 @@ import pytest
 from sqlalchemy import select
 
 from dicom_gateway.tls import ClientOptions, client_tls
-from tests.certificates import Authority, Certified
+from tests.certificates import Authority
 from tests.integration.reporting.site import OPTIONS, Site
+from tests.mllp import ris
 from tests.pacs import pacs
+from tests.services import free_port
 from worker.audit.actions import Action
 from worker.db.session import reading
 from worker.db.tables import audit_event
@@ -29,21 +30,13 @@ def secure(site: Site, authority: Authority) -> Site:
     return replace(site, routes=(f"CR1:tls:PACS@127.0.0.1:{there.port}",), settings=settings)
 
 
-def as_server(shown: Certified, trusted: Authority, *, asks: bool = True) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(shown.certificate, shown.key)
-    context.load_verify_locations(trusted.file)
-    context.verify_mode = ssl.CERT_REQUIRED if asks else ssl.CERT_NONE
-    return context
-
-
 def test_a_result_is_sent_and_confirmed_over_tls(secure: Site, authority: Authority) -> None:
     own = authority.issue("xrayq")
     tls = client_tls(ClientOptions(authorities=authority.file, certificate=own.certificate, key=own.key))
     film = secure.film()
     (there,) = secure.destinations
     assert there.name == f"tls:PACS@127.0.0.1:{there.port}"
-    with pacs(there.port, commits="same", finds=True, tls=as_server(authority.issue("pacs"), authority)) as found:
+    with pacs(there.port, commits="same", finds=True, tls=authority.issue("pacs").as_server(authority)) as found:
         assert secure.send(confirm=True, tls=tls) == [""]
         assert len(found.kept) == 2
         confirmation = replace(
@@ -73,7 +66,8 @@ def test_without_tls_to_the_right_pacs_nothing_leaves(
 ) -> None:
     foreign = Authority(folder=tmp_path, name="foreign")
     shown = {"foreign": foreign.issue("pacs"), "expired": authority.issue("old", days=-1)}
-    server = as_server(shown.get(fault, authority.issue("pacs")), authority, asks=fault == "it wants a certificate")
+    of_pacs = shown.get(fault) or authority.issue("pacs")
+    server = of_pacs.as_server(authority, asks=fault == "it wants a certificate")
     tls = client_tls(ClientOptions(authorities=authority.file))
     secure.film()
     (there,) = secure.destinations
@@ -92,7 +86,27 @@ def test_a_certificate_must_name_the_host_that_is_called_unless_told_otherwise(
     strict = client_tls(ClientOptions(authorities=authority.file))
     loose = client_tls(ClientOptions(authorities=authority.file, check_host=False))
     secure.film()
-    with pacs(secure.destinations[0].port, commits="same", tls=as_server(named, authority, asks=False)):
+    with pacs(secure.destinations[0].port, commits="same", tls=named.as_server(authority, asks=False)):
         assert secure.send(tls=strict) == ["untrusted"]
         secure.later()
         assert secure.send(tls=loose) == [""]
+
+
+def test_a_message_is_sent_over_tls(site: Site, authority: Authority) -> None:
+    own = authority.issue("xrayq")
+    tls = client_tls(ClientOptions(authorities=authority.file, certificate=own.certificate, key=own.key))
+    port = free_port()
+    routes, settings = (f"CR1:tls:mllp://127.0.0.1:{port}",), {"tls_authorities": authority.file}
+    secure = replace(site, routes=routes, settings=settings)
+    film = secure.film()
+    (there,) = secure.every
+    assert there.name == f"tls:mllp://127.0.0.1:{port}"
+    foreign = Authority(folder=authority.folder, name="foreign").issue("ris")
+    with ris(port, tls=foreign.as_server(authority)) as found:
+        assert secure.send(there, tls=tls) == ["untrusted"]
+        assert found.came == []
+    secure.later()
+    with ris(port, tls=authority.issue("ris").as_server(authority)) as found:
+        assert secure.send(there, tls=tls) == [""]
+        assert len(found.came) == 1
+    assert secure.state(film) == "reported"

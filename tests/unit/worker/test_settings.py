@@ -143,6 +143,7 @@ BAD: list[tuple[str, Any]] = [
     ("results_to", "CR1:PACS@pacs.test:-1"),
     ("results_to", "CR1:PACS@:104"),
     ("results_to", "CR1:@pacs.test:104"),
+    ("results_to", "CR1:tls:@pacs.test:104"),
     ("results_to", "SEVENTEEN LETTERS:PACS@pacs.test:104"),
     ("results_to", "CR1:PA:CS@pacs.test:104"),
     ("results_to", "CR1:PACS@fe80::1:104"),
@@ -327,6 +328,19 @@ def test_half_of_a_push_by_web_is_refused(given: dict[str, Any], words: str) -> 
 )
 def test_a_whole_push_by_web(given: dict[str, Any]) -> None:
     assert Settings(**given).stow == given["stow"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"port": 0}, "XRAYQ_PORT 0 needs XRAYQ_TLS_PORT"),
+        ({"results_to": "*:tls:mllp://ris.test:2576"}, "XRAYQ_RESULTS_TO tls: needs XRAYQ_TLS_AUTHORITIES"),
+    ],
+)
+def test_half_of_tls_is_no_tls(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Settings(**given)
+    assert Settings(**given, **TLS, tls_port=2762)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from dicom_gateway.result import FilmResult
 from dicom_gateway.tls import Followed
-from worker.reporting.destinations import StoreDestination
+from worker.reporting.destinations import Hl7Destination, StoreDestination
 from worker.reporting.waiting import WaitingResult
 
 Opened = Callable[[Callable[[], None]], None]
@@ -39,13 +39,13 @@ class SendOptions:
     confirm: bool = True
     """Whether a destination that can be asked is asked, before its result counts as being there."""
     tls: Followed | None = None
-    """For associations over TLS; None: nothing goes out that way."""
+    """For what goes out over TLS; None: nothing does."""
     zone: tzinfo = UTC
     """The site's, for times of a result whose film names none."""
     queries_on_record: bool = False
     """Whether a C-FIND is an audit event: the site's audit repository is told of it."""
 
-    def tls_for(self, destination: StoreDestination) -> SSLContext | None:
+    def tls_for(self, destination: StoreDestination | Hl7Destination) -> SSLContext | None:
         """None: without."""
         if not destination.tls:
             return None

@@ -1,4 +1,4 @@
-"""HL7 v2 to a RIS, `mllp://host:port`: ORU^R01, acknowledged."""
+"""HL7 v2 to a RIS, `mllp://host:port`, with or without `tls:` before it: ORU^R01, acknowledged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ class Hl7Adapter:
             answer_seconds=self.options.answer_seconds,
             total_seconds=self.options.send_seconds,
             opened=opened,
+            tls=self.options.tls_for(self.destination),
         )
         try:
             answer = within(2 * self.options.send_seconds, send)

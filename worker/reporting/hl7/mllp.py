@@ -1,11 +1,14 @@
 """MLLP (HL7's Minimal Lower Layer Protocol, release 1) as a client: a message in a frame, and its acknowledgement.
 
-One connection for each message. Plain text: whoever listens to the network reads the patient's name.
+One connection for each message. Over TLS the frames are the same (IHE ATNA, transaction ITI-19). Without it, whoever
+listens to the network reads the patient's name.
 """
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from worker.errors import Undelivered
 from worker.reporting import faults
@@ -25,6 +28,7 @@ def send(
     answer_seconds: float,
     total_seconds: float,
     opened: Callable[[Callable[[], None]], None] = lambda _: None,
+    tls: ssl.SSLContext | None = None,
 ) -> Acknowledgement:
     """Send a message, and return how it was accepted.
 
@@ -33,6 +37,7 @@ def send(
         answer_seconds: for the connection, each write and each read.
         total_seconds: for all of it, but for the look-up of the host's name, which the system ends.
         opened: called with what ends the connection, to be called from another thread.
+        tls: over TLS, as client.
 
     Raises Undelivered with a code of `faults`.
     """
@@ -43,19 +48,48 @@ def send(
         raise Undelivered(faults.UNKNOWN_HOST) from None
     except OSError:
         raise Undelivered(faults.NO_CONNECTION) from None
+    if tls:
+        connection = tls.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
     with connection:
-        opened(lambda: connection.shutdown(socket.SHUT_RDWR))
+        # Not SSLSocket's own shutdown: that forgets TLS first, and what is being written would go out as plain text.
+        opened(lambda: socket.socket.shutdown(connection, socket.SHUT_RDWR))
         try:
+            if isinstance(connection, ssl.SSLSocket):
+                _shake_hands(connection, answer_seconds, end)
             _patient(connection, answer_seconds, end)
             connection.sendall(START + message + END)
             found = _answer(connection, control_id, answer_seconds, end)
+            if isinstance(connection, ssl.SSLSocket):
+                _say_goodbye(connection)
         except TimeoutError:
             raise Undelivered(faults.NO_ANSWER) from None
+        except ssl.SSLEOFError:
+            raise Undelivered(faults.HUNG_UP) from None
+        except ssl.SSLError:  # TLS 1.3: whether our certificate is good enough is said behind the handshake
+            raise Undelivered(faults.NO_TLS) from None
         except OSError:
             raise Undelivered(faults.HUNG_UP) from None
     if found.code not in ACCEPTED:
         raise Undelivered(f"{faults.REFUSED}{found.code}" + (f"_{found.error}" if found.error else ""))
     return found
+
+
+def _shake_hands(connection: ssl.SSLSocket, answer_seconds: float, end: float) -> None:
+    """Raises Undelivered."""
+    try:
+        _patient(connection, answer_seconds, end)
+        connection.do_handshake()
+    except ssl.SSLCertVerificationError:
+        raise Undelivered(faults.UNTRUSTED) from None
+    except OSError:  # silence too: a receiver without TLS waits for the first byte of a frame
+        raise Undelivered(faults.NO_TLS) from None
+
+
+def _say_goodbye(connection: ssl.SSLSocket) -> None:
+    """The alert that says that nothing follows (RFC 8446 6.1); the peer's is not waited for."""
+    connection.settimeout(0)
+    with suppress(OSError):
+        connection.unwrap()
 
 
 def _answer(connection: socket.socket, control_id: str, answer_seconds: float, end: float) -> Acknowledgement:

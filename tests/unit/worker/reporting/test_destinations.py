@@ -31,6 +31,8 @@ def test_without_a_star_other_senders_results_go_nowhere() -> None:
         ("CR1=PACS@pacs.test:104", "entry 2 should be like CR1:PACS@pacs.example:104"),
         ("CR1:PACS@pacs.test", "entry 2 should end with a port, as in host:104"),
         ("*:mllp://ris.test", "entry 2 should end with a port, as in host:104"),
+        ("*:tls:mllp://ris.test", "entry 2 should end with a port, as in host:104"),
+        ("*:tls:@pacs.test:104", "entry 2 has a destination that should be an AE title"),
         ("CR1:PACS@pacs.test:70000", "entry 2 should end with a port of 1 to 65535"),
         ("CR1:SEVENTEEN LETTERS@pacs.test:104", "entry 2 has a destination that should be an AE title"),
         ("SEVENTEEN LETTERS:PACS@pacs.test:104", "entry 2 has a sender that should be an AE title"),
@@ -46,13 +48,19 @@ def test_what_cannot_be_read_says_which_and_why(text: str, words: str) -> None:
 def test_the_address_says_how_results_go_there() -> None:
     entries = (
         "*:mllp://[::1]:2575",
+        "*:tls:MLLP://[::1]:2576",
         "*:HTTPS://hook.test/x?key=secret",
         "*:mailto:chest@hospital.test",
         "*:PACS@pacs.test:104",
     )
-    ris, webhook, mail, pacs = routes_of(entries).every
+    ris, secure, webhook, mail, pacs = routes_of(entries).every
     assert (ris, pacs) == (Hl7Destination(host="::1", port=2575), PACS)
-    assert [ris.name, mail.name] == ["mllp://[::1]:2575", "mailto:chest@hospital.test"]
+    assert secure == Hl7Destination(host="::1", port=2576, tls=True)
+    assert [ris.name, secure.name, mail.name] == [
+        "mllp://[::1]:2575",
+        "tls:mllp://[::1]:2576",
+        "mailto:chest@hospital.test",
+    ]
     assert re.fullmatch(r"https://hook\.test#[0-9a-f]{8}", webhook.name)
 
 
