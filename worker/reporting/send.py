@@ -21,7 +21,7 @@ from worker.errors import Undelivered
 from worker.queue import errands, lease
 from worker.queue.errands import Errand
 from worker.queue.lease import ERRANDS, Claim
-from worker.reporting import acceptance, faults, reported, waiting
+from worker.reporting import acceptance, faults, order, reported, told, waiting
 from worker.reporting import confirm as confirming
 from worker.reporting.adapters.adapter import Adapter, Opened, Outgoing, SendOptions, Sent
 from worker.reporting.destinations import Destination
@@ -101,16 +101,16 @@ class ResultDelivery:
             found = facts(connection, waits)
             if not acceptance.accepted(connection, [found.calling_ae]):
                 raise Undelivered(faults.SILENT)
-            if waiting.newer(connection, waits.instance, waits.destination):
+            if order.newer(connection, waits.instance, waits.destination):
                 raise Undelivered(faults.REPLACED)
             flagged_only = destination.due((), found.at) is None
-            if flagged_only and waiting.ended_later(connection, waits.instance):  # it may go there, or have no flag
+            if flagged_only and order.ended_later(connection, waits.instance):  # it may go there, or have no flag
                 raise Undelivered(faults.REPLACED)
-            outdated = waiting.earlier(connection, waits)
+            outdated = order.earlier(connection, waits)
         if outdated:
             self._give_up_earlier(waits)
         with reading(self.database) as connection:
-            corrects = waiting.corrects(connection, waits)
+            corrects = order.corrects(connection, waits)
             told = flags_told(connection, waits.instance, waits.destination, on_its_way=False) if flagged_only else ()
         film = film_of(self.spool, found.film_digest)
         with _not_made(waits.instance):
@@ -143,7 +143,7 @@ class ResultDelivery:
         """Results of earlier revisions: nobody wants them now. Raises Undelivered while one is on its way."""
         with writing(self.database) as connection:
             events, now = [], database_time(connection)
-            for row in waiting.earlier(connection, waits):
+            for row in order.earlier(connection, waits):
                 taken = row.lease_until is not None and row.lease_until > now
                 if taken or not lease.remove(connection, ERRANDS, Claim(row_id=row.id, number=row.attempts)):
                     raise Undelivered(faults.EARLIER_WAITS)
@@ -194,7 +194,7 @@ class ResultDelivery:
                     "bundle": waits.bundle.digest,
                 }
                 events = [_event(Action.RESULT_UNDELIVERED, waits.instance, detail)]
-                if waits.reason == faults.NOT_CONFIGURED and waiting.was_sent(connection, waits.instance):
+                if waits.reason == faults.NOT_CONFIGURED and told.was_sent(connection, waits.instance):
                     events += reported.reported(connection, waits.instance, Actor.WORKER)
                 trail.record_all(connection, events)
         return ours

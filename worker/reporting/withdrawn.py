@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, select
 
 from model.findings import in_order
-from worker.db.tables import errand, finding_score, instance, score, sent_message
+from worker.db.tables import errand, finding_score, score, sent_message
 from worker.queue.errands import Kind
+from worker.reporting.revisions import before
 
 
 def flags_told(connection: Connection, instance_id: int, destination: str, *, on_its_way: bool) -> tuple[str, ...]:
@@ -22,11 +23,11 @@ def flags_told(connection: Connection, instance_id: int, destination: str, *, on
         waits = select(errand.c.instance_id, errand.c.payload["bundle"]["digest"].as_string()).where(
             errand.c.kind == Kind.RESULT,
             errand.c.destination == destination,
-            errand.c.instance_id.in_(_before(instance_id)),
+            errand.c.instance_id.in_(before(instance_id)),
         )
         told += [(key, digest) for key, digest in connection.execute(waits)]
     sent = select(sent_message.c.instance_id, sent_message.c.bundle_digest).where(
-        sent_message.c.destination == destination, sent_message.c.instance_id.in_(_before(instance_id))
+        sent_message.c.destination == destination, sent_message.c.instance_id.in_(before(instance_id))
     )
     told += [(key, digest) for key, digest in connection.execute(sent)]
     if not told:
@@ -39,11 +40,3 @@ def _flags(connection: Connection, instance_id: int, bundles: Collection[str]) -
     query = select(finding_score.c.finding).join(score, finding_score.c.score_id == score.c.id)
     which = (score.c.instance_id == instance_id, score.c.bundle_digest.in_(bundles), finding_score.c.flag)
     return tuple(in_order(set(connection.execute(query.where(*which)).scalars())))
-
-
-def _before(instance_id: int) -> Select[tuple[int]]:
-    """Ids of the film's earlier revisions."""
-    film = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == instance_id).subquery()
-    return select(instance.c.id).where(
-        instance.c.sop_instance_uid == film.c.sop_instance_uid, instance.c.revision < film.c.revision
-    )
