@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, select
 from worker.db.tables import errand, instance
 from worker.reporting.new_results import has_result
 from worker.reporting.revisions import after, before
-from worker.reporting.told import was_sent
+from worker.reporting.told import may_have, was_sent
 from worker.reporting.waiting import LOST, WAITS, WaitingResult, goes_to, of_instance
 
 
@@ -33,9 +33,8 @@ def ended_later(connection: Connection, instance_id: int) -> bool:
 
 
 def corrects(connection: Connection, of: WaitingResult) -> bool:
-    """Whether the destination has something of an earlier revision of the film."""
-    ids = connection.execute(before(of.instance)).scalars()
-    return any(was_sent(connection, key, of.destination) for key in ids)
+    """Whether the destination has something of an earlier revision of the film, or may have."""
+    return may_have(connection, before(of.instance), of.destination)
 
 
 def earlier(connection: Connection, of: WaitingResult) -> Sequence[Row[Any]]:

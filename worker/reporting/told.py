@@ -1,8 +1,11 @@
-"""What destinations have of a film: what they took."""
+"""What destinations have of a film: what they took, and what may have arrived."""
 
-from sqlalchemy import Connection, select
+from collections.abc import Collection
+from typing import Any
 
-from worker.db.tables import errand, sent_message, sent_object
+from sqlalchemy import CompoundSelect, Connection, Select, select, union
+
+from worker.db.tables import errand, perhaps_sent, sent_message, sent_object
 from worker.reporting.waiting import LOST, WAITS, of_instance
 
 SENT = (sent_object, sent_message)
@@ -18,6 +21,26 @@ def was_sent(connection: Connection, instance_id: int, destination: str = "") ->
         if connection.execute(query.limit(1)).first():
             return True
     return False
+
+
+def messages(instances: Select[Any] | Collection[int], destination: str) -> CompoundSelect[Any]:
+    """(instance_id, bundle_digest) of messages that the destination took or may have, of these instances."""
+    return union(
+        *(
+            select(table.c.instance_id, table.c.bundle_digest).where(
+                table.c.destination == destination, table.c.instance_id.in_(instances)
+            )
+            for table in (sent_message, perhaps_sent)
+        )
+    )
+
+
+def may_have(connection: Connection, instances: Select[Any], destination: str) -> bool:
+    """Whether the destination has something of these instances, or may have."""
+    objects = select(sent_object.c.id).where(
+        sent_object.c.destination == destination, sent_object.c.instance_id.in_(instances)
+    )
+    return any(connection.execute(query.limit(1)).first() for query in (objects, messages(instances, destination)))
 
 
 def bundle_of(connection: Connection, instance_id: int) -> str:

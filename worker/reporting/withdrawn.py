@@ -5,13 +5,15 @@ from collections.abc import Collection
 from sqlalchemy import Connection, select
 
 from model.findings import in_order
-from worker.db.tables import errand, finding_score, score, sent_message
+from worker.db.tables import errand, finding_score, score
 from worker.queue.errands import Kind
 from worker.reporting.revisions import before
+from worker.reporting.told import messages
 
 
 def flags_told(connection: Connection, instance_id: int, destination: str, *, on_its_way: bool) -> tuple[str, ...]:
-    """Flags of the newest earlier revision of the film of which this destination has a message; () without one.
+    """Flags of the newest earlier revision of the film of which this destination has a message, or may have; () without
+    one.
 
     Args:
         destination: its name.
@@ -26,10 +28,7 @@ def flags_told(connection: Connection, instance_id: int, destination: str, *, on
             errand.c.instance_id.in_(before(instance_id)),
         )
         told += [(key, digest) for key, digest in connection.execute(waits)]
-    sent = select(sent_message.c.instance_id, sent_message.c.bundle_digest).where(
-        sent_message.c.destination == destination, sent_message.c.instance_id.in_(before(instance_id))
-    )
-    told += [(key, digest) for key, digest in connection.execute(sent)]
+    told += [(key, digest) for key, digest in connection.execute(messages(before(instance_id), destination))]
     if not told:
         return ()
     newest = max(key for key, _ in told)  # a later revision has a higher id

@@ -72,8 +72,8 @@ def _what(told: FlagMessage) -> str:
 def _lines(told: FlagMessage) -> Iterator[str]:
     yield f"{_what(told).capitalize()}: {', '.join(map(spoken, told.flags))}."
     if told.withdrawn:
-        yield "The film was corrected. An earlier message told of this flag; on the corrected film it is not raised."
-        yield "That does not exclude a finding."
+        yield "An earlier message told of this flag, or may have. The film was corrected since, and"
+        yield "on the corrected film it is not raised. That does not exclude a finding."
     elif told.unsure:
         yield "Unsure: the prediction set is not one finding."
     if told.corrected and not told.withdrawn:
