@@ -18,7 +18,7 @@ from tests.integration.reporting.site import Site
 from tests.mllp import DRIPPING, LOST, OTHERS, Ris, control_id, ris
 from tests.pacs import pacs
 from tests.receivers import SECRET, Post, Web, post, web
-from tests.services import free_port, wait_until
+from tests.services import free_port
 from worker.db.session import database_time, reading, time_of
 from worker.queue import errands
 from worker.reporting import listing, waiting
@@ -424,28 +424,24 @@ def test_what_was_delivered_and_never_recorded_is_taken_back(site: Site, stateme
         assert [send(told, 0), send(told, 1)] == [[], []], "once"
     status = str(hl7.parse(found.came[-1].decode()).segment("OBR")[25])
     assert status == ("C" if delivered else "P")
-    assert [json.loads(body)["type"] for _, body in hook.requests] == ["flagged_film", "withdrawn_flag"][
-        : 2 * delivered
-    ]
-    assert [mail["Subject"].split(": ")[0] for _, mail in kept.mails] == [
-        "[xrayq North] flag raised",
-        "[xrayq North] flag withdrawn",
-    ][: 2 * delivered]
+    types = [json.loads(body)["type"] for _, body in hook.requests]
+    assert types == ["flagged_film", "withdrawn_flag"][: 2 * delivered]
+    assert ["flag withdrawn" in mail["Subject"] for _, mail in kept.mails] == [False, True][: 2 * delivered]
 
 
-def test_a_mail_that_was_taken_after_the_deadline_is_taken_back(site: Site) -> None:
+def test_a_mail_whose_server_answers_after_the_deadline_is_taken_back(site: Site) -> None:
     with told_of(site) as (told, _, kept):
         take, late = kept.handle_DATA, threading.Event()
 
         async def slowly(*about: Any) -> str:
+            answer = await take(*about)
             await asyncio.to_thread(late.wait, 30)
-            return await take(*about)
+            return answer
 
         kept.handle_DATA = slowly  # type: ignore[method-assign]
         told.film()
         assert told.send(told.every[1], send_seconds=0.3) == ["no_answer"]
         late.set()
-        wait_until(lambda: kept.mails, 10)
         told.film(flag=False, PatientID="PID-CORRECTED")
         assert send(told, 1) == [""]
     assert ["flag withdrawn" in mail["Subject"] for _, mail in kept.mails] == [False, True]
