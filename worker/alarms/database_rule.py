@@ -9,7 +9,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from worker.alarms import ledger
 from worker.alarms.change import AlarmState, Change, Send
-from worker.alarms.deliver import send_bounded
 from worker.db.causes import cause
 from worker.errors import Undelivered, Unhealthy
 from worker.queue.errands import Kind
@@ -71,7 +70,7 @@ class DatabaseWatch:
 
     def _sent(self, channel: Kind, change: Change) -> bool:
         try:
-            send_bounded(self._sends[channel], change)
+            self._sends[channel](change)
         except Undelivered as failure:
             extra = {"channel": channel.value, "state": change.state, "reason": str(failure)}
             log.warning("cannot deliver, will try again", extra=extra)

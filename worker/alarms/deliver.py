@@ -8,7 +8,6 @@ password or URL is mended within hours, and a dozen requests harm nobody.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from sqlalchemy import Engine, select
 
@@ -16,7 +15,6 @@ from worker.alarms.change import AlarmState, Change, Send, key_of, key_parts
 from worker.alarms.faults import NOT_CONFIGURED, RAISED_WAITS, UNREADABLE
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
-from worker.bounded import within
 from worker.db.session import reading, time_of, writing
 from worker.db.tables import errand
 from worker.errors import Undelivered
@@ -27,10 +25,8 @@ log = logging.getLogger("xrayq.alarm")
 
 DELIVERED, GIVEN_UP = Action.ALARM_DELIVERED, Action.ALARM_UNDELIVERED
 """Audit events of a message, a test's too."""
-SEND_SECONDS = 120.0
-"""For a delivery as a whole: each answer of a server may take ten seconds, and one that drips would never end."""
 LEASE_SECONDS = 300.0
-"""Must exceed SEND_SECONDS, or a message under way is sent twice."""
+"""Must exceed `channels.deadline.TOTAL`, or a message under way is sent twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +35,6 @@ class DeliveryOptions:
     """Then it is given up; the alarm itself stays in the database and the log."""
     first_wait: float = 10.0
     """Seconds before the second attempt, doubled with each, an hour at most: 12 attempts take 3.4 hours."""
-    send_seconds: float = SEND_SECONDS
 
 
 def deliver_due(engine: Engine, kind: Kind, send: Send, options: DeliveryOptions) -> int:
@@ -68,7 +63,7 @@ def deliver(engine: Engine, message: Errand, send: Send, options: DeliveryOption
     try:
         if _overtakes(engine, message.kind, change):
             raise Undelivered(RAISED_WAITS)
-        refused = send_bounded(send, change, options.send_seconds)
+        refused = send(change)
     except Undelivered as failure:
         reason = str(failure)
         if message.attempt < options.attempts:
@@ -82,14 +77,6 @@ def deliver(engine: Engine, message: Errand, send: Send, options: DeliveryOption
         log.info("delivered", extra=extra)
         if refused:
             log.warning("some recipients refused", extra=extra | {"count": refused})
-
-
-def send_bounded(send: Send, change: Change, seconds: float = SEND_SECONDS) -> int:
-    """As `send`. Raises Undelivered also when it takes longer; then it may arrive all the same."""
-    try:
-        return within(seconds, partial(send, change))
-    except TimeoutError:
-        raise Undelivered("no_answer") from None
 
 
 def tested(engine: Engine, kind: Kind, actor: str) -> None:

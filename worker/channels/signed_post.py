@@ -9,11 +9,9 @@ does nothing for an id that it has seen.
 """
 
 import http.client
-import socket
 import ssl
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,14 +19,9 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from worker.bounded import within
+from worker.channels.deadline import TIMEOUT, TOTAL, Connections, in_time
 from worker.channels.faults import code_of
 from worker.errors import Undelivered
-
-TIMEOUT = 10.0
-"""Seconds without a byte of the server."""
-TOTAL = 15.0
-"""Seconds for a post: a server that sends a byte now and then does not hold up what waits behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,33 +62,22 @@ def signed(key: bytes, identity: str, body: str, at: datetime) -> dict[str, str]
 
 def _status_of(request: urllib.request.Request) -> int:
     """Raises TimeoutError after TOTAL seconds, whatever came until then; the connection is closed."""
-    connections: list[socket.socket] = []
 
-    def ask() -> int:
-        try:
-            with _opener(connections).open(request, timeout=TIMEOUT) as answer:
-                return int(answer.status)
-        finally:
-            for connection in connections:
-                connection.close()
+    def ask(connections: Connections) -> int:
+        with _opener(connections).open(request, timeout=TIMEOUT) as answer:
+            return int(answer.status)
 
-    try:
-        return within(TOTAL, ask)
-    except TimeoutError:
-        for connection in connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        raise
+    return in_time(TOTAL, ask)
 
 
 class _Kept(http.client.HTTPConnection):
     """Puts a second handle of its connection where another thread can shut it, before TLS begins."""
 
-    connections: list[socket.socket]
+    connections: Connections
 
     def connect(self) -> None:
         super().connect()
-        self.connections.append(self.sock.dup())
+        self.connections.keep(self.sock)
 
 
 class _KeptTls(http.client.HTTPSConnection, _Kept):
@@ -103,7 +85,7 @@ class _KeptTls(http.client.HTTPSConnection, _Kept):
 
 
 class _Http(urllib.request.HTTPHandler):
-    def __init__(self, connections: list[socket.socket]) -> None:
+    def __init__(self, connections: Connections) -> None:
         super().__init__()
         self._connections = connections
 
@@ -112,7 +94,7 @@ class _Http(urllib.request.HTTPHandler):
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, connections: list[socket.socket]) -> None:
+    def __init__(self, connections: Connections) -> None:
         super().__init__()
         self._connections = connections
 
@@ -121,7 +103,7 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(made, request)
 
 
-def _kept(kind: Callable[..., _Kept], connections: list[socket.socket]) -> Callable[..., _Kept]:
+def _kept(kind: Callable[..., _Kept], connections: Connections) -> Callable[..., _Kept]:
     def make(host: str, **options: Any) -> _Kept:
         made = kind(host, **options)
         made.connections = connections
@@ -130,7 +112,7 @@ def _kept(kind: Callable[..., _Kept], connections: list[socket.socket]) -> Calla
     return make
 
 
-def _opener(connections: list[socket.socket]) -> urllib.request.OpenerDirector:
+def _opener(connections: Connections) -> urllib.request.OpenerDirector:
     """Without the handlers that follow redirects, open files, or turn a status into an exception."""
     opener = urllib.request.OpenerDirector()
     for handler in (

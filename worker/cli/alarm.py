@@ -188,7 +188,6 @@ def try_(as_json: JsonOption = False) -> None:
     from datetime import UTC, datetime
 
     from worker.alarms.change import AlarmState, Change
-    from worker.alarms.deliver import send_bounded
     from worker.alarms.faults import in_words
     from worker.errors import Undelivered
 
@@ -209,7 +208,7 @@ def try_(as_json: JsonOption = False) -> None:
     results = []
     for kind, send in sends.items():
         try:
-            refused = send_bounded(send, message)
+            refused = send(message)
             outcome = f"{refused} recipients refused" if refused else "delivered"
         except Undelivered as failure:
             outcome = in_words(str(failure))

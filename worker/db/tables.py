@@ -422,6 +422,15 @@ sent_message = Table(
     Index(None, "sent_at"),
 )
 
+perhaps_sent = Table(
+    "perhaps_sent",
+    metadata,
+    Column("instance_id", Identifier, ForeignKey("instance.id"), primary_key=True, comment="the film"),
+    Column("bundle_digest", String(64), primary_key=True),
+    Column("destination", String(128), primary_key=True, comment="as of sent_message"),
+    Column("begun_at", Timestamp, nullable=False, comment="the first attempt that may have arrived"),
+)
+
 refused_film = Table(
     "refused_film",
     metadata,

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from worker.reporting.couriers import Couriers
     from worker.reporting.destinations import Destination, Routes
     from worker.reporting.hl7.message import MessageOptions
+    from worker.reporting.new_results import ResultErrands
     from worker.reporting.objects import Make
     from worker.reporting.pictures import FindBundle, Pictures
     from worker.reporting.telling import Telling
-    from worker.reporting.waiting import ResultErrands
     from worker.settings import Settings
 
 
@@ -53,7 +53,7 @@ def message_options(settings: "Settings") -> "MessageOptions":
 def result_errands(settings: "Settings") -> "ResultErrands | None":
     """What writes results for sending; None where they go nowhere."""
     from worker.reporting.destinations import OfBackfills
-    from worker.reporting.waiting import ResultErrands
+    from worker.reporting.new_results import ResultErrands
 
     if not settings.results_to:
         return None

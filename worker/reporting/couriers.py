@@ -19,7 +19,7 @@ from worker.queue import errands, periodic
 from worker.queue.errands import Kind
 from worker.queue.periodic import Periodic
 from worker.queue.retry import back_off
-from worker.reporting import faults, waiting
+from worker.reporting import faults, new_results, waiting
 from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.confirm import Confirmation
 from worker.reporting.destinations import Destination
@@ -120,7 +120,9 @@ class Courier(Visitor):
             for row in connection.execute(kept).all():
                 try:
                     waits = WaitingResult.read(row.payload)
-                    wanted = waiting.wanting(connection, waits.instance, waits.bundle.digest, [self._destination], now)
+                    wanted = new_results.wanting(
+                        connection, waits.instance, waits.bundle.digest, [self._destination], now
+                    )
                 except ValueError:  # another release wrote it, or a row of the score was altered
                     continue
                 # One that is told no more is due, too: whoever takes it ends it.

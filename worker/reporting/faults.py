@@ -70,7 +70,10 @@ AWAY = (
 ANSWERED = (STATUS, COMMITMENT, QUERY, REFUSED, "http_", "smtp_")
 """Codes that begin so: the destination answered to what was sent, and did not take it."""
 
-
+NEVER_ARRIVED = (NO_CONNECTION, UNKNOWN_HOST, "connection_refused", "certificate", "untrusted", "not_offered")
+"""With these nothing of a message was sent."""
+NOT_TAKEN = (REFUSED, "smtp_", "http_3", "http_4")
+"""Codes that begin so: the receiver had it, and said that it does not take it."""
 ASKED = (NOT_HELD, NOT_FOUND, NOT_COMMITTED, NO_REPORT, STATUS_COUNTS)
 """What a destination that answers is found to be like."""
 
@@ -85,6 +88,12 @@ def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
         if not answer.held:
             return f"{STATUS}{in_hexadecimal(answer.status)}"
     return "" if len(answers) == objects else NO_ANSWER
+
+
+def may_have_arrived(code: str) -> bool:
+    """Whether the destination may have the message, though sending it failed so: its answer was lost, or came too
+    late. HTTP 5xx, too: a receiver that breaks down may have kept it, and a proxy that gives up has handed it on."""
+    return code not in NEVER_ARRIVED and not code.startswith(NOT_TAKEN)
 
 
 def is_away(code: str) -> bool:

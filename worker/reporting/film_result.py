@@ -17,9 +17,11 @@ from model.digest import file_digest
 from model.gate.reasons import REASONS
 from worker.audit import score_check
 from worker.db.scores import FindingView, ScoreView, of_instance
-from worker.db.tables import instance, sent_message, sent_object
+from worker.db.tables import instance, sent_object
 from worker.errors import Undelivered
 from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE, SCORE_ALTERED
+from worker.reporting.revisions import before
+from worker.reporting.told import messages
 from worker.reporting.waiting import WaitingResult
 from worker.states import State
 
@@ -191,26 +193,18 @@ def _sent_of_earlier(connection: Connection, row: Row[Any]) -> tuple[SentBefore,
 
 
 def _told_of_earlier(connection: Connection, row: Row[Any], destination: str) -> tuple[Found, ...]:
-    """What messages to this destination said of the newest earlier revision of the film of which any was sent.
+    """What messages to this destination said of the newest earlier revision of which any was sent, or may have been.
 
     Of that revision as it stands now: where a person took the film out after it was told, its scores and the reason.
     """
-    query = (
-        select(instance.c.id, instance.c.state, instance.c.reason, sent_message.c.bundle_digest)
-        .join(sent_message, sent_message.c.instance_id == instance.c.id)
-        .where(
-            instance.c.sop_instance_uid == row.sop_instance_uid,
-            instance.c.revision < row.revision,
-            instance.c.is_film,
-            sent_message.c.destination == destination,
-        )
-        .order_by(instance.c.revision.desc())
-    )
+    told = messages(before(row.id), destination).subquery()
+    query = select(instance.c.id, instance.c.state, instance.c.reason, told.c.bundle_digest)
+    query = query.join(told, told.c.instance_id == instance.c.id).order_by(instance.c.revision.desc())
     rows = connection.execute(query).all()
     if not rows:
         return ()
     newest = rows[0]
-    bundles = {told.bundle_digest for told in rows if told.id == newest.id}
+    bundles = {found.bundle_digest for found in rows if found.id == newest.id}
     scores = [score for score in of_instance(connection, newest.id) if score.bundle_digest in bundles]
     taken_out = newest.state == State.INELIGIBLE
     reasons = [Found(not_analysed=_not_analysed(newest.reason or ""))] if taken_out else []

@@ -15,7 +15,8 @@ from worker.db.tables import errand
 from worker.queue.lease import failed_attempts
 from worker.reporting import faults, waiting
 from worker.reporting.held import is_held
-from worker.reporting.waiting import CONFIRM, EACH, LOST, SENT, WaitingResult
+from worker.reporting.told import SENT
+from worker.reporting.waiting import CONFIRM, EACH, LOST, WaitingResult
 
 
 class ResultState(StrEnum):

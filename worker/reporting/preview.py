@@ -9,9 +9,10 @@ from dicom_gateway.spool import Spool
 from worker.bundles.roles import PlacedBundle
 from worker.db.session import database_time, reading
 from worker.errors import Undelivered, WrongState
-from worker.reporting import faults, waiting
+from worker.reporting import faults, order
 from worker.reporting.film_result import facts, film_of, film_result
 from worker.reporting.hl7.message import MessageOptions, control_id, oru
+from worker.reporting.new_results import software_version
 from worker.reporting.resend import bundle_of_result
 from worker.reporting.waiting import WaitingResult
 
@@ -47,11 +48,11 @@ def preview(
         waits = WaitingResult(
             instance=instance_id,
             bundle=bundle,
-            software_version=waiting.software_version(),
+            software_version=software_version(),
             destination=destination,
             since=database_time(connection),
         )
-        found, corrects = facts(connection, waits), waiting.corrects(connection, waits)
+        found, corrects = facts(connection, waits), order.corrects(connection, waits)
     try:
         result = film_result(found, film_of(spool, found.film_digest), waits, zone)
     except Undelivered as failure:

@@ -13,7 +13,7 @@ from worker.db.scores import of_instance
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import errand, instance
 from worker.errors import NotFound, WrongState
-from worker.reporting import acceptance, faults, reported, waiting
+from worker.reporting import acceptance, faults, new_results, order, reported, told, waiting
 from worker.reporting.destinations import Destination, Routes
 from worker.reporting.waiting import LOST, WAITS, BundleName
 from worker.states import Role, State
@@ -66,7 +66,7 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
         row = _with_result(connection, instance_id)
         if not acceptance.accepted(connection, [row.calling_ae]):
             raise WrongState(f"{row.calling_ae} is silent: 'xrayq device accept {row.calling_ae}' first")
-        if newer := waiting.newer(connection, instance_id):
+        if newer := order.newer(connection, instance_id):
             waiting.forget(connection, instance_id)
             detail = {"reason": faults.REPLACED, "replaced_by": newer}
             trail.record(
@@ -78,14 +78,14 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
             raise WrongState(f"results of {row.calling_ae} go nowhere: XRAYQ_RESULTS_TO names no destination for it")
         bundle = _bundle(connection, instance_id, State(row.state), default)
         now = database_time(connection)
-        wanted = waiting.wanting(connection, instance_id, bundle.digest, destinations, now)
+        wanted = new_results.wanting(connection, instance_id, bundle.digest, destinations, now)
         if not wanted:
             raise WrongState(f"instance {instance_id} has no flag that is told where results of {row.calling_ae} go")
         destinations = tuple(destination for destination, _ in wanted)
         waiting.forget(connection, instance_id)
-        waiting.write(connection, instance_id, wanted, bundle, now)
+        new_results.write(connection, instance_id, wanted, bundle, now)
         names = [destination.name for destination in destinations]
-        had = tuple(name for name in names if waiting.was_sent(connection, instance_id, name))
+        had = tuple(name for name in names if told.was_sent(connection, instance_id, name))
         detail = {"bundle": bundle.digest, "destinations": names}
         trail.record(connection, action=Action.RESULT_RESENT, instance_id=instance_id, actor=actor, detail=detail)
     return Resent(instance=instance_id, destinations=destinations, had=had)
@@ -102,7 +102,7 @@ def _with_result(connection: Connection, instance_id: int) -> Row[Any]:
     row = connection.execute(select(instance).where(instance.c.id == instance_id)).one_or_none()
     if row is None:
         raise NotFound(f"no instance {instance_id}: 'xrayq instance list' shows ids and UIDs")
-    query = select(instance.c.id).where(instance.c.id == instance_id, waiting.has_result())
+    query = select(instance.c.id).where(instance.c.id == instance_id, new_results.has_result())
     if connection.execute(query).first() is None:
         raise WrongState(f"instance {instance_id} is {row.state} and has no result to send")
     return row
@@ -112,7 +112,7 @@ def _bundle(connection: Connection, instance_id: int, state: State, default: Pla
     """Whose result it is: that of the score, of what was sent or waits; of a film without either the live one."""
     live = in_service(connection)[0] or default
     if state is State.INELIGIBLE:
-        digest = waiting.bundle_of(connection, instance_id) or (live.digest if live else "")
+        digest = told.bundle_of(connection, instance_id) or (live.digest if live else "")
     else:
         digest = next(score.bundle_digest for score in of_instance(connection, instance_id) if score.role is Role.LIVE)
     return _name(digest, [*placed(connection), *([default] if default else [])])

@@ -1,7 +1,8 @@
 """One result to one destination: made, sent by the destination's adapter, and recorded in one transaction.
 
-A process that dies between the destination's answer and our commit sends the same again, under the same UIDs or
-message ID, so the destination holds one.
+When a process dies between the destination's answer and our commit, the same is sent again, under the same UIDs or
+message ID, so the destination holds one. Until then it counts as told (`perhaps`): where the film is corrected first,
+what may have been told is taken back.
 """
 
 import logging
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from dicom_gateway.spool import Spool
 from worker.audit import trail
@@ -21,7 +22,7 @@ from worker.errors import Undelivered
 from worker.queue import errands, lease
 from worker.queue.errands import Errand
 from worker.queue.lease import ERRANDS, Claim
-from worker.reporting import acceptance, faults, reported, waiting
+from worker.reporting import acceptance, faults, order, perhaps, reported, told, waiting
 from worker.reporting import confirm as confirming
 from worker.reporting.adapters.adapter import Adapter, Opened, Outgoing, SendOptions, Sent
 from worker.reporting.destinations import Destination
@@ -73,13 +74,20 @@ class ResultDelivery:
                 return faults.QUIET
             with _not_made(waits.instance):
                 made = adapter.make(outgoing)
-            if not self._extended(taken):
-                return ""
-            sent = adapter.send(made, opened)
         except Undelivered as failure:
             self.failed(taken, waits, str(failure))
             return str(failure)
-        self._record(taken, waits, sent, confirm=self.options.confirm and destination.confirmable)
+        attempt = self._begin(taken, waits, destination)
+        if attempt is None:
+            return ""
+        try:
+            sent = adapter.send(made, opened)
+        except Undelivered as failure:
+            if attempt.first and not faults.may_have_arrived(str(failure)):
+                self._did_not_arrive(taken, waits)
+            self.failed(taken, waits, str(failure))
+            return str(failure)
+        self._record(taken, waits, sent, destination)
         return ""
 
     def failed(self, taken: Errand, waits: WaitingResult, reason: str) -> None:
@@ -101,16 +109,16 @@ class ResultDelivery:
             found = facts(connection, waits)
             if not acceptance.accepted(connection, [found.calling_ae]):
                 raise Undelivered(faults.SILENT)
-            if waiting.newer(connection, waits.instance, waits.destination):
+            if order.newer(connection, waits.instance, waits.destination):
                 raise Undelivered(faults.REPLACED)
             flagged_only = destination.due((), found.at) is None
-            if flagged_only and waiting.ended_later(connection, waits.instance):  # it may go there, or have no flag
+            if flagged_only and order.ended_later(connection, waits.instance):  # it may go there, or have no flag
                 raise Undelivered(faults.REPLACED)
-            outdated = waiting.earlier(connection, waits)
+            outdated = order.earlier(connection, waits)
         if outdated:
             self._give_up_earlier(waits)
         with reading(self.database) as connection:
-            corrects = waiting.corrects(connection, waits)
+            corrects = order.corrects(connection, waits)
             told = flags_told(connection, waits.instance, waits.destination, on_its_way=False) if flagged_only else ()
         film = film_of(self.spool, found.film_digest)
         with _not_made(waits.instance):
@@ -134,16 +142,31 @@ class ResultDelivery:
             values = {"next_attempt_at": until, "lease_until": None, "payload": waits.as_dict()}
             lease.change(connection, ERRANDS, taken.claim, **values)
 
-    def _extended(self, taken: Errand) -> bool:
-        """Making may take long, and the lease is for sending. False where another has it by now."""
-        now, seconds = time_of(self.database), self.options.lease_seconds
-        return errands.extend(self.database, taken, now=now, lease_seconds=seconds)
+    def _begin(self, taken: Errand, waits: WaitingResult, destination: Destination) -> "_Attempt | None":
+        """Making may take long, and the lease is for sending. None where another has it by now.
+
+        From here on a message may have arrived; a PACS is asked what it has.
+        """
+        with writing(self.database) as connection:
+            now = database_time(connection)
+            if not self._keep(connection, taken, now):
+                return None
+            return _Attempt(first=not destination.confirmable and perhaps.begin(connection, waits, now))
+
+    def _did_not_arrive(self, taken: Errand, waits: WaitingResult) -> None:
+        with writing(self.database) as connection:
+            if self._keep(connection, taken, database_time(connection)):  # else another may be sending it now
+                perhaps.forget(connection, waits)
+
+    def _keep(self, connection: Connection, taken: Errand, now: datetime) -> bool:
+        until = now + timedelta(seconds=self.options.lease_seconds)
+        return lease.change(connection, ERRANDS, taken.claim, lease_until=until)
 
     def _give_up_earlier(self, waits: WaitingResult) -> None:
         """Results of earlier revisions: nobody wants them now. Raises Undelivered while one is on its way."""
         with writing(self.database) as connection:
             events, now = [], database_time(connection)
-            for row in waiting.earlier(connection, waits):
+            for row in order.earlier(connection, waits):
                 taken = row.lease_until is not None and row.lease_until > now
                 if taken or not lease.remove(connection, ERRANDS, Claim(row_id=row.id, number=row.attempts)):
                     raise Undelivered(faults.EARLIER_WAITS)
@@ -151,7 +174,7 @@ class ResultDelivery:
                 events.append(_event(Action.RESULT_UNDELIVERED, int(row.payload["instance"]), detail))
             trail.record_all(connection, events)
 
-    def _record(self, taken: Errand, waits: WaitingResult, sent: Sequence[Sent], *, confirm: bool) -> None:
+    def _record(self, taken: Errand, waits: WaitingResult, sent: Sequence[Sent], destination: Destination) -> None:
         with writing(self.database) as connection:
             reported.lock(connection, [waits.instance])
             if not errands.finish(connection, taken):
@@ -159,7 +182,9 @@ class ResultDelivery:
             now = database_time(connection)
             for one in sent:
                 one.keep(connection, waits, now)
-            if confirm:
+            if not destination.confirmable:
+                perhaps.forget(connection, waits)
+            elif self.options.confirm:
                 confirming.begin(connection, waits, now)
             errands.wake(connection, *waiting.after_earlier(waits.destination), now=now)
             detail = {
@@ -194,10 +219,16 @@ class ResultDelivery:
                     "bundle": waits.bundle.digest,
                 }
                 events = [_event(Action.RESULT_UNDELIVERED, waits.instance, detail)]
-                if waits.reason == faults.NOT_CONFIGURED and waiting.was_sent(connection, waits.instance):
+                if waits.reason == faults.NOT_CONFIGURED and told.was_sent(connection, waits.instance):
                     events += reported.reported(connection, waits.instance, Actor.WORKER)
                 trail.record_all(connection, events)
         return ours
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    first: bool
+    """Before it, this message cannot have arrived."""
 
 
 @contextmanager

@@ -2,15 +2,18 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, select
 
 from model.findings import in_order
-from worker.db.tables import errand, finding_score, instance, score, sent_message
+from worker.db.tables import errand, finding_score, score
 from worker.queue.errands import Kind
+from worker.reporting.revisions import before
+from worker.reporting.told import messages
 
 
 def flags_told(connection: Connection, instance_id: int, destination: str, *, on_its_way: bool) -> tuple[str, ...]:
-    """Flags of the newest earlier revision of the film of which this destination has a message; () without one.
+    """Flags of the newest earlier revision of the film of which this destination has a message, or may have; () without
+    one.
 
     Args:
         destination: its name.
@@ -22,13 +25,10 @@ def flags_told(connection: Connection, instance_id: int, destination: str, *, on
         waits = select(errand.c.instance_id, errand.c.payload["bundle"]["digest"].as_string()).where(
             errand.c.kind == Kind.RESULT,
             errand.c.destination == destination,
-            errand.c.instance_id.in_(_before(instance_id)),
+            errand.c.instance_id.in_(before(instance_id)),
         )
         told += [(key, digest) for key, digest in connection.execute(waits)]
-    sent = select(sent_message.c.instance_id, sent_message.c.bundle_digest).where(
-        sent_message.c.destination == destination, sent_message.c.instance_id.in_(_before(instance_id))
-    )
-    told += [(key, digest) for key, digest in connection.execute(sent)]
+    told += [(key, digest) for key, digest in connection.execute(messages(before(instance_id), destination))]
     if not told:
         return ()
     newest = max(key for key, _ in told)  # a later revision has a higher id
@@ -39,11 +39,3 @@ def _flags(connection: Connection, instance_id: int, bundles: Collection[str]) -
     query = select(finding_score.c.finding).join(score, finding_score.c.score_id == score.c.id)
     which = (score.c.instance_id == instance_id, score.c.bundle_digest.in_(bundles), finding_score.c.flag)
     return tuple(in_order(set(connection.execute(query.where(*which)).scalars())))
-
-
-def _before(instance_id: int) -> Select[tuple[int]]:
-    """Ids of the film's earlier revisions."""
-    film = select(instance.c.sop_instance_uid, instance.c.revision).where(instance.c.id == instance_id).subquery()
-    return select(instance.c.id).where(
-        instance.c.sop_instance_uid == film.c.sop_instance_uid, instance.c.revision < film.c.revision
-    )

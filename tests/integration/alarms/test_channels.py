@@ -20,7 +20,7 @@ from tests.services import free_port, tool, typed_in
 from worker.alarms import mail, webhook
 from worker.alarms.change import AlarmState
 from worker.alarms.faults import WORDS, in_words
-from worker.channels import signed_post
+from worker.channels import mail_server, signed_post
 from worker.channels.signed_post import signed
 from worker.errors import Undelivered, Unhealthy
 from worker.setting_values import webhook_key
@@ -236,6 +236,29 @@ def test_a_server_that_drips_is_left_after_the_whole_time(scheme: str, monkeypat
         assert undelivered(webhook.send, hook(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/")) == "no_answer"
         assert time.monotonic() - begun < 5
         assert gone.result(10)
+
+
+@pytest.mark.parametrize("security", ["none", "tls"])
+def test_a_mail_server_that_drips_is_left_after_the_whole_time(security: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail_server, "TOTAL", 0.5)
+    dripping = b"220 " if security == "none" else b"\x16\x03\x03\x40\x00"
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(drip, server, dripping)
+        begun = time.monotonic()
+        assert undelivered(mail.send, mailer(server.getsockname()[1], security=security)) == "no_answer"
+        assert time.monotonic() - begun < 5
+        assert gone.result(10), "nothing goes on behind the deadline"
+
+
+def test_a_mail_that_was_taken_is_delivered_whatever_the_server_says_to_quit() -> None:
+    with post() as (kept, port):
+
+        async def no(*_: object) -> str:
+            return "421 too busy to say goodbye"
+
+        kept.handle_QUIT = no  # type: ignore[attr-defined]
+        assert mail.send(mailer(port), change()) == 0
+    assert len(kept.mails) == 1
 
 
 def drip(server: socket.socket, begin: bytes) -> bool:

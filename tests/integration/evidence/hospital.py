@@ -28,10 +28,11 @@ from worker.reporting import acceptance, waiting
 from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.adapters.store import StoreAdapter
 from worker.reporting.destinations import StoreDestination, routes_of
+from worker.reporting.new_results import ResultErrands
 from worker.reporting.objects import maker
 from worker.reporting.pictures import Pictures
 from worker.reporting.send import ResultDelivery
-from worker.reporting.waiting import WAITS, ResultErrands
+from worker.reporting.waiting import WAITS
 from worker.scoring.decoding import DecodePool
 from worker.scoring.task import Scoring
 

@@ -27,10 +27,11 @@ from worker.reporting import acceptance, waiting
 from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.confirm import Confirmation
 from worker.reporting.destinations import Destination, StoreDestination
+from worker.reporting.new_results import ResultErrands
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
 from worker.reporting.unconfirmed import ConfirmOptions
-from worker.reporting.waiting import LOST, WAITS, ResultErrands
+from worker.reporting.waiting import LOST, WAITS
 from worker.settings import Settings
 from worker.studies import opening
 

@@ -1,5 +1,6 @@
 """Results as messages: to a RIS, a webhook and a mailbox, each once, whatever happens in between."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -97,19 +98,9 @@ def test_a_ris_that_is_down_for_a_while_gets_one_message_of_each_film(to_ris: Si
 
 def test_killed_between_acknowledgement_and_commit_it_is_one_message(to_ris: Site) -> None:
     film = to_ris.film()
-
-    class Killed(RuntimeError):
-        pass
-
-    def die(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO sent_message"):
-            raise Killed
-
     with listening(to_ris) as found:
-        event.listen(to_ris.database, "before_cursor_execute", die)
-        with pytest.raises(Killed):
+        with killed_at(to_ris, "INSERT INTO sent_message"):
             send(to_ris)
-        event.remove(to_ris.database, "before_cursor_execute", die)
         to_ris.later()
         assert send(to_ris) == [""]
     assert (len(found.came), len(found.kept)) == (2, 1)
@@ -393,6 +384,77 @@ def test_a_flag_whose_mail_is_on_its_way_while_the_film_is_corrected_is_withdraw
         f"[xrayq North] flag withdrawn: pneumonia, instance {first + 1}",
     ]
     assert "on the corrected film it is not raised" in kept.mails[1][1].get_content()
+
+
+class Killed(RuntimeError):
+    pass
+
+
+@contextmanager
+def killed_at(site: Site, beginning: str) -> Iterator[None]:
+    """The process dies before a statement that begins so."""
+
+    def die(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(beginning):
+            raise Killed
+
+    event.listen(site.database, "before_cursor_execute", die)
+    try:
+        with pytest.raises(Killed):
+            yield
+    finally:
+        event.remove(site.database, "before_cursor_execute", die)
+
+
+@pytest.mark.parametrize(("statement", "delivered"), [("INSERT INTO perhaps_sent", 0), ("INSERT INTO sent_message", 1)])
+def test_what_was_delivered_and_never_recorded_is_taken_back(site: Site, statement: str, delivered: int) -> None:
+    """A worker is killed before it sends, and between the answer and its commit; then the film is corrected."""
+    with told_of(site) as (told, hook, kept), ris(int(told.routes[2].rpartition(":")[2])) as found:
+        told.film()
+        for nth in range(3):
+            with killed_at(told, statement):
+                send(told, nth)
+        assert [len(hook.requests), len(kept.mails), len(found.came)] == [delivered] * 3
+        assert told.messages() == []
+        told.later()
+        told.film(flag=False, PatientID="PID-CORRECTED")
+        for nth, told_anew in enumerate((delivered, delivered, 1)):
+            assert send(told, nth) == ["replaced", "" if told_anew else "not_told"]
+        told.film(flag=False, PatientID="PID-AGAIN")
+        assert [send(told, 0), send(told, 1)] == [[], []], "once"
+    status = str(hl7.parse(found.came[-1].decode()).segment("OBR")[25])
+    assert status == ("C" if delivered else "P")
+    types = [json.loads(body)["type"] for _, body in hook.requests]
+    assert types == ["flagged_film", "withdrawn_flag"][: 2 * delivered]
+    assert ["flag withdrawn" in mail["Subject"] for _, mail in kept.mails] == [False, True][: 2 * delivered]
+
+
+def test_a_mail_whose_server_answers_after_the_deadline_is_taken_back(site: Site) -> None:
+    with told_of(site) as (told, _, kept):
+        take, late = kept.handle_DATA, threading.Event()
+
+        async def slowly(*about: Any) -> str:
+            answer = await take(*about)
+            await asyncio.to_thread(late.wait, 30)
+            return answer
+
+        kept.handle_DATA = slowly  # type: ignore[method-assign]
+        told.film()
+        assert told.send(told.every[1], send_seconds=0.3) == ["no_answer"]
+        late.set()
+        told.film(flag=False, PatientID="PID-CORRECTED")
+        assert send(told, 1) == [""]
+    assert ["flag withdrawn" in mail["Subject"] for _, mail in kept.mails] == [False, True]
+
+
+@pytest.mark.parametrize(("status", "told_of_it"), [(404, False), (500, True), (0, True)])
+def test_what_was_refused_was_not_told(site: Site, status: int, told_of_it: bool) -> None:
+    with told_of(site, status) as (told, hook, _):
+        told.film()
+        assert send(told) != [""]
+        told.film(flag=False, PatientID="PID-CORRECTED")
+        assert send(told) == ["" if told_of_it else "not_told"]
+    assert len(hook.requests) == 1 + told_of_it
 
 
 def test_a_corrected_film_with_a_flag_says_so(site: Site) -> None:

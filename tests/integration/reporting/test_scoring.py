@@ -19,7 +19,7 @@ from worker.instances import list_instances
 from worker.queue.retry import RetryOptions
 from worker.receiving.ingest import ingest
 from worker.reporting.destinations import routes_of
-from worker.reporting.waiting import ResultErrands
+from worker.reporting.new_results import ResultErrands
 from worker.scoring.decoding import DecodePool
 from worker.scoring.task import Scoring
 

@@ -23,7 +23,7 @@ class FlagWebhookAdapter:
         return [MadeMessage(identity=identity, content=flag_message(outgoing, self.flags).as_json().encode())]
 
     def send(self, made: Sequence[MadeMessage], opened: Opened) -> list[SentMessage]:
-        del opened  # a post has 15 seconds
+        del opened  # a post has half a minute
         return [self._sent(message) for message in made]
 
     def _sent(self, message: MadeMessage) -> SentMessage:
