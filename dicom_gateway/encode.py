@@ -1,6 +1,6 @@
 """Films in any transfer syntax we decode, for demonstrations and tests.
 
-Pixels are coded by imagecodecs, not by a PACS.
+Pixels are coded by imagecodecs and pylibjpeg-rle, not by a PACS.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import numpy as np
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from rle.utils import encode_frame as encode_rle_frame
 
 from dicom_gateway.contexts import SYNTAX_BY_UID
 from dicom_gateway.stored import Pixels
@@ -38,10 +39,6 @@ def in_syntax(source: Dataset, syntax_uid: str) -> Dataset:
         if syntax_uid == uid.ExplicitVRBigEndian:
             film.PixelData = pixels.astype(pixels.dtype.newbyteorder(">")).tobytes() + b"\0" * (pixels.nbytes % 2)
             film["PixelData"].VR = "OW" if pixels.itemsize > 1 else "OB"  # bytes in OW would have to be swapped
-        return film
-    if codec == "rle":
-        film.file_meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID
-        film.compress(uid.RLELossless, generate_instance_uid=False)
         return film
     if bits := BITS_OF_LOSSY_JPEG.get(uid.UID(syntax_uid)):
         pixels = _scale_down(film, pixels, bits)
@@ -104,6 +101,12 @@ def _scale_down(film: Dataset, pixels: Pixels, bits: int) -> Pixels:
     return np.right_shift(pixels, shift).astype(np.uint8 if bits == 8 else np.uint16)
 
 
+def _rle(pixels: Pixels, _: int) -> bytes:
+    """By pylibjpeg-rle: pydicom's own encoder needs 2.6 s for a film of 1,955 x 1,841, this one 0.02 s."""
+    rows, columns = pixels.shape
+    return bytes(encode_rle_frame(pixels.tobytes(), rows, columns, 1, 8 * pixels.itemsize, "<"))
+
+
 def _jpeg(pixels: Pixels, bits: int) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=bits))
 
@@ -116,6 +119,7 @@ def _lossless_jpeg(predictor: int) -> Callable[[Pixels, int], bytes]:
 
 
 ENCODERS: dict[str, Callable[[Pixels, int], bytes]] = {
+    uid.RLELossless: _rle,
     uid.JPEGBaseline8Bit: _jpeg,
     uid.JPEGExtended12Bit: _jpeg,
     uid.JPEGLossless: _lossless_jpeg(4),

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -15,6 +17,8 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
+from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (
     StorageCommitmentPushModel,  # type: ignore[attr-defined]
@@ -47,6 +51,8 @@ class Pacs:
     commits: str = ""
     """How it reports on storage commitment: on the `same` association, on an `other` to `reports_to`, or `never`; "":
     it does not take that class."""
+    late: bool = False
+    """Its report on the `same` association comes after the next request, and before the answer to that."""
     reports_to: int = 0
     """Port of a gateway, for `other`."""
     role: bool = True
@@ -62,6 +68,8 @@ class Pacs:
     asked_to_find: list[Dataset] = field(default_factory=list)
     reports: list[int | None] = field(default_factory=list)
     """The status that answered each N-EVENT-REPORT; None: no answer."""
+    _due: list[tuple[Association, Dataset]] = field(default_factory=list)
+    """Where an N-ACTION came that it has to report on there, and its data set."""
 
     @property
     def uids(self) -> list[str]:
@@ -81,14 +89,47 @@ class Pacs:
     def _action(self, event: evt.Event) -> tuple[int, None]:
         asked = event.action_information
         self.asked_to_commit.append(asked)
-        if self.action_status == 0 and self.commits in ("same", "other"):
-            association = event.assoc if self.commits == "same" else None
-            threading.Thread(target=self.report, args=(asked, association), daemon=True).start()
+        if self.action_status == 0 and self.commits == "other":
+            threading.Thread(target=self.report, args=(asked,), daemon=True).start()
+        elif self.action_status == 0 and self.commits == "same":
+            self._due.append((event.assoc, asked))
         return self.action_status, None
 
-    def report(self, asked: Dataset, association: Association | None = None) -> None:
-        """The N-EVENT-REPORT on an N-ACTION's data set; on an association of its own where none is given."""
-        own = association or self.calls()
+    def _accepted(self, event: evt.Event) -> None:
+        """pynetdicom's own way to send a report waits for the next message of any kind, and takes a request that comes
+        meanwhile for its answer. So on the same association the thread that serves it sends the report."""
+        association = event.assoc
+        self.callers.append(association.requestor.ae_title)
+        serve = association._serve_request
+
+        def served(message: Any, context_id: int) -> None:
+            if isinstance(message, N_EVENT_REPORT):
+                self.reports.append(message.Status)
+                return
+            if not isinstance(message, N_ACTION):
+                self._send_due(association)
+            serve(message, context_id)
+            if not self.late:
+                self._send_due(association)
+
+        association._serve_request = served
+
+    def _send_due(self, association: Association) -> None:
+        contexts = {one.abstract_syntax: one for one in association.accepted_contexts}
+        for one in [one for one in self._due if one[0] is association]:
+            self._due.remove(one)
+            said, event_type = self._said(one[1])
+            context = contexts[StorageCommitmentPushModel]
+            syntax = context.transfer_syntax[0]
+            content = encode(said, syntax.is_implicit_VR, syntax.is_little_endian)
+            assert content is not None
+            request = N_EVENT_REPORT()
+            request.MessageID, request.EventTypeID, request.EventInformation = 1, event_type, BytesIO(content)
+            request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = context.abstract_syntax, WELL_KNOWN_INSTANCE
+            association.dimse.send_msg(request, context.context_id)
+
+    def _said(self, asked: Dataset) -> tuple[Dataset, int]:
+        """The report on an N-ACTION's data set, and its Event Type ID."""
         said = Dataset()
         said.TransactionUID = asked.TransactionUID
         held, failed = [], []
@@ -103,11 +144,15 @@ class Pacs:
             said.ReferencedSOPSequence = held
         if failed:
             said.FailedSOPSequence = failed
-        event_type = 2 if failed else 1
+        return said, 2 if failed else 1
+
+    def report(self, asked: Dataset) -> None:
+        """The N-EVENT-REPORT on an N-ACTION's data set, on an association of its own."""
+        said, event_type = self._said(asked)
+        own = self.calls()
         status, _ = own.send_n_event_report(said, event_type, StorageCommitmentPushModel, WELL_KNOWN_INSTANCE)
         self.reports.append(status.get("Status"))
-        if own is not association:
-            own.release()
+        own.release()
 
     def calls(self) -> Association:
         """An association with the gateway, for a report."""
@@ -176,7 +221,7 @@ def pacs(
             (evt.EVT_C_STORE, found._store),
             (evt.EVT_N_ACTION, found._action),
             (evt.EVT_C_FIND, lambda event: found.find(event)),  # a test may put another in its place
-            (evt.EVT_ACCEPTED, lambda event: found.callers.append(event.assoc.requestor.ae_title)),
+            (evt.EVT_ACCEPTED, found._accepted),
         ],
     )
     try:

@@ -49,8 +49,8 @@ CONNECTIONS_FROM = 32768
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "") -> T:
-    """The first true value of `condition()`. Fails the test after `seconds`, times PATIENCE."""
-    seconds *= PATIENCE
+    """The first true value of `condition()`. Fails the test after `seconds`, 10 at least, times PATIENCE."""
+    seconds = max(seconds, 10.0) * PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

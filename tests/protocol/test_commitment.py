@@ -94,9 +94,8 @@ def test_a_report_in_the_middle_of_a_query_is_taken() -> None:
     reports: list[CommitmentReport] = []
     one = held("one")
     with pacs(free_port(), commits="same", finds=True) as found, asked(found, reports) as peer:
-        found.kept = [one]
+        found.kept, found.late = [one], True
         assert request_commitment(peer, new_transaction_uid(), [reference(one)], seconds=10) == 0
-        wait_until(lambda: len(found.asked_to_commit) == 1, 10)
         assert finding.find_object(peer, reference(one), seconds=10).found
         peer.listen(10, lambda: bool(reports))
         assert len(reports) == 1

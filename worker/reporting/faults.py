@@ -1,11 +1,14 @@
 """Why a result did not arrive: a code for log, errand and audit trail, and words for whoever set the destination up."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dicom_gateway.errors import in_hexadecimal
-from dicom_gateway.store_objects import StoreAnswer, meaning_of
 from worker.channels import faults as of_channels
 from worker.reporting.hl7 import acknowledgement
+
+if TYPE_CHECKING:
+    from dicom_gateway.store_objects import StoreAnswer
 
 NOT_CONFIGURED, SILENT, EARLIER_WAITS, UNREADABLE = "not_configured", "silent", "earlier_waits", "unreadable"
 REPLACED, QUIET, NOT_TOLD = "replaced", "quiet_hours", "not_told"
@@ -78,7 +81,7 @@ ASKED = (NOT_HELD, NOT_FOUND, NOT_COMMITTED, NO_REPORT, STATUS_COUNTS)
 """What a destination that answers is found to be like."""
 
 
-def of_answers(answers: Sequence[StoreAnswer], objects: int) -> str:
+def of_answers(answers: Sequence["StoreAnswer"], objects: int) -> str:
     """The code of the first object that the destination does not hold, "" where it holds each of so many."""
     for answer in answers:
         if not answer.asked:
@@ -111,6 +114,8 @@ def in_words(code: str) -> str:
     if code in WORDS:
         return WORDS[code]
     if code.startswith(STATUS):
+        from dicom_gateway.store_objects import meaning_of  # half a second, and 30 MB, of processes that send nothing
+
         number = code.removeprefix(STATUS)
         meaning = meaning_of(int(number, 16))
         return f"it answered {number}: {meaning}" if meaning else f"it answered {number}"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from tests.integration.status.test_snapshot import options
 from tests.nightly import FRIDAY, plan_for
 from tests.phantoms import write_film
 from tests.postgres import administer, freeze, frozen, own_server, pgbouncer, thaw
-from tests.services import PATIENCE, typed, wait_until
+from tests.services import typed, wait_until
 from worker.audit import score_digests, trail
 from worker.audit.actions import Action
 from worker.bundles.overview import overview
@@ -326,8 +326,8 @@ def impatient(server: str) -> Iterator[Engine]:
 
 
 def bounded(began: float) -> bool:
-    """A busy machine has its share."""
-    return time.monotonic() - began < SECONDS * PATIENCE
+    """A busy machine has its share; 40 films one after the other would take four times as long."""
+    return time.monotonic() - began < 10 * SECONDS
 
 
 def test_a_silent_server_is_given_up_and_comes_back(
@@ -345,27 +345,36 @@ def test_a_silent_server_is_given_up_and_comes_back(
             return "refused in time" if bounded(began) else "refused late"
         return "accepted"
 
-    def all_at_once(numbers: range) -> Counter[str]:
-        with ThreadPoolExecutor(len(numbers)) as threads:
-            return Counter(threads.map(accept, numbers))
+    def taken(number: int) -> bool:
+        """A busy machine may refuse it too; then it is sent again."""
+        return wait_until(lambda: accept(number) == "accepted", 10, "the film to be taken")
 
-    assert all_at_once(range(8)) == {"accepted": 8}
+    def all_at_once(do: Callable[[int], Any], numbers: range) -> Counter[Any]:
+        with ThreadPoolExecutor(len(numbers)) as threads:
+            return Counter(threads.map(do, numbers))
+
+    def probe() -> list[bool]:
+        return [one.ok for one in Probe({"database": lambda: probes.database(impatient)})()]
+
+    all_at_once(taken, range(8))
     with frozen(server):
-        assert all_at_once(range(8, 48)) == {"refused in time": 40}
+        assert all_at_once(accept, range(8, 48)) == {"refused in time": 40}
         began = time.monotonic()
-        assert [one.ok for one in Probe({"database": lambda: probes.database(impatient)})()] == [False]
+        assert probe() == [False]
         for use in (reading, writing, snapshot):
             with pytest.raises(SQLAlchemyError), use(impatient) as connection:
                 connection.execute(text("SELECT 1"))
-        assert time.monotonic() - began < 8 * SECONDS * PATIENCE
+        assert time.monotonic() - began < 30 * SECONDS
         with pytest.raises(Unhealthy, match="it is silent"):
             schema.connect(server, SECONDS)
-    assert probes.database(impatient)
-    assert all_at_once(range(8, 16)) == {"accepted": 8}
-    with reading(impatient) as connection:
+    wait_until(lambda: probe() == [True], 10, "the database to answer")
+    all_at_once(taken, range(8, 16))
+    patient = make_engine(server)
+    with reading(patient) as connection:
         rows = connection.execute(select(instance.c.sop_instance_uid)).scalars().all()
     assert len(rows) == len(set(rows)) == 16
-    assert trail.verify(impatient).whole
+    assert trail.verify(patient).whole
+    patient.dispose()
 
 
 def test_nobody_knows_what_became_of_a_commit(server: str, impatient: Engine, spool: Spool, tmp_path: Path) -> None:
