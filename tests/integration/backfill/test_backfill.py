@@ -17,7 +17,7 @@ from worker.backfill.options import MOST_ATTEMPTS, JobState, Way
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, backfill, backfill_film, outbox
 from worker.errors import WrongState
-from worker.peers.quarantine import admit_sender
+from worker.peers.leaving import admit_sender
 from worker.receiving.ingest import ingest
 from worker.states import Priority
 
