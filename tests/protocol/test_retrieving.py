@@ -64,6 +64,8 @@ def getting(
     storing = Storing(spool=Spool(spool_root, reserve_bytes=0), accept=accept)
     with asking("127.0.0.1", port, (STUDY_ROOT_GET,), called_ae="PACS", calling_ae="XRAYQ", storing=storing) as peer:
         yield Retrieval(peer, seconds=seconds, **options)
+    for path in spool_root.glob("*/*.dcm"):
+        path.unlink()
 
 
 @pytest.mark.parametrize(
