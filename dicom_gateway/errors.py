@@ -401,4 +401,4 @@ class TooManyMatches(QueryFailed):
 
 
 class RetrieveFailed(GatewayError):
-    """A C-MOVE or C-GET that was not sent. The text is a code: not_accepted, no_answer."""
+    """A C-MOVE or C-GET that was not sent. The text is a code: not_accepted, no_films, no_answer."""

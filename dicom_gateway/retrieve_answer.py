@@ -27,6 +27,7 @@ FAULT_OF: dict[int, str] = {
 }
 RETRIEVE_FAULTS: dict[str, str] = {
     "not_accepted": "it accepts no such retrieval by us: let our AE title retrieve there (Study Root)",
+    "no_films": "it does not let us be SCP of any class of films (C-GET): fetch by C-MOVE",
     "no_answer": "it did not answer to the end",
     NONE_SENT: "it says success, and that it sent nothing",
     "sent_more": "it sent more than was asked for",
@@ -38,7 +39,7 @@ RETRIEVE_FAULTS: dict[str, str] = {
     "identifier_refused": "it takes no such question",
     "not_served": "it serves no such retrieval",
     "not_authorised": "it does not let us retrieve: allow it for our AE title there",
-    UNABLE: "it was unable to do it; some say only this of a destination that they do not know",
+    UNABLE: "it was unable to do it: some say so of a film that they lack, or of a destination that they do not know",
 }
 """Code of a fault -> why it is one, and what to do. Others are retrieve_0xHHHH: see `retrieve_fault_in_words`."""
 

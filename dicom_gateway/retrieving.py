@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pydicom.dataset import Dataset
 
 from dicom_gateway.asking import Asking
-from dicom_gateway.contexts import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicom_gateway.contexts import FILM_CLASSES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicom_gateway.dimse import C_GET_RQ, C_MOVE_RQ, RESPONSE_BIT, number, status_of, title_value, uid_value
 from dicom_gateway.errors import RetrieveFailed
 from dicom_gateway.heard import Heard
@@ -97,6 +97,8 @@ class Retrieval:
 
     def get(self, wanted: Wanted) -> Retrieved:
         """They come on this association. Raises RetrieveFailed where it was not asked."""
+        if self._peer.takes(STUDY_ROOT_GET) and not any(map(self._peer.takes, FILM_CLASSES)):
+            raise RetrieveFailed("no_films")
         return self._retrieve(_Operation(sop_class=STUDY_ROOT_GET, field=C_GET_RQ), wanted)
 
     def _retrieve(self, operation: _Operation, wanted: Wanted) -> Retrieved:
@@ -117,8 +119,10 @@ class Retrieval:
             if answer and not each and alone.fault and alone.fault == answer.fault != NONE_SENT:
                 return answer  # the list was not why
             each.append((uid, alone))
-            self._takes_lists &= bool(alone.fault)
-        return joined(each, wanted=len(wanted.sop_instance_uids), before=answer)
+        got = joined(each, wanted=len(wanted.sop_instance_uids), before=answer)
+        if answer and (got.counts.sent or 0) > (answer.counts.sent or 0):
+            self._takes_lists = False
+        return got
 
     def _ask(self, operation: _Operation, wanted: Wanted) -> Retrieved:
         asked = Dataset()
