@@ -43,6 +43,7 @@ def start(engine: Engine, pacs: str, days: tuple[date, date], *, rate: float, ho
                 "next_at": now,
                 "started_at": now,
                 "started_by": actor,
+                "resumed_at": now,
             }
             key = connection.execute(insert(backfill).returning(backfill.c.id), row).scalar_one()
             number = (last - first).days + 1
@@ -66,7 +67,7 @@ def pause(engine: Engine, pacs: str, *, actor: str) -> Job:
 
 
 def resume(engine: Engine, pacs: str, *, actor: str) -> Job:
-    """It goes on at once, also where the PACS was away. Raises NotFound, WrongState."""
+    """It goes on at once, also where it rests because the PACS is away or nothing came. Raises NotFound, WrongState."""
     return _turn(engine, pacs, JobState.PAUSED, JobState.RUNNING, Action.BACKFILL_RESUMED, actor)
 
 
@@ -115,10 +116,11 @@ def newest(connection: Connection, most: int = 10) -> Sequence[Job]:
 def _turn(engine: Engine, pacs: str, before: JobState, after: JobState, action: Action, actor: str) -> Job:
     with writing(engine) as connection:
         job = _open(connection, pacs)
-        if job.state is not before:
+        if job.state is not before and not (after is JobState.RUNNING and job.rests):
             raise WrongState(f"the backfill of {pacs} is {job.state}; this needs {before}")
         now = database_time(connection)
         values = {"state": after.value, "rests": "", "rests_since": None, "failures": 0, "next_at": now}
+        values |= {"resumed_at": now} if after is JobState.RUNNING else {}
         connection.execute(update(backfill).where(backfill.c.id == job.id).values(values))
         _record(connection, action, actor, job)
         return _by_id(connection, job.id)

@@ -26,6 +26,7 @@ def job(hours: str = "", rate: float = 30) -> Job:
         next_at=NOW,
         started_at=NOW,
         started_by="operator:test",
+        resumed_at=NOW,
         ended_at=None,
     )
 
