@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("next_at", TIME, nullable=False, comment="nothing is asked for before"),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("started_by", sa.String(64), nullable=False),
+        sa.Column("resumed_at", TIME, nullable=False, comment="or started"),
         sa.Column("ended_at", TIME),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backfill")),
     )
@@ -89,9 +90,7 @@ def upgrade() -> None:
         sa.Column("study_instance_uid", sa.String(64), nullable=False),
         sa.Column("series_instance_uid", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False, comment="wanted, asked, quarantined, here or failed"),
-        sa.Column(
-            "asked_at", TIME, comment="last; null: never. Whatever comes after that is a film of the backfill"
-        ),
+        sa.Column("asked_at", TIME, comment="last; null: never. Whatever comes after that is a film of the backfill"),
         sa.Column("attempts", sa.Integer(), nullable=False, server_default="0", comment="to get it, that count"),
         sa.Column("next_at", TIME, nullable=False, comment="it is not asked for before; of an asked one: then again"),
         sa.Column(
@@ -112,6 +111,7 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_backfill_film_backfill_id_state_next_at"), "backfill_film", ["backfill_id", "state", "next_at"]
     )
+    op.create_index(op.f("ix_backfill_film_backfill_id_came_at"), "backfill_film", ["backfill_id", "came_at"])
 
 
 def downgrade() -> None:

@@ -17,6 +17,7 @@ from worker.backfill.options import BackfillOptions, Way
 from worker.errors import PacsAway
 from worker.pacs.options import AskedPacs
 
+NO_RETRIEVAL = "no_retrieval"
 Fetch = Callable[[Batch], Retrieved]
 
 
@@ -32,7 +33,8 @@ class Retrieving:
     def opened(
         self, pacs: AskedPacs, way: Way, *, seconds: float, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[Fetch]:
-        """What asks for a batch, and returns what the PACS said when it had answered. Raises PacsAway.
+        """What asks for a batch, and returns what the PACS said when it had answered; it raises PacsAway where the PACS
+        was not asked. Raises PacsAway.
 
         Args:
             seconds: for all that is asked; then the PACS is told to stop.
@@ -52,6 +54,8 @@ class Retrieving:
                 tls=client_context(ask.tls) if pacs.tls and ask.tls else None,
                 storing=self.storing if way is Way.GET else None,
             ) as peer:
+                if not peer.takes(sop_class):
+                    raise PacsAway(NO_RETRIEVAL)
                 retrieval = Retrieval(peer, seconds=self.options.answer_seconds, until=until, stop=stop)
 
                 def fetch(batch: Batch) -> Retrieved:
@@ -60,14 +64,15 @@ class Retrieving:
                         series_instance_uid=batch.series_instance_uid,
                         sop_instance_uids=tuple(batch.uids.values()),
                     )
-                    if way is Way.MOVE:
-                        return retrieval.move(wanted, to_ae=ask.calling_ae)
-                    return retrieval.get(wanted)
+                    try:
+                        return (
+                            retrieval.move(wanted, to_ae=ask.calling_ae) if way is Way.MOVE else retrieval.get(wanted)
+                        )
+                    except RetrieveFailed as failed:
+                        raise PacsAway(str(failed)) from None
 
                 yield fetch
         except PeerUnavailable as away:
             raise PacsAway(str(away)) from None
         except BadCertificate:
             raise PacsAway("bad_certificate") from None
-        except RetrieveFailed as failed:
-            raise PacsAway(str(failed)) from None

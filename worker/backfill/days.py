@@ -43,16 +43,18 @@ def ask_for(engine: Engine, job: Job, day: date, options: BackfillOptions) -> st
         return ""  # a rule of `resting` says so
     (asked,) = ask(engine, pacs, [day], options.ask, until=time.monotonic() + ASK_SECONDS)
     with writing(engine) as connection:
-        return _keep(connection, job, asked)
+        return _keep(connection, job, asked, timedelta(minutes=options.ask.settled_minutes))
 
 
-def _keep(connection: Connection, job: Job, asked: Asked) -> str:
+def _keep(connection: Connection, job: Job, asked: Asked, settled: timedelta) -> str:
+    """Args: settled: after which a film of the PACS is no more on its way to us by itself."""
     now, which = database_time(connection), _is(job, asked.day)
     if asked.comparison is not None:
         found = asked.comparison
         films.want(connection, job, asked.day, found.missing, now)
-        values = {"asked_at": now, "fault": "", "films": found.films, "here": found.here}
-        connection.execute(update(backfill_day).where(which).values(values))
+        whole = {"asked_at": now, "fault": "", "films": found.films, "here": found.here}
+        again = {"next_at": now + settled}
+        connection.execute(update(backfill_day).where(which).values(again if found.on_its_way else whole))
         return ""
     if asked.fault in AWAY or asked.fault.startswith("rejected_"):
         return asked.fault

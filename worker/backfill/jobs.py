@@ -4,18 +4,21 @@ The relay looks at the rows before each question, so a pause counts as soon as w
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.backfill.options import Job, JobState, Way
 from worker.db.session import database_time, writing
-from worker.db.tables import backfill, backfill_day
+from worker.db.tables import backfill, backfill_day, backfill_film
 from worker.errors import NotFound, WrongState
+
+KEPT = timedelta(days=400)
+"""After its end. A film that comes later still is a live one."""
 
 
 def start(engine: Engine, pacs: str, days: tuple[date, date], *, rate: float, hours: str, way: Way, actor: str) -> Job:
@@ -32,6 +35,7 @@ def start(engine: Engine, pacs: str, days: tuple[date, date], *, rate: float, ho
     try:
         with writing(engine) as connection:
             now = database_time(connection)
+            _forget(connection, now - KEPT)
             row = {
                 "pacs": pacs,
                 "first_day": first,
@@ -43,6 +47,7 @@ def start(engine: Engine, pacs: str, days: tuple[date, date], *, rate: float, ho
                 "next_at": now,
                 "started_at": now,
                 "started_by": actor,
+                "resumed_at": now,
             }
             key = connection.execute(insert(backfill).returning(backfill.c.id), row).scalar_one()
             number = (last - first).days + 1
@@ -66,7 +71,7 @@ def pause(engine: Engine, pacs: str, *, actor: str) -> Job:
 
 
 def resume(engine: Engine, pacs: str, *, actor: str) -> Job:
-    """It goes on at once, also where the PACS was away. Raises NotFound, WrongState."""
+    """It goes on at once, also where it rests because the PACS is away or nothing came. Raises NotFound, WrongState."""
     return _turn(engine, pacs, JobState.PAUSED, JobState.RUNNING, Action.BACKFILL_RESUMED, actor)
 
 
@@ -112,13 +117,22 @@ def newest(connection: Connection, most: int = 10) -> Sequence[Job]:
     return [_job(row) for row in rows]
 
 
+def _forget(connection: Connection, before: datetime) -> None:
+    """Backfills that ended before."""
+    old = select(backfill.c.id).where(backfill.c.ended_at < before)
+    for table in (backfill_film, backfill_day):
+        connection.execute(delete(table).where(table.c.backfill_id.in_(old)))
+    connection.execute(delete(backfill).where(backfill.c.ended_at < before))
+
+
 def _turn(engine: Engine, pacs: str, before: JobState, after: JobState, action: Action, actor: str) -> Job:
     with writing(engine) as connection:
         job = _open(connection, pacs)
-        if job.state is not before:
+        if job.state is not before and not (after is JobState.RUNNING and job.rests):
             raise WrongState(f"the backfill of {pacs} is {job.state}; this needs {before}")
         now = database_time(connection)
         values = {"state": after.value, "rests": "", "rests_since": None, "failures": 0, "next_at": now}
+        values |= {"resumed_at": now} if after is JobState.RUNNING else {}
         connection.execute(update(backfill).where(backfill.c.id == job.id).values(values))
         _record(connection, action, actor, job)
         return _by_id(connection, job.id)

@@ -18,6 +18,8 @@ TOGETHER_SECONDS = 10.0
 """At its rate a backfill asks for the films of so long at once."""
 MOST_ON_THE_WAY = 100
 """Films asked for that are not here. With more, no new one is asked for: a PACS that sends nothing is asked in vain."""
+MOST_IN_VAIN = 20
+"""Films that failed since one came. With as many it is no film's fault, and a person has to look."""
 MOST_DEAD_LETTERS = 10
 """Films, live ones too, that failed within an hour. With as many something is wrong, and none is asked for."""
 MOST_UNSCORED = 50
@@ -67,6 +69,8 @@ class Job:
     failures: int
     next_at: datetime
     started_at: datetime
+    resumed_at: datetime
+    """Or started."""
     started_by: str
     ended_at: datetime | None
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from worker.backfill import films
-from worker.backfill.options import MOST_DEAD_LETTERS, MOST_UNSCORED, BackfillOptions, FilmState, Job, Way
-from worker.db.tables import instance, outbox
+from worker.backfill.options import MOST_DEAD_LETTERS, MOST_IN_VAIN, MOST_UNSCORED, BackfillOptions, FilmState, Job, Way
+from worker.db.tables import backfill_film, instance, outbox
 from worker.states import Priority, State
 
 HOUR = timedelta(hours=1)
@@ -48,6 +48,16 @@ def _dead_letters(now: _Now) -> bool:
     return _number(now, select(func.count()).select_from(instance).where(*failed)) >= MOST_DEAD_LETTERS
 
 
+def _nothing_comes(now: _Now) -> bool:
+    """By the end of their last attempt, films that failed since one came, or since a person said that it goes on."""
+    mine = backfill_film.c.backfill_id == now.job.id
+    last = now.connection.execute(select(func.max(backfill_film.c.came_at)).where(mine)).scalar_one()
+    since = max(last or now.job.resumed_at, now.job.resumed_at)
+    failed = (backfill_film.c.state == FilmState.FAILED.value, backfill_film.c.attempts > 0)
+    query = select(func.count()).select_from(backfill_film).where(mine, *failed, backfill_film.c.next_at > since)
+    return _number(now, query) >= MOST_IN_VAIN
+
+
 def _unscored(now: _Now) -> bool:
     return _number(now, _waiting(outbox.c.priority != Priority.LIVE.value)) >= MOST_UNSCORED
 
@@ -70,6 +80,7 @@ RULES: tuple[tuple[str, Callable[[_Now], bool]], ...] = (
     ("no_spool", lambda now: now.job.way is Way.GET and now.free is None),
     ("disk", _disk),
     ("quarantine", lambda now: films.count(now.connection, now.job, (FilmState.QUARANTINED,)) > 0),
+    ("nothing_comes", _nothing_comes),
     ("dead_letters", _dead_letters),
     ("live_films", _live_films),
     ("unscored", _unscored),

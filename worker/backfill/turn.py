@@ -36,7 +36,7 @@ LONGEST_RETRIEVAL = 600.0
 AWAY_WAIT, LONGEST_AWAY = 5.0, 300.0
 """Seconds before a PACS that is away is asked again, doubled with each failure."""
 OF_PACS = frozenset(
-    ("not_accepted", "no_answer", "no_count", "out_of_resources", "destination_unknown", "not_served", "not_authorised")
+    ("no_answer", "not_counted", "out_of_resources", "destination_unknown", "not_served", "not_authorised")
 )
 """Faults that say nothing of a film: the PACS would answer any question so."""
 MOVING = (FilmState.WANTED, FilmState.ASKED, FilmState.QUARANTINED)
@@ -99,7 +99,7 @@ class Backfilling:
 
     def _fetch(self, job: Job) -> None:
         """What is due, for TURN_SECONDS; what is under way then comes to its end."""
-        options, begun = self.retrieving.options, time.monotonic()
+        options, begun, batch = self.retrieving.options, time.monotonic(), None
         pacs = options.pacs(job.pacs)
         if pacs is None:
             return
@@ -111,6 +111,9 @@ class Backfilling:
                         break
                     self.stop.wait(self._pause())
         except PacsAway as away:
+            if batch:
+                with writing(self.database) as connection:
+                    films.not_counted(connection, batch, database_time(connection))
             self._away(job, str(away))
 
     def _take(self) -> Batch | None:

@@ -2,8 +2,9 @@
 
 from dicom_gateway.errors import REFUSALS, in_hexadecimal
 from dicom_gateway.retrieve_answer import RETRIEVE_FAULTS, retrieve_fault_in_words
+from worker.backfill.association import NO_RETRIEVAL
 from worker.backfill.films import NOT_ADMITTED, NOT_ARRIVED, OTHER_OBJECT, REFUSED
-from worker.backfill.options import MOST_UNSCORED, JobState
+from worker.backfill.options import MOST_IN_VAIN, MOST_UNSCORED, JobState
 from worker.backfill.resting import PACS_FAULT
 from worker.pacs.words import fault_in_words
 
@@ -13,6 +14,7 @@ RESTS: dict[str, str] = {
     "no_spool": "with --by get the relay writes into the spool, and its machine has none",
     "disk": "the spool is near its reserve, which is for live films: make space",
     "quarantine": "its films land in quarantine: see 'xrayq peer quarantine', and let them in: 'xrayq peer admit AE'",
+    "nothing_comes": f"{MOST_IN_VAIN} films in a row did not come: see why, mend it, then 'xrayq backfill resume'",
     "dead_letters": "films fail: 'xrayq instance list --state failed' shows them",
     "live_films": "live films wait: they come first",
     "unscored": f"{MOST_UNSCORED} of its films wait for a worker",
@@ -31,8 +33,10 @@ def rest_in_words(code: str, state: JobState = JobState.RUNNING) -> str:
         return "paused: 'xrayq backfill resume' goes on"
     if code.startswith(PACS_FAULT):
         fault = code.removeprefix(PACS_FAULT)
-        known = (fault in RETRIEVE_FAULTS and fault != "not_accepted") or fault.startswith("retrieve_")
-        return f"the PACS: {retrieve_fault_in_words(fault) if known else fault_in_words(fault)}"
+        if fault == NO_RETRIEVAL:
+            return f"the PACS: {RETRIEVE_FAULTS['not_accepted']}"
+        words = fault_in_words(fault)  # of a question; of a retrieval it has none
+        return f"the PACS: {retrieve_fault_in_words(fault) if words == fault else words}"
     return RESTS.get(code, code)
 
 

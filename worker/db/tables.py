@@ -495,6 +495,7 @@ backfill = Table(
     Column("next_at", Timestamp, nullable=False, comment="nothing is asked for before"),
     Column("started_at", Timestamp, nullable=False),
     Column("started_by", String(64), nullable=False),
+    Column("resumed_at", Timestamp, nullable=False, comment="or started"),
     Column("ended_at", Timestamp),
     unique_where("ended_at IS NULL", "pacs"),
 )
@@ -530,6 +531,7 @@ backfill_film = Table(
     UniqueConstraint("backfill_id", "sop_instance_uid"),
     Index(None, "sop_instance_uid"),
     Index(None, "backfill_id", "state", "next_at"),
+    Index(None, "backfill_id", "came_at"),
 )
 
 device = Table(

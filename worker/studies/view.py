@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, select
+from sqlalchemy import Connection, Row, Select, case, exists, func, select
 
 from model.json_value import plain
 from worker.db.span import Span
@@ -110,9 +110,12 @@ def list_studies(connection: Connection, *, limit: int = 0) -> list[StudyView]:
 
 
 def outcomes_of(connection: Connection, span: Span) -> dict[str, int]:
-    """How many studies of a span came to which outcome, by when their first object came."""
+    """How many studies of a span came to which outcome, by when their first object came; without those that a backfill
+    fetched as a whole."""
+    live = exists().where(instance.c.study_instance_uid == study_outcome.c.study_instance_uid, ~instance.c.backfilled)
     outcome = case((study_outcome.c.due_at.is_not(None), StudyOutcome.WAITING.value), else_=study_outcome.c.outcome)
-    query = select(outcome, func.count()).where(span.covers(study_outcome.c.first_received_at)).group_by(outcome)
+    came = span.covers(study_outcome.c.first_received_at)
+    query = select(outcome, func.count()).where(came, live).group_by(outcome)
     found = {StudyOutcome(name): int(number) for name, number in connection.execute(query)}
     return {one.value: found[one] for one in StudyOutcome if one in found}
 

@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from dicom_gateway.local import store_file
 from tests.integration.backfill.archive import GIB, TODAY, archive
@@ -12,11 +13,12 @@ from tests.orthanc import TITLE
 from tests.phantoms import write_film
 from tests.services import kill, wait_until
 from worker.audit.actions import Action
-from worker.backfill import jobs
-from worker.backfill.options import MOST_ATTEMPTS, JobState, Way
-from worker.db.session import reading, writing
+from worker.backfill import jobs, resting
+from worker.backfill.options import MOST_ATTEMPTS, MOST_IN_VAIN, BackfillOptions, FilmState, JobState, Way
+from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, backfill, backfill_film, outbox
 from worker.errors import WrongState
+from worker.pacs.options import AskedPacs, AskOptions
 from worker.peers.leaving import admit_sender
 from worker.receiving.ingest import ingest
 from worker.states import Priority
@@ -120,6 +122,34 @@ def test_films_of_a_stranger_land_in_quarantine_and_it_rests_until_he_is_admitte
         assert there.here() == dict.fromkeys(uids, True)
     with reading(database) as connection:
         assert set(connection.execute(select(outbox.c.priority)).scalars()) == {Priority.BACKFILL}
+
+
+def test_twenty_films_in_a_row_that_did_not_come_need_a_person(database: Engine) -> None:
+    day = TODAY - timedelta(days=1)
+    job = jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test")
+    asked = AskedPacs(called_ae=TITLE, host="127.0.0.1", port=1)
+    options = BackfillOptions(
+        ask=AskOptions(pacs=(asked,), calling_ae="XRAYQ", zone=ZoneInfo("UTC")), reserve_bytes=0, live_films=1
+    )
+    row = {"backfill_id": job.id, "day": day, "study_instance_uid": "1.2", "series_instance_uid": "1.3"}
+    row |= {"state": FilmState.FAILED.value, "attempts": MOST_ATTEMPTS, "reason": "some_failed"}
+
+    def why() -> str:
+        with writing(database) as connection:
+            now = database_time(connection)
+            found = jobs.open_of(connection, TITLE)
+            assert found
+            code = resting.why(connection, found, options, now, GIB)
+            jobs.rest(connection, found, code)
+            return code
+
+    with writing(database) as connection:
+        now = database_time(connection)
+        rows = [row | {"sop_instance_uid": f"1.4.{number}", "next_at": now} for number in range(MOST_IN_VAIN)]
+        connection.execute(insert(backfill_film), rows)
+    assert why() == "nothing_comes"
+    jobs.resume(database, TITLE, actor="operator:test")
+    assert why() == "", "a person looked"
 
 
 def test_one_at_a_time_of_a_pacs_and_it_can_be_cancelled(database: Engine) -> None:
