@@ -107,7 +107,7 @@ def _walk(
     take: Callable[[Connection, Sequence[Row[Any]]], Events],
     again: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Give what an AE has in quarantine to `take`, in the order in which it came, BATCH objects in a transaction.
+    """Give what an AE has in quarantine to `take`, in the order in which it came. BATCH objects a transaction.
 
     What `take` leaves there is not given again. It is called once at least.
 
@@ -118,14 +118,24 @@ def _walk(
     while True:
         with writing(engine) as connection:
             table.lock(connection)
-            query = _held().where(instance.c.calling_ae == calling_ae, quarantine.c.instance_id > last)
-            rows = connection.execute(query.order_by(quarantine.c.instance_id).limit(BATCH)).all()
-            trail.record_all(connection, take(connection, rows))
+            rows = _page(connection, last)
+            trail.record_all(connection, take(connection, [row for row in rows if row.calling_ae == calling_ae]))
         if again():
             continue
         if len(rows) < BATCH:
             return
         last = rows[-1].id
+
+
+def _page(connection: Connection, last: int) -> Sequence[Row[Any]]:
+    """The next BATCH objects after an instance id, of every AE.
+
+    Their ids first: asked for one AE's objects, or for a join, PostgreSQL reads all that are held for each page.
+    """
+    page = select(quarantine.c.instance_id).where(quarantine.c.instance_id > last)
+    page = page.order_by(quarantine.c.instance_id).limit(BATCH)
+    ids = connection.execute(page).scalars().all()
+    return connection.execute(_held().where(instance.c.id.in_(ids)).order_by(instance.c.id)).all()
 
 
 def _held() -> Select[Any]:
@@ -140,8 +150,7 @@ def _held() -> Select[Any]:
         "backfilled",
     )
     query = select(quarantine, *(instance.c[name] for name in columns))
-    query = query.join(instance, quarantine.c.instance_id == instance.c.id)
-    return query.where(instance.c.state == State.QUARANTINED)
+    return query.join(instance, quarantine.c.instance_id == instance.c.id)
 
 
 def _one(connection: Connection, instance_id: int) -> Row[Any]:
