@@ -145,8 +145,8 @@ def test_statuses_that_we_answer_with(heading: str, refusals: tuple[type, ...], 
 def test_statuses_that_we_are_answered_with() -> None:
     stated = {first: what for first, what, *_ in rows("Storage SCU") if first.startswith("0x")}
     for first, what in stated.items():
-        for text in first.split(", "):
-            status = int(text.replace("x", "0", 2).replace("00", "", 1) if text.endswith("x") else text, 16)
+        for text in re.findall(r"0x\w{4}", first):
+            status = int(text.removeprefix("0x").replace("x", "0"), 16)
             answer = StoreAnswer(sop_instance_uid="1", status=status)
             assert answer.held == what.startswith("it is there"), text
     assert all(in_hexadecimal(status) in section("Storage Commitment SCP") for status in WARNINGS)
