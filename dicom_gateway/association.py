@@ -8,7 +8,6 @@ straight into the spool.
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 from pynetdicom.pdu import A_RELEASE_RP
 
@@ -26,6 +25,7 @@ from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.peers import Connected, Entry, Standing
 from dicom_gateway.refused_contexts import RefusedContexts
 from dicom_gateway.spool import Spool
+from dicom_gateway.storing import Storing
 from dicom_gateway.wire import Wire
 
 log = logging.getLogger("xrayq.gateway")
@@ -68,7 +68,7 @@ class Association:
         self._wire = wire
         self._options = options
         self._spool = spool
-        self._given = accept
+        self._accept = accept
         self._asked = asked
         self._standing = standing
         self._committed = committed
@@ -78,7 +78,6 @@ class Association:
         self._orderly = True
         self._address = address
         self._buffer = memoryview(bytearray(0))
-        self._connected: Connected | None = None
         self._few = few_lines
         self._refused = RefusedContexts(few_lines, observer)
         self._messages: Messages | None = None
@@ -121,13 +120,11 @@ class Association:
         request = self._read_request()
         if rejection := negotiation.fault_of(request, self._options):
             raise self._reject(rejection, rejection.name)
-        self._connected = Connected(
-            calling_ae=self.calling_ae, address=self._address, certificate=self._wire.certificate()
-        )
-        standing = self._look_up(self._connected)
+        connected = Connected(calling_ae=self.calling_ae, address=self._address, certificate=self._wire.certificate())
+        standing = self._look_up(connected)
         if self._stopping():
             raise self._reject(Reject.LOCAL_LIMIT, Reject.LOCAL_LIMIT.name)
-        if full := self._admit(self._connected, standing):
+        if full := self._admit(connected, standing):
             raise self._reject(Reject.LOCAL_LIMIT, full)
         accepted = negotiation.accept(
             request,
@@ -145,15 +142,16 @@ class Association:
             self._wire,
             contexts=accepted.contexts,
             max_pdu=request.max_pdu,
-            peer=self._peer(),
-            calling_ae=self.calling_ae,
-            called_ae=self.called_ae,
-            spool=self._spool,
-            accept=self._accept,
+            storing=Storing(
+                spool=self._spool,
+                accept=self._accept,
+                observer=self._observer,
+                keep_other_objects=self._options.keep_other_objects,
+                sent_by=connected,
+                called_ae=self.called_ae,
+            ),
             asked=self._asked if accepted.asks else None,
             committed=self._committed if accepted.reports else None,
-            keep_other_objects=self._options.keep_other_objects,
-            observer=self._observer,
             refused=self._refused,
         )
 
@@ -174,9 +172,6 @@ class Association:
         self._orderly = True
         self._wire.send(negotiation.reject_pdu(rejection))
         return PeerGone()
-
-    def _accept(self, arrived: Received | OtherObject) -> None:
-        self._given(replace(arrived, sent_by=self._connected))
 
     def _secure(self) -> None:
         try:

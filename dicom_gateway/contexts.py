@@ -13,6 +13,8 @@ from dicom_gateway.values import is_valid_uid
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 
 FILM_CLASSES: dict[str, str] = {
     uid.ComputedRadiographyImageStorage: "CR",

@@ -11,7 +11,8 @@ from pynetdicom.dsutils import decode, encode
 
 from dicom_gateway.errors import Abort, AbortReason
 
-C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0020, 0x0030, 0x0FFF
+C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ = 0x0001, 0x0010, 0x0020, 0x0021
+C_ECHO_RQ, C_CANCEL_RQ = 0x0030, 0x0FFF
 N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, N_ACTION_RQ = 0x0100, 0x8100, 0x0130
 NO_DATA_SET, DATA_SET = 0x0101, 0x0001
 RESPONSE_BIT = 0x8000
@@ -151,6 +152,11 @@ def values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 def uid_value(value: str) -> bytes:
     """Of an element with a UID."""
     return _padded(value, b"\0")
+
+
+def title_value(ae_title: str) -> bytes:
+    """Of an element with an AE title."""
+    return _padded(ae_title, b" ")
 
 
 def number(value: int) -> bytes:

@@ -44,8 +44,9 @@
     ├── PeerUnavailable         as SCU: no association
     │   ├── NoTls
     │   └── Rejected
-    └── QueryFailed             as SCU: a C-FIND without a whole answer
-        └── TooManyMatches
+    ├── QueryFailed             as SCU: a C-FIND without a whole answer
+    │   └── TooManyMatches
+    └── RetrieveFailed          as SCU: a C-MOVE or C-GET that was not sent
 
 Which status answers what (PS3.4 Table B.2-1 and PS3.7 Annex C; in the ranges A7xx, A9xx and Cxxx the last two digits
 are ours):
@@ -402,3 +403,7 @@ class QueryFailed(GatewayError):
 
 class TooManyMatches(QueryFailed):
     """There are more matches than the peer sends, or than we take: ask for less at once."""
+
+
+class RetrieveFailed(GatewayError):
+    """A C-MOVE or C-GET that was not sent. The text is a code: not_accepted, no_films, no_answer."""

@@ -4,16 +4,15 @@ The fragments of a film's data set go from the socket's buffer straight into the
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from dicom_gateway import commitment, committing, negotiation
+from dicom_gateway import commitment, committing
 from dicom_gateway.commitment import CommitmentReport, take_report
 from dicom_gateway.committing import Keep, take_request
-from dicom_gateway.contexts import FILM_CLASSES, STORAGE_COMMITMENT
+from dicom_gateway.contexts import STORAGE_COMMITMENT
 from dicom_gateway.dimse import (
     C_CANCEL_RQ,
     C_ECHO_RQ,
@@ -26,22 +25,12 @@ from dicom_gateway.dimse import (
     decode_command,
     encode_response,
 )
-from dicom_gateway.errors import (
-    SUCCESS,
-    UNRECOGNISED_OPERATION,
-    Abort,
-    AbortReason,
-    Refusal,
-    in_hexadecimal,
-)
-from dicom_gateway.observer import Observer, tell
-from dicom_gateway.options import Received
-from dicom_gateway.other_objects import OtherObject
+from dicom_gateway.errors import SUCCESS, UNRECOGNISED_OPERATION, Abort, AbortReason, in_hexadecimal
+from dicom_gateway.observer import tell
 from dicom_gateway.owed_reports import OwedReports
 from dicom_gateway.refused_contexts import RefusedContexts
-from dicom_gateway.spool import Spool
 from dicom_gateway.store import Store
-from dicom_gateway.values import one_uid
+from dicom_gateway.storing import Storing
 from dicom_gateway.wire import Wire
 
 log = logging.getLogger("xrayq.gateway")
@@ -92,38 +81,25 @@ class Messages:
         *,
         contexts: Mapping[int, tuple[str, str]],
         max_pdu: int,
-        peer: Mapping[str, object],
-        calling_ae: str,
-        called_ae: str,
-        spool: Spool,
-        accept: Callable[[Received | OtherObject], None],
+        storing: Storing,
         asked: Keep | None,
         committed: Callable[[CommitmentReport, str], None] | None,
-        keep_other_objects: bool,
-        observer: Observer,
         refused: RefusedContexts,
     ) -> None:
         """
         Args:
             contexts: as `negotiation.Accepted` has them.
             max_pdu: longest P-DATA-TF that the peer takes, bytes.
-            peer: fields of the log's lines.
-            accept: as of `Association`.
             asked, committed: as of `Gateway`; None also where the peer may not do that.
-            keep_other_objects: store also what can never be a film.
         """
         self._wire = wire
         self._contexts = contexts
         self._max_pdu = max_pdu
-        self._peer = peer
-        self._calling_ae, self._called_ae = calling_ae, called_ae
-        self._spool = spool
-        self._accept = accept
+        self._storing = storing
+        self._calling_ae = storing.sent_by.calling_ae
         self._asked = asked
         self._committed = committed
         self._owed = OwedReports(wire, contexts, max_pdu)
-        self._keep_other_objects = keep_other_objects
-        self._observer = observer
         self._refused = refused
         self._message: Message | None = None
 
@@ -176,13 +152,7 @@ class Messages:
         kind = command.get("CommandField")
         has_data = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
         if kind == C_STORE_RQ:
-            message.store = Store(
-                command,
-                self._contexts[message.context_id],
-                self._spool,
-                keep_other_objects=self._keep_other_objects,
-            )
-            message.store.begin(has_data=has_data)
+            message.store = self._storing.begin(command, self._contexts[message.context_id], has_data=has_data)
             if not has_data:
                 self._data_complete(message)
         elif kind == C_ECHO_RQ:
@@ -211,25 +181,7 @@ class Messages:
         if store is None:
             self._respond(message, UNRECOGNISED_OPERATION)
             return
-        started = time.monotonic()
-        try:
-            received = store.keep(calling_ae=self._calling_ae, called_ae=self._called_ae)
-            self._accept(received)
-        except Refusal as refusal:
-            store.discard()
-            self._respond_refusal(message, store, refusal, started)
-            return
-        if isinstance(received, Received):
-            tell(self._observer.kept, self._calling_ae)
-        self._respond_store(message, store, started, SUCCESS)
-        log.debug(  # the line of the film is written by whoever took it, and knows its id
-            "stored",
-            extra={
-                "calling_ae": self._calling_ae,
-                "digest": received.digest[:12],
-                "commit_ms": round((time.monotonic() - started) * 1e3, 1),
-            },
-        )
+        self._respond(message, *self._storing.end(store, command, self._contexts[message.context_id][0]))
 
     def _commitment(self, message: Message, command: Dataset, data: bytes | None) -> None:
         """Its request of us, or its report to us."""
@@ -239,35 +191,15 @@ class Messages:
             self._respond(message, *take_report(command, data, syntax, lambda said: committed(said, self._calling_ae)))
         elif command.CommandField == N_ACTION_RQ and self._asked:
             status, comment, owed = take_request(command, data, syntax, self._calling_ae, self._asked)
-            tell(self._observer.asked_to_commit, self._calling_ae, status)
+            tell(self._storing.observer.asked_to_commit, self._calling_ae, status)
             if owed:
                 self._owed.add(message.context_id, owed)
             else:
                 said = {"status": in_hexadecimal(status), "reason": comment}
-                log.warning("request for storage commitment refused", extra={**self._peer, **said})
+                log.warning("request for storage commitment refused", extra={**self._storing.peer, **said})
             self._respond(message, status, comment)
         else:
             self._respond(message, UNRECOGNISED_OPERATION)
-
-    def _respond_refusal(self, message: Message, store: Store, refusal: Refusal, started: float) -> None:
-        log.warning(
-            "C-STORE refused",
-            extra={
-                **self._peer,
-                "sop_class": negotiation.class_name(self._contexts[message.context_id][0]),
-                "status": in_hexadecimal(refusal.status),
-                "reason": refusal.comment,  # as the peer gets it; never a word of the data set
-            },
-        )
-        uid = one_uid(message.command or Dataset(), "AffectedSOPInstanceUID")
-        if uid and self._contexts[message.context_id][0] in FILM_CLASSES:
-            tell(self._observer.film_refused, self._calling_ae, uid, refusal.status)
-        self._respond_store(message, store, started, refusal.status, refusal.comment)
-
-    def _respond_store(self, message: Message, store: Store, started: float, status: int, comment: str = "") -> None:
-        """`started`: when the last byte was here. Told also when the peer does not take the answer: it stands."""
-        tell(self._observer.stored, self._calling_ae, status, store.size, time.monotonic() - started)
-        self._respond(message, status, comment)
 
     def _respond(self, message: Message, status: int, comment: str = "") -> None:
         self._message = None

@@ -12,10 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import decode
 
-from dicom_gateway.asking import Asking, Heard
+from dicom_gateway.asking import Asking
 from dicom_gateway.contexts import STUDY_ROOT_FIND
 from dicom_gateway.dimse import C_FIND_RQ, RESPONSE_BIT, number, uid_value
 from dicom_gateway.errors import SUCCESS, QueryFailed, TooManyMatches, in_hexadecimal
+from dicom_gateway.heard import Heard
 
 PENDING = (0xFF00, 0xFF01)
 """The second: some optional keys were not matched (PS3.4 Table C.4-1). So no match is believed without a look."""

@@ -40,6 +40,7 @@ ANSWERS = range(0x02, 0x08)
 LONGEST_SESSION = 128 << 10
 """Bytes: all of it has to fit the buffer of a socket that nobody reads yet."""
 MOST_PIXELS = 1 << 20
+OFFERS = (requesting.Offer(sop_class=raw.DX), requesting.Offer(sop_class=STORAGE_COMMITMENT, as_scp=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def request(body: bytes) -> None:
 def answer(body: bytes) -> None:
     """What answers our own A-ASSOCIATE-RQ: its type, then the body."""
     try:
-        agreed = requesting.read_answer(body[0] if body else 0, body[1:], [raw.DX, STORAGE_COMMITMENT])
+        agreed = requesting.read_answer(body[0] if body else 0, body[1:], OFFERS)
     except (PeerGone, Rejected):
         return
     assert 0 < agreed.max_pdu <= requesting.LARGEST_PDU

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, build_role
 
 from dicom_gateway import find_object as finding
-from dicom_gateway.asking import Asking, Heard, asking
+from dicom_gateway.asking import Asking, asking
 from dicom_gateway.commitment import (
     MOST_BYTES,
     WELL_KNOWN_INSTANCE,
@@ -24,6 +24,7 @@ from dicom_gateway.commitment import (
 from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_FIND, VERIFICATION
 from dicom_gateway.encode import derived_uid
 from dicom_gateway.errors import PeerUnavailable, Rejected, ReportRefusal
+from dicom_gateway.heard import Heard
 from tests.pacs import Pacs, pacs
 from tests.protocol.conftest import Node
 from tests.protocol.raw import STORE_CONTEXT, Peer, command_set, contexts, dataset_bytes, pdata, pdv

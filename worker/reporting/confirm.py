@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, insert, select, update
 
-from dicom_gateway.asking import Asking, Heard, asking
+from dicom_gateway.asking import Asking, asking
 from dicom_gateway.commitment import (
     CommitmentReport,
     ObjectReference,
@@ -31,6 +31,7 @@ from dicom_gateway.commitment import (
 from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_FIND
 from dicom_gateway.errors import SUCCESS, PeerUnavailable, in_hexadecimal
 from dicom_gateway.find_object import find_object
+from dicom_gateway.heard import Heard
 from worker.audit import trail
 from worker.audit.actions import Action, Actor
 from worker.db.session import database_time, reading, time_of, writing
