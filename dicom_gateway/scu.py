@@ -18,7 +18,7 @@ from dicom_gateway.errors import SUCCESS, Abort, NoTls, PeerGone, PeerUnavailabl
 from dicom_gateway.kept_answers import keep_answers
 from dicom_gateway.negotiation import DEFAULT_MAX_PDU
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-from dicom_gateway.requesting import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, request_pdu
+from dicom_gateway.requesting import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, Offer, request_pdu
 from dicom_gateway.tls_wire import TlsWire, reason_of
 from dicom_gateway.wire import Wire
 
@@ -136,7 +136,7 @@ def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | 
         raise NoTls(str(gone)) from None
     except OSError:
         raise NoTls("closed") from None
-    wire.send(request_pdu([VERIFICATION], called_ae=called_ae, calling_ae=calling_ae))
+    wire.send(request_pdu([Offer(sop_class=VERIFICATION)], called_ae=called_ae, calling_ae=calling_ae))
     kind, answer = _answer(wire, timeout)
     if kind == ASSOCIATE_RJ:
         why = tuple(answer[1:4])

@@ -9,7 +9,14 @@ from pydicom.uid import UID
 
 from dicom_gateway import asking, contexts, negotiation, part10, report_codes, requesting, scu, store_objects
 from dicom_gateway.committing import WARNINGS
-from dicom_gateway.contexts import FILM_CLASSES, STORAGE_COMMITMENT, STUDY_ROOT_FIND, VERIFICATION
+from dicom_gateway.contexts import (
+    FILM_CLASSES,
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    VERIFICATION,
+)
 from dicom_gateway.errors import (
     REFUSALS,
     REPORT_REFUSALS,
@@ -20,6 +27,8 @@ from dicom_gateway.errors import (
     in_hexadecimal,
 )
 from dicom_gateway.options import GatewayOptions
+from dicom_gateway.retrieve_answer import FAULT_OF, PENDING
+from dicom_gateway.retrieving import CANCEL_SECONDS, MOST_INSTANCES
 from dicom_gateway.store_objects import StoreAnswer
 from dicom_gateway.tls import SUITES, Profile
 from tests import conformance
@@ -52,19 +61,24 @@ def row(heading: str, first: str) -> list[str]:
     return found
 
 
+def is_sop_class(text: str) -> bool:
+    return UID(text).is_valid and UID(text).type == "SOP Class"
+
+
 def test_the_overview_names_each_sop_class_with_its_roles() -> None:
     stated = {uid: (name, scu_, scp) for _, name, uid, scu_, scp in rows("Overview") if re.match(r"1\.2\.", uid)}
     films = {str(uid): ("no", "yes") for uid in FILM_CLASSES}
     results = {str(made[0].SOPClassUID) for made in (conformance.reports(), conformance.pictures())}
     both = {VERIFICATION, STORAGE_COMMITMENT}
-    expected = films | dict.fromkeys(both, ("yes", "yes")) | {STUDY_ROOT_FIND: ("yes", "no")}
+    expected = films | dict.fromkeys(both, ("yes", "yes"))
+    expected |= dict.fromkeys((STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET), ("yes", "no"))
     expected |= dict.fromkeys(results, ("yes", "as above"))
     assert {uid: roles for uid, (_, *roles) in stated.items()} == {uid: list(roles) for uid, roles in expected.items()}
     assert {uid: name for uid, (name, *_) in stated.items()} == {
         uid: re.sub(r" SOP Class$", "", UID(uid).name) for uid in expected
     }
     served = {name for name, value in vars(contexts).items() if isinstance(value, str) and value in expected}
-    assert served == {"VERIFICATION", "STORAGE_COMMITMENT", "STUDY_ROOT_FIND"}
+    assert served == {name for name, value in vars(contexts).items() if isinstance(value, str) and is_sop_class(value)}
 
 
 def test_what_holds_for_each_association() -> None:
@@ -102,7 +116,9 @@ def test_associations_that_we_open() -> None:
 
     doctor = float((scu.echo.__kwdefaults__ or {})["timeout"])
     asked = AskOptions(pacs=(), calling_ae="", zone=Settings().zone)
-    assert [list(cells) for cells in stated] == [
+    *others, retrieve = (list(cells) for cells in stated)
+    assert retrieve[:5] == ["relay", "Retrieve SCU", ours, connect, *seconds(asked.answer_seconds)]
+    assert others == [
         ["gateway", "Verification SCU", ours, *seconds(*[ECHO_SECONDS] * 4)],
         ["`xrayq doctor`", "Verification SCU", ours, *seconds(*[doctor] * 4)],
         [
@@ -150,6 +166,16 @@ def test_statuses_that_we_are_answered_with() -> None:
             answer = StoreAnswer(sop_instance_uid="1", status=status)
             assert answer.held == what.startswith("it is there"), text
     assert all(in_hexadecimal(status) in section("Storage Commitment SCP") for status in WARNINGS)
+
+
+def test_statuses_of_a_retrieval() -> None:
+    stated = {first for first, *_ in rows("Retrieve SCU") if first.startswith("0x")}
+    known = {in_hexadecimal(status) for status in (SUCCESS, PENDING, *FAULT_OF)}
+    assert stated == known | {"0xCxxx"}
+    assert f"most {MOST_INSTANCES} films" in section("Retrieve SCU")
+    assert f"{CANCEL_SECONDS:g} s for the last answer" in section("Retrieve SCU")
+    assert len({offer.sop_class for offer in asking.FILM_OFFERS}) == 6
+    assert len({offer.syntaxes for offer in asking.FILM_OFFERS}) == 16
 
 
 @pytest.mark.parametrize("heading", conformance.TABLES)
