@@ -252,7 +252,7 @@ def test_two_processes_do_not_share_a_port(ports: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match="are both"):
         Settings(**ports)  # type: ignore[arg-type]
     none = dict.fromkeys(("port", "gateway_http_port", "relay_http_port", "worker_http_port"), 0)
-    assert Settings(**none).port == 0  # type: ignore[arg-type]
+    assert Settings(**none, tls_port=2762, **TLS).port == 0  # type: ignore[arg-type]
 
 
 def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
