@@ -447,11 +447,14 @@ def test_a_mail_whose_server_answers_after_the_deadline_is_taken_back(site: Site
     assert ["flag withdrawn" in mail["Subject"] for _, mail in kept.mails] == [False, True]
 
 
-@pytest.mark.parametrize(("status", "told_of_it"), [(404, False), (500, True), (0, True)])
-def test_what_was_refused_was_not_told(site: Site, status: int, told_of_it: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason", "told_of_it"),
+    [(404, "http_404", False), (500, "http_500", True), (0, "RemoteDisconnected", True)],
+)
+def test_what_was_refused_was_not_told(site: Site, status: int, reason: str, told_of_it: bool) -> None:
     with told_of(site, status) as (told, hook, _):
         told.film()
-        assert send(told) != [""]
+        assert send(told) == [reason]
         told.film(flag=False, PatientID="PID-CORRECTED")
         assert send(told) == ["" if told_of_it else "not_told"]
     assert len(hook.requests) == 1 + told_of_it
