@@ -91,7 +91,10 @@ class Store:
         if self._incoming is None:
             raise self._refusal or StoreUnavailable()
         if self._film and isinstance(self._incoming, Incoming):
-            return self._keep_film(self._incoming, calling_ae, called_ae)
+            try:
+                return self._keep_film(self._incoming, calling_ae, called_ae)
+            except OSError as error:  # what we wrote cannot be read: the sender may try again
+                raise StoreUnavailable from error
         if not self.size:
             raise Truncated
         found = look(bytes(self._head), self._syntax)

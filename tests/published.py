@@ -38,7 +38,7 @@ from worker.db.tables import (
 from worker.errors import Undelivered
 from worker.monitoring.drift_reference import freeze_missing
 from worker.nightly import published as made
-from worker.pacs import kept
+from worker.pacs import keeping
 from worker.pacs.comparing import Comparison, MissingFilm, Why
 from worker.queue import errands
 from worker.queue.errands import Kind
@@ -89,9 +89,9 @@ def _pacs(database: Engine) -> None:
         for number in range(1, films + 1)
     ]
     found = Comparison(films=80, here=74, on_its_way=1, missing=tuple(missing))
+    keeping.keep(database, "ARCHIVE", DAY, found, unreadable=1, now=NOW)
     with writing(database) as connection:
-        kept.keep(connection, "ARCHIVE", DAY, found, unreadable=1, now=NOW)
-        kept.keep_fault(connection, "CLINIC", DAY, "no_connection", NOW)
+        keeping.keep_fault(connection, "CLINIC", DAY, "no_connection", NOW)
 
 
 def _at(hour: float, day: date = DAY) -> datetime:

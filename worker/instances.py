@@ -1,6 +1,6 @@
 """Instances as people see them: listing, one in full, requeue and reject."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -171,21 +171,39 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
         trail.record(connection, action=Action.REQUEUED, instance_id=instance_id, actor=actor)
 
 
-def reject(engine: Engine, instance_id: int, actor: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """What became of an instance that a person took out."""
+
+    reason: str
+    told: tuple[str, ...] = ()
+    """Destinations at which the result of an earlier revision is taken back."""
+
+
+def reject(
+    engine: Engine,
+    instance_id: int,
+    actor: str,
+    take_back: Callable[[Connection, int, datetime], tuple[str, ...]] = lambda *_: (),
+) -> Rejected:
     """Take an instance out of the queue or the quarantine, or a dead letter off the list, for good.
 
-    Returns the reason that it has now. Raises NotFound, WrongState.
+    Args:
+        take_back: see `worker.reporting.taken_out`.
+
+    Raises NotFound, WrongState, and what `take_back` raises.
     """
     if _state_of(engine, instance_id) == State.QUARANTINED:
         leaving.reject_instance(engine, instance_id, actor=actor)
-        return NOT_ADMITTED
+        return Rejected(reason=NOT_ADMITTED)
     with writing(engine) as connection:
         now = database_time(connection)
         _move(connection, instance_id, State.INELIGIBLE, reason=OPERATOR, finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
         opening.changed(connection, [instance_id], now)
+        told = take_back(connection, instance_id, now)
         trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
-    return OPERATOR
+    return Rejected(reason=OPERATOR, told=told)
 
 
 def _priority(connection: Connection, instance_id: int) -> Priority:

@@ -124,6 +124,10 @@ def calibrate_on_table(
         part, whose = read_device_table(bundle, table, device), f"device {device.name}"
     else:
         part, whose = read_table(bundle, table, of_no_device(bundle)), "site"
+    if part.repeated:
+        report(
+            f"{whose}: {part.repeated} rows left out, each like an earlier one in label and all logits: the same film"
+        )
     check(whose, part.labels, part.patients, bundle.findings, wish.targets, wish.coverage)
     films = CalibrationFilms(
         origin="table", digest=file_digest(table), films_as_patients=part.films_as_patients or None

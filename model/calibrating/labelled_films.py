@@ -8,7 +8,7 @@ left out) and what tells the X-ray device: `calling_ae`, `manufacturer`, `model_
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isfinite
 from pathlib import Path
 
@@ -46,6 +46,8 @@ class LabelledLogits:
     labels: NDArray[np.int64]
     """[N] index of the finding."""
     patients: tuple[str, ...]
+    repeated: int = 0
+    """Rows of a table that were left out: each repeats an earlier film."""
 
     @property
     def films_as_patients(self) -> int:
@@ -144,8 +146,7 @@ def read_table(
         labels=np.array(labels, np.int64),
         patients=tuple(patients),
     )
-    _refuse_repeated(path, films, [line for line, _ in rows])
-    return films
+    return _once_each(films)
 
 
 def read_device_table(bundle: Bundle, path: Path, device: DeviceMatch) -> LabelledLogits:
@@ -244,16 +245,12 @@ def _finite(text: str | None, where: str) -> float:
     return value
 
 
-def _refuse_repeated(path: Path, films: LabelledLogits, lines: Sequence[int]) -> None:
-    """Raises DatasetError where rows are alike in label and all logits: one film, counted as many."""
+def _once_each(films: LabelledLogits) -> LabelledLogits:
+    """Without rows that are like an earlier one in label and all logits: a film that was sent again, with a corrected
+    header say, has the same pixels, and is one film whatever patient it names."""
     known: dict[tuple[int, bytes], int] = {}
-    first = [
-        known.setdefault((label, logits.tobytes()), line)
-        for label, logits, line in zip(films.labels.tolist(), films.logits + 0.0, lines, strict=True)  # -0 is 0
-    ]
-    if again := [(line, earlier) for line, earlier in zip(lines, first, strict=True) if line != earlier]:
-        line, earlier = again[0]
-        raise DatasetError(
-            f"{path}: rows alike in label and all logits, {len(again)} repeat an earlier one, first line {line} "
-            f"(as line {earlier}): each film may stand in it once"
-        )
+    rows = zip(films.labels.tolist(), films.logits + 0.0, strict=True)  # -0 is 0
+    for row, (label, logits) in enumerate(rows):
+        known.setdefault((label, logits.tobytes()), row)
+    first = np.array(list(known.values()), np.int64)
+    return replace(films.take(first), repeated=len(films) - len(first))

@@ -48,16 +48,16 @@ def report_undelivered(connection: Connection, limits: AlarmLimits, now: datetim
 def not_received(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:
     """One for each PACS; over when the films are here."""
     first = now.astimezone(limits.zone).date() - timedelta(days=USUAL_DAYS)
-    for found in kept.still_missing(connection, first):
-        if len(found.ids) >= limits.not_received:
+    for found in kept.still_missing(connection, first, MOST_ABOUT):
+        if found.films >= limits.not_received:
             yield Condition(
                 rule="not_received",
                 subject=found.pacs,
-                value=len(found.ids),
+                value=found.films,
                 threshold=limits.not_received,
-                text=f"{counted(len(found.ids), 'film')} that {found.pacs} has did not come: "
+                text=f"{counted(found.films, 'film')} that {found.pacs} has did not come: "
                 f"{reasons_in_words(found.reasons)}; the oldest of {found.oldest}",
-                about=tuple(map(str, found.ids[:MOST_ABOUT])),
+                about=tuple(map(str, found.ids)),
             )
 
 

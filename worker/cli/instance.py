@@ -202,13 +202,21 @@ def requeue(name: Name) -> None:
 def reject(name: Name) -> None:
     """Take a waiting or failed instance out for good: ineligible, reason operator; not_admitted from the quarantine.
 
+    Where it corrects a film whose result was told, that is taken back.
+
     \b
     xrayq instance reject 17
     """
+    from worker.cli.roles import default_of
     from worker.instances import find
     from worker.instances import reject as reject_instance
+    from worker.processes.result_options import take_back
 
-    engine = open_database(load_settings())
+    settings = load_settings()
+    engine = open_database(settings)
     instance_id = find(engine, name)[-1].id
-    reason = reject_instance(engine, instance_id, operator())
-    typer.echo(f"instance {instance_id} is ineligible ({reason})")
+    default = default_of(settings.bundle)
+    rejected = reject_instance(engine, instance_id, operator(), take_back(settings, default))
+    typer.echo(f"instance {instance_id} is ineligible ({rejected.reason})")
+    for destination in rejected.told:
+        typer.echo(f"what was told of the film before is taken back at {destination}")

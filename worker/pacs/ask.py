@@ -16,7 +16,7 @@ from worker.db.pseudonyms import digest_key
 from worker.db.session import reading, snapshot, time_of, writing
 from worker.db.span import Span
 from worker.errors import NotAsked, PacsAway
-from worker.pacs import kept
+from worker.pacs import keeping, kept
 from worker.pacs.comparing import Comparison, compare
 from worker.pacs.listing import PacsListing, films_of, opened
 from worker.pacs.options import AskedPacs, AskOptions
@@ -100,11 +100,11 @@ def _put_on_record(engine: Engine, pacs: AskedPacs) -> None:
 def keep(engine: Engine, asked: Asked) -> None:
     """For the report of the day, and the alarm."""
     now = time_of(engine)
+    if asked.comparison is not None:
+        keeping.keep(engine, asked.pacs, asked.day, asked.comparison, unreadable=asked.unreadable, now=now)
+        return
     with writing(engine) as connection:
-        if asked.comparison is None:
-            kept.keep_fault(connection, asked.pacs, asked.day, asked.fault, now)
-        else:
-            kept.keep(connection, asked.pacs, asked.day, asked.comparison, unreadable=asked.unreadable, now=now)
+        keeping.keep_fault(connection, asked.pacs, asked.day, asked.fault, now)
 
 
 def _compared(

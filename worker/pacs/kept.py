@@ -1,21 +1,16 @@
-"""What PACSs said, kept: so the report of a day says the same whenever it is made, and the alarm knows what is missing.
-
-A missing film's row stays when the film comes, until its day is asked for again: whether it came is read from the
-ledger.
+"""What was kept of PACSs, read: so the report of a day says the same whenever it is made, and the alarm knows what is
+missing. Whether a missing film came since is read from the ledger.
 """
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import date, datetime
+from itertools import groupby
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from worker.db.tables import instance, missing_film, pacs_answer
-from worker.pacs.comparing import CHUNK, Comparison, Why
-
-KEPT = timedelta(days=400)
-"""More than a year, so that a day can be compared with the same of last year."""
+from worker.pacs.comparing import Why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +54,9 @@ class StillMissing:
     """What the alarm tells of one PACS."""
 
     pacs: str
+    films: int
     ids: tuple[int, ...]
+    """Of the first of them."""
     reasons: Counter[Why]
     oldest: date
 
@@ -80,45 +77,6 @@ class ListedFilm:
     status: str | None
     calling_ae: str
     found_at: datetime
-
-
-def keep(connection: Connection, pacs: str, day: date, found: Comparison, *, unreadable: int, now: datetime) -> None:
-    """A whole answer, in place of an earlier one. A film that is still missing keeps its row's id."""
-    missing = {film.sop_instance_uid: film for film in found.missing}
-    of_day = select(missing_film.c.id, missing_film.c.sop_instance_uid).where(_of(pacs, day))
-    gone = [row.id for row in connection.execute(of_day) if row.sop_instance_uid not in missing]
-    for start in range(0, len(gone), CHUNK):
-        connection.execute(delete(missing_film).where(missing_film.c.id.in_(gone[start : start + CHUNK])))
-    for uid, film in missing.items():
-        values = {
-            "day": day,
-            "study_instance_uid": film.study_instance_uid,
-            "series_instance_uid": film.series_instance_uid,
-            "modality": film.modality,
-            "film_at": film.film_at,
-            "accession_digest": film.accession_digest,
-            "why": film.why.value,
-            "status": film.status,
-            "calling_ae": film.calling_ae,
-        }
-        known = (missing_film.c.pacs == pacs) & (missing_film.c.sop_instance_uid == uid)
-        if not connection.execute(update(missing_film).where(known).values(values)).rowcount:
-            row = values | {"pacs": pacs, "sop_instance_uid": uid, "found_at": now}
-            connection.execute(insert(missing_film).values(row))
-    counts = {"films": found.films, "here": found.here, "on_its_way": found.on_its_way, "unreadable": unreadable}
-    _answer(connection, pacs, day, counts | {"asked_at": now, "fault": None})
-    connection.execute(delete(missing_film).where(missing_film.c.day < day - KEPT))
-    connection.execute(delete(pacs_answer).where(pacs_answer.c.day < day - KEPT))
-
-
-def keep_fault(connection: Connection, pacs: str, day: date, fault: str, now: datetime) -> None:
-    """That there is no whole answer; one that is kept already stands."""
-    whole = select(pacs_answer.c.id).where(
-        pacs_answer.c.pacs == pacs, pacs_answer.c.day == day, pacs_answer.c.fault.is_(None)
-    )
-    if connection.execute(whole).first() is None:
-        counts = dict.fromkeys(("films", "here", "on_its_way", "unreadable"), 0)
-        _answer(connection, pacs, day, counts | {"asked_at": now, "fault": fault[:64]})
 
 
 def unanswered(connection: Connection, pacs: str, first: date, last: date) -> list[date]:
@@ -173,21 +131,34 @@ def of_day(connection: Connection, day: date) -> tuple[PacsDay, ...]:
     )
 
 
-def still_missing(connection: Connection, first: date) -> list[StillMissing]:
-    """By PACS, films of this day and later ones that have not come."""
-    query = select(missing_film.c.id, missing_film.c.pacs, missing_film.c.why, missing_film.c.day)
-    found: dict[str, list[Any]] = {}
-    for row in connection.execute(query.where(missing_film.c.day >= first, ~_came()).order_by(missing_film.c.id)):
-        found.setdefault(row.pacs, []).append(row)
-    return [
-        StillMissing(
-            pacs=pacs,
-            ids=tuple(row.id for row in rows),
-            reasons=Counter(Why(row.why) for row in rows),
-            oldest=min(row.day for row in rows),
+def still_missing(connection: Connection, first: date, most: int) -> list[StillMissing]:
+    """By PACS, films of this day and later ones that have not come.
+
+    Args:
+        most: ids of each PACS.
+    """
+    missing = (missing_film.c.day >= first, ~_came())
+    by = (missing_film.c.pacs, missing_film.c.why)
+    rows = connection.execute(
+        select(*by, func.count().label("films"), func.min(missing_film.c.day).label("oldest"))
+        .where(*missing)
+        .group_by(*by)
+        .order_by(*by)
+    ).all()
+    found = []
+    for pacs, of_pacs in groupby(rows, key=lambda row: row.pacs):
+        counts = list(of_pacs)
+        ids = select(missing_film.c.id).where(missing_film.c.pacs == pacs, *missing).order_by(missing_film.c.id)
+        found.append(
+            StillMissing(
+                pacs=pacs,
+                films=sum(row.films for row in counts),
+                ids=tuple(connection.execute(ids.limit(most)).scalars()),
+                reasons=Counter({Why(row.why): row.films for row in counts}),
+                oldest=min(row.oldest for row in counts),
+            )
         )
-        for pacs, rows in sorted(found.items())
-    ]
+    return found
 
 
 def listed(connection: Connection) -> list[ListedFilm]:
@@ -208,13 +179,3 @@ def _came() -> ColumnElement[bool]:
             instance.c.admitted,
         )
     )
-
-
-def _of(pacs: str, day: date) -> ColumnElement[bool]:
-    return (missing_film.c.pacs == pacs) & (missing_film.c.day == day)
-
-
-def _answer(connection: Connection, pacs: str, day: date, values: dict[str, Any]) -> None:
-    of_day = (pacs_answer.c.pacs == pacs) & (pacs_answer.c.day == day)
-    if not connection.execute(update(pacs_answer).where(of_day).values(values)).rowcount:
-        connection.execute(insert(pacs_answer).values(values | {"pacs": pacs, "day": day}))

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,8 +58,20 @@ def open_spool(settings: "Settings") -> "Spool":
     )
 
 
+LONGEST_TMPDIR = 75
+"""Bytes. A socket's path has 107 at most (unix(7)); multiprocessing's own names in it take 32."""
+
+
 def decode_pool(settings: "Settings", spec: "PreprocessSpec", *, processes: int) -> "DecodePool":
-    """Decoders with the limits of the settings, started. `spec` is how the live bundle reads a film."""
+    """Decoders with the limits of the settings, started. `spec` is how the live bundle reads a film.
+
+    Raises ConfigurationError where their sockets cannot be made.
+    """
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > LONGEST_TMPDIR:
+        raise ConfigurationError(
+            f"TMPDIR: {folder} is too long, {LONGEST_TMPDIR} characters at most: decoders have sockets in it"
+        )
     from dicom_gateway.spool import MEBIBYTE
     from worker.scoring.decoding import DecodePool
 

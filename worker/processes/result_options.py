@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from dicom_gateway.spool import Spool
+    from worker.bundles.roles import PlacedBundle
     from worker.reporting.adapters.adapter import Adapter, SendOptions
     from worker.reporting.couriers import Couriers
     from worker.reporting.destinations import Destination, Routes
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from worker.reporting.new_results import ResultErrands
     from worker.reporting.objects import Make
     from worker.reporting.pictures import FindBundle, Pictures
+    from worker.reporting.taken_out import TakeBack
     from worker.reporting.telling import Telling
     from worker.settings import Settings
 
@@ -62,6 +64,13 @@ def result_errands(settings: "Settings") -> "ResultErrands | None":
         not_analysed=settings.results_not_analysed,
         of_backfills=OfBackfills(settings.backfill_results),
     )
+
+
+def take_back(settings: "Settings", default: "PlacedBundle | None") -> "TakeBack":
+    """What takes back the result of a film whose correction a person takes out."""
+    from worker.reporting.taken_out import TakeBack
+
+    return TakeBack(routes(settings), not_analysed=settings.results_not_analysed, default=default)
 
 
 def couriers(settings: "Settings", database: "Engine", spool: "Spool") -> "Couriers":

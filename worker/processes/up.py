@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.bundle import MANIFEST
+from worker.bundles.roles import in_service
 from worker.db import schema
 from worker.db.session import make_engine, reading
 from worker.errors import ConfigurationError, Unhealthy
@@ -114,9 +116,16 @@ def run(settings: Settings) -> None:
     schema.upgrade(make_engine(settings.database, settings.database_timeout))
     database = open_database(settings, writes=True)
     with reading(database) as connection:
+        bundle_must_be_there(settings, activated=in_service(connection)[0] is not None)
         log.info(f"results: {outlook(connection, routes_of(settings.results_to))}")
     database.dispose()
     supervise(settings)
+
+
+def bundle_must_be_there(settings: Settings, *, activated: bool) -> None:
+    """Raises ConfigurationError: else a worker would fall and be started again for ever."""
+    if settings.bundle and not activated and not (settings.bundle / MANIFEST).is_file():
+        raise ConfigurationError(f"XRAYQ_BUNDLE: {settings.bundle} has no {MANIFEST}: name the folder of a bundle")
 
 
 def supervise(settings: Settings) -> None:

@@ -20,7 +20,7 @@ def begin(connection: Connection, waits: WaitingResult, now: datetime) -> bool:
     row = {"instance_id": waits.instance, "bundle_digest": waits.bundle.digest, "destination": waits.destination}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     new = dialect.insert(perhaps_sent).values(row | {"begun_at": now}).on_conflict_do_nothing()
-    return connection.execute(new).rowcount == 1
+    return connection.execute(new.returning(perhaps_sent.c.instance_id)).first() is not None
 
 
 def forget(connection: Connection, waits: WaitingResult) -> None:

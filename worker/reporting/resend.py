@@ -115,10 +115,11 @@ def _bundle(connection: Connection, instance_id: int, state: State, default: Pla
         digest = told.bundle_of(connection, instance_id) or (live.digest if live else "")
     else:
         digest = next(score.bundle_digest for score in of_instance(connection, instance_id) if score.role is Role.LIVE)
-    return _name(digest, [*placed(connection), *([default] if default else [])])
+    return bundle_named(digest, [*placed(connection), *([default] if default else [])])
 
 
-def _name(digest: str, known: Collection[PlacedBundle]) -> BundleName:
+def bundle_named(digest: str, known: Collection[PlacedBundle]) -> BundleName:
+    """Raises NotFound where it is none of these."""
     for bundle in known:
         if bundle.digest == digest:
             return BundleName(digest=digest, name=bundle.name, version=bundle.version)

@@ -285,8 +285,11 @@ class Scoring:
             with writing(self._database) as connection:
                 for row in self._owed:
                     ours = (outbox.c.instance_id == row.id) & (outbox.c.claims > row.claims)  # a requeued row is not
+                    # Each claim adds one to both; who put the row back uncounted, perhaps in a commit of which nobody
+                    # knew, has taken one from the attempts already.
+                    owed = outbox.c.attempts - outbox.c.claims >= row.attempts - row.claims
                     connection.execute(
-                        update(outbox).where(ours, outbox.c.attempts > 0).values(attempts=outbox.c.attempts - 1)
+                        update(outbox).where(ours, owed, outbox.c.attempts > 0).values(attempts=outbox.c.attempts - 1)
                     )
             self._owed.clear()
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from model.stats.estimate import Proportion
 
 STUCK_MINUTES = 15
+LEAST_FREE = 1 << 30
+"""Bytes. Below, a day of films does not fit, whatever the reserve."""
 CERTIFICATE_DAYS = 14
 """Left; below, somebody has to renew it."""
 
@@ -196,6 +198,8 @@ def _spool(options: DoctorOptions) -> str:
         raise Unhealthy(f"spool {folder} is not there: the gateway makes it when it starts") from None
     if free < reserve:
         raise Unhealthy(f"spool has {size(free)} free, below the reserve of {size(reserve)}")
+    if free < LEAST_FREE:
+        raise Unhealthy(f"spool has {size(free)} free and a reserve of {size(reserve)} (XRAYQ_SPOOL_RESERVE_MIB)")
     return f"{size(free)} free"
 
 

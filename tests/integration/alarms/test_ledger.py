@@ -32,7 +32,7 @@ from worker.db.session import make_engine, reading, writing
 from worker.db.tables import audit_event, commitment_request, errand, instance, outbox
 from worker.logs import JsonFormatter
 from worker.nightly.content import NightOptions, night_report
-from worker.pacs import kept
+from worker.pacs import keeping
 from worker.pacs.comparing import Comparison, MissingFilm, Why
 from worker.queue import errands
 from worker.queue.errands import Kind
@@ -168,7 +168,7 @@ def test_nothing_of_a_patient_gets_into_an_alarm(
             why=Why.NEVER_SENT,
         )
         compared = Comparison(films=1, here=0, on_its_way=0, missing=(missing,))
-        kept.keep(connection, "ARCHIVE", now.date(), compared, unreadable=0, now=now)
+    keeping.keep(database, "ARCHIVE", now.date(), compared, unreadable=0, now=now)
     refused(database, CR1=[0xC001] * 20)
     orphan = store_file(write_film(tmp_path, "lost"), spool, "XRAYQ").path
     os.utime(orphan, (0, 0))

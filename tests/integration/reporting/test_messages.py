@@ -14,16 +14,20 @@ import pytest
 from sqlalchemy import event
 from standardwebhooks import Webhook
 
-from tests.integration.reporting.site import Site
+from tests.integration.reporting.site import Site, names
 from tests.mllp import DRIPPING, LOST, OTHERS, Ris, control_id, ris
 from tests.pacs import pacs
 from tests.receivers import SECRET, Post, Web, post, web
 from tests.services import free_port
+from worker import instances
+from worker.bundles.roles import placed_bundle
 from worker.db.session import database_time, reading, time_of
+from worker.processes.result_options import routes as routes_of
 from worker.queue import errands
 from worker.reporting import listing, waiting
 from worker.reporting.couriers import Courier, Couriers
 from worker.reporting.not_arrived import late, outages
+from worker.reporting.taken_out import TakeBack
 
 SENT, REPORTED = "result_sent", "reported"
 
@@ -447,14 +451,39 @@ def test_a_mail_whose_server_answers_after_the_deadline_is_taken_back(site: Site
     assert ["flag withdrawn" in mail["Subject"] for _, mail in kept.mails] == [False, True]
 
 
-@pytest.mark.parametrize(("status", "told_of_it"), [(404, False), (500, True), (0, True)])
-def test_what_was_refused_was_not_told(site: Site, status: int, told_of_it: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason", "told_of_it"),
+    [(404, "http_404", False), (500, "http_500", True), (0, "RemoteDisconnected", True)],
+)
+def test_what_was_refused_was_not_told(site: Site, status: int, reason: str, told_of_it: bool) -> None:
     with told_of(site, status) as (told, hook, _):
         told.film()
-        assert send(told) != [""]
+        assert send(told) == [reason]
         told.film(flag=False, PatientID="PID-CORRECTED")
         assert send(told) == ["" if told_of_it else "not_told"]
     assert len(hook.requests) == 1 + told_of_it
+
+
+@pytest.mark.parametrize("state", ["received", "failed"])
+def test_a_correction_that_a_person_takes_out_takes_back_what_was_told(site: Site, state: str) -> None:
+    with told_of(site) as (told, hook, _), ris(int(told.routes[2].rpartition(":")[2])) as found:
+        told.film()
+        assert [send(told, 0), send(told, 2)] == [[""], [""]]
+        second = told.film(end=False, PatientID="PID-CORRECTED")
+        if state == "failed":
+            told.end(second, "failed")
+        bundle = placed_bundle(told.bundle)
+        take_back = TakeBack(routes_of(told.configured), not_analysed=True, default=bundle)
+        rejected = instances.reject(told.database, second, "operator:test", take_back)
+        assert rejected == instances.Rejected(reason="operator", told=tuple(names(told.every)))
+        assert [send(told, nth) for nth in range(3)] == [[""], ["replaced", "not_told"], [""]]
+        first = told.film("first of its kind", end=False)
+        assert instances.reject(told.database, first, "operator:test", take_back).told == ()
+    assert [json.loads(body)["type"] for _, body in hook.requests] == ["flagged_film", "withdrawn_flag"]
+    correction = hl7.parse(found.came[1].decode())
+    said = {str(segment[3][0][0]): str(segment[11]) for segment in correction.segments("OBX")[3:]}
+    assert said == {"NOT_ANALYSED": "C", "P_PNEUMONIA": "D"}
+    assert "A person took the film out." in str(correction)
 
 
 def test_a_corrected_film_with_a_flag_says_so(site: Site) -> None:

@@ -30,6 +30,7 @@ from tests.phantoms import NOT_REAL, chest_pixels, write_film
 from tests.services import typed_in, wait_until
 from worker.bundles.loaded import Serving
 from worker.db import schema, scores
+from worker.db.errors import CommitUnknown
 from worker.db.scores import NewScore
 from worker.db.session import reading, writing
 from worker.db.tables import audit_event, film_measure, finding_score, instance, outbox, score
@@ -641,6 +642,29 @@ def test_a_spool_that_is_away_is_not_the_films_fault(
     (tmp_path / "unmounted").rename(spool.root)
     scoring.run({instance_id: 1})
     assert only(database).state == "scored"
+
+
+def test_a_film_that_was_put_back_in_a_commit_of_which_nobody_knew_is_owed_nothing(
+    database: Engine, spool: Spool, scoring: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker does not know that the attempt is not counted any more, and would take one more."""
+    instance_id = take(database, spool, write_film(tmp_path))
+    with writing(database) as connection:
+        connection.execute(update(outbox).values(attempts=1))
+    spool.root.rename(tmp_path / "unmounted")
+    put_back = scoring._put_back
+
+    def unknown(rows: list[Any], fault: Any) -> None:
+        put_back(rows, fault)
+        raise CommitUnknown("the connection broke")
+
+    monkeypatch.setattr(scoring, "_put_back", unknown)
+    scoring.run({instance_id: 0})
+    monkeypatch.undo()
+    scoring.run({instance_id: 1})
+    with reading(database) as connection:
+        row = connection.execute(select(outbox)).one()
+    assert (row.attempts, row.claims) == (1, 2)
 
 
 def test_a_film_that_cannot_be_read_from_a_spool_that_can_is_tried_again_and_failed(
