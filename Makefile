@@ -9,7 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Many tests wait for processes: a third one at a time uses what two leave of two cores.
 # Threads of OpenMP and BLAS beside them would wait for each other, and spin (measured: 26 s of a processor become 15).
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# What Python compiled is kept, whatever the machine says: tests start hundreds of processes of ours.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-slow fuzz check audit sbom bench format clean

@@ -99,4 +99,4 @@ def audit_repository(
         finally:
             stop.set()
             listener.shutdown(socket.SHUT_RDWR)
-            listening.join(5)
+            listening.join(30)

@@ -113,7 +113,7 @@ def process(role: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Po
         if started.poll() is None:
             started.terminate()
             try:
-                started.wait(timeout=30)
+                started.wait(timeout=90)
             except subprocess.TimeoutExpired:
                 started.kill()
                 started.wait(timeout=10)

@@ -22,7 +22,7 @@ from worker.instances import list_instances
 
 pytestmark = pytest.mark.e2e
 
-FILMS = 40
+FILMS = 16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,14 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from pydicom import dcmread
 
 from dicom_gateway.contexts import TRANSFER_SYNTAXES
 from tests.phantoms import chest_pixels, write_film
 from tests.services import environment, typed, wait_until
 from worker.cli.demo import AGREEMENT
 from worker.db.session import make_engine
-from worker.demo import KEPT, wait_for
+from worker.demo import KEPT, own_films, wait_for
 from worker.instances import list_instances
 from worker.settings import Settings
 
@@ -85,16 +86,31 @@ def test_the_readme_shows_rows_of_the_demo(tmp_path: Path) -> None:
         assert [float(score) for score in found[1:-1]] == pytest.approx(said, abs=AGREEMENT)
 
 
-def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:
-    """For people, too: the table names each film and its end, the database and the spool. Of the settings it heeds how
-    films are scored and nothing else."""
-    folder, home = tmp_path / "films", tmp_path / "home"
+def write_own(folder: Path) -> None:
+    """Two pictures, a film, and a file that is neither."""
     folder.mkdir()
     picture = (chest_pixels(bits=8)).astype(np.uint8)
     cv2.imwrite(str(folder / "one.png"), picture)
     cv2.imwrite(str(folder / "two.jpg"), picture[:, ::-1])
     write_film(folder, "three")
     (folder / "notes.txt").write_text("not a film")
+
+
+def test_own_pictures_are_wrapped_and_dicom_is_sent_as_it_is(tmp_path: Path) -> None:
+    write_own(tmp_path / "films")
+    (tmp_path / "sent").mkdir()
+    films = own_films(tmp_path / "films", tmp_path / "sent")
+    assert [film.name for film in films] == ["one.png", "three.dcm", "two.jpg"]
+    assert [film.path.parent.name for film in films] == ["sent", "films", "sent"]
+    assert [film.sop_instance_uid for film in films] == [dcmread(film.path).SOPInstanceUID for film in films]
+
+
+@pytest.mark.slow
+def test_demo_wraps_pictures_and_sends_dicom_as_it_is(tmp_path: Path) -> None:
+    """For people, too: the table names each film and its end, the database and the spool. Of the settings it heeds how
+    films are scored and nothing else."""
+    folder, home = tmp_path / "films", tmp_path / "home"
+    write_own(folder)
     words = ("--films", str(folder), "--home", str(home))
     ran = demo(*words, engine="onnxruntime", database_url="garbage", port="1")
     assert ran.returncode == 0, ran.stderr

@@ -118,7 +118,7 @@ def test_it_waits_for_a_database_sees_a_film_arrive_follows_the_size_and_leaves_
         ]  # fmt: skip
         terminal.type("q")
         wait_until(lambda: NORMAL in terminal.read(), 10, "the normal screen")
-        assert terminal.process.wait(timeout=30) == 0
+        assert terminal.process.wait(timeout=90) == 0
         assert termios.tcgetattr(terminal.other) == before
         assert b"Traceback" not in terminal.output
         database.dispose()
@@ -134,7 +134,7 @@ def test_it_leaves_the_terminal_as_it_was(tmp_path: Path, way: str | signal.Sign
         else:
             terminal.process.send_signal(way)
         wait_until(lambda: NORMAL in terminal.read(), 10, "the normal screen")
-        assert terminal.process.wait(timeout=30) == 0
+        assert terminal.process.wait(timeout=90) == 0
         assert termios.tcgetattr(terminal.other) == before
         assert b"Traceback" not in terminal.output
 
@@ -171,7 +171,7 @@ def test_a_ctrl_c_is_never_lost(tmp_path: Path, when: str) -> None:
     """At the two moments at which KeyboardInterrupt leaves the view standing, or the whole command."""
     with status(tmp_path, before=CTRL_C_WHILE[when]) as terminal:
         wait_until(lambda: NORMAL in terminal.read(), 20, "the normal screen")
-        assert terminal.process.wait(timeout=30) == 0
+        assert terminal.process.wait(timeout=90) == 0
         assert b"not a medical device" in terminal.output
         assert b"Traceback" not in terminal.output
 
@@ -185,4 +185,4 @@ def test_nothing_is_erased_between_two_looks(tmp_path: Path) -> None:
         assert b"\x1b[2J" not in terminal.output
         assert b"\x1b[K" not in terminal.output
         terminal.type("q")
-        assert terminal.process.wait(timeout=30) == 0
+        assert terminal.process.wait(timeout=90) == 0

@@ -77,7 +77,7 @@ def test_an_unknown_peer_is_rejected_with_its_reason(start: Start, caplog: pytes
 def test_dcmtk_says_that_the_calling_title_is_not_recognized(start: Start) -> None:
     node = start(standing=asks(Policy.REJECT))
     command = [tool("echoscu"), "-aet", "CR2", "-aec", "XRAYQ", "127.0.0.1", str(node.port)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode != 0
     assert "Calling AE Title Not Recognized" in done.stdout + done.stderr
 
@@ -86,7 +86,7 @@ def test_in_quarantine_a_film_is_received_as_ever_and_says_where_it_came_from(st
     node = start(standing=asks(Policy.QUARANTINE))
     command = [tool("storescu"), "-v", "-aet", "CR2", "-aec", "XRAYQ", "127.0.0.1", str(node.port)]
     film = write_film(tmp_path)
-    done = subprocess.run([*command, str(film)], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([*command, str(film)], capture_output=True, text=True, timeout=180, check=False)
     assert "Received Store Response (Success)" in done.stdout + done.stderr
     (arrived,) = node.accepted
     assert arrived.sent_by == Connected(calling_ae="CR2", address="127.0.0.1")

@@ -265,7 +265,7 @@ def test_success_waits_for_accept(start: Callable[..., Node]) -> None:
     with Peer(node.port, timeout=0.3) as peer:
         peer.associate()
         peer.send(store_command(INSTANCE), *store_fragments(DATASET))
-        assert entered.wait(5)
+        assert entered.wait(30)
         with pytest.raises(TimeoutError):
             peer.response()
         committed.set()
@@ -278,7 +278,7 @@ def test_stop_lets_a_running_store_end(start: Callable[..., Node]) -> None:
 
     def accept(_: Received) -> None:
         entered.set()
-        assert committed.wait(10)
+        assert committed.wait(60)
 
     node = start(accept=accept)
     port = node.port
@@ -286,13 +286,13 @@ def test_stop_lets_a_running_store_end(start: Callable[..., Node]) -> None:
         resting.associate()
         peer.associate()
         peer.send(store_command(INSTANCE), *store_fragments(DATASET))
-        assert entered.wait(5)
+        assert entered.wait(30)
         stopping = threading.Thread(target=node.gateway.stop)
         stopping.start()
         wait_until(lambda: not listens(port), 5, "the port to close")
         committed.set()
         assert peer.response().Status == 0x0000
-        stopping.join(5)
+        stopping.join(30)
         assert not stopping.is_alive()
         assert peer.is_closed()
         assert resting.is_closed()

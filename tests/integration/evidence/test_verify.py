@@ -99,7 +99,7 @@ def test_on_another_machine(pack: Path, public: Path, tmp_path: Path) -> None:
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"is whole: 3 films, {len(entries(pack))} files" in done.stdout

@@ -116,7 +116,7 @@ def test_over_tls_with_curl_as_the_guide_has_it(tmp_path: Path) -> None:
                 env={"PATH": env["PATH"], "TOKEN": TOKEN, "no_proxy": "*"},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=180,
                 check=True,
             )
             assert dcmread(film).SOPInstanceUID in done.stdout

@@ -133,7 +133,7 @@ def test_strangers_together_are_slowed_and_then_refused(
 
 def sends(port: int, title: str, film: Path) -> str:
     command = [tool("storescu"), "-v", "-aet", title, "-aec", "XRAYQ", "127.0.0.1", str(port), str(film)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     return done.stdout + done.stderr
 
 

@@ -70,7 +70,7 @@ def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
         env=environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

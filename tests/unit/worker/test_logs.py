@@ -70,7 +70,7 @@ def test_json_line() -> None:
 @pytest.mark.parametrize("style", ["json", "text"])
 def test_configured_process(style: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, "INFO", style], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", SCRIPT, "INFO", style], capture_output=True, text=True, timeout=180, check=True
     )
     assert done.stdout == ""
     assert "SECRET" not in done.stderr.upper()

@@ -236,4 +236,4 @@ def test_one_other_matrix_fits_covidnet_as_its_docstring_says() -> None:
 
 def test_importing_baselines_imports_no_scikit_learn() -> None:
     command = "import sys, model.evaluation.baselines; sys.exit('sklearn' in sys.modules or 'torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", command], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", command], check=False, timeout=180).returncode == 0

@@ -324,6 +324,7 @@ def test_study_is_read_as_it_is(tmp_path: Path) -> None:
     assert read_study(tmp_path / "study.json").as_dict() == STUDY
 
 
+@pytest.mark.slow
 def test_command_without_torch(bundle: Bundle, films: Path, evaluation: Evaluation, tmp_path: Path) -> None:
     """In a process that cannot import torch: the same JSON, the table, the page, and the studies."""
     (tmp_path / "study.json").write_text(json.dumps(STUDY))

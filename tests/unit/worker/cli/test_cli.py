@@ -50,7 +50,7 @@ def started(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         env=environment(**settings) | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -102,7 +102,7 @@ def test_the_shell_completes_without_anything_heavy(typed_so_far: str, offered: 
         env=environment() | asked,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert set(done.stdout.split()) == offered, done.stderr[-500:]
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
@@ -143,7 +143,7 @@ def test_the_command_line_imports_nothing_heavy() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in traced.stderr.splitlines()}
@@ -168,7 +168,7 @@ def test_the_gateways_image_needs_no_decoder(words: str, tmp_path: Path) -> None
         env=environment(home=str(tmp_path)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, "no database at" in done.stdout + done.stderr) == (5, True), done.stderr
 
@@ -480,7 +480,7 @@ def test_the_inference_runtime_reports_to_nobody(shipped: Path, tmp_path: Path) 
         [sys.executable, "-m", "worker.cli", "bundle", "verify"],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -504,7 +504,7 @@ def test_output_into_a_closed_pipe_is_no_traceback(shipped: Path) -> None:
             stdout=output,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=180,
         )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

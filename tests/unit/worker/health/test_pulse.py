@@ -69,13 +69,13 @@ def test_every_thread_in_a_task_is_work_and_one_that_is_free_must_probe(pulse: P
     begun, end = threading.Barrier(3), threading.Event()
 
     def score(_: object) -> None:
-        begun.wait(5)
-        end.wait(5)
+        begun.wait(30)
+        end.wait(30)
 
     threads = [threading.Thread(target=pulse.around(score), args=(None,)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    begun.wait(5)
+    begun.wait(30)
     assert pulse.busy
     assert pulse.silence == 0.0
     assert not pulse.stalled(taken)

@@ -154,6 +154,6 @@ def test_the_gateways_image_can_compare_and_its_process_loads_no_decoder(tmp_pat
         env=environment() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert [json.loads(said) for said in done.stdout.splitlines()] == [[], True], done.stderr
