@@ -13,7 +13,7 @@ from dicom_gateway.errors import SUCCESS, in_hexadecimal
 from dicom_gateway.heard import Heard
 from dicom_gateway.values import integer, is_valid_uid
 
-PENDING, SOME_FAILED, CANCELLED = 0xFF00, 0xB000, 0xFE00
+SOME_FAILED, CANCELLED = 0xB000, 0xFE00
 UNABLE, NONE_SENT = "unable_to_process", "none_sent"
 FAULT_OF: dict[int, str] = {
     SOME_FAILED: "some_failed",
@@ -148,8 +148,9 @@ def joined(each: Sequence[tuple[str, Retrieved]], *, wanted: int, before: Retrie
     answers = [answer for _, answer in each]
     good = sum(not answer.fault for answer in answers)
     last = answers[-1] if answers else None
-    status = last.status if last else CANCELLED
-    if status is not None and good and len(each) == wanted:
+    stopped = last is None or (len(each) < wanted and last.status is not None)
+    status = CANCELLED if last is None or stopped else last.status
+    if status is not None and good and not stopped:
         status = SUCCESS if good == wanted else SOME_FAILED
     return Retrieved(
         status=status,
@@ -157,6 +158,6 @@ def joined(each: Sequence[tuple[str, Retrieved]], *, wanted: int, before: Retrie
         counts=Counts(remaining=wanted - len(each), completed=good, failed=len(each) - good, warning=0),
         failed_uids=frozenset(uid for uid, answer in each if answer.fault),
         here=frozenset().union(*(answer.here for answer in (*answers, *filter(None, (before,))))),
-        stopped=last is None or last.stopped,
+        stopped=stopped or any(answer.stopped for answer in answers),
         sent_more=any(answer.sent_more for answer in answers),
     )

@@ -29,7 +29,7 @@ from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.peers import EVERYBODY
 from dicom_gateway.pixels import read_radiograph
-from dicom_gateway.retrieve_answer import PENDING
+from dicom_gateway.querying import PENDING
 from dicom_gateway.retrieving import Retrieval, Wanted
 from dicom_gateway.spool import INCOMING, Spool
 from dicom_gateway.storing import Storing

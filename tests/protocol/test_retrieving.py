@@ -159,6 +159,21 @@ def test_a_pacs_that_takes_no_list_is_asked_one_by_one(status: int, counts: dict
     assert asked == [uids, *uids, *uids], "the list once"
 
 
+def test_whoever_stops_between_two_of_them_is_told_so() -> None:
+    films, stop = series(3), threading.Event()
+
+    def script(talk: Talk) -> None:
+        talk.question()
+        talk.answer(0xA900)
+        talk.question()
+        stop.set()
+        talk.answer(0x0000, completed=1)
+
+    with raw_pacs(script) as pacs, moving(pacs.port, stop=stop.is_set) as retrieval:
+        answer = retrieval.move(wanted(*films), to_ae="XRAYQ")
+    assert (answer.fault, answer.stopped, answer.counts.remaining) == ("cancelled", True, 2)
+
+
 def test_a_list_is_not_why_a_destination_is_not_known() -> None:
     """Orthanc says 0xC000 of one."""
     asked = 0
