@@ -20,9 +20,9 @@ from dicom_gateway.contexts import FILM_CLASSES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicom_gateway.dimse import C_GET_RQ, C_MOVE_RQ, RESPONSE_BIT, number, status_of, title_value, uid_value
 from dicom_gateway.errors import RetrieveFailed
 from dicom_gateway.heard import Heard
+from dicom_gateway.querying import PENDING
 from dicom_gateway.retrieve_answer import (
     NONE_SENT,
-    PENDING,
     Counts,
     Retrieved,
     counts_of,
@@ -143,6 +143,7 @@ class Retrieval:
         self._peer.over |= last is None  # whatever it still sends is not waited for
         return Retrieved(
             status=status_of(last.command) if last else None,
+            wanted=most,
             counts=counts,
             failed_uids=failed_uids(last) & uids if last else frozenset(),
             here=uids & self._peer.here,
@@ -161,7 +162,7 @@ class Retrieval:
             if heard.command.CommandField != operation.field | RESPONSE_BIT:
                 self._peer.over = True
                 break
-            if status_of(heard.command) != PENDING:
+            if status_of(heard.command) not in PENDING:
                 return counts_of(heard.command, replace(counts, remaining=None)), heard
             counts = counts_of(heard.command, counts)
             if (counts.tried or 0) > most:

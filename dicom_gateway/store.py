@@ -5,7 +5,7 @@ What can never be a film is not parsed, and not kept unless it is wanted.
 
 from pydicom.dataset import Dataset
 
-from dicom_gateway.contexts import FILM_CLASSES, STORAGE_COMMITMENT, VERIFICATION
+from dicom_gateway.contexts import FILM_CLASSES, is_storage
 from dicom_gateway.errors import (
     ClassMismatch,
     InstanceMismatch,
@@ -65,7 +65,7 @@ class Store:
         try:
             if not is_valid_uid(self._sop_instance):
                 raise InvalidInstance
-            if self._sop_class in (VERIFICATION, STORAGE_COMMITMENT) or self._named_class != self._sop_class:
+            if not is_storage(self._sop_class) or self._named_class != self._sop_class:
                 raise ClassMismatch
             if not has_data:
                 raise NoDataSet

@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_gateway import commitment, items, negotiation, requesting
+from dicom_gateway.asking import UNSERVED, Asking
 from dicom_gateway.association import Association
-from dicom_gateway.contexts import STORAGE_COMMITMENT, TRANSFER_SYNTAXES
-from dicom_gateway.dimse import Response, decode_command, encode_response, values
+from dicom_gateway.contexts import STORAGE_COMMITMENT, STUDY_ROOT_GET, TRANSFER_SYNTAXES
+from dicom_gateway.dimse import Response, command_set, decode_command, encode_response, number, values
 from dicom_gateway.encode import in_syntax, save
 from dicom_gateway.errors import Abort, PeerGone, PixelError, Refusal, Rejected
 from dicom_gateway.few_lines import FewLines
@@ -28,7 +29,10 @@ from dicom_gateway.options import GatewayOptions, Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.peers import EVERYBODY
 from dicom_gateway.pixels import read_radiograph
+from dicom_gateway.querying import PENDING
+from dicom_gateway.retrieving import Retrieval, Wanted
 from dicom_gateway.spool import INCOMING, Spool
+from dicom_gateway.storing import Storing
 from dicom_gateway.wire import Wire
 from tests.phantoms import chest_film, chest_pixels
 from tests.protocol import raw
@@ -40,6 +44,10 @@ ANSWERS = range(0x02, 0x08)
 LONGEST_SESSION = 128 << 10
 """Bytes: all of it has to fit the buffer of a socket that nobody reads yet."""
 MOST_PIXELS = 1 << 20
+FETCHING = requesting.Agreed(
+    contexts={1: (STUDY_ROOT_GET, ExplicitVRLittleEndian), raw.STORE_CONTEXT: (raw.DX, ExplicitVRLittleEndian)},
+    max_pdu=16384,
+)
 OFFERS = (requesting.Offer(sop_class=raw.DX), requesting.Offer(sop_class=STORAGE_COMMITMENT, as_scp=True))
 
 
@@ -125,10 +133,20 @@ def session(sent: bytes) -> None:
         ).serve()
         _read_answers(theirs)
     assert not failed, failed
-    for one in kept:
-        if isinstance(one, Received):
-            one.path.unlink(missing_ok=True)
-    assert not list((spool.root / INCOMING).iterdir())
+    _nothing_half(spool, kept)
+
+
+def fetched(sent: bytes) -> None:
+    """All that a PACS sends on the association of a C-GET. Nothing half is left in the spool."""
+    (ours, theirs), spool, kept = socket.socketpair(), _spool(), list[Received | OtherObject]()
+    wanted = Wanted(study_instance_uid="2.25.1", series_instance_uid="2.25.2", sop_instance_uids=("2.25.3",))
+    with theirs, ours:
+        theirs.sendall(sent)
+        theirs.shutdown(socket.SHUT_WR)
+        peer = Asking(Wire(ours, 1.0), FETCHING, lambda _: UNSERVED, Storing(spool=spool, accept=kept.append))
+        Retrieval(peer, seconds=1.0).get(wanted)
+        peer.leave()
+    _nothing_half(spool, kept)
 
 
 def header(film: bytes) -> None:
@@ -172,6 +190,18 @@ def whole_session() -> list[bytes]:
     ]
 
 
+def an_answered_get() -> list[bytes]:
+    film = chest_film(pixels=chest_pixels(24, 20))
+    stored = raw.store_command(film.SOPInstanceUID) + b"".join(raw.store_fragments(raw.dataset_bytes(film), 700))
+    ends = [
+        raw.pdata(
+            raw.pdv(1, command_set([(0x0100, number(0x8010)), *counts, (0x0900, number(status))]), is_command=True)
+        )
+        for status, counts in ((PENDING, [(0x0120, number(1)), (0x1021, number(1))]), (0, []))
+    ]
+    return [ends[0] + stored + ends[1], stored + stored[:-40]]
+
+
 @cache
 def films() -> list[bytes]:
     """One small film in each transfer syntax that is decoded."""
@@ -207,6 +237,9 @@ TARGETS: dict[str, Target] = {
     "answer": Target(reads="A-ASSOCIATE-AC and -RJ", seeds=an_answer, run=answer, longest=4 << 10),
     "command": Target(reads="P-DATA-TF and command sets", seeds=a_command, run=command, longest=4 << 10),
     "session": Target(reads="all PDUs of an association", seeds=whole_session, run=session, longest=16 << 10),
+    "fetched": Target(
+        reads="all PDUs of a PACS that answers a C-GET", seeds=an_answered_get, run=fetched, longest=16 << 10
+    ),
     "report": Target(reads="N-EVENT-REPORT", seeds=a_report, run=report, longest=4 << 10),
     "header": Target(reads="headers of films", seeds=films, run=header, longest=16 << 10),
     "pixels": Target(reads="pixels of films", seeds=films, run=pixels, longest=16 << 10),
@@ -237,6 +270,14 @@ def _file(content: bytes) -> Path:
     path = _folder() / "film.dcm"
     path.write_bytes(content)
     return path
+
+
+def _nothing_half(spool: Spool, kept: list[Received | OtherObject]) -> None:
+    """Films that were kept are taken away."""
+    for one in kept:
+        if isinstance(one, Received):
+            one.path.unlink(missing_ok=True)
+    assert not list((spool.root / INCOMING).iterdir())
 
 
 @contextmanager

@@ -64,6 +64,8 @@ def getting(
     storing = Storing(spool=Spool(spool_root, reserve_bytes=0), accept=accept)
     with asking("127.0.0.1", port, (STUDY_ROOT_GET,), called_ae="PACS", calling_ae="XRAYQ", storing=storing) as peer:
         yield Retrieval(peer, seconds=seconds, **options)
+    for path in spool_root.glob("*/*.dcm"):
+        path.unlink()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,21 @@ def test_a_pacs_that_takes_no_list_is_asked_one_by_one(status: int, counts: dict
             assert (answer.fault, answer.failed_uids) == ("some_failed", {uids[1]})
             assert answer.counts == Counts(remaining=0, completed=2, failed=1, warning=0)
     assert asked == [uids, *uids, *uids], "the list once"
+
+
+def test_whoever_stops_between_two_of_them_is_told_so() -> None:
+    films, stop = series(3), threading.Event()
+
+    def script(talk: Talk) -> None:
+        talk.question()
+        talk.answer(0xA900)
+        talk.question()
+        stop.set()
+        talk.answer(0x0000, completed=1)
+
+    with raw_pacs(script) as pacs, moving(pacs.port, stop=stop.is_set) as retrieval:
+        answer = retrieval.move(wanted(*films), to_ae="XRAYQ")
+    assert (answer.fault, answer.stopped, answer.counts.remaining) == ("cancelled", True, 2)
 
 
 def test_a_list_is_not_why_a_destination_is_not_known() -> None:
@@ -261,6 +278,8 @@ def test_films_come_between_the_answers_of_a_get(spool_root: Path) -> None:
             talk.answer(PENDING, remaining=3 - place, completed=place)
             talk.store(dataset_bytes(film), film.SOPInstanceUID if place else "2.25.4711")
             statuses.append(talk.stored())
+        talk.store(dataset_bytes(films[0]), films[0].SOPInstanceUID, sop_class=STUDY_ROOT_GET)
+        statuses.append(talk.stored())
         talk.answer(0xB000, named=[films[0].SOPInstanceUID], completed=2, failed=1)
 
     def accept(arrived: Received | OtherObject) -> None:
@@ -270,7 +289,7 @@ def test_films_come_between_the_answers_of_a_get(spool_root: Path) -> None:
 
     with raw_pacs(script) as pacs, getting(pacs.port, spool_root, accept) as retrieval:
         answer = retrieval.get(wanted(*films[:3]))
-    assert statuses == [0xA901, 0xA700, 0, 0]
+    assert statuses == [0xA901, 0xA700, 0, 0, 0xA900], "the last on the context of the question"
     assert answer.here == {films[2].SOPInstanceUID}
     assert [one.header.sop_instance_uid for one in accepted if isinstance(one, Received)] == [
         film.SOPInstanceUID for film in films[2:]
@@ -297,6 +316,27 @@ def test_a_film_that_takes_long_is_no_silence(spool_root: Path) -> None:
 
     with raw_pacs(script) as pacs, getting(pacs.port, spool_root, lambda _: None, seconds=0.6) as retrieval:
         assert retrieval.get(wanted(film)).here == {film.SOPInstanceUID}
+
+
+def test_a_film_that_is_on_its_way_when_we_stop_comes_to_its_end(spool_root: Path) -> None:
+    films, stop = series(2), threading.Event()
+    data = dataset_bytes(films[0])
+
+    def script(talk: Talk) -> None:
+        talk.question()
+        talk.begin(films[0].SOPInstanceUID)
+        talk.go_on(data[:4000], last=False)
+        stop.set()
+        assert talk.is_cancelled()
+        talk.go_on(data[4000:], last=True)
+        assert talk.stored() == 0
+        talk.answer(0xFE00, remaining=1, completed=1)
+
+    accepted: list[Any] = []
+    with raw_pacs(script) as pacs, getting(pacs.port, spool_root, accepted.append, stop=stop.is_set) as retrieval:
+        answer = retrieval.get(wanted(*films))
+    assert (answer.fault, answer.stopped, answer.here) == ("cancelled", True, {films[0].SOPInstanceUID})
+    assert len(accepted) == 1
 
 
 PEAK = """
