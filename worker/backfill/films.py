@@ -25,7 +25,8 @@ from worker.pacs.comparing import CHUNK, MissingFilm, Why, held
 from worker.queue.retry import back_off
 from worker.states import State
 
-NOT_ARRIVED, OTHER_OBJECT, NOT_ADMITTED, REFUSED = "not_arrived", "other_object", "not_admitted", "refused_"
+NOT_ARRIVED, OTHER_OBJECT, REFUSED = "not_arrived", "other_object", "refused_"
+HELD, NOT_ADMITTED = "held", "not_admitted"
 OPEN = (FilmState.WANTED, FilmState.ASKED)
 
 
@@ -60,10 +61,9 @@ def want(connection: Connection, job: Job, day: date, missing: Sequence[MissingF
 
 
 def _first_state(why: Why) -> dict[str, str]:
-    if why is Why.QUARANTINED:
-        return {"state": FilmState.QUARANTINED, "reason": ""}
-    if why is Why.OTHER_OBJECT:
-        return {"state": FilmState.FAILED, "reason": OTHER_OBJECT}
+    reason = {Why.QUARANTINED: HELD, Why.OTHER_OBJECT: OTHER_OBJECT}.get(why)
+    if reason:
+        return {"state": FilmState.FAILED, "reason": reason}
     return {"state": FilmState.WANTED, "reason": ""}
 
 
@@ -141,8 +141,10 @@ def _settle(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> 
         if states - {State.QUARANTINED, None}:
             _change(connection, [row.id], state=FilmState.HERE, reason="", came_at=now)
         elif State.QUARANTINED in states:
-            if row.state != FilmState.QUARANTINED:
+            if row.state == FilmState.ASKED:
                 _change(connection, [row.id], state=FilmState.QUARANTINED, reason="")
+            elif row.state == FilmState.WANTED:  # not by our asking
+                _change(connection, [row.id], state=FilmState.FAILED, reason=HELD)
         elif states:
             _change(connection, [row.id], state=FilmState.FAILED, reason=OTHER_OBJECT)
         elif row.state == FilmState.QUARANTINED:  # it was there, and a person rejected it

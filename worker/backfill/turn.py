@@ -62,7 +62,8 @@ class Backfilling:
             return
         with reading(self.database) as connection:
             due = films.is_due(connection, job)
-            day = None if due else days.next_day(connection, job)
+            waits = films.count(connection, job, (FilmState.WANTED,)) > 0  # too many are on the way
+            day = None if due or waits else days.next_day(connection, job)
         if due:
             self._fetch(job)
         elif day is not None:

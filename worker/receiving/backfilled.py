@@ -4,14 +4,12 @@ It goes by our own rows, and not by what the PACS says. A film that is only want
 asked for, is live. One that comes late, after the backfill gave it up or was cancelled, is not.
 """
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, exists, select
 
 from worker.db.tables import backfill_film
 
 
-def was_asked_for(connection: Connection, sop_instance_uid: str) -> bool:
-    """One look in an index."""
-    query = select(backfill_film.c.id).where(
-        backfill_film.c.sop_instance_uid == sop_instance_uid, backfill_film.c.asked_at.is_not(None)
-    )
-    return connection.execute(query.limit(1)).first() is not None
+def was_asked_for(sop_instance_uid: str) -> ColumnElement[bool]:
+    """A value for the film's row: one look in an index, in the statement that inserts it."""
+    asked = (backfill_film.c.sop_instance_uid == sop_instance_uid, backfill_film.c.asked_at.is_not(None))
+    return exists(select(backfill_film.c.id).where(*asked))

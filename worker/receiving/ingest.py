@@ -132,21 +132,22 @@ class _Arrival:
             before: of the instance that it is a revision of, as `newest` has it, and `found` what differs.
         """
         received, now = self.received, database_time(connection)
-        backfilled = was_asked_for(connection, received.header.sop_instance_uid)
         values = _row(received, key) | {
             "revision": revision,
             "state": State.QUARANTINED if why else State.RECEIVED,
             "admitted": why is None,
-            "backfilled": backfilled,
             "received_at": now,
             "identity_changed": list(found.identity_changed) if found else None,
         }
-        instance_id: int = connection.execute(insert(instance).returning(instance.c.id), values).scalar_one()
+        old = was_asked_for(received.header.sop_instance_uid)
+        row = insert(instance).values(backfilled=old).returning(instance.c.id, instance.c.backfilled)
+        kept = connection.execute(row, values).one()
+        instance_id: int = kept.id
         events = [_event(received, instance_id, before, found)]
         if self.unknown and why:
             events.append(quarantine.hold(connection, instance_id, self.unknown, why))
         else:
-            outbox.add(connection, instance_id, now, Priority.of(backfilled))
+            outbox.add(connection, instance_id, now, Priority.of(kept.backfilled))
             known = (before.id, before.study_instance_uid) if before else None
             opening.arrived(connection, received.header.study_instance_uid, now, self.quiet, before=known)
         trail.record_all(connection, events)

@@ -24,7 +24,7 @@ from worker.receiving.ingest import ingest
 from worker.states import Priority
 
 
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("way", [Way.MOVE, pytest.param(Way.GET, marks=pytest.mark.slow)])
 def test_what_is_not_here_is_fetched_once_and_waits_behind_live_films(
     database: Engine, tmp_path: Path, way: Way
 ) -> None:
