@@ -204,6 +204,10 @@ def test_of_several_addresses_a_person_names_the_right_one(database: Engine, spo
     with pytest.raises(ConfigurationError, match=r"10\.1\.2\.7, 10\.9\.9\.9"):
         admit_sender(database, "CR1", (), actor=WHO)
     assert held(database)[0].films == 1
+    with reading(database) as connection:
+        first, further = held_senders(connection, most=1)
+    assert (first.address, first.films) == (PACS, 1)
+    assert (further.calling_ae, further.films, further.other_objects, further.why) == ("(further senders)", 1, 0, None)
     admit_sender(database, "CR1", [ip_network("10.1.2.0/24")], actor=WHO)
     assert queued(database) == [right]
     (sender,) = held(database)

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from dicom_gateway.peers import EVERYBODY
 from dicom_gateway.spool import Spool
 from tests.phantoms import chest_pixels, write_film
 from tests.services import free_port
@@ -20,7 +21,7 @@ def test_tokens_name_who_pushes_and_are_counted(spool: Spool, tmp_path: Path) ->
     settings = Settings(home=tmp_path, stow=f"127.0.0.1:{port}", stow_tokens=tokens, ae_title="XR")
     gateway = GatewayMetrics(own_title="OWN", calling_aes=pushing_aes(settings))
     metrics = PushMetrics(gateway)
-    server = push_server(settings, spool, arrived.append, metrics, metrics)
+    server = push_server(settings, spool, arrived.append, metrics, metrics, lambda _: EVERYBODY)
     assert server is not None
     server.start()
     try:
@@ -42,4 +43,4 @@ def test_tokens_name_who_pushes_and_are_counted(spool: Spool, tmp_path: Path) ->
     assert counted("xrayq_stow_instances_total", "ROUTER 2", "0x0000") == 1
     assert counted("xrayq_stow_requests_total", "ROUTER 2", "200") == 1
     assert counted("xrayq_stow_requests_total", "", "401") == 1
-    assert push_server(Settings(home=tmp_path), spool, arrived.append, metrics, metrics) is None
+    assert push_server(Settings(home=tmp_path), spool, arrived.append, metrics, metrics, lambda _: EVERYBODY) is None
