@@ -30,6 +30,7 @@ RETRIEVE_FAULTS: dict[str, str] = {
     "no_films": "it does not let us be SCP of any class of films (C-GET): fetch by C-MOVE",
     "no_answer": "it did not answer to the end",
     NONE_SENT: "it says success, and that it sent nothing",
+    "sent_fewer": "it says success, and that it sent fewer than were asked for: it may not have the others",
     "sent_more": "it sent more than was asked for",
     "some_failed": "it could not send some of the films",
     "cancelled": "it was told to stop, or stopped by itself",
@@ -69,6 +70,8 @@ class Retrieved:
 
     status: int | None
     """Of the last answer; None where the PACS did not answer to the end."""
+    wanted: int
+    """So many were asked for."""
     counts: Counts
     """The PACS's own. Where it was asked for one film after the other: of these questions."""
     failed_uids: frozenset[str] = frozenset()
@@ -88,7 +91,8 @@ class Retrieved:
         if self.status is None:
             return "no_answer"
         if self.status == SUCCESS:
-            return NONE_SENT if self.counts.sent == 0 else ""
+            fewer = self.counts.tried is not None and self.counts.tried < self.wanted
+            return NONE_SENT if self.counts.sent == 0 else "sent_fewer" if fewer else ""
         if self.status & 0xF000 == 0xC000:
             return UNABLE
         return FAULT_OF.get(self.status, f"retrieve_{in_hexadecimal(self.status)}")
@@ -149,6 +153,7 @@ def joined(each: Sequence[tuple[str, Retrieved]], *, wanted: int, before: Retrie
         status = SUCCESS if good == wanted else SOME_FAILED
     return Retrieved(
         status=status,
+        wanted=wanted,
         counts=Counts(remaining=wanted - len(each), completed=good, failed=len(each) - good, warning=0),
         failed_uids=frozenset(uid for uid, answer in each if answer.fault),
         here=frozenset().union(*(answer.here for answer in (*answers, *filter(None, (before,))))),

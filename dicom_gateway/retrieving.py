@@ -143,6 +143,7 @@ class Retrieval:
         self._peer.over |= last is None  # whatever it still sends is not waited for
         return Retrieved(
             status=status_of(last.command) if last else None,
+            wanted=most,
             counts=counts,
             failed_uids=failed_uids(last) & uids if last else frozenset(),
             here=uids & self._peer.here,
