@@ -44,12 +44,12 @@ def send(
     end = time.monotonic() + total_seconds
     try:
         connection = socket.create_connection((host, port), timeout=min(answer_seconds, total_seconds))
+        if tls:
+            connection = tls.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
     except socket.gaierror:
         raise Undelivered(faults.UNKNOWN_HOST) from None
     except OSError:
         raise Undelivered(faults.NO_CONNECTION) from None
-    if tls:
-        connection = tls.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
     with connection:
         # Not SSLSocket's own shutdown: that forgets TLS first, and what is being written would go out as plain text.
         opened(lambda: socket.socket.shutdown(connection, socket.SHUT_RDWR))
