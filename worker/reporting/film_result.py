@@ -21,7 +21,7 @@ from worker.db.tables import instance, sent_object
 from worker.errors import Undelivered
 from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE, SCORE_ALTERED
 from worker.reporting.revisions import before
-from worker.reporting.told import messages
+from worker.reporting.told import last_told
 from worker.reporting.waiting import WaitingResult
 from worker.states import State
 
@@ -193,19 +193,16 @@ def _sent_of_earlier(connection: Connection, row: Row[Any]) -> tuple[SentBefore,
 
 
 def _told_of_earlier(connection: Connection, row: Row[Any], destination: str) -> tuple[Found, ...]:
-    """What messages to this destination said of the newest earlier revision of which any was sent, or may have been.
+    """What messages to this destination said of the film's earlier revisions, and may stand there: see `last_told`.
 
-    Of that revision as it stands now: where a person took the film out after it was told, its scores and the reason.
+    Of each revision as it stands now: where a person took the film out after it was told, its scores and the reason.
     """
-    told = messages(before(row.id), destination).subquery()
-    query = select(instance.c.id, instance.c.state, instance.c.reason, told.c.bundle_digest)
-    query = query.join(told, told.c.instance_id == instance.c.id).order_by(instance.c.revision.desc())
-    rows = connection.execute(query).all()
-    if not rows:
-        return ()
-    newest = rows[0]
-    bundles = {found.bundle_digest for found in rows if found.id == newest.id}
-    scores = [score for score in of_instance(connection, newest.id) if score.bundle_digest in bundles]
-    taken_out = newest.state == State.INELIGIBLE
-    reasons = [Found(not_analysed=_not_analysed(newest.reason or ""))] if taken_out else []
-    return (*map(_of_score, scores), *reasons)
+    told = last_told(connection, before(row.id), destination)
+    found: list[Found] = []
+    for key in dict.fromkeys(key for key, _ in told):
+        scores = [score for score in of_instance(connection, key) if (key, score.bundle_digest) in told]
+        film = connection.execute(select(instance.c.state, instance.c.reason).where(instance.c.id == key)).one()
+        taken_out = film.state == State.INELIGIBLE
+        reasons = [Found(not_analysed=_not_analysed(film.reason or ""))] if taken_out else []
+        found += [*map(_of_score, scores), *reasons]
+    return tuple(found)

@@ -22,11 +22,12 @@ from worker.errors import Undelivered
 from worker.queue import errands, lease
 from worker.queue.errands import Errand
 from worker.queue.lease import ERRANDS, Claim
-from worker.reporting import acceptance, faults, order, perhaps, reported, told, waiting
+from worker.reporting import acceptance, faults, order, perhaps, reported, waiting
 from worker.reporting import confirm as confirming
 from worker.reporting.adapters.adapter import Adapter, Opened, Outgoing, SendOptions, Sent
 from worker.reporting.destinations import Destination
 from worker.reporting.film_result import facts, film_of, film_result
+from worker.reporting.told import was_sent
 from worker.reporting.waiting import WaitingResult
 from worker.reporting.withdrawn import flags_told
 
@@ -219,7 +220,7 @@ class ResultDelivery:
                     "bundle": waits.bundle.digest,
                 }
                 events = [_event(Action.RESULT_UNDELIVERED, waits.instance, detail)]
-                if waits.reason == faults.NOT_CONFIGURED and told.was_sent(connection, waits.instance):
+                if waits.reason == faults.NOT_CONFIGURED and was_sent(connection, waits.instance):
                     events += reported.reported(connection, waits.instance, Actor.WORKER)
                 trail.record_all(connection, events)
         return ours

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, Select, select, union
+from sqlalchemy import Connection, Select, Table, select
 
 from worker.db.tables import errand, perhaps_sent, sent_message, sent_object
 from worker.reporting.waiting import LOST, WAITS, of_instance
@@ -23,16 +23,33 @@ def was_sent(connection: Connection, instance_id: int, destination: str = "") ->
     return False
 
 
-def messages(instances: Select[Any] | Collection[int], destination: str) -> CompoundSelect[Any]:
-    """(instance_id, bundle_digest) of messages that the destination took or may have, of these instances."""
-    return union(
-        *(
-            select(table.c.instance_id, table.c.bundle_digest).where(
-                table.c.destination == destination, table.c.instance_id.in_(instances)
-            )
-            for table in (sent_message, perhaps_sent)
-        )
+Message = tuple[int, str]
+"""Instance, and digest of the bundle."""
+
+
+def last_told(
+    connection: Connection, revisions: Select[Any], destination: str, on_its_way: Collection[Message] = ()
+) -> list[Message]:
+    """What the destination was told last of these revisions of a film: the newest message that it took, and behind it
+    those that may have arrived. Whether the last of them did, and took back what the one before said, nobody knows.
+
+    Args:
+        on_its_way: messages that wait: they may arrive any moment.
+    """
+    took, perhaps = (
+        [(row.instance_id, row.bundle_digest) for row in connection.execute(_messages(table, revisions, destination))]
+        for table in (sent_message, perhaps_sent)
     )
+    newest = max((key for key, _ in took), default=0)  # a later revision has a higher id
+    return [
+        *(message for message in took if message[0] == newest),
+        *(message for message in dict.fromkeys((*perhaps, *on_its_way)) if message[0] > newest),
+    ]
+
+
+def _messages(table: Table, revisions: Select[Any], destination: str) -> Select[Any]:
+    query = select(table.c.instance_id, table.c.bundle_digest).order_by(table.c.instance_id)
+    return query.where(table.c.destination == destination, table.c.instance_id.in_(revisions))
 
 
 def may_have(connection: Connection, instances: Select[Any], destination: str) -> bool:
@@ -40,7 +57,9 @@ def may_have(connection: Connection, instances: Select[Any], destination: str) -
     objects = select(sent_object.c.id).where(
         sent_object.c.destination == destination, sent_object.c.instance_id.in_(instances)
     )
-    return any(connection.execute(query.limit(1)).first() for query in (objects, messages(instances, destination)))
+    if last_told(connection, instances, destination):
+        return True
+    return connection.execute(objects.limit(1)).first() is not None
 
 
 def bundle_of(connection: Connection, instance_id: int) -> str:

@@ -25,6 +25,7 @@ from worker.db.session import database_time, reading, time_of
 from worker.processes.result_options import routes as routes_of
 from worker.queue import errands
 from worker.reporting import listing, waiting
+from worker.reporting.adapters.flag_webhook import FlagWebhookAdapter
 from worker.reporting.couriers import Courier, Couriers
 from worker.reporting.not_arrived import late, outages
 from worker.reporting.taken_out import TakeBack
@@ -431,6 +432,30 @@ def test_what_was_delivered_and_never_recorded_is_taken_back(site: Site, stateme
     types = [json.loads(body)["type"] for _, body in hook.requests]
     assert types == ["flagged_film", "withdrawn_flag"][: 2 * delivered]
     assert ["flag withdrawn" in mail["Subject"] for _, mail in kept.mails] == [False, True][: 2 * delivered]
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_withdrawal_that_may_not_have_arrived_is_made_again_by_the_next_correction(
+    site: Site, killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is killed before it sends it; or it still waits."""
+
+    def dies(*_: Any) -> None:
+        raise Killed
+
+    with told_of(site) as (told, hook, _):
+        told.film()
+        assert send(told) == [""]
+        told.film(flag=False, PatientID="PID-CORRECTED")
+        if killed:
+            monkeypatch.setattr(FlagWebhookAdapter, "send", dies)
+            with pytest.raises(Killed):
+                send(told)
+            monkeypatch.undo()
+            told.later()
+        told.film(flag=False, PatientID="PID-AGAIN")
+        assert sorted(send(told)) == ["", "replaced"]
+    assert [json.loads(body)["type"] for _, body in hook.requests] == ["flagged_film", "withdrawn_flag"]
 
 
 def test_a_mail_whose_server_answers_after_the_deadline_is_taken_back(site: Site) -> None:
