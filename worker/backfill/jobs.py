@@ -3,7 +3,7 @@
 The relay looks at the rows before each question, so a pause counts as soon as what was asked for is answered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.backfill.options import Job, JobState, Way
-from worker.db.session import database_time, writing
+from worker.db.session import database_time, reading, writing
 from worker.db.tables import backfill, backfill_day, backfill_film
 from worker.errors import NotFound, WrongState
 
@@ -96,6 +96,20 @@ def rest(connection: Connection, job: Job, why: str, **values: Any) -> None:
         return
     since = {} if why == job.rests else {"rests": why, "rests_since": database_time(connection) if why else None}
     connection.execute(update(backfill).where(backfill.c.id == job.id).values(since | values))
+
+
+def rest_unnamed(engine: Engine, names: Collection[str], code: str) -> None:
+    """Backfills of PACSs that the settings name no more say so: there are no turns of theirs.
+
+    Args:
+        code: why.
+    """
+    with reading(engine) as connection:
+        lost = [job for job in newest(connection) if job.ended_at is None and job.pacs not in names]
+    for job in lost:
+        if job.rests != code:
+            with writing(engine) as connection:
+                rest(connection, job, code)
 
 
 def open_of(connection: Connection, pacs: str, *, locked: bool = False) -> Job | None:

@@ -17,6 +17,8 @@ from worker.states import Priority, State
 HOUR = timedelta(hours=1)
 ONCE_MORE = 1.1
 """Live films need the reserve: a backfill leaves a tenth more than that."""
+NOT_NAMED = "not_named"
+"""Nobody makes turns for it: see `jobs.rest_unnamed`."""
 PACS_FAULT = "pacs_"
 """What a code begins with where the PACS is why."""
 
@@ -75,7 +77,6 @@ def _number(now: _Now, query: Select[int]) -> int:
 
 
 RULES: tuple[tuple[str, Callable[[_Now], bool]], ...] = (
-    ("not_named", lambda now: now.options.pacs(now.job.pacs) is None),
     ("out_of_hours", lambda now: not now.job.is_time(now.at, now.options.ask.zone)),
     ("no_spool", lambda now: now.job.way is Way.GET and now.free is None),
     ("disk", _disk),

@@ -5,11 +5,11 @@ from dicom_gateway.retrieve_answer import RETRIEVE_FAULTS, retrieve_fault_in_wor
 from worker.backfill.association import NO_RETRIEVAL
 from worker.backfill.films import HELD, NOT_ADMITTED, NOT_ARRIVED, OTHER_OBJECT, REFUSED
 from worker.backfill.options import MOST_IN_VAIN, MOST_UNSCORED, JobState
-from worker.backfill.resting import PACS_FAULT
+from worker.backfill.resting import NOT_NAMED, PACS_FAULT
 from worker.pacs.words import fault_in_words
 
 RESTS: dict[str, str] = {
-    "not_named": "XRAYQ_ASK_PACS names it no more",
+    NOT_NAMED: "XRAYQ_ASK_PACS names it no more",
     "out_of_hours": "it is not one of its hours",
     "no_spool": "with --by get the relay writes into the spool, and its machine has none",
     "disk": "the spool is near its reserve, which is for live films: make space",

@@ -19,6 +19,7 @@ STUDY_SECONDS = 5.0
 ADOPT_SECONDS = 3600.0
 AUDIT_SECONDS = 5.0
 BACKFILL_SECONDS = 1.0
+UNNAMED_SECONDS = 60.0
 SPOOL_SECONDS = 5.0  # for which a network file system may hang
 
 
@@ -62,11 +63,15 @@ def _audit(settings: "Settings", database: "Engine") -> list[Periodic]:
 
 def _backfills(settings: "Settings", database: "Engine", stop: "Event") -> list[Periodic]:
     """One for each PACS, so that one that hangs delays no other."""
+    from worker.backfill.jobs import rest_unnamed
+    from worker.backfill.resting import NOT_NAMED
     from worker.processes.backfill_options import backfilling
 
+    each = backfilling(settings, database, stop)
+    lost = partial(rest_unnamed, database, {one.pacs for one in each}, NOT_NAMED)
     return [
-        Periodic(name=f"backfill of {one.pacs}", seconds=BACKFILL_SECONDS, run=one.turn)
-        for one in backfilling(settings, database, stop)
+        Periodic(name="backfills of no PACS", seconds=UNNAMED_SECONDS, run=lost),
+        *(Periodic(name=f"backfill of {one.pacs}", seconds=BACKFILL_SECONDS, run=one.turn) for one in each),
     ]
 
 

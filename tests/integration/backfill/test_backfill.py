@@ -15,6 +15,7 @@ from tests.services import kill, wait_until
 from worker.audit.actions import Action
 from worker.backfill import jobs, resting
 from worker.backfill.options import MOST_ATTEMPTS, MOST_IN_VAIN, BackfillOptions, FilmState, JobState, Way
+from worker.backfill.progress import progress
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, backfill, backfill_film, outbox
 from worker.errors import WrongState
@@ -159,5 +160,8 @@ def test_one_at_a_time_of_a_pacs_and_it_can_be_cancelled(database: Engine) -> No
         jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test")
     with pytest.raises(WrongState, match="is running"):
         jobs.resume(database, TITLE, actor="operator:test")
+    jobs.rest_unnamed(database, {"ANOTHER"}, resting.NOT_NAMED)
+    with reading(database) as connection:
+        assert progress(connection, jobs.newest(connection)[0]).rests == "XRAYQ_ASK_PACS names it no more"
     assert jobs.cancel(database, TITLE, actor="operator:test").state is JobState.CANCELLED
     assert jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test").id > job.id
