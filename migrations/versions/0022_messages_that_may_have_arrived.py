@@ -1,13 +1,13 @@
 """Messages that may have arrived
 
-Revision ID: 0023
+Revision ID: 0022
 Revises: 0020
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0023"
+revision = "0022"
 down_revision = "0021"
 
 IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
