@@ -1,7 +1,7 @@
 """Messages that may have arrived
 
 Revision ID: 0022
-Revises: 0020
+Revises: 0021
 """
 
 import sqlalchemy as sa
