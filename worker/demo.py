@@ -25,7 +25,7 @@ from worker.db.session import make_engine, reading
 from worker.db.tables import instance
 from worker.errors import NotFound, Unhealthy
 from worker.instances import InstanceView, list_instances, scores_of
-from worker.lifetime import end_with_parent
+from worker.lifetime import ctrl_c_later, end_with_parent
 from worker.states import State
 
 CHEST, OTHER = "RG1_UNCR.dcm", "RG3_UNCR.dcm"  # NEMA's Philips CR sample: a chest, and a tibia
@@ -167,15 +167,18 @@ def service(home: Path, log: Path, **settings: str) -> Iterator[int]:
         **settings,
     }
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker.cli", "up"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            preexec_fn=end_with_parent,
-        )
+        with ctrl_c_later() as interrupted:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker.cli", "up"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=end_with_parent,
+            )
         try:
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             wait_for(lambda: _answers(port, process, log), START_SECONDS, f"xrayq up did not start, see {log}")
             yield port
         finally:

@@ -4,12 +4,32 @@ import ctypes
 import fcntl
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 
 
 def end_with_parent() -> None:
     """For a child between fork and exec: SIGTERM when the parent dies, however it dies (prctl PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+@contextmanager
+def ctrl_c_later() -> Iterator[threading.Event]:
+    """Around a fork: a Ctrl-C sets the event, and it is for the caller to end.
+
+    Python calls hooks around a fork, and forgets a KeyboardInterrupt that is raised in one of them.
+    """
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield came
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: came.set())
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end_with_worker() -> None:
