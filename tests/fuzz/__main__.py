@@ -32,12 +32,27 @@ class Result:
 
 
 def fuzz(name: str, *, cases: int, seconds: int, memory: Path) -> Result:
-    """One target in a process of its own. `memory`: a folder for its films, each of which is synced to its disk."""
+    """One target, in rounds that share its inputs.
+
+    Args:
+        memory: folder for its films, each of which is synced to its disk.
+    """
     inputs = memory / "inputs"
     inputs.mkdir()
     for number, seed in enumerate(TARGETS[name].seeds()):
         (inputs / f"seed-{number}").write_bytes(seed)
     KEPT.mkdir(exist_ok=True)
+    done, started, fault = 0, time.monotonic(), ""
+    while not fault and done < cases and (left := seconds - (time.monotonic() - started)) > 1:
+        ran, fault = _round(name, min(cases - done, TARGETS[name].round_cases), int(left), inputs)
+        done += ran
+        if not ran:
+            break
+    return Result(cases=done, seconds=time.monotonic() - started, fault=fault)
+
+
+def _round(name: str, cases: int, seconds: int, inputs: Path) -> tuple[int, str]:
+    """A process of its own. Returns how many cases it tried, and the end of what it said where one was a fault."""
     options = (
         f"-runs={cases}",
         f"-max_total_time={seconds}",
@@ -46,22 +61,17 @@ def fuzz(name: str, *, cases: int, seconds: int, memory: Path) -> Result:
         f"-artifact_prefix={KEPT}/{name}-",
         "-print_final_stats=1",
     )
-    started = time.monotonic()
     ran = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.one", name, *options, str(inputs)],
         capture_output=True,
         text=True,
         errors="replace",
-        env=os.environ | {"TMPDIR": str(memory)},
+        env=os.environ | {"TMPDIR": str(inputs.parent)},
         check=False,
     )
     said = ran.stdout + ran.stderr
     count = re.search(r"number_of_executed_units:\s*(\d+)", said) or re.search(r"Done (\d+)", said)
-    return Result(
-        cases=int(count[1]) if count else 0,
-        seconds=time.monotonic() - started,
-        fault="" if ran.returncode == 0 else said[-3000:],
-    )
+    return int(count[1]) if count else 0, "" if ran.returncode == 0 else said[-3000:]
 
 
 def main() -> int:

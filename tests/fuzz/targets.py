@@ -59,6 +59,8 @@ class Target:
     run: Callable[[bytes], None]
     longest: int
     """Bytes of an input."""
+    round_cases: int = 200_000
+    """In one process: atheris keeps some memory of each, most where the most lines are reached."""
 
 
 class _NoReport:
@@ -242,7 +244,7 @@ TARGETS: dict[str, Target] = {
     ),
     "report": Target(reads="N-EVENT-REPORT", seeds=a_report, run=report, longest=4 << 10),
     "header": Target(reads="headers of films", seeds=films, run=header, longest=16 << 10),
-    "pixels": Target(reads="pixels of films", seeds=films, run=pixels, longest=16 << 10),
+    "pixels": Target(reads="pixels of films", seeds=films, run=pixels, longest=16 << 10, round_cases=15_000),
     "hl7": Target(
         reads="acknowledgements of HL7",
         seeds=lambda: [b"MSH|^~\\&|RIS||XRAYQ||||ACK|1|P|2.5.1\rMSA|AE|17\rERR|||204^unknown^HL70357|E\r"],
