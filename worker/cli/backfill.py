@@ -83,17 +83,20 @@ def start(
         written = hours_of(hours)
     except ValueError as error:
         raise ConfigurationError(f"--hours {error}") from None
-    database = open_database(settings)
+    database, notes = open_database(settings), []
     if by == Way.MOVE:
         with reading(database) as connection:
             peers = table.read(connection)
         policy = Policy(settings.unknown_peers) if settings.unknown_peers else None
-        must_be_let_in(peers, policy, pacs, sends_as, settings.calling_aes)
+        if later := must_be_let_in(peers, policy, pacs, sends_as, settings.calling_aes):
+            notes.append(later)
     job = jobs.start(database, pacs.called_ae, (begin, end), rate=rate, hours=written, way=Way(by), actor=operator())
     typer.echo(
         f"backfill of {job.pacs} from {begin} to {end}, {rate:g} films a minute at most"
         f"{f', {written} {settings.zone.key}' if written else ''}: 'xrayq backfill status' shows how far it is"
     )
+    for note in notes:
+        typer.echo(note)
 
 
 @app.command()
