@@ -65,6 +65,8 @@ def start(
     from worker.backfill.options import Way, hours_of
     from worker.db.session import reading
     from worker.peers import table
+    from worker.processes.result_options import routes
+    from worker.reporting.outlook import outlook_of_backfill
 
     settings = load_settings()
     options = _options(settings)
@@ -83,19 +85,19 @@ def start(
         written = hours_of(hours)
     except ValueError as error:
         raise ConfigurationError(f"--hours {error}") from None
-    database, notes = open_database(settings), []
-    if by == Way.MOVE:
-        with reading(database) as connection:
-            peers = table.read(connection)
-        policy = Policy(settings.unknown_peers) if settings.unknown_peers else None
-        if later := must_be_let_in(peers, policy, pacs, sends_as, settings.calling_aes):
-            notes.append(later)
+    database, later = open_database(settings), ""
+    title = sends_as if sends_as and by == Way.MOVE else pacs.called_ae
+    with reading(database) as connection:
+        if by == Way.MOVE:
+            policy = Policy(settings.unknown_peers) if settings.unknown_peers else None
+            later = must_be_let_in(table.read(connection), policy, pacs, sends_as, settings.calling_aes)
+        results = outlook_of_backfill(connection, routes(settings), title)
     job = jobs.start(database, pacs.called_ae, (begin, end), rate=rate, hours=written, way=Way(by), actor=operator())
     typer.echo(
         f"backfill of {job.pacs} from {begin} to {end}, {rate:g} films a minute at most"
         f"{f', {written} {settings.zone.key}' if written else ''}: 'xrayq backfill status' shows how far it is"
     )
-    for note in notes:
+    for note in filter(None, (later, f"results: {results}")):
         typer.echo(note)
 
 
