@@ -85,7 +85,7 @@ def start(
         written = hours_of(hours)
     except ValueError as error:
         raise ConfigurationError(f"--hours {error}") from None
-    database, later = open_database(settings), ""
+    database, later = open_database(settings), "" if by == Way.MOVE else _spool(settings)
     title = sends_as if sends_as and by == Way.MOVE else pacs.called_ae
     with reading(database) as connection:
         if by == Way.MOVE:
@@ -174,6 +174,19 @@ def _options(settings: "Settings") -> "BackfillOptions":
     if options is None:
         raise ConfigurationError("XRAYQ_ASK_PACS names no PACS")
     return options
+
+
+def _spool(settings: "Settings") -> str:
+    """What is wrong with it as this machine has it; the relay's may be another."""
+    from worker.errors import Unhealthy
+    from worker.health import probes
+    from worker.processes.parts import open_spool
+
+    try:
+        probes.spool(open_spool(settings))
+    except Unhealthy as error:
+        return f"the relay must be able to write into the spool, with --by get; on this machine: {error}"
+    return ""
 
 
 def _title(options: "BackfillOptions", ae: str) -> str:
