@@ -89,7 +89,7 @@ class NotAsked(WorkerError):
 
 
 class PacsAway(NotAsked):
-    """There was no association to ask over."""
+    """There was no association to ask over, or it would have been of no use."""
 
 
 class Undelivered(WorkerError):

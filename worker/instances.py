@@ -74,6 +74,8 @@ class InstanceView:
     """Of a revision: keywords of what says that it belongs to another patient, study or side than the one before."""
     replaced_by: int | None = None
     """The next revision; of a film the next film."""
+    backfilled: bool = False
+    """A backfill fetched it: an old film, counted in no figure of the day on which it came."""
     manufacturer: str | None = None
     """None, and not in the JSON, in the three of the device: not read when the film came."""
     model_name: str | None = None
@@ -283,6 +285,7 @@ def _view(row: Row[Any], live: LiveScore | None) -> InstanceView:
         received_at=row.received_at,
         identity_changed=row.identity_changed,
         replaced_by=row.replaced_by,
+        backfilled=row.backfilled,
         manufacturer=row.manufacturer,
         model_name=row.model_name,
         station=row.station,

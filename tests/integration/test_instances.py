@@ -81,6 +81,16 @@ def test_a_view_that_stands_in_its_code_alone_is_listed(tmp_path: Path) -> None:
         assert "LATERAL" in xrayq("instance", "list")[1]
 
 
+def test_a_film_of_a_backfill_is_marked(home: Path) -> None:
+    database = make_engine(f"sqlite:///{home / 'xrayq.db'}")
+    with writing(database) as connection:
+        connection.execute(update(instance).values(backfilled=True))
+    database.dispose()
+    with typed_in(home, home=str(home)) as xrayq:
+        assert f"{AE}, backfill" in xrayq("instance", "list")[1]
+        assert json.loads(xrayq("instance", "show", "1", "--json")[1])[0]["backfilled"]
+
+
 def test_an_instances_times_are_of_the_sites_zone(home: Path) -> None:
     with typed_in(home, home=str(home), time_zone="Asia/Kolkata") as xrayq:
         shown = xrayq("instance", "show", "1")[1]

@@ -171,15 +171,15 @@ def test_networks_lead_where_they_say() -> None:
     assert set(networks) == {"inside", "dicom", "alarms"}
 
 
-def test_the_relay_sees_the_spool_and_cannot_write_to_it() -> None:
-    """It needs no more than the free space, for its alarm."""
+def test_the_relay_has_the_gateways_spool_and_may_write_to_it() -> None:
+    """What a backfill by C-GET brings comes to the relay."""
     mounts = {name: one.get("volumes", []) for name, one in services().items()}
     places = {name: [(one["source"], one["target"]) for one in found] for name, found in mounts.items()}
     spool = ("spool", "/var/lib/xrayq/spool")
     assert places["gateway"] == [spool]
     assert places["relay"] == [spool, ("reports", "/var/lib/xrayq/reports")]
     read_only = {(name, one["source"]) for name, found in mounts.items() for one in found if one.get("read_only")}
-    assert read_only == {("relay", "spool")}
+    assert read_only == set()
 
 
 @each()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dicom_gateway.asking import asking
 from dicom_gateway.contexts import STUDY_ROOT_GET, STUDY_ROOT_MOVE
-from dicom_gateway.errors import BadCertificate, PeerUnavailable, RetrieveFailed
+from dicom_gateway.errors import BadCertificate, NoSpace, PeerUnavailable, RetrieveFailed, StoreUnavailable
 from dicom_gateway.retrieve_answer import Retrieved
 from dicom_gateway.retrieving import CANCEL_SECONDS, Retrieval, Wanted
 from dicom_gateway.storing import Storing
@@ -18,6 +18,8 @@ from worker.errors import PacsAway
 from worker.pacs.options import AskedPacs
 
 NO_RETRIEVAL = "no_retrieval"
+NOT_WRITTEN = "spool_not_written"
+"""What comes over our association could not be kept: every film would be refused."""
 Fetch = Callable[[Batch], Retrieved]
 
 
@@ -34,7 +36,7 @@ class Retrieving:
         self, pacs: AskedPacs, way: Way, *, seconds: float, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[Fetch]:
         """What asks for a batch, and returns what the PACS said when it had answered; it raises PacsAway where the PACS
-        was not asked. Raises PacsAway.
+        was not asked. Raises PacsAway, also where what it sends could not be kept here.
 
         Args:
             seconds: for all that is asked; then the PACS is told to stop.
@@ -42,6 +44,8 @@ class Retrieving:
         """
         ask, sop_class = self.options.ask, STUDY_ROOT_MOVE if way is Way.MOVE else STUDY_ROOT_GET
         until = time.monotonic() + seconds
+        if way is Way.GET:
+            self._must_be_written()
         try:
             with asking(
                 pacs.host,
@@ -76,3 +80,12 @@ class Retrieving:
             raise PacsAway(str(away)) from None
         except BadCertificate:
             raise PacsAway("bad_certificate") from None
+
+    def _must_be_written(self) -> None:
+        """The spool of this machine may be mounted for reading alone. Raises PacsAway."""
+        try:
+            self.storing.spool.open().discard()
+        except NoSpace:  # a rule of its own
+            return
+        except StoreUnavailable:
+            raise PacsAway(NOT_WRITTEN) from None

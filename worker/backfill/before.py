@@ -7,15 +7,17 @@ land in quarantine.
 import socket
 from collections.abc import Mapping
 
-from dicom_gateway.peers import Connected, Entry, Peer, Policy, Right, standing
+from dicom_gateway.peers import Connected, Entry, Peer, Policy, Right, Unknown, standing
 from worker.errors import ConfigurationError
 from worker.pacs.options import AskedPacs
 
 
 def must_be_let_in(
     peers: Mapping[str, Peer], policy: Policy | None, pacs: AskedPacs, sends_as: str, calling_aes: tuple[str, ...]
-) -> None:
-    """Raises ConfigurationError, which says what to do.
+) -> str:
+    """What cannot be looked at before it sends, one line; "" where that is nothing.
+
+    Raises ConfigurationError, which says what to do.
 
     Args:
         policy: for unknown peers, as of `standing`.
@@ -26,14 +28,17 @@ def must_be_let_in(
     title = sends_as or pacs.called_ae
     if calling_aes and title not in calling_aes:
         raise ConfigurationError(f"XRAYQ_CALLING_AES does not name {title}: its films would be turned away")
+    later = ""
     if peer := peers.get(title):
         if Right.STORE not in peer.rights:
             raise ConfigurationError(f"{title} is a peer that may not send films: 'xrayq peer show {title}'")
+        if peer.certificate_subject or peer.certificate_sha256:
+            later = f"{title} is known by its TLS certificate too: whether it shows that one is seen once it sends"
         if sends_as:
-            return
+            return later
     found = [standing(peers, policy, Connected(calling_ae=title, address=address)) for address in _addresses(pacs.host)]
-    if any(one.entry in (Entry.KNOWN, Entry.ALLOWED) for one in found):
-        return
+    if any(one.entry in (Entry.KNOWN, Entry.ALLOWED) or one.unknown is Unknown.CERTIFICATE for one in found):
+        return later
     becomes = "be rejected" if policy is Policy.REJECT else "land in quarantine"
     raise ConfigurationError(
         f"films of {title} from {pacs.host} would {becomes}: 'xrayq peer add {title} --network ADDRESS' first, or name "

@@ -2,7 +2,7 @@
 
 from dicom_gateway.errors import REFUSALS, in_hexadecimal
 from dicom_gateway.retrieve_answer import RETRIEVE_FAULTS, retrieve_fault_in_words
-from worker.backfill.association import NO_RETRIEVAL
+from worker.backfill.association import NO_RETRIEVAL, NOT_WRITTEN
 from worker.backfill.films import HELD, NOT_ADMITTED, NOT_ARRIVED, OTHER_OBJECT, REFUSED
 from worker.backfill.options import MOST_IN_VAIN, MOST_UNSCORED, JobState
 from worker.backfill.resting import NOT_NAMED, PACS_FAULT
@@ -12,6 +12,7 @@ RESTS: dict[str, str] = {
     NOT_NAMED: "XRAYQ_ASK_PACS names it no more",
     "out_of_hours": "it is not one of its hours",
     "no_spool": "with --by get the relay writes into the spool, and its machine has none",
+    NOT_WRITTEN: "with --by get the relay writes into the spool, and it cannot: mount the spool for writing",
     "disk": "the spool is near its reserve, which is for live films: make space",
     "quarantine": "its films land in quarantine: see 'xrayq peer quarantine', and let them in: 'xrayq peer admit AE'",
     "nothing_comes": f"{MOST_IN_VAIN} films in a row did not come: see why, mend it, then 'xrayq backfill resume'",
@@ -34,6 +35,8 @@ def rest_in_words(code: str, state: JobState = JobState.RUNNING) -> str:
         return "paused: 'xrayq backfill resume' goes on"
     if code.startswith(PACS_FAULT):
         fault = code.removeprefix(PACS_FAULT)
+        if fault in RESTS:  # it was not asked, and it is no fault of it
+            return RESTS[fault]
         if fault == NO_RETRIEVAL:
             return f"the PACS: {RETRIEVE_FAULTS['not_accepted']}"
         words = fault_in_words(fault)  # of a question; of a retrieval it has none

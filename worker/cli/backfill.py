@@ -65,6 +65,8 @@ def start(
     from worker.backfill.options import Way, hours_of
     from worker.db.session import reading
     from worker.peers import table
+    from worker.processes.result_options import routes
+    from worker.reporting.outlook import outlook_of_backfill
 
     settings = load_settings()
     options = _options(settings)
@@ -83,17 +85,20 @@ def start(
         written = hours_of(hours)
     except ValueError as error:
         raise ConfigurationError(f"--hours {error}") from None
-    database = open_database(settings)
-    if by == Way.MOVE:
-        with reading(database) as connection:
-            peers = table.read(connection)
-        policy = Policy(settings.unknown_peers) if settings.unknown_peers else None
-        must_be_let_in(peers, policy, pacs, sends_as, settings.calling_aes)
+    database, later = open_database(settings), "" if by == Way.MOVE else _spool(settings)
+    title = sends_as if sends_as and by == Way.MOVE else pacs.called_ae
+    with reading(database) as connection:
+        if by == Way.MOVE:
+            policy = Policy(settings.unknown_peers) if settings.unknown_peers else None
+            later = must_be_let_in(table.read(connection), policy, pacs, sends_as, settings.calling_aes)
+        results = outlook_of_backfill(connection, routes(settings), title)
     job = jobs.start(database, pacs.called_ae, (begin, end), rate=rate, hours=written, way=Way(by), actor=operator())
     typer.echo(
         f"backfill of {job.pacs} from {begin} to {end}, {rate:g} films a minute at most"
         f"{f', {written} {settings.zone.key}' if written else ''}: 'xrayq backfill status' shows how far it is"
     )
+    for note in filter(None, (later, f"results: {results}")):
+        typer.echo(note)
 
 
 @app.command()
@@ -169,6 +174,19 @@ def _options(settings: "Settings") -> "BackfillOptions":
     if options is None:
         raise ConfigurationError("XRAYQ_ASK_PACS names no PACS")
     return options
+
+
+def _spool(settings: "Settings") -> str:
+    """What is wrong with it as this machine has it; the relay's may be another."""
+    from worker.errors import Unhealthy
+    from worker.health import probes
+    from worker.processes.parts import open_spool
+
+    try:
+        probes.spool(open_spool(settings))
+    except Unhealthy as error:
+        return f"the relay must be able to write into the spool, with --by get; on this machine: {error}"
+    return ""
 
 
 def _title(options: "BackfillOptions", ae: str) -> str:

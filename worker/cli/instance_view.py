@@ -118,7 +118,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
             str(view.id),
             view.sop_instance_uid if wide else short_uid(view.sop_instance_uid),
             str(view.revision),
-            view.calling_ae,
+            f"{view.calling_ae}, backfill" if view.backfilled else view.calling_ae,
             view.view or "-",
             styled(view.state),
             reason_text(view),

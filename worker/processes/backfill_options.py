@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dicom_gateway.other_objects import OtherObject
     from worker.backfill.options import BackfillOptions
     from worker.backfill.turn import Backfilling
+    from worker.receiving.refusals import Refusals
     from worker.settings import Settings
 
 SPOOL_SECONDS = 5.0
@@ -34,8 +35,20 @@ def backfill_options(settings: "Settings") -> "BackfillOptions | None":
     )
 
 
-def backfilling(settings: "Settings", database: "Engine", stop: "Event") -> "list[Backfilling]":
-    """One for each PACS of XRAYQ_ASK_PACS."""
+def refusals_of_relay(settings: "Settings") -> "Refusals":
+    """What comes over our associations and is refused: counted and kept by UID as the gateway does."""
+    from worker.receiving.refusals import Refusals
+
+    options = backfill_options(settings)
+    return Refusals(known=[pacs.called_ae for pacs in options.ask.pacs] if options else ())
+
+
+def backfilling(settings: "Settings", database: "Engine", stop: "Event", refused: "Refusals") -> "list[Backfilling]":
+    """One for each PACS of XRAYQ_ASK_PACS.
+
+    Args:
+        refused: is told of each C-STORE that is refused; the caller writes it.
+    """
     from dicom_gateway.spool import free_bytes
     from dicom_gateway.storing import Storing
     from worker.backfill.association import Retrieving
@@ -74,7 +87,7 @@ def backfilling(settings: "Settings", database: "Engine", stop: "Event") -> "lis
         except TimeoutError:
             return 0  # nothing can be written there now
 
-    storing = Storing(spool=spool, accept=accept, keep_other_objects=settings.keep_other_objects)
+    storing = Storing(spool=spool, accept=accept, observer=refused, keep_other_objects=settings.keep_other_objects)
     retrieving = Retrieving(options=options, storing=storing)
     return [
         Backfilling(database=database, pacs=pacs.called_ae, retrieving=retrieving, free=free, stop=stop)

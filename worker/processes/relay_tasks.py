@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from worker.receiving.refusals import Refusals
     from worker.settings import Settings
 
 NIGHT_SECONDS = 10.0
@@ -23,7 +24,11 @@ UNNAMED_SECONDS = 60.0
 SPOOL_SECONDS = 5.0  # for which a network file system may hang
 
 
-def tasks(settings: "Settings", database: "Engine", stop: "Event") -> list[Periodic]:
+def tasks(settings: "Settings", database: "Engine", stop: "Event", refused: "Refusals") -> list[Periodic]:
+    """
+    Args:
+        refused: of what comes over our associations; who stops the relay writes the last of it.
+    """
     from worker.db.pseudonyms import rekey
 
     # Again and again: a gateway of the release before may run beside this relay.
@@ -33,7 +38,7 @@ def tasks(settings: "Settings", database: "Engine", stop: "Event") -> list[Perio
         *_alarms(settings, database),
         *_studies(database),
         *_audit(settings, database),
-        *_backfills(settings, database, stop),
+        *_backfills(settings, database, stop, refused),
         digests,
     ]
 
@@ -61,16 +66,18 @@ def _audit(settings: "Settings", database: "Engine") -> list[Periodic]:
     return [Periodic(name="audit messages", seconds=AUDIT_SECONDS, run=run)]
 
 
-def _backfills(settings: "Settings", database: "Engine", stop: "Event") -> list[Periodic]:
+def _backfills(settings: "Settings", database: "Engine", stop: "Event", refused: "Refusals") -> list[Periodic]:
     """One for each PACS, so that one that hangs delays no other."""
     from worker.backfill.jobs import rest_unnamed
     from worker.backfill.resting import NOT_NAMED
     from worker.processes.backfill_options import backfilling
+    from worker.receiving import refusals
 
-    each = backfilling(settings, database, stop)
+    each = backfilling(settings, database, stop, refused)
     lost = partial(rest_unnamed, database, {one.pacs for one in each}, NOT_NAMED)
     return [
         Periodic(name="backfills of no PACS", seconds=UNNAMED_SECONDS, run=lost),
+        Periodic(name="refusals", seconds=refusals.SECONDS, run=partial(refused.write, database)),
         *(Periodic(name=f"backfill of {one.pacs}", seconds=BACKFILL_SECONDS, run=one.turn) for one in each),
     ]
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 def routes(settings: "Settings") -> "Routes":
     """Where results go, and when flags are told."""
-    from worker.reporting.destinations import routes_of
+    from worker.reporting.destinations import OfBackfills, routes_of
 
-    return routes_of(settings.results_to, telling(settings))
+    return routes_of(settings.results_to, telling(settings), OfBackfills(settings.backfill_results))
 
 
 def telling(settings: "Settings") -> "Telling":
@@ -54,16 +54,11 @@ def message_options(settings: "Settings") -> "MessageOptions":
 
 def result_errands(settings: "Settings") -> "ResultErrands | None":
     """What writes results for sending; None where they go nowhere."""
-    from worker.reporting.destinations import OfBackfills
     from worker.reporting.new_results import ResultErrands
 
     if not settings.results_to:
         return None
-    return ResultErrands(
-        routes(settings),
-        not_analysed=settings.results_not_analysed,
-        of_backfills=OfBackfills(settings.backfill_results),
-    )
+    return ResultErrands(routes(settings), not_analysed=settings.results_not_analysed)
 
 
 def take_back(settings: "Settings", default: "PlacedBundle | None") -> "TakeBack":

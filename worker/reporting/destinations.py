@@ -136,10 +136,16 @@ class Routes:
     """Destinations by sender."""
 
     by_sender: dict[str, tuple[Destination, ...]]
+    of_backfills: OfBackfills = OfBackfills.PACS
 
-    def of(self, calling_ae: str) -> tuple[Destination, ...]:
-        """Where the results of this AE's films go; () where they go nowhere."""
-        return self.by_sender.get(calling_ae, self.by_sender.get(ANY_SENDER, ()))
+    def of(self, calling_ae: str, *, backfilled: bool = False) -> tuple[Destination, ...]:
+        """Where the results of this AE's films go; () where they go nowhere.
+
+        Args:
+            backfilled: of those that a backfill fetched.
+        """
+        found = self.by_sender.get(calling_ae, self.by_sender.get(ANY_SENDER, ()))
+        return tuple(goal for goal in found if not backfilled or self.of_backfills.wants(goal))
 
     @property
     def every(self) -> tuple[Destination, ...]:
@@ -158,7 +164,9 @@ def called_ae_of(name: str) -> str:
     return name.removeprefix("tls:").rpartition("@")[0]
 
 
-def routes_of(texts: Sequence[str], telling: Telling | None = None) -> Routes:
+def routes_of(
+    texts: Sequence[str], telling: Telling | None = None, of_backfills: OfBackfills = OfBackfills.PACS
+) -> Routes:
     """The entries of the setting. Raises ValueError where one cannot be read.
 
     Args:
@@ -168,7 +176,7 @@ def routes_of(texts: Sequence[str], telling: Telling | None = None) -> Routes:
     for text in texts:
         route = result_route(text)
         by_sender[route.sender].append(_destination(route, telling or Telling()))
-    return Routes(by_sender={sender: tuple(found) for sender, found in by_sender.items()})
+    return Routes(by_sender={sender: tuple(found) for sender, found in by_sender.items()}, of_backfills=of_backfills)
 
 
 def store_destinations(texts: Sequence[str]) -> dict[str, StoreDestination]:

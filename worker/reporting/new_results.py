@@ -13,7 +13,7 @@ from model.bundle import Bundle
 from worker.db.scores import of_instance as scores_of
 from worker.db.tables import instance
 from worker.reporting import acceptance, faults
-from worker.reporting.destinations import Destination, OfBackfills, Routes
+from worker.reporting.destinations import Destination, Routes
 from worker.reporting.waiting import WAITS, BundleName, WaitingResult, add
 from worker.reporting.withdrawn import flags_told
 from worker.states import State
@@ -22,14 +22,12 @@ from worker.states import State
 class ResultErrands:
     """Writes the errands of films that end."""
 
-    def __init__(self, routes: Routes, *, not_analysed: bool, of_backfills: OfBackfills = OfBackfills.PACS) -> None:
+    def __init__(self, routes: Routes, *, not_analysed: bool) -> None:
         """
         Args:
             not_analysed: a film that the gate refused has a result too, which says so.
-            of_backfills: where those of films of a backfill go.
         """
         self._routes = routes
-        self._of_backfills = of_backfills
         self._states = (State.SCORED, State.INELIGIBLE) if not_analysed else (State.SCORED,)
 
     def __call__(self, connection: Connection, ids: Collection[int], bundle: Bundle, now: datetime) -> None:
@@ -40,9 +38,7 @@ class ResultErrands:
         accepted = acceptance.accepted(connection, {row.calling_ae for row in rows})
         for row in rows:
             if row.calling_ae in accepted:
-                goals = self._routes.of(row.calling_ae)
-                if row.backfilled:
-                    goals = tuple(goal for goal in goals if self._of_backfills.wants(goal))
+                goals = self._routes.of(row.calling_ae, backfilled=row.backfilled)
                 if row.state not in self._states:  # it has no result, but may take one back
                     goals = tuple(goal for goal in goals if goal.due((), now) is None)
                 wanted = wanting(connection, row.id, bundle.digest, goals, now)

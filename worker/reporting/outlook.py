@@ -26,6 +26,26 @@ def outlook(connection: Connection, routes: Routes) -> str:
     return f"of {_named(sending)} are sent to {_named(list(goals))}; every other AE is silent{lost}"
 
 
+def outlook_of_backfill(connection: Connection, routes: Routes, title: str) -> str:
+    """What becomes of the results of films that a backfill fetches, and what to do where none is sent.
+
+    Args:
+        title: AE under which they come.
+    """
+    if not routes.every:
+        return OFF
+    goals = routes.of(title, backfilled=True)
+    if not goals:
+        setting = "XRAYQ_BACKFILL_RESULTS" if routes.of(title) else "XRAYQ_RESULTS_TO"
+        return f"of films that come from {title} none is sent: {setting} names no destination for them"
+    if not acceptance.accepted(connection, [title]):
+        return (
+            f"of films that come from {title} none is sent, it is silent: 'xrayq device accept {title} "
+            "--without-evidence' first; those of films scored before go by 'xrayq report resend'"
+        )
+    return f"of films that come from {title} are sent to {_named([goal.name for goal in goals])}"
+
+
 def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"{', '.join(names[:MOST_NAMED])}{more}"

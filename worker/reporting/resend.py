@@ -73,7 +73,11 @@ def resend(engine: Engine, instance_id: int, routes: Routes, *, default: PlacedB
                 connection, action=Action.RESULT_UNDELIVERED, instance_id=instance_id, actor=actor, detail=detail
             )
             return Resent(instance=instance_id, destinations=(), replaced_by=newer)
-        destinations = routes.of(row.calling_ae)
+        destinations = routes.of(row.calling_ae, backfilled=row.backfilled)
+        if not destinations and routes.of(row.calling_ae):
+            raise WrongState(
+                f"instance {instance_id} is of a backfill, whose results go nowhere by XRAYQ_BACKFILL_RESULTS"
+            )
         if not destinations:
             raise WrongState(f"results of {row.calling_ae} go nowhere: XRAYQ_RESULTS_TO names no destination for it")
         bundle = _bundle(connection, instance_id, State(row.state), default)

@@ -18,7 +18,7 @@ from worker.states import State
 
 @dataclass(frozen=True, kw_only=True)
 class SenderToday:
-    """An AE's films by when they were received, revisions among them, duplicates not."""
+    """An AE's films by when they were received, revisions among them, duplicates and films of backfills not."""
 
     calling_ae: str
     received: int
@@ -46,7 +46,7 @@ class TurnedAway:
 
 
 def senders_of(connection: Connection, today: Span) -> tuple[SenderToday, ...]:
-    within = today.covers(instance.c.received_at)
+    within = today.covers(instance.c.received_at) & ~instance.c.backfilled
     rows = connection.execute(
         select(
             instance.c.calling_ae, instance.c.is_film, instance.c.state, func.count(), func.max(instance.c.received_at)
@@ -98,7 +98,7 @@ def _films_with(connection: Connection, today: Span, rows_of: Select[Any]) -> di
     any_row = rows_of.correlate(instance).scalar_subquery() > 0
     rows = connection.execute(
         select(instance.c.calling_ae, func.count())
-        .where(today.covers(instance.c.received_at), any_row)
+        .where(today.covers(instance.c.received_at), ~instance.c.backfilled, any_row)
         .group_by(instance.c.calling_ae)
     )
     return {str(calling_ae): int(films) for calling_ae, films in rows}

@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, delete, insert, select, update
 
+from dicom_gateway.errors import TooLarge, in_hexadecimal
 from dicom_gateway.local import store_file
 from tests.integration.backfill.archive import GIB, TODAY, archive
 from tests.orthanc import TITLE
@@ -21,7 +24,10 @@ from worker.db.tables import audit_event, backfill, backfill_film, outbox
 from worker.errors import WrongState
 from worker.pacs.options import AskedPacs, AskOptions
 from worker.peers.leaving import admit_sender
+from worker.processes.backfill_options import backfilling, refusals_of_relay
+from worker.receiving import refused_films
 from worker.receiving.ingest import ingest
+from worker.settings import Settings
 from worker.states import Priority
 
 
@@ -85,6 +91,39 @@ def test_what_never_comes_is_asked_for_a_few_times_and_ends_with_a_reason(databa
     assert (found.here, found.wanted, sum(found.failed.values())) == (0, 0, 1)
     with reading(database) as connection:
         assert connection.execute(select(backfill_film.c.attempts)).scalar_one() == MOST_ATTEMPTS
+
+
+@pytest.mark.slow
+def test_what_our_door_refuses_over_our_association_is_known_by_its_uid(
+    database: Engine, database_url: str, tmp_path: Path
+) -> None:
+    """As the relay has it from the settings: films above XRAYQ_MAX_INSTANCE_MIB are refused."""
+    with archive(database, tmp_path) as there:
+        uid = there.given("film", TODAY - timedelta(days=1), pixels=np.zeros((1024, 1024), np.uint16))
+        there.start(days=1, way=Way.GET)
+        settings = Settings(
+            database_url=database_url,
+            spool=there.spool.root,
+            spool_reserve_mib=1,
+            alarm_spool_mib=1,
+            max_instance_mib=1,
+            ask_pacs=(f"{TITLE}@127.0.0.1:{there.pacs.dicom}",),
+        )
+        refused = refusals_of_relay(settings)
+        (relay,) = backfilling(settings, database, Event(), refused)
+        relay.turn()  # the day is asked for
+        relay.turn()
+        refused.write(database)
+        with writing(database) as connection:
+            found = refused_films.among(connection, [uid])
+            used_up = {"attempts": MOST_ATTEMPTS, "next_at": database_time(connection)}
+            connection.execute(update(backfill_film).values(used_up))
+            connection.execute(update(backfill).values(next_at=used_up["next_at"], rests="", failures=0))
+        relay.turn()
+        failed = there.progress().failed
+    status = TooLarge.status
+    assert (found[uid].calling_ae, found[uid].status) == (TITLE, status)
+    assert failed == {f"refused_{in_hexadecimal(status)}": 1}
 
 
 @pytest.mark.slow

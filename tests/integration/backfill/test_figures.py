@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,12 +14,16 @@ from tests.integration.reporting.conftest import bundle, site
 from tests.integration.reporting.site import Site
 from tests.services import free_port
 from worker.alarms import live_rules
+from worker.bundles.roles import placed_bundle
 from worker.db.session import reading, writing
 from worker.db.span import Span
 from worker.db.tables import errand, instance
+from worker.errors import WrongState
 from worker.monitoring import drift
 from worker.nightly.content import NightOptions, night_report
+from worker.processes.result_options import routes
 from worker.reporting.destinations import OfBackfills
+from worker.reporting.resend import resend
 
 __all__ = ["bundle", "site"]
 
@@ -78,6 +83,24 @@ def test_their_results_go_where_the_setting_says(site: Site, told: str, schemes:
     key = both.film(end=False)
     backfilled(site.database)
     both.end(key)
-    with reading(site.database) as connection:
-        names = sorted(connection.execute(select(errand.c.destination)).scalars())
-    assert [name.split("@")[0].split(":")[0] for name in names] == schemes
+
+    def waits() -> list[str]:
+        with reading(site.database) as connection:
+            names = sorted(connection.execute(select(errand.c.destination)).scalars())
+        return [name.split("@")[0].split(":")[0] for name in names]
+
+    assert waits() == schemes
+    sent_again = partial(
+        resend,
+        site.database,
+        key,
+        routes(both.configured),
+        default=placed_bundle(site.bundle),
+        actor="operator:test",
+    )
+    if schemes:
+        sent_again()
+        assert waits() == schemes, "a person who sends it again pages nobody"
+    else:
+        with pytest.raises(WrongState, match="of a backfill"):
+            sent_again()

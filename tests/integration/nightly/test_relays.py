@@ -41,6 +41,7 @@ from worker.processes.redis_server import RedisServer
 from worker.processes.relay_tasks import tasks
 from worker.queue import errands
 from worker.queue.errands import Kind
+from worker.receiving.refusals import Refusals
 from worker.settings import Settings
 
 
@@ -117,7 +118,7 @@ def relay_with(tmp_path: Path) -> Iterator[Callable[[NightlySchedule], int]]:
 
 def night_task(tmp_path: Path, **settings: str) -> list[str]:
     database = make_engine(f"sqlite:///{tmp_path}/x.db")
-    return [one.name for one in tasks(Settings(home=tmp_path, **settings), database, Event())]
+    return [one.name for one in tasks(Settings(home=tmp_path, **settings), database, Event(), Refusals())]
 
 
 def test_the_relay_has_the_task_unless_the_time_is_empty(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from worker.receiving.ingest import ingest
 from worker.reporting import acceptance, waiting
 from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.confirm import Confirmation
-from worker.reporting.destinations import Destination, OfBackfills, StoreDestination
+from worker.reporting.destinations import Destination, StoreDestination
 from worker.reporting.new_results import ResultErrands
 from worker.reporting.objects import Make
 from worker.reporting.send import ResultDelivery
@@ -127,11 +127,7 @@ class Site:
         prediction_set: Sequence[str] | None = None,
         reason: str = "",
     ) -> None:
-        results = ResultErrands(
-            result_options.routes(self.configured),
-            not_analysed=not_analysed,
-            of_backfills=OfBackfills(self.configured.backfill_results),
-        )
+        results = ResultErrands(result_options.routes(self.configured), not_analysed=not_analysed)
         with writing(self.database) as connection:
             now = database_time(connection)
             why = reason or {"ineligible": "view", "failed": "truncated"}.get(state)

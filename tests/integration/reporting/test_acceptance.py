@@ -10,8 +10,8 @@ from worker.db.session import reading, time_of
 from worker.db.tables import instance
 from worker.errors import WrongState
 from worker.reporting import acceptance
-from worker.reporting.destinations import routes_of
-from worker.reporting.outlook import OFF, outlook
+from worker.reporting.destinations import OfBackfills, routes_of
+from worker.reporting.outlook import OFF, outlook, outlook_of_backfill
 
 
 def accept(database: Engine, *titles: str) -> None:
@@ -88,3 +88,18 @@ def test_what_becomes_of_results_in_a_line(
     accept(database, *accepted)
     with reading(database) as connection:
         assert outlook(connection, routes_of(routes)) == said
+
+
+def test_what_becomes_of_the_results_of_a_backfill_in_a_line(database: Engine) -> None:
+    def said(*routes: str, told: OfBackfills = OfBackfills.PACS) -> str:
+        with reading(database) as connection:
+            return outlook_of_backfill(connection, routes_of(routes, of_backfills=told), "ARCHIVE")
+
+    assert said() == OFF
+    assert said("*:mllp://ris:2575").endswith("XRAYQ_BACKFILL_RESULTS names no destination for them")
+    assert said("*:PACS@a:104", told=OfBackfills.NONE).endswith("XRAYQ_BACKFILL_RESULTS names no destination for them")
+    assert said("CR1:PACS@a:104").endswith("XRAYQ_RESULTS_TO names no destination for them")
+    assert "'xrayq device accept ARCHIVE --without-evidence' first" in said("*:PACS@a:104")
+    accept(database, "ARCHIVE")
+    routes = ("*:PACS@a:104", "*:mllp://ris:2575")
+    assert said(*routes) == "of films that come from ARCHIVE are sent to PACS@a:104"

@@ -140,6 +140,17 @@ def test_what_is_read(database: Engine, database_url: str, spool: Spool, films: 
     assert found.faults == ("1 open alarm",)
 
 
+def test_films_of_backfills_are_none_of_today(
+    database: Engine, database_url: str, spool: Spool, films: list[int]
+) -> None:
+    with writing(database) as connection:
+        connection.execute(update(instance).values(backfilled=instance.c.calling_ae == "CR1"))
+    stored = StatusReader(options(database_url, spool.root)).look().stored
+    assert stored is not None
+    assert [(one.calling_ae, one.received) for one in stored.senders] == [("CR2", 1)]
+    assert (sum(stored.hour.received), stored.waiting.films) == (1, 2), "they wait all the same"
+
+
 def test_every_query_goes_by_an_index(tmp_path: Path, spool: Spool) -> None:
     """By SQLite's own plans: none scans a table that grows with the films."""
     database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
