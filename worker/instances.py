@@ -18,11 +18,9 @@ from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
 from worker.peers import leaving
 from worker.queue import outbox as queue
-from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, Priority, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, OPERATOR, Priority, State, sources
 from worker.studies import opening
 
-OPERATOR = "operator"
-"""Reason of what a person rejected."""
 OF_DEVICE = ("manufacturer", "model_name", "station")
 
 
@@ -197,6 +195,7 @@ def reject(
         leaving.reject_instance(engine, instance_id, actor=actor)
         return Rejected(reason=NOT_ADMITTED)
     with writing(engine) as connection:
+        _lock_revisions(connection, instance_id)
         now = database_time(connection)
         _move(connection, instance_id, State.INELIGIBLE, reason=OPERATOR, finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
@@ -215,6 +214,17 @@ def _state_of(engine: Engine, instance_id: int) -> str | None:
     """None where there is no such instance."""
     with reading(engine) as connection:
         return connection.execute(select(instance.c.state).where(instance.c.id == instance_id)).scalar_one_or_none()
+
+
+def _lock_revisions(connection: Connection, instance_id: int) -> None:
+    """Every revision of the film, in the order in which all who lock several films do.
+
+    Until this transaction ends none of them ends, and no result of one is recorded as sent. So `take_back` sees it, or
+    who sends it later sees that this one was taken out.
+    """
+    uid = select(instance.c.sop_instance_uid).where(instance.c.id == instance_id).scalar_subquery()
+    films = select(instance.c.id).where(instance.c.sop_instance_uid == uid)
+    connection.execute(films.order_by(instance.c.id).with_for_update(key_share=True))
 
 
 def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:

@@ -23,12 +23,12 @@ from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE, SCORE_
 from worker.reporting.revisions import before
 from worker.reporting.told import last_told
 from worker.reporting.waiting import WaitingResult
-from worker.states import State
+from worker.states import OPERATOR, State
 
 DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
 """Structured reports (PS3.4 B.5): these alone can have a predecessor."""
-OPERATOR, VIEW = "operator", "view"
-"""Reasons: a person's, and the gate's for a view that is not scored."""
+VIEW = "view"
+"""The gate's reason for a view that is not scored."""
 
 
 @dataclass(frozen=True, kw_only=True)

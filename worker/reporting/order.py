@@ -10,15 +10,21 @@ from worker.reporting.new_results import has_result
 from worker.reporting.revisions import after, before
 from worker.reporting.told import may_have, was_sent
 from worker.reporting.waiting import LOST, WAITS, WaitingResult, goes_to, of_instance
+from worker.states import OPERATOR, State
 
 
 def newer(connection: Connection, instance_id: int, destination: str = "") -> int | None:
-    """The newest later revision of the film that has a result there: it was sent, waits, or was given up.
+    """The newest later revision of the film that has a result there: it was sent, waits, or was given up. One that a
+    person took out counts, too, also where it is told nowhere: nothing of the film before it goes out from then on.
 
     Args:
         destination: "" for any.
     """
-    for key in connection.execute(after(instance_id).order_by(instance.c.revision.desc())).scalars():
+    columns = (instance.c.id, instance.c.state, instance.c.reason)
+    later = select(*columns).where(instance.c.id.in_(after(instance_id))).order_by(instance.c.revision.desc())
+    for key, state, reason in connection.execute(later):
+        if (state, reason) == (State.INELIGIBLE, OPERATOR):
+            return int(key)
         waits = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(key))
         if destination:
             waits = waits.where(goes_to([destination]))
