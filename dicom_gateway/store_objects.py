@@ -58,6 +58,11 @@ class StoreAnswer:
             return False
         return self.status == DUPLICATE or code_to_category(self.status) in (STATUS_SUCCESS, STATUS_WARNING)
 
+    @property
+    def refused(self) -> bool:
+        """Whether it is known that the peer did not take it: it was not sent, or its status says so."""
+        return not self.asked or (self.status is not None and not self.held)
+
 
 def meaning_of(status: int) -> str:
     """What a status that is no success says, "" where no table of the standard has it."""

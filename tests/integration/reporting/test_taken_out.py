@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import Connection, select
 
 from tests.integration.reporting.site import Site
+from tests.integration.reporting.test_messages import killed_at
 from tests.mllp import ris
+from tests.pacs import pacs
 from tests.services import free_port
 from worker import instances
 from worker.bundles.roles import PlacedBundle, placed_bundle
@@ -65,3 +67,37 @@ def test_nothing_of_the_film_before_changes_while_its_correction_is_taken_out(si
 
     assert reject(site, second, looking).told == (site.destinations[0].name,)
     assert free == []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_pacs_took_a_part_of_counts_as_told(site: Site, killed: bool) -> None:
+    """It refuses the picture behind the report, for a week; or the worker is killed before it records what it sent."""
+    first = site.film()
+    with pacs(site.destinations[0].port) as found:
+        if killed:
+            with killed_at(site, "INSERT INTO sent_object"):
+                site.send()
+        else:
+            for hours in (0, 200):
+                found.statuses = [0, 0xA900]
+                site.later(hours)
+                assert site.send() == ["status_0xA900"]
+            assert site.lost() == [site.destinations[0].name]
+        document = found.kept[0]
+        second = site.film(end=False, PatientID="PID-CORRECTED")
+        assert reject(site, second).told == (site.destinations[0].name,)
+        site.later()
+        assert site.send()[-1] == ""
+    (named,) = found.kept[-1].PredecessorDocumentsSequence
+    assert named.ReferencedSOPInstanceUID == document.SOPInstanceUID
+    assert (site.state(first), site.state(second)) == ("scored", "ineligible")
+
+
+def test_what_a_pacs_refused_was_not_told(site: Site) -> None:
+    with pacs(site.destinations[0].port) as found:
+        found.statuses = [0xA900, 0xA900]
+        site.film()
+        assert site.send() == ["status_0xA900"]
+        site.film(PatientID="PID-CORRECTED")
+        assert site.send() == [""]
+    assert not found.kept[0].PredecessorDocumentsSequence
