@@ -75,14 +75,14 @@ def send(
 
 
 def _shake_hands(connection: ssl.SSLSocket, answer_seconds: float, end: float) -> None:
-    """Raises Undelivered."""
+    """Raises Undelivered: nothing of the message was sent yet."""
     try:
         _patient(connection, answer_seconds, end)
         connection.do_handshake()
     except ssl.SSLCertVerificationError:
-        raise Undelivered(faults.UNTRUSTED) from None
+        raise Undelivered(faults.UNTRUSTED, nothing_arrived=True) from None
     except OSError:  # silence too: a receiver without TLS waits for the first byte of a frame
-        raise Undelivered(faults.NO_TLS) from None
+        raise Undelivered(faults.NO_TLS, nothing_arrived=True) from None
 
 
 def _say_goodbye(connection: ssl.SSLSocket) -> None:
