@@ -170,19 +170,28 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TakenBack:
+    """Where the result of an earlier revision is taken back."""
+
+    told: tuple[str, ...] = ()
+    """Names of destinations that are told."""
+    not_told: tuple[str, ...] = ()
+    """Of those that have something of it, and cannot be told: the settings name them no more, or no bundle is live."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rejected:
     """What became of an instance that a person took out."""
 
     reason: str
-    told: tuple[str, ...] = ()
-    """Destinations at which the result of an earlier revision is taken back."""
+    back: TakenBack = TakenBack()
 
 
 def reject(
     engine: Engine,
     instance_id: int,
     actor: str,
-    take_back: Callable[[Connection, int, datetime], tuple[str, ...]] = lambda *_: (),
+    take_back: Callable[[Connection, int, datetime], TakenBack] = lambda *_: TakenBack(),
 ) -> Rejected:
     """Take an instance out of the queue or the quarantine, or a dead letter off the list, for good.
 
@@ -200,9 +209,9 @@ def reject(
         _move(connection, instance_id, State.INELIGIBLE, reason=OPERATOR, finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
         opening.changed(connection, [instance_id], now)
-        told = take_back(connection, instance_id, now)
+        back = take_back(connection, instance_id, now)
         trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
-    return Rejected(reason=OPERATOR, told=told)
+    return Rejected(reason=OPERATOR, back=back)
 
 
 def _priority(connection: Connection, instance_id: int) -> Priority:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, select
 
 from worker.db.tables import errand, instance
 from worker.reporting.new_results import has_result
@@ -45,16 +45,11 @@ def corrects(connection: Connection, of: WaitingResult) -> bool:
 
 def earlier(connection: Connection, of: WaitingResult) -> Sequence[Row[Any]]:
     """Errands of earlier revisions of the same film that wait for the same destination."""
-    return connection.execute(_earlier(of.instance, of.destination)).all()
+    query = select(errand).where(errand.c.kind == WAITS, goes_to([of.destination]))
+    return connection.execute(query.where(errand.c.instance_id.in_(before(of.instance)))).all()
 
 
-def has_earlier(connection: Connection, instance_id: int, destination: str) -> bool:
-    """Whether the destination has something of an earlier revision of the film, or may have, or it waits to be sent."""
-    if may_have(connection, before(instance_id), destination):
-        return True
-    return connection.execute(_earlier(instance_id, destination).limit(1)).first() is not None
-
-
-def _earlier(instance_id: int, destination: str) -> Select[Any]:
-    query = select(errand).where(errand.c.kind == WAITS, goes_to([destination]))
-    return query.where(errand.c.instance_id.in_(before(instance_id)))
+def senders(connection: Connection, instance_id: int) -> set[str]:
+    """AEs that sent the film up to this revision: a correction may come another way, from the PACS say."""
+    film = select(instance.c.calling_ae).where((instance.c.id == instance_id) | instance.c.id.in_(before(instance_id)))
+    return set(connection.execute(film).scalars())

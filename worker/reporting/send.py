@@ -30,6 +30,7 @@ from worker.reporting.film_result import facts, film_of, film_result
 from worker.reporting.told import was_sent
 from worker.reporting.waiting import WaitingResult
 from worker.reporting.withdrawn import flags_told
+from worker.states import OPERATOR, State
 
 log = logging.getLogger("xrayq.report")
 
@@ -109,7 +110,9 @@ class ResultDelivery:
         with reading(self.database) as connection:
             outdated = order.earlier(connection, waits)  # before the facts: it ends with a row of what was sent
             found = facts(connection, waits)
-            if not acceptance.accepted(connection, [found.calling_ae]):
+            taken_out = (found.state, found.reason) == (State.INELIGIBLE, OPERATOR)
+            senders = order.senders(connection, waits.instance) if taken_out else {found.calling_ae}
+            if not acceptance.accepted(connection, senders):
                 raise Undelivered(faults.SILENT)
             if order.newer(connection, waits.instance, waits.destination):
                 raise Undelivered(faults.REPLACED)
