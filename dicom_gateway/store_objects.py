@@ -24,6 +24,7 @@ from dicom_gateway.errors import HandshakeFailed, PeerGone, PeerUnavailable, Rej
 from dicom_gateway.kept_answers import keep_answers
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.tls_wire import TlsWire
+from dicom_gateway.wire import connect
 
 LARGEST_PDU = 128 * 1024
 CONNECT_SECONDS = 10.0
@@ -164,7 +165,7 @@ def _associate(
             evt_handlers=[(evt.EVT_CONN_OPEN, connected)],
             tls_args=(tls, host) if tls else None,
         )
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise PeerUnavailable("unknown_host") from None
     except OSError:
         raise PeerUnavailable("no_connection") from None
@@ -182,7 +183,7 @@ def _associate(
 def _shake_hands(host: str, port: int, tls: SSLContext, seconds: float) -> None:
     """Raises PeerUnavailable where there is no TLS with the peer."""
     try:
-        with socket.create_connection((host, port), seconds) as connection:
+        with connect(host, port, seconds) as connection:
             connection.setblocking(True)
             wire = TlsWire(connection, seconds, tls, server=host)
             wire.expect_all_within(seconds)

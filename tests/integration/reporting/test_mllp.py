@@ -67,6 +67,8 @@ def test_nobody_there() -> None:
         send(free_port())
     with pytest.raises(Undelivered, match=r"^unknown_host$"):
         mllp.send("no.such.host.invalid", 1, b"", "", answer_seconds=1, total_seconds=1)
+    with pytest.raises(Undelivered, match=r"^unknown_host$"):
+        mllp.send("no..host.invalid", 1, b"", "", answer_seconds=1, total_seconds=1)
 
 
 def test_one_that_does_not_answer_is_left() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from dicom_gateway.wire import connect
 from worker.errors import Undelivered
 from worker.reporting import faults
 from worker.reporting.hl7 import acknowledgement
@@ -43,7 +44,7 @@ def send(
     """
     end = time.monotonic() + total_seconds
     try:
-        connection = socket.create_connection((host, port), timeout=min(answer_seconds, total_seconds))
+        connection = connect(host, port, min(answer_seconds, total_seconds))
         if tls:
             connection = tls.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
     except socket.gaierror:
