@@ -46,7 +46,7 @@ from dicom_gateway.requesting import LARGEST_PDU, Agreed, Offer, read_answer, re
 from dicom_gateway.storing import Storing
 from dicom_gateway.tls_wire import TlsWire
 from dicom_gateway.values import one_uid
-from dicom_gateway.wire import Wire
+from dicom_gateway.wire import Wire, connect
 
 P_DATA, RELEASE_RQ = 0x04, 0x05
 CONNECT_SECONDS, RELEASE_SECONDS, LOOK_SECONDS = 10.0, 5.0, 0.25
@@ -261,7 +261,7 @@ def asking(
     if storing:
         offers += FILM_OFFERS
     try:
-        connection = socket.create_connection((host, port), min(timeout, CONNECT_SECONDS))
+        connection = connect(host, port, min(timeout, CONNECT_SECONDS))
     except socket.gaierror:
         raise PeerUnavailable("unknown_host") from None
     except OSError:

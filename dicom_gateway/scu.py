@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from dicom_gateway.negotiation import DEFAULT_MAX_PDU
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.requesting import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, Offer, request_pdu
 from dicom_gateway.tls_wire import TlsWire, reason_of
-from dicom_gateway.wire import Wire
+from dicom_gateway.wire import Wire, connect
 
 P_DATA = 0x04
 REJECTIONS: dict[tuple[int, ...], str] = {
@@ -52,7 +53,9 @@ def echo(
     timeout: float = 5.0,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """C-ECHO, all of it within `timeout` seconds. Raises PeerUnavailable, Rejected and NoTls among it.
+    """C-ECHO, all of it within `timeout` seconds, but for the look-up of the name.
+
+    Raises PeerUnavailable, Rejected and NoTls among it.
 
     Over a socket of our own: pynetdicom waits in select(), which knows no descriptor above 1023, and a gateway with
     a thousand peers asks itself.
@@ -60,11 +63,12 @@ def echo(
     Args:
         tls: over TLS, as client.
     """
+    end = time.monotonic() + timeout
     try:
-        with socket.create_connection((host, port), timeout) as connection:
+        with connect(host, port, timeout) as connection:
             connection.setblocking(True)
             wire = TlsWire(connection, timeout, tls, server=host) if tls else Wire(connection, timeout)
-            status = _echo(wire, timeout, called_ae, calling_ae)
+            status = _echo(wire, end - time.monotonic(), called_ae, calling_ae)
     except NoTls as failed:
         raise NoTls(f"no TLS with {host}:{port}: {failed}") from None
     except ssl.SSLError as error:  # TLS 1.3: whether our certificate is good enough is said behind the handshake

@@ -24,6 +24,7 @@ from dicom_gateway.errors import HandshakeFailed, PeerGone, PeerUnavailable, Rej
 from dicom_gateway.kept_answers import keep_answers
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_gateway.tls_wire import TlsWire
+from dicom_gateway.wire import connect
 
 LARGEST_PDU = 128 * 1024
 CONNECT_SECONDS = 10.0
@@ -57,6 +58,11 @@ class StoreAnswer:
         if self.status is None:
             return False
         return self.status == DUPLICATE or code_to_category(self.status) in (STATUS_SUCCESS, STATUS_WARNING)
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is known that the peer did not take it: it was not sent, or its status says so."""
+        return not self.asked or (self.status is not None and not self.held)
 
 
 def meaning_of(status: int) -> str:
@@ -159,7 +165,7 @@ def _associate(
             evt_handlers=[(evt.EVT_CONN_OPEN, connected)],
             tls_args=(tls, host) if tls else None,
         )
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise PeerUnavailable("unknown_host") from None
     except OSError:
         raise PeerUnavailable("no_connection") from None
@@ -177,7 +183,7 @@ def _associate(
 def _shake_hands(host: str, port: int, tls: SSLContext, seconds: float) -> None:
     """Raises PeerUnavailable where there is no TLS with the peer."""
     try:
-        with socket.create_connection((host, port), seconds) as connection:
+        with connect(host, port, seconds) as connection:
             connection.setblocking(True)
             wire = TlsWire(connection, seconds, tls, server=host)
             wire.expect_all_within(seconds)

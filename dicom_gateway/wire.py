@@ -5,6 +5,7 @@ import math
 import socket
 import struct
 import time
+from contextlib import ExitStack
 
 from pynetdicom.pdu import A_ABORT_RQ
 
@@ -15,6 +16,32 @@ log = logging.getLogger("xrayq.gateway")
 
 LEAST_RATE = 1024
 """Bytes a second of a PDU, once its network time-out has passed: a tenth of what a shared VPN gives on a bad day."""
+
+
+def connect(host: str, port: int, seconds: float) -> socket.socket:
+    """A connection within so many seconds, however many addresses the name has. Its look-up, which the system ends,
+    comes on top. Raises OSError of the last address tried; gaierror for a name of no host, also one that can be none.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # an empty label, or one of more than 63 characters (RFC 1035 2.3.4)
+        raise socket.gaierror(socket.EAI_NONAME, "no host can have this name") from None
+    end = time.monotonic() + seconds
+    failure: OSError = TimeoutError("timed out")
+    for family, kind, protocol, _, address in found:
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            with ExitStack() as unless_connected:
+                connection = unless_connected.enter_context(socket.socket(family, kind, protocol))
+                connection.settimeout(left)
+                connection.connect(address)
+                unless_connected.pop_all()
+                return connection
+        except OSError as error:
+            failure = error
+    raise failure
 
 
 class Wire:

@@ -96,13 +96,15 @@ class Undelivered(WorkerError):
     """An alarm's message or a result did not arrive. The text is a code such as `http_500`; never what the other side
     said."""
 
-    def __init__(self, reason: str, *, to: tuple[str, ...] = ()) -> None:
+    def __init__(self, reason: str, *, to: tuple[str, ...] = (), nothing_arrived: bool = False) -> None:
         """
         Args:
             to: recipients that it did not reach, where it reached others; () for all.
+            nothing_arrived: it is known that the other side has nothing of it, which the code alone does not say.
         """
         super().__init__(reason)
         self.to = to
+        self.nothing_arrived = nothing_arrived
 
 
 EXIT_CODES: dict[int, str] = {

@@ -18,11 +18,9 @@ from worker.db.tables import audit_event, instance, outbox
 from worker.errors import NotFound, WrongState
 from worker.peers import leaving
 from worker.queue import outbox as queue
-from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, Priority, State, sources
+from worker.states import NO_STUDY, NOT_A_FILM, NOT_ADMITTED, OPERATOR, Priority, State, sources
 from worker.studies import opening
 
-OPERATOR = "operator"
-"""Reason of what a person rejected."""
 OF_DEVICE = ("manufacturer", "model_name", "station")
 
 
@@ -174,19 +172,28 @@ def requeue(engine: Engine, instance_id: int, actor: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TakenBack:
+    """Where the result of an earlier revision is taken back."""
+
+    told: tuple[str, ...] = ()
+    """Names of destinations that are told."""
+    not_told: tuple[str, ...] = ()
+    """Of those that have something of it, and cannot be told: the settings name them no more, or no bundle is live."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rejected:
     """What became of an instance that a person took out."""
 
     reason: str
-    told: tuple[str, ...] = ()
-    """Destinations at which the result of an earlier revision is taken back."""
+    back: TakenBack = TakenBack()
 
 
 def reject(
     engine: Engine,
     instance_id: int,
     actor: str,
-    take_back: Callable[[Connection, int, datetime], tuple[str, ...]] = lambda *_: (),
+    take_back: Callable[[Connection, int, datetime], TakenBack] = lambda *_: TakenBack(),
 ) -> Rejected:
     """Take an instance out of the queue or the quarantine, or a dead letter off the list, for good.
 
@@ -199,13 +206,14 @@ def reject(
         leaving.reject_instance(engine, instance_id, actor=actor)
         return Rejected(reason=NOT_ADMITTED)
     with writing(engine) as connection:
+        _lock_revisions(connection, instance_id)
         now = database_time(connection)
         _move(connection, instance_id, State.INELIGIBLE, reason=OPERATOR, finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
         opening.changed(connection, [instance_id], now)
-        told = take_back(connection, instance_id, now)
+        back = take_back(connection, instance_id, now)
         trail.record(connection, action=Action.REJECTED, instance_id=instance_id, actor=actor)
-    return Rejected(reason=OPERATOR, told=told)
+    return Rejected(reason=OPERATOR, back=back)
 
 
 def _priority(connection: Connection, instance_id: int) -> Priority:
@@ -217,6 +225,17 @@ def _state_of(engine: Engine, instance_id: int) -> str | None:
     """None where there is no such instance."""
     with reading(engine) as connection:
         return connection.execute(select(instance.c.state).where(instance.c.id == instance_id)).scalar_one_or_none()
+
+
+def _lock_revisions(connection: Connection, instance_id: int) -> None:
+    """Every revision of the film, in the order in which all who lock several films do.
+
+    Until this transaction ends none of them ends, and no result of one is recorded as sent. So `take_back` sees it, or
+    who sends it later sees that this one was taken out.
+    """
+    uid = select(instance.c.sop_instance_uid).where(instance.c.id == instance_id).scalar_subquery()
+    films = select(instance.c.id).where(instance.c.sop_instance_uid == uid)
+    connection.execute(films.order_by(instance.c.id).with_for_update(key_share=True))
 
 
 def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:

@@ -215,6 +215,10 @@ def _host_and_port(where: str) -> tuple[str, int]:
     bare = host.removeprefix("[").removesuffix("]")
     if not re.fullmatch(r"[\w.-]+" if bare == host else r"[0-9A-Fa-f:.%\w]+", bare):
         raise ValueError("should name a host, or an IPv6 address in brackets")
+    try:
+        bare.encode("idna")  # as whoever connects does
+    except UnicodeError:
+        raise ValueError("should name a host: 1 to 63 characters between its dots") from None
     if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
         raise ValueError("should end with a port of 1 to 65535")
     return bare, int(port)

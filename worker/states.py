@@ -5,6 +5,8 @@ from enum import IntEnum, StrEnum
 NOT_A_FILM = "not_a_film"
 """The reason of what came beside the films and can never be one: ineligible from its first moment on."""
 
+OPERATOR = "operator"
+"""The reason of a film that a person took out of the queue, or off the list of dead letters."""
 NOT_ADMITTED = "not_admitted"
 """The reason of what an unknown peer sent and an operator rejected: it never counted, and does not now."""
 

@@ -1,4 +1,4 @@
-"""Messages that may have arrived
+"""Results that may have arrived
 
 Revision ID: 0022
 Revises: 0021
@@ -18,7 +18,8 @@ def upgrade() -> None:
         "perhaps_sent",
         sa.Column("instance_id", IDENTIFIER, nullable=False, comment="the film"),
         sa.Column("bundle_digest", sa.String(64), nullable=False),
-        sa.Column("destination", sa.String(128), nullable=False, comment="as of sent_message"),
+        sa.Column("destination", sa.String(128), nullable=False, comment="as of sent_object and sent_message"),
+        sa.Column("objects", sa.JSON(), nullable=False, comment="DICOM objects of it: UIDs; of a message none"),
         sa.Column(
             "begun_at", sa.DateTime(timezone=True), nullable=False, comment="the first attempt that may have arrived"
         ),

@@ -1,8 +1,10 @@
 """What a C-ECHO that fails says: who was asked for what. Over TLS DCMTK is asked."""
 
 import os
+import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +34,22 @@ def test_nobody_and_no_host_are_told_apart() -> None:
         echo("127.0.0.1", port, called_ae="XRAYQ")
     with pytest.raises(PeerUnavailable, match=r"^no host no-such-host.invalid is known$"):
         echo("no-such-host.invalid", port, called_ae="XRAYQ")
+
+
+def test_a_name_of_many_addresses_has_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them answers to a connection: the queue of who listens is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        address = full.getsockname()
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address)] * 4
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        begun = time.monotonic()
+        with pytest.raises(PeerUnavailable, match=r"^no answer to C-ECHO"):
+            echo("pacs.test", address[1], called_ae="PACS", timeout=0.5)
+        assert time.monotonic() - begun < 1.0
 
 
 @contextmanager

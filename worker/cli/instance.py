@@ -218,5 +218,7 @@ def reject(name: Name) -> None:
     default = default_of(settings.bundle)
     rejected = reject_instance(engine, instance_id, operator(), take_back(settings, default))
     typer.echo(f"instance {instance_id} is ineligible ({rejected.reason})")
-    for destination in rejected.told:
+    for destination in rejected.back.told:
         typer.echo(f"what was told of the film before is taken back at {destination}")
+    for destination in rejected.back.not_told:
+        typer.echo(f"WARNING: {destination} has a result of the film before, and cannot be told: tell them", err=True)

@@ -427,7 +427,8 @@ perhaps_sent = Table(
     metadata,
     Column("instance_id", Identifier, ForeignKey("instance.id"), primary_key=True, comment="the film"),
     Column("bundle_digest", String(64), primary_key=True),
-    Column("destination", String(128), primary_key=True, comment="as of sent_message"),
+    Column("destination", String(128), primary_key=True, comment="as of sent_object and sent_message"),
+    Column("objects", JSON, nullable=False, comment="DICOM objects of it: UIDs; of a message none"),
     Column("begun_at", Timestamp, nullable=False, comment="the first attempt that may have arrived"),
 )
 

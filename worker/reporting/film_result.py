@@ -1,7 +1,7 @@
 """A film's result, read from database and spool: the value that the objects are made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,20 @@ from model.digest import file_digest
 from model.gate.reasons import REASONS
 from worker.audit import score_check
 from worker.db.scores import FindingView, ScoreView, of_instance
-from worker.db.tables import instance, sent_object
+from worker.db.tables import instance, perhaps_sent, sent_object
 from worker.errors import Undelivered
 from worker.reporting.faults import FILM_ALTERED, FILM_MISSING, NO_SCORE, SCORE_ALTERED
+from worker.reporting.perhaps import ObjectName
 from worker.reporting.revisions import before
 from worker.reporting.told import last_told
 from worker.reporting.waiting import WaitingResult
-from worker.states import State
+from worker.states import OPERATOR, State
 
 DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
 """Structured reports (PS3.4 B.5): these alone can have a predecessor."""
-OPERATOR, VIEW = "operator", "view"
-"""Reasons: a person's, and the gate's for a view that is not scored."""
+OBJECT_NAME = tuple(field.name for field in fields(ObjectName))
+VIEW = "view"
+"""The gate's reason for a view that is not scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,36 +162,21 @@ def _not_analysed(code: str, views: Sequence[str] = ()) -> NotAnalysed:
 
 
 def _sent_of_earlier(connection: Connection, row: Row[Any]) -> tuple[SentBefore, ...]:
-    """Documents of the newest earlier revision of the same film of which any was sent."""
-    query = (
-        select(
-            instance.c.revision,
-            instance.c.study_instance_uid,
-            sent_object.c.series_instance_uid,
-            sent_object.c.sop_class_uid,
-            sent_object.c.sop_instance_uid,
-        )
-        .join(sent_object, sent_object.c.instance_id == instance.c.id)
-        .where(
-            instance.c.sop_instance_uid == row.sop_instance_uid,
-            instance.c.revision < row.revision,
-            instance.c.is_film,
-            sent_object.c.sop_class_uid.startswith(DOCUMENTS),
-        )
-        .distinct()
-        .order_by(instance.c.revision.desc(), sent_object.c.sop_instance_uid)
-    )
-    rows = connection.execute(query).all()
-    return tuple(
-        SentBefore(
-            study_instance_uid=found.study_instance_uid,
-            series_instance_uid=found.series_instance_uid,
-            sop_class_uid=found.sop_class_uid,
-            sop_instance_uid=found.sop_instance_uid,
-        )
-        for found in rows
-        if found.revision == rows[0].revision
-    )
+    """Documents of the newest earlier revision of the same film of which any was sent, or may have arrived."""
+    film = (instance.c.revision, instance.c.study_instance_uid)
+    of_film = instance.c.id.in_(before(row.id))
+    perhaps = select(*film, perhaps_sent.c.objects).join(perhaps_sent).where(of_film)
+    took = select(*film, *(sent_object.c[name] for name in OBJECT_NAME)).join(sent_object).where(of_film)
+    # What may have arrived is read first: the transaction that ends it writes what was taken.
+    rows = [(revision, study, one) for revision, study, objects in connection.execute(perhaps) for one in objects]
+    rows += [
+        (revision, study, dict(zip(OBJECT_NAME, uids, strict=True)))
+        for revision, study, *uids in connection.execute(took)
+    ]
+    documents = [found for found in rows if found[2]["sop_class_uid"].startswith(DOCUMENTS)]
+    newest = max((revision for revision, _, _ in documents), default=0)
+    named = {SentBefore(study_instance_uid=study, **one) for revision, study, one in documents if revision == newest}
+    return tuple(sorted(named, key=lambda one: one.sop_instance_uid))
 
 
 def _told_of_earlier(connection: Connection, row: Row[Any], destination: str) -> tuple[Found, ...]:

@@ -3,22 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, select
 
 from worker.db.tables import errand, instance
 from worker.reporting.new_results import has_result
 from worker.reporting.revisions import after, before
 from worker.reporting.told import may_have, was_sent
 from worker.reporting.waiting import LOST, WAITS, WaitingResult, goes_to, of_instance
+from worker.states import OPERATOR, State
 
 
 def newer(connection: Connection, instance_id: int, destination: str = "") -> int | None:
-    """The newest later revision of the film that has a result there: it was sent, waits, or was given up.
+    """The newest later revision of the film that has a result there: it was sent, waits, or was given up. One that a
+    person took out counts, too, also where it is told nowhere: nothing of the film before it goes out from then on.
 
     Args:
         destination: "" for any.
     """
-    for key in connection.execute(after(instance_id).order_by(instance.c.revision.desc())).scalars():
+    columns = (instance.c.id, instance.c.state, instance.c.reason)
+    later = select(*columns).where(instance.c.id.in_(after(instance_id))).order_by(instance.c.revision.desc())
+    for key, state, reason in connection.execute(later):
+        if (state, reason) == (State.INELIGIBLE, OPERATOR):
+            return int(key)
         waits = select(errand.c.id).where(errand.c.kind.in_((WAITS, LOST)), of_instance(key))
         if destination:
             waits = waits.where(goes_to([destination]))
@@ -39,16 +45,11 @@ def corrects(connection: Connection, of: WaitingResult) -> bool:
 
 def earlier(connection: Connection, of: WaitingResult) -> Sequence[Row[Any]]:
     """Errands of earlier revisions of the same film that wait for the same destination."""
-    return connection.execute(_earlier(of.instance, of.destination)).all()
+    query = select(errand).where(errand.c.kind == WAITS, goes_to([of.destination]))
+    return connection.execute(query.where(errand.c.instance_id.in_(before(of.instance)))).all()
 
 
-def has_earlier(connection: Connection, instance_id: int, destination: str) -> bool:
-    """Whether the destination has something of an earlier revision of the film, or may have, or it waits to be sent."""
-    if may_have(connection, before(instance_id), destination):
-        return True
-    return connection.execute(_earlier(instance_id, destination).limit(1)).first() is not None
-
-
-def _earlier(instance_id: int, destination: str) -> Select[Any]:
-    query = select(errand).where(errand.c.kind == WAITS, goes_to([destination]))
-    return query.where(errand.c.instance_id.in_(before(instance_id)))
+def senders(connection: Connection, instance_id: int) -> set[str]:
+    """AEs that sent the film up to this revision: a correction may come another way, from the PACS say."""
+    film = select(instance.c.calling_ae).where((instance.c.id == instance_id) | instance.c.id.in_(before(instance_id)))
+    return set(connection.execute(film).scalars())

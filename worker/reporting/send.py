@@ -30,6 +30,7 @@ from worker.reporting.film_result import facts, film_of, film_result
 from worker.reporting.told import was_sent
 from worker.reporting.waiting import WaitingResult
 from worker.reporting.withdrawn import flags_told
+from worker.states import OPERATOR, State
 
 log = logging.getLogger("xrayq.report")
 
@@ -78,13 +79,13 @@ class ResultDelivery:
         except Undelivered as failure:
             self.failed(taken, waits, str(failure))
             return str(failure)
-        attempt = self._begin(taken, waits, destination)
+        attempt = self._begin(taken, waits, made)
         if attempt is None:
             return ""
         try:
             sent = adapter.send(made, opened)
         except Undelivered as failure:
-            if attempt.first and not faults.may_have_arrived(str(failure)):
+            if attempt.first and (failure.nothing_arrived or not faults.may_have_arrived(str(failure))):
                 self._did_not_arrive(taken, waits)
             self.failed(taken, waits, str(failure))
             return str(failure)
@@ -107,18 +108,21 @@ class ResultDelivery:
     def _outgoing(self, waits: WaitingResult, destination: Destination, attempt: int) -> Outgoing:
         """The result, where it may leave. Raises Undelivered."""
         with reading(self.database) as connection:
+            outdated = order.earlier(connection, waits)  # before the facts: it ends with a row of what was sent
             found = facts(connection, waits)
-            if not acceptance.accepted(connection, [found.calling_ae]):
+            taken_out = (found.state, found.reason) == (State.INELIGIBLE, OPERATOR)
+            senders = order.senders(connection, waits.instance) if taken_out else {found.calling_ae}
+            if not acceptance.accepted(connection, senders):
                 raise Undelivered(faults.SILENT)
             if order.newer(connection, waits.instance, waits.destination):
                 raise Undelivered(faults.REPLACED)
             flagged_only = destination.due((), found.at) is None
             if flagged_only and order.ended_later(connection, waits.instance):  # it may go there, or have no flag
                 raise Undelivered(faults.REPLACED)
-            outdated = order.earlier(connection, waits)
         if outdated:
             self._give_up_earlier(waits)
         with reading(self.database) as connection:
+            found = facts(connection, waits) if outdated else found
             corrects = order.corrects(connection, waits)
             told = flags_told(connection, waits.instance, waits.destination, on_its_way=False) if flagged_only else ()
         film = film_of(self.spool, found.film_digest)
@@ -143,16 +147,16 @@ class ResultDelivery:
             values = {"next_attempt_at": until, "lease_until": None, "payload": waits.as_dict()}
             lease.change(connection, ERRANDS, taken.claim, **values)
 
-    def _begin(self, taken: Errand, waits: WaitingResult, destination: Destination) -> "_Attempt | None":
+    def _begin(self, taken: Errand, waits: WaitingResult, made: Sequence[perhaps.Made]) -> "_Attempt | None":
         """Making may take long, and the lease is for sending. None where another has it by now.
 
-        From here on a message may have arrived; a PACS is asked what it has.
+        From here on it may have arrived.
         """
         with writing(self.database) as connection:
             now = database_time(connection)
             if not self._keep(connection, taken, now):
                 return None
-            return _Attempt(first=not destination.confirmable and perhaps.begin(connection, waits, now))
+            return _Attempt(first=perhaps.begin(connection, waits, made, now))
 
     def _did_not_arrive(self, taken: Errand, waits: WaitingResult) -> None:
         with writing(self.database) as connection:
@@ -183,9 +187,8 @@ class ResultDelivery:
             now = database_time(connection)
             for one in sent:
                 one.keep(connection, waits, now)
-            if not destination.confirmable:
-                perhaps.forget(connection, waits)
-            elif self.options.confirm:
+            perhaps.forget(connection, waits)
+            if destination.confirmable and self.options.confirm:
                 confirming.begin(connection, waits, now)
             errands.wake(connection, *waiting.after_earlier(waits.destination), now=now)
             detail = {
@@ -229,7 +232,7 @@ class ResultDelivery:
 @dataclass(frozen=True, kw_only=True)
 class _Attempt:
     first: bool
-    """Before it, this message cannot have arrived."""
+    """Before it, nothing of this result can have arrived."""
 
 
 @contextmanager

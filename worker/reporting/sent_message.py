@@ -24,6 +24,10 @@ class MadeMessage:
     def digest(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def object_name(self) -> None:
+        """It is no DICOM object."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SentMessage:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, select
+from sqlalchemy import Connection, Select, Table, select, union
 
 from worker.db.tables import errand, perhaps_sent, sent_message, sent_object
 from worker.reporting.waiting import LOST, WAITS, of_instance
@@ -52,6 +52,17 @@ def _messages(table: Table, revisions: Select[Any], destination: str) -> Select[
     return query.where(table.c.destination == destination, table.c.instance_id.in_(revisions))
 
 
+def had_by(connection: Connection, instances: Select[Any]) -> frozenset[str]:
+    """Names of the destinations that have something of these instances, or may have, or for which it waits.
+
+    One statement: one transaction makes what waits what was sent, and between two looks it would be seen as neither.
+    """
+    waits = select(errand.c.destination).where(errand.c.kind == WAITS, errand.c.instance_id.in_(instances))
+    tables = (sent_object, sent_message, perhaps_sent)
+    have = (select(table.c.destination).where(table.c.instance_id.in_(instances)) for table in tables)
+    return frozenset(connection.execute(union(waits, *have)).scalars())
+
+
 def may_have(connection: Connection, instances: Select[Any], destination: str) -> bool:
     """Whether the destination has something of these instances, or may have."""
     objects = select(sent_object.c.id).where(
@@ -63,7 +74,8 @@ def may_have(connection: Connection, instances: Select[Any], destination: str) -
 
 
 def bundle_of(connection: Connection, instance_id: int) -> str:
-    """Digest of the bundle whose result of the instance waits, was given up, or was sent last; "" where none was."""
+    """Digest of the bundle whose result of the instance waits, was given up, was sent last, or may have arrived; ""
+    where none did."""
     payload = connection.execute(
         select(errand.c.payload).where(errand.c.kind.in_((WAITS, LOST)), of_instance(instance_id)).limit(1)
     ).scalar_one_or_none()
@@ -79,4 +91,7 @@ def bundle_of(connection: Connection, instance_id: int) -> str:
             .limit(1)
         )
     ]
-    return str(max(sent, key=lambda row: row.sent_at).bundle_digest) if sent else ""
+    if sent:
+        return str(max(sent, key=lambda row: row.sent_at).bundle_digest)
+    perhaps = select(perhaps_sent.c.bundle_digest).where(perhaps_sent.c.instance_id == instance_id)
+    return connection.execute(perhaps.order_by(perhaps_sent.c.begun_at.desc()).limit(1)).scalar_one_or_none() or ""

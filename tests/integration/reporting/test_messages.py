@@ -500,10 +500,12 @@ def test_a_correction_that_a_person_takes_out_takes_back_what_was_told(site: Sit
         bundle = placed_bundle(told.bundle)
         take_back = TakeBack(routes_of(told.configured), not_analysed=True, default=bundle)
         rejected = instances.reject(told.database, second, "operator:test", take_back)
-        assert rejected == instances.Rejected(reason="operator", told=tuple(names(told.every)))
+        assert rejected == instances.Rejected(
+            reason="operator", back=instances.TakenBack(told=tuple(names(told.every)))
+        )
         assert [send(told, nth) for nth in range(3)] == [[""], ["replaced", "not_told"], [""]]
         first = told.film("first of its kind", end=False)
-        assert instances.reject(told.database, first, "operator:test", take_back).told == ()
+        assert instances.reject(told.database, first, "operator:test", take_back).back == instances.TakenBack()
     assert [json.loads(body)["type"] for _, body in hook.requests] == ["flagged_film", "withdrawn_flag"]
     correction = hl7.parse(found.came[1].decode())
     said = {str(segment[3][0][0]): str(segment[11]) for segment in correction.segments("OBX")[3:]}

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from dicom_gateway.result import FilmResult
 from dicom_gateway.tls import Followed
 from worker.reporting.destinations import Hl7Destination, StoreDestination
+from worker.reporting.perhaps import Made
 from worker.reporting.waiting import WaitingResult
 
 Opened = Callable[[Callable[[], None]], None]
@@ -92,7 +93,7 @@ class Sent(Protocol):
 class Adapter(Protocol):
     """One for each destination. One thread at a time calls it."""
 
-    def make(self, outgoing: Outgoing) -> Sequence[Any]:
+    def make(self, outgoing: Outgoing) -> Sequence[Made]:
         """What will be sent; the same arguments give the same bytes. Raises Undelivered; any other error is logged
         without its text, for that may hold a patient's name."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 
@@ -20,6 +20,7 @@ from worker.reporting import faults
 from worker.reporting.adapters.adapter import Opened, Outgoing, SendOptions
 from worker.reporting.destinations import StoreDestination
 from worker.reporting.objects import Make
+from worker.reporting.perhaps import ObjectName
 from worker.reporting.waiting import WaitingResult
 
 PICTURE_FAULTS = (faults.NO_PICTURE, faults.NO_BUNDLE)
@@ -38,6 +39,15 @@ class MadeObject:
     """SHA-256 of the data set in its own transfer syntax, without preamble and file meta."""
     without: str = ""
     """Why no picture goes with it, a code of `faults`."""
+
+    @property
+    def object_name(self) -> ObjectName:
+        made = self.content
+        return ObjectName(
+            sop_class_uid=str(made.SOPClassUID),
+            sop_instance_uid=str(made.SOPInstanceUID),
+            series_instance_uid=str(made.SeriesInstanceUID),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +108,7 @@ class StoreAdapter:
     def send(self, made: Sequence[MadeObject], opened: Opened) -> list[SentObject]:
         answers = self._answers([one.content for one in made], opened)
         if reason := faults.of_answers(answers, len(made)):
-            raise Undelivered(reason)
+            raise Undelivered(reason, nothing_arrived=all(answer.refused for answer in answers))
         return [_sent(one, answer) for one, answer in zip(made, answers, strict=True)]
 
     def _answers(self, objects: Sequence[Dataset], opened: Opened) -> list[StoreAnswer]:
@@ -118,7 +128,7 @@ class StoreAdapter:
         try:
             return within(2 * options.send_seconds, send)
         except PeerUnavailable as failure:
-            raise Undelivered(str(failure)) from None
+            raise Undelivered(str(failure), nothing_arrived=True) from None  # no association
         except TimeoutError:
             raise Undelivered(faults.NO_ANSWER) from None
 
@@ -138,9 +148,7 @@ def _digest(made: Dataset) -> str:
 def _sent(made: MadeObject, answer: StoreAnswer) -> SentObject:
     assert answer.status is not None  # `faults.of_answers` has no fault to tell
     return SentObject(
-        sop_class_uid=str(made.content.SOPClassUID),
-        sop_instance_uid=str(made.content.SOPInstanceUID),
-        series_instance_uid=str(made.content.SeriesInstanceUID),
+        **asdict(made.object_name),
         digest=made.digest,
         status=answer.status,
         without=made.without,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from dicom_gateway.wire import connect
 from worker.errors import Undelivered
 from worker.reporting import faults
 from worker.reporting.hl7 import acknowledgement
@@ -43,7 +44,7 @@ def send(
     """
     end = time.monotonic() + total_seconds
     try:
-        connection = socket.create_connection((host, port), timeout=min(answer_seconds, total_seconds))
+        connection = connect(host, port, min(answer_seconds, total_seconds))
         if tls:
             connection = tls.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
     except socket.gaierror:
@@ -75,14 +76,14 @@ def send(
 
 
 def _shake_hands(connection: ssl.SSLSocket, answer_seconds: float, end: float) -> None:
-    """Raises Undelivered."""
+    """Raises Undelivered: nothing of the message was sent yet."""
     try:
         _patient(connection, answer_seconds, end)
         connection.do_handshake()
     except ssl.SSLCertVerificationError:
-        raise Undelivered(faults.UNTRUSTED) from None
+        raise Undelivered(faults.UNTRUSTED, nothing_arrived=True) from None
     except OSError:  # silence too: a receiver without TLS waits for the first byte of a frame
-        raise Undelivered(faults.NO_TLS) from None
+        raise Undelivered(faults.NO_TLS, nothing_arrived=True) from None
 
 
 def _say_goodbye(connection: ssl.SSLSocket) -> None:

@@ -37,6 +37,8 @@ def test_without_a_star_other_senders_results_go_nowhere() -> None:
         ("CR1:SEVENTEEN LETTERS@pacs.test:104", "entry 2 has a destination that should be an AE title"),
         ("SEVENTEEN LETTERS:PACS@pacs.test:104", "entry 2 has a sender that should be an AE title"),
         ("CR1:PACS@pacs/x:104", "entry 2 should name a host"),
+        ("*:mllp://ris..hospital.test:2575", "entry 2 should name a host: 1 to 63 characters between its dots"),
+        (f"CR1:PACS@{'p' * 64}.test:104", "entry 2 should name a host: 1 to 63 characters between its dots"),
         ("*:PACS@pacs.test:104", "to one destination twice"),
     ],
 )
