@@ -8,7 +8,8 @@ Admitted a week late, a film replaces no correction of it that came in between.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dicom_gateway.revision import UNKNOWN, Comparison
+from dicom_gateway.revision import Comparison
+from worker.errors import Unhealthy
 from worker.states import DUPLICATE, NOT_A_FILM, REPLACED
 
 Pair = tuple[str, str]
@@ -43,8 +44,8 @@ class Fate:
 
 
 def unread(_earlier: str, _later: str) -> Comparison:
-    """Where no spool can be read: other bytes are another film."""
-    return Comparison(same=False, identity_changed=(UNKNOWN,), changed=(UNKNOWN,))
+    """Where nothing reads the spool. Other bytes may be the same film, so nobody guesses."""
+    raise Unhealthy("a film is here with other bytes, and nothing here compares the two")
 
 
 def decide(

@@ -141,7 +141,7 @@ def test_rejected_it_stays_and_never_counts(database: Engine, spool: Spool, tmp_
     assert reject_sender(database, "CR1", [ip_network(ELSEWHERE)], actor=WHO).films == 1
     with pytest.raises(WrongState, match="quarantine"):
         requeue(database, key, WHO)
-    assert reject(database, key, WHO) == "not_admitted"
+    assert reject(database, key, WHO).reason == "not_admitted"
     gone = ("ineligible", "not_admitted", False)
     assert states(database) == [(key, *gone), (second, *gone)]
     assert accounts(database) == (2, 0, 0)

@@ -16,9 +16,12 @@ from tests.integration.peers.test_quarantine import ELSEWHERE, WHO, accounts, ac
 from tests.integration.studies.studies import Studies, uid_of
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event, instance
+from worker.errors import ConfigurationError, Unhealthy
 from worker.instances import find, reject
 from worker.peers.leaving import admit_instance, admit_sender, reject_sender
+from worker.processes.parts import film_comparison
 from worker.receiving.ingest import ingest
+from worker.settings import Settings
 
 
 def admit(database: Engine, calling_ae: str) -> None:
@@ -104,6 +107,36 @@ def test_other_bytes_are_compared_as_at_the_door(database: Engine, spool: Spool,
     assert detail == {"before": known, "identity_changed": ["PatientID"], "changed": ["PatientID"]}
     assert find(database, str(known))[0].replaced_by == other
     assert accounts(database) == (4, 0, 0)
+
+
+def test_without_the_spool_nobody_guesses(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """From a shell without the volume, with another installation's spool, and with a film that cannot be read."""
+    spool.prepare()
+    other = Spool(tmp_path / "other", reserve_bytes=0)
+    other.prepare()
+    _, first = stranger(database, spool, film(spool, tmp_path, ae="CR1"))
+    noted = film(spool, tmp_path, ae="CR2", ImageComments="seen")
+    _, second = stranger(database, spool, noted)
+    admit(database, "CR1")
+
+    def admitted(root: Path) -> str:
+        with film_comparison(Settings(spool=root)) as compared:
+            return admit_instance(database, second, actor=WHO, compare=compared)
+
+    for root in (tmp_path / "not_mounted", other.root):
+        with pytest.raises(ConfigurationError, match=r"^XRAYQ_SPOOL: .* run this where the gateway's spool is"):
+            admitted(root)
+    content = noted.path.read_bytes()
+    noted.path.unlink()
+    noted.path.mkdir()  # no permission says the same to everybody but root
+    with pytest.raises(Unhealthy, match="cannot be read to compare it: Is a directory"):
+        admitted(spool.root)
+    assert queued(database) == [first]
+    assert ends(database) == []
+    noted.path.rmdir()
+    noted.path.write_bytes(content)
+    assert admitted(spool.root) == "duplicate"
+    assert queued(database) == [first]
 
 
 def test_one_score_whoever_is_faster(
