@@ -40,7 +40,8 @@ class Fate:
     other: AdmittedFilm | None = None
     """That it is a duplicate or a revision of, or that replaced it; None where it stands alone."""
     found: Comparison | None = None
-    """Of a revision: in what it differs from the one before it."""
+    """Of a revision: in what it differs from the one before it. Of a duplicate with other bytes: in demographics, or in
+    nothing that is looked at."""
 
 
 def unread(_earlier: str, _later: str) -> Comparison:
@@ -74,7 +75,7 @@ def decide(
         return unknown
     for film, pair in pairs:
         if compared[pair].same:
-            return Fate(reason=DUPLICATE, other=film)
+            return Fate(reason=DUPLICATE, other=film, found=compared[pair])
     if after:
         return Fate(reason=REPLACED, other=after)
     return Fate(other=before, found=compared[before.digest, digest]) if before else Fate()

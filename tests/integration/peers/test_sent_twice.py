@@ -17,7 +17,7 @@ from tests.integration.studies.studies import Studies, uid_of
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event, instance
 from worker.errors import ConfigurationError, Unhealthy
-from worker.instances import find, reject
+from worker.instances import find, history, reject
 from worker.peers.leaving import admit_instance, admit_sender, reject_sender
 from worker.processes.parts import film_comparison
 from worker.receiving.ingest import ingest
@@ -107,6 +107,17 @@ def test_other_bytes_are_compared_as_at_the_door(database: Engine, spool: Spool,
     assert detail == {"before": known, "identity_changed": ["PatientID"], "changed": ["PatientID"]}
     assert find(database, str(known))[0].replaced_by == other
     assert accounts(database) == (4, 0, 0)
+
+
+def test_of_a_duplicate_the_trail_keeps_whose_name_changed(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """As at the door: the patient is the same, so there is no new work."""
+    _, held = stranger(database, spool, film(spool, tmp_path, ae="CR1", PatientName="SMITH^ANNA", PatientID="1"))
+    _, known = ingest(database, spool, film(spool, tmp_path, ae="KNOWN", PatientName="SMYTH^ANNA", PatientID="1"))
+    assert admit_instance(database, held, actor=WHO, compare=reading_from(spool)) == "duplicate"
+    detail = history(database, held)[-1].detail
+    assert detail == {"reason": "duplicate", "here_already": known, "demographics_changed": ["PatientName"]}
+    assert find(database, str(held))[0].identity_changed is None
+    assert queued(database) == [known]
 
 
 def test_without_the_spool_nobody_guesses(database: Engine, spool: Spool, tmp_path: Path) -> None:
