@@ -16,12 +16,13 @@ from tests.integration.peers.test_quarantine import ELSEWHERE, WHO, accounts, ac
 from tests.integration.studies.studies import Studies, uid_of
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event, instance
-from worker.errors import ConfigurationError, Unhealthy
-from worker.instances import find, history, reject
+from worker.errors import ConfigurationError, Unhealthy, WrongState
+from worker.instances import find, find_one, history, reject
 from worker.peers.leaving import admit_instance, admit_sender, reject_sender
 from worker.processes.parts import film_comparison
 from worker.receiving.ingest import ingest
 from worker.settings import Settings
+from worker.states import State, sources
 
 
 def admit(database: Engine, calling_ae: str) -> None:
@@ -107,6 +108,24 @@ def test_other_bytes_are_compared_as_at_the_door(database: Engine, spool: Spool,
     assert detail == {"before": known, "identity_changed": ["PatientID"], "changed": ["PatientID"]}
     assert find(database, str(known))[0].replaced_by == other
     assert accounts(database) == (4, 0, 0)
+
+
+def test_by_its_uid_a_command_takes_the_film_that_it_can_act_on(studies: Studies) -> None:
+    """A stranger's film is the newest under the UID of a dead letter, then another stranger's."""
+    database, spool, folder = studies.database, studies.site.spool, studies.site.folder
+    about = {"StudyInstanceUID": uid_of("S")}
+    _, known = ingest(database, spool, film(spool, folder, ae="KNOWN", **about))
+    _, held = stranger(database, spool, film(spool, folder, ae="CR1", PatientID="X", **about))
+    uid = find(database, str(known))[0].sop_instance_uid
+    studies.site.end(known, "failed")
+    assert find_one(database, uid, {State.FAILED}) == known
+    assert find_one(database, uid, {State.QUARANTINED}) == held
+    with pytest.raises(WrongState, match=rf"name an id: {known} \(failed, of KNOWN\), {held} \(quarantined, of CR1\)"):
+        find_one(database, uid, sources(State.INELIGIBLE))
+    assert find_one(database, uid, {State.SCORED}) == held, "which the command refuses in its own words"
+    _, last = ingest(database, spool, film(spool, folder, ae="KNOWN", PatientID="Y", **about))
+    assert find_one(database, uid, {State.QUARANTINED}) == held
+    assert find_one(database, str(last), {State.QUARANTINED}) == last
 
 
 def test_of_a_duplicate_the_trail_keeps_whose_name_changed(database: Engine, spool: Spool, tmp_path: Path) -> None:
