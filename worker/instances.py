@@ -1,6 +1,6 @@
 """Instances as people see them: listing, one in full, requeue and reject."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -135,22 +135,6 @@ def find(engine: Engine, name: str) -> list[InstanceView]:
     if not views:
         raise NotFound(f"no instance {name}: 'xrayq instance list' shows ids and UIDs")
     return views
-
-
-def find_one(engine: Engine, name: str, states: Container[State]) -> int:
-    """The id of the instance that a command can act on, which needs one of these states.
-
-    By a SOP Instance UID it is the one revision in such a state: the newest may be what a stranger sent under that UID.
-    Where none is, it is the newest, and the command says why not.
-
-    Raises NotFound; WrongState where several are.
-    """
-    views = find(engine, name)
-    fitting = [view for view in views if view.state in states]
-    if len(fitting) > 1:
-        told = ", ".join(f"{view.id} ({view.state}, of {view.calling_ae})" for view in fitting)
-        raise WrongState(f"{len(fitting)} instances have this UID, and any of them may be meant: name an id: {told}")
-    return (fitting or views)[-1].id
 
 
 def count_by_reason(engine: Engine) -> list[tuple[str, str | None, int]]:

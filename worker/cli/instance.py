@@ -16,6 +16,7 @@ from worker.cli.common import (
     wide_console,
 )
 from worker.cli.instance_view import detail_lines, plain_text, print_score, print_table, styled
+from worker.cli.one_instance import find_one
 from worker.processes.parts import film_comparison, open_database
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances and their scores.")
@@ -171,7 +172,6 @@ def admit(name: Name) -> None:
     
     xrayq instance admit 17
     """
-    from worker.instances import find_one
     from worker.peers.leaving import admit_instance
     from worker.states import State
 
@@ -190,7 +190,6 @@ def requeue(name: Name) -> None:
     \b
     xrayq instance requeue 17
     """
-    from worker.instances import find_one
     from worker.instances import requeue as requeue_instance
     from worker.states import State
 
@@ -210,7 +209,6 @@ def reject(name: Name) -> None:
     xrayq instance reject 17
     """
     from worker.cli.roles import default_of
-    from worker.instances import find_one
     from worker.instances import reject as reject_instance
     from worker.processes.result_options import take_back
     from worker.states import State, sources

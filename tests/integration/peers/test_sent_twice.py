@@ -14,10 +14,11 @@ from dicom_gateway.revision import Comparison, compare
 from dicom_gateway.spool import Spool
 from tests.integration.peers.test_quarantine import ELSEWHERE, WHO, accounts, actions, film, queued, states, stranger
 from tests.integration.studies.studies import Studies, uid_of
+from worker.cli.one_instance import find_one
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event, instance
 from worker.errors import ConfigurationError, Unhealthy, WrongState
-from worker.instances import find, find_one, history, reject
+from worker.instances import find, history, reject
 from worker.peers.leaving import admit_instance, admit_sender, reject_sender
 from worker.processes.parts import film_comparison
 from worker.receiving.ingest import ingest
