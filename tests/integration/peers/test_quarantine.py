@@ -287,6 +287,28 @@ def test_what_arrives_while_its_sender_is_admitted_is_not_left_behind(
     assert accounts(database) == (8, 0, 0)
 
 
+def test_sent_again_and_again_it_is_in_the_trail_once_an_hour(
+    database: Engine, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under made-up titles too, where a known peer brought the film. A known peer's duplicates are all told."""
+    same = film(spool, tmp_path)
+    _, key = stranger(database, spool, same)
+    report = Connected(calling_ae="CR1", address=PACS)
+    _, other = record(database, dose("1.2.3"), unknown=report)
+    _, known = ingest(database, spool, film(spool, tmp_path, "two", ae="KNOWN"))
+    for number in range(3):
+        assert stranger(database, spool, replace(same, fresh=False)) == (ArrivalKind.DUPLICATE, key)
+        assert record(database, dose("1.2.3"), unknown=report) == (ArrivalKind.DUPLICATE, other)
+        copy = film(spool, tmp_path, "two", ae=f"CR{number}")
+        assert stranger(database, spool, replace(copy, fresh=False), ELSEWHERE) == (ArrivalKind.DUPLICATE, known)
+        ingest(database, spool, replace(copy, calling_ae="KNOWN", fresh=False))
+    assert [actions(database, one).count("duplicate") for one in (key, other, known)] == [1, 1, 4]
+    monkeypatch.setattr("worker.peers.quarantine.TOLD_AGAIN", timedelta(0))
+    stranger(database, spool, replace(same, fresh=False))
+    assert actions(database, key).count("duplicate") == 2, "after the hour again"
+    assert trail.verify(database).whole
+
+
 def test_it_begins_to_wait_when_it_is_admitted(database: Engine, spool: Spool, tmp_path: Path) -> None:
     """For alarms, doctor, status and the night's report alike: a film held for days is no queue that stands still."""
     _, key = stranger(database, spool, film(spool, tmp_path))
