@@ -102,7 +102,9 @@ class Comparison:
     """All that makes it another film: keywords of attributes, or a key of IN_WORDS."""
 
 
-def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], bool]) -> Comparison:
+def compare(
+    earlier: Path, later: Path, same_picture: Callable[[Path, Path], bool], *, can_wait: bool = False
+) -> Comparison:
     """Compare a film with the one that came before it.
 
     A file that is gone or unreadable is never the same: a film is scored once too often rather than once too seldom.
@@ -110,10 +112,13 @@ def compare(earlier: Path, later: Path, same_picture: Callable[[Path, Path], boo
     Args:
         same_picture: decodes both files; asked only where all else is the same, and both are coded without loss in
             different ways.
+        can_wait: raise OSError where a file is there and cannot be read, for somebody who can try again elsewhere.
     """
     try:
         first, second = read_film(earlier), read_film(later)
-    except (OSError, Refusal, struct.error, *UNREADABLE):
+    except (OSError, Refusal, struct.error, *UNREADABLE) as error:
+        if can_wait and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise
         return Comparison(same=False, identity_changed=(UNKNOWN,), changed=(UNKNOWN,))
     identity, demographics = _differ(first, second, IDENTITY_TAGS), _differ(first, second, DEMOGRAPHIC_TAGS)
     if demographics and not (first.values["PatientID"] and second.values["PatientID"]):

@@ -19,11 +19,11 @@ from worker.alarms.rules import BY_ID, Condition
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
-from worker.db.tables import audit_event, errand, instance
+from worker.db.tables import errand, instance
 from worker.peers.quarantine import held_senders
 from worker.queue.errands import Kind
 from worker.queue.outbox import ahead
-from worker.receiving import refusals
+from worker.receiving import refusals, waiting
 from worker.states import State
 from worker.words import counted, size
 
@@ -32,9 +32,6 @@ NAMED_REASONS, NAMED_CLASSES = 5, 2
 MOST_REFUSED, MOST_CODES = 20, 100
 """AEs that have an alarm of their own for refusals, the others share one; and codes of each. Both are a stranger's
 words."""
-CHUNK = 100
-AGAIN = (Action.REQUEUED, Action.ADMITTED)
-"""With which a film begins to wait long after it came."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +122,7 @@ def spool_free_mib(spool: Path) -> float | None:
 
 
 def _backlog(connection: Connection, limits: AlarmLimits, now: datetime, standing: bool) -> Iterator[Condition]:
-    oldest = _oldest(connection)
+    oldest = waiting.oldest(connection)
     waited = (now - oldest).total_seconds() if oldest else 0.0
     if oldest and waited > limits.backlog_seconds * (BY_ID["backlog"].release if standing else 1):
         waits = (
@@ -146,23 +143,6 @@ def _backlog(connection: Connection, limits: AlarmLimits, now: datetime, standin
             text=f"{counted(early, 'film')} waiting with a time of receipt in the future: "
             "check the clock of the database's host",
         )
-
-
-def _oldest(connection: Connection) -> datetime | None:
-    """Since when a film waits: since it was received, requeued or admitted. A postponed batch makes it no younger."""
-    requeued = (
-        select(func.max(audit_event.c.at))
-        .where(audit_event.c.instance_id == instance.c.id, audit_event.c.action.in_(AGAIN))
-        .scalar_subquery()
-    )
-    waiting = select(instance.c.received_at, requeued).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
-    oldest: datetime | None = None
-    with connection.execute(waiting.order_by(instance.c.received_at), execution_options={"yield_per": CHUNK}) as rows:
-        for received_at, requeued_at in rows:
-            if oldest and received_at >= oldest:
-                break  # what follows came later still, and is requeued no earlier than it came
-            oldest = min(oldest or requeued_at or received_at, requeued_at or received_at)
-    return oldest
 
 
 def _dead_letters(connection: Connection, limits: AlarmLimits, now: datetime) -> Iterator[Condition]:

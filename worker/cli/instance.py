@@ -16,6 +16,7 @@ from worker.cli.common import (
     wide_console,
 )
 from worker.cli.instance_view import detail_lines, plain_text, print_score, print_table, styled
+from worker.cli.one_instance import find_one
 from worker.processes.parts import film_comparison, open_database
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Instances and their scores.")
@@ -171,12 +172,12 @@ def admit(name: Name) -> None:
     
     xrayq instance admit 17
     """
-    from worker.instances import find
     from worker.peers.leaving import admit_instance
+    from worker.states import State
 
     settings = load_settings()
     engine = open_database(settings)
-    instance_id = find(engine, name)[-1].id
+    instance_id = find_one(engine, name, {State.QUARANTINED})
     with film_comparison(settings) as compare:
         reason = admit_instance(engine, instance_id, actor=operator(), compare=compare)
     typer.echo(f"instance {instance_id} left the quarantine{f', and is ineligible: {reason}' if reason else ''}")
@@ -189,11 +190,11 @@ def requeue(name: Name) -> None:
     \b
     xrayq instance requeue 17
     """
-    from worker.instances import find
     from worker.instances import requeue as requeue_instance
+    from worker.states import State
 
     engine = open_database(load_settings())
-    instance_id = find(engine, name)[-1].id
+    instance_id = find_one(engine, name, {State.FAILED})
     requeue_instance(engine, instance_id, operator())
     typer.echo(f"instance {instance_id} is received again")
 
@@ -208,13 +209,13 @@ def reject(name: Name) -> None:
     xrayq instance reject 17
     """
     from worker.cli.roles import default_of
-    from worker.instances import find
     from worker.instances import reject as reject_instance
     from worker.processes.result_options import take_back
+    from worker.states import State, sources
 
     settings = load_settings()
     engine = open_database(settings)
-    instance_id = find(engine, name)[-1].id
+    instance_id = find_one(engine, name, sources(State.INELIGIBLE))
     default = default_of(settings.bundle)
     rejected = reject_instance(engine, instance_id, operator(), take_back(settings, default))
     typer.echo(f"instance {instance_id} is ineligible ({rejected.reason})")

@@ -14,6 +14,7 @@ from worker.audit.trail import ChainCheck
 from worker.db.session import database_time
 from worker.db.span import Span
 from worker.db.tables import alarm, audit_event, instance, outbox, score
+from worker.receiving import waiting
 from worker.states import Role, State
 
 CHANGES = (
@@ -188,12 +189,13 @@ def alarms(connection: Connection, span: Span) -> tuple[DayAlarm, ...]:
 
 def backlog(connection: Connection) -> Backlog:
     """Films in state received at this moment, and since when the oldest waits."""
-    number, oldest = connection.execute(
-        select(func.count(), func.min(instance.c.received_at))
+    number = connection.execute(
+        select(func.count())
         .select_from(instance)
         .join(outbox, outbox.c.instance_id == instance.c.id)
         .where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
-    ).one()
+    ).scalar_one()
+    oldest = waiting.oldest(connection)
     seconds = max(0, round((database_time(connection) - oldest).total_seconds())) if oldest else None
     return Backlog(waiting=number, oldest_seconds=seconds)
 

@@ -69,7 +69,7 @@ class Admitting:
             queued = {"state": State.RECEIVED, "identity_changed": None}
             leave(connection, ids, (ended if reason else queued) | {"admitted": reason in COUNTS})
         for key, fate in fates.items():
-            if fate.found:
+            if fate.found and not fate.reason:
                 changed = {"identity_changed": list(fate.found.identity_changed)}
                 connection.execute(update(instance).where(instance.c.id == key).values(changed))
         if waiting := [row for row in gone if not fates[row.id].reason]:
@@ -99,15 +99,16 @@ class Admitting:
         return fates
 
     def _events(self, instance_id: int, fate: Fate) -> Iterator[dict[str, Any]]:
+        corrected: dict[str, Any] = {}
+        if fate.found and fate.found.demographics_changed:
+            corrected = {"demographics_changed": list(fate.found.demographics_changed)}
         detail: dict[str, Any] = {}
-        if fate.other and fate.found:
+        if fate.other and fate.found and not fate.reason:
             detail = {"before": fate.other.id, "identity_changed": list(fate.found.identity_changed)}
-            detail |= {"changed": list(fate.found.changed)}
-            if fate.found.demographics_changed:
-                detail["demographics_changed"] = list(fate.found.demographics_changed)
+            detail |= {"changed": list(fate.found.changed)} | corrected
         yield trail.event(action=Action.ADMITTED, instance_id=instance_id, actor=self.actor, detail=detail)
         if fate.reason:
-            ended: dict[str, Any] = {"reason": fate.reason}
+            ended: dict[str, Any] = {"reason": fate.reason} | corrected
             if fate.other:
                 ended["here_already"] = fate.other.id
             yield trail.event(action=Action.INELIGIBLE, instance_id=instance_id, actor=self.actor, detail=ended)

@@ -8,7 +8,8 @@ Admitted a week late, a film replaces no correction of it that came in between.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dicom_gateway.revision import UNKNOWN, Comparison
+from dicom_gateway.revision import Comparison
+from worker.errors import Unhealthy
 from worker.states import DUPLICATE, NOT_A_FILM, REPLACED
 
 Pair = tuple[str, str]
@@ -39,12 +40,13 @@ class Fate:
     other: AdmittedFilm | None = None
     """That it is a duplicate or a revision of, or that replaced it; None where it stands alone."""
     found: Comparison | None = None
-    """Of a revision: in what it differs from the one before it."""
+    """Of a revision: in what it differs from the one before it. Of a duplicate with other bytes: in demographics, or in
+    nothing that is looked at."""
 
 
 def unread(_earlier: str, _later: str) -> Comparison:
-    """Where no spool can be read: other bytes are another film."""
-    return Comparison(same=False, identity_changed=(UNKNOWN,), changed=(UNKNOWN,))
+    """Where nothing reads the spool. Other bytes may be the same film, so nobody guesses."""
+    raise Unhealthy("a film is here with other bytes, and nothing here compares the two")
 
 
 def decide(
@@ -73,7 +75,7 @@ def decide(
         return unknown
     for film, pair in pairs:
         if compared[pair].same:
-            return Fate(reason=DUPLICATE, other=film)
+            return Fate(reason=DUPLICATE, other=film, found=compared[pair])
     if after:
         return Fate(reason=REPLACED, other=after)
     return Fate(other=before, found=compared[before.digest, digest]) if before else Fate()

@@ -6,7 +6,7 @@ no revision that another film is compared with. Its row here has what is known o
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, case, func, insert, select
@@ -14,7 +14,8 @@ from sqlalchemy import Connection, case, func, insert, select
 from dicom_gateway.peers import Certificate, Connected, Unknown, why_unknown
 from worker.audit import trail
 from worker.audit.actions import Action
-from worker.db.tables import instance, quarantine
+from worker.db.session import database_time
+from worker.db.tables import audit_event, instance, quarantine
 from worker.peers import table
 from worker.states import State
 
@@ -22,6 +23,8 @@ FURTHER = "(further senders)"
 """Longer than the 16 characters of an AE title, so none is called so."""
 MOST_SENDERS = 1000
 """That are told apart: anybody can send any title."""
+
+TOLD_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,20 @@ def hold(connection: Connection, instance_id: int, sent_by: Connected, why: Unkn
     connection.execute(insert(quarantine), row)
     detail = {"why": why.name, "address": sent_by.address[:64]}
     return trail.event(action=Action.QUARANTINED, instance_id=instance_id, actor=sent_by.calling_ae, detail=detail)
+
+
+def was_told(connection: Connection, instance_id: int) -> bool:
+    """Whether the trail says of the last hour that an unknown peer sent this object again.
+
+    One event an hour is enough, whoever sends: what is not kept counts toward no bound, and a title is made up quickly.
+    """
+    again = select(audit_event.c.id).where(
+        audit_event.c.instance_id == instance_id,
+        audit_event.c.action == Action.DUPLICATE,
+        audit_event.c.at > database_time(connection) - TOLD_AGAIN,
+        audit_event.c.detail["unknown_sender"].as_string().is_not(None),
+    )
+    return connection.execute(again.limit(1)).first() is not None
 
 
 def held_senders(connection: Connection, most: int = MOST_SENDERS) -> list[HeldSender]:

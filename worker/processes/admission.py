@@ -6,7 +6,7 @@ away, what was read last counts.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Event, Lock
 
@@ -75,6 +75,8 @@ class Admission:
         self._strangers = strangers
         self._objects = self._size = 0
         """In quarantine when the database was read last, and taken since."""
+        self._readings = 0
+        """How often the database was read."""
         self._lock = Lock()
         self.read()
 
@@ -89,6 +91,7 @@ class Admission:
             amount = quarantine.amount(connection)
         with self._lock:
             self._objects, self._size = amount
+            self._readings += 1
         if found != self._peers:
             self._peers = found
             self._pace.forget({*found, STRANGERS})
@@ -119,17 +122,21 @@ class Admission:
         found = self(sent_by) if sent_by else Standing(entry=Entry.KNOWN)
         strange = found.entry in (Entry.QUARANTINED, Entry.REJECTED)
         try:
-            if strange:
-                self._make_sure_of_room(arrived.size if arrived.path else 0)
-            wait = self._wait(found, strange)
-        except (TooFast, QuarantineFull):
-            if arrived.fresh:
-                let_go(self._database, arrived)
+            wait = self._wait(found, strange)  # before the room: what is refused for want of it takes its time too
+            with self._room(arrived.size if arrived.path else 0) if strange else nullcontext():
+                yield sent_by if strange else None
+        except TooFast:
+            self._let_go(arrived)
             raise
-        yield sent_by if strange else None
-        if wait:
-            self._slowed(arrived.calling_ae, wait)
-            self._stop.wait(wait)
+        except QuarantineFull:
+            self._let_go(arrived)
+            self._sleep(arrived.calling_ae, wait)
+            raise
+        self._sleep(arrived.calling_ae, wait)
+
+    def _let_go(self, arrived: Received | OtherObject) -> None:
+        if arrived.fresh:
+            let_go(self._database, arrived)
 
     def _wait(self, found: Standing, strange: bool) -> float:
         """Seconds until the answer. Raises TooFast."""
@@ -139,10 +146,25 @@ class Admission:
             return self._pace.take(found.peer.calling_ae, found.peer.stores_a_minute)
         return 0.0
 
-    def _make_sure_of_room(self, size: int) -> None:
-        """For a stranger's object of so many bytes. Raises QuarantineFull."""
+    def _sleep(self, calling_ae: str, seconds: float) -> None:
+        if seconds:
+            self._slowed(calling_ae, seconds)
+            self._stop.wait(seconds)
+
+    @contextmanager
+    def _room(self, size: int) -> Iterator[None]:
+        """For a stranger's object of so many bytes, which the block commits. Raises QuarantineFull."""
         with self._lock:
             if self._objects >= self._strangers.objects or self._size + size > self._strangers.size:
                 raise QuarantineFull
             self._objects += 1
             self._size += size
+            readings = self._readings
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                if readings == self._readings:  # a reading since then never saw it
+                    self._objects -= 1
+                    self._size -= size
+            raise

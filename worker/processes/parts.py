@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Engine
 
+    from dicom_gateway.revision import Comparison
     from dicom_gateway.spool import Spool
     from model.preprocess import PreprocessSpec
     from worker.peers.deciding import CompareFilms
@@ -115,14 +116,46 @@ def comparing(settings: "Settings") -> "Comparing":
 
 @contextmanager
 def film_comparison(settings: "Settings") -> Iterator["CompareFilms"]:
-    """Compares two films of the spool, by their digests."""
+    """Compares two films of the spool, by their digests.
+
+    Raises ConfigurationError where the spool of the settings is not the one that the films are in. What it gives raises
+    that too, and Unhealthy where a film is there and cannot be read: not compared, the same film would be scored twice.
+    """
     from dicom_gateway.revision import compare
 
-    spool, pictures = open_spool(settings), comparing(settings)
+    spool, variable = open_spool(settings), variable_of_spool(settings)
+    _must_be_spool(spool.root, variable)
+    pictures = comparing(settings)
+
+    def look(first: str, second: str) -> "Comparison":
+        earlier, later = spool.path_of(first), spool.path_of(second)
+        try:
+            if not (earlier.exists() or later.exists()):
+                _must_be_spool(spool.root, variable)
+                raise ConfigurationError(
+                    f"{variable}: neither of two films to compare is in {spool.root}: {_ELSEWHERE}"
+                )
+            return compare(earlier, later, pictures.same_picture, can_wait=True)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise Unhealthy(f"a film of the spool {spool.root} cannot be read to compare it: {why}") from None
+
     try:
-        yield lambda first, second: compare(spool.path_of(first), spool.path_of(second), pictures.same_picture)
+        yield look
     finally:
         pictures.close()
+
+
+_ELSEWHERE = "run this where the gateway's spool is, as the gateway's user"
+
+
+def _must_be_spool(folder: Path, variable: str) -> None:
+    """Raises ConfigurationError."""
+    from dicom_gateway.spool import is_spool
+
+    with _usable(folder, variable):
+        if not is_spool(folder):
+            raise ConfigurationError(f"{variable}: no gateway has its spool in {folder}: {_ELSEWHERE}")
 
 
 def broker_url(settings: "Settings") -> str:

@@ -45,9 +45,10 @@ def ingest(
 ) -> Became:
     """Commit {instance, outbox row, study's row, audit event} for one durable film.
 
-    The same film again is audited and makes no new work. Other content under a known UID, or another patient or study,
-    becomes the next revision; what is no film (`worker.receiving.other_objects`) is none to compare with. A file that
-    the database does not name then leaves the spool: one without an instance means a lost film.
+    The same film again is audited, of unknown peers once an hour, and makes no new work. Other content under a known
+    UID, or another patient or study, becomes the next revision; what is no film (`worker.receiving.other_objects`) is
+    none to compare with. A file that the database does not name then leaves the spool: one without an instance means a
+    lost film.
 
     Args:
         same_picture: see `revision.compare`.
@@ -157,6 +158,8 @@ class _Arrival:
 def _duplicate(
     connection: Connection, received: Received, instance_id: int, found: Comparison, why: Unknown | None
 ) -> int:
+    if why and quarantine.was_told(connection, instance_id):
+        return instance_id
     detail: dict[str, Any] = {"digest": received.digest} | whence(received)
     if why:  # it changes nothing, and corrects nobody's film
         detail["unknown_sender"] = why.name

@@ -29,8 +29,9 @@ def record(
 ) -> Became:
     """Commit {instance, study's row, two audit events}; the file of an object that is kept was made durable before.
 
-    The same bytes again are audited and make no row; others under a known UID become the next revision. A film under
-    the same UID is another thing: none is a revision of the other, and none replaces the other.
+    The same bytes again are audited, of unknown peers once an hour, and make no row. Others under a known UID become
+    the next revision. A film under the same UID is another thing: none is a revision of the other, and none replaces
+    the other.
 
     Args:
         quiet, unknown: as of `ingest`.
@@ -58,7 +59,11 @@ def _record(connection: Connection, arrived: OtherObject, quiet: timedelta, unkn
     if latest and latest.digest == arrived.digest:
         if arrived.path:  # it is kept now, and was not when it came first
             connection.execute(update(instance).where(instance.c.id == latest.id).values(in_spool=True))
-        _audit(connection, latest.id, arrived, (ArrivalKind.DUPLICATE, {"digest": arrived.digest}))
+        if why is None:
+            _audit(connection, latest.id, arrived, (ArrivalKind.DUPLICATE, {"digest": arrived.digest}))
+        elif not quarantine.was_told(connection, latest.id):
+            told = {"digest": arrived.digest, "unknown_sender": why.name}
+            _audit(connection, latest.id, arrived, (ArrivalKind.DUPLICATE, told))
         return ArrivalKind.DUPLICATE, latest.id
     now = database_time(connection)
     instance_id = connection.execute(

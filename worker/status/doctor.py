@@ -30,7 +30,7 @@ from worker.health.probes import Check, knock, reachable
 from worker.nightly import drawing
 from worker.peers import quarantine, table
 from worker.queue.outbox import ahead
-from worker.receiving import orphans
+from worker.receiving import orphans, waiting
 from worker.reporting import acceptance
 from worker.reporting.destinations import routes_of, store_destinations
 from worker.reporting.outlook import outlook
@@ -286,18 +286,16 @@ def _percent(share: "Proportion") -> str:
 
 def _backlog(options: DoctorOptions) -> str:
     with reading(_connect(options)) as connection:
-        waiting = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
+        films = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()
-        oldest = connection.execute(
-            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
-        ).scalar_one()
+        oldest = waiting.oldest(connection)
         now = database_time(connection)
         early = ahead(connection, now)
     if early:
         raise Unhealthy(ahead_text(early))
     if oldest and now - oldest > timedelta(minutes=STUCK_MINUTES):
-        raise Unhealthy(f"{waiting} films wait, the oldest since {oldest:%Y-%m-%d %H:%M} UTC: is a worker running?")
-    return f"{waiting} films wait, {failed} dead letters"
+        raise Unhealthy(f"{films} films wait, the oldest since {oldest:%Y-%m-%d %H:%M} UTC: is a worker running?")
+    return f"{films} films wait, {failed} dead letters"
 
 
 def _results(options: DoctorOptions) -> str:

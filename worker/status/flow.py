@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 from worker.audit.trail import ARRIVALS
 from worker.db.tables import audit_event, instance, outbox
 from worker.queue.outbox import ahead
+from worker.receiving import waiting
 from worker.states import State
 from worker.words import counted
 
@@ -57,8 +58,7 @@ def ahead_text(number: int) -> str:
 
 
 def waiting_films(connection: Connection, now: datetime) -> Waiting:
-    came = select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
-    oldest = connection.execute(came).scalar_one()
+    oldest = waiting.oldest(connection)
     in_work = select(func.count()).select_from(outbox).where(outbox.c.lease_until > now)
     return Waiting(
         films=films_in(connection, State.RECEIVED),

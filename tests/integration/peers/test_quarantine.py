@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
 from dicom_gateway.local import store_file
 from dicom_gateway.options import Received
@@ -21,17 +21,20 @@ from tests.phantoms import write_film
 from worker.alarms import live_rules
 from worker.audit import trail, unaccounted
 from worker.audit.reconciliation import reconcile
-from worker.db.session import reading
+from worker.db.session import database_time, reading, writing
 from worker.db.span import Span
 from worker.db.tables import audit_event, instance, outbox, quarantine, study_outcome
 from worker.errors import ConfigurationError, NotFound, WrongState
 from worker.instances import find, reject, requeue
+from worker.nightly import operations
 from worker.peers import table
 from worker.peers.leaving import admit_instance, admit_sender, reject_sender
 from worker.peers.quarantine import HeldSender, held_senders
+from worker.receiving import waiting
 from worker.receiving.ingest import ArrivalKind, Became, ingest
 from worker.receiving.other_objects import record
 from worker.reporting.acceptance import devices
+from worker.status import flow
 from worker.studies.adopting import adopt
 
 WHO = "operator:test"
@@ -282,6 +285,51 @@ def test_what_arrives_while_its_sender_is_admitted_is_not_left_behind(
     assert held(database) == []
     assert len(queued(database)) == 8
     assert accounts(database) == (8, 0, 0)
+
+
+def test_sent_again_and_again_it_is_in_the_trail_once_an_hour(
+    database: Engine, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under made-up titles too, where a known peer brought the film. A known peer's duplicates are all told."""
+    same = film(spool, tmp_path)
+    _, key = stranger(database, spool, same)
+    report = Connected(calling_ae="CR1", address=PACS)
+    _, other = record(database, dose("1.2.3"), unknown=report)
+    _, known = ingest(database, spool, film(spool, tmp_path, "two", ae="KNOWN"))
+    for number in range(3):
+        assert stranger(database, spool, replace(same, fresh=False)) == (ArrivalKind.DUPLICATE, key)
+        assert record(database, dose("1.2.3"), unknown=report) == (ArrivalKind.DUPLICATE, other)
+        copy = film(spool, tmp_path, "two", ae=f"CR{number}")
+        assert stranger(database, spool, replace(copy, fresh=False), ELSEWHERE) == (ArrivalKind.DUPLICATE, known)
+        ingest(database, spool, replace(copy, calling_ae="KNOWN", fresh=False))
+    assert [actions(database, one).count("duplicate") for one in (key, other, known)] == [1, 1, 4]
+    monkeypatch.setattr("worker.peers.quarantine.TOLD_AGAIN", timedelta(0))
+    stranger(database, spool, replace(same, fresh=False))
+    assert actions(database, key).count("duplicate") == 2, "after the hour again"
+    assert trail.verify(database).whole
+
+
+def test_it_begins_to_wait_when_it_is_admitted(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """For alarms, doctor, status and the night's report alike: a film held for days is no queue that stands still."""
+    _, key = stranger(database, spool, film(spool, tmp_path))
+    with writing(database) as connection:
+        before = database_time(connection)
+        came = before - timedelta(days=3)
+        connection.execute(update(instance).where(instance.c.id == key).values(received_at=came))
+    admit_instance(database, key, actor=WHO)
+    with reading(database) as connection:
+        now = database_time(connection)
+        since = waiting.oldest(connection)
+        shown = flow.waiting_films(connection, now)
+        assert list(live_rules._backlog(connection, alarms.limits(), now, standing=False)) == []
+        night = operations.backlog(connection)
+    assert since
+    assert before <= since <= now
+    assert shown.oldest_at == since
+    assert shown.oldest_seconds < 60
+    assert night.waiting == 1
+    assert night.oldest_seconds is not None
+    assert night.oldest_seconds < 60
 
 
 def _peers(database: Engine) -> dict[str, Peer]:

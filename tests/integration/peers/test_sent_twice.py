@@ -14,11 +14,16 @@ from dicom_gateway.revision import Comparison, compare
 from dicom_gateway.spool import Spool
 from tests.integration.peers.test_quarantine import ELSEWHERE, WHO, accounts, actions, film, queued, states, stranger
 from tests.integration.studies.studies import Studies, uid_of
+from worker.cli.one_instance import find_one
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event, instance
-from worker.instances import find, reject
+from worker.errors import ConfigurationError, Unhealthy, WrongState
+from worker.instances import find, history, reject
 from worker.peers.leaving import admit_instance, admit_sender, reject_sender
+from worker.processes.parts import film_comparison
 from worker.receiving.ingest import ingest
+from worker.settings import Settings
+from worker.states import State, sources
 
 
 def admit(database: Engine, calling_ae: str) -> None:
@@ -104,6 +109,65 @@ def test_other_bytes_are_compared_as_at_the_door(database: Engine, spool: Spool,
     assert detail == {"before": known, "identity_changed": ["PatientID"], "changed": ["PatientID"]}
     assert find(database, str(known))[0].replaced_by == other
     assert accounts(database) == (4, 0, 0)
+
+
+def test_by_its_uid_a_command_takes_the_film_that_it_can_act_on(studies: Studies) -> None:
+    """A stranger's film is the newest under the UID of a dead letter, then another stranger's."""
+    database, spool, folder = studies.database, studies.site.spool, studies.site.folder
+    about = {"StudyInstanceUID": uid_of("S")}
+    _, known = ingest(database, spool, film(spool, folder, ae="KNOWN", **about))
+    _, held = stranger(database, spool, film(spool, folder, ae="CR1", PatientID="X", **about))
+    uid = find(database, str(known))[0].sop_instance_uid
+    studies.site.end(known, "failed")
+    assert find_one(database, uid, {State.FAILED}) == known
+    assert find_one(database, uid, {State.QUARANTINED}) == held
+    with pytest.raises(WrongState, match=rf"name an id: {known} \(failed, of KNOWN\), {held} \(quarantined, of CR1\)"):
+        find_one(database, uid, sources(State.INELIGIBLE))
+    assert find_one(database, uid, {State.SCORED}) == held, "which the command refuses in its own words"
+    _, last = ingest(database, spool, film(spool, folder, ae="KNOWN", PatientID="Y", **about))
+    assert find_one(database, uid, {State.QUARANTINED}) == held
+    assert find_one(database, str(last), {State.QUARANTINED}) == last
+
+
+def test_of_a_duplicate_the_trail_keeps_whose_name_changed(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """As at the door: the patient is the same, so there is no new work."""
+    _, held = stranger(database, spool, film(spool, tmp_path, ae="CR1", PatientName="SMITH^ANNA", PatientID="1"))
+    _, known = ingest(database, spool, film(spool, tmp_path, ae="KNOWN", PatientName="SMYTH^ANNA", PatientID="1"))
+    assert admit_instance(database, held, actor=WHO, compare=reading_from(spool)) == "duplicate"
+    detail = history(database, held)[-1].detail
+    assert detail == {"reason": "duplicate", "here_already": known, "demographics_changed": ["PatientName"]}
+    assert find(database, str(held))[0].identity_changed is None
+    assert queued(database) == [known]
+
+
+def test_without_the_spool_nobody_guesses(database: Engine, spool: Spool, tmp_path: Path) -> None:
+    """From a shell without the volume, with another installation's spool, and with a film that cannot be read."""
+    spool.prepare()
+    other = Spool(tmp_path / "other", reserve_bytes=0)
+    other.prepare()
+    _, first = stranger(database, spool, film(spool, tmp_path, ae="CR1"))
+    noted = film(spool, tmp_path, ae="CR2", ImageComments="seen")
+    _, second = stranger(database, spool, noted)
+    admit(database, "CR1")
+
+    def admitted(root: Path) -> str:
+        with film_comparison(Settings(spool=root)) as compared:
+            return admit_instance(database, second, actor=WHO, compare=compared)
+
+    for root in (tmp_path / "not_mounted", other.root):
+        with pytest.raises(ConfigurationError, match=r"^XRAYQ_SPOOL: .* run this where the gateway's spool is"):
+            admitted(root)
+    content = noted.path.read_bytes()
+    noted.path.unlink()
+    noted.path.mkdir()  # no permission says the same to everybody but root
+    with pytest.raises(Unhealthy, match="cannot be read to compare it: Is a directory"):
+        admitted(spool.root)
+    assert queued(database) == [first]
+    assert ends(database) == []
+    noted.path.rmdir()
+    noted.path.write_bytes(content)
+    assert admitted(spool.root) == "duplicate"
+    assert queued(database) == [first]
 
 
 def test_one_score_whoever_is_faster(

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_gateway.errors import QuarantineFull, TooFast
+from dicom_gateway.errors import QuarantineFull, StoreUnavailable, TooFast
 from dicom_gateway.local import store_file
 from dicom_gateway.options import Received
 from dicom_gateway.peers import Connected, Entry, Peer, Right
@@ -129,6 +129,41 @@ def test_strangers_together_are_slowed_and_then_refused(
             with admission.taking(replace(film, sent_by=sent_by)):
                 taken += 1
     assert taken == 4, "as one peer with such a rate"
+
+
+def test_a_full_quarantine_is_no_way_around_the_rate(
+    open_admission: Callable[..., Admission], stop: Event, spool: Spool, tmp_path: Path
+) -> None:
+    stop.set()
+    waits: list[float] = []
+    admission = open_admission(lambda _, seconds: waits.append(seconds), per_minute=12, objects=0)
+    film, full = store_file(write_film(tmp_path), spool, "XRAYQ"), 0
+    for _ in range(9):
+        sent_by = Connected(calling_ae="CR1", address="10.9.9.9")
+        try:
+            with admission.taking(replace(film, sent_by=sent_by)):
+                raise AssertionError("there is no room")
+        except QuarantineFull:
+            full += 1
+        except TooFast:
+            break
+    assert full == 4, "then it is too fast, as it would be with room"
+    assert waits == pytest.approx([5, 10], abs=2)
+
+
+def test_what_is_not_committed_takes_no_room(
+    open_admission: Callable[..., Admission], spool: Spool, tmp_path: Path
+) -> None:
+    admission = open_admission(objects=1)
+    sent_by = Connected(calling_ae="CR1", address="10.9.9.9")
+    film = replace(store_file(write_film(tmp_path), spool, "XRAYQ"), sent_by=sent_by)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable), admission.taking(film):
+            raise StoreUnavailable
+    with admission.taking(film) as unknown:
+        assert unknown
+    with pytest.raises(QuarantineFull), admission.taking(film):
+        pass
 
 
 def sends(port: int, title: str, film: Path) -> str:
