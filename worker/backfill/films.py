@@ -20,13 +20,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dicom_gateway.errors import in_hexadecimal
 from worker.backfill.options import LONGEST_WAIT, MOST_ATTEMPTS, MOST_ON_THE_WAY, FilmState, Job
 from worker.db.session import database_time
-from worker.db.tables import backfill, backfill_film, refused_film
+from worker.db.tables import backfill, backfill_film, instance, refused_film
 from worker.pacs.comparing import CHUNK, MissingFilm, Why, held
 from worker.queue.retry import back_off
 from worker.states import State
 
 NOT_ARRIVED, OTHER_OBJECT, REFUSED = "not_arrived", "other_object", "refused_"
-HELD, NOT_ADMITTED = "held", "not_admitted"
+NOT_ADMITTED = "not_admitted"
 OPEN = (FilmState.WANTED, FilmState.ASKED)
 
 
@@ -61,9 +61,9 @@ def want(connection: Connection, job: Job, day: date, missing: Sequence[MissingF
 
 
 def _first_state(why: Why) -> dict[str, str]:
-    reason = {Why.QUARANTINED: HELD, Why.OTHER_OBJECT: OTHER_OBJECT}.get(why)
-    if reason:
-        return {"state": FilmState.FAILED, "reason": reason}
+    """What a stranger sent, and waits in quarantine, is fetched all the same: he may not be admitted."""
+    if why is Why.OTHER_OBJECT:
+        return {"state": FilmState.FAILED, "reason": OTHER_OBJECT}
     return {"state": FilmState.WANTED, "reason": ""}
 
 
@@ -71,7 +71,7 @@ def settle(connection: Connection, job: Job, now: datetime) -> None:
     """Films that are asked for or in quarantine, as the ledger has them."""
     looked_at = (FilmState.ASKED, FilmState.QUARANTINED)
     query = select(backfill_film).where(_of(job, looked_at)).order_by(backfill_film.c.id)  # so that no two deadlock
-    _settle(connection, connection.execute(query).all(), now)
+    _settle(connection, job, connection.execute(query).all(), now)
 
 
 def is_due(connection: Connection, job: Job) -> bool:
@@ -94,7 +94,7 @@ def take(connection: Connection, job: Job, now: datetime, *, first_wait: float) 
         if not rows:
             return None
         series = [row for row in rows if row.series_instance_uid == rows[0].series_instance_uid]
-        settled = _settle(connection, series, now)  # a wanted one may have come by itself
+        settled = _settle(connection, job, series, now)  # a wanted one may have come by itself
         left = [row for row in series if row.id not in settled]
     for row in left:
         wait = timedelta(seconds=back_off(first_wait, row.attempts + 1, LONGEST_WAIT))
@@ -132,20 +132,19 @@ def count(connection: Connection, job: Job, states: Collection[FilmState]) -> in
     return int(connection.execute(select(func.count()).select_from(backfill_film).where(_of(job, states))).scalar_one())
 
 
-def _settle(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> set[int]:
+def _settle(connection: Connection, job: Job, rows: Sequence[Row[Any]], now: datetime) -> set[int]:
     """Ids of rows that are not to be asked for now."""
-    known = held(connection, [row.sop_instance_uid for row in rows])
+    uids = [row.sop_instance_uid for row in rows]
+    known, quarantined = held(connection, uids), _quarantined(connection, job, uids)
     settled: set[int] = set()
     for row in rows:
         states = known.get(row.sop_instance_uid, set())
         if states - {State.QUARANTINED, None}:
             _change(connection, [row.id], state=FilmState.HERE, reason="", came_at=now)
-        elif State.QUARANTINED in states:
-            if row.state == FilmState.ASKED:
+        elif row.sop_instance_uid in quarantined:
+            if row.state != FilmState.QUARANTINED:
                 _change(connection, [row.id], state=FilmState.QUARANTINED, reason="")
-            elif row.state == FilmState.WANTED:  # not by our asking
-                _change(connection, [row.id], state=FilmState.FAILED, reason=HELD)
-        elif states:
+        elif None in states:
             _change(connection, [row.id], state=FilmState.FAILED, reason=OTHER_OBJECT)
         elif row.state == FilmState.QUARANTINED:  # it was there, and a person rejected it
             _change(connection, [row.id], state=FilmState.FAILED, reason=NOT_ADMITTED)
@@ -153,6 +152,21 @@ def _settle(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> 
             continue
         settled.add(row.id)
     return settled
+
+
+def _quarantined(connection: Connection, job: Job, uids: Sequence[str]) -> set[str]:
+    """UIDs of what came into quarantine by our asking. What a stranger sent stands in no backfill's way."""
+    ours = (
+        instance.c.state == State.QUARANTINED,
+        instance.c.is_film,
+        instance.c.backfilled,
+        instance.c.received_at >= job.started_at,
+    )
+    found: set[str] = set()
+    for start in range(0, len(uids), CHUNK):
+        chunk = instance.c.sop_instance_uid.in_(uids[start : start + CHUNK])
+        found.update(connection.execute(select(instance.c.sop_instance_uid).where(*ours, chunk)).scalars())
+    return found
 
 
 def give_up(connection: Connection, job: Job, now: datetime) -> None:
