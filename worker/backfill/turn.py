@@ -38,10 +38,11 @@ AWAY_WAIT, LONGEST_AWAY = 5.0, 300.0
 OF_PACS = frozenset(
     ("no_answer", "not_counted", "out_of_resources", "destination_unknown", "not_served", "not_authorised")
 )
-"""Faults that say nothing of a film: the PACS would answer any question so."""
+"""Faults that may say nothing of a film: the PACS may answer any question so, and is left alone for a while."""
+FREE = "destination_unknown"
+"""The one that is never a film's fault, so that no attempt counts. Some archives say out of resources, or that we may
+not, of one film that they cannot send; and it may have been this film that brought the PACS down."""
 MOVING = (FilmState.WANTED, FilmState.ASKED, FilmState.QUARANTINED)
-COUNTED = "no_answer"
-"""It may all the same have been this film that brought the PACS down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,17 +133,19 @@ class Backfilling:
     def _noted(self, job: Job, batch: Batch, said: Retrieved) -> bool:
         """Keep what the PACS said. False where it is of no use to ask it more now."""
         fault = said.fault
+        tried = fault in ("not_counted", "out_of_resources") and (said.counts.failed or said.failed_uids)
+        away = fault in OF_PACS and not tried  # it tried these films, and would others
         with writing(self.database) as connection:
             now = database_time(connection)
             films.settle(connection, job, now)
-            if self.stop.is_set() or (fault in OF_PACS and fault != COUNTED):
+            if self.stop.is_set() or fault == FREE:
                 films.not_counted(connection, batch, now)
             films.answered(connection, batch, fault, said.failed_uids)
-            if fault not in OF_PACS and job.failures:
+            if not away and job.failures:
                 jobs.rest(connection, job, "", failures=0)
-        if fault in OF_PACS and not said.stopped:
+        if away and not said.stopped:
             self._away(job, fault)
-        return fault not in OF_PACS and not said.stopped
+        return not (away or said.stopped)
 
     def _pause(self) -> float:
         """Seconds until more may be asked for at its rate."""
