@@ -91,11 +91,20 @@ def end(connection: Connection, job: Job, state: JobState, *, actor: str) -> Non
 
 
 def rest(connection: Connection, job: Job, why: str, **values: Any) -> None:
-    """Say why nothing is asked for now; "" while it is. Writes only what changes."""
+    """Say why nothing is asked for now; "" while it is. Writes only what changes, and nothing where a person has paused
+    or cancelled it meanwhile."""
     if why == job.rests and not values:
         return
     since = {} if why == job.rests else {"rests": why, "rests_since": database_time(connection) if why else None}
-    connection.execute(update(backfill).where(backfill.c.id == job.id).values(since | values))
+    runs = (backfill.c.id == job.id, backfill.c.state == JobState.RUNNING.value)
+    connection.execute(update(backfill).where(*runs).values(since | values))
+
+
+def lock(connection: Connection, job: Job) -> JobState:
+    """Until the transaction ends; its state by now. Who changes several films of it asks for this first, so that two
+    relays do not wait for each other's rows."""
+    query = select(backfill.c.state).where(backfill.c.id == job.id).with_for_update()
+    return JobState(connection.execute(query).scalar_one())
 
 
 def rest_unnamed(engine: Engine, names: Collection[str], code: str) -> None:
@@ -105,7 +114,7 @@ def rest_unnamed(engine: Engine, names: Collection[str], code: str) -> None:
         code: why.
     """
     with reading(engine) as connection:
-        lost = [job for job in newest(connection) if job.ended_at is None and job.pacs not in names]
+        lost = [job for job in newest(connection) if job.state is JobState.RUNNING and job.pacs not in names]
     for job in lost:
         if job.rests != code:
             with writing(engine) as connection:

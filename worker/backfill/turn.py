@@ -86,6 +86,7 @@ class Backfilling:
         with writing(self.database) if moving else reading(self.database) as connection:
             now = database_time(connection)
             if moving:
+                jobs.lock(connection, job)
                 films.settle(connection, job, now)
             why = resting.why(connection, job, self.retrieving.options, now, free)
         if job.state is JobState.PAUSED or (job.next_at > now and not why):
@@ -115,6 +116,7 @@ class Backfilling:
         except PacsAway as away:
             if batch:
                 with writing(self.database) as connection:
+                    jobs.lock(connection, job)
                     films.not_counted(connection, batch, database_time(connection))
             self._away(job, str(away))
 
@@ -136,7 +138,7 @@ class Backfilling:
         tried = fault in ("not_counted", "out_of_resources") and (said.counts.failed or said.failed_uids)
         away = fault in OF_PACS and not tried  # it tried these films, and would others
         with writing(self.database) as connection:
-            now = database_time(connection)
+            now, _ = database_time(connection), jobs.lock(connection, job)
             films.settle(connection, job, now)
             if self.stop.is_set() or fault == FREE:
                 films.not_counted(connection, batch, now)
