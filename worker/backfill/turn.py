@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from dicom_gateway.retrieve_answer import Retrieved
+from dicom_gateway.retrieve_answer import Counts, Retrieved
 from worker.audit.actions import Actor
 from worker.backfill import days, films, jobs, resting
 from worker.backfill.association import Retrieving
@@ -31,6 +31,9 @@ log = logging.getLogger("xrayq.backfill")
 
 TURN_SECONDS = 30.0
 """For which an association is used. Then the next turn looks anew, also at the certificates."""
+LONGEST_PAUSE = 2.0
+"""Seconds between two questions over one association. A PACS closes one that is idle, so at a slower rate the next
+question has its own."""
 LONGEST_RETRIEVAL = 600.0
 """Seconds. Then the PACS is told to stop, and the attempt counts: a film of a slow tape is not begun for ever."""
 AWAY_WAIT, LONGEST_AWAY = 5.0, 300.0
@@ -102,7 +105,7 @@ class Backfilling:
 
     def _fetch(self, job: Job) -> None:
         """What is due, for TURN_SECONDS; what is under way then comes to its end."""
-        options, begun, batch = self.retrieving.options, time.monotonic(), None
+        options, begun, batch, fresh = self.retrieving.options, time.monotonic(), None, True
         pacs = options.pacs(job.pacs)
         if pacs is None:
             return
@@ -110,9 +113,12 @@ class Backfilling:
             with self.retrieving.opened(pacs, job.way, seconds=LONGEST_RETRIEVAL, stop=self.stop.is_set) as fetch:
                 while time.monotonic() - begun < TURN_SECONDS and not self.stop.is_set():
                     batch = self._take()
-                    if batch is None or not self._noted(job, batch, fetch(batch)):
+                    if batch is None or not self._noted(job, batch, fetch(batch), fresh):
                         break
-                    self.stop.wait(self._pause())
+                    fresh, pause = False, self._pause()
+                    if pause > LONGEST_PAUSE:
+                        break
+                    self.stop.wait(pause)
         except PacsAway as away:
             if batch:
                 with writing(self.database) as connection:
@@ -132,22 +138,27 @@ class Backfilling:
                 return None
             return films.take(connection, job, now, first_wait=options.first_wait)
 
-    def _noted(self, job: Job, batch: Batch, said: Retrieved) -> bool:
-        """Keep what the PACS said. False where it is of no use to ask it more now."""
+    def _noted(self, job: Job, batch: Batch, said: Retrieved, fresh: bool) -> bool:
+        """Keep what the PACS said. False where it is of no use to ask it more now.
+
+        Args:
+            fresh: nothing was asked over this association before. Else it may have been closed meanwhile.
+        """
         fault = said.fault
+        closed = fault == "no_answer" and not (fresh or said.stopped or said.here) and said.counts == Counts()
         tried = fault in ("not_counted", "out_of_resources") and (said.counts.failed or said.failed_uids)
-        away = fault in OF_PACS and not tried  # it tried these films, and would others
+        away = fault in OF_PACS and not (closed or tried)  # it tried these films, and would others
         with writing(self.database) as connection:
             now, _ = database_time(connection), jobs.lock(connection, job)
             films.settle(connection, job, now)
-            if self.stop.is_set() or fault == FREE:
+            if closed or self.stop.is_set() or fault == FREE:
                 films.not_counted(connection, batch, now)
             films.answered(connection, batch, fault, said.failed_uids)
             if not away and job.failures:
                 jobs.rest(connection, job, "", failures=0)
         if away and not said.stopped:
             self._away(job, fault)
-        return not (away or said.stopped)
+        return not (away or closed or said.stopped)
 
     def _pause(self) -> float:
         """Seconds until more may be asked for at its rate."""

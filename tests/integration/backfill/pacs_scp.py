@@ -55,14 +55,18 @@ class Pacs:
     database: Engine
     spool: Spool
     gateway: int
+    job: Job = field(init=False)
+    """As it was started."""
+    server: Any = field(init=False)
+    """pynetdicom's."""
     backfilling: Backfilling = field(init=False)
     moves: list[list[str]] = field(default_factory=list)
     """SOP Instance UIDs of each question."""
     finds: int = 0
     """Questions for a day."""
 
-    def start(self, *, rate: float = RATE) -> Job:
-        return jobs.start(self.database, NAME, (DAY, DAY), rate=rate, hours="", way=Way.MOVE, actor="operator:test")
+    def start(self, *, rate: float = RATE) -> None:
+        self.job = jobs.start(self.database, NAME, (DAY, DAY), rate=rate, hours="", way=Way.MOVE, actor="operator:test")
 
     def turn_until(self, condition: Callable[[], object]) -> None:
         wait_until(lambda: self.backfilling.turn() or condition(), 30, "a backfill")
@@ -150,7 +154,7 @@ def pacs(
         (evt.EVT_C_FIND, there.find),
         (evt.EVT_C_MOVE, lambda event: move(there, there.wanted(event))),
     ]
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    there.server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
     asked = AskedPacs(called_ae=NAME, host="127.0.0.1", port=port)
     ask = AskOptions(pacs=(asked,), calling_ae="XRAYQ", zone=ZoneInfo("UTC"), answer_seconds=10)
     options = BackfillOptions(ask=ask, reserve_bytes=1000, live_films=30, answer_seconds=10, first_wait=first_wait)
@@ -165,4 +169,4 @@ def pacs(
         yield there
     finally:
         gateway.stop(grace=1)
-        server.shutdown()
+        there.server.shutdown()
