@@ -6,7 +6,7 @@ once, and a film that comes by itself meanwhile is never asked for.
 
 import time
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 
@@ -81,6 +81,13 @@ def _attempts(connection: Connection, job: Job, day: date) -> int:
 
 def _is(job: Job, day: date) -> ColumnElement[bool]:
     return (backfill_day.c.backfill_id == job.id) & (backfill_day.c.day == day)
+
+
+def reopen(connection: Connection, job: Job, now: datetime) -> None:
+    """Days that were given up are asked for again."""
+    given_up = (backfill_day.c.asked_at.is_(None), backfill_day.c.attempts >= MOST_ATTEMPTS)
+    mine = backfill_day.c.backfill_id == job.id
+    connection.execute(update(backfill_day).where(mine, *given_up).values(attempts=0, next_at=now))
 
 
 def failed(connection: Connection, job: Job) -> dict[str, int]:

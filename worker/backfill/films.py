@@ -6,7 +6,8 @@ meanwhile, is here once, and whoever is killed at any point leaves rows from whi
     taken      asked_at, the attempt and the time of the next one are committed, then the PACS is asked
     settled    what the ledger has is here; what is not by the time of its next attempt is asked for again
 
-A film that was asked for MOST_ATTEMPTS times in vain is failed, with what the last attempt came to as its reason.
+A film that did not come is asked for alone from then on: some PACSs take only the first UID of a list, and say success.
+One that was asked for MOST_ATTEMPTS times in vain is failed, with what the last attempt came to as its reason.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_gateway.errors import in_hexadecimal
@@ -68,10 +69,36 @@ def _first_state(why: Why) -> dict[str, str]:
 
 
 def settle(connection: Connection, job: Job, now: datetime) -> None:
-    """Films that are asked for or in quarantine, as the ledger has them."""
-    looked_at = (FilmState.ASKED, FilmState.QUARANTINED)
-    query = select(backfill_film).where(_of(job, looked_at)).order_by(backfill_film.c.id)  # so that no two deadlock
+    """Films that are asked for or in quarantine, and those that came after they had failed, as the ledger has them.
+
+    The caller holds the job's row.
+    """
+    query = select(backfill_film).where(_moving(job))
     _settle(connection, job, connection.execute(query).all(), now)
+
+
+def is_moving(connection: Connection, job: Job) -> bool:
+    """Whether there is something to settle."""
+    return connection.execute(select(backfill_film.c.id).where(_moving(job)).limit(1)).first() is not None
+
+
+def _moving(job: Job) -> ColumnElement[bool]:
+    return _of(job, (FilmState.ASKED, FilmState.QUARANTINED)) | (_of(job, (FilmState.FAILED,)) & came())
+
+
+def came() -> ColumnElement[bool]:
+    """Of a row: its film is here."""
+    here = (instance.c.is_film, instance.c.admitted, instance.c.state != State.QUARANTINED)
+    return exists(select(instance.c.id).where(instance.c.sop_instance_uid == backfill_film.c.sop_instance_uid, *here))
+
+
+def reopen(connection: Connection, job: Job, now: datetime) -> None:
+    """Films that did not come have all their attempts again: somebody has mended why. What a person rejected, or what
+    is no film, is not asked for. The caller holds the job's row."""
+    failed = _of(job, (FilmState.FAILED,)) & backfill_film.c.reason.not_in((NOT_ADMITTED, OTHER_OBJECT))
+    over = _of(job, (FilmState.ASKED,)) & (backfill_film.c.attempts >= MOST_ATTEMPTS) & (backfill_film.c.next_at <= now)
+    values = {"state": FilmState.WANTED.value, "attempts": 0, "next_at": now, "reason": ""}
+    connection.execute(update(backfill_film).where(failed | over).values(values))
 
 
 def is_due(connection: Connection, job: Job) -> bool:
@@ -93,7 +120,8 @@ def take(connection: Connection, job: Job, now: datetime, *, first_wait: float) 
         rows = connection.execute(_due(connection, job, now).order_by(*order).limit(job.together)).all()
         if not rows:
             return None
-        series = [row for row in rows if row.series_instance_uid == rows[0].series_instance_uid]
+        alike = (rows[0].series_instance_uid, 0)
+        series = [row for row in rows if (row.series_instance_uid, row.attempts) == alike] or rows[:1]
         settled = _settle(connection, job, series, now)  # a wanted one may have come by itself
         left = [row for row in series if row.id not in settled]
     for row in left:

@@ -56,7 +56,7 @@ def backfilling(settings: "Settings", database: "Engine", stop: "Event") -> "lis
         from dicom_gateway.options import Received
 
         if isinstance(arrived, Received):
-            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet)
+            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet, fetched=True)
         else:
             other_objects.record(database, arrived, quiet=quiet)
 
