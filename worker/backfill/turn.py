@@ -9,12 +9,13 @@ none is due                 the PACS is asked for the next day; after the last o
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_gateway.retrieve_answer import Counts, Retrieved
 from worker.audit.actions import Actor
@@ -34,6 +35,8 @@ TURN_SECONDS = 30.0
 LONGEST_PAUSE = 2.0
 """Seconds between two questions over one association. A PACS closes one that is idle, so at a slower rate the next
 question has its own."""
+LOOK_SECONDS = 1.0
+"""Between two looks during a retrieval whether it is paused or cancelled."""
 LONGEST_RETRIEVAL = 600.0
 """Seconds. Then the PACS is told to stop, and the attempt counts: a film of a slow tape is not begun for ever."""
 AWAY_WAIT, LONGEST_AWAY = 5.0, 300.0
@@ -85,7 +88,7 @@ class Backfilling:
             job = jobs.open_of(connection, self.pacs)
             if job is None:
                 return None
-            moving = films.count(connection, job, (FilmState.ASKED, FilmState.QUARANTINED)) > 0
+            moving = films.is_moving(connection, job)
         with writing(self.database) if moving else reading(self.database) as connection:
             now = database_time(connection)
             if moving:
@@ -109,8 +112,9 @@ class Backfilling:
         pacs = options.pacs(job.pacs)
         if pacs is None:
             return
+        stop = _Watch(backfilling=self, job=job)
         try:
-            with self.retrieving.opened(pacs, job.way, seconds=LONGEST_RETRIEVAL, stop=self.stop.is_set) as fetch:
+            with self.retrieving.opened(pacs, job.way, seconds=LONGEST_RETRIEVAL, stop=stop) as fetch:
                 while time.monotonic() - begun < TURN_SECONDS and not self.stop.is_set():
                     batch = self._take()
                     if batch is None or not self._noted(job, batch, fetch(batch), fresh):
@@ -149,9 +153,10 @@ class Backfilling:
         tried = fault in ("not_counted", "out_of_resources") and (said.counts.failed or said.failed_uids)
         away = fault in OF_PACS and not (closed or tried)  # it tried these films, and would others
         with writing(self.database) as connection:
-            now, _ = database_time(connection), jobs.lock(connection, job)
+            runs = jobs.lock(connection, job) is JobState.RUNNING
+            now = database_time(connection)
             films.settle(connection, job, now)
-            if closed or self.stop.is_set() or fault == FREE:
+            if closed or self.stop.is_set() or not runs or fault == FREE:
                 films.not_counted(connection, batch, now)
             films.answered(connection, batch, fault, said.failed_uids)
             if not away and job.failures:
@@ -187,3 +192,24 @@ class Backfilling:
                 return
             jobs.end(connection, job, JobState.DONE, actor=Actor.RELAY)
         log.info("backfill done", extra={"called_ae": job.pacs})
+
+
+@dataclass(kw_only=True)
+class _Watch:
+    """Whether a retrieval under way is to stop: the relay ends, or a person has paused or cancelled the backfill."""
+
+    backfilling: Backfilling
+    job: Job
+    looked_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> bool:
+        if self.backfilling.stop.is_set():
+            return True
+        if time.monotonic() - self.looked_at < LOOK_SECONDS:
+            return False
+        self.looked_at = time.monotonic()
+        try:
+            with reading(self.backfilling.database) as connection:
+                return not jobs.is_running(connection, self.job)
+        except SQLAlchemyError:
+            return False  # nobody can say: what comes is kept, or refused at our door

@@ -62,8 +62,10 @@ class Pacs:
     backfilling: Backfilling = field(init=False)
     moves: list[list[str]] = field(default_factory=list)
     """SOP Instance UIDs of each question."""
+    event: Any = None
+    """Of the last question for films, as pynetdicom has it."""
     finds: int = 0
-    """Questions for a day."""
+    """Questions for the studies of a day."""
 
     def start(self, *, rate: float = RATE) -> None:
         self.job = jobs.start(self.database, NAME, (DAY, DAY), rate=rate, hours="", way=Way.MOVE, actor="operator:test")
@@ -87,6 +89,7 @@ class Pacs:
 
     def wanted(self, event: Any) -> list[Dataset]:
         """Films of a question."""
+        self.event = event
         uids = event.identifier.SOPInstanceUID
         asked = [uids] if isinstance(uids, str) else list(uids)
         self.moves.append(asked)
@@ -101,7 +104,7 @@ class Pacs:
     def find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
         asked = event.identifier
         level = LEVELS.index(asked.QueryRetrieveLevel)
-        self.finds += not level
+        self.finds += not level and asked.ModalitiesInStudy == "DX"
         found = {}
         for film in self.films:
             if all(film[name].value == asked[name].value for name in IDENTITY[:level]):
