@@ -116,7 +116,7 @@ def rest(connection: Connection, job: Job, why: str, **values: Any) -> None:
 
 def is_running(connection: Connection, job: Job) -> bool:
     query = select(backfill.c.state).where(backfill.c.id == job.id)
-    return connection.execute(query).scalar_one() == JobState.RUNNING
+    return bool(connection.execute(query).scalar_one() == JobState.RUNNING)
 
 
 def lock(connection: Connection, job: Job) -> JobState:
