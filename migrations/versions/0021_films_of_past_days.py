@@ -40,6 +40,7 @@ def upgrade() -> None:
         "backfill",
         sa.Column("id", IDENTIFIER, nullable=False),
         sa.Column("pacs", sa.String(16), nullable=False, comment="its AE title, as in XRAYQ_ASK_PACS"),
+        sa.Column("sends_as", sa.String(16), nullable=False, comment="AE title under which it sends"),
         sa.Column("first_day", sa.Date(), nullable=False),
         sa.Column("last_day", sa.Date(), nullable=False),
         sa.Column("rate", sa.Float(), nullable=False, comment="films a minute, at most"),

@@ -5,19 +5,21 @@ once, and a film that comes by itself meanwhile is never asked for.
 """
 
 import time
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 
 from worker.backfill import films
 from worker.backfill.options import BackfillOptions, Job
-from worker.db.session import database_time, writing
+from worker.db.session import database_time, reading, writing
 from worker.db.tables import backfill_day
 from worker.pacs.ask import Asked, ask
 from worker.queue.retry import back_off
 
 MOST_ATTEMPTS = 5
-"""To ask for a day, where the PACS answers and gives no whole answer. Without one the day is given up."""
+"""To ask for a day, where the PACS gives no whole answer, or films are on their way to us by themselves. Then it is
+given up; or its films are asked for, whatever their time."""
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0
 ASK_SECONDS = 300.0
 AWAY = ("no_connection", "unknown_host", "aborted", "no_tls", "untrusted", "bad_certificate", "no_time", "not_accepted")
@@ -41,7 +43,10 @@ def ask_for(engine: Engine, job: Job, day: date, options: BackfillOptions) -> st
     pacs = options.pacs(job.pacs)
     if pacs is None:
         return ""  # a rule of `resting` says so
-    (asked,) = ask(engine, pacs, [day], options.ask, until=time.monotonic() + ASK_SECONDS)
+    with reading(engine) as connection:
+        last = _attempts(connection, job, day) >= MOST_ATTEMPTS - 1
+    how = replace(options.ask, settled_minutes=0) if last else options.ask
+    (asked,) = ask(engine, pacs, [day], how, until=time.monotonic() + ASK_SECONDS)
     with writing(engine) as connection:
         return _keep(connection, job, asked, timedelta(minutes=options.ask.settled_minutes))
 
@@ -53,12 +58,12 @@ def _keep(connection: Connection, job: Job, asked: Asked, settled: timedelta) ->
         found = asked.comparison
         films.want(connection, job, asked.day, found.missing, now)
         whole = {"asked_at": now, "fault": "", "films": found.films, "here": found.here}
-        again = {"next_at": now + settled}
+        again = {"attempts": backfill_day.c.attempts + 1, "next_at": now + settled, "fault": ""}
         connection.execute(update(backfill_day).where(which).values(again if found.on_its_way else whole))
         return ""
     if asked.fault in AWAY or asked.fault.startswith("rejected_"):
         return asked.fault
-    attempts = connection.execute(select(backfill_day.c.attempts).where(which)).scalar_one() + 1
+    attempts = _attempts(connection, job, asked.day) + 1
     due = now + timedelta(seconds=back_off(FIRST_WAIT, attempts, LONGEST_WAIT))
     values = {"attempts": attempts, "next_at": due, "fault": asked.fault[:64]}
     connection.execute(update(backfill_day).where(which).values(values))
@@ -70,8 +75,19 @@ def _left(job: Job) -> ColumnElement[bool]:
     return mine & backfill_day.c.asked_at.is_(None) & (backfill_day.c.attempts < MOST_ATTEMPTS)
 
 
+def _attempts(connection: Connection, job: Job, day: date) -> int:
+    return int(connection.execute(select(backfill_day.c.attempts).where(_is(job, day))).scalar_one())
+
+
 def _is(job: Job, day: date) -> ColumnElement[bool]:
     return (backfill_day.c.backfill_id == job.id) & (backfill_day.c.day == day)
+
+
+def reopen(connection: Connection, job: Job, now: datetime) -> None:
+    """Days that were given up are asked for again."""
+    given_up = (backfill_day.c.asked_at.is_(None), backfill_day.c.attempts >= MOST_ATTEMPTS)
+    mine = backfill_day.c.backfill_id == job.id
+    connection.execute(update(backfill_day).where(mine, *given_up).values(attempts=0, next_at=now))
 
 
 def failed(connection: Connection, job: Job) -> dict[str, int]:

@@ -6,7 +6,8 @@ meanwhile, is here once, and whoever is killed at any point leaves rows from whi
     taken      asked_at, the attempt and the time of the next one are committed, then the PACS is asked
     settled    what the ledger has is here; what is not by the time of its next attempt is asked for again
 
-A film that was asked for MOST_ATTEMPTS times in vain is failed, with what the last attempt came to as its reason.
+A film that did not come is asked for alone from then on: some PACSs take only the first UID of a list, and say success.
+One that was asked for MOST_ATTEMPTS times in vain is failed, with what the last attempt came to as its reason.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,19 +15,19 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_gateway.errors import in_hexadecimal
 from worker.backfill.options import LONGEST_WAIT, MOST_ATTEMPTS, MOST_ON_THE_WAY, FilmState, Job
 from worker.db.session import database_time
-from worker.db.tables import backfill, backfill_film, refused_film
+from worker.db.tables import backfill, backfill_film, instance, refused_film
 from worker.pacs.comparing import CHUNK, MissingFilm, Why, held
 from worker.queue.retry import back_off
 from worker.states import State
 
 NOT_ARRIVED, OTHER_OBJECT, REFUSED = "not_arrived", "other_object", "refused_"
-HELD, NOT_ADMITTED = "held", "not_admitted"
+NOT_ADMITTED = "not_admitted"
 OPEN = (FilmState.WANTED, FilmState.ASKED)
 
 
@@ -61,17 +62,43 @@ def want(connection: Connection, job: Job, day: date, missing: Sequence[MissingF
 
 
 def _first_state(why: Why) -> dict[str, str]:
-    reason = {Why.QUARANTINED: HELD, Why.OTHER_OBJECT: OTHER_OBJECT}.get(why)
-    if reason:
-        return {"state": FilmState.FAILED, "reason": reason}
+    """What a stranger sent, and waits in quarantine, is fetched all the same: he may not be admitted."""
+    if why is Why.OTHER_OBJECT:
+        return {"state": FilmState.FAILED, "reason": OTHER_OBJECT}
     return {"state": FilmState.WANTED, "reason": ""}
 
 
 def settle(connection: Connection, job: Job, now: datetime) -> None:
-    """Films that are asked for or in quarantine, as the ledger has them."""
-    looked_at = (FilmState.ASKED, FilmState.QUARANTINED)
-    query = select(backfill_film).where(_of(job, looked_at)).order_by(backfill_film.c.id)  # so that no two deadlock
-    _settle(connection, connection.execute(query).all(), now)
+    """Films that are asked for or in quarantine, and those that came after they had failed, as the ledger has them.
+
+    The caller holds the job's row.
+    """
+    query = select(backfill_film).where(_moving(job))
+    _settle(connection, job, connection.execute(query).all(), now)
+
+
+def is_moving(connection: Connection, job: Job) -> bool:
+    """Whether there is something to settle."""
+    return connection.execute(select(backfill_film.c.id).where(_moving(job)).limit(1)).first() is not None
+
+
+def _moving(job: Job) -> ColumnElement[bool]:
+    return _of(job, (FilmState.ASKED, FilmState.QUARANTINED)) | (_of(job, (FilmState.FAILED,)) & came())
+
+
+def came() -> ColumnElement[bool]:
+    """Of a row: its film is here."""
+    here = (instance.c.is_film, instance.c.admitted, instance.c.state != State.QUARANTINED)
+    return exists(select(instance.c.id).where(instance.c.sop_instance_uid == backfill_film.c.sop_instance_uid, *here))
+
+
+def reopen(connection: Connection, job: Job, now: datetime) -> None:
+    """Films that did not come have all their attempts again: somebody has mended why. What a person rejected, or what
+    is no film, is not asked for. The caller holds the job's row."""
+    failed = _of(job, (FilmState.FAILED,)) & backfill_film.c.reason.not_in((NOT_ADMITTED, OTHER_OBJECT))
+    over = _of(job, (FilmState.ASKED,)) & (backfill_film.c.attempts >= MOST_ATTEMPTS) & (backfill_film.c.next_at <= now)
+    values = {"state": FilmState.WANTED.value, "attempts": 0, "next_at": now, "reason": ""}
+    connection.execute(update(backfill_film).where(failed | over).values(values))
 
 
 def is_due(connection: Connection, job: Job) -> bool:
@@ -93,8 +120,9 @@ def take(connection: Connection, job: Job, now: datetime, *, first_wait: float) 
         rows = connection.execute(_due(connection, job, now).order_by(*order).limit(job.together)).all()
         if not rows:
             return None
-        series = [row for row in rows if row.series_instance_uid == rows[0].series_instance_uid]
-        settled = _settle(connection, series, now)  # a wanted one may have come by itself
+        alike = (rows[0].series_instance_uid, 0)
+        series = [row for row in rows if (row.series_instance_uid, row.attempts) == alike] or rows[:1]
+        settled = _settle(connection, job, series, now)  # a wanted one may have come by itself
         left = [row for row in series if row.id not in settled]
     for row in left:
         wait = timedelta(seconds=back_off(first_wait, row.attempts + 1, LONGEST_WAIT))
@@ -132,20 +160,19 @@ def count(connection: Connection, job: Job, states: Collection[FilmState]) -> in
     return int(connection.execute(select(func.count()).select_from(backfill_film).where(_of(job, states))).scalar_one())
 
 
-def _settle(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> set[int]:
+def _settle(connection: Connection, job: Job, rows: Sequence[Row[Any]], now: datetime) -> set[int]:
     """Ids of rows that are not to be asked for now."""
-    known = held(connection, [row.sop_instance_uid for row in rows])
+    uids = [row.sop_instance_uid for row in rows]
+    known, quarantined = held(connection, uids), _quarantined(connection, job, uids)
     settled: set[int] = set()
     for row in rows:
         states = known.get(row.sop_instance_uid, set())
         if states - {State.QUARANTINED, None}:
             _change(connection, [row.id], state=FilmState.HERE, reason="", came_at=now)
-        elif State.QUARANTINED in states:
-            if row.state == FilmState.ASKED:
+        elif row.sop_instance_uid in quarantined:
+            if row.state != FilmState.QUARANTINED:
                 _change(connection, [row.id], state=FilmState.QUARANTINED, reason="")
-            elif row.state == FilmState.WANTED:  # not by our asking
-                _change(connection, [row.id], state=FilmState.FAILED, reason=HELD)
-        elif states:
+        elif None in states:
             _change(connection, [row.id], state=FilmState.FAILED, reason=OTHER_OBJECT)
         elif row.state == FilmState.QUARANTINED:  # it was there, and a person rejected it
             _change(connection, [row.id], state=FilmState.FAILED, reason=NOT_ADMITTED)
@@ -153,6 +180,21 @@ def _settle(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> 
             continue
         settled.add(row.id)
     return settled
+
+
+def _quarantined(connection: Connection, job: Job, uids: Sequence[str]) -> set[str]:
+    """UIDs of what came into quarantine by our asking. What a stranger sent stands in no backfill's way."""
+    ours = (
+        instance.c.state == State.QUARANTINED,
+        instance.c.is_film,
+        instance.c.backfilled,
+        instance.c.received_at >= job.started_at,
+    )
+    found: set[str] = set()
+    for start in range(0, len(uids), CHUNK):
+        chunk = instance.c.sop_instance_uid.in_(uids[start : start + CHUNK])
+        found.update(connection.execute(select(instance.c.sop_instance_uid).where(*ours, chunk)).scalars())
+    return found
 
 
 def give_up(connection: Connection, job: Job, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """Backfills as rows: started, paused, resumed, cancelled, ended. One of a PACS at a time. No process is asked.
 
-The relay looks at the rows before each question, so a pause counts as soon as what was asked for is answered.
+The relay looks at the rows before each question and once a second during one: then the PACS is told to stop.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from worker.audit import trail
 from worker.audit.actions import Action
+from worker.backfill import days, films
 from worker.backfill.options import Job, JobState, Way
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import backfill, backfill_day, backfill_film
@@ -21,23 +22,35 @@ KEPT = timedelta(days=400)
 """After its end. A film that comes later still is a live one."""
 
 
-def start(engine: Engine, pacs: str, days: tuple[date, date], *, rate: float, hours: str, way: Way, actor: str) -> Job:
+def start(
+    engine: Engine,
+    pacs: str,
+    span: tuple[date, date],
+    *,
+    rate: float,
+    hours: str,
+    way: Way,
+    sends_as: str = "",
+    actor: str,
+) -> Job:
     """A new one.
 
     Args:
-        days: first and last Study Date.
+        sends_as: AE title under which it sends, where that is another.
+        span: first and last Study Date.
         hours: as `options.hours_of` gives it.
 
     Raises:
         WrongState: there is one of this PACS that has not ended.
     """
-    first, last = days
+    first, last = span
     try:
         with writing(engine) as connection:
             now = database_time(connection)
             _forget(connection, now - KEPT)
             row = {
                 "pacs": pacs,
+                "sends_as": (way is Way.MOVE and sends_as) or pacs,
                 "first_day": first,
                 "last_day": last,
                 "rate": rate,
@@ -71,7 +84,8 @@ def pause(engine: Engine, pacs: str, *, actor: str) -> Job:
 
 
 def resume(engine: Engine, pacs: str, *, actor: str) -> Job:
-    """It goes on at once, also where it rests because the PACS is away or nothing came. Raises NotFound, WrongState."""
+    """It goes on at once, also where it rests because the PACS is away or nothing came. What failed is asked for again.
+    Raises NotFound, WrongState."""
     return _turn(engine, pacs, JobState.PAUSED, JobState.RUNNING, Action.BACKFILL_RESUMED, actor)
 
 
@@ -91,11 +105,25 @@ def end(connection: Connection, job: Job, state: JobState, *, actor: str) -> Non
 
 
 def rest(connection: Connection, job: Job, why: str, **values: Any) -> None:
-    """Say why nothing is asked for now; "" while it is. Writes only what changes."""
+    """Say why nothing is asked for now; "" while it is. Writes only what changes, and nothing where a person has paused
+    or cancelled it meanwhile."""
     if why == job.rests and not values:
         return
     since = {} if why == job.rests else {"rests": why, "rests_since": database_time(connection) if why else None}
-    connection.execute(update(backfill).where(backfill.c.id == job.id).values(since | values))
+    runs = (backfill.c.id == job.id, backfill.c.state == JobState.RUNNING.value)
+    connection.execute(update(backfill).where(*runs).values(since | values))
+
+
+def is_running(connection: Connection, job: Job) -> bool:
+    query = select(backfill.c.state).where(backfill.c.id == job.id)
+    return bool(connection.execute(query).scalar_one() == JobState.RUNNING)
+
+
+def lock(connection: Connection, job: Job) -> JobState:
+    """Until the transaction ends; its state by now. Who changes several films of it asks for this first, so that two
+    relays do not wait for each other's rows."""
+    query = select(backfill.c.state).where(backfill.c.id == job.id).with_for_update()
+    return JobState(connection.execute(query).scalar_one())
 
 
 def rest_unnamed(engine: Engine, names: Collection[str], code: str) -> None:
@@ -105,7 +133,7 @@ def rest_unnamed(engine: Engine, names: Collection[str], code: str) -> None:
         code: why.
     """
     with reading(engine) as connection:
-        lost = [job for job in newest(connection) if job.ended_at is None and job.pacs not in names]
+        lost = [job for job in newest(connection) if job.state is JobState.RUNNING and job.pacs not in names]
     for job in lost:
         if job.rests != code:
             with writing(engine) as connection:
@@ -148,6 +176,9 @@ def _turn(engine: Engine, pacs: str, before: JobState, after: JobState, action: 
         values = {"state": after.value, "rests": "", "rests_since": None, "failures": 0, "next_at": now}
         values |= {"resumed_at": now} if after is JobState.RUNNING else {}
         connection.execute(update(backfill).where(backfill.c.id == job.id).values(values))
+        if after is JobState.RUNNING:
+            films.reopen(connection, job, now)
+            days.reopen(connection, job, now)
         _record(connection, action, actor, job)
         return _by_id(connection, job.id)
 
@@ -169,6 +200,6 @@ def _job(row: Row[Any]) -> Job:
 
 
 def _record(connection: Connection, action: Action, actor: str, job: Job, **more: Any) -> None:
-    days = {"from": job.first_day.isoformat(), "to": job.last_day.isoformat()}
-    detail = {"pacs": job.pacs} | days | {name: value for name, value in more.items() if value}
+    span = {"from": job.first_day.isoformat(), "to": job.last_day.isoformat()}
+    detail = {"pacs": job.pacs} | span | {name: value for name, value in more.items() if value}
     trail.record(connection, action=action, instance_id=None, actor=actor, detail=detail)

@@ -55,6 +55,8 @@ class Job:
 
     id: int
     pacs: str
+    sends_as: str
+    """AE title under which it sends."""
     first_day: date
     last_day: date
     rate: float

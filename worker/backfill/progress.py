@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from model.json_value import plain
 from worker.backfill import days
+from worker.backfill.films import came
 from worker.backfill.options import FilmState, Job, JobState
 from worker.backfill.words import reason_in_words, rest_in_words
 from worker.db.session import database_time
@@ -106,8 +107,10 @@ def totals(connection: Connection) -> Totals:
 def progress(connection: Connection, job: Job) -> Progress:
     now = database_time(connection)
     mine = backfill_film.c.backfill_id == job.id
-    columns = (backfill_film.c.state, backfill_film.c.reason)
-    rows = connection.execute(select(*columns, func.count()).where(mine).group_by(*columns)).all()
+    late = (backfill_film.c.state == FilmState.FAILED.value) & came()  # perhaps after the backfill had ended
+    state_now = case((late, FilmState.HERE.value), else_=backfill_film.c.state).label("state")
+    each = select(state_now, backfill_film.c.reason).where(mine).subquery().c
+    rows = connection.execute(select(each.state, each.reason, func.count()).group_by(each.state, each.reason)).all()
     states: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for state, reason, number in rows:

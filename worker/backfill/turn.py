@@ -9,14 +9,15 @@ none is due                 the PACS is asked for the next day; after the last o
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_gateway.retrieve_answer import Retrieved
+from dicom_gateway.retrieve_answer import Counts, Retrieved
 from worker.audit.actions import Actor
 from worker.backfill import days, films, jobs, resting
 from worker.backfill.association import Retrieving
@@ -31,6 +32,11 @@ log = logging.getLogger("xrayq.backfill")
 
 TURN_SECONDS = 30.0
 """For which an association is used. Then the next turn looks anew, also at the certificates."""
+LONGEST_PAUSE = 2.0
+"""Seconds between two questions over one association. A PACS closes one that is idle, so at a slower rate the next
+question has its own."""
+LOOK_SECONDS = 1.0
+"""Between two looks during a retrieval whether it is paused or cancelled."""
 LONGEST_RETRIEVAL = 600.0
 """Seconds. Then the PACS is told to stop, and the attempt counts: a film of a slow tape is not begun for ever."""
 AWAY_WAIT, LONGEST_AWAY = 5.0, 300.0
@@ -38,10 +44,11 @@ AWAY_WAIT, LONGEST_AWAY = 5.0, 300.0
 OF_PACS = frozenset(
     ("no_answer", "not_counted", "out_of_resources", "destination_unknown", "not_served", "not_authorised")
 )
-"""Faults that say nothing of a film: the PACS would answer any question so."""
+"""Faults that may say nothing of a film: the PACS may answer any question so, and is left alone for a while."""
+FREE = "destination_unknown"
+"""The one that is never a film's fault, so that no attempt counts. Some archives say out of resources, or that we may
+not, of one film that they cannot send; and it may have been this film that brought the PACS down."""
 MOVING = (FilmState.WANTED, FilmState.ASKED, FilmState.QUARANTINED)
-COUNTED = "no_answer"
-"""It may all the same have been this film that brought the PACS down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +88,11 @@ class Backfilling:
             job = jobs.open_of(connection, self.pacs)
             if job is None:
                 return None
-            moving = films.count(connection, job, (FilmState.ASKED, FilmState.QUARANTINED)) > 0
+            moving = films.is_moving(connection, job)
         with writing(self.database) if moving else reading(self.database) as connection:
             now = database_time(connection)
             if moving:
+                jobs.lock(connection, job)
                 films.settle(connection, job, now)
             why = resting.why(connection, job, self.retrieving.options, now, free)
         if job.state is JobState.PAUSED or (job.next_at > now and not why):
@@ -100,20 +108,25 @@ class Backfilling:
 
     def _fetch(self, job: Job) -> None:
         """What is due, for TURN_SECONDS; what is under way then comes to its end."""
-        options, begun, batch = self.retrieving.options, time.monotonic(), None
+        options, begun, batch, fresh = self.retrieving.options, time.monotonic(), None, True
         pacs = options.pacs(job.pacs)
         if pacs is None:
             return
+        stop = _Watch(backfilling=self, job=job)
         try:
-            with self.retrieving.opened(pacs, job.way, seconds=LONGEST_RETRIEVAL, stop=self.stop.is_set) as fetch:
+            with self.retrieving.opened(pacs, job.way, seconds=LONGEST_RETRIEVAL, stop=stop) as fetch:
                 while time.monotonic() - begun < TURN_SECONDS and not self.stop.is_set():
                     batch = self._take()
-                    if batch is None or not self._noted(job, batch, fetch(batch)):
+                    if batch is None or not self._noted(job, batch, fetch(batch), fresh):
                         break
-                    self.stop.wait(self._pause())
+                    fresh, pause = False, self._pause()
+                    if pause > LONGEST_PAUSE:
+                        break
+                    self.stop.wait(pause)
         except PacsAway as away:
             if batch:
                 with writing(self.database) as connection:
+                    jobs.lock(connection, job)
                     films.not_counted(connection, batch, database_time(connection))
             self._away(job, str(away))
 
@@ -129,20 +142,28 @@ class Backfilling:
                 return None
             return films.take(connection, job, now, first_wait=options.first_wait)
 
-    def _noted(self, job: Job, batch: Batch, said: Retrieved) -> bool:
-        """Keep what the PACS said. False where it is of no use to ask it more now."""
+    def _noted(self, job: Job, batch: Batch, said: Retrieved, fresh: bool) -> bool:
+        """Keep what the PACS said. False where it is of no use to ask it more now.
+
+        Args:
+            fresh: nothing was asked over this association before. Else it may have been closed meanwhile.
+        """
         fault = said.fault
+        closed = fault == "no_answer" and not (fresh or said.stopped or said.here) and said.counts == Counts()
+        tried = fault in ("not_counted", "out_of_resources") and (said.counts.failed or said.failed_uids)
+        away = fault in OF_PACS and not (closed or tried)  # it tried these films, and would others
         with writing(self.database) as connection:
+            runs = jobs.lock(connection, job) is JobState.RUNNING
             now = database_time(connection)
             films.settle(connection, job, now)
-            if self.stop.is_set() or (fault in OF_PACS and fault != COUNTED):
+            if closed or self.stop.is_set() or not runs or fault == FREE:
                 films.not_counted(connection, batch, now)
             films.answered(connection, batch, fault, said.failed_uids)
-            if fault not in OF_PACS and job.failures:
+            if not away and job.failures:
                 jobs.rest(connection, job, "", failures=0)
-        if fault in OF_PACS and not said.stopped:
+        if away and not said.stopped:
             self._away(job, fault)
-        return fault not in OF_PACS and not said.stopped
+        return not (away or closed or said.stopped)
 
     def _pause(self) -> float:
         """Seconds until more may be asked for at its rate."""
@@ -171,3 +192,24 @@ class Backfilling:
                 return
             jobs.end(connection, job, JobState.DONE, actor=Actor.RELAY)
         log.info("backfill done", extra={"called_ae": job.pacs})
+
+
+@dataclass(kw_only=True)
+class _Watch:
+    """Whether a retrieval under way is to stop: the relay ends, or a person has paused or cancelled the backfill."""
+
+    backfilling: Backfilling
+    job: Job
+    looked_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> bool:
+        if self.backfilling.stop.is_set():
+            return True
+        if time.monotonic() - self.looked_at < LOOK_SECONDS:
+            return False
+        self.looked_at = time.monotonic()
+        try:
+            with reading(self.backfilling.database) as connection:
+                return not jobs.is_running(connection, self.job)
+        except SQLAlchemyError:
+            return False  # nobody can say: what comes is kept, or refused at our door

@@ -3,7 +3,7 @@
 from dicom_gateway.errors import REFUSALS, in_hexadecimal
 from dicom_gateway.retrieve_answer import RETRIEVE_FAULTS, retrieve_fault_in_words
 from worker.backfill.association import NO_RETRIEVAL, NOT_WRITTEN
-from worker.backfill.films import HELD, NOT_ADMITTED, NOT_ARRIVED, OTHER_OBJECT, REFUSED
+from worker.backfill.films import NOT_ADMITTED, NOT_ARRIVED, OTHER_OBJECT, REFUSED
 from worker.backfill.options import MOST_IN_VAIN, MOST_UNSCORED, JobState
 from worker.backfill.resting import NOT_NAMED, PACS_FAULT
 from worker.pacs.words import fault_in_words
@@ -23,7 +23,6 @@ RESTS: dict[str, str] = {
 REASONS: dict[str, str] = {
     NOT_ARRIVED: "the PACS says that it sent it, and it never came: look at the address that it has of our AE title",
     OTHER_OBJECT: "what came under its UID can be no film",
-    HELD: "an unknown peer sent it, and it waits in quarantine: 'xrayq peer quarantine'",
     NOT_ADMITTED: "it was in quarantine, and a person rejected it",
 }
 STATUSES = {in_hexadecimal(refusal.status): refusal.comment for refusal in REFUSALS}

@@ -92,7 +92,16 @@ def start(
             policy = Policy(settings.unknown_peers) if settings.unknown_peers else None
             later = must_be_let_in(table.read(connection), policy, pacs, sends_as, settings.calling_aes)
         results = outlook_of_backfill(connection, routes(settings), title)
-    job = jobs.start(database, pacs.called_ae, (begin, end), rate=rate, hours=written, way=Way(by), actor=operator())
+    job = jobs.start(
+        database,
+        pacs.called_ae,
+        (begin, end),
+        rate=rate,
+        hours=written,
+        way=Way(by),
+        sends_as=sends_as,
+        actor=operator(),
+    )
     typer.echo(
         f"backfill of {job.pacs} from {begin} to {end}, {rate:g} films a minute at most"
         f"{f', {written} {settings.zone.key}' if written else ''}: 'xrayq backfill status' shows how far it is"
@@ -127,7 +136,7 @@ def status(as_json: JsonOption = False) -> None:
 
 @app.command()
 def pause(ae: PacsOption = "") -> None:
-    """Ask for no more film until 'resume'. What was asked for still comes.
+    """Ask for no more film until 'resume'. The PACS is told to stop; a film on its way still comes.
 
     \b
     xrayq backfill pause
@@ -141,7 +150,7 @@ def pause(ae: PacsOption = "") -> None:
 
 @app.command()
 def resume(ae: PacsOption = "") -> None:
-    """Go on after a pause.
+    """Go on after a pause, or where it rests. Films and days that failed are asked for again.
 
     \b
     xrayq backfill resume

@@ -484,6 +484,7 @@ backfill = Table(
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("pacs", String(16), nullable=False, comment="its AE title, as in XRAYQ_ASK_PACS"),
+    Column("sends_as", String(16), nullable=False, comment="AE title under which it sends"),
     Column("first_day", Date, nullable=False),
     Column("last_day", Date, nullable=False),
     Column("rate", Float, nullable=False, comment="films a minute, at most"),

@@ -77,13 +77,15 @@ def compare(
     Args:
         day: of their Study Date.
         now: by the database's clock.
-        settled_minutes: a younger film that is not here is still on its way.
+        settled_minutes: a younger film that is not here is still on its way. One that is further in the future has a
+            wrong time, which says nothing.
         key: of accession digests.
     """
     uids = [film.sop_instance_uid for film in films]
     known, refused = held(connection, uids), refused_films.among(connection, uids)
     contexts = _contexts(connection, Span(start=Span.of_day(day, zone).start, end=now))
-    young = now.astimezone(zone).replace(tzinfo=None) - timedelta(minutes=settled_minutes)
+    settled = timedelta(minutes=settled_minutes)
+    local = now.astimezone(zone).replace(tzinfo=None)
     here = on_its_way = no_films = 0
     missing = []
     for film in films:
@@ -99,7 +101,7 @@ def compare(
             why = Why.QUARANTINED
         elif states:
             why = Why.OTHER_OBJECT
-        elif film.at is not None and film.at > young:
+        elif film.at is not None and local - settled < film.at < local + settled:
             on_its_way += 1
             continue
         elif refusal := refused.get(film.sop_instance_uid):

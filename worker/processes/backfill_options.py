@@ -69,7 +69,7 @@ def backfilling(settings: "Settings", database: "Engine", stop: "Event", refused
         from dicom_gateway.options import Received
 
         if isinstance(arrived, Received):
-            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet)
+            ingest(database, spool, arrived, pictures.same_picture, quiet=quiet, fetched=True)
         else:
             other_objects.record(database, arrived, quiet=quiet)
 

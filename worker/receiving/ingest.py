@@ -22,7 +22,7 @@ from worker.db.tables import instance
 from worker.peers import quarantine, table
 from worker.queue import outbox
 from worker.receiving.arrivals import ArrivalKind, Became, newest, next_revision, settle, whence
-from worker.receiving.backfilled import was_asked_for
+from worker.receiving.backfilled import of_backfill
 from worker.states import Priority, State
 from worker.studies import opening
 
@@ -42,6 +42,7 @@ def ingest(
     *,
     quiet: timedelta = opening.QUIET,
     unknown: Connected | None = None,
+    fetched: bool = False,
 ) -> Became:
     """Commit {instance, outbox row, study's row, audit event} for one durable film.
 
@@ -55,13 +56,21 @@ def ingest(
         quiet: from the newest object of a study until it can be complete.
         unknown: who sent it, where that was unknown a moment ago. Unless it is known by now the film goes into
             quarantine: no outbox row, and its study does not hear of it.
+        fetched: it came over an association of a backfill, so that it is one of its films, also where it was not asked
+            for.
 
     Raises:
         StoreUnavailable: the database did not take it, or did not say so in time. The time of
             a comparison is not the database's, and comes on top.
     """
     arrival = _Arrival(
-        engine=engine, spool=spool, received=received, same_picture=same_picture, quiet=quiet, unknown=unknown
+        engine=engine,
+        spool=spool,
+        received=received,
+        same_picture=same_picture,
+        quiet=quiet,
+        unknown=unknown,
+        fetched=fetched,
     )
     outcome, instance_id = settle(engine, received, arrival.commit)
     digest = received.digest[:12]
@@ -80,6 +89,7 @@ class _Arrival:
     quiet: timedelta
     unknown: Connected | None
     """None as soon as its sender is known."""
+    fetched: bool
     compared: dict[str, Comparison] = field(default_factory=dict)
     """What was found, by digest of the film that it was compared with."""
 
@@ -140,7 +150,7 @@ class _Arrival:
             "received_at": now,
             "identity_changed": list(found.identity_changed) if found else None,
         }
-        old = was_asked_for(received.header.sop_instance_uid)
+        old = self.fetched or of_backfill(received.header.sop_instance_uid, received.calling_ae)
         row = insert(instance).values(backfilled=old).returning(instance.c.id, instance.c.backfilled)
         kept = connection.execute(row, values).one()
         instance_id: int = kept.id

@@ -202,5 +202,11 @@ def test_one_at_a_time_of_a_pacs_and_it_can_be_cancelled(database: Engine) -> No
     jobs.rest_unnamed(database, {"ANOTHER"}, resting.NOT_NAMED)
     with reading(database) as connection:
         assert progress(connection, jobs.newest(connection)[0]).rests == "XRAYQ_ASK_PACS names it no more"
-    assert jobs.cancel(database, TITLE, actor="operator:test").state is JobState.CANCELLED
+    with writing(database) as connection:
+        assert jobs.lock(connection, job) is JobState.RUNNING
+    cancelled = jobs.cancel(database, TITLE, actor="operator:test")
+    assert cancelled.state is JobState.CANCELLED
+    with writing(database) as connection:
+        jobs.rest(connection, job, "pacs_no_answer", failures=1)  # by a relay that has not heard of it
+        assert jobs.newest(connection)[0] == cancelled
     assert jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test").id > job.id

@@ -14,6 +14,7 @@ def job(hours: str = "", rate: float = 30) -> Job:
     return Job(
         id=1,
         pacs="ARCHIVE",
+        sends_as="ARCHIVE",
         first_day=date(2026, 11, 1),
         last_day=date(2026, 11, 2),
         rate=rate,
