@@ -30,6 +30,7 @@ def uids(of: Sequence[Dataset]) -> list[str]:
     return [str(film.SOPInstanceUID) for film in of]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [0xA702, 0x0124])
 def test_one_film_that_cannot_be_sent_stops_no_other(database: Engine, tmp_path: Path, status: int) -> None:
     of_one = films(3)
@@ -74,6 +75,7 @@ def test_between_films_at_a_slow_rate_no_association_is_held(database: Engine, t
         assert there.backfilling._pause() > 30
 
 
+@pytest.mark.slow
 def test_an_association_closed_between_two_questions_costs_no_attempt(database: Engine, tmp_path: Path) -> None:
     def move(there: Pacs, wanted: list[Dataset]) -> Moved:
         if len(there.moves) == 2:
@@ -87,6 +89,7 @@ def test_an_association_closed_between_two_questions_costs_no_attempt(database: 
         assert len(there.moves) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [datetime(2099, 1, 1, tzinfo=UTC), datetime.now(UTC)], ids=["2099", "now"])
 def test_a_wrong_time_of_a_film_makes_no_day_endless(database: Engine, tmp_path: Path, at: datetime) -> None:
     film = old_film("film", ContentDate=f"{at:%Y%m%d}", ContentTime=f"{at:%H%M%S}")
@@ -125,6 +128,7 @@ def test_a_wanted_film_is_old_where_the_pacs_sends_it_unasked_and_live_from_anyb
     assert old == dict(zip(uids([first, second, other]), (True, True, False), strict=True))
 
 
+@pytest.mark.slow
 def test_a_pacs_that_takes_only_the_first_of_a_list_gives_all(database: Engine, tmp_path: Path) -> None:
     several = films(4)
     for film in several:
