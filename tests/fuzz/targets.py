@@ -199,7 +199,7 @@ def an_answered_get() -> list[bytes]:
         raw.pdata(
             raw.pdv(1, command_set([(0x0100, number(0x8010)), *counts, (0x0900, number(status))]), is_command=True)
         )
-        for status, counts in ((PENDING, [(0x0120, number(1)), (0x1021, number(1))]), (0, []))
+        for status, counts in ((PENDING[0], [(0x0120, number(1)), (0x1021, number(1))]), (0, []))
     ]
     return [ends[0] + stored + ends[1], stored + stored[:-40]]
 

@@ -106,6 +106,7 @@ def test_a_wrong_time_of_a_film_makes_no_day_endless(database: Engine, tmp_path:
         assert there.finds == (1 if at.year == 2099 else MOST_ATTEMPTS)
 
 
+@pytest.mark.slow
 def test_a_wanted_film_is_old_where_the_pacs_sends_it_unasked_and_live_from_anybody_else(
     database: Engine, tmp_path: Path
 ) -> None:
@@ -116,7 +117,7 @@ def test_a_wanted_film_is_old_where_the_pacs_sends_it_unasked_and_live_from_anyb
         yield from there.sent([first, second])
 
     with pacs(database, tmp_path, [first, second, other], series) as there:
-        there.start(rate=1)
+        there.start(rate=8)  # so that one film is asked for at once
         there.turn_until(there.rows)
         ingest(database, there.spool, store_file(save(other, tmp_path / "x.dcm"), there.spool, "CR1"))
         there.turn_until(there.is_over)

@@ -146,7 +146,7 @@ def package_server(tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, lis
     try:
         yield port, came
     finally:
-        server.close()
+        loop.call_soon_threadsafe(server.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
