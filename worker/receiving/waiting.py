@@ -25,9 +25,12 @@ def oldest(connection: Connection) -> datetime | None:
     )
     waiting = select(instance.c.received_at, again).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
     found: datetime | None = None
-    with connection.execute(waiting.order_by(instance.c.received_at), execution_options={"yield_per": CHUNK}) as rows:
+    with connection.execute(
+        waiting.order_by(instance.c.received_at, instance.c.id), execution_options={"yield_per": CHUNK}
+    ) as rows:
         for received_at, again_at in rows:
             if found and received_at >= found:
                 break  # what follows came later still, and was requeued no earlier than it came
-            found = min(found or again_at or received_at, again_at or received_at)
+            since = max(received_at, again_at or received_at)
+            found = min(found or since, since)
     return found
