@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from worker.instances import InstanceView
     from worker.states import State
+
+
+def newest_admitted(engine: "Engine", name: str) -> "InstanceView":
+    """The newest revision, but for what an unknown peer sent under that UID and nobody has admitted. Where all are of
+    that kind, the newest. Raises NotFound."""
+    from worker.instances import find
+    from worker.states import NOT_ADMITTED, State
+
+    views = find(engine, name)
+    admitted = [view for view in views if view.state != State.QUARANTINED and view.reason != NOT_ADMITTED]
+    return (admitted or views)[-1]
 
 
 def find_one(engine: "Engine", name: str, states: "Container[State]") -> int:

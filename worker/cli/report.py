@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
+from worker.cli.one_instance import newest_admitted
 from worker.errors import ConfigurationError, NotFound, WrongState
 from worker.processes.parts import open_database
 
@@ -109,7 +110,6 @@ def hl7(
     XRAYQ_HL7_TEMPLATE=ours.toml xrayq report hl7 17
     """
     from worker.cli.roles import default_of
-    from worker.instances import find
     from worker.processes.parts import open_spool
     from worker.processes.result_options import message_options
     from worker.processes.result_options import routes as routes_by
@@ -119,7 +119,7 @@ def hl7(
 
     settings = load_settings()
     options, engine = message_options(settings), open_database(settings)
-    view = find(engine, name)[-1]
+    view = newest_admitted(engine, name)
     receivers = [found for found in routes_by(settings).of(view.calling_ae) if isinstance(found, Hl7Destination)]
     shown = preview(
         engine,
@@ -161,7 +161,6 @@ def resend(
     xrayq report resend --undelivered
     """
     from worker.cli.roles import default_of
-    from worker.instances import find
     from worker.processes.result_options import routes as routes_by
     from worker.reporting import resend as again
 
@@ -169,7 +168,8 @@ def resend(
     if bool(names) == undelivered:
         raise ConfigurationError("name instances, or give --undelivered")
     engine, routes = open_database(settings), routes_by(settings)
-    ids = again.undelivered(engine, routes) if undelivered else [find(engine, name)[-1].id for name in names or ()]
+    named = [newest_admitted(engine, name).id for name in names or ()]
+    ids = again.undelivered(engine, routes) if undelivered else named
     default = default_of(settings.bundle)
     resent, left = [], []
     for instance_id in ids:

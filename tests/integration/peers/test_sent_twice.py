@@ -14,7 +14,7 @@ from dicom_gateway.revision import Comparison, compare
 from dicom_gateway.spool import Spool
 from tests.integration.peers.test_quarantine import ELSEWHERE, WHO, accounts, actions, film, queued, states, stranger
 from tests.integration.studies.studies import Studies, uid_of
-from worker.cli.one_instance import find_one
+from worker.cli.one_instance import find_one, newest_admitted
 from worker.db.session import make_engine, reading
 from worker.db.tables import audit_event, instance
 from worker.errors import ConfigurationError, Unhealthy, WrongState
@@ -119,8 +119,8 @@ def test_by_its_uid_a_command_takes_the_film_that_it_can_act_on(studies: Studies
     _, held = stranger(database, spool, film(spool, folder, ae="CR1", PatientID="X", **about))
     uid = find(database, str(known))[0].sop_instance_uid
     studies.site.end(known, "failed")
-    assert find_one(database, uid, {State.FAILED}) == known
-    assert find_one(database, uid, {State.QUARANTINED}) == held
+    assert find_one(database, uid, {State.FAILED}) == newest_admitted(database, uid).id == known
+    assert find_one(database, uid, {State.QUARANTINED}) == newest_admitted(database, str(held)).id == held
     with pytest.raises(WrongState, match=rf"name an id: {known} \(failed, of KNOWN\), {held} \(quarantined, of CR1\)"):
         find_one(database, uid, sources(State.INELIGIBLE))
     assert find_one(database, uid, {State.SCORED}) == held, "which the command refuses in its own words"
