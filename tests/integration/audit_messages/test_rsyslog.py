@@ -82,7 +82,7 @@ def test_rsyslog_gets_every_message_though_it_is_killed(
     site: Site, authority: Authority, tmp_path: Path, driver: str
 ) -> None:
     shown, port = authority.issue("rsyslog"), free_port()
-    site.options, site.to = replace(OPTIONS, rows=3), tls_to(port, authority, seconds=10)
+    site.options, site.to = replace(OPTIONS, rows=3), tls_to(port, authority, seconds=60)
     studies = {f"1.2.{number}" for number in range(20)}
     for study in sorted(studies):
         site.film("a", study=study)
