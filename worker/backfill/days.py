@@ -84,18 +84,26 @@ def _is(job: Job, day: date) -> ColumnElement[bool]:
 
 
 def reopen(connection: Connection, job: Job, now: datetime) -> None:
-    """Days that were given up are asked for again."""
-    given_up = (backfill_day.c.asked_at.is_(None), backfill_day.c.attempts >= MOST_ATTEMPTS)
+    """Days of which the PACS gave no answer, also those that were given up, are asked for again, at once."""
+    without = (backfill_day.c.asked_at.is_(None), backfill_day.c.fault != "")
     mine = backfill_day.c.backfill_id == job.id
-    connection.execute(update(backfill_day).where(mine, *given_up).values(attempts=0, next_at=now))
+    connection.execute(update(backfill_day).where(mine, *without).values(attempts=0, next_at=now))
 
 
 def failed(connection: Connection, job: Job) -> dict[str, int]:
     """Code of the fault -> days that were given up for it."""
-    given_up = (backfill_day.c.asked_at.is_(None), backfill_day.c.attempts >= MOST_ATTEMPTS)
+    return _faults(connection, job, backfill_day.c.attempts >= MOST_ATTEMPTS)
+
+
+def tried(connection: Connection, job: Job) -> dict[str, int]:
+    """Code of the fault -> days of which the PACS gave no answer yet, and which are asked for again."""
+    return _faults(connection, job, (backfill_day.c.attempts < MOST_ATTEMPTS) & (backfill_day.c.fault != ""))
+
+
+def _faults(connection: Connection, job: Job, which: ColumnElement[bool]) -> dict[str, int]:
     rows = connection.execute(
         select(backfill_day.c.fault, func.count())
-        .where(backfill_day.c.backfill_id == job.id, *given_up)
+        .where(backfill_day.c.backfill_id == job.id, backfill_day.c.asked_at.is_(None), which)
         .group_by(backfill_day.c.fault)
         .order_by(backfill_day.c.fault)
     )

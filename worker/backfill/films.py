@@ -93,10 +93,11 @@ def came() -> ColumnElement[bool]:
 
 
 def reopen(connection: Connection, job: Job, now: datetime) -> None:
-    """Films that did not come have all their attempts again: somebody has mended why. What a person rejected, or what
-    is no film, is not asked for. The caller holds the job's row."""
+    """Films that did not come, or that the PACS did not send, have all their attempts again: somebody has mended why.
+    What a person rejected, or what is no film, is not asked for. The caller holds the job's row."""
     failed = _of(job, (FilmState.FAILED,)) & backfill_film.c.reason.not_in((NOT_ADMITTED, OTHER_OBJECT))
-    over = _of(job, (FilmState.ASKED,)) & (backfill_film.c.attempts >= MOST_ATTEMPTS) & (backfill_film.c.next_at <= now)
+    over = (backfill_film.c.attempts >= MOST_ATTEMPTS) & (backfill_film.c.next_at <= now)
+    over = _of(job, (FilmState.ASKED,)) & (over | (backfill_film.c.reason != NOT_ARRIVED))
     values = {"state": FilmState.WANTED.value, "attempts": 0, "next_at": now, "reason": ""}
     connection.execute(update(backfill_film).where(failed | over).values(values))
 

@@ -9,12 +9,14 @@ from sqlalchemy import Connection, case, func, select
 
 from model.json_value import plain
 from worker.backfill import days
-from worker.backfill.films import came
+from worker.backfill.films import NOT_ARRIVED, came
 from worker.backfill.options import FilmState, Job, JobState
 from worker.backfill.words import reason_in_words, rest_in_words
 from worker.db.session import database_time
 from worker.db.tables import backfill, backfill_day, backfill_film, instance, outbox
+from worker.pacs.words import fault_in_words
 from worker.states import Priority
+from worker.words import counted
 
 WAITS = ("out_of_hours", "live_films", "unscored")
 """Why a backfill rests without anything being wrong."""
@@ -32,12 +34,16 @@ class Progress:
     """That the PACS is still to be asked for."""
     days_failed: dict[str, int]
     """It gave no whole answer, by code: their films are not known."""
+    days_tried: dict[str, int]
+    """It gave none yet, and is asked again."""
     here_before: int
     """Films that needed no fetching."""
     wanted: int
     """Not asked for yet."""
     on_the_way: int
     """Asked for, and not here yet."""
+    not_sent: dict[str, int]
+    """Of these, what the PACS said that it did not send, by code: it is asked again."""
     here: int
     """Fetched."""
     quarantined: int
@@ -59,8 +65,9 @@ class Progress:
 
     @property
     def needs_somebody(self) -> bool:
-        """It rests, and not because it has to wait."""
-        return self.job.state is JobState.RUNNING and self.job.rests not in ("", *WAITS)
+        """It rests, and not because it has to wait; or the PACS refuses a question, or more films than came."""
+        refused = bool(self.days_tried) or sum(self.not_sent.values()) > self.here
+        return self.job.state is JobState.RUNNING and (refused or self.job.rests not in ("", *WAITS))
 
     @property
     def left(self) -> int:
@@ -72,6 +79,11 @@ class Progress:
         job = found.pop("job")
         fields: dict[str, Any] = plain(job | found | {"rests_because": self.rests}, timespec="seconds")
         return fields
+
+    def tried_in_words(self) -> list[str]:
+        """What the PACS refused so far, a line for each reason."""
+        asked = [f"{counted(number, 'day')}: {fault_in_words(code)}" for code, number in self.days_tried.items()]
+        return asked + [f"{counted(number, 'film')}: {reason_in_words(code)}" for code, number in self.not_sent.items()]
 
     def failed_in_words(self) -> list[str]:
         return [f"{number} {reason_in_words(code)}" for code, number in self.failed.items()]
@@ -113,10 +125,13 @@ def progress(connection: Connection, job: Job) -> Progress:
     rows = connection.execute(select(each.state, each.reason, func.count()).group_by(each.state, each.reason)).all()
     states: Counter[str] = Counter()
     failed: Counter[str] = Counter()
+    not_sent: Counter[str] = Counter()
     for state, reason, number in rows:
         states[state] += number
         if state == FilmState.FAILED:
             failed[reason] += number
+        elif state == FilmState.ASKED and reason != NOT_ARRIVED and job.ended_at is None:
+            not_sent[reason] += number
     recent = select(func.count()).select_from(backfill_film).where(mine, backfill_film.c.came_at > now - RECENT)
     of_days = select(
         func.count(), func.coalesce(func.sum(backfill_day.c.here), 0), func.count(backfill_day.c.asked_at)
@@ -136,9 +151,11 @@ def progress(connection: Connection, job: Job) -> Progress:
         days=number,
         days_left=days_left,
         days_failed=days.failed(connection, job),
+        days_tried=days.tried(connection, job) if job.ended_at is None else {},
         here_before=here_before,
         wanted=states[FilmState.WANTED],
         on_the_way=states[FilmState.ASKED],
+        not_sent=dict(not_sent.most_common()),
         here=states[FilmState.HERE],
         quarantined=states[FilmState.QUARANTINED],
         failed=dict(failed.most_common()),

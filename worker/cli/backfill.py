@@ -241,9 +241,13 @@ def _print(found: "Progress", zone: "ZoneInfo") -> None:
         typer.echo(f"  {counted(number, 'day')} given up, films not known: {fault_in_words(code)}")
     for line in found.failed_in_words():
         typer.echo(f"  failed: {line}")
+    for line in found.tried_in_words():
+        typer.echo(f"  asked again: {line}")
     if job.ended_at is None:
-        over = f"over about {clock(found.over_at, zone)}, if all goes well" if found.over_at else "no end in sight"
-        typer.echo(f"  speed: {found.films_a_minute:g} films a minute; {over}")
+        over = "no end in sight"
+        if found.over_at and not found.tried_in_words():
+            over = f"will end at about {clock(found.over_at, zone)}, if all goes well"
+        typer.echo(f"  speed: {found.films_a_minute:g} films a minute in the last ten minutes; {over}")
         if found.rests:
             since = f" since {clock(job.rests_since, zone)}" if job.rests_since else ""
             typer.echo(f"  rests{since}: {found.rests}")

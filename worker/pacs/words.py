@@ -31,7 +31,7 @@ FAULTS: dict[str, str] = {
     "untrusted": "no authority in XRAYQ_TLS_AUTHORITIES signed its certificate, or it expired, or names another host",
     "bad_certificate": "a file of XRAYQ_TLS_AUTHORITIES, XRAYQ_TLS_CERTIFICATE or XRAYQ_TLS_KEY cannot be used",
     "not_accepted": "it accepts no C-FIND of us: let our AE title query there (Study Root)",
-    "no_answer": "it did not answer to the end",
+    "no_answer": "it did not answer to the end, or ended the association: does it let our AE title query there?",
     "no_time": "the time for asking was over (XRAYQ_ASK_SECONDS)",
     "too_many_matches": "it has more matches in one minute, or in one study, than it sends",
     "rejected_1_1_3": "it does not know our AE title (XRAYQ_AE_TITLE): let it in there",

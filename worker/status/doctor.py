@@ -342,8 +342,12 @@ def _backfill(options: DoctorOptions) -> str:
     """One that rests because something is wrong needs a person."""
     with reading(_connect(options)) as connection:
         found = [progress(connection, job) for job in jobs.newest(connection) if job.ended_at is None]
-    if stuck := [f"{one.job.pacs}: {one.rests}" for one in found if one.needs_somebody]:
-        raise Unhealthy(f"a backfill rests. {'; '.join(stuck)}")
+    if stuck := [
+        f"{one.job.pacs}: {'; '.join(filter(None, (one.rests, *one.tried_in_words())))}"
+        for one in found
+        if one.needs_somebody
+    ]:
+        raise Unhealthy(f"a backfill needs somebody. {'; '.join(stuck)}")
     words = [f"{one.job.pacs}: {counted(one.here, 'film')} fetched, {one.left} left" for one in found]
     return f"backfill of {'; '.join(words)}" if words else "no backfill is under way"
 

@@ -126,11 +126,12 @@ def backfill_lines(stored: DatabaseContent, now: datetime, zone: ZoneInfo, width
     """None without one that has not ended. What needs a person is said loudly; hours and live films are none of it."""
     found = []
     for one in stored.backfills:
-        over = f", over about {short_time(one.over_at, now, zone)}" if one.over_at else ""
+        over = f", ends about {short_time(one.over_at, now, zone)}" if one.over_at else ""
         failed = f", {sum(one.failed.values())} failed" if one.failed else ""
         words = f"{one.job.pacs}: {counted(one.here, 'film')} fetched, {one.left} left{failed}"
         days = f", {counted(one.days_left, 'day')} not asked for yet" if one.days_left else ""
-        rests = f"; rests, {one.rests}. See: xrayq backfill status" if one.rests else over
+        wrong = ["rests, " + one.rests] if one.rests else one.tried_in_words()
+        rests = f"; {'; '.join(wrong)}. See: xrayq backfill status" if wrong else over
         lines = wrapped(f"{words}{days}{rests}", width)
         found += [Text(line, BAD if one.needs_somebody else "") for line in lines]
     return [with_label("" if number else "backfill", line) for number, line in enumerate(found)]

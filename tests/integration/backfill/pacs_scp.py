@@ -132,11 +132,13 @@ def pacs(
     films: list[Dataset],
     move: Callable[[Pacs, list[Dataset]], Moved] = Pacs.sent,
     *,
+    find: Callable[[Pacs, Any], Iterator[tuple[int, Dataset | None]]] = Pacs.find,
     first_wait: float = 60.0,
 ) -> Iterator[Pacs]:
     """
     Args:
         move: answers a C-MOVE for these films; by default it sends them.
+        find: answers a C-FIND.
         first_wait: seconds after which a film that did not come is asked for again.
     """
     spool = Spool(folder / "spool", reserve_bytes=0, max_bytes=1 << 24)
@@ -154,7 +156,7 @@ def pacs(
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
     entity.requested_contexts = [build_context(DigitalXRayImageStorageForPresentation)]
     handlers: list[Any] = [
-        (evt.EVT_C_FIND, there.find),
+        (evt.EVT_C_FIND, lambda event: find(there, event)),
         (evt.EVT_C_MOVE, lambda event: move(there, there.wanted(event))),
     ]
     there.server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)

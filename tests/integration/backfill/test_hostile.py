@@ -1,9 +1,10 @@
 """PACSs that cannot send one film, send what nobody asked for, hang or lie: the other films come all the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -54,6 +55,43 @@ def test_one_film_that_cannot_be_sent_stops_no_other(database: Engine, tmp_path:
         there.start()
         there.turn_until(lambda: hurried().count("here") == 2)
         assert there.rows()[bad.SOPInstanceUID][:2] == ("asked", 1)
+
+
+def test_a_pacs_that_refuses_says_so_at_once_and_is_asked_at_once_when_it_is_mended(
+    database: Engine, tmp_path: Path
+) -> None:
+    """It does not know our AE title, say: first as one that queries, then as a destination."""
+    mended: list[str] = []
+
+    def find(there: Pacs, event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        if mended:
+            yield from there.find(event)
+        else:
+            yield 0xC000, None
+
+    def move(there: Pacs, wanted: list[Dataset]) -> Moved:
+        if len(mended) == 2:
+            yield from there.sent(wanted)
+            return
+        yield "127.0.0.1", there.gateway
+        yield 1
+        yield 0xC000, None
+
+    def refused() -> list[str]:
+        with reading(database) as connection:
+            found = progress(connection, there.job)
+        return found.tried_in_words() if found.needs_somebody else []
+
+    with pacs(database, tmp_path, films(1), move, find=find) as there:
+        there.start()
+        for words in ("1 day: it answered C-FIND with status 0xC000", "1 film: the PACS: it was unable to do it"):
+            there.turn_until(refused)
+            assert refused()[0].startswith(words)
+            mended.append(words)
+            jobs.pause(database, NAME, actor="operator:test")
+            jobs.resume(database, NAME, actor="operator:test")
+        there.turn_until(there.is_over)
+        assert (there.states(), refused()) == (["here"], [])
 
 
 def test_what_a_stranger_sent_before_is_fetched_all_the_same(database: Engine, tmp_path: Path) -> None:
