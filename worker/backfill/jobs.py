@@ -171,7 +171,8 @@ def _turn(engine: Engine, pacs: str, before: JobState, after: JobState, action: 
     with writing(engine) as connection:
         job = _open(connection, pacs)
         if job.state is not before and not (after is JobState.RUNNING and job.rests):
-            raise WrongState(f"the backfill of {pacs} is {job.state}; this needs {before}")
+            more = "; pause it first, and what failed is asked for again" if after is JobState.RUNNING else ""
+            raise WrongState(f"the backfill of {pacs} is {job.state}, not {before}{more}")
         now = database_time(connection)
         values = {"state": after.value, "rests": "", "rests_since": None, "failures": 0, "next_at": now}
         values |= {"resumed_at": now} if after is JobState.RUNNING else {}
