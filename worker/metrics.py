@@ -88,7 +88,10 @@ class GatewayMetrics(Observer):
         self._own_title = own_title
         self._titles = Titles(calling_aes)
         self._stores = Counter(
-            "xrayq_c_stores_total", "C-STOREs answered.", ["calling_ae", "status"], registry=self.registry
+            "xrayq_c_stores_total",
+            "C-STOREs answered; what a backfill fetches by C-GET is none of them.",
+            ["calling_ae", "status"],
+            registry=self.registry,
         )
         self._bytes = Counter(
             "xrayq_received_bytes_total",

@@ -24,10 +24,9 @@ from worker.db.session import database_time
 from worker.db.tables import backfill, backfill_film, instance, refused_film
 from worker.pacs.comparing import CHUNK, MissingFilm, Why, held
 from worker.queue.retry import back_off
-from worker.states import State
+from worker.states import NOT_ADMITTED, State
 
 NOT_ARRIVED, OTHER_OBJECT, REFUSED = "not_arrived", "other_object", "refused_"
-NOT_ADMITTED = "not_admitted"
 OPEN = (FilmState.WANTED, FilmState.ASKED)
 
 

@@ -3,10 +3,11 @@
 from dicom_gateway.errors import REFUSALS, in_hexadecimal
 from dicom_gateway.retrieve_answer import RETRIEVE_FAULTS, retrieve_fault_in_words
 from worker.backfill.association import NO_RETRIEVAL, NOT_WRITTEN
-from worker.backfill.films import NOT_ADMITTED, NOT_ARRIVED, OTHER_OBJECT, REFUSED
+from worker.backfill.films import NOT_ARRIVED, OTHER_OBJECT, REFUSED
 from worker.backfill.options import MOST_IN_VAIN, MOST_UNSCORED, JobState
 from worker.backfill.resting import NOT_NAMED, PACS_FAULT
 from worker.pacs.words import fault_in_words
+from worker.states import NOT_ADMITTED
 
 RESTS: dict[str, str] = {
     NOT_NAMED: "XRAYQ_ASK_PACS names it no more",

@@ -83,8 +83,10 @@ def start(
         )
     try:
         written = hours_of(hours)
-    except ValueError as error:
-        raise ConfigurationError(f"--hours {error}") from None
+    except ValueError:
+        raise ConfigurationError(
+            f"--hours {hours}: should be two different times, such as 20-06 or 20:30-06:00"
+        ) from None
     database, later = open_database(settings), "" if by == Way.MOVE else _spool(settings)
     title = sends_as if sends_as and by == Way.MOVE else pacs.called_ae
     with reading(database) as connection:
@@ -232,9 +234,12 @@ def _print(found: "Progress", zone: "ZoneInfo") -> None:
         f"{job.pacs}  {job.first_day} to {job.last_day}  {job.state}{ended}  by {job.way}, "
         f"{job.rate:g} films a minute at most{hours}; since {clock(job.started_at, zone)} by {job.started_by}"
     )
+    left = f"{found.on_the_way} on the way, {found.wanted} wanted, {found.quarantined} quarantined"
+    if job.ended_at:
+        left = f"{found.left} left when it ended"
     typer.echo(
-        f"  films: {found.here} fetched, {found.on_the_way} on the way, {found.wanted} wanted, "
-        f"{found.quarantined} quarantined, {sum(found.failed.values())} failed; {found.here_before} were here before"
+        f"  films: {found.here} fetched, {left}, {sum(found.failed.values())} failed; "
+        f"{found.here_before} were here before"
     )
     typer.echo(f"  days: {found.days - found.days_left} of {found.days} asked for")
     for code, number in found.days_failed.items():

@@ -86,7 +86,7 @@ def admit(title: Title, network: NetworkOption = None) -> None:
         peer, released = admit_sender(open_database(settings), name, named, actor=operator(), compare=compare)
     typer.echo(f"{name} is a peer, from {spoken(peer.networks)}; {_objects(released)} left the quarantine")
     if released.ended:
-        typer.echo(f"{counted(released.ended, 'film')} of these were here already, and are not scored twice")
+        typer.echo(f"here already, and not scored again: {counted(released.ended, 'film')}, ineligible now")
 
 
 def reject(title: Title, network: NetworkOption = None) -> None:

@@ -20,6 +20,7 @@ from worker.errors import Unhealthy
 from worker.health.probes import require_file
 from worker.queue.errands import Kind
 from worker.queue.outbox import ahead
+from worker.receiving import waiting
 from worker.states import State
 
 PATIENCE, FRESH = 4.0, 5.0
@@ -32,8 +33,8 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("xrayq_outbox_films", "Films that wait for a worker, or are in work (leased to one).", ("state",)),
     (
         "xrayq_oldest_waiting_film_seconds",
-        "Age of the oldest film that has not come to an end, without those of backfills; 0: none, +Inf: one came in "
-        "the future.",
+        "Age of the oldest film that has not come to an end, since it came, was requeued or admitted, without those of "
+        "backfills; 0: none, +Inf: one came in the future.",
         (),
     ),
     (
@@ -106,9 +107,7 @@ def _read(database: Engine, audited: bool) -> tuple[GaugeValues, ...]:
         films, leased = connection.execute(
             select(func.count(), func.count(outbox.c.id).filter(outbox.c.lease_until > now)).select_from(outbox)
         ).one()
-        oldest = connection.execute(
-            select(func.min(instance.c.received_at)).where(instance.c.state == State.RECEIVED, ~instance.c.backfilled)
-        ).scalar_one()
+        oldest = waiting.oldest(connection)
         unknown = ahead(connection, now) > 0
         held = connection.execute(select(func.count()).select_from(quarantine)).scalar_one()
         failed = connection.execute(select(func.count()).where(instance.c.state == State.FAILED)).scalar_one()

@@ -32,7 +32,7 @@ def test_a_backfill_is_started_looked_at_paused_resumed_and_cancelled(database: 
             (*BEGIN, "--ae", "ARCHIVE"),
             "films of ARCHIVE from 127.0.0.1 would land in quarantine: 'xrayq peer add ARCHIVE",
         ),
-        ((*BEGIN, "--ae", "ARCHIVE", "--hours", "20"), "--hours should be HH:MM-HH:MM"),
+        ((*BEGIN, "--ae", "ARCHIVE", "--hours", "20"), "--hours 20: should be two different times"),
         (("backfill", "start", "--from", "yesterday", "--to", "today", "--ae", "ARCHIVE"), "is not over"),
     ):
         code, out = said(*words)
