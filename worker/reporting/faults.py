@@ -73,7 +73,7 @@ AWAY = (
 ANSWERED = (STATUS, COMMITMENT, QUERY, REFUSED, "http_", "smtp_")
 """Codes that begin so: the destination answered to what was sent, and did not take it."""
 
-NEVER_ARRIVED = (NO_CONNECTION, UNKNOWN_HOST, "connection_refused", "certificate", "untrusted", "not_offered")
+NEVER_ARRIVED = (NO_CONNECTION, UNKNOWN_HOST, "connection_refused", "certificate", UNTRUSTED, "not_offered")
 """With these nothing of a message was sent."""
 NOT_TAKEN = (REFUSED, "smtp_", "http_3", "http_4")
 """Codes that begin so: the receiver had it, and said that it does not take it."""
