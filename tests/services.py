@@ -37,6 +37,7 @@ FAST = {
     "XRAYQ_CONFIG": os.devnull,
     "XRAYQ_BATCH_SIZE": "8",
     "XRAYQ_GATEWAY_HTTP_PORT": "0",
+    "XRAYQ_WEB": "",
     "XRAYQ_RELAY_HTTP_PORT": "0",
     "XRAYQ_WORKER_HTTP_PORT": "0",
 }

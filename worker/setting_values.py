@@ -225,8 +225,8 @@ def _host_and_port(where: str) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StowPlace:
-    """Where pushes by web are listened for."""
+class ListeningPlace:
+    """Where something is served by web."""
 
     tls: bool
     host: str
@@ -236,17 +236,24 @@ class StowPlace:
 def stow(text: str) -> str:
     """host:port or tls:host:port, or empty."""
     if text:
-        stow_place(text)
+        listening_place(text)
     return text
 
 
-def stow_place(text: str) -> StowPlace:
+def web(text: str) -> str:
+    """host:port, or empty."""
+    if text and listening_place(text).tls:
+        raise ValueError("should be like 127.0.0.1:9120")
+    return text
+
+
+def listening_place(text: str) -> ListeningPlace:
     tls = text.lower().startswith("tls:")
     try:
         host, port = _host_and_port(text[len("tls:") if tls else 0 :])
     except ValueError:
         raise ValueError("should be like 127.0.0.1:8042, [::1]:8042 or tls:0.0.0.0:8443") from None
-    return StowPlace(tls=tls, host=host, port=port)
+    return ListeningPlace(tls=tls, host=host, port=port)
 
 
 def is_loopback(host: str) -> bool:

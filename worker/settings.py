@@ -149,6 +149,10 @@ class Settings(BaseSettings):
         "one.",
     )
 
+    web: Annotated[str, AfterValidator(setting_values.web)] = Field(
+        "127.0.0.1:9120", description="Where the web page is served: `host:port`. Empty: nowhere."
+    )
+
     bundle: Place | None = Field(
         None, description="Bundle that is live while none is activated; default: the shipped reference."
     )
@@ -485,7 +489,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"XRAYQ_{name.upper()} {error}") from None
         if not self.stow:
             return self
-        place, certified = setting_values.stow_place(self.stow), self.tls_clients == "certified"
+        place, certified = setting_values.listening_place(self.stow), self.tls_clients == "certified"
         if place.tls and not (self.tls_certificate and self.tls_key):
             raise ValueError("XRAYQ_STOW tls: needs XRAYQ_TLS_CERTIFICATE and XRAYQ_TLS_KEY")
         if place.tls and certified and not self.tls_authorities:
@@ -506,8 +510,10 @@ class Settings(BaseSettings):
             if port and port in names:
                 raise ValueError(f"{names[port]} and {variable} are both {port}: give each its own")
             names[port] = variable
-        if self.stow and (port := setting_values.stow_place(self.stow).port) in names:
+        if self.stow and (port := setting_values.listening_place(self.stow).port) in names:
             raise ValueError(f"{names[port]} and XRAYQ_STOW are both {port}: give each its own")
+        if self.web and (port := setting_values.listening_place(self.web).port) in names:
+            raise ValueError(f"{names[port]} and XRAYQ_WEB are both {port}: give each its own")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""The processes: up, gateway, relay, worker."""
+"""The processes: up, gateway, relay, worker, web."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,13 +18,16 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Run")(gateway)
     app.command(rich_help_panel="Run")(relay)
     app.command(rich_help_panel="Run")(worker)
+    app.command(rich_help_panel="Run")(web)
 
 
 def up(
     port: Annotated[int | None, typer.Option(help="Port of the gateway; default 11112.")] = None,
     home: Annotated[Path | None, typer.Option(help="Folder for database and spool; default ~/.xrayq.")] = None,
 ) -> None:
-    """Run gateway, relay and worker on this machine, with SQLite and a Redis of its own unless told otherwise.
+    """Run everything on this machine: gateway, relay, worker and web page.
+
+    With SQLite and a Redis of its own unless told otherwise.
 
     \b
     xrayq up
@@ -67,6 +70,13 @@ def worker() -> None:
 
     if not worker.run(settings):
         raise typer.Exit(Unhealthy.exit_code)
+
+
+def web() -> None:
+    """Serve the web page: worklist, films, reading, operations. Needs the database and the spool, not Redis."""
+    from worker.cli.web import serve
+
+    serve(_begin())
 
 
 def _begin() -> "Settings":

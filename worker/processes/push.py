@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from worker.setting_values import named_tokens, stow_place
+from worker.setting_values import listening_place, named_tokens
 
 if TYPE_CHECKING:
     from dicom_gateway.observer import Observer
@@ -40,7 +40,7 @@ def push_server(
     from worker.http_push.server import PushServer
     from worker.processes.tls_options import tls_options
 
-    place, options = stow_place(settings.stow), tls_options(settings)
+    place, options = listening_place(settings.stow), tls_options(settings)
     pairs = named_tokens(settings.stow_tokens.get_secret_value())
     app = PushApp(
         Intake(

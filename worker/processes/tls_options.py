@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 def serves_tls(settings: "Settings") -> bool:
     """Whether a port of the gateway speaks TLS: DICOM's, or that of pushes by web."""
-    from worker.setting_values import stow_place
+    from worker.setting_values import listening_place
 
-    return bool(settings.tls_port or (settings.stow and stow_place(settings.stow).tls))
+    return bool(settings.tls_port or (settings.stow and listening_place(settings.stow).tls))
 
 
 def tls_options(settings: "Settings") -> "TlsOptions | None":

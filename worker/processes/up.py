@@ -22,12 +22,12 @@ from worker.processes.redis_server import RedisServer
 from worker.queue.retry import back_off
 from worker.reporting.destinations import routes_of
 from worker.reporting.outlook import outlook
-from worker.setting_values import stow_place
+from worker.setting_values import listening_place
 from worker.settings import Settings
 
 log = logging.getLogger("xrayq.up")
 
-ROLES = ("gateway", "relay", "worker")
+ROLES = ("gateway", "relay", "worker", "web")
 STOP_SECONDS = 20.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = {"gateway": 2.0}
@@ -140,7 +140,9 @@ def supervise(settings: Settings) -> None:
     if settings.tls_port:
         _free(settings.host, settings.tls_port)
     if settings.stow:
-        _free(stow_place(settings.stow).host, stow_place(settings.stow).port)
+        _free(listening_place(settings.stow).host, listening_place(settings.stow).port)
+    if settings.web:
+        _free(listening_place(settings.web).host, listening_place(settings.web).port)
     redis = None if settings.redis_url else RedisServer(settings.home)
     redis_pause = Pause(longest=LONGEST_PAUSE_ELSE)
     children = [
@@ -150,6 +152,7 @@ def supervise(settings: Settings) -> None:
             pause=Pause(longest=LONGEST_PAUSE.get(role, LONGEST_PAUSE_ELSE)),
         )
         for role in ROLES
+        if role != "web" or settings.web
     ]
     try:
         if redis:

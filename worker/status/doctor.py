@@ -34,7 +34,7 @@ from worker.receiving import orphans, waiting
 from worker.reporting import acceptance
 from worker.reporting.destinations import routes_of, store_destinations
 from worker.reporting.outlook import outlook
-from worker.setting_values import is_loopback, stow_place
+from worker.setting_values import is_loopback, listening_place
 from worker.states import State
 from worker.status.flow import ahead_text
 from worker.words import counted, size
@@ -178,7 +178,7 @@ def _stow(options: DoctorOptions) -> str:
     """Knocks only: who pushes shows a token or a certificate, which we have none of."""
     if not options.stow:
         return "nothing is taken by web: XRAYQ_STOW is empty"
-    place = stow_place(options.stow)
+    place = listening_place(options.stow)
     try:
         knock(reachable(place.host), place.port, tls=place.tls)
     except OSError as error:

@@ -1,0 +1,31 @@
+"""xrayq web: the settings to the parts of the web page."""
+
+from typing import TYPE_CHECKING
+
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
+
+def serve(settings: "Settings") -> None:
+    """Until SIGTERM or SIGINT. Raises WorkerError where it cannot start."""
+    from worker.processes.parts import cannot_listen, open_database
+    from worker.setting_values import listening_place
+    from worker.web.app import application
+    from worker.web.doors import OpenDoors
+    from worker.web.server import listen, run
+    from worker.web.site import Site, WebOptions
+
+    if not settings.web:
+        raise ConfigurationError("XRAYQ_WEB is empty: the page is served nowhere")
+    place = listening_place(settings.web)
+    site = Site(
+        database=open_database(settings, writes=True),
+        options=WebOptions(site=settings.site, zone=settings.zone),
+    )
+    try:
+        listener = listen(place.host, place.port)
+    except OSError as error:
+        raise cannot_listen(place.host, place.port, error) from None
+    run(application(site, OpenDoors()), listener)

@@ -1,0 +1,93 @@
+"""In front of each page: who asks, may they, and is a form one of ours. Behind it: faults become pages."""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl, quote
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from worker.errors import NotFound, WorkerError, WrongState
+from worker.web.doors import Doors
+from worker.web.page import Ask, Page
+from worker.web.people import Visit
+from worker.web.site import Site
+
+log = logging.getLogger("xrayq.web")
+
+LARGEST_FORM = 64 << 10
+MOST_FIELDS = 1000
+FORM_TYPE = "application/x-www-form-urlencoded"
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def guarded(page: Page, site: Site, doors: Doors) -> Endpoint:
+    """What Starlette calls for a page."""
+
+    async def serve(request: Request) -> Response:
+        visit = await run_in_threadpool(doors.visit, request)
+        if visit is None:
+            return _sign_in_first(request)
+        form = await _form(request) if page.method == "POST" else {}
+        if form is None:
+            return PlainTextResponse("this is no form of ours", 413)
+        ask = Ask(site=site, visit=visit, request=request, form=form)
+        if page.method == "POST" and not _is_ours(visit, request, form):
+            return _fault(ask, 403, "This form is too old, or came from another site: load the page again.")
+        if not visit.person.role.includes(page.least):
+            return _fault(ask, 403, f"This needs the role {page.least}; yours is {visit.person.role}.")
+        return await run_in_threadpool(_answered, page, ask)
+
+    return serve
+
+
+def _answered(page: Page, ask: Ask) -> Response:
+    try:
+        return page.answer(ask)
+    except NotFound as error:
+        return _fault(ask, 404, str(error))
+    except WrongState as error:
+        return _fault(ask, 409, str(error))
+    except WorkerError as error:
+        return _fault(ask, 400, str(error))
+    except SQLAlchemyError as error:
+        log.warning("the database did not answer", extra={"reason": type(error).__name__})
+        return _fault(
+            ask, 503, "The database does not answer now: try again in a moment. Films are received meanwhile."
+        )
+
+
+def _fault(ask: Ask, status: int, text: str) -> Response:
+    return ask.site.page("fault.html", ask, status=status, text=text, code=status)
+
+
+def _sign_in_first(request: Request) -> Response:
+    if request.headers.get("hx-request") == "true":
+        return PlainTextResponse("sign in first", 401, {"hx-redirect": "/sign-in"})
+    if request.method != "GET":
+        return PlainTextResponse("sign in first", 401)
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/sign-in?next={quote(back, safe='')}", 303)
+
+
+def _is_ours(visit: Visit, request: Request, form: dict[str, str]) -> bool:
+    shown = form.get("csrf") or request.headers.get("x-csrf-token", "")
+    return hmac.compare_digest(shown.encode(), visit.csrf.encode())
+
+
+async def _form(request: Request) -> dict[str, str] | None:
+    """The last value of each field; None where it is none, or too large."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+        return None
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_FORM:
+            return None
+    try:
+        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:
+        return None

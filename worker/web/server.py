@@ -1,0 +1,43 @@
+"""The process: listens, and serves until it is told to stop."""
+
+import logging
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+log = logging.getLogger("xrayq.web")
+
+LARGEST_HEAD = 16 << 10
+"""Bytes of a request's line and headers."""
+KEEP_ALIVE_SECONDS = 30
+STOP_SECONDS = 3
+MOST_REQUESTS = 256
+"""At once, live updates of open pages among them; the next is told 503."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
+
+
+def run(app: ASGIApp, listener: socket.socket) -> None:
+    """Until SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        app,
+        interface="asgi3",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MOST_REQUESTS,
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    log.info("listening", extra={"port": listener.getsockname()[1]})
+    uvicorn.Server(config).run(sockets=[listener])
