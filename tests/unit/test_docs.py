@@ -53,7 +53,7 @@ FOR_USERS = (
 )
 NOT_THE_GATES = {NOT_A_FILM, NOT_ADMITTED, DUPLICATE, REPLACED, "operator"}
 REASONS = sorted({*(one for of in known_reasons().values() for one in of if one)} | NOT_THE_GATES)
-PROCESSES = {"up", "gateway", "relay", "worker"}
+PROCESSES = {"up", "gateway", "relay", "worker", "web"}
 VARIABLES = {f"XRAYQ_{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
 VARIABLES |= {variable_of(name) for name in SECRETS}
 OTHER_VARIABLES = {"XRAYQ_TEST_FILMS", "XRAYQ_TEST_NIGHT_FILMS", "XRAYQ_REQUIRE_GPU", "XRAYQ_REQUIRE_SERVICES"}

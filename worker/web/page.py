@@ -24,6 +24,11 @@ class Ask:
     """Of a POST; whose CSRF token was right."""
 
     @property
+    def actor(self) -> str:
+        """In the audit trail."""
+        return f"operator:{self.visit.person.name}"[:64]
+
+    @property
     def of_htmx(self) -> bool:
         """Whether a part of the page is wanted, and not the whole."""
         return self.request.headers.get("hx-request") == "true"

@@ -26,7 +26,7 @@ from worker.states import State
 HEAVY = {"torch", "sqlalchemy", "pydicom", "celery", "numpy", "cv2", "onnxruntime", "pydantic", "redis", "alembic"}
 DECODERS = ("PIL", "cv2", "imagecodecs", "rle")
 PACKAGES = ("worker", "dicom_gateway", "model", "migrations")
-WITHOUT_EXAMPLE = {"gateway", "relay", "worker"}
+WITHOUT_EXAMPLE = {"gateway", "relay", "worker", "web"}
 ROOT = Path(__file__).parents[4]
 
 
