@@ -59,6 +59,7 @@ class Action(StrEnum):
     # measures
     LABELS_IMPORTED = "labels_imported"
     LABELS_DRAWN = "labels_drawn"
+    LABELLED = "labelled"
     LABELS_RESET = "labels_reset"
     REFERENCE_FROZEN = "reference_frozen"
     # reports of the night

@@ -10,7 +10,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy import Engine
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from model.errors import BundleError
 from model.notice import NOTICE
+from worker.bundles.roles import live_digest, open_by_digest
+from worker.db.session import reading
+from worker.errors import NotFound
 from worker.web.page import Ask
 from worker.web.people import WebRole
 
@@ -26,6 +30,8 @@ class WebOptions:
     """Name of the installation, "" without."""
     zone: ZoneInfo
     """In which times are shown."""
+    bundle: Path | None
+    """That is live while none is activated; None: the shipped one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,8 @@ class Site:
     database: Engine
     options: WebOptions
     templates: Environment = field(init=False)
+    _findings: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
+    """Of bundles that were live, by digest."""
 
     def __post_init__(self) -> None:
         templates = Environment(
@@ -51,6 +59,18 @@ class Site:
     def clock(self, at: datetime | None) -> str:
         """A time as this site's clocks show it, "" for None."""
         return at.astimezone(self.options.zone).strftime("%Y-%m-%d %H:%M:%S") if at else ""
+
+    def findings(self) -> tuple[str, ...]:
+        """What a label can be: the findings of the live bundle. Raises NotFound where it is not here."""
+        with reading(self.database) as connection:
+            digest = live_digest(connection, self.options.bundle)
+        if digest not in self._findings:
+            try:
+                bundle = open_by_digest(self.database, digest, self.options.bundle)
+            except BundleError as error:
+                raise NotFound(f"the live bundle cannot be opened here: {error}") from None
+            self._findings[digest] = bundle.findings
+        return self._findings[digest]
 
     def page(self, template: str, ask: Ask, *, status: int = 200, **values: Any) -> Response:
         """A whole page, or what htmx asked for, from a template."""

@@ -1,0 +1,115 @@
+"""Readers at their work: which drawn films wait for whom, and one label given of one film.
+
+The same table holds what a file of labels brought. A film counts as read by someone who named it in either way.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from worker.audit import trail
+from worker.audit.actions import Action
+from worker.db.session import database_time, writing
+from worker.db.tables import instance, truth
+from worker.errors import NotFound, WrongState
+from worker.monitoring.label_sample import names_of_draws
+
+CHUNK = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingQueue:
+    """Drawn films, as one reader has them before them."""
+
+    drawn: int
+    waiting: tuple[int, ...]
+    """Instance ids without a label of this reader, in the order of chance."""
+
+    @property
+    def read(self) -> int:
+        return self.drawn - len(self.waiting)
+
+
+def queue_of(connection: Connection, reader: str) -> ReadingQueue:
+    """Of the draws after the last reset; a film that was sent again as its newest revision."""
+    drawn = list(names_of_draws(connection))
+    uids, accessions = _named_by(connection, reader)
+    waiting = set(drawn)
+    for chunk in _chunks(drawn):
+        columns = (instance.c.id, instance.c.sop_instance_uid, instance.c.accession_digest)
+        for row in connection.execute(select(*columns).where(instance.c.id.in_(chunk))):
+            if row.sop_instance_uid in uids or row.accession_digest in accessions:
+                waiting.discard(row.id)
+    return ReadingQueue(drawn=len(drawn), waiting=tuple(key for key in drawn if key in waiting))
+
+
+def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:
+    """Whether the score is kept from this reader: the film is drawn for labels, and theirs is not in yet."""
+    return instance_id in queue_of(connection, reader).waiting
+
+
+def label_of(connection: Connection, reader: str, instance_id: int) -> str | None:
+    """What this reader said of a film, by its last reading; None where they said nothing."""
+    film = connection.execute(select(instance).where(instance.c.id == instance_id)).one_or_none()
+    if film is None:
+        return None
+    named = truth.c.sop_instance_uid == film.sop_instance_uid
+    if film.accession_digest:
+        named |= truth.c.accession_digest == film.accession_digest
+    said = select(truth.c.label).where(truth.c.reader == reader, named).order_by(truth.c.read_on.desc(), truth.c.id)
+    return connection.execute(said.limit(1)).scalar_one_or_none()
+
+
+def give_label(engine: Engine, instance_id: int, label: str, reader: str, *, read_on: date, actor: str) -> None:
+    """One label of one film. Audited.
+
+    A second one by the same reader is not taken: they have seen the score since.
+
+    Raises:
+        NotFound: no such film. WrongState: this reader's label is in already.
+    """
+    with writing(engine) as connection:
+        film = connection.execute(
+            select(instance.c.sop_instance_uid, instance.c.is_film, instance.c.admitted).where(
+                instance.c.id == instance_id
+            )
+        ).one_or_none()
+        if film is None or not (film.is_film and film.admitted):
+            raise NotFound(f"no film {instance_id}")
+        hidden = is_hidden(connection, reader, instance_id)
+        if label_of(connection, reader, instance_id) is not None:
+            raise WrongState(
+                f"your label of film {instance_id} is in, and you may have seen the score since: "
+                "'xrayq labels import' takes a correction"
+            )
+        connection.execute(
+            insert(truth).values(
+                sop_instance_uid=film.sop_instance_uid,
+                accession_digest="",
+                reader=reader,
+                label=label,
+                read_on=read_on,
+                imported_at=database_time(connection),
+            )
+        )
+        trail.record(
+            connection,
+            action=Action.LABELLED,
+            instance_id=instance_id,
+            actor=actor,
+            detail={"label": label, "blind": hidden},
+        )
+
+
+def _named_by(connection: Connection, reader: str) -> tuple[set[str], set[str]]:
+    """SOP Instance UIDs and accession digests that a reader has labelled."""
+    rows = connection.execute(
+        select(truth.c.sop_instance_uid, truth.c.accession_digest).where(truth.c.reader == reader)
+    ).all()
+    return {row.sop_instance_uid for row in rows} - {""}, {row.accession_digest for row in rows} - {""}
+
+
+def _chunks(ids: list[int]) -> Iterator[list[int]]:
+    return (ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK))
