@@ -1,0 +1,55 @@
+"""In front of every page: who asks, and is a form one of ours."""
+
+import pytest
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from tests.integration.web.conftest import CSRF, OneVisitor
+from worker.web.app import PAGES
+from worker.web.page import Page
+from worker.web.people import Person, WebRole
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.method} {page.path}")
+def test_nobody_sees_a_page_before_signing_in(page: Page, browser: TestClient, doors: OneVisitor) -> None:
+    doors.person = None
+    answer = browser.request(page.method, page.path.replace("{instance:int}", "1"), headers=FORM)
+    if page.method == "GET":
+        assert (answer.status_code, answer.headers["location"].split("?")[0]) == (303, "/sign-in")
+    else:
+        assert answer.status_code == 401
+
+
+def test_a_role_that_is_too_low_is_told_which_it_needs(browser: TestClient, doors: OneVisitor) -> None:
+    doors.person = Person(name="kim", role=WebRole.VIEWER)
+    answer = browser.get("/reading")
+    assert answer.status_code == 403
+    assert "needs the role reader; yours is viewer" in answer.text
+
+
+@pytest.mark.parametrize("shown", ["", "token-of-another", CSRF + "x", "ü"])
+def test_a_form_of_another_site_changes_nothing(shown: str, browser: TestClient, database: Engine) -> None:
+    assert browser.post("/reading/1/label", data={"csrf": shown, "label": "normal"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("content", "type"),
+    [
+        (b"csrf=" + CSRF.encode() + b"&a=" + b"b" * (64 << 10), "application/x-www-form-urlencoded"),
+        (b"{}", "application/json"),
+        (b"csrf=%s" % CSRF.encode() + b"&a=1" * 1001, "application/x-www-form-urlencoded"),
+        (b"csrf=\xff", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_what_is_no_form_of_ours_is_not_read(content: bytes, type: str, browser: TestClient) -> None:
+    assert browser.post("/reading/1/label", content=content, headers={"content-type": type}).status_code == 413
+
+
+def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(browser: TestClient) -> None:
+    for path in ("/", "/reading/77", "/static/page.css", "/nowhere"):
+        headers = browser.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
