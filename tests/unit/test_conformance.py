@@ -123,7 +123,7 @@ def test_associations_that_we_open() -> None:
     assert others == [
         ["gateway", "Verification SCU", ours, *seconds(*[ECHO_SECONDS] * 4)],
         ["`xrayq doctor`", "Verification SCU", ours, *seconds(*[doctor] * 4)],
-        ["`xrayq doctor`", "Verification and Query SCU", ours, *seconds(*[answering.SECONDS] * 4)],
+        ["`xrayq doctor`", "Query SCU", ours, *seconds(*[answering.SECONDS] * 4)],
         [
             *("worker", "Storage SCU", f"{store_objects.LARGEST_PDU:,} bytes", connect),
             *seconds(send.answer_seconds, send.send_seconds),

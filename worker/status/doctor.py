@@ -346,10 +346,10 @@ def _pacs(options: DoctorOptions) -> str:
     """Those of the night's question, from which backfills are fetched too."""
     if options.ask is None:
         return "no PACS is asked for its films: XRAYQ_ASK_PACS is empty"
-    if silent := answering.silent(options.ask):
-        raise Unhealthy(f"{'; '.join(silent)}. 'xrayq pacs check' asks it for today's studies")
+    if faults := answering.faults(options.ask):
+        raise Unhealthy(f"{'; '.join(faults)}. 'xrayq pacs check' asks for today's studies")
     names = ", ".join(pacs.called_ae for pacs in options.ask.pacs)
-    return f"C-ECHO is answered, and C-FIND accepted, by {names}"
+    return f"C-FIND is accepted by {names}"
 
 
 def _backfill(options: DoctorOptions) -> str:
