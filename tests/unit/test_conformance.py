@@ -35,6 +35,7 @@ from dicom_gateway.tls import SUITES, Profile
 from tests import conformance
 from worker.committing.report import ReportOptions
 from worker.health.probes import ECHO_SECONDS
+from worker.pacs import answering
 from worker.pacs.options import AskOptions
 from worker.reporting.adapters.adapter import SendOptions
 from worker.reporting.confirm import MOST_AT_ONCE
@@ -122,6 +123,7 @@ def test_associations_that_we_open() -> None:
     assert others == [
         ["gateway", "Verification SCU", ours, *seconds(*[ECHO_SECONDS] * 4)],
         ["`xrayq doctor`", "Verification SCU", ours, *seconds(*[doctor] * 4)],
+        ["`xrayq doctor`", "Query SCU", ours, *seconds(*[answering.SECONDS] * 4)],
         [
             *("worker", "Storage SCU", f"{store_objects.LARGEST_PDU:,} bytes", connect),
             *seconds(send.answer_seconds, send.send_seconds),

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check the processes, stores, bundle, backlog and settings of results. Exit code 5 when something is wrong.
+    """Check processes, stores, bundle, backlog, settings of results, and PACSs. Exit code 5 when something is wrong.
 
     \b
     xrayq doctor
@@ -53,6 +53,7 @@ def doctor(as_json: JsonOption = False) -> None:
 def _options(settings: "Settings") -> "DoctorOptions":
     from functools import partial
 
+    from worker.processes.ask_options import ask_options
     from worker.processes.audit_options import repository
     from worker.processes.redis_server import running_socket
     from worker.processes.tls_options import serves_tls, tls_to_ourselves
@@ -61,6 +62,7 @@ def _options(settings: "Settings") -> "DoctorOptions":
     return DoctorOptions(
         repository=partial(repository, settings),
         audit_minutes=settings.alarm_audit_minutes,
+        ask=ask_options(settings),
         host=settings.local_host if settings.port else settings.host,
         port=settings.port or settings.tls_port,
         tls=partial(tls_to_ourselves, settings),

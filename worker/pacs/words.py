@@ -26,7 +26,7 @@ WHAT_TO_DO: dict[Why, str] = {
 FAULTS: dict[str, str] = {
     "no_connection": "nothing listens there, or it does not answer",
     "unknown_host": "no host of this name",
-    "aborted": "it aborts the association",
+    "aborted": "it does not answer the request for an association, or ends it",
     "no_tls": "no TLS with it",
     "untrusted": "no authority in XRAYQ_TLS_AUTHORITIES signed its certificate, or it expired, or names another host",
     "bad_certificate": "a file of XRAYQ_TLS_AUTHORITIES, XRAYQ_TLS_CERTIFICATE or XRAYQ_TLS_KEY cannot be used",

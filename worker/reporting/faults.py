@@ -25,7 +25,7 @@ REJECTED, STATUS, COMMITMENT, QUERY, REFUSED = "rejected_", "status_", "commitme
 WORDS: dict[str, str] = {
     NO_CONNECTION: "nothing listens there, or it does not answer",
     UNKNOWN_HOST: "no host of this name",
-    "aborted": "it aborts the association",
+    "aborted": "it does not answer the request for an association, or ends it",
     UNTRUSTED: "no authority in XRAYQ_TLS_AUTHORITIES signed its certificate, or it expired, or names another host",
     NO_TLS: "the TLS handshake failed: it may not trust our certificate (XRAYQ_TLS_CERTIFICATE), or speak no TLS",
     f"{REJECTED}1_1_3": "it does not know our AE title (XRAYQ_AE_TITLE): let it in there",

@@ -28,6 +28,8 @@ from worker.errors import Undelivered, Unhealthy, WorkerError
 from worker.health import probes
 from worker.health.probes import Check, knock, reachable
 from worker.nightly import drawing
+from worker.pacs import answering
+from worker.pacs.options import AskOptions
 from worker.peers import quarantine, table
 from worker.queue.outbox import ahead
 from worker.receiving import orphans, waiting
@@ -89,6 +91,8 @@ class DoctorOptions:
     """What leads to the site's audit repository; it raises ConfigurationError. None where there is none."""
     audit_minutes: float
     """After which it is to have an audit event."""
+    ask: AskOptions | None
+    """The PACSs of XRAYQ_ASK_PACS; None where it names none."""
     report_time: str
     """HH:MM of the nightly report, "" where none is made."""
 
@@ -338,6 +342,16 @@ def _commitment(options: DoctorOptions) -> str:
     return f"storage commitment is reported to {', '.join(addresses) or 'whoever stays for the report'}"
 
 
+def _pacs(options: DoctorOptions) -> str:
+    """Those of the night's question, from which backfills are fetched too."""
+    if options.ask is None:
+        return "no PACS is asked for its films: XRAYQ_ASK_PACS is empty"
+    if faults := answering.faults(options.ask):
+        raise Unhealthy(f"{'; '.join(faults)}. 'xrayq pacs check' asks for today's studies")
+    names = ", ".join(pacs.called_ae for pacs in options.ask.pacs)
+    return f"C-FIND is accepted by {names}"
+
+
 def _backfill(options: DoctorOptions) -> str:
     """One that rests because something is wrong needs a person."""
     with reading(_connect(options)) as connection:
@@ -401,6 +415,7 @@ CHECKS: tuple[tuple[str, Callable[[DoctorOptions], str]], ...] = (
     ("commitment", _commitment),
     ("messages", _messages),
     ("audit", _audit),
+    ("pacs", _pacs),
     ("backfill", _backfill),
     ("report", _report),
 )

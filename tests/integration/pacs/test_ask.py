@@ -250,6 +250,7 @@ def test_the_commands(database: Engine, database_url: str) -> None:
         given = {"database_url": database_url, "ask_pacs": f"ARCHIVE@127.0.0.1:{archive.port}"}
         checked = typed("pacs", "check", **given)
         assert (checked.returncode, checked.stdout[:16]) == (0, "ARCHIVE answers:")
+        assert said_by_doctor(given) == (True, "C-FIND is accepted by ARCHIVE")
         missing = typed("pacs", "missing", "--keep", **given)
         assert missing.returncode == 1
         assert missing.stderr == "xrayq: 6 films are missing\n"
@@ -267,8 +268,20 @@ def test_the_commands(database: Engine, database_url: str) -> None:
     assert (away.returncode, away.stdout) == (5, "")
     assert f"ARCHIVE did not say what it has of {DAY}: nothing listens there" in away.stderr
     assert typed("pacs", "check", **given).returncode == 5
+    with asked_pacs(archive.port, finds=False), asked_pacs(free_port(), title="OTHER") as other:
+        two = f"{given['ask_pacs']},MISTYPED@127.0.0.1:{other.port}"
+        assert said_by_doctor(given | {"ask_pacs": two}) == (
+            False,
+            "ARCHIVE: it accepts no C-FIND of us: let our AE title query there (Study Root); MISTYPED: it does not "
+            "answer to the called AE title in XRAYQ_ASK_PACS. 'xrayq pacs check' asks for today's studies",
+        )
     none = typed("pacs", "missing", database_url=database_url)
     assert (none.returncode, none.stderr) == (2, "xrayq: XRAYQ_ASK_PACS names no PACS to ask\n")
+
+
+def said_by_doctor(given: dict[str, str]) -> tuple[bool, str]:
+    checks = {one["check"]: one for one in json.loads(typed("doctor", "--json", **given).stdout)}
+    return checks["pacs"]["ok"], checks["pacs"]["text"]
 
 
 @pytest.mark.parametrize("first", ["2026-11-31", "2026-11-28"])
