@@ -1,5 +1,6 @@
 """Fixtures shared by every kind of test: databases, Redis, spools, films, the shipped bundle."""
 
+import gc
 import importlib
 import os
 import secrets
@@ -37,12 +38,29 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     worker = getattr(session.config, "workerinput", None)
     if worker is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return
+    gc.disable()  # until all are collected
     root = session.config.rootpath
     modules = sorted(path.relative_to(root).with_suffix("") for path in (root / "tests").rglob("test_*.py"))
     first = int(worker["workerid"].removeprefix("gw")) * len(modules) // worker["workercount"]
     for module in (*modules[first:], *modules[:first]):
         with suppress(Exception, pytest.skip.Exception):  # it is told when the module is collected
             importlib.import_module(".".join(module.parts))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """No garbage is looked for meanwhile: modules and tests all stay. It took 11 of 25 s of a processor.
+
+    Nor among them later on; and in the tests once in 50,000 objects instead of 700. Both together saved a tenth of the
+    time of three files of usual tests (28 s of a processor became 25).
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(50_000)
+        gc.enable()
 
 
 LARGE = 16 << 20

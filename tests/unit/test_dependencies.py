@@ -46,6 +46,8 @@ def declared() -> set[str]:
 def imported(tree: ast.AST) -> Iterator[str]:
     """First names of what is imported, types alone left out."""
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.expr):
+            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         if isinstance(node, ast.Import):
