@@ -1,15 +1,115 @@
-"""The worklist: films, the most urgent first."""
+"""The worklist: films, the most urgent first; filters in the URL; search by what only a form may carry."""
 
+from datetime import datetime
+
+from sqlalchemy import Engine, select
 from starlette.responses import Response
 
-from worker.instances import list_instances
+from model.findings import SPOKEN
+from worker.db.pseudonyms import accession_digest, digest_key
+from worker.db.session import reading, snapshot
+from worker.db.tables import instance
+from worker.errors import NotFound, WrongState
+from worker.monitoring.readings import queue_of
+from worker.states import State
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
+from worker.web.site import go_to
+from worker.web.worklist_films import MOST_FILMS, WorklistPage, films_of
+from worker.web.worklist_filters import LIVE, ORDERS, Filters, is_uid, saved_views
+
+HIDDEN = "drawn for labels: hidden until you label it"
 
 
 def worklist(ask: Ask) -> Response:
-    films = list_instances(ask.site.database, limit=100, newest_first=True)
-    return ask.site.page("worklist.html", ask, films=films)
+    """The films, or only their rows where htmx asks for them."""
+    filters = Filters.of(ask.request.query_params)
+    page = _page(ask, filters)
+    now = datetime.now(ask.site.options.zone)
+    again = ask.request.headers.get("hx-history-restore-request") == "true"
+    template = "worklist_rows.html" if ask.of_htmx and not again else "worklist.html"
+    answer = ask.site.page(
+        template,
+        ask,
+        films=page,
+        filters=filters,
+        senders=_senders(ask.site.database) if template == "worklist.html" else (),
+        saved=saved_views(now.date()),
+        now=now,
+        orders=ORDERS,
+        kinds=LIVE,
+        states=list(State),
+        spoken=SPOKEN,
+        hidden_words=HIDDEN,
+        most=MOST_FILMS,
+        label_names=_names(ask),
+    )
+    if ask.request.headers.get("hx-source", "").startswith("form"):
+        answer.headers["hx-push-url"] = filters.link()  # without the fields that are empty
+    return answer
 
 
-PAGES = (Page(path="/", least=WebRole.VIEWER, answer=worklist),)
+def search(ask: Ask) -> Response:
+    """A film by its UID, its study's UID or its Accession Number: none of them goes into a URL.
+
+    Raises NotFound, WrongState.
+    """
+    text = ask.form.get("text", "").strip()
+    if not text or len(text) > 64:
+        raise WrongState("type a UID or an Accession Number of at most 64 characters")
+    column, name, value = "accession_digest", "number", ""
+    if is_uid(text):
+        with reading(ask.site.database) as connection:
+            found = select(instance.c.id).where(instance.c.sop_instance_uid == text)
+            newest = connection.execute(found.order_by(instance.c.revision.desc()).limit(1)).scalar_one_or_none()
+        if newest is not None:
+            return go_to(f"/film/{newest}")
+        column, name, value = "study_instance_uid", "study", text
+    else:
+        value = accession_digest(digest_key(ask.site.database), text)
+    with reading(ask.site.database) as connection:
+        one = connection.execute(select(instance.c.id).where(instance.c[column] == value).limit(1)).scalar_one_or_none()
+    if one is None:
+        raise NotFound("No film has this UID or Accession Number. Type it as it stands in the header, whole.")
+    return go_to(Filters(**{name: str(one)}).link())  # type: ignore[arg-type]
+
+
+def _page(ask: Ask, filters: Filters) -> WorklistPage:
+    site, number = ask.site, ask.site.changes.look()
+    hidden: frozenset[int] = frozenset()
+    with snapshot(site.database, long=False) as connection:
+        if ask.visit.person.role.includes(WebRole.READER):
+            hidden = frozenset(queue_of(connection, ask.visit.person.name).waiting)
+        key = (number, filters, hidden)
+        page = site.views.get(key)
+        if page is None:
+            page = films_of(connection, filters, site.options.zone, hidden, site.options.urgent)
+            site.views.put(key, page)
+    return page
+
+
+def _names(ask: Ask) -> tuple[str, ...]:
+    try:
+        return ask.site.findings()
+    except NotFound:
+        return ()
+
+
+def _senders(database: Engine) -> list[str]:
+    """By the index of (calling_ae, received_at): one step an AE, not one a film."""
+    senders: list[str] = []
+    following = select(instance.c.calling_ae).order_by(instance.c.calling_ae).limit(1)
+    with reading(database) as connection:
+        while len(senders) < 200:
+            last = following.where(instance.c.calling_ae > senders[-1]) if senders else following
+            name = connection.execute(last).scalar_one_or_none()
+            if name is None:
+                break
+            senders.append(name)
+    return senders
+
+
+PAGES = (
+    Page(path="/", least=WebRole.VIEWER, answer=worklist),
+    Page(path="/search", method="POST", least=WebRole.VIEWER, answer=search),
+)
