@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from time import monotonic
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,17 +24,23 @@ class Changes:
         self._database = database
         self._lock = threading.Lock()
         self._streams, self._looks = 0, False
-        self._number = 0
+        self._number, self._looked_at = 0, -LOOK_SECONDS
 
     @property
     def number(self) -> int:
-        """As of the last look, at most LOOK_SECONDS ago while a stream is open."""
+        """As of the last look."""
         return self._number
+
+    def recent(self) -> int:
+        """At most LOOK_SECONDS old: pages that are refreshed together share one view. Raises SQLAlchemyError."""
+        return self._number if monotonic() - self._looked_at < LOOK_SECONDS else self.look()
 
     def look(self) -> int:
         """Now. Raises SQLAlchemyError."""
+        begun = monotonic()
         with reading(self._database) as connection:
             self._number = connection.execute(select(func.max(audit_event.c.id))).scalar_one() or 0
+        self._looked_at = begun
         return self._number
 
     def enter(self) -> bool:

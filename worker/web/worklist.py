@@ -75,17 +75,20 @@ def search(ask: Ask) -> Response:
 
 
 def _page(ask: Ask, filters: Filters) -> WorklistPage:
-    site, number = ask.site, ask.site.changes.look()
+    site = ask.site
+    # What a person does is seen at once; what refreshes itself may be as old as the last look.
+    refreshed = ask.request.headers.get("hx-source", "").startswith("section")
+    number = site.changes.recent() if refreshed else site.changes.look()
     hidden: frozenset[int] = frozenset()
-    with snapshot(site.database, long=False) as connection:
-        if ask.visit.person.role.includes(WebRole.READER):
+    if ask.visit.person.role.includes(WebRole.READER):
+        with reading(site.database) as connection:
             hidden = frozenset(queue_of(connection, ask.visit.person.name).waiting)
-        key = (number, filters, hidden)
-        page = site.views.get(key)
-        if page is None:
-            page = films_of(connection, filters, site.options.zone, hidden, site.options.urgent)
-            site.views.put(key, page)
-    return page
+
+    def made() -> WorklistPage:
+        with snapshot(site.database, long=False) as connection:
+            return films_of(connection, filters, site.options.zone, hidden, site.options.urgent)
+
+    return site.views.get((number, filters, hidden), made)
 
 
 def _names(ask: Ask) -> tuple[str, ...]:

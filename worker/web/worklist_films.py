@@ -104,10 +104,8 @@ def films_of(
     every = func.count().over()
     query = select(matching.c.id, rank, every.label("every")).order_by(*orders[filters.order])
     rows = connection.execute(query.offset((filters.page - 1) * PAGE).limit(PAGE)).all()
-    if rows:
-        number = rows[0].every
-    else:
-        number = connection.execute(select(func.count()).select_from(matching)).scalar_one()
+    counted = select(func.count()).select_from(matching)
+    number = rows[0].every if rows else connection.execute(counted).scalar_one()
     films = _films(connection, [(row.id, row.rank) for row in rows], hidden)
     return WorklistPage(films=films, matching=number, bounded=_is_bounded(connection, looked))
 

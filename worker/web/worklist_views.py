@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from worker.web.worklist_films import WorklistPage
 
@@ -16,12 +16,12 @@ class Views:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, WorklistPage] = OrderedDict()
 
-    def get(self, key: Hashable) -> WorklistPage | None:
+    def get(self, key: Hashable, make: Callable[[], WorklistPage]) -> WorklistPage:
+        """Made by one thread at a time; who waits for it finds it made. Raises what `make` raises."""
         with self._lock:
-            return self._kept.get(key)
-
-    def put(self, key: Hashable, page: WorklistPage) -> None:
-        with self._lock:
-            self._kept[key] = page
-            while len(self._kept) > KEPT_VIEWS:
-                self._kept.popitem(last=False)
+            page = self._kept.get(key)
+            if page is None:
+                page = self._kept[key] = make()
+                while len(self._kept) > KEPT_VIEWS:
+                    self._kept.popitem(last=False)
+            return page
