@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import Engine, select
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from model.findings import SPOKEN
 from worker.db.pseudonyms import accession_digest, digest_key
@@ -15,7 +15,7 @@ from worker.states import State
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
-from worker.web.worklist_films import MOST_FILMS, WorklistPage, films_of
+from worker.web.worklist_films import MOST_FILMS, films_of
 from worker.web.worklist_filters import LIVE, ORDERS, Filters, is_uid, saved_views
 
 HIDDEN = "drawn for labels: hidden until you label it"
@@ -24,29 +24,27 @@ HIDDEN = "drawn for labels: hidden until you label it"
 def worklist(ask: Ask) -> Response:
     """The films, or only their rows where htmx asks for them."""
     filters = Filters.of(ask.request.query_params)
-    page = _page(ask, filters)
     now = datetime.now(ask.site.options.zone)
+    rows = _rows(ask, filters, now)
     again = ask.request.headers.get("hx-history-restore-request") == "true"
-    template = "worklist_rows.html" if ask.of_htmx and not again else "worklist.html"
-    answer = ask.site.page(
-        template,
+    if ask.of_htmx and not again:
+        answer = HTMLResponse(rows)
+        if ask.request.headers.get("hx-source", "").startswith("form"):
+            answer.headers["hx-push-url"] = filters.link()  # without the fields that are empty
+        return answer
+    return ask.site.page(
+        "worklist.html",
         ask,
-        films=page,
+        rows=rows,
         filters=filters,
-        senders=_senders(ask.site.database) if template == "worklist.html" else (),
+        senders=_senders(ask.site.database),
         saved=saved_views(now.date()),
-        now=now,
         orders=ORDERS,
         kinds=LIVE,
         states=list(State),
         spoken=SPOKEN,
-        hidden_words=HIDDEN,
-        most=MOST_FILMS,
         label_names=_names(ask),
     )
-    if ask.request.headers.get("hx-source", "").startswith("form"):
-        answer.headers["hx-push-url"] = filters.link()  # without the fields that are empty
-    return answer
 
 
 def search(ask: Ask) -> Response:
@@ -74,7 +72,8 @@ def search(ask: Ask) -> Response:
     return go_to(Filters(**{name: str(one)}).link())  # type: ignore[arg-type]
 
 
-def _page(ask: Ask, filters: Filters) -> WorklistPage:
+def _rows(ask: Ask, filters: Filters, now: datetime) -> str:
+    """Nothing in them is of one person but what is hidden, so whoever sees the same films shares them."""
     site = ask.site
     # What a person does is seen at once; what refreshes itself may be as old as the last look.
     refreshed = ask.request.headers.get("hx-source", "").startswith("section")
@@ -84,11 +83,16 @@ def _page(ask: Ask, filters: Filters) -> WorklistPage:
         with reading(site.database) as connection:
             hidden = frozenset(queue_of(connection, ask.visit.person.name).waiting)
 
-    def made() -> WorklistPage:
+    def made() -> str:
         with snapshot(site.database, long=False) as connection:
-            return films_of(connection, filters, site.options.zone, hidden, site.options.urgent)
+            films = films_of(connection, filters, site.options.zone, hidden, site.options.urgent)
+        template = site.templates.get_template("worklist_rows.html")
+        return template.render(
+            films=films, filters=filters, now=now, orders=ORDERS, spoken=SPOKEN, hidden_words=HIDDEN, most=MOST_FILMS
+        )
 
-    return site.views.get((number, filters, hidden), made)
+    minute = int(now.timestamp() // 60)  # waiting times are shown in minutes
+    return site.views.get((number, minute, filters, hidden), made)
 
 
 def _names(ask: Ask) -> tuple[str, ...]:

@@ -1,10 +1,8 @@
-"""Views of the worklist as they were last shown, until something changes."""
+"""Views of the worklist as they were last shown, in HTML, until something changes."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-
-from worker.web.worklist_films import WorklistPage
 
 KEPT_VIEWS = 64
 
@@ -14,9 +12,9 @@ class Views:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, WorklistPage] = OrderedDict()
+        self._kept: OrderedDict[Hashable, str] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], WorklistPage]) -> WorklistPage:
+    def get(self, key: Hashable, make: Callable[[], str]) -> str:
         """Made by one thread at a time; who waits for it finds it made. Raises what `make` raises."""
         with self._lock:
             page = self._kept.get(key)
