@@ -22,7 +22,9 @@ def serve(settings: "Settings") -> None:
     place = listening_place(settings.web)
     site = Site(
         database=open_database(settings, writes=True),
-        options=WebOptions(site=settings.site, zone=settings.zone, bundle=settings.bundle),
+        options=WebOptions(
+            site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
+        ),
     )
     try:
         listener = listen(place.host, place.port)

@@ -17,6 +17,8 @@ from worker.db.session import reading
 from worker.errors import NotFound
 from worker.web.page import Ask
 from worker.web.people import WebRole
+from worker.web.watching import Changes
+from worker.web.worklist_views import Views
 
 FOLDER = Path(__file__).parent
 MENU = (("/", "Worklist"), ("/reading", "Reading"), ("/operations", "Operations"), ("/reports", "Reports"))
@@ -32,6 +34,8 @@ class WebOptions:
     """In which times are shown."""
     bundle: Path | None
     """That is live while none is activated; None: the shipped one."""
+    urgent: frozenset[str] = frozenset()
+    """Findings whose flag stands before all others in the worklist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +47,11 @@ class Site:
     templates: Environment = field(init=False)
     _findings: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     """Of bundles that were live, by digest."""
+    changes: Changes = field(init=False)
+    views: Views = field(init=False, default_factory=Views)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", Changes(self.database))
         templates = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),
             autoescape=True,

@@ -1,0 +1,105 @@
+"""The worklist: who stands first, what filters and a search find, and what a blind reader does not learn."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine, insert, update
+from starlette.testclient import TestClient
+
+from tests.integration.monitoring.test_labels import film
+from tests.integration.web.conftest import CSRF, OneVisitor
+from tests.integration.web.test_reading import drawn
+from worker.audit import trail
+from worker.audit.actions import Action
+from worker.db.pseudonyms import accession_digest, digest_key
+from worker.db.session import writing
+from worker.db.tables import instance, truth
+from worker.web import watching
+from worker.web.people import Person, WebRole
+from worker.web.watching import Changes
+from worker.web.worklist import HIDDEN
+
+
+def shown(browser: TestClient, path: str = "/") -> list[int]:
+    answer = browser.get(path)
+    assert answer.status_code == 200
+    return [int(key) for key in re.findall(r'<tr id="film-(\d+)"', answer.text)]
+
+
+def changed(database: Engine, key: int, **values: object) -> None:
+    with writing(database) as connection:
+        connection.execute(update(instance).where(instance.c.id == key).values(values))
+        trail.record(connection, action=Action.REQUEUED, instance_id=key, actor="operator:test")
+
+
+def test_flags_stand_first_and_filters_find_what_they_say(browser: TestClient, database: Engine) -> None:
+    plain, flagged, other = (
+        film(database, uid="1.1", flags=()),
+        film(database, uid="1.2", flags=("covid19",)),
+        film(database, uid="1.3", flags=()),
+    )
+    assert shown(browser)[0] == flagged
+    assert shown(browser, "/?flag=any") == shown(browser, "/?flag=covid19") == [flagged]
+    assert sorted(shown(browser, "/?flag=none")) == [plain, other]
+    assert shown(browser, "/?flag=pneumonia") == []
+    assert "Clear the filters" in browser.get("/?flag=pneumonia").text
+    changed(database, other, state="failed", reason="corrupt_pixels")
+    assert shown(browser, "/?state=failed") == shown(browser, "/?reason=corrupt_pixels") == [other]
+    assert shown(browser, "/?since=2999-01-01") == []
+    assert len(shown(browser, "/?since=yesterday&state=%27&page=x&order=drop")) == 3
+    row: dict[str, object] = {"sop_instance_uid": "1.1", "accession_digest": "", "reader": "kim", "label": "normal"}
+    row |= {"read_on": datetime.now(UTC).date(), "imported_at": datetime.now(UTC)}
+    with writing(database) as connection:
+        connection.execute(insert(truth).values(row))
+        trail.record(connection, action=Action.LABELS_IMPORTED, instance_id=None, actor="operator:test")
+    assert shown(browser, "/?label=any") == shown(browser, "/?label=normal") == [plain]
+    assert sorted(shown(browser, "/?label=none")) == [flagged, other]
+
+
+def test_only_the_newest_revision_stands_there(browser: TestClient, database: Engine) -> None:
+    first, second = film(database, uid="1.1", flags=("covid19",)), film(database, uid="1.2", flags=())
+    changed(database, second, sop_instance_uid="1.1", revision=2)
+    assert shown(browser) == [second]
+    assert first not in shown(browser, "/?flag=any")
+
+
+def test_order_filter_and_row_tell_a_blind_reader_nothing(
+    browser: TestClient, doors: OneVisitor, database: Engine
+) -> None:
+    flagged, newer = film(database, uid="1.1", flags=("covid19",)), film(database, uid="1.2", flags=())
+    drawn(database, [flagged])
+    assert flagged not in shown(browser, "/?flag=any") + shown(browser, "/?flag=none") + shown(browser, "/?unsure=no")
+    rows = browser.get("/").text
+    assert HIDDEN in rows
+    assert 'class="flag"' not in rows
+    assert set(shown(browser)) == {flagged, newer}
+    doors.person = Person(name="alex", role=WebRole.VIEWER)  # who cannot give a label
+    assert shown(browser, "/?flag=any") == [flagged]
+
+
+def test_a_search_puts_no_number_and_no_uid_into_a_url(browser: TestClient, database: Engine) -> None:
+    key = film(database, uid="1.2.3")
+    digest = accession_digest(digest_key(database), "A 17")
+    changed(database, key, accession_digest=digest, study_instance_uid="1.2.77")
+
+    def place(text: str) -> str | None:
+        location: str | None = browser.post("/search", data={"csrf": CSRF, "text": text}).headers.get("location")
+        return location
+
+    assert place("1.2.3") == f"/film/{key}"
+    assert place("A 17") == f"/?number={key}"
+    assert place("1.2.77") == f"/?study={key}"
+    assert shown(browser, f"/?number={key}") == shown(browser, f"/?study={key}") == [key]
+    assert browser.post("/search", data={"csrf": CSRF, "text": "A 18"}).status_code == 404
+    assert browser.post("/search", data={"text": "A 17"}).status_code == 403
+
+
+def test_streams_are_bounded(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MOST_STREAMS", 2)
+    changes = Changes(database)
+    assert [changes.enter() for _ in range(3)] == [True, True, False]
+    changes.leave()
+    assert changes.enter()
+    changes.leave()
+    changes.leave()

@@ -1,0 +1,72 @@
+"""One look at the database, every two seconds while somebody is told of changes, for all open browsers."""
+
+import logging
+import threading
+from time import monotonic
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from worker.db.session import reading
+from worker.db.tables import audit_event
+
+log = logging.getLogger("xrayq.web")
+
+LOOK_SECONDS = 2.0
+MOST_STREAMS = 128
+"""At once. The next is told 503; its page asks every 30 s by itself, as all do."""
+
+
+class Changes:
+    """The number of the newest audit event: each change of state leaves one in its own transaction."""
+
+    def __init__(self, database: Engine) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._streams, self._looks = 0, False
+        self._number, self._looked_at = 0, -LOOK_SECONDS
+
+    @property
+    def number(self) -> int:
+        """As of the last look."""
+        return self._number
+
+    def recent(self) -> int:
+        """At most LOOK_SECONDS old: pages that are refreshed together share one view. Raises SQLAlchemyError."""
+        return self._number if monotonic() - self._looked_at < LOOK_SECONDS else self.look()
+
+    def look(self) -> int:
+        """Now. Raises SQLAlchemyError."""
+        begun = monotonic()
+        with reading(self._database) as connection:
+            self._number = connection.execute(select(func.max(audit_event.c.id))).scalar_one() or 0
+        self._looked_at = begun
+        return self._number
+
+    def enter(self) -> bool:
+        """Whether there is room for one more stream."""
+        with self._lock:
+            if self._streams >= MOST_STREAMS:
+                return False
+            self._streams += 1
+            if not self._looks:
+                self._looks = True
+                threading.Thread(target=self._keep_looking, name="changes", daemon=True).start()
+        return True
+
+    def leave(self) -> None:
+        with self._lock:
+            self._streams -= 1
+
+    def _keep_looking(self) -> None:
+        pause = threading.Event()
+        while True:
+            with self._lock:
+                if not self._streams:
+                    self._looks = False
+                    return
+            try:
+                self.look()
+            except SQLAlchemyError as error:
+                log.warning("the database did not answer", extra={"reason": type(error).__name__})
+            pause.wait(LOOK_SECONDS)
