@@ -23,7 +23,7 @@ class WebSettings(BaseSettings):
     web_sign_in: Literal["off", "local", "proxy", "oidc"] = Field(
         "off",
         description="How people sign in to the web page: `off`, not at all, on this machine's own address alone; "
-        "`local`, with a password, as `xrayq user add` makes them; `proxy`, at a proxy that says who it is; `oidc`, at "
+        "`local`, with a password; `proxy`, at a proxy that says who it is; `oidc`, at "
         "an OpenID Connect provider.",
     )
     web_hosts: Annotated[tuple[str, ...], NoDecode, AfterValidator(setting_values.host_names)] = Field(

@@ -1,4 +1,4 @@
-"""Local users in the database: added, changed, removed; each change in the audit trail, and an end of their sessions."""
+"""Local users in the database. Each change is in the audit trail, and ends their sessions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +60,7 @@ def add(engine: Engine, name: str, role: WebRole, password: str, *, actor: str) 
             connection.execute(insert(web_user), row | _changed(connection, actor))
             _told(connection, Action.USER_ADDED, name, actor, role=role)
     except IntegrityError:
-        raise WrongState(f"{name} is a user already: 'xrayq user role' and 'password' change one") from None
+        raise WrongState(f"{name} is a user already") from None
     return name
 
 
@@ -103,7 +103,7 @@ def _locked(connection: Connection, name: str) -> Row[Any]:
     query = select(web_user).where(web_user.c.name == local_name(name)).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise NotFound("there is no such user: 'xrayq user list' shows them")
+        raise NotFound("there is no such user")
     return row
 
 
