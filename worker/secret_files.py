@@ -10,7 +10,10 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
-SECRETS = ("database_url", "redis_url", "smtp_password", "webhook_secret", "stow_tokens", "http_token")
+SECRETS = (
+    *("database_url", "redis_url", "smtp_password", "webhook_secret", "stow_tokens", "http_token"),
+    "web_oidc_client_secret",
+)
 """Settings that hold a secret; the two URLs may have a password in them."""
 PREFIX, SUFFIX = "XRAYQ_", "_FILE"
 LARGEST = 64 << 10

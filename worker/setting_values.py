@@ -240,11 +240,43 @@ def stow(text: str) -> str:
     return text
 
 
-def web(text: str) -> str:
-    """host:port, or empty."""
-    if text and listening_place(text).tls:
-        raise ValueError("should be like 127.0.0.1:9120")
+WEB_ROLES = ("viewer", "reader", "operator", "admin")
+
+
+def host_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names or addresses of a host, without port, in lower case."""
+    for number, name in enumerate(names, 1):
+        try:
+            _host_and_port(f"{f'[{name}]' if ':' in name else name}:1")
+        except ValueError:
+            raise ValueError(f"entry {number} should be the name of a host, without port") from None
+    return tuple(name.lower().rstrip(".") for name in names)
+
+
+def networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """IP addresses, and networks such as 10.1.2.0/24."""
+    for number, text in enumerate(texts, 1):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise ValueError(f"entry {number} should be an IP address, or a network such as 10.1.2.0/24") from None
+    return texts
+
+
+def header_name(text: str) -> str:
+    """A field name of HTTP (RFC 9110 5.6.2)."""
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
+        raise ValueError("should be the name of an HTTP header, such as X-Forwarded-User")
     return text
+
+
+def role_entries(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """GROUP:ROLE each."""
+    for number, text in enumerate(texts, 1):
+        group, _, role = text.rpartition(":")
+        if not group or role not in WEB_ROLES:
+            raise ValueError(f"entry {number} should be GROUP:ROLE, ROLE one of {', '.join(WEB_ROLES)}")
+    return texts
 
 
 def listening_place(text: str) -> ListeningPlace:

@@ -22,6 +22,7 @@ from pydantic_settings import (
 from dicom_gateway.views import VIEWS
 from worker import setting_values
 from worker.secret_files import SecretFiles
+from worker.web_settings import WebSettings
 
 CONFIG_VARIABLE, CONFIG_FILE = "XRAYQ_CONFIG", "xrayq.toml"
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -38,7 +39,7 @@ LISTS = (
 )
 
 
-class Settings(BaseSettings):
+class Settings(WebSettings):
     """Every setting, its default and its meaning. Lists are comma-separated in the environment."""
 
     model_config = SettingsConfigDict(env_prefix="XRAYQ_", extra="forbid", frozen=True)
@@ -147,10 +148,6 @@ class Settings(BaseSettings):
         description="Who may push by web: lines, or comma-separated entries, `AE_TITLE:TOKEN`; the AE title is the "
         f"calling one in the ledger, a token has {setting_values.LEAST_TOKEN} characters or more. Empty: nobody shows "
         "one.",
-    )
-
-    web: Annotated[str, AfterValidator(setting_values.web)] = Field(
-        "127.0.0.1:9120", description="Where the web page is served: `host:port`. Empty: nowhere."
     )
 
     bundle: Place | None = Field(

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from worker.secret_files import SECRETS, variable_of
 from worker.settings import CONFIG_VARIABLE, Settings
+from worker.web_settings import WebSettings
 
 HEAD = f"""# Settings
 
@@ -38,7 +39,7 @@ def page() -> str:
     rows = [
         f"| `XRAYQ_{name.upper()}` | {_shown(field.default)} | "
         f"{field.description}{_range(field.metadata)}{_choices(field.annotation)} |"
-        for name, field in Settings.model_fields.items()
+        for name, field in sorted(Settings.model_fields.items(), key=lambda pair: pair[0] in WebSettings.model_fields)
     ]
     return HEAD + "\n".join(rows) + "\n"
 

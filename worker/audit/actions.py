@@ -1,4 +1,5 @@
-"""What the audit trail can hold: every action, and every process that acts. A person acts as `operator:` and a name.
+"""What the audit trail can hold: every action, and every process that acts. A person acts as `operator:` and a name,
+at the web page as the name alone (`worker/web/signing_in/names.py`).
 
 These strings are kept in databases and in published reports: one that is here stays.
 """
@@ -42,6 +43,13 @@ class Action(StrEnum):
     PEER_ADDED = "peer_added"
     PEER_CHANGED = "peer_changed"
     PEER_REMOVED = "peer_removed"
+    # people at the web page
+    SIGNED_IN = "signed_in"
+    SIGN_IN_FAILED = "sign_in_failed"
+    SIGNED_OUT = "signed_out"
+    USER_ADDED = "user_added"
+    USER_CHANGED = "user_changed"
+    USER_REMOVED = "user_removed"
     # films of past days
     BACKFILL_STARTED = "backfill_started"
     BACKFILL_PAUSED = "backfill_paused"

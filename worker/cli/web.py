@@ -20,6 +20,8 @@ def serve(settings: "Settings") -> None:
     if not settings.web:
         raise ConfigurationError("XRAYQ_WEB is empty: the page is served nowhere")
     place = listening_place(settings.web)
+    if settings.web_sign_in != "off" or place.tls:
+        raise ConfigurationError("XRAYQ_WEB: signing in and tls: are not served yet; only this machine's own address")
     site = Site(
         database=open_database(settings, writes=True),
         options=WebOptions(

@@ -10,17 +10,15 @@ the keyed digest is one of the plain digest, so that it needs no number.
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, Table, delete, select, update
 
-from worker.db.session import database_time, reading, writing
-from worker.db.tables import instance, secret, truth
+from worker.db.keys import installation_key
+from worker.db.session import reading, writing
+from worker.db.tables import instance, truth
 
 NAME = "digests"
 MARK = "k:"
@@ -36,7 +34,7 @@ def digest_key(engine: Engine) -> bytes:
     """
     key = _keys.get(engine)
     if key is None:
-        key = _keys[engine] = _kept(engine) or _made(engine)
+        key = _keys[engine] = installation_key(engine, NAME)
     return key
 
 
@@ -96,18 +94,3 @@ def _rekey_labels(key: bytes, connection: Connection, plain: str) -> int:
             connection.execute(delete(truth).where(truth.c.id == older.id))
         connection.execute(update(truth).where(truth.c.id == row.id).values(accession_digest=new))
     return len(old_rows)
-
-
-def _kept(engine: Engine) -> bytes | None:
-    with reading(engine) as connection:
-        value = connection.execute(select(secret.c.value).where(secret.c.name == NAME)).scalar_one_or_none()
-    return bytes.fromhex(value) if value else None
-
-
-def _made(engine: Engine) -> bytes:
-    with suppress(IntegrityError), writing(engine) as connection:  # another process may have made it meanwhile
-        row = {"name": NAME, "value": secrets.token_hex(32), "made_at": database_time(connection)}
-        connection.execute(insert(secret), row)
-    kept = _kept(engine)
-    assert kept is not None
-    return kept

@@ -161,6 +161,29 @@ secret = Table(
     Column("made_at", Timestamp, nullable=False),
 )
 
+web_user = Table(
+    "web_user",
+    metadata,
+    Column("name", String(64), primary_key=True, comment="lower case"),
+    Column("password_hash", String(256), nullable=False, comment="argon2id"),
+    Column("role", String(16), nullable=False, comment="viewer, reader, operator or admin"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", String(64), nullable=False),
+)
+
+web_session = Table(
+    "web_session",
+    metadata,
+    Column("digest", String(64), primary_key=True, comment="SHA-256 of the id that the browser has, hex"),
+    Column("name", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("started_at", Timestamp, nullable=False),
+    Column("seen_at", Timestamp, nullable=False, comment="to the minute"),
+    Column("ends_at", Timestamp, nullable=False, comment="however often it is seen"),
+    Index(None, "name"),
+    Index(None, "ends_at"),
+)
+
 score = Table(
     "score",
     metadata,

@@ -1,9 +1,8 @@
 """In front of each page: who asks, may they, and is a form one of ours. Behind it: faults become pages."""
 
-import hmac
 import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -12,15 +11,12 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from worker.errors import NotFound, WorkerError, WrongState
 from worker.web.doors import Doors
+from worker.web.forms import is_ours, read_form
 from worker.web.page import Ask, Page
-from worker.web.people import Visit
 from worker.web.site import Site
 
 log = logging.getLogger("xrayq.web")
 
-LARGEST_FORM = 64 << 10
-MOST_FIELDS = 1000
-FORM_TYPE = "application/x-www-form-urlencoded"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -31,11 +27,11 @@ def guarded(page: Page, site: Site, doors: Doors) -> Endpoint:
         visit = await run_in_threadpool(doors.visit, request)
         if visit is None:
             return _sign_in_first(request)
-        form = await _form(request) if page.method == "POST" else {}
+        form = await read_form(request) if page.method == "POST" else {}
         if form is None:
             return PlainTextResponse("this is no form of ours", 413)
         ask = Ask(site=site, visit=visit, request=request, form=form)
-        if page.method == "POST" and not _is_ours(visit, request, form):
+        if page.method == "POST" and not is_ours(request, form, visit.csrf):
             return _fault(ask, 403, "This form is too old, or came from another site: load the page again.")
         if not visit.person.role.includes(page.least):
             return _fault(ask, 403, f"This needs the role {page.least}; yours is {visit.person.role}.")
@@ -71,23 +67,3 @@ def _sign_in_first(request: Request) -> Response:
         return PlainTextResponse("sign in first", 401)
     back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/sign-in?next={quote(back, safe='')}", 303)
-
-
-def _is_ours(visit: Visit, request: Request, form: dict[str, str]) -> bool:
-    shown = form.get("csrf") or request.headers.get("x-csrf-token", "")
-    return hmac.compare_digest(shown.encode(), visit.csrf.encode())
-
-
-async def _form(request: Request) -> dict[str, str] | None:
-    """The last value of each field; None where it is none, or too large."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
-        return None
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_FORM:
-            return None
-    try:
-        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
-    except ValueError:
-        return None

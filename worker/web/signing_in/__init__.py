@@ -1,0 +1,1 @@
+"""Ways of signing in to the web page: with a password, at a proxy, at an OpenID Connect provider."""

@@ -1,0 +1,48 @@
+"""Failed sign-ins in the audit trail and the log. Only so many a minute: who tries fills neither.
+
+A name that is unknown is not kept: people type passwords into the wrong field.
+"""
+
+import logging
+import threading
+import time
+
+from sqlalchemy import Engine
+
+from worker.audit import trail
+from worker.audit.actions import Action
+from worker.db.session import writing
+
+log = logging.getLogger("xrayq.web")
+
+UNKNOWN = "unknown"
+A_MINUTE = 20
+
+
+class Failures:
+    """Writes them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._minute = self._told = self._left_out = 0
+
+    def tell(self, why: str, *, address: str, name: str = UNKNOWN) -> None:
+        """
+        Args:
+            why: a code such as `wrong_password`.
+            name: of somebody who is known.
+        """
+        with self._lock:
+            minute = int(time.monotonic() // 60)
+            if minute != self._minute:
+                self._minute, self._told = minute, 0
+            if self._told >= A_MINUTE:
+                self._left_out += 1
+                return
+            self._told += 1
+            left_out, self._left_out = self._left_out, 0
+        log.warning("sign-in refused", extra={"reason": why, "peer": address})
+        detail = {"reason": why, "address": address} | ({"left_out_before": left_out} if left_out else {})
+        with writing(self._engine) as connection:
+            trail.record(connection, action=Action.SIGN_IN_FAILED, instance_id=None, actor=name, detail=detail)

@@ -1,0 +1,38 @@
+"""What a person's name may be: it is an actor of the audit trail, where processes and AE titles stand too."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from worker.audit.actions import Actor
+from worker.errors import ConfigurationError
+from worker.web.doors import ANYBODY
+from worker.web.people import WebRole
+
+LONGEST = 64
+TAKEN = (*Actor, ANYBODY, "operator", "unknown")
+"""What acts under these names is no person."""
+PATTERN = re.compile(r"[\w][\w.@+\\ -]*")
+"""No colon: `operator:jones` is whoever typed a command."""
+
+
+def person_name(text: str) -> str:
+    """As the trail has it. Raises ConfigurationError, which does not repeat it."""
+    name = unicodedata.normalize("NFC", text).strip()
+    if len(name) > LONGEST or not PATTERN.fullmatch(name) or name.lower() in TAKEN:
+        raise ConfigurationError(
+            f"a name has 1 to {LONGEST} letters, digits, spaces and . _ - @ + \\, and is none of {', '.join(TAKEN)}"
+        )
+    return name
+
+
+def role_of(groups: Collection[str], entries: Iterable[str]) -> WebRole | None:
+    """The highest that one of the groups has; None without one.
+
+    Args:
+        entries: of XRAYQ_WEB_ROLES, GROUP:ROLE each.
+    """
+    ranks = list(WebRole)
+    pairs = (entry.rpartition(":") for entry in entries)
+    had = [WebRole(role) for group, _, role in pairs if group == "*" or group in groups]
+    return max(had, key=ranks.index, default=None)
