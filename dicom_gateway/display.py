@@ -9,7 +9,6 @@ A part of the header that cannot be used is left out as the standard would have 
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,22 +17,19 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway import notes as noted
 from dicom_gateway.aspect import aspect_of
-from dicom_gateway.lookup import Table, table_of
+from dicom_gateway.lookup import first_table
+from dicom_gateway.modality import Modality, modality_of
 from dicom_gateway.shutter import Grid, Mask, grey_of, hidden_by
 from dicom_gateway.stored import Pixels
-from dicom_gateway.values import UNREADABLE, as_stored, is_present, number, numbers, text
+from dicom_gateway.values import UNREADABLE, as_stored, is_present, number, text
+from dicom_gateway.windows import LINEAR, SIGMOID, Bounds, Window, function_of, window_of
 
-Bounds = tuple[float, float]
-STEP = 1e-3
-"""A window of width 1 has no slope, but a step (PS3.3 C.11.2.1.2.1)."""
 EXACT = 1 / 512
 """Of the display range: a painted grey that whole stored values miss by more is painted in float."""
-LEAST_SLOPE = 1e-9
-FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 class By(StrEnum):
-    """What a film's grey values are chosen by."""
+    """What a film's header chooses its grey values by."""
 
     VOI_LUT = "voi_lut"
     WINDOW = "window"
@@ -52,6 +48,26 @@ class ImagePixel:
     signed: bool
     monochrome1: bool
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Least and greatest value that a pixel can have."""
+        least = -(1 << (self.bits_stored - 1)) if self.signed else 0
+        return least, (1 << self.bits_stored) - 1 + least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a person wants to see a film, where that is not as it was sent."""
+
+    window: Window | None = None
+    """In place of the header's window, VOI LUT or the film's own range. It goes through the function of the window that
+    it replaces; where it replaces no window it is LINEAR, and falls where a VOI LUT fell."""
+    turned: bool = False
+    """Black for white. Padding and shutter stay as they are."""
+
+
+AS_SENT = Look()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Displayed:
@@ -67,6 +83,11 @@ class Displayed:
     aspect: float
     """Height of a pixel by its width, 1 where it is square."""
     by: By
+    window: Window
+    """In use. Where no window says what is shown: from the least value to the greatest of the film's own range, or of
+    what a VOI LUT tells apart."""
+    function: str
+    """That the window goes through, of `windows.FUNCTIONS`."""
     notes: tuple[str, ...]
     """Codes of `dicom_gateway.notes`."""
 
@@ -78,8 +99,10 @@ class Values:
     pixels: Pixels
     bounds: Bounds
     flipped: bool
-    """A negative slope turned them round."""
+    """A negative slope turned them round, or a falling VOI LUT that a window stands in for."""
     by: By
+    window: Window
+    function: str
 
 
 def is_linear(dataset: Dataset) -> bool:
@@ -94,119 +117,85 @@ def is_linear(dataset: Dataset) -> bool:
     return not (tables or sigmoid or masked)
 
 
-def displayed(stored: Pixels, dataset: Dataset, image: ImagePixel) -> Displayed:
+def displayed(stored: Pixels, dataset: Dataset, image: ImagePixel, look: Look = AS_SENT) -> Displayed:
     """How stored values [rows, columns], or a smaller version of them, are to be shown."""
     notes: list[str] = []
     aspect, sensible = aspect_of(dataset)
-    hidden, whole = hidden_by(dataset, Grid.of(stored.shape, aspect))
-    notes += [noted.ASPECT] * (not sensible) + [noted.SHUTTER] * (not whole)
-    padding = _padding(stored, dataset, image, notes)
-    values = _values(stored, _either(padding, hidden), dataset, image, notes)
+    notes += [noted.ASPECT] * (not sensible)
+    padding, hidden = _masks(stored, dataset, image, aspect, notes)
+    modality = modality_of(stored, dataset, *image.limits, notes)
+    values = _values(modality, _either(padding, hidden), dataset, look.window, notes)
     low, high = values.bounds
-    inverted = _starts_white(dataset, image, notes) != values.flipped
     shown = Displayed(
         pixels=values.pixels,
         low=low,
         high=high,
-        inverted=inverted,
+        inverted=(_starts_white(dataset, image, notes) != values.flipped) != look.turned,
         aspect=aspect,
         by=values.by,
+        window=values.window,
+        function=values.function,
         notes=tuple(dict.fromkeys(notes)),
     )
     pixels = _painted(shown, padding, 0.0)
     return replace(shown, pixels=_painted(replace(shown, pixels=pixels), hidden, grey_of(dataset)))
 
 
-def _values(stored: Pixels, left_out: Mask | None, dataset: Dataset, image: ImagePixel, notes: list[str]) -> Values:
-    """Modality transform, then VOI LUT, else the window, else the range of the pixels that are not left out."""
-    least = -(1 << (image.bits_stored - 1)) if image.signed else 0
-    modality = _table(dataset, "ModalityLUTSequence", least, noted.MODALITY_LUT, notes)
-    pixels, (slope, intercept) = (
-        (modality.apply(stored), (1.0, 0.0)) if modality else (stored, _rescale(dataset, notes))
-    )
-    most = (1 << image.bits_stored) - 1 + least
-    lowest = 0.0 if modality else min(least * slope, most * slope) + intercept
-    if voi := _table(dataset, "VOILUTSequence", lowest, noted.VOI_LUT, notes):
-        looked_up = voi.apply(_rescaled(pixels, slope, intercept))
-        return Values(pixels=looked_up, bounds=(0.0, voi.highest), flipped=False, by=By.VOI_LUT)
-    window = _window(dataset, notes)
-    if window is None:
-        seen = pixels if left_out is None else pixels[~left_out]
-        low, high = float(seen.min()), float(seen.max())
-        by = By.OWN_RANGE
-    elif (function := _function(dataset, notes)) == "SIGMOID":
-        center, width = window
-        steep = -4 * (_rescaled(pixels, slope, intercept).astype(np.float32) - np.float32(center)) / np.float32(width)
-        curve = 1 / (1 + np.exp(np.clip(steep, -80, 80)))
-        return Values(pixels=curve, bounds=(0.0, 1.0), flipped=False, by=By.WINDOW)
+def value_range(stored: Pixels, dataset: Dataset, image: ImagePixel) -> Bounds:
+    """Least and greatest value after the modality transform, of the pixels that are seen."""
+    padding, hidden = _masks(stored, dataset, image, aspect_of(dataset)[0], [])
+    modality = modality_of(stored, dataset, *image.limits, [])
+    return modality.range_of(*_extremes(modality.pixels, _either(padding, hidden)))
+
+
+def low_is_white(dataset: Dataset, image: ImagePixel) -> bool:
+    """Whether low values, after the modality transform, are shown white."""
+    return _starts_white(dataset, image, [])
+
+
+def _masks(
+    stored: Pixels, dataset: Dataset, image: ImagePixel, aspect: float, notes: list[str]
+) -> tuple[Mask | None, Mask | None]:
+    """Pixels of padding, and those that the shutter hides."""
+    hidden, whole = hidden_by(dataset, Grid.of(stored.shape, aspect))
+    notes += [noted.SHUTTER] * (not whole)
+    return _padding(stored, dataset, image, notes), hidden
+
+
+def _values(
+    modality: Modality, left_out: Mask | None, dataset: Dataset, chosen: Window | None, notes: list[str]
+) -> Values:
+    """VOI LUT, else the window, else the range of the pixels that are not left out; or a chosen window instead."""
+    voi = first_table(dataset, "VOILUTSequence", modality.lowest, noted.VOI_LUT, notes)
+    if voi and chosen is None:
+        return Values(
+            pixels=voi.apply(modality.values),
+            bounds=(0.0, voi.highest),
+            flipped=False,
+            by=By.VOI_LUT,
+            window=Window.between(*voi.told_apart),
+            function=LINEAR,
+        )
+    own = None if voi else window_of(dataset, notes)
+    by = By.VOI_LUT if voi else By.WINDOW if own else By.OWN_RANGE
+    window, function = chosen or own, function_of(dataset, notes) if own else LINEAR
+    if window and function == SIGMOID:
+        curve = window.sigmoid(modality.values)
+        return Values(pixels=curve, bounds=(0.0, 1.0), flipped=False, by=by, window=window, function=function)
+    pixels, slope = modality.pixels, modality.slope
+    if window:
+        low, high = sorted((edge - modality.intercept) / slope for edge in window.edges(function))
     else:
-        low, high = sorted((edge - intercept) / slope for edge in _window_edges(*window, function))
-        by = By.WINDOW
-    return Values(pixels=pixels, bounds=(low, high if high > low else low + 1.0), flipped=slope < 0, by=by)
+        low, high = _extremes(pixels, left_out)
+    bounds = low, high if high > low else low + 1.0
+    window = window or Window.between(*modality.range_of(*bounds))
+    flipped = (slope < 0) != (voi is not None and voi.falls)
+    return Values(pixels=pixels, bounds=bounds, flipped=flipped, by=by, window=window, function=function)
 
 
-def _table(dataset: Dataset, keyword: str, least: float, note: str, notes: list[str]) -> Table | None:
-    """The sequence's first table that can be used."""
-    try:
-        items = list(dataset.get(keyword) or ())
-    except UNREADABLE:
-        items = [Dataset()]
-    for item in items:
-        table = table_of(item, least)
-        if table is not None:
-            if note == noted.VOI_LUT and table.bits != table.declared:
-                notes.append(noted.VOI_LUT_BITS)
-            return table
-        notes.append(note)
-    return None
-
-
-def _rescale(dataset: Dataset, notes: list[str]) -> tuple[float, float]:
-    """Slope and intercept (PS3.3 C.11.1.1.2), each for itself: 1 and 0 where there is none.
-
-    1 also for a slope that cannot be used, although window and VOI LUT depend on it: it is the only one that a DX image
-    may have (C.8.11.3), and what radiographs have.
-    """
-    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
-    flat = slope is not None and abs(slope) < LEAST_SLOPE
-    if flat or (slope is None and is_present(dataset, "RescaleSlope")):
-        notes.append(noted.RESCALE)
-    if intercept is None and is_present(dataset, "RescaleIntercept"):
-        notes.append(noted.RESCALE)
-    return (1.0 if slope is None or flat else slope), intercept or 0.0
-
-
-def _rescaled(pixels: Pixels, slope: float, intercept: float) -> Pixels:
-    if (slope, intercept) == (1.0, 0.0):
-        return pixels
-    return pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-
-
-def _window(dataset: Dataset, notes: list[str]) -> tuple[float, float] | None:
-    """The first window (center, width) that makes sense (PS3.3 C.11.2.1.2)."""
-    centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
-    for center, width in zip_longest(centers, widths):
-        if center is not None and width is not None and width > 0:
-            return center, width
-        notes.append(noted.WINDOW)
-    return None
-
-
-def _function(dataset: Dataset, notes: list[str]) -> str:
-    function = text(dataset, "VOILUTFunction").upper()
-    if function and function not in FUNCTIONS:
-        notes.append(noted.VOI_FUNCTION)
-    return function if function in FUNCTIONS else "LINEAR"
-
-
-def _window_edges(center: float, width: float, function: str) -> Bounds:
-    """PS3.3 C.11.2.1.2.1 (LINEAR) and C.11.2.1.3.2 (LINEAR_EXACT), in units after the modality transform.
-
-    A LINEAR window under 1 is not allowed; units that need one mean it as LINEAR_EXACT.
-    """
-    if function == "LINEAR_EXACT" or width < 1:
-        return center - width / 2, center + width / 2
-    return center - 0.5 - (width - 1) / 2, center - 0.5 + max(width - 1, STEP) / 2
+def _extremes(pixels: Pixels, left_out: Mask | None) -> Bounds:
+    seen = pixels if left_out is None else pixels[~left_out]
+    return float(seen.min()), float(seen.max())
 
 
 def _starts_white(dataset: Dataset, image: ImagePixel, notes: list[str]) -> bool:

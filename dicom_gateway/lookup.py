@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from dicom_gateway import notes as noted
 from dicom_gateway.stored import Pixels
-from dicom_gateway.values import is_little_endian, numbers, raw_value
+from dicom_gateway.values import UNREADABLE, is_little_endian, numbers, raw_value
 
 USUAL_BITS = (8, 10, 12)
 """Bits that the tables of some devices have, though they are declared as 16."""
@@ -29,10 +30,41 @@ class Table:
     def highest(self) -> float:
         return float((1 << self.bits) - 1)
 
+    @property
+    def falls(self) -> bool:
+        """Whether it turns black and white."""
+        return bool(self.entries[0] > self.entries[-1])
+
+    @property
+    def told_apart(self) -> tuple[float, float]:
+        """The values between its flat ends: all that it does not show as the first entry or as the last."""
+        between = np.flatnonzero((self.entries != self.entries[0]) & (self.entries != self.entries[-1]))
+        if not len(between):
+            between = np.flatnonzero(self.entries[1:] != self.entries[:-1])
+        return float(self.first + max(between[0] - 1, 0)), float(
+            self.first + min(between[-1] + 1, len(self.entries) - 1)
+        )
+
     def apply(self, values: Pixels) -> Pixels:
         last = len(self.entries) - 1
         whole = np.rint(values.astype(np.float64)) if values.dtype.kind == "f" else values.astype(np.int32)
         return np.asarray(self.entries[np.clip(whole - self.first, 0, last).astype(np.int32)])
+
+
+def first_table(dataset: Dataset, keyword: str, least: float, note: str, notes: list[str]) -> Table | None:
+    """The sequence's first table that can be used."""
+    try:
+        items = list(dataset.get(keyword) or ())
+    except UNREADABLE:
+        items = [Dataset()]
+    for item in items:
+        table = table_of(item, least)
+        if table is not None:
+            if note == noted.VOI_LUT and table.bits != table.declared:
+                notes.append(noted.VOI_LUT_BITS)
+            return table
+        notes.append(note)
+    return None
 
 
 def table_of(item: Dataset, least: float) -> Table | None:

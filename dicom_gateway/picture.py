@@ -13,7 +13,7 @@ MOST_SIDE = 1024
 """Pixels. Two frames of a square film in colour take 8.3 MB then."""
 
 
-def picture_of(film: Displayed, most_side: int = MOST_SIDE) -> Picture:
+def picture_of(film: Displayed, most_side: int | None = MOST_SIDE) -> Picture:
     """The film as displayed, uint8 [rows, columns], 0 black.
 
     Grey values first, then their averages over areas, as in a viewer that shrinks a film. Pixels that are not square
@@ -21,15 +21,20 @@ def picture_of(film: Displayed, most_side: int = MOST_SIDE) -> Picture:
 
     Args:
         film: such as `read_radiograph` gives; one that was decoded at a lower resolution will do.
-        most_side: of the longer side, pixels.
+        most_side: of the longer side, pixels; None: as large as the film is.
     """
     shown = _grey(film)
-    height, width = shown.shape[0] * min(film.aspect, 1.0), shown.shape[1] / max(film.aspect, 1.0)
-    scale = min(1.0, most_side / max(height, width))
-    shape = max(round(height * scale), 1), max(round(width * scale), 1)
+    shape = shape_of(shown.shape, film.aspect, most_side)
     if shape != shown.shape:
         shown = np.asarray(cv2.resize(shown, shape[::-1], interpolation=cv2.INTER_AREA))
     return np.asarray(np.rint(shown * 255), np.uint8)
+
+
+def shape_of(stored: tuple[int, ...], aspect: float, most_side: int | None) -> tuple[int, int]:
+    """Rows and columns of the picture of a film of `stored` rows and columns."""
+    height, width = stored[0] * min(aspect, 1.0), stored[1] / max(aspect, 1.0)
+    scale = 1.0 if most_side is None else min(1.0, most_side / max(height, width))
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def _grey(film: Displayed) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from dicom_gateway.aspect import aspect_of
 from dicom_gateway.codecs import decode_codestream, decode_rle
 from dicom_gateway.codestream import read_codestream
 from dicom_gateway.contexts import SYNTAX_BY_UID
-from dicom_gateway.display import By, Displayed, ImagePixel, displayed, is_linear
+from dicom_gateway.display import AS_SENT, By, Displayed, ImagePixel, Look, displayed, is_linear
 from dicom_gateway.encapsulated import join_fragments
 from dicom_gateway.errors import (
     CodestreamMismatch,
@@ -49,7 +49,22 @@ class Radiograph(Displayed):
     """Meant for a machine, and without a window or VOI LUT: nobody has said how it is to be shown."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredFilm:
+    """A decoded frame, and the header that says how it is shown."""
+
+    pixels: Pixels
+    """[rows, columns], stored values; maybe a mapping of the file."""
+    dataset: Dataset
+    image: ImagePixel
+
+
 def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int | None = None) -> Radiograph:
+    """A film as it was sent: `read_stored`, then `shown`."""
+    return shown(read_stored(path, max_pixels=max_pixels, least_side=least_side))
+
+
+def read_stored(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int | None = None) -> StoredFilm:
     """Decode a Part 10 file. One film at a time, in one thread of a process: see `listening`.
 
     Args:
@@ -70,13 +85,18 @@ def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int
             raise NoPixelData
         least_side = _least_side(scanned.dataset, least_side)
         stored = _stored_values(scanned, scanned.pixels, image, least_side)
-    shown = displayed(stored, scanned.dataset, image)
+    return StoredFilm(pixels=stored, dataset=scanned.dataset, image=image)
+
+
+def shown(film: StoredFilm, look: Look = AS_SENT) -> Radiograph:
+    """The film as its header says, or as a person wants to see it."""
+    values = displayed(film.pixels, film.dataset, film.image, look)
     return Radiograph(
-        **vars(shown),
-        bits_stored=image.bits_stored,
-        rows=image.rows,
-        columns=image.columns,
-        for_processing=shown.by is By.OWN_RANGE and _is_for_processing(scanned.dataset),
+        **vars(values),
+        bits_stored=film.image.bits_stored,
+        rows=film.image.rows,
+        columns=film.image.columns,
+        for_processing=values.by is By.OWN_RANGE and _is_for_processing(film.dataset),
     )
 
 

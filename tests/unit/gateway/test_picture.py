@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dicom_gateway.display import By, Displayed
 from dicom_gateway.picture import MOST_SIDE, picture_of
+from dicom_gateway.windows import Window
 from tests.phantoms import chest_pixels
 from tests.unit.gateway.films import RAMP, SIGNED, film_of, lut, read, shown
 
@@ -67,6 +68,8 @@ def test_a_window_that_float32_cannot_tell_apart() -> None:
         inverted=False,
         aspect=1.0,
         by=By.WINDOW,
+        window=Window(center=65535.5, width=1),
+        function="LINEAR",
         notes=(),
     )
     assert picture_of(edge).tolist() == [[0, 128]]
