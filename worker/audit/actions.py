@@ -80,6 +80,8 @@ class Action(StrEnum):
     ALARM_ACKNOWLEDGED = "alarm_acknowledged"
     ALARM_DELIVERED = "alarm_delivered"
     ALARM_UNDELIVERED = "alarm_undelivered"
+    # who looks at films
+    FILM_VIEWED = "film_viewed"
     # the service itself
     PROCESS_STARTED = "process_started"
     PROCESS_STOPPED = "process_stopped"

@@ -3,6 +3,7 @@
     what happened                       message                          how many
     a film came, again, or revised      DICOM Instances Transferred      one for each sender and study of a batch
     a result went to a PACS             DICOM Instances Transferred      likewise, for each destination and study
+    a person looked at a film           DICOM Instances Accessed         one for each person, film and ten minutes
     a result went as a message          Export                           one
     we asked a PACS what it holds       Query                            one for each association
     peers were not let in               Security Alert                   one for each AE title and minute
@@ -90,6 +91,9 @@ def _message(row: Row[Any], source: Source, patient_of: PatientOf) -> AuditMessa
         case Action.RESULT_SENT:
             study = Study(uid=row.study_instance_uid, patient=patient_of(row.film), sop_classes={})
             return kinds.export(row.at, sender=us, address=detail["destination"], study=study)
+        case Action.FILM_VIEWED:
+            seen = Study(uid=row.study_instance_uid, patient=patient_of(row.film), sop_classes={row.sop_class_uid: 1})
+            return kinds.instances_accessed(row.at, Peer(user=row.actor), seen)
         case Action.QUERIED:
             keys, syntax = _identifier(detail["keys"])
             asking, asked = replace(us, ae_title=source.ae_title), pacs(detail["destination"])

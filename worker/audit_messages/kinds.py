@@ -1,7 +1,6 @@
 """One function for each kind of audit message (PS3.15 A.5.3), with what that part of the standard asks for.
 
-`instances_accessed` and `user_authentication` have no event in the trail yet: they are for a page on which people look
-at films.
+`user_authentication` has no event in the trail yet: it is for a page on which people sign in.
 """
 
 from collections.abc import Mapping
