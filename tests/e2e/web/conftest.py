@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, ViewportSize, sync_playwright
 
 from tests.services import REQUIRED, environment, free_port, installed, listening, process, wait_until
 
-SCREEN = {"width": 1366, "height": 768}
+SCREEN = ViewportSize(width=1366, height=768)
 
 
 @dataclass(kw_only=True)
