@@ -254,7 +254,7 @@ def _print(found: "Progress", zone: "ZoneInfo") -> None:
             over = f"will end at about {clock(found.over_at, zone)}, if all goes well"
         typer.echo(f"  speed: {found.films_a_minute:g} films a minute in the last ten minutes; {over}")
         if found.rests:
-            since = f" since {clock(job.rests_since, zone)}" if job.rests_since else ""
+            since = f" since {clock(found.rests_since, zone)}" if found.rests_since else ""
             typer.echo(f"  rests{since}: {found.rests}")
     if found.unscored and found.oldest_unscored:
         since = clock(found.oldest_unscored, zone)
