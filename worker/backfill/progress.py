@@ -126,7 +126,10 @@ def totals(connection: Connection) -> Totals:
 def progress(connection: Connection, job: Job) -> Progress:
     now = database_time(connection)
     mine = backfill_film.c.backfill_id == job.id
-    late = (backfill_film.c.state == FilmState.FAILED.value) & came()  # perhaps after the backfill had ended
+    unsettled = backfill_film.c.state != FilmState.HERE.value
+    if job.ended_at is None:  # else no turn settles any more: what comes still, whatever its row, is here
+        unsettled = backfill_film.c.state == FilmState.FAILED.value
+    late = unsettled & came()
     state_now = case((late, FilmState.HERE.value), else_=backfill_film.c.state).label("state")
     each = select(state_now, backfill_film.c.reason).where(mine).subquery().c
     rows = connection.execute(select(each.state, each.reason, func.count()).group_by(each.state, each.reason)).all()
