@@ -220,4 +220,7 @@ def test_under_reject_the_gateways_own_checks_go_on(tmp_path: Path) -> None:
             wait_until(lambda: listening(port), 30, "the gateway")
             wait_until(lambda: xrayq("health", "gateway")[0] == 0, 20, "its own C-ECHO")
             assert "Calling AE Title Not Recognized" in sends(port, "PACS", write_film(tmp_path))
-            assert "and rejects us, who are no peer" in xrayq("doctor")[1]
+            assert f"a gateway answers C-ECHO on 127.0.0.1:{port}" in xrayq("doctor")[1]
+            with typed_in(tmp_path, **settings, calling_aes="CR1") as other:  # doctor asks by this title
+                assert "and does not admit this machine as CR1" in other("doctor")[1]
+        assert "XRAYQ-DOCTOR" not in (tmp_path / "log").read_text(), "it is no unknown peer"
