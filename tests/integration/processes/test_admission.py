@@ -188,7 +188,10 @@ def test_a_pacs_is_connected_sends_and_is_admitted(tmp_path: Path) -> None:
             assert "1 film of 1 unknown AE in quarantine, not scored" in xrayq("doctor")[1]
             assert "quarantine" in xrayq("status", "--once")[1]
             said = xrayq("peer", "admit", "PACS")[1]
-            assert said == "PACS is a peer, from 127.0.0.1; 1 film and 0 other objects left the quarantine\n"
+            assert said == (
+                "PACS is a peer, from 127.0.0.1; 1 film and 0 other objects left the quarantine\n"
+                "next: 1 film to be scored in turn; 'xrayq device show PACS' says where results go\n"
+            )
             sends(port, "PACS", films[1])
             assert sends(port, "OTHER", write_film(tmp_path, "third")).count("Success") == 1
             states = [row["state"] for row in json.loads(xrayq("instance", "list", "--json")[1])]
