@@ -126,7 +126,7 @@ def lease_batch(engine: Engine, options: RelayOptions, now: datetime, turn: LowT
     with writing(engine) as connection:
         live, low = _in_flight(connection, now)
         waiting = _count(connection, lease.is_due(OUTBOX, now), IS_LIVE)
-        long_due = ~IS_LIVE & (outbox.c.next_attempt_at <= now - LONGEST_TURN)
+        long_due: ColumnElement[bool] = ~IS_LIVE & (outbox.c.next_attempt_at <= now - LONGEST_TURN)
         if turn.is_over(now) and low < LOW_IN_FLIGHT and _count(connection, lease.is_due(OUTBOX, now), long_due):
             # Also beyond max_in_flight: that is full of live ones.
             which, room, busy = long_due, LOW_IN_FLIGHT - low, False
