@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Engine, insert, select
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
-from worker.db.tables import instance, truth
+from worker.db.tables import instance, label_sample, truth
 from worker.errors import NotFound, WrongState
-from worker.monitoring.label_sample import names_of_draws
+from worker.monitoring.label_sample import last_reset, names_of_draws
 
 CHUNK = 500
+HIDDEN = "drawn for labels: hidden until you label it"
+"""What stands in place of a score that is kept from a reader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,17 @@ def queue_of(connection: Connection, reader: str) -> ReadingQueue:
 
 
 def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:
-    """Whether the score is kept from this reader: the film is drawn for labels, and theirs is not in yet."""
-    return instance_id in queue_of(connection, reader).waiting
+    """Whether the score is kept from this reader: the film is drawn for labels, and theirs is not in yet.
+
+    Every revision of a drawn film is, as live rates take its newest one. Draws before the last reset count no more.
+    """
+    uid = select(instance.c.sop_instance_uid).where(instance.c.id == instance_id).scalar_subquery()
+    drawn = select(label_sample.c.id).join(instance).where(instance.c.sop_instance_uid == uid)
+    if since := last_reset(connection):
+        drawn = drawn.where(label_sample.c.drawn_at >= since.at)
+    if connection.execute(drawn.limit(1)).first() is None:
+        return False
+    return label_of(connection, reader, instance_id) is None
 
 
 def label_of(connection: Connection, reader: str, instance_id: int) -> str | None:

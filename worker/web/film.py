@@ -12,8 +12,8 @@ from worker.db.scores import FindingView, ScoreView
 from worker.db.session import reading
 from worker.dead_letters import in_words
 from worker.instances import HistoryEvent, InstanceView, find, history, requeue, scores_of
+from worker.monitoring.readings import HIDDEN, is_hidden
 from worker.states import NOT_A_FILM, NOT_ADMITTED, OPERATOR, State
-from worker.web.blinding import HIDDEN, is_blind
 from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
@@ -57,9 +57,8 @@ class Bar:
 def film(ask: Ask) -> Response:
     engine, key = ask.site.database, int(ask.path("id"))
     view = find(engine, str(key))[0]
-    looked(engine, ask.visit.person, key)
-    with reading(engine) as connection:
-        blind = is_blind(connection, ask.visit.person, key)
+    looked(engine, ask.actor, key)
+    blind = _is_blind(ask, key)
     scores = [] if blind else scores_of(engine, key)
     return ask.site.page(
         "film.html",
@@ -79,8 +78,17 @@ def film(ask: Ask) -> Response:
 
 def requeue_film(ask: Ask) -> Response:
     key = int(ask.path("id"))
-    requeue(ask.site.database, key, ask.visit.person.name)
+    requeue(ask.site.database, key, ask.actor)
     return go_to(f"/film/{key}")
+
+
+def _is_blind(ask: Ask, key: int) -> bool:
+    """Whoever may label is a reader here."""
+    person = ask.visit.person
+    if not person.role.includes(WebRole.READER):
+        return False
+    with reading(ask.site.database) as connection:
+        return is_hidden(connection, person.name, key)
 
 
 def _events(events: Sequence[HistoryEvent], *, blind: bool) -> list[HistoryEvent]:
