@@ -10,10 +10,14 @@ if TYPE_CHECKING:
 
 def serve(settings: "Settings") -> None:
     """Until SIGTERM or SIGINT. Raises WorkerError where it cannot start."""
+    from worker.cli.roles import default_of
     from worker.processes.parts import cannot_listen, open_database
+    from worker.processes.replaying import replay_film
+    from worker.processes.result_options import take_back
     from worker.setting_values import listening_place
     from worker.web.app import application
     from worker.web.doors import OpenDoors
+    from worker.web.film_tools import FilmTools
     from worker.web.server import listen, run
     from worker.web.site import Site, WebOptions
 
@@ -22,8 +26,14 @@ def serve(settings: "Settings") -> None:
     place = listening_place(settings.web)
     if settings.web_sign_in != "off" or place.tls:
         raise ConfigurationError("XRAYQ_WEB: signing in and tls: are not served yet; only this machine's own address")
+    database = open_database(settings, writes=True)
     site = Site(
-        database=open_database(settings, writes=True),
+        database=database,
+        films=FilmTools(
+            replay=lambda film: replay_film(settings, database, film),
+            take_back=take_back(settings, default_of(settings.bundle)),
+            viewer=settings.web_viewer,
+        ),
         options=WebOptions(
             site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
         ),

@@ -63,14 +63,32 @@ def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:
 
 def label_of(connection: Connection, reader: str, instance_id: int) -> str | None:
     """What this reader said of a film, by its last reading; None where they said nothing."""
-    film = connection.execute(select(instance).where(instance.c.id == instance_id)).one_or_none()
+    said = (given.label for given in labels_of(connection, instance_id) if given.reader == reader)
+    return next(said, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenLabel:
+    """What a reader said of a film by its last reading."""
+
+    reader: str
+    label: str
+    read_on: date
+
+
+def labels_of(connection: Connection, instance_id: int) -> list[GivenLabel]:
+    """Of each reader the last one, the newest first. A label names the film by UID, or by its Accession Number."""
+    columns = (instance.c.sop_instance_uid, instance.c.accession_digest)
+    film = connection.execute(select(*columns).where(instance.c.id == instance_id)).one_or_none()
     if film is None:
-        return None
+        return []
     named = truth.c.sop_instance_uid == film.sop_instance_uid
     if film.accession_digest:
         named |= truth.c.accession_digest == film.accession_digest
-    said = select(truth.c.label).where(truth.c.reader == reader, named).order_by(truth.c.read_on.desc(), truth.c.id)
-    return connection.execute(said.limit(1)).scalar_one_or_none()
+    last: dict[str, GivenLabel] = {}
+    for row in connection.execute(select(truth).where(named).order_by(truth.c.read_on.desc(), truth.c.id)):
+        last.setdefault(row.reader, GivenLabel(reader=row.reader, label=row.label, read_on=row.read_on))
+    return list(last.values())
 
 
 def give_label(engine: Engine, instance_id: int, label: str, reader: str, *, read_on: date, actor: str) -> None:
