@@ -119,7 +119,7 @@ def _half(strength: Heat) -> Sequence[NDArray[np.int32]]:
 
 def _thick(heat: Heat) -> int:
     rows, columns = heat.shape
-    return max(1, max(rows, columns) // 500)
+    return int(max(1, max(rows, columns) // 500))
 
 
 def _ends(heat: Heat, thick: int) -> NDArray[np.bool_]:

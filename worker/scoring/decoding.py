@@ -24,8 +24,8 @@ from model.gate.quality import Quality, measure
 from model.preprocess import PreprocessSpec, to_input
 from worker.confined import confine_decoder
 from worker.dead_letters import OF_PIXELS, OF_SERVICE
+from worker.queue.child_faults import fault_of_child
 from worker.queue.retry import Again, Fault, decide, fault_of_reason
-from worker.scoring.faults import fault_of_child
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
 

@@ -1,8 +1,5 @@
-"""Whose fault an error was that ended the work on a batch, or on a film, and how the log names it."""
+"""Whose fault an error was that ended the work on a batch, and how the log names it."""
 
-from concurrent.futures import BrokenExecutor, CancelledError, TimeoutError
-
-from pebble import ProcessExpired
 from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import ModelError, first_line
@@ -17,20 +14,6 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, SQLAlchemyError):
         return Fault.DATABASE_AWAY
     return Fault.ENGINE_DOWN if isinstance(error, ModelError) else Fault.UNKNOWN
-
-
-def fault_of_child(error: Exception) -> Fault:
-    """Of what a task in a child process ended with, where the child did not come to an answer."""
-    match error:
-        case BrokenExecutor() | CancelledError():
-            return Fault.DECODER_UNAVAILABLE
-        case ProcessExpired():
-            return Fault.DECODER_CRASHED
-        case TimeoutError():
-            return Fault.DECODER_TIMEOUT
-        case MemoryError():
-            return Fault.DECODER_MEMORY
-    return Fault.DECODER_ERROR
 
 
 def in_words(error: Exception) -> str:

@@ -5,8 +5,8 @@ import errno
 from dicom_gateway.errors import PixelError, Refusal
 from worker.dead_letters import OF_PIXELS
 from worker.errors import NoPicture
+from worker.queue.child_faults import fault_of_child
 from worker.queue.retry import Fault
-from worker.scoring.faults import fault_of_child
 from worker.web.pictures.values import OtherFilm
 
 BUSY, NO_MAP, NO_BUNDLE = "busy", "no_map", "no_bundle"
