@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from dicom_gateway.revision import spoken
-from model.findings import SPOKEN
+from model.findings import NOT_NORMAL, SPOKEN
 from worker.db import film_measures
 from worker.db.session import reading
 from worker.dead_letters import in_words
@@ -13,7 +13,7 @@ from worker.errors import Unhealthy, WrongState
 from worker.instances import HistoryEvent, InstanceView, find, history, reject, requeue, scores_of
 from worker.monitoring.readings import HIDDEN, is_hidden, labels_of
 from worker.reporting import listing
-from worker.states import State, sources
+from worker.states import NOT_A_FILM, State, sources
 from worker.status.film_life import happened, lines_of, why_not_scored
 from worker.web.film_scores import WIDTH, shown
 from worker.web.film_tools import FilmTools
@@ -25,6 +25,8 @@ from worker.web.site import go_to
 ARRIVAL = ("received", "revision", "duplicate", "quarantined", "admitted", "requeued")
 """Events that tell nothing of a score: all that a reader sees of a film that is to be labelled."""
 LOOK = "film_viewed"
+SIDE = 1000
+"""Longest side of the picture that the page begins with, pixels: enough for a screen."""
 
 
 def film(ask: Ask) -> Response:
@@ -57,6 +59,9 @@ def film(ask: Ask) -> Response:
         may_operate=person.role.includes(WebRole.OPERATOR),
         rejectable=view.state in sources(State.INELIGIBLE),
         viewer=ask.site.films.viewer_of(view) if ask.site.films else "",
+        no_picture=_no_picture(ask, view),
+        side=SIDE,
+        findings=[name for name in (view.probabilities or {}) if name != NOT_NORMAL and not blind],
         width=WIDTH,
         spoken=SPOKEN,
     )
@@ -72,7 +77,7 @@ def requeue_film(ask: Ask) -> Response:
 def reject_film(ask: Ask) -> Response:
     """Where it corrects a film whose result was told, that is taken back. Raises NotFound, WrongState."""
     key = int(ask.path("id"))
-    back = reject(ask.site.database, key, ask.actor, _tools(ask).take_back).back
+    back = reject(ask.site.database, key, ask.actor, tools_of(ask).take_back).back
     if not (back.told or back.not_told):
         return go_to(f"/film/{key}")
     return ask.site.page("film_taken_out.html", ask, key=key, back=back)
@@ -83,7 +88,7 @@ def replay_film(ask: Ask) -> Response:
     view = film_of(ask)
     if is_blind(ask, view.id):
         raise WrongState(HIDDEN)
-    again = _tools(ask).replayed(view)
+    again = tools_of(ask).replayed(view)
     return ask.site.page("film_replay.html", ask, film=view, again=again, spoken=SPOKEN)
 
 
@@ -91,6 +96,13 @@ def film_of(ask: Ask) -> InstanceView:
     """Raises NotFound."""
     (view,) = find(ask.site.database, ask.path("id"))
     return view
+
+
+def tools_of(ask: Ask) -> FilmTools:
+    """Raises Unhealthy."""
+    if ask.site.films is None:
+        raise Unhealthy("this page was started without what that needs")
+    return ask.site.films
 
 
 def is_blind(ask: Ask, key: int) -> bool:
@@ -102,14 +114,21 @@ def is_blind(ask: Ask, key: int) -> bool:
         return is_hidden(connection, person.name, key)
 
 
-def _tools(ask: Ask) -> FilmTools:
-    if ask.site.films is None:
-        raise Unhealthy("this page was started without what that needs")
-    return ask.site.films
-
-
 def _told(events: Sequence[HistoryEvent], *, blind: bool) -> list[HistoryEvent]:
     return [event for event in events if event.action != LOOK and (not blind or event.action in ARRIVAL)]
+
+
+def _no_picture(ask: Ask, view: InstanceView) -> str:
+    """Why there is no picture, as far as that is known without decoding it; "" where there may be one."""
+    if view.reason == NOT_A_FILM:
+        return f"It is no film ({view.sop_class}): there is no picture of it."
+    if not view.in_spool:
+        return "What came was not kept: there is no picture of it."
+    if ask.site.films is None:
+        return "This page was started without pictures."
+    if not ask.site.films.spooled(view).path.exists():
+        return "The film is not in the spool any more: look at it in the PACS."
+    return ""
 
 
 def _why(view: InstanceView) -> str:

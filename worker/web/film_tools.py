@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from threading import Lock
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from sqlalchemy import Connection
 from worker.bundles.replay import Replayed
 from worker.errors import WrongState
 from worker.instances import InstanceView, TakenBack
+from worker.web.pictures.film_pictures import FilmPictures
+from worker.web.pictures.values import SpooledFilm
 
 ONE_AT_A_TIME = Lock()
 """A replay opens a network of its own: two at once would take the memory of two."""
@@ -24,8 +27,14 @@ class FilmTools:
     """Scores of a film once more. Raises WorkerError."""
     take_back: Callable[[Connection, int, datetime], TakenBack]
     """See `worker.instances.reject`."""
+    pictures: FilmPictures
+    path_of: Callable[[str], Path]
+    """Of the received film of a digest, in the spool."""
     viewer: str = ""
     """URL of the site's own viewer, with {study}; "" for none."""
+
+    def spooled(self, film: InstanceView) -> SpooledFilm:
+        return SpooledFilm(path=self.path_of(film.digest), digest=film.digest)
 
     def replayed(self, film: InstanceView) -> list[Replayed]:
         """Raises WrongState while another replay runs, and what `replay` raises."""
