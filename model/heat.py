@@ -85,7 +85,7 @@ def layer(heat: Heat) -> Picture:
     found = _strength(heat)
     if found is None:
         return np.zeros((*heat.shape, 4), np.uint8)
-    steps = np.arange(256, dtype=np.float32) / 255
+    steps = np.arange(256, dtype=np.float32) / np.float32(255)
     table = np.concatenate([COLOURS, np.rint(255 * _share(steps))[:, None].astype(np.uint8)], axis=1)
     drawn = table.take(np.rint(found * 255).astype(np.uint8), axis=0)  # 12 times as quick as table[...]
     thick = _thick(heat)
@@ -101,7 +101,7 @@ def _white_over(under: Picture, alpha: Picture) -> Picture:
     behind = under[:, 3:] / np.float32(255) * (1 - alpha[:, None] / np.float32(255))
     whole = behind + alpha[:, None] / np.float32(255)
     colours = 255 + (under[:, :3] - np.float32(255)) * behind / whole
-    return np.rint(np.concatenate([colours, 255 * whole], axis=1)).astype(np.uint8)
+    return np.asarray(np.rint(np.concatenate([colours, 255 * whole], axis=1)), np.uint8)
 
 
 def _strength(heat: Heat) -> Heat | None:
