@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from dicom_gateway.revision import spoken
-from model.findings import NOT_NORMAL, SPOKEN
+from model.findings import SPOKEN
 from worker.db import film_measures
 from worker.db.session import reading
 from worker.dead_letters import in_words
@@ -61,7 +61,7 @@ def film(ask: Ask) -> Response:
         viewer=ask.site.films.viewer_of(view) if ask.site.films else "",
         no_picture=_no_picture(ask, view),
         side=SIDE,
-        findings=[name for name in (view.probabilities or {}) if name != NOT_NORMAL and not blind],
+        findings=[] if blind else list(view.probabilities or ()),
         width=WIDTH,
         spoken=SPOKEN,
     )

@@ -14,7 +14,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from dicom_gateway.display import AS_SENT, Look
 from dicom_gateway.notes import NOTES
 from dicom_gateway.windows import Window
-from model.findings import NOT_NORMAL
 from worker.db.scores import ScoreView
 from worker.errors import ConfigurationError, NoPicture, NotFound, WrongState
 from worker.instances import InstanceView, scores_of
@@ -87,9 +86,8 @@ def about_maps(ask: Ask) -> Response:
     shares = {}
     try:
         for finding in score.findings:
-            if finding != NOT_NORMAL:
-                found = asked.pictures.map(asked.film, scorer, finding, side=SIDES.start)
-                shares[finding] = round(max(found.most, 0) / found.strongest, 3) if found.strongest > 0 else 0.0
+            found = asked.pictures.map(asked.film, scorer, finding, side=SIDES.start)
+            shares[finding] = round(min(found.most / found.strongest, 1), 3) if found.strongest > 0 else 0.0
     except NoPicture as error:
         return _no_picture(error)
     return JSONResponse(shares)

@@ -101,6 +101,12 @@
 
   const fit = () => Math.min(stage.clientWidth / film.columns, stage.clientHeight / film.rows);
 
+  // As high as the window leaves room for.
+  function stretch() {
+    const above = stage.getBoundingClientRect().top + scrollY, below = viewer.querySelector(".state").offsetHeight + 16;
+    stage.style.height = `${Math.max(320, innerHeight - above - below)}px`;
+  }
+
   function place() {
     if (fitted) scale = fit();
     const room = (length, span) => (span <= length ? [(length - span) / 2, (length - span) / 2] : [length - span, 0]);
@@ -159,13 +165,14 @@
     if (name) last = name;
     finding = name;
     for (const one of maps) one.setAttribute("aria-pressed", String(one.dataset.map === name));
+    viewer.querySelector(".reads").hidden = !name;
     draw();
     if (!name || shares) return;
     shares = await fetch(`${at}/maps.json`).then((answer) => (answer.ok ? answer.json() : {}), () => ({}));
     say();
   }
 
-  let last = (maps.find((one) => one.dataset.first === "1") ?? maps.at(-1))?.dataset.map;
+  let last = (maps.find((one) => one.dataset.first === "1") ?? maps[0])?.dataset.map;
 
   function onKey(event) {
     const where = document.activeElement;
@@ -217,6 +224,7 @@
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
     stage.addEventListener("dragstart", (event) => event.preventDefault());
     new ResizeObserver(() => (place(), settle())).observe(stage);
+    addEventListener("resize", stretch);
     document.addEventListener("keydown", onKey);
     for (const field of [centre, width]) field.addEventListener("change", () => setWindow(Number(centre.value), Number(width.value)));
     for (const button of viewer.querySelectorAll("[data-do]")) button.addEventListener("click", acts[button.dataset.do]);
@@ -233,6 +241,7 @@
     stage.classList.add("live");
     for (const bar of viewer.querySelectorAll(".tools")) bar.hidden = false;
     told = film.notes.length ? `shown with: ${film.notes.join("; ")}` : "";
+    stretch();
     place();
     listen();
   }
