@@ -9,12 +9,12 @@
   const [centre, width] = ["centre", "width"].map((name) => viewer.querySelector(`[name=${name}]`));
   const maps = [...viewer.querySelectorAll("[data-map]")];
   const screen = Number(viewer.dataset.side), MOST = 16, STEP = 1.25;
+  const NAMED = { "[": "narrower", "]": "wider", 0: "own", i: "invert", p: "grid", r: "fit", "?": "help" };
 
   let film = null; // rows, columns, centre, width, least, greatest: of the film as it was sent
   let own = null, chosen = null; // windows [centre, width]; chosen is null where the film's own is shown
-  let inverted = false, finding = "", shares = null;
+  let inverted = false, finding = "", shares = null, told = "";
   let scale = 1, x = 0, y = 0, fitted = true; // the sheet is as large as the film: scale 1 is a pixel of it to one of CSS
-  let told = "";
 
   const layers = { picture: stage.querySelector(".picture"), map: null };
   const wanted = {}, loading = {}, shown = { picture: layers.picture.getAttribute("src") };
@@ -178,8 +178,7 @@
     const where = document.activeElement;
     if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
     if (where !== document.body && where !== stage && !(viewer.contains(where) && where.tagName === "BUTTON")) return;
-    const named = { "[": "narrower", "]": "wider", 0: "own", i: "invert", p: "grid", r: "fit", "?": "help" }[event.key.toLowerCase()];
-    const far = stage.clientWidth / 8;
+    const named = NAMED[event.key.toLowerCase()], far = stage.clientWidth / 8;
     const steps = { ArrowLeft: [far, 0], ArrowRight: [-far, 0], ArrowUp: [0, far], ArrowDown: [0, -far] }[event.key];
     if (named) acts[named]();
     else if (event.key === "+" || event.key === "=") zoom(STEP);
