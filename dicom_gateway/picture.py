@@ -31,7 +31,8 @@ def drawn(film: Displayed, shape: tuple[int, int]) -> Picture:
     shown = _grey(film)
     if shape != shown.shape:
         shown = np.asarray(cv2.resize(shown, shape[::-1], interpolation=cv2.INTER_AREA))
-    return np.asarray(np.rint(shown * 255), np.uint8)
+    shown *= 255
+    return np.asarray(np.rint(shown, out=shown), np.uint8)
 
 
 def shape_of(stored: tuple[int, ...], aspect: float, most_side: int | None) -> tuple[int, int]:

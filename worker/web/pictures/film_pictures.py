@@ -28,9 +28,10 @@ log = logging.getLogger("xrayq.web")
 CHILDREN = 2
 """A film that hangs until its time is over holds up half of the others."""
 WAITING = 8
-"""For a child, beside the one it works for; who comes then is told that it is busy."""
 KEPT_BYTES = 128 << 20
-"""Of decoded films in a child: four of 16 million pixels."""
+"""Of decoded films in a child: eight of 8 million pixels."""
+DRAWN_BYTES = 12
+"""For each pixel of a film while it is drawn, beside what decoding takes: two grey values as float32, and the file."""
 KEPT_MAPS = 64
 """Films whose maps are kept: of all findings together they take less than a kilobyte."""
 Given = ParamSpec("Given")
@@ -57,24 +58,25 @@ class FilmPictures:
         max_pixels: int,
         seconds: float,
         reduce: bool = True,
-        kept_bytes: int = KEPT_BYTES,
+        waiting: int = WAITING,
     ) -> None:
         """
         Args:
-            memory_bytes: address space of each child.
+            memory_bytes: address space of each child, for decoding; what it keeps and draws comes on top of it.
             max_pixels: largest rows x columns that is decoded.
             seconds: for one film, and as long for its turn before.
             reduce: whether JPEG 2000 films are decoded at a lower resolution where they are shown small, as for scores.
-            kept_bytes: of decoded films, in each child.
+            waiting: how many may wait for a child, beside the one it works for; who comes then is told that it is busy.
         """
         self._seconds = seconds
         self._reduce = reduce
-        self._limits = child.Limits(max_pixels=max_pixels, kept_bytes=kept_bytes)
+        self._limits = child.Limits(max_pixels=max_pixels, kept_bytes=KEPT_BYTES)
         self._networks = Networks(find_bundle)
         # Children are forked from a process that imports what they need, once, and begins now.
         forkserver.set_forkserver_preload([child.__name__, "worker.web.pictures.kept"])
         forkserver.ensure_running()
-        self._children = [_Child(memory_bytes, seconds) for _ in range(CHILDREN)]
+        memory_bytes += KEPT_BYTES + DRAWN_BYTES * max_pixels
+        self._children = [_Child(memory_bytes, seconds, waiting) for _ in range(CHILDREN)]
         self._maps: OrderedDict[tuple[str, Scorer], tuple[Seen, FilmMaps]] = OrderedDict()
         self._maps_lock = threading.Lock()
 
@@ -161,25 +163,30 @@ class FilmPictures:
             if not one.turn.acquire(timeout=self._seconds):
                 raise no_picture(BUSY)
             try:
-                return self._answer(one.pool.submit(task, *args, **kwargs))
+                return self._answer(one.pool, task, *args, **kwargs)
             finally:
                 one.turn.release()
         finally:
             one.places.release()
 
-    def _answer(self, future: "Future[Answer]") -> Answer:
+    def _answer(
+        self, pool: ConfinedPool, task: Callable[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        future: Future[Answer] | None = None
         try:
+            future = pool.submit(task, *args, **kwargs)
             return future.result(timeout=2 * self._seconds)  # the child may have to begin first
         except Exception as error:  # noqa: BLE001 - whatever a child raised, it is about this film alone
             fault = of_child(error)
         finally:
-            future.cancel()  # kills a child that still works on it
+            if future:
+                future.cancel()  # kills a child that still works on it
         log.warning("no picture of a film", extra={"reason": fault.reason})
         raise fault
 
 
 class _Child:
-    def __init__(self, memory_bytes: int, seconds: float) -> None:
+    def __init__(self, memory_bytes: int, seconds: float, waiting: int) -> None:
         self.pool = ConfinedPool(memory_bytes=memory_bytes, seconds=seconds)
-        self.places = threading.BoundedSemaphore(1 + WAITING)
+        self.places = threading.BoundedSemaphore(1 + waiting)
         self.turn = threading.Lock()
