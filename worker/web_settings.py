@@ -66,6 +66,12 @@ class WebSettings(BaseSettings):
         30.0, ge=2, le=1440, description="Minutes without a request after which a person signs in again."
     )
 
+    web_viewer: Annotated[str, AfterValidator(setting_values.viewer_template)] = Field(
+        "",
+        description="URL at which the site's own viewer shows a study, for a link beside each film: `{study}` stands "
+        "for the Study Instance UID, as in https://ohif.example/viewer?StudyInstanceUIDs={study}. Empty: no link.",
+    )
+
     @field_validator(*WEB_LISTS, mode="before")
     @classmethod
     def _split_web_lists(cls, value: Any) -> Any:

@@ -5,15 +5,37 @@ from typing import TYPE_CHECKING
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from worker.settings import Settings
+    from worker.web.pictures.film_pictures import FilmPictures
+
+
+def film_pictures(settings: "Settings", database: "Engine") -> "FilmPictures":
+    """What draws films and their maps, with the limits of the settings; `close` it."""
+    from dicom_gateway.spool import MEBIBYTE
+    from worker.bundles.roles import open_by_digest
+    from worker.web.pictures.film_pictures import FilmPictures
+
+    return FilmPictures(
+        lambda digest: open_by_digest(database, digest, settings.bundle),
+        memory_bytes=settings.decode_memory_mib * MEBIBYTE,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        seconds=settings.decode_timeout,
+        reduce=settings.reduced_resolution,
+    )
 
 
 def serve(settings: "Settings") -> None:
     """Until SIGTERM or SIGINT. Raises WorkerError where it cannot start."""
-    from worker.processes.parts import cannot_listen, open_database
+    from worker.cli.roles import default_of
+    from worker.processes.parts import cannot_listen, open_database, open_spool
+    from worker.processes.replaying import replay_film
+    from worker.processes.result_options import take_back
     from worker.setting_values import listening_place
     from worker.web.app import application
     from worker.web.doors import OpenDoors
+    from worker.web.film_tools import FilmTools
     from worker.web.server import listen, run
     from worker.web.site import Site, WebOptions
 
@@ -22,8 +44,17 @@ def serve(settings: "Settings") -> None:
     place = listening_place(settings.web)
     if settings.web_sign_in != "off" or place.tls:
         raise ConfigurationError("XRAYQ_WEB: signing in and tls: are not served yet; only this machine's own address")
+    database = open_database(settings, writes=True)
+    pictures = film_pictures(settings, database)
     site = Site(
-        database=open_database(settings, writes=True),
+        database=database,
+        films=FilmTools(
+            replay=lambda film: replay_film(settings, database, film),
+            take_back=take_back(settings, default_of(settings.bundle)),
+            pictures=pictures,
+            path_of=open_spool(settings).path_of,
+            viewer=settings.web_viewer,
+        ),
         options=WebOptions(
             site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
         ),
@@ -32,4 +63,7 @@ def serve(settings: "Settings") -> None:
         listener = listen(place.host, place.port)
     except OSError as error:
         raise cannot_listen(place.host, place.port, error) from None
-    run(application(site, OpenDoors()), listener)
+    try:
+        run(application(site, OpenDoors()), listener)
+    finally:
+        pictures.close()

@@ -8,14 +8,14 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from worker.web import film, live, reading, worklist
+from worker.web import film, film_pictures, live, reading, worklist
 from worker.web.doors import Doors
 from worker.web.guard import guarded
 from worker.web.headers import SecurityHeaders
 from worker.web.page import Page
 from worker.web.site import Site
 
-PAGES: tuple[Page, ...] = (*worklist.PAGES, *film.PAGES, *reading.PAGES, *live.PAGES)
+PAGES: tuple[Page, ...] = (*worklist.PAGES, *film.PAGES, *film_pictures.PAGES, *reading.PAGES, *live.PAGES)
 
 
 def application(site: Site, doors: Doors, pages: Iterable[Page] = PAGES) -> Starlette:

@@ -15,6 +15,8 @@ from model.notice import NOTICE
 from worker.bundles.roles import live_digest, open_by_digest
 from worker.db.session import reading
 from worker.errors import NotFound
+from worker.status.film_life import plain_text
+from worker.web.film_tools import FilmTools
 from worker.web.page import Ask
 from worker.web.people import WebRole
 from worker.web.watching import Changes
@@ -44,6 +46,8 @@ class Site:
 
     database: Engine
     options: WebOptions
+    films: FilmTools | None = None
+    """None: no film is taken out or scored again here."""
     templates: Environment = field(init=False)
     _findings: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     """Of bundles that were live, by digest."""
@@ -60,6 +64,7 @@ class Site:
             lstrip_blocks=True,
         )
         templates.filters["clock"] = self.clock
+        templates.filters["plain"] = plain_text
         templates.globals.update(notice=NOTICE, menu=MENU, site_name=self.options.site, roles=WebRole)
         object.__setattr__(self, "templates", templates)
 

@@ -11,11 +11,13 @@ from tests.audit_repository import DIES, AuditRepository, valid, xml_of
 from tests.integration.audit_messages.conftest import OPTIONS, Site
 from tests.services import typed_in
 from worker.audit.actions import Action
+from worker.audit.trail import verify
 from worker.audit_messages import feed
 from worker.audit_messages.patients import Patients
 from worker.db.session import writing
 from worker.db.tables import audit_event, instance
 from worker.receiving.refusals import Refusals
+from worker.web.looks import looked
 
 
 def of(message: bytes, path: str) -> list[str]:
@@ -142,6 +144,24 @@ def test_every_event_of_the_trail_makes_a_valid_message_or_none(site: Site, repo
     ]
     assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
     assert [message[:4] for message in repository.came] == [b"<85>"] * 4 + [b"<82>"] * 2 + [b"<85>"]
+
+
+def test_a_look_at_a_film_is_an_access(site: Site, repository: AuditRepository) -> None:
+    key = site.film("a")
+    for actor in ("operator:alex", "operator:kim", "operator:alex"):
+        looked(site.database, actor, key)
+    site.send()
+    assert repository.events() == ["DICOM Instances Transferred", *["DICOM Instances Accessed"] * 2]
+    _, first, second = repository.came
+    assert [of(message, "//ActiveParticipant/@UserID") for message in (first, second)] == [
+        ["operator:alex"],
+        ["operator:kim"],
+    ]
+    assert of(first, "//@EventActionCode") == ["R"]
+    assert of(first, "//ParticipantObjectIdentification/@ParticipantObjectID") == ["1.2.3", "withheld"]
+    assert of(first, "//SOPClass/@NumberOfInstances") == ["1"]
+    assert verify(site.database).whole
+    assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
 
 
 def test_a_patient_is_named_where_the_site_wants_it_alone(site: Site, repository: AuditRepository) -> None:
