@@ -12,10 +12,11 @@ from worker.web import film, live, reading, worklist
 from worker.web.doors import Doors
 from worker.web.guard import guarded
 from worker.web.headers import SecurityHeaders
+from worker.web.operations import pages as operations
 from worker.web.page import Page
 from worker.web.site import Site
 
-PAGES: tuple[Page, ...] = (*worklist.PAGES, *film.PAGES, *reading.PAGES, *live.PAGES)
+PAGES: tuple[Page, ...] = (*worklist.PAGES, *film.PAGES, *reading.PAGES, *live.PAGES, *operations.PAGES)
 
 
 def application(site: Site, doors: Doors, pages: Iterable[Page] = PAGES) -> Starlette:
