@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from model.findings import SPOKEN
 from model.promotion.acceptance_rule import GO
 from worker.db.session import reading
 from worker.errors import ConfigurationError, NotFound, WorkerError
@@ -78,6 +79,7 @@ def _page(ask: Ask, title: str, *, doing: str = "", error: WorkerError | None = 
         next_step=next_step(evidence) if evidence else "",
         left_out=left_out(evidence) if evidence else [],
         lacking=lacking,
+        spoken=SPOKEN,
         reason=ask.form.get("reason", ""),
         most=MOST_CHARACTERS,
     )

@@ -15,17 +15,18 @@ class Shared(Generic[Seen]):
     """What `look` found last. It may take seconds where a process or the database hangs: then the one before is shown,
     which says how old it is, and one browser alone waits."""
 
-    def __init__(self, look: Callable[[], Seen]) -> None:
+    def __init__(self, look: Callable[[], Seen], seconds: float = SECONDS) -> None:
         self._look = look
+        self._seconds = seconds
         self._looking = threading.Lock()
         self._seen: Seen | None = None
-        self._begun = self._changed = -SECONDS
+        self._begun, self._changed = -1.0, -1.0
 
     def newest(self) -> Seen:
-        """At most SECONDS old, or of before where a look is under way. Raises what `look` raises."""
+        """At most so many seconds old, or of before where a look is under way. Raises what `look` raises."""
         seen = self._seen
         if seen is not None and self._begun > self._changed:
-            if monotonic() - self._begun < SECONDS:
+            if monotonic() - self._begun < self._seconds:
                 return seen
             if not self._looking.acquire(blocking=False):
                 return seen
@@ -33,7 +34,7 @@ class Shared(Generic[Seen]):
             self._looking.acquire()
         try:
             begun = monotonic()
-            if self._seen is None or self._begun <= self._changed or begun - self._begun >= SECONDS:
+            if self._seen is None or self._begun <= self._changed or begun - self._begun >= self._seconds:
                 self._seen, self._begun = self._look(), begun
             return self._seen
         finally:
