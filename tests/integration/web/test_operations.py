@@ -105,6 +105,7 @@ def test_the_overview_shows_what_is_wrong_and_who_may_act(
     assert not events(database, "alarm_acknowledged", "requeued", "result_resent", "device_silenced")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_alarm_is_acknowledged_with_a_reason(browser: TestClient, database: Engine) -> None:
     settled(database, condition("backlog"))
     assert "open alarm" in read(browser, "/operations").text_content()
@@ -181,6 +182,7 @@ def test_a_sender_or_one_film_leaves_the_quarantine(
     assert "Nothing is in quarantine" in read(browser, "/operations/peers").text_content()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_device_is_accepted_with_a_reason_and_silenced(
     browser: TestClient, database: Engine, hospital: of_results.Site
 ) -> None:

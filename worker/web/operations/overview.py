@@ -11,7 +11,7 @@ from worker.reporting.faults import in_words
 from worker.status.flow import LastHour
 from worker.status.queries import DatabaseContent
 from worker.status.snapshot import Snapshot
-from worker.status.view_films import NOT_LET_IN
+from worker.status.view_films import COMMENTS, NOT_LET_IN
 from worker.status.view_text import BAD, LABEL, duration
 from worker.status.view_upkeep import (
     backfill_lines,
@@ -20,13 +20,12 @@ from worker.status.view_upkeep import (
     outage_lines,
     report_line,
     repository_lines,
-    result_outage_lines,
     shadows_lines,
 )
 from worker.web.operations import parts
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
-from worker.words import size
+from worker.words import counted, size
 
 WIDE = 100_000
 """Columns: no line is broken here."""
@@ -70,6 +69,8 @@ def overview(ask: Ask) -> Response:
         why_not_let_in=lambda code: NOT_LET_IN.get(code, code),
         duration=duration,
         size=size,
+        counted=counted,
+        comments=COMMENTS,
     )
 
 
@@ -83,10 +84,9 @@ def _minutes(hour: LastHour) -> list[Minute]:
 
 
 def _upkeep(now: Snapshot, stored: DatabaseContent, ask: Ask) -> list[UpkeepLine]:
-    """As the terminal shows it."""
+    """As the terminal shows it, but for results, which have a part of their own here."""
     at, zone = now.at, ask.site.options.zone
     lines = [line for outage in stored.outages for line in outage_lines(outage, at, zone, WIDE)]
-    lines += [line for outage in stored.result_outages for line in result_outage_lines(outage, at, zone, WIDE)]
     lines += [bundle_line(stored), *shadows_lines(stored), report_line(stored, at, zone)]
     lines += repository_lines(stored, at, zone, WIDE)
     lines += [*backfill_lines(stored, at, zone, WIDE), *certificate_lines(now)]
