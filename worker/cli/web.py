@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from worker.settings import Settings
+    from worker.web.operations.parts import OperationsOptions
     from worker.web.pictures.film_pictures import FilmPictures
 
 
@@ -36,6 +37,7 @@ def serve(settings: "Settings") -> None:
     from worker.web.app import application
     from worker.web.doors import OpenDoors
     from worker.web.film_tools import FilmTools
+    from worker.web.operations.parts import Operations
     from worker.web.server import listen, run
     from worker.web.site import Site, WebOptions
 
@@ -55,6 +57,7 @@ def serve(settings: "Settings") -> None:
             path_of=open_spool(settings).path_of,
             viewer=settings.web_viewer,
         ),
+        operations=Operations(database, _operations(settings)),
         options=WebOptions(
             site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
         ),
@@ -67,3 +70,22 @@ def serve(settings: "Settings") -> None:
         run(application(site, OpenDoors()), listener)
     finally:
         pictures.close()
+
+
+def _operations(settings: "Settings") -> "OperationsOptions":
+    from worker.cli.roles import default_of
+    from worker.cli.status import status_options
+    from worker.processes.parts import film_comparison
+    from worker.processes.result_options import routes, take_back
+    from worker.web.operations.parts import OperationsOptions
+
+    default = default_of(settings.bundle)
+    return OperationsOptions(
+        status=status_options(settings),
+        routes=routes(settings),
+        default=default,
+        take_back=take_back(settings, default),
+        compare=lambda: film_comparison(settings),
+        margin=settings.acceptance_margin,
+        strangers=settings.unknown_peers or "allowed on this machine, quarantine from elsewhere",
+    )

@@ -12,10 +12,18 @@ from worker.web import film, film_pictures, live, reading, worklist
 from worker.web.doors import Doors
 from worker.web.guard import guarded
 from worker.web.headers import SecurityHeaders
+from worker.web.operations import pages as operations
 from worker.web.page import Page
 from worker.web.site import Site
 
-PAGES: tuple[Page, ...] = (*worklist.PAGES, *film.PAGES, *film_pictures.PAGES, *reading.PAGES, *live.PAGES)
+PAGES: tuple[Page, ...] = (
+    *worklist.PAGES,
+    *film.PAGES,
+    *film_pictures.PAGES,
+    *reading.PAGES,
+    *live.PAGES,
+    *operations.PAGES,
+)
 
 
 def application(site: Site, doors: Doors, pages: Iterable[Page] = PAGES) -> Starlette:

@@ -17,6 +17,7 @@ from worker.db.session import reading
 from worker.errors import NotFound
 from worker.status.film_life import plain_text
 from worker.web.film_tools import FilmTools
+from worker.web.operations.parts import Operations
 from worker.web.page import Ask
 from worker.web.people import WebRole
 from worker.web.watching import Changes
@@ -51,6 +52,8 @@ class Site:
     templates: Environment = field(init=False)
     _findings: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     """Of bundles that were live, by digest."""
+    operations: Operations | None = None
+    """None: those pages are not served."""
     changes: Changes = field(init=False)
     views: Views = field(init=False, default_factory=Views)
 

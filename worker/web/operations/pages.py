@@ -1,0 +1,13 @@
+"""Every page of operations."""
+
+from worker.web.operations import alarms, dead_letters, deliveries, devices, overview, peers
+from worker.web.page import Page
+
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *alarms.PAGES,
+    *dead_letters.PAGES,
+    *deliveries.PAGES,
+    *peers.PAGES,
+    *devices.PAGES,
+)
