@@ -25,7 +25,11 @@ def serve(settings: "Settings") -> None:
     site = Site(
         database=open_database(settings, writes=True),
         options=WebOptions(
-            site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
+            site=settings.site,
+            zone=settings.zone,
+            bundle=settings.bundle,
+            reports=settings.reports,
+            urgent=frozenset(settings.urgent),
         ),
     )
     try:
