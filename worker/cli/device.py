@@ -161,12 +161,12 @@ def silence(title: Title, reason: Reason) -> None:
 
 def _evidence(engine: "Engine", settings: "Settings", title: str) -> "tuple[Device, DeviceEvidence]":
     """Raises NotFound where the AE sent nothing."""
-    from worker.cli.roles import live_bundle
+    from worker.bundles.changes import live_bundle
     from worker.db.session import snapshot
     from worker.monitoring.device_evidence import device_evidence
     from worker.reporting.acceptance import find
 
-    bundle = live_bundle(engine, settings)
+    bundle = live_bundle(engine, settings.bundle)
     with snapshot(engine) as connection:
         device = find(connection, title)
         if device.last_film is None:
