@@ -1,6 +1,6 @@
 """Every page of operations."""
 
-from worker.web.operations import bundles
+from worker.web.operations import bundles, trends
 from worker.web.page import Page
 
-PAGES: tuple[Page, ...] = (*bundles.PAGES,)
+PAGES: tuple[Page, ...] = (*bundles.PAGES, *trends.PAGES)
