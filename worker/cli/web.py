@@ -29,7 +29,7 @@ def film_pictures(settings: "Settings", database: "Engine") -> "FilmPictures":
 
 def serve(settings: "Settings") -> None:
     """Until SIGTERM or SIGINT. Raises WorkerError where it cannot start."""
-    from worker.cli.roles import default_of
+    from worker.bundles.roles import default_of
     from worker.processes.parts import cannot_listen, open_database, open_spool
     from worker.processes.replaying import replay_film
     from worker.processes.result_options import take_back
@@ -59,7 +59,11 @@ def serve(settings: "Settings") -> None:
         ),
         operations=Operations(database, _operations(settings)),
         options=WebOptions(
-            site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
+            site=settings.site,
+            zone=settings.zone,
+            bundle=settings.bundle,
+            reports=settings.reports,
+            urgent=frozenset(settings.urgent),
         ),
     )
     try:
@@ -73,7 +77,7 @@ def serve(settings: "Settings") -> None:
 
 
 def _operations(settings: "Settings") -> "OperationsOptions":
-    from worker.cli.roles import default_of
+    from worker.bundles.roles import default_of
     from worker.cli.status import status_options
     from worker.processes.parts import film_comparison
     from worker.processes.result_options import routes, take_back

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from worker.web import film, film_pictures, live, reading, worklist
+from worker.web import film, film_pictures, live, reading, reports, worklist
 from worker.web.doors import Doors
 from worker.web.guard import guarded
 from worker.web.headers import SecurityHeaders
@@ -23,6 +23,7 @@ PAGES: tuple[Page, ...] = (
     *reading.PAGES,
     *live.PAGES,
     *operations.PAGES,
+    *reports.PAGES,
 )
 
 
