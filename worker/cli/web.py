@@ -6,30 +6,73 @@ from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from worker.settings import Settings
+    from worker.web.arrival import Entrance
+    from worker.web.signing_in.way import Way
+    from worker.web.site import Site
 
 
 def serve(settings: "Settings") -> None:
     """Until SIGTERM or SIGINT. Raises WorkerError where it cannot start."""
     from worker.processes.parts import cannot_listen, open_database
     from worker.setting_values import listening_place
-    from worker.web.app import application
-    from worker.web.doors import OpenDoors
+    from worker.web.app import PAGES, application
     from worker.web.server import listen, run
     from worker.web.site import Site, WebOptions
 
     if not settings.web:
         raise ConfigurationError("XRAYQ_WEB is empty: the page is served nowhere")
     place = listening_place(settings.web)
-    if settings.web_sign_in != "off" or place.tls:
-        raise ConfigurationError("XRAYQ_WEB: signing in and tls: are not served yet; only this machine's own address")
+    if place.tls:
+        raise ConfigurationError("XRAYQ_WEB: tls: is not served yet")
     site = Site(
         database=open_database(settings, writes=True),
         options=WebOptions(
             site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
         ),
     )
+    way = _way(settings, site)
+    app = application(site, way.doors, (*PAGES, *way.pages), outside=way.routes, entrance=_entrance(settings))
     try:
         listener = listen(place.host, place.port)
     except OSError as error:
         raise cannot_listen(place.host, place.port, error) from None
-    run(application(site, OpenDoors()), listener)
+    run(app, listener)
+
+
+def _entrance(settings: "Settings") -> "Entrance":
+    """By which names and addresses the page is reached."""
+    from worker.setting_values import is_loopback, listening_place
+    from worker.web.arrival import Entrance, networks_of
+
+    place = listening_place(settings.web)
+    names = {place.host.lower(), *(name.lower() for name in settings.web_hosts)}
+    here = {"localhost", "127.0.0.1", "::1"} if is_loopback(place.host) else set()
+    plain = not (place.tls or is_loopback(place.host))
+    return Entrance(
+        names=frozenset(names | here),
+        proxies=networks_of(settings.web_proxy),
+        only_proxies=plain or settings.web_sign_in == "proxy",
+    )
+
+
+def _way(settings: "Settings", site: "Site") -> "Way":
+    """How people sign in."""
+    from datetime import timedelta
+
+    from worker.db.keys import installation_key
+    from worker.web.doors import OpenDoors
+    from worker.web.signing_in.local import local_way
+    from worker.web.signing_in.session_doors import SessionDoors
+    from worker.web.signing_in.sessions import Lengths
+    from worker.web.signing_in.way import Way
+
+    if settings.web_sign_in == "off":
+        return Way(doors=OpenDoors())
+    key = installation_key(site.database, "web")
+    lengths = Lengths(
+        whole=timedelta(hours=settings.web_session_hours), idle=timedelta(minutes=settings.web_idle_minutes)
+    )
+    doors = SessionDoors(site.database, key, lengths)
+    if settings.web_sign_in == "local":
+        return local_way(site, doors, key)
+    raise ConfigurationError(f"XRAYQ_WEB_SIGN_IN {settings.web_sign_in} is not served yet")
