@@ -62,6 +62,7 @@ def _way(settings: "Settings", site: "Site") -> "Way":
     from worker.db.keys import installation_key
     from worker.web.doors import OpenDoors
     from worker.web.signing_in.local import local_way
+    from worker.web.signing_in.proxy import ProxyOptions, proxy_way
     from worker.web.signing_in.session_doors import SessionDoors
     from worker.web.signing_in.sessions import Lengths
     from worker.web.signing_in.way import Way
@@ -75,4 +76,7 @@ def _way(settings: "Settings", site: "Site") -> "Way":
     doors = SessionDoors(site.database, key, lengths)
     if settings.web_sign_in == "local":
         return local_way(site, doors, key)
+    if settings.web_sign_in == "proxy":
+        options = ProxyOptions(user=settings.web_proxy_user, groups=settings.web_proxy_groups, roles=settings.web_roles)
+        return proxy_way(site, doors, options)
     raise ConfigurationError(f"XRAYQ_WEB_SIGN_IN {settings.web_sign_in} is not served yet")
