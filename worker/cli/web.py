@@ -7,6 +7,7 @@ from worker.errors import ConfigurationError
 if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.web.arrival import Entrance
+    from worker.web.signing_in.session_doors import SessionDoors
     from worker.web.signing_in.way import Way
     from worker.web.site import Site
 
@@ -79,4 +80,17 @@ def _way(settings: "Settings", site: "Site") -> "Way":
     if settings.web_sign_in == "proxy":
         options = ProxyOptions(user=settings.web_proxy_user, groups=settings.web_proxy_groups, roles=settings.web_roles)
         return proxy_way(site, doors, options)
-    raise ConfigurationError(f"XRAYQ_WEB_SIGN_IN {settings.web_sign_in} is not served yet")
+    return _oidc(settings, site, doors, key)
+
+
+def _oidc(settings: "Settings", site: "Site", doors: "SessionDoors", key: bytes) -> "Way":
+    from worker.web.signing_in.oidc import Mapped, oidc_way
+    from worker.web.signing_in.provider import Client, Provider
+
+    client = Client(
+        issuer=settings.web_oidc_issuer,
+        id=settings.web_oidc_client_id,
+        secret=settings.web_oidc_client_secret.get_secret_value(),
+    )
+    mapped = Mapped(name=settings.web_oidc_name, groups=settings.web_oidc_role, roles=settings.web_roles)
+    return oidc_way(site, doors, key, Provider(client), mapped)
