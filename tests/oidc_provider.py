@@ -27,6 +27,13 @@ CLIENT, SECRET = "xrayq", "a secret of both: 0123456789 abcdef"
 Forge = Callable[[dict[str, Any], RSAKey], str]
 
 
+def new_key(kid: str) -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": "RS256"})
+
+
+FIRST = new_key("first")
+
+
 @dataclass
 class Provider:
     """What a test changes, and what it looks at."""
@@ -37,8 +44,8 @@ class Provider:
         default_factory=lambda: {"sub": "7", "preferred_username": "kim", "groups": ["readers"]}
     )
     forge: Forge | None = None
-    key: RSAKey = field(default_factory=lambda: new_key("first"))
-    published: list[RSAKey] = field(default_factory=list)
+    key: RSAKey = field(default_factory=lambda: FIRST)
+    published: list[RSAKey] = field(default_factory=lambda: [FIRST])
     metadata: dict[str, Any] = field(default_factory=dict)
     """Instead of what it would say."""
     broken: str = ""
@@ -46,10 +53,6 @@ class Provider:
     issuer: str = ""
     codes: dict[str, "Code"] = field(default_factory=dict)
     keys_asked: int = 0
-
-
-def new_key(kid: str) -> RSAKey:
-    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": "RS256"})
 
 
 @dataclass
@@ -184,7 +187,6 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
 def provider(redirect_uri: str) -> Iterator[Provider]:
     """One that listens on this machine until the block ends."""
     known = Provider(redirect_uri=redirect_uri)
-    known.published = [known.key]
     server = _Server(known)
 
     class Handler(BaseHTTPRequestHandler):
