@@ -89,6 +89,19 @@ class Site:
             self._findings[digest] = bundle.findings
         return self._findings[digest]
 
+    def outside(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """A page for who is not signed in: nothing on it is of a film, a person or this installation but its name."""
+        return HTMLResponse(self.templates.get_template(template).render(**values), status_code=status)
+
+    def no_database(self) -> Response:
+        """The same, where nothing can be looked up."""
+        return self.outside(
+            "outside.html",
+            status=503,
+            heading="The database does not answer now",
+            text="Try again in a moment. Films are received meanwhile.",
+        )
+
     def page(self, template: str, ask: Ask, *, status: int = 200, **values: Any) -> Response:
         """A whole page, or what htmx asked for, from a template."""
         text = self.templates.get_template(template).render(visit=ask.visit, here=ask.request.url.path, **values)
