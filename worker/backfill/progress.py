@@ -155,7 +155,7 @@ def progress(connection: Connection, job: Job) -> Progress:
         .where(behind)
     ).one()
     left = states[FilmState.WANTED] + states[FilmState.ASKED] + states[FilmState.QUARANTINED]
-    days_left = days.left(connection, job) if job.ended_at is None else 0
+    days_left = days.left(connection, job)
     no_relay = jobs.no_relay_since(job, now)
     over_at = None if no_relay else _over_at(job, now, left, days_left, (asked, states.total()))
     return Progress(

@@ -69,7 +69,7 @@ def test_a_backfill_is_started_looked_at_paused_resumed_and_cancelled(database: 
     other, archive = json.loads(said("backfill", "status", "--json")[1])
     assert [(one["pacs"], one["state"], one["days_left"]) for one in (other, archive)] == [
         ("OTHER", "running", 3),
-        ("ARCHIVE", "cancelled", 0),
+        ("ARCHIVE", "cancelled", 3),
     ]
     with reading(database) as connection:
         actions = list(connection.execute(select(audit_event.c.action).order_by(audit_event.c.id)).scalars())
