@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from dicom_gateway.display import low_is_white, value_range
 from dicom_gateway.pixels import StoredFilm, read_stored
 from model.digest import file_digest
-from worker.web.pictures.values import OtherFilm, SpooledFilm
+from worker.errors import Unhealthy
+from worker.web.pictures.values import SpooledFilm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,10 @@ class Decoded:
 
     def serves(self, least_side: int | None) -> bool:
         """Whether decoding it with another `least_side` would give the same."""
-        return least_side == self.asked or not self.film.has_levels
+        if least_side == self.asked or not self.film.has_levels:
+            return True
+        in_full = self.film.pixels.shape == (self.film.image.rows, self.film.image.columns)
+        return in_full and self.asked is not None and (least_side is None or least_side > self.asked)
 
 
 class KeptFilms:
@@ -35,7 +39,7 @@ class KeptFilms:
         self._films: OrderedDict[tuple[str, int | None], Decoded] = OrderedDict()
 
     def of(self, film: SpooledFilm, *, max_pixels: int, least_side: int | None) -> Decoded:
-        """Raises PixelError, OtherFilm, OSError, MemoryError."""
+        """Raises PixelError, OSError, MemoryError; Unhealthy where the file is not the film that was received."""
         film.path.stat()  # kept or not, it is shown only while it is there
         for key, kept in self._films.items():
             if key[0] == film.digest and kept.serves(least_side):
@@ -50,7 +54,7 @@ class KeptFilms:
 
 def _decoded(film: SpooledFilm, max_pixels: int, least_side: int | None) -> Decoded:
     if file_digest(film.path) != film.digest:
-        raise OtherFilm
+        raise Unhealthy("the file in the spool is not the film that was received")
     stored = read_stored(film.path, max_pixels=max_pixels, least_side=least_side)
     least, greatest = value_range(stored.pixels, stored.dataset, stored.image)
     return Decoded(

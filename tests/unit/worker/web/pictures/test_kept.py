@@ -44,6 +44,9 @@ def test_a_film_with_levels_is_decoded_for_each_size(syntax: str, levels: bool, 
     assert (asked(films, one) is small) != levels
     assert asked(films, one).film.pixels.shape == (512, 448)
     assert asked(films, one, 200) is small
+    large = asked(films, one, 448)
+    assert (large is small) != levels
+    assert asked(films, one, 449) is large, "it came in full: it would again"
 
 
 def test_a_film_that_is_gone_is_not_shown_from_memory(tmp_path: Path) -> None:
