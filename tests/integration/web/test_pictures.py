@@ -189,6 +189,7 @@ print(min(once() for _ in range(5)))
 """
 
 
+@pytest.mark.slow
 def test_a_map_takes_no_torch_and_under_150_ms() -> None:
     """Processor time on one core, from the network's input to the layer at 1000 pixels. In int8 it is less."""
     took = float(subprocess.run([sys.executable, "-c", MAP], check=True, capture_output=True).stdout)
@@ -265,7 +266,7 @@ def test_a_child_that_dies_costs_no_other_film(hanging: SpooledFilm, tmp_path: P
 
 
 def test_a_film_that_hangs_is_given_up(hanging: SpooledFilm, tmp_path: Path) -> None:
-    good, pictures = of_first_child(tmp_path), made(seconds=2.0)
+    good, pictures = of_first_child(tmp_path), made(seconds=3.0)
     try:
         assert pictures.picture(good, side=100).rows == 100
         with pytest.raises(NoPicture, match="XRAYQ_DECODE_TIMEOUT"):
