@@ -517,7 +517,7 @@ backfill = Table(
     Column("rests", String(64), nullable=False, server_default="", comment="why nothing is asked for now, a code"),
     Column("rests_since", Timestamp),
     Column("failures", Integer, nullable=False, server_default="0", comment="of the PACS, in a row"),
-    Column("next_at", Timestamp, nullable=False, comment="nothing is asked for before"),
+    Column("next_at", Timestamp, nullable=False, comment="nothing is asked for before; kept near now by a relay"),
     Column("started_at", Timestamp, nullable=False),
     Column("started_by", String(64), nullable=False),
     Column("resumed_at", Timestamp, nullable=False, comment="or started"),
