@@ -51,9 +51,8 @@
       try {
         await image.decode();
         shown[layer] = url;
-        layers[layer]?.remove();
+        layers[layer] ? layers[layer].replaceWith(image) : sheet.append(image);
         layers[layer] = image;
-        layer === "picture" ? sheet.prepend(image) : sheet.append(image);
         say("");
       } catch {
         if (wanted[layer] === url) wanted[layer] = shown[layer];
@@ -242,6 +241,7 @@
     told = film.notes.length ? `shown with: ${film.notes.join("; ")}` : "";
     stretch();
     place();
+    draw();
     listen();
   }
 
