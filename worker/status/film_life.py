@@ -31,7 +31,7 @@ HAPPENED: dict[str, str] = {
     Action.SHADOW_SCORED: "Scored by a shadow too",
     Action.REPORTED: "Every destination has its result",
     Action.INELIGIBLE: "Not scored",
-    Action.FAILED: "It could not be scored: a dead letter",
+    Action.FAILED: "A dead letter",
     Action.REQUEUED: "Sent back to work",
     Action.REJECTED: "Taken out by a person",
     Action.RESULT_SENT: "Its result was sent",
@@ -63,11 +63,13 @@ class Line:
 
 def happened(event: HistoryEvent) -> str:
     """The event in a sentence."""
-    return HAPPENED.get(event.action) or event.action.replace("_", " ").capitalize()
+    words = HAPPENED.get(event.action) or event.action.replace("_", " ").capitalize()
+    ended = event.action in (Action.INELIGIBLE, Action.FAILED) and event.detail.get("reason")
+    return f"{words}: {why_not_scored(ended)}" if ended else words
 
 
 def why_not_scored(reason: str) -> str:
-    """What the reason of a film that is ineligible or failed means; "" for none."""
+    """What the reason of a film that is ineligible or failed means."""
     of_failed = OF_SERVICE[reason][0] if reason in OF_SERVICE else OF_PIXELS.get(reason)
     return NOT_SCORED.get(reason) or of_failed or reason.replace("_", " ")
 

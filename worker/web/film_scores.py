@@ -80,7 +80,7 @@ def _in_words(prediction_set: Sequence[str] | None) -> str:
         return "None: the film is unlike those that the bundle was calibrated on. Unsure."
     if len(prediction_set) == 1:
         return f"{spoken_findings(prediction_set)} alone."
-    return f"One of {spoken_findings(prediction_set)}: it cannot tell them apart here. Unsure."
+    return f"One of {spoken_findings(prediction_set)}: the bundle cannot tell them apart here. Unsure."
 
 
 def _place(share: float) -> float:

@@ -1,3 +1,4 @@
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,21 @@ def test_half_of_a_push_by_web_is_refused(given: dict[str, Any], words: str) -> 
 )
 def test_a_whole_push_by_web(given: dict[str, Any]) -> None:
     assert Settings(**given).stow == given["stow"]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("javascript:alert('{study}')", "should be https"),
+        ("https://ohif.example/viewer", "with {study} in it"),
+        ("https://ohif.example/{study}/{patient}", "takes {study} alone"),
+        ("https://ohif.example/a viewer?{study}", "no character that a URL cannot have"),
+    ],
+)
+def test_a_viewer_is_a_url_with_a_study(template: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Settings(web_viewer=template)
+    assert Settings(web_viewer="weasis://?study={study}").web_viewer == "weasis://?study={study}"
 
 
 @pytest.mark.parametrize(

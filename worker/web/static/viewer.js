@@ -51,9 +51,8 @@
       try {
         await image.decode();
         shown[layer] = url;
-        layers[layer]?.remove();
+        layers[layer] ? layers[layer].replaceWith(image) : sheet.append(image);
         layers[layer] = image;
-        layer === "picture" ? sheet.prepend(image) : sheet.append(image);
         say("");
       } catch {
         if (wanted[layer] === url) wanted[layer] = shown[layer];
@@ -66,14 +65,9 @@
   }
 
   // The server says in words why there is no picture.
-  async function why(url) {
-    try {
-      const answer = await fetch(url);
-      return answer.headers.get("content-type")?.startsWith("text/plain") ? await answer.text() : `no picture: ${answer.status}`;
-    } catch {
-      return "the server does not answer: try again";
-    }
-  }
+  const words = async (answer) =>
+    answer.headers.get("content-type")?.startsWith("text/plain") ? answer.text() : `no picture now (${answer.status}): load the page again`;
+  const why = (url) => fetch(url).then(words, () => "the server does not answer: try again");
 
   // As many pixels as the screen needs now, in steps, so that a small zoom asks for nothing.
   function side() {
@@ -232,7 +226,7 @@
 
   async function begin() {
     const answer = await fetch(`${at}/picture.json?side=${screen}`);
-    if (!answer.ok) return say(await answer.text());
+    if (!answer.ok) return say(await words(answer));
     film = await answer.json();
     own = [film.centre, film.width];
     sheet.style.width = `${film.columns}px`;
@@ -242,6 +236,7 @@
     told = film.notes.length ? `shown with: ${film.notes.join("; ")}` : "";
     stretch();
     place();
+    draw();
     listen();
   }
 
