@@ -74,6 +74,7 @@ class Action(StrEnum):
     REPORT_MADE = "report_made"
     REPORT_FAILED = "report_failed"
     REPORTS_SET_BACK = "reports_set_back"
+    REPORT_TAKEN = "report_taken"
     # alarms
     ALARM_RAISED = "alarm_raised"
     ALARM_CLEARED = "alarm_cleared"

@@ -167,10 +167,11 @@ def silence(title: Title, reason: Reason) -> None:
 
 def _evidence(engine: "Engine", settings: "Settings", title: str) -> "tuple[Device, DeviceEvidence]":
     """Raises NotFound where the AE sent nothing."""
-    from worker.cli.roles import live_bundle
+    from worker.bundles.changes import live_bundle
     from worker.status.devices import evidence_of
 
-    return evidence_of(engine, live_bundle(engine, settings), title, margin=settings.acceptance_margin)
+    bundle = live_bundle(engine, settings.bundle)
+    return evidence_of(engine, bundle, title, margin=settings.acceptance_margin)
 
 
 def _tell(device: "Device", evidence: "DeviceEvidence", *, as_json: bool) -> None:

@@ -29,7 +29,11 @@ def serve(settings: "Settings") -> None:
         database=database,
         operations=Operations(database, _operations(settings)),
         options=WebOptions(
-            site=settings.site, zone=settings.zone, bundle=settings.bundle, urgent=frozenset(settings.urgent)
+            site=settings.site,
+            zone=settings.zone,
+            bundle=settings.bundle,
+            reports=settings.reports,
+            urgent=frozenset(settings.urgent),
         ),
     )
     try:
@@ -40,7 +44,7 @@ def serve(settings: "Settings") -> None:
 
 
 def _operations(settings: "Settings") -> "OperationsOptions":
-    from worker.cli.roles import default_of
+    from worker.bundles.roles import default_of
     from worker.cli.status import status_options
     from worker.processes.parts import film_comparison
     from worker.processes.result_options import routes, take_back

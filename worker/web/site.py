@@ -35,6 +35,8 @@ class WebOptions:
     """In which times are shown."""
     bundle: Path | None
     """That is live while none is activated; None: the shipped one."""
+    reports: Path | None = None
+    """Folder of the reports of the night."""
     urgent: frozenset[str] = frozenset()
     """Findings whose flag stands before all others in the worklist."""
 

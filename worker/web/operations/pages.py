@@ -1,6 +1,6 @@
 """Every page of operations."""
 
-from worker.web.operations import alarms, dead_letters, deliveries, devices, overview, peers
+from worker.web.operations import alarms, bundles, dead_letters, deliveries, devices, overview, peers
 from worker.web.page import Page
 
 PAGES: tuple[Page, ...] = (
@@ -10,4 +10,5 @@ PAGES: tuple[Page, ...] = (
     *deliveries.PAGES,
     *peers.PAGES,
     *devices.PAGES,
+    *bundles.PAGES,
 )
