@@ -23,11 +23,16 @@ def picture_of(film: Displayed, most_side: int | None = MOST_SIDE) -> Picture:
         film: such as `read_radiograph` gives; one that was decoded at a lower resolution will do.
         most_side: of the longer side, pixels; None: as large as the film is.
     """
+    return drawn(film, shape_of(film.pixels.shape, film.aspect, most_side))
+
+
+def drawn(film: Displayed, shape: tuple[int, int]) -> Picture:
+    """The same in rows and columns that are known, none of them more than the film has."""
     shown = _grey(film)
-    shape = shape_of(shown.shape, film.aspect, most_side)
     if shape != shown.shape:
         shown = np.asarray(cv2.resize(shown, shape[::-1], interpolation=cv2.INTER_AREA))
-    return np.asarray(np.rint(shown * 255), np.uint8)
+    shown *= 255
+    return np.asarray(np.rint(shown, out=shown), np.uint8)
 
 
 def shape_of(stored: tuple[int, ...], aspect: float, most_side: int | None) -> tuple[int, int]:

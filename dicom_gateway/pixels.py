@@ -57,6 +57,8 @@ class StoredFilm:
     """[rows, columns], stored values; maybe a mapping of the file."""
     dataset: Dataset
     image: ImagePixel
+    has_levels: bool
+    """JPEG 2000: it comes at a lower resolution where `least_side` lets it."""
 
 
 def read_radiograph(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int | None = None) -> Radiograph:
@@ -85,7 +87,8 @@ def read_stored(path: Path, *, max_pixels: int = MAX_PIXELS, least_side: int | N
             raise NoPixelData
         least_side = _least_side(scanned.dataset, least_side)
         stored = _stored_values(scanned, scanned.pixels, image, least_side)
-    return StoredFilm(pixels=stored, dataset=scanned.dataset, image=image)
+        has_levels = SYNTAX_BY_UID[scanned.transfer_syntax_uid].codec == "jpeg2k"
+    return StoredFilm(pixels=stored, dataset=scanned.dataset, image=image, has_levels=has_levels)
 
 
 def shown(film: StoredFilm, look: Look = AS_SENT) -> Radiograph:

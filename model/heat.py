@@ -1,5 +1,7 @@
 """A map of evidence on its film: where its places lie, and the picture with colours over it. Arrays in, arrays out."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -62,18 +64,69 @@ def overlay(picture: Picture, heat: Heat) -> Picture:
         uint8 [rows, columns, 3], RGB. The film in grey where there is no map and where nothing spoke for the finding.
     """
     grey = np.repeat(picture[:, :, None], 3, axis=2)
-    known = np.nan_to_num(heat)
-    if not known.max() > 0:
+    found = _strength(heat)
+    if found is None:
         return grey
-    strength = known / known.max()
-    share = (SHARE * np.clip((strength - FAINT) / (1 - FAINT), 0, 1))[:, :, None]
-    colours = COLOURS[np.rint(strength * 255).astype(np.uint8)]
-    blended = np.ascontiguousarray(np.rint(grey * (1 - share) + colours * share), np.uint8)
-    lines, _ = cv2.findContours((strength >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    thick = max(1, max(picture.shape) // 500)
+    share = _share(found)[:, :, None]
+    blended = np.ascontiguousarray(np.rint(grey * (1 - share) + _colours(found) * share), np.uint8)
+    thick = _thick(heat)
     blended[_ends(heat, thick)] = END
-    cv2.drawContours(blended, lines, -1, (255, 255, 255), thick, cv2.LINE_AA)
+    cv2.drawContours(blended, _half(found), -1, (255, 255, 255), thick, cv2.LINE_AA)
     return blended
+
+
+def layer(heat: Heat) -> Picture:
+    """The same colours and lines by themselves: laid over the film they give `overlay`, to 2 grey levels of
+    255, and to 5 on the smoothed edge of a line.
+
+    Returns:
+        uint8 [rows, columns, 4], RGBA, alpha not multiplied in.
+    """
+    found = _strength(heat)
+    if found is None:
+        return np.zeros((*heat.shape, 4), np.uint8)
+    steps = np.arange(256, dtype=np.float32) / np.float32(255)
+    table = np.concatenate([COLOURS, np.rint(255 * _share(steps))[:, None].astype(np.uint8)], axis=1)
+    drawn = table.take(np.rint(found * 255).astype(np.uint8), axis=0)  # 12 times as quick as table[...]
+    thick = _thick(heat)
+    drawn[_ends(heat, thick)] = (END, END, END, 255)
+    line = cv2.drawContours(np.zeros(heat.shape, np.uint8), _half(found), -1, 255, thick, cv2.LINE_AA)
+    at = line > 0
+    drawn[at] = _white_over(drawn[at], line[at])
+    return drawn
+
+
+def _white_over(under: Picture, alpha: Picture) -> Picture:
+    """RGBA [N, 4] behind white of alpha [N]."""
+    behind = under[:, 3:] / np.float32(255) * (1 - alpha[:, None] / np.float32(255))
+    whole = behind + alpha[:, None] / np.float32(255)
+    colours = 255 + (under[:, :3] - np.float32(255)) * behind / whole
+    return np.asarray(np.rint(np.concatenate([colours, 255 * whole], axis=1)), np.uint8)
+
+
+def _strength(heat: Heat) -> Heat | None:
+    """0 to 1, of the map's maximum; None where nothing spoke for the finding."""
+    known = np.nan_to_num(heat)
+    return np.asarray(known / known.max(), np.float32) if known.max() > 0 else None
+
+
+def _share(strength: Heat) -> Heat:
+    return np.asarray(SHARE * np.clip((strength - FAINT) / (1 - FAINT), 0, 1), np.float32)
+
+
+def _colours(strength: Heat) -> Picture:
+    return COLOURS[np.rint(strength * 255).astype(np.uint8)]
+
+
+def _half(strength: Heat) -> Sequence[NDArray[np.int32]]:
+    """Lines around what is at least half of the maximum."""
+    lines, _ = cv2.findContours((strength >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return lines
+
+
+def _thick(heat: Heat) -> int:
+    rows, columns = heat.shape
+    return int(max(1, max(rows, columns) // 500))
 
 
 def _ends(heat: Heat, thick: int) -> NDArray[np.bool_]:

@@ -17,6 +17,9 @@ Pixels = NDArray[np.generic]
 Input = NDArray[np.uint8]
 MOST_SIDE = 4096
 """Pixels of an input: finer than chest films are taken."""
+REDUCED_SIDES = 4
+"""A film decoded at a lower resolution keeps at least so many times the input's side. With 2, one probability of 24
+real films moved by .018; with 4 none by more than .005."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,11 @@ class PreprocessSpec:
     """Percentile of the shrunk film that becomes 0. Takes source-dependent brightness out of the input."""
     stretch_high: float = 99.0
     """Percentile of the shrunk film that becomes 255."""
+
+    @property
+    def least_side(self) -> int:
+        """Of a film that is decoded at a lower resolution, pixels of its shorter side."""
+        return REDUCED_SIDES * self.size
 
     @classmethod
     def read(cls, found: object) -> "PreprocessSpec":

@@ -11,6 +11,7 @@
     ├── NotMade                 this time there is no report of a night; the relay tries again
     ├── NotAsked                a PACS gave no whole answer to what it was asked
     │   └── PacsAway            there was no association to ask over
+    ├── NoPicture               a film, its map or what the network saw of it cannot be shown
     └── Undelivered             an alarm's message or a result did not arrive; it is sent again
     SQLAlchemyError
     └── CommitUnknown           in `worker.db.errors`
@@ -90,6 +91,15 @@ class NotAsked(WorkerError):
 
 class PacsAway(NotAsked):
     """There was no association to ask over, or it would have been of no use."""
+
+
+class NoPicture(WorkerError):
+    """A film, its map or what the network saw of it cannot be shown, now or ever. `reason` is a code; the message says
+    the same in words, and neither names the film."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
 
 
 class Undelivered(WorkerError):

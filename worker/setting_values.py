@@ -398,10 +398,32 @@ def mail_address(text: str) -> str:
     return text
 
 
+VIEWER_SCHEMES = ("https", "http", "weasis")
+
+
 def web_address(url: str) -> str:
     """http or https with a host, or empty."""
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
         raise ValueError("should be http://... or https://...")
+    return url
+
+
+def viewer_template(url: str) -> str:
+    """A URL with {study}, or empty."""
+    if not url:
+        return url
+    if urlsplit(url).scheme not in VIEWER_SCHEMES or "{study}" not in url:
+        raise ValueError("should be https://..., http://... or weasis://... with {study} in it")
+    if "{" in url.replace("{study}", "") or not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError("takes {study} alone, and no character that a URL cannot have")
+    return url
+
+
+def issuer(url: str) -> str:
+    """Of an OpenID Connect provider. Over plain HTTP anybody on the way could say who signs in."""
+    host = urlsplit(web_address(url)).hostname
+    if url.startswith("http:") and not is_loopback(host or ""):
+        raise ValueError("should be https://...")
     return url
 
 

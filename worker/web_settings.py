@@ -48,7 +48,7 @@ class WebSettings(BaseSettings):
         "one of `viewer`, `reader`, `operator`, `admin`; `*` is everybody who signs in there. Of several the highest "
         "counts; who has none is not let in.",
     )
-    web_oidc_issuer: Annotated[str, AfterValidator(setting_values.web_address)] = Field(
+    web_oidc_issuer: Annotated[str, AfterValidator(setting_values.issuer)] = Field(
         "", description="OpenID Connect provider, such as https://login.example/realms/hospital."
     )
     web_oidc_client_id: str = Field("", description="Name by which the provider knows xrayq.")
@@ -64,6 +64,12 @@ class WebSettings(BaseSettings):
     web_session_hours: float = Field(12.0, gt=0, le=168, description="Hours after which a person signs in again.")
     web_idle_minutes: float = Field(
         30.0, ge=2, le=1440, description="Minutes without a request after which a person signs in again."
+    )
+
+    web_viewer: Annotated[str, AfterValidator(setting_values.viewer_template)] = Field(
+        "",
+        description="URL at which the site's own viewer shows a study, for a link beside each film: `{study}` stands "
+        "for the Study Instance UID, as in https://ohif.example/viewer?StudyInstanceUIDs={study}. Empty: no link.",
     )
 
     @field_validator(*WEB_LISTS, mode="before")

@@ -17,7 +17,7 @@ from model.engine.ort import OrtEngine
 from model.findings import FINDINGS
 from model.pages.card import EVALUATION
 from model.scorer import score
-from worker.scoring.decoding import REDUCED_SIDES, decode_film
+from worker.scoring.decoding import decode_film
 
 FILMS = 12
 SYNTAXES = (uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.HTJ2KLossless)
@@ -68,7 +68,7 @@ def test_lower_resolution_does_not_change_what_is_said(real_films: Path, tmp_pat
     bundle = bundles.load(bundles.REFERENCE)
     path = str(save(in_syntax(wrap_image(picture), uid.JPEG2000Lossless), tmp_path / "film.dcm"))
     full = decode_film(path, bundle.preprocess, 64 << 20)
-    reduced = decode_film(path, bundle.preprocess, 64 << 20, REDUCED_SIDES * bundle.preprocess.size)
+    reduced = decode_film(path, bundle.preprocess, 64 << 20, bundle.preprocess.least_side)
     assert full.image is not None
     assert reduced.image is not None
     assert not np.array_equal(full.image, reduced.image)

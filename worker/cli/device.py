@@ -170,8 +170,7 @@ def _evidence(engine: "Engine", settings: "Settings", title: str) -> "tuple[Devi
     from worker.bundles.changes import live_bundle
     from worker.status.devices import evidence_of
 
-    bundle = live_bundle(engine, settings.bundle)
-    return evidence_of(engine, bundle, title, margin=settings.acceptance_margin)
+    return evidence_of(engine, live_bundle(engine, settings.bundle), title, margin=settings.acceptance_margin)
 
 
 def _tell(device: "Device", evidence: "DeviceEvidence", *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from worker.cli.common import (
     to_the_second,
     wide_console,
 )
-from worker.cli.instance_view import detail_lines, plain_text, print_score, print_table, styled
+from worker.cli.instance_view import print_score, print_table, styled
 from worker.cli.one_instance import find_one
 from worker.processes.parts import film_comparison, open_database
 
@@ -110,6 +110,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
 
     from worker.dead_letters import in_words
     from worker.states import State
+    from worker.status.film_life import lines_of, plain_text
 
     console = wide_console()
     for view, scores, events in found:
@@ -136,8 +137,8 @@ def show(name: Name, as_json: JsonOption = False) -> None:
         for event in events:
             at = to_the_second(event.at, settings.zone)
             console.print(f"  {at}  {event.action:<12} by {event.actor}", style="dim")
-            for line, style in detail_lines(event):
-                console.print(f"    {line}", style=style)
+            for line in lines_of(event):
+                console.print(f"    {line.text}", style="red" if line.warns else "dim")
     if any(scores for _, scores, _ in found):
         console.print(EXPLAINED, style="dim")
     console.print(NOTICE, style="dim")

@@ -1,16 +1,15 @@
-"""What `xrayq instance` prints of instances, their history and their scores."""
+"""What `xrayq instance` prints of instances and their scores."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
     from rich.console import Console
     from rich.text import Text
 
     from worker.db.scores import ScoreView
-    from worker.instances import HistoryEvent, InstanceView
+    from worker.instances import InstanceView
 
 STATE_STYLES = {
     "quarantined": "magenta",
@@ -21,41 +20,8 @@ STATE_STYLES = {
     "received": "cyan",
 }
 ALIKE = "of films like it"
-RESULTS = ("result_sent", "result_confirmed", "result_undelivered", "result_unconfirmed", "result_resent")
-"""Events that name destinations, and some of them a reason."""
 WHOLE_UID = 200
 """Columns from which a list shows the whole UID."""
-
-
-def detail_lines(event: "HistoryEvent") -> "Iterator[tuple[str, str]]":
-    """What the event's detail says, as lines with their styles."""
-    from dicom_gateway.notes import NOTES
-    from dicom_gateway.revision import spoken
-
-    detail = event.detail
-    for code in detail.get("display", ()):
-        yield f"shown with {code}: {NOTES.get(code, 'unknown here')}", "dim"
-    if event.action in RESULTS:
-        where = detail.get("destination") or ", ".join(detail.get("destinations", ()))
-        if said := ": ".join(filter(None, (where, _why(detail)))):
-            yield said, "dim"
-    if measured := detail.get("measured"):
-        yield f"the gate measured: {plain_text(measured)}", "dim"
-    if notes := detail.get("notes"):
-        yield f"scored in spite of: {plain_text(notes)}", "dim"
-    if identity := detail.get("identity_changed"):
-        yield f"differs from instance {detail['before']} in: {spoken(identity)}", "red"
-    if others := [keyword for keyword in detail.get("changed", ()) if keyword not in (identity or ())]:
-        yield f"differs from instance {detail['before']} {'also ' if identity else ''}in: {spoken(others)}", "dim"
-    if corrected := detail.get("demographics_changed"):
-        yield f"of the same Patient ID, corrected: {spoken(corrected)}", "dim"
-
-
-def _why(detail: "Mapping[str, Any]") -> str:
-    from worker.reporting.faults import in_words
-
-    newer = f" (instance {detail['replaced_by']})" if "replaced_by" in detail else ""
-    return f"{in_words(detail['reason'])}{newer}" if detail.get("reason") else ""
 
 
 def print_score(console: "Console", score: "ScoreView") -> None:
@@ -117,7 +83,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
         (
             str(view.id),
             view.sop_instance_uid if wide else short_uid(view.sop_instance_uid),
-            str(view.revision),
+            _revision(view),
             f"{view.calling_ae}, backfill" if view.backfilled else view.calling_ae,
             view.view or "-",
             styled(view.state),
@@ -132,6 +98,14 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
     for view, mark in zip(views, marks, strict=True):
         if mark and not wide:
             console.print(Text.assemble(f"instance {view.id} ", mark))
+
+
+def _revision(view: "InstanceView") -> str:
+    """The number counts whatever came under the UID; what was never let in, or is a duplicate, is no revision."""
+    from worker.states import DUPLICATE, NOT_ADMITTED, State
+
+    none = view.state == State.QUARANTINED or view.reason in (DUPLICATE, NOT_ADMITTED)
+    return "-" if none else str(view.revision)
 
 
 def reason_text(view: "InstanceView") -> str:
@@ -149,11 +123,3 @@ def styled(state: str) -> "Text":
 
 def short_uid(uid: str) -> str:
     return uid if len(uid) <= 28 else f"{uid[:12]}…{uid[-14:]}"
-
-
-def plain_text(value: object) -> str:
-    if isinstance(value, dict):
-        return "  ".join(f"{key} {number:.4f}" for key, number in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "-" if value is None or value == "" else str(value)

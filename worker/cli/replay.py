@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.notice import NOTICE
-from worker.cli.common import JsonOption, load_settings, one_line_errors, print_json, wide_console
+from worker.cli.common import JsonOption, load_settings, print_json, wide_console
 from worker.cli.instance import Name
-from worker.errors import NotFound, Unhealthy, WrongState
-from worker.processes.parts import film_reader, open_database, open_spool
+from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from model.bundle import Bundle
     from worker.bundles.replay import Replayed
-    from worker.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -42,36 +37,16 @@ def replay(
     xrayq instance replay 17
     xrayq instance replay 17 --bundle /archive/bundles/2026-10 --json
     """
-    from importlib.util import find_spec
-
-    if find_spec("onnxruntime") is None:
-        raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs")
-    from model.engine.choose import open_engine
-    from worker.bundles import replay as replays
-    from worker.instances import find, scores_of
+    from worker.cli.bundle import load_bundle
+    from worker.instances import find
+    from worker.processes.replaying import replay_film
     from worker.states import NOT_A_FILM
 
     settings = load_settings()
     engine = open_database(settings)
     views = find(engine, name)
     view = next((view for view in reversed(views) if view.reason != NOT_A_FILM), views[-1])
-    stored = scores_of(engine, view.id)
-    if not stored:
-        raise WrongState(f"instance {view.id} is {view.state}: there is no score to repeat")
-    film = replays.spooled(open_spool(settings), view.digest)
-    bundles = _bundles(engine, settings, bundle or [])
-    if missing := {score.bundle_digest[:12] for score in stored} - {digest[:12] for digest in bundles}:
-        raise NotFound(f"bundle {', '.join(sorted(missing))} is not here: name its folder with --bundle")
-    with one_line_errors(), film_reader(settings) as read:
-        again = [
-            replays.replay(
-                score,
-                bundles[score.bundle_digest],
-                lambda spec: read(film, spec),
-                lambda bundle, engine: open_engine(bundle, engine, plans=settings.plan_folder, flag_tolerance=1.0),
-            )
-            for score in stored
-        ]
+    again = replay_film(settings, engine, view, [load_bundle(str(folder)) for folder in bundle or []])
     agrees = all(replayed.agrees for replayed in again)
     if as_json:
         scores = [replayed.as_dict() for replayed in again]
@@ -82,29 +57,6 @@ def replay(
         typer.echo(f"instance {view.id} {'agrees' if agrees else 'differs'}. {NOTICE}")
     if not agrees:
         raise typer.Exit(1)
-
-
-def _bundles(engine: "Engine", settings: "Settings", folders: list[Path]) -> "dict[str, Bundle]":
-    """By digest: those named, those that were in service, the settings' and the shipped, as far as they are whole."""
-    from contextlib import suppress
-
-    from model.bundle import MANIFEST, SHIPPED, load
-    from model.errors import BundleError
-    from worker.bundles.roles import path_of, placed
-    from worker.cli.bundle import load_bundle
-    from worker.db.session import reading
-
-    named = [load_bundle(str(folder)) for folder in folders]
-    with reading(engine) as connection:
-        paths = [path_of(bundle.path) for bundle in placed(connection)]
-    paths += [settings.bundle] if settings.bundle else []
-    paths += [manifest.parent for manifest in SHIPPED.glob(f"*/{MANIFEST}")]
-    bundles = {bundle.digest: bundle for bundle in named}
-    for path in dict.fromkeys(paths):
-        with suppress(BundleError):
-            bundle = load(path)
-            bundles.setdefault(bundle.digest, bundle)
-    return bundles
 
 
 def _print(replayed: "Replayed") -> None:

@@ -54,6 +54,13 @@ def write(connection: Connection, bundle_digest: str, films: Mapping[int, Mappin
     connection.execute(insert(film_measure), rows)
 
 
+def of_film(connection: Connection, instance_id: int) -> dict[str, float]:
+    """INPUTS and, where the bundle's gate has a network, DISTANCE; empty where the film was not decoded."""
+    row = connection.execute(select(film_measure).where(film_measure.c.instance_id == instance_id)).one_or_none()
+    found = {} if row is None else {name: row._mapping[name] for name in (*INPUTS, DISTANCE)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def of_pixels(connection: Connection, *which: Any) -> Iterator[MeasuredValue]:
     """INPUTS and DISTANCE of the instances, oldest first, a chunk of rows at a time.
 

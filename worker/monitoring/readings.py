@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Engine, insert, select
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
-from worker.db.tables import instance, truth
+from worker.db.tables import instance, label_sample, truth
 from worker.errors import NotFound, WrongState
-from worker.monitoring.label_sample import names_of_draws
+from worker.monitoring.label_sample import last_reset, names_of_draws
 
 CHUNK = 500
+HIDDEN = "drawn for labels: hidden until you label it"
+"""What stands in place of a score that is kept from a reader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +48,47 @@ def queue_of(connection: Connection, reader: str) -> ReadingQueue:
 
 
 def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:
-    """Whether the score is kept from this reader: the film is drawn for labels, and theirs is not in yet."""
-    return instance_id in queue_of(connection, reader).waiting
+    """Whether the score is kept from this reader: the film is drawn for labels, and theirs is not in yet.
+
+    Every revision of a drawn film is, as live rates take its newest one. Draws before the last reset count no more.
+    """
+    uid = select(instance.c.sop_instance_uid).where(instance.c.id == instance_id).scalar_subquery()
+    drawn = select(label_sample.c.id).join(instance).where(instance.c.sop_instance_uid == uid)
+    if since := last_reset(connection):
+        drawn = drawn.where(label_sample.c.drawn_at >= since.at)
+    if connection.execute(drawn.limit(1)).first() is None:
+        return False
+    return label_of(connection, reader, instance_id) is None
 
 
 def label_of(connection: Connection, reader: str, instance_id: int) -> str | None:
     """What this reader said of a film, by its last reading; None where they said nothing."""
-    film = connection.execute(select(instance).where(instance.c.id == instance_id)).one_or_none()
+    said = (given.label for given in labels_of(connection, instance_id) if given.reader == reader)
+    return next(said, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenLabel:
+    """What a reader said of a film by its last reading."""
+
+    reader: str
+    label: str
+    read_on: date
+
+
+def labels_of(connection: Connection, instance_id: int) -> list[GivenLabel]:
+    """Of each reader the last one, the newest first. A label names the film by UID, or by its Accession Number."""
+    columns = (instance.c.sop_instance_uid, instance.c.accession_digest)
+    film = connection.execute(select(*columns).where(instance.c.id == instance_id)).one_or_none()
     if film is None:
-        return None
+        return []
     named = truth.c.sop_instance_uid == film.sop_instance_uid
     if film.accession_digest:
         named |= truth.c.accession_digest == film.accession_digest
-    said = select(truth.c.label).where(truth.c.reader == reader, named).order_by(truth.c.read_on.desc(), truth.c.id)
-    return connection.execute(said.limit(1)).scalar_one_or_none()
+    last: dict[str, GivenLabel] = {}
+    for row in connection.execute(select(truth).where(named).order_by(truth.c.read_on.desc(), truth.c.id)):
+        last.setdefault(row.reader, GivenLabel(reader=row.reader, label=row.label, read_on=row.read_on))
+    return list(last.values())
 
 
 def give_label(engine: Engine, instance_id: int, label: str, reader: str, *, read_on: date, actor: str) -> None:

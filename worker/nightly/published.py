@@ -193,14 +193,18 @@ def file_as_made(report: ReportRecord, reports_folder: Path, name: str) -> bytes
     digest = report.files.get(name)
     if digest is None:
         raise NotFound(f"the report of {report.day} has no {name}")
+    return as_made(folder_of(reports_folder, report.day) / name, digest)
+
+
+def as_made(file: Path, digest: str) -> bytes:
+    """Its content. Raises NotFound where it cannot be read, WrongState where its digest is another."""
+    name = f"{file.name} of {file.parent.name}"
     try:
-        content = (folder_of(reports_folder, report.day) / name).read_bytes()
+        content = file.read_bytes()
     except OSError as error:
-        raise NotFound(
-            f"{name} of {report.day} cannot be read here ({type(error).__name__}): look into XRAYQ_REPORT_FOLDER"
-        ) from None
+        raise NotFound(f"{name} cannot be read here ({type(error).__name__}): look into XRAYQ_REPORT_FOLDER") from None
     if hashlib.sha256(content).hexdigest() != digest:
-        raise WrongState(f"{name} of {report.day} was changed after it was made: its digest is not the audit trail's")
+        raise WrongState(f"{name} was changed after it was made: its digest is not the audit trail's")
     return content
 
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from dicom_gateway.spool import Spool
+    from worker.bundles.networks import FindBundle
     from worker.bundles.roles import PlacedBundle
     from worker.reporting.adapters.adapter import Adapter, SendOptions
     from worker.reporting.couriers import Couriers
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from worker.reporting.hl7.message import MessageOptions
     from worker.reporting.new_results import ResultErrands
     from worker.reporting.objects import Make
-    from worker.reporting.pictures import FindBundle, Pictures
+    from worker.reporting.pictures import Pictures
     from worker.reporting.taken_out import TakeBack
     from worker.reporting.telling import Telling
     from worker.settings import Settings

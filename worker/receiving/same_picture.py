@@ -8,12 +8,9 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, TimeoutError
-from multiprocessing import get_context
 from pathlib import Path
 
-from pebble import ProcessPool
-
-from worker.confined import confine
+from worker.confined import ConfinedPool, confine
 
 log = logging.getLogger("xrayq.ingest")
 
@@ -22,7 +19,6 @@ SECONDS = 10.0
 pixels take 1.8 s at most, the child's start included (measured)."""
 PROCESSES = 2
 """Further questions wait for their turn."""
-FILMS_PER_PROCESS = 500  # then a fresh one: decoders leak
 
 
 class Comparing:
@@ -37,13 +33,10 @@ class Comparing:
             max_pixels: largest rows x columns that is decoded.
             seconds: for one answer; then the child is killed.
         """
-        self._memory_bytes = memory_bytes
         self._max_pixels = max_pixels
         self._seconds = seconds
-        self._processes = processes
         self._places = threading.BoundedSemaphore(processes)
-        self._lock = threading.Lock()
-        self._pool: ProcessPool | None = None
+        self._pool = ConfinedPool(memory_bytes=memory_bytes, seconds=seconds, processes=processes, confine=confine)
 
     def same_picture(self, first: Path, second: Path) -> bool:
         """Whether both decode to the same values, shown the same way. False where that cannot be found out."""
@@ -53,7 +46,7 @@ class Comparing:
             return False
         future: Future[bool] | None = None
         try:
-            future = self._submit(first, second)
+            future = self._pool.submit(_same_picture, str(first), str(second), self._max_pixels)
             return future.result(timeout=deadline - time.monotonic())
         except TimeoutError:
             reason = "timeout"
@@ -67,26 +60,7 @@ class Comparing:
         return False
 
     def close(self) -> None:
-        with self._lock:
-            if self._pool:
-                self._pool.stop()
-                self._pool.join()
-                self._pool = None
-
-    def _submit(self, first: Path, second: Path) -> "Future[bool]":
-        with self._lock:
-            if self._pool is None or not self._pool.active:
-                self._pool = ProcessPool(
-                    max_workers=self._processes,
-                    max_tasks=FILMS_PER_PROCESS,
-                    initializer=confine,
-                    initargs=[self._memory_bytes],
-                    context=get_context("forkserver"),
-                )
-            future: Future[bool] = self._pool.schedule(
-                _same_picture, args=[str(first), str(second), self._max_pixels], timeout=self._seconds
-            )
-            return future
+        self._pool.close()
 
 
 def _same_picture(first_path: str, second_path: str, max_pixels: int) -> bool:

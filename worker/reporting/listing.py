@@ -81,10 +81,15 @@ class ListedResult:
     objects: tuple[ListedObject, ...] = ()
     messages: tuple[ListedMessage, ...] = ()
 
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        return faults.in_words(self.reason)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         found: dict[str, Any] = plain(asdict(self), timespec="seconds")
-        return found | {"why": faults.in_words(self.reason)}
+        return found | {"why": self.why}
 
 
 def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:

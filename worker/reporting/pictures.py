@@ -6,43 +6,24 @@ cannot be had now the result waits: a second sending shall show what the first d
 
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pebble import ProcessPool
 
 from dicom_gateway.capture_frames import DrawnMap
 from dicom_gateway.picture import Picture
-from dicom_gateway.result import Algorithm, FilmResult
-from model.activation_map import ActivationMaps, finding_to_show
-from model.bundle import Bundle
-from model.engine.ort import REFERENCE
-from model.errors import BundleError, EngineError, first_line
+from dicom_gateway.result import FilmResult
+from model.activation_map import finding_to_show
+from model.errors import BundleError, EngineError
 from model.heat import COLOURS, overlay, placed
 from model.preprocess import PreprocessSpec
-from worker.confined import confine_decoder
+from worker.bundles.networks import FindBundle, Network, Networks
+from worker.confined import ConfinedPool
 from worker.errors import Undelivered
 from worker.reporting.faults import NO_BUNDLE, NO_PICTURE
 
 log = logging.getLogger("xrayq.report")
-
-FILMS_PER_PROCESS = 500  # then a fresh one: decoders leak
-KEPT = 2
-"""Networks that stay open: the live bundle's, and the one before it while its last results go out."""
-FindBundle = Callable[[str], Bundle]
-"""By digest. Raises BundleError where it is not here."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    bundle: Bundle
-    maps: ActivationMaps | None
-    """None where its head is another than the paper's: no map can be told from it."""
 
 
 class Pictures:
@@ -55,73 +36,33 @@ class Pictures:
             max_pixels: largest rows x columns that is decoded.
             seconds: for one film; then the process is killed.
         """
-        self._find_bundle = find_bundle
-        self._memory_bytes = memory_bytes
         self._max_pixels = max_pixels
         self._seconds = seconds
-        self._networks: dict[tuple[str, str], Network] = {}
+        self._networks = Networks(find_bundle)
         self._lock = threading.Lock()
-        self._pool: ProcessPool | None = None
-        self._closed = False
+        self._pool = ConfinedPool(memory_bytes=memory_bytes, seconds=seconds)
 
     def __call__(self, result: FilmResult, film: Path) -> tuple[Picture, DrawnMap | None]:
         """Picture and map of a film that was analysed. Raises Undelivered where they cannot be had now."""
         with self._lock:
-            network = self._network(result.algorithm)
+            try:
+                network = self._networks.of(result.algorithm.bundle_digest, result.algorithm.engine)
+            except BundleError as error:
+                raise Undelivered(NO_BUNDLE) from error
             picture, image = self._decoded(film, network.bundle.preprocess)
             return picture, _drawn(result, picture, image, network)
 
     def close(self) -> None:
         """Who waits for a picture is told that there is none now."""
-        self._closed = True
-        if pool := self._pool:
-            pool.stop()
-            pool.join()
-
-    def _network(self, algorithm: Algorithm) -> Network:
-        key = algorithm.bundle_digest, precision_of(algorithm.engine)
-        if key not in self._networks:
-            try:
-                bundle = self._find_bundle(key[0])
-            except BundleError as error:
-                log.error("bundle of a result not found", extra={"bundle": key[0][:12], "reason": first_line(error)})
-                raise Undelivered(NO_BUNDLE) from error
-            try:
-                maps = ActivationMaps(bundle, threads=1, precision=key[1])
-            except (BundleError, EngineError) as error:
-                log.warning("pictures without a map", extra={"bundle": key[0][:12], "reason": first_line(error)})
-                maps = None
-            if len(self._networks) == KEPT:
-                del self._networks[next(iter(self._networks))]
-            self._networks[key] = Network(bundle=bundle, maps=maps)
-        return self._networks[key]
+        self._pool.close()
 
     def _decoded(self, film: Path, spec: PreprocessSpec) -> tuple[Picture, NDArray[np.uint8]]:
-        if self._closed:
-            raise Undelivered(NO_PICTURE)
-        if self._pool is None or not self._pool.active:
-            self._pool = ProcessPool(
-                max_workers=1,
-                max_tasks=FILMS_PER_PROCESS,
-                initializer=confine_decoder,
-                initargs=[self._memory_bytes],
-                context=get_context("forkserver"),
-            )
-        arguments = [str(film), spec, self._max_pixels]
-        future: Future[tuple[Picture, NDArray[np.uint8]]] = self._pool.schedule(
-            _decode, args=arguments, timeout=self._seconds
-        )
         try:
+            future = self._pool.submit(_decode, str(film), spec, self._max_pixels)
             return future.result(timeout=2 * self._seconds)  # the pool may not come to begin
         except Exception as error:  # it was decoded for its score: whatever went wrong is of this moment
             log.warning("no picture of a film", extra={"reason": type(error).__name__})
             raise Undelivered(NO_PICTURE) from error
-
-
-def precision_of(engine: str) -> str:
-    """Of the file behind a score, by the engine's name: a GPU is explained by the fp32 network, as it is held to it."""
-    name, _, precision = engine.rpartition("-")
-    return precision if name.startswith("onnxruntime-") else REFERENCE
 
 
 def _drawn(result: FilmResult, picture: Picture, image: NDArray[np.uint8], network: Network) -> DrawnMap | None:

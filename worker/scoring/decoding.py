@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, TimeoutError, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessPool
 
 from dicom_gateway.errors import PixelError, Refusal
 from dicom_gateway.header import Header, read_header
@@ -24,12 +24,11 @@ from model.gate.quality import Quality, measure
 from model.preprocess import PreprocessSpec, to_input
 from worker.confined import confine_decoder
 from worker.dead_letters import OF_PIXELS, OF_SERVICE
+from worker.queue.child_faults import fault_of_child
 from worker.queue.retry import Again, Fault, decide, fault_of_reason
 
 FILMS_PER_PROCESS = 2000  # then a fresh one: decoders leak
 
-REDUCED_SIDES = 4  # a film decoded at a lower resolution keeps at least this many times the input's side. With 2, one
-# probability of 24 real films moved by .018; with 4 none by more than .005.
 LOOK_AFTER = 1.0
 CRASH_REASONS: dict[str, str] = {
     fault: OF_SERVICE[fault][0]
@@ -160,7 +159,7 @@ class DecodePool:
         with self._lock:
             if not self._pool.active:  # its own machinery failed: a fresh one, or every later film would fail with it
                 self._pool = self._start()
-            least_side = REDUCED_SIDES * spec.size if self._reduce else None
+            least_side = spec.least_side if self._reduce else None
             future: Future[Decoded] = self._pool.schedule(
                 decode_film,
                 args=[str(path), spec, self._max_pixels, least_side, digest, received],
@@ -261,13 +260,5 @@ def reasons() -> dict[str, str]:
 def _result(future: "Future[Decoded]") -> Decoded:
     try:
         return future.result()
-    except (BrokenExecutor, CancelledError):
-        return Decoded(image=None, reason=Fault.DECODER_UNAVAILABLE)
-    except ProcessExpired:
-        return Decoded(image=None, reason=Fault.DECODER_CRASHED)
-    except TimeoutError:
-        return Decoded(image=None, reason=Fault.DECODER_TIMEOUT)
-    except MemoryError:
-        return Decoded(image=None, reason=Fault.DECODER_MEMORY)
-    except Exception:  # noqa: BLE001 - whatever a child raised, it is about this film alone
-        return Decoded(image=None, reason=Fault.DECODER_ERROR)
+    except Exception as error:  # noqa: BLE001 - whatever a child raised, it is about this film alone
+        return Decoded(image=None, reason=fault_of_child(error))

@@ -8,30 +8,29 @@ from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, instance
-from worker.web.people import Person
 
 ONE_LOOK = timedelta(minutes=10)
 """What a person asks for of a film within so long is one look: a page has several pictures."""
 
 
-def looked(engine: Engine, person: Person, instance_id: int) -> None:
+def looked(engine: Engine, actor: str, instance_id: int) -> None:
     """Before the film is shown: what cannot be recorded is not shown. Raises SQLAlchemyError."""
     with reading(engine) as connection:
-        if _recorded(connection, person, instance_id):
+        if _recorded(connection, actor, instance_id):
             return
     with writing(engine) as connection:
         # Who asks for two pictures of it at once is recorded once.
         connection.execute(select(instance.c.id).where(instance.c.id == instance_id).with_for_update(key_share=True))
-        if not _recorded(connection, person, instance_id):
-            trail.record(connection, action=Action.FILM_VIEWED, instance_id=instance_id, actor=person.name)
+        if not _recorded(connection, actor, instance_id):
+            trail.record(connection, action=Action.FILM_VIEWED, instance_id=instance_id, actor=actor)
 
 
-def _recorded(connection: Connection, person: Person, instance_id: int) -> bool:
+def _recorded(connection: Connection, actor: str, instance_id: int) -> bool:
     event = audit_event.c
     query = select(event.id).where(
         event.instance_id == instance_id,
         event.action == Action.FILM_VIEWED,
-        event.actor == person.name,
+        event.actor == actor,
         event.at > database_time(connection) - ONE_LOOK,
     )
     return connection.execute(query.limit(1)).first() is not None

@@ -15,6 +15,8 @@ from model.notice import NOTICE
 from worker.bundles.roles import live_digest, open_by_digest
 from worker.db.session import reading
 from worker.errors import NotFound
+from worker.status.film_life import plain_text
+from worker.web.film_tools import FilmTools
 from worker.web.operations.parts import Operations
 from worker.web.page import Ask
 from worker.web.people import WebRole
@@ -47,6 +49,8 @@ class Site:
 
     database: Engine
     options: WebOptions
+    films: FilmTools | None = None
+    """None: no film is taken out or scored again here."""
     templates: Environment = field(init=False)
     _findings: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     """Of bundles that were live, by digest."""
@@ -65,6 +69,7 @@ class Site:
             lstrip_blocks=True,
         )
         templates.filters["clock"] = self.clock
+        templates.filters["plain"] = plain_text
         templates.globals.update(notice=NOTICE, menu=MENU, site_name=self.options.site, roles=WebRole)
         object.__setattr__(self, "templates", templates)
 
@@ -83,6 +88,19 @@ class Site:
                 raise NotFound(f"the live bundle cannot be opened here: {error}") from None
             self._findings[digest] = bundle.findings
         return self._findings[digest]
+
+    def outside(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """A page for who is not signed in: nothing on it is of a film, a person or this installation but its name."""
+        return HTMLResponse(self.templates.get_template(template).render(**values), status_code=status)
+
+    def no_database(self) -> Response:
+        """The same, where nothing can be looked up."""
+        return self.outside(
+            "outside.html",
+            status=503,
+            heading="The database does not answer now",
+            text="Try again in a moment. Films are received meanwhile.",
+        )
 
     def page(self, template: str, ask: Ask, *, status: int = 200, **values: Any) -> Response:
         """A whole page, or what htmx asked for, from a template."""

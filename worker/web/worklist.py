@@ -10,15 +10,13 @@ from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading, snapshot
 from worker.db.tables import instance
 from worker.errors import NotFound, WrongState
-from worker.monitoring.readings import queue_of
+from worker.monitoring.readings import HIDDEN, queue_of
 from worker.states import State
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
 from worker.web.worklist_films import MOST_FILMS, films_of
 from worker.web.worklist_filters import LIVE, ORDERS, Filters, is_uid, saved_views
-
-HIDDEN = "drawn for labels: hidden until you label it"
 
 
 def worklist(ask: Ask) -> Response:

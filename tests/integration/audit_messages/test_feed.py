@@ -11,11 +11,13 @@ from tests.audit_repository import DIES, AuditRepository, valid, xml_of
 from tests.integration.audit_messages.conftest import OPTIONS, Site
 from tests.services import typed_in
 from worker.audit.actions import Action
+from worker.audit.trail import verify
 from worker.audit_messages import feed
 from worker.audit_messages.patients import Patients
 from worker.db.session import writing
-from worker.db.tables import audit_event
+from worker.db.tables import audit_event, instance
 from worker.receiving.refusals import Refusals
+from worker.web.looks import looked
 
 
 def of(message: bytes, path: str) -> list[str]:
@@ -38,6 +40,22 @@ def test_films_of_a_study_are_one_message(site: Site, repository: AuditRepositor
     assert b" relay1.example xrayq - DICOM+RFC3881 - \xef\xbb\xbf<AuditMessage>" in second
     assert site.send() == 0
     assert site.stands().waiting == 0
+
+
+def test_of_what_a_backfill_fetched_we_are_the_requestor(site: Site, repository: AuditRepository) -> None:
+    site.film("a")
+    with writing(site.database) as connection:
+        connection.execute(update(instance).values(backfilled=True))
+    site.film("bb")
+    site.film("a")  # again, and nobody knows who asked
+    site.send()
+    requestor = "//ActiveParticipant/@UserIsRequestor"
+    assert [of(message, requestor) for message in repository.came] == [
+        ["false", "true"],
+        ["true", "false"],
+        ["true", "false"],
+    ]
+    assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
 
 
 def test_the_same_film_and_a_corrected_one(site: Site, repository: AuditRepository) -> None:
@@ -126,6 +144,24 @@ def test_every_event_of_the_trail_makes_a_valid_message_or_none(site: Site, repo
     ]
     assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
     assert [message[:4] for message in repository.came] == [b"<85>"] * 4 + [b"<82>"] * 2 + [b"<85>"]
+
+
+def test_a_look_at_a_film_is_an_access(site: Site, repository: AuditRepository) -> None:
+    key = site.film("a")
+    for actor in ("operator:alex", "operator:kim", "operator:alex"):
+        looked(site.database, actor, key)
+    site.send()
+    assert repository.events() == ["DICOM Instances Transferred", *["DICOM Instances Accessed"] * 2]
+    _, first, second = repository.came
+    assert [of(message, "//ActiveParticipant/@UserID") for message in (first, second)] == [
+        ["operator:alex"],
+        ["operator:kim"],
+    ]
+    assert of(first, "//@EventActionCode") == ["R"]
+    assert of(first, "//ParticipantObjectIdentification/@ParticipantObjectID") == ["1.2.3", "withheld"]
+    assert of(first, "//SOPClass/@NumberOfInstances") == ["1"]
+    assert verify(site.database).whole
+    assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
 
 
 def test_a_patient_is_named_where_the_site_wants_it_alone(site: Site, repository: AuditRepository) -> None:

@@ -15,10 +15,11 @@ from model.bundle import REFERENCE, Bundle, load
 from model.errors import BundleError
 from tests.phantoms import write_film
 from tests.unit.gateway.captures import result_of
+from worker.bundles.networks import precision_of
 from worker.errors import Undelivered
 from worker.reporting import faults
 from worker.reporting.objects import maker
-from worker.reporting.pictures import Pictures, precision_of
+from worker.reporting.pictures import Pictures
 
 MEMORY, PIXELS = 2 << 30, 20_000_000
 

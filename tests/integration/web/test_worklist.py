@@ -15,10 +15,10 @@ from worker.audit.actions import Action
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import writing
 from worker.db.tables import instance, truth
+from worker.monitoring.readings import HIDDEN
 from worker.web import watching
 from worker.web.people import Person, WebRole
 from worker.web.watching import Changes
-from worker.web.worklist import HIDDEN
 
 
 def shown(browser: TestClient, path: str = "/") -> list[int]:

@@ -189,6 +189,51 @@ def test_a_damaged_network_is_refused(tmp_path: Path) -> None:
         ActivationMaps(write_bundle(tmp_path / "damaged", tmp_path / "damaged.onnx", size=SIZE), threads=1)
 
 
+def of_torch(made: onnx.ModelProto, begins: str, ends: str) -> Any:
+    """What computes one value of the network from another, in torch, by the operations and weights of its file."""
+    from model.engine.torch_graph import OnnxModule
+
+    part = onnx.ModelProto()
+    part.CopyFrom(made)
+    steps, needed = [], {ends}
+    for node in reversed(made.graph.node):
+        if needed & set(node.output) - {begins}:
+            steps.append(node)
+            needed |= set(node.input)
+    for field in (part.graph.node, part.graph.input, part.graph.output):
+        del field[:]
+    part.graph.node.extend(reversed(steps))
+    part.graph.input.append(helper.make_empty_tensor_value_info(begins))
+    part.graph.output.append(helper.make_empty_tensor_value_info(ends))
+    return OnnxModule(part.SerializeToString())
+
+
+def test_the_shipped_networks_maps_are_torchs_gradients() -> None:
+    """HiResCAM: gradient of the logit times the feature map, of torch's autograd through the head in the shipped file.
+
+    Grad-CAM, which averages the gradient over the places first, is another map here: the head weighs each window.
+    """
+    torch = pytest.importorskip("torch")
+    bundle, images = load(REFERENCE), noise(224)
+    network = onnx.load(str(bundle.onnx))
+    features_of = of_kind(network, "AveragePool").input[0]
+    with torch.no_grad():
+        features = of_torch(network, "images", features_of)(torch.from_numpy(images))
+    features.requires_grad_()
+    logits = of_torch(network, features_of, "logits")(features)
+    maps = ActivationMaps(bundle, threads=1).of(images)
+    for finding, name in enumerate(bundle.findings):
+        (gradient,) = torch.autograd.grad(logits[:, finding].sum(), features, retain_graph=True)
+        wanted = (gradient * features).sum(dim=1).detach().numpy()
+        found = np.stack([film.parts[finding] for film in maps])
+        rows, columns = found.shape[1:]
+        furthest = np.abs(found - wanted[:, :rows, :columns]).max()
+        print(f"{name}: the map and torch's differ by at most {furthest:.1e} of {np.abs(wanted).max():.2f}")
+        assert furthest < EXACT
+        assert not wanted[:, rows:].any()
+        assert not wanted[:, :, columns:].any()
+
+
 def test_films_of_another_size_are_refused(tmp_path: Path) -> None:
     maps = ActivationMaps(tiny_bundle(tmp_path), threads=1)
     assert isinstance(maps.of(noise(SIZE))[0], FilmMaps)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.activation_map import Lattice
-from model.heat import COLOURS, END, overlay, placed
+from model.heat import COLOURS, END, layer, overlay, placed
 
 LATTICE = Lattice(step=32.0, first=0.0, size=224)
 """Of the shipped network; its head reads 6 x 6 places."""
@@ -70,3 +70,17 @@ def test_half_of_the_most_has_a_white_line() -> None:
 def test_overlay_of_nothing_is_the_film() -> None:
     for nothing in (np.zeros((224, 224), np.float32), np.full((224, 224), np.nan, np.float32)):
         assert np.array_equal(overlay(GREY, nothing), np.repeat(GREY[..., None], 3, 2))
+
+
+@pytest.mark.parametrize("size", [(224, 224), (700, 560)])
+def test_the_layer_over_the_film_is_the_overlay(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(3)
+    film = random.integers(0, 256, size, np.uint8)
+    heat = placed(random.random((6, 6), np.float32) ** 3, LATTICE, *size)
+    drawn = layer(heat).astype(np.float64)
+    share = drawn[:, :, 3:] / 255
+    apart = np.abs(drawn[:, :, :3] * share + film[:, :, None] * (1 - share) - overlay(film, heat)).max(axis=2)
+    assert apart.max() <= 5
+    edges = (apart > 2).mean()
+    assert edges < 0.01, "the smoothed edge of a line alone may differ by more"
+    assert not layer(np.zeros((9, 9), np.float32)).any()

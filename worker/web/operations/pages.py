@@ -1,6 +1,6 @@
 """Every page of operations."""
 
-from worker.web.operations import alarms, bundles, dead_letters, deliveries, devices, overview, peers
+from worker.web.operations import alarms, bundles, dead_letters, deliveries, devices, overview, peers, trends
 from worker.web.page import Page
 
 PAGES: tuple[Page, ...] = (
@@ -11,4 +11,5 @@ PAGES: tuple[Page, ...] = (
     *peers.PAGES,
     *devices.PAGES,
     *bundles.PAGES,
+    *trends.PAGES,
 )

@@ -1,0 +1,51 @@
+"""What the page of a film does beyond asking the database; each is handed in by whoever reads the settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+from urllib.parse import quote
+
+from sqlalchemy import Connection
+
+from worker.bundles.replay import Replayed
+from worker.errors import WrongState
+from worker.instances import InstanceView, TakenBack
+from worker.web.pictures.film_pictures import FilmPictures
+from worker.web.pictures.values import SpooledFilm
+
+ONE_AT_A_TIME = Lock()
+"""A replay opens a network of its own: two at once would take the memory of two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmTools:
+    """Parts of `worker.web.site.Site`."""
+
+    replay: Callable[[InstanceView], list[Replayed]]
+    """Scores of a film once more. Raises WorkerError."""
+    take_back: Callable[[Connection, int, datetime], TakenBack]
+    """See `worker.instances.reject`."""
+    pictures: FilmPictures
+    path_of: Callable[[str], Path]
+    """Of the received film of a digest, in the spool."""
+    viewer: str = ""
+    """URL of the site's own viewer, with {study}; "" for none."""
+
+    def spooled(self, film: InstanceView) -> SpooledFilm:
+        return SpooledFilm(path=self.path_of(film.digest), digest=film.digest)
+
+    def replayed(self, film: InstanceView) -> list[Replayed]:
+        """Raises WrongState while another replay runs, and what `replay` raises."""
+        if not ONE_AT_A_TIME.acquire(blocking=False):
+            raise WrongState("another film is scored again just now: try it in a moment")
+        try:
+            return self.replay(film)
+        finally:
+            ONE_AT_A_TIME.release()
+
+    def viewer_of(self, film: InstanceView) -> str:
+        """Where the site's viewer shows the film's study; "" where it cannot."""
+        study = film.study_instance_uid
+        return self.viewer.replace("{study}", quote(study, safe="")) if study else ""

@@ -1,0 +1,1 @@
+"""Films as pictures: see README.md."""
