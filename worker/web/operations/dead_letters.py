@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -36,7 +37,7 @@ def letters(ask: Ask) -> Response:
 
 def confirm(ask: Ask) -> Response:
     """What would be done, before it is."""
-    action, reason = _action(ask), ask.path("reason")
+    action, reason = _action(ask), parts.named(ask.path("reason"))
     if chosen := ask.query("film"):
         found = find(ask.site.database, chosen)
         films = [film for film in found if film.state == State.FAILED and film.reason == reason]
@@ -63,7 +64,7 @@ def act(ask: Ask) -> Response:
     parts.of(ask).changed()
     if done.left or done.not_told:
         return _page(ask, done, action)
-    return go_to(f"/operations/dead-letters/{ask.path('reason')}?{DONE[action]}={done.done}")
+    return go_to(f"/operations/dead-letters/{quote(ask.path('reason'))}?{DONE[action]}={done.done}")
 
 
 def _done(ask: Ask, action: str, ids: Sequence[int]) -> Outcome:
@@ -83,7 +84,7 @@ def _done(ask: Ask, action: str, ids: Sequence[int]) -> Outcome:
 
 
 def _page(ask: Ask, outcome: Outcome | None = None, action: str = "") -> Response:
-    reason, told = ask.path("reason"), ""
+    reason, told = parts.named(ask.path("reason")), ""
     if outcome:
         told = f"{outcome.done} {DONE[action]}"
     for word in DONE.values():

@@ -18,19 +18,19 @@ from worker.web.site import go_to
 
 def device(ask: Ask) -> Response:
     """What is known of it."""
-    return _page(ask, ask.query("ae"))
+    return _page(ask, parts.named(ask.query("ae")))
 
 
 def confirm(ask: Ask) -> Response:
     """The evidence, and what would be done."""
-    return _page(ask, ask.query("ae"), doing=_verdict(ask))
+    return _page(ask, parts.named(ask.query("ae")), doing=_verdict(ask))
 
 
 def decide(ask: Ask) -> Response:
     """Its results are sent from now on, or not any more."""
     title, reason, verdict = ask.form.get("ae", ""), ask.form.get("reason", ""), _verdict(ask)
+    must_be_title(title)
     try:
-        must_be_title(title)
         if verdict == "silence":
             silence(ask.site.database, title, reason=reason, actor=ask.actor)
         else:

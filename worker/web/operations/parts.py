@@ -22,6 +22,9 @@ from worker.web.page import Ask
 MOST_AT_ONCE = 500
 """Films that one form requeues, rejects or sends: each is a transaction of its own, some milliseconds."""
 
+LONGEST_NAME = 64
+"""Characters: of an address, as the database keeps it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OperationsOptions:
@@ -79,6 +82,13 @@ def of(ask: Ask) -> Operations:
     if ask.site.operations is None:
         raise NotFound("operations are not served here")
     return ask.site.operations
+
+
+def named(text: str) -> str:
+    """An AE title, an address or a reason as a request names it. Raises NotFound for what can be none."""
+    if not text.isprintable() or len(text) > LONGEST_NAME:
+        raise NotFound("There is nothing of this name.")
+    return text
 
 
 def status_of(error: WorkerError) -> int:

@@ -30,13 +30,17 @@ def peers(ask: Ask) -> Response:
 
 def sender(ask: Ask) -> Response:
     """What one AE sent from one address."""
-    return _sender(ask, ask.query("ae"), ask.query("address"))
+    return _sender(ask, parts.named(ask.query("ae")), parts.named(ask.query("address")))
 
 
 def decide(ask: Ask) -> Response:
     """A sender is admitted, or what it sent is rejected."""
-    title, address, verdict = ask.form.get("ae", ""), ask.form.get("address", ""), ask.form.get("verdict", "")
+    title, address = parts.named(ask.form.get("ae", "")), parts.named(ask.form.get("address", ""))
+    verdict = ask.form.get("verdict", "")
     try:
+        with reading(ask.site.database) as connection:
+            if not held_objects(connection, title, address, limit=1):
+                raise WrongState("nothing of it is in quarantine any more: somebody was faster")
         if verdict == "admit":
             told = _admitted(ask, title, _network(address))
         elif verdict == "reject":
