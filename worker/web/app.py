@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from worker.web import film, live, reading, reports, worklist
+from worker.web import before_go_live, film, live, reading, reports, worklist
 from worker.web.doors import Doors
 from worker.web.guard import guarded
 from worker.web.headers import SecurityHeaders
@@ -16,7 +16,15 @@ from worker.web.operations import pages as operations
 from worker.web.page import Page
 from worker.web.site import Site
 
-PAGES: tuple[Page, ...] = (*worklist.PAGES, *film.PAGES, *reading.PAGES, *live.PAGES, *operations.PAGES, *reports.PAGES)
+PAGES: tuple[Page, ...] = (
+    *worklist.PAGES,
+    *film.PAGES,
+    *reading.PAGES,
+    *live.PAGES,
+    *operations.PAGES,
+    *reports.PAGES,
+    *before_go_live.PAGES,
+)
 
 
 def application(site: Site, doors: Doors, pages: Iterable[Page] = PAGES) -> Starlette:

@@ -15,6 +15,7 @@ from model.notice import NOTICE
 from worker.bundles.roles import live_digest, open_by_digest
 from worker.db.session import reading
 from worker.errors import NotFound
+from worker.web.labelled import Labelled
 from worker.web.page import Ask
 from worker.web.people import WebRole
 from worker.web.watching import Changes
@@ -51,6 +52,7 @@ class Site:
     """Of bundles that were live, by digest."""
     changes: Changes = field(init=False)
     views: Views = field(init=False, default_factory=Views)
+    labelled: Labelled = field(init=False, default_factory=Labelled)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes", Changes(self.database))
