@@ -95,6 +95,7 @@ def push(site: Site, films: list[Path]) -> None:
     assert {one.status for one in send("127.0.0.1", site.port, films, called_ae="XRAYQ", calling_ae="TEST")} == {0}
 
 
+@pytest.mark.slow
 def test_two_bundles_side_by_side(site: Site, films: list[Path]) -> None:
     site.run("bundle", "shadow", str(site.second.path))
     push(site, films)

@@ -66,6 +66,7 @@ def test_demo_scores_the_sample_film_in_every_syntax(tmp_path: Path) -> None:
     assert (tmp_path / "home" / "xrayq.db").is_file()
 
 
+@pytest.mark.slow
 def test_the_readme_shows_rows_of_the_demo(tmp_path: Path) -> None:
     """Its five rows are printed by the demo, but for the view and the latency. Scores may differ by machine."""
     (shown,) = re.findall(r"<!-- demo -->\n(.*)\n<!-- /demo -->", README.read_text(encoding="utf-8"), re.DOTALL)

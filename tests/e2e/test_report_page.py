@@ -145,6 +145,7 @@ WANTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WANTED)
 def test_the_page_in_a_browser(chromium: Browser, pages: dict[str, Path], name: str) -> None:
     found = look(chromium, pages[name])

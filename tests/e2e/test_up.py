@@ -285,6 +285,7 @@ def test_redis_killed(up: Up, films: list[Path]) -> None:
     assert_each_scored_once(up, FEW, before)
 
 
+@pytest.mark.slow
 def test_worker_killed_in_mid_batch(up: Up, films: list[Path]) -> None:
     before = up.states()
     worker = wait_until(lambda: child(up.pid, "worker"), 20)

@@ -141,6 +141,7 @@ def test_the_ledger_holds_no_bytes_of_them_and_no_name(up: Up) -> None:
     assert "SECRET" not in out.upper()
 
 
+@pytest.mark.slow
 def test_a_ct_study_passes_in_flat_memory(up: Up) -> None:
     """`python -m tests.benchmarks studies` sends 2,000 slices, beside films."""
     gateway = child(up.pid, "gateway")

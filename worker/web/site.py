@@ -16,6 +16,7 @@ from worker.bundles.roles import live_digest, open_by_digest
 from worker.db.session import reading
 from worker.errors import NotFound
 from worker.web.labelled import Labelled
+from worker.web.operations.parts import Operations
 from worker.web.page import Ask
 from worker.web.people import WebRole
 from worker.web.watching import Changes
@@ -50,6 +51,8 @@ class Site:
     templates: Environment = field(init=False)
     _findings: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     """Of bundles that were live, by digest."""
+    operations: Operations | None = None
+    """None: those pages are not served."""
     changes: Changes = field(init=False)
     views: Views = field(init=False, default_factory=Views)
     labelled: Labelled = field(init=False, default_factory=Labelled)

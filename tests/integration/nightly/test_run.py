@@ -106,6 +106,7 @@ def test_a_failure_is_logged_and_tried_again(
     assert run.make_due_report(database, plan, datetime.now(UTC) + timedelta(hours=1)) == FRIDAY
 
 
+@pytest.mark.slow
 @sqlite
 def test_a_day_that_cannot_be_made_does_not_hold_back_later_ones(
     database: Engine, plan: NightlySchedule, caplog: pytest.LogCaptureFixture

@@ -1,5 +1,7 @@
 """In front of every page: who asks, and is a form one of ours."""
 
+import re
+
 import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
@@ -15,7 +17,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.method} {page.path}")
 def test_nobody_sees_a_page_before_signing_in(page: Page, browser: TestClient, doors: OneVisitor) -> None:
     doors.person = None
-    answer = browser.request(page.method, page.path.replace("{instance:int}", "1"), headers=FORM)
+    answer = browser.request(page.method, re.sub(r"{\w+(:int)?}", "1", page.path), headers=FORM)
     if page.method == "GET":
         assert (answer.status_code, answer.headers["location"].split("?")[0]) == (303, "/sign-in")
     else:

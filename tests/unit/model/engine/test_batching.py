@@ -135,6 +135,7 @@ def test_after_close_it_says_so() -> None:
         engine.infer(films(1))
 
 
+@pytest.mark.slow
 def test_a_real_engine_gives_the_same_logits(bundle: Bundle, images: NDArray[np.uint8]) -> None:
     plain = OrtEngine(bundle, threads=1)
     expected = plain.infer(images)

@@ -75,6 +75,7 @@ def gated(bundle: Bundle, films: Path, tmp_path_factory: pytest.TempPathFactory)
     return build_gate(bundle, films, out, train=teach, auxiliary=(), command="xrayq gate train", pictures=28)
 
 
+@pytest.mark.slow
 def test_the_new_bundle_keeps_its_scores_and_names_its_parent(bundle: Bundle, gated: Bundle) -> None:
     assert gated.parent == bundle.digest
     assert set(gated.files) == {*bundle.files, GATE}
@@ -85,6 +86,7 @@ def test_the_new_bundle_keeps_its_scores_and_names_its_parent(bundle: Bundle, ga
     assert str(films) not in json.dumps(gated.gate)
 
 
+@pytest.mark.slow
 def test_the_budget_holds_on_validation_films(gated: Bundle) -> None:
     assert gated.gate is not None
     refused = gated.gate["metrics"]["val"]["eligible_refused"]
@@ -92,6 +94,7 @@ def test_the_budget_holds_on_validation_films(gated: Bundle) -> None:
     assert refused["value"] <= BUDGET
 
 
+@pytest.mark.slow
 def test_films_in_rims_are_measured_by_kind(gated: Bundle) -> None:
     assert gated.gate is not None
     measures = GateMeasures.read(gated.gate["metrics"]["test"])
@@ -156,6 +159,7 @@ def test_a_source_teaches_no_view(images: NDArray[np.uint8]) -> None:
     assert weights("a- b-").tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_the_manifests_figures_are_what_the_served_gate_says(gated: Bundle, films: Path) -> None:
     """One film at a time through `judge`, as the worker does it."""
     assert gated.gate is not None
@@ -172,12 +176,14 @@ def test_the_manifests_figures_are_what_the_served_gate_says(gated: Bundle, film
     assert {"view_pa", "rotated", "inverted", "distance", "rows", "clipped"} <= set(verdicts[0].measured)
 
 
+@pytest.mark.slow
 def test_a_missing_view_is_left_to_the_pixels_only_where_there_is_a_network(bundle: Bundle, gated: Bundle) -> None:
     facts = Facts(modality="DX", body_part="CHEST", views=(), age_years=50)
     assert open_gate(bundle, Policy()).header(facts) == "view_missing"
     assert open_gate(gated, Policy()).header(facts) is None
 
 
+@pytest.mark.slow
 def test_probabilities_sum_to_one_and_a_batch_is_its_films(gated: Bundle, images: NDArray[np.uint8]) -> None:
     network = GateNetwork(gated)
     together = network.look(images)
@@ -190,6 +196,7 @@ def test_probabilities_sum_to_one_and_a_batch_is_its_films(gated: Bundle, images
         network.look(images.astype(np.float32))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_same_films_make_the_same_network(gated: Bundle, films: Path, tmp_path: Path) -> None:
     teach(of_prepared(open_prepared(films)[0].where(lambda film: film.split == "train")), tmp_path / GATE)
     assert (tmp_path / GATE).read_bytes() == (gated.path / GATE).read_bytes()
@@ -283,6 +290,7 @@ def test_what_cannot_be_built(bundle: Bundle, films: Path, tmp_path: Path) -> No
         build_gate(bundle, tmp_path / "pa", tmp_path / "new", train=never, auxiliary=(), command="")
 
 
+@pytest.mark.slow
 def test_a_gate_that_onnx_runtime_refuses(gated: Bundle, tmp_path: Path) -> None:
     (tmp_path / GATE).write_bytes(b"not a network")
     with pytest.raises(EngineError, match="cannot load"):
