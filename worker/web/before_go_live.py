@@ -95,12 +95,11 @@ def picture(day: SiteDay, films: int) -> Picture:
     """The films that have the finding first, flagged or missed; then the others. Half a missed film is seen."""
     each = max(1, -(-films // CELLS))
     having, missed, flags = films * day.prevalence, day.missed.value or 0.0, day.flags.value or 0.0
-    hits = having - missed
-    ends = {"hit": hits, "missed": having, "false": having + max(flags - hits, 0.0), "rest": float(films)}
-    kinds: list[str] = []
-    for kind, end in ends.items():
-        least = 1 if kind == "missed" and missed >= 0.5 else 0
-        kinds += [kind] * max(least, round(end / each) - len(kinds))
+    lost = max(round(missed / each), int(missed >= 0.5))
+    hits = max(round(having / each) - lost, 0)
+    wrong = max(round((flags - having + missed) / each), 0)
+    rest = max(round(films / each) - lost - hits - wrong, 0)
+    kinds = ["hit"] * hits + ["missed"] * lost + ["false"] * wrong + ["rest"] * rest
     squares = tuple(
         Square(x=number % COLUMNS * PITCH, y=number // COLUMNS * PITCH, kind=kind) for number, kind in enumerate(kinds)
     )
