@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 RANDOM = (
     "The labelled films must be a random sample of the site's: films read because they were flagged foretell nothing."
 )
-NOT_SAMPLED = (
-    "Not a site's day: these labels are not of a random sample ('xrayq labels sample' draws one). If films were read "
-    "because they were flagged, sensitivity looks too high and specificity too low."
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -119,6 +115,8 @@ def simulate(
     else:
         _show(wide_console(), found, opened, source)
     if sampled is False:
+        from worker.monitoring.labelled_scores import NOT_SAMPLED
+
         typer.echo(NOT_SAMPLED, err=True)
 
 

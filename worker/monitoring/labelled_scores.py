@@ -17,6 +17,10 @@ from worker.monitoring.label_sample import order_of_draws
 from worker.monitoring.labels import truths
 
 CHUNK = 500
+NOT_SAMPLED = (
+    "Not a site's day: these labels are not of a random sample ('xrayq labels sample' draws one). If films were read "
+    "because they were flagged, sensitivity looks too high and specificity too low."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from worker.web import film, film_pictures, live, reading, reports, worklist
+from worker.web import before_go_live, film, film_pictures, live, reading, reports, worklist
 from worker.web.arrival import Door, Entrance
 from worker.web.doors import Doors
 from worker.web.guard import guarded, no_page
@@ -25,6 +25,7 @@ PAGES: tuple[Page, ...] = (
     *live.PAGES,
     *operations.PAGES,
     *reports.PAGES,
+    *before_go_live.PAGES,
 )
 
 

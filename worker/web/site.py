@@ -17,6 +17,7 @@ from worker.db.session import reading
 from worker.errors import NotFound
 from worker.status.film_life import plain_text
 from worker.web.film_tools import FilmTools
+from worker.web.labelled import Labelled
 from worker.web.operations.parts import Operations
 from worker.web.page import Ask
 from worker.web.people import WebRole
@@ -58,6 +59,7 @@ class Site:
     """None: those pages are not served."""
     changes: Changes = field(init=False)
     views: Views = field(init=False, default_factory=Views)
+    labelled: Labelled = field(init=False, default_factory=Labelled)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes", Changes(self.database))
