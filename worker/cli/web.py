@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def serve(settings: "Settings") -> None:
     """Until SIGTERM or SIGINT. Raises WorkerError where it cannot start."""
     from worker.processes.parts import cannot_listen, open_database
+    from worker.processes.tls_options import tls_of_web
     from worker.setting_values import listening_place
     from worker.web.app import PAGES, application
     from worker.web.server import listen, run
@@ -23,8 +24,7 @@ def serve(settings: "Settings") -> None:
     if not settings.web:
         raise ConfigurationError("XRAYQ_WEB is empty: the page is served nowhere")
     place = listening_place(settings.web)
-    if place.tls:
-        raise ConfigurationError("XRAYQ_WEB: tls: is not served yet")
+    tls = tls_of_web(settings)
     site = Site(
         database=open_database(settings, writes=True),
         options=WebOptions(
@@ -37,7 +37,7 @@ def serve(settings: "Settings") -> None:
         listener = listen(place.host, place.port)
     except OSError as error:
         raise cannot_listen(place.host, place.port, error) from None
-    run(app, listener)
+    run(app, listener, tls)
 
 
 def _entrance(settings: "Settings") -> "Entrance":
