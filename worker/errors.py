@@ -121,7 +121,7 @@ EXIT_CODES: dict[int, str] = {
     0: "done",
     1: "failed; the message says why (pacs missing: films are missing; audit verify: something was changed)",
     2: "wrong usage or settings",
-    3: "no such instance, bundle, alarm, peer, backfill or file",
+    3: "no such instance, bundle, alarm, peer, user, backfill or file",
     4: "the instance's state does not allow it",
     5: "something needed is missing or broken (doctor, status, health, db check, bundle verify, alarm test, audit "
     "messages, pacs check, pacs missing, and at the start of a process)",

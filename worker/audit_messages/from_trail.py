@@ -10,6 +10,8 @@
     the trail or a score is not whole   Security Alert, major            one
     the bundle in service changed       Security Alert, informative      one
     a peer was added, changed, removed  Security Alert, informative      one
+    so was a user of the web page       Security Alert, informative      one
+    a person signed in or out, or tried User Authentication              one
     a process began or ended            Application Activity             one
 
 What no part of PS3.15 A.5.3 has a message for, such as a score, a study that is complete, or C-STOREs that were
@@ -20,6 +22,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Row, select
 
@@ -42,6 +45,11 @@ PEERS = {
     Action.PEER_ADDED: "peer added",
     Action.PEER_CHANGED: "peer changed",
     Action.PEER_REMOVED: "peer removed",
+}
+USERS = {
+    Action.USER_ADDED: "user added",
+    Action.USER_CHANGED: "user changed",
+    Action.USER_REMOVED: "user removed",
 }
 TRAIL = "urn:xrayq:audit-trail"
 MOST_WORDS = 1000
@@ -120,6 +128,14 @@ def _message(row: Row[Any], source: Source, patient_of: PatientOf) -> AuditMessa
         case Action.PEER_ADDED | Action.PEER_CHANGED | Action.PEER_REMOVED:
             subject = alerted(detail["calling_ae"], codes.NODE_ID, PEERS[Action(row.action)])
             return _alert(row, us, codes.SECURITY_CONFIGURATION, Outcome.SUCCESS, subject)
+        case Action.USER_ADDED | Action.USER_CHANGED | Action.USER_REMOVED:
+            subject = alerted(f"urn:xrayq:user:{quote(detail['user'])}", codes.URI, USERS[Action(row.action)])
+            return _alert(row, us, codes.SECURITY_CONFIGURATION, Outcome.SUCCESS, subject)
+        case Action.SIGNED_IN | Action.SIGN_IN_FAILED | Action.SIGNED_OUT:
+            person = Peer(user=row.actor, host=detail["address"] or NOT_KNOWN)
+            page, login = Peer(user="web", host=source.name), row.action != Action.SIGNED_OUT
+            outcome = Outcome.MINOR if row.action == Action.SIGN_IN_FAILED else Outcome.SUCCESS
+            return kinds.user_authentication(row.at, person, page, login=login, outcome=outcome)
         case Action.PROCESS_STARTED | Action.PROCESS_STOPPED:
             process = Peer(user=f"{detail['pid']}@{detail['host']}", host=detail["host"])
             started = row.action == Action.PROCESS_STARTED

@@ -1,7 +1,4 @@
-"""One function for each kind of audit message (PS3.15 A.5.3), with what that part of the standard asks for.
-
-`user_authentication` has no event in the trail yet: it is for a page on which people sign in.
-"""
+"""One function for each kind of audit message (PS3.15 A.5.3), with what that part of the standard asks for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -37,6 +37,7 @@ def serve(settings: "Settings") -> None:
     from worker.processes.parts import cannot_listen, open_database, open_spool
     from worker.processes.replaying import replay_film
     from worker.processes.result_options import take_back
+    from worker.processes.tls_options import tls_of_web
     from worker.setting_values import listening_place
     from worker.web.app import PAGES, application
     from worker.web.film_tools import FilmTools
@@ -47,8 +48,7 @@ def serve(settings: "Settings") -> None:
     if not settings.web:
         raise ConfigurationError("XRAYQ_WEB is empty: the page is served nowhere")
     place = listening_place(settings.web)
-    if place.tls:
-        raise ConfigurationError("XRAYQ_WEB: tls: is not served yet")
+    tls = tls_of_web(settings)
     database = open_database(settings, writes=True)
     pictures = film_pictures(settings, database)
     site = Site(
@@ -76,7 +76,7 @@ def serve(settings: "Settings") -> None:
     except OSError as error:
         raise cannot_listen(place.host, place.port, error) from None
     try:
-        run(app, listener)
+        run(app, listener, tls)
     finally:
         pictures.close()
 

@@ -31,6 +31,29 @@ def tls_options(settings: "Settings") -> "TlsOptions | None":
     )
 
 
+def tls_of_web(settings: "Settings") -> "Followed | None":
+    """For browsers, which are asked for no certificate; None for plain HTTP. Raises ConfigurationError."""
+    from dicom_gateway.errors import BadCertificate
+    from dicom_gateway.tls import Clients, Profile, TlsOptions, server_tls
+    from worker.errors import ConfigurationError
+    from worker.setting_values import listening_place
+
+    if not listening_place(settings.web).tls:
+        return None
+    assert settings.tls_certificate
+    assert settings.tls_key
+    options = TlsOptions(
+        certificate=settings.tls_certificate,
+        key=settings.tls_key,
+        clients=Clients.ANY,
+        profile=Profile.BCP195,
+    )
+    try:
+        return server_tls(options)
+    except BadCertificate as error:
+        raise ConfigurationError(f"no TLS: {error}") from None
+
+
 def tls_to_ourselves(settings: "Settings") -> "Followed | None":
     """For our own C-ECHO to the gateway, where no port without TLS is left; else None. Raises BadCertificate."""
     from dicom_gateway.tls import own_tls

@@ -2,9 +2,12 @@
 
 import logging
 import socket
+import ssl
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from dicom_gateway.tls import Followed
 
 log = logging.getLogger("xrayq.web")
 
@@ -22,8 +25,23 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=128)
 
 
-def run(app: ASGIApp, listener: socket.socket) -> None:
-    """Until SIGTERM or SIGINT."""
+def following(tls: Followed) -> ssl.SSLContext:
+    """A context whose connections each get the certificate that is there when they begin."""
+    first = tls.context()
+
+    def newest(connection: ssl.SSLSocket | ssl.SSLObject, *_: object) -> None:
+        connection.context = tls.context()
+
+    first.sni_callback = newest  # asked by each handshake, also where a browser names no host
+    return first
+
+
+def run(app: ASGIApp, listener: socket.socket, tls: Followed | None = None) -> None:
+    """Until SIGTERM or SIGINT.
+
+    Args:
+        tls: None: plain HTTP.
+    """
     config = uvicorn.Config(
         app,
         interface="asgi3",
@@ -38,6 +56,7 @@ def run(app: ASGIApp, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=LARGEST_HEAD,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_context_factory=(lambda *_: following(tls)) if tls else None,
     )
     log.info("listening", extra={"port": listener.getsockname()[1]})
     uvicorn.Server(config).run(sockets=[listener])

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lxml import etree
@@ -18,6 +19,10 @@ from worker.db.session import writing
 from worker.db.tables import audit_event, instance
 from worker.receiving.refusals import Refusals
 from worker.web.looks import looked
+from worker.web.people import Person, WebRole
+from worker.web.signing_in import sessions, users
+from worker.web.signing_in.failures import Failures
+from worker.web.signing_in.sessions import Lengths
 
 
 def of(message: bytes, path: str) -> list[str]:
@@ -56,6 +61,26 @@ def test_of_what_a_backfill_fetched_we_are_the_requestor(site: Site, repository:
         ["true", "false"],
     ]
     assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
+
+
+def test_people_who_sign_in_and_who_try(site: Site, repository: AuditRepository) -> None:
+    now, lengths = datetime.now(UTC), Lengths(whole=timedelta(hours=1), idle=timedelta(hours=1))
+    users.add(site.database, "jones", WebRole.READER, "a long password", actor="operator:root")
+    Failures(site.database).tell("wrong_password", address="10.0.0.9", person="jones")
+    jones = Person(name="jones", role=WebRole.READER)
+    id = sessions.start(site.database, jones, lengths, address="10.0.0.9", now=now)
+    sessions.end(site.database, id, address="")
+    site.send()
+    assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
+    added, *others = repository.came
+    assert of(added, "//ParticipantObjectIdentification/@ParticipantObjectID") == ["urn:xrayq:user:jones"]
+    assert [of(message, "//EventID/@csd-code") for message in others] == [["110114"]] * 3
+    assert [of(message, "//EventTypeCode/@csd-code") for message in others] == [["110122"], ["110122"], ["110123"]]
+    assert [of(message, "//@EventOutcomeIndicator") for message in others] == [["4"], ["0"], ["0"]]
+    assert [of(message, "//ActiveParticipant/@UserID") for message in others] == [["operator:jones", "web"]] * 3
+    assert [of(message, "//ActiveParticipant/@NetworkAccessPointID")[0] for message in others] == [
+        *("10.0.0.9", "10.0.0.9", "unknown")
+    ]
 
 
 def test_the_same_film_and_a_corrected_one(site: Site, repository: AuditRepository) -> None:

@@ -200,3 +200,15 @@ def test_a_header_from_elsewhere_counts_nothing(
     assert enter(browser, via) == 403
     assert not browser.cookies
     assert told(database) == [("sign_in_failed", "unknown", "not_proxied")]
+
+
+def test_only_our_names_and_the_browsers_own_address(site: Site, database: Engine) -> None:
+    browser = behind(site, "10.9.0.7")
+    for host in ("elsewhere.example", "10.9.0.1", "", "xrayq.example.elsewhere", "[::1]", "xrayq.example@elsewhere"):
+        assert browser.get("/sign-in", headers=SAID | {"host": host.encode()}).status_code == 421, host
+    for host in ("xrayq.example", "XRAYQ.example:8443", "xrayq.example."):
+        assert browser.get("/signed-out", headers={"host": host}).status_code == 200, host
+    via = {"x-forwarded-for": b"6.6.6.6, 10.1.2.3, 10.9.0.9"}  # the first is the browser's own word
+    browser.get("/sign-in", headers=SAID | via)
+    (event,) = trail.events(database)
+    assert event.detail == {"role": "reader", "address": "10.1.2.3"}

@@ -331,6 +331,59 @@ def test_a_whole_push_by_web(given: dict[str, Any]) -> None:
     assert Settings(**given).stow == given["stow"]
 
 
+OPEN = {"web": "tls:0.0.0.0:443", "web_hosts": "xrayq.example"} | TLS
+OIDC = {
+    "web_sign_in": "oidc",
+    "web_oidc_issuer": "https://a.example",
+    "web_oidc_client_id": "x",
+    "web_roles": "*:viewer",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"web": "0.0.0.0:9120"}, "needs XRAYQ_WEB_SIGN_IN"),
+        (OPEN, "needs XRAYQ_WEB_SIGN_IN"),
+        ({"web": "0.0.0.0:9120", "web_sign_in": "local", "web_hosts": "a"}, "in plain text"),
+        (OPEN | {"web_sign_in": "local", "web_hosts": ""}, "needs XRAYQ_WEB_HOSTS"),
+        (OPEN | {"web_sign_in": "local", "web_hosts": "https://a"}, "entry 1 should be the name of a host"),
+        ({"web": "tls:127.0.0.1:9120"}, "needs XRAYQ_TLS_CERTIFICATE"),
+        ({"web_proxy": "10.0.0.4"}, "XRAYQ_WEB_PROXY needs XRAYQ_WEB_SIGN_IN"),
+        ({"web_proxy": "10.0.0.4/8", "web_sign_in": "local"}, "entry 1 should be an IP address"),
+        ({"web_sign_in": "proxy", "web_roles": "*:viewer"}, "needs XRAYQ_WEB_PROXY"),
+        ({"web_sign_in": "proxy", "web_proxy": "10.0.0.4"}, "needs XRAYQ_WEB_ROLES"),
+        ({"web_sign_in": "proxy", "web_proxy": "10.0.0.4", "web_roles": "a:chief"}, "GROUP:ROLE"),
+        (OIDC | {"web_oidc_issuer": ""}, "needs XRAYQ_WEB_OIDC_ISSUER"),
+        (OIDC | {"web_oidc_issuer": "http://login.example"}, "should be https"),
+        (OIDC | {"web_roles": ""}, "needs XRAYQ_WEB_ROLES"),
+    ],
+)
+def test_a_page_that_everybody_or_nobody_could_open_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Settings(**given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        OPEN | {"web_sign_in": "local"},
+        OPEN | OIDC,
+        OIDC | {"web_oidc_issuer": "http://127.0.0.1:8080"},
+        {
+            "web": "10.0.0.5:9120",
+            "web_hosts": "a",
+            "web_sign_in": "proxy",
+            "web_proxy": "10.0.0.4",
+            "web_roles": "a:b:admin",
+        },
+        {"web": "", "web_sign_in": "proxy"},
+    ],
+)
+def test_a_page_for_the_network(given: dict[str, Any]) -> None:
+    assert Settings(**given).web_sign_in == given["web_sign_in"]
+
+
 @pytest.mark.parametrize(
     ("template", "words"),
     [
