@@ -45,6 +45,7 @@
     ├── PeerUnavailable         as SCU: no association
     │   ├── NoTls
     │   └── Rejected
+    │       └── CallingRejected
     ├── QueryFailed             as SCU: a C-FIND without a whole answer
     │   └── TooManyMatches
     └── RetrieveFailed          as SCU: a C-MOVE or C-GET that was not sent
@@ -405,6 +406,10 @@ class NoTls(PeerUnavailable):
 
 class Rejected(PeerUnavailable):
     """What an A-ASSOCIATE-RJ says."""
+
+
+class CallingRejected(Rejected):
+    """It does not let our calling AE title in."""
 
 
 class QueryFailed(GatewayError):

@@ -15,7 +15,7 @@ from pynetdicom.presentation import build_context
 
 from dicom_gateway.contexts import VERIFICATION
 from dicom_gateway.dimse import C_ECHO_RQ, NO_DATA_SET, command_set, decode_command, encode_pdus, number, uid_value
-from dicom_gateway.errors import SUCCESS, Abort, NoTls, PeerGone, PeerUnavailable, Rejected
+from dicom_gateway.errors import SUCCESS, Abort, CallingRejected, NoTls, PeerGone, PeerUnavailable, Rejected
 from dicom_gateway.kept_answers import keep_answers
 from dicom_gateway.negotiation import DEFAULT_MAX_PDU
 from dicom_gateway.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
@@ -24,8 +24,9 @@ from dicom_gateway.tls_wire import TlsWire, reason_of
 from dicom_gateway.wire import Wire, connect
 
 P_DATA = 0x04
+CALLING = (1, 1, 3)
 REJECTIONS: dict[tuple[int, ...], str] = {
-    (1, 1, 3): "does not let the calling AE title {calling} in",
+    CALLING: "does not let the calling AE title {calling} in",
     (1, 1, 7): "does not answer to the AE title {called}",
     (2, 3, 2): "takes no more associations now",
 }
@@ -74,7 +75,7 @@ def echo(
     except ssl.SSLError as error:  # TLS 1.3: whether our certificate is good enough is said behind the handshake
         raise NoTls(f"no TLS with {host}:{port}: {reason_of(error)}") from None
     except Rejected as rejected:
-        raise Rejected(f"{host}:{port} {rejected}") from None
+        raise type(rejected)(f"{host}:{port} {rejected}") from None
     except ConnectionRefusedError:
         raise PeerUnavailable(f"nobody listens on {host}:{port}") from None
     except socket.gaierror:
@@ -145,7 +146,7 @@ def _echo(wire: Wire, timeout: float, called_ae: str, calling_ae: str) -> int | 
     if kind == ASSOCIATE_RJ:
         why = tuple(answer[1:4])
         words = REJECTIONS.get(why, f"rejects the association ({'/'.join(map(str, why))})")
-        raise Rejected(words.format(called=called_ae, calling=calling_ae))
+        raise (CallingRejected if why == CALLING else Rejected)(words.format(called=called_ae, calling=calling_ae))
     if kind != ASSOCIATE_AC:
         return None
     command = command_set(((0x0002, uid_value(VERIFICATION)), *((tag, number(value)) for tag, value in ECHO)))

@@ -26,7 +26,16 @@ OF_PIXELS: dict[str, str] = {
 """Meaning of the reasons that a stored file gives."""
 
 
+def meaning_of(reason: str) -> str:
+    """What a reason means."""
+    return OF_SERVICE[reason][0] if reason in OF_SERVICE else OF_PIXELS.get(reason, reason)
+
+
+def step_of(reason: str) -> str:
+    """What to do next; {id} stands for the instance."""
+    return OF_SERVICE[reason][1] if reason in OF_SERVICE else FILM
+
+
 def in_words(reason: str, instance_id: int) -> str:
     """One line: what the reason means, and what to do next."""
-    meaning, step = OF_SERVICE.get(reason) or (OF_PIXELS.get(reason, reason), FILM)
-    return f"{meaning}. {step.format(id=instance_id)}"
+    return f"{meaning_of(reason)}. {step_of(reason).format(id=instance_id)}"

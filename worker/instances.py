@@ -1,6 +1,6 @@
 """Instances as people see them: listing, one in full, requeue and reject."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -164,7 +164,7 @@ def scores_of(engine: Engine, instance_id: int) -> list[ScoreView]:
 def requeue(engine: Engine, instance_id: int, actor: str) -> None:
     """A dead letter back to work. Raises NotFound, WrongState."""
     with writing(engine) as connection:
-        _move(connection, instance_id, State.RECEIVED, reason=None, finished_at=None)
+        _move(connection, instance_id, State.RECEIVED, sources(State.RECEIVED), reason=None, finished_at=None)
         due = database_time(connection)
         queue.add(connection, instance_id, due, _priority(connection, instance_id))
         opening.changed(connection, [instance_id], due)
@@ -194,21 +194,25 @@ def reject(
     instance_id: int,
     actor: str,
     take_back: Callable[[Connection, int, datetime], TakenBack] = lambda *_: TakenBack(),
+    *,
+    only: State | None = None,
 ) -> Rejected:
     """Take an instance out of the queue or the quarantine, or a dead letter off the list, for good.
 
     Args:
         take_back: see `worker.reporting.taken_out`.
+        only: the state in which somebody saw it: in another one it stays as it is.
 
     Raises NotFound, WrongState, and what `take_back` raises.
     """
-    if _state_of(engine, instance_id) == State.QUARANTINED:
+    if only in (None, State.QUARANTINED) and _state_of(engine, instance_id) == State.QUARANTINED:
         leaving.reject_instance(engine, instance_id, actor=actor)
         return Rejected(reason=NOT_ADMITTED)
     with writing(engine) as connection:
         _lock_revisions(connection, instance_id)
         now = database_time(connection)
-        _move(connection, instance_id, State.INELIGIBLE, reason=OPERATOR, finished_at=now)
+        allowed = (only,) if only else sources(State.INELIGIBLE)
+        _move(connection, instance_id, State.INELIGIBLE, allowed, reason=OPERATOR, finished_at=now)
         connection.execute(delete(outbox).where(outbox.c.instance_id == instance_id))
         opening.changed(connection, [instance_id], now)
         back = take_back(connection, instance_id, now)
@@ -238,7 +242,7 @@ def _lock_revisions(connection: Connection, instance_id: int) -> None:
     connection.execute(films.order_by(instance.c.id).with_for_update(key_share=True))
 
 
-def _move(connection: Connection, instance_id: int, target: State, **values: Any) -> None:
+def _move(connection: Connection, instance_id: int, target: State, allowed: Collection[State], **values: Any) -> None:
     row = connection.execute(
         select(instance.c.state, instance.c.reason, instance.c.is_film)
         .where(instance.c.id == instance_id)
@@ -255,9 +259,8 @@ def _move(connection: Connection, instance_id: int, target: State, **values: Any
             f"instance {instance_id} has no Study or Series Instance UID ({NO_STUDY}) and would fail again: correct "
             f"the UIDs at the sender and send it again, then 'xrayq instance reject {instance_id}'"
         )
-    if State(row.state) not in sources(target):
-        allowed = " or ".join(sources(target))
-        raise WrongState(f"instance {instance_id} is {row.state}; this needs {allowed}")
+    if State(row.state) not in allowed:
+        raise WrongState(f"instance {instance_id} is {row.state}; this needs {' or '.join(allowed)}")
     connection.execute(update(instance).where(instance.c.id == instance_id).values(state=target, **values))
 
 

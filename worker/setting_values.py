@@ -419,6 +419,14 @@ def viewer_template(url: str) -> str:
     return url
 
 
+def issuer(url: str) -> str:
+    """Of an OpenID Connect provider. Over plain HTTP anybody on the way could say who signs in."""
+    host = urlsplit(web_address(url)).hostname
+    if url.startswith("http:") and not is_loopback(host or ""):
+        raise ValueError("should be https://...")
+    return url
+
+
 def webhook_key(secret: str) -> bytes:
     """The key that a webhook is signed with: the bytes whose base64 follows `whsec_`, else the text itself.
 

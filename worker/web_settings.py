@@ -48,7 +48,7 @@ class WebSettings(BaseSettings):
         "one of `viewer`, `reader`, `operator`, `admin`; `*` is everybody who signs in there. Of several the highest "
         "counts; who has none is not let in.",
     )
-    web_oidc_issuer: Annotated[str, AfterValidator(setting_values.web_address)] = Field(
+    web_oidc_issuer: Annotated[str, AfterValidator(setting_values.issuer)] = Field(
         "", description="OpenID Connect provider, such as https://login.example/realms/hospital."
     )
     web_oidc_client_id: str = Field("", description="Name by which the provider knows xrayq.")

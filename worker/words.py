@@ -22,6 +22,11 @@ def size(number: float) -> str:
     return f"{number:,.1f} {UNITS[-1]}"
 
 
+def is_line(text: str, most: int) -> bool:
+    """Whether a reason that somebody typed is one line of 1 to `most` characters."""
+    return 0 < len(text) <= most and text.isprintable()
+
+
 def counted(number: int, noun: str) -> str:
     """1 film, 2,000 films."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

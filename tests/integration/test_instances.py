@@ -79,6 +79,12 @@ def test_a_view_that_stands_in_its_code_alone_is_listed(tmp_path: Path) -> None:
     database.dispose()
     with typed_in(tmp_path, home=str(tmp_path)) as xrayq:
         assert "LATERAL" in xrayq("instance", "list")[1]
+        database = make_engine(f"sqlite:///{tmp_path / 'xrayq.db'}")
+        with writing(database) as connection:
+            connection.execute(update(instance).values(revision=2, state="ineligible", reason="duplicate"))
+        database.dispose()
+        (row,) = [line for line in xrayq("instance", "list")[1].splitlines() if "duplicate" in line]
+        assert row.split()[2] == "-", "a duplicate is no revision"
 
 
 def test_a_film_of_a_backfill_is_marked(home: Path) -> None:

@@ -12,7 +12,8 @@ from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
 from worker.db.tables import alarm
-from worker.errors import NotFound
+from worker.errors import ConfigurationError, NotFound
+from worker.words import is_line
 
 ACTION = Action.ALARM_ACKNOWLEDGED
 MOST_CHARACTERS = 200
@@ -62,8 +63,11 @@ class AcknowledgedCondition:
 def acknowledge(engine: Engine, rule: str, subject: str, *, why: str, actor: str) -> KeptAcknowledgement:
     """Keep who knows, since when and why; audited. Of one that is acknowledged already, the new reason counts.
 
-    Raises NotFound.
+    Raises NotFound, and ConfigurationError where the reason is not one line.
     """
+    why = why.strip()
+    if not is_line(why, MOST_CHARACTERS):
+        raise ConfigurationError(f"the reason why is one line of 1 to {MOST_CHARACTERS} characters")
     with writing(engine) as connection:
         ledger.take_turn(connection)
         opened = ledger.open_alarms(connection)

@@ -1,5 +1,5 @@
-"""What the audit trail can hold: every action, and every process that acts. A person acts as `operator:` and a name,
-at the web page as the name alone (`worker/web/signing_in/names.py`).
+"""What the audit trail can hold: every action, and every process that acts. A person acts as `operator:` and a name:
+of who typed a command, or who signed in at the web page.
 
 These strings are kept in databases and in published reports: one that is here stays.
 """
@@ -74,6 +74,7 @@ class Action(StrEnum):
     REPORT_MADE = "report_made"
     REPORT_FAILED = "report_failed"
     REPORTS_SET_BACK = "reports_set_back"
+    REPORT_TAKEN = "report_taken"
     # alarms
     ALARM_RAISED = "alarm_raised"
     ALARM_CLEARED = "alarm_cleared"

@@ -52,7 +52,14 @@ def rows_between(connection: Connection, after: int, until: int) -> Sequence[Row
     """The rows behind `after`, up to and with `until`, each with what messages say of its film."""
     film = instance.c
     return connection.execute(
-        select(audit_event, film.study_instance_uid, film.sop_class_uid, film.called_ae, film.digest.label("film"))
+        select(
+            audit_event,
+            film.study_instance_uid,
+            film.sop_class_uid,
+            film.called_ae,
+            film.backfilled,
+            film.digest.label("film"),
+        )
         .outerjoin(instance, film.id == audit_event.c.instance_id)
         .where(audit_event.c.id > after, audit_event.c.id <= until)
         .order_by(audit_event.c.id)

@@ -81,20 +81,23 @@ def instances_accessed(at: datetime, user: Peer, study: Study, *, action: str = 
     )
 
 
-def instances_transferred(at: datetime, *, sender: Peer, receiver: Peer, study: Study, action: str) -> AuditMessage:
-    """A.5.3.7: instances came, or were sent. In both cases the sender called.
+def instances_transferred(
+    at: datetime, *, sender: Peer, receiver: Peer, study: Study, action: str, fetched: bool = False
+) -> AuditMessage:
+    """A.5.3.7: instances came, or were sent. Who asked for that is the requestor: the sender, but where we fetched.
 
     Args:
         action: C where the receiver had none of them, U where it had others under their UIDs, R where it had them, and
             where we cannot know because they are somebody else's to keep.
+        fetched: by C-MOVE or C-GET of the receiver.
     """
     return AuditMessage(
         event=codes.INSTANCES_TRANSFERRED,
         action=action,
         at=at,
         participants=(
-            sender.as_participant(codes.SOURCE, requestor=True),
-            receiver.as_participant(codes.DESTINATION),
+            sender.as_participant(codes.SOURCE, requestor=not fetched),
+            receiver.as_participant(codes.DESTINATION, requestor=fetched),
         ),
         subjects=study.subjects,
     )

@@ -32,6 +32,8 @@ class Transfer:
     action: str
     sender: Peer
     receiver: Peer
+    fetched: bool
+    """The receiver asked for them: a backfill of ours."""
     study: str
     film: str
     """Digest of one of its films."""
@@ -51,7 +53,8 @@ class Transfers:
         action, address = CAME[Action(row.action)], str(row.detail.get("peer", ""))
         sender = Peer(user=row.actor, ae_title=row.actor, host=address)
         receiver = Peer(user="gateway", ae_title=row.called_ae, host=self._source.name)
-        self._add(row, action, sender, receiver, {row.sop_class_uid: 1})
+        fetched = bool(row.backfilled) and row.action != Action.DUPLICATE  # which anybody may have sent
+        self._add(row, action, sender, receiver, {row.sop_class_uid: 1}, fetched=fetched)
 
     def sent(self, connection: Connection, row: Row[Any]) -> None:
         """Whether a PACS had them already is its own to say: R (A.5.3.7)."""
@@ -69,10 +72,25 @@ class Transfers:
         """Each with the last row that it tells of."""
         return [(transfer.last.id, self._message(transfer)) for transfer in self._found.values()]
 
-    def _add(self, row: Row[Any], action: str, sender: Peer, receiver: Peer, sop_classes: dict[str, int]) -> None:
-        key = (action, *_who(sender), *_who(receiver), row.study_instance_uid)
+    def _add(
+        self,
+        row: Row[Any],
+        action: str,
+        sender: Peer,
+        receiver: Peer,
+        sop_classes: dict[str, int],
+        *,
+        fetched: bool = False,
+    ) -> None:
+        key = (action, *_who(sender), *_who(receiver), row.study_instance_uid, str(fetched))
         begun = Transfer(
-            action=action, sender=sender, receiver=receiver, study=row.study_instance_uid, film=row.film, last=row
+            action=action,
+            sender=sender,
+            receiver=receiver,
+            fetched=fetched,
+            study=row.study_instance_uid,
+            film=row.film,
+            last=row,
         )
         transfer = self._found.setdefault(key, begun)
         transfer.last = row
@@ -86,6 +104,7 @@ class Transfers:
             receiver=transfer.receiver,
             study=study,
             action=transfer.action,
+            fetched=transfer.fetched,
         )
 
 

@@ -20,6 +20,10 @@ from worker.errors import NotFound, WrongState
 
 KEPT = timedelta(days=400)
 """After its end. A film that comes later still is a live one."""
+MARKED = timedelta(seconds=20)
+"""Between two marks of a relay that works."""
+UNMARKED = timedelta(seconds=90)
+"""Without one, no relay works."""
 
 
 def start(
@@ -124,6 +128,21 @@ def lock(connection: Connection, job: Job) -> JobState:
     relays do not wait for each other's rows."""
     query = select(backfill.c.state).where(backfill.c.id == job.id).with_for_update()
     return JobState(connection.execute(query).scalar_one())
+
+
+def mark(engine: Engine) -> None:
+    """A relay works: no running backfill has been due for long, whatever it waits for."""
+    with reading(engine) as connection:
+        behind = (backfill.c.state == JobState.RUNNING.value, backfill.c.next_at < database_time(connection) - MARKED)
+        if connection.execute(select(backfill.c.id).where(*behind)).first() is None:
+            return
+    with writing(engine) as connection:
+        connection.execute(update(backfill).where(*behind).values(next_at=database_time(connection)))
+
+
+def no_relay_since(job: Job, now: datetime) -> datetime | None:
+    """When a running one was due at the latest, where no relay has taken or marked it since; None while one works."""
+    return job.next_at if job.state is JobState.RUNNING and job.next_at < now - UNMARKED else None
 
 
 def rest_unnamed(engine: Engine, names: Collection[str], code: str) -> None:

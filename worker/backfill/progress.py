@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select
 
 from model.json_value import plain
-from worker.backfill import days
+from worker.backfill import days, jobs
 from worker.backfill.films import NOT_ARRIVED, came
 from worker.backfill.options import FilmState, Job, JobState
-from worker.backfill.words import reason_in_words, rest_in_words
+from worker.backfill.words import NO_RELAY, reason_in_words, rest_in_words
 from worker.db.session import database_time
 from worker.db.tables import backfill, backfill_day, backfill_film, instance, outbox
 from worker.pacs.words import fault_in_words
@@ -57,17 +57,24 @@ class Progress:
     """In the last ten minutes."""
     over_at: datetime | None
     """At its rate and in its hours, where all goes well; None where nobody can say, and after its end."""
+    no_relay_since: datetime | None
+    """None while a relay works."""
 
     @property
     def rests(self) -> str:
         """In words; "" while it works."""
-        return rest_in_words(self.job.rests, self.job.state)
+        return NO_RELAY if self.no_relay_since else rest_in_words(self.job.rests, self.job.state)
+
+    @property
+    def rests_since(self) -> datetime | None:
+        return self.no_relay_since or self.job.rests_since
 
     @property
     def needs_somebody(self) -> bool:
-        """It rests, and not because it has to wait; or the PACS refuses a question, or more films than came."""
-        refused = bool(self.days_tried) or sum(self.not_sent.values()) > self.here
-        return self.job.state is JobState.RUNNING and (refused or self.job.rests not in ("", *WAITS))
+        """It rests, and not because it has to wait; no relay works; or the PACS refuses a question, or more films than
+        came."""
+        wrong = bool(self.no_relay_since or self.days_tried) or sum(self.not_sent.values()) > self.here
+        return self.job.state is JobState.RUNNING and (wrong or self.job.rests not in ("", *WAITS))
 
     @property
     def left(self) -> int:
@@ -119,7 +126,10 @@ def totals(connection: Connection) -> Totals:
 def progress(connection: Connection, job: Job) -> Progress:
     now = database_time(connection)
     mine = backfill_film.c.backfill_id == job.id
-    late = (backfill_film.c.state == FilmState.FAILED.value) & came()  # perhaps after the backfill had ended
+    unsettled = backfill_film.c.state != FilmState.HERE.value
+    if job.ended_at is None:  # else no turn settles any more: what comes still, whatever its row, is here
+        unsettled = backfill_film.c.state == FilmState.FAILED.value
+    late = unsettled & came()
     state_now = case((late, FilmState.HERE.value), else_=backfill_film.c.state).label("state")
     each = select(state_now, backfill_film.c.reason).where(mine).subquery().c
     rows = connection.execute(select(each.state, each.reason, func.count()).group_by(each.state, each.reason)).all()
@@ -145,7 +155,9 @@ def progress(connection: Connection, job: Job) -> Progress:
         .where(behind)
     ).one()
     left = states[FilmState.WANTED] + states[FilmState.ASKED] + states[FilmState.QUARANTINED]
-    days_left = days.left(connection, job) if job.ended_at is None else 0
+    days_left = days.left(connection, job)
+    no_relay = jobs.no_relay_since(job, now)
+    over_at = None if no_relay else _over_at(job, now, left, days_left, (asked, states.total()))
     return Progress(
         job=job,
         days=number,
@@ -162,7 +174,8 @@ def progress(connection: Connection, job: Job) -> Progress:
         unscored=unscored,
         oldest_unscored=oldest,
         films_a_minute=round(connection.execute(recent).scalar_one() / (RECENT.total_seconds() / 60), 1),
-        over_at=_over_at(job, now, left, days_left, (asked, states.total())),
+        over_at=over_at,
+        no_relay_since=no_relay,
     )
 
 

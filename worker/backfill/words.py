@@ -9,6 +9,7 @@ from worker.backfill.resting import NOT_NAMED, PACS_FAULT
 from worker.pacs.words import fault_in_words
 from worker.states import NOT_ADMITTED
 
+NO_RELAY = "no relay works on it: start 'xrayq relay' or 'xrayq up'"
 RESTS: dict[str, str] = {
     NOT_NAMED: "XRAYQ_ASK_PACS names it no more",
     "out_of_hours": "it is not one of its hours",

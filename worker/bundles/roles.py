@@ -80,6 +80,14 @@ def by_settings(path: Path | None) -> PlacedBundle:
     return placed_bundle(bundles.load(path or bundles.REFERENCE))
 
 
+def default_of(path: Path | None) -> PlacedBundle | None:
+    """As `by_settings`; None where it is broken, which matters only while it is live."""
+    try:
+        return by_settings(path)
+    except BundleError:
+        return None
+
+
 def placed(connection: Connection) -> list[PlacedBundle]:
     """Every row: live, then shadows by their time, then the retired, newest first."""
     every = [_placed(row) for row in connection.execute(select(deployment).order_by(deployment.c.changed_at))]

@@ -45,6 +45,7 @@ from worker.cli import (
     submit,
     train,
     trunk,
+    user,
 )
 from worker.errors import EXIT_CODES, Unhealthy, WorkerError
 
@@ -96,6 +97,7 @@ app.add_typer(commitment.app, name="commitment", rich_help_panel="Look after")
 app.add_typer(device.app, name="device", rich_help_panel="Look after")
 app.add_typer(pacs.app, name="pacs", rich_help_panel="Look after")
 app.add_typer(backfill.app, name="backfill", rich_help_panel="Look after")
+app.add_typer(user.app, name="user", rich_help_panel="Look after")
 app.add_typer(alarm.app, name="alarm", rich_help_panel="Look after")
 app.add_typer(audit.app, name="audit", rich_help_panel="Look after")
 app.add_typer(evidence.app, name="evidence", rich_help_panel="Look after")

@@ -30,14 +30,23 @@ app = typer.Typer(
 )
 
 PacsOption = Annotated[
-    str, typer.Option("--ae", help="The PACS, as XRAYQ_ASK_PACS names it; may be left out where that is one.")
+    str,
+    typer.Option(
+        "--ae",
+        help="AE title of the PACS, as XRAYQ_ASK_PACS names it (TITLE@HOST:PORT); may be left out where it names one.",
+    ),
 ]
 
 
 @app.command()
 def start(
-    first: Annotated[str, typer.Option("--from", help="First Study Date: YYYY-MM-DD or yesterday.")],
-    last: Annotated[str, typer.Option("--to", help="Last Study Date, before today; default: the first.")] = "",
+    first: Annotated[
+        str, typer.Option("--from", help="First day, by Study Date: YYYY-MM-DD or yesterday. It is fetched too.")
+    ],
+    last: Annotated[
+        str,
+        typer.Option("--to", help="Last day, in the same forms, before today. It is fetched too. Default: the first."),
+    ] = "",
     ae: PacsOption = "",
     rate: Annotated[float, typer.Option(help="Films a minute, at most.", min=0.1, max=600)] = 30.0,
     hours: Annotated[str, typer.Option(help="Of a day, by XRAYQ_TIME_ZONE, such as 20-06 or 20:30-06:00.")] = "",
@@ -254,7 +263,7 @@ def _print(found: "Progress", zone: "ZoneInfo") -> None:
             over = f"will end at about {clock(found.over_at, zone)}, if all goes well"
         typer.echo(f"  speed: {found.films_a_minute:g} films a minute in the last ten minutes; {over}")
         if found.rests:
-            since = f" since {clock(job.rests_since, zone)}" if job.rests_since else ""
+            since = f" since {clock(found.rests_since, zone)}" if found.rests_since else ""
             typer.echo(f"  rests{since}: {found.rests}")
     if found.unscored and found.oldest_unscored:
         since = clock(found.oldest_unscored, zone)

@@ -179,6 +179,7 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
     xrayq bundle verify
     """
     from model.errors import BundleError
+    from worker.bundles.changes import run_once
 
     bundle = load_bundle(name)
     try:
@@ -190,34 +191,6 @@ def verify(name: BundlePath = "reference", as_json: JsonOption = False) -> None:
         print_json(_summary(bundle) | {"engine": names[0], "engines": names, "ok": True})
     else:
         typer.echo(f"{bundle.path} is whole: digest {bundle.digest}, runs on {', '.join(names)}")
-
-
-def run_once(bundle: "Bundle") -> list[str]:
-    """Load the network in each precision, answer one blank film, and name the engines. Raises Unhealthy."""
-    from model.errors import ModelError
-
-    try:
-        from model.engine.ort import OrtEngine
-    except ImportError:
-        raise Unhealthy("ONNX Runtime is not installed here: run this where a worker runs") from None
-    import numpy as np
-
-    from model.gate.network import GateNetwork
-    from model.gate.rules import Policy, open_gate
-
-    names = []
-    try:
-        open_gate(bundle, Policy())
-        if bundle.gate:
-            GateNetwork(bundle).look(np.zeros((1, 1, bundle.preprocess.size, bundle.preprocess.size), np.uint8))
-        for precision in ("fp32", *bundle.variants):
-            engine = OrtEngine(bundle, threads=1, precision=precision)
-            engine.warm_up()
-            engine.close()
-            names.append(engine.spec.name)
-    except ModelError as error:
-        raise Unhealthy(str(error)) from None
-    return names
 
 
 def load_bundle(name: str) -> "Bundle":

@@ -7,7 +7,6 @@ import typer
 from model.notice import NOTICE
 from model.promotion.rule import PROMOTE, RULE
 from worker.cli.common import JsonOption, load_settings, must_be_one_of, print_json, wide_console
-from worker.cli.roles import default_of
 from worker.errors import NotFound
 from worker.processes.parts import open_database
 
@@ -71,6 +70,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(live: LiveDigest = "", shadow: ShadowDigest = "", labels: Labels = "", as_json: JsonOption = False) -> None:
+    from worker.bundles.roles import default_of
     from worker.monitoring.comparison import LabelSource, compare_bundles
 
     if labels:
@@ -128,7 +128,7 @@ def _show(console: "Console", comparison: "BundleComparison", live: "PlacedBundl
     columns = ("finding", "shift, mean", "5 %", "median", "95 %", "largest", "flag on", "off", "changed")
     rows = [(name, *_shift(change.shift), *_changes(change.flags)) for name, change in result.findings.items()]
     print_rows(console, columns, rows, drops=("5 %", "95 %", "median"))
-    console.print(_labels(comparison))
+    console.print(comparison.labels_in_words)
     if result.truth:
         _show_truth(console, comparison)
     criteria = [
@@ -145,21 +145,6 @@ def _show(console: "Console", comparison: "BundleComparison", live: "PlacedBundl
         f"independent. {NOTICE}",
         style="dim",
     )
-
-
-def _labels(comparison: "BundleComparison") -> str:
-    """Which labels are the truth, and what to do where they are none."""
-    from worker.monitoring.comparison import LabelSource
-
-    films = f"{comparison.truth_films} of these films, readers disagree on {comparison.disputed_films}"
-    if comparison.labels == LabelSource.SAMPLE:
-        return f"labels: of the random sample, on {films}; {comparison.drawn_films} were drawn"
-    if comparison.vouched:
-        return f"labels: all, as asked for, on {films}"
-    draw = "'xrayq labels sample --films 200' draws films for readers, 'xrayq labels import' takes what they say"
-    if not comparison.truth_films:
-        return f"labels: none, so nothing is promoted; {draw}"
-    return f"labels: all, on {films}; nobody drew these films, so nothing is promoted by them; {draw}"
 
 
 def _about(line: "Criterion") -> str:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
-from worker.errors import ConfigurationError, NotAccepted, NotFound
+from worker.errors import ConfigurationError
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from worker.monitoring.device_evidence import DeviceEvidence
     from worker.reporting.acceptance import Device
@@ -59,10 +59,10 @@ def show(title: Title, as_json: JsonOption = False) -> None:
     xrayq device show CR1
     """
     from worker.bundles.roles import live_digest
-    from worker.cli.device_view import kept_lines
     from worker.db.session import snapshot
     from worker.reporting.acceptance import find
     from worker.reporting.destinations import routes_of
+    from worker.status.device_words import kept_lines
 
     settings = load_settings()
     with snapshot(open_database(settings)) as connection:
@@ -91,12 +91,15 @@ def check(title: Title, as_json: JsonOption = False) -> None:
     xrayq device check CR1
     xrayq device check CR1 --json | jq '.rates[] | select(.state != "met")'
     """
-    _must_be_title(title)
+    from worker.status.device_words import next_step
+    from worker.status.devices import must_be_title
+
+    must_be_title(title)
     settings = load_settings()
     device, evidence = _evidence(open_database(settings), settings, title)
     _tell(device, evidence, as_json=as_json)
     if not as_json:
-        typer.echo(_advice(evidence))
+        typer.echo(next_step(evidence))
 
 
 @app.command()
@@ -121,11 +124,13 @@ def accept(
     """
     from worker.db.session import reading
     from worker.reporting import acceptance
+    from worker.status.device_words import next_step
+    from worker.status.devices import must_be_title, standing_alarms
 
     if without_evidence and not reason.strip():
         raise ConfigurationError("--without-evidence needs --reason TEXT, which the audit trail keeps")
-    _must_be_title(title)
-    words = _one_line(reason) if reason.strip() else ""
+    must_be_title(title)
+    words = acceptance.line_of(reason) if reason.strip() else ""
     settings = load_settings()
     engine = open_database(settings)
     evidence = None
@@ -136,12 +141,13 @@ def accept(
     if as_json and not evidence:
         print_json(device.as_dict())
     if not as_json:
-        how = f", {_advice(evidence)}" if evidence else " without evidence"
+        how = f", {next_step(evidence)}" if evidence else " without evidence"
         typer.echo(f"{title} is accepted{how}; results of films that end from now on are sent")
     if device.last_film is None:
         typer.echo(f"xrayq: no film of {title} has come yet; 'xrayq device list' shows who sends", err=True)
     with reading(engine) as connection:
-        _warn_of_alarms(connection, title)
+        for rule, subject in standing_alarms(connection, title):
+            typer.echo(f"xrayq: the alarm {rule} of {subject} stands: 'xrayq alarm list'", err=True)
 
 
 @app.command()
@@ -152,33 +158,24 @@ def silence(title: Title, reason: Reason) -> None:
     xrayq device silence CR1 --reason 'new detector, not measured yet'
     """
     from worker.reporting import acceptance
+    from worker.status.devices import must_be_title
 
-    _must_be_title(title)
-    engine = open_database(load_settings())
-    acceptance.silence(engine, title, reason=_one_line(reason), actor=operator())
+    must_be_title(title)
+    acceptance.silence(open_database(load_settings()), title, reason=reason, actor=operator())
     typer.echo(f"{title} is silent: its films are scored, and no result of them is sent")
 
 
 def _evidence(engine: "Engine", settings: "Settings", title: str) -> "tuple[Device, DeviceEvidence]":
     """Raises NotFound where the AE sent nothing."""
-    from worker.cli.roles import live_bundle
-    from worker.db.session import snapshot
-    from worker.monitoring.device_evidence import device_evidence
-    from worker.reporting.acceptance import find
+    from worker.bundles.changes import live_bundle
+    from worker.status.devices import evidence_of
 
-    bundle = live_bundle(engine, settings)
-    with snapshot(engine) as connection:
-        device = find(connection, title)
-        if device.last_film is None:
-            raise NotFound(f"no film of {title} has come; 'xrayq device list' shows who sends")
-        margin = settings.acceptance_margin
-        return device, device_evidence(connection, bundle, title, margin=margin, silenced=device.silenced_at)
+    return evidence_of(engine, live_bundle(engine, settings.bundle), title, margin=settings.acceptance_margin)
 
 
 def _tell(device: "Device", evidence: "DeviceEvidence", *, as_json: bool) -> None:
     """What was found. Raises NotAccepted unless it is a go."""
-    from model.promotion.acceptance_rule import GO
-    from worker.reporting.acceptance import DeviceState
+    from worker.status.devices import must_be_go
 
     if as_json:
         print_json(evidence.as_dict())
@@ -186,43 +183,7 @@ def _tell(device: "Device", evidence: "DeviceEvidence", *, as_json: bool) -> Non
         from worker.cli.device_view import show
 
         show(wide_console(), evidence)
-    if evidence.verdict != GO:
-        title = device.calling_ae
-        sent = f"; {title} stays accepted until 'xrayq device silence {title}'"
-        raise NotAccepted(_advice(evidence) + (sent if device.state is DeviceState.ACCEPTED else ""))
-
-
-def _advice(evidence: "DeviceEvidence") -> str:
-    from worker.cli.device_view import next_step
-
-    return next_step(evidence)
-
-
-def _warn_of_alarms(connection: "Connection", title: str) -> None:
-    """An alarm that stands already does not silence the AE again: whoever accepts it shall know."""
-    from worker.alarms.ledger import open_alarms
-
-    for rule, subject in open_alarms(connection):
-        if (rule == "drift" and subject == title) or rule == "performance":
-            typer.echo(f"xrayq: the alarm {rule} of {subject} stands: 'xrayq alarm list'", err=True)
-
-
-def _must_be_title(text: str) -> None:
-    from worker.setting_values import title
-
-    try:
-        title(text)
-    except ValueError as error:
-        raise ConfigurationError(f"AE {error}") from None
-
-
-def _one_line(reason: str) -> str:
-    from worker.reporting.acceptance import MOST_CHARACTERS
-
-    words = reason.strip()
-    if not 0 < len(words) <= MOST_CHARACTERS or not words.isprintable():
-        raise ConfigurationError(f"--reason is one line of 1 to {MOST_CHARACTERS} characters")
-    return words
+    must_be_go(device, evidence)
 
 
 def _print(devices: "list[Device]", live: str, zone: "ZoneInfo") -> None:
@@ -233,8 +194,8 @@ def _print(devices: "list[Device]", live: str, zone: "ZoneInfo") -> None:
     from rich.text import Text
 
     from worker.cli.console import print_rows
-    from worker.cli.device_view import kept_word
     from worker.reporting.acceptance import DeviceState
+    from worker.status.device_words import kept_word
 
     rows = [
         (

@@ -209,7 +209,7 @@ def reject(name: Name) -> None:
     \b
     xrayq instance reject 17
     """
-    from worker.cli.roles import default_of
+    from worker.bundles.roles import default_of
     from worker.instances import reject as reject_instance
     from worker.processes.result_options import take_back
     from worker.states import State, sources

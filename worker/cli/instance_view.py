@@ -83,7 +83,7 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
         (
             str(view.id),
             view.sop_instance_uid if wide else short_uid(view.sop_instance_uid),
-            str(view.revision),
+            _revision(view),
             f"{view.calling_ae}, backfill" if view.backfilled else view.calling_ae,
             view.view or "-",
             styled(view.state),
@@ -98,6 +98,14 @@ def print_table(console: "Console", views: "list[InstanceView]") -> None:
     for view, mark in zip(views, marks, strict=True):
         if mark and not wide:
             console.print(Text.assemble(f"instance {view.id} ", mark))
+
+
+def _revision(view: "InstanceView") -> str:
+    """The number counts whatever came under the UID; what was never let in, or is a duplicate, is no revision."""
+    from worker.states import DUPLICATE, NOT_ADMITTED, State
+
+    none = view.state == State.QUARANTINED or view.reason in (DUPLICATE, NOT_ADMITTED)
+    return "-" if none else str(view.revision)
 
 
 def reason_text(view: "InstanceView") -> str:

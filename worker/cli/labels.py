@@ -18,7 +18,6 @@ from worker.cli.common import (
     wide_console,
     writing_to,
 )
-from worker.cli.roles import live_bundle
 from worker.errors import NotFound
 from worker.processes.parts import open_database
 
@@ -52,11 +51,12 @@ def import_(
     xrayq labels import readings.csv
     xrayq labels import readings.csv --json
     """
+    from worker.bundles.changes import live_bundle
     from worker.monitoring.labels import import_labels
 
     settings = load_settings()
     engine = open_database(settings)
-    imported = import_labels(engine, path, live_bundle(engine, settings).findings, operator())
+    imported = import_labels(engine, path, live_bundle(engine, settings.bundle).findings, operator())
     if as_json:
         print_json(imported.as_dict())
         return
@@ -89,13 +89,14 @@ def sample(
     xrayq labels sample --films 100 --out worklist.csv
     xrayq labels sample --films 100 --draw november --since 2026-11-01
     """
+    from worker.bundles.changes import live_bundle
     from worker.monitoring.label_sample import Wanted, draw
 
     settings = load_settings()
     engine = open_database(settings)
     wanted = Wanted(
         films=films,
-        bundle_digest=live_bundle(engine, settings).digest,
+        bundle_digest=live_bundle(engine, settings.bundle).digest,
         since=_day(since, settings, "--since"),
         until=_day(until, settings, "--until", end=True),
         calling_ae=calling_ae,
@@ -161,12 +162,13 @@ def export(
     """
     from collections import Counter
 
+    from worker.bundles.changes import live_bundle
     from worker.monitoring.labelled_table import labelled_films, write_table
 
     settings = load_settings()
     engine = open_database(settings)
     must_be_writable(out)
-    chosen = load_bundle(bundle) if bundle else live_bundle(engine, settings)
+    chosen = load_bundle(bundle) if bundle else live_bundle(engine, settings.bundle)
     films = labelled_films(engine, chosen, ae)
     if not films:
         raise NotFound(f"no film{f' of {ae}' if ae else ''} that bundle {chosen.digest[:12]} scored live has a label")
@@ -198,11 +200,12 @@ def performance(
     xrayq labels performance
     xrayq labels performance --json | jq '.sample.findings[] | select(.alarm)'
     """
+    from worker.bundles.changes import live_bundle
     from worker.monitoring.performance import performance as measure
 
     settings = load_settings()
     engine = open_database(settings)
-    measured = measure(engine, load_bundle(bundle) if bundle else live_bundle(engine, settings))
+    measured = measure(engine, load_bundle(bundle) if bundle else live_bundle(engine, settings.bundle))
     if as_json:
         print_json(measured.as_dict() | {"notice": NOTICE})
         return

@@ -57,7 +57,9 @@ def quarantine(as_json: JsonOption = False) -> None:
     console = wide_console()
     print_rows(console, ("AE", "address", "why", "films", "other objects", "since", "last"), rows, folds=("why",))
     console.print(
-        f"'xrayq peer admit AE' makes one a peer, and what it sent is scored. Times are {settings.zone.key}.",
+        "'xrayq peer admit AE' makes one a peer: what it sent from there is scored, and from then on what it sends. "
+        "'xrayq peer reject AE' takes what it sent out for good; it stays unknown. "
+        f"Times are {settings.zone.key}.",
         style="dim",
     )
 
@@ -87,6 +89,10 @@ def admit(title: Title, network: NetworkOption = None) -> None:
     typer.echo(f"{name} is a peer, from {spoken(peer.networks)}; {_objects(released)} left the quarantine")
     if released.ended:
         typer.echo(f"here already, and not scored again: {counted(released.ended, 'film')}, ineligible now")
+    if scored := released.films - released.ended:
+        typer.echo(
+            f"next: {counted(scored, 'film')} to be scored in turn; 'xrayq device show {name}' says where results go"
+        )
 
 
 def reject(title: Title, network: NetworkOption = None) -> None:

@@ -109,7 +109,7 @@ def hl7(
     xrayq report hl7 17
     XRAYQ_HL7_TEMPLATE=ours.toml xrayq report hl7 17
     """
-    from worker.cli.roles import default_of
+    from worker.bundles.roles import default_of
     from worker.processes.parts import open_spool
     from worker.processes.result_options import message_options
     from worker.processes.result_options import routes as routes_by
@@ -160,7 +160,7 @@ def resend(
     xrayq report resend 17
     xrayq report resend --undelivered
     """
-    from worker.cli.roles import default_of
+    from worker.bundles.roles import default_of
     from worker.processes.result_options import routes as routes_by
     from worker.reporting import resend as again
 

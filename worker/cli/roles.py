@@ -4,19 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.bundle import load_bundle, run_once
+from worker.cli.bundle import load_bundle
 from worker.cli.common import JsonOption, clock, load_settings, operator, print_json, wide_console
-from worker.errors import NotFound, Unhealthy
+from worker.errors import NotFound
 from worker.processes.parts import open_database
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy import Engine
 
-    from model.bundle import Bundle
     from worker.bundles.roles import PlacedBundle
-    from worker.settings import Settings
 
 Wanted = Annotated[
     str,
@@ -47,6 +43,7 @@ def status(as_json: JsonOption = False) -> None:
     xrayq bundle status --json
     """
     from worker.bundles.overview import overview
+    from worker.bundles.roles import default_of
 
     settings = load_settings()
     bundles = overview(open_database(settings), default_of(settings.bundle))
@@ -86,12 +83,13 @@ def activate(name: Wanted) -> None:
     xrayq bundle activate runs/bundle
     xrayq bundle activate 68a67c357ada
     """
-    from worker.bundles import roles
+    from worker.bundles import changes
+    from worker.bundles.roles import default_of
 
     settings = load_settings()
     engine = open_database(settings)
-    new = _verified(engine, name)
-    before = roles.activate(engine, new, default=default_of(settings.bundle), actor=operator())
+    new = _named(engine, name)
+    before = changes.activate(engine, new, default=default_of(settings.bundle), actor=operator())
     _say_live(new, before)
 
 
@@ -101,13 +99,12 @@ def rollback() -> None:
     \b
     xrayq bundle rollback
     """
-    from worker.bundles import roles
+    from worker.bundles import changes
+    from worker.bundles.roles import default_of
 
     settings = load_settings()
     engine = open_database(settings)
-    earlier = roles.before_live(engine)
-    run_once(_open(earlier))
-    before = roles.activate(engine, earlier, default=default_of(settings.bundle), actor=operator(), rollback=True)
+    earlier, before = changes.roll_back(engine, default=default_of(settings.bundle), actor=operator())
     _say_live(earlier, before)
 
 
@@ -123,21 +120,13 @@ def shadow(name: Wanted) -> None:
     \b
     xrayq bundle shadow runs/candidate
     """
-    from worker.bundles import roles
-    from worker.db.session import reading
-    from worker.errors import WrongState
+    from worker.bundles import changes
+    from worker.bundles.roles import default_of
 
     settings = load_settings()
-    engine, default = open_database(settings), default_of(settings.bundle)
-    new = _verified(engine, name)
-    with reading(engine) as connection:
-        live = roles.in_service(connection)[0] or default
-    if live is None:
-        raise Unhealthy("no bundle is live: 'xrayq bundle activate' one, or correct XRAYQ_BUNDLE")
-    live_bundle, new_bundle = _open(live), _open(new)
-    if (live_bundle.preprocess, live_bundle.findings) != (new_bundle.preprocess, new_bundle.findings):
-        raise WrongState(f"{new.name} has other findings or reads films in another way than the live {live.name}")
-    roles.shadow(engine, new, default=default, actor=operator())
+    engine = open_database(settings)
+    new = _named(engine, name)
+    live = changes.shadow(engine, new, default=default_of(settings.bundle), actor=operator())
     typer.echo(f"{new.name} {new.version} ({new.digest[:12]}) is a shadow of {live.name} {live.version}")
 
 
@@ -157,49 +146,11 @@ def retire(digest: BundleDigest) -> None:
     typer.echo(f"{shadow.name} {shadow.version} ({shadow.digest[:12]}) is retired")
 
 
-def live_bundle(engine: "Engine", settings: "Settings") -> "Bundle":
-    """The bundle that is live now. Raises Unhealthy when it cannot be loaded here."""
-    from model.errors import BundleError
-    from worker.bundles.roles import by_settings, in_service
-    from worker.db.session import reading
-
-    with reading(engine) as connection:
-        live, _ = in_service(connection)
-    try:
-        return _open(live or by_settings(settings.bundle))
-    except BundleError as error:
-        raise Unhealthy(str(error)) from None
-
-
-def default_of(path: "Path | None") -> "PlacedBundle | None":
-    """The bundle of the settings; None where it is broken, which matters only while it is live."""
-    from model.errors import BundleError
-    from worker.bundles.roles import by_settings
-
-    try:
-        return by_settings(path)
-    except BundleError:
-        return None
-
-
-def _verified(engine: "Engine", name: str) -> "PlacedBundle":
-    """A bundle that was in service, by its digest, or any other; whole, and run once. Raises NotFound, Unhealthy."""
+def _named(engine: "Engine", name: str) -> "PlacedBundle":
+    """A bundle that was in service, by its digest, or any other. Raises NotFound, Unhealthy."""
     from worker.bundles import roles
 
-    known = roles.find(engine, name)
-    bundle = _open(known) if known else load_bundle(name)
-    run_once(bundle)
-    return known or roles.placed_bundle(bundle)
-
-
-def _open(placed: "PlacedBundle") -> "Bundle":
-    from model.errors import BundleError
-    from worker.bundles.roles import open_bundle
-
-    try:
-        return open_bundle(placed)
-    except BundleError as error:
-        raise Unhealthy(str(error)) from None
+    return roles.find(engine, name) or roles.placed_bundle(load_bundle(name))
 
 
 def _say_live(new: "PlacedBundle", before: str | None) -> None:

@@ -17,7 +17,6 @@ from worker.cli.common import (
     wide_console,
 )
 from worker.cli.operating_points import estimate_text
-from worker.cli.roles import live_bundle
 from worker.errors import ConfigurationError
 from worker.processes.parts import open_database
 
@@ -141,11 +140,12 @@ def _of_table(bundle: "Bundle", table: Path, split: str, device: str) -> "Labell
 
 
 def _of_database(name: str, device: str, all_labels: bool) -> "tuple[Bundle, SiteScores]":
+    from worker.bundles.changes import live_bundle
     from worker.monitoring.labelled_scores import labelled_scores
 
     settings = load_settings()
     engine = open_database(settings)
-    bundle = _known(load_bundle(name) if name else live_bundle(engine, settings), device)
+    bundle = _known(load_bundle(name) if name else live_bundle(engine, settings.bundle), device)
     return bundle, labelled_scores(engine, bundle, device, all_labels=all_labels)
 
 

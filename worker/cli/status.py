@@ -55,7 +55,7 @@ def status(
     from worker.status.snapshot import StatusReader
 
     settings = load_settings()
-    watched = StatusReader(_options(settings))
+    watched = StatusReader(status_options(settings))
     console = Console()
     if console.is_terminal and not (once or as_json or console.is_dumb_terminal):
         _live(watched, settings, console, every)
@@ -69,7 +69,8 @@ def status(
         raise Unhealthy(f"not well: {'; '.join(looked.faults)}")
 
 
-def _options(settings: "Settings") -> "StatusOptions":
+def status_options(settings: "Settings") -> "StatusOptions":
+    """What a look needs of the settings."""
     from worker.processes.endpoints import processes
     from worker.status.snapshot import StatusOptions
 

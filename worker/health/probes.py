@@ -183,6 +183,10 @@ def echo(host: str, port: int, *, called_ae: str, calling_ae: str, tls: ssl.SSLC
     return f"answers C-ECHO{over}"
 
 
+DOCTOR_TITLE = "XRAYQ-DOCTOR"
+"""Of `xrayq doctor`: from this machine it is let in for C-ECHO, and is no stranger."""
+
+
 def own_title() -> str:
     """An AE title that only this process knows, so that its own C-ECHO is let in and is not counted as a peer."""
     return f"XRAYQ-{secrets.token_hex(5).upper()}"

@@ -52,6 +52,19 @@ class BundleComparison:
     """Films that readers disagree on."""
     result: SideBySide
 
+    @property
+    def labels_in_words(self) -> str:
+        """Which labels are the truth, and what to do where they are none."""
+        films = f"{self.truth_films} of these films, readers disagree on {self.disputed_films}"
+        if self.labels == LabelSource.SAMPLE:
+            return f"labels: of the random sample, on {films}; {self.drawn_films} were drawn"
+        if self.vouched:
+            return f"labels: all, as asked for, on {films}"
+        draw = "'xrayq labels sample --films 200' draws films for readers, 'xrayq labels import' takes what they say"
+        if not self.truth_films:
+            return f"labels: none, so nothing is promoted; {draw}"
+        return f"labels: all, on {films}; nobody drew these films, so nothing is promoted by them; {draw}"
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "live": {"digest": self.live, "engines": self.engines[self.live]},

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, null, select
 
 from dicom_gateway.revision import UNKNOWN
 from model.findings import in_order
+from worker.audit.actions import Action
 from worker.audit.reconciliation import CHAINED, SCORED
 from worker.db.scores import IS_UNSURE, LIVE_OF_FILM
 from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, score
-from worker.states import State
+from worker.states import DUPLICATE, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +105,19 @@ def _earlier(connection: Connection, film: Any) -> tuple[EarlierFilm, ...]:
 
 
 def demographics(connection: Connection, span: Span) -> dict[str, int]:
-    """Films sent again on the day with another name or sex of the same Patient ID, by AE: no new work."""
-    rows = connection.execute(
-        select(audit_event.c.actor, audit_event.c.detail).where(
-            audit_event.c.action == "duplicate", span.covers(audit_event.c.at), CHAINED
-        )
+    """Films sent again on the day, or let out of quarantine on it, with another name or sex of the same Patient ID, by
+    AE: no new work."""
+    of_day = (span.covers(audit_event.c.at), CHAINED)
+    again = select(audit_event.c.actor, audit_event.c.detail).where(
+        audit_event.c.action == Action.DUPLICATE.value, *of_day
     )
+    # Their actor is who let them out.
+    let_out = (
+        select(instance.c.calling_ae.label("actor"), audit_event.c.detail)
+        .join(instance, instance.c.id == audit_event.c.instance_id)
+        .where(audit_event.c.action == Action.INELIGIBLE.value, instance.c.reason == DUPLICATE, *of_day)
+    )
+    rows = [*connection.execute(again), *connection.execute(let_out)]
     return dict(sorted(Counter(row.actor for row in rows if row.detail.get("demographics_changed")).items()))
 
 

@@ -1,6 +1,6 @@
 """A day's service around the films: who sent, what scored, which alarms stood, what waits, and the audit trail."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ CHANGES = (
     Action.BUNDLE_SHADOWED,
     Action.BUNDLE_RETIRED,
     Action.LABELS_IMPORTED,
+    Action.LABELLED,
     Action.LABELS_DRAWN,
     Action.LABELS_RESET,
     Action.REFERENCE_FROZEN,
@@ -159,13 +160,24 @@ def in_force(connection: Connection, span: Span) -> tuple[InForce, ...]:
 
 
 def changes(connection: Connection, span: Span) -> tuple[ServiceChange, ...]:
-    """The events of CHANGES in the span, oldest first."""
+    """The events of CHANGES in the span, oldest first; labels that one reader gave one by one are one change, at the
+    time of the last."""
     rows = connection.execute(
         select(audit_event)
         .where(span.covers(audit_event.c.at), audit_event.c.action.in_(CHANGES))
         .order_by(audit_event.c.id)
     )
-    return tuple(ServiceChange(at=row.at, action=row.action, actor=row.actor, detail=row.detail) for row in rows)
+    found: dict[object, ServiceChange] = {}
+    for row in rows:
+        change = ServiceChange(at=row.at, action=row.action, actor=row.actor, detail=row.detail)
+        if row.action != Action.LABELLED:
+            found[row.id] = change
+            continue
+        before = found.pop(row.actor, None)  # to stand where its last one does
+        labels, blind = (before.detail["labels"], before.detail["blind"]) if before else (0, 0)
+        detail = {"labels": labels + 1, "blind": blind + bool(row.detail["blind"])}
+        found[row.actor] = replace(change, detail=detail)
+    return tuple(found.values())
 
 
 def alarms(connection: Connection, span: Span) -> tuple[DayAlarm, ...]:

@@ -1,5 +1,6 @@
 """Reports that were made, by the audit trail, and whether their files are still the same."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from model.digest import file_digest
 from worker.alarms.rules import Condition
 from worker.audit.actions import Action
 from worker.db.tables import audit_event
+from worker.errors import NotFound, WrongState
 
 ACTION, GIVEN_UP, SET_BACK = Action.REPORT_MADE, Action.REPORT_FAILED, Action.REPORTS_SET_BACK
 """Audit events about a day: its report is there; is given up; the days from it on get another report."""
@@ -45,6 +47,9 @@ class ReportRecord:
     """Of the time that it reports on; None of releases that did not record it, like the others."""
     looked_at: datetime | None
     """What ended before this is in it."""
+    level: str = ""
+    """"good", "look" or "bad"; "" of releases that did not record it, as the next."""
+    headline: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -85,6 +90,8 @@ def reports(connection: Connection) -> list[ReportRecord]:
             start=_time(row.detail.get("start")),
             end=_time(row.detail.get("end")),
             looked_at=_time(row.detail.get("looked_at")),
+            level=row.detail.get("level", ""),
+            headline=row.detail.get("headline", ""),
         )
         for row in rows
     ]
@@ -176,6 +183,29 @@ def state_of(report: ReportRecord, folder: Path) -> str:
         return "as made" if digests_of(folder, names) == report.files else "changed"
     except OSError:
         return "missing"
+
+
+def file_as_made(report: ReportRecord, reports_folder: Path, name: str) -> bytes:
+    """A file of a report: the very bytes that the audit trail has the digest of.
+
+    Raises NotFound where the report has no such file, or it is not here; WrongState where it is another than was made.
+    """
+    digest = report.files.get(name)
+    if digest is None:
+        raise NotFound(f"the report of {report.day} has no {name}")
+    return as_made(folder_of(reports_folder, report.day) / name, digest)
+
+
+def as_made(file: Path, digest: str) -> bytes:
+    """Its content. Raises NotFound where it cannot be read, WrongState where its digest is another."""
+    name = f"{file.name} of {file.parent.name}"
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{name} cannot be read here ({type(error).__name__}): look into XRAYQ_REPORT_FOLDER") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise WrongState(f"{name} was changed after it was made: its digest is not the audit trail's")
+    return content
 
 
 def _turns(connection: Connection) -> Sequence[Row[Any]]:

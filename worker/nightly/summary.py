@@ -6,6 +6,7 @@ from datetime import datetime
 from worker.alarms import night_rules
 from worker.alarms.rules import Condition
 from worker.db.span import Span
+from worker.nightly.headline import judge
 from worker.nightly.night_report import MissingPart, NightReport
 
 
@@ -16,6 +17,9 @@ class ReportSummary:
     span: Span
     looked_at: datetime
     """What ended before this is in it."""
+    level: str
+    """How the night went, and in a sentence; see `headline`."""
+    headline: str
     difference: int
     anchor: str | None
     page_without: tuple[MissingPart, ...]
@@ -27,9 +31,12 @@ class ReportSummary:
 
 
 def summary_of(report: NightReport) -> ReportSummary:
+    verdict = judge(report)
     return ReportSummary(
         span=report.span,
         looked_at=report.looked_at,
+        level=verdict.level.value,
+        headline=verdict.headline,
         difference=report.difference,
         anchor=report.chain.anchor,
         page_without=report.page_without,

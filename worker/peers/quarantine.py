@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, select
+from sqlalchemy import Connection, Row, Select, case, func, insert, select
 
 from dicom_gateway.peers import Certificate, Connected, Unknown, why_unknown
 from worker.audit import trail
@@ -121,6 +121,47 @@ def held_senders(connection: Connection, most: int = MOST_SENDERS) -> list[HeldS
             )
         )
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldObject:
+    """One object in quarantine."""
+
+    id: int
+    calling_ae: str
+    address: str
+    why: Unknown
+    certificate_subject: str
+    """Of what its sender showed over TLS, "" for nothing."""
+    is_film: bool
+    modality: str
+    sop_class_uid: str
+    received_at: datetime
+
+
+def held_objects(connection: Connection, calling_ae: str, address: str, *, limit: int) -> list[HeldObject]:
+    """What an AE sent from an address, newest first."""
+    which = (instance.c.calling_ae == calling_ae, quarantine.c.address == address)
+    query = _objects().where(*which).order_by(instance.c.id.desc()).limit(limit)
+    return [_object(row) for row in connection.execute(query)]
+
+
+def held_object(connection: Connection, instance_id: int) -> HeldObject | None:
+    """None where it is not in quarantine."""
+    row = connection.execute(_objects().where(instance.c.id == instance_id)).one_or_none()
+    return _object(row) if row else None
+
+
+def _objects() -> Select[Any]:
+    of_film = ("id", "calling_ae", "is_film", "modality", "sop_class_uid", "received_at")
+    held = (quarantine.c.address, quarantine.c.why, quarantine.c.certificate_subject)
+    query = select(*(instance.c[name] for name in of_film), *held)
+    query = query.join(quarantine, quarantine.c.instance_id == instance.c.id)
+    return query.where(instance.c.state == State.QUARANTINED)
+
+
+def _object(row: Row[Any]) -> HeldObject:
+    return HeldObject(**dict(row._mapping) | {"why": Unknown[row.why]})
 
 
 def amount(connection: Connection) -> tuple[int, int]:

@@ -16,8 +16,9 @@ from dicom_gateway.errors import QuarantineFull, TooFast
 from dicom_gateway.options import Received
 from dicom_gateway.other_objects import OtherObject
 from dicom_gateway.pace import Pace
-from dicom_gateway.peers import Connected, Entry, Peer, Policy, Right, Standing, standing
+from dicom_gateway.peers import Connected, Entry, Peer, Policy, Right, Standing, is_loopback, standing
 from worker.db.session import reading
+from worker.health.probes import DOCTOR_TITLE
 from worker.peers import quarantine, table
 from worker.queue.periodic import Periodic
 from worker.receiving.arrivals import let_go
@@ -67,7 +68,9 @@ class Admission:
         """
         self._database = database
         self._policy = policy
-        self._own = Peer(calling_ae=own_title, networks=(), rights=frozenset({Right.ECHO}))
+        self._own, self._doctor = (
+            Peer(calling_ae=title, networks=(), rights=frozenset({Right.ECHO})) for title in (own_title, DOCTOR_TITLE)
+        )
         self._stop = stop
         self._slowed = slowed
         self._pace = Pace()
@@ -101,6 +104,8 @@ class Admission:
         """How a peer stands with us."""
         if connected.calling_ae == self._own.calling_ae:
             return Standing(entry=Entry.KNOWN, peer=self._own)
+        if connected.calling_ae == DOCTOR_TITLE and is_loopback(connected.address):
+            return Standing(entry=Entry.KNOWN, peer=self._doctor)
         if connected.proven:
             return Standing(entry=Entry.KNOWN, peer=self._peers.get(connected.calling_ae))
         return standing(self._peers, self._policy, connected)

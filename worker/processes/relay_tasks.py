@@ -68,14 +68,15 @@ def _audit(settings: "Settings", database: "Engine") -> list[Periodic]:
 
 def _backfills(settings: "Settings", database: "Engine", stop: "Event", refused: "Refusals") -> list[Periodic]:
     """One for each PACS, so that one that hangs delays no other."""
-    from worker.backfill.jobs import rest_unnamed
+    from worker.backfill import jobs
     from worker.backfill.resting import NOT_NAMED
     from worker.processes.backfill_options import backfilling
     from worker.receiving import refusals
 
     each = backfilling(settings, database, stop, refused)
-    lost = partial(rest_unnamed, database, {one.pacs for one in each}, NOT_NAMED)
+    lost = partial(jobs.rest_unnamed, database, {one.pacs for one in each}, NOT_NAMED)
     return [
+        Periodic(name="backfills at work", seconds=jobs.MARKED.total_seconds(), run=partial(jobs.mark, database)),
         Periodic(name="backfills of no PACS", seconds=UNNAMED_SECONDS, run=lost),
         Periodic(name="refusals", seconds=refusals.SECONDS, run=partial(refused.write, database)),
         *(Periodic(name=f"backfill of {one.pacs}", seconds=BACKFILL_SECONDS, run=one.turn) for one in each),

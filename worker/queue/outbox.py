@@ -1,7 +1,8 @@
 """The relay: due outbox rows, leased and published in batches of ids.
 
 A film that came by itself waits for one film of a backfill at most: what is published cannot be overtaken, so of those
-there are LOW_IN_FLIGHT at a time, and none is published while a live film waits or is at work.
+there are LOW_IN_FLIGHT at a time, and none is published while a live film waits or is at work; but where live films
+never end, one after each LONGEST_TURN.
 
 The database is the queue; Redis only carries. A message may be lost, doubled or flushed: when the lease passes without
 a result the row is published again, and the task looks at the row before it works.
@@ -31,6 +32,8 @@ LONGEST_PAUSE = 5.0
 LOW_IN_FLIGHT = 1
 """Films of a lower priority that are published and not yet finished. Beside a backfill of 100 films a minute live films
 took 3.3 times as long with two (p95, two cores)."""
+LONGEST_TURN = timedelta(minutes=1)
+"""Since a film of a lower priority was published, after which one goes ahead of the live ones."""
 SLACK = timedelta(minutes=1)
 """A film received while this query runs is later than `now`; up to a minute is not the future."""
 
@@ -53,6 +56,17 @@ class RelayOptions:
     poll_seconds: float
 
 
+@dataclass(kw_only=True)
+class LowTurn:
+    """When this relay published a film of a lower priority last, or began to look."""
+
+    at: datetime | None = None
+
+    def is_over(self, now: datetime) -> bool:
+        self.at = self.at or now
+        return now - self.at >= LONGEST_TURN
+
+
 def relay(
     engine: Engine,
     publish: Callable[[Claims], None],
@@ -66,10 +80,10 @@ def relay(
         publish: sends one message, or raises PublishError.
         turned: called after each look at the outbox, with what kept it from publishing or "".
     """
-    failures = 0
+    failures, turn = 0, LowTurn()
     while not stopping():
         try:
-            published = relay_once(engine, publish, options)
+            published = relay_once(engine, publish, options, turn)
             turned("")
             failures = 0
             pause = 0.0 if published == options.batch_size else options.poll_seconds
@@ -83,9 +97,11 @@ def relay(
             time.sleep(pause)
 
 
-def relay_once(engine: Engine, publish: Callable[[Claims], None], options: RelayOptions) -> int:
+def relay_once(
+    engine: Engine, publish: Callable[[Claims], None], options: RelayOptions, turn: LowTurn | None = None
+) -> int:
     """Lease and publish at most one batch. Returns how many rows. On PublishError the lease is given back."""
-    leased = lease_batch(engine, options, time_of(engine))
+    leased = lease_batch(engine, options, time_of(engine), turn)
     if not leased:
         return 0
     try:
@@ -97,18 +113,24 @@ def relay_once(engine: Engine, publish: Callable[[Claims], None], options: Relay
     return len(leased)
 
 
-def lease_batch(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
+def lease_batch(engine: Engine, options: RelayOptions, now: datetime, turn: LowTurn | None = None) -> Claims:
     """Due rows of one priority, oldest first, now leased. Rows another relay holds are skipped.
 
     Args:
         now: the database's time.
+        turn: of films of a lower priority, kept from call to call; None: they wait for every live one.
     """
+    turn = turn or LowTurn()
     if not lease.any_due(engine, OUTBOX, now):
         return {}
     with writing(engine) as connection:
         live, low = _in_flight(connection, now)
         waiting = _count(connection, lease.is_due(OUTBOX, now), IS_LIVE)
-        if waiting:
+        long_due: ColumnElement[bool] = ~IS_LIVE & (outbox.c.next_attempt_at <= now - LONGEST_TURN)
+        if turn.is_over(now) and low < LOW_IN_FLIGHT and _count(connection, lease.is_due(OUTBOX, now), long_due):
+            # Also beyond max_in_flight: that is full of live ones.
+            which, room, busy = long_due, LOW_IN_FLIGHT - low, False
+        elif waiting:
             which, room = IS_LIVE, min(options.batch_size, options.max_in_flight - live - low)
             busy = waiting < options.batch_size <= live
         else:
@@ -117,6 +139,8 @@ def lease_batch(engine: Engine, options: RelayOptions, now: datetime) -> Claims:
         if room <= 0 or busy:
             return {}  # workers are busy: let the batch fill
         rows = lease.oldest_due(connection, OUTBOX, now, room, which)
+        if any(row.priority != Priority.LIVE for row in rows):
+            turn.at = now
         if suspect := next((row for row in rows if row.attempts >= SUSPECT_ATTEMPTS), None):
             rows = [suspect]
         lease.hold(connection, OUTBOX, [row.id for row in rows], now + timedelta(seconds=options.lease_seconds))

@@ -22,10 +22,11 @@ from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
 from worker.db.tables import device, errand, instance
-from worker.errors import WrongState
+from worker.errors import ConfigurationError, WrongState
 from worker.queue import errands
 from worker.queue.errands import Errand, Kind
 from worker.reporting.faults import SILENT
+from worker.words import is_line
 
 MOST_CHARACTERS = 200
 """Of a reason."""
@@ -96,18 +97,33 @@ def accept(engine: Engine, calling_ae: str, *, reason: str, actor: str, evidence
     """Accept an AE from now on, or give one that is accepted new evidence.
 
     Args:
+        reason: one line; "" where there is evidence and nothing to add.
         evidence: None: nothing was measured.
 
     Raises:
+        ConfigurationError: a reason that is not one line, or none without evidence.
         WrongState: it is accepted already, and this is no new evidence.
     """
+    if reason or evidence is None:
+        reason = line_of(reason)
     found = None if evidence is None else evidence.as_dict()
     return _change(engine, calling_ae, DeviceState.ACCEPTED, reason=reason, actor=actor, evidence=found)
 
 
 def silence(engine: Engine, calling_ae: str, *, reason: str, actor: str) -> Device:
-    """Silence an AE, from now on; what waits of it is given up. Raises WrongState where it is silent already."""
-    return _change(engine, calling_ae, DeviceState.SILENT, reason=reason, actor=actor, evidence=None)
+    """Silence an AE, from now on; what waits of it is given up.
+
+    Raises WrongState where it is silent already, ConfigurationError where the reason is not one line.
+    """
+    return _change(engine, calling_ae, DeviceState.SILENT, reason=line_of(reason), actor=actor, evidence=None)
+
+
+def line_of(reason: str) -> str:
+    """A reason as it is kept. Raises ConfigurationError."""
+    words = reason.strip()
+    if not is_line(words, MOST_CHARACTERS):
+        raise ConfigurationError(f"the reason is one line of 1 to {MOST_CHARACTERS} characters")
+    return words
 
 
 def silence_all(connection: Connection, reasons: Mapping[str, str], *, actor: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from worker.queue.lease import failed_attempts
 from worker.reporting import faults, waiting
 from worker.reporting.held import is_held
 from worker.reporting.told import SENT
-from worker.reporting.waiting import CONFIRM, EACH, LOST, WaitingResult
+from worker.reporting.waiting import CONFIRM, EACH, LOST, WAITS, WaitingResult
 
 
 class ResultState(StrEnum):
@@ -102,6 +102,19 @@ def listed(connection: Connection, *, limit: int = 0) -> list[ListedResult]:
     sent = [result for table in SENT for result in _newest(connection, table, limit, _about(rows))]
     sent.sort(key=lambda result: result.at, reverse=True)
     return _both(rows, sent[: limit or None])
+
+
+def undone(connection: Connection, destinations: Collection[str], *, limit: int) -> list[ListedResult]:
+    """What a person may have to look at: given up, then what waits, those first that were tried most often.
+
+    Args:
+        destinations: names of those in force.
+        limit: results at most.
+    """
+    kept = select(errand).where(errand.c.kind.in_((WAITS, LOST)))
+    order = (errand.c.kind != LOST, errand.c.attempts.desc(), errand.c.id)
+    rows = connection.execute(kept.order_by(*order).limit(limit)).all()
+    return beside_settings(_waiting(rows), destinations)
 
 
 def _newest(connection: Connection, table: Table, limit: int, about: dict[str, Row[Any]]) -> list[ListedResult]:

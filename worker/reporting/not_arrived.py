@@ -78,6 +78,40 @@ class LateResults:
     """When the first of these films ended."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DestinationResults:
+    """How many results are not yet, or never were, at a destination."""
+
+    destination: str
+    waiting: int
+    unconfirmed: int
+    """Sent, and it has not said that it holds them."""
+    given_up: int
+    oldest: datetime
+    """When the first of these films ended."""
+
+
+def by_destination(connection: Connection) -> tuple[DestinationResults, ...]:
+    """Destinations for which something waits or was given up, by name; what a person silenced is none of it."""
+    found: dict[str, dict[str, LateResults]] = defaultdict(dict)
+    for results in late(connection, datetime.max.replace(tzinfo=UTC)):
+        found[results.destination][results.kind] = results
+
+    def number(name: str, kind: str) -> int:
+        return found[name][kind].results if kind in found[name] else 0
+
+    return tuple(
+        DestinationResults(
+            destination=name,
+            waiting=number(name, WAITS),
+            unconfirmed=number(name, CONFIRM),
+            given_up=number(name, LOST),
+            oldest=min(results.oldest for results in kinds.values()),
+        )
+        for name, kinds in sorted(found.items())
+    )
+
+
 def outages(connection: Connection) -> tuple[ResultOutage, ...]:
     """Destinations that something does not reach now, or that owe an answer for long; empty when all is well."""
     tried: dict[str, list[Row[Any]]] = defaultdict(list)

@@ -26,7 +26,7 @@ from worker.db.session import database_time, reading
 from worker.db.tables import instance, outbox
 from worker.errors import Undelivered, Unhealthy, WorkerError
 from worker.health import probes
-from worker.health.probes import Check, knock, reachable
+from worker.health.probes import DOCTOR_TITLE, Check, knock, reachable
 from worker.nightly import drawing
 from worker.pacs import answering
 from worker.pacs.options import AskOptions
@@ -111,10 +111,10 @@ def run(options: DoctorOptions) -> list[Check]:
 
 
 def _gateway(options: DoctorOptions) -> str:
-    from dicom_gateway.errors import BadCertificate, NoTls, PeerUnavailable, Rejected
+    from dicom_gateway.errors import BadCertificate, CallingRejected, NoTls, PeerUnavailable, Rejected
     from dicom_gateway.scu import echo
 
-    host, calling_ae = reachable(options.host), (*options.calling_aes, "XRAYQ-DOCTOR")[0]
+    host, calling_ae = reachable(options.host), (*options.calling_aes, DOCTOR_TITLE)[0]
     try:
         tls = options.tls()
         context = tls.context() if tls else None
@@ -122,8 +122,8 @@ def _gateway(options: DoctorOptions) -> str:
     except BadCertificate as error:
         raise Unhealthy(f"the gateway cannot be asked: {error}") from None
     except Rejected as error:
-        if options.unknown_peers == Policy.REJECT:
-            return f"a gateway is on {host}:{options.port}, and rejects us, who are no peer"
+        if isinstance(error, CallingRejected) and options.unknown_peers == Policy.REJECT:
+            return f"a gateway is up on {host}:{options.port}, and does not admit this machine as {calling_ae}: no peer"
         raise Unhealthy(f"{error}: see XRAYQ_AE_TITLE and XRAYQ_CALLING_AES, and whether that is ours") from None
     except NoTls as error:
         raise Unhealthy(

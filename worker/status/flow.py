@@ -51,6 +51,17 @@ class ShownDeadLetter:
     received_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeadLetters:
+    """Films that failed for one reason."""
+
+    reason: str
+    films: int
+    oldest: datetime
+    newest: datetime
+    """When they were received."""
+
+
 def ahead_text(number: int) -> str:
     """What is wrong where so many waiting films have a time of receipt in the future."""
     films = f"{counted(number, 'waiting film')} {'has' if number == 1 else 'have'}"
@@ -101,6 +112,20 @@ def last_hour(connection: Connection, now: datetime) -> LastHour:
             seconds.append((at - received_at).total_seconds())
     p50, p95 = (round(float(value), 2) for value in np.percentile(seconds, (50, 95))) if seconds else (None, None)
     return LastHour(received=tuple(received), ended=tuple(ended), p50=p50, p95=p95)
+
+
+def dead_letters_by_reason(connection: Connection) -> tuple[DeadLetters, ...]:
+    """Most films first; by the index of (state, received_at)."""
+    films, came = func.count().label("films"), instance.c.received_at
+    rows = connection.execute(
+        select(instance.c.reason, films, func.min(came).label("oldest"), func.max(came).label("newest"))
+        .where(instance.c.state == State.FAILED)
+        .group_by(instance.c.reason)
+        .order_by(films.desc(), instance.c.reason)
+    )
+    return tuple(
+        DeadLetters(reason=row.reason or "", films=row.films, oldest=row.oldest, newest=row.newest) for row in rows
+    )
 
 
 def newest_dead_letters(connection: Connection) -> tuple[ShownDeadLetter, ...]:

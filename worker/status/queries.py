@@ -5,7 +5,7 @@ reads SQLite's plans.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -38,6 +38,9 @@ from worker.status.upkeep import (
     read_open_alarms,
 )
 
+JUST_ENDED = timedelta(days=1)
+"""Since a backfill ended, for which it is shown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseContent:
@@ -67,7 +70,7 @@ class DatabaseContent:
     service: InService
     nightly: NightlyReport
     backfills: tuple[Progress, ...]
-    """Those that have not ended."""
+    """Those that have not ended, and those that ended within the last day."""
     repository: feed.Standing | None
     """How far the site's audit repository has the trail; None where there is none."""
 
@@ -97,6 +100,8 @@ def read(
         result_outages=not_arrived.outages(connection),
         service=bundles_in_service(connection, default),
         nightly=nightly_report(connection),
-        backfills=tuple(progress(connection, job) for job in jobs.newest(connection) if job.ended_at is None),
+        backfills=tuple(
+            progress(connection, job) for job in jobs.newest(connection) if (job.ended_at or now) > now - JUST_ENDED
+        ),
         repository=feed.standing(connection) if audited else None,
     )

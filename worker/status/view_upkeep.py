@@ -7,6 +7,7 @@ from rich.text import Text
 
 from worker.alarms.undelivered import Outage
 from worker.audit_messages.transport import WORDS
+from worker.backfill.progress import Progress
 from worker.reporting.not_arrived import ResultOutage
 from worker.status.queries import DatabaseContent
 from worker.status.snapshot import Process, Snapshot
@@ -123,9 +124,13 @@ def repository_lines(stored: DatabaseContent, now: datetime, zone: ZoneInfo, wid
 
 
 def backfill_lines(stored: DatabaseContent, now: datetime, zone: ZoneInfo, width: int) -> list[Text]:
-    """None without one that has not ended. What needs a person is said loudly; hours and live films are none of it."""
+    """None without one that has not ended, or has just ended. What needs a person is said loudly; hours and live films
+    are none of it."""
     found = []
     for one in stored.backfills:
+        if one.job.ended_at:
+            found += [Text(line) for line in wrapped(_ended(one, one.job.ended_at, now, zone), width)]
+            continue
         over = f", ends about {short_time(one.over_at, now, zone)}" if one.over_at else ""
         failed = f", {sum(one.failed.values())} failed" if one.failed else ""
         words = f"{one.job.pacs}: {counted(one.here, 'film')} fetched, {one.left} left{failed}"
@@ -135,6 +140,16 @@ def backfill_lines(stored: DatabaseContent, now: datetime, zone: ZoneInfo, width
         lines = wrapped(f"{words}{days}{rests}", width)
         found += [Text(line, BAD if one.needs_somebody else "") for line in lines]
     return [with_label("" if number else "backfill", line) for number, line in enumerate(found)]
+
+
+def _ended(one: Progress, ended_at: datetime, now: datetime, zone: ZoneInfo) -> str:
+    missing, unknown = one.left + sum(one.failed.values()), sum(one.days_failed.values())
+    came = f"{one.here} of {counted(one.here + missing, 'film')} came, {missing} not"
+    words = f"{one.job.pacs}: {one.job.state} {short_time(ended_at, now, zone)}, "
+    words += came if missing else f"{counted(one.here, 'film')} came"
+    if unknown:
+        words += f", films of {counted(unknown, 'day')} not known"
+    return words + (". See: xrayq backfill status" if missing or unknown else "")
 
 
 def report_line(stored: DatabaseContent, now: datetime, zone: ZoneInfo) -> Text:

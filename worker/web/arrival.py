@@ -3,6 +3,8 @@
 A page of another site can make a browser ask us under that site's own name (DNS rebinding): so only our names count.
 """
 
+import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,6 +12,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+log = logging.getLogger("xrayq.web")
 
 Network = IPv4Network | IPv6Network
 
@@ -57,6 +61,7 @@ class Door:
         """
         self._app = app
         self._entrance = entrance
+        self._minute = -1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
@@ -66,6 +71,7 @@ class Door:
             await PlainTextResponse("xrayq has no such name: see XRAYQ_WEB_HOSTS", 421)(scope, receive, send)
             return
         if self._entrance and self._entrance.only_proxies and not proxied:
+            self._log(client)
             await PlainTextResponse("this page is reached by its proxy alone", 403)(scope, receive, send)
             return
         scope.setdefault("state", {})["arrival"] = Arrival(
@@ -74,6 +80,13 @@ class Door:
             secure=proxied or scope["scheme"] == "https",
         )
         await self._app(scope, receive, send)
+
+    def _log(self, client: str) -> None:
+        """Once a minute: who tries does not fill the log."""
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute = minute
+            log.warning("a request that did not come from the proxy was refused", extra={"peer": client})
 
 
 def _host(request: Request) -> str:

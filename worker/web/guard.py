@@ -8,23 +8,30 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.errors import NotFound, WorkerError, WrongState
 from worker.web.doors import Doors
 from worker.web.forms import is_ours, read_form
 from worker.web.page import Ask, Page
+from worker.web.people import WebRole
 from worker.web.site import Site
 
 log = logging.getLogger("xrayq.web")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+NO_PAGE = "There is no such page."
 
 
 def guarded(page: Page, site: Site, doors: Doors) -> Endpoint:
     """What Starlette calls for a page."""
 
     async def serve(request: Request) -> Response:
-        visit = await run_in_threadpool(doors.visit, request)
+        try:
+            visit = await run_in_threadpool(doors.visit, request)
+        except SQLAlchemyError as error:
+            log.warning("the database did not answer", extra={"reason": type(error).__name__})
+            return site.no_database()
         if visit is None:
             return _sign_in_first(request)
         form = await read_form(request) if page.method == "POST" else {}
@@ -38,6 +45,21 @@ def guarded(page: Page, site: Site, doors: Doors) -> Endpoint:
         return await run_in_threadpool(_answered, page, ask)
 
     return serve
+
+
+def no_page(site: Site, doors: Doors) -> ASGIApp:
+    """What no page answers, by path or by method: who is not signed in does not learn that there is none."""
+    nothing = Page(path="", least=WebRole.VIEWER, answer=_not_found)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await guarded(nothing, site, doors)(Request(scope, receive))
+        await answer(scope, receive, send)
+
+    return serve
+
+
+def _not_found(ask: Ask) -> Response:
+    return _fault(ask, 404, NO_PAGE)
 
 
 def _answered(page: Page, ask: Ask) -> Response:

@@ -26,7 +26,8 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds HEADERS to every answer; what is not ours from the folder `static` is kept by no cache."""
+    """Adds HEADERS to every answer, but those that it has already; what is not ours from the folder `static` is kept by
+    no cache."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,8 +36,8 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                headers.setdefault("cache-control", "no-store")
+                for name, value in (HEADERS | {"cache-control": "no-store"}).items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

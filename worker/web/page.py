@@ -26,7 +26,7 @@ class Ask:
     @property
     def actor(self) -> str:
         """In the audit trail."""
-        return f"operator:{self.visit.person.name}"[:64]
+        return self.visit.person.actor
 
     @property
     def of_htmx(self) -> bool:

@@ -26,8 +26,13 @@ class Person:
     """Somebody who is signed in."""
 
     name: str
-    """At most 64 characters; in the audit trail, and the reader of labels."""
+    """At most 55 characters; the reader of labels."""
     role: WebRole
+
+    @property
+    def actor(self) -> str:
+        """In the audit trail."""
+        return f"operator:{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from worker.db.session import reading
 from worker.errors import NotFound
 from worker.status.film_life import plain_text
 from worker.web.film_tools import FilmTools
+from worker.web.operations.parts import Operations
 from worker.web.page import Ask
 from worker.web.people import WebRole
 from worker.web.watching import Changes
@@ -36,6 +37,8 @@ class WebOptions:
     """In which times are shown."""
     bundle: Path | None
     """That is live while none is activated; None: the shipped one."""
+    reports: Path | None = None
+    """Folder of the reports of the night."""
     urgent: frozenset[str] = frozenset()
     """Findings whose flag stands before all others in the worklist."""
 
@@ -51,6 +54,8 @@ class Site:
     templates: Environment = field(init=False)
     _findings: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     """Of bundles that were live, by digest."""
+    operations: Operations | None = None
+    """None: those pages are not served."""
     changes: Changes = field(init=False)
     views: Views = field(init=False, default_factory=Views)
 
@@ -83,6 +88,19 @@ class Site:
                 raise NotFound(f"the live bundle cannot be opened here: {error}") from None
             self._findings[digest] = bundle.findings
         return self._findings[digest]
+
+    def outside(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """A page for who is not signed in: nothing on it is of a film, a person or this installation but its name."""
+        return HTMLResponse(self.templates.get_template(template).render(**values), status_code=status)
+
+    def no_database(self) -> Response:
+        """The same, where nothing can be looked up."""
+        return self.outside(
+            "outside.html",
+            status=503,
+            heading="The database does not answer now",
+            text="Try again in a moment. Films are received meanwhile.",
+        )
 
     def page(self, template: str, ask: Ask, *, status: int = 200, **values: Any) -> Response:
         """A whole page, or what htmx asked for, from a template."""

@@ -247,6 +247,6 @@ def test_what_the_command_refuses(xrayq: Callable[..., tuple[int, str, str]], da
     settled(database, condition())
     for why in ("", "  ", "x" * (MOST_CHARACTERS + 1), "two\nlines"):
         code, _, error = xrayq("alarm", "acknowledge", "backlog", "--why", why)
-        assert (code, error) == (2, f"xrayq: --why is one line of 1 to {MOST_CHARACTERS} characters\n")
+        assert (code, error) == (2, f"xrayq: the reason why is one line of 1 to {MOST_CHARACTERS} characters\n")
     assert xrayq("alarm", "acknowledge", "backlog", "-", "--why", "x")[0] == 0
     assert alarms(database)[0].acknowledged["why"] == "x"

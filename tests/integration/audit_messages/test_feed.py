@@ -15,7 +15,7 @@ from worker.audit.trail import verify
 from worker.audit_messages import feed
 from worker.audit_messages.patients import Patients
 from worker.db.session import writing
-from worker.db.tables import audit_event
+from worker.db.tables import audit_event, instance
 from worker.receiving.refusals import Refusals
 from worker.web.looks import looked
 
@@ -40,6 +40,22 @@ def test_films_of_a_study_are_one_message(site: Site, repository: AuditRepositor
     assert b" relay1.example xrayq - DICOM+RFC3881 - \xef\xbb\xbf<AuditMessage>" in second
     assert site.send() == 0
     assert site.stands().waiting == 0
+
+
+def test_of_what_a_backfill_fetched_we_are_the_requestor(site: Site, repository: AuditRepository) -> None:
+    site.film("a")
+    with writing(site.database) as connection:
+        connection.execute(update(instance).values(backfilled=True))
+    site.film("bb")
+    site.film("a")  # again, and nobody knows who asked
+    site.send()
+    requestor = "//ActiveParticipant/@UserIsRequestor"
+    assert [of(message, requestor) for message in repository.came] == [
+        ["false", "true"],
+        ["true", "false"],
+        ["true", "false"],
+    ]
+    assert all(valid(etree.tostring(xml_of(message))) for message in repository.came)
 
 
 def test_the_same_film_and_a_corrected_one(site: Site, repository: AuditRepository) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from dicom_gateway.errors import TooLarge, in_hexadecimal
 from dicom_gateway.local import store_file
+from dicom_gateway.spool import Spool
 from tests.integration.backfill.archive import GIB, TODAY, archive
 from tests.orthanc import TITLE
 from tests.phantoms import write_film
@@ -190,6 +191,25 @@ def test_twenty_films_in_a_row_that_did_not_come_need_a_person(database: Engine)
     assert why() == "nothing_comes"
     jobs.resume(database, TITLE, actor="operator:test")
     assert why() == "", "a person looked"
+
+
+def test_what_comes_after_the_end_is_here_and_not_left(database: Engine, tmp_path: Path) -> None:
+    day = TODAY - timedelta(days=1)
+    job = jobs.start(database, TITLE, (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test")
+    spool = Spool(tmp_path / "spool", reserve_bytes=0, max_bytes=1 << 24)
+    spool.prepare()
+    late = store_file(write_film(tmp_path, "film"), spool, TITLE)
+    row = {"backfill_id": job.id, "day": day, "study_instance_uid": "1.2", "series_instance_uid": "1.3"}
+    row |= {"next_at": job.started_at}
+    with writing(database) as connection:
+        films = ((late.header.sop_instance_uid, FilmState.ASKED), ("1.4", FilmState.ASKED), ("1.5", FilmState.WANTED))
+        rows = [row | {"sop_instance_uid": uid, "state": state.value} for uid, state in films]
+        connection.execute(insert(backfill_film), rows)
+    jobs.cancel(database, TITLE, actor="operator:test")
+    ingest(database, spool, late)
+    with reading(database) as connection:
+        found = progress(connection, jobs.newest(connection)[0])
+    assert (found.here, found.on_the_way, found.wanted, found.left) == (1, 1, 1, 2)
 
 
 def test_one_at_a_time_of_a_pacs_and_it_can_be_cancelled(database: Engine) -> None:

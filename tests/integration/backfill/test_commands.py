@@ -1,14 +1,16 @@
 """xrayq backfill: what is said before it starts, and rows that the commands write."""
 
 import json
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from tests.services import typed
 from worker.audit.actions import Action
-from worker.db.session import reading
-from worker.db.tables import audit_event, backfill_day
+from worker.backfill import jobs
+from worker.db.session import database_time, reading, writing
+from worker.db.tables import audit_event, backfill, backfill_day
 
 BEGIN = ("backfill", "start", "--from", "2026-10-01", "--to", "2026-10-03")
 
@@ -52,11 +54,22 @@ def test_a_backfill_is_started_looked_at_paused_resumed_and_cancelled(database: 
     assert "days: 0 of 3 asked for" in out
     assert "rests: paused: 'xrayq backfill resume' goes on" in out
     assert said("backfill", "resume", "--ae", "ARCHIVE")[0] == 0
+    with writing(database) as connection:
+        due = database_time(connection) - timedelta(hours=1)
+        connection.execute(update(backfill).values(next_at=due))
+    _, out = said("backfill", "status")
+    no_relay = f"rests since {due:%Y-%m-%d %H:%M}: no relay works on it: start 'xrayq relay' or 'xrayq up'"
+    assert out.count(no_relay) == 2, out
+    assert {one["no_relay_since"][:16] for one in json.loads(said("backfill", "status", "--json")[1])} == {
+        f"{due:%Y-%m-%dT%H:%M}"
+    }
+    jobs.mark(database)
+    assert "no relay" not in said("backfill", "status")[1]
     assert said("backfill", "cancel", "--ae", "ARCHIVE")[0] == 0
     other, archive = json.loads(said("backfill", "status", "--json")[1])
     assert [(one["pacs"], one["state"], one["days_left"]) for one in (other, archive)] == [
         ("OTHER", "running", 3),
-        ("ARCHIVE", "cancelled", 0),
+        ("ARCHIVE", "cancelled", 3),
     ]
     with reading(database) as connection:
         actions = list(connection.execute(select(audit_event.c.action).order_by(audit_event.c.id)).scalars())

@@ -21,7 +21,7 @@ from tests.bundles import device_calibration
 from tests.integration.monitoring.test_labels import film, imported
 from tests.services import Xrayq, typed_in
 from worker.audit import trail
-from worker.cli.device_view import next_step, show
+from worker.cli.device_view import show
 from worker.db import schema
 from worker.db.session import make_engine, reading, snapshot, time_of
 from worker.db.tables import audit_event
@@ -30,6 +30,7 @@ from worker.monitoring.device_evidence import DeviceEvidence, counted_rates, dev
 from worker.monitoring.label_sample import Wanted, draw
 from worker.monitoring.performance import ScoredFilm
 from worker.reporting import acceptance
+from worker.status.device_words import next_step
 
 AE = "CR1"
 RIGHT = {"normal": (), "pneumonia": (NOT_NORMAL, "pneumonia"), "covid19": (NOT_NORMAL, "covid19")}

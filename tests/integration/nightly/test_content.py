@@ -25,6 +25,7 @@ from worker.db.span import Span
 from worker.db.tables import audit_event, finding_score, instance, label_sample, score, truth
 from worker.monitoring import live_labels
 from worker.monitoring.drift_reference import freeze_missing
+from worker.monitoring.readings import give_label
 from worker.nightly import published
 from worker.nightly.content import NightOptions, night_report
 from worker.nightly.files import write_report
@@ -218,6 +219,22 @@ def test_a_reference_that_was_frozen_on_the_day_is_a_change(database: Engine, fi
     found = [change for change in night_report(database, today, OPTIONS).changes if change.actor == "somebody"]
     assert {change.action for change in found} == {"reference_frozen"}
     assert f"{reference.key.calling_ae}, new: " in render(night_report(database, today, OPTIONS)).html
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_labels_of_one_reader_are_one_change(database: Engine, films: list[int]) -> None:
+    with writing(database) as connection:
+        connection.execute(
+            insert(label_sample), [{"draw": "a", "instance_id": films[0], "drawn_at": datetime.now(UTC)}]
+        )
+    for key, reader in ((films[0], "kim"), (films[1], "kim"), (films[1], "alex")):
+        give_label(database, key, "normal", reader, read_on=DAY, actor=f"operator:{reader}")
+    found = night_report(database, datetime.now(UTC).date(), OPTIONS)
+    assert [(change.actor, change.detail) for change in found.changes if change.action == "labelled"] == [
+        ("operator:kim", {"labels": 2, "blind": 1}),
+        ("operator:alex", {"labels": 1, "blind": 0}),
+    ]
+    assert "labels 2, blind 1" in render(found).html
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

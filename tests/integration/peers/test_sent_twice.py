@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, select
@@ -15,10 +16,12 @@ from dicom_gateway.spool import Spool
 from tests.integration.peers.test_quarantine import ELSEWHERE, WHO, accounts, actions, film, queued, states, stranger
 from tests.integration.studies.studies import Studies, uid_of
 from worker.cli.one_instance import find_one, newest_admitted
-from worker.db.session import make_engine, reading
+from worker.db.session import database_time, make_engine, reading
+from worker.db.span import Span
 from worker.db.tables import audit_event, instance
 from worker.errors import ConfigurationError, Unhealthy, WrongState
 from worker.instances import find, history, reject
+from worker.nightly.corrections import demographics
 from worker.peers.leaving import admit_instance, admit_sender, reject_sender
 from worker.processes.parts import film_comparison
 from worker.receiving.ingest import ingest
@@ -138,6 +141,9 @@ def test_of_a_duplicate_the_trail_keeps_whose_name_changed(database: Engine, spo
     assert detail == {"reason": "duplicate", "here_already": known, "demographics_changed": ["PatientName"]}
     assert find(database, str(held))[0].identity_changed is None
     assert queued(database) == [known]
+    with reading(database) as connection:
+        today = Span.of_day(database_time(connection).date(), ZoneInfo("UTC"))
+        assert demographics(connection, today) == {"CR1": 1}, "the night's report counts it for its sender"
 
 
 def test_without_the_spool_nobody_guesses(database: Engine, spool: Spool, tmp_path: Path) -> None:

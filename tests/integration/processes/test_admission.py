@@ -188,7 +188,10 @@ def test_a_pacs_is_connected_sends_and_is_admitted(tmp_path: Path) -> None:
             assert "1 film of 1 unknown AE in quarantine, not scored" in xrayq("doctor")[1]
             assert "quarantine" in xrayq("status", "--once")[1]
             said = xrayq("peer", "admit", "PACS")[1]
-            assert said == "PACS is a peer, from 127.0.0.1; 1 film and 0 other objects left the quarantine\n"
+            assert said == (
+                "PACS is a peer, from 127.0.0.1; 1 film and 0 other objects left the quarantine\n"
+                "next: 1 film to be scored in turn; 'xrayq device show PACS' says where results go\n"
+            )
             sends(port, "PACS", films[1])
             assert sends(port, "OTHER", write_film(tmp_path, "third")).count("Success") == 1
             states = [row["state"] for row in json.loads(xrayq("instance", "list", "--json")[1])]
@@ -220,4 +223,7 @@ def test_under_reject_the_gateways_own_checks_go_on(tmp_path: Path) -> None:
             wait_until(lambda: listening(port), 30, "the gateway")
             wait_until(lambda: xrayq("health", "gateway")[0] == 0, 20, "its own C-ECHO")
             assert "Calling AE Title Not Recognized" in sends(port, "PACS", write_film(tmp_path))
-            assert "and rejects us, who are no peer" in xrayq("doctor")[1]
+            assert f"a gateway answers C-ECHO on 127.0.0.1:{port}" in xrayq("doctor")[1]
+            with typed_in(tmp_path, **settings, calling_aes="CR1") as other:  # doctor asks by this title
+                assert "and does not admit this machine as CR1" in other("doctor")[1]
+        assert "XRAYQ-DOCTOR" not in (tmp_path / "log").read_text(), "it is no unknown peer"

@@ -14,7 +14,7 @@ from worker.db.session import reading, writing
 from worker.db.tables import outbox
 from worker.errors import PublishError
 from worker.queue import lease
-from worker.queue.outbox import Claims, RelayOptions, lease_batch, relay_once
+from worker.queue.outbox import Claims, LowTurn, RelayOptions, lease_batch, relay_once
 from worker.receiving.ingest import ingest
 from worker.states import Priority
 
@@ -63,6 +63,26 @@ def test_films_of_a_backfill_wait_for_every_live_one_and_one_is_on_its_way(
     assert list(lease_batch(database, OPTIONS, now())) == old[:1]
     assert list(lease_batch(database, OPTIONS, now())) == []
     assert list(lease_batch(database, OPTIONS, later)) == live[:1], "the one on its way keeps no live one back"
+
+
+def test_where_live_films_never_end_one_of_a_backfill_goes_ahead_each_minute(
+    database: Engine, waiting: list[int]
+) -> None:
+    old, live, turn, begun = waiting[:2], waiting[2:], LowTurn(), now()
+    with writing(database) as connection:
+        low = {"priority": Priority.BACKFILL.value}
+        connection.execute(update(outbox).where(outbox.c.instance_id.in_(old)).values(**low))
+
+    def leased(seconds: float) -> list[int]:
+        """The leases of before have passed, so live films wait again."""
+        return list(lease_batch(database, OPTIONS, begun + timedelta(seconds=seconds), turn))
+
+    assert leased(0) == live[:4]
+    assert leased(59) == live[:4]
+    assert leased(62) == old[:1]
+    assert leased(63) == live[4:7], "and then live ones again"
+    assert leased(95) == live[:4]
+    assert leased(130) == old[:1], "its lease has passed too"
 
 
 def test_a_lease_that_passes_is_published_again(database: Engine, waiting: list[int]) -> None:

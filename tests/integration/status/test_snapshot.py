@@ -18,9 +18,11 @@ from tests.alarms import contexts_refused, refused
 from tests.integration.audit.test_reconciliation import ended, sent
 from tests.services import free_port, typed_in
 from worker.audit import trail
+from worker.backfill import jobs
+from worker.backfill.options import FilmState, JobState, Way
 from worker.db import schema
 from worker.db.session import make_engine, writing
-from worker.db.tables import alarm, errand, finding_score, instance, score
+from worker.db.tables import alarm, backfill, backfill_film, errand, finding_score, instance, score
 from worker.health.client import ProcessAddress
 from worker.health.server import Answer, Endpoint, Shown
 from worker.receiving.refusals import Refusals
@@ -149,6 +151,25 @@ def test_films_of_backfills_are_none_of_today(
     assert stored is not None
     assert [(one.calling_ae, one.received) for one in stored.senders] == [("CR2", 1)]
     assert (sum(stored.hour.received), stored.waiting.films) == (1, 2), "they wait all the same"
+
+
+def test_a_backfill_that_has_ended_is_shown_for_a_day(database: Engine, database_url: str, spool: Spool) -> None:
+    day = datetime.now(UTC).date() - timedelta(days=1)
+    job = jobs.start(database, "PACS", (day, day), rate=1, hours="", way=Way.MOVE, actor="operator:test")
+    row = {"backfill_id": job.id, "day": day, "study_instance_uid": "1.2", "series_instance_uid": "1.3"}
+    row |= {"next_at": job.started_at}
+    states = (FilmState.HERE, FilmState.HERE, FilmState.FAILED)
+    rows = [row | {"sop_instance_uid": f"1.4.{at}", "state": state.value} for at, state in enumerate(states)]
+    with writing(database) as connection:
+        connection.execute(insert(backfill_film), rows)
+        jobs.end(connection, job, JobState.DONE, actor="relay")
+    looked = StatusReader(options(database_url, spool.root)).look()
+    (line,) = [line for line in shown(looked, 120) if line.startswith("backfill")]
+    assert line.startswith("backfill     PACS: done ")
+    assert line.endswith(", 2 of 3 films came, 1 not. See: xrayq backfill status")
+    with writing(database) as connection:
+        connection.execute(update(backfill).values(ended_at=looked.at - timedelta(days=1)))
+    assert "backfill" not in "\n".join(shown(StatusReader(options(database_url, spool.root)).look(), 120))
 
 
 def test_every_query_goes_by_an_index(tmp_path: Path, spool: Spool) -> None:

@@ -1,5 +1,7 @@
 """The web page over a real database, without a socket."""
 
+from contextlib import nullcontext
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -7,7 +9,13 @@ from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from worker.health.client import ProcessAddress
+from worker.peers.deciding import unread
+from worker.reporting.destinations import routes_of
+from worker.reporting.taken_out import TakeBack
+from worker.status.snapshot import StatusOptions
 from worker.web.app import application
+from worker.web.operations.parts import Operations, OperationsOptions
 from worker.web.people import Person, Visit, WebRole
 from worker.web.site import Site, WebOptions
 
@@ -31,8 +39,33 @@ def doors() -> OneVisitor:
 
 
 @pytest.fixture
-def site(database: Engine) -> Site:
-    return Site(database=database, options=WebOptions(site="", zone=ZoneInfo("UTC"), bundle=None))
+def operations(database: Engine, tmp_path: Path) -> OperationsOptions:
+    """Of a site whose processes have no endpoints, and whose results go nowhere."""
+    roles = ("gateway", "relay", "worker")
+    routes = routes_of(())
+    return OperationsOptions(
+        status=StatusOptions(
+            database_url=database.url.render_as_string(hide_password=False),
+            spool=tmp_path,
+            reserve_bytes=1 << 20,
+            bundle=None,
+            zone=ZoneInfo("UTC"),
+            backlog_seconds=600,
+            processes=tuple(ProcessAddress(role=role, host="127.0.0.1", port=0, installation="") for role in roles),
+        ),
+        routes=routes,
+        default=None,
+        take_back=TakeBack(routes, not_analysed=True, default=None),
+        compare=lambda: nullcontext(unread),
+        margin=0.1,
+        strangers="quarantine",
+    )
+
+
+@pytest.fixture
+def site(database: Engine, operations: OperationsOptions) -> Site:
+    options = WebOptions(site="", zone=ZoneInfo("UTC"), bundle=None)
+    return Site(database=database, options=options, operations=Operations(database, operations))
 
 
 @pytest.fixture

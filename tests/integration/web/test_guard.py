@@ -1,27 +1,11 @@
 """In front of every page: who asks, and is a form one of ours."""
 
-import re
-
 import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from tests.integration.web.conftest import CSRF, OneVisitor
-from worker.web.app import PAGES
-from worker.web.page import Page
 from worker.web.people import Person, WebRole
-
-FORM = {"content-type": "application/x-www-form-urlencoded"}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.method} {page.path}")
-def test_nobody_sees_a_page_before_signing_in(page: Page, browser: TestClient, doors: OneVisitor) -> None:
-    doors.person = None
-    answer = browser.request(page.method, re.sub(r"\{\w+(:int)?\}", "1", page.path), headers=FORM)
-    if page.method == "GET":
-        assert (answer.status_code, answer.headers["location"].split("?")[0]) == (303, "/sign-in")
-    else:
-        assert answer.status_code == 401
 
 
 def test_a_role_that_is_too_low_is_told_which_it_needs(browser: TestClient, doors: OneVisitor) -> None:

@@ -29,10 +29,14 @@ class Cookie:
         except (BadSignature, UnicodeError):
             return None
 
+    def signed(self, value: str) -> str:
+        """As the browser has it."""
+        return self._signer.sign(value).decode()
+
     def set(self, request: Request, response: Response, value: str) -> None:
         response.set_cookie(
             self._name_for(request),
-            self._signer.sign(value).decode(),
+            self.signed(value),
             max_age=self._seconds,
             path="/",
             secure=arrival_of(request).secure,

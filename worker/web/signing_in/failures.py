@@ -27,11 +27,11 @@ class Failures:
         self._lock = threading.Lock()
         self._minute = self._told = self._left_out = 0
 
-    def tell(self, why: str, *, address: str, name: str = UNKNOWN) -> None:
+    def tell(self, why: str, *, address: str, person: str | None = None) -> None:
         """
         Args:
             why: a code such as `wrong_password`.
-            name: of somebody who is known.
+            person: whose name it is, where there is such a person.
         """
         with self._lock:
             minute = int(time.monotonic() // 60)
@@ -44,5 +44,6 @@ class Failures:
             left_out, self._left_out = self._left_out, 0
         log.warning("sign-in refused", extra={"reason": why, "peer": address})
         detail = {"reason": why, "address": address} | ({"left_out_before": left_out} if left_out else {})
+        actor = f"operator:{person}" if person else UNKNOWN
         with writing(self._engine) as connection:
-            trail.record(connection, action=Action.SIGN_IN_FAILED, instance_id=None, actor=name, detail=detail)
+            trail.record(connection, action=Action.SIGN_IN_FAILED, instance_id=None, actor=actor, detail=detail)

@@ -1,4 +1,4 @@
-"""What a person's name may be: it is an actor of the audit trail, where processes and AE titles stand too."""
+"""What a person's name may be: it is part of an actor of the audit trail, and the reader of labels."""
 
 import re
 import unicodedata
@@ -9,11 +9,12 @@ from worker.errors import ConfigurationError
 from worker.web.doors import ANYBODY
 from worker.web.people import WebRole
 
-LONGEST = 64
+LONGEST = 64 - len("operator:")
+"""An actor has 64 characters."""
 TAKEN = (*Actor, ANYBODY, "operator", "unknown")
 """What acts under these names is no person."""
 PATTERN = re.compile(r"[\w][\w.@+\\ -]*")
-"""No colon: `operator:jones` is whoever typed a command."""
+"""No colon: an actor is `operator:` and the name."""
 
 
 def person_name(text: str) -> str:

@@ -63,13 +63,14 @@ def person_of(engine: Engine, id: str, lengths: Lengths, *, now: datetime, seen:
     return Person(name=row.name, role=WebRole(row.role))
 
 
-def end(engine: Engine, id: str, name: str, *, address: str) -> None:
+def end(engine: Engine, id: str, *, address: str) -> None:
     """Signed out. A second time nothing happens."""
+    of_id = web_session.c.digest == _digest(id)
     with writing(engine) as connection:
-        if connection.execute(delete(web_session).where(web_session.c.digest == _digest(id))).rowcount:
-            trail.record(
-                connection, action=Action.SIGNED_OUT, instance_id=None, actor=name, detail={"address": address}
-            )
+        row = connection.execute(select(web_session.c.name, web_session.c.role).where(of_id)).one_or_none()
+        if row and connection.execute(delete(web_session).where(of_id)).rowcount:
+            actor, detail = Person(name=row.name, role=WebRole(row.role)).actor, {"address": address}
+            trail.record(connection, action=Action.SIGNED_OUT, instance_id=None, actor=actor, detail=detail)
 
 
 def _start(connection: Connection, person: Person, lengths: Lengths, *, address: str, now: datetime) -> str:
@@ -80,7 +81,7 @@ def _start(connection: Connection, person: Person, lengths: Lengths, *, address:
     times = {"started_at": now, "seen_at": now, "ends_at": now + lengths.whole}
     connection.execute(insert(web_session), row | times)
     detail = {"role": person.role, "address": address}
-    trail.record(connection, action=Action.SIGNED_IN, instance_id=None, actor=person.name, detail=detail)
+    trail.record(connection, action=Action.SIGNED_IN, instance_id=None, actor=person.actor, detail=detail)
     return id
 
 

@@ -91,6 +91,12 @@ def remove(engine: Engine, name: str, *, actor: str) -> None:
         _told(connection, Action.USER_REMOVED, before.name, actor, role=before.role)
 
 
+def must_be_there(engine: Engine, name: str) -> None:
+    """Raises NotFound."""
+    if password_hash(engine, local_name(name)) is None:
+        raise NotFound("there is no such user")
+
+
 def password_hash(engine: Engine, name: str) -> str | None:
     """None where there is no such user."""
     with reading(engine) as connection:

@@ -1,0 +1,87 @@
+"""Reports of the night at the web page: what is given out is what the audit trail has the digest of."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+from starlette.testclient import TestClient
+
+from tests.integration.web.conftest import OneVisitor
+from tests.nightly import recorded
+from worker.db.session import reading
+from worker.db.tables import audit_event
+from worker.nightly import published
+from worker.web.app import application
+from worker.web.people import Person, WebRole
+from worker.web.site import Site
+
+DAY = date(2026, 11, 20)
+CONTENT = {
+    published.PAGE: b"<p>All well</p><script>alert(1)</script>",
+    published.REPORT: b"{}",
+    published.INSTANCES: b"id,sop_instance_uid\n",
+    published.REFUSED: b"what\n",
+}
+
+
+@pytest.fixture
+def folder(database: Engine, tmp_path: Path) -> Path:
+    """Of a report that was made."""
+    folder = published.folder_of(tmp_path / "reports", DAY)
+    folder.mkdir(parents=True)
+    for name, content in CONTENT.items():
+        (folder / name).write_bytes(content)
+    recorded(database, DAY, published.digest_of(folder), published.digests_of(folder))
+    return folder
+
+
+@pytest.fixture
+def browser(site: Site, doors: OneVisitor, folder: Path) -> TestClient:
+    options = replace(site.options, reports=folder.parent)
+    return TestClient(application(replace(site, options=options), doors), follow_redirects=False)
+
+
+def test_a_report_is_given_out_as_made_and_in_a_sandbox(browser: TestClient, folder: Path) -> None:
+    (folder.parent / "secret").write_text("elsewhere")
+    assert "as made" in browser.get("/reports").text
+    answer = browser.get("/reports/2026-11-20/report.html")
+    assert answer.content == CONTENT[published.PAGE]
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox; default-src 'none'; ")
+    assert "script" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    answer = browser.get("/reports/2026-11-20/refused.csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="2026-11-20-refused.csv"'
+    for path in ("2026-11-21/report.html", "2026-11-20/..%2f..%2fsecret", "2026-11-20/nothing", "..%2fx/report.html"):
+        assert browser.get(f"/reports/{path}").status_code == 404, path
+
+
+def test_what_was_changed_is_said_and_not_shown(browser: TestClient, folder: Path) -> None:
+    (folder / published.PAGE).write_bytes(b"<p>Nothing was lost</p>")
+    shown = browser.get("/reports").text
+    assert "changed since" in shown
+    assert "2026-11-20" in shown[shown.index('role="alert"') :]
+    answer = browser.get("/reports/2026-11-20/report.html")
+    assert answer.status_code == 409
+    assert "Nothing was lost" not in answer.text
+    assert browser.get("/reports/2026-11-20/report.json").status_code == 200
+    (folder / published.PAGE).unlink()
+    assert browser.get("/reports/2026-11-20/report.html").status_code == 404
+
+
+def test_uids_are_for_readers_and_the_trail_says_who_took_them(
+    browser: TestClient, doors: OneVisitor, database: Engine
+) -> None:
+    doors.person = Person(name="vic", role=WebRole.VIEWER)
+    assert "instances.csv</a>" not in browser.get("/reports").text
+    for name in ("instances.csv", "instances%2ecsv"):
+        assert browser.get(f"/reports/2026-11-20/{name}").status_code == 403
+    doors.person = Person(name="rae", role=WebRole.READER)
+    assert browser.get("/reports/2026-11-20/instances.csv").content == CONTENT[published.INSTANCES]
+    with reading(database) as connection:
+        taken = connection.execute(select(audit_event).where(audit_event.c.action == "report_taken")).all()
+    assert [(row.actor, row.detail) for row in taken] == [
+        ("operator:rae", {"date": "2026-11-20", "file": "instances.csv"})
+    ]
