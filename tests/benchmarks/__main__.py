@@ -1,5 +1,5 @@
 """python -m tests.benchmarks [receive] [tls] [acceptor] [hostile] [decode] [engine] [end_to_end] [results] [drift]
-[night] [studies] [web] [--quick] [--json FILE]
+[night] [studies] [web] [pictures] [--quick] [--json FILE]
 
 Every ratio is of two measures taken in the same run, turn by turn. Absolute numbers belong to the machine named above
 them.
@@ -22,6 +22,7 @@ NAMES = (
     "night",
     "studies",
     "web",
+    "pictures",
 )
 
 

@@ -29,6 +29,8 @@ from model.heat import layer, overlay, placed
 from model.preprocess import to_input
 from tests.phantoms import chest_pixels, write_film
 from tests.services import kill, wait_until
+from tests.unit.model.test_activation_map import broken, other_pool
+from tests.unit.model.tiny import tiny_bundle
 from tests.unit.worker.receiving.test_same_picture import in_mid_film
 from worker.demo import CHEST, sample_path
 from worker.errors import NoPicture, NotFound
@@ -51,13 +53,14 @@ LOOKS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-def find_bundle(digest: str) -> Bundle:
-    if digest != BUNDLE.digest:
-        raise BundleError("not here")
-    return BUNDLE
+def made(*bundles: Bundle, **limits: Any) -> FilmPictures:
+    known = {bundle.digest: bundle for bundle in (BUNDLE, *bundles)}
 
+    def find_bundle(digest: str) -> Bundle:
+        if digest not in known:
+            raise BundleError("not here")
+        return known[digest]
 
-def made(**limits: Any) -> FilmPictures:
     return FilmPictures(find_bundle, **({"memory_bytes": MEMORY, "max_pixels": PIXELS, "seconds": 60.0} | limits))
 
 
@@ -116,7 +119,7 @@ def test_pictures_of_the_demos_film_and_of_real_ones(pictures: FilmPictures, rea
     demo = dcmread(sample_path(CHEST))
     for syntax in TRANSFER_SYNTAXES:
         assert_is_the_networks(pictures, save(in_syntax(demo, syntax.uid), tmp_path / "film.dcm"), syntax.name)
-    for number, film in enumerate(sorted((real_films / "images").iterdir())[:12]):
+    for number, film in enumerate(sorted((real_films / "images").iterdir())[:4]):
         syntax = TRANSFER_SYNTAXES[number % len(TRANSFER_SYNTAXES)]
         assert_is_the_networks(
             pictures, save(in_syntax(wrap_image(film), syntax.uid), tmp_path / "film.dcm"), film.name
@@ -186,6 +189,7 @@ print(min(once() for _ in range(5)))
 """
 
 
+@pytest.mark.slow
 def test_a_map_takes_no_torch_and_under_150_ms() -> None:
     """Processor time on one core, from the network's input to the layer at 1000 pixels. In int8 it is less."""
     took = float(subprocess.run([sys.executable, "-c", MAP], check=True, capture_output=True).stdout)
@@ -216,6 +220,18 @@ def test_no_picture_says_why_and_names_no_film(pictures: FilmPictures, tmp_path:
     with pytest.raises(NoPicture, match="not in the spool") as raised:
         pictures.picture(film, side=100)
     assert raised.value.reason == "spool_missing"
+
+
+def test_another_head_has_no_map(tmp_path: Path) -> None:
+    bundle = broken(tiny_bundle(tmp_path / "whole"), tmp_path, other_pool)
+    film, pictures = spooled(write_film(tmp_path)), made(bundle)
+    scorer = replace(SCORER, bundle_digest=bundle.digest)
+    try:
+        assert pictures.input_image(film, scorer).size == bundle.preprocess.size
+        with pytest.raises(NoPicture, match="head is of another kind"):
+            pictures.map(film, scorer, "covid19")
+    finally:
+        pictures.close()
 
 
 def of_first_child(folder: Path) -> SpooledFilm:
@@ -250,7 +266,7 @@ def test_a_child_that_dies_costs_no_other_film(hanging: SpooledFilm, tmp_path: P
 
 
 def test_a_film_that_hangs_is_given_up(hanging: SpooledFilm, tmp_path: Path) -> None:
-    good, pictures = of_first_child(tmp_path), made(seconds=2.0)
+    good, pictures = of_first_child(tmp_path), made(seconds=3.0)
     try:
         assert pictures.picture(good, side=100).rows == 100
         with pytest.raises(NoPicture, match="XRAYQ_DECODE_TIMEOUT"):
@@ -269,10 +285,10 @@ def reason(asked: "Future[FilmPicture]") -> str:
 
 def test_the_least_memory_that_settings_allow_shows_a_film(tmp_path: Path) -> None:
     """In full size, while another is kept."""
-    pictures = made(memory_bytes=512 << 20)
+    pictures, pixels = made(memory_bytes=512 << 20), chest_pixels(600, 500).repeat(5, axis=0).repeat(5, axis=1)
     try:
         for number in range(2):
-            film = spooled(write_film(tmp_path, f"film{number}", pixels=chest_pixels(3000, 2500)))
+            film = spooled(write_film(tmp_path, f"film{number}", pixels=pixels))
             assert pictures.picture(film).rows == 3000
     finally:
         pictures.close()

@@ -26,7 +26,7 @@ class _Process:
 
 
 def picture(film: SpooledFilm, least_side: int | None, side: int | None, look: Look, limits: Limits) -> FilmPicture:
-    """Raises PixelError, OtherFilm, OSError, MemoryError."""
+    """Raises what `KeptFilms.of` raises."""
     from dicom_gateway.pixels import shown
 
     decoded = _decoded(film, least_side, limits)
@@ -52,7 +52,7 @@ def picture(film: SpooledFilm, least_side: int | None, side: int | None, look: L
 
 
 def seen(film: SpooledFilm, least_side: int | None, spec: PreprocessSpec, limits: Limits) -> Seen:
-    """Raises PixelError, OtherFilm, OSError, MemoryError."""
+    """Raises what `KeptFilms.of` raises."""
     from dicom_gateway.pixels import shown
 
     radiograph = shown(_decoded(film, least_side, limits).film)

@@ -4,10 +4,9 @@ import errno
 
 from dicom_gateway.errors import PixelError, Refusal
 from worker.dead_letters import OF_PIXELS
-from worker.errors import NoPicture
+from worker.errors import NoPicture, Unhealthy
 from worker.queue.child_faults import fault_of_child
 from worker.queue.retry import Fault
-from worker.web.pictures.values import OtherFilm
 
 BUSY, NO_MAP, NO_BUNDLE = "busy", "no_map", "no_bundle"
 WORDS: dict[str, str] = OF_PIXELS | {
@@ -20,7 +19,8 @@ WORDS: dict[str, str] = OF_PIXELS | {
     Fault.DECODER_ERROR: "the decoder failed in a way we do not know",
     Fault.DECODER_UNAVAILABLE: "the page is being stopped: load it again",
     Fault.SPOOL_MISSING: "the film is not in the spool any more",
-    Fault.SPOOL_DAMAGED: "the file in the spool is not the film that was received: 'xrayq doctor' says more",
+    Fault.SPOOL_DAMAGED: "the file in the spool is not the film that was received: put it back from a backup, or "
+    "have the film sent again",
     Fault.SPOOL_UNREADABLE: "the file in the spool cannot be read now",
 }
 
@@ -43,7 +43,7 @@ def _reason(error: Exception) -> str:
             return error.reason
         case Refusal():  # of a header that an earlier release took
             return PixelError.reason
-        case OtherFilm():
+        case Unhealthy():
             return Fault.SPOOL_DAMAGED
         case FileNotFoundError():
             return Fault.SPOOL_MISSING

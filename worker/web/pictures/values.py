@@ -17,10 +17,6 @@ class SpooledFilm:
     """SHA-256 of the file as it was received, hex: a file that is another is not shown."""
 
 
-class OtherFilm(Exception):
-    """The file in the spool is not the one that was received."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class FilmPicture:
     """A film as displayed, and how that came about."""

@@ -7,6 +7,7 @@ from pydicom import uid
 
 from model.digest import file_digest
 from tests.phantoms import chest_pixels, write_film
+from worker.errors import Unhealthy
 from worker.web.pictures.kept import Decoded, KeptFilms
 from worker.web.pictures.values import SpooledFilm
 
@@ -44,11 +45,20 @@ def test_a_film_with_levels_is_decoded_for_each_size(syntax: str, levels: bool, 
     assert (asked(films, one) is small) != levels
     assert asked(films, one).film.pixels.shape == (512, 448)
     assert asked(films, one, 200) is small
+    large = asked(films, one, 448)
+    assert (large is small) != levels
+    assert asked(films, one, 449) is large, "it came in full: it would again"
 
 
-def test_a_film_that_is_gone_is_not_shown_from_memory(tmp_path: Path) -> None:
+def test_a_film_that_is_gone_or_altered_is_not_shown_from_memory(tmp_path: Path) -> None:
     films, one = KeptFilms(9 * BYTES), film(tmp_path)
     asked(films, one)
+    received = one.path.read_bytes()
+    one.path.write_bytes(b"another film")
+    with pytest.raises(Unhealthy):
+        asked(films, one)
+    one.path.write_bytes(received)
+    assert asked(films, one).film.pixels.shape == (512, 448)
     one.path.unlink()
     with pytest.raises(FileNotFoundError):
         asked(films, one)
