@@ -4,9 +4,10 @@ import logging
 import threading
 from time import monotonic
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.audit.actions import Action
 from worker.db.session import reading
 from worker.db.tables import audit_event
 
@@ -15,6 +16,13 @@ log = logging.getLogger("xrayq.web")
 LOOK_SECONDS = 2.0
 MOST_STREAMS = 128
 """At once. The next is told 503; its page asks every 30 s by itself, as all do."""
+NEWEST = (
+    select(audit_event.c.id)
+    .where(audit_event.c.action != Action.FILM_VIEWED)
+    .order_by(audit_event.c.id.desc())
+    .limit(1)
+)
+"""A look at a film changes no worklist."""
 
 
 class Changes:
@@ -39,7 +47,7 @@ class Changes:
         """Now. Raises SQLAlchemyError."""
         begun = monotonic()
         with reading(self._database) as connection:
-            self._number = connection.execute(select(func.max(audit_event.c.id))).scalar_one() or 0
+            self._number = connection.execute(NEWEST).scalar_one_or_none() or 0
         self._looked_at = begun
         return self._number
 

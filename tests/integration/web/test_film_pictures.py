@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,7 @@ from tests.integration.monitoring.test_labels import film
 from tests.integration.web.conftest import CSRF, OneVisitor
 from tests.integration.web.test_film import events_of
 from tests.integration.web.test_reading import drawn
-from tests.phantoms import write_film
+from tests.phantoms import chest_pixels, write_film
 from worker.bundles.replay import Replayed, Tolerance
 from worker.db.session import writing
 from worker.db.tables import instance, sent_object, truth
@@ -33,6 +34,7 @@ from worker.web.pictures.values import SpooledFilm
 from worker.web.site import Site, WebOptions
 
 BUNDLE = load(REFERENCE)
+SEEDS = count(100)
 SCORER = Scorer(bundle_digest=BUNDLE.digest, engine="test")
 
 
@@ -78,8 +80,9 @@ def browser(site: Site, doors: OneVisitor) -> TestClient:
 
 @pytest.fixture
 def key(database: Engine, spool: Spool, tmp_path: Path) -> int:
-    """A flagged film of the spool."""
-    stored = store_file(write_film(tmp_path, WindowCenter=1800, WindowWidth=3700), spool, "XRAYQ")
+    """A flagged film of the spool, another one for each test: children keep films that they have decoded."""
+    path = write_film(tmp_path, pixels=chest_pixels(seed=next(SEEDS)), WindowCenter=1800, WindowWidth=3700)
+    stored = store_file(path, spool, "XRAYQ")
     assert isinstance(stored, Received)
     made = film(database, uid="1.1", flags=("covid19",), digest=BUNDLE.digest)
     with writing(database) as connection:
