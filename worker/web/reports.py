@@ -48,10 +48,10 @@ class DayRow:
 def reports(ask: Ask) -> Response:
     """The newest days, or `?page=`."""
     folder = ask.site.options.reports
-    number = int(text) if (text := ask.query("page")).isdecimal() and len(text) < 6 else 1
+    number = max(1, int(text)) if (text := ask.query("page")).isdecimal() and len(text) < 6 else 1
     with reading(ask.site.database) as connection:
         records = published.reports(connection)[::-1]
-        first = max(0, number - 1) * DAYS
+        first = (number - 1) * DAYS
         shown = records[first : first + DAYS]
         since = shown[-1].day if shown else date.min
         until = records[first - 1].day if shown and first else None

@@ -62,6 +62,8 @@ def test_a_report_its_event_and_the_next_night(database: Engine, plan: NightlySc
     assert published.state_of(one, folder) == "as made"
     assert (one.difference, one.alarms, one.anchor) == (1, ("unaccounted",), content["chain"]["anchor"])
     assert detail["files"] == published.digests_of(folder)
+    assert (one.level, one.headline) == ("bad", "1 film not accounted for")
+    assert f"<b>{one.headline}</b>" in (folder / published.PAGE).read_text(), "as the page says it"
     assert alarms.pop("CR9") is not None
     assert list(alarms.values()) == [None]
     assert trail.verify(database).whole
