@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.integration.web.conftest import OneVisitor
+from tests.integration.web.conftest import OneVisitor, sqlite_alone
 from worker.web import connection, forms
 from worker.web.app import application
 from worker.web.server import listen, server
@@ -23,6 +23,7 @@ FORM = b"\r\n".join(
 )
 
 
+@sqlite_alone
 def test_who_drips_is_let_go(site: Site, doors: OneVisitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.5)
     monkeypatch.setattr(forms, "SECONDS", 0.5)
