@@ -1,5 +1,6 @@
 """xrayq web: the settings to the parts of the web page."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from worker.errors import ConfigurationError
@@ -40,9 +41,13 @@ def serve(settings: "Settings") -> None:
     from worker.processes.tls_options import tls_of_web
     from worker.setting_values import listening_place
     from worker.web.app import PAGES, application
+<<<<<<< HEAD
     from worker.web.film_tools import FilmTools
     from worker.web.operations.parts import Operations
     from worker.web.server import listen, run
+=======
+    from worker.web.server import listen, run, server
+>>>>>>> s-signin
     from worker.web.site import Site, WebOptions
 
     if not settings.web:
@@ -75,6 +80,7 @@ def serve(settings: "Settings") -> None:
         listener = listen(place.host, place.port)
     except OSError as error:
         raise cannot_listen(place.host, place.port, error) from None
+<<<<<<< HEAD
     try:
         run(app, listener, tls)
     finally:
@@ -98,6 +104,9 @@ def _operations(settings: "Settings") -> "OperationsOptions":
         margin=settings.acceptance_margin,
         strangers=settings.unknown_peers or "allowed on this machine, quarantine from elsewhere",
     )
+=======
+    run(server(app, tls), listener)
+>>>>>>> s-signin
 
 
 def _entrance(settings: "Settings") -> "Entrance":
@@ -122,6 +131,7 @@ def _way(settings: "Settings", site: "Site") -> "Way":
 
     from worker.db.keys import installation_key
     from worker.web.doors import OpenDoors
+    from worker.web.signing_in import users
     from worker.web.signing_in.local import local_way
     from worker.web.signing_in.proxy import ProxyOptions, proxy_way
     from worker.web.signing_in.session_doors import SessionDoors
@@ -136,6 +146,8 @@ def _way(settings: "Settings", site: "Site") -> "Way":
     )
     doors = SessionDoors(site.database, key, lengths)
     if settings.web_sign_in == "local":
+        if not users.listed(site.database):
+            logging.getLogger("xrayq.web").warning("nobody can sign in yet: 'xrayq user add NAME --role admin'")
         return local_way(site, doors, key)
     if settings.web_sign_in == "proxy":
         options = ProxyOptions(user=settings.web_proxy_user, groups=settings.web_proxy_groups, roles=settings.web_roles)

@@ -4,22 +4,27 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+import anyio
 from starlette.requests import Request
 
 LARGEST_FORM = 64 << 10
+SECONDS = 20.0
 MOST_FIELDS = 1000
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
-    """The last value of each field; None where it is none, or too large."""
+    """The last value of each field; None where it is none, too large, or not here in time."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
         return None
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_FORM:
-            return None
+    with anyio.move_on_after(SECONDS) as clock:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LARGEST_FORM:
+                return None
+    if clock.cancelled_caught:
+        return None
     try:
         return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:

@@ -33,7 +33,7 @@ def guarded(page: Page, site: Site, doors: Doors) -> Endpoint:
             log.warning("the database did not answer", extra={"reason": type(error).__name__})
             return site.no_database()
         if visit is None:
-            return _sign_in_first(request)
+            return _sign_in_first(site, request)
         form = await read_form(request) if page.method == "POST" else {}
         if form is None:
             return PlainTextResponse("this is no form of ours", 413)
@@ -82,10 +82,11 @@ def _fault(ask: Ask, status: int, text: str) -> Response:
     return ask.site.page("fault.html", ask, status=status, text=text, code=status)
 
 
-def _sign_in_first(request: Request) -> Response:
+def _sign_in_first(site: Site, request: Request) -> Response:
     if request.headers.get("hx-request") == "true":
         return PlainTextResponse("sign in first", 401, {"hx-redirect": "/sign-in"})
     if request.method != "GET":
-        return PlainTextResponse("sign in first", 401)
+        text = "Nothing was changed: you are not signed in, or were idle for too long. Sign in, and do it once more."
+        return site.outside("outside.html", status=401, heading="Sign in first", text=text, again="/sign-in")
     back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/sign-in?next={quote(back, safe='')}", 303)

@@ -8,6 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from dicom_gateway.tls import Followed
+from worker.web.connection import Connection
 
 log = logging.getLogger("xrayq.web")
 
@@ -36,16 +37,15 @@ def following(tls: Followed) -> ssl.SSLContext:
     return first
 
 
-def run(app: ASGIApp, listener: socket.socket, tls: Followed | None = None) -> None:
-    """Until SIGTERM or SIGINT.
-
+def server(app: ASGIApp, tls: Followed | None = None) -> uvicorn.Server:
+    """
     Args:
         tls: None: plain HTTP.
     """
     config = uvicorn.Config(
         app,
         interface="asgi3",
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -58,5 +58,10 @@ def run(app: ASGIApp, listener: socket.socket, tls: Followed | None = None) -> N
         timeout_graceful_shutdown=STOP_SECONDS,
         ssl_context_factory=(lambda *_: following(tls)) if tls else None,
     )
+    return uvicorn.Server(config)
+
+
+def run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Until SIGTERM or SIGINT."""
     log.info("listening", extra={"port": listener.getsockname()[1]})
-    uvicorn.Server(config).run(sockets=[listener])
+    server.run(sockets=[listener])

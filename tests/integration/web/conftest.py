@@ -20,6 +20,8 @@ from worker.web.people import Person, Visit, WebRole
 from worker.web.site import Site, WebOptions
 
 CSRF = "token-of-this-visit"
+sqlite_alone = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what asks the database nothing that others do not ask on both."""
 
 
 class OneVisitor:

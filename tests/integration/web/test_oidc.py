@@ -16,6 +16,7 @@ from joserfc.jws import JWSRegistry
 from sqlalchemy import Engine, select
 
 from tests import oidc_provider
+from tests.integration.web.conftest import sqlite_alone
 from tests.integration.web.test_signing_in import KEY, LENGTHS, browser_of, told
 from tests.oidc_provider import CLIENT, SECRET, Forge, Provider, new_key
 from worker.db.session import reading
@@ -25,6 +26,7 @@ from worker.web.signing_in.oidc import Mapped, oidc_way
 from worker.web.signing_in.session_doors import SessionDoors
 from worker.web.site import Site
 
+pytestmark = sqlite_alone
 BACK = "http://xrayq.example/sign-in/return"
 
 

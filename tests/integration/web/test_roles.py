@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.types import Message
 
+from tests.integration.web.conftest import sqlite_alone
 from worker.audit import trail
 from worker.web.app import PAGES, application
 from worker.web.page import Page
@@ -136,6 +137,7 @@ def test_nobody_gets_past_the_doors(client: Client, pages: tuple[Page, ...]) -> 
                 assert status == 401, where
 
 
+@sqlite_alone
 def test_a_path_that_looks_like_a_page_is_none(client: Client, database: Engine) -> None:
     sign_in(client, database, WebRole.ADMIN)
     for path in TRICKS:
@@ -156,6 +158,7 @@ def test_a_form_without_this_sessions_token_changes_nothing(
     assert len(list(trail.events(database))) == before
 
 
+@sqlite_alone
 def test_a_form_that_another_site_sends_changes_nothing(client: Client, database: Engine) -> None:
     csrf = {"csrf": sign_in(client, database, WebRole.ADMIN)}
     for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://a.example"}):

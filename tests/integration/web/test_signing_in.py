@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
+from tests.integration.web.conftest import sqlite_alone
 from worker.audit import trail
 from worker.db.session import writing
 from worker.db.tables import web_session
@@ -96,6 +97,7 @@ def test_each_sign_in_has_a_new_session_and_ends_the_one_before(at_home: TestCli
         assert at_home.get("/reading").status_code == status
 
 
+@sqlite_alone
 @pytest.mark.parametrize(
     "to", ["//a.example", "https://a.example", "/\\a.example", "javascript:x", "reading", "/%0d\n"]
 )
@@ -103,6 +105,7 @@ def test_after_signing_in_nobody_goes_elsewhere(to: str, at_home: TestClient) ->
     assert 'name="next" value="/"' in at_home.get("/sign-in", params={"next": to}).text
 
 
+@sqlite_alone
 def test_who_guesses_waits_and_learns_nothing(at_home: TestClient, database: Engine) -> None:
     users.add(database, "jones", WebRole.READER, PASSWORD, actor="operator:test")
     assert [sign_in(at_home, "jones", f"guess {number}")[0] for number in range(OF_PAIR)] == [403] * OF_PAIR
@@ -169,6 +172,7 @@ def test_a_proxy_says_who_it_is_in_every_request(site: Site, database: Engine) -
     assert told(database) == [("signed_in", "operator:jürgen", ""), ("signed_out", "operator:jürgen", "")]
 
 
+@sqlite_alone
 @pytest.mark.parametrize(
     ("said", "why", "words"),
     [
@@ -186,6 +190,7 @@ def test_who_has_no_role_is_told_so(said: dict[str, bytes], why: str, words: str
     assert told(database) == [("sign_in_failed", "unknown", why)]
 
 
+@sqlite_alone
 @pytest.mark.parametrize("address", ["10.9.1.7", "127.0.0.1", "::1", "::ffff:10.9.0.7", ""])
 def test_a_header_from_elsewhere_counts_nothing(
     address: str, site: Site, database: Engine, caplog: pytest.LogCaptureFixture
@@ -202,6 +207,7 @@ def test_a_header_from_elsewhere_counts_nothing(
     assert told(database) == [("sign_in_failed", "unknown", "not_proxied")]
 
 
+@sqlite_alone
 def test_only_our_names_and_the_browsers_own_address(site: Site, database: Engine) -> None:
     browser = behind(site, "10.9.0.7")
     for host in ("elsewhere.example", "10.9.0.1", "", "xrayq.example.elsewhere", "[::1]", "xrayq.example@elsewhere"):

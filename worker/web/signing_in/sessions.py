@@ -2,10 +2,12 @@
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -58,7 +60,7 @@ def person_of(engine: Engine, id: str, lengths: Lengths, *, now: datetime, seen:
     if row is None or row.ends_at <= now or row.seen_at + lengths.idle <= now:
         return None
     if seen and row.seen_at + NOTED <= now:
-        with writing(engine) as connection:
+        with suppress(SQLAlchemyError), writing(engine) as connection:  # a full disk does not sign anybody out
             connection.execute(update(web_session).where(of_id).values(seen_at=now))
     return Person(name=row.name, role=WebRole(row.role))
 
