@@ -41,13 +41,9 @@ def serve(settings: "Settings") -> None:
     from worker.processes.tls_options import tls_of_web
     from worker.setting_values import listening_place
     from worker.web.app import PAGES, application
-<<<<<<< HEAD
     from worker.web.film_tools import FilmTools
     from worker.web.operations.parts import Operations
-    from worker.web.server import listen, run
-=======
     from worker.web.server import listen, run, server
->>>>>>> s-signin
     from worker.web.site import Site, WebOptions
 
     if not settings.web:
@@ -80,9 +76,8 @@ def serve(settings: "Settings") -> None:
         listener = listen(place.host, place.port)
     except OSError as error:
         raise cannot_listen(place.host, place.port, error) from None
-<<<<<<< HEAD
     try:
-        run(app, listener, tls)
+        run(server(app, tls), listener)
     finally:
         pictures.close()
 
@@ -104,9 +99,6 @@ def _operations(settings: "Settings") -> "OperationsOptions":
         margin=settings.acceptance_margin,
         strangers=settings.unknown_peers or "allowed on this machine, quarantine from elsewhere",
     )
-=======
-    run(server(app, tls), listener)
->>>>>>> s-signin
 
 
 def _entrance(settings: "Settings") -> "Entrance":
