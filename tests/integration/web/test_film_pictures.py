@@ -150,11 +150,10 @@ def test_there_are_words_where_there_is_no_picture(
     assert "<img" not in page
 
 
-@pytest.mark.parametrize(
-    "query", ["side=15", "side=99999", "side=x", "centre=1", "width=1", "centre=nan&width=1", "centre=1&width=0"]
-)
-def test_what_no_viewer_asks_for_is_refused(query: str, browser: TestClient, key: int) -> None:
-    assert browser.get(f"/film/{key}/picture.png?{query}").status_code == 400
+def test_what_no_viewer_asks_for_is_refused(browser: TestClient, key: int) -> None:
+    windows = ("centre=1", "width=1", "centre=nan&width=1", "centre=1&width=0")
+    for query in ("side=15", "side=99999", "side=x", *windows):
+        assert browser.get(f"/film/{key}/picture.png?{query}").status_code == 400, query
 
 
 def test_no_picture_without_a_look_in_the_trail(browser: TestClient, database: Engine, key: int) -> None:
