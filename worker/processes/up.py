@@ -27,7 +27,8 @@ from worker.settings import Settings
 
 log = logging.getLogger("xrayq.up")
 
-ROLES = ("gateway", "relay", "worker", "web")
+ROLES = ("gateway", "relay", "worker")
+WITH_PAGE = (*ROLES, "web")
 STOP_SECONDS = 20.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = {"gateway": 2.0}
@@ -151,8 +152,7 @@ def supervise(settings: Settings) -> None:
             command=[sys.executable, "-m", "worker.cli", role],
             pause=Pause(longest=LONGEST_PAUSE.get(role, LONGEST_PAUSE_ELSE)),
         )
-        for role in ROLES
-        if role != "web" or settings.web
+        for role in (WITH_PAGE if settings.web else ROLES)
     ]
     try:
         if redis:
