@@ -99,7 +99,11 @@ def test_each_sign_in_has_a_new_session_and_ends_the_one_before(at_home: TestCli
 
 @sqlite_alone
 @pytest.mark.parametrize(
-    "to", ["//a.example", "https://a.example", "/\\a.example", "javascript:x", "reading", "/%0d\n"]
+    "to",
+    [
+        *("//a.example", "https://a.example", "/\\a.example", "javascript:x", "reading", "/%0d\n"),
+        *("//[", "http://[", "//a\uff0fb"),
+    ],
 )
 def test_after_signing_in_nobody_goes_elsewhere(to: str, at_home: TestClient) -> None:
     assert 'name="next" value="/"' in at_home.get("/sign-in", params={"next": to}).text
