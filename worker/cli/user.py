@@ -30,9 +30,10 @@ def add(name: Name, role: Annotated[str, typer.Option(help=ROLE_HELP)] = "viewer
     xrayq user add chief --role admin < password.txt
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     settings, chosen = load_settings(), _role(role)
-    users.local_name(name)  # before a password is typed
+    person_name(name)  # before a password is typed
     kept = users.add(open_database(settings, writes=True), name, chosen, _password(), actor=operator())
     typer.echo(f"{kept} may sign in as {chosen}{_unless_local(settings)}")
 
@@ -67,10 +68,11 @@ def role(name: Name, role: Annotated[str, typer.Argument(help=ROLE_HELP)]) -> No
     xrayq user role jones operator
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     chosen = _role(role)
     users.change_role(open_database(load_settings(), writes=True), name, chosen, actor=operator())
-    typer.echo(f"{users.local_name(name)} is {chosen} now")
+    typer.echo(f"{person_name(name)} is {chosen} now")
 
 
 @app.command()
@@ -81,11 +83,12 @@ def password(name: Name) -> None:
     xrayq user password jones
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     database = open_database(load_settings(), writes=True)
     users.must_be_there(database, name)
     users.change_password(database, name, _password(), actor=operator())
-    typer.echo(f"{users.local_name(name)} has another password now")
+    typer.echo(f"{person_name(name)} has another password now")
 
 
 @app.command()
@@ -96,9 +99,10 @@ def remove(name: Name) -> None:
     xrayq user remove jones
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     users.remove(open_database(load_settings(), writes=True), name, actor=operator())
-    typer.echo(f"{users.local_name(name)} is removed")
+    typer.echo(f"{person_name(name)} is removed")
 
 
 def _role(text: str) -> "WebRole":

@@ -160,6 +160,7 @@ def test_a_proxy_says_who_it_is_in_every_request(site: Site, database: Engine) -
     browser = behind(site, "10.9.0.7")
     browser.base_url = browser.base_url.copy_with(scheme="https")  # as the browser sees it
     assert enter(browser, SAID) == 200
+    assert browser.get("/reading", headers=SAID | {"x-forwarded-user": "JÜRGEN".encode()}).status_code == 200
     page = browser.get("/reading", headers=SAID).text
     assert "jürgen <small>reader</small>" in page
     csrf = {"csrf": token_in(page)}

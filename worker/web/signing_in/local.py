@@ -15,9 +15,9 @@ from worker.web.signing_in import users
 from worker.web.signing_in.attempts import Attempts
 from worker.web.signing_in.cookies import Cookie, token_of
 from worker.web.signing_in.failures import Failures
+from worker.web.signing_in.names import person_name
 from worker.web.signing_in.passwords import matches
 from worker.web.signing_in.session_doors import SessionDoors
-from worker.web.signing_in.users import local_name
 from worker.web.signing_in.way import Way, open_route, signed_out
 from worker.web.site import Site
 
@@ -96,6 +96,6 @@ class _SignIn:
 
 def _name(typed: str) -> str:
     try:
-        return local_name(typed)
+        return person_name(typed)
     except ConfigurationError:
         return NO_NAME
