@@ -7,6 +7,7 @@ import typer
 from worker.cli.common import JsonOption, clock, load_settings, must_be_one_of, operator, print_json, wide_console
 from worker.errors import ConfigurationError
 from worker.processes.parts import open_database
+from worker.words import counted
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -103,6 +104,20 @@ def remove(name: Name) -> None:
 
     users.remove(open_database(load_settings(), writes=True), name, actor=operator())
     typer.echo(f"{person_name(name)} is removed")
+
+
+@app.command("sign-out")
+def sign_out(name: Name) -> None:
+    """Sign somebody out everywhere, also whom a proxy or a provider signed in. They may sign in again.
+
+    \b
+    xrayq user sign-out jones
+    """
+    from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
+
+    ended = users.sign_out(open_database(load_settings(), writes=True), name, actor=operator())
+    typer.echo(f"{person_name(name)} is signed in nowhere now; before it was {counted(ended, 'browser')}")
 
 
 def _role(text: str) -> "WebRole":

@@ -98,6 +98,16 @@ def test_each_sign_in_has_a_new_session_and_ends_the_one_before(at_home: TestCli
 
 
 @sqlite_alone
+def test_a_session_ends_where_others_say_who_somebody_is(at_home: TestClient, site: Site, database: Engine) -> None:
+    users.add(database, "jones", WebRole.READER, PASSWORD, actor="operator:test")
+    sign_in(at_home, "jones", PASSWORD)
+    for rules, status in (("", 200), ("('oidc', 'https://login.example')", 303)):
+        other = browser_of(site, local_way(site, SessionDoors(database, KEY, LENGTHS, rules), KEY))
+        other.cookies.update(at_home.cookies)
+        assert other.get("/reading").status_code == status
+
+
+@sqlite_alone
 @pytest.mark.parametrize(
     "to",
     [

@@ -47,13 +47,16 @@ def test_a_change_of_a_user_ends_the_sessions(database: Engine) -> None:
     # The password was right a moment ago, and is another now.
     assert sessions.start_local(database, "jones", old, LENGTHS, address="10.1.2.3", now=NOW) is None
     id = signed_in()
+    assert (users.sign_out(database, "JONES", actor="operator:test"), found(database, id, 1)) == (1, None)
+    assert users.sign_out(database, "jones", actor="operator:test") == 0
+    id = signed_in()
     users.remove(database, "jones", actor="operator:test")
     assert found(database, id, 1) is None
     with pytest.raises(NotFound):
         users.remove(database, "jones", actor="operator:test")
     assert trail.verify(database).whole
     told = [(row.action, row.actor) for row in trail.events(database)]
-    assert told.count(("signed_in", "operator:jones")) == 3
+    assert told.count(("signed_in", "operator:jones")) == 4
     assert told[-1] == ("user_removed", "operator:test")
     assert not any(
         "password" in str(value) for row in trail.events(database) for value in row.detail if value != "what"

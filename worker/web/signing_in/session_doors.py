@@ -23,15 +23,16 @@ SIGNED_OUT = "/signed-out"
 class SessionDoors:
     """Who has a session that goes on."""
 
-    def __init__(self, engine: Engine, key: bytes, lengths: Lengths) -> None:
+    def __init__(self, engine: Engine, key: bytes, lengths: Lengths, rules: str = "") -> None:
         """
         Args:
             key: of this installation: it signs cookies, and makes the tokens of forms.
+            rules: who says who somebody is, and which roles that gives. A session that began under others is none.
         """
         self._engine = engine
         self._key = key
         self._lengths = lengths
-        self._cookie = Cookie("xrayq-session", key)
+        self._cookie = Cookie("xrayq-session", key, of=rules)
         self.pages = (Page(path="/sign-out", method="POST", least=WebRole.VIEWER, answer=self._sign_out),)
 
     def visit(self, request: Request) -> Visit | None:

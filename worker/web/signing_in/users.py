@@ -86,6 +86,16 @@ def remove(engine: Engine, name: str, *, actor: str) -> None:
         _told(connection, Action.USER_REMOVED, before.name, actor, role=before.role)
 
 
+def sign_out(engine: Engine, name: str, *, actor: str) -> int:
+    """Ends every session under a name, whoever made sure of it: a user of ours, a proxy or a provider. How many."""
+    name = person_name(name)
+    with writing(engine) as connection:
+        ended = connection.execute(delete(web_session).where(web_session.c.name == name)).rowcount
+        if ended:
+            _told(connection, Action.USER_CHANGED, name, actor, what="signed_out")
+    return ended
+
+
 def must_be_there(engine: Engine, name: str) -> None:
     """Raises NotFound."""
     if password_hash(engine, person_name(name)) is None:
