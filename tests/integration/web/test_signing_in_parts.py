@@ -1,15 +1,18 @@
 """Users, sessions and attempts, as the database and the clock have them."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
 
+from tests.integration.web.conftest import sqlite_alone
 from worker.audit import trail
 from worker.errors import ConfigurationError, NotFound, WrongState
 from worker.web.people import Person, WebRole
 from worker.web.signing_in import sessions, users
-from worker.web.signing_in.attempts import OF_PAIR, WINDOW, Attempts
+from worker.web.signing_in.attempts import OF_NAME, OF_PAIR, WINDOW, Attempts
+from worker.web.signing_in.failures import A_MINUTE, TOO_MANY, Failures
 from worker.web.signing_in.names import person_name, role_of
 from worker.web.signing_in.passwords import matches
 
@@ -91,6 +94,18 @@ def test_who_guesses_waits_and_a_colleague_elsewhere_does_not() -> None:
     assert attempts.wait("jones", "2001:db8::ffff", 1.0) > 0
     many = [attempts.wait(f"name{number}", "10.9.9.9", 0.0) for number in range(31)]
     assert many[-2:] == [0.0, WINDOW]
+
+
+@sqlite_alone
+def test_a_guess_is_in_the_trail_however_much_else_is_tried(database: Engine) -> None:
+    failures = Failures(database)
+    for why, person, times in ((TOO_MANY, None, 30), ("unknown_name", None, 30), ("wrong_password", "jones", OF_NAME)):
+        for _ in range(times):
+            failures.tell(why, address="10.1.2.3", person=person)
+    told = Counter(row.detail["reason"] for row in trail.events(database))
+    assert told["wrong_password"] == OF_NAME
+    assert told[TOO_MANY] <= 2 * A_MINUTE  # a minute may end meanwhile
+    assert sum(row.detail.get("left_out_before", 0) for row in trail.events(database)) == 60 - told.total() + OF_NAME
 
 
 @pytest.mark.parametrize("name", ["", "relay", "Gateway", "operator:jones", "this machine", "a" * 56, "a\nb", "(x)"])
