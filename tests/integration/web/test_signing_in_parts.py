@@ -11,7 +11,7 @@ from worker.audit import trail
 from worker.errors import ConfigurationError, NotFound, WrongState
 from worker.web.people import Person, WebRole
 from worker.web.signing_in import sessions, users
-from worker.web.signing_in.attempts import OF_NAME, OF_PAIR, WINDOW, Attempts
+from worker.web.signing_in.attempts import OF_ADDRESS, OF_NAME, OF_PAIR, WINDOW, Attempts
 from worker.web.signing_in.failures import A_MINUTE, TOO_MANY, Failures
 from worker.web.signing_in.names import person_name, role_of
 from worker.web.signing_in.passwords import matches
@@ -94,6 +94,20 @@ def test_who_guesses_waits_and_a_colleague_elsewhere_does_not() -> None:
     assert attempts.wait("jones", "2001:db8::ffff", 1.0) > 0
     many = [attempts.wait(f"name{number}", "10.9.9.9", 0.0) for number in range(31)]
     assert many[-2:] == [0.0, WINDOW]
+
+
+def test_right_passwords_keep_nobody_out_and_guesses_not_from_ones_own_desk() -> None:
+    attempts = Attempts()
+    for number in range(OF_ADDRESS + 1):
+        assert attempts.wait(f"name{number}", "10.1.2.3", float(number)) == 0.0
+        attempts.right(f"name{number}", "10.1.2.3")
+    assert attempts.wait("jones", "10.1.2.9", 40.0) == 0.0
+    attempts.right("jones", "10.1.2.9")
+    for number in range(OF_NAME):
+        assert attempts.wait("jones", f"10.9.9.{number // OF_PAIR}", 41.0) == 0.0
+    assert attempts.wait("jones", "10.8.8.8", 42.0) > 0
+    assert [attempts.wait("jones", "10.1.2.9", 42.0) for _ in range(OF_PAIR)] == [0.0] * OF_PAIR
+    assert attempts.wait("jones", "10.1.2.9", 43.0) > 0
 
 
 @sqlite_alone

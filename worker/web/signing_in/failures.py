@@ -1,7 +1,7 @@
 """Failed sign-ins in the audit trail and the log. Only so many a minute: who tries fills neither.
 
-Guesses at the password of somebody whom we know are all there: as many as `attempts` lets be made for one name. A name that is
-unknown is not kept: people type passwords into the wrong field.
+Guesses at the password of somebody whom we know are all there: as many as `attempts` lets be made for one name. A name
+that is unknown is not kept: people type passwords into the wrong field.
 """
 
 import logging
