@@ -69,9 +69,11 @@ def test_a_password_lets_in_and_signing_out_lets_out(at_home: TestClient, databa
     assert at_home.get("/sign-in?next=/reading").headers["location"] == "/reading"
     out = at_home.post("/sign-out", data={"csrf": token_in(page.text)})
     assert out.headers["location"] == "/signed-out"
+    assert out.headers["clear-site-data"] == '"cache"'
     assert "Signed out" in at_home.get("/signed-out").text
     at_home.cookies.set("xrayq-session", first, domain="xrayq.example")
-    assert at_home.get("/reading").status_code == 303
+    ended = at_home.get("/reading")
+    assert (ended.status_code, ended.headers["clear-site-data"]) == (303, '"cache"')
     assert told(database)[1:] == [
         ("sign_in_failed", "operator:jones", "wrong_password"),
         ("sign_in_failed", "unknown", "unknown_name"),

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from worker.web.arrival import arrival_of
 from worker.web.forms import own_path
+from worker.web.headers import FORGET
 from worker.web.page import Ask, Page
 from worker.web.people import Person, Visit, WebRole
 from worker.web.signing_in import sessions
@@ -68,6 +69,7 @@ class SessionDoors:
             sessions.end(self._engine, id, address=arrival_of(ask.request).address)
         answer = go_to(SIGNED_OUT)
         self._cookie.clear(ask.request, answer)
+        answer.headers.update(FORGET)
         return answer
 
 
