@@ -143,7 +143,7 @@ def _way(settings: "Settings", site: "Site") -> "Way":
         return local_way(site, doors, key)
     if settings.web_sign_in == "proxy":
         options = ProxyOptions(user=settings.web_proxy_user, groups=settings.web_proxy_groups, roles=settings.web_roles)
-        return proxy_way(site, doors, options)
+        return proxy_way(site, doors, key, options)
     return _oidc(settings, site, doors, key)
 
 

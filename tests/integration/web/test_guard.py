@@ -43,6 +43,7 @@ def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(browser: 
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == ("no-cache" if path.startswith("/static") else "no-store")
 
 
 @sqlite_alone

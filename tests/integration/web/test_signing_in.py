@@ -159,8 +159,10 @@ SAID = {"x-forwarded-user": "jürgen".encode(), "x-forwarded-groups": b"xray, re
 
 def behind(site: Site, address: str, entrance: Entrance = PROXY) -> TestClient:
     options = ProxyOptions(user="X-Forwarded-User", groups="X-Forwarded-Groups", roles=("readers:reader", "it:admin"))
-    way = proxy_way(site, SessionDoors(site.database, KEY, LENGTHS), options)
-    return browser_of(site, way, entrance, address)
+    way = proxy_way(site, SessionDoors(site.database, KEY, LENGTHS), KEY, options)
+    browser = browser_of(site, way, entrance, address)
+    browser.base_url = browser.base_url.copy_with(scheme="https")  # as the browser sees it
+    return browser
 
 
 def enter(browser: TestClient, said: dict[str, bytes]) -> int:
@@ -170,7 +172,6 @@ def enter(browser: TestClient, said: dict[str, bytes]) -> int:
 
 def test_a_proxy_says_who_it_is_in_every_request(site: Site, database: Engine) -> None:
     browser = behind(site, "10.9.0.7")
-    browser.base_url = browser.base_url.copy_with(scheme="https")  # as the browser sees it
     assert enter(browser, SAID) == 200
     assert browser.get("/reading", headers=SAID | {"x-forwarded-user": "JÜRGEN".encode()}).status_code == 200
     page = browser.get("/reading", headers=SAID).text
@@ -187,6 +188,16 @@ def test_a_proxy_says_who_it_is_in_every_request(site: Site, database: Engine) -
     assert browser.post("/sign-out", data=csrf, headers=SAID).headers["location"] == "/signed-out"
     assert browser.get("/reading", headers=SAID).status_code == 303
     assert told(database) == [("signed_in", "operator:jürgen", ""), ("signed_out", "operator:jürgen", "")]
+
+
+@sqlite_alone
+def test_a_browser_that_keeps_no_cookies_begins_no_session(site: Site, database: Engine) -> None:
+    browser = behind(site, "10.9.0.7")
+    again = browser.get("/sign-in?next=/reading", headers=SAID).headers["location"]
+    browser.cookies.clear()
+    answer = browser.get(again, headers=SAID)
+    assert (answer.status_code, "keeps no cookies" in answer.text) == (403, True)
+    assert told(database) == [("sign_in_failed", "unknown", "no_cookies")]
 
 
 @sqlite_alone
@@ -232,6 +243,6 @@ def test_only_our_names_and_the_browsers_own_address(site: Site, database: Engin
     for host in ("xrayq.example", "XRAYQ.example:8443", "xrayq.example."):
         assert browser.get("/signed-out", headers={"host": host}).status_code == 200, host
     via = {"x-forwarded-for": b"6.6.6.6, 10.1.2.3, 10.9.0.9"}  # the first is the browser's own word
-    browser.get("/sign-in", headers=SAID | via)
+    browser.get("/sign-in", headers=SAID | via, follow_redirects=True)
     (event,) = trail.events(database)
     assert event.detail == {"role": "reader", "address": "10.1.2.3"}
