@@ -83,7 +83,7 @@ def test_every_command_that_shows_has_json() -> None:
     without = {words for words, one in commands().items() if all("--json" not in option.opts for option in one.params)}
     changes = {"instance requeue", "instance reject", "instance admit", "peer add", "peer import", "peer remove"}
     changes |= {f"backfill {word}" for word in ("start", "pause", "resume", "cancel")}
-    changes |= {f"user {word}" for word in ("add", "role", "password", "remove")}
+    changes |= {f"user {word}" for word in ("add", "role", "password", "remove", "sign-out")}
     changes |= {"peer admit", "peer reject", "bundle activate", "bundle shadow", "bundle retire"}
     changes |= {
         "device silence",

@@ -7,6 +7,7 @@ import typer
 from worker.cli.common import JsonOption, clock, load_settings, must_be_one_of, operator, print_json, wide_console
 from worker.errors import ConfigurationError
 from worker.processes.parts import open_database
+from worker.words import counted
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -30,9 +31,10 @@ def add(name: Name, role: Annotated[str, typer.Option(help=ROLE_HELP)] = "viewer
     xrayq user add chief --role admin < password.txt
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     settings, chosen = load_settings(), _role(role)
-    users.local_name(name)  # before a password is typed
+    person_name(name)  # before a password is typed
     kept = users.add(open_database(settings, writes=True), name, chosen, _password(), actor=operator())
     typer.echo(f"{kept} may sign in as {chosen}{_unless_local(settings)}")
 
@@ -67,10 +69,11 @@ def role(name: Name, role: Annotated[str, typer.Argument(help=ROLE_HELP)]) -> No
     xrayq user role jones operator
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     chosen = _role(role)
     users.change_role(open_database(load_settings(), writes=True), name, chosen, actor=operator())
-    typer.echo(f"{users.local_name(name)} is {chosen} now")
+    typer.echo(f"{person_name(name)} is {chosen} now")
 
 
 @app.command()
@@ -81,11 +84,12 @@ def password(name: Name) -> None:
     xrayq user password jones
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     database = open_database(load_settings(), writes=True)
     users.must_be_there(database, name)
     users.change_password(database, name, _password(), actor=operator())
-    typer.echo(f"{users.local_name(name)} has another password now")
+    typer.echo(f"{person_name(name)} has another password now")
 
 
 @app.command()
@@ -96,9 +100,24 @@ def remove(name: Name) -> None:
     xrayq user remove jones
     """
     from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
 
     users.remove(open_database(load_settings(), writes=True), name, actor=operator())
-    typer.echo(f"{users.local_name(name)} is removed")
+    typer.echo(f"{person_name(name)} is removed")
+
+
+@app.command("sign-out")
+def sign_out(name: Name) -> None:
+    """Sign somebody out everywhere, also whom a proxy or a provider signed in. They may sign in again.
+
+    \b
+    xrayq user sign-out jones
+    """
+    from worker.web.signing_in import users
+    from worker.web.signing_in.names import person_name
+
+    ended = users.sign_out(open_database(load_settings(), writes=True), name, actor=operator())
+    typer.echo(f"{person_name(name)} is signed in nowhere now; before it was {counted(ended, 'browser')}")
 
 
 def _role(text: str) -> "WebRole":

@@ -136,15 +136,23 @@ def _way(settings: "Settings", site: "Site") -> "Way":
     lengths = Lengths(
         whole=timedelta(hours=settings.web_session_hours), idle=timedelta(minutes=settings.web_idle_minutes)
     )
-    doors = SessionDoors(site.database, key, lengths)
+    doors = SessionDoors(site.database, key, lengths, sign_in_rules(settings))
     if settings.web_sign_in == "local":
         if not users.listed(site.database):
             logging.getLogger("xrayq.web").warning("nobody can sign in yet: 'xrayq user add NAME --role admin'")
         return local_way(site, doors, key)
     if settings.web_sign_in == "proxy":
         options = ProxyOptions(user=settings.web_proxy_user, groups=settings.web_proxy_groups, roles=settings.web_roles)
-        return proxy_way(site, doors, options)
+        return proxy_way(site, doors, key, options)
     return _oidc(settings, site, doors, key)
+
+
+def sign_in_rules(settings: "Settings") -> str:
+    """Whose word counts for who somebody is, and which roles it gives."""
+    oidc = settings.web_oidc_issuer, settings.web_oidc_client_id, settings.web_oidc_name, settings.web_oidc_role
+    proxy = settings.web_proxy_user, settings.web_proxy_groups
+    theirs = {"oidc": (*oidc, *settings.web_roles), "proxy": (*proxy, *settings.web_roles)}
+    return repr((settings.web_sign_in, *theirs.get(settings.web_sign_in, ())))
 
 
 def _oidc(settings: "Settings", site: "Site", doors: "SessionDoors", key: bytes) -> "Way":

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -16,6 +17,22 @@ from worker.web.headers import SecurityHeaders
 from worker.web.operations import pages as operations
 from worker.web.page import Page
 from worker.web.site import Site
+from worker.web.unexpected import Unexpected
+
+
+class Key(Convertor[int]):
+    """A key of the database in a path. Starlette's own takes any number of digits, and int() no more than 4300."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("int", Key())
 
 PAGES: tuple[Page, ...] = (
     *worklist.PAGES,
@@ -46,5 +63,5 @@ def application(
     routes = [Route(page.path, guarded(page, site, doors), methods=[page.method]) for page in pages]
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     nothing = Mount("", no_page(site, doors))  # takes every path and method that those before it do not
-    ours = [Middleware(SecurityHeaders), Middleware(Door, entrance)]
+    ours = [Middleware(SecurityHeaders), Middleware(Unexpected, site), Middleware(Door, entrance)]
     return Starlette(routes=[*outside, *routes, static, nothing], middleware=ours)

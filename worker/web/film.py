@@ -126,7 +126,11 @@ def _no_picture(ask: Ask, view: InstanceView) -> str:
         return "What came was not kept: there is no picture of it."
     if ask.site.films is None:
         return "This page was started without pictures."
-    if not ask.site.films.spooled(view).path.exists():
+    try:
+        there = ask.site.films.spooled(view).path.exists()
+    except OSError:
+        return "The spool cannot be read now: try again in a moment."
+    if not there:
         return "The film is not in the spool any more: look at it in the PACS."
     return ""
 

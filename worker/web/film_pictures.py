@@ -112,7 +112,7 @@ def _png(ask: Ask, asked: _Asked, draw: Callable[[], bytes], scorer: Scorer | No
     url = ask.request.url
     of = (version("xrayq"), asked.film.digest, url.path, url.query, str(scorer))
     tag = f'"{hashlib.sha256(repr(of).encode()).hexdigest()[:32]}"'
-    if ask.request.headers.get("if-none-match") == tag and asked.film.path.exists():
+    if ask.request.headers.get("if-none-match") == tag and asked.film.is_there():
         return Response(status_code=304, headers=HEADERS | {"etag": tag})
     try:
         drawn = draw()

@@ -2,10 +2,10 @@
 
 import hmac
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import anyio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 LARGEST_FORM = 64 << 10
 SECONDS = 20.0
@@ -19,10 +19,13 @@ async def read_form(request: Request) -> dict[str, str] | None:
         return None
     body = bytearray()
     with anyio.move_on_after(SECONDS) as clock:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > LARGEST_FORM:
-                return None
+        try:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > LARGEST_FORM:
+                    return None
+        except ClientDisconnect:
+            return None
     if clock.cancelled_caught:
         return None
     try:
@@ -39,7 +42,7 @@ def is_ours(request: Request, form: Mapping[str, str], token: str) -> bool:
 
 def own_path(text: str) -> str:
     """A path of ours, to go to after signing in; "/" for anything else, such as //elsewhere.example."""
-    parts = urlsplit(text) if text.isprintable() and "\\" not in text else None
+    parts = _parts(text) if text.isprintable() and "\\" not in text else None
     own = parts and not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith("//")
     return text if own else "/"
 
@@ -49,4 +52,15 @@ def _of_this_site(request: Request) -> bool:
     if site := request.headers.get("sec-fetch-site"):
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if origin is None:
+        return True
+    parts = _parts(origin)
+    return parts is not None and parts.netloc == request.headers.get("host")
+
+
+def _parts(address: str) -> SplitResult | None:
+    """None where it is none, such as http://[ ."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None

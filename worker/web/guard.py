@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from worker.errors import NotFound, WorkerError, WrongState
 from worker.web.doors import Doors
 from worker.web.forms import is_ours, read_form
+from worker.web.headers import FORGET
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import Site
@@ -33,7 +34,10 @@ def guarded(page: Page, site: Site, doors: Doors) -> Endpoint:
             log.warning("the database did not answer", extra={"reason": type(error).__name__})
             return site.no_database()
         if visit is None:
-            return _sign_in_first(site, request)
+            answer = _sign_in_first(site, request)
+            if request.cookies:  # of a session that has ended, maybe
+                answer.headers.update(FORGET)
+            return answer
         form = await read_form(request) if page.method == "POST" else {}
         if form is None:
             return PlainTextResponse("this is no form of ours", 413)

@@ -148,6 +148,9 @@ def test_there_are_words_where_there_is_no_picture(
     page = browser.get(f"/film/{key}").text
     assert "not in the spool any more" in page
     assert "<img" not in page
+    path.symlink_to("a" * 300)  # ENAMETOOLONG, as ESTALE of a file server
+    assert browser.get(f"/film/{key}/picture.png?side=100", headers={"if-none-match": kept}).status_code == 422
+    assert "The spool cannot be read now" in browser.get(f"/film/{key}").text
 
 
 def test_what_no_viewer_asks_for_is_refused(browser: TestClient, key: int) -> None:

@@ -69,9 +69,11 @@ def test_a_password_lets_in_and_signing_out_lets_out(at_home: TestClient, databa
     assert at_home.get("/sign-in?next=/reading").headers["location"] == "/reading"
     out = at_home.post("/sign-out", data={"csrf": token_in(page.text)})
     assert out.headers["location"] == "/signed-out"
+    assert out.headers["clear-site-data"] == '"cache"'
     assert "Signed out" in at_home.get("/signed-out").text
     at_home.cookies.set("xrayq-session", first, domain="xrayq.example")
-    assert at_home.get("/reading").status_code == 303
+    ended = at_home.get("/reading")
+    assert (ended.status_code, ended.headers["clear-site-data"]) == (303, '"cache"')
     assert told(database)[1:] == [
         ("sign_in_failed", "operator:jones", "wrong_password"),
         ("sign_in_failed", "unknown", "unknown_name"),
@@ -98,8 +100,22 @@ def test_each_sign_in_has_a_new_session_and_ends_the_one_before(at_home: TestCli
 
 
 @sqlite_alone
+def test_a_session_ends_where_others_say_who_somebody_is(at_home: TestClient, site: Site, database: Engine) -> None:
+    users.add(database, "jones", WebRole.READER, PASSWORD, actor="operator:test")
+    sign_in(at_home, "jones", PASSWORD)
+    for rules, status in (("", 200), ("('oidc', 'https://login.example')", 303)):
+        other = browser_of(site, local_way(site, SessionDoors(database, KEY, LENGTHS, rules), KEY))
+        other.cookies.update(at_home.cookies)
+        assert other.get("/reading").status_code == status
+
+
+@sqlite_alone
 @pytest.mark.parametrize(
-    "to", ["//a.example", "https://a.example", "/\\a.example", "javascript:x", "reading", "/%0d\n"]
+    "to",
+    [
+        *("//a.example", "https://a.example", "/\\a.example", "javascript:x", "reading", "/%0d\n"),
+        *("//[", "http://[", "//a\uff0fb"),
+    ],
 )
 def test_after_signing_in_nobody_goes_elsewhere(to: str, at_home: TestClient) -> None:
     assert 'name="next" value="/"' in at_home.get("/sign-in", params={"next": to}).text
@@ -143,8 +159,10 @@ SAID = {"x-forwarded-user": "jürgen".encode(), "x-forwarded-groups": b"xray, re
 
 def behind(site: Site, address: str, entrance: Entrance = PROXY) -> TestClient:
     options = ProxyOptions(user="X-Forwarded-User", groups="X-Forwarded-Groups", roles=("readers:reader", "it:admin"))
-    way = proxy_way(site, SessionDoors(site.database, KEY, LENGTHS), options)
-    return browser_of(site, way, entrance, address)
+    way = proxy_way(site, SessionDoors(site.database, KEY, LENGTHS), KEY, options)
+    browser = browser_of(site, way, entrance, address)
+    browser.base_url = browser.base_url.copy_with(scheme="https")  # as the browser sees it
+    return browser
 
 
 def enter(browser: TestClient, said: dict[str, bytes]) -> int:
@@ -154,8 +172,8 @@ def enter(browser: TestClient, said: dict[str, bytes]) -> int:
 
 def test_a_proxy_says_who_it_is_in_every_request(site: Site, database: Engine) -> None:
     browser = behind(site, "10.9.0.7")
-    browser.base_url = browser.base_url.copy_with(scheme="https")  # as the browser sees it
     assert enter(browser, SAID) == 200
+    assert browser.get("/reading", headers=SAID | {"x-forwarded-user": "JÜRGEN".encode()}).status_code == 200
     page = browser.get("/reading", headers=SAID).text
     assert "jürgen <small>reader</small>" in page
     csrf = {"csrf": token_in(page)}
@@ -170,6 +188,16 @@ def test_a_proxy_says_who_it_is_in_every_request(site: Site, database: Engine) -
     assert browser.post("/sign-out", data=csrf, headers=SAID).headers["location"] == "/signed-out"
     assert browser.get("/reading", headers=SAID).status_code == 303
     assert told(database) == [("signed_in", "operator:jürgen", ""), ("signed_out", "operator:jürgen", "")]
+
+
+@sqlite_alone
+def test_a_browser_that_keeps_no_cookies_begins_no_session(site: Site, database: Engine) -> None:
+    browser = behind(site, "10.9.0.7")
+    again = browser.get("/sign-in?next=/reading", headers=SAID).headers["location"]
+    browser.cookies.clear()
+    answer = browser.get(again, headers=SAID)
+    assert (answer.status_code, "keeps no cookies" in answer.text) == (403, True)
+    assert told(database) == [("sign_in_failed", "unknown", "no_cookies")]
 
 
 @sqlite_alone
@@ -215,6 +243,6 @@ def test_only_our_names_and_the_browsers_own_address(site: Site, database: Engin
     for host in ("xrayq.example", "XRAYQ.example:8443", "xrayq.example."):
         assert browser.get("/signed-out", headers={"host": host}).status_code == 200, host
     via = {"x-forwarded-for": b"6.6.6.6, 10.1.2.3, 10.9.0.9"}  # the first is the browser's own word
-    browser.get("/sign-in", headers=SAID | via)
+    browser.get("/sign-in", headers=SAID | via, follow_redirects=True)
     (event,) = trail.events(database)
     assert event.detail == {"role": "reader", "address": "10.1.2.3"}

@@ -63,6 +63,8 @@ def test_a_person_signs_in_over_tls_and_a_new_certificate_is_shown(
             removed = typed("user", "remove", "JONES", **settings)
             assert removed.stdout == "jones is removed\n"
             assert browser.get("/").status_code == 303
+            ended = typed("user", "sign-out", "Jones", **settings).stdout
+            assert ended == "jones is signed in nowhere now; before it was 0 browsers\n"
         with pytest.raises(httpx.TransportError):
             httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
     text = (tmp_path / "log").read_text()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from worker.cli.web import sign_in_rules
 from worker.processes import alarm_options
 from worker.processes.ask_options import ask_options
 from worker.secret_files import SECRETS, variable_of
@@ -382,6 +383,12 @@ def test_a_page_that_everybody_or_nobody_could_open_is_refused(given: dict[str, 
 )
 def test_a_page_for_the_network(given: dict[str, Any]) -> None:
     assert Settings(**given).web_sign_in == given["web_sign_in"]
+
+
+def test_who_signed_in_before_is_not_taken_for_who_may_now() -> None:
+    roles, issuer = {"web_roles": "*:reader"}, {"web_oidc_issuer": "https://b.example"}
+    given = ({"web_sign_in": "local"}, OIDC, OIDC | roles, OIDC | issuer)
+    assert len({sign_in_rules(Settings(**one)) for one in given}) == len(given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ class FilmPictures:
     def _film_maps(self, film: SpooledFilm, scorer: Scorer) -> tuple[Seen, FilmMaps]:
         key = film.digest, scorer
         with self._maps_lock:
-            if key in self._maps and film.path.exists():
+            if key in self._maps and film.is_there():
                 self._maps.move_to_end(key)
                 return self._maps[key]
         network = self._network(scorer)

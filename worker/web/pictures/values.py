@@ -16,6 +16,13 @@ class SpooledFilm:
     digest: str
     """SHA-256 of the file as it was received, hex: a file that is another is not shown."""
 
+    def is_there(self) -> bool:
+        """False also where the spool cannot be read now: who draws the film then says why it cannot."""
+        try:
+            return self.path.exists()
+        except OSError:
+            return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilmPicture:

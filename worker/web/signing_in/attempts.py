@@ -1,7 +1,7 @@
 """How often somebody may try a password. In memory: a new process begins anew, and so does who waits.
 
-One address may fail a few times for one name, more often for all names, and one name more often from all addresses:
-so that nobody locks a colleague out from his own desk.
+One address may fail a few times for one name, more often for all names, and one name more often from all addresses.
+The last does not count where that name signed in before: so that nobody locks a colleague out from his own desk.
 """
 
 import threading
@@ -16,10 +16,12 @@ MOST_KEPT = 20_000
 
 
 class Attempts:
-    """Each attempt counts when it begins; a right password takes those of its name and address away."""
+    """Each attempt counts when it begins; a right password takes those of its name at its address away."""
 
     def __init__(self) -> None:
         self._times: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._desks: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Names and addresses of right passwords."""
         self._lock = threading.Lock()
 
     def wait(self, name: str, address: str, now: float) -> float:
@@ -28,8 +30,9 @@ class Attempts:
         Args:
             now: of a clock that never goes back.
         """
-        limits = _limits(name, address)
+        pair, of_address, of_name = _limits(name, address)
         with self._lock:
+            limits = (pair, of_address) if pair[0] in self._desks else (pair, of_address, of_name)
             waits = [self._times[key][-most] + WINDOW - now for key, most in limits if self._over(key, most, now)]
             if waits:
                 return max(waits)
@@ -41,9 +44,16 @@ class Attempts:
         return 0.0
 
     def right(self, name: str, address: str) -> None:
-        (pair, _), *_ = _limits(name, address)
+        (pair, _), *others = _limits(name, address)
         with self._lock:
-            self._times.pop(pair, None)
+            ours = self._times.pop(pair, ())
+            for key, most in others:
+                if left := [time for time in self._times.pop(key, ()) if time not in ours]:
+                    self._times[key] = deque(left, maxlen=most)
+            self._desks[pair] = None
+            self._desks.move_to_end(pair)
+            if len(self._desks) > MOST_KEPT:
+                self._desks.popitem(last=False)
 
     def _over(self, key: tuple[str, str], most: int, now: float) -> bool:
         times = self._times.get(key, ())

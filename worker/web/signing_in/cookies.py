@@ -13,14 +13,16 @@ from worker.web.arrival import arrival_of
 class Cookie:
     """One of ours. Over TLS its name begins with __Host-: no other host of the hospital's domain can set it."""
 
-    def __init__(self, name: str, key: bytes, *, seconds: int | None = None) -> None:
+    def __init__(self, name: str, key: bytes, *, seconds: int | None = None, of: str = "") -> None:
         """
         Args:
             seconds: for which the browser keeps it; None until it is closed.
+            of: what it was made under: made under something else, it is none of ours.
         """
         self._name = name
         self._seconds = seconds
-        self._signer = Signer(key, salt=f"xrayq {name}", digest_method=hashlib.sha256, key_derivation="hmac")
+        salt = f"xrayq {name} {of}"
+        self._signer = Signer(key, salt=salt, digest_method=hashlib.sha256, key_derivation="hmac")
 
     def read(self, request: Request) -> str | None:
         """None where there is none, or we did not make it."""

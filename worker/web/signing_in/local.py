@@ -14,10 +14,10 @@ from worker.web.forms import is_ours, own_path, read_form
 from worker.web.signing_in import users
 from worker.web.signing_in.attempts import Attempts
 from worker.web.signing_in.cookies import Cookie, token_of
-from worker.web.signing_in.failures import Failures
+from worker.web.signing_in.failures import TOO_MANY, Failures
+from worker.web.signing_in.names import person_name
 from worker.web.signing_in.passwords import matches
 from worker.web.signing_in.session_doors import SessionDoors
-from worker.web.signing_in.users import local_name
 from worker.web.signing_in.way import Way, open_route, signed_out
 from worker.web.site import Site
 
@@ -69,7 +69,7 @@ class _SignIn:
     def _try(self, request: Request, typed: str, password: str, to: str) -> Response:
         address, name = arrival_of(request).address, _name(typed)
         if wait := self._attempts.wait(name, address, time.monotonic()):
-            self._failures.tell("too_many", address=address)
+            self._failures.tell(TOO_MANY, address=address)
             words = f"Too many attempts: try again in {math.ceil(wait / 60)} min."
             answer = self._form(request, to, 429, words, typed)
             answer.headers["retry-after"] = str(math.ceil(wait))
@@ -96,6 +96,6 @@ class _SignIn:
 
 def _name(typed: str) -> str:
     try:
-        return local_name(typed)
+        return person_name(typed)
     except ConfigurationError:
         return NO_NAME

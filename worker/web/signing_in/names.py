@@ -18,9 +18,12 @@ PATTERN = re.compile(r"[\w][\w.@+\\ -]*")
 
 
 def person_name(text: str) -> str:
-    """As the trail has it. Raises ConfigurationError, which does not repeat it."""
-    name = unicodedata.normalize("NFC", text).strip()
-    if len(name) > LONGEST or not PATTERN.fullmatch(name) or name.lower() in TAKEN:
+    """As the trail has it, without capital letters: nobody shall be two readers.
+
+    Raises ConfigurationError, which does not repeat it.
+    """
+    name = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
+    if len(name) > LONGEST or not PATTERN.fullmatch(name) or name in TAKEN:
         raise ConfigurationError(
             f"a name has 1 to {LONGEST} letters, digits, spaces and . _ - @ + \\, and is none of {', '.join(TAKEN)}"
         )

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from worker.web.arrival import arrival_of
 from worker.web.forms import own_path
+from worker.web.headers import FORGET
 from worker.web.page import Ask, Page
 from worker.web.people import Person, Visit, WebRole
 from worker.web.signing_in import sessions
@@ -23,15 +24,16 @@ SIGNED_OUT = "/signed-out"
 class SessionDoors:
     """Who has a session that goes on."""
 
-    def __init__(self, engine: Engine, key: bytes, lengths: Lengths) -> None:
+    def __init__(self, engine: Engine, key: bytes, lengths: Lengths, rules: str = "") -> None:
         """
         Args:
             key: of this installation: it signs cookies, and makes the tokens of forms.
+            rules: who says who somebody is, and which roles that gives. A session that began under others is none.
         """
         self._engine = engine
         self._key = key
         self._lengths = lengths
-        self._cookie = Cookie("xrayq-session", key)
+        self._cookie = Cookie("xrayq-session", key, of=rules)
         self.pages = (Page(path="/sign-out", method="POST", least=WebRole.VIEWER, answer=self._sign_out),)
 
     def visit(self, request: Request) -> Visit | None:
@@ -67,6 +69,7 @@ class SessionDoors:
             sessions.end(self._engine, id, address=arrival_of(ask.request).address)
         answer = go_to(SIGNED_OUT)
         self._cookie.clear(ask.request, answer)
+        answer.headers.update(FORGET)
         return answer
 
 

@@ -36,11 +36,6 @@ class ListedUser:
         }
 
 
-def local_name(text: str) -> str:
-    """In lower case: nobody shall be two people. Raises ConfigurationError."""
-    return person_name(text).lower()
-
-
 def listed(engine: Engine) -> list[ListedUser]:
     """By name."""
     with reading(engine) as connection:
@@ -53,7 +48,7 @@ def listed(engine: Engine) -> list[ListedUser]:
 
 def add(engine: Engine, name: str, role: WebRole, password: str, *, actor: str) -> str:
     """Their name as it is kept. Raises WrongState where there is one, ConfigurationError for name or password."""
-    name, kept = local_name(name), hashed(password)
+    name, kept = person_name(name), hashed(password)
     try:
         with writing(engine) as connection:
             row = {"name": name, "role": role, "password_hash": kept}
@@ -91,9 +86,19 @@ def remove(engine: Engine, name: str, *, actor: str) -> None:
         _told(connection, Action.USER_REMOVED, before.name, actor, role=before.role)
 
 
+def sign_out(engine: Engine, name: str, *, actor: str) -> int:
+    """Ends every session under a name, whoever made sure of it: a user of ours, a proxy or a provider. How many."""
+    name = person_name(name)
+    with writing(engine) as connection:
+        ended = connection.execute(delete(web_session).where(web_session.c.name == name)).rowcount
+        if ended:
+            _told(connection, Action.USER_CHANGED, name, actor, what="signed_out")
+    return ended
+
+
 def must_be_there(engine: Engine, name: str) -> None:
     """Raises NotFound."""
-    if password_hash(engine, local_name(name)) is None:
+    if password_hash(engine, person_name(name)) is None:
         raise NotFound("there is no such user")
 
 
@@ -106,7 +111,7 @@ def password_hash(engine: Engine, name: str) -> str | None:
 
 def _locked(connection: Connection, name: str) -> Row[Any]:
     """The row, held until the transaction ends: who signs in meanwhile waits, and then finds what was written."""
-    query = select(web_user).where(web_user.c.name == local_name(name)).with_for_update()
+    query = select(web_user).where(web_user.c.name == person_name(name)).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFound("there is no such user")
