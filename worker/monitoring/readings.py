@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, insert, select
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
+from worker.db.span import Span
 from worker.db.tables import instance, label_sample, truth
 from worker.errors import NotFound, WrongState
 from worker.monitoring.label_sample import last_reset, names_of_draws
@@ -45,6 +46,22 @@ def queue_of(connection: Connection, reader: str) -> ReadingQueue:
             if row.sop_instance_uid in uids or row.accession_digest in accessions:
                 waiting.discard(row.id)
     return ReadingQueue(drawn=len(drawn), waiting=tuple(key for key in drawn if key in waiting))
+
+
+def waits_from(connection: Connection, reader: str, span: Span) -> bool:
+    """Whether a film waits for this reader of which a revision was received in a time, or before it and ended since it
+    began: the report of that time may tell of it."""
+    for chunk in _chunks(list(queue_of(connection, reader).waiting)):
+        drawn = instance.alias()
+        uids = select(drawn.c.sop_instance_uid).where(drawn.c.id.in_(chunk))
+        told = select(instance.c.id).where(
+            instance.c.sop_instance_uid.in_(uids),
+            instance.c.received_at < span.end,
+            (instance.c.received_at >= span.start) | (instance.c.finished_at >= span.start),
+        )
+        if connection.execute(told.limit(1)).first() is not None:
+            return True
+    return False
 
 
 def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:

@@ -11,10 +11,11 @@ from worker.db.session import reading
 from worker.dead_letters import in_words
 from worker.errors import Unhealthy, WrongState
 from worker.instances import HistoryEvent, InstanceView, find, history, reject, requeue, scores_of
-from worker.monitoring.readings import HIDDEN, is_hidden, labels_of
+from worker.monitoring.readings import HIDDEN, labels_of
 from worker.reporting import listing
 from worker.states import NOT_A_FILM, State, sources
 from worker.status.film_life import happened, lines_of, why_not_scored
+from worker.web.blind import is_blind
 from worker.web.film_scores import WIDTH, shown
 from worker.web.film_tools import FilmTools
 from worker.web.looks import looked
@@ -103,15 +104,6 @@ def tools_of(ask: Ask) -> FilmTools:
     if ask.site.films is None:
         raise Unhealthy("this page was started without what that needs")
     return ask.site.films
-
-
-def is_blind(ask: Ask, key: int) -> bool:
-    """Whether score, flags, maps and what follows from them are hidden. Whoever may label is a reader here."""
-    person = ask.visit.person
-    if not person.role.includes(WebRole.READER):
-        return False
-    with reading(ask.site.database) as connection:
-        return is_hidden(connection, person.name, key)
 
 
 def _told(events: Sequence[HistoryEvent], *, blind: bool) -> list[HistoryEvent]:

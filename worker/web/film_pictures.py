@@ -19,7 +19,8 @@ from worker.errors import ConfigurationError, NoPicture, NotFound, WrongState
 from worker.instances import InstanceView, scores_of
 from worker.monitoring.readings import HIDDEN
 from worker.states import Role
-from worker.web.film import film_of, is_blind, tools_of
+from worker.web.blind import is_blind
+from worker.web.film import film_of, tools_of
 from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole

@@ -10,8 +10,9 @@ from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading, snapshot
 from worker.db.tables import instance
 from worker.errors import NotFound, WrongState
-from worker.monitoring.readings import HIDDEN, queue_of
+from worker.monitoring.readings import HIDDEN
 from worker.states import State
+from worker.web.blind import waiting
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
@@ -76,10 +77,7 @@ def _rows(ask: Ask, filters: Filters, now: datetime) -> str:
     # What a person does is seen at once; what refreshes itself may be as old as the last look.
     refreshed = ask.request.headers.get("hx-source", "").startswith("section")
     number = site.changes.recent() if refreshed else site.changes.look()
-    hidden: frozenset[int] = frozenset()
-    if ask.visit.person.role.includes(WebRole.READER):
-        with reading(site.database) as connection:
-            hidden = frozenset(queue_of(connection, ask.visit.person.name).waiting)
+    hidden = waiting(ask)
 
     def made() -> str:
         with snapshot(site.database, long=False) as connection:
