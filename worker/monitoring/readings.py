@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, Select, insert, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -52,16 +52,19 @@ def waits_from(connection: Connection, reader: str, span: Span) -> bool:
     """Whether a film waits for this reader of which a revision was received in a time, or before it and ended since it
     began: the report of that time may tell of it."""
     for chunk in _chunks(list(queue_of(connection, reader).waiting)):
-        drawn = instance.alias()
-        uids = select(drawn.c.sop_instance_uid).where(drawn.c.id.in_(chunk))
-        told = select(instance.c.id).where(
-            instance.c.sop_instance_uid.in_(uids),
+        told = _revisions_of(chunk).where(
             instance.c.received_at < span.end,
             (instance.c.received_at >= span.start) | (instance.c.finished_at >= span.start),
         )
         if connection.execute(told.limit(1)).first() is not None:
             return True
     return False
+
+
+def hidden_from(connection: Connection, reader: str) -> frozenset[int]:
+    """Ids of every revision of the films that wait for this reader."""
+    chunks = _chunks(list(queue_of(connection, reader).waiting))
+    return frozenset(key for chunk in chunks for key in connection.execute(_revisions_of(chunk)).scalars())
 
 
 def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:
@@ -155,6 +158,12 @@ def _named_by(connection: Connection, reader: str) -> tuple[set[str], set[str]]:
         select(truth.c.sop_instance_uid, truth.c.accession_digest).where(truth.c.reader == reader)
     ).all()
     return {row.sop_instance_uid for row in rows} - {""}, {row.accession_digest for row in rows} - {""}
+
+
+def _revisions_of(ids: list[int]) -> Select[tuple[int]]:
+    drawn = instance.alias()
+    uids = select(drawn.c.sop_instance_uid).where(drawn.c.id.in_(ids))
+    return select(instance.c.id).where(instance.c.sop_instance_uid.in_(uids))
 
 
 def _chunks(ids: list[int]) -> Iterator[list[int]]:

@@ -2,21 +2,21 @@
 
 from worker.db.session import reading
 from worker.db.span import Span
-from worker.monitoring.readings import is_hidden, queue_of, waits_from
+from worker.monitoring.readings import hidden_from, is_hidden, waits_from
 from worker.web.page import Ask
 from worker.web.people import WebRole
 
 
-def waiting(ask: Ask) -> frozenset[int]:
-    """Ids of the drawn films that wait for this person's label."""
+def hidden(ask: Ask) -> frozenset[int]:
+    """Ids of the films that are, every revision of them."""
     if not ask.visit.person.role.includes(WebRole.READER):
         return frozenset()
     with reading(ask.site.database) as connection:
-        return frozenset(queue_of(connection, ask.visit.person.name).waiting)
+        return hidden_from(connection, ask.visit.person.name)
 
 
 def is_blind(ask: Ask, key: int) -> bool:
-    """Whether score, flags, maps and what follows from them are hidden, of any revision of a film."""
+    """Whether score, flags, maps and what follows from them are hidden: a result that goes where flags go is one."""
     if not ask.visit.person.role.includes(WebRole.READER):
         return False
     with reading(ask.site.database) as connection:

@@ -12,7 +12,7 @@ from worker.db.tables import instance
 from worker.errors import NotFound, WrongState
 from worker.monitoring.readings import HIDDEN
 from worker.states import State
-from worker.web.blind import waiting
+from worker.web.blind import hidden
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
@@ -77,18 +77,18 @@ def _rows(ask: Ask, filters: Filters, now: datetime) -> str:
     # What a person does is seen at once; what refreshes itself may be as old as the last look.
     refreshed = ask.request.headers.get("hx-source", "").startswith("section")
     number = site.changes.recent() if refreshed else site.changes.look()
-    hidden = waiting(ask)
+    kept = hidden(ask)
 
     def made() -> str:
         with snapshot(site.database, long=False) as connection:
-            films = films_of(connection, filters, site.options.zone, hidden, site.options.urgent)
+            films = films_of(connection, filters, site.options.zone, kept, site.options.urgent)
         template = site.templates.get_template("worklist_rows.html")
         return template.render(
             films=films, filters=filters, now=now, orders=ORDERS, spoken=SPOKEN, hidden_words=HIDDEN, most=MOST_FILMS
         )
 
     minute = int(now.timestamp() // 60)  # waiting times are shown in minutes
-    return site.views.get((number, minute, filters, hidden), made)
+    return site.views.get((number, minute, filters, kept), made)
 
 
 def _names(ask: Ask) -> tuple[str, ...]:
