@@ -33,7 +33,7 @@ SIDE = 1000
 def film(ask: Ask) -> Response:
     """Every look at it is in the audit trail before it is shown."""
     engine, view = ask.site.database, film_of(ask)
-    looked(engine, ask.actor, view.id)
+    looked(ask, view.id)
     blind = is_blind(ask, view.id)
     events = history(engine, view.id)
     with reading(engine) as connection:

@@ -37,7 +37,7 @@ HEADERS = {"cache-control": "private, no-cache"}
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """A film whose picture is asked for; this look at it is recorded."""
+    """A film whose picture is asked for."""
 
     view: InstanceView
     pictures: FilmPictures
@@ -57,6 +57,7 @@ def about_picture(ask: Ask) -> Response:
         found = asked.pictures.picture(asked.film, side=side)
     except NoPicture as error:
         return _no_picture(error)
+    looked(ask, asked.view.id)
     return JSONResponse(
         {
             "rows": found.full_rows,
@@ -91,6 +92,7 @@ def about_maps(ask: Ask) -> Response:
             shares[finding] = round(min(found.most / found.strongest, 1), 3) if found.strongest > 0 else 0.0
     except NoPicture as error:
         return _no_picture(error)
+    looked(ask, asked.view.id)
     return JSONResponse(shares)
 
 
@@ -103,7 +105,6 @@ def network_input(ask: Ask) -> Response:
 
 def _asked(ask: Ask) -> _Asked:
     view, tools = film_of(ask), tools_of(ask)
-    looked(ask.site.database, ask.actor, view.id)
     return _Asked(view=view, pictures=tools.pictures, film=tools.spooled(view))
 
 
@@ -114,11 +115,13 @@ def _png(ask: Ask, asked: _Asked, draw: Callable[[], bytes], scorer: Scorer | No
     of = (version("xrayq"), asked.film.digest, url.path, url.query, str(scorer))
     tag = f'"{hashlib.sha256(repr(of).encode()).hexdigest()[:32]}"'
     if ask.request.headers.get("if-none-match") == tag and asked.film.path.exists():
+        looked(ask, asked.view.id)
         return Response(status_code=304, headers=HEADERS | {"etag": tag})
     try:
         drawn = draw()
     except NoPicture as error:
         return _no_picture(error)
+    looked(ask, asked.view.id)
     return Response(drawn, media_type="image/png", headers=HEADERS | {"etag": tag})
 
 
@@ -170,7 +173,7 @@ def _look(ask: Ask) -> Look:
 
 
 PAGES = tuple(
-    Page(path=f"/film/{{id:int}}/{path}", least=WebRole.VIEWER, answer=answer)
+    Page(path=f"/film/{{id:int}}/{path}", least=WebRole.VIEWER, answer=answer, part=True)
     for path, answer in (
         ("picture.png", picture),
         ("picture.json", about_picture),

@@ -89,6 +89,8 @@ def report_page(ask: Ask) -> Response:
 def instances_file(ask: Ask) -> Response:
     """It has UIDs, so the audit trail has who took it."""
     record, content = _content(ask, INSTANCES)
+    if ask.request.method == "HEAD":  # takes nothing
+        return _download(record, INSTANCES, content)
     with writing(ask.site.database) as connection:
         detail = {"date": record.day.isoformat(), "file": INSTANCES}
         trail.record(connection, action=Action.REPORT_TAKEN, instance_id=None, actor=ask.actor, detail=detail)
@@ -157,6 +159,6 @@ def _without(day: date, reason: str) -> DayRow:
 PAGES = (
     Page(path="/reports", least=WebRole.VIEWER, answer=reports),
     Page(path="/reports/{day}/report.html", least=WebRole.VIEWER, answer=report_page),
-    Page(path="/reports/{day}/instances.csv", least=WebRole.READER, answer=instances_file),
-    Page(path="/reports/{day}/{name}", least=WebRole.VIEWER, answer=other_file),
+    Page(path="/reports/{day}/instances.csv", least=WebRole.READER, answer=instances_file, part=True),
+    Page(path="/reports/{day}/{name}", least=WebRole.VIEWER, answer=other_file, part=True),
 )

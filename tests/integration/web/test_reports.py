@@ -81,7 +81,10 @@ def test_uids_are_for_readers_and_the_trail_says_who_took_them(
     for name in ("instances.csv", "instances%2ecsv"):
         assert browser.get(f"/reports/2026-11-20/{name}").status_code == 403
     doors.person = Person(name="rae", role=WebRole.READER)
-    assert browser.get("/reports/2026-11-20/instances.csv").content == CONTENT[published.INSTANCES]
+    at = "/reports/2026-11-20/instances.csv"
+    assert browser.head(at).status_code == 200
+    assert browser.get(at, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert browser.get(at).content == CONTENT[published.INSTANCES]
     with reading(database) as connection:
         taken = connection.execute(select(audit_event).where(audit_event.c.action == "report_taken")).all()
     assert [(row.actor, row.detail) for row in taken] == [
