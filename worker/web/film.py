@@ -85,11 +85,12 @@ def reject_film(ask: Ask) -> Response:
 
 
 def replay_film(ask: Ask) -> Response:
-    """Its scores once more, beside those stored; nothing is written. Raises WorkerError."""
+    """Its scores once more, beside those stored; nothing is written but the look. Raises WorkerError."""
     view = film_of(ask)
     if is_blind(ask, view.id):
         raise WrongState(HIDDEN)
     again = tools_of(ask).replayed(view)
+    looked(ask, view.id)
     return ask.site.page("film_replay.html", ask, film=view, again=again, spoken=SPOKEN)
 
 

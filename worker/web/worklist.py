@@ -13,6 +13,7 @@ from worker.errors import NotFound, WrongState
 from worker.monitoring.readings import HIDDEN
 from worker.states import State
 from worker.web.blind import hidden
+from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
@@ -47,7 +48,8 @@ def worklist(ask: Ask) -> Response:
 
 
 def search(ask: Ask) -> Response:
-    """A film by its UID, its study's UID or its Accession Number: none of them goes into a URL.
+    """A film by its UID, its study's UID or its Accession Number: none of them goes into a URL or the audit trail. A
+    search is a look at each film that it shows.
 
     Raises NotFound, WrongState.
     """
@@ -68,7 +70,12 @@ def search(ask: Ask) -> Response:
         one = connection.execute(select(instance.c.id).where(instance.c[column] == value).limit(1)).scalar_one_or_none()
     if one is None:
         raise NotFound("No film has this UID or Accession Number. Type it as it stands in the header, whole.")
-    return go_to(Filters(**{name: str(one)}).link())  # type: ignore[arg-type]
+    filters = Filters(**{name: str(one)})  # type: ignore[arg-type]
+    with snapshot(ask.site.database, long=False) as connection:
+        films = films_of(connection, filters, ask.site.options.zone, hidden(ask), ()).films
+    for film in films:
+        looked(ask, film.id)
+    return go_to(filters.link())
 
 
 def _rows(ask: Ask, filters: Filters, now: datetime) -> str:

@@ -206,6 +206,7 @@ def test_an_operator_replays_and_takes_out(browser: TestClient, database: Engine
     replayed = browser.post(f"/film/{key}/replay", data={"csrf": CSRF})
     assert replayed.status_code == 200
     assert "differs" in replayed.text
+    assert events_of(database, key) == [("film_viewed", "operator:alex")]
     assert browser.post(f"/film/{key}/reject", data={"csrf": CSRF}).status_code == 409  # it is scored
     waiting = film(database, uid="1.2")
     taken = browser.post(f"/film/{waiting}/reject", data={"csrf": CSRF})
