@@ -5,14 +5,14 @@ The same table holds what a file of labels brought. A film counts as read by som
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, insert, select
+from sqlalchemy import Connection, Engine, Row, insert, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, writing
-from worker.db.span import Span
 from worker.db.tables import instance, label_sample, truth
 from worker.errors import NotFound, WrongState
 from worker.monitoring.label_sample import last_reset, names_of_draws
@@ -48,23 +48,26 @@ def queue_of(connection: Connection, reader: str) -> ReadingQueue:
     return ReadingQueue(drawn=len(drawn), waiting=tuple(key for key in drawn if key in waiting))
 
 
-def waits_from(connection: Connection, reader: str, span: Span) -> bool:
-    """Whether a film waits for this reader of which a revision was received in a time, or before it and ended since it
-    began: the report of that time may tell of it."""
-    for chunk in _chunks(list(queue_of(connection, reader).waiting)):
-        told = _revisions_of(chunk).where(
-            instance.c.received_at < span.end,
-            (instance.c.received_at >= span.start) | (instance.c.finished_at >= span.start),
-        )
-        if connection.execute(told.limit(1)).first() is not None:
-            return True
-    return False
-
-
 def hidden_from(connection: Connection, reader: str) -> frozenset[int]:
     """Ids of every revision of the films that wait for this reader."""
-    chunks = _chunks(list(queue_of(connection, reader).waiting))
-    return frozenset(key for chunk in chunks for key in connection.execute(_revisions_of(chunk)).scalars())
+    return frozenset(row.id for row in _hidden(connection, reader))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenTime:
+    """From when a revision of a hidden film was received until it ended."""
+
+    start: datetime
+    end: datetime
+    """`start` where it has not."""
+
+
+def hidden_times(connection: Connection, reader: str) -> list[HiddenTime]:
+    """Of every revision of the films that wait for this reader."""
+    return [
+        HiddenTime(start=row.received_at, end=max(row.received_at, row.finished_at or row.received_at))
+        for row in _hidden(connection, reader)
+    ]
 
 
 def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:
@@ -160,10 +163,12 @@ def _named_by(connection: Connection, reader: str) -> tuple[set[str], set[str]]:
     return {row.sop_instance_uid for row in rows} - {""}, {row.accession_digest for row in rows} - {""}
 
 
-def _revisions_of(ids: list[int]) -> Select[tuple[int]]:
+def _hidden(connection: Connection, reader: str) -> Iterator[Row[Any]]:
+    columns = (instance.c.id, instance.c.received_at, instance.c.finished_at)
     drawn = instance.alias()
-    uids = select(drawn.c.sop_instance_uid).where(drawn.c.id.in_(ids))
-    return select(instance.c.id).where(instance.c.sop_instance_uid.in_(uids))
+    for chunk in _chunks(list(queue_of(connection, reader).waiting)):
+        uids = select(drawn.c.sop_instance_uid).where(drawn.c.id.in_(chunk))
+        yield from connection.execute(select(*columns).where(instance.c.sop_instance_uid.in_(uids)))
 
 
 def _chunks(ids: list[int]) -> Iterator[list[int]]:

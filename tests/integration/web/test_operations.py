@@ -161,6 +161,11 @@ def test_what_was_given_up_is_sent_again(browser: TestClient, database: Engine, 
     sent(browser, "/operations/deliveries/" + "9" * 30, 404)
 
 
+def flags_of_today(browser: TestClient) -> list[str]:
+    """Flagged and unsure, of the one sender."""
+    return [cell.text for cell in read(browser, "/operations").xpath("//*[@id='today']//tbody/tr/td")[5:7]]
+
+
 def test_where_a_result_goes_is_kept_from_whoever_is_to_label_its_film(
     browser: TestClient, doors: OneVisitor, database: Engine, hospital: of_results.Site
 ) -> None:
@@ -176,8 +181,10 @@ def test_where_a_result_goes_is_kept_from_whoever_is_to_label_its_film(
     assert HIDDEN in sent(browser, shown, 409)
     assert "Nothing is given up" in sent(browser, "/operations/deliveries/undelivered", 200)
     assert not events(database, "result_resent")
+    assert flags_of_today(browser) == ["–", "–"]
     doors.person = Person(name="vic", role=WebRole.VIEWER)
     assert to in read(browser, shown).text_content()
+    assert flags_of_today(browser) == ["1", "0"]
     doors.person = Person(name="alex", role=WebRole.OPERATOR)
     assert given(browser, key, "covid19") == 303
     assert to in read(browser, shown).text_content()

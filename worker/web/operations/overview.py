@@ -22,7 +22,7 @@ from worker.status.view_upkeep import (
     repository_lines,
     shadows_lines,
 )
-from worker.web.blind import hidden
+from worker.web.blind import blind_days, hidden
 from worker.web.operations import parts
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
@@ -61,6 +61,7 @@ def overview(ask: Ask) -> Response:
         ask,
         look=replace(look, results=tuple(result for result in look.results if result.instance not in kept)),
         left_out=bool(kept),
+        uncounted=look.snapshot.at.astimezone(ask.site.options.zone).date() in blind_days(ask),
         now=look.snapshot,
         stored=stored,
         minutes=_minutes(stored.hour) if stored else (),
