@@ -5,9 +5,10 @@ The same table holds what a file of labels brought. A film counts as read by som
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, Row, insert, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -45,6 +46,28 @@ def queue_of(connection: Connection, reader: str) -> ReadingQueue:
             if row.sop_instance_uid in uids or row.accession_digest in accessions:
                 waiting.discard(row.id)
     return ReadingQueue(drawn=len(drawn), waiting=tuple(key for key in drawn if key in waiting))
+
+
+def hidden_from(connection: Connection, reader: str) -> frozenset[int]:
+    """Ids of every revision of the films that wait for this reader."""
+    return frozenset(row.id for row in _hidden(connection, reader))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenTime:
+    """From when a revision of a hidden film was received until it ended."""
+
+    start: datetime
+    end: datetime
+    """`start` where it has not."""
+
+
+def hidden_times(connection: Connection, reader: str) -> list[HiddenTime]:
+    """Of every revision of the films that wait for this reader."""
+    return [
+        HiddenTime(start=row.received_at, end=max(row.received_at, row.finished_at or row.received_at))
+        for row in _hidden(connection, reader)
+    ]
 
 
 def is_hidden(connection: Connection, reader: str, instance_id: int) -> bool:
@@ -138,6 +161,14 @@ def _named_by(connection: Connection, reader: str) -> tuple[set[str], set[str]]:
         select(truth.c.sop_instance_uid, truth.c.accession_digest).where(truth.c.reader == reader)
     ).all()
     return {row.sop_instance_uid for row in rows} - {""}, {row.accession_digest for row in rows} - {""}
+
+
+def _hidden(connection: Connection, reader: str) -> Iterator[Row[Any]]:
+    columns = (instance.c.id, instance.c.received_at, instance.c.finished_at)
+    drawn = instance.alias()
+    for chunk in _chunks(list(queue_of(connection, reader).waiting)):
+        uids = select(drawn.c.sop_instance_uid).where(drawn.c.id.in_(chunk))
+        yield from connection.execute(select(*columns).where(instance.c.sop_instance_uid.in_(uids)))
 
 
 def _chunks(ids: list[int]) -> Iterator[list[int]]:

@@ -11,10 +11,11 @@ from worker.db.session import reading
 from worker.dead_letters import in_words
 from worker.errors import Unhealthy, WrongState
 from worker.instances import HistoryEvent, InstanceView, find, history, reject, requeue, scores_of
-from worker.monitoring.readings import HIDDEN, is_hidden, labels_of
+from worker.monitoring.readings import HIDDEN, labels_of
 from worker.reporting import listing
 from worker.states import NOT_A_FILM, State, sources
 from worker.status.film_life import happened, lines_of, why_not_scored
+from worker.web.blind import is_blind
 from worker.web.film_scores import WIDTH, shown
 from worker.web.film_tools import FilmTools
 from worker.web.looks import looked
@@ -32,7 +33,7 @@ SIDE = 1000
 def film(ask: Ask) -> Response:
     """Every look at it is in the audit trail before it is shown."""
     engine, view = ask.site.database, film_of(ask)
-    looked(engine, ask.actor, view.id)
+    looked(ask, view.id)
     blind = is_blind(ask, view.id)
     events = history(engine, view.id)
     with reading(engine) as connection:
@@ -84,11 +85,12 @@ def reject_film(ask: Ask) -> Response:
 
 
 def replay_film(ask: Ask) -> Response:
-    """Its scores once more, beside those stored; nothing is written. Raises WorkerError."""
+    """Its scores once more, beside those stored; nothing is written but the look. Raises WorkerError."""
     view = film_of(ask)
     if is_blind(ask, view.id):
         raise WrongState(HIDDEN)
     again = tools_of(ask).replayed(view)
+    looked(ask, view.id)
     return ask.site.page("film_replay.html", ask, film=view, again=again, spoken=SPOKEN)
 
 
@@ -103,15 +105,6 @@ def tools_of(ask: Ask) -> FilmTools:
     if ask.site.films is None:
         raise Unhealthy("this page was started without what that needs")
     return ask.site.films
-
-
-def is_blind(ask: Ask, key: int) -> bool:
-    """Whether score, flags, maps and what follows from them are hidden. Whoever may label is a reader here."""
-    person = ask.visit.person
-    if not person.role.includes(WebRole.READER):
-        return False
-    with reading(ask.site.database) as connection:
-        return is_hidden(connection, person.name, key)
 
 
 def _told(events: Sequence[HistoryEvent], *, blind: bool) -> list[HistoryEvent]:

@@ -19,7 +19,8 @@ from worker.errors import ConfigurationError, NoPicture, NotFound, WrongState
 from worker.instances import InstanceView, scores_of
 from worker.monitoring.readings import HIDDEN
 from worker.states import Role
-from worker.web.film import film_of, is_blind, tools_of
+from worker.web.blind import is_blind
+from worker.web.film import film_of, tools_of
 from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
@@ -36,7 +37,7 @@ HEADERS = {"cache-control": "private, no-cache"}
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """A film whose picture is asked for; this look at it is recorded."""
+    """A film whose picture is asked for."""
 
     view: InstanceView
     pictures: FilmPictures
@@ -56,6 +57,7 @@ def about_picture(ask: Ask) -> Response:
         found = asked.pictures.picture(asked.film, side=side)
     except NoPicture as error:
         return _no_picture(error)
+    looked(ask, asked.view.id)
     return JSONResponse(
         {
             "rows": found.full_rows,
@@ -90,6 +92,7 @@ def about_maps(ask: Ask) -> Response:
             shares[finding] = round(min(found.most / found.strongest, 1), 3) if found.strongest > 0 else 0.0
     except NoPicture as error:
         return _no_picture(error)
+    looked(ask, asked.view.id)
     return JSONResponse(shares)
 
 
@@ -102,7 +105,6 @@ def network_input(ask: Ask) -> Response:
 
 def _asked(ask: Ask) -> _Asked:
     view, tools = film_of(ask), tools_of(ask)
-    looked(ask.site.database, ask.actor, view.id)
     return _Asked(view=view, pictures=tools.pictures, film=tools.spooled(view))
 
 
@@ -113,11 +115,13 @@ def _png(ask: Ask, asked: _Asked, draw: Callable[[], bytes], scorer: Scorer | No
     of = (version("xrayq"), asked.film.digest, url.path, url.query, str(scorer))
     tag = f'"{hashlib.sha256(repr(of).encode()).hexdigest()[:32]}"'
     if ask.request.headers.get("if-none-match") == tag and asked.film.is_there():
+        looked(ask, asked.view.id)
         return Response(status_code=304, headers=HEADERS | {"etag": tag})
     try:
         drawn = draw()
     except NoPicture as error:
         return _no_picture(error)
+    looked(ask, asked.view.id)
     return Response(drawn, media_type="image/png", headers=HEADERS | {"etag": tag})
 
 
@@ -169,7 +173,7 @@ def _look(ask: Ask) -> Look:
 
 
 PAGES = tuple(
-    Page(path=f"/film/{{id:int}}/{path}", least=WebRole.VIEWER, answer=answer)
+    Page(path=f"/film/{{id:int}}/{path}", least=WebRole.VIEWER, answer=answer, part=True)
     for path, answer in (
         ("picture.png", picture),
         ("picture.json", about_picture),

@@ -40,6 +40,17 @@ def is_ours(request: Request, form: Mapping[str, str], token: str) -> bool:
     return bool(token) and hmac.compare_digest(shown.encode(), token.encode()) and _of_this_site(request)
 
 
+def is_led_from_elsewhere(request: Request) -> bool:
+    """Whether another site, also one of our domain, has it asked for, by Sec-Fetch-Site (Fetch Metadata)."""
+    return request.headers.get("sec-fetch-site") in ("same-site", "cross-site")
+
+
+def is_shown_elsewhere(request: Request) -> bool:
+    """The same, and not to open it as a page: another site has it as a picture, say."""
+    opened = (request.headers.get("sec-fetch-mode"), request.headers.get("sec-fetch-dest")) == ("navigate", "document")
+    return is_led_from_elsewhere(request) and not opened
+
+
 def own_path(text: str) -> str:
     """A path of ours, to go to after signing in; "/" for anything else, such as //elsewhere.example."""
     parts = _parts(text) if text.isprintable() and "\\" not in text else None

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.errors import NotFound, WorkerError, WrongState
 from worker.web.doors import Doors
-from worker.web.forms import is_ours, read_form
+from worker.web.forms import is_led_from_elsewhere, is_ours, is_shown_elsewhere, read_form
 from worker.web.headers import FORGET
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
@@ -44,6 +44,8 @@ def guarded(page: Page, site: Site, doors: Doors) -> Endpoint:
         ask = Ask(site=site, visit=visit, request=request, form=form)
         if page.method == "POST" and not is_ours(request, form, visit.csrf):
             return _fault(ask, 403, "This form is too old, or came from another site: load the page again.")
+        if page.method == "GET" and (is_led_from_elsewhere if page.part else is_shown_elsewhere)(request):
+            return _fault(ask, 403, "Another site asked for this. Open it from a page here.")
         if not visit.person.role.includes(page.least):
             return _fault(ask, 403, f"This needs the role {page.least}; yours is {visit.person.role}.")
         return await run_in_threadpool(_answered, page, ask)

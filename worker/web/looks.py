@@ -2,19 +2,24 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import database_time, reading, writing
 from worker.db.tables import audit_event, instance
+from worker.web.page import Ask
 
 ONE_LOOK = timedelta(minutes=10)
 """What a person asks for of a film within so long is one look: a page has several pictures."""
 
 
-def looked(engine: Engine, actor: str, instance_id: int) -> None:
-    """Before the film is shown: what cannot be recorded is not shown. Raises SQLAlchemyError."""
+def looked(ask: Ask, instance_id: int) -> None:
+    """Once it is known that the film will be shown, and before it is: what cannot be recorded is not shown. A HEAD
+    shows nothing. Raises SQLAlchemyError."""
+    engine, actor = ask.site.database, ask.actor
+    if ask.request.method == "HEAD":
+        return
     with reading(engine) as connection:
         if _recorded(connection, actor, instance_id):
             return

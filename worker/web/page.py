@@ -54,3 +54,5 @@ class Page:
     """Raises NotFound, WrongState and other WorkerErrors, which become pages that say so."""
     method: str = "GET"
     """Or POST: whatever changes something."""
+    part: bool = False
+    """Whether our own pages alone ask for it: a picture, or a file to keep. Another site may lead to any other page."""

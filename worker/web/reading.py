@@ -11,6 +11,7 @@ from worker.db.session import reading as looking
 from worker.errors import WrongState
 from worker.instances import InstanceView, find
 from worker.monitoring.readings import give_label, is_hidden, label_of, queue_of
+from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
@@ -38,6 +39,8 @@ def film(ask: Ask) -> Response:
         queue = queue_of(connection, reader)
         hidden = is_hidden(connection, reader, shown.id)
         label = label_of(connection, reader, shown.id)
+    if label is not None:  # with its score, and perhaps without its picture
+        looked(ask, shown.id)
     return ask.site.page(
         "reading_film.html", ask, film=shown, hidden=hidden, label=label, queue=queue, findings=ask.site.findings()
     )

@@ -9,9 +9,11 @@ from starlette.responses import Response
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.session import reading, writing
-from worker.errors import NotFound
+from worker.db.span import Span
+from worker.errors import NotFound, WrongState
 from worker.nightly import published
 from worker.nightly.published import INSTANCES, PAGE, REFUSED, REPORT, ReportRecord
+from worker.web.blind import is_blind_in
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.words import counted
@@ -26,6 +28,10 @@ REPORT_POLICY = (
 SANDBOXED = {"content-security-policy": REPORT_POLICY, "cross-origin-opener-policy": "unsafe-none"}
 """A browser opens no sandboxed page that asks for an opener policy (HTML 7.3.2.1)."""
 TYPES = {REPORT: "application/json", REFUSED: "text/csv; charset=utf-8", INSTANCES: "text/csv; charset=utf-8"}
+
+TELLING = (PAGE, REPORT, INSTANCES)
+"""What has scores or flags of single films."""
+BLIND = "This report tells of films drawn for you to label. Label your drawn films first (Reading), or ask a viewer."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +89,8 @@ def report_page(ask: Ask) -> Response:
 def instances_file(ask: Ask) -> Response:
     """It has UIDs, so the audit trail has who took it."""
     record, content = _content(ask, INSTANCES)
+    if ask.request.method == "HEAD":  # takes nothing
+        return _download(record, INSTANCES, content)
     with writing(ask.site.database) as connection:
         detail = {"date": record.day.isoformat(), "file": INSTANCES}
         trail.record(connection, action=Action.REPORT_TAKEN, instance_id=None, actor=ask.actor, detail=detail)
@@ -98,7 +106,8 @@ def other_file(ask: Ask) -> Response:
 
 
 def _content(ask: Ask, name: str) -> tuple[ReportRecord, bytes]:
-    """Raises NotFound, WrongState."""
+    """Raises NotFound; WrongState also where it would tell this reader of a film that they are to label. The file is
+    given out as it was made or not at all, so nothing can be taken out of it."""
     try:
         day = date.fromisoformat(ask.path("day"))
     except ValueError:
@@ -107,6 +116,9 @@ def _content(ask: Ask, name: str) -> tuple[ReportRecord, bytes]:
         record = published.report_of(connection, day)
     if record is None or ask.site.options.reports is None:
         raise NotFound(f"there is no report of {day}")
+    whole = Span.of_day(day, ask.site.options.zone)  # releases that recorded no times
+    if name in TELLING and is_blind_in(ask, Span(start=record.start or whole.start, end=record.end or whole.end)):
+        raise WrongState(BLIND)
     return record, published.file_as_made(record, ask.site.options.reports, name)
 
 
@@ -147,6 +159,6 @@ def _without(day: date, reason: str) -> DayRow:
 PAGES = (
     Page(path="/reports", least=WebRole.VIEWER, answer=reports),
     Page(path="/reports/{day}/report.html", least=WebRole.VIEWER, answer=report_page),
-    Page(path="/reports/{day}/instances.csv", least=WebRole.READER, answer=instances_file),
-    Page(path="/reports/{day}/{name}", least=WebRole.VIEWER, answer=other_file),
+    Page(path="/reports/{day}/instances.csv", least=WebRole.READER, answer=instances_file, part=True),
+    Page(path="/reports/{day}/{name}", least=WebRole.VIEWER, answer=other_file, part=True),
 )

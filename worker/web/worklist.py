@@ -10,8 +10,10 @@ from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading, snapshot
 from worker.db.tables import instance
 from worker.errors import NotFound, WrongState
-from worker.monitoring.readings import HIDDEN, queue_of
+from worker.monitoring.readings import HIDDEN
 from worker.states import State
+from worker.web.blind import hidden
+from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
@@ -46,7 +48,8 @@ def worklist(ask: Ask) -> Response:
 
 
 def search(ask: Ask) -> Response:
-    """A film by its UID, its study's UID or its Accession Number: none of them goes into a URL.
+    """A film by its UID, its study's UID or its Accession Number: none of them goes into a URL or the audit trail. A
+    search is a look at each film that it shows.
 
     Raises NotFound, WrongState.
     """
@@ -67,7 +70,12 @@ def search(ask: Ask) -> Response:
         one = connection.execute(select(instance.c.id).where(instance.c[column] == value).limit(1)).scalar_one_or_none()
     if one is None:
         raise NotFound("No film has this UID or Accession Number. Type it as it stands in the header, whole.")
-    return go_to(Filters(**{name: str(one)}).link())  # type: ignore[arg-type]
+    filters = Filters(**{name: str(one)})  # type: ignore[arg-type]
+    with snapshot(ask.site.database, long=False) as connection:
+        films = films_of(connection, filters, ask.site.options.zone, hidden(ask), ()).films
+    for film in films:
+        looked(ask, film.id)
+    return go_to(filters.link())
 
 
 def _rows(ask: Ask, filters: Filters, now: datetime) -> str:
@@ -76,21 +84,18 @@ def _rows(ask: Ask, filters: Filters, now: datetime) -> str:
     # What a person does is seen at once; what refreshes itself may be as old as the last look.
     refreshed = ask.request.headers.get("hx-source", "").startswith("section")
     number = site.changes.recent() if refreshed else site.changes.look()
-    hidden: frozenset[int] = frozenset()
-    if ask.visit.person.role.includes(WebRole.READER):
-        with reading(site.database) as connection:
-            hidden = frozenset(queue_of(connection, ask.visit.person.name).waiting)
+    kept = hidden(ask)
 
     def made() -> str:
         with snapshot(site.database, long=False) as connection:
-            films = films_of(connection, filters, site.options.zone, hidden, site.options.urgent)
+            films = films_of(connection, filters, site.options.zone, kept, site.options.urgent)
         template = site.templates.get_template("worklist_rows.html")
         return template.render(
             films=films, filters=filters, now=now, orders=ORDERS, spoken=SPOKEN, hidden_words=HIDDEN, most=MOST_FILMS
         )
 
     minute = int(now.timestamp() // 60)  # waiting times are shown in minutes
-    return site.views.get((number, minute, filters, hidden), made)
+    return site.views.get((number, minute, filters, kept), made)
 
 
 def _names(ask: Ask) -> tuple[str, ...]:

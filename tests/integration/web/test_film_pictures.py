@@ -166,6 +166,26 @@ def test_no_picture_without_a_look_in_the_trail(browser: TestClient, database: E
         assert browser.get(f"/film/{key}/{path}").status_code == 503, path
 
 
+def test_only_what_is_shown_here_is_a_look(browser: TestClient, database: Engine, spool: Spool, key: int) -> None:
+    at, framed = f"/film/{key}", {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
+    for path in ("", "/picture.png?side=100", "/picture.json?side=100"):
+        assert browser.head(at + path).status_code == 200, path
+    for path, status in (("picture.png?side=junk", 400), ("map/hernia.png", 404)):
+        assert browser.get(f"{at}/{path}").status_code == status, path
+    for site in ("same-site", "cross-site"):
+        for path in ("", "/picture.png?side=100", "/maps.json"):
+            assert browser.get(at + path, headers=framed | {"sec-fetch-site": site}).status_code == 403, path
+    opened = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert browser.get(f"{at}/picture.png?side=100", headers=opened).status_code == 403
+    drawn(database, [key])
+    assert browser.get(f"{at}/maps.json").status_code == 409
+    spooled(database, spool).path.unlink()
+    assert browser.get(f"{at}/picture.png?side=100").status_code == 410
+    assert events_of(database, key) == []
+    assert browser.get(at, headers=opened).status_code == 200
+    assert events_of(database, key) == [("film_viewed", "operator:alex")]
+
+
 def test_the_page_tells_what_was_sent_and_what_readers_said(
     browser: TestClient, doors: OneVisitor, database: Engine, key: int
 ) -> None:
@@ -189,6 +209,7 @@ def test_an_operator_replays_and_takes_out(browser: TestClient, database: Engine
     replayed = browser.post(f"/film/{key}/replay", data={"csrf": CSRF})
     assert replayed.status_code == 200
     assert "differs" in replayed.text
+    assert events_of(database, key) == [("film_viewed", "operator:alex")]
     assert browser.post(f"/film/{key}/reject", data={"csrf": CSRF}).status_code == 409  # it is scored
     waiting = film(database, uid="1.2")
     taken = browser.post(f"/film/{waiting}/reject", data={"csrf": CSRF})

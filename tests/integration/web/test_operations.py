@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from lxml import html
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from starlette.testclient import TestClient
 
 from dicom_gateway.spool import Spool
@@ -19,10 +19,12 @@ from tests.integration.peers.test_quarantine import stranger
 from tests.integration.reporting import site as of_results
 from tests.integration.reporting.conftest import bundle
 from tests.integration.web.conftest import CSRF, OneVisitor
+from tests.integration.web.test_reading import drawn, given
 from worker.bundles.roles import placed_bundle
-from worker.db.session import reading
+from worker.db.session import reading, writing
 from worker.db.tables import alarm, audit_event, errand, instance
 from worker.instances import requeue
+from worker.monitoring.readings import HIDDEN
 from worker.reporting import acceptance
 from worker.reporting.acceptance import DeviceState
 from worker.reporting.destinations import routes_of
@@ -157,6 +159,36 @@ def test_what_was_given_up_is_sent_again(browser: TestClient, database: Engine, 
         kinds = connection.execute(select(errand.c.kind)).scalars().all()
     assert (kinds.count(WAITS), kinds.count(LOST)) == (1, 0)
     sent(browser, "/operations/deliveries/" + "9" * 30, 404)
+
+
+def flags_of_today(browser: TestClient) -> list[str]:
+    """Flagged and unsure, of the one sender."""
+    return [cell.text for cell in read(browser, "/operations").xpath("//*[@id='today']//tbody/tr/td")[5:7]]
+
+
+def test_where_a_result_goes_is_kept_from_whoever_is_to_label_its_film(
+    browser: TestClient, doors: OneVisitor, database: Engine, hospital: of_results.Site
+) -> None:
+    key = hospital.film("one")
+    drawn(database, [key])
+    with writing(database) as connection:
+        connection.execute(update(errand).where(errand.c.kind == WAITS).values(destination="PACS@elsewhere:104"))
+    shown, to = f"/operations/deliveries/{key}", "PACS@pacs.example:104"
+    pages = (shown, "/operations", "/operations/deliveries/undelivered")
+    for page in pages:
+        assert not read(browser, page).xpath(f"//tr[td='{to}']|//tr[th='{to}' and td='waits']"), page
+        assert f": {key}." not in read(browser, page).text_content()
+    assert HIDDEN in sent(browser, shown, 409)
+    assert "Nothing is given up" in sent(browser, "/operations/deliveries/undelivered", 200)
+    assert not events(database, "result_resent")
+    assert flags_of_today(browser) == ["–", "–"]
+    doors.person = Person(name="vic", role=WebRole.VIEWER)
+    assert to in read(browser, shown).text_content()
+    assert flags_of_today(browser) == ["1", "0"]
+    doors.person = Person(name="alex", role=WebRole.OPERATOR)
+    assert given(browser, key, "covid19") == 303
+    assert to in read(browser, shown).text_content()
+    assert read(browser, "/operations").xpath(f"//tr[td='{to}']")
 
 
 def test_a_sender_or_one_film_leaves_the_quarantine(

@@ -39,10 +39,11 @@ def test_a_drawn_film_shows_its_score_after_the_label_and_not_before(browser: Te
     assert "counts in no live rate" in browser.get(f"/reading/{other}").text
     with reading(database) as connection:
         kept = connection.execute(select(truth.c.sop_instance_uid, truth.c.label, truth.c.reader)).all()
-        events = connection.execute(select(audit_event).where(audit_event.c.action == "labelled")).all()
+        events = connection.execute(select(audit_event).order_by(audit_event.c.id)).all()
     assert kept == [("1.1", "covid19", "alex")]
-    assert [(row.instance_id, row.actor, row.detail) for row in events] == [
-        (second, "operator:alex", {"label": "covid19", "blind": True})
+    assert [(row.instance_id, row.action, row.actor, row.detail) for row in events] == [
+        (second, "labelled", "operator:alex", {"label": "covid19", "blind": True}),
+        (second, "film_viewed", "operator:alex", {}),
     ]
 
 

@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
 
 from tests import golden
+from tests.integration.monitoring.test_labels import film
 from tests.integration.web.conftest import OneVisitor
+from tests.integration.web.test_reading import drawn
 from tests.nightly import recorded, sqlite
+from worker.db.session import writing
+from worker.db.tables import instance
 from worker.nightly import published
 from worker.web.app import application
 from worker.web.site import Site
@@ -45,3 +49,10 @@ def test_charts_and_tables_have_what_the_reports_say(
     page = browser.get("/operations/trends?days=30").text
     assert "Without 2026-11-22:" in page
     assert "0.768 to 1.000" in page
+    key = film(database, uid="1.1", flags=("covid19",))
+    with writing(database) as connection:
+        connection.execute(update(instance).values(received_at=datetime(2026, 11, 20, 9, tzinfo=UTC)))
+    drawn(database, [key])
+    (flags,) = [one for one in browser.get("/operations/trends.json").json()["charts"] if one["id"] == "flags"]
+    assert [one["values"][0] for one in flags["series"]] == [None, None]
+    assert flags["series"][0]["values"][1] == written["flags"]["flagged"]

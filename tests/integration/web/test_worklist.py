@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from tests.integration.monitoring.test_labels import film
 from tests.integration.web.conftest import CSRF, OneVisitor
+from tests.integration.web.test_film import events_of
 from tests.integration.web.test_reading import drawn
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -89,6 +90,7 @@ def test_a_search_puts_no_number_and_no_uid_into_a_url(browser: TestClient, data
 
     assert place("1.2.3") == f"/film/{key}"
     assert place("A 17") == f"/?number={key}"
+    assert events_of(database, key)[1:] == [("film_viewed", "operator:alex")]
     assert place("1.2.77") == f"/?study={key}"
     assert shown(browser, f"/?number={key}") == shown(browser, f"/?study={key}") == [key]
     assert browser.post("/search", data={"csrf": CSRF, "text": "A 18"}).status_code == 404

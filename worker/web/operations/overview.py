@@ -1,7 +1,7 @@
 """Is all well? What `xrayq status` shows, and what a person can do about it. Refreshes itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.text import Text
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from worker.status.view_upkeep import (
     repository_lines,
     shadows_lines,
 )
+from worker.web.blind import blind_days, hidden
 from worker.web.operations import parts
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
@@ -53,11 +54,14 @@ def overview(ask: Ask) -> Response:
     """The page, or the part of it that htmx refreshes."""
     look = parts.of(ask).overview.newest()
     stored = look.snapshot.stored
+    kept = hidden(ask)
     again = ask.request.headers.get("hx-history-restore-request") == "true"
     return ask.site.page(
         "operations_now.html" if ask.of_htmx and not again else "operations.html",
         ask,
-        look=look,
+        look=replace(look, results=tuple(result for result in look.results if result.instance not in kept)),
+        left_out=bool(kept),
+        uncounted=look.snapshot.at.astimezone(ask.site.options.zone).date() in blind_days(ask),
         now=look.snapshot,
         stored=stored,
         minutes=_minutes(stored.hour) if stored else (),

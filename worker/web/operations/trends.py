@@ -1,8 +1,8 @@
 """Charts of days: films, flags, waiting, drift, live performance; from the reports of the nights."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from starlette.responses import JSONResponse, Response
 
@@ -10,6 +10,7 @@ from model.findings import SPOKEN
 from worker.db.session import reading
 from worker.nightly import published
 from worker.nightly.trends import DayFigures, DayRate, Trends, trends
+from worker.web.blind import blind_days
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 
@@ -41,13 +42,14 @@ class Chart:
 
 
 def page(ask: Ask) -> Response:
-    span, found = _span(ask), _trends(ask)
+    span, found, blind = _span(ask), _trends(ask), blind_days(ask)
     return ask.site.page(
         "trends.html",
         ask,
         spans=SPANS,
         span=span,
-        charts=charts(found.days),
+        charts=charts(found.days, blind),
+        blind=blind,
         days=found.days[::-1],
         left_out=found.left_out,
         spoken=SPOKEN,
@@ -56,12 +58,16 @@ def page(ask: Ask) -> Response:
 
 def data(ask: Ask) -> Response:
     """The charts' numbers. Days are seconds since 1970 of their midnights in UTC."""
-    found = _trends(ask).days
+    found, blind = _trends(ask).days, blind_days(ask)
     days = [int(datetime(day.day.year, day.day.month, day.day.day, tzinfo=UTC).timestamp()) for day in found]
-    return JSONResponse({"days": days, "charts": [asdict(chart) for chart in charts(found)]})
+    return JSONResponse({"days": days, "charts": [asdict(chart) for chart in charts(found, blind)]})
 
 
-def charts(days: Sequence[DayFigures]) -> list[Chart]:
+def charts(days: Sequence[DayFigures], blind: Collection[date] = ()) -> list[Chart]:
+    """
+    Args:
+        blind: days whose flags are not counted for who asks.
+    """
     found = [
         Chart(
             id="films",
@@ -79,8 +85,8 @@ def charts(days: Sequence[DayFigures]) -> list[Chart]:
             about="Films with any flag, and those left unsure.",
             unit="films",
             series=(
-                Series(label="flagged", values=[day.flagged for day in days]),
-                Series(label="unsure", values=[day.unsure for day in days]),
+                Series(label="flagged", values=[None if day.day in blind else day.flagged for day in days]),
+                Series(label="unsure", values=[None if day.day in blind else day.unsure for day in days]),
             ),
         ),
         Chart(
