@@ -20,7 +20,7 @@ STOP_SECONDS = 3
 MOST_REQUESTS = 256
 """At once, live updates of open pages among them; the next is told 503."""
 THREADS = 64
-"""In which pages are answered. Of them 24 at most are held by worklists (`worklist_views`)."""
+"""In which pages are answered. 24 at most are held by worklists (`worklist_views`), 24 by pictures (`film_tools`)."""
 
 
 class _Server(uvicorn.Server):

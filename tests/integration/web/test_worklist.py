@@ -153,10 +153,15 @@ def test_views_that_are_made_are_bounded() -> None:
 
 
 def test_streams_are_bounded(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "MOST_STREAMS", 2)
+    monkeypatch.setattr(watching, "MOST_STREAMS", 3)
+    monkeypatch.setattr(watching, "OF_ONE", 2)
     changes = Changes(database)
-    assert [changes.enter() for _ in range(3)] == [True, True, False]
-    changes.leave()
-    assert changes.enter()
-    changes.leave()
-    changes.leave()
+    asked = [changes.enter(whose) for whose in ("first", "first", "first", "second", "third")]
+    assert asked == [True, True, False, True, False]
+    changes.leave("first")
+    assert changes.enter("third")
+    for whose in ("first", "second", "third"):
+        changes.leave(whose)
+    assert [changes.enter(None) for _ in range(4)] == [True, True, True, False], "where nobody signs in, all are one"
+    for _ in range(3):
+        changes.leave(None)

@@ -29,7 +29,7 @@ log = logging.getLogger("xrayq.web")
 
 CHILDREN = 2
 """A film that hangs until its time is over holds up half of the others."""
-WAITING = 8
+WAITING = 16
 KEPT_BYTES = 128 << 20
 """Of decoded films in a child: eight of 8 million pixels."""
 DRAWN_BYTES = 12
